@@ -1,0 +1,259 @@
+"""This file is where events go to JetStream and come back: publish, read from a sequence, read the newest of each subject."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple, Self
+
+import msgspec
+
+from router import topology
+from router.codec import encode, rfc3339
+from router.connection import BrokerSettings, Connection, Listening, header, status
+from router.cursor import epoch_of
+from router.errors import BrokerError, NoResponders, Refused, Timeout
+from router.event import Event
+from router.record import Record
+from router.subject import LIVE, STORED
+from router.topology import TopologySettings
+
+# 256 events or 1 MiB a page of replay: a page is what one slow reader may hold in memory.
+PAGE_EVENTS = 256
+PAGE_BYTES = 1024 * 1024
+# One multi_last request answers for at most this many subjects (413 above it).
+MULTI_LAST_SUBJECTS = 1024
+
+
+class Ack(NamedTuple):
+    """JetStream has the event: its sequence in the stream, and whether it was there already."""
+
+    sequence: int
+    duplicate: bool
+
+
+class Page(NamedTuple):
+    """A run of records in stream order; `more` says that the stream holds further ones."""
+
+    records: list[Record]
+    more: bool
+
+
+@dataclass(frozen=True)
+class StreamState:
+    """How far EVENTS reaches. `first` is the oldest sequence kept, `last` the newest given out."""
+
+    epoch: str
+    first: int
+    last: int
+    messages: int
+    bytes: int
+
+
+class Broker:
+    """The seam to NATS for everything that deals in events."""
+
+    def __init__(self, settings: BrokerSettings, name: str, topology: TopologySettings | None = None) -> None:
+        self.connection = Connection(settings, name)
+        self.topology = topology or TopologySettings()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def open(self, *, apply: bool = True) -> None:
+        """Connects and, where asked, makes the streams; raises Unreachable or Unsuitable."""
+        await self.connection.open()
+        if apply:
+            try:
+                await topology.apply(self.connection, self.topology)
+            except BaseException:
+                await self.connection.close()
+                raise
+            # The memory stream is gone after a server's restart; whoever comes back first makes it again.
+            self.connection.on_reconnect(self._reapply)
+
+    async def _reapply(self) -> None:
+        await topology.apply(self.connection, self.topology)
+
+    async def close(self) -> None:
+        await self.connection.close()
+
+    async def publish(self, event: Event, timeout: float = 10.0) -> Ack:
+        """Stores an event; returns once JetStream has acknowledged it.
+
+        Tries again with the same id until `timeout` seconds are over: inside the dedup window a repeat is dropped.
+        Raises Timeout (whether it was stored is unknown) or Refused (it was not).
+        """
+        return await self.store(STORED + event.subject, encode(event), {"Nats-Msg-Id": event.id}, timeout)
+
+    async def store(self, subject: str, payload: bytes, headers: dict[str, str], timeout: float = 10.0) -> Ack:
+        """Publishes bytes to whichever stream takes the subject, with retries under the same `Nats-Msg-Id`."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        pause = 0.05
+        while True:
+            left = deadline - loop.time()
+            try:
+                async with asyncio.timeout(max(left, 0.01)):
+                    await self.connection.up.wait()
+                reply = await self.connection.ask(subject, payload, headers, timeout=max(0.05, min(left, 3.0)))
+                return _ack(reply.payload)
+            except Refused as refusal:
+                # 503 and its kin are a server that recovers or elects; the rest is a verdict.
+                if refusal.code != 503 or loop.time() + pause > deadline:
+                    raise
+            except (Timeout, NoResponders, TimeoutError):
+                if loop.time() + pause > deadline:
+                    raise Timeout(f"{subject} was not acknowledged within {timeout:g} s") from None
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, 0.5)
+
+    async def frame(self, subject: str, frame: bytes) -> bool:
+        """Sends one picture without an acknowledgement; False where NATS is away or the picture is too large."""
+        if not self.connection.connected or len(frame) > self.connection.max_payload:
+            return False
+        try:
+            await self.connection.send(subject, frame)
+        except BrokerError:
+            return False
+        return True
+
+    async def state(self) -> StreamState:
+        """Reads how far EVENTS reaches, from its leader."""
+        info = await self.connection.api(f"STREAM.INFO.{topology.EVENTS}")
+        state = info["state"]
+        return StreamState(
+            epoch=epoch_of(topology.EVENTS, info["created"]),
+            first=state["first_seq"],
+            last=state["last_seq"],
+            messages=state["messages"],
+            bytes=state["bytes"],
+        )
+
+    async def read(self, pattern: str, after: int, limit: int = PAGE_EVENTS, since: datetime | None = None) -> Page:
+        """Reads events under one pattern that come after a sequence (or since a time), in stream order."""
+        request: dict[str, Any] = {
+            "batch": limit,
+            "max_bytes": PAGE_BYTES,
+            "next_by_subj": STORED + pattern,
+        }
+        if since is not None:
+            request["start_time"] = rfc3339(int(since.timestamp() * 1_000_000_000))
+        else:
+            request["seq"] = after + 1
+        return await self._direct(topology.EVENTS, request)
+
+    async def latest(self, patterns: Sequence[str], upto: int | None = None) -> list[Record]:
+        """Reads the newest event of every subject under the patterns, in stream order."""
+        request: dict[str, Any] = {"multi_last": [STORED + pattern for pattern in patterns]}
+        if upto:
+            request["up_to_seq"] = upto
+        try:
+            page = await self._direct(topology.EVENTS, request)
+        except Refused as refusal:
+            if refusal.code != 413:
+                raise
+            return await self._latest_by_reading(patterns)
+        return page.records
+
+    async def _latest_by_reading(self, patterns: Sequence[str]) -> list[Record]:
+        """The long way for more subjects than one request may name: reads all and keeps the newest."""
+        newest: dict[str, Record] = {}
+        for pattern in patterns:
+            after, more = 0, True
+            while more:
+                page = await self.read(pattern, after, 1000)
+                for record in page.records:
+                    newest[record.subject] = record
+                    after = record.sequence
+                more = page.more and bool(page.records)
+        return sorted(newest.values(), key=lambda record: record.sequence)
+
+    async def last_frame(self, subject: str) -> bytes | None:
+        """Reads the latest picture of a track; None where there is none."""
+        try:
+            reply = await self.connection.ask(
+                f"$JS.API.DIRECT.GET.{topology.FRAMES}", msgspec.json.encode({"last_by_subj": subject}), timeout=2
+            )
+        except BrokerError:
+            return None
+        return None if status(reply.headers)[0] else reply.payload
+
+    async def frame_subjects(self, pattern: str = "frame.>") -> list[str]:
+        """Lists the tracks that have a recent picture."""
+        info = await self.connection.api(f"STREAM.INFO.{topology.FRAMES}", {"subjects_filter": pattern})
+        return sorted(info["state"].get("subjects") or {})
+
+    async def _direct(self, stream: str, request: dict[str, Any]) -> Page:
+        """One batched Direct Get (ADR-31). Raises Refused or Timeout."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[tuple[int, str, int]] = loop.create_future()
+        records: list[Record] = []
+        pending = 0
+
+        def heard(_subject: str, _reply: str, payload: bytes, raw: bytes) -> None:
+            nonlocal pending
+            if done.done():
+                return
+            code, text = status(raw)
+            if code:
+                # 204 ends a batch; only there is Nats-Num-Pending what is left behind it.
+                pending = int(header(raw, b"Nats-Num-Pending") or 0)
+                done.set_result((code, text, pending))
+                return
+            sequence = int(header(raw, b"Nats-Sequence") or 0)
+            subject = header(raw, b"Nats-Subject") or ""
+            records.append(Record(sequence, subject[len(STORED) :], payload))
+            if header(raw, b"Nats-Num-Pending") is None:
+                # A single answer, from a server that does not batch.
+                done.set_result((204, "EOB", 0))
+
+        def expired() -> None:
+            if not done.done():
+                done.set_exception(Timeout("a batch of stored events did not arrive"))
+
+        address = self.connection.expect(heard)
+        timer = loop.call_later(self.connection.settings.request_timeout, expired)
+        try:
+            await self.connection.send(f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(request), reply=address)
+            code, text, left = await done
+        finally:
+            timer.cancel()
+            self.connection.forget(address)
+        match code:
+            case 204:
+                return Page(records, left > 0)
+            case 404:
+                return Page([], False)
+            case 503:
+                raise Timeout("nobody answers for the stream")
+            case _:
+                raise Refused(code, 0, text)
+
+    async def listen(self, pattern: str, heard: Any) -> Listening:
+        """Hears every event under a pattern as it is stored: heard(Record), in the server's order, from the read loop."""
+        strip = len(LIVE)
+
+        def raw(subject: str, _reply: str, payload: bytes, headers: bytes) -> None:
+            sequence = header(headers, b"Nats-Sequence")
+            if sequence is not None:
+                previous = header(headers, b"Nats-Last-Sequence")
+                heard(Record(int(sequence), subject[strip:], payload, int(previous or 0)))
+
+        return await self.connection.listen(LIVE + pattern, raw)
+
+
+def _ack(payload: bytes) -> Ack:
+    answer = msgspec.json.decode(payload) if payload else {}
+    if error := answer.get("error"):
+        raise Refused(error.get("code", 0), error.get("err_code", 0), error.get("description", "refused"))
+    if "seq" not in answer:
+        raise Timeout("what answered was not a stream")
+    return Ack(answer["seq"], answer.get("duplicate", False))

@@ -1,0 +1,386 @@
+"""This file is where Callboard touches nats-py, and the only one that imports it: one connection, its inbox, its watchdog.
+
+nats-py is kept as the protocol client (parser, TLS, credentials, reconnects). What is heard goes round its queues: a
+subscription made here has a handler that is called from the read loop, in the order the server sent, with the raw
+headers. That costs no task, no queue and no header parsing per message, and two overlapping subscriptions cannot
+overtake one another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client
+
+from router.errors import NoResponders, Refused, RouterError, Timeout, Unreachable, Unsuitable
+
+log = logging.getLogger(__name__)
+
+# Message schedules, batched Direct Get and per-message TTL: all there since 2.12.
+MIN_SERVER = (2, 12)
+# A dead peer is noticed after two of these. nats-py's own default would take four minutes.
+PING_SECONDS = 5
+# How often the watchdog looks whether the read loop still runs (nats-py ends it silently on a parser's exception).
+WATCH_SECONDS = 2.0
+
+Handler = Callable[[str, str, bytes, bytes], None]
+"""Called as handler(subject, reply, payload, raw headers); must not block and must not raise."""
+
+
+class Reply(NamedTuple):
+    """One answer: payload and raw header block (empty where there was none)."""
+
+    payload: bytes
+    headers: bytes
+
+
+@dataclass(frozen=True)
+class BrokerSettings:
+    """Where NATS is and how to speak to it. Times in seconds."""
+
+    url: str = "nats://127.0.0.1:4222"
+    user: str | None = None
+    password: str | None = None
+    token: str | None = None
+    creds: str | None = None
+    connect_timeout: float = 5.0
+    request_timeout: float = 5.0
+
+
+def header(raw: bytes, name: bytes) -> str | None:
+    """Reads one header from a raw NATS header block without parsing the others. `name` as sent, e.g. b"Nats-Sequence"."""
+    at = raw.find(b"\r\n" + name + b":")
+    if at < 0:
+        return None
+    start = at + len(name) + 3
+    return raw[start : raw.index(b"\r\n", start)].strip().decode()
+
+
+def all_headers(raw: bytes) -> dict[str, str]:
+    """Parses a whole header block; the last of equal names wins."""
+    found: dict[str, str] = {}
+    for line in raw.split(b"\r\n")[1:]:
+        name, colon, value = line.partition(b":")
+        if colon:
+            found[name.decode()] = value.strip().decode(errors="replace")
+    return found
+
+
+def status(raw: bytes) -> tuple[int, str]:
+    """Reads the inline status of a JetStream control message (`NATS/1.0 404 No Messages`); (0, "") where there is none."""
+    line = raw[8 : raw.find(b"\r\n")].strip() if raw else b""
+    if not line:
+        return 0, ""
+    number, _, text = line.partition(b" ")
+    return (int(number), text.decode()) if number.isdigit() else (0, "")
+
+
+class _Wire(Client):  # type: ignore[misc]
+    """nats-py's client, with handlers that are called in its read loop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taps: dict[int, Handler] = {}
+
+    async def tap(self, subject: str, handler: Handler, queue: str = "") -> Any:
+        # subscribe() counts its id up before it first yields, so the tap is there before the first message can be.
+        self.taps[self._sid + 1] = handler
+        subscription = await self.subscribe(subject, queue=queue)
+        if subscription._id not in self.taps:
+            raise RouterError("nats-py numbers its subscriptions in another way than expected")
+        return subscription
+
+    async def _process_pong(self) -> None:
+        # A flush that ran out of time or was cancelled leaves a settled future behind; nats-py's own handler would
+        # raise on it, and that would end the read loop.
+        if self._pongs and self._pongs[0].done():
+            self._pongs.pop(0)
+            self._pongs_received += 1
+            self._pings_outstanding = 0
+            return
+        await super()._process_pong()
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        tap = self.taps.get(sid)
+        if tap is None:
+            await super()._process_msg(sid, subject, reply, data, headers)
+            return
+        self.stats["in_msgs"] += 1
+        self.stats["in_bytes"] += len(data)
+        try:
+            tap(bytes(subject).decode(), bytes(reply).decode() if reply else "", bytes(data), bytes(headers or b""))
+        except Exception:  # noqa: BLE001 - an exception here would end nats-py's read loop without a reconnect
+            log.exception("a handler of a NATS message failed")
+
+
+class Listening:
+    """One subscription; `stop` ends it."""
+
+    def __init__(self, wire: _Wire, subscription: Any) -> None:
+        self._wire = wire
+        self._subscription = subscription
+
+    async def stop(self) -> None:
+        """Unsubscribes; nothing is heard afterwards. Harmless on a lost connection."""
+        self._wire.taps.pop(self._subscription._id, None)
+        with contextlib.suppress(nats.errors.Error):
+            await self._subscription.unsubscribe()
+
+
+class Connection:
+    """One connection to NATS that never gives up: requests share one inbox, losses are told to listeners."""
+
+    def __init__(self, settings: BrokerSettings, name: str) -> None:
+        self.settings = settings
+        self.name = name
+        self.up = asyncio.Event()
+        self.reconnects = 0
+        self._wire = _Wire()
+        self._inbox = f"_INBOX.{secrets.token_hex(8)}"
+        self._asked = 0
+        self._waiting: dict[str, Handler] = {}
+        self._on_reconnect: list[Callable[[], Awaitable[None] | None]] = []
+        self._on_loss: list[Callable[[], None]] = []
+        self._watchdog: asyncio.Task[None] | None = None
+        self._followups: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Connects, and checks that the server will do. Raises Unreachable or Unsuitable."""
+        options: dict[str, Any] = {
+            name: value
+            for name, value in (
+                ("user", self.settings.user),
+                ("password", self.settings.password),
+                ("token", self.settings.token),
+                ("user_credentials", self.settings.creds),
+            )
+            if value
+        }
+        try:
+            async with asyncio.timeout(self.settings.connect_timeout):
+                await self._wire.connect(
+                    self.settings.url,
+                    name=self.name,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=0.2,
+                    connect_timeout=2,
+                    ping_interval=PING_SECONDS,
+                    max_outstanding_pings=2,
+                    allow_reconnect=True,
+                    skip_subject_validation=True,  # subjects are checked where they are made
+                    error_cb=self._error,
+                    disconnected_cb=self._lost,
+                    reconnected_cb=self._regained,
+                    **options,
+                )
+        except (OSError, TimeoutError, nats.errors.Error) as fault:
+            with contextlib.suppress(OSError, nats.errors.Error, TimeoutError):
+                await asyncio.wait_for(self._wire.close(), 1)
+            raise Unreachable(f"no NATS server answers at {_safe(self.settings.url)} ({_reason(fault)})") from None
+        self._check()
+        await self._wire.tap(f"{self._inbox}.*", self._answer)
+        self.up.set()
+        self._watchdog = asyncio.create_task(self._watch(), name="nats watchdog")
+
+    def _check(self) -> None:
+        info = self._wire._server_info
+        version = str(info.get("version", "0"))
+        numbers = tuple(int(part) if part.isdigit() else 0 for part in version.split("-")[0].split(".")[:2])
+        if numbers < MIN_SERVER:
+            raise Unsuitable(
+                f"the NATS server at {_safe(self.settings.url)} is version {version}; "
+                f"Callboard needs {MIN_SERVER[0]}.{MIN_SERVER[1]} or newer"
+            )
+        if not info.get("jetstream"):
+            raise Unsuitable(f"the NATS server at {_safe(self.settings.url)} runs without JetStream; start it with -js")
+
+    async def close(self) -> None:
+        """Sends what is still to be sent and hangs up; never longer than two seconds."""
+        if self._watchdog:
+            self._watchdog.cancel()
+        self.up.clear()
+        with contextlib.suppress(TimeoutError, nats.errors.Error, OSError):
+            async with asyncio.timeout(2):
+                if self._wire.is_connected:
+                    await self._wire.flush(1)
+                await self._wire.close()
+
+    @property
+    def max_payload(self) -> int:
+        """The largest message the server takes, in bytes."""
+        return int(self._wire.max_payload)
+
+    @property
+    def server_version(self) -> str:
+        return str(self._wire._server_info.get("version", "?"))
+
+    @property
+    def connected(self) -> bool:
+        return bool(self._wire.is_connected)
+
+    def on_reconnect(self, listener: Callable[[], Awaitable[None] | None]) -> None:
+        """Calls the listener after each regained connection; what was published meanwhile was not heard."""
+        self._on_reconnect.append(listener)
+
+    def on_loss(self, listener: Callable[[], None]) -> None:
+        """Calls the listener when the connection is lost."""
+        self._on_loss.append(listener)
+
+    async def listen(self, subject: str, handler: Handler, queue: str = "") -> Listening:
+        """Subscribes; returns once the server has taken note, so that what is stored from now on is heard."""
+        subscription = await self._wire.tap(subject, handler, queue)
+        if self._wire.is_connected:
+            with contextlib.suppress(nats.errors.Error, TimeoutError):
+                await self._wire.flush(2)
+        return Listening(self._wire, subscription)
+
+    async def send(
+        self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None, reply: str = ""
+    ) -> None:
+        """Publishes without an acknowledgement; raises Timeout where the connection is down."""
+        try:
+            # A copy: nats-py has been seen to write into its caller's headers.
+            await self._wire.publish(subject, payload, reply=reply, headers=dict(headers) if headers else None)
+        except nats.errors.MaxPayloadError:
+            raise Refused(413, 0, f"{len(payload)} bytes are more than the server's max_payload") from None
+        except nats.errors.Error as fault:
+            raise Timeout(f"not sent: {_reason(fault)}") from None
+
+    async def flush(self, timeout: float = 2.0) -> None:
+        """Waits until the server has read all that was sent, and all it sent before that has been heard."""
+        try:
+            await self._wire.flush(timeout)  # type: ignore[arg-type]
+        except (nats.errors.Error, TimeoutError) as fault:
+            raise Timeout(f"the server did not answer a ping: {_reason(fault)}") from None
+
+    def inbox(self) -> str:
+        """Makes an address of its own, for what is answered by more than one message or under other subjects."""
+        self._asked += 1
+        return f"{self._inbox}x.{self._asked:x}"
+
+    def expect(self, handler: Handler) -> str:
+        """Opens a reply address under the shared inbox; `forget` closes it."""
+        self._asked += 1
+        token = f"{self._asked:x}"
+        self._waiting[token] = handler
+        return f"{self._inbox}.{token}"
+
+    def forget(self, reply: str) -> None:
+        """Closes a reply address; later answers are passed over."""
+        self._waiting.pop(reply[len(self._inbox) + 1 :], None)
+
+    def _answer(self, subject: str, reply: str, payload: bytes, headers: bytes) -> None:
+        handler = self._waiting.get(subject[len(self._inbox) + 1 :])
+        if handler:
+            handler(subject, reply, payload, headers)
+
+    async def ask(
+        self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None, timeout: float | None = None
+    ) -> Reply:
+        """Requests one answer. Raises NoResponders or Timeout."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Reply] = loop.create_future()
+
+        def answered(_subject: str, _reply: str, data: bytes, raw: bytes) -> None:
+            if not future.done():
+                future.set_result(Reply(data, raw))
+
+        def expired() -> None:
+            if not future.done():
+                future.set_exception(Timeout(f"no answer on {subject}"))
+
+        address = self.expect(answered)
+        timer = loop.call_later(timeout or self.settings.request_timeout, expired)
+        try:
+            await self.send(subject, payload, headers, address)
+            reply = await future
+        finally:
+            timer.cancel()
+            self.forget(address)
+        if not reply.payload and status(reply.headers)[0] == 503:
+            raise NoResponders(f"nobody answers on {subject}")
+        return reply
+
+    async def api(self, subject: str, request: object = None, timeout: float | None = None) -> dict[str, Any]:
+        """Calls the JetStream API (`STREAM.INFO.EVENTS`). Raises Refused with JetStream's code, NoResponders or Timeout."""
+        payload = msgspec.json.encode(request) if request is not None else b""
+        reply = await self.ask(f"$JS.API.{subject}", payload, timeout=timeout)
+        answer: dict[str, Any] = msgspec.json.decode(reply.payload)
+        if error := answer.get("error"):
+            raise Refused(error.get("code", 0), error.get("err_code", 0), error.get("description", "refused"))
+        return answer
+
+    async def _error(self, fault: Exception) -> None:
+        if isinstance(fault, nats.errors.SlowConsumerError):
+            log.error("nats-py dropped messages")
+            self._tell_loss()
+        else:
+            log.debug("nats", extra={"fault": _reason(fault)})
+
+    async def _lost(self) -> None:
+        if self.up.is_set():
+            log.warning("the connection to NATS is lost")
+        self.up.clear()
+        self._tell_loss()
+
+    def _tell_loss(self) -> None:
+        for listener in self._on_loss:
+            listener()
+
+    async def _regained(self) -> None:
+        self.reconnects += 1
+        self.up.set()
+        log.warning("the connection to NATS is back")
+        # A task of its own: this runs inside nats-py's reconnect, which must end before requests are answered.
+        task = asyncio.create_task(self._tell_reconnect(), name="nats reconnected")
+        self._followups.add(task)
+        task.add_done_callback(self._followups.discard)
+
+    async def _tell_reconnect(self) -> None:
+        for listener in self._on_reconnect:
+            try:
+                pending = listener()
+                if pending is not None:
+                    await pending
+            except RouterError as fault:
+                log.warning("a listener for the regained connection failed", extra={"fault": str(fault)})
+
+    async def _watch(self) -> None:
+        """Forces a reconnect where nats-py believes itself connected and hears nothing."""
+        silent = 0
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            if self._wire.is_closed or not self._wire.is_connected:
+                continue
+            reading = self._wire._reading_task
+            try:
+                if reading is None or reading.done():
+                    raise TimeoutError
+                await self._wire.flush(5)
+                silent = 0
+            except (TimeoutError, nats.errors.Error):
+                silent += 1
+                if silent >= 2 or reading is None or reading.done():
+                    log.error("NATS is silent, reconnecting")
+                    silent = 0
+                    with contextlib.suppress(nats.errors.Error, OSError):
+                        await self._wire.force_reconnect()
+
+
+def _reason(fault: BaseException) -> str:
+    return str(fault) or type(fault).__name__
+
+
+def _safe(url: str) -> str:
+    """Hides the credentials a NATS address may carry."""
+    return ",".join(
+        part if "@" not in part else f"{part.split('://')[0]}://***@{part.rsplit('@', 1)[1]}" for part in url.split(",")
+    )

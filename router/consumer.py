@@ -1,0 +1,219 @@
+"""This file is where stored messages are pulled for work: credit, heartbeats, redelivery, and a way to settle each.
+
+Our own pull loop instead of nats-py's: its `fetch` swallows the statuses that say a consumer is gone, and does not pull
+again after a reconnect. Here a status is read, the consumer is made again where it is missing, and pulls follow credit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from router.connection import Connection, all_headers, status
+from router.errors import BrokerError, Refused
+
+log = logging.getLogger(__name__)
+
+# A pull ends by itself after this many seconds and is issued again; heartbeats come at a quarter of it.
+PULL_SECONDS = 20.0
+# Three heartbeats missed: the pull is lost with its server and is issued again.
+SILENCE_SECONDS = 16.0
+
+
+@dataclass(slots=True)
+class Message:
+    """One delivery of one stored message. Settle it once: `ack`, `nak` or `term`."""
+
+    subject: str
+    payload: bytes
+    headers: dict[str, str]
+    sequence: int
+    attempt: int
+    time: int
+    pending: int
+    _reply: str
+    _connection: Connection
+
+    async def ack(self) -> None:
+        """Confirms, and waits until the server knows it: after this it is not delivered again. Raises Timeout."""
+        await self._connection.ask(self._reply, b"+ACK", timeout=2)
+
+    async def ack_soon(self) -> None:
+        """Confirms without waiting; a lost confirmation means one more delivery."""
+        await self._connection.send(self._reply, b"+ACK")
+
+    async def nak(self, delay: float = 0.0) -> None:
+        """Gives the message back; it comes again after `delay` seconds."""
+        payload = b'-NAK {"delay": %d}' % int(delay * 1_000_000_000) if delay > 0 else b"-NAK"
+        await self._connection.send(self._reply, payload)
+
+    async def term(self, reason: str) -> None:
+        """Ends the message for good, with a reason in the server's advisory."""
+        await self._connection.ask(self._reply, b"+TERM " + reason.encode()[:200], timeout=2)
+
+    async def working(self) -> None:
+        """Tells the server that work goes on, which starts its patience afresh."""
+        await self._connection.send(self._reply, b"+WPI")
+
+
+class Consumer:
+    """A durable or passing pull consumer, kept supplied with `credit` messages until `stop`."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        stream: str,
+        config: Mapping[str, Any],
+        heard: Callable[[Message], None],
+        credit: int = 64,
+    ) -> None:
+        """`heard` is called from the read loop and must not block; call `done()` once for each message it got.
+
+        `config` is the whole JetStream consumer configuration, with `durable_name` or `name`.
+        """
+        self.stream = stream
+        self.name = str(config.get("durable_name") or config["name"])
+        self._connection = connection
+        self._config = {"ack_policy": "explicit", "name": self.name, **config}
+        self._heard = heard
+        self._credit = credit
+        self._outstanding = 0  # handed to `heard` and not yet done
+        self._requested = 0  # pulled and not yet arrived
+        self._wake = asyncio.Event()
+        self._missing = True
+        self._inbox = connection.inbox()
+        self._pulls = 0  # numbers the pulls, so that the status of a forgotten one is known as such
+        self._last = 0.0
+
+    async def run(self) -> None:
+        """Pulls until cancelled; survives reconnects, server restarts and a deleted consumer."""
+        loop = asyncio.get_running_loop()
+        self._connection.on_reconnect(self._lost_pull)
+        # Messages of a pull come with their own subject; only its statuses come to the address it named.
+        listening = await self._connection.listen(f"{self._inbox}.*", self._arrived)
+        pause = 0.05
+        try:
+            while True:
+                self._wake.clear()
+                try:
+                    if self._missing:
+                        await self._create()
+                        self._missing = False
+                    await self._pull()
+                    pause = 0.05
+                except BrokerError as fault:
+                    log.debug("a pull failed", extra={"stream": self.stream, "fault": str(fault)})
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, 1.0)
+                    self._missing = True
+                    continue
+                try:
+                    async with asyncio.timeout(max(0.05, self._last + SILENCE_SECONDS - loop.time())):
+                        await self._wake.wait()
+                except TimeoutError:
+                    log.warning("a consumer fell silent, pulling again", extra={"stream": self.stream})
+                    self._drop_pull()
+                    self._missing = True
+        finally:
+            self._drop_pull()
+            await listening.stop()
+
+    def done(self) -> None:
+        """Says that one message has been worked off, which makes room for the next."""
+        self._outstanding -= 1
+        if self._outstanding + self._requested <= self._credit // 2:
+            self._wake.set()
+
+    @property
+    def outstanding(self) -> int:
+        return self._outstanding
+
+    async def _create(self) -> None:
+        request = {"stream_name": self.stream, "config": self._config, "action": ""}
+        await self._connection.up.wait()
+        try:
+            await self._connection.api(f"CONSUMER.CREATE.{self.stream}.{self.name}", request)
+        except Refused as refusal:
+            # 10148: a durable exists whose start cannot be changed any more; its position is the one to keep.
+            if refusal.err_code not in (10012, 10148):
+                raise
+            changeable = {k: v for k, v in self._config.items() if k not in ("deliver_policy", "opt_start_seq", "opt_start_time")}
+            have = (await self._connection.api(f"CONSUMER.INFO.{self.stream}.{self.name}"))["config"]
+            for start in ("deliver_policy", "opt_start_seq", "opt_start_time"):
+                if start in have:
+                    changeable[start] = have[start]
+            await self._connection.api(
+                f"CONSUMER.CREATE.{self.stream}.{self.name}", {**request, "config": changeable}
+            )
+
+    async def _pull(self) -> None:
+        room = self._credit - self._outstanding - self._requested
+        if room <= 0 or (self._requested and room < self._credit // 2):
+            self._last = max(self._last, asyncio.get_running_loop().time())
+            return
+        self._pulls += 1
+        self._requested += room
+        self._last = asyncio.get_running_loop().time()
+        request = {
+            "batch": room,
+            "expires": int(PULL_SECONDS * 1e9),
+            "idle_heartbeat": int(PULL_SECONDS / 4 * 1e9),
+        }
+        await self._connection.send(
+            f"$JS.API.CONSUMER.MSG.NEXT.{self.stream}.{self.name}", msgspec.json.encode(request), reply=f"{self._inbox}.{self._pulls}"
+        )
+
+    def _arrived(self, subject: str, reply: str, payload: bytes, raw: bytes) -> None:
+        self._last = asyncio.get_running_loop().time()
+        if reply.startswith("$JS.ACK."):
+            self._requested = max(0, self._requested - 1)
+            self._outstanding += 1
+            self._heard(self._message(subject, reply, payload, raw))
+            return
+        code, text = status(raw)
+        if not subject.endswith(f".{self._pulls}"):
+            return
+        match code:
+            case 100:
+                return
+            case 404 | 408:
+                pass
+            case 409 if "Leadership" not in text and "Deleted" not in text and "Shutdown" not in text:
+                pass
+            case _:
+                self._missing = True
+        self._drop_pull()
+        self._wake.set()
+
+    def _message(self, subject: str, reply: str, payload: bytes, raw: bytes) -> Message:
+        # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<ns>.<pending>, and since 2.14 optionally
+        # two more tokens (domain, account) after ACK and one random one at the end.
+        tokens = reply.split(".")
+        base = 2 if len(tokens) < 11 else 4
+        return Message(
+            subject=subject,
+            payload=payload,
+            headers=all_headers(raw) if raw else {},
+            sequence=int(tokens[base + 3]),
+            attempt=int(tokens[base + 2]),
+            time=int(tokens[base + 5]),
+            pending=int(tokens[base + 6]),
+            _reply=reply,
+            _connection=self._connection,
+        )
+
+    def _drop_pull(self) -> None:
+        """Forgets what was asked for; a message that still comes of it is taken, its status is not."""
+        self._pulls += 1
+        self._requested = 0
+
+    def _lost_pull(self) -> Awaitable[None] | None:
+        self._drop_pull()
+        self._missing = True
+        self._wake.set()
+        return None

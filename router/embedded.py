@@ -1,0 +1,147 @@
+"""This file is where the embedded nats-server is started as a child: on loopback, with JetStream in a data folder."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from router.errors import EmbeddedError
+
+# 8 MiB: a 4K JPEG with room to spare; larger pictures go by reference.
+MAX_PAYLOAD = 8 * 1024 * 1024
+START_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class EmbeddedSettings:
+    """Where the embedded server keeps its data, and on which port it listens (0: 4222, or a free one where that is taken)."""
+
+    data_dir: Path = Path(".callboard")
+    port: int = 0
+    max_memory: str = "512MB"
+    max_file: str = "8GB"
+
+
+def binary() -> str:
+    """Finds the nats-server that came with the installation. Raises EmbeddedError."""
+    beside = Path(sys.executable).parent / "nats-server"
+    found = str(beside) if beside.exists() else shutil.which("nats-server")
+    if not found:
+        raise EmbeddedError("no nats-server found: reinstall (`make install`), or set CALLBOARD_NATS_URL to a server")
+    return found
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """Asks the system for a port nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _port_is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+class EmbeddedServer:
+    """A nats-server as a child process. It may be started again after it died, on the same port and data."""
+
+    def __init__(self, settings: EmbeddedSettings, preexec: Callable[[], None] | None = None) -> None:
+        self.settings = settings
+        self.port = settings.port or (4222 if _port_is_free(4222) else free_port())
+        self.process: asyncio.subprocess.Process | None = None
+        self._preexec = preexec
+        self._log = settings.data_dir / "nats-server.log"
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self.port}"
+
+    def prepare(self) -> None:
+        """Makes the data folder and writes the server's configuration. Raises EmbeddedError."""
+        folder = self.settings.data_dir
+        try:
+            (folder / "jetstream").mkdir(parents=True, exist_ok=True)
+            config = folder / "nats-server.conf"
+            config.write_text(
+                f"host: 127.0.0.1\nport: {self.port}\n"
+                f"server_name: callboard\nmax_payload: {MAX_PAYLOAD}\n"
+                f'log_file: "{self._log.resolve()}"\nlogfile_size_limit: 10MB\n'
+                f'jetstream {{ store_dir: "{(folder / "jetstream").resolve()}", '
+                f"max_memory_store: {self.settings.max_memory}, max_file_store: {self.settings.max_file} }}\n"
+            )
+            probe = folder / "jetstream" / ".writable"
+            # 64 kB that must really reach the disk: a full disk is found here, not by the first event.
+            with probe.open("wb") as file:
+                file.write(bytes(65536))
+                file.flush()
+                os.fsync(file.fileno())
+            probe.unlink()
+        except OSError as fault:
+            raise EmbeddedError(
+                f"the data folder {folder} cannot be used: {fault.strerror}; "
+                "choose another with --data-dir or CALLBOARD_DATA_DIR"
+            ) from None
+
+    async def start(self) -> None:
+        """Starts the server and returns once it takes connections. Raises EmbeddedError."""
+        self.prepare()
+        try:
+            self.process = await asyncio.create_subprocess_exec(
+                binary(),
+                "-c",
+                str(self.settings.data_dir / "nats-server.conf"),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is for us; the server is stopped last
+                preexec_fn=self._preexec,
+            )
+        except OSError as fault:
+            raise EmbeddedError(f"nats-server cannot be run: {fault.strerror}") from None
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + START_SECONDS
+        while loop.time() < deadline:
+            if self.process.returncode is not None:
+                raise EmbeddedError(f"nats-server ended at once: {self._last_words()}")
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                writer.close()
+                return
+            await asyncio.sleep(0.01)
+        raise EmbeddedError(f"nats-server did not start within {START_SECONDS:g} s; see {self._log}")
+
+    def _last_words(self) -> str:
+        try:
+            lines = [line for line in self._log.read_text(errors="replace").splitlines() if "[FTL]" in line or "[ERR]" in line]
+        except OSError:
+            lines = []
+        return lines[-1].split("] ", 2)[-1] if lines else f"see {self._log}"
+
+    async def stop(self, timeout: float = 5.0) -> None:
+        """Stops the server; kills it where it does not go by itself."""
+        process = self.process
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), timeout)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()

@@ -1,0 +1,106 @@
+"""This file is where every way the router can fail is named.
+
+RouterError
+├── BadInput                what came from outside is not as it should be; nothing was changed
+│   ├── BadSubject
+│   ├── BadPattern
+│   ├── BadEvent
+│   ├── BadCursor
+│   └── BadFilter
+├── BrokerError             the broker refused or did not answer
+│   ├── Unreachable
+│   ├── Unsuitable          too old, or JetStream is off
+│   ├── Timeout
+│   ├── NoResponders
+│   ├── Refused             JetStream answered with an error code
+│   └── Conflict            a compare-and-set lost the race
+├── EmbeddedError           the embedded nats-server could not be started
+└── Escalate                an actor crashed too often to be restarted here
+"""
+
+from __future__ import annotations
+
+
+class RouterError(Exception):
+    """something in the router failed"""
+
+    def __str__(self) -> str:
+        return super().__str__() or (type(self).__doc__ or "")
+
+
+class BadInput(RouterError, ValueError):
+    """the input is not valid"""
+
+    code = "bad_input"
+
+
+class BadSubject(BadInput):
+    """a subject needs 3 to 16 dot-separated tokens of A-Z, a-z, 0-9, -, _ and ="""
+
+    code = "bad_subject"
+
+
+class BadPattern(BadInput):
+    """a pattern needs dot-separated tokens, * for one token, and > for all that follow at its end"""
+
+    code = "bad_pattern"
+
+
+class BadEvent(BadInput):
+    """an event needs a subject, a type in snake_case, and data that is a map"""
+
+    code = "bad_event"
+
+
+class BadCursor(BadInput):
+    """a cursor must be one that this system issued, or earliest, or now"""
+
+    code = "bad_cursor"
+
+
+class BadFilter(BadInput):
+    """a filter must be a CEL expression that yields true or false"""
+
+    code = "bad_filter"
+
+
+class BrokerError(RouterError):
+    """the broker refused or did not answer"""
+
+
+class Unreachable(BrokerError):
+    """no NATS server answers at the configured address"""
+
+
+class Unsuitable(BrokerError):
+    """the NATS server is too old, or JetStream is off"""
+
+
+class Timeout(BrokerError, TimeoutError):
+    """the broker did not answer in time; whether it did what was asked is unknown"""
+
+
+class NoResponders(BrokerError):
+    """nobody listens on that subject"""
+
+
+class Refused(BrokerError):
+    """JetStream refused the request"""
+
+    def __init__(self, code: int, err_code: int, description: str) -> None:
+        super().__init__(f"{description} (code {code}, err_code {err_code})")
+        self.code = code
+        self.err_code = err_code
+        self.description = description
+
+
+class Conflict(Refused):
+    """somebody else changed it first"""
+
+
+class EmbeddedError(RouterError):
+    """the embedded nats-server could not be started"""
+
+
+class Escalate(RouterError):
+    """an actor crashed too often to be restarted here"""

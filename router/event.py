@@ -1,0 +1,135 @@
+"""This file is where it is said what an event is: an immutable fact with an id, an address and a time."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from router.errors import BadEvent
+from router.subject import Subject
+
+_TYPE = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
+_ID = re.compile(r"[A-Za-z0-9_.:-]{1,200}\Z")
+
+# The wire of SSE and of browsers' sockets gives these names a meaning of its own.
+# A server event named `error` runs a page's onerror and has taken whole clients down.
+WIRE_NAMES = frozenset({"error", "open", "message"})
+
+
+class Delivery(Enum):
+    """What may become of an event when a reader is slower than its source."""
+
+    LOG = "log"  # every one, in order
+    LATEST = "latest"  # the newest of a key stands for those before it
+    APPEND = "append"  # deltas of one text, may be joined
+    EPHEMERAL = "ephemeral"  # may be dropped
+
+
+# Declared by type; whatever is not named here is LOG.
+DELIVERY: Mapping[str, Delivery] = {
+    "progress": Delivery.LATEST,
+    "statistics": Delivery.LATEST,
+    "state": Delivery.LATEST,
+    "metric": Delivery.LATEST,
+    "streaming_chunk": Delivery.APPEND,
+    "token": Delivery.APPEND,
+    "delta": Delivery.APPEND,
+}
+
+
+class _Clock:
+    """The state behind `new_id`: one counter a process, so that ids made in one millisecond still sort."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.last = 0
+
+    def next(self) -> int:
+        with self.lock:
+            # 60 bits: milliseconds, then 12 bits that count up inside one millisecond (RFC 9562, 6.2, method 1).
+            now = time.time_ns() // 1_000_000 << 12
+            self.last = max(self.last + 1, now)
+            return self.last
+
+
+_clock = _Clock()
+
+
+def new_id() -> str:
+    """Makes a UUIDv7 (RFC 9562): sortable by time, strictly increasing within a process."""
+    ticks = _clock.next()
+    value = (ticks >> 12) << 80 | 0x7 << 76 | (ticks & 0xFFF) << 64 | 0x2 << 62
+    value |= int.from_bytes(os.urandom(8)) & ((1 << 62) - 1)
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A fact that somebody published. `time` is ns since the epoch, UTC; `subject` has no wire prefix."""
+
+    id: str
+    type: str
+    source: str
+    subject: Subject
+    time: int
+    data: Mapping[str, Any] = field(default_factory=dict)
+    key: str | None = None
+    cause: str | None = None
+    trace: str | None = None
+    test: bool = False
+
+    @classmethod
+    def new(
+        cls,
+        subject: str,
+        data: Mapping[str, Any] | None = None,
+        *,
+        type: str | None = None,
+        source: str = "callboard",
+        id: str | None = None,
+        time_ns: int | None = None,
+        key: str | None = None,
+        cause: str | None = None,
+        trace: str | None = None,
+        test: bool = False,
+    ) -> Event:
+        """Makes an event from parts that may come from outside; raises BadEvent or BadSubject.
+
+        The type is the last token of the subject where it is not given.
+        """
+        address = Subject.check(subject)
+        kind = type if type is not None else address[address.rindex(".") + 1 :]
+        if not isinstance(kind, str) or not _TYPE.match(kind):
+            raise BadEvent(f"{str(kind)[:80]!r} is no event type: lower-case letters, digits and _, at most 64")
+        if id is not None and (not isinstance(id, str) or not _ID.match(id)):
+            raise BadEvent(f"{str(id)[:80]!r} is no event id: 1 to 200 of A-Z, a-z, 0-9, -, _, . and :")
+        if data is not None and not isinstance(data, Mapping):
+            raise BadEvent("data must be a map")
+        return cls(
+            id=id or new_id(),
+            type=kind,
+            source=source,
+            subject=address,
+            time=time_ns if time_ns is not None else time.time_ns(),
+            data=data if data is not None else {},
+            key=key,
+            cause=cause,
+            trace=trace,
+            test=test,
+        )
+
+    @property
+    def delivery(self) -> Delivery:
+        return DELIVERY.get(self.type, Delivery.LOG)
+
+    @property
+    def conflation_key(self) -> str:
+        """What LATEST events supersede one another by."""
+        return self.key or self.subject

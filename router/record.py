@@ -1,0 +1,37 @@
+"""This file is where one stored event is shared by all who read it: decoded once, encoded once per dialect."""
+
+from __future__ import annotations
+
+from router.codec import decode
+from router.errors import BadEvent
+from router.event import Event
+
+
+class Record:
+    """An event as EVENTS holds it: its sequence, its subject, its bytes. Shared, so nobody may change it.
+
+    `encoded` is the place where dialects keep what they made of it, by dialect name.
+    """
+
+    __slots__ = ("__weakref__", "_event", "encoded", "payload", "previous", "sequence", "subject")
+
+    def __init__(self, sequence: int, subject: str, payload: bytes, previous: int = 0) -> None:
+        self.sequence = sequence
+        self.subject = subject
+        self.payload = payload
+        self.previous = previous
+        self.encoded: dict[str, bytes] = {}
+        self._event: Event | None | bool = None
+
+    @property
+    def event(self) -> Event | None:
+        """The decoded event; None where the bytes are none (somebody published past the router)."""
+        if self._event is None:
+            try:
+                self._event = decode(self.payload)
+            except BadEvent:
+                self._event = False
+        return self._event if isinstance(self._event, Event) else None
+
+    def __repr__(self) -> str:
+        return f"Record({self.sequence}, {self.subject!r})"

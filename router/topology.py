@@ -1,0 +1,227 @@
+"""This file is where every stream and bucket is declared, as data; `diff` and `apply` make a server match.
+
+Nothing else may know how many streams hold the events: readers ask `EVENTS`, so that sharding stays an addition.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from router.connection import Connection
+from router.errors import Refused, Timeout, Unsuitable
+from router.subject import LIVE, STORED
+
+SECOND = 1_000_000_000
+MIB = 1024 * 1024
+
+EVENTS = "EVENTS"
+FRAMES = "FRAMES"
+HOOKS = "HOOKS"
+RETRIES = "RETRIES"
+DEADLETTERS = "DEADLETTERS"
+
+SESSIONS = "SESSIONS"
+RULES = "RULES"
+ALERTS = "ALERTS"
+LEASES = "LEASES"
+
+_NOT_FOUND = 10059
+
+
+@dataclass(frozen=True)
+class TopologySettings:
+    """Sizes and ages of what is kept. Ages in seconds, sizes in bytes; 0 means no limit."""
+
+    replicas: int = 1
+    events_max_age: float = 7 * 86400
+    events_max_bytes: int = 1024 * MIB
+    frames_max_age: float = 30
+    frames_max_bytes: int = 256 * MIB
+    hooks_max_bytes: int = 512 * MIB
+    hooks_per_session: int = 50_000
+    deadletters_max_age: float = 30 * 86400
+    deadletters_max_bytes: int = 256 * MIB
+    # Two minutes: a publisher that retries with the same id inside this window stores its event once.
+    dedup_window: float = 120
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One stream as it shall be: its name and its JetStream configuration."""
+
+    name: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def desired(self) -> dict[str, Any]:
+        return {"name": self.name, **self.config}
+
+
+def streams(settings: TopologySettings) -> list[Stream]:
+    """All streams and buckets, in the order they are to be made."""
+    replicas = settings.replicas
+    kept = {"storage": "file", "num_replicas": replicas, "allow_direct": True}
+    window = int(settings.dedup_window * SECOND)
+    return [
+        Stream(
+            EVENTS,
+            {
+                **kept,
+                "subjects": [f"{STORED}>"],
+                "retention": "limits",
+                "discard": "old",
+                "max_age": int(settings.events_max_age * SECOND),
+                "max_bytes": settings.events_max_bytes or -1,
+                "duplicate_window": window,
+                "republish": {"src": f"{STORED}>", "dest": f"{LIVE}>"},
+                "description": "every event, in the order it was said",
+            },
+        ),
+        Stream(
+            FRAMES,
+            {
+                "storage": "memory",
+                "num_replicas": 1,
+                "allow_direct": True,
+                "subjects": ["frame.>"],
+                "retention": "limits",
+                "discard": "old",
+                "max_msgs_per_subject": 1,
+                "max_age": int(settings.frames_max_age * SECOND),
+                "max_bytes": settings.frames_max_bytes,
+                "no_ack": True,
+                "description": "the latest picture of each track, for who joins late",
+            },
+        ),
+        Stream(
+            HOOKS,
+            {
+                **kept,
+                "subjects": ["hook.q.*.*", "hook.park.*"],
+                "retention": "workqueue",
+                "discard": "new",
+                "max_bytes": settings.hooks_max_bytes or -1,
+                "max_msgs_per_subject": settings.hooks_per_session,
+                "discard_new_per_subject": True,
+                "duplicate_window": 600 * SECOND,
+                "description": "one job per event and webhook session",
+            },
+        ),
+        Stream(
+            RETRIES,
+            {
+                **kept,
+                "subjects": ["retry.at.*", "retry.due.*.*"],
+                "retention": "workqueue",
+                "discard": "old",
+                "allow_msg_schedules": True,
+                "duplicate_window": 600 * SECOND,
+                "description": "webhook retries, as scheduled messages",
+            },
+        ),
+        Stream(
+            DEADLETTERS,
+            {
+                **kept,
+                "subjects": ["dead.>"],
+                "retention": "limits",
+                "discard": "old",
+                "max_age": int(settings.deadletters_max_age * SECOND),
+                "max_bytes": settings.deadletters_max_bytes or -1,
+                "duplicate_window": 600 * SECOND,
+                "description": "what was given up, with the reason and the origin",
+            },
+        ),
+        *(_bucket(name, replicas, ttl) for name, ttl in ((SESSIONS, False), (RULES, False), (ALERTS, False), (LEASES, True))),
+    ]
+
+
+def _bucket(name: str, replicas: int, ttl: bool) -> Stream:
+    """A JetStream key-value bucket, as the NATS tools know it (`KV_<name>`, `$KV.<name>.>`)."""
+    config: dict[str, Any] = {
+        "storage": "file",
+        "num_replicas": replicas,
+        "allow_direct": True,
+        "subjects": [f"$KV.{name}.>"],
+        "retention": "limits",
+        "discard": "new",
+        "max_msgs_per_subject": 1,
+        "allow_rollup_hdrs": True,
+        "deny_delete": True,
+        "duplicate_window": 120 * SECOND,
+        "max_bytes": 128 * MIB,
+    }
+    if ttl:
+        config |= {"allow_msg_ttl": True, "subject_delete_marker_ttl": 60 * SECOND}
+    return Stream(f"KV_{name}", config)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One way in which a server is not as declared; `have` is None where the stream is missing."""
+
+    stream: str
+    field: str
+    want: Any
+    have: Any
+
+    def __str__(self) -> str:
+        if self.field == "*":
+            return f"{self.stream}: missing"
+        return f"{self.stream}.{self.field}: {self.have!r} should be {self.want!r}"
+
+
+async def diff(connection: Connection, settings: TopologySettings) -> list[Difference]:
+    """Compares a server with the declaration."""
+    found: list[Difference] = []
+    for stream in streams(settings):
+        have = await _config(connection, stream.name)
+        if have is None:
+            found.append(Difference(stream.name, "*", stream.desired, None))
+            continue
+        for name, want in stream.desired.items():
+            actual = have.get(name, False if want is False else None)
+            if isinstance(want, dict) and isinstance(actual, dict):
+                actual = {key: actual.get(key) for key in want}
+            if actual != want:
+                found.append(Difference(stream.name, name, want, actual))
+    return found
+
+
+async def apply(connection: Connection, settings: TopologySettings, patience: float = 15.0) -> list[Difference]:
+    """Makes the server match, and says what it changed. Storage kinds cannot be changed in place: that raises Unsuitable."""
+    deadline = asyncio.get_running_loop().time() + patience
+    while True:
+        try:
+            changes = await diff(connection, settings)
+            break
+        except (Refused, Timeout):
+            # A server that has just started may still be recovering its streams, or electing a leader.
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+            await asyncio.sleep(0.1)
+    by_name = {stream.name: stream for stream in streams(settings)}
+    for name in dict.fromkeys(change.stream for change in changes):
+        missing = any(change.stream == name and change.field == "*" for change in changes)
+        verb = "CREATE" if missing else "UPDATE"
+        try:
+            await connection.api(f"STREAM.{verb}.{name}", by_name[name].desired, timeout=10)
+        except Refused as refusal:
+            if missing and refusal.err_code == 10058:  # somebody else made it in between
+                continue
+            raise Unsuitable(f"stream {name} cannot be made as declared: {refusal.description}") from None
+    return changes
+
+
+async def _config(connection: Connection, name: str) -> dict[str, Any] | None:
+    try:
+        info = await connection.api(f"STREAM.INFO.{name}")
+    except Refused as refusal:
+        if refusal.err_code == _NOT_FOUND:
+            return None
+        raise
+    config: dict[str, Any] = info["config"]
+    return config
