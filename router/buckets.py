@@ -70,9 +70,9 @@ class Bucket:
         """Writes a key whose newest revision is the given one. Raises Conflict where it is not."""
         return await self._write(key, value, {"Nats-Expected-Last-Subject-Sequence": str(revision)}, ttl)
 
-    async def delete(self, key: str) -> None:
-        """Deletes a key; harmless where there is none."""
-        await self._write(key, b"", {"KV-Operation": "DEL"}, None)
+    async def delete(self, key: str, ttl: float | None = None) -> None:
+        """Deletes a key; harmless where there is none. The mark it leaves is kept for ever, or for `ttl` seconds."""
+        await self._write(key, b"", {"KV-Operation": "DEL"}, ttl)
 
     async def keys(self) -> list[str]:
         """Lists the keys that have a value."""
@@ -145,6 +145,7 @@ class Bucket:
             },
             message,
             credit=500,
+            afresh=True,
         )
         if empty:
             tell()

@@ -226,9 +226,13 @@ class Connection:
     def connected(self) -> bool:
         return bool(self._wire.is_connected)
 
-    def on_reconnect(self, listener: Callable[[], Awaitable[None] | None]) -> None:
-        """Calls the listener after each regained connection; what was published meanwhile was not heard."""
+    def on_reconnect(self, listener: Callable[[], Awaitable[None] | None]) -> Callable[[], None]:
+        """Calls the listener after each regained connection; what was published meanwhile was not heard.
+
+        Returns what takes the listener off again.
+        """
         self._on_reconnect.append(listener)
+        return lambda: self._on_reconnect.remove(listener) if listener in self._on_reconnect else None
 
     def on_loss(self, listener: Callable[[], None]) -> None:
         """Calls the listener when the connection is lost."""
@@ -345,7 +349,7 @@ class Connection:
         task.add_done_callback(self._followups.discard)
 
     async def _tell_reconnect(self) -> None:
-        for listener in self._on_reconnect:
+        for listener in list(self._on_reconnect):
             try:
                 pending = listener()
                 if pending is not None:

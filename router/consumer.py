@@ -71,10 +71,13 @@ class Consumer:
         config: Mapping[str, Any],
         heard: Callable[[Message], None],
         credit: int = 64,
+        afresh: bool = False,
     ) -> None:
         """`heard` is called from the read loop and must not block; call `done()` once for each message it got.
 
-        `config` is the whole JetStream consumer configuration, with `durable_name` or `name`.
+        `config` is the whole JetStream consumer configuration, with `durable_name` or `name`. `afresh` makes a new
+        consumer after each loss instead of finding the old one: without acknowledgements, what was on the way when the
+        connection broke is not sent again.
         """
         self.stream = stream
         self.name = str(config.get("durable_name") or config["name"])
@@ -86,6 +89,9 @@ class Consumer:
         self._requested = 0  # pulled and not yet arrived
         self._wake = asyncio.Event()
         self._missing = True
+        self._afresh = afresh
+        self._lives = 0
+        self.created = asyncio.Event()
         self._inbox = connection.inbox()
         self._pulls = 0  # numbers the pulls, so that the status of a forgotten one is known as such
         self._last = 0.0
@@ -93,7 +99,7 @@ class Consumer:
     async def run(self) -> None:
         """Pulls until cancelled; survives reconnects, server restarts and a deleted consumer."""
         loop = asyncio.get_running_loop()
-        self._connection.on_reconnect(self._lost_pull)
+        unlisten = self._connection.on_reconnect(self._lost_pull)
         # Messages of a pull come with their own subject; only its statuses come to the address it named.
         listening = await self._connection.listen(f"{self._inbox}.*", self._arrived)
         pause = 0.05
@@ -104,6 +110,7 @@ class Consumer:
                     if self._missing:
                         await self._create()
                         self._missing = False
+                        self.created.set()
                     await self._pull()
                     pause = 0.05
                 except BrokerError as fault:
@@ -116,10 +123,13 @@ class Consumer:
                     async with asyncio.timeout(max(0.05, self._last + SILENCE_SECONDS - loop.time())):
                         await self._wake.wait()
                 except TimeoutError:
+                    if not self._requested:
+                        continue  # nothing was asked for, since all that may be outstanding is
                     log.warning("a consumer fell silent, pulling again", extra={"stream": self.stream})
                     self._drop_pull()
                     self._missing = True
         finally:
+            unlisten()
             self._drop_pull()
             await listening.stop()
 
@@ -134,7 +144,10 @@ class Consumer:
         return self._outstanding
 
     async def _create(self) -> None:
-        request = {"stream_name": self.stream, "config": self._config, "action": ""}
+        if self._afresh:
+            self._lives += 1
+            self.name = f"{self._config['name']}-{self._lives}"
+        request = {"stream_name": self.stream, "config": {**self._config, "name": self.name}, "action": ""}
         await self._connection.up.wait()
         try:
             await self._connection.api(f"CONSUMER.CREATE.{self.stream}.{self.name}", request)

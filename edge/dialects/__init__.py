@@ -1,0 +1,13 @@
+"""Dialects: pure functions between stored events and the shapes that clients expect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from edge.dialects.callback import callback
+from router.record import Record
+
+Dialect = Callable[[Record, str], bytes]
+"""Encodes one record (of the given epoch) as JSON text; keeps what it made in `record.encoded`."""
+
+DIALECTS: Mapping[str, Dialect] = {"callback": callback}

@@ -1,0 +1,118 @@
+"""This file is where the edge processes know of one another, and add up what each has counted for a session."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+
+import msgspec
+
+from edge.stats import Stats, total
+from router.connection import Connection
+from router.errors import BrokerError
+from router.leases import Leases, Viewers, view_key, watch
+
+log = logging.getLogger(__name__)
+
+# Edge processes hold `view.edge.fleet.<id>`: the same count of live leases that viewers use.
+DOMAIN, ENTITY = "edge", "fleet"
+LEASE_SECONDS = 9.0
+SUBJECT = "edge.stats"
+# How long the others may take; one that is slower is left out, and the answer says so.
+PATIENCE = 0.5
+
+
+class Census:
+    """Who else serves sessions, and what all together have counted."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.id = secrets.token_hex(4)
+        self.stats: dict[str, Stats] = {}
+        self._connection = connection
+        self._fleet = Viewers(DOMAIN, ENTITY)
+
+    @property
+    def size(self) -> int:
+        """How many edge processes are alive, this one counted."""
+        return max(1, self._fleet.count)
+
+    def of(self, session_id: str) -> Stats:
+        """What this process counts for a session; changed in place by its readers."""
+        found = self.stats.get(session_id)
+        if found is None:
+            found = self.stats[session_id] = Stats()
+        return found
+
+    def forget(self, session_id: str) -> None:
+        self.stats.pop(session_id, None)
+
+    async def run(self) -> None:
+        """Is seen and sees until cancelled."""
+        listening = await self._connection.listen(SUBJECT, self._asked)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(Leases(self._connection).hold(view_key(DOMAIN, ENTITY, self.id), LEASE_SECONDS))
+                group.create_task(watch(self._fleet, self._connection))
+        finally:
+            await listening.stop()
+
+    def _asked(self, _subject: str, reply: str, payload: bytes, _headers: bytes) -> None:
+        question = msgspec.json.decode(payload)
+        if question.get("from") == self.id or not reply:
+            return
+        wanted = question.get("session")
+        chosen = self.stats if wanted is None else {wanted: self.stats[wanted]} if wanted in self.stats else {}
+        answer = msgspec.json.encode({"edge": self.id, "sessions": chosen})
+        task = asyncio.ensure_future(self._reply(reply, answer))
+        _replies.add(task)
+        task.add_done_callback(_replies.discard)
+
+    async def _reply(self, reply: str, answer: bytes) -> None:
+        try:
+            await self._connection.send(reply, answer)
+        except BrokerError:
+            log.debug("an answer to another edge process could not be sent")
+
+    async def gather(self, session_id: str | None = None) -> dict[str, Stats]:
+        """Adds up what every edge process has counted, for one session or for all."""
+        parts: dict[str, list[Stats]] = {}
+        for known, stats in self.stats.items():
+            if session_id in (None, known):
+                parts.setdefault(known, []).append(stats)
+        others = self.size - 1
+        if others > 0:
+            for theirs in await self._ask(session_id, others):
+                for known, stats in theirs.items():
+                    parts.setdefault(known, []).append(stats)
+        return {known: total(each) for known, each in parts.items()}
+
+    async def _ask(self, session_id: str | None, others: int) -> list[dict[str, Stats]]:
+        answers: list[dict[str, Stats]] = []
+        enough = asyncio.Event()
+
+        def heard(_subject: str, _reply: str, payload: bytes, headers: bytes) -> None:
+            if payload:
+                answers.append(msgspec.json.decode(payload, type=_Answer).sessions)
+            if len(answers) >= others or not payload:
+                enough.set()
+
+        address = self._connection.expect(heard)
+        question = msgspec.json.encode({"from": self.id, "session": session_id})
+        try:
+            await self._connection.send(SUBJECT, question, reply=address)
+            async with asyncio.timeout(PATIENCE):
+                await enough.wait()
+        except (TimeoutError, BrokerError):
+            log.info("not every edge process answered", extra={"answered": len(answers), "expected": others})
+        finally:
+            self._connection.forget(address)
+        return answers
+
+
+class _Answer(msgspec.Struct):
+    edge: str
+    sessions: dict[str, Stats]
+
+
+_replies: set[asyncio.Future[None]] = set()

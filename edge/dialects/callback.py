@@ -1,0 +1,37 @@
+"""This file is where an event takes the shape of the callback guide, the default of every session.
+
+`{"id","event_type","subject","source","timestamp","data","cursor"}`, and `key`, `cause`, `test` where the event has them.
+Nothing in it depends on the session, so that one encoding serves every reader.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from router.codec import rfc3339, to_json
+from router.cursor import Cursor
+from router.record import Record
+
+
+def callback(record: Record, epoch: str) -> bytes:
+    """The event as one JSON object in UTF-8, without a line break. The record's bytes must decode."""
+    made = record.encoded.get("callback")
+    if made is None:
+        event = record.event
+        assert event is not None
+        shape: dict[str, Any] = {
+            "id": event.id,
+            "event_type": event.type,
+            "subject": event.subject,
+            "source": event.source,
+            "timestamp": rfc3339(event.time),
+            "data": event.data,
+            "cursor": str(Cursor(epoch, record.sequence)),
+        }
+        for name in ("key", "cause"):
+            if (value := getattr(event, name)) is not None:
+                shape[name] = value
+        if event.test:
+            shape["test"] = True
+        made = record.encoded["callback"] = to_json(shape)
+    return made

@@ -1,0 +1,327 @@
+"""This file is where what one process hears is handed to all its readers: matched once per view, encoded once per wire.
+
+Per event and view: one look-up and one append. Per tick and reader: one `offer` of a batch that is shared with every other
+reader of the same records. Nothing else happens per connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from edge import metrics
+from edge.disconnect import Disconnect
+from edge.session import Batch, Reader, SessionSettings
+from edge.stats import Stats
+from edge.view import View
+from router.broker import Broker, StreamState
+from router.cursor import Cursor, Start
+from router.errors import BrokerError, Timeout
+from router.live import Live
+from router.record import Record
+from router.replay import Gap, Place, Replay, Stretch, place_of
+
+log = logging.getLogger(__name__)
+
+# 4,096 events or 8 MiB that were heard last: who comes back within them needs no read from the store.
+RECENT_EVENTS = 4096
+RECENT_BYTES = 8 * 1024 * 1024
+# Remembered answers of which feeds take a subject and type; forgotten all at once.
+MAX_ROUTES = 20_000
+SWEEP_SECONDS = 2.0
+
+
+class Feed:
+    """All readers of one view: who is live, what this tick has for them, and since when everything was heard."""
+
+    __slots__ = ("live", "pending", "readers", "since", "view")
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.live: set[Reader] = set()
+        self.pending: list[Record] = []
+        self.readers = 0
+        self.since = 0
+
+
+class Hub:
+    """The meeting point of what is heard and who listens, one per process."""
+
+    def __init__(self, broker: Broker, settings: SessionSettings | None = None) -> None:
+        self.settings = settings or SessionSettings()
+        self.epoch = ""
+        self.first = 0
+        self.readers: set[Reader] = set()
+        self._broker = broker
+        self._replay = Replay(broker)
+        self._live = Live(broker, self._hear, self._broken)
+        self._feeds: dict[View, Feed] = {}
+        self._routes: dict[tuple[str, str], tuple[Feed, ...]] = {}
+        self._dirty: list[Feed] = []
+        self._recent: deque[Record] = deque()
+        self._recent_bytes = 0
+        # `recent` is complete for what comes after this sequence.
+        self._recent_since = 0
+        self._settled = 0
+        self._steady = asyncio.Event()
+        self._suspect = asyncio.Event()
+        self._joining = asyncio.Lock()
+        broker.connection.on_loss(lambda: self._broken("the connection to NATS was lost"))
+        broker.connection.on_reconnect(self._suspect.set)
+
+    @property
+    def position(self) -> int:
+        """The sequence of the newest event that was heard."""
+        return self._live.position
+
+    async def run(self) -> None:
+        """Keeps the hub in step with the store until cancelled: repairs after a loss, heartbeats, position."""
+        self._suspect.set()
+        last_sweep = time.monotonic()
+        while True:
+            try:
+                async with asyncio.timeout(SWEEP_SECONDS):
+                    await self._suspect.wait()
+            except TimeoutError:
+                pass
+            if not self._steady.is_set() and self._broker.connection.connected:
+                self._suspect.clear()
+                try:
+                    await self._renew()
+                except BrokerError as fault:
+                    log.info("the event store is not back yet", extra={"fault": str(fault)})
+                    await asyncio.sleep(0.2)
+                    self._suspect.set()
+            else:
+                self._suspect.clear()
+            if time.monotonic() - last_sweep >= self.settings.heartbeat:
+                last_sweep = time.monotonic()
+                await self._check_position()
+                for reader in self.readers:
+                    reader.beat()
+
+    async def _renew(self) -> None:
+        """Finds out where the stream stands, and says that all up to there must be read and not awaited."""
+        await self._broker.connection.flush()
+        state = await self._broker.state()
+        if state.epoch != self.epoch:
+            self._replay.forget()
+            self.epoch = state.epoch
+        self.first = state.first
+        self._settled = 0
+        # What was heard since the loss and lies behind `last` stays: nobody will read it from the store.
+        self._recent_since = state.last
+        self._live.restart(state.last)
+        for feed in self._feeds.values():
+            feed.since = state.last
+        self._steady.set()
+
+    async def _check_position(self) -> None:
+        """Moves the position past events that nobody here asked for, so that idle cursors do not age.
+
+        Only as far as the stream had come at the last check: what was stored a heartbeat ago has long been heard.
+        """
+        if not self._steady.is_set():
+            return
+        try:
+            state = await self._broker.state()
+        except BrokerError:
+            return
+        self.first = state.first
+        if state.epoch != self.epoch:
+            self._broken("the stream was made anew")
+        elif self._steady.is_set():
+            self._live.position = max(self._live.position, self._settled)
+            self._settled = state.last
+
+    # What is heard
+
+    def _hear(self, record: Record) -> None:
+        event = record.event
+        if event is None:
+            return
+        self._remember(record)
+        key = (record.subject, event.type)
+        feeds = self._routes.get(key)
+        if feeds is None:
+            feeds = self._route(key)
+        for feed in feeds:
+            if feed.view.dynamic and not feed.view.passes(event):
+                continue
+            if not feed.pending:
+                if not self._dirty:
+                    asyncio.get_running_loop().call_soon(self.flush)
+                self._dirty.append(feed)
+            feed.pending.append(record)
+        metrics.heard.inc()
+        metrics.hear_seconds.observe(max(0.0, time.time() - event.time / 1e9))
+
+    def _route(self, key: tuple[str, str]) -> tuple[Feed, ...]:
+        if len(self._routes) >= MAX_ROUTES:
+            self._routes.clear()
+        feeds = tuple(feed for feed in self._feeds.values() if feed.view.admits(*key))
+        self._routes[key] = feeds
+        return feeds
+
+    def _remember(self, record: Record) -> None:
+        self._recent.append(record)
+        self._recent_bytes += len(record.payload)
+        while len(self._recent) > RECENT_EVENTS or self._recent_bytes > RECENT_BYTES:
+            gone = self._recent.popleft()
+            self._recent_bytes -= len(gone.payload)
+            self._recent_since = gone.sequence
+
+    def flush(self) -> None:
+        """Hands what this tick collected to every live reader; feeds with the same records share one batch."""
+        dirty, self._dirty = self._dirty, []
+        shared: dict[tuple[int, ...], Batch] = {}
+        for feed in dirty:
+            records, feed.pending = feed.pending, []
+            if not feed.live:
+                continue
+            key = tuple(record.sequence for record in records)
+            batch = shared.get(key)
+            if batch is None:
+                batch = shared[key] = Batch(records, self.epoch)
+            for reader in tuple(feed.live):
+                reader.offer(batch)
+
+    def _broken(self, reason: str) -> None:
+        """Something may not have been heard: live readers go back to reading until it is known where the stream stands."""
+        if not self._steady.is_set():
+            return
+        log.warning("events may have been missed, reading again", extra={"reason": reason})
+        metrics.suspicions.inc()
+        self.flush()
+        self._steady.clear()
+        self._suspect.set()
+        for reader in tuple(self.readers):
+            reader.lag()
+        self._recent.clear()
+        self._recent_bytes = 0
+        self._live.forget()
+
+    # What readers ask
+
+    @asynccontextmanager
+    async def reader(self, view: View, session_id: str, stats: Stats) -> AsyncIterator[Reader]:
+        """Opens a reader of a view; its events are heard from here on. Raises BrokerError."""
+        feed = await self._join(view)
+        reader = Reader(self, feed, session_id, stats, self.settings)
+        self.readers.add(reader)
+        try:
+            yield reader
+        finally:
+            self.readers.discard(reader)
+            reader.end()
+            await self._leave(feed)
+
+    async def _join(self, view: View) -> Feed:
+        feed = self._feeds.get(view)
+        if feed is not None:
+            feed.readers += 1
+            return feed
+        await self.steady(self.settings.store_patience)
+        async with self._joining:
+            feed = self._feeds.get(view)
+            if feed is None:
+                since = await self._live.want(view.patterns)
+                feed = Feed(view)
+                feed.since = since
+                self._feeds[view] = feed
+                self._routes.clear()
+            feed.readers += 1
+            return feed
+
+    async def _leave(self, feed: Feed) -> None:
+        feed.readers -= 1
+        if feed.readers == 0:
+            async with self._joining:
+                if feed.readers == 0 and self._feeds.get(feed.view) is feed:
+                    del self._feeds[feed.view]
+                    self._routes.clear()
+                    try:
+                        await self._live.unwant(feed.view.patterns)
+                    except BrokerError:
+                        log.info("a subscription could not be taken back", extra={"patterns": feed.view.patterns})
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether it is known where the stream stands, so that readers can be served."""
+        return self._steady.is_set()
+
+    async def steady(self, patience: float) -> None:
+        """Waits until it is known where the stream stands. Raises Timeout."""
+        if self._steady.is_set():
+            return
+        try:
+            async with asyncio.timeout(patience):
+                await self._steady.wait()
+        except TimeoutError:
+            raise Timeout("the event store is away") from None
+
+    async def place(self, start: Start, feed: Feed) -> Place:
+        """Finds where a reader begins. Raises BrokerError."""
+        await self.steady(self.settings.store_patience)
+        if start.cursor is not None and start.cursor.epoch == self.epoch and self.first <= start.cursor.sequence <= self.position:
+            return Place(start.cursor.sequence, None)
+        state = await self._broker.state()
+        self.first = state.first
+        return await self._replay.place(start, feed.view.patterns, state)
+
+    async def begin(self, start: Start, view: View) -> Place:
+        """Finds where a session that is made now begins. Raises BrokerError or BadCursor."""
+        await self.steady(self.settings.store_patience)
+        return await self._replay.place(start, view.patterns)
+
+    def moved(self, reader: Reader) -> Gap | None:
+        """Says what a reader that lags has lost for ever, and moves it to the oldest event kept."""
+        if reader.position + 1 >= self.first or self.first <= 1:
+            return None
+        place = place_of_sequence(self, reader.position)
+        reader.position = place.after
+        return place.gap
+
+    def recent(self, reader: Reader) -> list[Record] | None:
+        """What a reader has not seen of the events heard last; None where it must read from the store first."""
+        feed = reader.feed
+        if not self._steady.is_set() or reader.position < max(self._recent_since, feed.since):
+            return None
+        # A feed's pending records come with the next flush and must not come twice: hand them out first.
+        self.flush()
+        at = bisect.bisect_right(self._recent, reader.position, key=lambda record: record.sequence)
+        found = [self._recent[place] for place in range(at, len(self._recent))]
+        matching = [record for record in found if feed.view.accepts(record)]
+        if len(matching) > self.settings.mailbox_events or sum(len(r.payload) for r in matching) > self.settings.mailbox_bytes:
+            return None
+        return matching
+
+    async def stretch(self, view: View, after: int) -> Stretch:
+        """Reads the next matching records from the store. Raises BrokerError."""
+        metrics.replays.inc()
+        return await self._replay.stretch(view.patterns, after, self.position)
+
+    def batch(self, records: list[Record]) -> Batch:
+        return Batch(records, self.epoch)
+
+    def close_all(self, reason: Disconnect) -> None:
+        """Ends every reader."""
+        for reader in tuple(self.readers):
+            reader.close(reason)
+
+    def close_session(self, session_id: str, reason: Disconnect) -> None:
+        """Ends every reader of one session."""
+        for reader in tuple(self.readers):
+            if reader.session_id == session_id:
+                reader.close(reason)
+
+
+def place_of_sequence(hub: Hub, sequence: int) -> Place:
+    """Where a reader of this life of the stream goes on, given the oldest event that is kept."""
+    state = StreamState(hub.epoch, hub.first, max(hub.position, sequence), 0, 0)
+    return place_of(Cursor(hub.epoch, sequence), state)

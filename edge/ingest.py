@@ -1,0 +1,132 @@
+"""This file is where events come in over HTTP: checked whole before the first is stored, answered once all are."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgpack
+
+from edge import metrics
+from edge.problem import Problem
+from router.broker import Ack, Broker
+from router.codec import check_depth, encode, from_json
+from router.errors import BadEvent, BadInput, BrokerError, Refused
+from router.event import Event
+
+FIELDS = frozenset({"id", "subject", "type", "data", "source", "key", "cause", "trace", "test"})
+# What the system says of itself is not for others to say.
+RESERVED = frozenset({"system"})
+_KEY = re.compile(r"[\x21-\x7e]{1,200}\Z")
+
+
+def parse(body: bytes, content_type: str, most: int) -> tuple[list[dict[str, Any]], bool]:
+    """Reads one event, a list, or `{"events": [...]}`; says whether it was a single one. Raises Problem."""
+    kind = content_type.split(";")[0].strip().lower() or "application/json"
+    if kind in ("application/msgpack", "application/x-msgpack", "application/vnd.msgpack"):
+        try:
+            given = msgpack.unpackb(body, raw=False, strict_map_key=False)
+        except (ValueError, msgpack.UnpackException, RecursionError) as fault:
+            raise Problem("bad_json", f"not msgpack: {fault}") from None
+    elif kind in ("application/x-ndjson", "application/jsonl"):
+        given = [_json(line) for line in body.splitlines() if line.strip()]
+    elif kind in ("application/json", "text/plain", "application/x-www-form-urlencoded"):
+        # The latter two: what `curl -d` and a page's no-preflight fetch send when nobody says otherwise.
+        given = _json(body)
+    else:
+        raise Problem("unsupported_media_type", f"{kind[:80]} is not known; send application/json or application/msgpack")
+    single = isinstance(given, dict) and "events" not in given
+    many = [given] if single else given.get("events") if isinstance(given, dict) else given
+    if not isinstance(many, list) or not all(isinstance(item, dict) for item in many):
+        raise Problem("bad_body", 'the body must be an event, a list of events, or {"events": [...]}')
+    if not many:
+        raise Problem("bad_body", "the list of events is empty")
+    if len(many) > most:
+        raise Problem("batch_too_large", f"{len(many)} events; at most {most} at a time")
+    return many, single
+
+
+def _json(text: bytes) -> Any:
+    try:
+        return from_json(text)
+    except BadEvent as fault:
+        raise Problem("bad_json", str(fault)) from None
+
+
+def events(given: list[dict[str, Any]], idempotency_key: str | None) -> list[Event]:
+    """Makes events of what was sent; with a key their ids follow from it, so that a repeat is stored once. Raises Problem."""
+    if idempotency_key is not None and not _KEY.match(idempotency_key):
+        raise Problem("bad_parameter", "Idempotency-Key must be 1 to 200 visible characters")
+    made: list[Event] = []
+    for place, item in enumerate(given):
+        where = {} if len(given) == 1 else {"index": place}
+        try:
+            made.append(_event(item, _derived(idempotency_key, place)))
+        except BadInput as fault:
+            raise Problem(fault.code, str(fault), **where) from None
+        except Problem as fault:
+            fault.more |= where
+            raise
+    return made
+
+
+def _derived(key: str | None, place: int) -> str | None:
+    if key is None:
+        return None
+    return f"idem-{hashlib.sha256(key.encode()).hexdigest()[:32]}-{place}"
+
+
+def _event(item: Mapping[str, Any], id: str | None) -> Event:
+    if unknown := sorted(str(name) for name in set(item) - FIELDS):
+        raise Problem("unknown_field", f"not known: {', '.join(unknown)[:200]}; known are {', '.join(sorted(FIELDS))}")
+    if "subject" not in item:
+        raise Problem("missing_field", "an event needs a subject, such as agent.run-42.progress")
+    for name in ("source", "key", "cause", "trace"):
+        value = item.get(name)
+        if value is not None and (not isinstance(value, str) or len(value) > 200):
+            raise Problem("bad_event", f"{name} must be a text of at most 200 characters")
+    test = item.get("test", False)
+    if not isinstance(test, bool):
+        raise Problem("bad_event", "test must be true or false")
+    check_depth(item.get("data"))
+    event = Event.new(
+        item["subject"],
+        item.get("data"),
+        type=item.get("type"),
+        source=item.get("source") or "http",
+        id=item.get("id") or id,
+        key=item.get("key"),
+        cause=item.get("cause"),
+        trace=item.get("trace"),
+        test=test,
+    )
+    if event.subject.domain in RESERVED:
+        raise Problem("forbidden_subject", f"{event.subject.domain}.> is what the system says of itself")
+    encode(event)  # data that msgpack cannot hold is found before the first event is stored
+    return event
+
+
+async def publish(broker: Broker, many: list[Event]) -> list[Ack]:
+    """Stores all, in order; returns once each is acknowledged. Raises Problem that says how many were stored."""
+    answers = await asyncio.gather(*(broker.publish(event) for event in many), return_exceptions=True)
+    stored = [answer for answer in answers if isinstance(answer, Ack)]
+    for answer in stored:
+        metrics.ingested.labels("duplicate" if answer.duplicate else "stored").inc()
+    for place, answer in enumerate(answers):
+        if isinstance(answer, BaseException):
+            metrics.ingested.labels("refused").inc(len(many) - len(stored))
+            if isinstance(answer, Refused):
+                raise Problem("storage_refused", answer.description, index=place, stored=len(stored))
+            if isinstance(answer, BrokerError):
+                raise Problem(
+                    "broker_unavailable",
+                    "not acknowledged in time; send it again with the same Idempotency-Key",
+                    headers={"Retry-After": "1"},
+                    index=place,
+                    stored=len(stored),
+                )
+            raise answer
+    return stored

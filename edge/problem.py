@@ -1,0 +1,90 @@
+"""This file is where every refusal of the HTTP surface is made: RFC 9457 problem+json with a stable code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from router.codec import to_json
+from router.errors import BadInput, BrokerError, Refused
+
+TITLES: Mapping[str, tuple[int, str]] = {
+    "bad_json": (400, "The body is not JSON"),
+    "bad_body": (422, "The body is not as it should be"),
+    "unknown_field": (422, "The body has a field that is not known"),
+    "missing_field": (422, "The body lacks a field"),
+    "bad_parameter": (400, "A query parameter is not as it should be"),
+    "bad_subject": (422, "A subject is not valid"),
+    "bad_pattern": (422, "A pattern is not valid"),
+    "bad_event": (422, "The event is not valid"),
+    "bad_cursor": (400, "The cursor is not valid"),
+    "bad_filter": (422, "The filter is not valid"),
+    "bad_webhook": (422, "The webhook is not configured as it should be"),
+    "bad_input": (422, "The input is not valid"),
+    "forbidden_subject": (403, "Nobody may publish to this subject from outside"),
+    "body_too_large": (413, "The body is too large"),
+    "batch_too_large": (413, "The batch has too many events"),
+    "not_found": (404, "There is nothing at this address"),
+    "session_not_found": (404, "There is no such session"),
+    "camera_not_found": (404, "There is no such camera"),
+    "octane_not_found": (404, "There is no such Octane"),
+    "run_not_found": (404, "There is no such run"),
+    "no_frame": (404, "There is no picture yet"),
+    "method_not_allowed": (405, "The method is not known here"),
+    "unsupported_media_type": (415, "The body's type is not known here"),
+    "forbidden_origin": (403, "Pages of this origin may not speak to this server"),
+    "forbidden_host": (421, "This server does not answer to that name"),
+    "draining": (503, "This replica is shutting down"),
+    "broker_unavailable": (503, "The event store does not answer"),
+    "storage_refused": (507, "The event store refused the event"),
+    "internal": (500, "Something failed here"),
+}
+
+
+class Problem(Exception):
+    """a request was refused"""
+
+    def __init__(self, code: str, detail: str = "", *, headers: Mapping[str, str] | None = None, **more: Any) -> None:
+        super().__init__(detail or code)
+        self.code = code
+        self.status, self.title = TITLES[code]
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.more = more
+
+    def response(self) -> Response:
+        body: dict[str, Any] = {
+            "type": f"urn:callboard:problem:{self.code}",
+            "title": self.title,
+            "status": self.status,
+            "code": self.code,
+        }
+        if self.detail:
+            body["detail"] = self.detail
+        body |= self.more
+        return Response(
+            to_json(body),
+            self.status,
+            media_type="application/problem+json",
+            headers={"Cache-Control": "no-store", **self.headers},
+        )
+
+
+def from_fault(fault: Exception) -> Problem:
+    """Says in HTTP what the router said in Python; never gives away an exception's text that is not meant for clients."""
+    if isinstance(fault, BadInput):
+        return Problem(fault.code, str(fault))
+    if isinstance(fault, Refused):
+        return Problem("storage_refused", fault.description)
+    if isinstance(fault, BrokerError):
+        return Problem("broker_unavailable", headers={"Retry-After": "1"})
+    return Problem("internal")
+
+
+async def refuse(_request: Request, fault: Exception) -> Response:
+    """Starlette's exception handler for Problem and the router's errors."""
+    problem = fault if isinstance(fault, Problem) else from_fault(fault)
+    return problem.response()

@@ -1,0 +1,238 @@
+"""This file is where sessions are kept: in a JetStream bucket, so that any edge process can serve any of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from edge.problem import Problem
+from edge.view import MAX_PATTERNS, MAX_TYPES, View
+from edge.webhooks.endpoint import EndpointSettings, parse_endpoint
+from router.buckets import Bucket, Entry
+from router.codec import rfc3339
+from router.cursor import Cursor, parse_start
+from router.errors import BadInput
+from router.topology import SESSIONS
+
+log = logging.getLogger(__name__)
+
+DeliveryMethod = Literal["websocket", "sse", "polling", "webhook"]
+METHODS = ("websocket", "sse", "polling", "webhook")
+
+_TYPE = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
+_ID = re.compile(r"sess_[0-9a-z]{16,40}\Z")
+
+
+class SessionSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a session is, as it lies in the bucket. `start` is the cursor at which its first reader begins."""
+
+    id: str
+    delivery_method: DeliveryMethod
+    created: int
+    start: str
+    events: list[str] | None = None
+    subjects: list[str] | None = None
+    filter: str | None = None
+    include_intermediate_results: bool = True
+    dialect: str = "callback"
+    name: str | None = None
+    webhook: EndpointSettings | None = None
+
+
+class Session:
+    """A session as one edge process knows it: its definition and its view."""
+
+    __slots__ = ("revision", "spec", "view")
+
+    def __init__(self, spec: SessionSpec, revision: int) -> None:
+        self.spec = spec
+        self.revision = revision
+        self.view = View.of(spec.id, spec.subjects, spec.events, spec.filter, spec.include_intermediate_results)
+
+    @property
+    def id(self) -> str:
+        return self.spec.id
+
+    @property
+    def start(self) -> Cursor:
+        return Cursor.parse(self.spec.start)
+
+    def describe(self) -> dict[str, Any]:
+        """The session as the API shows it; secrets are left out."""
+        spec = self.spec
+        base = f"/callbacks/sessions/{spec.id}"
+        shown: dict[str, Any] = {
+            "session_id": spec.id,
+            "name": spec.name,
+            "delivery_method": spec.delivery_method,
+            "events": spec.events,
+            "subjects": spec.subjects,
+            "filter": spec.filter,
+            "include_intermediate_results": spec.include_intermediate_results,
+            "dialect": spec.dialect,
+            "created_at": rfc3339(spec.created),
+            "cursor": spec.start,
+            "urls": {
+                "self": base,
+                "stats": f"{base}/stats",
+                "events": f"{base}/events",
+                "sse": f"{base}/sse",
+                "ws": f"{base}/ws",
+                "test": f"{base}/test",
+            },
+        }
+        if spec.webhook:
+            shown |= spec.webhook.describe()
+        return shown
+
+
+class Registry:
+    """All sessions, kept in step with the bucket."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._sessions: dict[str, Session] = {}
+        self._listeners: list[Callable[[str, Session | None], None]] = []
+        self.ready = asyncio.Event()
+
+    @classmethod
+    def over(cls, connection: Any) -> Registry:
+        return cls(Bucket(connection, SESSIONS))
+
+    @property
+    def sessions(self) -> Mapping[str, Session]:
+        return self._sessions
+
+    def on_change(self, listener: Callable[[str, Session | None], None]) -> None:
+        """Calls listener(session id, session or None where it was deleted) at each change, from the read loop."""
+        self._listeners.append(listener)
+
+    async def run(self) -> None:
+        """Keeps in step with the bucket until cancelled."""
+        await self._bucket.watch(self._heard, "*", ready=self.ready.set)
+
+    async def create(self, spec: SessionSpec) -> Session:
+        """Stores a new session and serves it here at once."""
+        revision = await self._bucket.create(spec.id, msgspec.json.encode(spec))
+        session = Session(spec, revision)
+        self._put(session)
+        return session
+
+    async def find(self, session_id: str) -> Session:
+        """Gives a session, from the bucket where this process has not heard of it yet. Raises Problem 404."""
+        session = self._sessions.get(session_id)
+        if session is None and _ID.match(session_id):
+            entry = await self._bucket.get(session_id)
+            if entry is not None and entry.value is not None:
+                self._heard(entry, True)
+                session = self._sessions.get(session_id)
+        if session is None:
+            raise Problem("session_not_found", f"no session {session_id[:60]!r}; it may have been deleted")
+        return session
+
+    async def delete(self, session_id: str) -> None:
+        """Deletes a session everywhere; its readers are told and closed. Raises Problem 404."""
+        await self.find(session_id)
+        await self._bucket.delete(session_id)
+        self._drop(session_id)
+
+    def _heard(self, entry: Entry, _ready: bool) -> None:
+        if entry.value is None:
+            self._drop(entry.key)
+            return
+        known = self._sessions.get(entry.key)
+        if known is not None and known.revision >= entry.revision:
+            return
+        try:
+            self._put(Session(msgspec.json.decode(entry.value, type=SessionSpec), entry.revision))
+        except (msgspec.ValidationError, msgspec.DecodeError, BadInput) as fault:
+            log.warning("a stored session cannot be read", extra={"session": entry.key, "fault": str(fault)})
+
+    def _put(self, session: Session) -> None:
+        self._sessions[session.id] = session
+        self._tell(session.id, session)
+
+    def _drop(self, session_id: str) -> None:
+        if self._sessions.pop(session_id, None) is not None:
+            self._tell(session_id, None)
+
+    def _tell(self, session_id: str, session: Session | None) -> None:
+        for listener in self._listeners:
+            listener(session_id, session)
+
+
+_FIELDS = {
+    "delivery_method", "events", "subjects", "filter", "include_intermediate_results", "dialect", "name",
+    "cursor", "since", "last",
+    "webhook_url", "timeout", "retry_attempts", "headers", "secret",
+}  # fmt: skip
+
+
+def parse_session(body: Any, dialects: frozenset[str]) -> tuple[SessionSpec, Any]:
+    """Reads the body of a session's creation: the specification (its `start` still empty) and where it wants to begin.
+
+    Raises Problem with a code that says which field is wrong, or a BadInput of the router.
+    """
+    if not isinstance(body, dict):
+        raise Problem("bad_body", "the body must be a JSON object")
+    if unknown := sorted(set(body) - _FIELDS):
+        raise Problem("unknown_field", f"not known: {', '.join(map(str, unknown))}; known are {', '.join(sorted(_FIELDS))}")
+    method = body.get("delivery_method", "websocket")
+    if method not in METHODS:
+        raise Problem("bad_body", f"delivery_method must be one of {', '.join(METHODS)}")
+    events = _strings(body, "events", MAX_TYPES)
+    if events and (bad := next((kind for kind in events if not _TYPE.match(kind)), None)):
+        raise Problem("bad_body", f"events: {bad[:60]!r} is no event type (lower-case letters, digits and _)")
+    intermediate = body.get("include_intermediate_results", True)
+    if not isinstance(intermediate, bool):
+        raise Problem("bad_body", "include_intermediate_results must be true or false")
+    for field, longest in (("filter", 2000), ("name", 200)):
+        value = body.get(field)
+        if value is not None and (not isinstance(value, str) or len(value) > longest):
+            raise Problem("bad_body", f"{field} must be a text of at most {longest} characters")
+    dialect = body.get("dialect", "callback")
+    if dialect not in dialects:
+        raise Problem("bad_body", f"dialect must be one of {', '.join(sorted(dialects))}")
+    start = parse_start(_text(body, "cursor"), _text(body, "since"), body.get("last"))
+    session_id = f"sess_{secrets.token_hex(12)}"
+    spec = SessionSpec(
+        id=session_id,
+        delivery_method=method,
+        created=time.time_ns(),
+        start="",
+        events=events,
+        subjects=_strings(body, "subjects", MAX_PATTERNS),
+        filter=body.get("filter") or None,
+        include_intermediate_results=intermediate,
+        dialect=dialect,
+        name=body.get("name"),
+        # Webhook settings may stand in any session's body, as in the guide; they are checked only where they are used.
+        webhook=parse_endpoint(body) if method == "webhook" else None,
+    )
+    View.of(spec.id, spec.subjects, spec.events, spec.filter)
+    return spec, start
+
+
+def _strings(body: dict[str, Any], field: str, most: int) -> list[str] | None:
+    value = body.get(field)
+    if value is None or value == []:
+        return None
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise Problem("bad_body", f"{field} must be a list of texts")
+    if len(value) > most:
+        raise Problem("bad_body", f"{field} may name at most {most}")
+    return value
+
+
+def _text(body: dict[str, Any], field: str) -> str | None:
+    value = body.get(field)
+    if value is not None and not isinstance(value, str):
+        raise Problem("bad_body", f"{field} must be a text")
+    return value

@@ -1,0 +1,102 @@
+"""This file is where the edge is run under uvicorn: bound early, drained before it goes, and never to the public unguarded."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+
+from edge.app import create_app
+from edge.edge import Edge
+from edge.settings import LOOPBACK, EdgeSettings
+from edge.webhooks.guard import GuardSettings
+from router.broker import Broker
+from router.connection import BrokerSettings
+from router.errors import RouterError
+from router.topology import TopologySettings
+
+
+class CannotListen(RouterError):
+    """the edge cannot listen there"""
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: who runs the process decides when it goes."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Opens the listening socket. Raises CannotListen with what to do about it."""
+    if host not in LOOPBACK:
+        raise CannotListen(
+            f"will not listen on {host} without authentication; listen on 127.0.0.1 and put a proxy in front"
+        )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as fault:
+        listener.close()
+        raise CannotListen(
+            f"cannot listen on {host}:{port} ({fault.strerror}); choose another port with --port or CALLBOARD_EDGE_PORT"
+        ) from None
+    listener.listen(4096)
+    listener.setblocking(False)
+    return listener
+
+
+async def serve(
+    settings: EdgeSettings,
+    broker_settings: BrokerSettings,
+    topology_settings: TopologySettings,
+    *,
+    stop: asyncio.Event,
+    guard: GuardSettings | None = None,
+    listener: socket.socket | None = None,
+    ready: Callable[[int], None] | None = None,
+) -> None:
+    """Serves until `stop` is set, then drains. `ready(port)` is called once requests are taken.
+
+    Raises CannotListen, Unreachable or Unsuitable.
+    """
+    listener = listener or bind(settings.host, settings.port)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(listener.close)
+        broker = await stack.enter_async_context(Broker(broker_settings, "edge", topology_settings))
+        edge = await stack.enter_async_context(Edge(settings, broker, guard or GuardSettings()).running())
+        server = _Server(
+            uvicorn.Config(
+                create_app(edge),
+                http="httptools",
+                ws="websockets-sansio",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                ws_max_size=64 * 1024,
+                ws_ping_interval=20,
+                ws_ping_timeout=20,
+                timeout_keep_alive=65,
+                timeout_graceful_shutdown=3,
+                backlog=4096,
+            )
+        )
+        async with asyncio.TaskGroup() as group:
+            serving = group.create_task(server.serve(sockets=[listener]))
+            try:
+                while not server.started and not serving.done():
+                    await asyncio.sleep(0.005)
+                if ready:
+                    ready(listener.getsockname()[1])
+                await stop.wait()
+                await edge.drain()
+            finally:
+                edge.draining = True
+                server.should_exit = True

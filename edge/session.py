@@ -1,0 +1,324 @@
+"""This file is where one reader of a session is served: replay from its cursor, hand-over to live, spill when it is slow.
+
+A reader is one connection. It holds no queue of its own beyond a small mailbox of batches that are shared with all who
+see the same. When the mailbox is full it is emptied and forgotten: the reader is LAGGING, and reads again from the last
+event that was written. So a slow client costs constant memory, loses nothing, and nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from edge.disconnect import LOST_STORE, Disconnect
+from edge.stats import Stats
+from router.codec import rfc3339
+from router.cursor import Cursor, Start
+from router.errors import BrokerError
+from router.record import Record
+from router.replay import Gap
+
+if TYPE_CHECKING:
+    from edge.hub import Feed, Hub
+
+
+class State(Enum):
+    CONNECTING = "connecting"
+    REPLAYING = "replaying"
+    LIVE = "live"
+    LAGGING = "lagging"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True)
+class SessionSettings:
+    """Bounds of one reader. Times in seconds, sizes in bytes."""
+
+    # 1,000 events or 1 MiB: what one slow reader may owe before it reads from the store instead.
+    mailbox_events: int = 1000
+    mailbox_bytes: int = 1024 * 1024
+    heartbeat: float = 12.0
+    send_timeout: float = 30.0
+    # How long a reader waits for an event store that is away before it is told to come back elsewhere.
+    store_patience: float = 60.0
+
+
+class Batch:
+    """What one tick, or one page of replay, has for a view. Shared by its readers, so each wire's bytes are made once."""
+
+    __slots__ = ("_made", "epoch", "records", "size")
+
+    def __init__(self, records: list[Record], epoch: str) -> None:
+        self.records = records
+        self.epoch = epoch
+        self.size = sum(len(record.payload) for record in records)
+        self._made: dict[str, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def last(self) -> int:
+        return self.records[-1].sequence
+
+    def age(self) -> float:
+        """Seconds since the newest event was said; never negative, whatever the clocks of producers say."""
+        event = self.records[-1].event
+        return max(0.0, time.time() - event.time / 1e9) if event else 0.0
+
+    def made(self, wire: Wire) -> Any:
+        """The batch in one wire's form; made at the first call."""
+        form = self._made.get(wire.name)
+        if form is None:
+            form = self._made[wire.name] = wire.events(self)
+        return form
+
+
+class Wire:
+    """How a transport writes: pure, and named by dialect and framing so that what it makes can be shared."""
+
+    name: str
+
+    def events(self, batch: Batch) -> Any:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something the server says about the connection itself: ready, gap, position, heartbeat or bye."""
+
+    control: str
+    body: dict[str, Any]
+
+
+class Reader:
+    """One connection that reads a session. Iterate it: it yields batches and notices, in the order they are to be written."""
+
+    __slots__ = (
+        "_bye",
+        "_due",
+        "_hub",
+        "_limits",
+        "_mailbox",
+        "_mailbox_bytes",
+        "_mailbox_events",
+        "_told",
+        "_wake",
+        "_writing",
+        "feed",
+        "position",
+        "session_id",
+        "started",
+        "state",
+        "stats",
+    )
+
+    def __init__(self, hub: Hub, feed: Feed, session_id: str, stats: Stats, limits: SessionSettings) -> None:
+        self.feed = feed
+        self.session_id = session_id
+        self.stats = stats
+        self.state = State.CONNECTING
+        self.position = 0
+        self.started = time.monotonic()
+        self._hub = hub
+        self._limits = limits
+        self._mailbox: deque[Batch] = deque()
+        self._mailbox_events = 0
+        self._mailbox_bytes = 0
+        self._wake: asyncio.Future[None] | None = None
+        self._bye: Disconnect | None = None
+        self._due = False
+        self._told = 0
+        self._writing: Batch | None = None
+
+    # Called by the hub; these never wait.
+
+    def offer(self, batch: Batch) -> None:
+        """Puts a batch into the mailbox; a full mailbox is emptied, and the reader reads from the store instead."""
+        if batch.records[0].sequence <= self.position:
+            # This process hears later than the one the client came from: it has these already.
+            newer = [record for record in batch.records if record.sequence > self.position]
+            if not newer:
+                return
+            batch = Batch(newer, batch.epoch)
+        if (
+            self._mailbox_events + len(batch) > self._limits.mailbox_events
+            or self._mailbox_bytes + batch.size > self._limits.mailbox_bytes
+        ):
+            self.lag()
+            self.stats.spills += 1
+            return
+        self._mailbox.append(batch)
+        self._mailbox_events += len(batch)
+        self._mailbox_bytes += batch.size
+        self.stats.offered(len(batch))
+        self._rouse()
+
+    def lag(self) -> None:
+        """Leaves the live feed and forgets the mailbox: what it held is read again from the last event written."""
+        if self.state is not State.LIVE:
+            return
+        self.feed.live.discard(self)
+        self.state = State.LAGGING
+        self._forget_mailbox()
+        self._rouse()
+
+    def beat(self) -> None:
+        """Makes a heartbeat due."""
+        self._due = True
+        self._rouse()
+
+    def close(self, reason: Disconnect) -> None:
+        """Ends the reader with a `bye` after what is being written."""
+        if self._bye is None:
+            self._bye = reason
+            self._rouse()
+
+    def _rouse(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def _forget_mailbox(self) -> None:
+        self.stats.taken_back(self._mailbox_events)
+        self._mailbox.clear()
+        self._mailbox_events = self._mailbox_bytes = 0
+
+    # Iterated by the transport, in the connection's own task.
+
+    async def read(self, start: Start) -> AsyncIterator[Batch | Notice]:
+        """Yields all there is to write, from `ready` to `bye`. The next step says that the last one has been written."""
+        try:
+            place = await self._hub.place(start, self.feed)
+            self.position = place.after
+            self.state = State.REPLAYING
+            yield self._ready(place.gap, start)
+            if place.gap:
+                yield self._gap(place.gap)
+            while self._bye is None:
+                async for step in self._next():
+                    yield step
+            yield self._farewell(self._bye)
+        except BrokerError:
+            yield self._farewell(LOST_STORE)
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        """Leaves the hub; what was not written is not counted as sent."""
+        self.feed.live.discard(self)
+        self._forget_mailbox()
+        if self._writing is not None:
+            self.stats.taken_back(len(self._writing))
+            self._writing = None
+        self.state = State.CLOSED
+
+    async def _next(self) -> AsyncIterator[Batch | Notice]:
+        if self.state is not State.LIVE:
+            async for step in self._catch_up():
+                yield step
+            return
+        if self._mailbox:
+            batch = self._mailbox.popleft()
+            self._mailbox_events -= len(batch)
+            self._mailbox_bytes -= batch.size
+            self._writing = batch
+            yield batch
+            self._wrote(batch)
+            return
+        if self._due:
+            self._hub.flush()
+            if self._mailbox:
+                return
+            self._due = False
+            # The mailbox is empty and the reader live: all that was heard so far has been written or was not for it.
+            self.position = max(self.position, self._hub.position)
+            yield self._notice("heartbeat")
+            return
+        await self._wait()
+
+    async def _catch_up(self) -> AsyncIterator[Batch | Notice]:
+        """One step of replay, or the hand-over to live."""
+        await self._hub.steady(self._limits.store_patience)
+        if (gap := self._hub.moved(self)) is not None:
+            yield self._gap(gap)
+        # From here to LIVE nothing may wait: what is heard in between would be lost.
+        recent = self._hub.recent(self)
+        if recent is not None:
+            self.state = State.LIVE
+            self.feed.live.add(self)
+            if recent:
+                self.offer(self._hub.batch(recent))
+            return
+        stretch = await self._hub.stretch(self.feed.view, self.position)
+        records = [record for record in stretch.records if self.feed.view.accepts(record)]
+        if records:
+            batch = self._hub.batch(records)
+            self.stats.offered(len(batch))
+            self._writing = batch
+            yield batch
+            self._wrote(batch)
+        self.position = max(self.position, stretch.upto)
+
+    def _wrote(self, batch: Batch) -> None:
+        self._writing = None
+        self.position = batch.last
+        self.stats.written(len(batch))
+
+    async def _wait(self) -> None:
+        self._wake = asyncio.get_running_loop().create_future()
+        try:
+            await self._wake
+        finally:
+            self._wake = None
+
+    # What the server says about the connection.
+
+    @property
+    def cursor(self) -> str:
+        return str(Cursor(self._hub.epoch, self.position))
+
+    def _ready(self, gap: Gap | None, start: Start) -> Notice:
+        return Notice(
+            "ready",
+            {
+                "session_id": self.session_id,
+                "cursor": self.cursor,
+                "earliest": str(Cursor(self._hub.epoch, max(self._hub.first - 1, 0))),
+                "recovered": start.cursor is not None and gap is None,
+                "heartbeat_seconds": self._limits.heartbeat,
+                "server_time": rfc3339(time.time_ns()),
+            },
+        )
+
+    def _gap(self, gap: Gap) -> Notice:
+        self.stats.gaps += 1
+        return Notice(
+            "gap",
+            {
+                "from": str(Cursor(self._hub.epoch, gap.first)),
+                "to": str(Cursor(self._hub.epoch, gap.last)),
+                "reset": gap.reset,
+                "reason": "foreign_cursor" if gap.reset else "beyond_retention",
+                "cursor": self.cursor,
+            },
+        )
+
+    def _notice(self, control: str) -> Notice:
+        return Notice(control, {"cursor": self.cursor, "server_time": rfc3339(time.time_ns())})
+
+    def _farewell(self, reason: Disconnect) -> Notice:
+        return Notice(
+            "bye",
+            {
+                "reason": reason.reason,
+                "code": reason.code,
+                "reconnect": reason.reconnect,
+                "delay_ms": int(reason.delay * 1000),
+                "cursor": self.cursor,
+            },
+        )

@@ -1,0 +1,27 @@
+"""This file is where the edge's own settings are; it imports nothing heavy, so that a command can ask for the port cheaply."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from edge.session import SessionSettings
+
+
+@dataclass(frozen=True)
+class EdgeSettings:
+    """Where the edge listens and what it takes. Sizes in bytes, times in seconds."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 1
+    # Origins a browser page may come from besides this server itself and pages served from loopback; `*` for any.
+    allowed_origins: tuple[str, ...] = ()
+    # Names this server answers to; a page that rebinds its own name to 127.0.0.1 is refused by this.
+    allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
+    max_body: int = 1024 * 1024
+    max_batch: int = 1000
+    drain: float = 2.0
+    session: SessionSettings = field(default_factory=SessionSettings)
+
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})

@@ -1,0 +1,98 @@
+"""This file is where deliveries are counted: per session, so that sent = delivered + failed + queued + dropped always holds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+
+class Stats(msgspec.Struct):
+    """What became of a session's events in one edge process. `queued` is derived, so the sum cannot be wrong."""
+
+    sent: int = 0
+    delivered: int = 0
+    failed: int = 0
+    dropped: int = 0
+    retries: int = 0
+    conflated: int = 0
+    spills: int = 0
+    gaps: int = 0
+    websockets: int = 0
+    sses: int = 0
+    polls: int = 0
+    last_delivery: float = 0.0
+    last_error: str | None = None
+    # Cursors that polls were answered with, and how many events up to each wait for their receipt.
+    awaited: dict[str, int] = {}
+
+    @property
+    def queued(self) -> int:
+        return self.sent - self.delivered - self.failed - self.dropped
+
+    def offered(self, count: int) -> None:
+        self.sent += count
+
+    def written(self, count: int) -> None:
+        self.delivered += count
+        self.last_delivery = time.time()
+
+    def handed(self, count: int, cursor: str) -> None:
+        """Events that a poll answered with: they are queued until the next poll comes back with its cursor."""
+        self.sent += count
+        self.awaited = {**self.awaited, cursor: count} if count else self.awaited
+        # A poller that never comes back with its cursors (the guide's `since`) is believed to have got them.
+        while len(self.awaited) > 16:
+            self.written(self.awaited.pop(next(iter(self.awaited))))
+
+    def acknowledged(self, cursor: str | None) -> None:
+        """Takes a poll from a cursor as the receipt for all that was handed out up to it."""
+        if cursor is None:
+            return
+        for handed in [handed for handed in self.awaited if handed <= cursor]:
+            self.written(self.awaited.pop(handed))
+
+    def taken_back(self, count: int) -> None:
+        """Events that were handed to a reader and never written: it will read them again at its cursor."""
+        self.sent -= count
+
+
+def total(parts: Iterable[Stats]) -> Stats:
+    """Adds up what several processes counted."""
+    whole = Stats()
+    for part in parts:
+        for name in Stats.__struct_fields__:
+            value = getattr(part, name)
+            if name == "last_delivery":
+                whole.last_delivery = max(whole.last_delivery, value)
+            elif name == "awaited":
+                whole.awaited |= value
+            elif name == "last_error":
+                whole.last_error = value or whole.last_error
+            else:
+                setattr(whole, name, getattr(whole, name) + value)
+    return whole
+
+
+def describe(session_id: str, stats: Stats) -> dict[str, Any]:
+    """The stats as the callback guide shows them, and what it leaves out."""
+    finished = stats.delivered + stats.failed + stats.dropped
+    return {
+        "session_id": session_id,
+        "events_sent": stats.sent,
+        "events_delivered": stats.delivered,
+        "events_failed": stats.failed,
+        "events_dropped": stats.dropped,
+        "retries": stats.retries,
+        "queued_events": stats.queued,
+        "has_websocket": stats.websockets > 0,
+        "has_sse": stats.sses > 0,
+        "delivery_rate": round(stats.delivered / finished, 3) if finished else 1.0,
+        "readers": {"websocket": stats.websockets, "sse": stats.sses, "polling": stats.polls},
+        "spills": stats.spills,
+        "gaps": stats.gaps,
+        "last_delivery_at": stats.last_delivery or None,
+        "last_error": stats.last_error,
+    }

@@ -1,0 +1,116 @@
+"""This file is where a session is read over a WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing
+from typing import Any
+
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from edge import metrics
+from edge.dialects import DIALECTS
+from edge.disconnect import BAD_FRAME, SLOW, Disconnect
+from edge.hub import Hub
+from edge.registry import Session
+from edge.session import Notice, Reader
+from edge.stats import Stats
+from edge.transports.wires import TextWire
+from router.codec import from_json, rfc3339, to_json
+from router.cursor import Start
+from router.errors import BadEvent
+
+WIRES = {name: TextWire(name, dialect) for name, dialect in DIALECTS.items()}
+
+# 64 kB: what a client has to say is a control object.
+MAX_MESSAGE = 64 * 1024
+
+
+class SocketReader:
+    """One WebSocket that reads one session, and answers what its client says."""
+
+    def __init__(self, hub: Hub, session: Session, start: Start, stats: Stats, socket: WebSocket) -> None:
+        self._hub = hub
+        self._session = session
+        self._start = start
+        self._stats = stats
+        self._socket = socket
+        # Answers and events are written by two tasks; each message goes out whole.
+        self._writing = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Serves the socket until either side ends it."""
+        gauge = metrics.readers.labels("websocket")
+        async with self._hub.reader(self._session.view, self._session.id, self._stats) as reader:
+            self._stats.websockets += 1
+            gauge.inc()
+            listening = asyncio.ensure_future(self._listen(reader))
+            pumping = asyncio.ensure_future(self._pump(reader))
+            try:
+                await asyncio.wait((listening, pumping), return_when=asyncio.FIRST_COMPLETED)
+                if not pumping.done() and listening.done() and listening.exception() is None and listening.result() is not None:
+                    # The client broke the protocol: say bye, then close.
+                    reader.close(listening.result())
+                    await asyncio.wait((pumping,), timeout=self._hub.settings.send_timeout)
+                for task in (listening, pumping):
+                    if task.done() and not task.cancelled() and (fault := task.exception()) is not None:
+                        if isinstance(fault, TimeoutError):
+                            await self._close(SLOW)
+                        elif not isinstance(fault, (WebSocketDisconnect, OSError)):
+                            raise fault
+            finally:
+                for task in (listening, pumping):
+                    task.cancel()
+                await asyncio.gather(listening, pumping, return_exceptions=True)
+                self._stats.websockets -= 1
+                gauge.dec()
+
+    async def _pump(self, reader: Reader) -> None:
+        wire = WIRES[self._session.spec.dialect]
+        timeout = self._hub.settings.send_timeout
+        delivered = metrics.delivered.labels("websocket")
+        seconds = metrics.write_seconds.labels("websocket")
+        send = self._socket.send
+        async with aclosing(reader.read(self._start)) as steps:
+            async for step in steps:
+                async with self._writing, asyncio.timeout(timeout):
+                    if isinstance(step, Notice):
+                        await send({"type": "websocket.send", "text": wire.notice(step)})
+                    else:
+                        for text in step.made(wire):
+                            await send({"type": "websocket.send", "text": text})
+                if not isinstance(step, Notice):
+                    delivered.inc(len(step))
+                    seconds.observe(step.age())
+                elif step.control == "bye":
+                    await self._close(Disconnect(step.body["code"], step.body["reason"]))
+                    return
+
+    async def _listen(self, reader: Reader) -> Disconnect | None:
+        """Reads what the client says; returns why it must be cut off, or None where it left."""
+        while True:
+            message = await self._socket.receive()
+            if message["type"] == "websocket.disconnect":
+                return None
+            raw = message.get("text") if message.get("text") is not None else message.get("bytes") or b""
+            if len(raw) > MAX_MESSAGE:
+                return BAD_FRAME
+            answer = self._answer(raw, reader)
+            async with self._writing:
+                await self._socket.send({"type": "websocket.send", "text": to_json(answer).decode()})
+
+    def _answer(self, raw: str | bytes, reader: Reader) -> dict[str, Any]:
+        try:
+            said = from_json(raw)
+        except BadEvent:
+            return {"control": "error", "code": "bad_json", "detail": "a message must be a JSON object"}
+        control = said.get("control") or said.get("type") if isinstance(said, dict) else None
+        if control == "ping":
+            return {"control": "pong", "cursor": reader.cursor, "server_time": rfc3339(time.time_ns()), "id": said.get("id")}
+        return {"control": "error", "code": "unknown_control", "detail": "known controls: ping"}
+
+    async def _close(self, reason: Disconnect) -> None:
+        metrics.disconnects.labels("websocket", reason.reason).inc()
+        if self._socket.application_state is not WebSocketState.DISCONNECTED:
+            await self._socket.close(reason.code, reason.reason)

@@ -1,0 +1,49 @@
+"""This file is where batches take the form of a wire; what is made here is shared by all readers of the batch."""
+
+from __future__ import annotations
+
+from edge.dialects import Dialect
+from edge.session import Batch, Notice, Wire
+from router.codec import to_json
+from router.cursor import Cursor
+
+
+class SseWire(Wire):
+    """Server-sent events: `id:` is the cursor, application events have no `event:`, so that `onmessage` sees them."""
+
+    def __init__(self, dialect_name: str, dialect: Dialect) -> None:
+        self.name = f"{dialect_name}/sse"
+        self._dialect = dialect
+
+    def events(self, batch: Batch) -> bytes:
+        epoch, dialect = batch.epoch, self._dialect
+        parts: list[bytes] = []
+        for record in batch.records:
+            parts += (b"id: ", str(Cursor(epoch, record.sequence)).encode(), b"\ndata: ", dialect(record, epoch), b"\n\n")
+        return b"".join(parts)
+
+    @staticmethod
+    def notice(notice: Notice) -> bytes:
+        """A named event, or a comment for a heartbeat. Its `id:` keeps the browser's Last-Event-ID at the cursor."""
+        cursor = str(notice.body["cursor"]).encode()
+        if notice.control == "heartbeat":
+            # An id without data moves Last-Event-ID on and fires no event (WHATWG, "dispatch the event").
+            return b": heartbeat\nid: " + cursor + b"\n\n"
+        return b"".join(
+            (b"event: ", notice.control.encode(), b"\nid: ", cursor, b"\ndata: ", to_json(notice.body), b"\n\n")
+        )
+
+
+class TextWire(Wire):
+    """One JSON text per event, for WebSocket messages."""
+
+    def __init__(self, dialect_name: str, dialect: Dialect) -> None:
+        self.name = f"{dialect_name}/text"
+        self._dialect = dialect
+
+    def events(self, batch: Batch) -> list[str]:
+        return [self._dialect(record, batch.epoch).decode() for record in batch.records]
+
+    @staticmethod
+    def notice(notice: Notice) -> str:
+        return to_json({"control": notice.control, **notice.body}).decode()

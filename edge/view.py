@@ -1,0 +1,82 @@
+"""This file is where it is decided which events a session sees: subject patterns, event types, a CEL filter.
+
+A view is a value: sessions that ask for the same share one feed, so that the question is put once per event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from router.event import Event
+from router.filter import Filter
+from router.record import Record
+from router.subject import check_pattern, distinct, escape, matches
+
+# A reader of 64 patterns is served by 64 subscriptions; more should be said with wildcards and a filter.
+MAX_PATTERNS = 64
+MAX_TYPES = 128
+
+# Partial results: left out for sessions that ask for final ones only.
+INTERMEDIATE = frozenset({"streaming_chunk", "token", "delta", "progress", "thinking"})
+
+
+@dataclass(frozen=True)
+class View:
+    """What one session may see. `session` is set where it asked for no subjects: then it also hears what is addressed to it."""
+
+    patterns: tuple[str, ...]
+    types: frozenset[str] | None = None
+    filter_text: str | None = None
+    session: str | None = None
+    intermediate: bool = True
+    _filter: Filter | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        session_id: str,
+        subjects: list[str] | None,
+        types: list[str] | None,
+        filter_text: str | None,
+        intermediate: bool = True,
+    ) -> View:
+        """Builds a view from what a client asked for; raises BadPattern or BadFilter."""
+        patterns = distinct(check_pattern(pattern) for pattern in subjects) if subjects else (">",)
+        return cls(
+            patterns=patterns,
+            types=frozenset(types) if types else None,
+            filter_text=filter_text or None,
+            session=None if subjects else escape(session_id),
+            intermediate=intermediate,
+            _filter=Filter.compile(filter_text) if filter_text else None,
+        )
+
+    def admits(self, subject: str, kind: str) -> bool:
+        """Says whether subject and type alone let an event through; this part may be remembered per subject and type."""
+        if self.session is not None:
+            if subject.startswith("session."):
+                # What is addressed to a session is for it alone, whatever its types.
+                return subject.split(".", 2)[1] == self.session
+        elif not any(matches(pattern, subject) for pattern in self.patterns):
+            return False
+        if not self.intermediate and kind in INTERMEDIATE:
+            return False
+        return self.types is None or kind in self.types
+
+    def passes(self, event: Event) -> bool:
+        """Says whether the CEL filter lets an event through."""
+        return self._filter is None or self._filter.matches(event)
+
+    def accepts(self, record: Record) -> bool:
+        """Says whether this view shows an event."""
+        event = record.event
+        return event is not None and self.admits(record.subject, event.type) and self.passes(event)
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether the event's data must be looked at, and not only its subject and type."""
+        return self._filter is not None
+
+    def describe(self) -> dict[str, Any]:
+        return {"subjects": list(self.patterns) if self.session is None else None, "filter": self.filter_text}

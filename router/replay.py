@@ -1,0 +1,147 @@
+"""This file is where the past is read: pages of stored events in stream order, shared by all who ask for the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import NamedTuple
+
+from router.broker import PAGE_EVENTS, Broker, Page, StreamState
+from router.cursor import Cursor, Start
+from router.record import Record
+
+# 64 full pages are kept, at most 64 MiB: a crowd that reconnects reads the store once.
+CACHED_PAGES = 64
+
+
+class Stretch(NamedTuple):
+    """All matching records after one sequence, up to and with `upto`; `more` says that the store has further ones."""
+
+    records: list[Record]
+    upto: int
+    more: bool
+
+
+class Gap(NamedTuple):
+    """What a reader asked for and cannot have any more; sequences, both ends lost. `reset` says another life of the stream."""
+
+    first: int
+    last: int
+    reset: bool
+
+
+class Place(NamedTuple):
+    """Where a reader begins: everything up to and with `after` is behind it."""
+
+    after: int
+    gap: Gap | None
+
+
+class Replay:
+    """Reads EVENTS for many readers at once."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._pages: OrderedDict[tuple[str, int], Page] = OrderedDict()
+        self._reading: dict[tuple[str, int], asyncio.Future[Page]] = {}
+
+    def forget(self) -> None:
+        """Drops what is cached, as after the stream was made anew."""
+        self._pages.clear()
+
+    async def stretch(self, patterns: tuple[str, ...], after: int, known: int) -> Stretch:
+        """Reads the next matching records after a sequence.
+
+        `known` is a sequence that the stream had reached before this call: where no more matches are found, everything
+        up to it has been read. Raises BrokerError.
+        """
+        pages = await asyncio.gather(*(self._page(pattern, after) for pattern in patterns))
+        # Of a page that has more behind it only what lies up to its end is known; the shortest such page sets the bound.
+        bound = min((page.records[-1].sequence for page in pages if page.more and page.records), default=None)
+        if len(pages) == 1:
+            records = pages[0].records
+        else:
+            merged = {record.sequence: record for page in pages for record in page.records}
+            records = [merged[key] for key in sorted(merged) if bound is None or key <= bound]
+        if bound is not None:
+            return Stretch(records, bound, True)
+        return Stretch(records, max(known, records[-1].sequence if records else 0), False)
+
+    async def _page(self, pattern: str, after: int) -> Page:
+        key = (pattern, after)
+        if (page := self._pages.get(key)) is not None:
+            self._pages.move_to_end(key)
+            return page
+        if (reading := self._reading.get(key)) is not None:
+            return await asyncio.shield(reading)
+        future: asyncio.Future[Page] = asyncio.get_running_loop().create_future()
+        self._reading[key] = future
+        try:
+            page = await self._broker.read(pattern, after, PAGE_EVENTS)
+        except BaseException as fault:
+            # Others wait on this read: they get its error, and none where this reader merely left.
+            if isinstance(fault, asyncio.CancelledError):
+                future.cancel()
+            else:
+                future.set_exception(fault)
+                future.exception()
+            raise
+        finally:
+            del self._reading[key]
+        future.set_result(page)
+        # Only a full page can never change.
+        if page.more and page.records:
+            self._pages[key] = page
+            if len(self._pages) > CACHED_PAGES:
+                self._pages.popitem(last=False)
+        return page
+
+    async def place(self, start: Start, patterns: tuple[str, ...], state: StreamState | None = None) -> Place:
+        """Finds where a reader begins, and what it has missed for ever. Raises BrokerError."""
+        state = state or await self._broker.state()
+        if start.cursor is not None:
+            return place_of(start.cursor, state)
+        if start.since is not None:
+            firsts = [
+                page.records[0].sequence
+                for page in await asyncio.gather(
+                    *(self._broker.read(pattern, 0, 1, since=start.since) for pattern in patterns)
+                )
+                if page.records
+            ]
+            return Place(min(firsts) - 1 if firsts else state.last, None)
+        if start.last is not None:
+            return Place(await self._before_last(patterns, start.last, state), None)
+        return Place(max(state.first - 1, 0) if start.earliest else state.last, None)
+
+    async def _before_last(self, patterns: tuple[str, ...], count: int, state: StreamState) -> int:
+        """Finds the sequence after which `count` matching events remain, by looking back in doubling windows."""
+        if count == 0:
+            return state.last
+        window = max(count * 2, PAGE_EVENTS)
+        while True:
+            after = max(state.last - window, state.first - 1, 0)
+            found: list[int] = []
+            at = after
+            while at < state.last:
+                stretch = await self.stretch(patterns, at, state.last)
+                found.extend(record.sequence for record in stretch.records if record.sequence <= state.last)
+                at = stretch.upto
+            if len(found) >= count:
+                return found[-count] - 1
+            if after <= max(state.first - 1, 0):
+                return after
+            window *= 4
+
+
+def place_of(cursor: Cursor, state: StreamState) -> Place:
+    """Where a client's cursor leads in the stream as it is now."""
+    before_first = max(state.first - 1, 0)
+    if cursor.epoch != state.epoch:
+        # The sequences of another life say nothing here: all that is kept is news to this client.
+        return Place(before_first, Gap(0, before_first, reset=True))
+    if cursor.sequence > state.last:
+        return Place(state.last, Gap(state.last + 1, cursor.sequence, reset=True))
+    if cursor.sequence < before_first:
+        return Place(before_first, Gap(cursor.sequence + 1, before_first, reset=False))
+    return Place(cursor.sequence, None)
