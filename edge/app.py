@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
@@ -19,7 +20,6 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-import msgspec
 from edge import ingest, metrics
 from edge.dialects import DIALECTS
 from edge.disconnect import BAD_CURSOR, NO_SESSION, SHUTDOWN
@@ -32,8 +32,8 @@ from edge.stats import Stats, describe, total
 from edge.transports import polling
 from edge.transports.sse import SseResponse, last_event_id
 from edge.transports.websocket import SocketReader
-from edge.view import View
 from edge.video import BOUNDARY, Frame, Viewer
+from edge.view import View
 from edge.webhooks.guard import check_url
 from router.codec import from_json, rfc3339, to_json
 from router.cursor import Cursor, Start, parse_start
@@ -191,7 +191,9 @@ async def _stats(edge: Edge, session: Session) -> Stats:
 async def overall_stats(request: Request) -> Response:
     edge = _edge(request)
     gathered = await edge.census.gather()
-    webhooks = [edge.webhooks.stats(s.id) for s in edge.registry.sessions.values() if s.spec.delivery_method == "webhook"]
+    webhooks = [
+        edge.webhooks.stats(s.id) for s in edge.registry.sessions.values() if s.spec.delivery_method == "webhook"
+    ]
     whole = describe("all", total([*gathered.values(), *webhooks]))
     del whole["session_id"]
     methods = dict.fromkeys(("websocket", "sse", "polling", "webhook"), 0)
@@ -217,7 +219,9 @@ async def test_session(request: Request) -> Response:
     kind = said.get("event_type", "progress")
     data = said.get("test_data", {"message": "test"})
     if unknown := sorted(set(said) - {"event_type", "test_data"}):
-        raise Problem("unknown_field", f"not known: {', '.join(map(str, unknown))[:200]}; known are event_type, test_data")
+        raise Problem(
+            "unknown_field", f"not known: {', '.join(map(str, unknown))[:200]}; known are event_type, test_data"
+        )
     if not isinstance(kind, str) or not isinstance(data, dict):
         raise Problem("bad_body", "event_type must be a text and test_data an object")
     event = Event.new(Subject.of("session", session.id, kind), data, type=kind, source="test", test=True)
@@ -457,6 +461,7 @@ async def _frames(domain: str, socket: WebSocket) -> None:
 
 async def _show(socket: WebSocket, viewer: Viewer, sent: Any) -> None:
     """Writes the newest frames until the client leaves; two tasks, because only reading tells that it left."""
+
     async def leave() -> None:
         while (await socket.receive())["type"] != "websocket.disconnect":
             pass
@@ -524,7 +529,10 @@ async def livez(_request: Request) -> Response:
 
 async def readyz(request: Request) -> Response:
     checks = _edge(request).ready
-    return _json({"status": "ok" if all(checks.values()) else "unavailable", "checks": checks}, 200 if all(checks.values()) else 503)
+    return _json(
+        {"status": "ok" if all(checks.values()) else "unavailable", "checks": checks},
+        200 if all(checks.values()) else 503,
+    )
 
 
 async def prometheus(request: Request) -> Response:
@@ -548,4 +556,3 @@ def _number(request: Request, name: str, default: Any, least: Any, most: Any) ->
     if value is None or not least <= value <= most:
         raise Problem("bad_parameter", f"{name} must be a number from {least} to {most}")
     return value
-

@@ -268,7 +268,11 @@ class Hub:
     async def place(self, start: Start, feed: Feed) -> Place:
         """Finds where a reader begins. Raises BrokerError."""
         await self.steady(self.settings.store_patience)
-        if start.cursor is not None and start.cursor.epoch == self.epoch and self.first <= start.cursor.sequence <= self.position:
+        if (
+            start.cursor is not None
+            and start.cursor.epoch == self.epoch
+            and self.first <= start.cursor.sequence <= self.position
+        ):
             return Place(start.cursor.sequence, None)
         state = await self._broker.state()
         self.first = state.first
@@ -297,7 +301,10 @@ class Hub:
         at = bisect.bisect_right(self._recent, reader.position, key=lambda record: record.sequence)
         found = [self._recent[place] for place in range(at, len(self._recent))]
         matching = [record for record in found if feed.view.accepts(record)]
-        if len(matching) > self.settings.mailbox_events or sum(len(r.payload) for r in matching) > self.settings.mailbox_bytes:
+        if (
+            len(matching) > self.settings.mailbox_events
+            or sum(len(r.payload) for r in matching) > self.settings.mailbox_bytes
+        ):
             return None
         return matching
 

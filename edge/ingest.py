@@ -37,7 +37,9 @@ def parse(body: bytes, content_type: str, most: int) -> tuple[list[dict[str, Any
         # The latter two: what `curl -d` and a page's no-preflight fetch send when nobody says otherwise.
         given = _json(body)
     else:
-        raise Problem("unsupported_media_type", f"{kind[:80]} is not known; send application/json or application/msgpack")
+        raise Problem(
+            "unsupported_media_type", f"{kind[:80]} is not known; send application/json or application/msgpack"
+        )
     single = isinstance(given, dict) and "events" not in given
     many = [given] if single else given.get("events") if isinstance(given, dict) else given
     if not isinstance(many, list) or not all(isinstance(item, dict) for item in many):

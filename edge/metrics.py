@@ -7,9 +7,14 @@ from prometheus_client import Counter, Gauge, Histogram
 LATENCY = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 heard = Counter("edge_heard_events_total", "Events that this process heard from the store")
-hear_seconds = Histogram("edge_publish_to_hear_seconds", "From an event's own time until this process heard it", buckets=LATENCY)
+hear_seconds = Histogram(
+    "edge_publish_to_hear_seconds", "From an event's own time until this process heard it", buckets=LATENCY
+)
 write_seconds = Histogram(
-    "edge_publish_to_write_seconds", "From the newest event's own time until a batch was written", ["transport"], buckets=LATENCY
+    "edge_publish_to_write_seconds",
+    "From the newest event's own time until a batch was written",
+    ["transport"],
+    buckets=LATENCY,
 )
 delivered = Counter("edge_delivered_events_total", "Events written to readers", ["transport"])
 readers = Gauge("edge_readers", "Open connections that read sessions", ["transport"])

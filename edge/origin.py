@@ -62,7 +62,10 @@ class Gate:
                 "headers": [
                     (b"access-control-allow-origin", origin.encode()),
                     (b"access-control-allow-methods", METHODS.encode()),
-                    (b"access-control-allow-headers", asked.get("access-control-request-headers", "").encode("latin-1")),
+                    (
+                        b"access-control-allow-headers",
+                        asked.get("access-control-request-headers", "").encode("latin-1"),
+                    ),
                     (b"access-control-max-age", b"600"),
                     (b"vary", b"Origin"),
                 ],

@@ -183,7 +183,9 @@ def parse_session(body: Any, dialects: frozenset[str]) -> tuple[SessionSpec, Any
     if not isinstance(body, dict):
         raise Problem("bad_body", "the body must be a JSON object")
     if unknown := sorted(set(body) - _FIELDS):
-        raise Problem("unknown_field", f"not known: {', '.join(map(str, unknown))}; known are {', '.join(sorted(_FIELDS))}")
+        raise Problem(
+            "unknown_field", f"not known: {', '.join(map(str, unknown))}; known are {', '.join(sorted(_FIELDS))}"
+        )
     method = body.get("delivery_method", "websocket")
     if method not in METHODS:
         raise Problem("bad_body", f"delivery_method must be one of {', '.join(METHODS)}")

@@ -26,6 +26,14 @@ class CannotListen(RouterError):
 class _Server(uvicorn.Server):
     """uvicorn without its own signal handlers: who runs the process decides when it goes."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
@@ -38,7 +46,8 @@ def bind(host: str, port: int) -> socket.socket:
             f"will not listen on {host} without authentication; listen on 127.0.0.1 and put a proxy in front"
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
+    # The protocol is named because asyncio turns Nagle's algorithm off only on sockets that say they are TCP.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
@@ -89,10 +98,9 @@ async def serve(
             )
         )
         async with asyncio.TaskGroup() as group:
-            serving = group.create_task(server.serve(sockets=[listener]))
+            group.create_task(server.serve(sockets=[listener]))
             try:
-                while not server.started and not serving.done():
-                    await asyncio.sleep(0.005)
+                await server.listening.wait()
                 if ready:
                     ready(listener.getsockname()[1])
                 await stop.wait()

@@ -237,7 +237,9 @@ class Reader:
             self._due = False
             # The mailbox is empty and the reader live: all that was heard so far has been written or was not for it.
             self.position = max(self.position, self._hub.position)
-            yield self._notice("heartbeat")
+            # A client whose events are all filtered out still gets its cursor moved.
+            yield self._notice("heartbeat" if self.position == self._told else "position")
+            self._told = self.position
             return
         await self._wait()
 
@@ -266,7 +268,7 @@ class Reader:
 
     def _wrote(self, batch: Batch) -> None:
         self._writing = None
-        self.position = batch.last
+        self.position = self._told = batch.last
         self.stats.written(len(batch))
 
     async def _wait(self) -> None:

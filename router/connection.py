@@ -117,7 +117,7 @@ class _Wire(Client):  # type: ignore[misc]
         self.stats["in_bytes"] += len(data)
         try:
             tap(bytes(subject).decode(), bytes(reply).decode() if reply else "", bytes(data), bytes(headers or b""))
-        except Exception:  # noqa: BLE001 - an exception here would end nats-py's read loop without a reconnect
+        except Exception:
             log.exception("a handler of a NATS message failed")
 
 
@@ -206,6 +206,7 @@ class Connection:
         """Sends what is still to be sent and hangs up; never longer than two seconds."""
         if self._watchdog:
             self._watchdog.cancel()
+        self._on_loss.clear()
         self.up.clear()
         with contextlib.suppress(TimeoutError, nats.errors.Error, OSError):
             async with asyncio.timeout(2):

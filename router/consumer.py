@@ -155,14 +155,14 @@ class Consumer:
             # 10148: a durable exists whose start cannot be changed any more; its position is the one to keep.
             if refusal.err_code not in (10012, 10148):
                 raise
-            changeable = {k: v for k, v in self._config.items() if k not in ("deliver_policy", "opt_start_seq", "opt_start_time")}
+            changeable = {
+                k: v for k, v in self._config.items() if k not in ("deliver_policy", "opt_start_seq", "opt_start_time")
+            }
             have = (await self._connection.api(f"CONSUMER.INFO.{self.stream}.{self.name}"))["config"]
             for start in ("deliver_policy", "opt_start_seq", "opt_start_time"):
                 if start in have:
                     changeable[start] = have[start]
-            await self._connection.api(
-                f"CONSUMER.CREATE.{self.stream}.{self.name}", {**request, "config": changeable}
-            )
+            await self._connection.api(f"CONSUMER.CREATE.{self.stream}.{self.name}", {**request, "config": changeable})
 
     async def _pull(self) -> None:
         room = self._credit - self._outstanding - self._requested
@@ -178,7 +178,9 @@ class Consumer:
             "idle_heartbeat": int(PULL_SECONDS / 4 * 1e9),
         }
         await self._connection.send(
-            f"$JS.API.CONSUMER.MSG.NEXT.{self.stream}.{self.name}", msgspec.json.encode(request), reply=f"{self._inbox}.{self._pulls}"
+            f"$JS.API.CONSUMER.MSG.NEXT.{self.stream}.{self.name}",
+            msgspec.json.encode(request),
+            reply=f"{self._inbox}.{self._pulls}",
         )
 
     def _arrived(self, subject: str, reply: str, payload: bytes, raw: bytes) -> None:

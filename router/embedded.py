@@ -127,7 +127,11 @@ class EmbeddedServer:
 
     def _last_words(self) -> str:
         try:
-            lines = [line for line in self._log.read_text(errors="replace").splitlines() if "[FTL]" in line or "[ERR]" in line]
+            lines = [
+                line
+                for line in self._log.read_text(errors="replace").splitlines()
+                if "[FTL]" in line or "[ERR]" in line
+            ]
         except OSError:
             lines = []
         return lines[-1].split("] ", 2)[-1] if lines else f"see {self._log}"

@@ -21,7 +21,7 @@ class Record:
         self.payload = payload
         self.previous = previous
         self.encoded: dict[str, bytes] = {}
-        self._event: Event | None | bool = None
+        self._event: Event | bool | None = None
 
     @property
     def event(self) -> Event | None:

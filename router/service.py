@@ -89,11 +89,12 @@ class Request:
             log.error("an answer cannot be encoded", extra={"endpoint": self._endpoint.name, "fault": str(fault)})
             await self.fail(500, "the answer cannot be encoded")
             return
-        self._count("")
         try:
             await self._send(payload, {"Content-Type": JSON if self.json else MSGPACK})
         except Refused:
             await self.fail(500, "the answer is too large")
+        else:
+            self._count("")
 
     async def fail(self, code: int, text: str) -> None:
         """Answers with an error; the text is meant for the caller's eyes."""

@@ -135,7 +135,10 @@ def streams(settings: TopologySettings) -> list[Stream]:
                 "description": "what was given up, with the reason and the origin",
             },
         ),
-        *(_bucket(name, replicas, ttl) for name, ttl in ((SESSIONS, False), (RULES, False), (ALERTS, False), (LEASES, True))),
+        *(
+            _bucket(name, replicas, ttl)
+            for name, ttl in ((SESSIONS, False), (RULES, False), (ALERTS, False), (LEASES, True))
+        ),
     ]
 
 

@@ -17,8 +17,6 @@ from edge.stats import Stats
 from edge.transports.wires import SseWire
 from router.cursor import Start
 
-# `retry:` for the browser's own reconnect; it spreads by its own network delays, the server's `bye` says more.
-RETRY_MS = 1000
 # 2 kB of comment: some proxies and old browsers show nothing before their buffer has that much.
 PADDING = b":" + b" " * 2048 + b"\n"
 
@@ -45,7 +43,9 @@ class SseResponse:
         gauge = metrics.readers.labels("sse")
         async with self._hub.reader(self._session.view, self._session.id, self._stats) as reader:
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-            await send({"type": "http.response.body", "body": b"retry: %d\n" % RETRY_MS + PADDING + b"\n", "more_body": True})
+            await send(
+                {"type": "http.response.body", "body": PADDING + b"\n", "more_body": True}
+            )
             self._stats.sses += 1
             gauge.inc()
             gone = asyncio.ensure_future(_until_gone(receive))
@@ -86,4 +86,3 @@ async def _until_gone(receive: Receive) -> None:
 def last_event_id(request: Request) -> str | None:
     """The cursor a reconnecting client sends: the header wins over the query."""
     return request.headers.get("last-event-id") or request.query_params.get("last_event_id") or None
-

@@ -49,7 +49,12 @@ class SocketReader:
             pumping = asyncio.ensure_future(self._pump(reader))
             try:
                 await asyncio.wait((listening, pumping), return_when=asyncio.FIRST_COMPLETED)
-                if not pumping.done() and listening.done() and listening.exception() is None and listening.result() is not None:
+                if (
+                    not pumping.done()
+                    and listening.done()
+                    and listening.exception() is None
+                    and listening.result() is not None
+                ):
                     # The client broke the protocol: say bye, then close.
                     reader.close(listening.result())
                     await asyncio.wait((pumping,), timeout=self._hub.settings.send_timeout)
@@ -107,7 +112,12 @@ class SocketReader:
             return {"control": "error", "code": "bad_json", "detail": "a message must be a JSON object"}
         control = said.get("control") or said.get("type") if isinstance(said, dict) else None
         if control == "ping":
-            return {"control": "pong", "cursor": reader.cursor, "server_time": rfc3339(time.time_ns()), "id": said.get("id")}
+            return {
+                "control": "pong",
+                "cursor": reader.cursor,
+                "server_time": rfc3339(time.time_ns()),
+                "id": said.get("id"),
+            }
         return {"control": "error", "code": "unknown_control", "detail": "known controls: ping"}
 
     async def _close(self, reason: Disconnect) -> None:

@@ -7,6 +7,9 @@ from edge.session import Batch, Notice, Wire
 from router.codec import to_json
 from router.cursor import Cursor
 
+# For the browser's own reconnect; the server's `bye` says more.
+RETRY = b"retry: 1000\n"
+
 
 class SseWire(Wire):
     """Server-sent events: `id:` is the cursor, application events have no `event:`, so that `onmessage` sees them."""
@@ -19,19 +22,25 @@ class SseWire(Wire):
         epoch, dialect = batch.epoch, self._dialect
         parts: list[bytes] = []
         for record in batch.records:
-            parts += (b"id: ", str(Cursor(epoch, record.sequence)).encode(), b"\ndata: ", dialect(record, epoch), b"\n\n")
+            parts += (
+                b"id: ",
+                str(Cursor(epoch, record.sequence)).encode(),
+                b"\ndata: ",
+                dialect(record, epoch),
+                b"\n\n",
+            )
         return b"".join(parts)
 
     @staticmethod
     def notice(notice: Notice) -> bytes:
-        """A named event, or a comment for a heartbeat. Its `id:` keeps the browser's Last-Event-ID at the cursor."""
-        cursor = str(notice.body["cursor"]).encode()
+        """A named event, or a comment for a heartbeat. Its `id:` keeps the client's Last-Event-ID at the cursor."""
         if notice.control == "heartbeat":
-            # An id without data moves Last-Event-ID on and fires no event (WHATWG, "dispatch the event").
-            return b": heartbeat\nid: " + cursor + b"\n\n"
-        return b"".join(
-            (b"event: ", notice.control.encode(), b"\nid: ", cursor, b"\ndata: ", to_json(notice.body), b"\n\n")
-        )
+            return b": heartbeat\n\n"
+        # `retry:` only beside data: some clients take a lone field for an event without data.
+        retry = RETRY if notice.control == "ready" else b""
+        cursor = str(notice.body["cursor"]).encode()
+        name = notice.control.encode()
+        return b"".join((retry, b"event: ", name, b"\nid: ", cursor, b"\ndata: ", to_json(notice.body), b"\n\n"))
 
 
 class TextWire(Wire):

@@ -1,0 +1,138 @@
+/** This file is where elements are made. Text only ever becomes a text node: what an event says is never markup. */
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** `h("button.quiet", { title: "…", onclick }, "Copy")`: a tag with classes, properties or attributes, and children. */
+export function h(name, properties = {}, ...children) {
+  const [tag, ...classes] = name.split(".");
+  const element = document.createElement(tag || "div");
+  if (classes.length) element.className = classes.join(" ");
+  for (const [key, value] of Object.entries(properties)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else if (key === "dataset") Object.assign(element.dataset, value);
+    else element.setAttribute(key, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+/** Writes text only where it differs, so that what stands still costs nothing and keeps its selection. */
+export function say(element, text) {
+  const next = text ?? "";
+  if (element.textContent !== next) element.textContent = next;
+}
+
+/** Shows or hides. */
+export function show(element, visible) {
+  if (element.hidden === visible) element.hidden = !visible;
+}
+
+const ICONS = {
+  camera: ["M3 7h3l2-2h8l2 2h3v12H3z", "M12 16.5a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7z"],
+  render: ["M12 3l8 4.5v9L12 21l-8-4.5v-9z", "M12 12l8-4.5M12 12v9M12 12L4 7.5"],
+  runs: ["M4 6h10M4 12h16M4 18h7"],
+  alert: ["M12 4l9 16H3z", "M12 10v4M12 17v.5"],
+  stream: ["M4 12h4l2-6 4 12 2-6h4"],
+  agent: ["M6 9h12v10H6z", "M12 9V5M9.5 13.5v1M14.5 13.5v1M3 13v2M21 13v2"],
+  job: ["M4 5h16v14H4z", "M8 10l3 2.5L8 15M13 15h4"],
+  thread: ["M4 5h16v11H10l-4 3v-3H4z"],
+  still: ["M4 8V4h4M16 4h4v4M20 16v4h-4M8 20H4v-4", "M12 14.5a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5z"],
+  expand: ["M14 4h6v6M10 20H4v-6M20 4l-7 7M4 20l7-7"],
+  pause: ["M8 5v14M16 5v14"],
+  play: ["M7 5l12 7-12 7z"],
+  search: ["M11 18a7 7 0 1 0 0-14 7 7 0 0 0 0 14zM20 20l-4-4"],
+  copy: ["M9 9h11v11H9z", "M15 9V4H4v11h5"],
+  chevron: ["M9 6l6 6-6 6"],
+  down: ["M12 5v14M6 13l6 6 6-6"],
+  check: ["M5 12.5l4.5 4.5L19 7.5"],
+  cross: ["M6 6l12 12M18 6L6 18"],
+  info: ["M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18z", "M12 11v5M12 7.5v.5"],
+};
+
+/** One of this page's own line drawings. */
+export function icon(name) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  for (const d of ICONS[name] ?? ICONS.info) {
+    const path = document.createElementNS(SVG, "path");
+    path.setAttribute("d", d);
+    svg.append(path);
+  }
+  return svg;
+}
+
+/** A polyline whose points are given as numbers, scaled to the highest. */
+export function sparkline() {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", "0 0 60 16");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("class", "sparkline");
+  svg.setAttribute("aria-hidden", "true");
+  const area = document.createElementNS(SVG, "path");
+  const line = document.createElementNS(SVG, "path");
+  area.setAttribute("class", "area");
+  svg.append(area, line);
+  const draw = (values) => {
+    const top = Math.max(1, ...values);
+    const step = 60 / Math.max(1, values.length - 1);
+    const points = values.map((value, at) => `${(at * step).toFixed(2)},${(15 - (value / top) * 13).toFixed(2)}`);
+    line.setAttribute("d", `M${points.join("L")}`);
+    area.setAttribute("d", `M0,16L${points.join("L")}L60,16Z`);
+  };
+  return { element: svg, draw };
+}
+
+/** A progress bar; null means "working, nobody knows how far". */
+export function meter(label) {
+  const fill = h("div.fill");
+  const element = h("div.meter", { role: "progressbar", "aria-label": label, "aria-valuemin": 0, "aria-valuemax": 100 }, fill);
+  const set = (progress) => {
+    const known = Number.isFinite(progress);
+    const part = known ? Math.min(1, Math.max(0, progress)) : 0;
+    element.classList.toggle("unknown", !known);
+    fill.style.transform = known ? `scaleX(${part})` : "";
+    if (known) element.setAttribute("aria-valuenow", Math.round(part * 100));
+    else element.removeAttribute("aria-valuenow");
+  };
+  return { element, set };
+}
+
+/** Puts text on the clipboard, also on a page that is served without TLS. */
+export async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const area = h("textarea.offstage", { readonly: true });
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+}
+
+/** A button that copies what `text()` gives and says that it did. */
+export function copyButton(label, text) {
+  const caption = h("span", {}, label);
+  const button = h("button.quiet", {
+    type: "button",
+    onclick: async () => {
+      await copy(text());
+      say(caption, "Copied");
+      setTimeout(() => say(caption, label), 1_500);
+    },
+  }, icon("copy"), caption);
+  return button;
+}
+
+/** What an empty panel says: what would be here, and a command to try. */
+export function lesson(picture, title, explanation, command) {
+  return h("div.lesson", {},
+    icon(picture),
+    h("p.lesson-title", {}, title),
+    h("p", {}, explanation),
+    command && h("div.command", {}, h("code", {}, command), copyButton("Copy", () => command)));
+}

@@ -1,0 +1,60 @@
+/** This file is where the console is put together: one client, one store, five views. */
+
+import { CallboardClient } from "./client.js";
+import { Store } from "./store.js";
+import { alertsView } from "./views/alerts.js";
+import { barView } from "./views/bar.js";
+import { cameraView } from "./views/camera.js";
+import { renderView } from "./views/render.js";
+import { runsView } from "./views/runs.js";
+import { streamView } from "./views/stream.js";
+
+// What a fresh page shows of the past.
+const HISTORY = 200;
+
+const store = new Store();
+const client = new CallboardClient({ last: HISTORY, storage: sessionStorage });
+
+/** What happened before the history begins: the latest state of everything, as lists. */
+async function loadSnapshots() {
+  await Promise.all(["runs", "alerts", "cameras", "octanes"].map(async (name) => {
+    try {
+      const response = await fetch(`/${name}`, { cache: "no-store" });
+      if (response.ok) store.load(name, (await response.json())[name]);
+    } catch {
+      // The next `live` asks again.
+    }
+  }));
+}
+
+let leftAt = 0;
+client.on("*", (event) => store.take(event));
+client.onNotice((notice) => {
+  if (notice.control === "gap") store.note("Events are missing here: they were no longer kept when this page came back for them.", "bad");
+});
+client.onState(({ phase, transport, reason }) => {
+  if (phase === "live") {
+    if (leftAt) store.note(`Connected again by ${transport} after ${((Date.now() - leftAt) / 1000).toFixed(1)} s, resumed where it broke off.`);
+    leftAt = 0;
+    loadSnapshots();
+  } else if ((phase === "waiting" || phase === "offline") && !leftAt && client.stats.connections) {
+    leftAt = Date.now();
+    store.note(`Connection lost: ${reason}.`, "warn");
+  }
+});
+
+const mount = (id) => document.getElementById(id);
+barView(mount("bar"), store, client);
+cameraView(mount("camera"), store, client);
+renderView(mount("render"), store, client);
+runsView(mount("runs"), store, client);
+alertsView(mount("alerts"), store);
+streamView(mount("stream"), store, client);
+client.start();
+
+// A page in the back-forward cache must hold no socket, and comes back where it left.
+addEventListener("pagehide", () => client.close());
+addEventListener("pageshow", ({ persisted }) => persisted && client.start());
+
+// For the browser's own console, and for tests.
+globalThis.callboard = { client, store };

@@ -1,0 +1,206 @@
+/**
+ * This file is where events become what the page shows: runs, alerts, cameras, renders, and the stream itself.
+ *
+ * Views watch a topic and are told at most once per picture drawn, however many events arrived meanwhile.
+ */
+
+import { moment } from "./format.js";
+
+// What one browser tab keeps: enough to scroll and search, and a few MB at most.
+const KEPT_EVENTS = 2_000;
+const KEPT_RUNS = 200;
+const KEPT_ALERTS = 100;
+const KEPT_LINES = 200;
+
+const RUN_DOMAINS = new Set(["agent", "job", "thread"]);
+export const TERMINAL = new Set(["completed", "failed", "cancelled"]);
+
+/** The token that stands for an id in a subject; the server's `escape`, in JavaScript. */
+export function escapeToken(id) {
+  if (id === "") return "=";
+  return Array.from(new TextEncoder().encode(id), (byte) => {
+    const sign = String.fromCharCode(byte);
+    return /[A-Za-z0-9_-]/.test(sign) ? sign : `=${byte.toString(16).toUpperCase().padStart(2, "0")}`;
+  }).join("");
+}
+
+/** Gives back the id that a token stands for. */
+export function unescapeToken(token) {
+  if (token === "=") return "";
+  try {
+    return decodeURIComponent(token.replace(/=([0-9A-F]{2})/g, "%$1"));
+  } catch {
+    return token;
+  }
+}
+
+/** The text that an event adds to a run's output, or null. */
+function outputOf({ event_type: type, data }) {
+  if (!["output", "log", "line", "stdout", "stderr", "token", "delta", "streaming_chunk", "message_added"].includes(type)) return null;
+  const text = Array.isArray(data.lines) ? data.lines.join("\n")
+    : data.line ?? data.text ?? data.content ?? data.chunk ?? data.delta ?? data.message;
+  if (text === undefined || text === null) return null;
+  return { text: String(text), joined: ["token", "delta", "streaming_chunk"].includes(type), stream: String(data.stream ?? type) };
+}
+
+export class Store {
+  runs = new Map();
+  alerts = new Map();
+  cameras = new Map();
+  octanes = new Map();
+  events = [];
+  types = new Map();
+  arrived = 0;
+  #watchers = new Map();
+  #changed = new Set();
+  #drawing = 0;
+  #rate = new Array(60).fill(0);
+  #second = 0;
+
+  /** Calls `view` before the next picture whenever `topic` changed: runs, alerts, cameras, octanes, events. */
+  watch(topic, view) {
+    if (!this.#watchers.has(topic)) this.#watchers.set(topic, []);
+    this.#watchers.get(topic).push(view);
+    this.touch(topic);
+  }
+
+  touch(topic) {
+    this.#changed.add(topic);
+    this.#drawing ||= requestAnimationFrame(() => this.#tell());
+  }
+
+  #tell() {
+    this.#drawing = 0;
+    const changed = [...this.#changed];
+    this.#changed.clear();
+    for (const topic of changed) {
+      for (const view of this.#watchers.get(topic) ?? []) view();
+    }
+  }
+
+  /** One event from the stream. */
+  take(event) {
+    const data = event.data ?? {};
+    const [domain, token = ""] = String(event.subject).split(".");
+    this.#keep({ kind: "event", event, at: Date.parse(event.timestamp), domain });
+    if (domain === "camera" || domain === "octane") {
+      if (event.event_type === "state" || event.event_type === "statistics") this.#device(domain, unescapeToken(token), data);
+    } else if (domain === "alert") {
+      this.#alert(data, event.event_type, unescapeToken(token), moment(event.timestamp));
+    } else if (RUN_DOMAINS.has(domain)) {
+      if (event.event_type === "state") this.#run(`${domain}.${token}`, { domain, run: unescapeToken(token), ...data }, event.timestamp);
+      const output = outputOf(event);
+      if (output) this.#line(`${domain}.${token}`, { ...output, id: event.id, at: event.timestamp });
+    }
+  }
+
+  /** A note in the stream that is no event: a gap, a reconnect. */
+  note(text, tone = "info") {
+    this.#keep({ kind: "note", text, tone, at: Date.now(), domain: "note" });
+  }
+
+  /** What the server holds, for who joins late. An event that is newer than it stands. */
+  load(topic, list) {
+    for (const item of Array.isArray(list) ? list : []) {
+      if (topic === "runs") this.#run(`${item.domain}.${escapeToken(String(item.run))}`, item, item.updated);
+      else if (topic === "alerts") this.#alert(item, item.status === "resolved" || item.state === "resolved" ? "resolved" : "firing", item.rule, moment(item.time ?? item.since ?? item.updated ?? item.timestamp));
+      else this.#device(topic === "cameras" ? "camera" : "octane", String(item.id), item, true);
+    }
+    this.touch(topic);
+  }
+
+  /** Output lines of the past, put before those already here. */
+  recall(key, events) {
+    const run = this.runs.get(key);
+    if (!run) return;
+    const known = new Set(run.lines.map((line) => line.id));
+    const before = [];
+    for (const event of events) {
+      const output = known.has(event.id) ? null : outputOf({ ...event, data: event.data ?? {} });
+      if (output) before.push({ ...output, id: event.id, at: event.timestamp });
+    }
+    run.lines = [...before, ...run.lines].slice(-KEPT_LINES);
+    run.recalled = true;
+    this.touch("runs");
+  }
+
+  /** Events in each of the last 60 full seconds, and how many a second over the last five. */
+  rate(now = Date.now()) {
+    this.#roll(now);
+    const past = this.#rate.slice(0, -1);
+    return { history: past, perSecond: past.slice(-5).reduce((sum, count) => sum + count, 0) / 5 };
+  }
+
+  #keep(entry) {
+    entry.number = this.arrived;
+    this.arrived += 1;
+    if (entry.kind === "event") {
+      const type = entry.event.event_type;
+      this.types.set(type, (this.types.get(type) ?? 0) + 1);
+      this.#roll(Date.now());
+      this.#rate[59] += 1;
+    }
+    this.events.push(entry);
+    // A quarter more than kept, cut at once: a shift per event would cost as much as all the rest.
+    if (this.events.length > KEPT_EVENTS * 1.25) this.events.splice(0, this.events.length - KEPT_EVENTS);
+    this.touch("events");
+  }
+
+  #roll(now) {
+    const second = Math.floor(now / 1000);
+    const passed = Math.min(60, second - this.#second);
+    this.#second = second;
+    for (let step = 0; step < passed; step += 1) {
+      this.#rate.shift();
+      this.#rate.push(0);
+    }
+  }
+
+  #device(domain, id, data, fromList = false) {
+    const topic = domain === "camera" ? "cameras" : "octanes";
+    const known = this[topic].get(id);
+    // A list is a snapshot taken before the events that this page has already seen.
+    this[topic].set(id, fromList ? { ...data, ...known, id } : { ...known, ...data, id });
+    this.touch(topic);
+  }
+
+  #alert(data, type, rule, time) {
+    if (type !== "firing" && type !== "resolved") return;
+    const key = `${data.rule ?? rule} ${data.entity ?? ""}`;
+    const known = this.alerts.get(key);
+    if (known && known.time > time) return;
+    const resolved = type === "resolved";
+    this.alerts.delete(key);
+    this.alerts.set(key, { severity: "info", ...known, ...data, rule: data.rule ?? rule, key, resolved, time, since: resolved ? known?.since ?? time : time });
+    if (this.alerts.size > KEPT_ALERTS) this.alerts.delete(this.alerts.keys().next().value);
+    this.touch("alerts");
+  }
+
+  #run(key, data, timestamp) {
+    const updated = moment(data.updated ?? timestamp);
+    const known = this.runs.get(key);
+    if (known?.updated > updated) return;
+    this.runs.set(key, { lines: [], recalled: false, ...known, ...data, key, updated, started: moment(data.started ?? known?.started) });
+    if (this.runs.size > KEPT_RUNS) this.#dropRun();
+    this.touch("runs");
+  }
+
+  #dropRun() {
+    let oldest = null;
+    for (const run of this.runs.values()) {
+      if (TERMINAL.has(run.status) && (!oldest || run.updated < oldest.updated)) oldest = run;
+    }
+    this.runs.delete((oldest ?? this.runs.values().next().value).key);
+  }
+
+  #line(key, line) {
+    const run = this.runs.get(key) ?? { key, domain: key.split(".")[0], run: unescapeToken(key.slice(key.indexOf(".") + 1)), status: "running", progress: null, lines: [], updated: 0 };
+    this.runs.set(key, run);
+    if (this.runs.size > KEPT_RUNS) this.#dropRun();
+    const last = run.lines.at(-1);
+    if (line.joined && last?.joined) last.text += line.text;
+    else run.lines.push(line);
+    if (run.lines.length > KEPT_LINES) run.lines.splice(0, run.lines.length - KEPT_LINES);
+    this.touch("runs");
+  }
+}

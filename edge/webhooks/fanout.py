@@ -1,0 +1,531 @@
+"""This file is where an event becomes one job for each webhook session that shows it: by one process at a time.
+
+The owner of the role reads EVENTS in order, from a position that it keeps in LEASES under compare-and-set, so that an
+owner who lost the role without noticing cannot move it. The position moves on only once every job before it is stored;
+what a successor repeats has the same ids, and JetStream drops it.
+
+A session starts at its own cursor, which usually lies behind the position: it is filled from there on its own, in order,
+and joins the others in the moment it has caught up. How far each has come is kept too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import msgspec
+
+from edge.problem import Problem
+from edge.registry import Registry, Session
+from edge.stats import Stats
+from edge.webhooks import metrics
+from edge.webhooks.job import DUE, FRESH, Job, partition_of
+from edge.webhooks.role import Lost, Role, RoleSettings
+from router.broker import Broker
+from router.buckets import Bucket
+from router.connection import Listening
+from router.deadletters import DeadLetters, Origin, webhook_subject
+from router.errors import BrokerError, Conflict, Refused, Timeout
+from router.record import Record
+from router.replay import Replay
+from router.subject import STORED
+from router.topology import EVENTS, HOOKS, LEASES, RETRIES
+
+log = logging.getLogger(__name__)
+
+ROLE = "role.fanout"
+POSITION = "fanout.position"
+MARKS = "fanout.session"
+
+# JetStream's code for a message that does not fit; the text says by which limit.
+_NO_ROOM = 10077
+# A mark of a deleted session stays a minute, for a process that was away.
+_TOMBSTONE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class FanoutSettings:
+    """How events are turned into jobs. Times in seconds."""
+
+    role: RoleSettings = RoleSettings()
+    # 512 jobs wait for their acknowledgement at once: a round trip is shared by many, and memory stays small.
+    pipeline: int = 512
+    # Events that were heard and not yet worked off; more are read from the store instead.
+    heard: int = 4096
+    # Sessions that are filled from the past at the same time.
+    filling: int = 4
+    save_every: float = 0.5
+    # Without news the store is asked this often, in case none was heard.
+    look_every: float = 5.0
+
+
+class _Position(msgspec.Struct):
+    """Every event up to `sequence` has been turned into jobs."""
+
+    epoch: str
+    sequence: int
+
+
+class _Mark(msgspec.Struct):
+    """How far one session has come: on its own up to `after`, and with the others since then where it has `joined`."""
+
+    epoch: str
+    after: int
+    joined: bool
+
+
+class _Member:
+    """One webhook session in the fan-out."""
+
+    __slots__ = ("after", "joined", "removed", "session")
+
+    def __init__(self, session: Session, after: int, joined: bool) -> None:
+        self.session = session
+        self.after = after
+        self.joined = joined
+        self.removed = False
+
+
+class Fanout:
+    """The role that makes the jobs."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        registry: Registry,
+        stats: Callable[[str], Stats],
+        partitions: int,
+        holder: str,
+        settings: FanoutSettings | None = None,
+    ) -> None:
+        self.settings = settings or FanoutSettings()
+        self._broker = broker
+        self._registry = registry
+        self._stats = stats
+        self._partitions = partitions
+        self._deadletters = DeadLetters(broker)
+        self._replay = Replay(broker)
+        self._bucket = Bucket(broker.connection, LEASES)
+        self._role = Role(self._bucket, ROLE, holder, self.settings.role)
+        self._owning = False
+        self._epoch = ""
+        self._members: dict[str, _Member] = {}
+        self._marks: dict[str, _Mark] = {}
+        self._joined: list[_Member] = []
+        # Events up to `matched` have been looked at with the joined sessions; their jobs are stored up to `position`.
+        self._matched = 0
+        self._position = 0
+        self._saved = -1
+        self._revision = 0
+        self._dirty: set[str] = set()
+        self._gone: set[str] = set()
+        self._heard: deque[Record] = deque(maxlen=self.settings.heard)
+        self._last_heard = 0
+        self._suspect = False
+        self._news = asyncio.Event()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._room = asyncio.Semaphore(self.settings.filling)
+        registry.on_change(self._changed)
+        broker.connection.on_reconnect(self._reconnected)
+
+    @property
+    def owner(self) -> bool:
+        """Whether this process fans out."""
+        return self._owning
+
+    @property
+    def position(self) -> int:
+        """The sequence up to which every job is stored; known to the owner."""
+        return self._position
+
+    async def run(self) -> None:
+        """Fans out whenever this process owns the role, until cancelled; then releases it at once."""
+        await self._role.run(self._own)
+
+    async def _own(self) -> None:
+        while True:
+            try:
+                await self._take_over()
+                break
+            except BrokerError as fault:
+                log.warning("the fan-out cannot start yet", extra={"fault": str(fault)})
+                await asyncio.sleep(0.5)
+        self._owning = True
+        metrics.owner.set(1)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                for session in list(self._registry.sessions.values()):
+                    self._changed(session.id, session)
+                tasks.create_task(self._save_often(), name="fan-out position")
+                tasks.create_task(self._forget_orphans(), name="fan-out orphans")
+                tasks.create_task(self._follow(), name="fan-out")
+        except* Lost:
+            raise Lost from None
+        finally:
+            self._owning = False
+            self._tasks = None
+            metrics.owner.set(0)
+            for member in self._members.values():
+                member.removed = True
+            self._members.clear()
+            self._joined = []
+
+    async def _take_over(self) -> None:
+        """Reads how far the predecessor came."""
+        state = await self._broker.state()
+        entry = await self._bucket.get(POSITION)
+        kept = msgspec.json.decode(entry.value, type=_Position) if entry and entry.value else None
+        self._revision = entry.revision if entry else 0
+        self._epoch = state.epoch
+        if kept is None:
+            self._position = state.last
+        elif kept.epoch != state.epoch or kept.sequence > state.last:
+            # Another life of the stream: all it holds is news.
+            self._position = max(state.first - 1, 0)
+        else:
+            self._position = kept.sequence
+        self._matched = self._position
+        self._saved = -1
+        self._marks = {
+            entry.key.rpartition(".")[2]: msgspec.json.decode(entry.value, type=_Mark)
+            for entry in await self._bucket.entries(f"{MARKS}.*")
+            if entry.value
+        }
+        self._dirty.clear()
+        self._gone.clear()
+        self._heard.clear()
+        self._replay.forget()
+        self._suspect = False
+
+    # Sessions come and go
+
+    def _changed(self, session_id: str, session: Session | None) -> None:
+        if not self._owning or self._tasks is None:
+            return
+        member = self._members.get(session_id)
+        if session is None or session.spec.delivery_method != "webhook":
+            if member is not None:
+                member.removed = True
+                del self._members[session_id]
+                self._joined = [each for each in self._joined if each is not member]
+                self._gone.add(session_id)
+        elif member is not None:
+            member.session = session
+        else:
+            self._admit(session)
+        self._news.set()
+
+    def _admit(self, session: Session) -> None:
+        """Takes a session in: with the others where it has nothing to catch up, else on its own until it has."""
+        assert self._tasks is not None
+        mark = self._marks.pop(session.id, None)
+        if mark is not None and mark.epoch == self._epoch:
+            member = _Member(session, mark.after, mark.joined)
+        else:
+            start = session.start
+            member = _Member(session, start.sequence if start.epoch == self._epoch else 0, False)
+        self._members[session.id] = member
+        self._gone.discard(session.id)
+        if member.joined:
+            self._joined.append(member)
+        elif not self._join(member):
+            self._tasks.create_task(self._fill(member), name="fan-out fill")
+
+    def _join(self, member: _Member) -> bool:
+        """Lets a session join where it has seen all that was matched; nothing may be awaited around this."""
+        if member.after < self._matched:
+            return False
+        member.joined = True
+        self._joined.append(member)
+        self._dirty.add(member.session.id)
+        self._news.set()
+        return True
+
+    async def _fill(self, member: _Member) -> None:
+        """Brings one session from its own start to where the others are, page by page, at the pace of its queue."""
+        async with self._room:
+            while not member.removed:
+                if self._join(member):
+                    return
+                try:
+                    stretch = await self._replay.stretch(member.session.view.patterns, member.after, self._matched)
+                except BrokerError as fault:
+                    log.warning("the past cannot be read", extra={"fault": str(fault)})
+                    await asyncio.sleep(0.5)
+                    continue
+                jobs = [
+                    job
+                    for record in stretch.records
+                    if record.sequence > member.after and (job := self._job(member, record)) is not None
+                ]
+                await self._publish(jobs, member)
+                member.after = stretch.upto
+                self._dirty.add(member.session.id)
+
+    # The joined sessions
+
+    async def _follow(self) -> None:
+        """Turns events into jobs as they come."""
+        listening: Listening | None = None
+        try:
+            while True:
+                self._news.clear()
+                if not self._joined:
+                    # Nobody to make jobs for: what others say need not even be heard.
+                    if listening is not None:
+                        await listening.stop()
+                        listening = None
+                        self._heard.clear()
+                    await self._news.wait()
+                    continue
+                if listening is None:
+                    listening = await self._listen()
+                    continue
+                floor = min(member.after for member in self._joined)
+                if floor > self._matched:
+                    # Whoever joined has seen all this; whoever has not fills on its own.
+                    self._matched = self._position = floor
+                records = await self._next()
+                if records:
+                    await self._match(records)
+                else:
+                    await self._wait()
+        finally:
+            if listening is not None:
+                await listening.stop()
+
+    async def _listen(self) -> Listening | None:
+        try:
+            return await self._broker.listen(">", self._hear)
+        except BrokerError as fault:
+            log.warning("events cannot be heard", extra={"fault": str(fault)})
+            await asyncio.sleep(0.5)
+            return None
+
+    def _hear(self, record: Record) -> None:
+        self._heard.append(record)
+        self._last_heard = max(self._last_heard, record.sequence)
+        self._news.set()
+
+    def _reconnected(self) -> None:
+        self._suspect = True
+        self._news.set()
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(self.settings.look_every):
+                await self._news.wait()
+        except TimeoutError:
+            self._suspect = True
+        if not self._suspect:
+            return
+        try:
+            state = await self._broker.state()
+        except BrokerError:
+            return
+        self._suspect = False
+        if state.epoch != self._epoch or state.last < self._matched:
+            log.error("the event stream was made anew, the fan-out begins again")
+            raise Lost
+
+    async def _next(self) -> list[Record]:
+        """Gives the next events in order: those that were heard where none is missing, else from the store."""
+        heard = self._heard
+        while heard and heard[0].sequence <= self._matched:
+            heard.popleft()
+        run: list[Record] = []
+        while heard and heard[0].sequence == self._matched + 1 + len(run) and len(run) < self.settings.pipeline:
+            run.append(heard.popleft())
+        if run:
+            return run
+        try:
+            records = (await self._broker.read(">", self._matched)).records
+            if records and records[0].sequence > self._matched + 1:
+                await self._count_lost()
+            return records
+        except BrokerError as fault:
+            log.warning("events cannot be read", extra={"fault": str(fault)})
+            await asyncio.sleep(0.2)
+            self._news.set()
+            return []
+
+    async def _count_lost(self) -> None:
+        missing = (await self._broker.state()).first - 1 - self._matched
+        if missing > 0:
+            metrics.lost.inc(missing)
+            log.error("events ran out of retention before they were fanned out", extra={"events": missing})
+
+    async def _match(self, records: list[Record]) -> None:
+        """Makes the jobs of some events and waits until all are stored."""
+        jobs: list[tuple[_Member, Job]] = []
+        for record in records:
+            # No await between a record's matching and `matched`: a session that joins in between would miss it.
+            for member in self._joined:
+                if record.sequence > member.after and (job := self._job(member, record)) is not None:
+                    jobs.append((member, job))
+            self._matched = record.sequence
+            if len(jobs) >= self.settings.pipeline:
+                await self._store_all(jobs)
+                jobs.clear()
+                self._position = self._matched
+        await self._store_all(jobs)
+        self._position = self._matched
+        metrics.lag.set(max(0, self._last_heard - self._position))
+
+    def _job(self, member: _Member, record: Record) -> Job | None:
+        event = record.event
+        if event is None or not member.session.view.accepts(record):
+            return None
+        session_id = member.session.id
+        return Job(
+            session=session_id,
+            partition=partition_of(session_id, self._partitions),
+            event_id=event.id,
+            subject=record.subject,
+            sequence=record.sequence,
+            payload=record.payload,
+            queued=event.time,
+        )
+
+    # Storing
+
+    async def _publish(self, jobs: list[Job], member: _Member) -> None:
+        await self._store_all([(member, job) for job in jobs], patient=True)
+
+    async def _store_all(self, jobs: Iterable[tuple[_Member, Job]], patient: bool = False) -> None:
+        """Publishes jobs side by side and returns once every one is stored, dead-lettered, or without a session."""
+        pending = deque(jobs)
+
+        async def lane() -> None:
+            while pending:
+                member, job = pending.popleft()
+                await self._store(member, job, patient)
+
+        if not pending:
+            return
+        async with asyncio.TaskGroup() as lanes:
+            for _ in range(min(len(pending), self.settings.pipeline)):
+                lanes.create_task(lane())
+
+    async def _store(self, member: _Member, job: Job, patient: bool) -> None:
+        """Stores one job. A session whose queue is full gets a dead letter instead, or where `patient` is waited for."""
+        warned = False
+        while not member.removed:
+            try:
+                ack = await self._broker.store(job.address, job.payload, job.headers())
+            except Refused as refusal:
+                if refusal.err_code == _NO_ROOM and "per subject" in refusal.description and not patient:
+                    await self._overflow(job)
+                    return
+                if refusal.err_code != _NO_ROOM and refusal.code == 413:
+                    log.error("an event is too large for a job", extra={"event": job.event_id})
+                    metrics.jobs.labels("dropped").inc()
+                    return
+                if not warned:
+                    warned = True
+                    log.warning("jobs wait for room", extra={"reason": refusal.description})
+                await asyncio.sleep(0.5)
+            except Timeout as fault:
+                # Stored or not: the same id is tried again, for as long as the role is ours.
+                log.warning("a job was not acknowledged", extra={"fault": str(fault)})
+            else:
+                if ack.duplicate:
+                    metrics.jobs.labels("repeated").inc()
+                else:
+                    metrics.jobs.labels("queued").inc()
+                    self._stats(job.session).offered(1)
+                return
+
+    async def _overflow(self, job: Job) -> None:
+        while True:
+            try:
+                await self._deadletters.bury(
+                    webhook_subject(job.session),
+                    job.payload,
+                    origin=Origin(EVENTS, job.sequence, STORED + job.subject),
+                    reason="overflow",
+                    detail="more events wait for this session than it may have waiting",
+                    attempts=0,
+                    first=job.queued,
+                    source=job.session,
+                    id=f"dead.{job.id}.0",
+                )
+                break
+            except BrokerError as fault:
+                log.warning("a dead letter was not stored", extra={"fault": str(fault)})
+                await asyncio.sleep(0.5)
+        metrics.jobs.labels("overflow").inc()
+        stats = self._stats(job.session)
+        stats.offered(1)
+        stats.failed += 1
+        stats.last_error = "overflow"
+
+    # Keeping the position
+
+    async def _save_often(self) -> None:
+        try:
+            while True:
+                await asyncio.sleep(self.settings.save_every)
+                try:
+                    await self._save()
+                except Conflict:
+                    raise Lost from None
+                except BrokerError as fault:
+                    log.debug("the fan-out's position was not kept", extra={"fault": str(fault)})
+        except asyncio.CancelledError:
+            # Leaving in good order: the successor then repeats nothing.
+            try:
+                async with asyncio.timeout(1.0):
+                    await self._save()
+            except (BrokerError, TimeoutError):
+                log.debug("the fan-out's last position was not kept")
+            raise
+
+    async def _save(self) -> None:
+        """Keeps the position, and how far those sessions came that moved. Raises Conflict where another owns the role."""
+        if self._position != self._saved:
+            value = msgspec.json.encode(_Position(self._epoch, self._position))
+            position = self._position
+            try:
+                self._revision = await self._bucket.update(POSITION, value, self._revision)
+            except Conflict:
+                # A save whose answer was lost is our own.
+                entry = await self._bucket.get(POSITION)
+                if entry is None or entry.value != value:
+                    raise
+                self._revision = entry.revision
+            self._saved = position
+        for session_id in list(self._dirty):
+            self._dirty.discard(session_id)
+            if (member := self._members.get(session_id)) is None:
+                continue
+            mark = _Mark(self._epoch, member.after, member.joined)
+            try:
+                await self._bucket.put(f"{MARKS}.{session_id}", msgspec.json.encode(mark))
+            except BrokerError:
+                self._dirty.add(session_id)
+                raise
+        for session_id in list(self._gone):
+            await self._forget(session_id)
+            self._gone.discard(session_id)
+
+    async def _forget(self, session_id: str) -> None:
+        """Removes what a deleted session has left waiting."""
+        for stream, subjects in ((HOOKS, f"{FRESH}.*.{session_id}"), (RETRIES, f"{DUE}.*.{session_id}")):
+            await self._broker.connection.api(f"STREAM.PURGE.{stream}", {"filter": subjects})
+        await self._bucket.delete(f"{MARKS}.{session_id}", _TOMBSTONE_SECONDS)
+
+    async def _forget_orphans(self) -> None:
+        """Finds sessions that were deleted while nobody owned the role."""
+        for session_id in list(self._marks):
+            try:
+                await self._registry.find(session_id)
+            except Problem:
+                self._marks.pop(session_id, None)
+                self._gone.add(session_id)
+            except BrokerError as fault:
+                log.debug("a session could not be looked up", extra={"fault": str(fault)})

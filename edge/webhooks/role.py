@@ -1,0 +1,131 @@
+"""This file is where one process among many comes to own a role: by a lease that it must refresh, and releases when it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from router.buckets import Bucket
+from router.errors import BrokerError, Conflict
+
+log = logging.getLogger(__name__)
+
+
+class Lost(Exception):
+    """the role is no longer ours"""
+
+
+@dataclass(frozen=True)
+class RoleSettings:
+    """How fast a role changes hands. A dead owner's successor begins after `ttl` and one `poll`, in seconds."""
+
+    ttl: float = 4.0
+    poll: float = 0.5
+
+    @property
+    def refresh(self) -> float:
+        # Three tries within a ttl: two may be lost.
+        return self.ttl / 3
+
+    @property
+    def patience(self) -> float:
+        """How long an owner that cannot refresh may still believe itself one; shorter than anybody could take over."""
+        return self.ttl * 0.8
+
+
+class Role:
+    """One role, contended for by every process that runs this."""
+
+    def __init__(self, bucket: Bucket, key: str, holder: str, settings: RoleSettings | None = None) -> None:
+        self.holds = False
+        self.settings = settings or RoleSettings()
+        self._bucket = bucket
+        self._key = key
+        self._holder = holder.encode()
+        self._revision = 0
+
+    async def run(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Waits for the role, works while it holds it, and begins again where it lost it; until cancelled."""
+        while True:
+            await self._acquire()
+            log.info("role taken", extra={"role": self._key})
+            try:
+                await self._work(work)
+            finally:
+                self.holds = False
+                await self._release()
+            log.warning("role lost", extra={"role": self._key})
+            await asyncio.sleep(self.settings.poll)
+
+    async def _acquire(self) -> None:
+        while True:
+            try:
+                entry = await self._bucket.get(self._key)
+                if entry is None:
+                    self._revision = await self._bucket.create(self._key, self._holder, self.settings.ttl)
+                    return
+                if not entry.value:  # released, and its mark not yet run out
+                    self._revision = await self._bucket.update(
+                        self._key, self._holder, entry.revision, self.settings.ttl
+                    )
+                    return
+            except Conflict:
+                pass  # another was quicker
+            except BrokerError as fault:
+                log.debug("a role could not be asked for", extra={"role": self._key, "fault": str(fault)})
+            await asyncio.sleep(self.settings.poll * random.uniform(0.5, 1.0))
+
+    async def _work(self, work: Callable[[], Awaitable[None]]) -> None:
+        self.holds = True
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                refreshing = tasks.create_task(self._refresh(), name=f"refresh {self._key}")
+                try:
+                    await work()
+                finally:
+                    refreshing.cancel()
+        except* Lost:
+            pass
+
+    async def _refresh(self) -> None:
+        """Keeps the lease; raises Lost where another has it, or nobody could be asked for too long."""
+        loop = asyncio.get_running_loop()
+        good = loop.time()
+        while True:
+            await asyncio.sleep(self.settings.refresh if loop.time() - good < self.settings.refresh else 0.2)
+            asked = loop.time()
+            try:
+                async with asyncio.timeout(max(0.05, good + self.settings.patience - asked)):
+                    self._revision = await self._bucket.update(
+                        self._key, self._holder, self._revision, self.settings.ttl
+                    )
+                good = asked
+            except Conflict:
+                # A refresh whose answer was lost has moved the revision on; only another's name means it is gone.
+                if not await self._still_ours():
+                    raise Lost from None
+            except (BrokerError, TimeoutError):
+                if loop.time() - good >= self.settings.patience:
+                    raise Lost from None
+
+    async def _still_ours(self) -> bool:
+        try:
+            entry = await self._bucket.get(self._key)
+        except BrokerError:
+            return True  # the next refresh tells
+        if entry is None or entry.value != self._holder:
+            return False
+        self._revision = entry.revision
+        return True
+
+    async def _release(self) -> None:
+        """Lets the next one have it at once; where that fails, the ttl does the same a little later."""
+        try:
+            async with asyncio.timeout(1.0):
+                # Written, not deleted, because only a write can be made to depend on the lease still being ours.
+                await self._bucket.update(self._key, b"", self._revision, 1.0)
+        except (BrokerError, TimeoutError):
+            log.debug("a role was not released", extra={"role": self._key})
