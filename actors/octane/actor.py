@@ -1,0 +1,176 @@
+"""This file is where the Octane actor stands: it keeps a connection to one Octane, and passes commands on to it."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from actors.octane.client import Client, ClientSettings, Identity
+from actors.octane.errors import Declined, Disconnected
+from actors.octane.watch import Watch, WatchSettings, tell
+from actors.system.actor import Actor, Reject, command
+from actors.system.context import Context
+from protos import octane_types_pb2 as wire
+from router.subject import Subject
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class OctaneSettings:
+    """Which Octane is watched, and how its pictures are made."""
+
+    # Not `localhost`: that may mean ::1, where an Octane does not listen.
+    address: str = "127.0.0.1:51022"
+    quality: int = 85
+    max_fps: float = 30.0
+    idle_fps: float = 0.5
+    # The longest wait between two attempts to connect; an Octane that is back is seen this soon.
+    reconnect: float = 3.0
+
+    def __post_init__(self) -> None:
+        host, _, port = self.address.rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+            raise ValueError("address must be host:port, as in 127.0.0.1:51022")
+        if not 1 <= self.quality <= 95:
+            raise ValueError("quality must be 1 to 95")
+        for name in ("max_fps", "idle_fps", "reconnect"):
+            if not 0 < getattr(self, name) <= 1000:
+                raise ValueError(f"{name} must be more than 0, and at most 1000")
+
+
+class Octane(Actor):
+    """Shows what an Octane renders: pictures on FRAMES; state, statistics and failures on EVENTS."""
+
+    name = "octane"
+    subjects = ()
+    # Of the source below. The pulse is the statistics, every 2 seconds at most; a call may take 10.
+    silence = 30.0
+
+    def __init__(
+        self, settings: OctaneSettings = OctaneSettings(), client_settings: ClientSettings | None = None
+    ) -> None:
+        self._settings, self._client_settings = settings, client_settings or ClientSettings()
+        self._numbers = itertools.count(1)
+        self._client: Client | None = None
+        self._watch: Watch | None = None
+        self._identity: Identity | None = None
+        self._status = ""
+        self._target: wire.ObjectRef | None = None
+
+    async def start(self, ctx: Context) -> None:
+        """Begins to watch."""
+        ctx.source("octane", functools.partial(self._keep_watching, ctx), silence=self.silence)
+
+    async def stop(self, ctx: Context) -> None:
+        """Says that nobody watches any more."""
+        if self._status == "connected":
+            state = self._state("disconnected", "the actor was stopped")
+            ctx.emit(Subject.of("octane", ctx.instance, "state"), state, key=ctx.instance)
+
+    @command
+    async def pause(self) -> None:
+        """Halts the render where it is."""
+        await self._tell(lambda client: client.pause())
+
+    @command
+    async def resume(self) -> None:
+        """Goes on with a paused render."""
+        await self._tell(lambda client: client.resume())
+
+    @command
+    async def restart_render(self) -> None:
+        """Renders from no samples; also after a stop."""
+
+        async def again(client: Client) -> None:
+            if self._target is not None and not (await client.target()).handle:
+                await client.set_target(self._target)
+            else:
+                await client.restart()
+
+        await self._tell(again)
+
+    @command
+    async def stop_render(self) -> None:
+        """Ends the render and frees its devices."""
+
+        async def end(client: Client) -> None:
+            # A stopped Octane has forgotten what it rendered; a restart will need it.
+            target = await client.target()
+            if target.handle:
+                self._target = target
+            await client.stop()
+
+        await self._tell(end)
+
+    @command
+    async def set_region(self, left: int, top: int, right: int, bottom: int) -> None:
+        """Renders only a part of the picture, in pixels; four zeros render all of it."""
+        region = (left, top, right, bottom)
+        if any(not isinstance(edge, int) or edge < 0 or edge >= 1 << 32 for edge in region):
+            raise Reject("a region needs four edges in whole pixels")
+        if any(region) and (left >= right or top >= bottom):
+            raise Reject("a region needs left < right and top < bottom")
+        await self._tell(lambda client: client.set_region(region if any(region) else None))
+
+    async def _tell(self, order: Callable[[Client], Awaitable[Any]]) -> None:
+        """Passes a command on. A refusal, or an Octane that is not there, is the caller's answer."""
+        if self._client is None:
+            raise Reject(f"no octane answers at {self._settings.address}")
+        try:
+            await order(self._client)
+        except (Declined, Disconnected) as fault:
+            raise Reject(str(fault)) from fault
+        if self._watch is not None:
+            self._watch.look()
+
+    async def _keep_watching(self, ctx: Context, beat: Callable[[], None]) -> None:
+        """Connects, watches until the Octane is gone, and connects again."""
+        attempt = 0
+        while True:
+            beat()
+            connected = ctx.now()
+            try:
+                await self._watch_once(ctx, beat)
+            except Disconnected as fault:
+                if self._status != "disconnected":
+                    await self._say(ctx, beat, "disconnected", reason=str(fault))
+            finally:
+                self._client = self._watch = None
+            # One that hangs up at once each time is not worth four attempts a second.
+            attempt = 0 if ctx.now() - connected > 10 else attempt + 1
+            await ctx.sleep(min(self._settings.reconnect, 0.25 * 2 ** min(attempt, 8)) * random.uniform(0.5, 1))
+
+    async def _watch_once(self, ctx: Context, beat: Callable[[], None]) -> None:
+        settings = self._settings
+        async with Client(settings.address, self._client_settings, ctx.offload) as client:
+            self._identity = await client.identify()
+            beat()
+            await self._say(ctx, beat, "connected")
+            watching = WatchSettings(quality=settings.quality, max_fps=settings.max_fps, idle_fps=settings.idle_fps)
+            self._client = client
+            self._watch = Watch(client, self._identity, watching, ctx, beat, self._numbers)
+            await self._watch.run()
+
+    async def _say(self, ctx: Context, beat: Callable[[], None], status: str, reason: str | None = None) -> None:
+        """Publishes whether there is an Octane, and which."""
+        state = self._state(status, reason)
+        logger.info("octane changed its state", extra={"octane": ctx.instance, "state": state})
+        await tell(ctx, beat, "state", state, key=ctx.instance)
+        self._status = status
+
+    def _state(self, status: str, reason: str | None) -> dict[str, Any]:
+        identity = self._identity
+        state = {
+            "status": status,
+            "address": self._settings.address,
+            "name": identity.name if identity else "",
+            "version": identity.version if identity else "",
+            "simulated": identity.simulated if identity else False,
+        }
+        return state if reason is None else state | {"reason": reason}

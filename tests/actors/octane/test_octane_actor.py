@@ -1,0 +1,279 @@
+"""This file is where the Octane actor is watched at work: under the Probe, against the simulator over real gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from octane_stage import LONG, QUICK, eventually, free_port, simulated
+from PIL import Image
+
+from actors.octane.actor import Octane, OctaneSettings
+from actors.octane.client import ClientSettings
+from actors.octane.simulator import Generation, Kind
+from actors.octane.watch import track_name
+from actors.system.actor import Reject
+from actors.system.probe import Probe
+from protos import octane_types_pb2 as wire
+
+
+def watching(address: str, *, stream_lifetime: float = 60.0, **settings: Any) -> Probe:
+    quick = OctaneSettings(address=address, reconnect=0.3, **settings)
+    return Probe(lambda: Octane(quick, ClientSettings(stream_lifetime=stream_lifetime)))
+
+
+def said(probe: Probe, kind: str) -> list[Any]:
+    """The data of every event of a kind, in order."""
+    return [data for subject, data in probe.emitted if subject == f"octane.main.{kind}"]
+
+
+def statuses(probe: Probe) -> list[str]:
+    return [state["status"] for state in said(probe, "state")]
+
+
+def pictures(probe: Probe) -> dict[int, dict[str, Any]]:
+    """The headers of the different pictures by number."""
+    return {header["seq"]: dict(header) for _, header, _ in probe.frames}
+
+
+async def test_a_render_is_seen_from_its_first_sample_to_its_last():
+    async with simulated(replace(QUICK, rest=60.0)) as octane, watching(octane.address) as probe:
+        probe.set_viewers("octane", "main", 1)
+        await eventually(lambda: any(each["state"] == "finished" for each in said(probe, "statistics")))
+        await eventually(lambda: any(header["samples"] == 20 for header in pictures(probe).values()))
+
+        assert said(probe, "state") == [
+            {
+                "status": "connected",
+                "address": octane.address,
+                "name": "Callboard simulator of Octane",
+                "version": "15.0.0.8",
+                "simulated": True,
+            }
+        ]
+        samples = [header["samples"] for header in pictures(probe).values()]
+        assert samples == sorted(set(samples)) and len(samples) > 3
+        last = said(probe, "statistics")[-1]
+        assert (last["samples"], last["max_samples"], last["progress"], last["width"], last["height"]) == (
+            20,
+            20,
+            1,
+            48,
+            27,
+        )
+        assert {event.key for event in probe.events if event.type == "statistics"} == {"main"}
+
+    subject, header, body = probe.frames[-1]
+    assert subject == "frame.octane.main.beauty"
+    assert header.items() >= {"source": "simulated", "simulated": True, "format": "jpeg", "max_samples": 20}.items()
+    shown = Image.open(io.BytesIO(body))
+    assert (shown.format, shown.size) == ("JPEG", (header["width"], header["height"])) and shown.size == (48, 27)
+    # The loud padding beyond the width did not get in.
+    assert max(shown.resize((1, 1)).getpixel((0, 0))) < 240
+    assert statuses(probe) == ["connected", "disconnected"]
+    assert octane.grabs > 0
+
+
+async def test_with_nobody_watching_there_is_one_picture_to_begin_with_and_all_of_them_for_a_viewer():
+    async with simulated(LONG) as octane, watching(octane.address, idle_fps=0.01) as probe:
+        await eventually(lambda: probe.frames)
+        await eventually(lambda: octane.statistics_asked > 4)
+        assert len(pictures(probe)) == 1
+
+        probe.set_viewers("octane", "main", 1)
+        await eventually(lambda: len(pictures(probe)) > 5)
+
+        probe.set_viewers("octane", "main", 0)
+        seen, asked = len(pictures(probe)), octane.statistics_asked
+        await eventually(lambda: octane.statistics_asked > asked + 3)
+        assert len(pictures(probe)) <= seen + 1
+
+
+async def test_an_octane_that_was_killed_is_back_when_it_is_back():
+    port = free_port()
+    async with watching(f"127.0.0.1:{port}") as probe:
+        probe.set_viewers("octane", "main", 1)
+        await eventually(lambda: statuses(probe) == ["disconnected"])
+
+        async with simulated(replace(LONG, port=port)):
+            await eventually(lambda: len(pictures(probe)) > 2)
+        await eventually(lambda: statuses(probe) == ["disconnected", "connected", "disconnected"])
+        assert said(probe, "state")[-1]["reason"]
+        before = max(pictures(probe))
+
+        async with simulated(replace(LONG, port=port)) as again:
+            await eventually(lambda: max(pictures(probe)) > before + 2)
+            assert Kind.NEW_IMAGE in again.registered
+
+    assert statuses(probe) == ["disconnected", "connected", "disconnected", "connected", "disconnected"]
+    assert probe.crashes == []
+
+
+async def test_leaving_closes_the_stream_and_takes_the_registrations_back():
+    async with simulated(LONG) as octane:
+        async with watching(octane.address):
+            await eventually(lambda: octane.listeners and len(octane.registered) == 3)
+
+        await eventually(lambda: not octane.listeners)
+        assert octane.registered == {}
+
+
+async def test_pictures_go_on_when_the_stream_is_opened_again():
+    async with simulated(LONG) as octane, watching(octane.address, stream_lifetime=1.1) as probe:
+        probe.set_viewers("octane", "main", 1)
+        await eventually(lambda: octane.streams_opened >= 3)
+        seen = len(pictures(probe))
+        await eventually(lambda: len(pictures(probe)) > seen + 3)
+
+        assert statuses(probe) == ["connected"]
+
+
+async def test_a_picture_that_was_shown_is_not_shown_again_as_a_new_one():
+    async with simulated(LONG) as octane, watching(octane.address) as probe:
+        probe.set_viewers("octane", "main", 1)
+        await eventually(lambda: len(pictures(probe)) > 2)
+        await probe.ask("pause")
+        await eventually(lambda: pictures(probe)[max(pictures(probe))]["samples"] == octane.render.samples)
+        grabs, seen = octane.grabs, len(pictures(probe))
+
+        for count in range(1, 4):
+            octane.tell(Kind.NEW_IMAGE)
+            octane.tell(Kind.NEW_IMAGE)
+            await eventually(lambda count=count: octane.grabs >= grabs + count)
+
+        assert len(pictures(probe)) == seen
+        # Who comes now still gets it, for it is sent again now and then.
+        sent = len(probe.frames)
+        await eventually(lambda: len(probe.frames) > sent)
+        assert len(pictures(probe)) == seen
+
+
+async def test_one_grab_is_under_way_at_most_however_many_images_are_announced():
+    async with simulated(LONG) as octane:
+        grabbing, most, image = 0, 0, octane.image
+
+        async def slow_image() -> wire.ApiRenderImage | None:
+            nonlocal grabbing, most
+            grabbing += 1
+            most = max(most, grabbing)
+            await asyncio.sleep(0.15)
+            grabbing -= 1
+            return await image()
+
+        octane.image = slow_image  # type: ignore[method-assign]
+        async with watching(octane.address) as probe:
+            probe.set_viewers("octane", "main", 3)
+            await eventually(lambda: len(pictures(probe)) > 4)
+            samples = [header["samples"] for header in pictures(probe).values()]
+
+        assert most == 1
+        # What was announced meanwhile was merged: each picture is several images on.
+        assert max(late - early for early, late in itertools.pairwise(samples[1:])) > 2
+
+
+async def test_a_failed_render_is_told_with_its_reason():
+    async with simulated(LONG) as octane, watching(octane.address) as probe:
+        await eventually(lambda: octane.listeners)
+        octane.fail(wire.RENDER_ERROR_KERNEL_FAILED)
+
+        (failure,) = await eventually(lambda: said(probe, "render_failure"))
+
+        assert "the simulator was told to fail" in failure["reason"]
+        assert failure["devices"][0]["error"] == "kernel_failed"
+        await eventually(lambda: said(probe, "statistics")[-1]["state"] == "stopped")
+
+
+async def test_a_changed_project_is_told():
+    async with simulated(LONG) as octane, watching(octane.address) as probe:
+        await eventually(lambda: octane.listeners)
+        octane.reset()
+
+        assert await eventually(lambda: said(probe, "project_changed")) == [{"project": "simulated/balls.ocs"}]
+
+
+async def test_commands_reach_the_render():
+    async with simulated(LONG) as octane, watching(octane.address) as probe:
+
+        async def comes(state: str) -> None:
+            await eventually(lambda: said(probe, "statistics") and said(probe, "statistics")[-1]["state"] == state)
+
+        await comes("rendering")
+        await probe.ask("pause")
+        await comes("paused")
+        await probe.ask("resume")
+        await comes("rendering")
+        await probe.ask("stop_render")
+        await comes("stopped")
+        await probe.ask("restart_render")
+        await comes("rendering")
+        wipes = octane.render.wipes
+        await probe.ask("restart_render")
+        assert octane.render.wipes == wipes + 1
+        await probe.ask("set_region", left=1, top=2, right=30, bottom=20)
+        assert octane.region.active and (octane.region.regionMax.x, octane.region.regionMax.y) == (30, 20)
+        await probe.ask("set_region", left=0, top=0, right=0, bottom=0)
+        assert not octane.region.active
+
+
+@pytest.mark.parametrize("edges", [(-1, 0, 5, 5), (5, 0, 5, 5), (0, 9, 5, 3), (0, 0, 1 << 32, 5)])
+async def test_a_region_that_is_none_is_refused(edges):
+    async with watching(f"127.0.0.1:{free_port()}") as probe:
+        with pytest.raises(Reject, match="region"):
+            await probe.ask("set_region", **dict(zip(("left", "top", "right", "bottom"), edges, strict=True)))
+
+
+async def test_a_command_without_an_octane_is_refused_with_its_address():
+    port = free_port()
+    async with watching(f"127.0.0.1:{port}") as probe:
+        with pytest.raises(Reject, match=str(port)):
+            await probe.ask("pause")
+
+
+async def test_alpha_5s_own_images_are_shown_without_grabbing():
+    async with simulated(replace(LONG, generation=Generation.ALPHA_5)) as octane, watching(octane.address) as probe:
+        probe.set_viewers("octane", "main", 1)
+        await eventually(lambda: len(pictures(probe)) > 5)
+
+        assert octane.grabs <= 2
+        assert said(probe, "state")[0]["version"] == "15.0.0.5"
+
+
+async def test_an_unreadable_picture_costs_no_connection():
+    async with simulated(LONG) as octane:
+        image = octane.image
+
+        async def spoilt() -> wire.ApiRenderImage | None:
+            found = await image()
+            if found is not None and octane.grabs < 4:
+                found = wire.ApiRenderImage(size=found.size, type=wire.IMAGE_TYPE_BC7_UNORM)
+            return found
+
+        octane.image = spoilt  # type: ignore[method-assign]
+        async with watching(octane.address) as probe:
+            probe.set_viewers("octane", "main", 1)
+            await eventually(lambda: probe.frames)
+
+            assert statuses(probe) == ["connected"]
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"address": "localhost"}, "address"),
+        ({"address": "127.0.0.1:99999"}, "address"),
+        ({"quality": 0}, "quality"),
+        ({"max_fps": 0.0}, "max_fps"),
+        ({"idle_fps": float("nan")}, "idle_fps"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_by_name(change, name):
+    with pytest.raises(ValueError, match=name):
+        OctaneSettings(**change)
+
+
+def test_tracks_have_the_names_of_their_passes():
+    assert [track_name(number) for number in (0, 1003, 501, 10042)] == ["beauty", "z_depth", "pass-501", "pass-10042"]

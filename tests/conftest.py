@@ -1,0 +1,73 @@
+"""This file is where tests get their real parts: a nats-server of their own, and a broker that is connected to it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from router.broker import Broker
+from router.connection import BrokerSettings
+from router.embedded import EmbeddedServer, EmbeddedSettings, binary, free_port
+
+
+@pytest.fixture(scope="session")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a running nats-server with JetStream; one per pytest process, or the one CALLBOARD_NATS_URL names.
+
+    Tests share it, so each uses entities and actor names of its own (`entity`). Nobody may kill it: a test that needs a
+    server to die starts an EmbeddedServer.
+    """
+    if given := os.environ.get("CALLBOARD_NATS_URL"):
+        yield given
+        return
+    folder: Path = tmp_path_factory.mktemp("nats")
+    server = EmbeddedServer(EmbeddedSettings(data_dir=folder, port=free_port()))
+    server.prepare()
+    # A plain child, not asyncio's: it outlives the event loop of a single test.
+    with subprocess.Popen([binary(), "-c", str(folder / "nats-server.conf")], stdin=subprocess.DEVNULL) as process:
+        try:
+            deadline = time.monotonic() + 10
+            while not _answers(server.port):
+                assert process.poll() is None, (folder / "nats-server.log").read_text()
+                assert time.monotonic() < deadline, "nats-server does not answer"
+            yield server.url
+        finally:
+            process.terminate()
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=0.2):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def broker_settings(nats_server: str) -> BrokerSettings:
+    """How to reach the tests' nats-server."""
+    return BrokerSettings(url=nats_server)
+
+
+@pytest.fixture
+async def broker(broker_settings: BrokerSettings) -> AsyncIterator[Broker]:
+    """A broker that is open, its streams made."""
+    async with Broker(broker_settings, "test") as opened:
+        yield opened
+
+
+@pytest.fixture
+def entity() -> str:
+    """A name that no other test has."""
+    return f"t{secrets.token_hex(6)}"

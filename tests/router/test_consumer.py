@@ -1,0 +1,152 @@
+"""Pull consumers and buckets against a real nats-server."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from router.broker import Broker
+from router.buckets import Bucket, Entry
+from router.connection import BrokerSettings
+from router.consumer import Consumer, Message
+from router.embedded import EmbeddedServer, EmbeddedSettings, free_port
+from router.errors import Conflict
+from router.event import Event
+from tests.waiting import eventually
+
+
+def _consumer(broker: Broker, entity: str, heard: list[Message], credit: int = 8) -> Consumer:
+    return Consumer(
+        broker.connection,
+        "EVENTS",
+        {"durable_name": f"c-{entity}", "filter_subjects": [f"ev.job.{entity}.>"], "ack_wait": 2_000_000_000},
+        heard.append,
+        credit=credit,
+    )
+
+
+async def _publish(broker: Broker, entity: str, count: int) -> None:
+    await asyncio.gather(*(broker.publish(Event.new(f"job.{entity}.x", {"n": n})) for n in range(count)))
+
+
+async def test_no_more_than_the_credit_is_outstanding(broker: Broker, entity: str) -> None:
+    heard: list[Message] = []
+    consumer = _consumer(broker, entity, heard, credit=8)
+    await _publish(broker, entity, 50)
+    task = asyncio.ensure_future(consumer.run())
+    await eventually(lambda: len(heard) == 8)
+    await broker.connection.flush()
+
+    assert len(heard) == 8
+    settled = 0
+    while settled < 50:
+        await eventually(lambda: len(heard) > settled)
+        await heard[settled].ack()
+        consumer.done()
+        settled += 1
+        assert len(heard) - settled <= 8
+    assert [m.sequence for m in heard] == sorted(m.sequence for m in heard)
+    task.cancel()
+
+
+async def test_a_message_given_back_comes_again_and_one_terminated_does_not(broker: Broker, entity: str) -> None:
+    heard: list[Message] = []
+    consumer = _consumer(broker, entity, heard)
+    task = asyncio.ensure_future(consumer.run())
+    await _publish(broker, entity, 1)
+    await eventually(lambda: len(heard) == 1)
+    await heard[0].nak(0.05)
+    consumer.done()
+    await eventually(lambda: len(heard) == 2)
+
+    assert heard[1].attempt == 2
+    await heard[1].term("enough")
+    consumer.done()
+    info = await broker.connection.api(f"CONSUMER.INFO.EVENTS.c-{entity}")
+    assert info["num_ack_pending"] == 0
+    task.cancel()
+
+
+async def test_a_deleted_consumer_is_made_again(broker: Broker, entity: str) -> None:
+    heard: list[Message] = []
+    consumer = _consumer(broker, entity, heard)
+    task = asyncio.ensure_future(consumer.run())
+    await _publish(broker, entity, 1)
+    await eventually(lambda: len(heard) == 1)
+    await heard[0].ack()
+    consumer.done()
+    await broker.connection.api(f"CONSUMER.DELETE.EVENTS.c-{entity}")
+    await broker.publish(Event.new(f"job.{entity}.x", {"n": "later"}))
+
+    await eventually(lambda: any(b"later" in m.payload for m in heard), within=8)
+    task.cancel()
+
+
+async def test_pulling_goes_on_after_the_server_was_killed(tmp_path: Path) -> None:
+    server = EmbeddedServer(EmbeddedSettings(tmp_path, free_port()))
+    await server.start()
+    try:
+        async with Broker(BrokerSettings(server.url), "t") as broker:
+            heard: list[Message] = []
+            consumer = _consumer(broker, "a", heard, credit=100)
+            task = asyncio.ensure_future(consumer.run())
+            await _publish(broker, "a", 5)
+            await eventually(lambda: len(heard) == 5)
+            for message in heard:
+                await message.ack()
+                consumer.done()
+            assert server.process is not None
+            server.process.kill()
+            await server.process.wait()
+            await server.start()
+            await broker.publish(Event.new("job.a.x", {"n": "later"}))
+
+            await eventually(lambda: len(heard) == 6, within=10)
+            task.cancel()
+    finally:
+        await server.stop()
+
+
+async def test_a_key_is_written_only_by_who_knows_its_newest_revision(broker: Broker, entity: str) -> None:
+    bucket = Bucket(broker.connection, "RULES")
+    revision = await bucket.create(entity, b"1")
+    await bucket.update(entity, b"2", revision)
+
+    with pytest.raises(Conflict):
+        await bucket.update(entity, b"3", revision)
+    with pytest.raises(Conflict):
+        await bucket.create(entity, b"3")
+    found = await bucket.get(entity)
+    assert found is not None and found.value == b"2"
+
+
+async def test_a_deleted_key_is_gone_and_can_be_made_again(broker: Broker, entity: str) -> None:
+    bucket = Bucket(broker.connection, "RULES")
+    await bucket.create(entity, b"1")
+    await bucket.delete(entity)
+
+    assert await bucket.get(entity) is None
+    assert entity not in await bucket.keys()
+    await bucket.create(entity, b"2")
+    assert entity in await bucket.keys()
+
+
+async def test_a_key_with_a_ttl_runs_out_and_its_watchers_are_told(broker: Broker, entity: str) -> None:
+    bucket = Bucket(broker.connection, "LEASES")
+    told: list[Entry] = []
+    task = asyncio.ensure_future(bucket.watch(lambda entry, _ready: told.append(entry), f"{entity}.*"))
+    await bucket.put(f"{entity}.a", b"here", ttl=1)
+
+    await eventually(lambda: [e.value for e in told] == [b"here", None], within=6)
+    assert await bucket.get(f"{entity}.a") is None
+    task.cancel()
+
+
+async def test_a_watch_of_an_empty_bucket_is_ready_at_once(broker: Broker, entity: str) -> None:
+    ready = asyncio.Event()
+    task = asyncio.ensure_future(Bucket(broker.connection, "ALERTS").watch(lambda *_: None, f"{entity}.*", ready.set))
+
+    await asyncio.wait_for(ready.wait(), 2)
+    task.cancel()

@@ -1,0 +1,100 @@
+"""Cursors: what was issued comes back, what was not is refused, and where each leads."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.broker import StreamState
+from router.cursor import Cursor, epoch_of, parse_start, parse_time
+from router.errors import BadCursor
+from router.replay import Gap, place_of
+
+SEQUENCES = st.integers(min_value=0, max_value=2**48 - 1)
+
+
+@given(SEQUENCES)
+def test_a_cursor_comes_back_as_it_was_issued(sequence: int) -> None:
+    cursor = Cursor("0badcafe", sequence)
+
+    assert Cursor.parse(str(cursor)) == cursor
+    assert len(str(cursor)) == 23
+
+
+@given(SEQUENCES, SEQUENCES)
+def test_cursors_sort_like_their_sequences(one: int, other: int) -> None:
+    assert (str(Cursor("0badcafe", one)) < str(Cursor("0badcafe", other))) == (one < other)
+
+
+@given(st.text(max_size=40))
+def test_what_was_not_issued_is_refused(text: str) -> None:
+    with pytest.raises(BadCursor):
+        Cursor.parse(text)
+
+
+def test_a_truncated_or_mangled_cursor_is_refused() -> None:
+    whole = str(Cursor("0badcafe", 42))
+
+    for token in (whole[:-1], whole + "0", whole.upper(), whole.replace("-", "_"), "2" + whole[1:], whole + "\n"):
+        with pytest.raises(BadCursor):
+            Cursor.parse(token)
+
+
+def test_two_lives_of_a_stream_have_two_epochs() -> None:
+    assert epoch_of("EVENTS", "2026-01-01T00:00:00Z") != epoch_of("EVENTS", "2026-01-01T00:00:01Z")
+
+
+@given(st.integers(0, 100), st.integers(0, 100), st.integers(0, 150))
+def test_a_cursor_leads_on_or_to_a_gap_that_says_what_is_lost(first: int, length: int, sequence: int) -> None:
+    state = StreamState("e" * 8, first, first + length, length, 0)
+
+    place = place_of(Cursor("e" * 8, sequence), state)
+
+    if sequence > state.last:
+        assert place.gap and place.gap.reset
+    elif sequence < first - 1:
+        assert place == (first - 1, Gap(sequence + 1, first - 1, reset=False))
+    else:
+        assert place == (sequence, None)
+
+
+def test_a_foreign_cursor_begins_anew_and_says_so() -> None:
+    place = place_of(Cursor("aaaaaaaa", 7), StreamState("bbbbbbbb", 3, 9, 7, 0))
+
+    assert place.after == 2
+    assert place.gap is not None and place.gap.reset
+
+
+def test_the_ways_to_say_where_to_begin() -> None:
+    assert parse_start(None, None, None) is None
+    assert parse_start("", "", "") is None
+    assert parse_start("earliest").earliest
+    assert parse_start("now").now
+    assert parse_start(last="5").last == 5
+    assert parse_start(since="2026-11-21T04:00:00Z").since == datetime(2026, 11, 21, 4, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("last", ["-1", "x", "100001", "1e3"])
+def test_a_bad_last_is_refused(last: str) -> None:
+    with pytest.raises(BadCursor):
+        parse_start(last=last)
+
+
+def test_two_starts_at_once_are_refused() -> None:
+    with pytest.raises(BadCursor):
+        parse_start("now", None, 5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-11-21T04:00:00", "2026-11-21T04:00:00Z", "2026-11-21T05:00:00+01:00", "2026-11-21T05:00:00 01:00", "1795233600", "1795233600000"],
+)
+def test_times_are_read_in_the_forms_that_clients_send(text: str) -> None:
+    assert parse_time(text) == datetime(2026, 11, 21, 4, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "9" * 40, ""])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(BadCursor):
+        parse_time(text)
