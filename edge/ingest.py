@@ -99,7 +99,7 @@ def _event(item: Mapping[str, Any], id: str | None) -> Event:
         item.get("data"),
         type=item.get("type"),
         source=item.get("source") or "http",
-        id=item.get("id") or id,
+        id=item["id"] if item.get("id") is not None else id,
         key=item.get("key"),
         cause=item.get("cause"),
         trace=item.get("trace"),

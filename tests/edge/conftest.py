@@ -1,0 +1,177 @@
+"""This file is where edge tests get a running edge: the real server on a free port, in this process, on a real nats-server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx
+import pytest
+import websockets
+
+from edge.edge import Edge
+from edge.server import bind, serve
+from edge.session import SessionSettings
+from edge.settings import EdgeSettings
+from edge.webhooks.guard import GuardSettings
+from router.broker import Broker
+from router.connection import BrokerSettings
+from router.topology import TopologySettings
+
+
+class RunningEdge:
+    """One edge under test: its address, an HTTP client, and short ways to do what clients do."""
+
+    def __init__(self, port: int, http: httpx.AsyncClient) -> None:
+        self.port = port
+        self.http = http
+        self.url = f"http://127.0.0.1:{port}"
+        self.edge: Edge | None = None
+
+    async def session(self, **body: Any) -> str:
+        answer = await self.http.post("/callbacks/sessions", json={"delivery_method": "websocket", **body})
+        assert answer.status_code == 201, answer.text
+        return answer.json()["session_id"]
+
+    async def publish(self, *events: dict[str, Any]) -> list[str]:
+        answer = await self.http.post("/events", json=list(events))
+        assert answer.status_code == 201, answer.text
+        return [event["cursor"] for event in answer.json()["events"]]
+
+    async def numbers(self, entity: str, count: int, start: int = 0, kind: str = "output") -> list[str]:
+        return await self.publish(*({"subject": f"job.{entity}.{kind}", "data": {"n": n}} for n in range(start, start + count)))
+
+    async def stats(self, session: str) -> dict[str, Any]:
+        return (await self.http.get(f"/callbacks/sessions/{session}/stats")).json()
+
+    @contextlib.asynccontextmanager
+    async def socket(self, session: str, query: str = "", **options: Any) -> AsyncIterator[Socket]:
+        address = f"ws://127.0.0.1:{self.port}/callbacks/sessions/{session}/ws{query}"
+        async with websockets.connect(address, max_size=None, **options) as raw:
+            yield Socket(raw)
+
+    @contextlib.asynccontextmanager
+    async def sse(self, session: str, query: str = "", headers: dict[str, str] | None = None) -> AsyncIterator[Sse]:
+        async with self.http.stream("GET", f"/callbacks/sessions/{session}/sse{query}", headers=headers) as answer:
+            assert answer.status_code == 200, await answer.aread()
+            yield Sse(answer)
+
+    async def poll(self, session: str, query: str = "") -> dict[str, Any]:
+        answer = await self.http.get(f"/callbacks/sessions/{session}/events{query}")
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
+class Socket:
+    """A WebSocket client that keeps application events and control objects apart."""
+
+    def __init__(self, raw: websockets.ClientConnection) -> None:
+        self.raw = raw
+        self.controls: list[dict[str, Any]] = []
+
+    async def next(self, within: float = 5.0) -> dict[str, Any]:
+        async with asyncio.timeout(within):
+            return json.loads(await self.raw.recv())
+
+    async def control(self, name: str, within: float = 5.0) -> dict[str, Any]:
+        while (said := await self.next(within)).get("control") != name:
+            assert "control" in said, f"an event came before {name}: {said}"
+        return said
+
+    async def events(self, count: int, within: float = 10.0) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        async with asyncio.timeout(within):
+            while len(found) < count:
+                said = json.loads(await self.raw.recv())
+                (self.controls if "control" in said else found).append(said)
+        return found
+
+
+class Sse:
+    """An SSE client that parses by hand: (event name, id, data)."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        self.headers = answer.headers
+        self._lines = answer.aiter_lines()
+        self.controls: list[tuple[str, str, Any]] = []
+        self.last_id = ""
+
+    async def next(self, within: float = 5.0) -> tuple[str, str, Any]:
+        name, data = "message", []
+        async with asyncio.timeout(within):
+            async for line in self._lines:
+                if line == "":
+                    if data:
+                        return name, self.last_id, json.loads("\n".join(data))
+                    name, data = "message", []
+                elif line.startswith("event: "):
+                    name = line[7:]
+                elif line.startswith("id: "):
+                    self.last_id = line[4:]
+                elif line.startswith("data: "):
+                    data.append(line[6:])
+        raise AssertionError("the stream ended")
+
+    async def events(self, count: int, within: float = 10.0) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        while len(found) < count:
+            name, cursor, data = await self.next(within)
+            if name == "message":
+                assert data["cursor"] == cursor
+                found.append(data)
+            else:
+                self.controls.append((name, cursor, data))
+        return found
+
+
+EdgeFactory = Callable[..., contextlib.AbstractAsyncContextManager[RunningEdge]]
+
+
+@pytest.fixture
+def edge_factory(nats_server: str) -> EdgeFactory:
+    """Starts an edge with settings of the test's own: `async with edge_factory(session=SessionSettings(...)) as edge`."""
+
+    @contextlib.asynccontextmanager
+    async def start(nats: str | None = None, **settings: Any) -> AsyncIterator[RunningEdge]:
+        listener = bind("127.0.0.1", 0)
+        port = listener.getsockname()[1]
+        stop, ready = asyncio.Event(), asyncio.Event()
+        chosen = EdgeSettings(port=port, **{"drain": 0.1, "session": SessionSettings(heartbeat=2.0), **settings})
+        async with asyncio.TaskGroup() as group:
+            group.create_task(
+                serve(
+                    chosen,
+                    BrokerSettings(nats or nats_server),
+                    TopologySettings(),
+                    stop=stop,
+                    guard=GuardSettings(allow_loopback=True, allow_http=True),
+                    listener=listener,
+                    ready=lambda _port: ready.set(),
+                )
+            )
+            await asyncio.wait_for(ready.wait(), 10)
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as http:
+                try:
+                    yield RunningEdge(port, http)
+                finally:
+                    stop.set()
+
+    return start
+
+
+@pytest.fixture
+async def edge(edge_factory: EdgeFactory) -> AsyncIterator[RunningEdge]:
+    """A running edge with the usual settings."""
+    async with edge_factory() as running:
+        yield running
+
+
+@pytest.fixture
+async def store(nats_server: str) -> AsyncIterator[Broker]:
+    """A broker beside the edge, as a producer or an oracle."""
+    async with Broker(BrokerSettings(nats_server), f"test-{secrets.token_hex(3)}") as broker:
+        yield broker

@@ -1,0 +1,113 @@
+"""Publishing over HTTP: acknowledged, in order, once; and refused whole where one event is bad."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+import pytest
+
+from edge.problem import TITLES
+from tests.edge.conftest import RunningEdge
+
+
+async def test_one_event_is_answered_once_it_is_stored(edge: RunningEdge, entity: str) -> None:
+    answer = await edge.http.post(
+        "/events", json={"subject": f"agent.{entity}.progress", "type": "progress", "data": {"progress": 0.5, "text": "日本語 ✓"}}
+    )
+    session = await edge.session(subjects=[f"agent.{entity}.>"], cursor="earliest")
+    (event,) = (await edge.poll(session))["events"]
+
+    assert answer.status_code == 201
+    assert event["cursor"] == answer.json()["cursor"] and event["id"] == answer.json()["id"]
+    assert event["data"] == {"progress": 0.5, "text": "日本語 ✓"}
+    assert (event["event_type"], event["source"], event["subject"]) == ("progress", "http", f"agent.{entity}.progress")
+
+
+async def test_a_batch_is_stored_in_its_order(edge: RunningEdge, entity: str) -> None:
+    session = await edge.session(subjects=[f"job.{entity}.>"])
+    await edge.numbers(entity, 500)
+
+    page = await edge.poll(session, "?limit=1000")
+
+    assert [event["data"]["n"] for event in page["events"]] == list(range(500))
+
+
+async def test_a_repeat_with_the_same_idempotency_key_is_stored_once(edge: RunningEdge, entity: str) -> None:
+    session = await edge.session(subjects=[f"job.{entity}.>"])
+    body = [{"subject": f"job.{entity}.output", "data": {"n": n}} for n in range(3)]
+    answers = [await edge.http.post("/events", json=body, headers={"Idempotency-Key": entity}) for _ in range(2)]
+
+    first, second = (answer.json()["events"] for answer in answers)
+
+    assert [e["duplicate"] for e in first] == [False] * 3 and [e["duplicate"] for e in second] == [True] * 3
+    assert [e["cursor"] for e in first] == [e["cursor"] for e in second]
+    assert len((await edge.poll(session))["events"]) == 3
+
+
+async def test_msgpack_ndjson_and_what_curl_sends_are_taken(edge: RunningEdge, entity: str) -> None:
+    event = {"subject": f"job.{entity}.output", "data": {"n": 1}}
+    packed = await edge.http.post("/events", content=msgpack.packb(event), headers={"Content-Type": "application/msgpack"})
+    lines = await edge.http.post(
+        "/events",
+        content=b'{"subject":"job.%s.output"}\n\n{"subject":"job.%s.output"}\n' % ((entity.encode(),) * 2),
+        headers={"Content-Type": "application/x-ndjson"},
+    )
+    curl = await edge.http.post(
+        "/events",
+        content=b'{"subject":"job.%s.output"}' % entity.encode(),
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+    )
+
+    assert [packed.status_code, lines.status_code, curl.status_code] == [201, 201, 201]
+    assert len(lines.json()["events"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({}, "missing_field"),
+        ([], "bad_body"),
+        ("x", "bad_body"),
+        ({"events": {}}, "bad_body"),
+        ([1], "bad_body"),
+        ({"subject": "agent"}, "bad_subject"),
+        ({"subject": "agent.*.x"}, "bad_subject"),
+        ({"subject": 7}, "bad_subject"),
+        ({"subject": "a.b.c", "type": "Bad"}, "bad_event"),
+        ({"subject": "a.b.c", "data": [1]}, "bad_event"),
+        ({"subject": "a.b.c", "data": "x"}, "bad_event"),
+        ({"subject": "a.b.c", "colour": 1}, "unknown_field"),
+        ({"subject": "a.b.c", "source": 1}, "bad_event"),
+        ({"subject": "a.b.c", "key": "k" * 201}, "bad_event"),
+        ({"subject": "a.b.c", "test": "yes"}, "bad_event"),
+        ({"subject": "a.b.c", "id": ""}, "bad_event"),
+        ({"subject": "a.b.c", "id": "a b"}, "bad_event"),
+        ({"subject": "a.b.c", "data": {"n": 2**70}}, "bad_event"),
+        ({"subject": "system.x.y"}, "forbidden_subject"),
+        ([{"subject": "a.b.c"}] * 1001, "batch_too_large"),
+    ],
+)
+async def test_a_bad_event_is_refused_with_a_stable_code(edge: RunningEdge, body: Any, code: str) -> None:
+    answer = await edge.http.post("/events", json=body)
+
+    assert answer.json()["code"] == code, answer.text
+    assert answer.status_code == TITLES[code][0]
+
+
+async def test_one_bad_event_of_a_batch_stores_none_and_says_which(edge: RunningEdge, entity: str) -> None:
+    session = await edge.session(subjects=[f"job.{entity}.>"])
+    answer = await edge.http.post("/events", json=[{"subject": f"job.{entity}.x"}, {"subject": "bad"}])
+
+    assert (answer.json()["code"], answer.json()["index"]) == ("bad_subject", 1)
+    assert (await edge.poll(session))["events"] == []
+
+
+async def test_deep_nesting_and_foreign_types_are_refused(edge: RunningEdge) -> None:
+    deep = await edge.http.post("/events", content=b'{"subject":"a.b.c","data":' + b'{"a":' * 100 + b"1" + b"}" * 101)
+    kind = await edge.http.post("/events", content=b"x", headers={"Content-Type": "image/png"})
+    key = await edge.http.post("/events", json={"subject": "a.b.c"}, headers={"Idempotency-Key": "k" * 201})
+
+    assert deep.json()["code"] == "bad_event"
+    assert (kind.status_code, kind.json()["code"]) == (415, "unsupported_media_type")
+    assert key.json()["code"] == "bad_parameter"
