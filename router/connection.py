@@ -31,6 +31,8 @@ PING_SECONDS = 5
 # How often the watchdog looks whether the read loop still runs (nats-py ends it silently on a parser's exception).
 WATCH_SECONDS = 2.0
 
+_PING = b"PING\r\n"
+
 Handler = Callable[[str, str, bytes, bytes], None]
 """Called as handler(subject, reply, payload, raw headers); must not block and must not raise."""
 
@@ -98,6 +100,17 @@ class _Wire(Client):  # type: ignore[misc]
             raise RouterError("nats-py numbers its subscriptions in another way than expected")
         return subscription
 
+    async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
+        # nats-py writes its PING past what still waits to be sent; the PONG would then say nothing about that.
+        self._pongs.append(future or asyncio.get_running_loop().create_future())
+        await self._send_command(_PING)
+        await self._flush_pending()
+
+    async def _process_connect_init(self) -> None:
+        # A PING left over from the lost connection would be answered on the new one, where nobody waits for it.
+        self._pending = [command for command in self._pending if command is not _PING]
+        await super()._process_connect_init()
+
     async def _process_pong(self) -> None:
         # A flush that ran out of time or was cancelled leaves a settled future behind; nats-py's own handler would
         # raise on it, and that would end the read loop.
@@ -149,6 +162,7 @@ class Connection:
         self._waiting: dict[str, Handler] = {}
         self._on_reconnect: list[Callable[[], Awaitable[None] | None]] = []
         self._on_loss: list[Callable[[], None]] = []
+        self._open_asks: set[asyncio.Future[Reply]] = set()
         self._watchdog: asyncio.Task[None] | None = None
         self._followups: set[asyncio.Task[None]] = set()
 
@@ -241,11 +255,15 @@ class Connection:
 
     async def listen(self, subject: str, handler: Handler, queue: str = "") -> Listening:
         """Subscribes; returns once the server has taken note, so that what is stored from now on is heard."""
-        subscription = await self._wire.tap(subject, handler, queue)
-        if self._wire.is_connected:
-            with contextlib.suppress(nats.errors.Error, TimeoutError):
-                await self._wire.flush(2)
-        return Listening(self._wire, subscription)
+        listening = Listening(self._wire, await self._wire.tap(subject, handler, queue))
+        try:
+            if self._wire.is_connected:
+                with contextlib.suppress(nats.errors.Error, TimeoutError):
+                    await self._wire.flush(2)
+        except asyncio.CancelledError:
+            await listening.stop()
+            raise
+        return listening
 
     async def send(
         self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None, reply: str = ""
@@ -306,8 +324,10 @@ class Connection:
         timer = loop.call_later(timeout or self.settings.request_timeout, expired)
         try:
             await self.send(subject, payload, headers, address)
+            self._open_asks.add(future)
             reply = await future
         finally:
+            self._open_asks.discard(future)
             timer.cancel()
             self.forget(address)
         if not reply.payload and status(reply.headers)[0] == 503:
@@ -334,6 +354,10 @@ class Connection:
         if self.up.is_set():
             log.warning("the connection to NATS is lost")
         self.up.clear()
+        # What was asked on the lost connection is not answered any more; who asked need not wait to find out.
+        for future in self._open_asks:
+            if not future.done():
+                future.set_exception(Timeout("the connection to NATS was lost before the answer came"))
         self._tell_loss()
 
     def _tell_loss(self) -> None:

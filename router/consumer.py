@@ -89,6 +89,7 @@ class Consumer:
         self._requested = 0  # pulled and not yet arrived
         self._wake = asyncio.Event()
         self._missing = True
+        self._moving = False
         self._afresh = afresh
         self._lives = 0
         self.created = asyncio.Event()
@@ -106,6 +107,13 @@ class Consumer:
         try:
             while True:
                 self._wake.clear()
+                if self._moving:
+                    # Pulls of the old connection are still served as long as somebody listens at their address, on top
+                    # of those that replace them: more would come than there is credit for.
+                    self._moving = False
+                    await listening.stop()
+                    self._inbox = self._connection.inbox()
+                    listening = await self._connection.listen(f"{self._inbox}.*", self._arrived)
                 try:
                     if self._missing:
                         await self._create()
@@ -127,7 +135,7 @@ class Consumer:
                         continue  # nothing was asked for, since all that may be outstanding is
                     log.warning("a consumer fell silent, pulling again", extra={"stream": self.stream})
                     self._drop_pull()
-                    self._missing = True
+                    self._missing = self._moving = True
         finally:
             unlisten()
             self._drop_pull()
@@ -229,6 +237,6 @@ class Consumer:
 
     def _lost_pull(self) -> Awaitable[None] | None:
         self._drop_pull()
-        self._missing = True
+        self._missing = self._moving = True
         self._wake.set()
         return None

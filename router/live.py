@@ -76,13 +76,13 @@ class Live:
         """Subscribes what is wanted and not covered by a wider pattern; the wider first, so that nothing is missed."""
         self._wanted += Counter()  # drops what nobody wants any more
         target = distinct(self._wanted)
-        added = [pattern for pattern in target if pattern not in self._active]
-        for pattern in added:
-            self._active[pattern] = await self._broker.listen(pattern, self._take)
-        if added:
+        for pattern in target:
+            if pattern not in self._active:
+                self._active[pattern] = await self._broker.listen(pattern, self._take)
+        # Asked by what is missing and not by what was added: whoever was cancelled in between left its pattern here.
+        if unknown := [pattern for pattern in self._active if pattern not in self._since]:
             last = (await self._broker.state()).last
-            for pattern in added:
-                self._since[pattern] = last
+            self._since |= dict.fromkeys(unknown, last)
         for pattern in [pattern for pattern in self._active if pattern not in target]:
             self._since.pop(pattern, None)
             await self._active.pop(pattern).stop()

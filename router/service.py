@@ -8,6 +8,7 @@ off in turn, and answers when it likes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
@@ -18,7 +19,7 @@ from typing import Any
 import msgpack
 
 from router.codec import from_json, rfc3339, to_json
-from router.connection import Connection, Listening, header
+from router.connection import Connection, header
 from router.errors import BadEvent, BadInput, BrokerError, Refused
 
 log = logging.getLogger(__name__)
@@ -159,10 +160,10 @@ class Service:
         for verb, answer in (("PING", self._ping), ("INFO", self._info), ("STATS", self._statistics)):
             for whom in ("", f".{self.name}", f".{self.name}.{self.id}"):
                 addresses.append((f"{PREFIX}.{verb}{whom}", self._teller(answer), ""))
-        listening: list[Listening] = []
-        try:
+        async with contextlib.AsyncExitStack() as stack:
             for subject, heard, queue in addresses:
-                listening.append(await self.connection.listen(subject, heard, queue))
+                listening = await self.connection.listen(subject, heard, queue)
+                stack.push_async_callback(listening.stop)
             self.serving.set()
             while True:
                 reply, payload, headers = await self._answers.get()
@@ -170,9 +171,6 @@ class Service:
                     await self.connection.send(reply, payload, headers)
                 except BrokerError as fault:
                     log.debug("an answer was not sent", extra={"service": self.name, "fault": str(fault)})
-        finally:
-            for each in listening:
-                await each.stop()
 
     def close(self) -> None:
         """Refuses requests from now on; `run` still has to be cancelled, once those taken are answered."""

@@ -1,0 +1,272 @@
+"""The hand-over from replay to live as a property: whatever the interleaving, each reader's record equals the stream's.
+
+The store here is a named fake, because no real server can be told when each message shall arrive: it stores at once, and
+delivers live copies, answers reads and loses connections exactly when the test says so. The hub and the readers are real.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edge.hub import Hub
+from edge.session import Batch, Notice, SessionSettings
+from edge.stats import Stats
+from edge.view import View
+from router.broker import Page, StreamState
+from router.codec import encode
+from router.cursor import Cursor, Start
+from router.errors import Timeout
+from router.event import Event
+from router.record import Record
+from router.subject import matches
+
+EPOCH = "0badcafe"
+
+
+class ScriptedConnection:
+    """Up or down, as the script says."""
+
+    def __init__(self) -> None:
+        self.connected = True
+        self.on_lost: list[Callable[[], None]] = []
+        self.on_regained: list[Callable[[], Any]] = []
+
+    def on_loss(self, listener: Callable[[], None]) -> None:
+        self.on_lost.append(listener)
+
+    def on_reconnect(self, listener: Callable[[], Any]) -> None:
+        self.on_regained.append(listener)
+
+    async def flush(self) -> None:
+        await asyncio.sleep(0)
+
+
+@dataclass
+class ScriptedListening:
+    store: ScriptedStore
+    pattern: str
+    heard: Callable[[Record], None]
+
+    async def stop(self) -> None:
+        self.store.listeners.remove(self)
+
+
+@dataclass
+class ScriptedStore:
+    """A stream whose live copies travel only when told."""
+
+    page: int = 3
+    first: int = 1
+    events: list[tuple[str, bytes]] = field(default_factory=list)
+    listeners: list[ScriptedListening] = field(default_factory=list)
+    travelling: list[tuple[ScriptedListening, Record]] = field(default_factory=list)
+    last_of: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.connection = ScriptedConnection()
+
+    def publish(self, subject: str) -> None:
+        sequence = len(self.events) + 1
+        self.events.append((subject, encode(Event.new(subject, {"n": sequence}))))
+        previous = self.last_of.get(subject, 0)
+        self.last_of[subject] = sequence
+        if self.connection.connected:
+            for listener in self.listeners:
+                if matches(listener.pattern, subject):
+                    self.travelling.append((listener, self.record(sequence, previous)))
+
+    def record(self, sequence: int, previous: int = 0) -> Record:
+        subject, payload = self.events[sequence - 1]
+        return Record(sequence, subject, payload, previous)
+
+    def deliver(self, count: int) -> None:
+        for _ in range(min(count, len(self.travelling))):
+            listener, record = self.travelling.pop(0)
+            if listener in self.listeners:
+                listener.heard(record)
+
+    def lose(self) -> None:
+        if self.connection.connected:
+            self.connection.connected = False
+            self.travelling.clear()
+            for listener in self.connection.on_lost:
+                listener()
+
+    def regain(self) -> None:
+        if not self.connection.connected:
+            self.connection.connected = True
+            for listener in self.connection.on_regained:
+                listener()
+
+    def expire(self, count: int) -> None:
+        self.first = min(self.first + count, len(self.events) + 1)
+
+    # What the hub asks of a broker
+
+    async def state(self) -> StreamState:
+        await asyncio.sleep(0)
+        if not self.connection.connected:
+            raise Timeout("away")
+        found = StreamState(EPOCH, self.first, len(self.events), len(self.events), 0)
+        await asyncio.sleep(0)
+        return found
+
+    async def listen(self, pattern: str, heard: Callable[[Record], None]) -> ScriptedListening:
+        await asyncio.sleep(0)
+        listening = ScriptedListening(self, pattern, heard)
+        self.listeners.append(listening)
+        await asyncio.sleep(0)
+        return listening
+
+    async def read(self, pattern: str, after: int, limit: int = 0, since: object = None) -> Page:
+        await asyncio.sleep(0)
+        if not self.connection.connected:
+            raise Timeout("away")
+        found = [
+            self.record(sequence)
+            for sequence in range(max(after + 1, self.first), len(self.events) + 1)
+            if matches(pattern, self.events[sequence - 1][0])
+        ]
+        page = Page(found[: self.page], len(found) > self.page)
+        await asyncio.sleep(0)
+        return page
+
+
+class Client:
+    """One connection, whose socket takes as many writes as the script allows."""
+
+    def __init__(self, hub: Hub, patterns: list[str], start: int) -> None:
+        self.view = View.of("sess_x", patterns, None, None)
+        self.start = start
+        self.seen: list[int] = []
+        self.gaps: list[tuple[int, int]] = []
+        self.first_place: int | None = None
+        self.may_write = asyncio.Semaphore(0)
+        self.stats = Stats()
+        self._hub = hub
+
+    async def run(self) -> None:
+        async with self._hub.reader(self.view, "sess_x", self.stats) as reader:
+            async for step in reader.read(Start(cursor=Cursor(EPOCH, self.start))):
+                await self.may_write.acquire()
+                if isinstance(step, Batch):
+                    self.seen += [record.sequence for record in step.records]
+                elif step.control == "gap":
+                    self.gaps.append((Cursor.parse(step.body["from"]).sequence, Cursor.parse(step.body["to"]).sequence))
+                elif isinstance(step, Notice) and step.control == "bye":
+                    raise AssertionError(f"cut off: {step}")
+
+
+SUBJECTS = st.sampled_from(["job.a.x", "job.b.x", "cam.a.y"])
+STEPS = st.one_of(
+    st.tuples(st.just("publish"), SUBJECTS),
+    st.tuples(st.just("publish"), SUBJECTS),
+    st.tuples(st.just("deliver"), st.integers(1, 6)),
+    st.tuples(st.just("turn"), st.integers(1, 6)),
+    st.tuples(st.just("turn"), st.integers(1, 6)),
+    st.tuples(st.just("connect"), st.tuples(st.sampled_from([("job.>",), (">",), ("job.a.>", "cam.>"), ("job.>", "job.a.x")]), st.integers(0, 100))),
+    st.tuples(st.just("write"), st.tuples(st.integers(0, 5), st.integers(1, 5))),
+    st.tuples(st.just("lose"), st.none()),
+    st.tuples(st.just("regain"), st.none()),
+    st.tuples(st.just("leave"), st.integers(0, 5)),
+    st.tuples(st.just("expire"), st.integers(1, 3)),
+    st.tuples(st.just("beat"), st.none()),
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(STEPS, max_size=80), st.integers(1, 4), st.integers(2, 6))
+def test_every_reader_s_record_equals_the_stream_s(steps: list[tuple[str, Any]], page: int, mailbox: int) -> None:
+    asyncio.run(_scenario(steps, page, mailbox))
+
+
+async def _scenario(steps: list[tuple[str, Any]], page: int, mailbox: int) -> None:
+    store = ScriptedStore(page=page)
+    hub = Hub(store, SessionSettings(mailbox_events=mailbox, heartbeat=3600, store_patience=3600))  # type: ignore[arg-type]
+    clients: list[tuple[Client, asyncio.Task[None]]] = []
+    everyone: list[Client] = []
+    running = asyncio.ensure_future(hub.run())
+    try:
+        for step, value in steps:
+            match step:
+                case "publish":
+                    store.publish(value)
+                case "deliver":
+                    store.deliver(value)
+                case "turn":
+                    for _ in range(value):
+                        await asyncio.sleep(0)
+                case "connect":
+                    patterns, at = value
+                    client = Client(hub, list(patterns), at % (len(store.events) + 1))
+                    everyone.append(client)
+                    clients.append((client, asyncio.ensure_future(client.run())))
+                case "write" if clients:
+                    index, count = value
+                    for _ in range(count):
+                        clients[index % len(clients)][0].may_write.release()
+                case "lose":
+                    store.lose()
+                case "regain":
+                    store.regain()
+                case "leave" if clients:
+                    client, task = clients.pop(value % len(clients))
+                    task.cancel()
+                    await asyncio.gather(task, return_exceptions=True)
+                case "expire":
+                    store.expire(value)
+                case "beat":
+                    for reader in hub.readers:
+                        reader.beat()
+        store.regain()
+        await _settle(store, hub, clients)
+        for client in everyone:
+            _check(client, store, complete=any(client is each for each, _ in clients))
+    finally:
+        for _, task in clients:
+            task.cancel()
+        running.cancel()
+        await asyncio.gather(running, *(task for _, task in clients), return_exceptions=True)
+
+
+async def _settle(store: ScriptedStore, hub: Hub, clients: list[tuple[Client, asyncio.Task[None]]]) -> None:
+    """Lets everything arrive and every socket drain; real time passes only where the hub waits before it tries again."""
+    quiet = 0
+    before: object = None
+    async with asyncio.timeout(20):
+        while quiet < 60 or not hub.is_steady:
+            store.deliver(1000)
+            for client, task in clients:
+                if task.done():
+                    task.result()
+                client.may_write.release()
+            await asyncio.sleep(0 if hub.is_steady else 0.01)
+            now = [len(client.seen) for client, _ in clients]
+            quiet = quiet + 1 if now == before else 0
+            before = now
+
+
+def _check(client: Client, store: ScriptedStore, complete: bool) -> None:
+    seen = client.seen
+    assert seen == sorted(set(seen)), "out of order, or twice"
+    wanted = [
+        sequence
+        for sequence, (subject, _) in enumerate(store.events, 1)
+        if sequence > client.start and any(matches(pattern, subject) for pattern in client.view.patterns)
+    ]
+    assert set(seen) <= set(wanted), "not asked for"
+    upto = wanted[-1] if complete and wanted else (seen[-1] if seen else 0)
+    missing = [sequence for sequence in wanted if sequence <= upto and sequence not in set(seen)]
+    told = [sequence for sequence in missing if any(first <= sequence <= last for first, last in client.gaps)]
+    # What retention took while the reader was away is told; nothing else may be missing.
+    assert missing == told or all(sequence < store.first for sequence in set(missing) - set(told)), (missing, client.gaps)
+    assert client.stats.sent == client.stats.delivered + client.stats.queued
+    with contextlib.suppress(ValueError):
+        assert client.stats.queued >= 0
