@@ -11,8 +11,9 @@ import bisect
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from edge import metrics
 from edge.disconnect import Disconnect
@@ -21,7 +22,7 @@ from edge.stats import Stats
 from edge.view import View
 from router.broker import Broker, StreamState
 from router.cursor import Cursor, Start
-from router.errors import BrokerError, Timeout
+from router.errors import BrokerError, NoResponders, Timeout
 from router.live import Live
 from router.record import Record
 from router.replay import Gap, Place, Replay, Stretch, place_of
@@ -34,6 +35,10 @@ RECENT_BYTES = 8 * 1024 * 1024
 # Remembered answers of which feeds take a subject and type; forgotten all at once.
 MAX_ROUTES = 20_000
 SWEEP_SECONDS = 2.0
+# Who waits on a plain request is told sooner than who holds a stream.
+REQUEST_PATIENCE = 5.0
+
+T = TypeVar("T")
 
 
 class Feed:
@@ -226,11 +231,10 @@ class Hub:
         if feed is not None:
             feed.readers += 1
             return feed
-        await self.steady(self.settings.store_patience)
         async with self._joining:
             feed = self._feeds.get(view)
             if feed is None:
-                since = await self._live.want(view.patterns)
+                since = await self._patiently(lambda: self._live.want(view.patterns))
                 feed = Feed(view)
                 feed.since = since
                 self._feeds[view] = feed
@@ -265,23 +269,35 @@ class Hub:
         except TimeoutError:
             raise Timeout("the event store is away") from None
 
+    async def _patiently(self, ask: Callable[[], Awaitable[T]], patience: float | None = None) -> T:
+        """Asks the store, again after each time that it was away, for so many seconds. Raises BrokerError."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + (self.settings.store_patience if patience is None else patience)
+        while True:
+            await self.steady(max(0.0, deadline - loop.time()))
+            try:
+                return await ask()
+            except (Timeout, NoResponders):
+                if loop.time() >= deadline:
+                    raise
+            await asyncio.sleep(0.05)
+
     async def place(self, start: Start, feed: Feed) -> Place:
         """Finds where a reader begins. Raises BrokerError."""
         await self.steady(self.settings.store_patience)
-        if (
-            start.cursor is not None
-            and start.cursor.epoch == self.epoch
-            and self.first <= start.cursor.sequence <= self.position
-        ):
-            return Place(start.cursor.sequence, None)
-        state = await self._broker.state()
-        self.first = state.first
-        return await self._replay.place(start, feed.view.patterns, state)
+        cursor = start.cursor
+        if cursor is not None and cursor.epoch == self.epoch and self.first <= cursor.sequence <= self.position:
+            return Place(cursor.sequence, None)
+        return await self._patiently(lambda: self._find(start, feed.view))
 
     async def begin(self, start: Start, view: View) -> Place:
-        """Finds where a session that is made now begins. Raises BrokerError or BadCursor."""
-        await self.steady(self.settings.store_patience)
-        return await self._replay.place(start, view.patterns)
+        """Finds where a session that is made now begins. Raises BrokerError."""
+        return await self._patiently(lambda: self._find(start, view), patience=REQUEST_PATIENCE)
+
+    async def _find(self, start: Start, view: View) -> Place:
+        state = await self._broker.state()
+        self.first = state.first
+        return await self._replay.place(start, view.patterns, state)
 
     def moved(self, reader: Reader) -> Gap | None:
         """Says what a reader that lags has lost for ever, and moves it to the oldest event kept."""
@@ -308,10 +324,13 @@ class Hub:
             return None
         return matching
 
-    async def stretch(self, view: View, after: int) -> Stretch:
+    async def stretch(self, feed: Feed, after: int) -> Stretch:
         """Reads the next matching records from the store. Raises BrokerError."""
         metrics.replays.inc()
-        return await self._replay.stretch(view.patterns, after, self.position)
+        # The stream is known to have come so far; without the feed's own mark a reader of a new pattern could stay
+        # for ever below the place from which the pattern is heard.
+        known = max(self.position, self._recent_since, feed.since)
+        return await self._patiently(lambda: self._replay.stretch(feed.view.patterns, after, known))
 
     def batch(self, records: list[Record]) -> Batch:
         return Batch(records, self.epoch)

@@ -256,7 +256,7 @@ class Reader:
             if recent:
                 self.offer(self._hub.batch(recent))
             return
-        stretch = await self._hub.stretch(self.feed.view, self.position)
+        stretch = await self._hub.stretch(self.feed, self.position)
         records = [record for record in stretch.records if self.feed.view.accepts(record)]
         if records:
             batch = self._hub.batch(records)

@@ -49,7 +49,7 @@ async def _collect(hub: Hub, session: Session, start: Start, limit: int, wait: f
     records: list[Record] = []
     after = place.after
     while len(records) <= limit:
-        stretch = await hub.stretch(session.view, after)
+        stretch = await hub.stretch(reader.feed, after)
         records += [record for record in stretch.records if session.view.accepts(record)]
         after = max(after, stretch.upto)
         if not stretch.more:

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge.hub import Hub
-from edge.session import Batch, Notice, SessionSettings
+from edge.session import Batch, Notice, Reader, SessionSettings, State
 from edge.stats import Stats
 from edge.view import View
 from router.broker import Page, StreamState
@@ -147,13 +147,14 @@ class Client:
         self.start = start
         self.seen: list[int] = []
         self.gaps: list[tuple[int, int]] = []
-        self.first_place: int | None = None
         self.may_write = asyncio.Semaphore(0)
         self.stats = Stats()
+        self.reader: Reader | None = None
         self._hub = hub
 
     async def run(self) -> None:
         async with self._hub.reader(self.view, "sess_x", self.stats) as reader:
+            self.reader = reader
             async for step in reader.read(Start(cursor=Cursor(EPOCH, self.start))):
                 await self.may_write.acquire()
                 if isinstance(step, Batch):
@@ -247,9 +248,10 @@ async def _settle(store: ScriptedStore, hub: Hub, clients: list[tuple[Client, as
                 if task.done():
                     task.result()
                 client.may_write.release()
-            await asyncio.sleep(0 if hub.is_steady else 0.01)
+            live = all(client.reader and client.reader.state is State.LIVE for client, _ in clients)
+            await asyncio.sleep(0 if hub.is_steady and live else 0.01)
             now = [len(client.seen) for client, _ in clients]
-            quiet = quiet + 1 if now == before else 0
+            quiet = quiet + 1 if now == before and live else 0
             before = now
 
 
