@@ -85,7 +85,7 @@ def status(raw: bytes) -> tuple[int, str]:
     return (int(number), text.decode()) if number.isdigit() else (0, "")
 
 
-class _Wire(Client):  # type: ignore[misc]
+class _Wire(Client):
     """nats-py's client, with handlers that are called in its read loop."""
 
     def __init__(self) -> None:
@@ -147,6 +147,16 @@ class Listening:
         with contextlib.suppress(nats.errors.Error):
             await self._subscription.unsubscribe()
 
+    async def drain(self) -> None:
+        """Unsubscribes; what the server had sent by then is still heard, nothing afterwards."""
+        try:
+            with contextlib.suppress(nats.errors.Error, TimeoutError):
+                await self._subscription.unsubscribe()
+                if self._wire.is_connected:
+                    await self._wire.flush(1)
+        finally:
+            self._wire.taps.pop(self._subscription._id, None)
+
 
 class Connection:
     """One connection to NATS that never gives up: requests share one inbox, losses are told to listeners."""
@@ -184,7 +194,7 @@ class Connection:
                     self.settings.url,
                     name=self.name,
                     max_reconnect_attempts=-1,
-                    reconnect_time_wait=0.2,
+                    reconnect_time_wait=0.2,  # type: ignore[arg-type]
                     connect_timeout=2,
                     ping_interval=PING_SECONDS,
                     max_outstanding_pings=2,

@@ -111,7 +111,7 @@ class Consumer:
                     # Pulls of the old connection are still served as long as somebody listens at their address, on top
                     # of those that replace them: more would come than there is credit for.
                     self._moving = False
-                    await listening.stop()
+                    await listening.drain()
                     self._inbox = self._connection.inbox()
                     listening = await self._connection.listen(f"{self._inbox}.*", self._arrived)
                 try:
@@ -139,7 +139,7 @@ class Consumer:
         finally:
             unlisten()
             self._drop_pull()
-            await listening.stop()
+            await listening.drain()
 
     def done(self) -> None:
         """Says that one message has been worked off, which makes room for the next."""

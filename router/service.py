@@ -158,8 +158,8 @@ class Service:
         """Serves until cancelled."""
         addresses = [(each.subject, self._hearer(each), QUEUE) for each in self.endpoints]
         for verb, answer in (("PING", self._ping), ("INFO", self._info), ("STATS", self._statistics)):
-            for whom in ("", f".{self.name}", f".{self.name}.{self.id}"):
-                addresses.append((f"{PREFIX}.{verb}{whom}", self._teller(answer), ""))
+            names = ("", f".{self.name}", f".{self.name}.{self.id}")
+            addresses += [(f"{PREFIX}.{verb}{name}", self._teller(answer), "") for name in names]
         async with contextlib.AsyncExitStack() as stack:
             for subject, heard, queue in addresses:
                 listening = await self.connection.listen(subject, heard, queue)

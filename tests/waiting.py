@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
-
-T = TypeVar("T")
+from collections.abc import Callable
+from typing import Any
 
 
-async def eventually(fn: Callable[[], T | Awaitable[T]], within: float = 5.0) -> T:
-    """Calls `fn` until it returns something true, and gives that back; a failed assertion in it counts as not yet.
+async def eventually(fn: Callable[[], Any], within: float = 5.0) -> Any:
+    """Calls `fn`, awaiting what it gives, until that is true, and returns it. A failed assertion in it means: not yet.
 
     Raises AssertionError once `within` seconds are over.
     """
@@ -21,7 +19,7 @@ async def eventually(fn: Callable[[], T | Awaitable[T]], within: float = 5.0) ->
         fault: AssertionError | None = None
         try:
             found = fn()
-            value: T = await found if inspect.isawaitable(found) else found  # type: ignore[assignment]
+            value = await found if inspect.isawaitable(found) else found
             if value:
                 return value
         except AssertionError as failed:

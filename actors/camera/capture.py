@@ -1,0 +1,98 @@
+"""This file is where one source gets a thread of its own, so that a driver that hangs takes nothing else down.
+
+A native call cannot be cancelled. So a source's open, grab and close run in one daemon thread; whoever gives up
+waiting calls `leave` and walks away: the thread closes the source when the call comes back, if it ever does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from actors.camera.sources import Picture, Source
+
+_Call = tuple[asyncio.Future[Any], Callable[..., Any], tuple[Any, ...]]
+
+
+class CaptureThread:
+    """One opening of one source. Not for use again after it was left."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._loop = asyncio.get_running_loop()
+        # One call at a time is the contract; the other places are for calls given up on, and for the order to end.
+        self._calls: queue.Queue[_Call | None] = queue.Queue(maxsize=4)
+        self._closed = self._loop.create_future()
+        self._left = False
+        # A daemon: a hung driver must not keep the process from ending (a ThreadPoolExecutor would be joined).
+        self._thread = threading.Thread(target=self._run, name=f"camera-{source.kind}", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread still runs, wanted or not."""
+        return self._thread.is_alive()
+
+    async def open(self) -> None:
+        """Opens the source in its thread."""
+        await self._ask(self._source.open)
+
+    async def grab(self, seq: int) -> Picture:
+        """Grabs one picture in its thread."""
+        picture: Picture = await self._ask(self._source.grab, seq)
+        return picture
+
+    def leave(self) -> None:
+        """Tells the thread to close the source and end, and does not wait for it."""
+        if not self._left:
+            self._left = True
+            # What still waits behind a call that hangs is awaited by nobody.
+            while not self._calls.empty():
+                with contextlib.suppress(queue.Empty):
+                    self._calls.get_nowait()
+            self._calls.put_nowait(None)
+
+    async def close(self, within: float) -> bool:
+        """Leaves, and waits some seconds for the source to be closed; says whether it was."""
+        self.leave()
+        done, _ = await asyncio.wait({self._closed}, timeout=within)
+        return bool(done)
+
+    async def _ask(self, call: Callable[..., Any], *args: Any) -> Any:
+        answer: asyncio.Future[Any] = self._loop.create_future()
+        self._calls.put_nowait((answer, call, args))
+        return await answer
+
+    def _run(self) -> None:
+        try:
+            for answer, call, args in iter(self._calls.get, None):
+                if answer.cancelled():
+                    continue  # nobody waits for it any more
+                try:
+                    result = call(*args)
+                except BaseException as fault:  # noqa: BLE001 - not swallowed: it is raised again where it is awaited
+                    self._settle(answer, fault=fault)
+                else:
+                    self._settle(answer, result)
+        finally:
+            try:
+                self._source.close()
+            finally:
+                self._settle(self._closed)
+
+    def _settle(self, answer: asyncio.Future[Any], result: Any = None, fault: BaseException | None = None) -> None:
+        def settle() -> None:
+            if answer.done():
+                return
+            if fault is None:
+                answer.set_result(result)
+            else:
+                answer.set_exception(fault)
+
+        # The loop is gone when the process was told to end meanwhile.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(settle)

@@ -1,0 +1,52 @@
+"""This file is where the cast is listed. Reading the list imports no actor; `load` imports one."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from actors.system.actor import Actor
+
+
+class Part(NamedTuple):
+    """One actor of the cast: where its class is, where its settings are, and what it does."""
+
+    actor: str
+    settings: str
+    about: str
+
+    def load(self) -> type[Actor]:
+        """Imports the actor's class."""
+        found: type[Actor] = _named(self.actor)
+        return found
+
+
+CAST: Mapping[str, Part] = {
+    "octane": Part(
+        "actors.octane.actor:Octane",
+        "actors.octane.actor:OctaneSettings",
+        "follows an Octane render over gRPC",
+    ),
+    "camera": Part(
+        "actors.camera.actor:Camera",
+        "actors.camera.actor:CameraSettings",
+        "streams a camera's pictures while somebody watches",
+    ),
+    "agent": Part(
+        "actors.agent.actor:Agent",
+        "actors.agent.actor:AgentSettings",
+        "keeps the latest state of every run, job and thread",
+    ),
+    "alerts": Part(
+        "actors.alerts.actor:Alerts",
+        "actors.alerts.actor:AlertsSettings",
+        "watches all events and raises alerts by rules",
+    ),
+}
+
+
+def _named(where: str) -> Any:
+    module, _, name = where.partition(":")
+    return getattr(importlib.import_module(module), name)

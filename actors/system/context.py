@@ -1,0 +1,209 @@
+"""This file is where an actor finds its world: what it may emit, publish, show, start, ask and wait for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+from typing import Any, ParamSpec, TypeVar
+
+from actors.system.metrics import Gauges
+from actors.system.source import Run, Source, SourceEnded
+from actors.system.stage import Stage
+from router.codec import encode
+from router.errors import Refused, RouterError, Timeout
+from router.event import Event, new_id
+from router.leases import Viewers
+from router.timing import Clock, SystemClock
+
+__all__ = ["Context", "NotNow", "Outbox", "SourceEnded"]
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Three threads: one for a capture, one for an encoding, one to spare. The machine's cores belong to all actors.
+THREADS = 3
+# A cause's id longer than this is shortened to its digest, for an id has at most 200 characters.
+LONGEST_CAUSE = 120
+
+
+class NotNow(RouterError):
+    """emit belongs inside receive, tick, start, stop or a command; a source uses publish"""
+
+
+class Outbox:
+    """What one message led to; it leaves when the actor's method has returned."""
+
+    def __init__(self, actor: str, cause: Event | None) -> None:
+        self.cause = cause
+        self.open = True
+        self.events: list[tuple[Event, bytes]] = []
+        self._actor = actor
+        self._cause_id = cause.id if cause else new_id()
+        if len(self._cause_id) > LONGEST_CAUSE:
+            self._cause_id = hashlib.sha256(self._cause_id.encode()).hexdigest()[:32]
+
+    def add(self, subject: str, data: Mapping[str, Any], type: str | None, key: str | None) -> None:
+        """Makes the event, with an id that a second run would give it again. Raises BadSubject or BadEvent."""
+        event = Event.new(
+            subject,
+            data,
+            type=type,
+            source=self._actor,
+            id=f"{self._cause_id}.{self._actor}.{len(self.events) + 1}",
+            key=key,
+            cause=self.cause.id if self.cause else None,
+            trace=self.cause.trace if self.cause else None,
+            test=self.cause.test if self.cause else False,
+        )
+        # Encoded now: a fault shows where it was made, and what the actor changes afterwards does not change the event.
+        self.events.append((event, encode(event)))
+
+
+_outbox: ContextVar[Outbox | None] = ContextVar("outbox", default=None)
+
+
+class Context:
+    """One incarnation's view of the world."""
+
+    def __init__(
+        self, name: str, instance: str, stage: Stage, clock: Clock | None = None, gauges: Gauges | None = None
+    ) -> None:
+        self.name = name
+        self.instance = instance
+        self.gauges = gauges or Gauges(name)
+        self._stage = stage
+        self._clock = clock or SystemClock()
+        self._group: asyncio.TaskGroup | None = None
+        self._children: list[asyncio.Task[None]] = []
+        self._viewers: dict[tuple[str, str], Viewers] = {}
+        self._threads: ThreadPoolExecutor | None = None
+
+    def emit(self, subject: str, data: Mapping[str, Any], *, type: str | None = None, key: str | None = None) -> None:
+        """Says a fact; it is published once the method that is running returns, and not at all where it raises."""
+        outbox = _outbox.get()
+        if outbox is None or not outbox.open:
+            raise NotNow
+        outbox.add(subject, data, type, key)
+
+    async def publish(
+        self,
+        subject: str,
+        data: Mapping[str, Any],
+        *,
+        type: str | None = None,
+        key: str | None = None,
+        id: str | None = None,
+    ) -> None:
+        """Stores an event now; JetStream has it when this returns. Raises BrokerError."""
+        event = Event.new(subject, data, type=type, source=self.name, key=key, id=id)
+        await self._stage.publish(event, encode(event))
+
+    def frame(self, domain: str, entity: str, header: Mapping[str, Any], body: bytes, track: str | None = None) -> None:
+        """Shows a picture: at once, or never where a newer one of its track comes first."""
+        self._stage.frame(domain, entity, track, header, body)
+
+    def source(self, name: str, run: Run, silence: float | None) -> Source:
+        """Starts a long-running child and keeps it running; see `Source`. It ends with this incarnation."""
+        source = Source(f"{self.name}.{name}", run, silence, self._clock, self.gauges.source_restarts.inc)
+        self._child(source.keep(), name)
+        return source
+
+    async def offload(self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Runs what takes CPU or blocks in one of a few threads of this actor."""
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix=f"actor-{self.name}")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, lambda: fn(*args, **kwargs))
+
+    def now(self) -> float:
+        """Seconds on a clock that never jumps; says nothing about the date."""
+        return self._clock.now()
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits."""
+        await self._clock.sleep(seconds)
+
+    def viewers(self, domain: str, entity: str) -> Viewers:
+        """Counts who watches an entity's pictures now."""
+        found = self._viewers.get((domain, entity))
+        if found is None:
+            found = self._viewers[domain, entity] = self._stage.viewers(domain, entity)
+            self._child(self._stage.count(found), f"viewers of {domain}.{entity}")
+        return found
+
+    async def latest(self, *patterns: str) -> list[Event]:
+        """Reads the newest stored event of every subject under the patterns, oldest first."""
+        return await self._stage.latest(patterns)
+
+    @contextlib.asynccontextmanager
+    async def incarnation(self) -> AsyncIterator[None]:
+        """Holds what the incarnation started; on leaving, its children are cancelled and awaited."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                try:
+                    yield
+                finally:
+                    self.end_children()
+        finally:
+            self._group = None
+            if self._threads is not None:
+                # Not waited for: a thread that hangs in a device must not hold up the restart that could cure it.
+                self._threads.shutdown(wait=False, cancel_futures=True)
+                self._threads = None
+
+    def end_children(self) -> None:
+        """Cancels the sources and the counting of viewers."""
+        for child in self._children:
+            child.cancel()
+
+    async def children_ended(self) -> None:
+        """Cancels the children and returns once they have let go."""
+        self.end_children()
+        # From here on a new child would outlive the incarnation.
+        self._group = None
+        if self._children:
+            await asyncio.wait(self._children)
+
+    @contextlib.contextmanager
+    def outbox(self, cause: Event | None = None) -> Iterator[Outbox]:
+        """Opens the box that `emit` fills."""
+        outbox = Outbox(self.name, cause)
+        token = _outbox.set(outbox)
+        try:
+            yield outbox
+        finally:
+            outbox.open = False
+            _outbox.reset(token)
+
+    async def flush(self, outbox: Outbox) -> None:
+        """Publishes what was emitted, in order. NATS being away is waited out: the actor takes nothing new meanwhile.
+
+        Raises Refused where JetStream will not have an event at all.
+        """
+        outbox.open = False
+        for event, payload in outbox.events:
+            while True:
+                try:
+                    await self._stage.publish(event, payload)
+                    break
+                except Refused:
+                    raise
+                except Timeout as fault:
+                    # The same id again: if it was stored after all, the repeat is dropped.
+                    log.warning("an event waits for NATS", extra={"actor": self.name, "fault": str(fault)})
+
+    def _child(self, running: Coroutine[Any, Any, None], name: str) -> None:
+        if self._group is None:
+            running.close()
+            raise NotNow(f"{self.name} starts a source in start, receive, tick or a command")
+        task = self._group.create_task(running, name=f"{self.name}: {name}")
+        self._children.append(task)
+        task.add_done_callback(self._children.remove)

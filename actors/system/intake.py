@@ -1,0 +1,234 @@
+"""This file is where stored events come to an actor: a durable pull consumer, its deliveries, and how each is settled.
+
+JetStream's patience (`ack_wait`) runs while a delivery waits in our mailbox. So it is kept short, for the sake of what
+a killed process held, and whatever is held here tells the server now and then that work goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from actors.system.actor import Actor
+from actors.system.life import CUT_SHORT, Delivery, Message
+from actors.system.metrics import Gauges
+from router.broker import Broker
+from router.codec import decode
+from router.consumer import Consumer
+from router.consumer import Message as Stored
+from router.deadletters import DeadLetters, Origin
+from router.errors import BadEvent, BrokerError, Refused
+from router.mailbox import Mailbox
+from router.subject import STORED, distinct, escape
+from router.timing import full_jitter
+from router.topology import EVENTS, SECOND
+
+log = logging.getLogger(__name__)
+
+# 10 s at most: so long sleeps what a killed process held, or what was on the way when a connection broke. 2 s at least:
+# a slow loop must not be taken for a dead one.
+LONGEST_WAIT = 10.0
+SHORTEST_WAIT = 2.0
+
+
+def consumer_name(actor: str, instance: str) -> str:
+    """Names the durable consumer of one actor; every instance but `main` has one of its own, and sees every event."""
+    return f"actor-{actor}" if instance == "main" else f"actor-{actor}-{escape(instance)}"
+
+
+def ack_wait(actor: Actor) -> float:
+    """How long the server waits for a sign of life: what a full mailbox may take, within bounds."""
+    return max(SHORTEST_WAIT, min(actor.timeout * actor.capacity, LONGEST_WAIT))
+
+
+class _Held(NamedTuple):
+    """A delivery that is not settled, and the connection it came by (how many were lost before)."""
+
+    stored: Stored
+    life: int
+
+
+class Intake:
+    """Feeds an actor's mailbox from EVENTS and settles what was fed."""
+
+    def __init__(self, actor: Actor, instance: str, broker: Broker, mailbox: Mailbox[Message], gauges: Gauges) -> None:
+        self.actor = actor
+        self.consumer_name = consumer_name(actor.name, instance)
+        self._ack_wait = ack_wait(actor)
+        self._broker = broker
+        self._mailbox = mailbox
+        self._gauges = gauges
+        self._dead = DeadLetters(broker)
+        self._held: dict[int, _Held] = {}
+        # Bounded by the consumer's credit: what is here is outstanding.
+        self._spoiled: asyncio.Queue[tuple[Stored, str]] = asyncio.Queue()
+        self._consumer = Consumer(
+            broker.connection,
+            EVENTS,
+            {
+                "durable_name": self.consumer_name,
+                "description": f"events for the actor {actor.name}",
+                "filter_subjects": [STORED + pattern for pattern in distinct(actor.subjects)],
+                "deliver_policy": "new",
+                "ack_wait": int(self._ack_wait * SECOND),
+                # A backstop only: long before it, `life.handle` makes a dead letter of the event.
+                "max_deliver": actor.attempts + 2 * CUT_SHORT,
+                # A nak with a delay holds a place; there must be enough of them beside those in the mailbox.
+                "max_ack_pending": max(1000, 2 * actor.capacity),
+            },
+            self._heard,
+            credit=actor.capacity,
+        )
+
+    async def pull(self) -> None:
+        """Pulls deliveries into the mailbox until cancelled."""
+        await self._consumer.run()
+
+    async def created(self) -> None:
+        """Returns once the durable consumer is known to exist."""
+        await self._consumer.created.wait()
+
+    async def keep(self) -> None:
+        """Keeps what is held from being delivered again, and buries what is no event, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_alive())
+            group.create_task(self._bury_spoiled())
+
+    async def give_back(self) -> None:
+        """Hands back all that is held and not settled, so that it need not sleep out the server's patience."""
+        for held in list(self._held.values()):
+            try:
+                await held.stored.nak()
+            except BrokerError as fault:
+                log.debug("a delivery was not handed back", extra={"fault": str(fault)})
+        self._held.clear()
+
+    def _heard(self, stored: Stored) -> None:
+        again = stored.sequence in self._held
+        self._held[stored.sequence] = _Held(stored, self._broker.connection.reconnects)
+        if again:
+            # The server lost patience with one we still hold; whichever we settle settles both.
+            self._consumer.done()
+            return
+        try:
+            event = decode(stored.payload)
+        except BadEvent as fault:
+            self._spoiled.put_nowait((stored, str(fault)))
+            return
+        if not self._mailbox.offer(Delivery(event, stored.attempt, _Settle(self, stored.sequence))):
+            # Closed, or more came than was asked for: the server keeps it for later.
+            self._spoiled.put_nowait((stored, ""))
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await asyncio.sleep(self._ack_wait / 3)
+            for held in list(self._held.values()):
+                try:
+                    await held.stored.working()
+                except BrokerError:
+                    break
+
+    async def _bury_spoiled(self) -> None:
+        while True:
+            stored, fault = await self._spoiled.get()
+            if fault:
+                self._gauges.deadletters.inc()
+                await self.reject(stored.sequence, "decode_error", fault)
+            else:
+                # Not at once: each delivery counts against the server's last attempt.
+                await self.retry(stored.sequence, 0.0 if self._mailbox.closed else LONGEST_WAIT / 2)
+
+    async def ack(self, sequence: int) -> None:
+        """Tells the server that an event is done with."""
+        await self._settle(sequence, Stored.ack)
+
+    async def retry(self, sequence: int, delay: float) -> None:
+        """Gives an event back for another attempt. Unconfirmed: where it is not heard, the server's patience ends."""
+        held = self._held.pop(sequence, None)
+        if held is None:
+            return
+        try:
+            await held.stored.nak(delay)
+        except BrokerError as fault:
+            log.debug("a delivery was not handed back", extra={"fault": str(fault)})
+        self._consumer.done()
+
+    async def reject(self, sequence: int, reason: str, detail: str) -> None:
+        """Makes a dead letter of an event: copied first, ended then, so that it is never in neither place."""
+        held = self._held.get(sequence)
+        if held is None:
+            return
+        stored, failures = held.stored, 0
+        while True:
+            try:
+                await self._dead.bury(
+                    f"dead.actor.{self.actor.name}",
+                    stored.payload,
+                    origin=Origin(EVENTS, stored.sequence, stored.subject),
+                    reason=reason,
+                    detail=detail,
+                    attempts=stored.attempt,
+                    first=stored.time,
+                    last=time.time_ns(),
+                    destination=self.consumer_name,
+                    source=self.actor.name,
+                )
+                break
+            except Refused as refusal:
+                # Not stored and never will be: better the event comes again, up to the last attempt, than is gone.
+                log.error("a dead letter was refused", extra={"actor": self.actor.name, "fault": str(refusal)})
+                await self.retry(sequence, LONGEST_WAIT)
+                return
+            except BrokerError as fault:
+                failures += 1
+                log.warning("a dead letter waits for NATS", extra={"actor": self.actor.name, "fault": str(fault)})
+                await asyncio.sleep(full_jitter(failures, 0.1, 2.0))
+        log.warning(
+            "an event is a dead letter",
+            extra={"actor": self.actor.name, "reason": reason, "detail": detail, "sequence": sequence},
+        )
+        await self._settle(sequence, lambda stored: stored.term(reason))
+
+    async def _settle(self, sequence: int, tell: Callable[[Stored], Awaitable[None]]) -> None:
+        """Tells the server how a delivery ended. Where it does not hear it, the event comes again: at least once."""
+        held = self._held.get(sequence)
+        if held is None:
+            return
+        connection = self._broker.connection
+        try:
+            # A server that was killed meanwhile may have forgotten the delivery, and then confirms nothing.
+            if held.life == connection.reconnects and connection.up.is_set():
+                await tell(held.stored)
+            else:
+                await held.stored.ack_soon()
+        except BrokerError as fault:
+            log.debug("an end was not confirmed", extra={"sequence": sequence, "fault": str(fault)})
+            try:
+                await held.stored.ack_soon()
+            except BrokerError as again:
+                log.info("an end was not told", extra={"sequence": sequence, "fault": str(again)})
+        # Not reached when cancelled: then it stays held, and is handed back.
+        self._held.pop(sequence, None)
+        self._consumer.done()
+
+
+class _Settle:
+    """One delivery's way back to the intake that made it."""
+
+    __slots__ = ("_intake", "_sequence")
+
+    def __init__(self, intake: Intake, sequence: int) -> None:
+        self._intake = intake
+        self._sequence = sequence
+
+    async def ack(self) -> None:
+        await self._intake.ack(self._sequence)
+
+    async def retry(self, delay: float) -> None:
+        await self._intake.retry(self._sequence, delay)
+
+    async def reject(self, reason: str, detail: str) -> None:
+        await self._intake.reject(self._sequence, reason, detail)

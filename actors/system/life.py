@@ -1,0 +1,186 @@
+"""This file is where an actor lives: one incarnation, one message at a time, each message settled."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from actors.system.actor import Actor, Reject, arguments
+from actors.system.context import Context
+from router.event import Event
+from router.mailbox import Mailbox
+
+log = logging.getLogger(__name__)
+
+# Deliveries beyond `attempts` that never came to an end here: each was cut short by a process that died or was shut
+# down. After five of these the event itself is suspected.
+CUT_SHORT = 5
+# What an actor may take to let go of its things; a shutdown does not wait longer for it.
+STOP_SECONDS = 5.0
+
+
+class Settle(Protocol):
+    """How a delivery ends."""
+
+    async def ack(self) -> None:
+        """The event is done with."""
+        ...
+
+    async def retry(self, delay: float) -> None:
+        """The event comes again."""
+        ...
+
+    async def reject(self, reason: str, detail: str) -> None:
+        """The event is a dead letter."""
+        ...
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One attempt to hand one event to the actor."""
+
+    event: Event
+    attempt: int
+    settle: Settle
+
+
+class Answer(Protocol):
+    """How a call ends."""
+
+    async def value(self, value: Any) -> None:
+        """The command returned."""
+        ...
+
+    async def error(self, code: int, text: str, crash: Exception | None = None) -> None:
+        """The command refused (400) or failed (500)."""
+        ...
+
+
+@dataclass(slots=True)
+class Call:
+    """One command asked of the actor."""
+
+    command: str
+    arguments: Mapping[str, Any]
+    answer: Answer
+
+
+@dataclass(slots=True)
+class Tick:
+    """The passing of time; `done` is for whoever wants to know when it was taken."""
+
+    done: asyncio.Future[None] | None = None
+
+
+Message = Delivery | Call | Tick
+
+
+async def live(actor: Actor, mailbox: Mailbox[Message], ctx: Context, started: asyncio.Event | None = None) -> None:
+    """One incarnation: start, take messages one at a time, stop. Raises what crashed it."""
+    async with ctx.incarnation():
+        try:
+            async with asyncio.timeout(actor.timeout):
+                with ctx.outbox() as outbox:
+                    await actor.start(ctx)
+            await ctx.flush(outbox)
+            if started:
+                started.set()
+            async for message in mailbox:
+                match message:
+                    case Delivery():
+                        await handle(actor, message, ctx)
+                    case Call():
+                        await answer(actor, message, ctx)
+                    case Tick():
+                        await tick(actor, message, ctx)
+        finally:
+            await end(actor, ctx)
+
+
+async def end(actor: Actor, ctx: Context) -> None:
+    """Ends the sources, then lets the actor let go. What fails here must not hide what went before."""
+    await ctx.children_ended()
+    try:
+        async with asyncio.timeout(min(actor.timeout, STOP_SECONDS)):
+            with ctx.outbox() as outbox:
+                await actor.stop(ctx)
+            await ctx.flush(outbox)
+    except Exception:
+        log.exception("an actor failed to stop", extra={"actor": actor.name})
+
+
+async def handle(actor: Actor, delivery: Delivery, ctx: Context) -> None:
+    """Settle one delivery: every path out of here decides what becomes of the event."""
+    if delivery.attempt > actor.attempts + CUT_SHORT:
+        ctx.gauges.deadletters.inc()
+        await delivery.settle.reject("cut_short", "the process ended each time before the event was done")
+        return
+    begun = ctx.now()
+    outcome = "cancelled"
+    try:
+        with ctx.outbox(delivery.event) as outbox:
+            async with asyncio.timeout(actor.timeout):
+                await actor.receive(delivery.event, ctx)
+        await ctx.flush(outbox)
+    except Reject as fault:
+        outcome = "rejected"
+        ctx.gauges.deadletters.inc()
+        await delivery.settle.reject("rejected", str(fault))  # the actor lives on
+    except Exception as crash:
+        outcome = "timeout" if isinstance(crash, TimeoutError) else "failed"
+        if delivery.attempt >= actor.attempts:
+            ctx.gauges.deadletters.inc()
+            await delivery.settle.reject("attempts_spent", f"{type(crash).__name__}: {crash}")
+        else:
+            await delivery.settle.retry(actor.restart.delay(delivery.attempt))
+        raise  # the actor does not live on
+    else:
+        outcome = "acked"
+        await delivery.settle.ack()
+    finally:
+        ctx.gauges.receive[outcome].observe(ctx.now() - begun)
+
+
+async def answer(actor: Actor, call: Call, ctx: Context) -> None:
+    """Runs one command and answers: a refusal with its text, an accident with a number that is found in the log."""
+    try:
+        method = actor.commands().get(call.command)
+        if method is None:
+            raise Reject(f"no command {call.command!r}")
+        given = arguments(method, call.arguments)
+        with ctx.outbox() as outbox:
+            async with asyncio.timeout(actor.timeout):
+                value = await method(**given)
+        await ctx.flush(outbox)
+    except Reject as fault:
+        await call.answer.error(400, str(fault))
+    except Exception as crash:
+        number = secrets.token_hex(6)
+        log.warning("a command crashed", extra={"actor": actor.name, "command": call.command, "error_id": number})
+        await call.answer.error(500, f"error {number}", crash)
+        raise
+    except asyncio.CancelledError:
+        await call.answer.error(503, "shutting down")
+        raise
+    else:
+        await call.answer.value(value)
+
+
+async def tick(actor: Actor, message: Tick, ctx: Context) -> None:
+    """Lets the actor see that time has passed."""
+    try:
+        with ctx.outbox() as outbox:
+            async with asyncio.timeout(actor.timeout):
+                await actor.tick(ctx)
+        await ctx.flush(outbox)
+    except Exception as crash:
+        if message.done and not message.done.done():
+            message.done.set_exception(crash)
+        raise
+    else:
+        if message.done and not message.done.done():
+            message.done.set_result(None)

@@ -1,0 +1,86 @@
+"""This file is where calls from NATS reach an actor: a micro service, an endpoint a command, all into the mailbox."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any
+
+from actors.system.actor import Actor
+from actors.system.life import Call, Message
+from router.connection import Connection
+from router.errors import BadInput
+from router.mailbox import Mailbox
+from router.service import Endpoint, Request, Service
+from router.subject import escape
+
+VERSION = "1.0.0"
+
+
+class Reception:
+    """Takes calls for one actor and puts them into the mailbox's urgent lane, so that none runs beside `receive`."""
+
+    def __init__(self, actor: Actor, instance: str, connection: Connection, mailbox: Mailbox[Message]) -> None:
+        self.restarts = 0
+        self._mailbox = mailbox
+        about = inspect.getdoc(type(actor)) or f"the actor {actor.name}"
+        self._service = Service(
+            connection,
+            actor.name,
+            VERSION,
+            description=about.splitlines()[0],
+            metadata={"instance": instance, "subjects": " ".join(actor.subjects)},
+            endpoints=[
+                Endpoint(
+                    name,
+                    f"cmd.{escape(actor.name)}.{escape(instance)}.{name}",
+                    functools.partial(self._called, name),
+                    {"about": (inspect.getdoc(method) or name).splitlines()[0]},
+                )
+                for name, method in actor.commands().items()
+            ],
+            stats=self._stats,
+        )
+
+    async def run(self) -> None:
+        """Serves until cancelled."""
+        await self._service.run()
+
+    async def serving(self) -> None:
+        """Returns once calls are heard."""
+        await self._service.serving.wait()
+
+    def close(self) -> None:
+        """Refuses calls from now on; those in the mailbox are still answered."""
+        self._service.close()
+
+    def crashed(self, _crash: Exception) -> None:
+        """Notes one more restart."""
+        self.restarts += 1
+
+    def _stats(self) -> dict[str, Any]:
+        return {"restarts": self.restarts, "mailbox": len(self._mailbox)}
+
+    def _called(self, name: str, request: Request) -> None:
+        try:
+            arguments = request.arguments()
+        except BadInput as fault:
+            request.refuse(400, str(fault))
+            return
+        if not self._mailbox.offer_urgent(Call(name, arguments, _Answer(request))):
+            request.refuse(503, "too many calls are waiting" if not self._mailbox.closed else "shutting down")
+
+
+class _Answer:
+    """One call's way back."""
+
+    __slots__ = ("_request",)
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+    async def value(self, value: Any) -> None:
+        await self._request.respond(value)
+
+    async def error(self, code: int, text: str, crash: Exception | None = None) -> None:
+        await self._request.fail(code, text)

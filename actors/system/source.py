@@ -1,0 +1,111 @@
+"""This file is where a long-running child of an actor is restarted when it ends, crashes or falls silent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from router.errors import RouterError
+from router.timing import Clock, full_jitter
+
+log = logging.getLogger(__name__)
+
+Run = Callable[[Callable[[], None]], Awaitable[None]]
+"""`async def run(beat)`: calls beat() whenever it is seen to be alive."""
+
+REST_SECONDS = 0.2
+MOST_REST_SECONDS = 15.0
+# A run of a minute was a good one: the next failure is the first again.
+GOOD_RUN_SECONDS = 60.0
+
+
+class SourceEnded(RouterError):
+    """the source has come to its end and is not to be restarted"""
+
+
+class Source:
+    """One long-running child."""
+
+    def __init__(self, name: str, run: Run, silence: float | None, clock: Clock, restarted: Callable[[], None]) -> None:
+        self.name = name
+        self.restarts = 0
+        self._run = run
+        self._silence = silence
+        self._clock = clock
+        self._restarted = restarted
+        self._heard = 0.0
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Ends the source for good; what it runs is cancelled."""
+        self._stopping.set()
+
+    async def keep(self) -> None:
+        """Runs the source, again and again, until it ends for good or is stopped or cancelled."""
+        failures = 0
+        while not self._stopping.is_set():
+            begun = self._clock.now()
+            reason = await self._once()
+            if reason is None:
+                return
+            failures = 1 if self._clock.now() - begun > GOOD_RUN_SECONDS else failures + 1
+            pause = full_jitter(failures, REST_SECONDS, MOST_REST_SECONDS)
+            self.restarts += 1
+            self._restarted()
+            log.warning(
+                "a source is restarted",
+                extra={"source": self.name, "reason": reason, "failures": failures, "pause": round(pause, 3)},
+            )
+            await self._first(self._clock.sleep(pause), self._stopping.wait())
+
+    def beat(self) -> None:
+        """Says that the source is alive; may be called from any thread."""
+        self._heard = self._clock.now()
+
+    async def _once(self) -> str | None:
+        """One run; says why there has to be another, or None."""
+        self._heard = self._clock.now()
+        running = asyncio.ensure_future(self._run(self.beat))
+        try:
+            await self._first(running, self._quiet(), self._stopping.wait())
+            if self._stopping.is_set():
+                return None
+            if not running.done():
+                return f"silent for {self._silence:g} s"
+        finally:
+            running.cancel()
+            # Not awaited bare: what it raises is looked at below, and is no reason for the actor to crash.
+            await asyncio.wait({running})
+        if running.cancelled():
+            return "cancelled itself"
+        fault = running.exception()
+        if fault is None:
+            return "ended"
+        if isinstance(fault, SourceEnded):
+            return None
+        if not isinstance(fault, Exception):
+            raise fault
+        log.info("a source crashed", extra={"source": self.name}, exc_info=fault)
+        return f"{type(fault).__name__}: {fault}"
+
+    async def _quiet(self) -> None:
+        """Returns once nothing was heard for as long as the source may be silent."""
+        if self._silence is None:
+            await asyncio.Event().wait()
+            return
+        while (left := self._heard + self._silence - self._clock.now()) > 0:
+            await self._clock.sleep(left)
+
+    @staticmethod
+    async def _first(*waits: Awaitable[object]) -> None:
+        """Returns once one of them is over; the others are cancelled, except a task that was handed in."""
+        tasks = {asyncio.ensure_future(wait) for wait in waits}
+        own = tasks - {wait for wait in waits if isinstance(wait, asyncio.Task)}
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in own:
+                task.cancel()
+            if own:
+                await asyncio.wait(own)

@@ -1,0 +1,102 @@
+"""This file is where an actor's world is named: what a context needs of it, and the one made of NATS."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from actors.system.metrics import Gauges
+from router.broker import Broker
+from router.errors import BrokerError, Refused
+from router.event import Event
+from router.frame import frame_subject, pack
+from router.leases import Viewers, watch
+from router.subject import STORED
+from router.timing import full_jitter
+
+log = logging.getLogger(__name__)
+
+
+class Stage(Protocol):
+    """What an actor plays on: NATS, or a Probe."""
+
+    async def publish(self, event: Event, payload: bytes) -> None:
+        """Stores an event; the payload is its encoding. Raises BrokerError."""
+        ...
+
+    def frame(self, domain: str, entity: str, track: str | None, header: Mapping[str, Any], body: bytes) -> None:
+        """Sends a picture, without waiting."""
+        ...
+
+    async def latest(self, patterns: Sequence[str]) -> list[Event]:
+        """Reads the newest event of each subject."""
+        ...
+
+    def viewers(self, domain: str, entity: str) -> Viewers:
+        """Makes a count of who watches."""
+        ...
+
+    async def count(self, viewers: Viewers) -> None:
+        """Keeps that count up to date until cancelled."""
+        ...
+
+
+class BrokerStage:
+    """The stage of a running actor."""
+
+    def __init__(self, broker: Broker, gauges: Gauges) -> None:
+        self.broker = broker
+        self._gauges = gauges
+        # One picture a track: whatever comes while one is on its way replaces what waits.
+        self._frames: dict[str, tuple[Mapping[str, Any], bytes]] = {}
+        self._waiting = asyncio.Event()
+
+    async def publish(self, event: Event, payload: bytes) -> None:
+        await self.broker.store(STORED + event.subject, payload, {"Nats-Msg-Id": event.id})
+        self._gauges.emitted.inc()
+
+    def frame(self, domain: str, entity: str, track: str | None, header: Mapping[str, Any], body: bytes) -> None:
+        subject = frame_subject(domain, entity, track)
+        if subject in self._frames:
+            self._gauges.frames_passed_over.inc()
+        self._frames[subject] = (header, body)
+        self._waiting.set()
+
+    async def send_frames(self) -> None:
+        """Sends pictures as fast as the server reads them, until cancelled."""
+        while True:
+            await self._waiting.wait()
+            self._waiting.clear()
+            frames, self._frames = self._frames, {}
+            for subject, (header, body) in frames.items():
+                sent = await self.broker.frame(subject, pack(header, body))
+                (self._gauges.frames_sent if sent else self._gauges.frames_passed_over).inc()
+            # The server's answer to a ping says that it has read them: until then newer ones replace one another here,
+            # instead of piling up in the client's buffer.
+            try:
+                await self.broker.connection.flush()
+            except BrokerError as fault:
+                log.debug("pictures wait for NATS", extra={"fault": str(fault)})
+
+    async def latest(self, patterns: Sequence[str]) -> list[Event]:
+        failures = 0
+        while True:
+            try:
+                records = await self.broker.latest(patterns)
+            except Refused:
+                raise
+            except BrokerError as fault:
+                # NATS being away is no fault of the actor; its `start` has a time limit anyway.
+                failures += 1
+                log.debug("stored events cannot be read", extra={"fault": str(fault)})
+                await asyncio.sleep(full_jitter(failures, 0.1, 2.0))
+            else:
+                return [event for record in records if (event := record.event) is not None]
+
+    def viewers(self, domain: str, entity: str) -> Viewers:
+        return Viewers(domain, entity)
+
+    async def count(self, viewers: Viewers) -> None:
+        await watch(viewers, self.broker.connection)

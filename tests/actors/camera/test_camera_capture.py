@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+
+from actors.camera.capture import CaptureThread
+from actors.camera.sources import BadFrame, Picture, SourceUnavailable
+
+
+class Scripted:
+    """A source that notes who calls it, and hangs or fails on request."""
+
+    kind = "scripted"
+    simulated = True
+
+    def __init__(self) -> None:
+        self.threads: list[threading.Thread] = []
+        self.calls: list[str] = []
+        self.fault: Exception | None = None
+        self.inside = threading.Event()
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self.closed = threading.Event()
+
+    def open(self) -> None:
+        self._note("open")
+
+    def grab(self, seq: int) -> Picture:
+        self._note(f"grab {seq}")
+        return Picture(np.zeros((2, 3), dtype=np.uint8), 0.0)
+
+    def close(self) -> None:
+        self.calls.append("close")
+        self.threads.append(threading.current_thread())
+        self.closed.set()
+
+    def _note(self, call: str) -> None:
+        self.calls.append(call)
+        self.threads.append(threading.current_thread())
+        self.inside.set()
+        assert self.go_on.wait(30)
+        if self.fault is not None:
+            raise self.fault
+
+
+async def test_open_grab_and_close_run_in_one_thread_of_their_own() -> None:
+    source = Scripted()
+    thread = CaptureThread(source)
+
+    await thread.open()
+    picture = await thread.grab(7)
+    closed = await thread.close(5.0)
+
+    assert closed
+    assert source.calls == ["open", "grab 7", "close"]
+    assert len(set(source.threads)) == 1
+    assert source.threads[0] is not threading.main_thread()
+    assert source.threads[0].daemon
+    assert (picture.width, picture.height) == (3, 2)
+
+
+@pytest.mark.parametrize("fault", [BadFrame("torn"), SourceUnavailable("gone"), OSError(5, "io"), RuntimeError("sdk")])
+async def test_what_the_source_raises_arrives_where_it_is_awaited_and_the_thread_lives(fault: Exception) -> None:
+    source = Scripted()
+    thread = CaptureThread(source)
+    await thread.open()
+
+    source.fault = fault
+    with pytest.raises(type(fault)) as raised:
+        await thread.grab(0)
+    source.fault = None
+
+    assert raised.value is fault
+    assert (await thread.grab(1)).width == 3
+    assert await thread.close(5.0)
+
+
+async def test_a_source_that_does_not_open_is_closed_all_the_same() -> None:
+    source = Scripted()
+    source.fault = SourceUnavailable("gone")
+    thread = CaptureThread(source)
+
+    with pytest.raises(SourceUnavailable):
+        await thread.open()
+    await thread.close(5.0)
+
+    assert source.calls == ["open", "close"]
+
+
+async def test_a_hung_grab_is_left_behind_and_closes_its_source_when_it_comes_back() -> None:
+    source = Scripted()
+    thread = CaptureThread(source)
+    await thread.open()
+    source.inside.clear()
+    source.go_on.clear()
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await thread.grab(0)
+    closed = await thread.close(0.05)
+    hung = thread.alive
+    source.go_on.set()
+    await asyncio.to_thread(source.closed.wait, 5)
+
+    assert not closed
+    assert hung
+    assert source.calls == ["open", "grab 0", "close"]
+
+
+async def test_calls_that_wait_behind_a_hung_one_are_dropped_when_the_thread_is_left() -> None:
+    source = Scripted()
+    thread = CaptureThread(source)
+    await thread.open()
+    source.inside.clear()
+    source.go_on.clear()
+
+    for seq in range(3):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await thread.grab(seq)
+    thread.leave()
+    source.go_on.set()
+    await asyncio.to_thread(source.closed.wait, 5)
+
+    assert source.calls == ["open", "grab 0", "close"]
+
+
+async def test_leaving_twice_is_leaving_once() -> None:
+    source = Scripted()
+    thread = CaptureThread(source)
+    await thread.open()
+
+    thread.leave()
+    thread.leave()
+
+    assert await thread.close(5.0)
+    assert source.calls.count("close") == 1

@@ -1,0 +1,75 @@
+"""Tests of router/connection.py: what it does round nats-py's own ways. Each tells when a workaround can go."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from router.broker import Broker
+from router.errors import Timeout
+from tests.waiting import eventually
+
+
+async def test_a_flush_ends_after_all_that_was_sent_before_has_been_heard(broker: Broker, entity: str) -> None:
+    """nats-py writes its PING past what still waits to be sent."""
+    heard: list[bytes] = []
+    listening = await broker.connection.listen(f"test.{entity}", lambda _s, _r, payload, _h: heard.append(payload))
+
+    for round_ in range(1, 21):
+        for _ in range(10):
+            await broker.connection.send(f"test.{entity}", b"x" * 100)
+        await broker.connection.flush()
+        assert len(heard) == 10 * round_
+    await listening.stop()
+
+
+async def test_what_is_sent_once_listen_has_returned_is_heard(broker: Broker, entity: str) -> None:
+    heard: list[str] = []
+    for number in range(20):
+        listening = await broker.connection.listen(f"test.{entity}.{number}", lambda s, _r, _p, _h: heard.append(s))
+        await broker.connection.send(f"test.{entity}.{number}", b"")
+        await broker.connection.flush()
+        await listening.stop()
+
+    assert len(heard) == 20
+
+
+async def test_a_drained_subscription_hears_what_was_under_way_and_nothing_later(broker: Broker, entity: str) -> None:
+    heard: list[bytes] = []
+    listening = await broker.connection.listen(f"test.{entity}", lambda _s, _r, payload, _h: heard.append(payload))
+
+    for _ in range(50):
+        await broker.connection.send(f"test.{entity}", b"before")
+    await listening.drain()
+    await broker.connection.send(f"test.{entity}", b"after")
+    await broker.connection.flush()
+
+    assert heard == [b"before"] * 50
+
+
+async def test_what_is_asked_when_the_connection_breaks_fails_at_once(broker: Broker, entity: str) -> None:
+    listening = await broker.connection.listen(f"test.{entity}", lambda *_: None)
+    asking = asyncio.ensure_future(broker.connection.ask(f"test.{entity}", b"", timeout=30))
+    await broker.connection.flush()
+    begun = time.monotonic()
+
+    await broker.connection._wire.force_reconnect()
+
+    with pytest.raises(Timeout, match="lost"):
+        await asyncio.wait_for(asking, 10)
+    assert time.monotonic() - begun < 5
+    await listening.stop()
+
+
+async def test_a_listener_for_reconnects_can_be_taken_off(broker: Broker) -> None:
+    told: list[str] = []
+    broker.connection.on_reconnect(lambda: told.append("stays"))
+    unlisten = broker.connection.on_reconnect(lambda: told.append("leaves"))
+    unlisten()
+    unlisten()
+
+    await broker.connection._wire.force_reconnect()
+
+    await eventually(lambda: told == ["stays"])
