@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class Part(NamedTuple):
-    """One actor of the cast: where its class is, where its settings are, and what it does."""
+    """One actor of the cast: where its class is, where its settings are (None where it takes none), and what it does."""
 
     actor: str
-    settings: str
+    settings: str | None
     about: str
 
     def load(self) -> type[Actor]:

@@ -24,6 +24,9 @@ const FALLBACK_LIFE = 300_000;
 // From connecting to `ready`.
 const OPENING = 10_000;
 
+// Close codes of the server that have an answer of their own; else 4000–4499 say come back, 4500–4999 stay away.
+const CLOSED = Object.freeze({ noSession: 4505, badCursor: 4506 });
+
 const epochOf = (cursor) => cursor.slice(0, cursor.lastIndexOf("-"));
 
 /** Tells the server's time from this machine's, to within half a round trip. */
@@ -208,7 +211,16 @@ export class CallboardClient {
     const bye = this.#farewell;
     const why = bye?.reason || reason || (ready ? "the connection dropped" : "the server cannot be reached");
     this.#set({ reason: String(why) });
-    if (code === 4009) this.#cursor = null;
+    // What a refused handshake cannot tell a browser, the server tells by the code it closes with.
+    if (code === CLOSED.noSession) {
+      this.#forget();
+      return this.#backoff.next();
+    }
+    if (code === CLOSED.badCursor && this.#cursor) {
+      this.#control({ control: "gap", from: this.#cursor, to: null });
+      this.#cursor = null;
+      return this.#backoff.next();
+    }
     if (bye ? bye.reconnect === false : code >= 4500 && code < 5000) return Infinity;
     const told = Number(bye?.delay_ms);
     // A server that drains tells everybody the same delay; spread over half of it again, they do not come back as one.

@@ -12,8 +12,8 @@ import { streamView } from "./views/stream.js";
 // What a fresh page shows of the past.
 const HISTORY = 200;
 
-const store = new Store();
 const client = new CallboardClient({ last: HISTORY, storage: sessionStorage });
+const store = new Store(() => client.clock.now());
 
 /** What happened before the history begins: the latest state of everything, as lists. */
 async function loadSnapshots() {

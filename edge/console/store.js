@@ -56,6 +56,12 @@ export class Store {
   #drawing = 0;
   #rate = new Array(60).fill(0);
   #second = 0;
+  #now;
+
+  /** `now` gives the server's time in ms. */
+  constructor(now = Date.now) {
+    this.#now = now;
+  }
 
   /** Calls `view` before the next picture whenever `topic` changed: runs, alerts, cameras, octanes, events. */
   watch(topic, view) {
@@ -103,8 +109,8 @@ export class Store {
   load(topic, list) {
     for (const item of Array.isArray(list) ? list : []) {
       if (topic === "runs") this.#run(`${item.domain}.${escapeToken(String(item.run))}`, item, item.updated);
-      else if (topic === "alerts") this.#alert(item, item.status === "resolved" || item.state === "resolved" ? "resolved" : "firing", item.rule, moment(item.time ?? item.since ?? item.updated ?? item.timestamp));
-      else this.#device(topic === "cameras" ? "camera" : "octane", String(item.id), item, true);
+      else if (topic === "alerts") this.#alert(item, item.status === "resolved" || item.state === "resolved" ? "resolved" : "firing", item.rule, moment(item.timestamp ?? item.time));
+      else this.#device(topic === "cameras" ? "camera" : "octane", String(item.id), { ...item.statistics, ...item }, true);
     }
     this.touch(topic);
   }
@@ -125,8 +131,8 @@ export class Store {
   }
 
   /** Events in each of the last 60 full seconds, and how many a second over the last five. */
-  rate(now = Date.now()) {
-    this.#roll(now);
+  rate() {
+    this.#roll();
     const past = this.#rate.slice(0, -1);
     return { history: past, perSecond: past.slice(-5).reduce((sum, count) => sum + count, 0) / 5 };
   }
@@ -137,8 +143,10 @@ export class Store {
     if (entry.kind === "event") {
       const type = entry.event.event_type;
       this.types.set(type, (this.types.get(type) ?? 0) + 1);
-      this.#roll(Date.now());
-      this.#rate[59] += 1;
+      // Counted where it was born: history that is read again is no burst of today.
+      const second = this.#roll();
+      const slot = Math.min(59, 59 - second + Math.floor(entry.at / 1000));
+      if (slot >= 0) this.#rate[slot] += 1;
     }
     this.events.push(entry);
     // A quarter more than kept, cut at once: a shift per event would cost as much as all the rest.
@@ -146,14 +154,15 @@ export class Store {
     this.touch("events");
   }
 
-  #roll(now) {
-    const second = Math.floor(now / 1000);
+  #roll() {
+    const second = Math.floor(this.#now() / 1000);
     const passed = Math.min(60, second - this.#second);
     this.#second = second;
     for (let step = 0; step < passed; step += 1) {
       this.#rate.shift();
       this.#rate.push(0);
     }
+    return second;
   }
 
   #device(domain, id, data, fromList = false) {

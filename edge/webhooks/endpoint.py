@@ -115,7 +115,9 @@ def _url(value: Any) -> str:
     if not isinstance(value, str) or len(value) > MAX_URL:
         raise Problem("bad_webhook", f"webhook_url must be a text of at most {MAX_URL} characters")
     if not all("!" <= character <= "~" and character != "\\" for character in value):
-        raise Problem("bad_webhook", "webhook_url must be percent-encoded: printable ASCII without blanks and backslashes")
+        raise Problem(
+            "bad_webhook", "webhook_url must be percent-encoded: printable ASCII without blanks and backslashes"
+        )
     try:
         parts = urlsplit(value)
         host, port = parts.hostname, parts.port

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -22,7 +23,7 @@ from edge.problem import Problem
 from edge.registry import Registry, Session
 from edge.stats import Stats
 from edge.webhooks import metrics
-from edge.webhooks.job import DUE, FRESH, Job, partition_of
+from edge.webhooks.job import DUE, FRESH, NEWS, Job, partition_of
 from edge.webhooks.role import Lost, Role, RoleSettings
 from router.broker import Broker
 from router.buckets import Bucket
@@ -40,6 +41,8 @@ ROLE = "role.fanout"
 POSITION = "fanout.position"
 MARKS = "fanout.session"
 
+# About a millisecond of asking sessions whether they show an event; then others get their turn.
+MOST_LOOKS = 1000
 # JetStream's code for a message that does not fit; the text says by which limit.
 _NO_ROOM = 10077
 # A mark of a deleted session stays a minute, for a process that was away.
@@ -50,7 +53,7 @@ _TOMBSTONE_SECONDS = 60.0
 class FanoutSettings:
     """How events are turned into jobs. Times in seconds."""
 
-    role: RoleSettings = RoleSettings()
+    role: RoleSettings = field(default_factory=RoleSettings)
     # 512 jobs wait for their acknowledgement at once: a round trip is shared by many, and memory stays small.
     pipeline: int = 512
     # Events that were heard and not yet worked off; more are read from the store instead.
@@ -163,8 +166,6 @@ class Fanout:
                 tasks.create_task(self._save_often(), name="fan-out position")
                 tasks.create_task(self._forget_orphans(), name="fan-out orphans")
                 tasks.create_task(self._follow(), name="fan-out")
-        except* Lost:
-            raise Lost from None
         finally:
             self._owning = False
             self._tasks = None
@@ -362,12 +363,19 @@ class Fanout:
     async def _match(self, records: list[Record]) -> None:
         """Makes the jobs of some events and waits until all are stored."""
         jobs: list[tuple[_Member, Job]] = []
+        looks = 0
         for record in records:
             # No await between a record's matching and `matched`: a session that joins in between would miss it.
-            for member in self._joined:
-                if record.sequence > member.after and (job := self._job(member, record)) is not None:
-                    jobs.append((member, job))
+            jobs.extend(
+                (member, job)
+                for member in self._joined
+                if record.sequence > member.after and (job := self._job(member, record)) is not None
+            )
             self._matched = record.sequence
+            looks += len(self._joined)
+            if looks >= MOST_LOOKS:
+                looks = 0
+                await asyncio.sleep(0)
             if len(jobs) >= self.settings.pipeline:
                 await self._store_all(jobs)
                 jobs.clear()
@@ -381,6 +389,8 @@ class Fanout:
         if event is None or not member.session.view.accepts(record):
             return None
         session_id = member.session.id
+        if record.subject.startswith(NEWS) and event.data.get("session_id") == session_id:
+            return None  # who cannot be reached need not be told so there
         return Job(
             session=session_id,
             partition=partition_of(session_id, self._partitions),
@@ -388,7 +398,7 @@ class Fanout:
             subject=record.subject,
             sequence=record.sequence,
             payload=record.payload,
-            queued=event.time,
+            queued=time.time_ns(),
         )
 
     # Storing

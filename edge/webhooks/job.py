@@ -13,6 +13,8 @@ from router.topology import HOOKS, RETRIES
 FRESH = "hook.q"
 DUE = "retry.due"
 SCHEDULED = "retry.at"
+# What the system says of webhooks.
+NEWS = "system.webhook."
 
 
 def partition_of(session_id: str, partitions: int) -> int:
@@ -52,8 +54,12 @@ class Job:
 
     @property
     def schedule(self) -> str:
-        """Where its next attempt waits for its time: one for each delivery, so that there is never more than one."""
-        return f"{SCHEDULED}.{self.id}"
+        """Where it waits for its time, if it is a retry.
+
+        Each attempt and deferral has a subject of its own: a schedule that fires removes all that lies under its
+        subject, and a server that was killed fires again what it had fired, which would take the next attempt with it.
+        """
+        return f"{SCHEDULED}.{self.id}-{self.run}-{self.attempt}-{self.deferrals}"
 
     def headers(self) -> dict[str, str]:
         """The job as headers beside the event's bytes. The id makes a repeat of the fan-out harmless."""

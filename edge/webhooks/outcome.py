@@ -113,4 +113,5 @@ def wait_of(retry_after: str | None, now: float | None = None) -> float:
 def pause(attempt: int, schedule: Sequence[float], retry_after: float = 0.0) -> float:
     """Picks the seconds before the try after `attempt`: full jitter over the schedule, and never before Retry-After."""
     ceiling = schedule[min(attempt, len(schedule)) - 1]
-    return retry_after + random.uniform(0.0, ceiling)
+    # A second of spread behind Retry-After, which many may have been told at once.
+    return max(random.uniform(0.0, ceiling), retry_after + random.uniform(0.0, 1.0) if retry_after else 0.0)

@@ -43,7 +43,7 @@ export function barView(root, store, client) {
   const logo = h("img.logo", { src: "/console/favicon.svg", alt: "", width: 26, height: 26 });
   root.append(
     h("h1.brand", {}, logo, "Callboard"),
-    h("div.pulse", { title: "Events a second over the last five seconds; the line is the last minute" }, spark.element, rate, h("span.unit", {}, "events/s")),
+    h("div.pulse", { title: "Events a second over the last five seconds; the line is the last minute" }, spark.element, rate, h("span.unit", {}, h("span.long", {}, "events"), "/s")),
     h("div.connection", {}, pill, drop));
 
   const fact = (name, value) => [h("dt", {}, name), h("dd", {}, value)];

@@ -26,7 +26,7 @@ class Row {
     this.why = h("p.why");
     this.detail = h("div.detail", { hidden: true }, this.why, this.output);
     this.button = h("button.run", { type: "button", "aria-expanded": "false", onclick: () => open(this) },
-      icon(run.domain), this.name, this.status, this.part, this.said, this.timing);
+      icon(run.domain), this.name, h("span.mark", {}, this.part, this.status), this.said, this.timing);
     this.element = h("li", { dataset: { run: run.run, domain: run.domain } }, this.button, this.bar.element, this.detail);
     this.expanded = false;
   }
@@ -82,7 +82,7 @@ export function runsView(root, store, client) {
   badges.append(count);
   const list = h("ol.list");
   const empty = lesson("job", "Nothing is running", "Put any command behind this one: its output, its progress and its exit code appear here and on every subscriber.",
-    "callboard run -- python -c 'import time; [print(f\"{i}%\", flush=True) or time.sleep(.2) for i in range(101)]'");
+    `callboard run -- sh -c 'for i in 25 50 75 100; do echo "$i%"; sleep 1; done'`);
   body.append(list, empty);
   const rows = new Map();
 

@@ -226,6 +226,7 @@ export function streamView(root, store, client) {
     say(all.count, number(client.stats.events));
     say(total, paused ? `paused, ${number(unseen)} waiting` : `${number(list.childElementCount)} shown`);
     show(chips, buttons.size > 0);
+    show(total, store.arrived > 0);
     show(empty, store.arrived === 0);
     show(list, list.childElementCount > 0);
     show(none, store.arrived > 0 && list.childElementCount === 0);

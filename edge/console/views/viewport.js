@@ -9,7 +9,8 @@ const STALE = 5_000;
 
 /**
  * Shows the chosen one of `store[topic]`. `settings`: picture, title, topic, path (of the HTTP surface), silence,
- * empty (title, explanation, command), status(device, stream) → [word, tone], extra(body) → what to do with each device.
+ * empty (title, explanation, command), status(device, stream) → [word, tone], and extra() → what stands below the picture:
+ * its element, and what it does with each device, frame (a header) and second (stats).
  */
 export function viewport(root, store, client, settings) {
   const { badges, tools, body } = panel(root, settings.picture, settings.title);
@@ -30,7 +31,7 @@ export function viewport(root, store, client, settings) {
   figures.append(fps, latency, size, flow);
   const veil = h("div.veil", {}, h("span"));
   const stage = h("div.stage", {}, canvas, figures, veil);
-  const below = settings.extra?.(body);
+  const below = settings.extra?.();
   const empty = lesson(settings.picture, settings.empty.title, settings.empty.explanation, settings.empty.command);
   body.append(...[stage, below?.element, empty].filter(Boolean));
 
@@ -72,6 +73,7 @@ export function viewport(root, store, client, settings) {
     say(latency, milliseconds(stats.latency ?? Number.NaN));
     say(flow, `${bytes(stats.bytesPerSecond)}/s`);
     show(figures, Boolean(header));
+    below?.stats?.(stats);
     const stale = phase !== "open" || (settings.silence > 0 && Date.now() - lastFrame > STALE);
     const [word, tone] = settings.status(device, { phase, stale });
     rebadge(state, word, tone);

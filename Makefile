@@ -1,0 +1,64 @@
+# Everything a person needs: `make help` lists it. Works without a network once installed.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PORT ?=
+DATA ?=
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install up test check fmt proto bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  make up PORT=9000 DATA=~/callboard     other port, other data folder"
+	@echo "  make test ARGS='-k sessions -x'        passed on to pytest"
+
+up: $(VENV)/.installed ## Start everything on http://127.0.0.1:8000; Ctrl-C ends it
+	@exec $(BIN)/callboard up $(if $(PORT),--port $(PORT)) $(if $(DATA),--data-dir '$(DATA)') $(ARGS)
+
+install: $(VENV)/.installed ## Make .venv and install Callboard into it
+
+test: $(VENV)/.installed-dev ## Run the tests
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 $(ARGS)
+
+check: $(VENV)/.installed-dev ## Lint, formatting, types, import contracts, fresh protos
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest -q tests/test_protos_are_fresh.py
+
+fmt: $(VENV)/.installed-dev ## Format the code, and mend what the linter can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+proto: $(VENV)/.installed-dev ## Generate the gRPC code of protos/
+	@$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. protos/*.proto
+
+bench: $(VENV)/.installed-dev ## Measure deliveries, latency and memory
+	@exec $(BIN)/python -m ops.bench $(ARGS)
+
+clean: ## Remove .venv and all caches; the data folder stays
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A python that merely has the name may be a shim without a version behind it, too old, or without venv: each is tried.
+$(BIN)/python:
+	@for python in python3.13 python3.12 python3.11 python3; do \
+	  if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	    echo "making $(VENV) with $$($$python --version)"; exec $$python -m venv --clear $(VENV); \
+	  fi; \
+	done; \
+	echo "callboard: needs Python 3.11 or newer with venv; on Debian: apt-get install python3 python3-venv" >&2; exit 1
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	@echo "installing Callboard into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	@echo "installing Callboard and what its tests need into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(VENV)/.installed $@

@@ -1,0 +1,490 @@
+"""This file is where the environment is read, and the only one that reads it: variables become frozen settings.
+
+A variable's name is made from the field it sets: `CameraSettings.fps` is `CALLBOARD_CAMERA_FPS`. What a flag says wins over
+the environment, that over the file which CALLBOARD_CONFIG names, and that over the default. A part of the settings is
+imported only when it is asked for, so that `callboard actor alerts` never loads what a camera needs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import fcntl
+import functools
+import importlib
+import math
+import os
+import re
+import sys
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from actors.catalog import CAST
+
+if TYPE_CHECKING:
+    from ops.logs import LogSettings
+    from router.connection import BrokerSettings
+    from router.embedded import EmbeddedSettings
+    from router.topology import TopologySettings
+
+PREFIX = "CALLBOARD_"
+NATS_URL = "CALLBOARD_NATS_URL"
+DATA_DIR = "CALLBOARD_DATA_DIR"
+DEFAULT_DATA_DIR = ".callboard"
+
+# How a process of the tree is told which descriptors it inherited; not for people to set.
+LIFELINE = "CALLBOARD_LIFELINE"
+SOCKET = "CALLBOARD_EDGE_SOCKET"
+_INTERNAL = frozenset({LIFELINE, SOCKET, "CALLBOARD_CONFIG"})
+_ELSEWHERE = ("CALLBOARD_TEST_", "CALLBOARD_BENCH_")
+
+# What Kubernetes puts into every pod for a service called callboard or callboard-edge; none of it is meant for us.
+_SERVICE_LINK = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$")
+
+_SECRET = re.compile(r"password|passphrase|token|secret|creds|private|(^|_)keys?$")
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_SIZES = {
+    "": 1,
+    "k": 1000,
+    "m": 1000**2,
+    "g": 1000**3,
+    "t": 1000**4,
+    "ki": 1024,
+    "mi": 1024**2,
+    "gi": 1024**3,
+    "ti": 1024**4,
+}
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
+
+class Mistakes(Exception):
+    """the settings have mistakes"""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.lines = list(lines)
+        super().__init__("\n".join(self.lines))
+
+
+@dataclass(frozen=True)
+class CommandSettings:
+    """What concerns the command itself and no part of the system."""
+
+    debug: bool = False
+    edge_url: str | None = None
+    instance: str = "main"
+
+
+@dataclass(frozen=True)
+class UpSettings:
+    """Whom `callboard up` starts: everyone, or only those named; with or without the simulated Octane."""
+
+    only: tuple[str, ...] = ()
+    demo: bool = True
+
+
+class Section(NamedTuple):
+    """A settings class: where it is, and what its variables begin with."""
+
+    prefix: str
+    where: str
+    renamed: Mapping[str, str] = {}
+
+
+# In the order of `callboard settings`. The parts that every command needs come first.
+SECTIONS: Mapping[str, Section] = {
+    "broker": Section("NATS_", "router.connection:BrokerSettings"),
+    "embedded": Section("EMBEDDED_", "router.embedded:EmbeddedSettings", {"data_dir": "DATA_DIR"}),
+    "topology": Section("", "router.topology:TopologySettings"),
+    "log": Section("LOG_", "ops.logs:LogSettings"),
+    "command": Section("", "ops.settings:CommandSettings"),
+    "up": Section("UP_", "ops.settings:UpSettings"),
+    "edge": Section("EDGE_", "edge.settings:EdgeSettings"),
+    "guard": Section("WEBHOOK_", "edge.webhooks.guard:GuardSettings"),
+    **{name: Section(f"{name.upper()}_", part.settings) for name, part in CAST.items() if part.settings},
+    "simulator": Section("SIMULATOR_", "actors.octane.simulator:SimulatorSettings"),
+}
+BASE = ("broker", "embedded", "topology", "log", "command", "up")
+
+
+class Found(NamedTuple):
+    """What somebody set: the text, and where it was said."""
+
+    text: str
+    source: str
+    said: str  # what to name in an error: `--port`, or the variable
+
+
+class Row(NamedTuple):
+    """One line of `callboard settings`."""
+
+    section: str
+    variable: str
+    value: Any
+    source: str
+    secret: bool
+
+
+class _Leaf(NamedTuple):
+    path: tuple[str, ...]
+    variable: str
+    kind: Any
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be configured, read once at start."""
+
+    found: Mapping[str, Found] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, *sections: str, flags: Mapping[str, Found] | None = None) -> Settings:
+        """Reads and checks the settings that every command has, and those of the sections; raises Mistakes with all of them."""
+        lines: list[str] = []
+        found = _environment()
+        for name, value in _config(found, lines).items():
+            found.setdefault(name, value)
+        found |= flags or {}
+        if NATS_URL not in found and (url := _running(found)):
+            found[NATS_URL] = Found(url, "a running `callboard up`", NATS_URL)
+        settings = cls(found)
+        wanted = dict.fromkeys((*BASE, *sections))
+        for name in wanted:
+            try:
+                settings.section(name)
+            except Mistakes as mistakes:
+                lines += mistakes.lines
+        lines += settings._unknown(wanted)
+        if lines:
+            raise Mistakes(dict.fromkeys(lines))
+        return settings
+
+    @functools.cached_property
+    def broker(self) -> BrokerSettings:
+        built: BrokerSettings = self.section("broker")
+        return built
+
+    @functools.cached_property
+    def embedded(self) -> EmbeddedSettings:
+        built: EmbeddedSettings = self.section("embedded")
+        return built
+
+    @functools.cached_property
+    def topology(self) -> TopologySettings:
+        built: TopologySettings = self.section("topology")
+        return built
+
+    @functools.cached_property
+    def log(self) -> LogSettings:
+        built: LogSettings = self.section("log")
+        return built
+
+    @functools.cached_property
+    def command(self) -> CommandSettings:
+        built: CommandSettings = self.section("command")
+        return built
+
+    @functools.cached_property
+    def up(self) -> UpSettings:
+        built: UpSettings = self.section("up")
+        return built
+
+    def section(self, name: str) -> Any:
+        """Builds the settings of one part, importing it; raises Mistakes."""
+        lines: list[str] = []
+        built = self._build(_class_of(name), list(_leaves(name)), (), lines)
+        if lines:
+            raise Mistakes(lines)
+        return built
+
+    def was_set(self, variable: str) -> bool:
+        """Says whether somebody set the variable, by whatever way."""
+        return variable in self.found
+
+    def rows(self, sections: Iterable[str] = ()) -> list[Row]:
+        """Lists the settings of some sections, or of all, with value and source; secrets are starred."""
+        rows = []
+        for name in sections or SECTIONS:
+            built = self.section(name)
+            for leaf in _leaves(name):
+                value = built
+                for step in leaf.path:
+                    value = getattr(value, step)
+                found = self.found.get(leaf.variable)
+                secret = is_secret(leaf.path[-1])
+                rows.append(
+                    Row(name, leaf.variable, _shown(value, secret), found.source if found else "default", secret)
+                )
+        return rows
+
+    def _build(self, cls: type, leaves: list[_Leaf], at: tuple[str, ...], lines: list[str]) -> Any:
+        values: dict[str, Any] = {}
+        said: dict[str, Found] = {}
+        for leaf in leaves:
+            name = leaf.path[len(at)]
+            if len(leaf.path) > len(at) + 1:
+                if name not in values:
+                    inner = [other for other in leaves if other.path[: len(at) + 1] == (*at, name)]
+                    values[name] = self._build(_hints(cls)[name], inner, (*at, name), lines)
+                continue
+            found = self.found.get(leaf.variable)
+            if found is None or found.text == "":
+                continue
+            said[name] = found
+            try:
+                values[name] = convert(leaf.kind, found.text)
+                _check_port(name, values[name])
+            except ValueError as fault:
+                text = "***" if is_secret(name) else found.text
+                lines.append(f"{found.said}={text} ({found.source}): {fault}")
+        if lines:
+            return None
+        try:
+            return cls(**values)
+        except ValueError as fault:
+            which = next((found for name, found in said.items() if name in str(fault)), None)
+            lines.append(f"{which.said}={which.text}: {fault}" if which else f"{cls.__name__}: {fault}")
+            return None
+
+    def _unknown(self, loaded: Iterable[str]) -> Iterator[str]:
+        names = {leaf.variable for section in loaded for leaf in _leaves(section)}
+        unread = tuple(
+            PREFIX + SECTIONS[name].prefix for name in SECTIONS if name not in loaded and SECTIONS[name].prefix
+        )
+        for variable, found in self.found.items():
+            if variable in names or variable in _INTERNAL or variable.startswith((*unread, *_ELSEWHERE)):
+                continue
+            # A name that begins like a part which is not loaded here is checked by the process that loads it.
+            close = difflib.get_close_matches(variable, names, 1, 0.75)
+            hint = f"; did you mean {close[0]}?" if close else "; `callboard settings` lists those there are"
+            yield f"{found.said} ({found.source}): there is no such setting{hint}"
+
+
+def convert(kind: Any, text: str) -> Any:
+    """Reads a value of a kind from text; raises ValueError saying what is needed."""
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        if type(None) in args and text.lower() in ("", "none"):
+            return None
+        return convert(next(arg for arg in args if arg is not type(None)), text)
+    if origin is Literal:
+        if text in args:
+            return text
+        raise ValueError(f"needs one of {', '.join(map(str, args))}")
+    if origin in (tuple, list):
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        return origin(convert(args[0] if args else str, part) for part in parts)
+    if kind is bool:
+        if text.lower() in _TRUE + _FALSE:
+            return text.lower() in _TRUE
+        raise ValueError("needs true or false")
+    if kind is int:
+        return _whole(text)
+    if kind is float:
+        return seconds(text)
+    if kind is Path:
+        return Path(text).expanduser()
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return _member(kind, text)
+    return text
+
+
+def seconds(text: str) -> float:
+    """Reads a number, or a duration such as 90s, 7d, 1h30m or 250ms, as seconds; raises ValueError."""
+    text = text.strip().lower()
+    try:
+        value = float(text)
+    except ValueError:
+        parts = re.findall(r"(\d+(?:\.\d+)?)(ms|[smhdw])", text)
+        if not parts or "".join(number + unit for number, unit in parts) != text.replace(" ", ""):
+            raise ValueError("needs a number, or a duration such as 90s, 15m or 7d") from None
+        value = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if not math.isfinite(value):
+        raise ValueError("needs a finite number")
+    return value
+
+
+def _whole(text: str) -> int:
+    found = re.fullmatch(r"([+-]?\d[\d_]*)(?:\s*([kmgt]i?)?b?)?", text.strip().lower())
+    if not found:
+        # 1.5GiB is no whole number of anything but bytes.
+        found = re.fullmatch(r"(\d+\.\d+)\s*([kmgt]i?)b?", text.strip().lower())
+        if not found:
+            raise ValueError("needs a whole number, or a size such as 512MiB or 1GB")
+        return int(float(found[1]) * _SIZES[found[2]])
+    return int(found[1]) * _SIZES[found[2] or ""]
+
+
+def _member(kind: type[Enum], text: str) -> Enum:
+    plain = text.lower().replace("-", "_").replace(" ", "_")
+    for member in kind:
+        if plain in (member.name.lower(), str(member.value).lower()):
+            return member
+    names = ", ".join(member.name.lower().replace("_", "-") for member in kind)
+    raise ValueError(f"needs one of {names}")
+
+
+def _check_port(name: str, value: object) -> None:
+    if (name == "port" or name.endswith("_port")) and isinstance(value, int) and not 0 <= value <= 65535:
+        raise ValueError("needs a port from 0 to 65535")
+
+
+def is_secret(name: str) -> bool:
+    """Says whether a setting of this name is never to be shown."""
+    return bool(_SECRET.search(name.lower()))
+
+
+def _shown(value: object, secret: bool) -> object:
+    if secret:
+        return "***" if value else None
+    if isinstance(value, str) and "@" in value and "://" in value:
+        return re.sub(r"://[^@/]*@", "://***@", value)
+    if isinstance(value, Enum):
+        return value.name.lower().replace("_", "-")
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def _class_of(name: str) -> type:
+    module, _, attribute = SECTIONS[name].where.partition(":")
+    found: type = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+@functools.cache
+def _leaves(name: str) -> tuple[_Leaf, ...]:
+    section = SECTIONS[name]
+    return tuple(_fields(_class_of(name), (), PREFIX + section.prefix, section.renamed))
+
+
+def _fields(cls: type, path: tuple[str, ...], prefix: str, renamed: Mapping[str, str]) -> Iterator[_Leaf]:
+    hints = _hints(cls)
+    for one in dataclasses.fields(cls):
+        kind = hints[one.name]
+        variable = PREFIX + renamed[one.name] if one.name in renamed else prefix + one.name.upper()
+        if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+            yield from _fields(kind, (*path, one.name), variable + "_", {})
+        elif one.init and _settable(kind):
+            yield _Leaf((*path, one.name), variable, kind)
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def _settable(kind: Any) -> bool:
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return all(_settable(arg) for arg in args if arg is not type(None))
+    if origin in (tuple, list):
+        return all(_settable(arg) for arg in args if arg is not Ellipsis)
+    if origin is Literal:
+        return True
+    return kind in (bool, int, float, str, Path) or (isinstance(kind, type) and issubclass(kind, Enum))
+
+
+def _environment() -> dict[str, Found]:
+    return {
+        name: Found(text, "environment", name)
+        for name, text in os.environ.items()
+        if name.startswith(PREFIX) and not _SERVICE_LINK.search(name) and not re.match(r"(tcp|udp|sctp)://", text)
+    }
+
+
+def _config(found: Mapping[str, Found], lines: list[str]) -> dict[str, Found]:
+    """Reads the file that CALLBOARD_CONFIG names: NAME=value lines, # comments, quotes, `export` in front or not."""
+    if "CALLBOARD_CONFIG" not in found:
+        return {}
+    path = Path(found["CALLBOARD_CONFIG"].text).expanduser()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as fault:
+        lines.append(f"CALLBOARD_CONFIG={path}: {getattr(fault, 'strerror', None) or 'not a text file'}")
+        return {}
+    read: dict[str, Found] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.strip().removeprefix("export ").strip()
+        if not line or line.startswith("#"):
+            continue
+        name, equals, value = line.partition("=")
+        name, value = name.strip(), value.strip()
+        if not equals or not re.fullmatch(r"CALLBOARD_[A-Z0-9_]+", name):
+            lines.append(f"{path}:{number}: needs CALLBOARD_NAME=value")
+            continue
+        quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+        value = value[1:-1] if quoted else value.split(" #")[0].rstrip()
+        read[name] = Found(value, f"{path}:{number}", name)
+    return read
+
+
+def _running(found: Mapping[str, Found]) -> str | None:
+    """Reads which NATS a `callboard up` on this data folder uses; None where none runs."""
+    folder = Path(found[DATA_DIR].text if DATA_DIR in found else DEFAULT_DATA_DIR).expanduser()
+    return left_behind(folder, "nats.url")
+
+
+def left_behind(folder: Path, name: str) -> str | None:
+    """Reads an address that `callboard up` keeps in its data folder; None where it no longer runs."""
+    try:
+        if not is_locked(folder):
+            return None  # left by one that was killed
+        return (folder / name).read_text(encoding="utf-8").strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def is_locked(folder: Path) -> bool:
+    """Says whether a `callboard up` runs on this data folder."""
+    try:
+        with (folder / "up.lock").open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return True
+    except OSError:
+        return False
+    return False
+
+
+def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """Makes the environment of a process of the tree: ours, without what only we inherited, with what it is to know."""
+    inherited = {name: text for name, text in os.environ.items() if name not in (LIFELINE, SOCKET)}
+    return {**inherited, "PYTHONUNBUFFERED": "1", **extra}
+
+
+def inherited_descriptor(variable: str) -> int | None:
+    """Reads the number of a descriptor that the process above us left open; None where there is none."""
+    text = os.environ.get(variable, "")
+    if not text.isdigit():
+        return None
+    try:
+        os.fstat(int(text))
+    except OSError:
+        return None
+    return int(text)
+
+
+def under_make() -> bool:
+    """Says whether make started us."""
+    return "MAKELEVEL" in os.environ
+
+
+def wants_traceback() -> bool:
+    """Says whether errors are to be shown with their traceback; asked where the settings themselves may have failed."""
+    return os.environ.get("CALLBOARD_DEBUG", "").lower() in _TRUE
+
+
+def colour_wanted() -> bool:
+    """Says whether the user takes colours on a terminal (NO_COLOR, TERM=dumb)."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def search_path() -> str:
+    """The PATH with the folder of this Python in front, so that tools installed beside it are found."""
+    return os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))

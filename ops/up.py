@@ -1,0 +1,398 @@
+"""This file is where the whole system is started as one tree of processes, watched over, and ended in order.
+
+nats-server first, then everybody at once: the simulated Octane, the actors, the edge. Each is a process of its own; one
+that dies is started again. The edge's socket is opened here, so a connection that comes while the edge is restarted waits
+for the next one instead of being refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import re
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from actors.catalog import CAST
+from edge.settings import EdgeSettings
+from ops.children import Backoff, Child, Lifeline, reason, tether
+from ops.folder import Folder
+from ops.foreground import own_foreground
+from ops.ports import is_free, open_port, reachable, url_of
+from ops.rollcall import answering, get
+from ops.settings import DATA_DIR, NATS_URL, SOCKET, Mistakes, Settings
+from ops.terminal import Paint, StatusLine, safe, table
+from router.broker import Broker
+from router.codec import from_json
+from router.embedded import EmbeddedServer, free_port
+from router.errors import BadEvent, EmbeddedError
+
+EDGE = "edge"
+SIMULATOR = "simulator"
+EVERYONE = (EDGE, *CAST, SIMULATOR)
+
+# The port of a real Octane. Where it is taken the simulator goes elsewhere, and the actor is told.
+OCTANE_PORT = 51022
+# After this the table is shown anyway, with the names of those still missing.
+READY_SECONDS = 15.0
+# How long each part of the tree may take to end: the edge lets its readers go, an actor works off its mailbox.
+EDGE_DRAIN, ACTOR_DRAIN, OTHER_DRAIN = 8.0, 7.0, 3.0
+
+# How a child's last line begins; it is part of what is said about its end.
+_TOLD_ANYWAY = "callboard: "
+_LOUD = frozenset({"warning", "error", "critical", "restart"})
+
+
+def run_up(settings: Settings) -> int:
+    """Starts the system and stays until it is told to stop. Raises CannotStart, EmbeddedError or BrokerError."""
+    folder = Folder(settings.embedded.data_dir)
+    cast = chosen(settings)
+    listener: socket.socket | None = None
+    folder.refuse_a_second()
+    if EDGE in cast:
+        edge: EdgeSettings = settings.section(EDGE)
+        listener = open_port(edge.host, edge.port)
+    with contextlib.ExitStack() as stack:
+        if listener:
+            stack.callback(listener.close)
+        stack.enter_context(folder.owned())
+        stack.enter_context(own_foreground())
+        return asyncio.run(Tree(settings, folder, cast, listener).run())
+
+
+def chosen(settings: Settings) -> list[str]:
+    """Says who is to be started; raises Mistakes for a name nobody has."""
+    only = settings.up.only
+    if strangers := [name for name in only if name not in EVERYONE]:
+        raise Mistakes(
+            f"--only {name}: there is nobody of that name; there are {', '.join(EVERYONE)}" for name in strangers
+        )
+    cast = [name for name in EVERYONE if not only or name in only]
+    if (
+        SIMULATOR in cast
+        and SIMULATOR not in only
+        and (not settings.up.demo or settings.was_set("CALLBOARD_OCTANE_ADDRESS") or "octane" not in cast)
+    ):
+        cast.remove(SIMULATOR)
+    return cast
+
+
+class Tree:
+    """The system while it runs."""
+
+    def __init__(self, settings: Settings, folder: Folder, cast: list[str], listener: socket.socket | None) -> None:
+        self.settings = settings
+        self.folder = folder
+        self.cast = cast
+        self.listener = listener
+        self.children: dict[str, Child] = {}
+        self.server: EmbeddedServer | None = None
+        self._stop = asyncio.Event()
+        self._signals = 0
+        self._stopping = False
+        self._lifeline = Lifeline()
+        self._simulator_port = OCTANE_PORT
+        self._status = StatusLine(sys.stderr)
+        self._paint = Paint.of(sys.stderr)
+        self._begun = time.monotonic()
+
+    async def run(self) -> int:
+        """Starts, watches, ends; the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._told, number)
+        try:
+            async with self._nats() as url, self._broker(url) as broker:
+                self._hire(url)
+                return await self._watch_over(broker)
+        finally:
+            self._status.clear()
+            for child in self.children.values():
+                child.send(signal.SIGKILL)
+            self._lifeline.close()
+
+    def _told(self, number: int) -> None:
+        self._signals += 1
+        self._stop.set()
+        if self._signals > 1 and number == signal.SIGINT:
+            self._kill()
+
+    def _kill(self) -> NoReturn:
+        """The second Ctrl-C: no more patience."""
+        for child in self.children.values():
+            child.give_up()
+            child.send(signal.SIGKILL)
+        if self.server and self.server.process and self.server.process.returncode is None:
+            self.server.process.kill()
+        os._exit(130)
+
+    @contextlib.asynccontextmanager
+    async def _nats(self) -> AsyncIterator[str]:
+        """Gives the address of the NATS to use, of a server of our own where none was named."""
+        if self.settings.was_set(NATS_URL):
+            self.folder.leave("nats.url", self.settings.broker.url)
+            yield self.settings.broker.url
+            return
+        self._status.show("starting nats-server")
+        self.server = EmbeddedServer(self.settings.embedded, tether())
+        try:
+            await self.server.start()
+            self.folder.leave("nats.url", self.server.url)
+            yield self.server.url
+        finally:
+            await self.server.stop(OTHER_DRAIN)
+
+    @contextlib.asynccontextmanager
+    async def _broker(self, url: str) -> AsyncIterator[Broker]:
+        """Connects and makes the streams, before anybody else needs them."""
+        settings = dataclasses.replace(self.settings.broker, url=url)
+        async with Broker(settings, "up", self.settings.topology) as broker:
+            yield broker
+
+    def _hire(self, url: str) -> None:
+        """Makes a child of everybody in the cast."""
+        told = {NATS_URL: url, DATA_DIR: str(self.settings.embedded.data_dir.resolve())}
+        told |= {
+            name: found.text
+            for name, found in self.settings.found.items()
+            if found.source == "flag" and name not in told
+        }
+        octane = {}
+        if SIMULATOR in self.cast:
+            self._simulator_port = OCTANE_PORT if is_free("127.0.0.1", OCTANE_PORT) else free_port()
+            octane = {"CALLBOARD_OCTANE_ADDRESS": f"127.0.0.1:{self._simulator_port}"}
+        for name in self.cast:
+            extra, descriptors, arguments = dict(told), [], ["actor", name]
+            if name == SIMULATOR:
+                arguments = ["simulate", "octane", "--host", "127.0.0.1", "--port", str(self._simulator_port)]
+            elif name == "octane":
+                extra |= octane
+            elif name == EDGE and self.listener:
+                arguments = ["edge"]
+                extra |= self._of_the_edge()
+                descriptors = [self.listener.fileno()]
+                self.folder.leave("edge.url", url_of(*self.listener.getsockname()[:2]))
+            self.children[name] = Child(
+                name,
+                arguments,
+                say=self._say,
+                lifeline=self._lifeline,
+                environment=extra,
+                log=self.folder.logs / f"{name}.log",
+                descriptors=descriptors,
+            )
+
+    def _of_the_edge(self) -> dict[str, str]:
+        assert self.listener
+        told = {SOCKET: str(self.listener.fileno())}
+        # On one's own machine the receiver of a webhook is a program beside us; production names what it allows.
+        for name in ("CALLBOARD_WEBHOOK_ALLOW_LOOPBACK", "CALLBOARD_WEBHOOK_ALLOW_HTTP"):
+            if not self.settings.was_set(name):
+                told[name] = "true"
+        return told
+
+    async def _watch_over(self, broker: Broker) -> int:
+        async with asyncio.TaskGroup() as group:
+            keeping = {name: group.create_task(child.keep(), name=name) for name, child in self.children.items()}
+            tasks: list[asyncio.Task[Any]] = list(keeping.values())
+            if self.server:
+                tasks.append(group.create_task(self._keep_server(self.server), name="nats-server"))
+            mistaken = group.create_task(self._notice_mistakes(keeping))
+            tasks.append(mistaken)
+            try:
+                starting = group.create_task(self._start(broker))
+                ending = group.create_task(self._stop.wait())
+                tasks += [starting, ending]
+                await asyncio.wait({starting, ending, mistaken}, return_when=asyncio.FIRST_COMPLETED)
+                if not mistaken.done():
+                    await asyncio.wait({ending, mistaken}, return_when=asyncio.FIRST_COMPLETED)
+                starting.cancel()
+                if mistaken.done() and not self._stop.is_set():
+                    raise Mistakes(mistaken.result())
+            finally:
+                await self._end()
+                for task in tasks:
+                    task.cancel()
+        return 0
+
+    async def _notice_mistakes(self, keeping: dict[str, asyncio.Task[None]]) -> list[str]:
+        """Returns once a child has given up over its settings, with what all of them have to say about theirs."""
+        if not keeping:
+            await asyncio.get_running_loop().create_future()
+        await asyncio.wait(keeping.values(), return_when=asyncio.FIRST_COMPLETED)
+        # The others read theirs at the same time; a moment later all mistakes are known.
+        await asyncio.wait(keeping.values(), timeout=1.0)
+        said = [
+            word.removeprefix("callboard: ")
+            for child in self.children.values()
+            if child.exit_code is not None
+            for word in child.words
+        ]
+        return list(dict.fromkeys(said)) or ["a process gave up over its settings"]
+
+    async def _keep_server(self, server: EmbeddedServer) -> None:
+        """Starts nats-server again whenever it ends: same port, same data."""
+        backoff = Backoff()
+        while True:
+            assert server.process
+            code = await server.process.wait()
+            if self._stopping:
+                return
+            delay = backoff.next()
+            if backoff.failures <= 3:
+                self._say("nats-server", "restart", f"{reason(code)}; starting it again")
+            await asyncio.sleep(delay)
+            try:
+                await server.start()
+                backoff.started()
+            except EmbeddedError as fault:
+                self._say("nats-server", "error", str(fault))
+
+    async def _start(self, broker: Broker) -> None:
+        """Waits until everybody is there; then says what to do with it."""
+        waiting = set(self.cast)
+
+        def here(name: str) -> None:
+            waiting.discard(name)
+            self._show_progress(waiting)
+
+        self._show_progress(waiting)
+        try:
+            async with asyncio.timeout(READY_SECONDS), asyncio.TaskGroup() as group:
+                group.create_task(self._await_actors(broker, waiting & CAST.keys(), here))
+                if EDGE in waiting:
+                    group.create_task(self._await_edge(here))
+                if SIMULATOR in waiting:
+                    group.create_task(self._await_simulator(here))
+        except TimeoutError:
+            pass
+        session = None if EDGE in waiting else await self._session()
+        self._status.clear()
+        self._announce(broker.connection.server_version, waiting, session)
+
+    async def _await_actors(self, broker: Broker, waiting: set[str], here: Callable[[str], None]) -> None:
+        while waiting:
+            for name in waiting & (await answering(broker.connection, set(waiting), 0.05)).keys():
+                waiting.discard(name)
+                here(name)
+
+    async def _await_edge(self, here: Callable[[str], None]) -> None:
+        assert self.listener
+        host, port = self.listener.getsockname()[:2]
+        while True:
+            # The socket is open already: the question waits in it until the edge takes it.
+            with contextlib.suppress(OSError):
+                if (await get(reachable(host), port, "/readyz", timeout=READY_SECONDS)).status == 200:
+                    return here(EDGE)
+            await asyncio.sleep(0.05)
+
+    async def _await_simulator(self, here: Callable[[str], None]) -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection("127.0.0.1", self._simulator_port)
+                writer.close()
+                return here(SIMULATOR)
+            await asyncio.sleep(0.05)
+
+    async def _session(self) -> str | None:
+        """Finds the session that the table shows, or makes it: the same one at every start."""
+        if not self.listener:
+            return None
+        host, port = self.listener.getsockname()[:2]
+        note = self.folder.path / "session"
+        try:
+            known = note.read_text().strip() if note.exists() else ""
+            if known and (await get(reachable(host), port, f"/callbacks/sessions/{known}")).status == 200:
+                return known
+            made = await get(
+                reachable(host), port, "/callbacks/sessions", method="POST", body=b'{"delivery_method":"sse"}'
+            )
+            session = str(from_json(made.body)["session_id"])
+            note.write_text(session + "\n")
+        except (OSError, BadEvent, KeyError, TypeError):
+            return None
+        return session
+
+    def _show_progress(self, waiting: set[str]) -> None:
+        marks = [self._paint(f"✓ {name}", "green") if name not in waiting else f"… {name}" for name in self.cast]
+        self._status.show("starting  " + "  ".join(marks))
+
+    def _announce(self, version: str, missing: set[str], session: str | None) -> None:
+        """Prints what to open and try."""
+        paint = Paint.of(sys.stdout)
+        took = time.monotonic() - self._begun
+        here = [name for name in self.cast if name not in missing]
+        nats = self.server.url if self.server else public(self.settings.broker.url)
+        names = ", ".join("simulator (a simulated Octane)" if name == SIMULATOR else name for name in here)
+        print(f"\n{paint('Callboard is ready', 'bold', 'green')} after {took:.1f} s: {names}; nats-server {version}")
+        if missing:
+            print(f"{paint('Not ready yet:', 'yellow')} {', '.join(sorted(missing))}; see {self.folder.logs}")
+        print()
+        print(
+            table([(paint(what, "dim"), paint(how, "cyan")) for what, how in self._hints(nats, session)], indent="  ")
+        )
+        print("\nCtrl-C ends it; the data stays.", flush=True)
+
+    def _hints(self, nats: str, session: str | None) -> list[tuple[str, str]]:
+        edge = url_of(*self.listener.getsockname()[:2]) if self.listener else None
+        command = own_name()
+        rows: list[tuple[str, str]] = []
+        if edge:
+            rows.append(("open", f"{edge}/"))
+            if "camera" in self.cast:
+                rows.append(("camera", f"{edge}/cameras/main/mjpeg"))
+            if "octane" in self.cast:
+                rows.append(("render", f"{edge}/octane/main/mjpeg"))
+            if session:
+                rows.append(("events", f"curl -N '{edge}/callbacks/sessions/{session}/sse?last=5'"))
+        rows.append(("follow", f"{command} tail '>'"))
+        if "agent" in self.cast:
+            rows.append(("a job", f"""{command} run -- sh -c 'for i in 25 50 75 100; do echo "$i%"; sleep 1; done'"""))
+        rows += [("check", f"{command} doctor"), ("nats", nats), ("data", f"{self.folder.path} (logs in logs/)")]
+        return rows
+
+    def _say(self, name: str, level: str, line: str) -> None:
+        """Shows what is serious of what a child says, and what becomes of it."""
+        if level not in _LOUD or self._stopping or line.startswith(_TOLD_ANYWAY):
+            return
+        # When nats-server goes, everybody says so; it is told once, by us.
+        if self.server and " router.connection: " in line:
+            return
+        self._status.clear()
+        style = "red" if level in ("error", "critical") else "yellow"
+        print(f"{self._paint(f'{name:<11}', style)} {safe(line)}", file=sys.stderr, flush=True)
+
+    async def _end(self) -> None:
+        """Ends the tree from the outside in, so that whoever ends still has those it needs."""
+        self._stopping = True
+        self._status.show("ending …")
+        for names, patience in (({EDGE}, EDGE_DRAIN), (set(CAST), ACTOR_DRAIN), ({SIMULATOR}, OTHER_DRAIN)):
+            async with asyncio.TaskGroup() as group:
+                for name in names & self.children.keys():
+                    group.create_task(self.children[name].stop(patience))
+        self._status.clear()
+
+
+def own_name() -> str:
+    """What to type for the command here: its name where the shell finds it, else its path."""
+    beside = Path(sys.executable).parent / "callboard"
+    found = shutil.which("callboard")
+    if found and Path(found).resolve() == beside.resolve():
+        return "callboard"
+    try:
+        return str(beside.relative_to(Path.cwd()))
+    except ValueError:
+        return str(beside)
+
+
+def public(url: str) -> str:
+    """A NATS address without the credentials it may carry."""
+    return re.sub(r"://[^@/]*@", "://***@", url)

@@ -1,0 +1,255 @@
+"""This file is where the JavaScript client meets a server that misbehaves on purpose: the wire of the edge, with faults on order.
+
+It is a fixture for what a healthy edge never does (forget a session, fall silent, refuse sockets, repeat itself). All
+that a healthy edge does is tested against the real one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import struct
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+CONSOLE = Path(__file__).parents[2] / "edge" / "console"
+POLICY = "default-src 'self'; img-src 'self' blob: data:; style-src 'self'"
+EPOCH = "1-0badcafe"
+
+
+class Standin:
+    """One log, its sessions, and the faults that a test asks for."""
+
+    def __init__(self) -> None:
+        self.log: list[dict[str, Any]] = []
+        self.sessions: dict[str, dict[str, Any]] = {}
+        self.lists: dict[str, list[dict[str, Any]]] = {"runs": [], "alerts": [], "cameras": [], "octanes": []}
+        self.frames: dict[str, bytes] = {}
+        self.news = asyncio.Condition()
+        self.sockets: set[web.WebSocketResponse] = set()
+        self.opened: list[str] = []
+        self.open_now = 0
+        self.most_open = 0
+        self.created = 0
+        # Faults.
+        self.refuse_sockets = False
+        self.refuse_sse = False
+        self.mute = False
+        self.repeat = 0
+        self.created_status = 201
+
+    # What tests say
+
+    async def publish(self, subject: str, data: dict[str, Any], type: str | None = None) -> dict[str, Any]:
+        """Appends one event and wakes all readers."""
+        event = {
+            "id": f"e{len(self.log)}",
+            "event_type": type or subject.rsplit(".", 1)[1],
+            "subject": subject,
+            "source": "standin",
+            "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+            "data": data,
+            "cursor": self.cursor(len(self.log) + 1),
+        }
+        self.log.append(event)
+        async with self.news:
+            self.news.notify_all()
+        return event
+
+    async def show(self, path: str, header: dict[str, Any], jpeg: bytes) -> None:
+        """Puts up the newest frame of a camera or an Octane."""
+        head = json.dumps(header).encode()
+        self.frames[path] = struct.pack("<I", len(head)) + head + jpeg
+        async with self.news:
+            self.news.notify_all()
+
+    def cut(self) -> None:
+        """Breaks every open socket off, without a close."""
+        for socket in list(self.sockets):
+            transport = socket.get_extra_info("transport")
+            if transport is not None:
+                transport.abort()
+
+    async def say(self, control: dict[str, Any]) -> None:
+        """Sends a control object to all sockets."""
+        for socket in list(self.sockets):
+            await socket.send_json(control)
+
+    @staticmethod
+    def cursor(sequence: int) -> str:
+        return f"{EPOCH}-{sequence:012x}"
+
+    # What a browser sees
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        session = "/callbacks/sessions/{id}"
+        app.add_routes(
+            [
+                web.get("/", self._page),
+                web.static("/console", CONSOLE),
+                web.post("/callbacks/sessions", self._create),
+                web.get(session, self._read),
+                web.delete(session, self._delete),
+                web.get(f"{session}/ws", self._socket),
+                web.get(f"{session}/sse", self._stream),
+                web.get(f"{session}/events", self._poll),
+                web.get("/{kind:cameras|octane}/{id}/ws", self._frames),
+                web.get("/{kind:cameras|octane}/{id}/snapshot", self._snapshot),
+                web.get("/{list:runs|alerts|cameras|octanes}", self._list),
+                web.post("/events", self._publish),
+            ]
+        )
+        return app
+
+    async def _page(self, _request: web.Request) -> web.StreamResponse:
+        return web.FileResponse(CONSOLE / "index.html", headers={"Content-Security-Policy": POLICY})
+
+    async def _list(self, request: web.Request) -> web.Response:
+        name = request.match_info["list"]
+        return web.json_response({name: self.lists[name]})
+
+    async def _publish(self, request: web.Request) -> web.Response:
+        said = await request.json()
+        made = [await self.publish(e["subject"], e["data"], e.get("type")) for e in ([said] if "data" in said else said)]
+        return web.json_response({"events": made}, status=201)
+
+    async def _create(self, request: web.Request) -> web.Response:
+        if self.created_status != 201:
+            return web.json_response({"code": "not_permitted", "detail": "no"}, status=self.created_status)
+        spec = await request.json()
+        self.created += 1
+        name = f"sess_{self.created}"
+        last = spec.get("last")
+        patterns = spec.get("subjects")
+        matching = [n for n, event in enumerate(self.log) if _matches(patterns, event["subject"])]
+        start = matching[-last] if last and len(matching) >= last else 0 if last else len(self.log)
+        self.sessions[name] = {"session_id": name, "cursor": spec.get("cursor", self.cursor(start)), "subjects": patterns}
+        return web.json_response(self.sessions[name], status=201)
+
+    async def _read(self, request: web.Request) -> web.Response:
+        return web.json_response(self._session(request))
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        self.sessions.pop(request.match_info["id"], None)
+        return web.Response(status=204)
+
+    def _session(self, request: web.Request) -> dict[str, Any]:
+        found = self.sessions.get(request.match_info["id"])
+        if found is None:
+            raise web.HTTPNotFound(text='{"code":"session_not_found"}', content_type="application/problem+json")
+        return found
+
+    def _start(self, request: web.Request, session: dict[str, Any]) -> int:
+        if "last" in request.query:
+            return max(0, len(self.log) - int(request.query["last"]))
+        return int(request.query.get("cursor", session["cursor"]).rsplit("-", 1)[1], 16)
+
+    def _ready(self, session: dict[str, Any], at: int) -> dict[str, Any]:
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        return {"control": "ready", "session_id": session["session_id"], "cursor": self.cursor(at), "server_time": now}
+
+    @contextlib.contextmanager
+    def _counted(self, transport: str) -> Any:
+        self.opened.append(transport)
+        self.open_now += 1
+        self.most_open = max(self.most_open, self.open_now)
+        try:
+            yield
+        finally:
+            self.open_now -= 1
+
+    async def _events(self, session: dict[str, Any], at: int) -> AsyncIterator[dict[str, Any] | None]:
+        """Events from a place on; None where a heartbeat is due."""
+        at = max(0, at - self.repeat)
+        while True:
+            while at < len(self.log):
+                event = self.log[at]
+                at += 1
+                if _matches(session["subjects"], event["subject"]):
+                    yield event
+            async with self.news:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.news.wait_for(lambda: at < len(self.log)), 1)
+                    continue
+            yield None
+
+    async def _socket(self, request: web.Request) -> web.WebSocketResponse:
+        if self.refuse_sockets:
+            raise web.HTTPForbidden
+        session = self._session(request)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        self.sockets.add(socket)
+        at = self._start(request, session)
+        with self._counted("websocket"), contextlib.suppress(ConnectionError, RuntimeError):
+            try:
+                await socket.send_json(self._ready(session, at))
+                async for event in self._events(session, at):
+                    if socket.closed:
+                        break
+                    if not self.mute:
+                        await socket.send_json(event or {"control": "heartbeat", "cursor": self.cursor(len(self.log))})
+            finally:
+                self.sockets.discard(socket)
+        return socket
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        if self.refuse_sse:
+            raise web.HTTPServiceUnavailable
+        session = self._session(request)
+        answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await answer.prepare(request)
+        at = self._start(request, session)
+        with self._counted("sse"), contextlib.suppress(ConnectionError):
+            await answer.write(f"event: ready\ndata: {json.dumps(self._ready(session, at))}\n\n".encode())
+            async for event in self._events(session, at):
+                if event is None:
+                    await answer.write(b": heartbeat\n\n")
+                else:
+                    await answer.write(f"id: {event['cursor']}\ndata: {json.dumps(event)}\n\n".encode())
+        return answer
+
+    async def _poll(self, request: web.Request) -> web.Response:
+        session = self._session(request)
+        at = self._start(request, session)
+        deadline = time.monotonic() + float(request.query.get("wait", 0))
+        with self._counted("polling"):
+            async with self.news:
+                with contextlib.suppress(TimeoutError):
+                    left = max(0.0, deadline - time.monotonic())
+                    await asyncio.wait_for(self.news.wait_for(lambda: at < len(self.log)), left)
+            page = self.log[at : at + int(request.query.get("limit", 100))]
+            at += len(page)
+            events = [event for event in page if _matches(session["subjects"], event["subject"])]
+            return web.json_response({"events": events, "next": self.cursor(at), "has_more": at < len(self.log)})
+
+    async def _frames(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        path = f"{request.match_info['kind']}/{request.match_info['id']}"
+        sent = None
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            while not socket.closed:
+                frame = self.frames.get(path)
+                if frame is not None and frame is not sent:
+                    await socket.send_bytes(frame)
+                    sent = frame
+                async with self.news:
+                    await self.news.wait()
+        return socket
+
+    async def _snapshot(self, request: web.Request) -> web.Response:
+        frame = self.frames[f"{request.match_info['kind']}/{request.match_info['id']}"]
+        (length,) = struct.unpack_from("<I", frame)
+        return web.Response(body=frame[4 + length :], content_type="image/jpeg")
+
+
+def _matches(patterns: list[str] | None, subject: str) -> bool:
+    return not patterns or any(subject.startswith(pattern.removesuffix(">")) for pattern in patterns)

@@ -1,0 +1,167 @@
+"""This file is where the parts of webhook tests are: a receiver, edge processes that may die, and the stage they meet on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from edge.registry import Registry, Session, SessionSpec
+from edge.webhooks.dispatcher import Webhooks, WebhookSettings
+from edge.webhooks.endpoint import EndpointSettings
+from edge.webhooks.fanout import FanoutSettings
+from edge.webhooks.guard import GuardSettings
+from edge.webhooks.role import RoleSettings
+from edge.webhooks.worker import WorkerSettings
+from router.broker import Broker
+from router.connection import BrokerSettings
+from router.cursor import Cursor
+from router.event import Event
+from router.topology import TopologySettings
+
+LOCAL = GuardSettings(allow_loopback=True)
+# As in production, but no test waits for a person's patience.
+QUICK = WebhookSettings(
+    partitions=2,
+    fanout=FanoutSettings(role=RoleSettings(ttl=2.0, poll=0.1), save_every=0.1),
+    worker=WorkerSettings(schedule=(0.3,), ack_wait=1.5, busy=0.05, failing=0.3),
+)
+
+
+@dataclass
+class Post:
+    """One request that a receiver got."""
+
+    headers: dict[str, str]
+    body: bytes
+
+
+class Receiver:
+    """A real HTTP server that keeps what it is sent and answers as it is told."""
+
+    def __init__(self) -> None:
+        self.posts: list[Post] = []
+        self.answer: Callable[[web.Request], Awaitable[web.StreamResponse]] | int = 204
+        self.under_way = 0
+        self.most_under_way = 0
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/hook"
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self.posts.append(Post({k.lower(): v for k, v in request.headers.items()}, await request.read()))
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            if isinstance(self.answer, int):
+                return web.Response(status=self.answer)
+            return await self.answer(request)
+        finally:
+            self.under_way -= 1
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[Receiver]:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self.handle)
+        runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", self.port)
+        await site.start()
+        self.port = runner.addresses[0][1]
+        try:
+            yield self
+        finally:
+            await runner.cleanup()
+
+
+class Process:
+    """One edge process as far as webhooks go: a broker, a registry, webhooks; it may die."""
+
+    def __init__(self, broker: Broker, settings: WebhookSettings, guard: GuardSettings) -> None:
+        self.broker = broker
+        self.registry = Registry.over(broker.connection)
+        self.webhooks = Webhooks(broker, self.registry, guard, settings)
+        self._tasks = [asyncio.ensure_future(self.registry.run()), asyncio.ensure_future(self.webhooks.run())]
+
+    async def die(self) -> None:
+        """Goes without a word: nothing is released, nothing given back."""
+        await self.broker.connection._wire.close()
+        await self.stop()
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        ends = await asyncio.gather(*self._tasks, return_exceptions=True)
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
+        await self.broker.close()
+
+
+@dataclass
+class Stage:
+    """A nats-server, and the edge processes that a test starts on it."""
+
+    url: str
+    broker: Broker
+    topology: TopologySettings
+    processes: list[Process]
+    kind: type[Process] = Process
+
+    async def process(self, settings: WebhookSettings = QUICK, guard: GuardSettings = LOCAL) -> Process:
+        """Starts one more edge process and waits until it knows the sessions."""
+        broker = Broker(BrokerSettings(url=self.url), f"edge-{len(self.processes)}", self.topology)
+        await broker.open()
+        process = self.kind(broker, settings, guard)
+        self.processes.append(process)
+        await asyncio.wait_for(process.registry.ready.wait(), 5)
+        return process
+
+    async def session(self, url: str, *, start: int | None = None, **more: Any) -> Session:
+        """Stores a webhook session of its own, which begins after `start`, or now."""
+        state = await self.broker.state()
+        endpoint = EndpointSettings(
+            url=url, **{k: more.pop(k) for k in ("timeout", "retry_attempts", "headers") if k in more}
+        )
+        spec = SessionSpec(
+            id=f"sess_{secrets.token_hex(12)}",
+            delivery_method="webhook",
+            created=time.time_ns(),
+            start=str(Cursor(state.epoch, state.last if start is None else start)),
+            webhook=endpoint,
+            **more,
+        )
+        return await Registry.over(self.broker.connection).create(spec)
+
+    async def publish(self, subject: str, count: int = 1, **data: Any) -> list[str]:
+        """Publishes events and gives their ids."""
+        ids = []
+        for n in range(count):
+            event = Event.new(subject, {"n": n, **data})
+            await self.broker.publish(event)
+            ids.append(event.id)
+        return ids
+
+
+def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
+    """Lets every name lead to these addresses, as a receiver's own name server may."""
+
+    async def getaddrinfo(host: object, port: int | None, **_: object) -> list[tuple[object, ...]]:
+        return [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", (address, port or 0, 0, 0))
+            if ":" in address
+            else (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port or 0))
+            for address in addresses
+        ]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)

@@ -1,0 +1,381 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aiohttp import web
+from standardwebhooks.webhooks import Webhook
+
+from edge.registry import Session
+from edge.webhooks.dispatcher import WebhookSettings
+from edge.webhooks.lane import LaneSettings
+from router.broker import Broker
+from router.deadletters import DeadLetter, DeadLetters, webhook_subject
+from router.record import Record
+from router.topology import DEADLETTERS, HOOKS, RETRIES
+from tests.edge.webhooks.stage import QUICK, Receiver, Stage
+from tests.waiting import eventually
+
+
+def bodies(receiver: Receiver) -> list[Any]:
+    return [json.loads(post.body) for post in receiver.posts]
+
+
+async def dead(broker: Broker, session: Session) -> list[DeadLetter]:
+    return (await DeadLetters(broker).read(pattern=webhook_subject(session.id))).letters
+
+
+async def system_events(broker: Broker) -> list[Record]:
+    return (await broker.read("system.webhook.>", 0)).records
+
+
+async def nothing_left(broker: Broker) -> bool:
+    """Whether no job and no retry is left anywhere."""
+    left = [(await broker.connection.api(f"STREAM.INFO.{stream}"))["state"]["messages"] for stream in (HOOKS, RETRIES)]
+    return left == [0, 0]
+
+
+async def test_an_event_is_posted_in_the_callback_shape_and_signed(stage: Stage, receiver: Receiver):
+    process = await stage.process()
+    session = await stage.session(receiver.url, headers={"Authorization": "Bearer token"})
+
+    (event_id,) = await stage.publish("agent.run-1.progress", message="half way")
+
+    await eventually(lambda: receiver.posts)
+    post = receiver.posts[0]
+    body = json.loads(post.body)
+    assert session.spec.webhook is not None
+    assert Webhook(session.spec.webhook.secret).verify(post.body, post.headers) == body
+    assert (body["id"], body["event_type"], body["subject"]) == (event_id, "progress", "agent.run-1.progress")
+    assert body["data"]["message"] == "half way"
+    assert body["session_id"] == session.id == post.headers["x-callboard-session"]
+    assert {"source", "timestamp", "cursor"} <= set(body)
+    assert post.headers["authorization"] == "Bearer token"
+    await eventually(lambda: process.webhooks.stats(session.id).delivered == 1)
+    stats = process.webhooks.stats(session.id)
+    assert (stats.sent, stats.failed, stats.queued) == (1, 0, 0)
+    await eventually(lambda: nothing_left(stage.broker))
+
+
+async def test_every_event_of_a_burst_arrives_once(stage: Stage, receiver: Receiver):
+    process = await stage.process()
+    session = await stage.session(receiver.url)
+
+    ids = await stage.publish("agent.run-1.progress", 100)
+
+    await eventually(lambda: process.webhooks.stats(session.id).delivered == 100)
+    assert sorted(body["id"] for body in bodies(receiver)) == sorted(ids)
+    assert receiver.most_under_way <= QUICK.worker.lane.concurrency
+
+
+async def test_two_processes_share_the_work_and_repeat_none(stage: Stage, receiver: Receiver):
+    first, second = await stage.process(), await stage.process()
+    session = await stage.session(receiver.url)
+
+    ids = await stage.publish("agent.run-1.progress", 45)
+
+    both = (first.webhooks, second.webhooks)
+    await eventually(lambda: sum(each.stats(session.id).delivered for each in both) == 45)
+    assert sorted(body["id"] for body in bodies(receiver)) == sorted(ids)
+    assert sum(each.stats(session.id).queued for each in both) == 0
+
+
+async def test_a_failure_is_tried_again_under_the_same_webhook_id(stage: Stage, receiver: Receiver):
+    process = await stage.process()
+    session = await stage.session(receiver.url)
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=503 if len(receiver.posts) < 3 else 200)
+
+    receiver.answer = answer
+    await stage.publish("agent.run-1.progress")
+
+    await eventually(lambda: process.webhooks.stats(session.id).delivered == 1)
+    assert len({post.headers["webhook-id"] for post in receiver.posts}) == 1
+    assert len({post.body for post in receiver.posts}) == 1
+    stats = process.webhooks.stats(session.id)
+    assert (len(receiver.posts), stats.retries, stats.sent) == (3, 2, 1)
+    assert stats.last_error == "server_error (HTTP 503)"
+    await eventually(lambda: nothing_left(stage.broker))
+
+
+async def test_a_retry_waits_as_long_as_the_receiver_asked(stage: Stage, receiver: Receiver):
+    await stage.process()
+    await stage.session(receiver.url)
+    times: list[float] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        times.append(time.monotonic())
+        return web.Response(status=200) if len(times) > 1 else web.Response(status=429, headers={"Retry-After": "1"})
+
+    receiver.answer = answer
+    await stage.publish("agent.run-1.progress")
+
+    await eventually(lambda: len(times) == 2)
+    assert 0.99 <= times[1] - times[0] < 4
+
+
+@pytest.mark.parametrize(("status", "reason"), [(410, "gone"), (413, "payload_too_large"), (415, "unsupported_type")])
+async def test_a_final_answer_becomes_a_dead_letter_at_once(stage: Stage, receiver: Receiver, status: int, reason: str):
+    process = await stage.process()
+    session = await stage.session(receiver.url + "?token=geheim")
+    receiver.answer = status
+
+    (event_id,) = await stage.publish("agent.run-1.progress")
+
+    await eventually(lambda: process.webhooks.stats(session.id).failed == 1)
+    (letter,) = await dead(stage.broker, session)
+    assert (letter.reason, letter.attempts, letter.source) == (reason, 1, session.id)
+    assert letter.destination == receiver.url
+    assert letter.origin.subject == "ev.agent.run-1.progress"
+    event = Record(0, "", letter.payload).event
+    assert event is not None and event.id == event_id
+    assert len(receiver.posts) == 1
+    await eventually(lambda: nothing_left(stage.broker))
+
+
+async def test_after_the_last_retry_comes_a_dead_letter_and_an_event_that_says_so(stage: Stage, receiver: Receiver):
+    process = await stage.process()
+    session = await stage.session(receiver.url, retry_attempts=2, subjects=["agent.>"])
+    receiver.answer = 500
+
+    (event_id,) = await stage.publish("agent.run-1.progress")
+
+    await eventually(lambda: process.webhooks.stats(session.id).failed == 1)
+    (letter,) = await dead(stage.broker, session)
+    assert (letter.reason, letter.attempts, len(receiver.posts)) == ("exhausted", 3, 3)
+    (record,) = await system_events(stage.broker)
+    assert record.subject == "system.webhook.deadlettered" and record.event is not None
+    assert record.event.cause == event_id
+    assert record.event.data == {
+        "session_id": session.id,
+        "event_id": event_id,
+        "subject": "agent.run-1.progress",
+        "reason": "exhausted",
+        "attempts": 3,
+        "status": 500,
+    }
+    await eventually(lambda: nothing_left(stage.broker))
+
+
+async def test_with_no_retries_one_failure_is_the_end(stage: Stage, receiver: Receiver):
+    process = await stage.process()
+    session = await stage.session(receiver.url, retry_attempts=0)
+    receiver.answer = 500
+
+    await stage.publish("agent.run-1.progress")
+
+    await eventually(lambda: process.webhooks.stats(session.id).failed == 1)
+    assert len(receiver.posts) == 1
+
+
+async def test_the_news_of_a_failure_goes_to_others_and_of_its_own_failure_there_is_no_news(
+    stage: Stage, receiver: Receiver
+):
+    process = await stage.process()
+    # Both see everything, and neither can be reached.
+    one, other = [await stage.session(receiver.url, retry_attempts=0) for _ in range(2)]
+    receiver.answer = 410
+
+    await stage.publish("agent.run-1.progress")
+
+    await eventually(lambda: all(process.webhooks.stats(each.id).failed == 2 for each in (one, other)))
+    await eventually(lambda: nothing_left(stage.broker))
+    told = [record.event.data["session_id"] for record in await system_events(stage.broker) if record.event]
+    assert sorted(told) == sorted([one.id, other.id])
+    assert sorted(body["event_type"] for body in bodies(receiver)) == ["deadlettered"] * 2 + ["progress"] * 2
+
+
+async def test_a_private_address_is_a_dead_letter_and_is_never_reached(stage: Stage, receiver: Receiver):
+    process = await stage.process()
+    session = await stage.session("http://169.254.169.254/latest/meta-data/")
+
+    await stage.publish("agent.run-1.progress")
+
+    await eventually(lambda: process.webhooks.stats(session.id).failed == 1)
+    (letter,) = await dead(stage.broker, session)
+    assert letter.reason == "ssrf_blocked"
+
+
+async def test_a_process_that_dies_while_it_posts_loses_nothing(stage: Stage, receiver: Receiver):
+    first = await stage.process()
+    session = await stage.session(receiver.url)
+    release = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.Response:
+        await release.wait()
+        return web.Response()
+
+    receiver.answer = answer
+    (event_id,) = await stage.publish("agent.run-1.progress")
+    await eventually(lambda: receiver.under_way == 1)
+
+    await first.die()
+    stage.processes.remove(first)
+    release.set()
+    second = await stage.process()
+
+    await eventually(lambda: second.webhooks.stats(session.id).delivered == 1, within=8)
+    assert {post.headers["webhook-id"] for post in receiver.posts} == {receiver.posts[0].headers["webhook-id"]}
+    assert [body["id"] for body in bodies(receiver)] == [event_id, event_id]
+    await eventually(lambda: nothing_left(stage.broker))
+
+
+async def test_a_process_that_closes_finishes_its_posts(stage: Stage, receiver: Receiver):
+    process = await stage.process()
+    session = await stage.session(receiver.url)
+    release = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.Response:
+        await release.wait()
+        return web.Response()
+
+    receiver.answer = answer
+    await stage.publish("agent.run-1.progress")
+    await eventually(lambda: receiver.under_way == 1)
+
+    closing = asyncio.ensure_future(process.webhooks.close(grace=5))
+    await eventually(lambda: not process.webhooks.fanout.owner)
+    release.set()
+    await asyncio.wait_for(closing, 5)
+
+    assert process.webhooks.stats(session.id).delivered == 1
+    assert await nothing_left(stage.broker)
+
+
+async def test_what_does_not_end_within_the_grace_is_given_back_at_once(stage: Stage, receiver: Receiver):
+    patient = replace(QUICK, worker=replace(QUICK.worker, ack_wait=30.0))
+    first = await stage.process(patient)
+    session = await stage.session(receiver.url)
+    release = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.Response:
+        await release.wait()
+        return web.Response()
+
+    receiver.answer = answer
+    await stage.publish("agent.run-1.progress")
+    await eventually(lambda: receiver.under_way == 1)
+
+    await asyncio.wait_for(first.webhooks.close(grace=0.1), 5)
+    release.set()
+    second = await stage.process(patient)
+
+    await eventually(lambda: second.webhooks.stats(session.id).delivered == 1)
+    assert first.webhooks.stats(session.id).delivered == 0
+
+
+async def test_a_long_post_is_not_given_to_another_process(stage: Stage, receiver: Receiver):
+    first, second = await stage.process(), await stage.process()
+    session = await stage.session(receiver.url)
+
+    async def answer(request: web.Request) -> web.Response:
+        await asyncio.sleep(QUICK.worker.ack_wait * 2)
+        return web.Response()
+
+    receiver.answer = answer
+    await stage.publish("agent.run-1.progress")
+
+    both = (first.webhooks, second.webhooks)
+    await eventually(lambda: sum(each.stats(session.id).delivered for each in both) == 1)
+    assert len(receiver.posts) == 1
+
+
+async def test_a_receiver_that_hangs_does_not_hold_up_another(stage: Stage, receiver: Receiver):
+    lane = LaneSettings(concurrency=2, concurrency_failing=1, waiting=2, failing_after=2)
+    settings = WebhookSettings(partitions=1, fanout=QUICK.fanout, worker=replace(QUICK.worker, credit=8, lane=lane))
+    process = await stage.process(settings)
+    never = asyncio.Event()
+
+    async def hang(request: web.Request) -> web.Response:
+        await never.wait()
+        raise AssertionError
+
+    async with Receiver().serving() as hanging:
+        hanging.answer = hang
+        blocked = await stage.session(hanging.url, timeout=1.0, retry_attempts=20, events=["progress"])
+        await stage.publish("agent.run-1.progress", 40)
+        await eventually(lambda: hanging.under_way)
+        well = await stage.session(receiver.url, events=["completed"])
+        began = time.monotonic()
+
+        await stage.publish("agent.run-1.completed", 20)
+
+        await eventually(lambda: process.webhooks.stats(well.id).delivered == 20)
+        assert time.monotonic() - began < 3
+        assert hanging.most_under_way <= 2
+        # And when it answers again, all it is owed arrives.
+        hanging.answer = 200
+        await eventually(lambda: process.webhooks.stats(blocked.id).delivered == 40, within=15)
+    await eventually(lambda: nothing_left(stage.broker))
+
+
+async def test_the_jobs_of_a_deleted_session_are_dropped(stage: Stage, receiver: Receiver):
+    process = await stage.process()
+    session = await stage.session(receiver.url)
+    receiver.answer = 500
+    await stage.publish("agent.run-1.progress", 5)
+    await eventually(lambda: len(receiver.posts) >= 5)
+
+    await process.registry.delete(session.id)
+
+    await eventually(lambda: nothing_left(stage.broker))
+    assert await dead(stage.broker, session) == []
+
+
+async def test_what_lies_among_the_jobs_and_is_none_is_thrown_away(stage: Stage, receiver: Receiver):
+    process = await stage.process()
+    session = await stage.session(receiver.url)
+
+    await stage.broker.store(f"hook.q.0.{session.id}", b"?", {"Nats-Msg-Id": "a"})
+    await stage.broker.store(
+        f"hook.q.0.{session.id}",
+        b"?",
+        {"Nats-Msg-Id": "b", "X-Event": "b", "X-Subject": "a.b.c", "X-Sequence": "1", "X-Queued": "1"},
+    )
+
+    await eventually(lambda: process.webhooks.stats(session.id).failed == 1)
+    (letter,) = await dead(stage.broker, session)
+    assert letter.reason == "decode_error"
+    await eventually(lambda: nothing_left(stage.broker))
+
+
+async def test_a_repeated_attempt_leaves_no_second_chain_of_retries(stage: Stage, receiver: Receiver):
+    process = await stage.process()
+    session = await stage.session(receiver.url)
+    gate = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.Response:
+        await gate.wait()
+        return web.Response(status=503 if len(receiver.posts) < 3 else 200)
+
+    receiver.answer = answer
+    await stage.publish("agent.run-1.progress")
+    await eventually(lambda: receiver.under_way == 1)
+    # As if the process had frozen: the server gives the job out again while it is still posted.
+    (delivery,) = process.webhooks.worker._held
+    await delivery.message.nak()
+    await eventually(lambda: receiver.under_way == 2)
+    gate.set()
+
+    await eventually(lambda: process.webhooks.stats(session.id).delivered == 1)
+    await eventually(lambda: nothing_left(stage.broker))
+    assert len(receiver.posts) == 3
+
+
+async def test_the_store_being_away_loses_no_outcome(stage: Stage, receiver: Receiver):
+    process = await stage.process()
+    session = await stage.session(receiver.url, retry_attempts=0)
+    receiver.answer = 500
+    await stage.broker.connection.api(f"STREAM.DELETE.{DEADLETTERS}")
+
+    await stage.publish("agent.run-1.progress")
+    await eventually(lambda: receiver.posts)
+    await stage.broker._reapply()
+
+    await eventually(lambda: process.webhooks.stats(session.id).failed == 1, within=20)
+    assert len(await dead(stage.broker, session)) == 1

@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from edge.webhooks.dispatcher import WebhookSettings
+from edge.webhooks.fanout import FanoutSettings
+from edge.webhooks.job import FRESH
+from edge.webhooks.role import RoleSettings
+from router.deadletters import DeadLetters, webhook_subject
+from router.topology import HOOKS
+from tests.edge.webhooks.stage import Process, Stage
+from tests.waiting import eventually
+
+# No partition is worked, so that the jobs stay where they can be counted.
+IDLE = WebhookSettings(partitions=2, fanout=FanoutSettings(role=RoleSettings(ttl=2.0, poll=0.1), save_every=0.1))
+NOWHERE = "http://127.0.0.1:9/"
+
+
+async def jobs(stage: Stage, session_id: str) -> int:
+    info = await stage.broker.connection.api(f"STREAM.INFO.{HOOKS}", {"subjects_filter": f"{FRESH}.*.{session_id}"})
+    return sum((info["state"].get("subjects") or {}).values())
+
+
+class Fanning(Process):
+    """An edge process that makes jobs and works none."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._tasks[1].cancel()
+        self._tasks[1] = asyncio.ensure_future(self._fan())
+
+    async def _fan(self) -> None:
+        await self.registry.ready.wait()
+        await self.webhooks.fanout.run()
+
+
+async def fanning(stage: Stage) -> Fanning:
+    stage.kind = Fanning
+    process = await stage.process(IDLE)
+    assert isinstance(process, Fanning)
+    return process
+
+
+async def test_each_session_gets_a_job_for_each_event_it_shows(stage: Stage):
+    await fanning(stage)
+    everything = await stage.session(NOWHERE)
+    some = await stage.session(NOWHERE, subjects=["agent.*.progress"])
+    typed = await stage.session(NOWHERE, events=["completed"])
+
+    await stage.publish("agent.run-1.progress", 3)
+    await stage.publish("agent.run-1.completed")
+
+    async def counted() -> bool:
+        return [await jobs(stage, s.id) for s in (everything, some, typed)] == [4, 3, 1]
+
+    await eventually(counted)
+
+
+async def test_what_is_addressed_to_another_session_is_not_for_this_one(stage: Stage):
+    await fanning(stage)
+    one, other = await stage.session(NOWHERE), await stage.session(NOWHERE)
+
+    await stage.publish(f"session.{one.id}.progress")
+    await stage.publish("agent.run-1.progress")
+
+    async def counted() -> bool:
+        return [await jobs(stage, s.id) for s in (one, other)] == [2, 1]
+
+    await eventually(counted)
+
+
+async def test_a_session_learnt_late_is_filled_from_its_own_start(stage: Stage):
+    process = await fanning(stage)
+    early = await stage.session(NOWHERE)
+    await stage.publish("agent.run-1.progress", 20)
+    await eventually(lambda: process.webhooks.fanout.position >= 20)
+
+    late = await stage.session(NOWHERE, start=5)
+    await stage.publish("agent.run-1.progress", 5)
+
+    async def counted() -> bool:
+        return [await jobs(stage, s.id) for s in (early, late)] == [25, 20]
+
+    await eventually(counted)
+
+
+async def test_filling_a_session_while_events_come_loses_and_repeats_none(stage: Stage):
+    process = await fanning(stage)
+    await stage.session(NOWHERE)
+    await stage.publish("agent.run-1.progress", 20)
+
+    async def talk() -> None:
+        for _ in range(20):
+            await stage.publish("agent.run-1.progress")
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(talk())
+        late = await stage.session(NOWHERE, start=0)
+
+    async def counted() -> bool:
+        return await jobs(stage, late.id) == 40 and process.webhooks.stats(late.id).sent == 40
+
+    await eventually(counted)
+
+
+async def test_a_session_made_while_nobody_fans_out_misses_nothing(stage: Stage):
+    session = await stage.session(NOWHERE)
+    await stage.publish("agent.run-1.progress", 7)
+
+    await fanning(stage)
+
+    async def counted() -> bool:
+        return await jobs(stage, session.id) == 7
+
+    await eventually(counted)
+
+
+async def test_a_successor_goes_on_where_the_dead_owner_was(stage: Stage):
+    first = await fanning(stage)
+    session = await stage.session(NOWHERE)
+    await stage.publish("agent.run-1.progress", 5)
+    await eventually(lambda: first.webhooks.fanout.position >= 5)
+    second = await fanning(stage)
+
+    await first.die()
+    stage.processes.remove(first)
+    await stage.publish("agent.run-1.progress", 5)
+
+    await eventually(lambda: second.webhooks.fanout.owner, within=6)
+
+    async def counted() -> bool:
+        return await jobs(stage, session.id) == 10
+
+    await eventually(counted)
+    assert second.webhooks.stats(session.id).sent == 5
+
+
+async def test_an_owner_that_stops_is_followed_at_once_and_nothing_is_repeated(stage: Stage):
+    first = await fanning(stage)
+    session = await stage.session(NOWHERE)
+    await stage.publish("agent.run-1.progress", 5)
+    await eventually(lambda: first.webhooks.fanout.position >= 5)
+    second = await fanning(stage)
+
+    await first.stop()
+    stage.processes.remove(first)
+
+    await eventually(lambda: second.webhooks.fanout.owner, within=1)
+    await stage.publish("agent.run-1.progress", 1)
+
+    async def counted() -> bool:
+        return await jobs(stage, session.id) == 6 and second.webhooks.stats(session.id).sent == 1
+
+    await eventually(counted)
+
+
+async def test_more_than_a_session_may_have_waiting_becomes_dead_letters(stage: Stage):
+    process = await fanning(stage)
+    session = await stage.session(NOWHERE)
+
+    await stage.publish("agent.run-1.progress", 53)
+
+    async def buried() -> bool:
+        letters = (await DeadLetters(stage.broker).read(pattern=webhook_subject(session.id))).letters
+        return [letter.reason for letter in letters] == ["overflow"] * 3
+
+    await eventually(buried)
+    stats = process.webhooks.stats(session.id)
+    assert (stats.sent, stats.failed, stats.queued) == (53, 3, 50)
+
+
+async def test_the_past_waits_for_room_instead(stage: Stage):
+    process = await fanning(stage)
+    await stage.publish("agent.run-1.progress", 60)
+    session = await stage.session(NOWHERE, start=0)
+
+    async def full() -> bool:
+        return await jobs(stage, session.id) == 50
+
+    await eventually(full)
+    await stage.broker.connection.api(f"STREAM.PURGE.{HOOKS}", {"filter": f"{FRESH}.*.{session.id}"})
+
+    await eventually(lambda: process.webhooks.stats(session.id).sent == 60)
+    assert process.webhooks.stats(session.id).failed == 0
+
+
+async def test_a_deleted_session_leaves_no_jobs_behind(stage: Stage):
+    process = await fanning(stage)
+    session = await stage.session(NOWHERE)
+    await stage.publish("agent.run-1.progress", 5)
+    await eventually(lambda: process.webhooks.fanout.position >= 5)
+
+    await process.registry.delete(session.id)
+
+    async def gone() -> bool:
+        return await jobs(stage, session.id) == 0
+
+    await eventually(gone)
+
+
+async def test_what_is_no_event_is_passed_over(stage: Stage):
+    await fanning(stage)
+    session = await stage.session(NOWHERE)
+
+    await stage.broker.store("ev.agent.run-1.progress", b"not msgpack", {"Nats-Msg-Id": "x"})
+    await stage.publish("agent.run-1.progress")
+
+    async def counted() -> bool:
+        return await jobs(stage, session.id) == 1
+
+    await eventually(counted)
+
+
+async def test_a_stream_that_was_made_anew_is_all_news(stage: Stage):
+    process = await fanning(stage)
+    session = await stage.session(NOWHERE)
+    await stage.publish("agent.run-1.progress", 5)
+    await eventually(lambda: process.webhooks.fanout.position >= 5)
+
+    await process.stop()
+    stage.processes.remove(process)
+    await stage.broker.connection.api("STREAM.DELETE.EVENTS")
+    await stage.broker._reapply()
+    await stage.publish("agent.run-1.progress", 3)
+    await fanning(stage)
+
+    async def counted() -> bool:
+        return await jobs(stage, session.id) == 8
+
+    await eventually(counted)

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import asyncio
+import gzip
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+from standardwebhooks.webhooks import Webhook
+
+from edge.webhooks.endpoint import EndpointSettings
+from edge.webhooks.guard import GuardSettings, check_url
+from edge.webhooks.outcome import Outcome, Verdict
+from edge.webhooks.sender import Sender
+from tests.edge.webhooks.stage import LOCAL, Receiver, resolve_to
+
+
+@pytest.fixture
+async def sender() -> AsyncIterator[Sender]:
+    async with Sender(LOCAL) as opened:
+        yield opened
+
+
+async def post(sender: Sender, url: str, timeout: float = 5.0) -> Outcome:
+    return await sender.post(EndpointSettings(url=url, timeout=timeout), "d1", "sess_1", b'{"a":1}')
+
+
+async def test_a_post_carries_its_headers_and_a_signature_that_verifies(sender: Sender, receiver: Receiver):
+    endpoint = EndpointSettings(url=receiver.url, headers={"Authorization": "Bearer token", "X-Source": "here"})
+
+    outcome = await sender.post(
+        endpoint, "d1", "sess_1", b'{"a":1}', trace="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    )
+
+    assert outcome.verdict is Verdict.DELIVERED
+    headers = receiver.posts[0].headers
+    assert Webhook(endpoint.secret).verify(receiver.posts[0].body, headers) == {"a": 1}
+    assert headers["webhook-id"] == "msg_d1"
+    assert headers["authorization"] == "Bearer token" and headers["x-source"] == "here"
+    assert headers["content-type"] == "application/json"
+    assert headers["user-agent"].startswith("Callboard/")
+    assert headers["x-callboard-session"] == "sess_1"
+    assert headers["traceparent"].startswith("00-0af7")
+
+
+async def test_connections_are_kept(sender: Sender, receiver: Receiver):
+    ports = set()
+
+    async def answer(request: web.Request) -> web.Response:
+        ports.add(request.transport.get_extra_info("peername")[1])  # type: ignore[union-attr]
+        return web.Response(text="x" * 1000)
+
+    receiver.answer = answer
+    for _ in range(5):
+        await post(sender, receiver.url)
+
+    assert len(ports) == 1
+
+
+async def test_a_redirect_is_a_failure_and_is_not_followed(sender: Sender, receiver: Receiver):
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": "http://169.254.169.254/latest/meta-data/"})
+
+    receiver.answer = answer
+
+    outcome = await post(sender, receiver.url)
+
+    assert (outcome.verdict, outcome.fault, outcome.status) == (Verdict.RETRY, "redirect", 302)
+    assert len(receiver.posts) == 1
+
+
+async def test_retry_after_is_told(sender: Sender, receiver: Receiver):
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=429, headers={"Retry-After": "17"}, text="slow down")
+
+    receiver.answer = answer
+
+    outcome = await post(sender, receiver.url)
+
+    assert (outcome.fault, outcome.retry_after, outcome.head) == ("throttled", 17.0, b"slow down")
+
+
+async def test_a_receiver_that_hangs_is_left_at_the_deadline(sender: Sender, receiver: Receiver):
+    async def answer(request: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    receiver.answer = answer
+
+    outcome = await post(sender, receiver.url, timeout=0.2)
+
+    assert (outcome.verdict, outcome.fault) == (Verdict.RETRY, "timeout")
+    assert 0.15 < outcome.seconds < 2
+
+
+async def test_the_deadline_covers_a_body_that_never_ends(sender: Sender, receiver: Receiver):
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b".")
+            await asyncio.sleep(0.01)
+
+    receiver.answer = answer
+
+    outcome = await post(sender, receiver.url, timeout=0.3)
+
+    assert outcome.fault == "timeout" and outcome.seconds < 2
+
+
+async def test_no_more_than_is_needed_is_read_of_a_huge_answer(sender: Sender, receiver: Receiver):
+    written = 0
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        nonlocal written
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b"x" * 65536)
+            written += 65536
+
+    receiver.answer = answer
+
+    outcome = await post(sender, receiver.url)
+
+    assert outcome.verdict is Verdict.DELIVERED and len(outcome.head) == 1024
+    # What the kernel's buffers took, and not more.
+    assert written < 64 * 1024 * 1024
+
+
+async def test_a_packed_answer_is_never_unpacked(sender: Sender, receiver: Receiver):
+    bomb = gzip.compress(bytes(50_000_000))
+
+    async def answer(request: web.Request) -> web.Response:
+        assert request.headers["Accept-Encoding"] == "identity"
+        return web.Response(body=bomb, headers={"Content-Encoding": "gzip"})
+
+    receiver.answer = answer
+
+    outcome = await post(sender, receiver.url)
+
+    assert outcome.verdict is Verdict.DELIVERED and outcome.head == bomb[:1024]
+
+
+async def test_no_cookie_is_taken(sender: Sender, receiver: Receiver):
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(headers={"Set-Cookie": "a=b"})
+
+    receiver.answer = answer
+    await post(sender, receiver.url)
+    await post(sender, receiver.url)
+
+    assert "cookie" not in receiver.posts[1].headers
+
+
+async def test_nobody_there_is_a_failure_of_its_own_kind(sender: Sender):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, and not listening
+
+        outcome = await post(sender, f"http://127.0.0.1:{taken.getsockname()[1]}/")
+
+    assert (outcome.verdict, outcome.fault) == (Verdict.RETRY, "refused")
+
+
+async def test_a_name_that_leads_nowhere_is_a_failure_of_its_own_kind():
+    async with Sender(GuardSettings(allow_http=True)) as sender:
+        outcome = await post(sender, "http://receiver.invalid/")
+
+    assert (outcome.verdict, outcome.fault) == (Verdict.RETRY, "dns")
+
+
+async def test_a_receiver_without_tls_is_a_failure_of_its_own_kind(sender: Sender, receiver: Receiver):
+    outcome = await post(sender, receiver.url.replace("http:", "https:"))
+
+    assert (outcome.verdict, outcome.fault) == (Verdict.RETRY, "tls")
+
+
+async def test_a_receiver_that_hangs_up_is_a_failure_of_its_own_kind(sender: Sender, receiver: Receiver):
+    async def answer(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    receiver.answer = answer
+
+    outcome = await post(sender, receiver.url)
+
+    assert (outcome.verdict, outcome.fault) == (Verdict.RETRY, "reset")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "169.254.169.254", "0x7f.1", "2130706433", "100.64.0.1",
+     "0.0.0.0", "10.0.0.1", "[fd00:ec2::254]", "[64:ff9b::7f00:1]"],
+)  # fmt: skip
+async def test_a_private_address_is_never_connected_to(host: str, receiver: Receiver):
+    async with Sender(GuardSettings(allow_http=True)) as sender:
+        outcome = await post(sender, f"http://{host}:{receiver.port}/")
+
+    assert outcome.verdict is Verdict.FINAL and outcome.fault == "ssrf_blocked"
+    assert receiver.posts == []
+
+
+async def test_a_name_that_changes_its_mind_is_judged_at_the_connection(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+):
+    url, settings = f"http://rebinding.example:{receiver.port}/", GuardSettings(allow_http=True)
+    resolve_to(monkeypatch, "1.1.1.1")
+    await check_url(url, settings)
+
+    resolve_to(monkeypatch, "127.0.0.1", "::1")
+    async with Sender(settings) as sender:
+        outcome = await post(sender, url)
+
+    assert (outcome.verdict, outcome.fault) == (Verdict.FINAL, "ssrf_blocked")
+    assert receiver.posts == []
+
+
+async def test_a_proxy_of_the_environment_is_not_used(receiver: Receiver, monkeypatch: pytest.MonkeyPatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    async with Sender(LOCAL) as sender:
+        outcome = await post(sender, receiver.url)
+
+    assert outcome.verdict is Verdict.DELIVERED

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+from edge.webhooks.endpoint import EndpointSettings, new_secret
+from edge.webhooks.signature import sign
+
+
+def key(secret: str) -> bytes:
+    return EndpointSettings(url="https://a.example/", secret=secret).key
+
+
+def test_an_independent_library_verifies_the_signature():
+    secret = new_secret()
+
+    headers = sign([key(secret)], "msg_1", b'{"a":1}')
+
+    assert Webhook(secret).verify(b'{"a":1}', headers) == {"a": 1}
+
+
+def test_a_changed_body_or_id_is_noticed():
+    secret = new_secret()
+    headers = sign([key(secret)], "msg_1", b'{"a":1}')
+
+    for body, changed in ((b'{"a":2}', headers), (b'{"a":1}', {**headers, "webhook-id": "msg_2"})):
+        with pytest.raises(WebhookVerificationError):
+            Webhook(secret).verify(body, changed)
+
+
+def test_an_old_signature_is_noticed():
+    secret = new_secret()
+
+    with pytest.raises(WebhookVerificationError):
+        Webhook(secret).verify(b"{}", sign([key(secret)], "msg_1", b"{}", at=1_700_000_000))
+
+
+def test_two_keys_give_two_signatures_of_which_either_verifies():
+    old, new = new_secret(), new_secret()
+
+    headers = sign([key(new), key(old)], "msg_1", b"{}")
+
+    assert Webhook(old).verify(b"{}", headers) == {}
+    assert Webhook(new).verify(b"{}", headers) == {}
+
+
+def test_the_published_vector_of_the_standard_is_met():
+    # From the Standard Webhooks reference implementations.
+    headers = sign(
+        [key("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")],
+        "msg_p5jXN8AQM9LWM0D4loKWxJek",
+        b'{"test": 2432232314}',
+        at=1614265330,
+    )
+
+    assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="

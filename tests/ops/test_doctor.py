@@ -1,0 +1,64 @@
+"""`callboard doctor`: what it finds where nothing runs, and where everything does."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import json
+import time
+from pathlib import Path
+
+from ops.doctor import FAIL, OK, WARN, _clock
+from router.embedded import free_port
+from tests.ops.command import callboard, up
+
+
+def _findings(text: str) -> dict[str, dict[str, str]]:
+    return {finding["check"]: finding for finding in json.loads(text)["findings"]}
+
+
+def test_where_nothing_runs_it_says_what_to_start(tmp_path: Path) -> None:
+    done = callboard(
+        "doctor",
+        "--json",
+        DATA_DIR=str(tmp_path / "data"),
+        NATS_URL=f"nats://127.0.0.1:{free_port()}",
+        NATS_CONNECT_TIMEOUT="1",
+        EDGE_PORT=str(free_port()),
+    )
+
+    assert done.returncode == 1
+    found = _findings(done.stdout)
+    assert found["nats"]["verdict"] == FAIL and "callboard up" in found["nats"]["mend"]
+    assert found["edge"]["verdict"] == WARN
+    assert found["python"]["verdict"] == OK
+    assert not (tmp_path / "data").exists()
+
+
+async def test_where_all_runs_it_finds_nothing_to_mend(tmp_path: Path) -> None:
+    async with up(tmp_path):
+        done = await asyncio.to_thread(callboard, "doctor", "--json", "--data-dir", str(tmp_path))
+
+    assert done.returncode == 0, done.stdout
+    found = _findings(done.stdout)
+    for check in (
+        "nats",
+        "streams",
+        "edge",
+        "sse",
+        "clock",
+        "actor camera",
+        "actor agent",
+        "actor alerts",
+        "actor octane",
+    ):
+        assert found[check]["verdict"] == OK, found[check]
+
+
+async def test_clocks_that_differ_are_told() -> None:
+    def date(off: float) -> str:
+        return email.utils.formatdate(time.time() + off, usegmt=True)
+
+    assert (await _clock(date(0))).verdict == OK
+    assert (await _clock(date(4))).verdict == WARN
+    assert (await _clock(date(-60))).verdict == FAIL

@@ -1,0 +1,157 @@
+"""Settings: names made from fields, typed values, all mistakes at once, secrets starred."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from ops.settings import Found, Mistakes, Settings, convert, is_secret, seconds
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import os
+
+    for name in list(os.environ):
+        if name.startswith("CALLBOARD_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("CALLBOARD_DATA_DIR", str(tmp_path))
+
+
+def test_a_variable_is_named_after_the_field_it_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALLBOARD_NATS_URL", "nats://elsewhere:4222")
+    monkeypatch.setenv("CALLBOARD_EVENTS_MAX_AGE", "7d")
+    monkeypatch.setenv("CALLBOARD_EVENTS_MAX_BYTES", "1GiB")
+    monkeypatch.setenv("CALLBOARD_EDGE_PORT", "9000")
+    monkeypatch.setenv("CALLBOARD_EDGE_SESSION_MAILBOX_EVENTS", "50")
+
+    settings = Settings.load("edge")
+
+    assert settings.broker.url == "nats://elsewhere:4222"
+    assert settings.topology.events_max_age == 7 * 86400
+    assert settings.topology.events_max_bytes == 1 << 30
+    assert settings.section("edge").port == 9000
+    assert settings.section("edge").session.mailbox_events == 50
+
+
+def test_a_flag_wins_over_the_environment_and_that_over_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "settings.env"
+    file.write_text(
+        "# ours\n\nexport CALLBOARD_EDGE_PORT=1\nCALLBOARD_EDGE_HOST='::1'\nCALLBOARD_EDGE_WORKERS=3 # cores\n"
+    )
+    monkeypatch.setenv("CALLBOARD_CONFIG", str(file))
+    monkeypatch.setenv("CALLBOARD_EDGE_WORKERS", "4")
+    monkeypatch.setenv("CALLBOARD_EDGE_PORT", "2")
+
+    settings = Settings.load("edge", flags={"CALLBOARD_EDGE_PORT": Found("3", "flag", "--port")})
+
+    edge = settings.section("edge")
+    assert (edge.port, edge.workers, edge.host) == (3, 4, "::1")
+
+
+def test_all_mistakes_are_told_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "settings.env"
+    file.write_text("CALLBOARD_EDGE_WORKERS\n")
+    monkeypatch.setenv("CALLBOARD_CONFIG", str(file))
+    monkeypatch.setenv("CALLBOARD_EDGE_PORT", "70000")
+    monkeypatch.setenv("CALLBOARD_NATS_CONNECT_TIMEOUT", "soon")
+    monkeypatch.setenv("CALLBOARD_EDGE_PROT", "1")
+    monkeypatch.setenv("CALLBOARD_LOG_LEVEL", "loud")
+
+    with pytest.raises(Mistakes) as caught:
+        Settings.load("edge")
+
+    lines = caught.value.lines
+    assert len(lines) == 5
+    assert any("settings.env:1" in line for line in lines)
+    assert any("CALLBOARD_EDGE_PORT=70000" in line and "65535" in line for line in lines)
+    assert any("CALLBOARD_NATS_CONNECT_TIMEOUT=soon" in line for line in lines)
+    assert any("CALLBOARD_EDGE_PROT" in line and "did you mean CALLBOARD_EDGE_PORT?" in line for line in lines)
+    assert any("CALLBOARD_LOG_LEVEL=loud" in line and "warning" in line for line in lines)
+
+
+def test_what_kubernetes_puts_into_every_pod_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALLBOARD_EDGE_PORT", "tcp://10.0.0.7:8000")
+    monkeypatch.setenv("CALLBOARD_EDGE_SERVICE_HOST", "10.0.0.7")
+    monkeypatch.setenv("CALLBOARD_EDGE_SERVICE_PORT_HTTP", "8000")
+    monkeypatch.setenv("CALLBOARD_EDGE_PORT_8000_TCP_ADDR", "10.0.0.7")
+
+    assert Settings.load("edge").section("edge").port == 8000
+
+
+def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALLBOARD_EDGE_PORT", "")
+
+    assert Settings.load("edge").section("edge").port == 8000
+
+
+def test_secrets_are_starred_also_inside_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALLBOARD_NATS_PASSWORD", "hunter2")
+    monkeypatch.setenv("CALLBOARD_NATS_URL", "nats://me:hunter3@elsewhere:4222")
+
+    settings = Settings.load()
+    rows = {row.variable: row for row in settings.rows(("broker", "command"))}
+
+    assert settings.broker.password == "hunter2"
+    assert rows["CALLBOARD_NATS_PASSWORD"].value == "***"
+    assert "hunter" not in str(rows)
+    assert rows["CALLBOARD_NATS_PASSWORD"].source == "environment"
+    assert rows["CALLBOARD_NATS_TOKEN"].source == "default"
+
+
+@pytest.mark.parametrize("name", ["password", "api_token", "client_secret", "creds", "signing_key", "private_pem"])
+def test_names_of_secrets_are_known(name: str) -> None:
+    assert is_secret(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("90", 90), ("1.5", 1.5), ("90s", 90), ("250ms", 0.25), ("1h30m", 5400), ("7d", 604800)]
+)
+def test_durations_are_read(text: str, value: float) -> None:
+    assert seconds(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "soon", "7 apples", "nan", "inf", "5x", "d"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("42", 42), ("1_000", 1000), ("1GiB", 1 << 30), ("1.5 KiB", 1536), ("2MB", 2_000_000), ("-1", -1)],
+)
+def test_sizes_are_read(text: str, value: int) -> None:
+    assert convert(int, text) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (bool, "Yes", True),
+        (bool, "off", False),
+        (Path, "a/b", Path("a/b")),
+        (str | None, "none", None),
+        (int | None, "3", 3),
+        (tuple[str, ...], "a, b,,c", ("a", "b", "c")),
+    ],
+)
+def test_values_take_the_type_of_their_field(kind: object, text: str, value: object) -> None:
+    assert convert(kind, text) == value
+
+
+@pytest.mark.parametrize(("kind", "text"), [(bool, "maybe"), (int, "1.5"), (int, "many"), (int, "0x10")])
+def test_values_of_another_type_are_refused(kind: object, text: str) -> None:
+    with pytest.raises(ValueError, match="needs"):
+        convert(kind, text)
+
+
+def test_settings_are_frozen() -> None:
+    settings = Settings.load()
+
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.found = {}  # type: ignore[misc]
