@@ -273,7 +273,7 @@ async def poll_session(request: Request) -> Response:
     )
 
 
-async def stream_session(request: Request) -> Response:
+async def stream_session(request: Request) -> SseResponse:
     edge = _edge(request)
     if edge.draining:
         raise Problem("draining", headers={"Retry-After": "1"})

@@ -64,7 +64,7 @@ def events(given: list[dict[str, Any]], idempotency_key: str | None) -> list[Eve
         raise Problem("bad_parameter", "Idempotency-Key must be 1 to 200 visible characters")
     made: list[Event] = []
     for place, item in enumerate(given):
-        where = {} if len(given) == 1 else {"index": place}
+        where: dict[str, Any] = {} if len(given) == 1 else {"index": place}
         try:
             made.append(_event(item, _derived(idempotency_key, place)))
         except BadInput as fault:
@@ -115,8 +115,8 @@ async def publish(broker: Broker, many: list[Event]) -> list[Ack]:
     """Stores all, in order; returns once each is acknowledged. Raises Problem that says how many were stored."""
     answers = await asyncio.gather(*(broker.publish(event) for event in many), return_exceptions=True)
     stored = [answer for answer in answers if isinstance(answer, Ack)]
-    for answer in stored:
-        metrics.ingested.labels("duplicate" if answer.duplicate else "stored").inc()
+    for ack in stored:
+        metrics.ingested.labels("duplicate" if ack.duplicate else "stored").inc()
     for place, answer in enumerate(answers):
         if isinstance(answer, BaseException):
             metrics.ingested.labels("refused").inc(len(many) - len(stored))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -190,7 +190,7 @@ class Reader:
 
     # Iterated by the transport, in the connection's own task.
 
-    async def read(self, start: Start) -> AsyncIterator[Batch | Notice]:
+    async def read(self, start: Start) -> AsyncGenerator[Batch | Notice, None]:
         """Yields all there is to write, from `ready` to `bye`. The next step says that the last one has been written."""
         try:
             place = await self._hub.place(start, self.feed)
@@ -217,7 +217,7 @@ class Reader:
             self._writing = None
         self.state = State.CLOSED
 
-    async def _next(self) -> AsyncIterator[Batch | Notice]:
+    async def _next(self) -> AsyncGenerator[Batch | Notice, None]:
         if self.state is not State.LIVE:
             async for step in self._catch_up():
                 yield step
@@ -243,7 +243,7 @@ class Reader:
             return
         await self._wait()
 
-    async def _catch_up(self) -> AsyncIterator[Batch | Notice]:
+    async def _catch_up(self) -> AsyncGenerator[Batch | Notice, None]:
         """One step of replay, or the hand-over to live."""
         await self._hub.steady(self._limits.store_patience)
         if (gap := self._hub.moved(self)) is not None:

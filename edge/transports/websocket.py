@@ -49,21 +49,16 @@ class SocketReader:
             pumping = asyncio.ensure_future(self._pump(reader))
             try:
                 await asyncio.wait((listening, pumping), return_when=asyncio.FIRST_COMPLETED)
-                if (
-                    not pumping.done()
-                    and listening.done()
-                    and listening.exception() is None
-                    and listening.result() is not None
-                ):
+                if not pumping.done() and listening.exception() is None and (broken := listening.result()) is not None:
                     # The client broke the protocol: say bye, then close.
-                    reader.close(listening.result())
+                    reader.close(broken)
                     await asyncio.wait((pumping,), timeout=self._hub.settings.send_timeout)
                 for task in (listening, pumping):
-                    if task.done() and not task.cancelled() and (fault := task.exception()) is not None:
-                        if isinstance(fault, TimeoutError):
+                    if task.done() and not task.cancelled() and (failure := task.exception()) is not None:
+                        if isinstance(failure, TimeoutError):
                             await self._close(SLOW)
-                        elif not isinstance(fault, (WebSocketDisconnect, OSError)):
-                            raise fault
+                        elif not isinstance(failure, (WebSocketDisconnect, OSError)):
+                            raise failure
             finally:
                 for task in (listening, pumping):
                     task.cancel()
@@ -98,7 +93,7 @@ class SocketReader:
             message = await self._socket.receive()
             if message["type"] == "websocket.disconnect":
                 return None
-            raw = message.get("text") if message.get("text") is not None else message.get("bytes") or b""
+            raw: str | bytes = message.get("text") or message.get("bytes") or b""
             if len(raw) > MAX_MESSAGE:
                 return BAD_FRAME
             answer = self._answer(raw, reader)
