@@ -27,7 +27,7 @@ from edge.edge import Edge
 from edge.openapi import document
 from edge.origin import Gate
 from edge.problem import Problem, refuse
-from edge.registry import Session, parse_session
+from edge.registry import Session, parse_change, parse_session
 from edge.stats import Stats, describe, total
 from edge.transports import polling
 from edge.transports.sse import SseResponse, last_event_id
@@ -37,7 +37,7 @@ from edge.view import View
 from edge.webhooks.guard import check_url
 from router.codec import from_json, rfc3339, to_json
 from router.cursor import Cursor, Start, parse_start
-from router.errors import BadEvent, BadInput, RouterError
+from router.errors import BadEvent, BadInput, Conflict, RouterError
 from router.event import Event
 from router.frame import frame_subject
 from router.record import Record
@@ -71,6 +71,7 @@ def routes() -> list[BaseRoute]:
         Route("/callbacks/sessions", create_session, methods=["POST"]),
         Route("/callbacks/stats", overall_stats),
         Route(session, read_session, methods=["GET"]),
+        Route(session, change_session, methods=["PATCH"]),
         Route(session, delete_session, methods=["DELETE"]),
         Route(f"{session}/stats", session_stats),
         Route(f"{session}/test", test_session, methods=["POST"]),
@@ -167,6 +168,19 @@ async def list_sessions(request: Request) -> Response:
 
 async def read_session(request: Request) -> Response:
     return _json((await _session(request)).describe())
+
+
+async def change_session(request: Request) -> Response:
+    edge = _edge(request)
+    session = await _session(request)
+    spec = parse_change(await _json_body(request), session.spec)
+    if spec.webhook:
+        await check_url(spec.webhook.url, edge.guard)
+    try:
+        changed = await edge.registry.update(session, spec)
+    except Conflict:
+        raise Problem("session_changed", "read it again and repeat the change") from None
+    return _json(changed.describe())
 
 
 async def delete_session(request: Request) -> Response:

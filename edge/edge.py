@@ -41,6 +41,8 @@ class Edge:
         if session is None:
             self.hub.close_session(session_id, DELETED)
             self.census.forget(session_id)
+        else:
+            self.hub.change_session(session_id, session.view)
 
     @asynccontextmanager
     async def running(self, patience: float = 15.0) -> AsyncIterator[Edge]:

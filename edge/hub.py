@@ -224,7 +224,7 @@ class Hub:
         finally:
             self.readers.discard(reader)
             reader.end()
-            await self._leave(feed)
+            await self._leave(reader.feed)
 
     async def _join(self, view: View) -> Feed:
         feed = self._feeds.get(view)
@@ -241,6 +241,11 @@ class Hub:
                 self._routes.clear()
             feed.readers += 1
             return feed
+
+    async def move(self, reader: Reader, view: View) -> None:
+        """Puts a reader that is not live under another view. Raises BrokerError."""
+        old, reader.feed = reader.feed, await self._join(view)
+        await self._leave(old)
 
     async def _leave(self, feed: Feed) -> None:
         feed.readers -= 1
@@ -339,6 +344,12 @@ class Hub:
         """Ends every reader."""
         for reader in tuple(self.readers):
             reader.close(reason)
+
+    def change_session(self, session_id: str, view: View) -> None:
+        """Gives every reader of one session another view."""
+        for reader in tuple(self.readers):
+            if reader.session_id == session_id and reader.feed.view != view:
+                reader.change(view)
 
     def close_session(self, session_id: str, reason: Disconnect) -> None:
         """Ends every reader of one session."""

@@ -138,6 +138,19 @@ def document() -> dict[str, Any]:
                     *_STORE,
                     parameters=session,
                 ),
+                "patch": _operation(
+                    "Change a session; its readers go on under it",
+                    {"200": _json(_ref("Session"), "The session as it is now")},
+                    *_BODY,
+                    "bad_webhook",
+                    "bad_pattern",
+                    "bad_filter",
+                    "session_not_found",
+                    "session_changed",
+                    *_STORE,
+                    parameters=session,
+                    body={"content": {"application/json": {"schema": _ref("SessionChange")}}},
+                ),
                 "delete": _operation(
                     "Delete a session; its readers are told and closed",
                     {"204": {"description": "Deleted"}},
@@ -424,6 +437,14 @@ def _schemas() -> dict[str, Any]:
                 "cursor": _CURSOR,
                 "since": _TEXT,
                 "last": {"type": "integer", "minimum": 0, "maximum": 100000},
+            },
+            closed=True,
+        ),
+        "SessionChange": _object(
+            {
+                name: schema
+                for name, schema in {**chosen, **webhook, "secret": _TEXT}.items()
+                if name not in ("delivery_method", "dialect")
             },
             closed=True,
         ),

@@ -29,6 +29,7 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "batch_too_large": (413, "The batch has too many events"),
     "not_found": (404, "There is nothing at this address"),
     "session_not_found": (404, "There is no such session"),
+    "session_changed": (409, "Somebody else changed the session first"),
     "camera_not_found": (404, "There is no such camera"),
     "octane_not_found": (404, "There is no such Octane"),
     "run_not_found": (404, "There is no such run"),

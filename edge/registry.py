@@ -137,6 +137,13 @@ class Registry:
             raise Problem("session_not_found", f"no session {session_id[:60]!r}; it may have been deleted")
         return session
 
+    async def update(self, session: Session, spec: SessionSpec) -> Session:
+        """Stores a changed session; its readers go on under it, here and everywhere. Raises Conflict."""
+        revision = await self._bucket.update(spec.id, msgspec.json.encode(spec), session.revision)
+        changed = Session(spec, revision)
+        self._put(changed)
+        return changed
+
     async def delete(self, session_id: str) -> None:
         """Deletes a session everywhere; its readers are told and closed. Raises Problem 404."""
         await self.find(session_id)
@@ -168,6 +175,12 @@ class Registry:
             listener(session_id, session)
 
 
+# What may be changed of a session that lives; its delivery method and its beginning are what it is.
+CHANGEABLE = frozenset(
+    {"events", "subjects", "filter", "include_intermediate_results", "name"}
+    | {"webhook_url", "timeout", "retry_attempts", "headers", "secret"}
+)
+_WEBHOOK = ("webhook_url", "timeout", "retry_attempts", "headers", "secret")
 _FIELDS = {
     "delivery_method", "events", "subjects", "filter", "include_intermediate_results", "dialect", "name",
     "cursor", "since", "last",
@@ -220,6 +233,39 @@ def parse_session(body: Any, dialects: frozenset[str]) -> tuple[SessionSpec, Any
     )
     View.of(spec.id, spec.subjects, spec.events, spec.filter)
     return spec, start
+
+
+def parse_change(body: Any, spec: SessionSpec) -> SessionSpec:
+    """Reads the body of a change; a field that is null goes back to its default. Raises Problem or BadInput."""
+    if not isinstance(body, dict):
+        raise Problem("bad_body", "the body must be a JSON object")
+    if unknown := sorted(str(name) for name in set(body) - CHANGEABLE):
+        raise Problem(
+            "unknown_field", f"cannot be changed: {', '.join(unknown)}; can be: {', '.join(sorted(CHANGEABLE))}"
+        )
+    given: dict[str, Any] = {
+        "delivery_method": spec.delivery_method,
+        "events": spec.events,
+        "subjects": spec.subjects,
+        "filter": spec.filter,
+        "include_intermediate_results": spec.include_intermediate_results,
+        "name": spec.name,
+        "dialect": spec.dialect,
+    }
+    if spec.webhook:
+        hook = spec.webhook
+        given |= {
+            "webhook_url": hook.url,
+            "timeout": hook.timeout,
+            "retry_attempts": hook.retry_attempts,
+            "headers": hook.headers,
+            "secret": hook.secret,
+        }
+    elif any(name in body for name in _WEBHOOK):
+        raise Problem("bad_body", "only a webhook session has webhook settings")
+    merged = {name: value for name, value in {**given, **body}.items() if value is not None}
+    changed, _ = parse_session(merged, frozenset({spec.dialect}))
+    return msgspec.structs.replace(changed, id=spec.id, created=spec.created, start=spec.start)
 
 
 def _strings(body: dict[str, Any], field: str, most: int) -> list[str] | None:

@@ -25,6 +25,7 @@ from router.replay import Gap
 
 if TYPE_CHECKING:
     from edge.hub import Feed, Hub
+    from edge.view import View
 
 
 class State(Enum):
@@ -108,6 +109,7 @@ class Reader:
         "_mailbox_bytes",
         "_mailbox_events",
         "_told",
+        "_view",
         "_wake",
         "_writing",
         "feed",
@@ -134,6 +136,7 @@ class Reader:
         self._bye: Disconnect | None = None
         self._due = False
         self._told = 0
+        self._view = feed.view
         self._writing: Batch | None = None
 
     # Called by the hub; these never wait.
@@ -167,6 +170,15 @@ class Reader:
         self.state = State.LAGGING
         self._forget_mailbox()
         self._rouse()
+
+    def change(self, view: View) -> None:
+        """Takes another view from here on; what was queued under the old one is still what was asked for then."""
+        self._view = view
+        if self.state is State.LIVE:
+            self._hub.flush()
+            if not self._mailbox:
+                self.position = max(self.position, self._hub.position)
+        self.lag()
 
     def beat(self) -> None:
         """Makes a heartbeat due."""
@@ -246,6 +258,8 @@ class Reader:
     async def _catch_up(self) -> AsyncGenerator[Batch | Notice, None]:
         """One step of replay, or the hand-over to live."""
         await self._hub.steady(self._limits.store_patience)
+        if self._view != self.feed.view:
+            await self._hub.move(self, self._view)
         if (gap := self._hub.moved(self)) is not None:
             yield self._gap(gap)
         # From here to LIVE nothing may wait: what is heard in between would be lost.

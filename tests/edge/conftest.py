@@ -43,7 +43,9 @@ class RunningEdge:
         return [event["cursor"] for event in answer.json()["events"]]
 
     async def numbers(self, entity: str, count: int, start: int = 0, kind: str = "output") -> list[str]:
-        return await self.publish(*({"subject": f"job.{entity}.{kind}", "data": {"n": n}} for n in range(start, start + count)))
+        return await self.publish(
+            *({"subject": f"job.{entity}.{kind}", "data": {"n": n}} for n in range(start, start + count))
+        )
 
     async def stats(self, session: str) -> dict[str, Any]:
         return (await self.http.get(f"/callbacks/sessions/{session}/stats")).json()

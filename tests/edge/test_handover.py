@@ -268,7 +268,10 @@ def _check(client: Client, store: ScriptedStore, complete: bool) -> None:
     missing = [sequence for sequence in wanted if sequence <= upto and sequence not in set(seen)]
     told = [sequence for sequence in missing if any(first <= sequence <= last for first, last in client.gaps)]
     # What retention took while the reader was away is told; nothing else may be missing.
-    assert missing == told or all(sequence < store.first for sequence in set(missing) - set(told)), (missing, client.gaps)
+    assert missing == told or all(sequence < store.first for sequence in set(missing) - set(told)), (
+        missing,
+        client.gaps,
+    )
     assert client.stats.sent == client.stats.delivered + client.stats.queued
     with contextlib.suppress(ValueError):
         assert client.stats.queued >= 0

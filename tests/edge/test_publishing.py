@@ -13,7 +13,8 @@ from tests.edge.conftest import RunningEdge
 
 async def test_one_event_is_answered_once_it_is_stored(edge: RunningEdge, entity: str) -> None:
     answer = await edge.http.post(
-        "/events", json={"subject": f"agent.{entity}.progress", "type": "progress", "data": {"progress": 0.5, "text": "日本語 ✓"}}
+        "/events",
+        json={"subject": f"agent.{entity}.progress", "type": "progress", "data": {"progress": 0.5, "text": "日本語 ✓"}},
     )
     session = await edge.session(subjects=[f"agent.{entity}.>"], cursor="earliest")
     (event,) = (await edge.poll(session))["events"]
@@ -47,7 +48,9 @@ async def test_a_repeat_with_the_same_idempotency_key_is_stored_once(edge: Runni
 
 async def test_msgpack_ndjson_and_what_curl_sends_are_taken(edge: RunningEdge, entity: str) -> None:
     event = {"subject": f"job.{entity}.output", "data": {"n": 1}}
-    packed = await edge.http.post("/events", content=msgpack.packb(event), headers={"Content-Type": "application/msgpack"})
+    packed = await edge.http.post(
+        "/events", content=msgpack.packb(event), headers={"Content-Type": "application/msgpack"}
+    )
     lines = await edge.http.post(
         "/events",
         content=b'{"subject":"job.%s.output"}\n\n{"subject":"job.%s.output"}\n' % ((entity.encode(),) * 2),

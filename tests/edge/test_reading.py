@@ -197,7 +197,9 @@ async def _settled(edge: RunningEdge, session: str, readers: int) -> dict | None
     return stats if stats["readers"]["websocket"] == readers else None
 
 
-async def test_a_reader_that_does_not_read_costs_nobody_else_and_catches_up(edge_factory: EdgeFactory, entity: str) -> None:
+async def test_a_reader_that_does_not_read_costs_nobody_else_and_catches_up(
+    edge_factory: EdgeFactory, entity: str
+) -> None:
     limits = SessionSettings(mailbox_events=50, mailbox_bytes=64 * 1024)
     async with edge_factory(session=limits) as edge:
         session = await edge.session(subjects=[f"job.{entity}.>"])
@@ -205,7 +207,10 @@ async def test_a_reader_that_does_not_read_costs_nobody_else_and_catches_up(edge
             await lazy.control("ready")
             for batch in range(40):
                 await edge.publish(
-                    *({"subject": f"job.{entity}.output", "data": {"n": batch * 50 + k, "x": "y" * 4000}} for k in range(50))
+                    *(
+                        {"subject": f"job.{entity}.output", "data": {"n": batch * 50 + k, "x": "y" * 4000}}
+                        for k in range(50)
+                    )
                 )
             assert n(await quick.events(2000)) == list(range(2000))
             stats = await edge.stats(session)
@@ -228,7 +233,9 @@ async def test_a_client_s_ping_is_answered_and_nonsense_is_named(edge: RunningEd
         assert (await socket.control("pong"))["id"] == 7
 
 
-async def test_heartbeats_come_and_the_cursor_moves_past_what_is_filtered_out(edge_factory: EdgeFactory, entity: str) -> None:
+async def test_heartbeats_come_and_the_cursor_moves_past_what_is_filtered_out(
+    edge_factory: EdgeFactory, entity: str
+) -> None:
     async with edge_factory(session=SessionSettings(heartbeat=0.3)) as edge:
         session = await edge.session(subjects=[f"job.{entity}.wanted"])
         async with edge.socket(session) as socket:
@@ -262,7 +269,9 @@ async def test_readers_go_on_after_the_nats_server_was_killed(edge_factory: Edge
         await server.stop()
 
 
-async def test_a_stopping_edge_says_bye_with_the_cursor_to_come_back_with(edge_factory: EdgeFactory, entity: str) -> None:
+async def test_a_stopping_edge_says_bye_with_the_cursor_to_come_back_with(
+    edge_factory: EdgeFactory, entity: str
+) -> None:
     async with edge_factory() as other:
         session = await other.session(subjects=[f"job.{entity}.>"])
         async with edge_factory() as edge:

@@ -20,9 +20,18 @@ async def test_a_session_is_made_read_listed_and_deleted(edge: RunningEdge) -> N
     assert made.headers["location"] == f"/callbacks/sessions/{session}"
     assert made.json()["events"] == ["thinking", "progress"]
     assert (await edge.http.get(f"/callbacks/sessions/{session}")).json() == made.json()
-    assert session in [s["session_id"] for s in (await edge.http.get("/callbacks/sessions?limit=1000")).json()["sessions"]]
+    assert session in [
+        s["session_id"] for s in (await edge.http.get("/callbacks/sessions?limit=1000")).json()["sessions"]
+    ]
     assert (await edge.http.delete(f"/callbacks/sessions/{session}")).status_code == 204
-    for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/stats"), ("GET", "/events"), ("GET", "/sse"), ("POST", "/test")):
+    for method, path in (
+        ("GET", ""),
+        ("DELETE", ""),
+        ("GET", "/stats"),
+        ("GET", "/events"),
+        ("GET", "/sse"),
+        ("POST", "/test"),
+    ):
         gone = await edge.http.request(method, f"/callbacks/sessions/{session}{path}")
         assert (gone.status_code, gone.json()["code"]) == (404, "session_not_found"), path
 
@@ -54,7 +63,10 @@ async def test_a_session_is_made_read_listed_and_deleted(edge: RunningEdge) -> N
         ({"delivery_method": "webhook"}, "missing_field"),
         ({"delivery_method": "webhook", "webhook_url": "ftp://x/"}, "bad_webhook"),
         ({"delivery_method": "webhook", "webhook_url": "http://10.0.0.1/"}, "bad_webhook"),
-        ({"delivery_method": "webhook", "webhook_url": "http://127.0.0.1/", "headers": {"a": "b\r\nc: d"}}, "bad_webhook"),
+        (
+            {"delivery_method": "webhook", "webhook_url": "http://127.0.0.1/", "headers": {"a": "b\r\nc: d"}},
+            "bad_webhook",
+        ),
     ],
 )
 async def test_a_bad_session_is_refused_with_a_stable_code(edge: RunningEdge, body: Any, code: str) -> None:
@@ -77,7 +89,8 @@ async def test_bodies_that_are_no_json_or_too_large_are_refused(edge: RunningEdg
 async def test_a_test_event_travels_like_a_real_one_and_is_marked(edge: RunningEdge) -> None:
     session = await edge.session(events=["completion"])
     answer = await edge.http.post(
-        f"/callbacks/sessions/{session}/test", json={"event_type": "progress", "test_data": {"message": "Test callback", "progress": 0.5}}
+        f"/callbacks/sessions/{session}/test",
+        json={"event_type": "progress", "test_data": {"message": "Test callback", "progress": 0.5}},
     )
     async with edge.socket(session) as socket:
         (event,) = await socket.events(1)
@@ -106,7 +119,9 @@ async def test_what_is_addressed_to_another_session_is_not_seen(edge: RunningEdg
     await edge.http.post(f"/callbacks/sessions/{theirs}/test", json={"event_type": "secret"})
     await edge.http.post(f"/callbacks/sessions/{mine}/test", json={"event_type": "mine"})
 
-    seen = [event["event_type"] for event in (await edge.poll(mine))["events"] if event["subject"].startswith("session.")]
+    seen = [
+        event["event_type"] for event in (await edge.poll(mine))["events"] if event["subject"].startswith("session.")
+    ]
 
     assert seen == ["mine"]
 
@@ -173,3 +188,36 @@ async def test_deleting_on_one_edge_closes_readers_on_another(edge_factory, enti
             assert (bye["reason"], bye["reconnect"]) == ("session_deleted", False)
             await socket.raw.wait_closed()
             assert socket.raw.close_code == 4504
+
+
+async def test_a_change_takes_effect_for_connected_readers_without_loss(edge: RunningEdge, entity: str) -> None:
+    session = await edge.session(subjects=[f"job.{entity}.a"])
+    async with edge.socket(session) as socket:
+        await edge.numbers(entity, 3, kind="a")
+        assert [event["data"]["n"] for event in await socket.events(3)] == [0, 1, 2]
+        changed = await edge.http.patch(
+            f"/callbacks/sessions/{session}", json={"subjects": [f"job.{entity}.>"], "filter": "data.n < 9"}
+        )
+        assert changed.json()["subjects"] == [f"job.{entity}.>"]
+        await edge.numbers(entity, 3, start=3, kind="b")
+        await edge.numbers(entity, 3, start=8, kind="a")
+        assert [event["data"]["n"] for event in await socket.events(4)] == [3, 4, 5, 8]
+        await edge.http.patch(f"/callbacks/sessions/{session}", json={"filter": None})
+        await edge.numbers(entity, 1, start=20, kind="b")
+        assert [event["data"]["n"] for event in await socket.events(1)] == [20]
+
+
+async def test_a_bad_change_is_refused_and_changes_nothing(edge: RunningEdge) -> None:
+    session = await edge.session(name="mine")
+    before = (await edge.http.get(f"/callbacks/sessions/{session}")).json()
+    for body, code in (
+        ({"delivery_method": "sse"}, "unknown_field"),
+        ({"subjects": ["a..b"]}, "bad_pattern"),
+        ({"filter": "data.x >"}, "bad_filter"),
+        ({"webhook_url": "http://127.0.0.1/"}, "bad_body"),
+        ([], "bad_body"),
+    ):
+        answer = await edge.http.patch(f"/callbacks/sessions/{session}", json=body)
+        assert answer.json()["code"] == code, answer.text
+
+    assert (await edge.http.get(f"/callbacks/sessions/{session}")).json() == before

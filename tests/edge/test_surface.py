@@ -79,7 +79,9 @@ async def test_a_page_of_a_foreign_origin_is_refused_and_one_from_loopback_is_no
     assert [foreign.status_code, null.status_code, local.status_code, preflight.status_code] == [403, 403, 200, 204]
     assert local.headers["access-control-allow-origin"] == "http://localhost:5173"
     with pytest.raises(websockets.InvalidStatus):
-        await websockets.connect(f"ws://127.0.0.1:{edge.port}/cameras/main/ws", origin="https://evil.example").__aenter__()
+        await websockets.connect(
+            f"ws://127.0.0.1:{edge.port}/cameras/main/ws", origin="https://evil.example"
+        ).__aenter__()
 
 
 async def test_a_name_rebound_to_loopback_is_refused(edge: RunningEdge) -> None:
@@ -116,7 +118,9 @@ async def test_the_console_is_served_under_a_strict_policy(edge: RunningEdge) ->
 async def test_pictures_reach_mjpeg_snapshot_and_socket(edge: RunningEdge, store: Broker, entity: str) -> None:
     await store.publish(Event.new(f"camera.{entity}.state", {"status": "streaming", "simulated": True}))
     jpeg = b"\xff\xd8" + b"x" * 2000 + b"\xff\xd9"
-    frame = pack({"seq": 1, "time": 1.5, "width": 4, "height": 3, "format": "jpeg", "source": "test", "simulated": True}, jpeg)
+    frame = pack(
+        {"seq": 1, "time": 1.5, "width": 4, "height": 3, "format": "jpeg", "source": "test", "simulated": True}, jpeg
+    )
     subject = frame_subject("camera", entity)
     await store.frame(subject, frame)
     await store.connection.flush()
@@ -137,7 +141,9 @@ async def test_pictures_reach_mjpeg_snapshot_and_socket(edge: RunningEdge, store
     assert first == second == frame
     assert b"--callboard-frame\r\nContent-Type: image/jpeg" in body
     cameras = (await edge.http.get("/cameras")).json()["cameras"]
-    assert {"id": entity, "status": "streaming", "simulated": True}.items() <= next(c for c in cameras if c["id"] == entity).items()
+    assert {"id": entity, "status": "streaming", "simulated": True}.items() <= next(
+        c for c in cameras if c["id"] == entity
+    ).items()
 
 
 async def test_watching_holds_a_lease_and_leaving_gives_it_back(edge: RunningEdge, store: Broker, entity: str) -> None:
