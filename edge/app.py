@@ -196,19 +196,13 @@ async def session_stats(request: Request) -> Response:
 
 async def _stats(edge: Edge, session: Session) -> Stats:
     gathered = await edge.census.gather(session.id)
-    parts = [gathered.get(session.id, Stats())]
-    if session.spec.delivery_method == "webhook":
-        parts.append(edge.webhooks.stats(session.id))
-    return total(parts)
+    return gathered.get(session.id, Stats())
 
 
 async def overall_stats(request: Request) -> Response:
     edge = _edge(request)
     gathered = await edge.census.gather()
-    webhooks = [
-        edge.webhooks.stats(s.id) for s in edge.registry.sessions.values() if s.spec.delivery_method == "webhook"
-    ]
-    whole = describe("all", total([*gathered.values(), *webhooks]))
+    whole = describe("all", total(gathered.values()))
     del whole["session_id"]
     methods = dict.fromkeys(("websocket", "sse", "polling", "webhook"), 0)
     for session in edge.registry.sessions.values():

@@ -33,7 +33,7 @@ class Edge:
         self.registry = Registry.over(broker.connection)
         self.census = Census(broker.connection)
         self.video = Video(broker, self.census.id)
-        self.webhooks = Webhooks(broker, self.registry, guard, epoch=lambda: self.hub.epoch)
+        self.webhooks = Webhooks(broker, self.registry, guard, epoch=lambda: self.hub.epoch, stats=self.census.of)
         self.registry.on_change(self._session_changed)
 
     def _session_changed(self, session_id: str, session: Session | None) -> None:

@@ -82,7 +82,7 @@ examples:
   callboard tail '>'
   callboard tail 'agent.run-42.>' 'alert.>' --last 20
   callboard tail 'camera.*.statistics' --since 10m --json
-  callboard tail '>' --filter 'event.type == "progress" && event.data.progress > 0.5'
+  callboard tail '>' --filter 'type == "progress" && data.progress > 0.5'
 """,
     "run": """\
 examples:
@@ -399,10 +399,11 @@ def _run_command(given: argparse.Namespace, command: list[str]) -> int:
     quietly(settings.log)
 
     async def run() -> int:
-        async with Broker(settings.broker, "run", settings.topology) as broker:
-            return await run_command(
-                broker, command, job=given.job, domain=given.domain, name=given.name, quiet=given.quiet, json=given.json
-            )
+        # Not opened here: the command starts at once, also where NATS is away.
+        broker = Broker(settings.broker, "run", settings.topology)
+        return await run_command(
+            broker, command, job=given.job, domain=given.domain, name=given.name, quiet=given.quiet, json=given.json
+        )
 
     return asyncio.run(run())
 

@@ -220,26 +220,24 @@ class Child:
     async def _listen(self, stream: asyncio.StreamReader, log: LogFile | None) -> None:
         """Keeps every line, and passes on the serious ones."""
         rest = b""
-        level = "warning"
         while chunk := await stream.read(65536):
             *lines, rest = (rest + chunk).split(b"\n")
             if len(rest) > LINE_BYTES:
                 lines.append(rest[:LINE_BYTES])
                 rest = b""
             for line in lines:
-                level = self._take(line, level, log)
+                self._take(line, log)
         if rest:
-            self._take(rest, level, log)
+            self._take(rest, log)
 
-    def _take(self, line: bytes, level: str, log: LogFile | None) -> str:
+    def _take(self, line: bytes, log: LogFile | None) -> None:
         if log:
             log.write(line)
-        text = line.decode(errors="replace").rstrip()
-        if text:
-            level = level_of(text) or level
+        if text := line.decode(errors="replace").rstrip():
             self.words.append(text)
-            self._say(self.name, level, text)
-        return level
+            # A traceback stays in the log: its record tells the reason, or the last words of who ends by it do.
+            if level := level_of(text):
+                self._say(self.name, level, text)
 
     def _last_words(self, code: int) -> str:
         said = self.words[-1].removeprefix("callboard: ") if self.words and code > 0 else ""

@@ -38,8 +38,10 @@ class TextLines(logging.Formatter):
             f"{self.paint(clock, 'dim')} {self.paint(level, _STYLES.get(record.levelname, ''))} "
             f"{self.paint(record.name + ':', 'dim')} {record.getMessage()}{self.paint(values, 'cyan')}"
         )
-        if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
+        if record.exc_info and record.exc_info[0]:
+            # In the line itself too: whoever shows lines one by one shows the reason.
+            why = f" ({record.exc_info[0].__name__}: {record.exc_info[1]})".replace("\n", " ")
+            line += why + "\n" + self.formatException(record.exc_info)
         return line
 
 
@@ -78,7 +80,7 @@ def quietly(settings: LogSettings) -> None:
 
 
 def level_of(line: str) -> str | None:
-    """Reads the level of a line that some process of ours logged; None where the line goes on with the one before."""
+    """Reads the level of a line that some process of ours logged; None for a line that is no record (a traceback)."""
     if line.startswith('{"time"'):
         try:
             return str(json.loads(line).get("level", "info"))

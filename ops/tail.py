@@ -11,7 +11,7 @@ import re
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -87,7 +87,7 @@ class Tail:
         self._live.forget()
         self._something.set()
 
-    async def follow(self, start: Start, follow: bool = True) -> AsyncIterator[Record | Gap]:
+    async def follow(self, start: Start, follow: bool = True) -> AsyncGenerator[Record | Gap, None]:
         """Yields events in stream order, and gaps where some are gone for ever. Raises BrokerError at the start only."""
         await self._live.want(self._patterns)
         state = await self._broker.state()

@@ -43,11 +43,10 @@ EVERYONE = (EDGE, *CAST, SIMULATOR)
 OCTANE_PORT = 51022
 # After this the table is shown anyway, with the names of those still missing.
 READY_SECONDS = 15.0
+HOPELESS = 3
 # How long each part of the tree may take to end: the edge lets its readers go, an actor works off its mailbox.
 EDGE_DRAIN, ACTOR_DRAIN, OTHER_DRAIN = 8.0, 7.0, 3.0
 
-# How a child's last line begins; it is part of what is said about its end.
-_TOLD_ANYWAY = "callboard: "
 _LOUD = frozenset({"warning", "error", "critical", "restart"})
 
 
@@ -235,6 +234,7 @@ class Tree:
             for child in self.children.values()
             if child.exit_code is not None
             for word in child.words
+            if word.startswith("callboard: ")
         ]
         return list(dict.fromkeys(said)) or ["a process gave up over its settings"]
 
@@ -279,7 +279,8 @@ class Tree:
         self._announce(broker.connection.server_version, waiting, session)
 
     async def _await_actors(self, broker: Broker, waiting: set[str], here: Callable[[str], None]) -> None:
-        while waiting:
+        # Who has crashed this often already is not what the others' table waits for.
+        while any(self.children[name].restarts < HOPELESS for name in waiting):
             for name in waiting & (await answering(broker.connection, set(waiting), 0.05)).keys():
                 waiting.discard(name)
                 here(name)
@@ -361,7 +362,7 @@ class Tree:
 
     def _say(self, name: str, level: str, line: str) -> None:
         """Shows what is serious of what a child says, and what becomes of it."""
-        if level not in _LOUD or self._stopping or line.startswith(_TOLD_ANYWAY):
+        if level not in _LOUD or self._stopping:
             return
         # When nats-server goes, everybody says so; it is told once, by us.
         if self.server and " router.connection: " in line:

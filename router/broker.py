@@ -26,6 +26,8 @@ PAGE_EVENTS = 256
 PAGE_BYTES = 1024 * 1024
 # One multi_last request answers for at most this many subjects (413 above it).
 MULTI_LAST_SUBJECTS = 1024
+# JetStream's err_code for "maximum messages (per subject) exceeded" and "maximum bytes exceeded".
+STREAM_FULL = 10077
 
 
 class Ack(NamedTuple):
@@ -106,8 +108,8 @@ class Broker:
                 reply = await self.connection.ask(subject, payload, headers, timeout=max(0.05, min(left, 3.0)))
                 return _ack(reply.payload)
             except Refused as refusal:
-                # 503 and its kin are a server that recovers or elects; the rest is a verdict.
-                if refusal.code != 503 or loop.time() + pause > deadline:
+                # 503 is a server that recovers or elects, but also a stream that is full (10077); the rest is a verdict.
+                if refusal.code != 503 or refusal.err_code == STREAM_FULL or loop.time() + pause > deadline:
                     raise
             except (Timeout, NoResponders, TimeoutError):
                 if loop.time() + pause > deadline:

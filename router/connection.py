@@ -15,6 +15,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 import nats.errors
@@ -121,6 +122,22 @@ class _Wire(Client):
             return
         await super()._process_pong()
 
+    async def round_trip(self, timeout: float) -> None:
+        """Waits until the server has read all that was sent and answered a ping. Raises TimeoutError or nats' errors.
+
+        nats-py's `flush` waits with `asyncio.wait_for`, which on Python 3.11 swallows a cancellation that comes together
+        with the pong: the caller then goes on as if nobody had told it to stop.
+        """
+        if self.is_closed:
+            raise nats.errors.ConnectionClosedError
+        pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._send_ping(pong)
+                await pong
+        finally:
+            pong.cancel()
+
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         tap = self.taps.get(sid)
         if tap is None:
@@ -153,7 +170,7 @@ class Listening:
             with contextlib.suppress(nats.errors.Error, TimeoutError):
                 await self._subscription.unsubscribe()
                 if self._wire.is_connected:
-                    await self._wire.flush(1)
+                    await self._wire.round_trip(1)
         finally:
             self._wire.taps.pop(self._subscription._id, None)
 
@@ -188,6 +205,7 @@ class Connection:
             )
             if value
         }
+        await self._knock()
         try:
             async with asyncio.timeout(self.settings.connect_timeout):
                 await self._wire.connect(
@@ -214,6 +232,21 @@ class Connection:
         self.up.set()
         self._watchdog = asyncio.create_task(self._watch(), name="nats watchdog")
 
+    async def _knock(self) -> None:
+        """Says at once that nobody listens; nats-py would try until the timeout and then name only that."""
+        for url in self.settings.url.split(","):
+            parts = urlsplit(url if "://" in url else f"nats://{url}")
+            try:
+                async with asyncio.timeout(self.settings.connect_timeout):
+                    _, writer = await asyncio.open_connection(parts.hostname, parts.port or 4222)
+            except ConnectionRefusedError:
+                continue
+            except (OSError, TimeoutError):
+                return  # a name that does not resolve yet, a packet lost: left to nats-py and its patience
+            writer.close()
+            return
+        raise Unreachable(f"no NATS server answers at {_safe(self.settings.url)} (connection refused)")
+
     def _check(self) -> None:
         info = self._wire._server_info
         version = str(info.get("version", "0"))
@@ -235,7 +268,7 @@ class Connection:
         with contextlib.suppress(TimeoutError, nats.errors.Error, OSError):
             async with asyncio.timeout(2):
                 if self._wire.is_connected:
-                    await self._wire.flush(1)
+                    await self._wire.round_trip(1)
                 await self._wire.close()
 
     @property
@@ -269,7 +302,7 @@ class Connection:
         try:
             if self._wire.is_connected:
                 with contextlib.suppress(nats.errors.Error, TimeoutError):
-                    await self._wire.flush(2)
+                    await self._wire.round_trip(2)
         except asyncio.CancelledError:
             await listening.stop()
             raise
@@ -290,7 +323,7 @@ class Connection:
     async def flush(self, timeout: float = 2.0) -> None:
         """Waits until the server has read all that was sent, and all it sent before that has been heard."""
         try:
-            await self._wire.flush(timeout)  # type: ignore[arg-type]
+            await self._wire.round_trip(timeout)
         except (nats.errors.Error, TimeoutError) as fault:
             raise Timeout(f"the server did not answer a ping: {_reason(fault)}") from None
 
@@ -403,7 +436,7 @@ class Connection:
             try:
                 if reading is None or reading.done():
                     raise TimeoutError
-                await self._wire.flush(5)
+                await self._wire.round_trip(5)
                 silent = 0
             except (TimeoutError, nats.errors.Error):
                 silent += 1

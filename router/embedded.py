@@ -141,11 +141,12 @@ class EmbeddedServer:
         process = self.process
         if process is None or process.returncode is not None:
             return
+        # os.kill, because asyncio's own send_signal polls the child and can take its exit code from the watcher.
         with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGTERM)
+            os.kill(process.pid, signal.SIGTERM)
         try:
             await asyncio.wait_for(process.wait(), timeout)
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
-                process.kill()
+                os.kill(process.pid, signal.SIGKILL)
             await process.wait()

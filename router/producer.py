@@ -20,21 +20,21 @@ import math
 import secrets
 import threading
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import CancelledError as ThreadCancelled
 from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NamedTuple, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 from router.broker import Broker
 from router.codec import encode, from_json, to_json
 from router.connection import BrokerSettings
-from router.errors import BadEvent, BadInput, BrokerError, Refused, RouterError, Timeout
+from router.errors import BadEvent, BadInput, BrokerError, RouterError
 from router.event import Event
 from router.leases import Leases, lease_key
-from router.subject import STORED, Subject, escape
+from router.subject import Subject, escape
+from router.unsent import Unsent
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +43,6 @@ R = TypeVar("R")
 
 # 16 KiB of tokens are an event of their own, however short the window was.
 CHUNK_CHARACTERS = 16 * 1024
-# 16 MiB of unsent events: what a run may cost its program in memory while NATS is away.
-QUEUE_BYTES = 16 * 1024 * 1024
 # Room for the event's other fields and its headers beside the data, inside the server's max_payload.
 ENVELOPE_BYTES = 4096
 # What a held progress lets pass: it is superseded anyway, and must not be hurried by every line of output.
@@ -64,12 +62,6 @@ class RunSettings:
     progress_interval: float = 0.1  # at most one progress event in it; the newest one wins, the last one is always said
     capacity: int = 1000  # unsent events, before saying one more waits
     drain: float = 10.0  # how long an ending run waits until everything is stored
-
-
-class _Unsent(NamedTuple):
-    id: str
-    subject: str
-    payload: bytes
 
 
 class ToolCall:
@@ -115,8 +107,6 @@ class Run:
         self.stop_reason: str | None = None
         self.incarnation = secrets.token_hex(4)
         self.said = 0
-        self.sent = 0
-        self.refused = 0
         self.unsent = 0
         self._about = dict(about or {})
         self._source = source
@@ -126,12 +116,7 @@ class Run:
         self._over = False
         self._opened = False
         self._begun = time.monotonic()
-        self._queue: deque[_Unsent] = deque()
-        self._bytes = 0
-        self._filled = asyncio.Event()
-        self._room = asyncio.Event()
-        self._empty = asyncio.Event()
-        self._empty.set()
+        self._unsent = Unsent(settings.capacity)
         self._chunks: list[str] = []
         self._chunk_size = 0
         self._chunk_timer: asyncio.TimerHandle | None = None
@@ -189,7 +174,17 @@ class Run:
     @property
     def waiting(self) -> int:
         """Events said and not yet stored."""
-        return len(self._queue)
+        return len(self._unsent)
+
+    @property
+    def sent(self) -> int:
+        """Events that JetStream has."""
+        return self._unsent.sent
+
+    @property
+    def refused(self) -> int:
+        """Events that JetStream did not want."""
+        return self._unsent.refused
 
     @property
     def over(self) -> bool:
@@ -321,8 +316,9 @@ class Run:
     async def complete(
         self, result: Any = None, *, success: bool = True, tokens_used: int | None = None, **more: Any
     ) -> None:
-        """Says the one completion. Raises RunOver where it has been said."""
-        await self._may_speak()
+        """Says the one completion; there is always room for it. Raises RunOver where it has been said."""
+        if self._over or not self._opened:
+            raise RunOver
         extra = {"tokens_used": tokens_used} if tokens_used is not None else {}
         self._complete({"success": success, "result": result, **extra, **more})
 
@@ -346,21 +342,16 @@ class Run:
         self._say("completion", {**data, "total_time": round(time.monotonic() - self._begun, 6)})
         self._over = True
 
-    @property
-    def _full(self) -> bool:
-        return len(self._queue) >= self.settings.capacity or self._bytes >= QUEUE_BYTES
-
     async def _may_speak(self) -> None:
         """Waits for room. Raises RunOver."""
-        while self._full and not self._over:
-            self._room.clear()
-            await self._room.wait()
+        while self._unsent.full and not self._over:
+            await self._unsent.room()
         if self._over or not self._opened:
             raise RunOver("the run is not open") if not self._opened else RunOver
 
     def _due(self) -> None:
         """A window is over. Where the queue is full, what is held goes on growing together until there is room."""
-        if not self._full and not self._over:
+        if not self._unsent.full and not self._over:
             loop = asyncio.get_running_loop()
             now = loop.time() + 0.001  # a timer may fire a moment early
             chunks = self._chunk_timer is not None and self._chunk_timer.when() <= now
@@ -390,10 +381,7 @@ class Run:
         """Puts an event into the queue; never waits."""
         event, payload = self._pack(type, data or {}, cause)
         self.said += 1
-        self._queue.append(_Unsent(event.id, event.subject, payload))
-        self._bytes += len(payload)
-        self._filled.set()
-        self._empty.clear()
+        self._unsent.add(event, payload)
         if self._watch:
             self._watch(event)
         return event.id
@@ -426,38 +414,14 @@ class Run:
     async def _publish(self) -> None:
         """Stores one event after the other, until cancelled."""
         assert self._broker is not None
-        told = False
         while True:
-            while not self._queue:
-                self._filled.clear()
-                await self._filled.wait()
-            unsent = self._queue[0]
-            try:
-                await self._broker.store(STORED + unsent.subject, unsent.payload, {"Nats-Msg-Id": unsent.id})
-                self.sent += 1
-                told = False
-            except Refused as refusal:
-                # A verdict, and none that another try would change. What follows must not wait behind it for ever.
-                self.refused += 1
-                log.error("an event of a run was refused", extra={"run": self.run, "fault": str(refusal)})
-            except Timeout as fault:
-                # The same id again: if it was stored after all, the repeat is dropped.
-                if not told:
-                    log.warning("a run's events wait for NATS", extra={"run": self.run, "fault": str(fault)})
-                told = True
-                continue
-            self._queue.popleft()
-            self._bytes -= len(unsent.payload)
+            await self._unsent.publish_one(self._broker)
             self._due()
-            if not self._full:
-                self._room.set()
-            if not self._queue:
-                self._empty.set()
 
     async def _drained(self) -> None:
         try:
             async with asyncio.timeout(self.settings.drain):
-                await self._empty.wait()
+                await self._unsent.empty()
         except TimeoutError:
             log.warning(
                 "a run ended before all its events were stored", extra={"run": self.run, "unsent": self.waiting}

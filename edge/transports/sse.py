@@ -43,9 +43,7 @@ class SseResponse:
         gauge = metrics.readers.labels("sse")
         async with self._hub.reader(self._session.view, self._session.id, self._stats) as reader:
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-            await send(
-                {"type": "http.response.body", "body": PADDING + b"\n", "more_body": True}
-            )
+            await send({"type": "http.response.body", "body": PADDING + b"\n", "more_body": True})
             self._stats.sses += 1
             gauge.inc()
             gone = asyncio.ensure_future(_until_gone(receive))

@@ -24,9 +24,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), **(extra or {})}
 
 
-def callboard(
-    *arguments: str, stdin: str | None = None, cwd: Path | None = None, timeout: float = 30, **variables: str
-) -> subprocess.CompletedProcess[str]:
+def callboard(*arguments: str, stdin: str | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs a command to its end. Variables are given without their prefix: NATS_URL=…"""
     return subprocess.run(
         [sys.executable, "-m", "ops", *arguments],
@@ -34,8 +32,8 @@ def callboard(
         stdin=None if stdin is not None else subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=timeout,
-        cwd=cwd or ROOT,
+        timeout=60,
+        cwd=ROOT,
         env=environment({f"CALLBOARD_{name}": value for name, value in variables.items()}),
         check=False,
     )
@@ -83,7 +81,7 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running(*arguments: str, cwd: Path | None = None, **variables: str) -> AsyncIterator[Running]:
+async def running(*arguments: str, **variables: str) -> AsyncIterator[Running]:
     """Runs a command while the block runs; kills it where it is still there then."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -93,7 +91,7 @@ async def running(*arguments: str, cwd: Path | None = None, **variables: str) ->
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        cwd=cwd or ROOT,
+        cwd=ROOT,
         env=environment({f"CALLBOARD_{name}": value for name, value in variables.items()}),
     )
     command = Running(process)

@@ -57,10 +57,10 @@ def test_an_actor_that_is_none_is_told_with_those_there_are() -> None:
 
 
 def test_a_failure_shows_no_traceback_unless_asked(tmp_path: Path) -> None:
-    wanted = {"NATS_URL": "nats://127.0.0.1:1", "NATS_CONNECT_TIMEOUT": "0.5"}
+    nowhere = "nats://127.0.0.1:1"
 
-    plain = callboard("streams", "diff", **wanted)
-    verbose = callboard("streams", "diff", "--debug", **wanted)
+    plain = callboard("streams", "diff", NATS_URL=nowhere, NATS_CONNECT_TIMEOUT="0.5")
+    verbose = callboard("streams", "diff", "--debug", NATS_URL=nowhere, NATS_CONNECT_TIMEOUT="0.5")
 
     assert plain.returncode == 1
     assert len(plain.stderr.splitlines()) == 1 and plain.stderr.startswith("callboard: no NATS server answers")

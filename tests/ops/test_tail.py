@@ -58,6 +58,16 @@ async def test_types_are_chosen(broker: Broker, nats_server: str, entity: str) -
     assert _numbers(done.stdout) == [2]
 
 
+async def test_a_filter_chooses_by_what_events_say(broker: Broker, nats_server: str, entity: str) -> None:
+    await _publish(broker, f"job.{entity}.progress", *range(5))
+
+    done = await asyncio.to_thread(
+        callboard, "tail", f"job.{entity}.>", "--filter", "data.n > 2", "--no-follow", NATS_URL=nats_server
+    )
+
+    assert _numbers(done.stdout) == [3, 4]
+
+
 async def test_it_follows_and_ctrl_c_ends_it_quietly(broker: Broker, nats_server: str, entity: str) -> None:
     await _publish(broker, f"job.{entity}.progress", 0)
     async with running("tail", f"job.{entity}.>", "job.*.nothing", "--last", "all", NATS_URL=nats_server) as command:
@@ -125,7 +135,13 @@ async def test_a_restart_of_nats_costs_no_event(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["a..b"], ["job.>", "--since", "whenever"], ["job.>", "--last", "-3"], ["job.>", "--last", "1", "--since", "1h"]],
+    [
+        ["a..b"],
+        ["job.>", "--filter", "data.n >"],
+        ["job.>", "--since", "whenever"],
+        ["job.>", "--last", "-3"],
+        ["job.>", "--last", "1", "--since", "1h"],
+    ],
 )
 def test_what_cannot_be_followed_is_refused(arguments: list[str]) -> None:
     done = callboard("tail", *arguments, NATS_URL="nats://127.0.0.1:1")

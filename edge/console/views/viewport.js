@@ -73,6 +73,8 @@ export function viewport(root, store, client, settings) {
     say(latency, milliseconds(stats.latency ?? Number.NaN));
     say(flow, `${bytes(stats.bytesPerSecond)}/s`);
     show(figures, Boolean(header));
+    // A picture that stands still because it is finished has no speed.
+    for (const figure of [fps, latency, flow]) show(figure, settings.silence > 0 || stats.receivedFps > 0);
     below?.stats?.(stats);
     const stale = phase !== "open" || (settings.silence > 0 && Date.now() - lastFrame > STALE);
     const [word, tone] = settings.status(device, { phase, stale });
