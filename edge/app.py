@@ -27,7 +27,8 @@ from edge.edge import Edge
 from edge.openapi import document
 from edge.origin import Gate
 from edge.problem import Problem, refuse
-from edge.registry import Session, parse_change, parse_session
+from edge.registry import MAX_RATE, MIN_RATE, Session, parse_change, parse_session
+from edge.session import Pace
 from edge.stats import Stats, describe, total
 from edge.transports import polling
 from edge.transports.sse import SseResponse, last_event_id
@@ -261,6 +262,21 @@ def _start(query: Mapping[str, str], session: Session, cursor: str | None = None
     return start or Start(cursor=session.start)
 
 
+def _pace(query: Mapping[str, str], session: Session) -> Pace:
+    """How much a reader wants to see: what it says, or what its session says."""
+    conflate = query.get("conflate")
+    if conflate not in (None, "", "true", "false", "1", "0"):
+        raise Problem("bad_parameter", "conflate must be true or false")
+    rate = query.get("max_rate")
+    try:
+        wanted = float(rate) if rate else session.pace.max_rate
+    except ValueError:
+        wanted = 0.0
+    if wanted is not None and not MIN_RATE <= wanted <= MAX_RATE:
+        raise Problem("bad_parameter", f"max_rate must be a number from {MIN_RATE:g} to {MAX_RATE:g}")
+    return Pace(conflate in ("true", "1") if conflate else session.pace.conflate, wanted)
+
+
 # Reading a session
 
 
@@ -287,7 +303,8 @@ async def stream_session(request: Request) -> SseResponse:
         raise Problem("draining", headers={"Retry-After": "1"})
     session = await _session(request)
     start = _start(request.query_params, session, last_event_id(request))
-    return SseResponse(edge.hub, session, start, edge.census.of(session.id))
+    pace = _pace(request.query_params, session)
+    return SseResponse(edge.hub, session, start, edge.census.of(session.id), pace)
 
 
 async def socket_session(socket: WebSocket) -> None:
@@ -299,13 +316,15 @@ async def socket_session(socket: WebSocket) -> None:
     try:
         session = await edge.registry.find(socket.path_params["session_id"])
         start = _start(socket.query_params, session)
+        pace = _pace(socket.query_params, session)
     except Problem as problem:
-        await _refuse_socket(socket, NO_SESSION.code, problem.code, problem.detail)
+        close = NO_SESSION if problem.code == "session_not_found" else BAD_CURSOR
+        await _refuse_socket(socket, close.code, problem.code, problem.detail)
         return
     except BadInput as fault:
         await _refuse_socket(socket, BAD_CURSOR.code, fault.code, str(fault))
         return
-    await SocketReader(edge.hub, session, start, edge.census.of(session.id), socket).run()
+    await SocketReader(edge.hub, session, start, edge.census.of(session.id), pace, socket).run()
 
 
 async def _refuse_socket(socket: WebSocket, close: int, code: str, detail: str) -> None:

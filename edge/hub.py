@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from edge import metrics
 from edge.disconnect import Disconnect
-from edge.session import Batch, Reader, SessionSettings
+from edge.session import FULL, Batch, Pace, Reader, SessionSettings
 from edge.stats import Stats
 from edge.view import View
 from router.broker import Broker, StreamState
@@ -214,10 +214,10 @@ class Hub:
     # What readers ask
 
     @asynccontextmanager
-    async def reader(self, view: View, session_id: str, stats: Stats) -> AsyncIterator[Reader]:
+    async def reader(self, view: View, session_id: str, stats: Stats, pace: Pace = FULL) -> AsyncIterator[Reader]:
         """Opens a reader of a view; its events are heard from here on. Raises BrokerError."""
         feed = await self._join(view)
-        reader = Reader(self, feed, session_id, stats, self.settings)
+        reader = Reader(self, feed, session_id, stats, self.settings, pace)
         self.readers.add(reader)
         try:
             yield reader

@@ -92,6 +92,10 @@ _START = [
     ),
     _query("last", {"type": "integer", "minimum": 0, "maximum": 100000}, "Begin with the newest N events."),
 ]
+_PACE = [
+    _query("conflate", {"type": "boolean"}, "Leave out what a newer event stands for."),
+    _query("max_rate", {"type": "number", "minimum": 0.1, "maximum": 1000}, "At most so many writes a second."),
+]
 _LIMIT = _query("limit", {"type": "integer", "minimum": 1, "maximum": 1000}, "At most so many.")
 
 
@@ -224,6 +228,7 @@ def document() -> dict[str, Any]:
                     parameters=[
                         *session,
                         *_START,
+                        *_PACE,
                         {
                             "name": "Last-Event-ID",
                             "in": "header",
@@ -234,7 +239,7 @@ def document() -> dict[str, Any]:
                 ),
             },
             "/callbacks/sessions/{session_id}/ws": {
-                "get": {"summary": "Read over WebSocket", "parameters": [*session, *_START], "responses": websocket}
+                "get": {"summary": "Read over WebSocket", "parameters": [*session, *_START, *_PACE], "responses": websocket}
             },
             "/callbacks/stats": {
                 "get": _operation(
@@ -379,6 +384,13 @@ def _schemas() -> dict[str, Any]:
         "include_intermediate_results": {"type": "boolean", "default": True},
         "dialect": {"type": "string", "default": "callback"},
         "name": {"type": ["string", "null"], "maxLength": 200},
+        "conflate": {"type": "boolean", "default": False, "description": "Leave out what a newer event stands for."},
+        "max_rate": {
+            "type": ["number", "null"],
+            "minimum": 0.1,
+            "maximum": 1000,
+            "description": "At most so many writes a second.",
+        },
     }
     webhook = {
         "webhook_url": {"type": "string", "format": "uri", "maxLength": 2048},
@@ -468,6 +480,7 @@ def _schemas() -> dict[str, Any]:
                 "key": _TEXT,
                 "cause": _TEXT,
                 "test": {"type": "boolean"},
+                "conflated": {"type": "integer", "description": "How many older events this one stands for."},
             },
             ["id", "event_type", "subject", "source", "timestamp", "data", "cursor"],
         ),

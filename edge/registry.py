@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from edge.problem import Problem
+from edge.session import Pace
 from edge.view import MAX_PATTERNS, MAX_TYPES, View
 from edge.webhooks.endpoint import EndpointSettings, parse_endpoint
 from router.buckets import Bucket, Entry
@@ -43,6 +44,8 @@ class SessionSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     include_intermediate_results: bool = True
     dialect: str = "callback"
     name: str | None = None
+    conflate: bool = False
+    max_rate: float | None = None
     webhook: EndpointSettings | None = None
 
 
@@ -61,6 +64,10 @@ class Session:
         return self.spec.id
 
     @property
+    def pace(self) -> Pace:
+        return Pace(self.spec.conflate, self.spec.max_rate)
+
+    @property
     def start(self) -> Cursor:
         return Cursor.parse(self.spec.start)
 
@@ -76,6 +83,8 @@ class Session:
             "subjects": spec.subjects,
             "filter": spec.filter,
             "include_intermediate_results": spec.include_intermediate_results,
+            "conflate": spec.conflate,
+            "max_rate": spec.max_rate,
             "dialect": spec.dialect,
             "created_at": rfc3339(spec.created),
             "cursor": spec.start,
@@ -177,13 +186,13 @@ class Registry:
 
 # What may be changed of a session that lives; its delivery method and its beginning are what it is.
 CHANGEABLE = frozenset(
-    {"events", "subjects", "filter", "include_intermediate_results", "name"}
+    {"events", "subjects", "filter", "include_intermediate_results", "name", "conflate", "max_rate"}
     | {"webhook_url", "timeout", "retry_attempts", "headers", "secret"}
 )
 _WEBHOOK = ("webhook_url", "timeout", "retry_attempts", "headers", "secret")
 _FIELDS = {
     "delivery_method", "events", "subjects", "filter", "include_intermediate_results", "dialect", "name",
-    "cursor", "since", "last",
+    "cursor", "since", "last", "conflate", "max_rate",
     "webhook_url", "timeout", "retry_attempts", "headers", "secret",
 }  # fmt: skip
 
@@ -208,6 +217,9 @@ def parse_session(body: Any, dialects: frozenset[str]) -> tuple[SessionSpec, Any
     intermediate = body.get("include_intermediate_results", True)
     if not isinstance(intermediate, bool):
         raise Problem("bad_body", "include_intermediate_results must be true or false")
+    conflate = body.get("conflate", False)
+    if not isinstance(conflate, bool):
+        raise Problem("bad_body", "conflate must be true or false")
     for field, longest in (("filter", 2000), ("name", 200)):
         value = body.get(field)
         if value is not None and (not isinstance(value, str) or len(value) > longest):
@@ -228,11 +240,25 @@ def parse_session(body: Any, dialects: frozenset[str]) -> tuple[SessionSpec, Any
         include_intermediate_results=intermediate,
         dialect=dialect,
         name=body.get("name"),
+        conflate=conflate,
+        max_rate=_rate(body.get("max_rate")),
         # Webhook settings may stand in any session's body, as in the guide; they are checked only where they are used.
         webhook=parse_endpoint(body) if method == "webhook" else None,
     )
     View.of(spec.id, spec.subjects, spec.events, spec.filter)
     return spec, start
+
+
+# From one write in ten seconds, for a wall display, to a thousand, past which pacing means nothing.
+MIN_RATE, MAX_RATE = 0.1, 1000.0
+
+
+def _rate(value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not MIN_RATE <= value <= MAX_RATE:
+        raise Problem("bad_body", f"max_rate must be a number from {MIN_RATE:g} to {MAX_RATE:g}")
+    return float(value)
 
 
 def parse_change(body: Any, spec: SessionSpec) -> SessionSpec:
@@ -250,6 +276,8 @@ def parse_change(body: Any, spec: SessionSpec) -> SessionSpec:
         "filter": spec.filter,
         "include_intermediate_results": spec.include_intermediate_results,
         "name": spec.name,
+        "conflate": spec.conflate,
+        "max_rate": spec.max_rate,
         "dialect": spec.dialect,
     }
     if spec.webhook:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from edge.conflation import conflate
 from edge.disconnect import LOST_STORE, Disconnect
 from edge.stats import Stats
 from router.codec import rfc3339
@@ -80,6 +81,17 @@ class Batch:
         return form
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How much a client wants to see: leaving out what is superseded, and at most so many writes a second."""
+
+    conflate: bool = False
+    max_rate: float | None = None
+
+
+FULL = Pace()
+
+
 class Wire:
     """How a transport writes: pure, and named by dialect and framing so that what it makes can be shared."""
 
@@ -108,6 +120,8 @@ class Reader:
         "_mailbox",
         "_mailbox_bytes",
         "_mailbox_events",
+        "_not_before",
+        "_pace",
         "_told",
         "_view",
         "_wake",
@@ -120,7 +134,9 @@ class Reader:
         "stats",
     )
 
-    def __init__(self, hub: Hub, feed: Feed, session_id: str, stats: Stats, limits: SessionSettings) -> None:
+    def __init__(
+        self, hub: Hub, feed: Feed, session_id: str, stats: Stats, limits: SessionSettings, pace: Pace = FULL
+    ) -> None:
         self.feed = feed
         self.session_id = session_id
         self.stats = stats
@@ -136,6 +152,8 @@ class Reader:
         self._bye: Disconnect | None = None
         self._due = False
         self._told = 0
+        self._pace = pace
+        self._not_before = 0.0
         self._view = feed.view
         self._writing: Batch | None = None
 
@@ -153,6 +171,8 @@ class Reader:
             self._mailbox_events + len(batch) > self._limits.mailbox_events
             or self._mailbox_bytes + batch.size > self._limits.mailbox_bytes
         ):
+            if self._pace.conflate and self._squeeze(batch):
+                return
             self.lag()
             self.stats.spills += 1
             return
@@ -161,6 +181,19 @@ class Reader:
         self._mailbox_bytes += batch.size
         self.stats.offered(len(batch))
         self._rouse()
+
+    def _squeeze(self, batch: Batch) -> bool:
+        """Conflates what waits together with what comes; says whether it fits now."""
+        records = [record for waiting in self._mailbox for record in waiting.records] + batch.records
+        squeezed = Batch(conflate(records), batch.epoch)
+        if len(squeezed) > self._limits.mailbox_events or squeezed.size > self._limits.mailbox_bytes:
+            return False
+        self.stats.offered(len(batch))
+        self.stats.superseded(len(records) - len(squeezed))
+        self._mailbox = deque([squeezed])
+        self._mailbox_events, self._mailbox_bytes = len(squeezed), squeezed.size
+        self._rouse()
+        return True
 
     def lag(self) -> None:
         """Leaves the live feed and forgets the mailbox: what it held is read again from the last event written."""
@@ -235,9 +268,10 @@ class Reader:
                 yield step
             return
         if self._mailbox:
-            batch = self._mailbox.popleft()
-            self._mailbox_events -= len(batch)
-            self._mailbox_bytes -= batch.size
+            if self._pace.max_rate and (early := self._not_before - time.monotonic()) > 0:
+                await self._wait(early)
+                return
+            batch = self._fetch()
             self._writing = batch
             yield batch
             self._wrote(batch)
@@ -254,6 +288,27 @@ class Reader:
             self._told = self.position
             return
         await self._wait()
+
+    def _fetch(self) -> Batch:
+        """Takes the next batch out of the mailbox; a paced reader takes all there is, as one."""
+        if self._pace == FULL:
+            batch = self._mailbox.popleft()
+            self._mailbox_events -= len(batch)
+            self._mailbox_bytes -= batch.size
+            return batch
+        if self._pace.max_rate:
+            self._not_before = time.monotonic() + 1 / self._pace.max_rate
+        records = [record for waiting in self._mailbox for record in waiting.records]
+        self._mailbox.clear()
+        self._mailbox_events = self._mailbox_bytes = 0
+        return self._hub.batch(self._conflated(records))
+
+    def _conflated(self, records: list[Record]) -> list[Record]:
+        if not self._pace.conflate:
+            return records
+        kept = conflate(records)
+        self.stats.superseded(len(records) - len(kept))
+        return kept
 
     async def _catch_up(self) -> AsyncGenerator[Batch | Notice, None]:
         """One step of replay, or the hand-over to live."""
@@ -273,8 +328,8 @@ class Reader:
         stretch = await self._hub.stretch(self.feed, self.position)
         records = [record for record in stretch.records if self.feed.view.accepts(record)]
         if records:
-            batch = self._hub.batch(records)
-            self.stats.offered(len(batch))
+            self.stats.offered(len(records))
+            batch = self._hub.batch(self._conflated(records))
             self._writing = batch
             yield batch
             self._wrote(batch)
@@ -285,12 +340,16 @@ class Reader:
         self.position = self._told = batch.last
         self.stats.written(len(batch))
 
-    async def _wait(self) -> None:
-        self._wake = asyncio.get_running_loop().create_future()
+    async def _wait(self, seconds: float | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        self._wake = loop.create_future()
+        timer = loop.call_later(seconds, self._rouse) if seconds is not None else None
         try:
             await self._wake
         finally:
             self._wake = None
+            if timer:
+                timer.cancel()
 
     # What the server says about the connection.
 

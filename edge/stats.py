@@ -54,6 +54,11 @@ class Stats(msgspec.Struct):
         for handed in [handed for handed in self.awaited if handed <= cursor]:
             self.written(self.awaited.pop(handed))
 
+    def superseded(self, count: int) -> None:
+        """Events that a newer one stands for, left out because the client asked so."""
+        self.dropped += count
+        self.conflated += count
+
     def taken_back(self, count: int) -> None:
         """Events that were handed to a reader and never written: it will read them again at its cursor."""
         self.sent -= count
@@ -91,6 +96,7 @@ def describe(session_id: str, stats: Stats) -> dict[str, Any]:
         "has_sse": stats.sses > 0,
         "delivery_rate": round(stats.delivered / finished, 3) if finished else 1.0,
         "readers": {"websocket": stats.websockets, "sse": stats.sses, "polling": stats.polls},
+        "conflated": stats.conflated,
         "spills": stats.spills,
         "gaps": stats.gaps,
         "last_delivery_at": stats.last_delivery or None,

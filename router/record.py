@@ -10,16 +10,18 @@ from router.event import Event
 class Record:
     """An event as EVENTS holds it: its sequence, its subject, its bytes. Shared, so nobody may change it.
 
+    `superseded` counts the events that this one stands for beside itself, where a reader asked for fewer.
     `encoded` is the place where dialects keep what they made of it, by dialect name.
     """
 
-    __slots__ = ("__weakref__", "_event", "encoded", "payload", "previous", "sequence", "subject")
+    __slots__ = ("__weakref__", "_event", "encoded", "payload", "previous", "sequence", "subject", "superseded")
 
-    def __init__(self, sequence: int, subject: str, payload: bytes, previous: int = 0) -> None:
+    def __init__(self, sequence: int, subject: str, payload: bytes, previous: int = 0, superseded: int = 0) -> None:
         self.sequence = sequence
         self.subject = subject
         self.payload = payload
         self.previous = previous
+        self.superseded = superseded
         self.encoded: dict[str, bytes] = {}
         self._event: Event | bool | None = None
 

@@ -1,6 +1,7 @@
 """This file is where an event takes the shape of the callback guide, the default of every session.
 
-`{"id","event_type","subject","source","timestamp","data","cursor"}`, and `key`, `cause`, `test` where the event has them.
+`{"id","event_type","subject","source","timestamp","data","cursor"}`, and `key`, `cause`, `test` where the event has them,
+`conflated` where it stands for that many older ones.
 Nothing in it depends on the session, so that one encoding serves every reader.
 """
 
@@ -33,5 +34,7 @@ def callback(record: Record, epoch: str) -> bytes:
                 shape[name] = value
         if event.test:
             shape["test"] = True
+        if record.superseded:
+            shape["conflated"] = record.superseded
         made = record.encoded["callback"] = to_json(shape)
     return made

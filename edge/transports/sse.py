@@ -12,7 +12,7 @@ from edge import metrics
 from edge.dialects import DIALECTS
 from edge.hub import Hub
 from edge.registry import Session
-from edge.session import Notice, Reader
+from edge.session import Notice, Pace, Reader
 from edge.stats import Stats
 from edge.transports.wires import SseWire
 from router.cursor import Start
@@ -32,16 +32,17 @@ HEADERS = [
 class SseResponse:
     """An ASGI response that streams one reader until the client leaves or the server says `bye`."""
 
-    def __init__(self, hub: Hub, session: Session, start: Start, stats: Stats) -> None:
+    def __init__(self, hub: Hub, session: Session, start: Start, stats: Stats, pace: Pace) -> None:
         self._hub = hub
         self._session = session
         self._start = start
         self._stats = stats
+        self._pace = pace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         wire = WIRES[self._session.spec.dialect]
         gauge = metrics.readers.labels("sse")
-        async with self._hub.reader(self._session.view, self._session.id, self._stats) as reader:
+        async with self._hub.reader(self._session.view, self._session.id, self._stats, self._pace) as reader:
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
             await send({"type": "http.response.body", "body": PADDING + b"\n", "more_body": True})
             self._stats.sses += 1

@@ -14,7 +14,7 @@ from edge.dialects import DIALECTS
 from edge.disconnect import BAD_FRAME, SLOW, Disconnect
 from edge.hub import Hub
 from edge.registry import Session
-from edge.session import Notice, Reader
+from edge.session import Notice, Pace, Reader
 from edge.stats import Stats
 from edge.transports.wires import TextWire
 from router.codec import from_json, rfc3339, to_json
@@ -30,11 +30,12 @@ MAX_MESSAGE = 64 * 1024
 class SocketReader:
     """One WebSocket that reads one session, and answers what its client says."""
 
-    def __init__(self, hub: Hub, session: Session, start: Start, stats: Stats, socket: WebSocket) -> None:
+    def __init__(self, hub: Hub, session: Session, start: Start, stats: Stats, pace: Pace, socket: WebSocket) -> None:
         self._hub = hub
         self._session = session
         self._start = start
         self._stats = stats
+        self._pace = pace
         self._socket = socket
         # Answers and events are written by two tasks; each message goes out whole.
         self._writing = asyncio.Lock()
@@ -42,7 +43,7 @@ class SocketReader:
     async def run(self) -> None:
         """Serves the socket until either side ends it."""
         gauge = metrics.readers.labels("websocket")
-        async with self._hub.reader(self._session.view, self._session.id, self._stats) as reader:
+        async with self._hub.reader(self._session.view, self._session.id, self._stats, self._pace) as reader:
             self._stats.websockets += 1
             gauge.inc()
             listening = asyncio.ensure_future(self._listen(reader))

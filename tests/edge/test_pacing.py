@@ -1,0 +1,84 @@
+"""Readers that ask for less: conflation and a rate, with the cursor and the stats still true."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from edge.session import SessionSettings
+from tests.edge.conftest import EdgeFactory, RunningEdge
+from tests.waiting import eventually
+
+
+async def _many_updates(edge: RunningEdge, entity: str, seconds: float, a_second: int) -> int:
+    end, n = time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        await edge.publish(*({"subject": f"job.{entity}.progress", "data": {"n": n + k}} for k in range(a_second // 20)))
+        n += a_second // 20
+        await asyncio.sleep(0.05)
+    return n
+
+
+async def test_many_updates_of_one_bar_reach_a_viewer_at_the_rate_it_asks_for(edge: RunningEdge, entity: str) -> None:
+    session = await edge.session(subjects=[f"job.{entity}.>"])
+    async with edge.socket(session, "?conflate=true&max_rate=10") as calm, edge.socket(session) as full:
+        await calm.control("ready")
+        said = await _many_updates(edge, entity, 2.0, 1000)
+        await edge.publish({"subject": f"job.{entity}.completion", "data": {"n": said}})
+
+        seen = []
+        while not seen or seen[-1]["event_type"] != "completion":
+            seen += await calm.events(1)
+        everything = await full.events(said + 1)
+
+    updates = [event for event in seen if event["event_type"] == "progress"]
+    # Two seconds at ten a second, and what a slow machine adds; a timed bound would be a bench, not a test.
+    assert len(updates) < said / 10
+    assert sum(1 + event.get("conflated", 0) for event in updates) == said
+    assert updates[-1]["data"]["n"] == said - 1
+    assert [event["cursor"] for event in seen] == sorted(event["cursor"] for event in seen)
+    assert len(everything) == said + 1
+    stats = await edge.stats(session)
+    assert stats["conflated"] == said - len(updates) == stats["events_dropped"]
+    assert stats["events_sent"] == sum(stats[f"events_{k}"] for k in ("delivered", "failed", "dropped")) + stats["queued_events"]
+
+
+async def test_a_session_s_own_pace_holds_where_a_reader_says_nothing(edge: RunningEdge, entity: str) -> None:
+    session = await edge.session(subjects=[f"job.{entity}.>"], conflate=True, max_rate=5)
+    await edge.publish(*({"subject": f"job.{entity}.progress", "data": {"n": n}} for n in range(100)))
+    async with edge.sse(session) as stream:
+        (event,) = await stream.events(1)
+
+    assert (event["data"]["n"], event["conflated"]) == (99, 99)
+
+
+async def test_events_of_the_log_are_never_left_out(edge: RunningEdge, entity: str) -> None:
+    session = await edge.session(subjects=[f"job.{entity}.>"])
+    async with edge.socket(session, "?conflate=true&max_rate=20") as socket:
+        await socket.control("ready")
+        for start in range(0, 100, 10):
+            await edge.numbers(entity, 10, start=start)
+        assert [event["data"]["n"] for event in await socket.events(100)] == list(range(100))
+
+
+async def test_a_slow_reader_that_conflates_needs_no_replay(edge_factory: EdgeFactory, entity: str) -> None:
+    async with edge_factory(session=SessionSettings(mailbox_events=50)) as edge:
+        session = await edge.session(subjects=[f"job.{entity}.>"])
+        async with edge.socket(session, "?conflate=true&max_rate=2") as socket:
+            await socket.control("ready")
+            said = await _many_updates(edge, entity, 0.5, 1000)
+            last = 0
+            while last < said - 1:
+                last = (await socket.events(1))[0]["data"]["n"]
+            stats = await eventually(lambda: edge.stats(session))
+            assert stats["spills"] == 0 and stats["conflated"] > 0
+
+
+async def test_bad_paces_are_refused(edge: RunningEdge) -> None:
+    session = await edge.session()
+    for query in ("?max_rate=0", "?max_rate=x", "?max_rate=nan", "?conflate=maybe"):
+        answer = await edge.http.get(f"/callbacks/sessions/{session}/sse{query}")
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad_parameter"), query
+    for body in ({"max_rate": 0}, {"max_rate": "10"}, {"conflate": "yes"}, {"max_rate": 1e9}):
+        answer = await edge.http.post("/callbacks/sessions", json=body)
+        assert answer.json()["code"] == "bad_body", body
