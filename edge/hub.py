@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from edge import metrics
-from edge.disconnect import Disconnect
+from edge.disconnect import ROTATED, Disconnect
 from edge.session import FULL, Batch, Pace, Reader, SessionSettings
 from edge.stats import Stats
 from edge.view import View
@@ -107,8 +107,11 @@ class Hub:
             if time.monotonic() - last_sweep >= self.settings.heartbeat:
                 last_sweep = time.monotonic()
                 await self._check_position()
-                for reader in self.readers:
-                    reader.beat()
+                for reader in tuple(self.readers):
+                    if reader.leaves < last_sweep:
+                        reader.close(ROTATED)
+                    else:
+                        reader.beat()
 
     async def _renew(self) -> None:
         """Finds out where the stream stands, and says that all up to there must be read and not awaited."""

@@ -8,6 +8,8 @@ event that was written. So a slow client costs constant memory, loses nothing, a
 from __future__ import annotations
 
 import asyncio
+import math
+import random
 import time
 from collections import deque
 from collections.abc import AsyncGenerator
@@ -46,6 +48,9 @@ class SessionSettings:
     mailbox_bytes: int = 1024 * 1024
     heartbeat: float = 12.0
     send_timeout: float = 30.0
+    # A connection is asked to come back after about this long (80 to 100 % of it), so that readers spread anew over
+    # replicas that were added, and a shutdown is nothing a client has not seen. 0: never.
+    rotate: float = 3600.0
     # How long a reader waits for an event store that is away before it is told to come back elsewhere.
     store_patience: float = 60.0
 
@@ -127,6 +132,7 @@ class Reader:
         "_wake",
         "_writing",
         "feed",
+        "leaves",
         "position",
         "session_id",
         "started",
@@ -143,6 +149,7 @@ class Reader:
         self.state = State.CONNECTING
         self.position = 0
         self.started = time.monotonic()
+        self.leaves = self.started + limits.rotate * random.uniform(0.8, 1.0) if limits.rotate else math.inf
         self._hub = hub
         self._limits = limits
         self._mailbox: deque[Batch] = deque()

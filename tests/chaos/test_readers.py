@@ -164,7 +164,7 @@ async def _system(tmp_path: Path) -> AsyncIterator[tuple[EmbeddedServer, list[Re
             await replica.start()
         async with aiohttp.ClientSession() as http:
             for replica in replicas:
-                await eventually(lambda: _ready(http, replica), within=20)  # noqa: B023
+                await eventually(lambda: _ready(http, replica), within=20)
         yield server, replicas
     finally:
         for replica in replicas:
@@ -193,7 +193,8 @@ async def test_every_reader_s_record_equals_the_stream_s_whatever_dies(tmp_path:
             ) as answer:
                 made = await answer.json()
             readers = [
-                Reader(n, random.Random(f"{SEED}-{n}"), replicas, made["session_id"], made["cursor"]) for n in range(READERS)
+                Reader(n, random.Random(f"{SEED}-{n}"), replicas, made["session_id"], made["cursor"])
+                for n in range(READERS)
             ]
             reading = [asyncio.ensure_future(reader.run(http)) for reader in readers]
             stop = asyncio.Event()
@@ -205,7 +206,7 @@ async def test_every_reader_s_record_equals_the_stream_s_whatever_dies(tmp_path:
                 stream = await _oracle(broker)
                 assert sorted(stream) == list(range(count)), "the publisher's own events"
                 for reader, task in zip(readers, reading, strict=True):
-                    await eventually(lambda: task.done() or len(reader.seen) >= len(stream), within=60)  # noqa: B023
+                    await eventually(lambda: task.done() or len(reader.seen) >= len(stream), within=60)
                     if task.done():
                         task.result()
                 for reader in readers:
@@ -226,7 +227,9 @@ async def _publish(broker: Broker, stop: asyncio.Event) -> int:
     number = 0
     due = time.monotonic()
     while not stop.is_set():
-        batch = [Event.new(f"job.chaos.{rng_token(n)}", {"n": n}, type="output") for n in range(number, number + RATE // 20)]
+        batch = [
+            Event.new(f"job.chaos.{rng_token(n)}", {"n": n}, type="output") for n in range(number, number + RATE // 20)
+        ]
         for event in batch:
             while True:
                 try:

@@ -166,13 +166,14 @@ class Client:
 
 
 SUBJECTS = st.sampled_from(["job.a.x", "job.b.x", "cam.a.y"])
+PATTERNS = st.sampled_from([("job.>",), (">",), ("job.a.>", "cam.>"), ("job.>", "job.a.x")])
 STEPS = st.one_of(
     st.tuples(st.just("publish"), SUBJECTS),
     st.tuples(st.just("publish"), SUBJECTS),
     st.tuples(st.just("deliver"), st.integers(1, 6)),
     st.tuples(st.just("turn"), st.integers(1, 6)),
     st.tuples(st.just("turn"), st.integers(1, 6)),
-    st.tuples(st.just("connect"), st.tuples(st.sampled_from([("job.>",), (">",), ("job.a.>", "cam.>"), ("job.>", "job.a.x")]), st.integers(0, 100))),
+    st.tuples(st.just("connect"), st.tuples(PATTERNS, st.integers(0, 100))),
     st.tuples(st.just("write"), st.tuples(st.integers(0, 5), st.integers(1, 5))),
     st.tuples(st.just("lose"), st.none()),
     st.tuples(st.just("regain"), st.none()),

@@ -13,7 +13,9 @@ from tests.waiting import eventually
 async def _many_updates(edge: RunningEdge, entity: str, seconds: float, a_second: int) -> int:
     end, n = time.monotonic() + seconds, 0
     while time.monotonic() < end:
-        await edge.publish(*({"subject": f"job.{entity}.progress", "data": {"n": n + k}} for k in range(a_second // 20)))
+        await edge.publish(
+            *({"subject": f"job.{entity}.progress", "data": {"n": n + k}} for k in range(a_second // 20))
+        )
         n += a_second // 20
         await asyncio.sleep(0.05)
     return n
@@ -40,7 +42,10 @@ async def test_many_updates_of_one_bar_reach_a_viewer_at_the_rate_it_asks_for(ed
     assert len(everything) == said + 1
     stats = await edge.stats(session)
     assert stats["conflated"] == said - len(updates) == stats["events_dropped"]
-    assert stats["events_sent"] == sum(stats[f"events_{k}"] for k in ("delivered", "failed", "dropped")) + stats["queued_events"]
+    assert (
+        stats["events_sent"]
+        == sum(stats[f"events_{k}"] for k in ("delivered", "failed", "dropped")) + stats["queued_events"]
+    )
 
 
 async def test_a_session_s_own_pace_holds_where_a_reader_says_nothing(edge: RunningEdge, entity: str) -> None:

@@ -285,3 +285,18 @@ async def test_a_stopping_edge_says_bye_with_the_cursor_to_come_back_with(
         async with other.socket(session, f"?cursor={bye['cursor']}") as again:
             assert n(await again.events(2)) == [3, 4]
         await raw.__aexit__(None, None, None)
+
+
+async def test_a_long_connection_is_asked_to_come_back_and_goes_on(edge_factory: EdgeFactory, entity: str) -> None:
+    async with edge_factory(session=SessionSettings(heartbeat=0.3, rotate=0.5)) as edge:
+        session = await edge.session(subjects=[f"job.{entity}.>"])
+        await edge.numbers(entity, 3)
+        async with edge.socket(session) as socket:
+            assert n(await socket.events(3)) == [0, 1, 2]
+            while (bye := await socket.next())["control"] != "bye":
+                pass
+            await socket.raw.wait_closed()
+            assert (bye["reason"], bye["reconnect"], socket.raw.close_code) == ("rotated", True, 4002)
+        await edge.numbers(entity, 2, start=3)
+        async with edge.socket(session, f"?cursor={bye['cursor']}") as again:
+            assert n(await again.events(2)) == [3, 4]

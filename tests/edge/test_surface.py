@@ -10,9 +10,9 @@ from starlette.routing import Mount, Route, WebSocketRoute
 
 from edge.app import routes
 from edge.openapi import VERSION, document
-from router.frame import frame_subject, pack
 from router.broker import Broker
 from router.event import Event
+from router.frame import frame_subject, pack
 from tests.edge.conftest import RunningEdge
 from tests.waiting import eventually
 

@@ -20,7 +20,9 @@ SCALARS = st.one_of(
 )
 DATA = st.dictionaries(
     st.text(max_size=10),
-    st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)),
+    st.recursive(
+        SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_size=5,
 )
 
