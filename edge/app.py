@@ -44,7 +44,18 @@ from router.frame import frame_subject
 from router.record import Record
 from router.subject import Subject, escape, unescape
 
+# How far back `/alerts` looks: a page of alerts is for people, and older ones are in the stream.
+ALERTS_LOOKED_AT = 500
 CONSOLE = Path(__file__).parent / "console"
+
+
+class Console(StaticFiles):
+    """The page's files; asked for anew each time (mostly answered by 304), so that an upgrade is seen at once."""
+
+    def file_response(self, *args: Any, **options: Any) -> Response:
+        response = super().file_response(*args, **options)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
 
 
 def create_app(edge: Edge) -> Starlette:
@@ -67,7 +78,7 @@ def routes() -> list[BaseRoute]:
     session = "/callbacks/sessions/{session_id}"
     return [
         Route("/", console_page),
-        Mount("/console", StaticFiles(directory=CONSOLE)),
+        Mount("/console", Console(directory=CONSOLE)),
         Route("/callbacks/sessions", list_sessions, methods=["GET"]),
         Route("/callbacks/sessions", create_session, methods=["POST"]),
         Route("/callbacks/stats", overall_stats),
@@ -378,21 +389,24 @@ def _state(record: Record) -> dict[str, Any]:
 
 
 async def list_alerts(request: Request) -> Response:
+    """The newest word of each rule about each entity, among the last of all that rules have said."""
     edge = _edge(request)
-    records = await _latest(edge, "alert.*.firing", "alert.*.resolved")
-    newest: dict[str, dict[str, Any]] = {}
-    for record in records:
+    newest: dict[tuple[str, str], dict[str, Any]] = {}
+    for record in await edge.hub.last(("alert.>",), ALERTS_LOOKED_AT):
         event = record.event
-        assert event is not None
-        newest[event.subject.entity] = {
-            "rule": unescape(event.subject.entity),
+        if event is None or event.type not in ("firing", "resolved"):
+            continue
+        rule = unescape(event.subject.entity)
+        newest[rule, str(event.data.get("entity", ""))] = {
+            "rule": rule,
             **event.data,
             "status": event.type,
             "timestamp": rfc3339(event.time),
             "id": event.id,
+            "cursor": str(Cursor(edge.hub.epoch, record.sequence)),
         }
-    alerts = sorted(newest.values(), key=lambda alert: alert["timestamp"], reverse=True)
-    return _json({"alerts": alerts})
+    alerts = sorted(newest.values(), key=lambda alert: str(alert["cursor"]), reverse=True)
+    return _json({"alerts": alerts[: _number(request, "limit", 100, 1, 1000)]})
 
 
 async def list_cameras(request: Request) -> Response:

@@ -302,6 +302,18 @@ class Hub:
         """Finds where a session that is made now begins. Raises BrokerError."""
         return await self._patiently(lambda: self._find(start, view), patience=REQUEST_PATIENCE)
 
+    async def last(self, patterns: tuple[str, ...], count: int) -> list[Record]:
+        """Reads the newest events under some patterns, oldest first. Raises BrokerError."""
+        place = await self._patiently(lambda: self._replay.place(Start(last=count), patterns), REQUEST_PATIENCE)
+        found: list[Record] = []
+        after, more = place.after, True
+        while more and len(found) < count:
+            at = after
+            stretch = await self._patiently(lambda: self._replay.stretch(patterns, at, self.position), REQUEST_PATIENCE)  # noqa: B023
+            found += stretch.records
+            after, more = stretch.upto, stretch.more
+        return found[-count:]
+
     async def _find(self, start: Start, view: View) -> Place:
         state = await self._broker.state()
         self.first = state.first

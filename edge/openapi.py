@@ -239,7 +239,11 @@ def document() -> dict[str, Any]:
                 ),
             },
             "/callbacks/sessions/{session_id}/ws": {
-                "get": {"summary": "Read over WebSocket", "parameters": [*session, *_START, *_PACE], "responses": websocket}
+                "get": {
+                    "summary": "Read over WebSocket",
+                    "parameters": [*session, *_START, *_PACE],
+                    "responses": websocket,
+                }
             },
             "/callbacks/stats": {
                 "get": _operation(
@@ -307,9 +311,11 @@ def document() -> dict[str, Any]:
             },
             "/alerts": {
                 "get": _operation(
-                    "The latest word of every alert rule",
+                    "The latest word of every alert rule about every entity",
                     {"200": _json(_list("alerts", _OBJECT), "Newest first")},
+                    "bad_parameter",
                     *_STORE,
+                    parameters=[_LIMIT],
                 )
             },
             "/cameras": {

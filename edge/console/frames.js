@@ -27,6 +27,7 @@ export class FrameStream {
   #decoding = false;
   #picture = null;
   #drawing = 0;
+  #fresh = false;
   #window = { since: 0, drawn: 0, received: 0, bytes: 0, latencies: [] };
 
   stats = { fps: 0, receivedFps: 0, latency: null, bytesPerSecond: 0, dropped: 0, frames: 0 };
@@ -107,7 +108,10 @@ export class FrameStream {
         socket.close(1000);
         resolve();
       };
-      socket.onopen = () => this.#enter("open");
+      socket.onopen = () => {
+        this.#fresh = false;
+        this.#enter("open");
+      };
       socket.onmessage = ({ data }) => {
         heard = Date.now();
         if (data instanceof ArrayBuffer) this.#receive(data);
@@ -170,7 +174,9 @@ export class FrameStream {
     this.lastFrame = Date.now();
     this.stats.frames += 1;
     this.#window.drawn += 1;
-    if (Number.isFinite(header.time)) this.#window.latencies.push(Math.max(0, this.now() - header.time));
+    // The first picture of a connection is the last one the source had made, however long ago: its age is no latency.
+    if (this.#fresh && Number.isFinite(header.time)) this.#window.latencies.push(Math.max(0, this.now() - header.time));
+    this.#fresh = true;
     this.onFrame?.(header);
   }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import struct
 import time
@@ -27,16 +28,19 @@ class Standin:
     """One log, its sessions, and the faults that a test asks for."""
 
     def __init__(self) -> None:
+        self.url = ""
         self.log: list[dict[str, Any]] = []
         self.sessions: dict[str, dict[str, Any]] = {}
         self.lists: dict[str, list[dict[str, Any]]] = {"runs": [], "alerts": [], "cameras": [], "octanes": []}
         self.frames: dict[str, bytes] = {}
         self.news = asyncio.Condition()
         self.sockets: set[web.WebSocketResponse] = set()
+        self.transports: set[asyncio.Transport] = set()
         self.opened: list[str] = []
         self.open_now = 0
         self.most_open = 0
         self.created = 0
+        self.heartbeats = 0
         # Faults.
         self.refuse_sockets = False
         self.refuse_sse = False
@@ -71,10 +75,8 @@ class Standin:
 
     def cut(self) -> None:
         """Breaks every open socket off, without a close."""
-        for socket in list(self.sockets):
-            transport = socket.get_extra_info("transport")
-            if transport is not None:
-                transport.abort()
+        for transport in self.transports:
+            transport.abort()
 
     async def say(self, control: dict[str, Any]) -> None:
         """Sends a control object to all sockets."""
@@ -93,6 +95,7 @@ class Standin:
         app.add_routes(
             [
                 web.get("/", self._page),
+                web.get("/blank", self._blank),
                 web.static("/console", CONSOLE),
                 web.post("/callbacks/sessions", self._create),
                 web.get(session, self._read),
@@ -111,13 +114,18 @@ class Standin:
     async def _page(self, _request: web.Request) -> web.StreamResponse:
         return web.FileResponse(CONSOLE / "index.html", headers={"Content-Security-Policy": POLICY})
 
+    async def _blank(self, _request: web.Request) -> web.Response:
+        return web.Response(text="<!doctype html><title>blank</title>", content_type="text/html")
+
     async def _list(self, request: web.Request) -> web.Response:
         name = request.match_info["list"]
         return web.json_response({name: self.lists[name]})
 
     async def _publish(self, request: web.Request) -> web.Response:
         said = await request.json()
-        made = [await self.publish(e["subject"], e["data"], e.get("type")) for e in ([said] if "data" in said else said)]
+        made = [
+            await self.publish(e["subject"], e["data"], e.get("type")) for e in ([said] if "data" in said else said)
+        ]
         return web.json_response({"events": made}, status=201)
 
     async def _create(self, request: web.Request) -> web.Response:
@@ -130,7 +138,11 @@ class Standin:
         patterns = spec.get("subjects")
         matching = [n for n, event in enumerate(self.log) if _matches(patterns, event["subject"])]
         start = matching[-last] if last and len(matching) >= last else 0 if last else len(self.log)
-        self.sessions[name] = {"session_id": name, "cursor": spec.get("cursor", self.cursor(start)), "subjects": patterns}
+        self.sessions[name] = {
+            "session_id": name,
+            "cursor": spec.get("cursor", self.cursor(start)),
+            "subjects": patterns,
+        }
         return web.json_response(self.sessions[name], status=201)
 
     async def _read(self, request: web.Request) -> web.Response:
@@ -165,6 +177,9 @@ class Standin:
         finally:
             self.open_now -= 1
 
+    def _has(self, at: int) -> bool:
+        return at < len(self.log)
+
     async def _events(self, session: dict[str, Any], at: int) -> AsyncIterator[dict[str, Any] | None]:
         """Events from a place on; None where a heartbeat is due."""
         at = max(0, at - self.repeat)
@@ -176,7 +191,7 @@ class Standin:
                     yield event
             async with self.news:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self.news.wait_for(lambda: at < len(self.log)), 1)
+                    await asyncio.wait_for(self.news.wait_for(functools.partial(self._has, at)), 1)
                     continue
             yield None
 
@@ -186,19 +201,25 @@ class Standin:
         session = self._session(request)
         socket = web.WebSocketResponse()
         await socket.prepare(request)
+        assert request.transport is not None
         self.sockets.add(socket)
-        at = self._start(request, session)
-        with self._counted("websocket"), contextlib.suppress(ConnectionError, RuntimeError):
+        self.transports.add(request.transport)
+        with self._counted("websocket"):
+            telling = asyncio.ensure_future(self._tell(socket, session, self._start(request, session)))
             try:
-                await socket.send_json(self._ready(session, at))
-                async for event in self._events(session, at):
-                    if socket.closed:
-                        break
-                    if not self.mute:
-                        await socket.send_json(event or {"control": "heartbeat", "cursor": self.cursor(len(self.log))})
+                # Only reading finds out that the other side left.
+                await socket.receive()
             finally:
                 self.sockets.discard(socket)
+                telling.cancel()
+                await asyncio.gather(telling, return_exceptions=True)
         return socket
+
+    async def _tell(self, socket: web.WebSocketResponse, session: dict[str, Any], at: int) -> None:
+        await socket.send_json(self._ready(session, at))
+        async for event in self._events(session, at):
+            if not self.mute:
+                await socket.send_json(event or {"control": "heartbeat", "cursor": self.cursor(len(self.log))})
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         if self.refuse_sse:
@@ -211,6 +232,7 @@ class Standin:
             await answer.write(f"event: ready\ndata: {json.dumps(self._ready(session, at))}\n\n".encode())
             async for event in self._events(session, at):
                 if event is None:
+                    self.heartbeats += 1
                     await answer.write(b": heartbeat\n\n")
                 else:
                     await answer.write(f"id: {event['cursor']}\ndata: {json.dumps(event)}\n\n".encode())

@@ -184,3 +184,12 @@ async def test_runs_and_alerts_show_the_latest_state(edge: RunningEdge, store: B
     assert (run["run"], run["domain"], run["progress"]) == (entity, "job", 0.6)
     assert entity in [each["run"] for each in (await edge.http.get("/runs?limit=1000")).json()["runs"]]
     assert next(a for a in alerts if a["rule"] == entity)["status"] == "firing"
+
+
+async def test_alerts_of_one_rule_about_two_entities_are_both_shown(edge: RunningEdge, store: Broker, entity: str) -> None:
+    for about, kind in (("left", "firing"), ("right", "firing"), ("left", "resolved")):
+        await store.publish(Event.new(f"alert.{entity}.{kind}", {"entity": about, "severity": "info"}))
+
+    alerts = [a for a in (await edge.http.get("/alerts?limit=1000")).json()["alerts"] if a["rule"] == entity]
+
+    assert [(a["entity"], a["status"]) for a in alerts] == [("left", "resolved"), ("right", "firing")]

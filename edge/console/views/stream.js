@@ -6,6 +6,8 @@ import { panel } from "./panel.js";
 
 // Rows in the page; the store keeps more to search in.
 const ROWS = 500;
+// Rows may take this part of the page's time: under a flood they come in fewer, larger gulps, and the socket is read on.
+const SHARE = 0.2;
 const PRETTY_LIMIT = 20_000;
 
 /** JSON as spans of keys, strings and numbers; text nodes only. */
@@ -47,6 +49,8 @@ export function streamView(root, store, client) {
   let next = 0;
   let unseen = 0;
   let stuck = true;
+  let rested = 0;
+  let later = 0;
 
   const matches = (entry) => {
     if (entry.kind === "note") return !types.size && !wanted;
@@ -151,6 +155,22 @@ export function streamView(root, store, client) {
       tell();
       return;
     }
+    const began = performance.now();
+    if (began < rested) {
+      later ||= setTimeout(() => {
+        later = 0;
+        store.touch("events");
+      }, rested - began);
+      return;
+    }
+    draw();
+    // By the end of the next frame layout and painting have had their turn, and are counted too.
+    requestAnimationFrame(() => setTimeout(() => {
+      const took = performance.now() - began;
+      if (took > 25) rested = performance.now() + Math.min(1_000, took / SHARE - took);
+    }));
+  };
+  const draw = () => {
     // Numbers rise by one, so that what is new is the tail of what is kept.
     const fresh = store.events.slice(Math.max(0, store.events.length - (store.arrived - next))).filter(matches).slice(-ROWS);
     next = store.arrived;
@@ -197,7 +217,7 @@ export function streamView(root, store, client) {
     hold.replaceChildren(icon(paused ? "play" : "pause"), h("span", {}, paused ? "Resume" : "Pause"));
     if (!paused) {
       unseen = 0;
-      append();
+      draw();
     }
     tell();
   };

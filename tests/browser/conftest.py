@@ -1,0 +1,161 @@
+"""This file is where browser tests get a real browser, and a wire to the server that can be cut."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from playwright.async_api import Browser, ConsoleMessage, Error, Page, async_playwright
+
+from tests.browser.standin import Standin
+
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser's path; a machine without one skips these tests, CI may not."""
+    found = CHROMIUM if os.path.exists(CHROMIUM) else shutil.which("chromium") or shutil.which("google-chrome")
+    if found is None:
+        reason = "no chromium on this machine (Debian: apt install chromium)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    """A browser without a window, one per test file; each test has a profile of its own."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+@dataclass
+class Tab:
+    """A page, and what its console complained of."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+
+    def heard(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(f"{message.type}: {message.text}")
+
+    def failed(self, fault: Error) -> None:
+        self.complaints.append(f"uncaught: {fault}")
+
+    async def until(self, condition: str, argument: Any = None, within: float = 10.0) -> Any:
+        """Waits until a JavaScript function gives something true, and returns that."""
+        handle = await self.page.wait_for_function(condition, arg=argument, timeout=within * 1000)
+        return await handle.json_value()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def tab(browser: Browser) -> AsyncIterator[Tab]:
+    """A tab of a desk's size."""
+    context = await browser.new_context(viewport={"width": 1440, "height": 900})
+    tab = Tab(await context.new_page())
+    tab.page.on("console", tab.heard)
+    tab.page.on("pageerror", tab.failed)
+    yield tab
+    await context.close()
+
+
+class Wire:
+    """A TCP relay before a server: it can be cut, as a cable can."""
+
+    def __init__(self, target: str) -> None:
+        parts = urlsplit(target)
+        self._target = (parts.hostname or "127.0.0.1", parts.port or 80)
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._open = True
+        self.url = ""
+
+    async def __aenter__(self) -> Wire:
+        self._server = await asyncio.start_server(self._relay, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.cut()
+        self._server.close()
+        await self._server.wait_closed()
+
+    def cut(self) -> None:
+        """Breaks off every connection at once, and refuses new ones until `mend`."""
+        self._open = False
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    def mend(self) -> None:
+        self._open = True
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._open:
+            writer.transport.abort()
+            return
+        with contextlib.suppress(OSError):
+            far_reader, far_writer = await asyncio.open_connection(*self._target)
+            mine = {writer, far_writer}
+            self._writers |= mine
+            try:
+                tasks = [
+                    asyncio.ensure_future(_pour(reader, far_writer)),
+                    asyncio.ensure_future(_pour(far_reader, writer)),
+                ]
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            finally:
+                self._writers -= mine
+                for each in mine:
+                    each.close()
+
+
+async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while some := await reader.read(65536):
+        writer.write(some)
+        await writer.drain()
+
+
+@pytest.fixture
+def wire() -> Callable[[str], Wire]:
+    """Makes a relay to a server: `async with wire(url) as relay`."""
+    return Wire
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def standin() -> AsyncIterator[Standin]:
+    """The server that misbehaves on order; its address is `standin.url`."""
+    server = Standin()
+    runner = web.AppRunner(server.app(), shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    server.url = f"http://{host}:{port}"
+    yield server
+    server.cut()
+    await runner.cleanup()

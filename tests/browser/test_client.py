@@ -1,0 +1,231 @@
+"""This file is where the JavaScript client is held to its promises against a server that breaks its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import Tab
+from tests.browser.standin import Standin
+from tests.waiting import eventually
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+
+START = """async (options) => {
+  const { CallboardClient } = await import("/console/client.js");
+  const client = new CallboardClient({ backoff: { base: 20, cap: 200 }, ...options });
+  window.seen = [];
+  window.notices = [];
+  window.states = [];
+  client.on("*", (event) => window.seen.push(event.data.n));
+  client.onNotice((notice) => window.notices.push(notice.control));
+  client.onState(({ phase, transport }) => window.states.push(transport ? `${phase} ${transport}` : phase));
+  window.client = client;
+  client.start();
+}"""
+
+
+async def start(tab: Tab, standin: Standin, **options: Any) -> None:
+    """Opens a page of the stand-in that holds nothing but a client, and waits until it is live."""
+    await tab.page.goto(f"{standin.url}/blank")
+    await tab.page.evaluate(START, options)
+    await tab.until("() => client.state.phase === 'live'")
+
+
+async def say(standin: Standin, first: int, last: int) -> None:
+    for n in range(first, last):
+        await standin.publish(f"job.j.n{n}", {"n": n}, "log")
+
+
+async def seen(tab: Tab, count: int) -> list[int]:
+    """What listeners were given, once it is so many."""
+    await tab.until("(count) => seen.length >= count", count)
+    found: list[int] = await tab.page.evaluate("seen")
+    return found
+
+
+async def test_a_cut_socket_is_resumed_without_a_gap_and_without_a_repeat(tab: Tab, standin: Standin) -> None:
+    await start(tab, standin)
+    await say(standin, 0, 5)
+    await seen(tab, 5)
+
+    standin.repeat = 3
+    standin.cut()
+    await say(standin, 5, 10)
+
+    assert await seen(tab, 10) == list(range(10))
+    assert await tab.page.evaluate("client.stats.duplicates") == 3
+    assert standin.created == 1
+
+
+async def test_there_are_never_two_connections_at_once(tab: Tab, standin: Standin) -> None:
+    await start(tab, standin)
+
+    for round in range(1, 6):
+        standin.cut()
+        await tab.until("(round) => client.stats.connections > round && client.state.phase === 'live'", round)
+
+    assert len(standin.opened) == 6
+    assert standin.most_open == 1
+
+
+async def test_where_sockets_are_refused_it_reads_server_sent_events(tab: Tab, standin: Standin) -> None:
+    standin.refuse_sockets = True
+
+    await start(tab, standin)
+    await say(standin, 0, 3)
+
+    assert await seen(tab, 3) == [0, 1, 2]
+    assert await tab.page.evaluate("client.state.transport") == "sse"
+
+
+async def test_where_nothing_streams_it_polls(tab: Tab, standin: Standin) -> None:
+    standin.refuse_sockets = standin.refuse_sse = True
+
+    await start(tab, standin)
+    await say(standin, 0, 3)
+
+    assert await seen(tab, 3) == [0, 1, 2]
+    assert await tab.page.evaluate("client.state.transport") == "polling"
+
+
+async def test_a_forgotten_session_is_made_anew_at_the_same_cursor(tab: Tab, standin: Standin) -> None:
+    await start(tab, standin)
+    await say(standin, 0, 4)
+    await seen(tab, 4)
+
+    standin.sessions.clear()
+    standin.cut()
+    await say(standin, 4, 8)
+
+    assert await seen(tab, 8) == list(range(8))
+    assert standin.created == 2
+
+
+async def test_silence_is_taken_for_a_dead_wire(tab: Tab, standin: Standin) -> None:
+    await start(tab, standin, silence=1500)
+
+    standin.mute = True
+    await tab.until("() => client.state.phase !== 'live'")
+    standin.mute = False
+    await say(standin, 0, 2)
+
+    assert await seen(tab, 2) == [0, 1]
+
+
+async def test_a_heartbeat_is_no_silence(tab: Tab, standin: Standin) -> None:
+    standin.refuse_sockets = True
+
+    await start(tab, standin, silence=2000, transports=["sse"])
+    await eventually(lambda: standin.heartbeats >= 5, within=15)
+
+    assert len(standin.opened) == 1
+
+
+async def test_a_bye_that_says_come_back_is_obeyed_after_its_delay(tab: Tab, standin: Standin) -> None:
+    await start(tab, standin)
+
+    await standin.say({"control": "bye", "reason": "shutdown", "code": 4001, "reconnect": True, "delay_ms": 300})
+    await tab.until("() => client.stats.connections === 2")
+
+    assert "waiting" in await tab.page.evaluate("states")
+    assert "bye" in await tab.page.evaluate("notices")
+
+
+async def test_a_bye_that_says_stay_away_is_obeyed_until_somebody_asks(tab: Tab, standin: Standin) -> None:
+    await start(tab, standin)
+
+    await standin.say({"control": "bye", "reason": "not_permitted", "code": 4503, "reconnect": False, "delay_ms": 0})
+    await tab.until("() => client.state.phase === 'refused'")
+    assert await tab.page.evaluate("client.state.reason") == "not_permitted"
+    assert len(standin.opened) == 1
+    await tab.page.evaluate("client.retry()")
+
+    await tab.until("() => client.stats.connections === 2")
+
+
+async def test_a_refusal_is_told_from_a_broken_network(tab: Tab, standin: Standin) -> None:
+    standin.created_status = 401
+    await tab.page.goto(f"{standin.url}/blank")
+
+    await tab.page.evaluate(START, {})
+
+    await tab.until("() => client.state.phase === 'refused'")
+    assert standin.created == 0
+
+
+async def test_a_gap_is_announced_and_read_past(tab: Tab, standin: Standin) -> None:
+    await start(tab, standin)
+
+    await standin.say({"control": "gap", "from": standin.cursor(0), "to": standin.cursor(7)})
+    await say(standin, 0, 1)
+
+    assert await seen(tab, 1) == [0]
+    assert await tab.page.evaluate("client.stats.gaps") == 1
+
+
+async def test_a_listener_that_throws_harms_nobody_else(tab: Tab, standin: Standin) -> None:
+    await start(tab, standin)
+    # `void`: what an expression gives, if it is a function, the driver would call; here that ends the subscription.
+    await tab.page.evaluate("void client.on('log', () => { throw new Error('a listener broke'); })")
+
+    await say(standin, 0, 3)
+
+    assert await seen(tab, 3) == [0, 1, 2]
+    assert sum("a listener broke" in complaint for complaint in tab.complaints) == 3
+
+
+async def test_close_ends_the_connection_and_start_resumes_it(tab: Tab, standin: Standin) -> None:
+    await start(tab, standin)
+    await say(standin, 0, 2)
+    await seen(tab, 2)
+
+    await tab.page.evaluate("client.close()")
+    await eventually(lambda: standin.open_now == 0)
+    await say(standin, 2, 4)
+    assert await tab.page.evaluate("seen") == [0, 1]
+    await tab.page.evaluate("client.start()")
+
+    assert await seen(tab, 4) == [0, 1, 2, 3]
+
+
+async def test_history_reads_the_past_of_some_subjects_only(tab: Tab, standin: Standin) -> None:
+    await say(standin, 0, 6)
+    await standin.publish("job.other.log", {"n": 99})
+    await start(tab, standin)
+
+    events = await tab.page.evaluate("client.history(['job.j.>'], 4)")
+
+    assert [event["data"]["n"] for event in events] == [2, 3, 4, 5]
+
+
+async def test_what_an_event_says_is_never_markup(tab: Tab, standin: Standin) -> None:
+    evil = "<img src=x onerror='window.hurt = true'><script>window.hurt = true</script>"
+    await standin.publish("job.evil.log", {"message": evil, evil: evil})
+    await standin.publish("job.evil.state", {"run": evil, "name": evil, "status": evil, "stage": evil, "message": evil})
+    await standin.publish("job.evil.output", {"line": evil})
+    await standin.publish("alert.evil.firing", {"rule": evil, "title": evil, "message": evil, "entity": evil})
+    await standin.publish("camera.main.state", {"source": evil, "status": evil})
+
+    await tab.page.goto(standin.url)
+    await tab.page.wait_for_selector(".alert")
+    await tab.page.click("#stream button.event")
+    await tab.page.click("#runs button.run")
+    await tab.page.wait_for_selector("#stream .detail pre")
+
+    assert await tab.page.evaluate("window.hurt") is None
+    assert await tab.page.evaluate("document.querySelectorAll('main img, main script').length") == 0
+    assert evil in await tab.page.inner_text("#alerts")
+
+
+async def test_the_stream_keeps_five_hundred_rows_whatever_comes(tab: Tab, standin: Standin) -> None:
+    await tab.page.goto(standin.url)
+    await tab.until("() => callboard.client.state.phase === 'live'")
+
+    await say(standin, 0, 1500)
+    await tab.until("() => callboard.client.stats.events >= 1500")
+
+    last = "(cursor) => document.querySelector('#stream .events > li:last-child')?.dataset.cursor === cursor"
+    await tab.until(last, standin.cursor(1500))
+    assert await tab.page.evaluate("document.querySelectorAll('#stream .events > li').length") == 500

@@ -1,0 +1,375 @@
+"""This file is where filters are tested: what they mean, what they refuse, and that no text and no data brings the
+process down."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from router.errors import BadFilter
+from router.event import Event
+from router.filter import MAX_LENGTH, MAX_NESTING, Activation, Expression, Filter, activation
+
+PROGRESS = Event.new(
+    "agent.run-42.progress",
+    {"progress": 42, "step": {"name": "sort", "n": 3}, "tags": ["gpu", "fast"], "odd key": 7},
+    source="sdk",
+    time_ns=1_700_000_000_123_456_789,
+)
+
+
+def matches(text: str, event: Event = PROGRESS) -> bool:
+    return Filter.compile(text).matches(event)
+
+
+def event(data: dict[Any, Any]) -> Event:
+    return Event.new("agent.run-42.progress", data)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "true",
+        "type == 'progress'",
+        "domain == 'agent' && entity == 'run-42' && source == \"sdk\"",
+        "subject.startsWith('agent.')",
+        "data.progress > 40",
+        "data['progress'] == 42.0",
+        'data["odd key"] == 7',
+        "data.step.name == 'sort' ? data.step.n == 3 : false",
+        "'gpu' in data.tags",
+        "data.tags.exists(t, t.startsWith('g'))",
+        "data.tags.all(t, size(t) > 2) && data.tags.exists_one(t, t == 'fast')",
+        "has(data.progress) && !has(data.total)",
+        "size(data) == 4",
+        "data.nothing == 1 || true",
+        "key == null && cause == null && !test",
+        "time > timestamp('2023-11-14T00:00:00Z') && time.getFullYear() == 2023",
+        "entity.matches('^run-[0-9]+$')",
+        "type == 'progress' // only these",
+        "type in ['progress', 'completion']\n  && data.progress < 100",
+        r"'\'(((' != type",
+    ],
+)
+def test_a_filter_says_which_events_are_meant(text: str) -> None:
+    assert matches(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "data.nothing == 1",
+        "data.nothing.deeper == 1",
+        "data.progress > 'forty'",
+        "data.progress + 1",
+        "data",
+        "type",
+        "null",
+        "1 / 0 == 1",
+        "9223372036854775807 + data.progress > 0",
+        "data.tags[7] == 'x'",
+        "data.progress.exists(x, x == 1)",
+        "int(source) == 1",
+        "duration('nonsense') < duration('1s')",
+    ],
+)
+def test_a_missing_field_a_wrong_type_and_what_is_no_truth_mean_no(text: str) -> None:
+    assert matches(text) is False
+
+
+def test_a_fault_while_matching_is_counted_and_remembered() -> None:
+    wanted = Filter.compile("data.total > 1")
+
+    assert not wanted.matches(PROGRESS)
+    assert not wanted.matches(PROGRESS)
+
+    assert wanted.faults == 2
+    assert wanted.last_fault is not None and "total" in wanted.last_fault
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "empty"),
+        ("   \n", "empty"),
+        ("1 +", "line 1, column 4: Syntax error"),
+        ("true &&\n  data.a ==", "line 2, column 12: Syntax error"),
+        ("foo == 1", "line 1, column 1: unknown variable 'foo'; there are cause, data"),
+        ("type == 'x' &&\n payload.a", "line 2, column 2: unknown variable 'payload'"),
+        ("data.tags.exists(t, t == u)", "unknown variable 'u'"),
+        ("data.tags.exists(t, true) && t == 'x'", "unknown variable 't'"),
+        (".other == 1", "unknown variable '.other'"),
+        ("frobnicate(type)", "unknown function 'frobnicate'"),
+        ("type.beginsWith('x')", "unknown function 'beginsWith'"),
+        ("data.tags.map(t, t + t).size() == 1", "map is not offered"),
+        ("data.tags.filter(t, true).size() == 1", "filter is not offered"),
+        ("data.tags.exists(type, true)", "with a name that is not a variable's"),
+        ("type.matches('((')", "not a valid pattern"),
+        ("type.matches(data.p)", "written out"),
+        ("type.matches('(a{100}){100}')", "may not use {…}"),
+        (r"type.matches('\\w\\w\\w\\w\\w')", "4 times"),
+        ("type.matches('" + "a" * 101 + "')", "at most 100 characters"),
+        ("data.tags.exists(t, t.matches('a'))", "every time"),
+        ("(true", "never closed"),
+        ("true)", "closes nothing"),
+        ("(true]", "closes nothing"),
+        ("type = 'x'", "'=' does not belong here"),
+        ("type == 'x", "does not belong here"),
+        ("data.`a-b` == 1", "does not belong here"),
+        ("(" * 25 + "true" + ")" * 25, "nested deeper than 24"),
+        ("1" + "+1" * 17 + " > 0", "17 times +"),
+        ("1" + "<1" * 300, "601 parts"),
+        ("data.a.exists(x, x.exists(y, y.exists(z, z)))", "inside one another"),
+        (" || ".join(["data.a.exists(x, x)"] * 9), "more than 8"),
+        ("true " + "//" + "x" * MAX_LENGTH, "characters; at most 2000"),
+        ("type == '\ud800'", "surrogates"),
+        ("true\x00", "does not belong here"),
+    ],
+)
+def test_a_bad_filter_is_refused_on_one_line_with_place_and_reason(text: str, reason: str) -> None:
+    with pytest.raises(BadFilter) as refusal:
+        Filter.compile(text)
+
+    assert reason in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_filter_that_would_close_the_bracket_around_it_is_refused() -> None:
+    with pytest.raises(BadFilter):
+        Filter.compile("false) || (true")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(" * MAX_NESTING + "true" + ")" * MAX_NESTING,
+        "[" * MAX_NESTING + "1" + "]" * MAX_NESTING + " == data.l",
+        "!" * 480 + "true",
+        "- " * 480 + "1 < 1",
+        "true" + " && true" * 240,
+        "1" + "<1" * 240,
+        "data" + ".a" * 240,
+        "true ? true : " * 20 + "true",
+        "data" + "[0]" * 160,
+    ],
+)
+def test_the_largest_expression_that_is_taken_fits_a_small_stack(text: str) -> None:
+    """An overflow of the native stack would end the process, and this test with it."""
+    outcomes: list[str] = []
+
+    def attempt() -> None:
+        try:
+            Filter.compile(text).matches(PROGRESS)
+            outcomes.append("taken")
+        except BadFilter:
+            outcomes.append("refused")
+
+    before = threading.stack_size(512 * 1024)
+    try:
+        thread = threading.Thread(target=attempt)
+        thread.start()
+        thread.join()
+    finally:
+        threading.stack_size(before)
+
+    assert len(outcomes) == 1
+
+
+@pytest.mark.parametrize("make", [lambda inner: [inner], lambda inner: {"a": inner}])
+def test_data_nested_too_deeply_matches_nothing_and_ends_nothing(make: Any) -> None:
+    data: Any = 1
+    for _ in range(50_000):
+        data = make(data)
+    wanted = Filter.compile("data.deep == data.deep")
+
+    assert not wanted.matches(event({"deep": data}))
+
+    assert wanted.last_fault is not None and "nested deeper" in wanted.last_fault
+    while isinstance(data, (list, dict)):  # taken apart level by level
+        data = data[0] if isinstance(data, list) else data["a"]
+
+
+def test_only_the_fields_that_a_filter_names_are_converted() -> None:
+    heavy = event({"progress": 50, "blob": list(range(200_000))})
+    wanted = Filter.compile("data.progress == 50 && !has(data.other)")
+    started = time.process_time()
+
+    for _ in range(100):
+        assert wanted.matches(Activation(heavy))
+
+    # All of the list would take 100 × more than 20 ms.
+    assert time.process_time() - started < 0.5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "data.l.exists(x, data.l.exists(y, x + y == -1))",
+        "data.l.exists(x, x in data.l && -1 in data.l)",
+        "data.l.all(x, data.l.all(y, data.s.contains(string(x))))",
+    ],
+)
+def test_an_expression_that_would_run_for_long_over_long_lists_does_not_begin(text: str) -> None:
+    wanted = Filter.compile(text)
+    long = event({"l": list(range(5_000)), "s": "x" * 500_000})
+    started = time.process_time()
+
+    assert not wanted.matches(long)
+
+    assert time.process_time() - started < 0.5
+    assert wanted.last_fault is not None and "too long" in wanted.last_fault
+
+
+def test_lists_of_ordinary_length_may_be_asked_through() -> None:
+    ordinary = event({"l": [{"tags": ["a", "b"], "n": n} for n in range(30)], "long": list(range(20_000))})
+
+    assert matches("data.l.exists(x, x.n == 29 && x.tags.exists(t, t == 'b'))", ordinary)
+    assert matches("data.long.exists(x, x == 19999)", ordinary)
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [{1: 2}, {None: 1}, {b"k": 1}, {"t": msgpack.Timestamp(1)}, {"x": msgpack.ExtType(1, b"")}, {"n": 2**64 - 1}],
+)
+def test_data_that_is_foreign_to_cel_does_not_hide_what_is_beside_it(foreign: dict[Any, Any]) -> None:
+    assert matches("data.a == 1 && size(data) == 2", event({"a": 1, **foreign}))
+    assert matches("data.a == 1 && data.inner != null", event({"a": 1, "inner": foreign}))
+
+
+def test_an_event_from_an_impossible_time_matches_no_question_about_time() -> None:
+    far = Event.new("agent.run-42.progress", {}, time_ns=10**25)
+
+    assert not matches("time > timestamp('2020-01-01T00:00:00Z')", far)
+    assert matches("type == 'progress'", far)
+
+
+def test_an_event_is_converted_once_for_all_filters_that_need_the_same() -> None:
+    shown = activation(PROGRESS)
+    one, other = Filter.compile("data.progress > 1"), Filter.compile("data.progress > 2 && data.progress < 99")
+
+    assert one.matches(PROGRESS) and other.matches(PROGRESS)
+
+    assert activation(PROGRESS) is shown
+    assert len(shown._contexts) == 1
+
+
+def test_an_expression_yields_a_text_a_number_or_a_truth() -> None:
+    assert Expression.compile("data.step.name").value(PROGRESS) == "sort"
+    assert Expression.compile("entity + '/' + type").value(PROGRESS) == "run-42/progress"
+    assert Expression.compile("data.progress").value(PROGRESS) == 42
+    assert Expression.compile("data.progress > 1").value(PROGRESS) is True
+    assert Expression.compile("data.step").value(PROGRESS) is None
+    assert Expression.compile("data.nothing").value(PROGRESS) is None
+
+
+def test_one_filter_may_be_asked_by_several_threads() -> None:
+    wanted = Filter.compile("data.n >= 0 && data.n == int(entity)")
+    events = [Event.new(f"agent.{n}.progress", {"n": n}) for n in range(200)]
+    found: list[bool] = []
+
+    async def ask() -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(4):
+                group.create_task(asyncio.to_thread(lambda: found.extend(wanted.matches(each) for each in events)))
+
+    asyncio.run(ask())
+
+    assert found == [True] * 800
+
+
+PIECES = [
+    *"()[]{}.,?:!-+*/%<>\"'\\ \n#`@&|=",
+    *[
+        "data",
+        "type",
+        "true",
+        "null",
+        "in",
+        "x",
+        ".exists(x, ",
+        ".all(y, ",
+        ".exists_one(z, ",
+        ".matches('",
+        "has(",
+        "size(",
+    ],
+    *[
+        "&&",
+        "||",
+        "==",
+        "1",
+        "0x",
+        "1u",
+        "1e9",
+        "'a'",
+        'r"\\"',
+        "b'",
+        "'''",
+        '"""',
+        "//",
+        "timestamp(",
+        ".a",
+        "[0]",
+        "é",
+        "\ud800",
+    ],
+]
+texts = st.one_of(st.text(max_size=80), st.lists(st.sampled_from(PIECES), max_size=60).map("".join))
+scalars = st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.floats(), st.text(), st.binary())
+values = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(st.one_of(st.text(), st.integers()), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(text=texts, data=st.dictionaries(st.sampled_from("abx"), values))
+def test_no_text_brings_a_filter_down(text: str, data: dict[str, Any]) -> None:
+    try:
+        wanted = Filter.compile(text)
+    except BadFilter as refusal:
+        assert "\n" not in str(refusal)
+    else:
+        assert wanted.matches(event(data)) in (True, False)
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.dictionaries(st.text(max_size=3), values))
+def test_no_data_brings_a_filter_down(data: dict[str, Any]) -> None:
+    for wanted in QUESTIONS:
+        assert wanted.matches(Activation(event(data))) in (True, False)
+
+
+QUESTIONS = [
+    Filter.compile(text)
+    for text in (
+        "data == data",
+        "data.a > data.b || data[''] == 1",
+        "data.exists(k, data[k] == k || data[k].exists(x, x == data[k]))",
+        "size(data.a) + int(data.b) > 0 && string(data.c) == 'x'",
+        "data.a in data.b",
+        "timestamp(data.a) < time || duration(data.a) < duration('1s')",
+    )
+]
+
+
+@given(pattern=st.text(alphabet="ab()[]*+?|^$.\\wdx-i:P<>", max_size=30))
+def test_no_pattern_brings_a_filter_down(pattern: str) -> None:
+    literal = pattern.replace("\\", "\\\\")
+    try:
+        wanted = Filter.compile(f"type.matches('{literal}')")
+    except BadFilter:
+        return
+    started = time.process_time()
+    wanted.matches(PROGRESS)
+    assert time.process_time() - started < 0.1
