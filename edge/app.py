@@ -298,6 +298,7 @@ async def poll_session(request: Request) -> Response:
     wait = _number(request, "wait", 0.0, 0.0, polling.MAX_WAIT)
     start = _start(request.query_params, session)
     stats = edge.census.of(session.id)
+    stats.served += 1
     polled = await polling.poll(edge.hub, session, start, limit, wait, stats)
     # A poll by time is a receipt too: it says what the client saw last.
     stats.acknowledged(str(start.cursor) if start.cursor else polling.EVERYTHING if start.since else None)

@@ -11,6 +11,7 @@ from edge import metrics
 from edge.census import Census
 from edge.disconnect import DELETED, SHUTDOWN
 from edge.hub import Hub
+from edge.reaper import Reaper
 from edge.registry import Registry, Session
 from edge.settings import EdgeSettings
 from edge.video import Video
@@ -34,6 +35,7 @@ class Edge:
         self.census = Census(broker.connection)
         self.video = Video(broker, self.census.id)
         self.webhooks = Webhooks(broker, self.registry, guard, epoch=lambda: self.hub.epoch, stats=self.census.of)
+        self.reaper = Reaper(self.registry.bucket, self.registry, self.census, settings.session_ttl)
         self.registry.on_change(self._session_changed)
 
     def _session_changed(self, session_id: str, session: Session | None) -> None:
@@ -56,6 +58,7 @@ class Edge:
                     ("census", self.census),
                     ("video", self.video),
                     ("webhooks", self.webhooks),
+                    ("reaper", self.reaper),
                 )
             ]
             try:

@@ -23,6 +23,7 @@ suspicions = Counter("edge_suspicions_total", "Times that events may have been m
 replays = Counter("edge_replay_reads_total", "Pages that readers asked of the store")
 ingested = Counter("edge_ingested_events_total", "Events accepted over HTTP", ["outcome"])
 sessions = Gauge("edge_sessions", "Sessions known to this process")
+sessions_expired = Counter("edge_sessions_expired_total", "Sessions deleted because nobody read them")
 frames = Counter("edge_frames_total", "Pictures written to viewers", ["transport"])
 frames_dropped = Counter("edge_frames_dropped_total", "Pictures a viewer was too slow for", ["transport"])
 viewers = Gauge("edge_viewers", "Open connections that watch pictures", ["transport"])

@@ -391,6 +391,7 @@ def _schemas() -> dict[str, Any]:
         "dialect": {"type": "string", "default": "callback"},
         "name": {"type": ["string", "null"], "maxLength": 200},
         "conflate": {"type": "boolean", "default": False, "description": "Leave out what a newer event stands for."},
+        "ttl": {"type": ["number", "null"], "minimum": 0, "description": "Seconds it may lie idle; 0: for ever."},
         "max_rate": {
             "type": ["number", "null"],
             "minimum": 0.1,

@@ -46,6 +46,7 @@ class SessionSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     name: str | None = None
     conflate: bool = False
     max_rate: float | None = None
+    ttl: float | None = None
     webhook: EndpointSettings | None = None
 
 
@@ -85,6 +86,7 @@ class Session:
             "include_intermediate_results": spec.include_intermediate_results,
             "conflate": spec.conflate,
             "max_rate": spec.max_rate,
+            "ttl": spec.ttl,
             "dialect": spec.dialect,
             "created_at": rfc3339(spec.created),
             "cursor": spec.start,
@@ -106,7 +108,7 @@ class Registry:
     """All sessions, kept in step with the bucket."""
 
     def __init__(self, bucket: Bucket) -> None:
-        self._bucket = bucket
+        self.bucket = bucket
         self._sessions: dict[str, Session] = {}
         self._listeners: list[Callable[[str, Session | None], None]] = []
         self.ready = asyncio.Event()
@@ -125,11 +127,11 @@ class Registry:
 
     async def run(self) -> None:
         """Keeps in step with the bucket until cancelled."""
-        await self._bucket.watch(self._heard, "*", ready=self.ready.set)
+        await self.bucket.watch(self._heard, "*", ready=self.ready.set)
 
     async def create(self, spec: SessionSpec) -> Session:
         """Stores a new session and serves it here at once."""
-        revision = await self._bucket.create(spec.id, msgspec.json.encode(spec))
+        revision = await self.bucket.create(spec.id, msgspec.json.encode(spec))
         session = Session(spec, revision)
         self._put(session)
         return session
@@ -138,7 +140,7 @@ class Registry:
         """Gives a session, from the bucket where this process has not heard of it yet. Raises Problem 404."""
         session = self._sessions.get(session_id)
         if session is None and _ID.match(session_id):
-            entry = await self._bucket.get(session_id)
+            entry = await self.bucket.get(session_id)
             if entry is not None and entry.value is not None:
                 self._heard(entry, True)
                 session = self._sessions.get(session_id)
@@ -148,7 +150,7 @@ class Registry:
 
     async def update(self, session: Session, spec: SessionSpec) -> Session:
         """Stores a changed session; its readers go on under it, here and everywhere. Raises Conflict."""
-        revision = await self._bucket.update(spec.id, msgspec.json.encode(spec), session.revision)
+        revision = await self.bucket.update(spec.id, msgspec.json.encode(spec), session.revision)
         changed = Session(spec, revision)
         self._put(changed)
         return changed
@@ -156,7 +158,7 @@ class Registry:
     async def delete(self, session_id: str) -> None:
         """Deletes a session everywhere; its readers are told and closed. Raises Problem 404."""
         await self.find(session_id)
-        await self._bucket.delete(session_id)
+        await self.bucket.delete(session_id)
         self._drop(session_id)
 
     def _heard(self, entry: Entry, _ready: bool) -> None:
@@ -186,13 +188,13 @@ class Registry:
 
 # What may be changed of a session that lives; its delivery method and its beginning are what it is.
 CHANGEABLE = frozenset(
-    {"events", "subjects", "filter", "include_intermediate_results", "name", "conflate", "max_rate"}
+    {"events", "subjects", "filter", "include_intermediate_results", "name", "conflate", "max_rate", "ttl"}
     | {"webhook_url", "timeout", "retry_attempts", "headers", "secret"}
 )
 _WEBHOOK = ("webhook_url", "timeout", "retry_attempts", "headers", "secret")
 _FIELDS = {
     "delivery_method", "events", "subjects", "filter", "include_intermediate_results", "dialect", "name",
-    "cursor", "since", "last", "conflate", "max_rate",
+    "cursor", "since", "last", "conflate", "max_rate", "ttl",
     "webhook_url", "timeout", "retry_attempts", "headers", "secret",
 }  # fmt: skip
 
@@ -242,6 +244,7 @@ def parse_session(body: Any, dialects: frozenset[str]) -> tuple[SessionSpec, Any
         name=body.get("name"),
         conflate=conflate,
         max_rate=_rate(body.get("max_rate")),
+        ttl=_ttl(body.get("ttl")),
         # Webhook settings may stand in any session's body, as in the guide; they are checked only where they are used.
         webhook=parse_endpoint(body) if method == "webhook" else None,
     )
@@ -258,6 +261,18 @@ def _rate(value: Any) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not MIN_RATE <= value <= MAX_RATE:
         raise Problem("bad_body", f"max_rate must be a number from {MIN_RATE:g} to {MAX_RATE:g}")
+    return float(value)
+
+
+# A year: longer than any retention, so a number past it is a mistake (milliseconds, say).
+MAX_TTL = 366 * 86400.0
+
+
+def _ttl(value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (value == 0 or 1 <= value <= MAX_TTL):
+        raise Problem("bad_body", f"ttl must be seconds of idleness from 1 to {MAX_TTL:.0f}, or 0 for no end")
     return float(value)
 
 
@@ -278,6 +293,7 @@ def parse_change(body: Any, spec: SessionSpec) -> SessionSpec:
         "name": spec.name,
         "conflate": spec.conflate,
         "max_rate": spec.max_rate,
+        "ttl": spec.ttl,
         "dialect": spec.dialect,
     }
     if spec.webhook:

@@ -21,6 +21,8 @@ class EdgeSettings:
     max_body: int = 1024 * 1024
     max_batch: int = 1000
     drain: float = 2.0
+    # How long a session may lie idle before it is deleted, where it says nothing itself; 0: for ever.
+    session_ttl: float = 86400.0
     session: SessionSettings = field(default_factory=SessionSettings)
 
 

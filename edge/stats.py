@@ -23,6 +23,7 @@ class Stats(msgspec.Struct):
     websockets: int = 0
     sses: int = 0
     polls: int = 0
+    served: int = 0  # connections and polls ever answered
     last_delivery: float = 0.0
     last_error: str | None = None
     # Cursors that polls were answered with, and how many events up to each wait for their receipt.

@@ -8,9 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from router.filter import Filter
-
 from router.event import Event
+from router.filter import Filter
 from router.record import Record
 from router.subject import check_pattern, distinct, escape, matches
 

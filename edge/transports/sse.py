@@ -46,6 +46,7 @@ class SseResponse:
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
             await send({"type": "http.response.body", "body": PADDING + b"\n", "more_body": True})
             self._stats.sses += 1
+            self._stats.served += 1
             gauge.inc()
             gone = asyncio.ensure_future(_until_gone(receive))
             pump = asyncio.ensure_future(self._pump(reader, wire, send))

@@ -45,6 +45,7 @@ class SocketReader:
         gauge = metrics.readers.labels("websocket")
         async with self._hub.reader(self._session.view, self._session.id, self._stats, self._pace) as reader:
             self._stats.websockets += 1
+            self._stats.served += 1
             gauge.inc()
             listening = asyncio.ensure_future(self._listen(reader))
             pumping = asyncio.ensure_future(self._pump(reader))

@@ -8,6 +8,7 @@ import pytest
 
 from edge.problem import TITLES
 from tests.edge.conftest import RunningEdge
+from tests.waiting import eventually
 
 
 async def test_a_session_is_made_read_listed_and_deleted(edge: RunningEdge) -> None:
@@ -221,3 +222,19 @@ async def test_a_bad_change_is_refused_and_changes_nothing(edge: RunningEdge) ->
         assert answer.json()["code"] == code, answer.text
 
     assert (await edge.http.get(f"/callbacks/sessions/{session}")).json() == before
+
+
+async def test_an_idle_session_is_deleted_and_one_that_is_read_stays(edge_factory, entity: str) -> None:  # type: ignore[no-untyped-def]
+    async with edge_factory() as one, edge_factory() as other:
+        idle, read, kept = await one.session(ttl=1), await one.session(ttl=1), await one.session(ttl=0)
+        async with other.socket(read) as socket:
+            await socket.control("ready")
+            await eventually(lambda: _is_gone(one, idle), within=10)
+            assert not await _is_gone(one, read)
+            assert not await _is_gone(one, kept)
+        await eventually(lambda: _is_gone(one, read), within=10)
+        assert not await _is_gone(one, kept)
+
+
+async def _is_gone(edge: RunningEdge, session: str) -> bool:
+    return (await edge.http.get(f"/callbacks/sessions/{session}")).status_code == 404

@@ -1,0 +1,91 @@
+"""This file is where sessions that nobody reads any more are deleted: each has a time it may lie idle.
+
+Whoever serves a reader of a session says so now and then, under `seen.<session>` in the sessions' bucket; any process may
+delete what has been idle too long, because deleting twice is deleting once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from edge import metrics
+from edge.census import Census
+from edge.problem import Problem
+from edge.registry import Registry, Session
+from router.buckets import Bucket, Entry
+from router.errors import BrokerError
+
+log = logging.getLogger(__name__)
+
+# Idle times are hours; a minute's unsharpness saves a write per session and second.
+MOST_SECONDS_BETWEEN_MARKS = 60.0
+ROUND_SECONDS = 1.0
+
+
+class Reaper:
+    """Marks the sessions that are read here, and deletes those that are read nowhere."""
+
+    def __init__(self, bucket: Bucket, registry: Registry, census: Census, idle: float) -> None:
+        """`idle` is the time in seconds for sessions that name none of their own; 0: they stay."""
+        self._bucket = bucket
+        self._registry = registry
+        self._census = census
+        self._idle = idle
+        self._seen: dict[str, float] = {}
+        self._counted: dict[str, int] = {}
+        registry.on_change(self._changed)
+
+    def idle_of(self, session: Session) -> float:
+        """How long a session may lie idle, in seconds; 0 for ever. A webhook session is never idle: it is written to."""
+        if session.spec.delivery_method == "webhook":
+            return 0.0
+        return self._idle if session.spec.ttl is None else session.spec.ttl
+
+    async def run(self) -> None:
+        """Marks and deletes until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._bucket.watch(self._marked, "seen.*"))
+            await self._registry.ready.wait()
+            while True:
+                await asyncio.sleep(ROUND_SECONDS)
+                try:
+                    await self._round()
+                except (BrokerError, Problem) as fault:
+                    log.debug("idle sessions could not be looked at", extra={"fault": str(fault)})
+
+    async def _round(self) -> None:
+        now = time.time()
+        for session in list(self._registry.sessions.values()):
+            if not (idle := self.idle_of(session)):
+                continue
+            last = max(session.spec.created / 1e9, self._seen.get(session.id, 0.0))
+            if self._is_read(session.id):
+                if now - last > min(MOST_SECONDS_BETWEEN_MARKS, idle / 4):
+                    self._seen[session.id] = now
+                    await self._bucket.put(f"seen.{session.id}", b"%d" % int(now * 1000))
+            # The other processes' marks may be a quarter and two rounds old.
+            elif now - last > idle * 1.25 + 2 * ROUND_SECONDS:
+                log.info("a session lay idle and is deleted", extra={"session": session.id})
+                metrics.sessions_expired.inc()
+                await self._registry.delete(session.id)
+                await self._bucket.delete(f"seen.{session.id}")
+
+    def _is_read(self, session_id: str) -> bool:
+        """Whether a reader is connected here, or was served since the last look."""
+        stats = self._census.stats.get(session_id)
+        if stats is None:
+            return False
+        served, self._counted[session_id] = stats.served != self._counted.get(session_id, 0), stats.served
+        return served or bool(stats.websockets or stats.sses or stats.polls)
+
+    def _marked(self, entry: Entry, _ready: bool) -> None:
+        if entry.value is not None and entry.value.isdigit():
+            session_id = entry.key.removeprefix("seen.")
+            self._seen[session_id] = max(self._seen.get(session_id, 0.0), int(entry.value) / 1000)
+
+    def _changed(self, session_id: str, session: Session | None) -> None:
+        if session is None:
+            self._seen.pop(session_id, None)
+            self._counted.pop(session_id, None)
