@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 from ops.progress import Lines
@@ -103,11 +103,10 @@ class Child:
 class Stream:
     """One of the command's outputs on its way to ours."""
 
-    def __init__(self, name: str, target: int | None, spool: Spool, connected: Callable[[], bool]) -> None:
+    def __init__(self, name: str, target: int | None, spool: Spool) -> None:
         self.name = name
         self._target = target
         self._spool = spool
-        self._connected = connected
         self._waiting_since: float | None = None
 
     async def relay(self, pipe: IO[bytes]) -> None:
@@ -126,10 +125,10 @@ class Stream:
                         break
                 out, progress = lines.feed(chunk)
                 for line in out:
+                    await self._spool.room()
                     self._spool.add(self.name, line)
                 if progress:
                     self._spool.tell(progress)
-                await self._spool.room(self._connected())
         finally:
             transport.close()
             out, progress = lines.end()
@@ -192,7 +191,7 @@ async def run_command(
             async with asyncio.TaskGroup() as group:
                 opening = None if opened else group.create_task(_open(broker))
                 async with run:
-                    code = await _follow(run, child, spool, broker, shown=not (quiet or json))
+                    code = await _follow(run, child, spool, shown=not (quiet or json))
                     await run.complete(**_ending(code, child.asked_to_end or run.stopped.is_set()))
                 if opening:
                     opening.cancel()
@@ -204,11 +203,11 @@ async def run_command(
     return code if code >= 0 else 128 - code
 
 
-async def _follow(run: Run, child: Child, spool: Spool, broker: Broker, shown: bool) -> int:
+async def _follow(run: Run, child: Child, spool: Spool, shown: bool) -> int:
     """Tells of the command until it has ended and all is said, or NATS takes nothing any more."""
     streams = {
-        Stream("stdout", 1 if shown else None, spool, lambda: broker.connection.connected): child.stdout,
-        Stream("stderr", 2 if shown else None, spool, lambda: broker.connection.connected): child.stderr,
+        Stream("stdout", 1 if shown else None, spool): child.stdout,
+        Stream("stderr", 2 if shown else None, spool): child.stderr,
     }
     async with asyncio.TaskGroup() as group:
         relaying = group.create_task(spool.relay(run))

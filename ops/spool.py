@@ -1,7 +1,7 @@
 """This file is where a command's lines wait to be said: bounded, and said together where there are many.
 
-While NATS takes them, a command that writes faster is slowed down, as by any pipe. Where NATS does not, the oldest
-lines are dropped and counted: a command is never held up for the sake of those who watch it.
+While NATS takes them, a command that writes faster is slowed down, as by any pipe. Where NATS takes nothing for two
+seconds, the oldest lines are dropped and counted: a command never waits long for the sake of those who watch it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SPOOL_BYTES = 8 * 1024 * 1024
 # 200 lines or 32 kB become one event under load, so that a flood is hundreds of events a second and not 100,000.
 BATCH_LINES = 200
 BATCH_BYTES = 32 * 1024
-# How long a full spool may hold up the command while NATS is connected and takes nothing.
+# How long a full spool may hold up the command once NATS takes nothing.
 STALL_SECONDS = 2.0
 
 
@@ -68,19 +68,15 @@ class Spool:
         self._progress = progress
         self._filled.set()
 
-    async def room(self, connected: bool) -> None:
+    async def room(self) -> None:
         """Holds up who adds while the spool is full and there is hope; never for long."""
-        if not self.full:
-            self._stalled = False
-            return
-        if self._stalled or not connected:
-            return
-        self._room.clear()
-        try:
-            async with asyncio.timeout(STALL_SECONDS):
-                await self._room.wait()
-        except TimeoutError:
-            self._stalled = True
+        while self.full and not self._stalled:
+            self._room.clear()
+            try:
+                async with asyncio.timeout(STALL_SECONDS):
+                    await self._room.wait()
+            except TimeoutError:
+                self._stalled = True
 
     def close(self) -> None:
         """Nothing more is added; `relay` returns once all is said."""
@@ -102,8 +98,8 @@ class Spool:
                 await run.emit("output", data)
             if progress is not None:
                 await run.progress(**progress.data())
-            if not self.full:
-                self._room.set()
+            self._stalled = False
+            self._room.set()
 
     def _batch(self) -> dict[str, Any]:
         """Takes the oldest lines of one stream, as an event's data."""

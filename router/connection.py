@@ -31,6 +31,8 @@ MIN_SERVER = (2, 12)
 PING_SECONDS = 5
 # How often the watchdog looks whether the read loop still runs (nats-py ends it silently on a parser's exception).
 WATCH_SECONDS = 2.0
+# A server that is being started again is waited for; where none is, a person is told before they wonder.
+KNOCK_SECONDS = 1.5
 
 _PING = b"PING\r\n"
 
@@ -189,6 +191,7 @@ class Connection:
         self._waiting: dict[str, Handler] = {}
         self._on_reconnect: list[Callable[[], Awaitable[None] | None]] = []
         self._on_loss: list[Callable[[], None]] = []
+        self._dialled = False  # nats-py cannot be closed before it was told to connect
         self._open_asks: set[asyncio.Future[Reply]] = set()
         self._watchdog: asyncio.Task[None] | None = None
         self._followups: set[asyncio.Task[None]] = set()
@@ -206,6 +209,7 @@ class Connection:
             if value
         }
         await self._knock()
+        self._dialled = True
         try:
             async with asyncio.timeout(self.settings.connect_timeout):
                 await self._wire.connect(
@@ -233,7 +237,15 @@ class Connection:
         self._watchdog = asyncio.create_task(self._watch(), name="nats watchdog")
 
     async def _knock(self) -> None:
-        """Says at once that nobody listens; nats-py would try until the timeout and then name only that."""
+        """Says soon that nobody listens; nats-py would try until the timeout and then name only that."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + min(KNOCK_SECONDS, self.settings.connect_timeout)
+        while await self._refused_everywhere():
+            if loop.time() > deadline:
+                raise Unreachable(f"no NATS server answers at {_safe(self.settings.url)} (connection refused)")
+            await asyncio.sleep(0.05)
+
+    async def _refused_everywhere(self) -> bool:
         for url in self.settings.url.split(","):
             parts = urlsplit(url if "://" in url else f"nats://{url}")
             try:
@@ -242,10 +254,10 @@ class Connection:
             except ConnectionRefusedError:
                 continue
             except (OSError, TimeoutError):
-                return  # a name that does not resolve yet, a packet lost: left to nats-py and its patience
+                return False  # a name that does not resolve yet, a packet lost: left to nats-py and its patience
             writer.close()
-            return
-        raise Unreachable(f"no NATS server answers at {_safe(self.settings.url)} (connection refused)")
+            return False
+        return True
 
     def _check(self) -> None:
         info = self._wire._server_info
@@ -265,6 +277,8 @@ class Connection:
             self._watchdog.cancel()
         self._on_loss.clear()
         self.up.clear()
+        if not self._dialled:
+            return
         with contextlib.suppress(TimeoutError, nats.errors.Error, OSError):
             async with asyncio.timeout(2):
                 if self._wire.is_connected:

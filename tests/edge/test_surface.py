@@ -186,7 +186,9 @@ async def test_runs_and_alerts_show_the_latest_state(edge: RunningEdge, store: B
     assert next(a for a in alerts if a["rule"] == entity)["status"] == "firing"
 
 
-async def test_alerts_of_one_rule_about_two_entities_are_both_shown(edge: RunningEdge, store: Broker, entity: str) -> None:
+async def test_alerts_of_one_rule_about_two_entities_are_both_shown(
+    edge: RunningEdge, store: Broker, entity: str
+) -> None:
     for about, kind in (("left", "firing"), ("right", "firing"), ("left", "resolved")):
         await store.publish(Event.new(f"alert.{entity}.{kind}", {"entity": about, "severity": "info"}))
 

@@ -29,10 +29,13 @@ from tests.waiting import eventually
 # `callboard run` without its flags: the address, the job, the command.
 DRIVER = """
 import asyncio, sys
+import ops.run
 from ops.run import run_command
 from router.broker import Broker
 from router.connection import BrokerSettings
 url, job, mode, *command = sys.argv[1:]
+if mode == "hasty":
+    ops.run.DRAIN_SECONDS = 0.3
 broker = Broker(BrokerSettings(url=url, connect_timeout=1), "run")
 sys.exit(asyncio.run(run_command(broker, command, job=job, quiet=mode == "quiet", json=mode == "json")))
 """
@@ -48,6 +51,14 @@ async def ran(url: str, job: str, *command: str, mode: str = "") -> tuple[int, b
     out, err = await asyncio.wait_for(process.communicate(), 30)
     assert process.returncode is not None
     return process.returncode, out, err
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that is dead and not yet collected does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def python(program: str) -> tuple[str, str, str]:
@@ -183,10 +194,9 @@ async def test_a_signal_goes_to_the_command_and_all_it_started(
     process.send_signal(number)
 
     await asyncio.wait_for(process.communicate(), 15)
-    # A shell's background process ignores SIGINT, by POSIX.
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(inner, signal.SIGKILL)
-        assert number == signal.SIGINT
+    if number == signal.SIGINT:
+        os.kill(inner, signal.SIGKILL)  # a shell's background process ignores it, by POSIX
+    await eventually(lambda: not alive(inner))
     assert process.returncode == 128 + number
     end = (await told(broker, entity))[-1].data
     assert (end["success"], end["status"], end["signal"]) == (False, "cancelled", number.name)
@@ -290,9 +300,9 @@ async def test_a_command_runs_without_nats_and_is_told_of_once_it_is_there(
 async def test_without_nats_a_flood_runs_to_its_end_and_the_loss_is_said(entity: str) -> None:
     program = "for n in range(30000): print(f'line {n}')"
 
-    code, out, err = await ran(f"nats://127.0.0.1:{free_port()}", entity, *python(program))
+    code, out, err = await ran(f"nats://127.0.0.1:{free_port()}", entity, *python(program), mode="hasty")
 
-    assert code == 0 and out.count(b"\n") == 30000
+    assert code == 0 and out.count(b"\n") == 30000, err.decode()
     last = err.splitlines()[-1].decode()
     assert entity in last and "lines" in last and "events were dropped" in last
 
@@ -315,8 +325,7 @@ async def test_a_cancelled_run_command_leaves_no_process(broker: Broker, entity:
     with pytest.raises(asyncio.CancelledError):
         await running
 
-    with pytest.raises(ProcessLookupError):
-        os.kill(number, 0)
+    assert not alive(number)
     assert (await told(broker, entity))[-1].data["status"] == "cancelled"
 
 

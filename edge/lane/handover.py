@@ -1,0 +1,180 @@
+"""This file is where uvicorn lets go of a connection: its protocols, with a way out for the socket after the handshake.
+
+A request whose connection can be handed over carries its protocol in `scope["extensions"]`. Everything before (routing,
+headers, errors, refusals) is ordinary ASGI; where the extension is missing, so is everything after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import httptools
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
+
+EXTENSION = "callboard.lane"
+
+
+class StreamHandover(Protocol):
+    """What a request's scope offers where its answer may become a lane."""
+
+    def open_ended(self, scope: Mapping[str, Any]) -> bool:
+        """Makes the answer one without a length that ends with the connection; says no where that cannot be."""
+
+    def detach(self, lane: asyncio.Protocol) -> bool:
+        """Gives the connection to another protocol, once the answer's head is written; says no where it is gone."""
+
+
+class SocketHandover(Protocol):
+    """What a WebSocket's scope offers."""
+
+    def detach(self, lane: asyncio.Protocol) -> bool:
+        """Gives the connection to another protocol, once it is accepted; says no where that cannot be."""
+
+
+class _Gone(asyncio.Transport):
+    """What uvicorn holds in the place of a transport that it no longer has: closed for all it can tell."""
+
+    def is_closing(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        pass
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+
+_GONE = _Gone()
+
+
+class LaneHttpProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol, whose connection may be taken over behind the head of an answer."""
+
+    _received = b""
+
+    def data_received(self, data: bytes) -> None:
+        self._received = data
+        super().data_received(data)
+        self._received = b""
+
+    def handle_websocket_upgrade(self) -> None:
+        # uvicorn forgets what a client sent in one packet with its handshake; the parser says where that begins.
+        upgrade = sys.exc_info()[1]
+        assert isinstance(upgrade, httptools.HttpParserUpgrade)
+        rest = self._received[upgrade.args[0] :]
+        super().handle_websocket_upgrade()
+        if rest:
+            # The transport has the WebSocket's protocol now; uvloop's and asyncio's both say which.
+            successor = self.transport.get_protocol()
+            assert isinstance(successor, asyncio.Protocol)
+            successor.data_received(rest)
+
+    def on_headers_complete(self) -> None:
+        self.scope["extensions"] = {EXTENSION: self}  # type: ignore[dict-item]
+        super().on_headers_complete()
+
+    def open_ended(self, scope: Mapping[str, Any]) -> bool:
+        """Makes the answer one that ends with the connection; says no where another request waits behind it."""
+        cycle = self.cycle
+        if cycle is None or cycle.scope.get("extensions") is not scope.get("extensions"):
+            return False
+        if cycle.more_body or cycle.response_started or self.pipeline or self.transport.is_closing():
+            return False
+        # Neither a length nor chunks: uvicorn then adds `connection: close`, and the end of the connection is the end.
+        cycle.chunked_encoding = False
+        cycle.keep_alive = False
+        return True
+
+    def detach(self, lane: asyncio.Protocol) -> bool:
+        """Gives the connection to `lane`; uvicorn knows of it no more."""
+        cycle, transport = self.cycle, self.transport
+        if transport.is_closing():
+            return False
+        self._unset_keepalive_if_required()
+        self.connections.discard(self)
+        self.server_state.total_requests += 1
+        self.transport = cycle.transport = _GONE
+        cycle.response_complete = True
+        cycle.scope["extensions"] = {}
+        _hand_over(transport, lane)
+        return True
+
+
+class LaneSocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket protocol, whose connection may be taken over once it is accepted.
+
+    From the handshake on nothing is read until somebody asks for a message or takes the connection: so there is nothing
+    half parsed to take along.
+    """
+
+    _held = False
+    _early = b""
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if not self.handshake_complete:
+            self._held = True
+            self.transport.pause_reading()
+            self.scope["extensions"][EXTENSION] = self  # type: ignore[index]
+
+    def data_received(self, data: bytes) -> None:
+        if self._held:
+            # What was under way when reading was paused: one packet at most.
+            self._early += data
+        else:
+            super().data_received(data)
+
+    async def receive(self) -> ASGIReceiveEvent:
+        if self._held and self.queue.empty():
+            self._release()
+        return await super().receive()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        if self._held and message["type"] == "websocket.close":
+            self._release()
+
+    def _release(self) -> None:
+        self._held = False
+        early, self._early = self._early, b""
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+            if early:
+                super().data_received(early)
+
+    def detach(self, lane: asyncio.Protocol) -> bool:
+        """Gives the connection to `lane`; uvicorn knows of it no more."""
+        transport = self.transport
+        if not self._held or not self.handshake_complete or self.close_sent or self.disconnected:
+            return False
+        if self.conn.extensions or transport.is_closing():
+            # Compressed messages are for uvicorn to read.
+            return False
+        self.stop_keepalive()
+        self.connections.discard(self)
+        self.scope["extensions"] = {}
+        self.transport = _GONE
+        self.disconnected = True
+        early, self._early = self._early, b""
+        _hand_over(transport, lane)
+        transport.resume_reading()
+        if early:
+            lane.data_received(early)
+        return True
+
+
+def _hand_over(transport: asyncio.Transport, lane: asyncio.Protocol) -> None:
+    transport.set_protocol(lane)
+    lane.connection_made(transport)

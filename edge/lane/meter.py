@@ -1,0 +1,45 @@
+"""This file is where what one tick wrote is counted together: the same batch to many readers is told to Prometheus once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from edge import metrics
+from edge.session import Batch
+
+
+class Meter:
+    """Deliveries and delays of one transport's lanes."""
+
+    __slots__ = ("_batch", "_delivered", "_now", "_seconds", "_writes")
+
+    def __init__(self, transport: str) -> None:
+        self._delivered = metrics.delivered.labels(transport)
+        self._seconds = metrics.write_seconds.labels(transport)
+        self._batch: Batch | None = None
+        self._writes = 0
+        self._now = 0.0
+
+    def wrote(self, batch: Batch) -> float:
+        """Counts one write of a batch; returns about what time it is, seconds since the epoch."""
+        if batch is not self._batch:
+            if self._batch is None:
+                asyncio.get_running_loop().call_soon(self._settle)
+            else:
+                self._tell(self._batch)
+            self._batch = batch
+            self._now = time.time()
+        self._writes += 1
+        return self._now
+
+    def _settle(self) -> None:
+        if self._batch is not None:
+            self._tell(self._batch)
+        self._batch = None
+
+    def _tell(self, batch: Batch) -> None:
+        writes, self._writes = self._writes, 0
+        self._delivered.inc(writes * len(batch))
+        # The last of these writes is as old as that; the first are some microseconds younger.
+        self._seconds.observe_many(batch.age(), writes)
