@@ -1,0 +1,247 @@
+"""This file is where runs are known: what each agent, job and thread says becomes its latest state, for who joins late.
+
+A run ends once. Whatever comes after its completion changes nothing, until a workflow_start begins it anew. A run whose
+producer is gone without a word is ended here, so that nobody watches a bar that will never move again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from actors.agent.metrics import IGNORED_BY, KNOWN, VANISHED
+from actors.agent.producers import NatsProducers, Producers, Vigil
+from actors.agent.record import STOPPING, TERMINAL_TYPES, Outcome, Record
+from actors.agent.runs import Runs
+from actors.system.actor import Actor, Reject, command
+from actors.system.context import Context
+from actors.system.stage import BrokerStage
+from router.errors import NoResponders, Timeout
+from router.event import Event, new_id
+from router.subject import Subject
+
+log = logging.getLogger(__name__)
+
+DOMAINS = ("agent", "job", "thread")
+
+# So often leases are looked at; a lease lives for ten seconds.
+VIGIL_SECONDS = 1.0
+# 200 states a tick, 800 a second: what is told of runs must not crowd out what they say themselves.
+STATES_A_TICK = 200
+# What a rebuilt run's producer may take to be heard of, where its lease had been seen before.
+EXPECTED_TTL = 10.0
+
+GONE = "the producer vanished"
+
+
+@dataclass(frozen=True)
+class AgentSettings:
+    """How long runs are kept and waited for. Times in seconds."""
+
+    interval: float = 0.25  # between two states of one run that goes on
+    keep_over: float = 600.0  # a run that is over, in memory; its state stays stored
+    silent_after: float = 86400.0  # a run without a lease that says nothing is over
+    most_runs: int = 10_000
+
+
+class Agent(Actor):
+    """Keeps the latest state of every run, job and thread."""
+
+    name = "agent"
+    subjects = tuple(f"{domain}.*.*" for domain in DOMAINS)
+    every = 0.25
+
+    def __init__(self, settings: AgentSettings = AgentSettings(), producers: Producers | None = None) -> None:
+        """`producers` are those of the stage where none are given."""
+        self.settings = settings
+        self.runs = Runs(settings.most_runs)
+        self.vigil = Vigil()
+        self._producers = producers
+        self._untold: dict[str, Record] = {}  # in the order they changed
+        self._looked = 0.0
+        self._ctx: Context
+
+    async def start(self, ctx: Context) -> None:
+        self._ctx = ctx
+        if self._producers is None:
+            self._producers = _producers_of(ctx)
+        for event in await ctx.latest(*(f"{domain}.*.state" for domain in DOMAINS)):
+            record = Record.of_state(event)
+            if record is None:
+                continue
+            silent = max(0.0, (time.time_ns() - record.updated) / 1e9)
+            if record.over and silent > self.settings.keep_over:
+                continue
+            record.heard = ctx.now() - silent
+            self.runs.keep(record)
+            if record.leased and not record.over:
+                self.vigil.saw(record.key, EXPECTED_TTL, ctx.now())
+        self._looked = ctx.now()
+        if self._producers is not None:
+            ctx.source("leases", self._watch, None)
+
+    async def receive(self, event: Event, ctx: Context) -> None:
+        if event.type == "state":
+            return  # our own word
+        record = await self._record(event, ctx)
+        if event.type == "workflow_start":
+            outcome = record.begin(event)
+        else:
+            outcome = record.fold(event)
+        if outcome not in (Outcome.CHANGED, Outcome.TURNED):
+            # What we said ourselves, in a vanished producer's stead, comes by as well.
+            if not event.data.get("synthesized"):
+                IGNORED_BY[outcome.value].inc()
+            return
+        record.heard = ctx.now()
+        self._kept(record, ctx, at_once=outcome is Outcome.TURNED)
+
+    async def tick(self, ctx: Context) -> None:
+        now = ctx.now()
+        due = [record for record in self._untold.values() if now - record.told >= self.settings.interval]
+        for record in due[:STATES_A_TICK]:
+            self._tell(record, ctx)
+        if now - self._looked < VIGIL_SECONDS:
+            return
+        self._looked = now
+        self.runs.drop_over(now - self.settings.keep_over)
+        KNOWN.set(len(self.runs))
+        await self._keep_vigil(ctx)
+        await self._end_the_silent(ctx)
+
+    @command
+    async def runs_list(self, domain: str | None = None, status: str | None = None, limit: int = 100) -> dict[str, Any]:
+        """The latest states, who was heard of last first."""
+        states: list[dict[str, Any]] = []
+        for record in self.runs:
+            if len(states) >= max(1, min(limit, 1000)):
+                break
+            if domain in (None, record.domain) and status in (None, record.status):
+                states.append(record.state())
+        return {"runs": states}
+
+    @command
+    async def run(self, run: str, domain: str | None = None) -> dict[str, Any]:
+        """The latest state of one run."""
+        return (await self._find(run, domain)).state()
+
+    @command
+    async def stop_run(self, run: str, domain: str | None = None, reason: str | None = None) -> dict[str, Any]:
+        """Asks the program behind a run to stop."""
+        record = await self._find(run, domain)
+        if record.over:
+            raise Reject(f"the run {run} is over already: {record.status}")
+        if self._producers is None:
+            raise Reject("no producer can be reached from here")
+        try:
+            answer = await self._producers.stop(record.domain, record.run, reason)
+        except (NoResponders, Timeout):
+            raise Reject(f"nobody answers for the run {run}: its program cannot be asked to stop") from None
+        if record.status != STOPPING:
+            record.status = STOPPING
+            record.updated = max(record.updated, time.time_ns())
+            self._kept(record, self._ctx, at_once=True)
+        return {**answer, "status": record.status}
+
+    def commands(self) -> dict[str, Callable[..., Any]]:
+        """`runs` and `stop` are names that the class needs for itself."""
+        return {"runs": self.runs_list, "run": self.run, "stop": self.stop_run}
+
+    async def _record(self, event: Event, ctx: Context) -> Record:
+        """Finds the run of an event; one that is not in memory may be over for long, and must not be opened again."""
+        domain, token = event.subject.domain, event.subject.entity
+        record = self.runs.get(f"{domain}.{token}") or await self._recall(domain, token, ctx)
+        return record or Record(domain, token, event.time, event.time)
+
+    async def _recall(self, domain: str, token: str, ctx: Context) -> Record | None:
+        stored = await ctx.latest(f"{domain}.{token}.state")
+        record = Record.of_state(stored[-1]) if stored else None
+        if record is not None:
+            record.heard = ctx.now()
+            self.runs.keep(record)
+        return record
+
+    async def _find(self, run: str, domain: str | None) -> Record:
+        """Finds a run by the name its producer gave it, or by its token. Raises Reject."""
+        for each in DOMAINS if domain is None else (domain,):
+            if each not in DOMAINS:
+                raise Reject(f"domain must be one of {', '.join(DOMAINS)}")
+            token = Subject.of(each, run, "state").entity if run else ""
+            if record := self.runs.get(f"{each}.{token}") or await self._recall(each, token, self._ctx):
+                return record
+        raise Reject(f"no run {run[:60]!r} is known")
+
+    def _kept(self, record: Record, ctx: Context, at_once: bool) -> None:
+        """Keeps a changed run and tells of it: now, or with the next tick that is due."""
+        if record.key in self.vigil:
+            record.leased = True
+        self.runs.keep(record)
+        if at_once or ctx.now() - record.told >= self.settings.interval:
+            self._tell(record, ctx)
+        else:
+            self._untold.setdefault(record.key, record)
+
+    def _tell(self, record: Record, ctx: Context) -> None:
+        self._untold.pop(record.key, None)
+        record.told = ctx.now()
+        ctx.emit(f"{record.key}.state", record.state(), type="state", key=record.key)
+
+    async def _watch(self, beat: Callable[[], None]) -> None:
+        assert self._producers is not None
+
+        def heard(key: str, ttl: float | None) -> None:
+            self.vigil.saw(key, ttl, self._ctx.now())
+
+        await self._producers.watch(heard)
+
+    async def _keep_vigil(self, ctx: Context) -> None:
+        """Fails the runs whose producer is gone."""
+        now = ctx.now()
+        if self._producers is None or not self._producers.connected:
+            self.vigil.forgive(now)
+            return
+        for record in self.runs.open():
+            if not record.leased and record.key in self.vigil:
+                record.leased = True
+                self._kept_as_is(record)
+        for key in self.vigil.lost(now):
+            self.vigil.forget(key)
+            record_or_none = self.runs.get(key)
+            if record_or_none is not None and not record_or_none.over:
+                await self._fail(record_or_none, GONE, ctx)
+
+    def _kept_as_is(self, record: Record) -> None:
+        """Has the state told that a run holds a lease, though nothing was heard of it."""
+        self._untold.setdefault(record.key, record)
+
+    async def _end_the_silent(self, ctx: Context) -> None:
+        for record in self.runs.open():
+            if ctx.now() - record.heard < self.settings.silent_after:
+                break
+            if not record.leased:
+                hours = self.settings.silent_after / 3600
+                await self._fail(record, f"nothing was heard of it for {hours:g} h", ctx)
+
+    async def _fail(self, record: Record, error: str, ctx: Context) -> None:
+        """Says the completion that the producer did not say, unless it did and we have not come to it yet."""
+        patterns = [f"{record.key}.{kind}" for kind in sorted(TERMINAL_TYPES)]
+        if any(event.time >= record.started for event in await ctx.latest(*patterns)):
+            record.heard = ctx.now()
+            self.runs.keep(record)
+            return
+        VANISHED.inc()
+        log.warning("a run is failed in its producer's stead", extra={"run": record.key, "error": error})
+        data = {"success": False, "error": error, "synthesized": True}
+        subject = Subject.check(f"{record.key}.completion")
+        ctx.emit(subject, data)
+        record.fold(Event.new(subject, data, id=new_id()))
+        self._kept(record, ctx, at_once=True)
+
+
+def _producers_of(ctx: Context) -> Producers | None:
+    """Finds the way to the producers on a stage that is NATS; there is none under a Probe."""
+    stage = ctx._stage
+    return NatsProducers(stage.broker.connection) if isinstance(stage, BrokerStage) else None

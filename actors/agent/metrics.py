@@ -1,0 +1,11 @@
+"""This file is where the agent counts what it did not take."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge
+
+# late: after the run's end; second: a second completion; repeated: seen before.
+IGNORED = Counter("actors_run_events_ignored_total", "Events that changed no run", ("reason",))
+IGNORED_BY = {reason: IGNORED.labels(reason) for reason in ("late", "second", "repeated")}
+VANISHED = Counter("actors_runs_vanished_total", "Runs that were failed in their producer's stead")
+KNOWN = Gauge("actors_runs_count", "Runs in memory, running or lately over")

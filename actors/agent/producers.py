@@ -1,0 +1,111 @@
+"""This file is where the agent knows the programs behind the runs: which of them are alive, and how to ask one to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from router.buckets import Bucket, Entry
+from router.codec import from_json, to_json
+from router.connection import Connection
+from router.errors import BadInput
+from router.subject import escape
+from router.topology import LEASES
+
+Heard = Callable[[str, float | None], None]
+"""Called as heard(key, ttl) with `<domain>.<token>`; ttl is None where the lease is gone."""
+
+# Two seconds: a program that hangs is not waited for.
+STOP_SECONDS = 2.0
+
+
+class Producers(Protocol):
+    """What the agent needs of them: NATS, or a test's own."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether anything can be heard of them at all."""
+        ...
+
+    async def watch(self, heard: Heard) -> None:
+        """Tells of every lease and each change, until cancelled."""
+        ...
+
+    async def stop(self, domain: str, run: str, reason: str | None) -> dict[str, Any]:
+        """Asks one to stop. Raises NoResponders or Timeout."""
+        ...
+
+
+class NatsProducers:
+    """Programs that use the SDK."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @property
+    def connected(self) -> bool:
+        return self._connection.connected
+
+    async def watch(self, heard: Heard) -> None:
+        def entry(entry: Entry, _ready: bool) -> None:
+            heard(entry.key.removeprefix("run."), _ttl(entry.value))
+
+        await Bucket(self._connection, LEASES).watch(entry, "run.>")
+
+    async def stop(self, domain: str, run: str, reason: str | None) -> dict[str, Any]:
+        wish = to_json({"domain": domain, **({"reason": reason} if reason else {})})
+        headers = {"Content-Type": "application/json"}
+        reply = await self._connection.ask(f"cmd.run.{escape(run)}.stop", wish, headers, STOP_SECONDS)
+        try:
+            answer = from_json(reply.payload)
+        except BadInput:
+            answer = {}
+        return answer if isinstance(answer, dict) else {}
+
+
+class _Lease(msgspec.Struct):
+    ttl: float
+
+
+def _ttl(value: bytes | None) -> float | None:
+    if value is None:
+        return None
+    try:
+        return msgspec.json.decode(value, type=_Lease).ttl
+    except msgspec.DecodeError:
+        return None
+
+
+class Vigil:
+    """Who is alive, by leases. One that ran out gets its ttl once more, for a producer that was only cut off."""
+
+    def __init__(self) -> None:
+        self._until: dict[str, tuple[float, float]] = {}  # key -> when it runs out, and its ttl
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._until
+
+    def __len__(self) -> int:
+        return len(self._until)
+
+    def saw(self, key: str, ttl: float | None, now: float) -> None:
+        """Notes that a lease was taken or refreshed, or is gone (None)."""
+        if ttl is not None:
+            self._until[key] = (now + ttl, ttl)
+        elif key in self._until:
+            until, known = self._until[key]
+            self._until[key] = (min(until, now), known)
+
+    def forgive(self, now: float) -> None:
+        """Starts everybody's time afresh: while nothing could be heard, silence proved nothing."""
+        for key, (_, ttl) in self._until.items():
+            self._until[key] = (now + ttl, ttl)
+
+    def forget(self, key: str) -> None:
+        self._until.pop(key, None)
+
+    def lost(self, now: float) -> list[str]:
+        """Those whose time is over."""
+        return [key for key, (until, ttl) in self._until.items() if now > until + ttl]

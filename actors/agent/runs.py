@@ -1,0 +1,46 @@
+"""This file is where the runs are kept that may still change, and for a while those that are over. Bounded."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from actors.agent.record import Record
+
+
+class Runs:
+    """Runs by `<domain>.<token>`, each kind in the order in which it was heard of last."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._open: OrderedDict[str, Record] = OrderedDict()
+        self._over: OrderedDict[str, Record] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._open) + len(self._over)
+
+    def __iter__(self) -> Iterator[Record]:
+        """All of them, who was heard of last first."""
+        yield from reversed(self._open.values())
+        yield from reversed(self._over.values())
+
+    def get(self, key: str) -> Record | None:
+        return self._open.get(key) or self._over.get(key)
+
+    def open(self) -> list[Record]:
+        """Those that are not over, who has been silent longest first."""
+        return list(self._open.values())
+
+    def keep(self, record: Record) -> None:
+        """Adds a run, or puts it where it belongs now. Beyond the bound those that are over go first."""
+        here, there = (self._over, self._open) if record.over else (self._open, self._over)
+        there.pop(record.key, None)
+        here[record.key] = record
+        here.move_to_end(record.key)
+        while len(self) > self._most:
+            (self._over or self._open).popitem(last=False)
+
+    def drop_over(self, before: float) -> None:
+        """Forgets those that are over and of whom nothing was heard since; their last state is stored anyway."""
+        while self._over and next(iter(self._over.values())).heard < before:
+            self._over.popitem(last=False)
