@@ -169,7 +169,7 @@ async def run_command(
         job,
         broker,
         domain=domain,
-        name=name or command[:100],
+        name=name or " ".join(command.split())[:100],
         about={"command": command[:1000]},
         source="run",
         settings=RunSettings(capacity=UNSENT_EVENTS, drain=DRAIN_SECONDS),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from actors.agent.runs import Runs
 from actors.system.actor import Actor, Reject, command
 from actors.system.context import Context
 from actors.system.stage import BrokerStage
-from router.errors import NoResponders, Timeout
+from router.errors import BadSubject, NoResponders, Timeout
 from router.event import Event, new_id
 from router.subject import Subject
 
@@ -57,7 +57,7 @@ class Agent(Actor):
     def __init__(self, settings: AgentSettings = AgentSettings(), producers: Producers | None = None) -> None:
         """`producers` are those of the stage where none are given."""
         self.settings = settings
-        self.runs = Runs(settings.most_runs)
+        self.known = Runs(settings.most_runs)
         self.vigil = Vigil()
         self._producers = producers
         self._untold: dict[str, Record] = {}  # in the order they changed
@@ -76,7 +76,7 @@ class Agent(Actor):
             if record.over and silent > self.settings.keep_over:
                 continue
             record.heard = ctx.now() - silent
-            self.runs.keep(record)
+            self.known.keep(record)
             if record.leased and not record.over:
                 self.vigil.saw(record.key, EXPECTED_TTL, ctx.now())
         self._looked = ctx.now()
@@ -87,16 +87,15 @@ class Agent(Actor):
         if event.type == "state":
             return  # our own word
         record = await self._record(event, ctx)
-        if event.type == "workflow_start":
-            outcome = record.begin(event)
-        else:
-            outcome = record.fold(event)
+        outcome = record.begin(event) if event.type == "workflow_start" else record.fold(event)
         if outcome not in (Outcome.CHANGED, Outcome.TURNED):
             # What we said ourselves, in a vanished producer's stead, comes by as well.
             if not event.data.get("synthesized"):
                 IGNORED_BY[outcome.value].inc()
             return
         record.heard = ctx.now()
+        if record.over:
+            self.vigil.forget(record.key)
         self._kept(record, ctx, at_once=outcome is Outcome.TURNED)
 
     async def tick(self, ctx: Context) -> None:
@@ -107,16 +106,16 @@ class Agent(Actor):
         if now - self._looked < VIGIL_SECONDS:
             return
         self._looked = now
-        self.runs.drop_over(now - self.settings.keep_over)
-        KNOWN.set(len(self.runs))
+        self.known.drop_over(now - self.settings.keep_over)
+        KNOWN.set(len(self.known))
         await self._keep_vigil(ctx)
         await self._end_the_silent(ctx)
 
     @command
-    async def runs_list(self, domain: str | None = None, status: str | None = None, limit: int = 100) -> dict[str, Any]:
+    async def runs(self, domain: str | None = None, status: str | None = None, limit: int = 100) -> dict[str, Any]:
         """The latest states, who was heard of last first."""
         states: list[dict[str, Any]] = []
-        for record in self.runs:
+        for record in self.known:
             if len(states) >= max(1, min(limit, 1000)):
                 break
             if domain in (None, record.domain) and status in (None, record.status):
@@ -128,7 +127,6 @@ class Agent(Actor):
         """The latest state of one run."""
         return (await self._find(run, domain)).state()
 
-    @command
     async def stop_run(self, run: str, domain: str | None = None, reason: str | None = None) -> dict[str, Any]:
         """Asks the program behind a run to stop."""
         record = await self._find(run, domain)
@@ -146,14 +144,14 @@ class Agent(Actor):
             self._kept(record, self._ctx, at_once=True)
         return {**answer, "status": record.status}
 
-    def commands(self) -> dict[str, Callable[..., Any]]:
-        """`runs` and `stop` are names that the class needs for itself."""
-        return {"runs": self.runs_list, "run": self.run, "stop": self.stop_run}
+    def commands(self) -> Mapping[str, Callable[..., Awaitable[Any]]]:
+        """Adds `stop`, a name that every actor's own end has already."""
+        return {**super().commands(), "stop": self.stop_run}
 
     async def _record(self, event: Event, ctx: Context) -> Record:
         """Finds the run of an event; one that is not in memory may be over for long, and must not be opened again."""
         domain, token = event.subject.domain, event.subject.entity
-        record = self.runs.get(f"{domain}.{token}") or await self._recall(domain, token, ctx)
+        record = self.known.get(f"{domain}.{token}") or await self._recall(domain, token, ctx)
         return record or Record(domain, token, event.time, event.time)
 
     async def _recall(self, domain: str, token: str, ctx: Context) -> Record | None:
@@ -161,7 +159,7 @@ class Agent(Actor):
         record = Record.of_state(stored[-1]) if stored else None
         if record is not None:
             record.heard = ctx.now()
-            self.runs.keep(record)
+            self.known.keep(record)
         return record
 
     async def _find(self, run: str, domain: str | None) -> Record:
@@ -169,8 +167,8 @@ class Agent(Actor):
         for each in DOMAINS if domain is None else (domain,):
             if each not in DOMAINS:
                 raise Reject(f"domain must be one of {', '.join(DOMAINS)}")
-            token = Subject.of(each, run, "state").entity if run else ""
-            if record := self.runs.get(f"{each}.{token}") or await self._recall(each, token, self._ctx):
+            token = _token(run)
+            if record := self.known.get(f"{each}.{token}") or await self._recall(each, token, self._ctx):
                 return record
         raise Reject(f"no run {run[:60]!r} is known")
 
@@ -178,7 +176,7 @@ class Agent(Actor):
         """Keeps a changed run and tells of it: now, or with the next tick that is due."""
         if record.key in self.vigil:
             record.leased = True
-        self.runs.keep(record)
+        self.known.keep(record)
         if at_once or ctx.now() - record.told >= self.settings.interval:
             self._tell(record, ctx)
         else:
@@ -203,22 +201,19 @@ class Agent(Actor):
         if self._producers is None or not self._producers.connected:
             self.vigil.forgive(now)
             return
-        for record in self.runs.open():
+        for record in self.known.open():
             if not record.leased and record.key in self.vigil:
+                # Told, so that the next incarnation of this actor knows to expect the lease.
                 record.leased = True
-                self._kept_as_is(record)
+                self._untold.setdefault(record.key, record)
         for key in self.vigil.lost(now):
             self.vigil.forget(key)
-            record_or_none = self.runs.get(key)
-            if record_or_none is not None and not record_or_none.over:
-                await self._fail(record_or_none, GONE, ctx)
-
-    def _kept_as_is(self, record: Record) -> None:
-        """Has the state told that a run holds a lease, though nothing was heard of it."""
-        self._untold.setdefault(record.key, record)
+            gone = self.known.get(key)
+            if gone is not None and not gone.over:
+                await self._fail(gone, GONE, ctx)
 
     async def _end_the_silent(self, ctx: Context) -> None:
-        for record in self.runs.open():
+        for record in self.known.open():
             if ctx.now() - record.heard < self.settings.silent_after:
                 break
             if not record.leased:
@@ -230,7 +225,7 @@ class Agent(Actor):
         patterns = [f"{record.key}.{kind}" for kind in sorted(TERMINAL_TYPES)]
         if any(event.time >= record.started for event in await ctx.latest(*patterns)):
             record.heard = ctx.now()
-            self.runs.keep(record)
+            self.known.keep(record)
             return
         VANISHED.inc()
         log.warning("a run is failed in its producer's stead", extra={"run": record.key, "error": error})
@@ -239,6 +234,14 @@ class Agent(Actor):
         ctx.emit(subject, data)
         record.fold(Event.new(subject, data, id=new_id()))
         self._kept(record, ctx, at_once=True)
+
+
+def _token(run: str) -> str:
+    """The token of a run's name. Raises Reject."""
+    try:
+        return Subject.of(DOMAINS[0], run, "state").entity
+    except BadSubject:
+        raise Reject("no run has such a name") from None
 
 
 def _producers_of(ctx: Context) -> Producers | None:

@@ -182,6 +182,8 @@ class Record:
         if share is None and current is not None and total:
             share = min(1.0, current / total)
         if current is not None:
+            if self.current is None:
+                self.measured = None  # it was the progress that was measured until now
             self.current, self.total = current, total
         if share is not None:
             # Never backwards inside a run: a second bar, a retried step or a late event does not undo what was shown.
