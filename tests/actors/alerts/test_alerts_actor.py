@@ -156,7 +156,7 @@ async def test_the_rules_that_come_along_are_valid_and_see_a_failed_job() -> Non
         await alerts.receive("octane.main.render_failure", {"reason": "out of memory"})
 
         assert _said(alerts) == ["alert.run-failed.firing", "alert.camera-failed.firing", "alert.render-failed.firing"]
-        assert alerts.events[0].data["title"] == "job j failed"
+        assert alerts.events[0].data["title"] == "j failed"
         assert alerts.events[0].data["message"] == "exit code 3"
 
 
