@@ -163,13 +163,15 @@ async def run_command(
 
     The broker may be open, or never opened: then it is opened here, as soon as NATS answers, and closed at the end.
     """
-    job = job or new_job(argv)
     command = shlex.join(argv)
+    # Who names the job wants to find it by that; else the command says what it is.
+    name = name or job or " ".join(command.split())[:100]
+    job = job or new_job(argv)
     run = Run(
         job,
         broker,
         domain=domain,
-        name=name or " ".join(command.split())[:100],
+        name=name,
         about={"command": command[:1000]},
         source="run",
         settings=RunSettings(capacity=UNSENT_EVENTS, drain=DRAIN_SECONDS),
