@@ -128,11 +128,13 @@ class Consumer:
                     self._missing = True
                     continue
                 try:
-                    async with asyncio.timeout(max(0.05, self._last + SILENCE_SECONDS - loop.time())):
+                    patience = self._last + SILENCE_SECONDS - loop.time() if self._requested else SILENCE_SECONDS
+                    async with asyncio.timeout(max(0.05, patience)):
                         await self._wake.wait()
                 except TimeoutError:
-                    if not self._requested:
-                        continue  # nothing was asked for, since all that may be outstanding is
+                    if not self._requested or loop.time() - self._last < SILENCE_SECONDS:
+                        # Nothing was asked for, since all that may be outstanding is; or a heartbeat came since.
+                        continue
                     log.warning("a consumer fell silent, pulling again", extra={"stream": self.stream})
                     self._drop_pull()
                     self._missing = self._moving = True
@@ -175,7 +177,6 @@ class Consumer:
     async def _pull(self) -> None:
         room = self._credit - self._outstanding - self._requested
         if room <= 0 or (self._requested and room < self._credit // 2):
-            self._last = max(self._last, asyncio.get_running_loop().time())
             return
         self._pulls += 1
         self._requested += room

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import router.consumer as consumer_module
 from router.broker import Broker
 from router.buckets import Bucket, Entry
 from router.connection import BrokerSettings
@@ -149,4 +150,25 @@ async def test_a_watch_of_an_empty_bucket_is_ready_at_once(broker: Broker, entit
     task = asyncio.ensure_future(Bucket(broker.connection, "ALERTS").watch(lambda *_: None, f"{entity}.*", ready.set))
 
     await asyncio.wait_for(ready.wait(), 2)
+    task.cancel()
+
+
+async def test_a_quiet_consumer_is_not_taken_for_a_lost_one(
+    broker: Broker, entity: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Heartbeats came, and the consumer was made anew all the same every sixteen seconds."""
+    monkeypatch.setattr(consumer_module, "PULL_SECONDS", 2.0)
+    monkeypatch.setattr(consumer_module, "SILENCE_SECONDS", 1.6)
+    heard: list[Message] = []
+    consumer = _consumer(broker, entity, heard)
+    beats: list[bytes] = []
+    arrived = consumer._arrived
+    monkeypatch.setattr(consumer, "_arrived", lambda s, r, p, raw: (beats.append(raw), arrived(s, r, p, raw)))
+    task = asyncio.ensure_future(consumer.run())
+
+    await eventually(lambda: sum(b"Idle Heartbeat" in beat for beat in beats) >= 8, within=15)
+
+    assert "fell silent" not in caplog.text
+    await broker.publish(Event.new(f"job.{entity}.x"))
+    await eventually(lambda: len(heard) == 1)
     task.cancel()
