@@ -22,7 +22,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from edge import ingest, metrics
 from edge.dialects import DIALECTS
-from edge.disconnect import BAD_CURSOR, NO_SESSION, SHUTDOWN
+from edge.disconnect import BAD_CURSOR, LOST_STORE, NO_SESSION, SHUTDOWN
 from edge.edge import Edge
 from edge.openapi import document
 from edge.origin import Gate
@@ -31,14 +31,14 @@ from edge.registry import MAX_RATE, MIN_RATE, Session, parse_change, parse_sessi
 from edge.session import Pace
 from edge.stats import Stats, describe, total
 from edge.transports import polling
-from edge.transports.sse import SseResponse, last_event_id
+from edge.transports.sse import HEADERS, SseResponse, last_event_id
 from edge.transports.websocket import SocketReader
 from edge.video import BOUNDARY, Frame, Viewer
 from edge.view import View
 from edge.webhooks.guard import check_url
 from router.codec import from_json, rfc3339, to_json
 from router.cursor import Cursor, Start, parse_start
-from router.errors import BadEvent, BadInput, Conflict, RouterError
+from router.errors import BadEvent, BadInput, BrokerError, Conflict, RouterError
 from router.event import Event
 from router.frame import frame_subject
 from router.record import Record
@@ -309,14 +309,17 @@ async def poll_session(request: Request) -> Response:
     )
 
 
-async def stream_session(request: Request) -> SseResponse:
+async def stream_session(request: Request) -> Response | SseResponse:
     edge = _edge(request)
     if edge.draining:
         raise Problem("draining", headers={"Retry-After": "1"})
     session = await _session(request)
     start = _start(request.query_params, session, last_event_id(request))
     pace = _pace(request.query_params, session)
-    return SseResponse(edge.hub, session, start, edge.census.of(session.id), pace)
+    if request.method == "HEAD":
+        return Response(headers={name.decode(): value.decode() for name, value in HEADERS})
+    lanes = edge.lanes if edge.settings.lane else None
+    return SseResponse(edge.hub, session, start, edge.census.of(session.id), pace, lanes)
 
 
 async def socket_session(socket: WebSocket) -> None:
@@ -336,7 +339,12 @@ async def socket_session(socket: WebSocket) -> None:
     except BadInput as fault:
         await _refuse_socket(socket, BAD_CURSOR.code, fault.code, str(fault))
         return
-    await SocketReader(edge.hub, session, start, edge.census.of(session.id), pace, socket).run()
+    stats = edge.census.of(session.id)
+    try:
+        if not (edge.settings.lane and await edge.lanes.take_socket(socket.scope, session, start, stats, pace)):
+            await SocketReader(edge.hub, session, start, stats, pace, socket).run()
+    except BrokerError:
+        await socket.close(LOST_STORE.code, LOST_STORE.reason)
 
 
 async def _refuse_socket(socket: WebSocket, close: int, code: str, detail: str) -> None:

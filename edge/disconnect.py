@@ -20,6 +20,7 @@ class Disconnect:
 
 SHUTDOWN = Disconnect(4001, "shutdown", delay=1.0)
 ROTATED = Disconnect(4002, "rotated")
+SILENT = Disconnect(4007, "silent")
 SLOW = Disconnect(4008, "slow")
 TOO_OLD = Disconnect(4009, "cursor_too_old")
 LOST_STORE = Disconnect(4010, "event_store_lost", delay=2.0)

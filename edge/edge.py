@@ -11,6 +11,7 @@ from edge import metrics
 from edge.census import Census
 from edge.disconnect import DELETED, SHUTDOWN
 from edge.hub import Hub
+from edge.lane.lanes import Lanes
 from edge.reaper import Reaper
 from edge.registry import Registry, Session
 from edge.settings import EdgeSettings
@@ -31,6 +32,7 @@ class Edge:
         self.started = time.time()
         self.draining = False
         self.hub = Hub(broker, settings.session)
+        self.lanes = Lanes(self.hub, settings.lanes)
         self.registry = Registry.over(broker.connection)
         self.census = Census(broker.connection)
         self.video = Video(broker, self.census.id)
@@ -54,6 +56,7 @@ class Edge:
                 group.create_task(part.run(), name=name)
                 for name, part in (
                     ("hub", self.hub),
+                    ("lanes", self.lanes),
                     ("registry", self.registry),
                     ("census", self.census),
                     ("video", self.video),
@@ -93,3 +96,4 @@ class Edge:
             reader.close(SHUTDOWN)
             if pause:
                 await asyncio.sleep(pause)
+        await self.lanes.finish()

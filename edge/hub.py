@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from edge import metrics
 from edge.disconnect import ROTATED, Disconnect
+from edge.lane.deliver import deliver
 from edge.session import FULL, Batch, Pace, Reader, SessionSettings
 from edge.stats import Stats
 from edge.view import View
@@ -35,6 +36,8 @@ RECENT_BYTES = 8 * 1024 * 1024
 # Remembered answers of which feeds take a subject and type; forgotten all at once.
 MAX_ROUTES = 20_000
 SWEEP_SECONDS = 2.0
+# So many heartbeats at a time: about a millisecond, and then events may pass.
+SWEEP_READERS = 200
 # Who waits on a plain request is told sooner than who holds a stream.
 REQUEST_PATIENCE = 5.0
 
@@ -48,7 +51,8 @@ class Feed:
 
     def __init__(self, view: View) -> None:
         self.view = view
-        self.live: set[Reader] = set()
+        # In the order they came, so that the readers of one session are neighbours more often than not.
+        self.live: dict[Reader, None] = {}
         self.pending: list[Record] = []
         self.readers = 0
         self.since = 0
@@ -107,7 +111,9 @@ class Hub:
             if time.monotonic() - last_sweep >= self.settings.heartbeat:
                 last_sweep = time.monotonic()
                 await self._check_position()
-                for reader in tuple(self.readers):
+                for place, reader in enumerate(tuple(self.readers), 1):
+                    if place % SWEEP_READERS == 0:
+                        await asyncio.sleep(0)
                     if reader.leaves < last_sweep:
                         reader.close(ROTATED)
                     else:
@@ -196,8 +202,7 @@ class Hub:
             batch = shared.get(key)
             if batch is None:
                 batch = shared[key] = Batch(records, self.epoch)
-            for reader in tuple(feed.live):
-                reader.offer(batch)
+            deliver(batch, tuple(feed.live), self.settings.mailbox_bytes)
 
     def _broken(self, reason: str) -> None:
         """Something may not have been heard: live readers go back to reading until it is known where the stream stands."""
@@ -219,7 +224,7 @@ class Hub:
     @asynccontextmanager
     async def reader(self, view: View, session_id: str, stats: Stats, pace: Pace = FULL) -> AsyncIterator[Reader]:
         """Opens a reader of a view; its events are heard from here on. Raises BrokerError."""
-        feed = await self._join(view)
+        feed = await self.join(view)
         reader = Reader(self, feed, session_id, stats, self.settings, pace)
         self.readers.add(reader)
         try:
@@ -229,7 +234,8 @@ class Hub:
             reader.end()
             await self._leave(reader.feed)
 
-    async def _join(self, view: View) -> Feed:
+    async def join(self, view: View) -> Feed:
+        """Enters a reader into the feed of a view; its events are heard from here on. Raises BrokerError."""
         feed = self._feeds.get(view)
         if feed is not None:
             feed.readers += 1
@@ -245,9 +251,13 @@ class Hub:
             feed.readers += 1
             return feed
 
+    async def dismiss(self, reader: Reader) -> None:
+        """Takes a reader that has ended out of its feed."""
+        await self._leave(reader.feed)
+
     async def move(self, reader: Reader, view: View) -> None:
         """Puts a reader that is not live under another view. Raises BrokerError."""
-        old, reader.feed = reader.feed, await self._join(view)
+        old, reader.feed = reader.feed, await self.join(view)
         await self._leave(old)
 
     async def _leave(self, feed: Feed) -> None:

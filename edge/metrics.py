@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from prometheus_client import Counter, Gauge, Histogram
 
 LATENCY = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Timing(Histogram):
+    """A histogram that takes one observation for many: the same batch written to hundreds of readers in one tick."""
+
+    def observe_many(self, amount: float, count: int) -> None:
+        """Observes the same amount so many times."""
+        self._sum.inc(amount * count)
+        self._buckets[bisect_left(self._upper_bounds, amount)].inc(count)
+
 
 heard = Counter("edge_heard_events_total", "Events that this process heard from the store")
 hear_seconds = Histogram(
     "edge_publish_to_hear_seconds", "From an event's own time until this process heard it", buckets=LATENCY
 )
-write_seconds = Histogram(
+write_seconds = Timing(
     "edge_publish_to_write_seconds",
     "From the newest event's own time until a batch was written",
     ["transport"],

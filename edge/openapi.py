@@ -206,7 +206,7 @@ def document() -> dict[str, Any]:
                         _LIMIT,
                         _query(
                             "wait",
-                            {"type": "number", "minimum": 0, "maximum": 60},
+                            {"type": "number", "minimum": 0, "maximum": 50},
                             "Wait so many seconds for the first event.",
                         ),
                     ],

@@ -11,6 +11,7 @@ import uvicorn
 
 from edge.app import create_app
 from edge.edge import Edge
+from edge.lane.handover import LaneHttpProtocol, LaneSocketProtocol
 from edge.settings import LOOPBACK, EdgeSettings
 from edge.webhooks.guard import GuardSettings
 from router.broker import Broker
@@ -83,8 +84,10 @@ async def serve(
         server = _Server(
             uvicorn.Config(
                 create_app(edge),
-                http="httptools",
-                ws="websockets-sansio",
+                http=LaneHttpProtocol if settings.lane else "httptools",
+                ws=LaneSocketProtocol if settings.lane else "websockets-sansio",
+                # What is compressed per connection can be shared by none; what is small is not worth it.
+                ws_per_message_deflate=not settings.lane,
                 lifespan="off",
                 log_config=None,
                 access_log=False,

@@ -8,11 +8,11 @@ event that was written. So a slow client costs constant memory, loses nothing, a
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import random
 import time
-from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,8 @@ from router.replay import Gap
 if TYPE_CHECKING:
     from edge.hub import Feed, Hub
     from edge.view import View
+
+log = logging.getLogger(__name__)
 
 
 class State(Enum):
@@ -105,6 +107,9 @@ class Wire:
     def events(self, batch: Batch) -> Any:
         raise NotImplementedError
 
+    def notice(self, notice: Notice) -> Any:
+        raise NotImplementedError
+
 
 @dataclass(frozen=True, slots=True)
 class Notice:
@@ -112,6 +117,16 @@ class Notice:
 
     control: str
     body: dict[str, Any]
+
+
+async def unharmed(work: Awaitable[None]) -> bool:
+    """Awaits what one reader does; a fault in it is logged and stays this reader's own. Says whether there was none."""
+    try:
+        await work
+    except Exception:
+        log.exception("a reader failed")
+        return False
+    return True
 
 
 class Reader:
@@ -127,7 +142,6 @@ class Reader:
         "_mailbox_events",
         "_not_before",
         "_pace",
-        "_told",
         "_view",
         "_wake",
         "_writing",
@@ -138,7 +152,11 @@ class Reader:
         "started",
         "state",
         "stats",
+        "told",
     )
+
+    # A lane's own: how its socket is written to, where it takes all at once.
+    write: Callable[[bytes], None] | None = None
 
     def __init__(
         self, hub: Hub, feed: Feed, session_id: str, stats: Stats, limits: SessionSettings, pace: Pace = FULL
@@ -152,13 +170,14 @@ class Reader:
         self.leaves = self.started + limits.rotate * random.uniform(0.8, 1.0) if limits.rotate else math.inf
         self._hub = hub
         self._limits = limits
-        self._mailbox: deque[Batch] = deque()
+        # A list, for it is empty nearly always, and a deque is ten times the size of an empty list.
+        self._mailbox: list[Batch] = []
         self._mailbox_events = 0
         self._mailbox_bytes = 0
         self._wake: asyncio.Future[None] | None = None
         self._bye: Disconnect | None = None
         self._due = False
-        self._told = 0
+        self.told = 0
         self._pace = pace
         self._not_before = 0.0
         self._view = feed.view
@@ -197,7 +216,7 @@ class Reader:
             return False
         self.stats.offered(len(batch))
         self.stats.superseded(len(records) - len(squeezed))
-        self._mailbox = deque([squeezed])
+        self._mailbox = [squeezed]
         self._mailbox_events, self._mailbox_bytes = len(squeezed), squeezed.size
         self._rouse()
         return True
@@ -206,7 +225,7 @@ class Reader:
         """Leaves the live feed and forgets the mailbox: what it held is read again from the last event written."""
         if self.state is not State.LIVE:
             return
-        self.feed.live.discard(self)
+        self.feed.live.pop(self, None)
         self.state = State.LAGGING
         self._forget_mailbox()
         self._rouse()
@@ -262,7 +281,7 @@ class Reader:
 
     def end(self) -> None:
         """Leaves the hub; what was not written is not counted as sent."""
-        self.feed.live.discard(self)
+        self.feed.live.pop(self, None)
         self._forget_mailbox()
         if self._writing is not None:
             self.stats.taken_back(len(self._writing))
@@ -291,15 +310,15 @@ class Reader:
             # The mailbox is empty and the reader live: all that was heard so far has been written or was not for it.
             self.position = max(self.position, self._hub.position)
             # A client whose events are all filtered out still gets its cursor moved.
-            yield self._notice("heartbeat" if self.position == self._told else "position")
-            self._told = self.position
+            yield self._notice("heartbeat" if self.position == self.told else "position")
+            self.told = self.position
             return
         await self._wait()
 
     def _fetch(self) -> Batch:
         """Takes the next batch out of the mailbox; a paced reader takes all there is, as one."""
         if self._pace == FULL:
-            batch = self._mailbox.popleft()
+            batch = self._mailbox.pop(0)
             self._mailbox_events -= len(batch)
             self._mailbox_bytes -= batch.size
             return batch
@@ -328,7 +347,7 @@ class Reader:
         recent = self._hub.recent(self)
         if recent is not None:
             self.state = State.LIVE
-            self.feed.live.add(self)
+            self.feed.live[self] = None
             if recent:
                 self.offer(self._hub.batch(recent))
             return
@@ -344,7 +363,7 @@ class Reader:
 
     def _wrote(self, batch: Batch) -> None:
         self._writing = None
-        self.position = self._told = batch.last
+        self.position = self.told = batch.last
         self.stats.written(len(batch))
 
     async def _wait(self, seconds: float | None = None) -> None:
@@ -394,13 +413,13 @@ class Reader:
         return Notice(control, {"cursor": self.cursor, "server_time": rfc3339(time.time_ns())})
 
     def _farewell(self, reason: Disconnect) -> Notice:
-        return Notice(
-            "bye",
-            {
-                "reason": reason.reason,
-                "code": reason.code,
-                "reconnect": reason.reconnect,
-                "delay_ms": int(reason.delay * 1000),
-                "cursor": self.cursor,
-            },
-        )
+        body: dict[str, Any] = {
+            "reason": reason.reason,
+            "code": reason.code,
+            "reconnect": reason.reconnect,
+            "delay_ms": int(reason.delay * 1000),
+        }
+        # Before `ready` there is no place of ours to come back to; the client keeps the one it came with.
+        if self.state is not State.CONNECTING:
+            body["cursor"] = self.cursor
+        return Notice("bye", body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from edge.lane.settings import LaneSettings
 from edge.session import SessionSettings
 
 
@@ -23,6 +24,9 @@ class EdgeSettings:
     drain: float = 2.0
     # How long a session may lie idle before it is deleted, where it says nothing itself; 0: for ever.
     session_ttl: float = 86400.0
+    # Sockets are handed over to a protocol of ours after the handshake; without it all is plain ASGI, and slower.
+    lane: bool = True
+    lanes: LaneSettings = field(default_factory=LaneSettings)
     session: SessionSettings = field(default_factory=SessionSettings)
 
 

@@ -40,6 +40,12 @@ class Stats(msgspec.Struct):
         self.delivered += count
         self.last_delivery = time.time()
 
+    def passed_on(self, count: int, now: float) -> None:
+        """Events that were offered and written in one."""
+        self.sent += count
+        self.delivered += count
+        self.last_delivery = now
+
     def handed(self, count: int, cursor: str) -> None:
         """Events that a poll answered with: they are queued until the next poll comes back with its cursor."""
         self.sent += count

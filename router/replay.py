@@ -43,7 +43,7 @@ class Replay:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._pages: OrderedDict[tuple[str, int], Page] = OrderedDict()
-        self._reading: dict[tuple[str, int], asyncio.Future[Page]] = {}
+        self._reading: dict[tuple[str, int, int], asyncio.Future[Page | None]] = {}
 
     def forget(self) -> None:
         """Drops what is cached, as after the stream was made anew."""
@@ -55,7 +55,7 @@ class Replay:
         `known` is a sequence that the stream had reached before this call: where no more matches are found, everything
         up to it has been read. Raises BrokerError.
         """
-        pages = await asyncio.gather(*(self._page(pattern, after) for pattern in patterns))
+        pages = await asyncio.gather(*(self._page(pattern, after, known) for pattern in patterns))
         # Of a page that has more behind it only what lies up to its end is known; the shortest such page sets the bound.
         bound = min((page.records[-1].sequence for page in pages if page.more and page.records), default=None)
         if len(pages) == 1:
@@ -67,27 +67,31 @@ class Replay:
             return Stretch(records, bound, True)
         return Stretch(records, max(known, records[-1].sequence if records else 0), False)
 
-    async def _page(self, pattern: str, after: int) -> Page:
+    async def _page(self, pattern: str, after: int, known: int) -> Page:
         key = (pattern, after)
         if (page := self._pages.get(key)) is not None:
             self._pages.move_to_end(key)
             return page
-        if (reading := self._reading.get(key)) is not None:
-            return await asyncio.shield(reading)
-        future: asyncio.Future[Page] = asyncio.get_running_loop().create_future()
-        self._reading[key] = future
+        # Only a read that was begun with the same knowledge is shared: an older one may end before what is known by now.
+        read = (pattern, after, known)
+        while (reading := self._reading.get(read)) is not None:
+            # None: who read it left. Then it is read here, or by another who was quicker.
+            if (shared := await asyncio.shield(reading)) is not None:
+                return shared
+        future: asyncio.Future[Page | None] = asyncio.get_running_loop().create_future()
+        self._reading[read] = future
         try:
             page = await self._broker.read(pattern, after, PAGE_EVENTS)
         except BaseException as fault:
             # Others wait on this read: they get its error, and none where this reader merely left.
             if isinstance(fault, asyncio.CancelledError):
-                future.cancel()
+                future.set_result(None)
             else:
                 future.set_exception(fault)
                 future.exception()
             raise
         finally:
-            del self._reading[key]
+            del self._reading[read]
         future.set_result(page)
         # Only a full page can never change.
         if page.more and page.records:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import httptools
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
@@ -77,9 +77,7 @@ class LaneHttpProtocol(HttpToolsProtocol):
         super().handle_websocket_upgrade()
         if rest:
             # The transport has the WebSocket's protocol now; uvloop's and asyncio's both say which.
-            successor = self.transport.get_protocol()
-            assert isinstance(successor, asyncio.Protocol)
-            successor.data_received(rest)
+            cast(asyncio.Protocol, self.transport.get_protocol()).data_received(rest)
 
     def on_headers_complete(self) -> None:
         self.scope["extensions"] = {EXTENSION: self}  # type: ignore[dict-item]
@@ -127,7 +125,7 @@ class LaneSocketProtocol(WebSocketsSansIOProtocol):
         if not self.handshake_complete:
             self._held = True
             self.transport.pause_reading()
-            self.scope["extensions"][EXTENSION] = self  # type: ignore[index]
+            self.scope["extensions"] = {**(self.scope["extensions"] or {}), EXTENSION: self}  # type: ignore[dict-item]
 
     def data_received(self, data: bytes) -> None:
         if self._held:

@@ -70,9 +70,15 @@ class Lanes:
             return False
         feed = await self.hub.join(session.view)
         lane = StreamLane(self, feed, session.id, stats, sse.WIRES[session.spec.dialect], pace)
-        await send({"type": "http.response.start", "status": 200, "headers": sse.HEADERS})
-        await send({"type": "http.response.body", "body": sse.PADDING + b"\n", "more_body": True})
-        return self._begun(lane, handover.detach(lane), start)
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": sse.HEADERS})
+        except BaseException:
+            lane.end()
+            raise
+        if not self._begun(lane, handover.detach(lane), start):
+            # The client left between request and answer.
+            await send({"type": "http.response.body", "body": b""})
+        return True
 
     def _begun(self, lane: LaneReader, taken: bool, start: Start) -> bool:
         if not taken:

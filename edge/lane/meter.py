@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 from edge import metrics
 from edge.session import Batch
@@ -12,26 +11,23 @@ from edge.session import Batch
 class Meter:
     """Deliveries and delays of one transport's lanes."""
 
-    __slots__ = ("_batch", "_delivered", "_now", "_seconds", "_writes")
+    __slots__ = ("_batch", "_delivered", "_seconds", "_writes")
 
     def __init__(self, transport: str) -> None:
         self._delivered = metrics.delivered.labels(transport)
         self._seconds = metrics.write_seconds.labels(transport)
         self._batch: Batch | None = None
         self._writes = 0
-        self._now = 0.0
 
-    def wrote(self, batch: Batch) -> float:
-        """Counts one write of a batch; returns about what time it is, seconds since the epoch."""
+    def wrote(self, batch: Batch, writes: int = 1) -> None:
+        """Counts writes of a batch."""
         if batch is not self._batch:
             if self._batch is None:
                 asyncio.get_running_loop().call_soon(self._settle)
             else:
                 self._tell(self._batch)
             self._batch = batch
-            self._now = time.time()
-        self._writes += 1
-        return self._now
+        self._writes += writes
 
     def _settle(self) -> None:
         if self._batch is not None:

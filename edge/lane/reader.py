@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
+from collections.abc import Callable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from edge import metrics
 from edge.disconnect import FAILED, LOST_STORE, SILENT, SLOW, Disconnect
@@ -27,35 +28,40 @@ if TYPE_CHECKING:
 class LaneReader(Reader, asyncio.Protocol):
     """One connection that was handed over, reading one session."""
 
-    __slots__ = ("_lanes", "_meter", "_paused", "_task", "_transport", "_wire")
+    __slots__ = ("_lanes", "_paused", "_task", "_transport", "meter", "wire", "write")
 
     transport_name: ClassVar[str]
 
     def __init__(self, lanes: Lanes, feed: Feed, session_id: str, stats: Stats, wire: Wire, pace: Pace = FULL) -> None:
         super().__init__(lanes.hub, feed, session_id, stats, lanes.hub.settings, pace)
         self._lanes = lanes
-        self._meter = lanes.meters[self.transport_name]
-        self._wire = wire
+        self.meter = lanes.meters[self.transport_name]
+        self.wire = wire
         self._paused = False
         self._task: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport | None = None
+        self.write: Callable[[bytes], None] | None = None
 
     # Called by the transport.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        # uvloop's transports are of another family than asyncio's, and do the same.
+        transport = cast(asyncio.Transport, transport)
         transport.set_write_buffer_limits(high=self._lanes.settings.high_water)
         self._transport = transport
+        self.write = transport.write
+        self._hub.readers.add(self)
         self._lanes.opened(self)
         self._count(1)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.end()
-        self._transport = None
+        self._transport = self.write = None
         self._lanes.lost(self)
 
     def pause_writing(self) -> None:
         self._paused = True
+        self.write = None
         self._lanes.expect(self, self._limits.send_timeout)
 
     def resume_writing(self) -> None:
@@ -64,10 +70,12 @@ class LaneReader(Reader, asyncio.Protocol):
             return
         self._lanes.expected(self)
         self._empty_mailbox()
+        if self._transport is not None and not self._paused:
+            self.write = self._transport.write
         self._rouse()
 
     def _empty_mailbox(self) -> None:
-        while self._mailbox and not self._paused:
+        while self._mailbox and not self._paused and self._transport is not None:
             batch = self._fetch()
             self._write(batch)
             self._wrote(batch)
@@ -98,30 +106,9 @@ class LaneReader(Reader, asyncio.Protocol):
     # Called by the hub; these never wait.
 
     def offer(self, batch: Batch) -> None:
-        """Writes a batch at once where the socket takes it; otherwise it goes the way of every reader."""
-        transport = self._transport
-        records = batch.records
-        if (
-            self._paused
-            or transport is None
-            or records[0].sequence <= self.position
-            or batch.size > self._limits.mailbox_bytes
-        ):
-            self._offer_slowly(batch)
-            return
-        transport.write(batch.made(self._wire))
-        self.position = self._told = records[-1].sequence
-        count = len(records)
-        stats = self.stats
-        stats.sent += count
-        stats.delivered += count
-        stats.last_delivery = self._meter.wrote(batch)
-
-    def _offer_slowly(self, batch: Batch) -> None:
+        """Takes a batch that could not be written at once, or only a part of it, or not yet."""
         super().offer(batch)
-        # Where it was only cut to what is new here, the socket takes it after all.
-        if self._transport is not None:
-            self._empty_mailbox()
+        self._empty_mailbox()
 
     def beat(self) -> None:
         """Says that the connection lives, and where it stands."""
@@ -133,9 +120,9 @@ class LaneReader(Reader, asyncio.Protocol):
                 return
             # Nothing waits and the reader is live: all that was heard so far has been written or was not for it.
             self.position = max(self.position, self._hub.position)
-        control = "heartbeat" if self.position == self._told else "position"
-        self._told = self.position
-        self._pulse(self._lanes.pulse(self._wire, control, self))
+        control = "heartbeat" if self.position == self.told else "position"
+        self.told = self.position
+        self._pulse(self._lanes.pulse(self.wire, control, self))
 
     def heartbeat(self, control: str) -> Notice:
         """What a heartbeat or a position says just now."""
@@ -183,6 +170,7 @@ class LaneReader(Reader, asyncio.Protocol):
     def begin(self, start: Start) -> None:
         """Reads from a place on; called once, when the connection has been taken over."""
         if self.state is not State.CLOSED:
+            self._greet()
             self._task = self._lanes.start(self._follow(start))
 
     async def _follow(self, start: Start | None) -> None:
@@ -215,12 +203,12 @@ class LaneReader(Reader, asyncio.Protocol):
 
     def _write(self, batch: Batch) -> None:
         assert self._transport is not None
-        self._transport.write(batch.made(self._wire))
-        self._meter.wrote(batch)
+        self._transport.write(batch.made(self.wire))
+        self.meter.wrote(batch)
 
     def _say(self, notice: Notice) -> None:
         if self._transport is not None:
-            self._transport.write(self._wire.notice(notice))
+            self._transport.write(self.wire.notice(notice))
 
     # What each transport does in its own way.
 
@@ -231,6 +219,9 @@ class LaneReader(Reader, asyncio.Protocol):
     @abstractmethod
     def _hang_up(self, reason: Disconnect) -> None:
         """Ends the connection behind what was written."""
+
+    def _greet(self) -> None:
+        """Writes what comes before everything."""
 
     def _silent(self) -> None:
         """Ends a connection whose client has not answered."""

@@ -41,6 +41,7 @@ class SocketLane(LaneReader):
 
     def _count(self, change: int) -> None:
         self.stats.websockets += change
+        self.stats.served += change > 0
         metrics.readers.labels("websocket").inc(change)
 
     def data_received(self, data: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from edge import metrics
 from edge.disconnect import Disconnect
 from edge.lane.reader import LaneReader
+from edge.transports.sse import PADDING
 
 
 class StreamLane(LaneReader):
@@ -16,7 +17,12 @@ class StreamLane(LaneReader):
 
     def _count(self, change: int) -> None:
         self.stats.sses += change
+        self.stats.served += change > 0
         metrics.readers.labels("sse").inc(change)
+
+    def _greet(self) -> None:
+        if self._transport is not None:
+            self._transport.write(PADDING + b"\n")
 
     def data_received(self, data: bytes) -> None:
         """Passes over what comes: the answer to this request has no end, so there is no next one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
@@ -16,6 +17,9 @@ from edge.session import Notice, Pace, Reader
 from edge.stats import Stats
 from edge.transports.wires import SseWire
 from router.cursor import Start
+
+if TYPE_CHECKING:
+    from edge.lane.lanes import Lanes
 
 # 2 kB of comment: some proxies and old browsers show nothing before their buffer has that much.
 PADDING = b":" + b" " * 2048 + b"\n"
@@ -32,14 +36,21 @@ HEADERS = [
 class SseResponse:
     """An ASGI response that streams one reader until the client leaves or the server says `bye`."""
 
-    def __init__(self, hub: Hub, session: Session, start: Start, stats: Stats, pace: Pace) -> None:
+    def __init__(
+        self, hub: Hub, session: Session, start: Start, stats: Stats, pace: Pace, lanes: Lanes | None = None
+    ) -> None:
         self._hub = hub
         self._session = session
         self._start = start
         self._stats = stats
         self._pace = pace
+        self._lanes = lanes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._lanes and await self._lanes.take_stream(
+            scope, send, self._session, self._start, self._stats, self._pace
+        ):
+            return
         wire = WIRES[self._session.spec.dialect]
         gauge = metrics.readers.labels("sse")
         async with self._hub.reader(self._session.view, self._session.id, self._stats, self._pace) as reader:

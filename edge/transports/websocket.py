@@ -14,7 +14,7 @@ from edge.dialects import DIALECTS
 from edge.disconnect import BAD_FRAME, SLOW, Disconnect
 from edge.hub import Hub
 from edge.registry import Session
-from edge.session import Notice, Pace, Reader
+from edge.session import Notice, Pace, Reader, State
 from edge.stats import Stats
 from edge.transports.wires import TextWire
 from router.codec import from_json, rfc3339, to_json
@@ -98,26 +98,25 @@ class SocketReader:
             raw: str | bytes = message.get("text") or message.get("bytes") or b""
             if len(raw) > MAX_MESSAGE:
                 return BAD_FRAME
-            answer = self._answer(raw, reader)
+            said = to_json(answer(raw, reader)).decode()
             async with self._writing:
-                await self._socket.send({"type": "websocket.send", "text": to_json(answer).decode()})
-
-    def _answer(self, raw: str | bytes, reader: Reader) -> dict[str, Any]:
-        try:
-            said = from_json(raw)
-        except BadEvent:
-            return {"control": "error", "code": "bad_json", "detail": "a message must be a JSON object"}
-        control = said.get("control") or said.get("type") if isinstance(said, dict) else None
-        if control == "ping":
-            return {
-                "control": "pong",
-                "cursor": reader.cursor,
-                "server_time": rfc3339(time.time_ns()),
-                "id": said.get("id"),
-            }
-        return {"control": "error", "code": "unknown_control", "detail": "known controls: ping"}
+                await self._socket.send({"type": "websocket.send", "text": said})
 
     async def _close(self, reason: Disconnect) -> None:
         metrics.disconnects.labels("websocket", reason.reason).inc()
         if self._socket.application_state is not WebSocketState.DISCONNECTED:
             await self._socket.close(reason.code, reason.reason)
+
+
+def answer(raw: str | bytes, reader: Reader) -> dict[str, Any]:
+    """What a client's message is answered with."""
+    try:
+        said = from_json(raw)
+    except BadEvent:
+        return {"control": "error", "code": "bad_json", "detail": "a message must be a JSON object"}
+    control = said.get("control") or said.get("type") if isinstance(said, dict) else None
+    if control != "ping":
+        return {"control": "error", "code": "unknown_control", "detail": "known controls: ping"}
+    pong = {"control": "pong", "server_time": rfc3339(time.time_ns()), "id": said.get("id")}
+    # Before `ready` no place is known.
+    return pong if reader.state is State.CONNECTING else {**pong, "cursor": reader.cursor}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edge.dialects import Dialect
+from edge.lane.frames import TEXT, frame
 from edge.session import Batch, Notice, Wire
 from router.codec import to_json
 from router.cursor import Cursor
@@ -35,12 +36,14 @@ class SseWire(Wire):
     def notice(notice: Notice) -> bytes:
         """A named event, or a comment for a heartbeat. Its `id:` keeps the client's Last-Event-ID at the cursor."""
         if notice.control == "heartbeat":
-            return b": heartbeat\n\n"
+            # No blank line behind it: httpx-sse would take that for an event without data.
+            return b": heartbeat\n"
         # `retry:` only beside data: some clients take a lone field for an event without data.
         retry = RETRY if notice.control == "ready" else b""
-        cursor = str(notice.body["cursor"]).encode()
+        cursor = notice.body.get("cursor")
+        place = f"id: {cursor}\n".encode() if cursor else b""
         name = notice.control.encode()
-        return b"".join((retry, b"event: ", name, b"\nid: ", cursor, b"\ndata: ", to_json(notice.body), b"\n\n"))
+        return b"".join((retry, b"event: ", name, b"\n", place, b"data: ", to_json(notice.body), b"\n\n"))
 
 
 class TextWire(Wire):
@@ -56,3 +59,19 @@ class TextWire(Wire):
     @staticmethod
     def notice(notice: Notice) -> str:
         return to_json({"control": notice.control, **notice.body}).decode()
+
+
+class FrameWire(Wire):
+    """One whole WebSocket frame per event, one behind the other: a batch is one write to a socket that was handed over."""
+
+    def __init__(self, dialect_name: str, dialect: Dialect) -> None:
+        self.name = f"{dialect_name}/frames"
+        self._dialect = dialect
+
+    def events(self, batch: Batch) -> bytes:
+        epoch, dialect = batch.epoch, self._dialect
+        return b"".join([frame(TEXT, dialect(record, epoch)) for record in batch.records])
+
+    @staticmethod
+    def notice(notice: Notice) -> bytes:
+        return frame(TEXT, to_json({"control": notice.control, **notice.body}))

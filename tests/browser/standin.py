@@ -233,7 +233,7 @@ class Standin:
             async for event in self._events(session, at):
                 if event is None:
                     self.heartbeats += 1
-                    await answer.write(b": heartbeat\n\n")
+                    await answer.write(b": heartbeat\n")
                 else:
                     await answer.write(f"id: {event['cursor']}\ndata: {json.dumps(event)}\n\n".encode())
         return answer
