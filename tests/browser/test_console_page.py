@@ -44,9 +44,9 @@ async def open_console(tab: Tab, url: str) -> None:
 
 
 def numbers(run: str) -> str:
-    """Reads from the stream's rows, top to bottom, the `n` of each event of one run."""
+    """Reads from the stream's rows, top to bottom, the `n` of each event of one run; what the agent says of it has none."""
     return f"""() => [...document.querySelectorAll('#stream .events > li')]
-      .filter((row) => row.entry?.event.subject.startsWith('job.{run}.'))
+      .filter((row) => row.entry?.event.subject.startsWith('job.{run}.') && row.entry.event.event_type !== 'state')
       .map((row) => row.entry.event.data.n)"""
 
 
