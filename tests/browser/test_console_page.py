@@ -129,7 +129,7 @@ async def test_a_pause_holds_the_stream_and_resume_shows_what_came(
     await tab.page.click("#stream button[aria-pressed] >> text=Pause")
 
     await publish(running_callboard.url, f"job.{run}.output", {"n": 1}, {"n": 2})
-    await tab.until("(run) => callboard.store.events.filter((e) => e.event?.subject.includes(run)).length === 2", run)
+    await tab.until("(run) => callboard.store.events.filter((e) => e.event?.subject.includes(run + '.output')).length === 2", run)
     assert await tab.page.evaluate(numbers(run)) == []
     await tab.page.click("#stream button[aria-pressed] >> text=Resume")
 
@@ -193,7 +193,7 @@ async def test_two_tabs_see_the_same(tab: Tab, running_callboard: RunningCallboa
     await publish(running_callboard.url, f"job.{run}.output", *({"n": n} for n in range(5)))
 
     # A page behind another draws nothing; its store has all the same.
-    count = "(run) => callboard.store.events.filter((e) => e.event?.subject.includes(run)).length === 5"
+    count = "(run) => callboard.store.events.filter((e) => e.event?.subject.includes(run + '.output')).length === 5"
     await asyncio.gather(tab.until(count, run), second.until(count, run))
 
 
