@@ -19,8 +19,11 @@ from router.event import Event
 
 VARIABLES = frozenset(["id", "type", "source", "subject", "domain", "entity", "key", "cause", "test", "time", "data"])
 FUNCTIONS = frozenset(["size", "string", "int", "uint", "double", "bytes", "timestamp", "duration", "dyn"])
-_DATES = ["FullYear", "Month", "Date", "DayOfMonth", "DayOfWeek", "DayOfYear", "Hours", "Minutes", "Seconds"]
-METHODS = frozenset(["size", "contains", "startsWith", "endsWith", "matches", *(f"get{part}" for part in _DATES)])
+_DATES = ["FullYear", "Month", "Date", "DayOfMonth", "DayOfWeek", "DayOfYear"]
+_TIMES = ["Hours", "Minutes", "Seconds", "Milliseconds"]
+METHODS = frozenset(
+    ["size", "contains", "startsWith", "endsWith", "matches", *(f"get{part}" for part in _DATES + _TIMES)]
+)
 MACROS = frozenset(["all", "exists", "exists_one"])
 KEYWORDS = frozenset(["true", "false", "null", "in"])
 

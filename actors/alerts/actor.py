@@ -1,22 +1,26 @@
-"""This file is where rules are held against every event, and alerts are said: once when it begins, once when it is over.
+"""This file is where events that match a rule become alerts: `alert.<rule>.firing`, and later `alert.<rule>.resolved`.
 
-An alert is an episode of one rule and one key (by default the event's entity). It fires when the rule has matched often
-enough within its time; while its cooldown lasts it is not said again. All times are the events' own, so an event that is
-delivered twice changes nothing. After a restart what fires is taken up from the newest `firing` and `resolved` of each
-rule; of a rule that fires for several keys at once only the newest is remembered.
+An alert is one episode of one rule and one dedup key. While it fires, further matches raise its count, and at most
+once per cooldown it says again that it fires, under the same id. Times are those of the events, never of the wall
+clock, so that an event that is delivered again changes nothing. Only `resolve_after` looks at the clock, for it is
+about events that do not come.
+
+What is firing is rebuilt in `start` from the newest `firing` and `resolved` of each rule. A rule that fires for
+several keys at once is so remembered for the newest one only; for the others a next match opens a new alert.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from actors.alerts.episodes import NS, Episode, Episodes, alert_id
-from actors.alerts.rules import MAX_LABEL, BadRules, Rule, read
+from actors.alerts.rules import BadRules, Rule, read
 from actors.alerts.template import shown
 from actors.system.actor import Actor, command
 from actors.system.context import Context
@@ -27,190 +31,256 @@ from router.subject import Subject, unescape
 
 log = logging.getLogger(__name__)
 
-SHIPPED = Path(__file__).parent / "rules.yaml"
-MAX_EPISODES = 10_000
-MAX_MESSAGE = 1000
+SHIPPED = Path(__file__).with_name("rules.yaml")
+# One answer to a caller stays far below what NATS carries.
+MAX_LISTED = 500
+# What a file with hundreds of mistakes says about itself.
+MAX_MISTAKES = 50
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# When a rules file was written, how long it is, which file it is: another answer means that it changed.
+_Stamp = tuple[int, int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AlertsSettings:
-    """Where the rules are; the file is read again whenever it changes. None: the rules that are shipped."""
+    """Which rules apply, and how much is remembered. Without a `rules_file`, the rules that are shipped."""
 
     rules_file: str | None = None
+    keys: int = 10_000  # episodes in memory; past that the one that was quiet for longest is forgotten
 
 
 class Alerts(Actor):
-    """Holds rules against every event and says alerts."""
+    """Watches all events and raises alerts by rules."""
 
     name = "alerts"
     subjects = (">",)
     every = 1.0
 
-    def __init__(self, settings: AlertsSettings | None = None) -> None:
-        self.settings = settings or AlertsSettings()
-        self._path = Path(self.settings.rules_file) if self.settings.rules_file else SHIPPED
-        self._rules: tuple[Rule, ...] = ()
-        self._stamp: tuple[int, int] | None = None
-        self._episodes = Episodes(MAX_EPISODES)
+    def __init__(self, settings: AlertsSettings | None = None, now: Callable[[], int] = time.time_ns) -> None:
+        self._settings = settings or AlertsSettings()
+        self._file = Path(self._settings.rules_file) if self._settings.rules_file else SHIPPED
+        self._now = now
+        self._rules: dict[str, Rule] = {}
+        self._stamp: _Stamp | None = None
+        self._mistakes: tuple[str, ...] = ()
+        self._untold = False
+        self._episodes = Episodes(max(1, self._settings.keys))
 
     async def start(self, ctx: Context) -> None:
-        self._reload(ctx)
-        newest: dict[str, Event] = {}
+        self._stamp = await ctx.offload(_stamp, self._file)
+        await self._load(ctx)
         for event in await ctx.latest("alert.*.firing", "alert.*.resolved"):
-            newest[event.subject.entity] = event
-        for event in newest.values():
-            self._restore(event)
+            if event.source == self.name:
+                self._recall(event)
 
     async def receive(self, event: Event, ctx: Context) -> None:
-        if event.subject.domain == "alert":
-            return  # an alert about an alert would never end
+        if _own(event):
+            return
         seen = activation(event)
-        for rule in self._rules:
-            if not rule.hears(event.subject):
-                continue
-            if rule.when.matches(seen):
-                self._matched(rule, seen, ctx)
-            elif rule.resolve_when is not None and rule.resolve_when.matches(seen):
-                self._over(rule, self._key(rule, seen), event.time, ctx, event)
+        for rule in self._rules.values():
+            if rule.hears(event.subject):
+                self._judge(rule, seen, ctx)
 
     async def tick(self, ctx: Context) -> None:
-        self._reload(ctx)
-        now = time.time_ns()
-        by_name = {rule.name: rule for rule in self._rules}
-        for episode in self._episodes:
-            rule = by_name.get(episode.rule)
-            if (
-                rule
-                and rule.resolve_after is not None
-                and episode.alert
-                and now - episode.last > rule.resolve_after * NS
-            ):
-                self._over(rule, episode.key, now, ctx, None)
-
-    def _matched(self, rule: Rule, seen: Activation, ctx: Context) -> None:
-        event = seen.event
-        key = self._key(rule, seen)
-        episode, forgotten = self._episodes.touch(rule.name, key)
-        if forgotten is not None and forgotten.alert:
-            log.warning("too many alerts are followed; the quietest was let go", extra={"rule": forgotten.rule})
-        if not episode.saw(event.time, event.id, rule.count, rule.within) or len(episode.seen) < rule.count:
-            return
-        episode.count += 1
-        if not episode.rested(event.time, rule.cooldown):
-            return
-        if episode.alert is None:
-            episode.alert, episode.since = alert_id(rule.name, key, event.id), event.time
-        data = self._describe(rule, episode, seen)
-        ctx.emit(Subject.of("alert", rule.name, "firing"), data, key=f"{rule.name}:{key}")
-        episode.told, episode.said = event.time, data
-
-    def _over(self, rule: Rule, key: str, when: int, ctx: Context, cause: Event | None) -> None:
-        episode = self._episodes.find(rule.name, key)
-        if episode is None or episode.alert is None:
-            return
-        data = {
-            **episode.said,
-            "count": episode.count,
-            "resolved": rfc3339(when),
-            "resolved_by": cause.id if cause else "silence",
-        }
-        ctx.emit(Subject.of("alert", rule.name, "resolved"), data, key=f"{rule.name}:{key}")
-        # The cooldown goes on: what flaps is said once in that time, however often it comes and goes.
-        episode.alert, episode.count, episode.said = None, 0, {}
-        episode.seen.clear()
-
-    def _describe(self, rule: Rule, episode: Episode, seen: Activation) -> dict[str, Any]:
-        event = seen.event
-        value = rule.value.value(seen) if rule.value else None
-        scope = {**self._scope(rule, event), "count": episode.count, "value": value}
-        entity = rule.entity.of(seen, scope) if rule.entity else unescape(event.subject.entity)
-        scope["entity"] = entity
-        return {
-            "rule": rule.name,
-            "alert": episode.alert,
-            "severity": rule.severity.value,
-            "category": rule.category,
-            "title": rule.title.fill(scope, MAX_LABEL),
-            "message": rule.message.fill(scope, MAX_MESSAGE),
-            "entity": entity,
-            "key": episode.key,
-            "value": value,
-            "count": episode.count,
-            "since": rfc3339(episode.since),
-            "audience": list(rule.audience),
-            "actions": [action.describe(scope) for action in rule.actions],
-            "cause_subject": event.subject,
-            "cause_id": event.id,
-        }
-
-    @staticmethod
-    def _scope(rule: Rule, event: Event) -> Mapping[str, Any]:
-        return {
-            "id": event.id,
-            "type": event.type,
-            "source": event.source,
-            "subject": event.subject,
-            "domain": event.subject.domain,
-            "entity": unescape(event.subject.entity),
-            "key": event.key,
-            "cause": event.cause,
-            "test": event.test,
-            "time": rfc3339(event.time),
-            "data": event.data,
-            "rule": rule.name,
-            "severity": rule.severity.value,
-            "category": rule.category,
-        }
-
-    def _key(self, rule: Rule, seen: Activation) -> str:
-        scope = self._scope(rule, seen.event)
-        found = rule.key.of(seen, scope) if rule.key else f"{seen.event.subject.domain}.{seen.event.subject.entity}"
-        return (found or "")[:MAX_LABEL]
-
-    def _restore(self, event: Event) -> None:
-        data = event.data
-        key, alert = data.get("key"), data.get("alert")
-        if not isinstance(key, str) or not isinstance(alert, str):
-            return
-        episode, _ = self._episodes.touch(unescape(event.subject.entity), key)
-        episode.told = episode.last = event.time
-        if event.type == "firing":
-            count = data.get("count")
-            episode.alert, episode.since, episode.said = alert, event.time, dict(data)
-            episode.count = count if isinstance(count, int) else 1
-
-    def _reload(self, ctx: Context) -> None:
-        """Reads the rules where the file has changed; a file with mistakes leaves the rules as they were, and says so."""
-        try:
-            status = self._path.stat()
-            stamp = (status.st_mtime_ns, status.st_size)
-        except OSError:
-            stamp = (-1, -1)
-        if stamp == self._stamp:
-            return
-        self._stamp = stamp
-        try:
-            self._rules = read(self._path)
-        except BadRules as fault:
-            mistakes = [shown(str(mistake)) for mistake in fault.mistakes]
-            log.error(
-                "the alert rules have mistakes, the old ones stay",
-                extra={"file": self._path.name, "mistakes": mistakes},
-            )
-            ctx.emit("system.alerts.rules_rejected", {"file": self._path.name, "mistakes": mistakes[:50]})
-            return
-        log.info("alert rules were read", extra={"file": self._path.name, "rules": len(self._rules)})
-        known = {rule.name for rule in self._rules}
-        for episode in self._episodes:
-            if episode.rule not in known:
-                self._episodes.forget(episode)
+        stamp = await ctx.offload(_stamp, self._file)
+        if stamp != self._stamp:
+            self._stamp = stamp
+            if await self._load(ctx):
+                ctx.emit("system.alerts.rules_loaded", {"file": self._file.name, "rules": list(self._rules)})
+        if self._untold:
+            self._untold = False
+            mistakes = list(self._mistakes[:MAX_MISTAKES])
+            ctx.emit("system.alerts.rules_rejected", {"file": self._file.name, "mistakes": mistakes})
+        self._end_quiet(ctx)
 
     @command
     async def rules(self) -> list[dict[str, Any]]:
-        """The rules in force."""
-        return [rule.describe() for rule in self._rules]
+        """Lists the rules that apply."""
+        return [rule.describe() for rule in self._rules.values()][:MAX_LISTED]
 
     @command
     async def firing(self) -> list[dict[str, Any]]:
-        """What fires now."""
-        return [episode.said for episode in self._episodes if episode.alert]
+        """Lists what fires now, the newest first, as it was said last."""
+        alerts = [{**each.said, "count": each.count} for each in self._episodes if each.alert]
+        return sorted(alerts, key=lambda said: str(said["since"]), reverse=True)[:MAX_LISTED]
+
+    async def _load(self, ctx: Context) -> bool:
+        """Takes the file's rules, or keeps those it has and remembers the mistakes."""
+        if self._stamp is None and self._file == SHIPPED:
+            return False
+        try:
+            rules = await ctx.offload(read, self._file)
+        except BadRules as fault:
+            self._mistakes, self._untold = tuple(map(str, fault.mistakes)), True
+            log.error("rules rejected", extra={"file": str(self._file), "mistakes": self._mistakes[:MAX_MISTAKES]})
+            return False
+        self._mistakes, self._untold = (), False
+        self._rules = {rule.name: rule for rule in rules}
+        log.info("rules loaded", extra={"file": str(self._file), "rules": len(rules)})
+        return True
+
+    def _judge(self, rule: Rule, seen: Activation, ctx: Context) -> None:
+        """Asks one rule about one event."""
+        event = seen.event
+        ends = rule.resolve_when is not None and rule.resolve_when.matches(seen)
+        if not ends and not rule.when.matches(seen):
+            return
+        scope = _scope(rule, seen)
+        key = rule.key.of(seen, scope) if rule.key else None
+        if key is None:
+            key = scope["entity"]
+        if ends:
+            self._end(self._episodes.find(rule.name, key), event, "resolve_when", ctx)
+            return
+        episode, forgotten = self._episodes.touch(rule.name, key)
+        self._end(forgotten, event, "forgotten", ctx)
+        if episode.said.get("cause_id") == event.id:
+            # Delivered again: said again, word for word and in its place, so that the ids of what follows stay.
+            _say(episode, ctx)
+        elif episode.saw(event.time, event.id, rule.count, rule.within):
+            self._matched(rule, episode, seen, scope, ctx)
+
+    def _matched(self, rule: Rule, episode: Episode, seen: Activation, scope: dict[str, Any], ctx: Context) -> None:
+        event = seen.event
+        if episode.alert:
+            episode.count += 1
+        if len(episode.seen) < rule.count or not episode.rested(event.time, rule.cooldown):
+            return
+        if not episode.alert:
+            episode.alert = alert_id(rule.name, episode.key, event.id)
+            episode.since = event.time
+            episode.count = len(episode.seen)
+        episode.told = event.time
+        episode.ending = False
+        episode.said = _firing(rule, episode, event, {**scope, "count": episode.count})
+        _say(episode, ctx)
+
+    def _end(self, episode: Episode | None, event: Event | None, reason: str, ctx: Context) -> None:
+        """Resolves an alert, if there is one."""
+        if episode is None:
+            return
+        episode.seen.clear()
+        if episode.alert:
+            said = {**episode.said, "count": episode.count, "reason": reason}
+            if event:
+                said |= _cause(event)
+            episode.alert, episode.said, episode.ending = None, said, True
+            _say(episode, ctx)
+        elif event and episode.ending and episode.said.get("cause_id") == event.id:
+            _say(episode, ctx)
+
+    def _end_quiet(self, ctx: Context) -> None:
+        """Resolves what has been quiet for long enough, and what no rule stands for any more."""
+        now = self._now()
+        for episode in self._episodes:
+            rule = self._rules.get(episode.rule)
+            if rule is None:
+                self._end(episode, None, "rule_removed", ctx)
+                self._episodes.forget(episode)
+            elif episode.alert and rule.resolve_after is not None and now - episode.last >= rule.resolve_after * NS:
+                self._end(episode, None, "resolve_after", ctx)
+
+    def _recall(self, event: Event) -> None:
+        """Takes up an episode again from what was said about it."""
+        match event.data:
+            case {"rule": str(rule), "key": str(key), "alert": str(alert), "count": int(count)}:
+                pass
+            case _:
+                return
+        episode, _ = self._episodes.touch(rule, key)
+        if event.type == "resolved" and episode.said.get("alert") not in (None, alert):
+            return  # the end of an older alert than the one that fires
+        episode.said = dict(event.data)
+        episode.ending = event.type == "resolved"
+        episode.alert = None if episode.ending else alert
+        episode.count = count
+        episode.since = _moment(event.data.get("since")) or event.time
+        episode.told = _moment(event.data.get("told"))
+        episode.last = _moment(event.data.get("cause_time")) or event.time
+
+
+def _own(event: Event) -> bool:
+    """Says whether an event is one of those that this actor says; a rule about them would feed itself."""
+    subject = event.subject
+    if subject.startswith("alert."):
+        return event.type in ("firing", "resolved") or event.source == Alerts.name
+    return subject.startswith("system.alerts.")
+
+
+def _scope(rule: Rule, seen: Activation) -> dict[str, Any]:
+    """What a template of this rule can show of an event."""
+    event = seen.event
+    scope = {
+        "id": event.id,
+        "type": event.type,
+        "source": event.source,
+        "subject": str(event.subject),
+        "domain": event.subject.domain,
+        "entity": unescape(event.subject.entity),
+        "key": event.key,
+        "cause": event.cause,
+        "test": event.test,
+        "time": _written(event.time),
+        "data": event.data,
+        "rule": rule.name,
+        "severity": rule.severity.value,
+        "category": rule.category,
+        "value": rule.value.value(seen) if rule.value else None,
+    }
+    if rule.entity and (entity := rule.entity.of(seen, scope)) is not None:
+        scope["entity"] = entity
+    return scope
+
+
+def _firing(rule: Rule, episode: Episode, event: Event, scope: Mapping[str, Any]) -> dict[str, Any]:
+    value = scope["value"]
+    return {
+        "rule": rule.name,
+        "alert": episode.alert,
+        "key": episode.key,
+        "severity": rule.severity.value,
+        "category": rule.category,
+        "title": rule.title.fill(scope, 200),
+        "message": rule.message.fill(scope, 1000),
+        "entity": scope["entity"],
+        "value": shown(value) if isinstance(value, str) else value,
+        "count": episode.count,
+        "since": _written(episode.since),
+        "told": _written(event.time),
+        "actions": [action.describe(scope) for action in rule.actions],
+        "audience": list(rule.audience),
+        **_cause(event),
+    }
+
+
+def _cause(event: Event) -> dict[str, str]:
+    return {"cause_subject": str(event.subject), "cause_id": event.id, "cause_time": _written(event.time)}
+
+
+def _say(episode: Episode, ctx: Context) -> None:
+    ctx.emit(Subject.of("alert", episode.rule, "resolved" if episode.ending else "firing"), episode.said)
+
+
+def _written(time_ns: int) -> str:
+    """Writes a time as an event says it, which may be any number at all."""
+    try:
+        return rfc3339(time_ns)
+    except (ValueError, OverflowError, OSError):
+        return rfc3339(0)
+
+
+def _moment(text: object) -> int | None:
+    """Reads a time that `_written` wrote, to the microsecond."""
+    try:
+        return (datetime.fromisoformat(str(text)) - _EPOCH) // timedelta(microseconds=1) * 1000
+    except (ValueError, TypeError):
+        return None
+
+
+def _stamp(file: Path) -> _Stamp | None:
+    try:
+        seen = file.stat()
+    except OSError:
+        return None
+    return seen.st_mtime_ns, seen.st_size, seen.st_ino

@@ -1,166 +1,341 @@
-"""The alerts actor: rules from a file, thresholds and cooldowns by the events' own time, one alert an episode."""
+"""This file is where alerts are tested as they are raised: when, how often, for what, and how they end."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from actors.alerts.actor import SHIPPED, Alerts, AlertsSettings
-from actors.alerts.rules import BadRules, parse, read
+from actors.alerts.actor import Alerts, AlertsSettings
 from actors.system.probe import Probe
 from router.event import Event
 
-SECOND = 1_000_000_000
+START = 1_800_000_000_000_000_000
+S = 1_000_000_000
 
 HOT = """
 rules:
-  - name: too-hot
-    when: "data.celsius > 80"
-    severity: critical
-    category: heat
-    title: "{entity} is at {data.celsius} degrees"
-    message: "{count} times"
-    value: "data.celsius"
+  - name: hot
+    when: data.celsius > 80
+    title: "{entity} is hot"
+    message: "{value} degrees, {count} times"
+    value: data.celsius
     cooldown: 60
-    resolve_when: "data.celsius < 60"
-    actions: [{label: Open, url: "/machines/{entity}"}]
 """
 
 
-def _alerts(tmp_path: Path, rules: str) -> Probe:
-    file = tmp_path / "rules.yaml"
-    file.write_text(rules)
-    return Probe(lambda: Alerts(AlertsSettings(rules_file=str(file))))
+def reading(celsius: float, at: float = 0, *, host: str = "lab-1", id: str | None = None) -> Event:
+    return Event.new(f"metric.{host}.temperature", {"celsius": celsius}, time_ns=START + int(at * S), id=id)
 
 
-async def _heat(probe: Probe, celsius: Any, at: float = 0.0, entity: str = "m1") -> None:
-    await probe.receive(Event.new(f"metric.{entity}.heat", {"celsius": celsius}, time_ns=int((1000 + at) * SECOND)))
+def written(folder: Path, text: str) -> Path:
+    """Writes a rules file that is newer than it was, however coarse the disk's clock is."""
+    file = folder / "rules.yaml"
+    before = file.stat().st_mtime_ns if file.exists() else START
+    file.write_text(text)
+    os.utime(file, ns=(before + S, before + S))
+    return file
 
 
-def _said(probe: Probe) -> list[str]:
-    return [event.subject for event in probe.events]
+def made(file: Path, now: Callable[[], int] = lambda: START, **more: Any) -> Callable[[], Alerts]:
+    return lambda: Alerts(AlertsSettings(rules_file=str(file), **more), now)
 
 
-async def test_a_rule_fires_once_in_its_cooldown_and_resolves(tmp_path: Path) -> None:
-    async with _alerts(tmp_path, HOT) as alerts:
-        await _heat(alerts, 70)
-        await _heat(alerts, 91.5, 1)
-        await _heat(alerts, 95, 2)
-        await _heat(alerts, 50, 3)
-        await _heat(alerts, 50, 4)
-
-        assert _said(alerts) == ["alert.too-hot.firing", "alert.too-hot.resolved"]
-        data = alerts.events[0].data
-        assert (data["severity"], data["category"], data["entity"], data["value"]) == ("critical", "heat", "m1", 91.5)
-        assert data["title"] == "m1 is at 91.5 degrees"
-        assert data["actions"] == [{"label": "Open", "url": "/machines/m1"}]
-        assert alerts.events[1].data["alert"] == data["alert"]
+def said(alerts: Probe) -> list[str]:
+    return [subject for subject, _ in alerts.emitted]
 
 
-async def test_after_the_cooldown_it_is_said_again_and_every_entity_has_its_own(tmp_path: Path) -> None:
-    async with _alerts(tmp_path, HOT) as alerts:
-        await _heat(alerts, 90, 0)
-        await _heat(alerts, 90, 1, entity="m2")
-        await _heat(alerts, 90, 59)
-        await _heat(alerts, 90, 61)
+async def test_an_event_that_matches_raises_an_alert_that_says_what_and_why(tmp_path: Path) -> None:
+    async with Probe(made(written(tmp_path, HOT))) as alerts:
+        await alerts.receive(reading(79))
+        await alerts.receive(reading(91.5, id="cause-1"))
 
-        assert [(event.data["entity"], event.data["count"]) for event in alerts.events] == [
-            ("m1", 1),
-            ("m2", 1),
-            ("m1", 3),
+        [(subject, data)] = alerts.emitted
+        assert subject == "alert.hot.firing"
+        assert data["title"] == "lab-1 is hot"
+        assert data["message"] == "91.5 degrees, 1 times"
+        assert (data["rule"], data["severity"], data["category"], data["entity"]) == (
+            "hot",
+            "warning",
+            "general",
+            "lab-1",
+        )
+        assert (data["value"], data["count"]) == (91.5, 1)
+        assert (data["cause_subject"], data["cause_id"]) == ("metric.lab-1.temperature", "cause-1")
+        assert data["since"] == "2027-01-15T08:00:00.000000Z"
+        assert alerts.events[0].cause == "cause-1"
+
+
+async def test_a_cooldown_is_kept_per_key_and_by_the_events_own_times(tmp_path: Path) -> None:
+    async with Probe(made(written(tmp_path, HOT))) as alerts:
+        await alerts.receive(reading(90, 0))
+        await alerts.receive(reading(91, 59))
+        await alerts.receive(reading(92, 59, host="lab-2"))
+        await alerts.receive(reading(93, 60))
+
+        assert [(data["entity"], data["count"]) for _, data in alerts.emitted] == [
+            ("lab-1", 1),
+            ("lab-2", 1),
+            ("lab-1", 3),
+        ]
+        assert alerts.emitted[0][1]["alert"] == alerts.emitted[2][1]["alert"] != alerts.emitted[1][1]["alert"]
+
+
+async def test_an_event_that_is_delivered_again_says_the_same_under_the_same_id_and_counts_once(tmp_path: Path) -> None:
+    async with Probe(made(written(tmp_path, HOT))) as alerts:
+        first = reading(90, 0)
+        await alerts.receive(first)
+        await alerts.receive(first, attempt=2)
+        await alerts.receive(reading(90, 10))
+        await alerts.receive(first, attempt=3)
+
+        assert {event.id for event in alerts.events} == {alerts.events[0].id}
+        assert {data["count"] for _, data in alerts.emitted} == {1}
+        assert [alert["count"] for alert in await alerts.ask("firing")] == [2]
+
+
+async def test_after_a_restart_a_repeat_says_the_same_under_the_same_id(tmp_path: Path) -> None:
+    file = written(tmp_path, HOT + HOT.replace("rules:", "").replace("hot", "warm"))
+    cause = reading(90)
+    async with Probe(made(file)) as alerts:
+        await alerts.receive(cause)
+        once = alerts.events
+    async with Probe(made(file), stored=once[:1]) as alerts:
+        await alerts.receive(cause, attempt=2)
+
+        assert [(event.id, event.subject, event.data) for event in alerts.events] == [
+            (event.id, event.subject, event.data) for event in once
         ]
 
 
-async def test_a_threshold_counts_within_its_time(tmp_path: Path) -> None:
-    rules = HOT.replace("    cooldown: 60", "    cooldown: 0\n    threshold: {count: 3, within: 10}")
-    async with _alerts(tmp_path, rules) as alerts:
-        for at in (0, 8, 16):
-            await _heat(alerts, 90, at)
-        assert _said(alerts) == []
-        await _heat(alerts, 90, 17)
+async def test_an_event_from_the_future_does_not_mute_a_rule(tmp_path: Path) -> None:
+    async with Probe(made(written(tmp_path, HOT))) as alerts:
+        await alerts.receive(reading(90, 10**9))
+        await alerts.receive(reading(90, 0))
 
-        assert _said(alerts) == ["alert.too-hot.firing"]
+        assert said(alerts) == ["alert.hot.firing"] * 2
 
 
-async def test_an_event_delivered_twice_changes_nothing(tmp_path: Path) -> None:
-    async with _alerts(tmp_path, HOT.replace("cooldown: 60", "cooldown: 0")) as alerts:
-        event = Event.new("metric.m.heat", {"celsius": 90})
-        await alerts.receive(event)
-        await alerts.receive(event)
+async def test_a_threshold_counts_matches_within_a_time(tmp_path: Path) -> None:
+    async with Probe(made(written(tmp_path, HOT + "    threshold: {count: 3, within: 10}\n"))) as alerts:
+        for at in (0, 4, 11, 15):
+            await alerts.receive(reading(90, at))
+        assert said(alerts) == []
+        await alerts.receive(reading(90, 16))
 
-        assert _said(alerts) == ["alert.too-hot.firing"]
-        assert alerts.events[0].cause == event.id
-
-
-async def test_data_of_another_shape_is_no_match_and_no_crash(tmp_path: Path) -> None:
-    async with _alerts(tmp_path, HOT) as alerts:
-        for celsius in ("hot", None, [], {}, True):
-            await _heat(alerts, celsius)
-        await alerts.receive("metric.m.heat", {})
-
-        assert _said(alerts) == [] and alerts.crashes == []
+        assert [data["count"] for _, data in alerts.emitted] == [3]
 
 
-async def test_a_changed_file_is_read_and_a_broken_one_is_told_and_not_taken(tmp_path: Path) -> None:
-    async with _alerts(tmp_path, HOT) as alerts:
-        (tmp_path / "rules.yaml").write_text(HOT.replace("80", "30").replace("too-hot", "too-warm"))
+async def test_an_alert_is_resolved_by_its_condition_once(tmp_path: Path) -> None:
+    async with Probe(made(written(tmp_path, HOT + "    resolve_when: data.celsius < 70\n"))) as alerts:
+        await alerts.receive(reading(60, 0))
+        await alerts.receive(reading(90, 1))
+        await alerts.receive(reading(60, 2, host="lab-2"))
+        await alerts.receive(reading(75, 3))
+        await alerts.receive(reading(65, 4, id="cooled"))
+        await alerts.receive(reading(65, 5))
+
+        assert said(alerts) == ["alert.hot.firing", "alert.hot.resolved"]
+        firing, resolved = (data for _, data in alerts.emitted)
+        assert resolved["alert"] == firing["alert"]
+        assert (resolved["reason"], resolved["cause_id"]) == ("resolve_when", "cooled")
+        assert await alerts.ask("firing") == []
+
+
+async def test_a_new_episode_has_a_new_id_and_waits_for_the_cooldown(tmp_path: Path) -> None:
+    async with Probe(made(written(tmp_path, HOT + "    resolve_when: data.celsius < 70\n"))) as alerts:
+        for celsius, at in ((90, 0), (60, 1), (90, 30), (90, 61)):
+            await alerts.receive(reading(celsius, at))
+
+        assert said(alerts) == ["alert.hot.firing", "alert.hot.resolved", "alert.hot.firing"]
+        assert alerts.emitted[0][1]["alert"] != alerts.emitted[2][1]["alert"]
+
+
+async def test_an_alert_is_resolved_after_a_time_without_a_match(tmp_path: Path) -> None:
+    now = START
+    file = written(tmp_path, HOT + "    resolve_after: 30\n")
+    async with Probe(made(file, lambda: now)) as alerts:
+        await alerts.receive(reading(90, 0))
+        await alerts.receive(reading(90, 10))
+        now = START + 39 * S
         await alerts.tick()
-        await _heat(alerts, 40)
-        assert _said(alerts) == ["alert.too-warm.firing"]
-        (tmp_path / "rules.yaml").write_text("rules: [{name: 7, when: 'x >'}]")
+        assert said(alerts) == ["alert.hot.firing"]
+        now = START + 40 * S
+        await alerts.tick()
         await alerts.tick()
 
-        rejected = alerts.events[-1]
-        assert rejected.subject == "system.alerts.rules_rejected" and len(rejected.data["mistakes"]) >= 2
-        assert [rule["name"] for rule in await alerts.ask("rules")] == ["too-warm"]
+        assert said(alerts) == ["alert.hot.firing", "alert.hot.resolved"]
+        assert alerts.emitted[1][1]["reason"] == "resolve_after"
+        assert alerts.emitted[1][1]["count"] == 2
+
+
+async def test_entity_and_key_are_what_the_rule_says(tmp_path: Path) -> None:
+    text = (
+        HOT
+        + '    entity: \'"host " + entity\'\n    key: "{data.room}"\n    actions: [{label: go, url: "/r/{data.room}"}]\n'
+    )
+    async with Probe(made(written(tmp_path, text))) as alerts:
+        await alerts.receive("metric.a.temperature", {"celsius": 90, "room": "../x y"})
+        await alerts.receive("metric.b.temperature", {"celsius": 90, "room": "../x y"})
+
+        [(_, data)] = alerts.emitted
+        assert (data["entity"], data["key"]) == ("host a", "../x y")
+        assert data["actions"] == [{"label": "go", "url": "/r/..%2Fx%20y"}]
+
+
+async def test_an_escaped_entity_is_shown_as_it_was_meant(tmp_path: Path) -> None:
+    async with Probe(made(written(tmp_path, HOT))) as alerts:
+        await alerts.receive("metric.a=2Eb.temperature", {"celsius": 90})
+
+        assert alerts.emitted[0][1]["entity"] == "a.b"
+
+
+async def test_what_alerts_say_themselves_raises_no_alert(tmp_path: Path) -> None:
+    file = written(tmp_path, "rules:\n  - {name: all, when: 'true', cooldown: 0}\n")
+    async with Probe(made(file)) as alerts:
+        await alerts.receive("alert.hot.firing", {"rule": "hot"})
+        await alerts.receive("alert.hot.resolved", {"rule": "hot"})
+        await alerts.receive("system.alerts.rules_rejected", {})
+        assert said(alerts) == []
+        await alerts.receive("alert.hot.acknowledged", {"rule": "hot"})
+
+        assert said(alerts) == ["alert.all.firing"]
+
+
+async def test_the_shipped_rules_tell_of_a_failed_run_and_not_of_one_that_was_cancelled() -> None:
+    async with Probe(Alerts) as alerts:
+        await alerts.receive("agent.run-1.completion", {"success": True})
+        await alerts.receive("agent.run-2.completion", {"success": False, "status": "cancelled", "error": "stopped"})
+        await alerts.receive("agent.run-3.completion", {"success": False, "error": "out of memory"})
+        await alerts.receive("job.job-4.completion", {"success": False, "exit_code": 1})
+
+        assert [(subject, data["title"]) for subject, data in alerts.emitted] == [
+            ("alert.run_failed.firing", "run-3 failed"),
+            ("alert.run_failed.firing", "job-4 failed"),
+        ]
+        assert alerts.emitted[0][1]["message"] == "out of memory"
+
+
+async def test_the_shipped_rules_tell_of_a_camera_and_of_its_return() -> None:
+    async with Probe(Alerts) as alerts:
+        await alerts.receive("camera.main.state", {"status": "failed", "reason": "unplugged"})
+        await alerts.receive("camera.main.state", {"status": "streaming", "reason": None})
+        await alerts.receive("octane.main.render_failure", {"reason": "no memory left"})
+        await alerts.receive("system.webhook.deadlettered", {"session_id": "s1", "reason": "exhausted", "attempts": 9})
+
+        assert said(alerts) == [
+            "alert.camera_failed.firing",
+            "alert.camera_failed.resolved",
+            "alert.render_failed.firing",
+            "alert.webhook_dead_letter.firing",
+        ]
+
+
+async def test_a_new_file_takes_effect_and_ends_what_no_rule_stands_for(tmp_path: Path) -> None:
+    file = written(tmp_path, HOT)
+    async with Probe(made(file)) as alerts:
+        await alerts.receive(reading(90))
+        written(tmp_path, HOT.replace("hot", "warm").replace("80", "30"))
+        await alerts.tick()
+        await alerts.receive(reading(40))
+
+        assert said(alerts) == [
+            "alert.hot.firing",
+            "system.alerts.rules_loaded",
+            "alert.hot.resolved",
+            "alert.warm.firing",
+        ]
+        assert [rule["name"] for rule in await alerts.ask("rules")] == ["warm"]
+
+
+async def test_a_broken_file_keeps_the_old_rules_and_its_mistakes_are_told_once(tmp_path: Path) -> None:
+    file = written(tmp_path, HOT)
+    async with Probe(made(file)) as alerts:
+        written(tmp_path, "rules:\n  - {name: hot, when: 'foo'}\n  - {when: 'true'}\n")
+        await alerts.tick()
+        await alerts.tick()
+        await alerts.receive(reading(90))
+        assert said(alerts) == ["system.alerts.rules_rejected", "alert.hot.firing"]
+        assert len(alerts.emitted[0][1]["mistakes"]) == 2
+        assert alerts.emitted[0][1]["mistakes"][0].startswith(
+            "rules.yaml: hot: when: line 1, column 1: unknown variable"
+        )
+
+        file.unlink()
+        await alerts.tick()
+        await alerts.tick()
+        assert said(alerts)[2:] == ["system.alerts.rules_rejected"]
+        written(tmp_path, HOT)
+        await alerts.tick()
+        assert said(alerts)[3:] == ["system.alerts.rules_loaded"]
+
+
+async def test_a_file_that_is_not_there_at_the_start_is_told_and_awaited(tmp_path: Path) -> None:
+    async with Probe(made(tmp_path / "rules.yaml")) as alerts:
+        await alerts.tick()
+        assert "cannot be read" in alerts.emitted[0][1]["mistakes"][0]
+
+        written(tmp_path, HOT)
+        await alerts.tick()
+        await alerts.receive(reading(90))
+
+        assert said(alerts)[1:] == ["system.alerts.rules_loaded", "alert.hot.firing"]
 
 
 async def test_what_fires_is_known_again_after_a_restart(tmp_path: Path) -> None:
-    async with _alerts(tmp_path, HOT) as first:
-        await _heat(first, 90, 0)
-        stored = list(first.events)
-    async with Probe(lambda: Alerts(AlertsSettings(rules_file=str(tmp_path / "rules.yaml"))), stored=stored) as second:
-        firing = await second.ask("firing")
-        await _heat(second, 50, 5)
+    file = written(tmp_path, HOT + "    resolve_when: data.celsius < 70\n")
+    async with Probe(made(file)) as alerts:
+        await alerts.receive(reading(90, 0))
+        firing = alerts.events[0]
+    async with Probe(made(file), stored=[firing]) as alerts:
+        assert [alert["alert"] for alert in await alerts.ask("firing")] == [firing.data["alert"]]
+        await alerts.receive(reading(90, 30))
+        await alerts.receive(reading(60, 31))
 
-        assert [alert["alert"] for alert in firing] == [stored[0].data["alert"]]
-        assert second.events[-1].subject == "alert.too-hot.resolved"
-
-
-def test_every_mistake_of_a_file_is_said_at_once() -> None:
-    with pytest.raises(BadRules) as fault:
-        parse(
-            """
-rules:
-  - {name: Bad Name, when: "data.x >", title: "{nothing}"}
-  - {name: good, when: "true", severity: loud, cooldown: -1, colour: red}
-  - {name: good, when: "true"}
-""",
-            "mine.yaml",
-        )
-
-    text = str(fault.value)
-    for part in ("Bad Name", "when", "title", "severity", "cooldown", "colour", "another rule of that name"):
-        assert part in text, text
-    assert all(line.startswith("mine.yaml: ") for line in text.splitlines())
+        assert said(alerts) == ["alert.hot.resolved"]
+        assert alerts.emitted[0][1]["alert"] == firing.data["alert"]
+        resolved = alerts.events[0]
+    async with Probe(made(file), stored=[firing, resolved]) as alerts:
+        assert await alerts.ask("firing") == []
 
 
-async def test_the_rules_that_come_along_are_valid_and_see_a_failed_job() -> None:
-    assert len(read(SHIPPED)) >= 5
-    async with Probe(Alerts) as alerts:
-        await alerts.receive("job.j.completion", {"success": False, "error": "exit code 3"})
-        await alerts.receive("job.k.completion", {"success": False, "status": "cancelled"})
-        await alerts.receive("camera.main.state", {"status": "failed", "reason": "no such file"})
-        await alerts.receive("octane.main.render_failure", {"reason": "out of memory"})
-
-        assert _said(alerts) == ["alert.run-failed.firing", "alert.camera-failed.firing", "alert.render-failed.firing"]
-        assert alerts.events[0].data["title"] == "j failed"
-        assert alerts.events[0].data["message"] == "exit code 3"
+async def test_the_end_of_an_older_alert_does_not_end_a_newer_one(tmp_path: Path) -> None:
+    file = written(tmp_path, HOT)
+    data = {"rule": "hot", "key": "lab-1", "count": 1, "since": "2027-01-15T08:00:00.000000Z"}
+    newer = Event.new("alert.hot.firing", {**data, "alert": "hot-2"}, source="alerts")
+    older = Event.new("alert.hot.resolved", {**data, "alert": "hot-1"}, source="alerts")
+    forged = Event.new("alert.other.firing", {**data, "rule": "other", "alert": "x"}, source="somebody")
+    async with Probe(made(file), stored=[newer, older, forged]) as alerts:
+        assert [alert["alert"] for alert in await alerts.ask("firing")] == ["hot-2"]
 
 
-async def test_an_alert_never_causes_an_alert(tmp_path: Path) -> None:
-    async with _alerts(tmp_path, 'rules: [{name: all, when: "true"}]') as alerts:
-        await alerts.receive("alert.x.firing", {"entity": "y"})
-        assert _said(alerts) == []
+async def test_only_so_many_keys_are_remembered_and_a_forgotten_alert_is_ended(tmp_path: Path) -> None:
+    async with Probe(made(written(tmp_path, HOT), keys=2)) as alerts:
+        for host in ("a", "b", "a", "c"):
+            await alerts.receive(reading(90, host=host))
+
+        assert [(subject, data["key"]) for subject, data in alerts.emitted] == [
+            ("alert.hot.firing", "a"),
+            ("alert.hot.firing", "b"),
+            ("alert.hot.resolved", "b"),
+            ("alert.hot.firing", "c"),
+        ]
+        assert {alert["key"] for alert in await alerts.ask("firing")} == {"a", "c"}
+
+
+async def test_no_event_however_odd_crashes_the_actor(tmp_path: Path) -> None:
+    file = written(tmp_path, HOT.replace("data.celsius > 80", "has(data.x) || data.celsius > 80"))
+    odd: list[dict[str, Any]] = [
+        {},
+        {"x": None},
+        {"celsius": "hot"},
+        {"x": [[]] * 99, "celsius": 2**63},
+        {"x": "\u202e" * 9999},
+    ]
+    async with Probe(made(file)) as alerts:
+        for place, data in enumerate(odd):
+            event = Event.new(f"metric.h{place}.temperature", data, time_ns=(-1) ** place * 10 ** (4 * place))
+            assert await alerts.receive(event) == "acked"
+
+        assert not alerts.crashes
