@@ -28,7 +28,7 @@ from ops.folder import Folder
 from ops.foreground import own_foreground
 from ops.ports import is_free, open_port, reachable, url_of
 from ops.rollcall import answering, get
-from ops.settings import DATA_DIR, NATS_URL, SOCKET, Mistakes, Settings
+from ops.settings import DATA_DIR, NATS_URL, SOCKET, Mistakes, Settings, convert
 from ops.terminal import Paint, StatusLine, safe, table
 from router.broker import Broker
 from router.codec import from_json
@@ -82,6 +82,17 @@ def chosen(settings: Settings) -> list[str]:
     ):
         cast.remove(SIMULATOR)
     return cast
+
+
+def port_of_simulator(settings: Settings) -> int:
+    """Says where the simulated Octane goes: where it was asked to, else where a real one would be; raises Mistakes."""
+    asked = settings.found.get("CALLBOARD_SIMULATOR_PORT")
+    if asked is None:
+        return OCTANE_PORT if is_free("127.0.0.1", OCTANE_PORT) else free_port()
+    try:
+        return int(convert(int, asked.text)) or free_port()
+    except ValueError as fault:
+        raise Mistakes([f"{asked.said}={asked.text} ({asked.source}): {fault}"]) from None
 
 
 class Tree:
@@ -166,7 +177,7 @@ class Tree:
         }
         octane = {}
         if SIMULATOR in self.cast:
-            self._simulator_port = OCTANE_PORT if is_free("127.0.0.1", OCTANE_PORT) else free_port()
+            self._simulator_port = port_of_simulator(self.settings)
             octane = {"CALLBOARD_OCTANE_ADDRESS": f"127.0.0.1:{self._simulator_port}"}
         for name in self.cast:
             extra, descriptors, arguments = dict(told), [], ["actor", name]

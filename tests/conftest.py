@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from router.broker import Broker
 from router.connection import BrokerSettings
 from router.embedded import EmbeddedServer, EmbeddedSettings, binary, free_port
+from tests.e2e.tree import RunningCallboard, running_tree
 
 
 @pytest.fixture(scope="session")
@@ -71,3 +73,15 @@ async def broker(broker_settings: BrokerSettings) -> AsyncIterator[Broker]:
 def entity() -> str:
     """A name that no other test has."""
     return f"t{secrets.token_hex(6)}"
+
+
+@pytest.fixture(scope="session")
+def running_callboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCallboard]:
+    """The whole system as `callboard up` starts it, ready; one tree of processes per pytest process.
+
+    Tests share it, so each uses entities of its own (`entity`), and nobody kills in it: who must runs a `running_tree`.
+    """
+    if not sys.platform.startswith("linux"):
+        pytest.skip("looks into /proc")
+    with running_tree(tmp_path_factory.mktemp("callboard")) as tree:
+        yield tree

@@ -1,0 +1,218 @@
+"""The client samples of the callback guide, unchanged but for host and port, against the whole running system."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.browser.conftest import Tab
+from tests.e2e import guide
+from tests.e2e.conftest import FlaskReceiver
+from tests.e2e.tree import RunningCallboard
+from tests.waiting import eventually
+
+# The four events that the guide's handlers know, with the guide's data.
+STORY: list[dict[str, Any]] = [
+    {"type": "thinking", "data": {"thought": "I need to analyze the data structure first..."}},
+    {"type": "tool_use", "data": {"tool_name": "web_search", "parameters": {"query": "latest market trends"}}},
+    {"type": "progress", "data": {"progress": 0.65, "message": "Processing data analysis..."}},
+    {"type": "completion", "data": {"result": {"rows": 5}, "success": True, "total_time": 15.67}},
+]
+# What the WebSocket sample's handler calls, as the page that uses it would define it.
+HANDLERS = """
+window.told = [];
+for (const name of ['updateThinkingIndicator', 'showToolExecution', 'updateProgressBar', 'handleCompletion'])
+  window[name] = (...given) => told.push([name, ...given]);
+"""
+TOLD = [
+    ["updateThinkingIndicator", "I need to analyze the data structure first..."],
+    ["showToolExecution", "web_search", {"query": "latest market trends"}],
+    ["updateProgressBar", 0.65, "Processing data analysis..."],
+    ["handleCompletion", {"rows": 5}],
+]
+
+browser_test = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+
+
+async def create(url: str, body: dict[str, Any]) -> str:
+    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+        answer = await http.post("/callbacks/sessions", json=body)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["session_id"])
+
+
+async def tell(url: str, entity: str, *story: dict[str, Any]) -> None:
+    """Publishes what an agent says; returns once it is stored."""
+    body = [{"subject": f"agent.{entity}.{event['type']}", **event} for event in story or STORY]
+    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+        (await http.post("/events", json=body)).raise_for_status()
+
+
+async def open_page(tab: Tab, port: int, script: str) -> None:
+    """Opens a page of the edge's own host, and runs a script in it as a page's own script runs."""
+    await tab.page.goto(f"http://localhost:{port}/livez")
+    await tab.page.add_script_tag(content=script)
+
+
+def curl(command: str, *, port: int, session: str = "") -> Any:
+    done = subprocess.run(
+        ["bash", "-c", guide.met(command, port=port, session=session)],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+def agent_session(entity: str, method: str) -> dict[str, Any]:
+    return {
+        "delivery_method": method,
+        "events": ["thinking", "tool_use", "progress", "completion"],
+        "include_intermediate_results": True,
+        "timeout": 30,
+        "subjects": [f"agent.{entity}.*"],
+    }
+
+
+class TestInABrowser:
+    pytestmark = browser_test
+
+    async def test_the_websocket_sample_handles_every_event(
+        self, tab: Tab, running_callboard: RunningCallboard, entity: str
+    ) -> None:
+        session = await create(running_callboard.url, agent_session(entity, "websocket"))
+        sample = guide.met(guide.WEBSOCKET, port=running_callboard.port, session=session)
+
+        await open_page(tab, running_callboard.port, HANDLERS + sample)
+        await tell(running_callboard.url, entity)
+
+        assert await tab.until("() => told.length >= 4 && told") == TOLD
+        assert not [said for said in tab.complaints if said.startswith("uncaught")]
+
+    async def test_the_event_source_sample_gets_every_event_and_nothing_else(
+        self, tab: Tab, running_callboard: RunningCallboard, entity: str
+    ) -> None:
+        session = await create(running_callboard.url, agent_session(entity, "sse"))
+        sample = guide.met(guide.EVENT_SOURCE, port=running_callboard.port, session=session)
+        handling = sample.replace("// Handle callback event", "got.push([callback.event_type, callback.data]);")
+
+        await open_page(tab, running_callboard.port, "window.got = [];" + handling)
+        await tell(running_callboard.url, entity)
+
+        assert await tab.until("() => got.length >= 4 && got") == [[event["type"], event["data"]] for event in STORY]
+        assert not [said for said in tab.complaints if said.startswith("uncaught")]
+
+    @pytest.mark.parametrize("first", ["''", "undefined", "new Date().toISOString()"])
+    async def test_the_polling_sample_misses_nothing(
+        self, tab: Tab, running_callboard: RunningCallboard, entity: str, first: str
+    ) -> None:
+        session = await create(running_callboard.url, agent_session(entity, "polling"))
+        sample = guide.met(guide.POLLING, port=running_callboard.port, session=session).replace("5000", "50")
+        # What the sample leaves to its reader. Of events at one time `since` cannot tell which were seen: ids can.
+        page = f"""
+          let lastTimestamp = {first};
+          window.got = new Map();
+          function handleCallbackEvent(callback) {{
+            lastTimestamp = callback.timestamp;
+            got.set(callback.id, callback.event_type);
+          }}
+        """
+
+        await open_page(tab, running_callboard.port, page + sample)
+        for event in STORY:
+            await tell(running_callboard.url, entity, event)
+            await tab.until("(kind) => [...got.values()].at(-1) === kind", event["type"])
+
+        assert await tab.page.evaluate("[...got.values()]") == [event["type"] for event in STORY]
+        assert not [said for said in tab.complaints if said.startswith("uncaught")]
+
+
+async def test_the_flask_receiver_is_told_every_event(
+    running_callboard: RunningCallboard, flask_receiver: FlaskReceiver, entity: str
+) -> None:
+    body = json.loads(guide.met(guide.WEBHOOK, port=0, receiver=flask_receiver.port))
+    session = await create(running_callboard.url, {**agent_session(entity, "webhook"), **body})
+    expected = [
+        "AI is thinking: I need to analyze the data structure first...",
+        "Progress: 65.0% - Processing data analysis...",
+        "Task completed: True",
+    ]
+
+    await tell(running_callboard.url, entity)
+
+    # Webhooks are posted beside one another, so the last may arrive first.
+    await eventually(lambda: sorted(flask_receiver.lines()) == sorted(expected), within=10)
+    await eventually(lambda: delivered(running_callboard, session) == 4, within=10)
+
+
+def delivered(tree: RunningCallboard, session: str) -> int:
+    return int(curl(guide.STATS, port=tree.port, session=session)["events_delivered"])
+
+
+async def test_the_test_endpoint_the_stats_and_the_poll_by_curl(running_callboard: RunningCallboard) -> None:
+    port = running_callboard.port
+    session = await create(running_callboard.url, {"delivery_method": "polling"})
+
+    await asyncio.to_thread(curl, guide.TEST, port=port, session=session)
+    page = await asyncio.to_thread(curl, guide.POLL, port=port, session=session)
+    stats = await asyncio.to_thread(curl, guide.STATS, port=port, session=session)
+    overall = await asyncio.to_thread(curl, guide.OVERALL_STATS, port=port)
+
+    mine = [event for event in page["events"] if event["subject"].startswith(f"session.{session}.")]
+    assert [(event["event_type"], event["data"], event["test"]) for event in mine] == [
+        ("progress", {"message": "Test callback", "progress": 0.5}, True)
+    ]
+    assert stats["session_id"] == session
+    assert stats["events_sent"] == len(page["events"])
+    assert {
+        "events_sent",
+        "events_delivered",
+        "events_failed",
+        "retries",
+        "queued_events",
+        "has_websocket",
+        "has_sse",
+        "delivery_rate",
+    } <= stats.keys()
+    assert overall["events_sent"] >= stats["events_sent"]
+
+
+async def test_the_load_test_loses_none_of_its_100_events(
+    running_callboard: RunningCallboard, flask_receiver: FlaskReceiver, http: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    script = tmp_path / "load.py"
+    script.write_text(guide.met(guide.LOAD, port=running_callboard.port, receiver=flask_receiver.port))
+
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, str(script)], capture_output=True, text=True, timeout=30, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Sent 100 events in "), done.stdout
+    expected = sorted(f"Progress: {i / 100 * 100:.1f}% - Test {i}" for i in range(100))
+    await eventually(lambda: len(set(flask_receiver.lines())) >= 100, within=20)
+    assert sorted(set(flask_receiver.lines())) == expected
+    session = await session_of(http, flask_receiver)
+    stats = await eventually(lambda: settled(http, session), within=10)
+    assert stats["events_sent"] == stats["events_delivered"] == 100
+    assert stats["events_failed"] == stats["events_dropped"] == 0
+
+
+async def session_of(http: httpx.AsyncClient, receiver: FlaskReceiver) -> str:
+    """The session that the sample made; it does not say which."""
+    listed = (await http.get("/callbacks/sessions?limit=1000")).json()["sessions"]
+    (found,) = [one["session_id"] for one in listed if (one.get("webhook_url") or "").find(f":{receiver.port}/") > 0]
+    return str(found)
+
+
+async def settled(http: httpx.AsyncClient, session: str) -> dict[str, Any] | None:
+    stats: dict[str, Any] = (await http.get(f"/callbacks/sessions/{session}/stats")).json()
+    return stats if stats["events_sent"] >= 100 and stats["queued_events"] == 0 else None
