@@ -1,9 +1,9 @@
 """This file is where events that match a rule become alerts: `alert.<rule>.firing`, and later `alert.<rule>.resolved`.
 
-An alert is one episode of one rule and one dedup key. While it fires, further matches raise its count, and at most
-once per cooldown it says again that it fires, under the same id. Times are those of the events, never of the wall
-clock, so that an event that is delivered again changes nothing. Only `resolve_after` looks at the clock, for it is
-about events that do not come.
+An alert is one episode of one rule and one dedup key (by default the entity, with its domain). While it fires,
+further matches raise its count, and at most once per cooldown it says again that it fires, under the same id. Times
+are those of the events, never of the wall clock, so that an event that is delivered again changes nothing. Only
+`resolve_after` looks at the clock, for it is about events that do not come.
 
 What is firing is rebuilt in `start` from the newest `firing` and `resolved` of each rule. A rule that fires for
 several keys at once is so remembered for the newest one only; for the others a next match opens a new alert.
@@ -129,7 +129,8 @@ class Alerts(Actor):
         scope = _scope(rule, seen)
         key = rule.key.of(seen, scope) if rule.key else None
         if key is None:
-            key = scope["entity"]
+            # With the domain: a job and a run may bear the same name.
+            key = scope["entity"] if rule.entity else f"{event.subject.domain}.{scope['entity']}"
         if ends:
             self._end(self._episodes.find(rule.name, key), event, "resolve_when", ctx)
             return
@@ -259,7 +260,8 @@ def _cause(event: Event) -> dict[str, str]:
 
 
 def _say(episode: Episode, ctx: Context) -> None:
-    ctx.emit(Subject.of("alert", episode.rule, "resolved" if episode.ending else "firing"), episode.said)
+    subject = Subject.of("alert", episode.rule, "resolved" if episode.ending else "firing")
+    ctx.emit(subject, episode.said, key=str(episode.said["alert"]))
 
 
 def _written(time_ns: int) -> str:

@@ -129,7 +129,9 @@ async def test_a_pause_holds_the_stream_and_resume_shows_what_came(
     await tab.page.click("#stream button[aria-pressed] >> text=Pause")
 
     await publish(running_callboard.url, f"job.{run}.output", {"n": 1}, {"n": 2})
-    await tab.until("(run) => callboard.store.events.filter((e) => e.event?.subject.includes(run + '.output')).length === 2", run)
+    await tab.until(
+        "(run) => callboard.store.events.filter((e) => e.event?.subject.includes(run + '.output')).length === 2", run
+    )
     assert await tab.page.evaluate(numbers(run)) == []
     await tab.page.click("#stream button[aria-pressed] >> text=Resume")
 

@@ -184,6 +184,20 @@ async def test_entity_and_key_are_what_the_rule_says(tmp_path: Path) -> None:
         assert data["actions"] == [{"label": "go", "url": "/r/..%2Fx%20y"}]
 
 
+async def test_a_run_and_a_job_of_one_name_have_an_alert_each() -> None:
+    async with Probe(Alerts) as alerts:
+        await alerts.receive("agent.x.completion", {"success": False, "error": "a"})
+        await alerts.receive("job.x.completion", {"success": False, "error": "b"})
+        await alerts.receive("job.x.completion", {"success": True})
+
+        assert [(subject, data["key"]) for subject, data in alerts.emitted] == [
+            ("alert.run_failed.firing", "agent.x"),
+            ("alert.run_failed.firing", "job.x"),
+            ("alert.run_failed.resolved", "job.x"),
+        ]
+        assert alerts.events[2].key == alerts.events[1].key == alerts.emitted[1][1]["alert"]
+
+
 async def test_an_escaped_entity_is_shown_as_it_was_meant(tmp_path: Path) -> None:
     async with Probe(made(written(tmp_path, HOT))) as alerts:
         await alerts.receive("metric.a=2Eb.temperature", {"celsius": 90})
@@ -302,7 +316,7 @@ async def test_what_fires_is_known_again_after_a_restart(tmp_path: Path) -> None
 
 async def test_the_end_of_an_older_alert_does_not_end_a_newer_one(tmp_path: Path) -> None:
     file = written(tmp_path, HOT)
-    data = {"rule": "hot", "key": "lab-1", "count": 1, "since": "2027-01-15T08:00:00.000000Z"}
+    data = {"rule": "hot", "key": "metric.lab-1", "count": 1, "since": "2027-01-15T08:00:00.000000Z"}
     newer = Event.new("alert.hot.firing", {**data, "alert": "hot-2"}, source="alerts")
     older = Event.new("alert.hot.resolved", {**data, "alert": "hot-1"}, source="alerts")
     forged = Event.new("alert.other.firing", {**data, "rule": "other", "alert": "x"}, source="somebody")
@@ -315,13 +329,13 @@ async def test_only_so_many_keys_are_remembered_and_a_forgotten_alert_is_ended(t
         for host in ("a", "b", "a", "c"):
             await alerts.receive(reading(90, host=host))
 
-        assert [(subject, data["key"]) for subject, data in alerts.emitted] == [
+        assert [(subject, data["entity"]) for subject, data in alerts.emitted] == [
             ("alert.hot.firing", "a"),
             ("alert.hot.firing", "b"),
             ("alert.hot.resolved", "b"),
             ("alert.hot.firing", "c"),
         ]
-        assert {alert["key"] for alert in await alerts.ask("firing")} == {"a", "c"}
+        assert {alert["entity"] for alert in await alerts.ask("firing")} == {"a", "c"}
 
 
 async def test_no_event_however_odd_crashes_the_actor(tmp_path: Path) -> None:
