@@ -406,7 +406,7 @@ async def list_alerts(request: Request) -> Response:
         if event is None or event.type not in ("firing", "resolved"):
             continue
         rule = unescape(event.subject.entity)
-        newest[rule, str(event.data.get("entity", ""))] = {
+        newest[rule, str(event.data.get("key") or event.data.get("entity", ""))] = {
             "rule": rule,
             **event.data,
             "status": event.type,
