@@ -80,7 +80,8 @@ class Hub:
         self._steady = asyncio.Event()
         self._suspect = asyncio.Event()
         self._joining = asyncio.Lock()
-        broker.connection.on_loss(lambda: self._broken("the connection to NATS was lost"))
+        self._losses = 0
+        broker.connection.on_loss(self._lost)
         broker.connection.on_reconnect(self._suspect.set)
 
     @property
@@ -121,8 +122,13 @@ class Hub:
 
     async def _renew(self) -> None:
         """Finds out where the stream stands, and says that all up to there must be read and not awaited."""
+        losses = self._losses
         await self._broker.connection.flush()
         state = await self._broker.state()
+        if self._losses != losses:
+            # What came after that answer may not have been heard; the next connection asks anew.
+            self._suspect.set()
+            return
         if state.epoch != self.epoch:
             self._replay.forget()
             self.epoch = state.epoch
@@ -203,6 +209,10 @@ class Hub:
             if batch is None:
                 batch = shared[key] = Batch(records, self.epoch)
             deliver(batch, tuple(feed.live), self.settings.mailbox_bytes)
+
+    def _lost(self) -> None:
+        self._losses += 1
+        self._broken("the connection to NATS was lost")
 
     def _broken(self, reason: str) -> None:
         """Something may not have been heard: live readers go back to reading until it is known where the stream stands."""

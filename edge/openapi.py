@@ -402,6 +402,11 @@ def _schemas() -> dict[str, Any]:
     webhook = {
         "webhook_url": {"type": "string", "format": "uri", "maxLength": 2048},
         "timeout": {"type": "number", "minimum": 0.1, "maximum": 60, "default": 30},
+        "ordered": {
+            "type": "boolean",
+            "default": False,
+            "description": "One post at a time, in order, while the endpoint answers.",
+        },
         "retry_attempts": {"type": "integer", "minimum": 0, "maximum": 20, "default": 3},
         "headers": {"type": "object", "additionalProperties": _TEXT},
     }

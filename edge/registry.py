@@ -189,13 +189,13 @@ class Registry:
 # What may be changed of a session that lives; its delivery method and its beginning are what it is.
 CHANGEABLE = frozenset(
     {"events", "subjects", "filter", "include_intermediate_results", "name", "conflate", "max_rate", "ttl"}
-    | {"webhook_url", "timeout", "retry_attempts", "headers", "secret"}
+    | {"webhook_url", "timeout", "retry_attempts", "headers", "secret", "ordered"}
 )
-_WEBHOOK = ("webhook_url", "timeout", "retry_attempts", "headers", "secret")
+_WEBHOOK = ("webhook_url", "timeout", "retry_attempts", "headers", "secret", "ordered")
 _FIELDS = {
     "delivery_method", "events", "subjects", "filter", "include_intermediate_results", "dialect", "name",
     "cursor", "since", "last", "conflate", "max_rate", "ttl",
-    "webhook_url", "timeout", "retry_attempts", "headers", "secret",
+    "webhook_url", "timeout", "retry_attempts", "headers", "secret", "ordered",
 }  # fmt: skip
 
 
@@ -304,6 +304,7 @@ def parse_change(body: Any, spec: SessionSpec) -> SessionSpec:
             "retry_attempts": hook.retry_attempts,
             "headers": hook.headers,
             "secret": hook.secret,
+            "ordered": hook.ordered,
         }
     elif any(name in body for name in _WEBHOOK):
         raise Problem("bad_body", "only a webhook session has webhook settings")

@@ -68,6 +68,8 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     timeout: float = DEFAULT_TIMEOUT
     retry_attempts: int = DEFAULT_RETRY_ATTEMPTS
     headers: dict[str, str] = {}
+    # One post at a time, in the order of the stream, as long as the endpoint answers; what fails is overtaken.
+    ordered: bool = False
     secret: str = msgspec.field(default_factory=new_secret)
 
     def __repr__(self) -> str:
@@ -93,6 +95,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             ),
             "timeout": self.timeout,
             "retry_attempts": self.retry_attempts,
+            "ordered": self.ordered,
             "headers": dict.fromkeys(self.headers, "***"),
             "webhook_secret_set": True,
         }
@@ -107,6 +110,7 @@ def parse_endpoint(body: dict[str, Any]) -> EndpointSettings:
         timeout=_timeout(body.get("timeout")),
         retry_attempts=_retry_attempts(body.get("retry_attempts")),
         headers=_headers(body.get("headers")),
+        ordered=_ordered(body.get("ordered")),
         secret=_secret(body.get("secret")),
     )
 
@@ -148,6 +152,12 @@ def _retry_attempts(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_RETRY_ATTEMPTS:
         raise Problem("bad_webhook", f"retry_attempts must be a whole number from 0 to {MAX_RETRY_ATTEMPTS}")
     return value
+
+
+def _ordered(value: Any) -> bool:
+    if value is not None and not isinstance(value, bool):
+        raise Problem("bad_webhook", "ordered must be true or false")
+    return bool(value)
 
 
 def _headers(value: Any) -> dict[str, str]:

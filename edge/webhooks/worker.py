@@ -12,7 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edge.dialects import DIALECTS
 from edge.dialects.callback import callback
@@ -179,7 +179,7 @@ class Worker:
         self._empty.clear()
         lane = self._lanes.get(job.session)
         if lane is None:
-            lane = self._lanes[job.session] = Lane(self.settings.lane)
+            lane = self._lanes[job.session] = Lane(self._bounds(job.session))
         if self._closing:
             tasks.create_task(self._give_back(delivery))
         elif lane.has_place:
@@ -188,6 +188,15 @@ class Worker:
             lane.waiting.append(delivery)
         else:
             tasks.create_task(self._put_off(delivery, lane.failing))
+
+    def _bounds(self, session_id: str) -> LaneSettings:
+        """How much the endpoint may take: one place, and room for all that comes, where order is asked for."""
+        session = self._registry.sessions.get(session_id)
+        if session is None or session.spec.webhook is None or not session.spec.webhook.ordered:
+            return self.settings.lane
+        # As many as this process can hold at all: none is put off, and so none overtaken.
+        most = 2 * self.settings.credit
+        return replace(self.settings.lane, concurrency=1, concurrency_failing=1, waiting=most)
 
     def _begin(self, lane: Lane, delivery: Delivery) -> None:
         assert self._tasks is not None

@@ -36,7 +36,7 @@ class Client:
     def __init__(self, tree: RunningCallboard, http: httpx.AsyncClient) -> None:
         self.events: list[dict[str, Any]] = []
         self.pictures: dict[str, float] = {}  # when the newest picture of each source was taken
-        self._tree = tree
+        self.tree = tree
         self._http = http
 
     async def read(self, session: dict[str, Any]) -> None:
@@ -55,7 +55,7 @@ class Client:
 
     async def watch(self, source: str) -> None:
         """Looks at the pictures of a source."""
-        address = f"{self._tree.url.replace('http', 'ws', 1)}/{source}/ws"
+        address = f"{self.tree.url.replace('http', 'ws', 1)}/{source}/ws"
         while True:
             with contextlib.suppress(*LOST):
                 async with websockets.connect(address, proxy=None, max_size=None, open_timeout=5) as socket:
@@ -113,7 +113,7 @@ def everything_since(client: Client, entity: str, then: float, count: int) -> Ca
             "camera": client.pictures.get("cameras/main", 0) <= then,
             "octane": client.pictures.get("octane/main", 0) <= then,
         }
-        assert not any(missing.values()), missing
+        assert not any(missing.values()), (missing, client.tree.said[-2000:])
         return True
 
     return asked
