@@ -1,0 +1,105 @@
+"""This file is where hundreds of clients read and cost little: one process, large reads, bytes counted and nothing parsed.
+
+`python -m ops.bench.readers` takes lines: `open NAME HOST PORT PATH websocket|sse COUNT` connects clients and answers when
+all have had their first bytes; `count NAME` answers with the bytes of that group so far; `wait NAME BYTES SECONDS` answers
+with the bytes once there are as many, or when the time is over.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import selectors
+import socket
+import sys
+import time
+
+BUFFER = 1 << 18
+
+
+class Group:
+    """The clients of one server and transport."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.bytes = 0
+        self.sockets: list[socket.socket] = []
+
+
+def request(host: str, path: str, transport: str) -> bytes:
+    """The bytes that open a WebSocket or a stream."""
+    lines = [f"GET {path} HTTP/1.1", f"Host: {host}"]
+    if transport == "websocket":
+        key = base64.b64encode(os.urandom(16)).decode()
+        lines += ["Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13"]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+class Readers:
+    """All groups, on one selector."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._groups: dict[str, Group] = {}
+        self._buffer = bytearray(BUFFER)
+
+    def open(self, name: str, host: str, port: int, path: str, transport: str, count: int) -> None:
+        """Connects clients, a few at a time, and waits until each has been answered."""
+        group = self._groups[name] = Group(name)
+        for place in range(count):
+            client = socket.create_connection((host, port))
+            client.sendall(request(f"{host}:{port}", path, transport))
+            group.sockets.append(client)
+            if place % 50 == 49 or place == count - 1:
+                for opened in group.sockets[-(place % 50 + 1) :]:
+                    group.bytes += len(opened.recv(BUFFER))
+                    opened.setblocking(False)
+                    self._selector.register(opened, selectors.EVENT_READ, group)
+        self.settle(group)
+
+    def settle(self, group: Group, quiet: float = 0.3) -> None:
+        """Reads until nothing has come for a moment."""
+        before = -1
+        while before != group.bytes:
+            before = group.bytes
+            until = time.monotonic() + quiet
+            while (left := until - time.monotonic()) > 0:
+                self.read(left)
+
+    def read(self, timeout: float) -> None:
+        """Takes what has come, once."""
+        buffer = self._buffer
+        for key, _ in self._selector.select(timeout):
+            try:
+                got = key.fileobj.recv_into(buffer)  # type: ignore[union-attr]
+            except BlockingIOError:
+                continue
+            if got:
+                key.data.bytes += got
+            else:
+                self._selector.unregister(key.fileobj)
+
+    def run(self) -> None:
+        """Does what the lines of the input say, until they end."""
+        for line in sys.stdin:
+            match line.split():
+                case ["open", name, host, port, path, transport, count]:
+                    self.open(name, host, int(port), path, transport, int(count))
+                case ["count", name]:
+                    self.settle(self._groups[name])
+                case ["wait", name, wanted, seconds]:
+                    until = time.monotonic() + float(seconds)
+                    while self._groups[name].bytes < int(wanted) and (left := until - time.monotonic()) > 0:
+                        self.read(left)
+                case ["close", name]:
+                    for client in self._groups[name].sockets:
+                        if client.fileno() in self._selector.get_map():
+                            self._selector.unregister(client)
+                        client.close()
+                case _:
+                    raise SystemExit(f"what is {line!r}?")
+            print(self._groups[name].bytes, flush=True)
+
+
+if __name__ == "__main__":
+    Readers().run()
