@@ -8,8 +8,9 @@ joined; the order of what remains is the stream's, and the last event keeps its 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
+
+import msgspec
 
 from router.codec import encode
 from router.event import Delivery, Event
@@ -68,6 +69,6 @@ def _join(first: Record, second: Record) -> Record | None:
     if len(text) > MAX_JOINED:
         return None
     data: Mapping[str, Any] = {**other.data, name: text}
-    joined: Event = replace(other, data=data)
+    joined: Event = msgspec.structs.replace(other, data=data)
     superseded = first.superseded + second.superseded + 1
     return Record(second.sequence, second.subject, encode(joined), second.previous, superseded)

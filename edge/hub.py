@@ -72,6 +72,9 @@ class Hub:
         self._feeds: dict[View, Feed] = {}
         self._routes: dict[tuple[str, str], tuple[Feed, ...]] = {}
         self._dirty: list[Feed] = []
+        # What this tick has heard so far, and when the first of it was said.
+        self._heard = 0
+        self._oldest = 0
         self._recent: deque[Record] = deque()
         self._recent_bytes = 0
         # `recent` is complete for what comes after this sequence.
@@ -174,12 +177,12 @@ class Hub:
             if feed.view.dynamic and not feed.view.passes(event):
                 continue
             if not feed.pending:
-                if not self._dirty:
-                    asyncio.get_running_loop().call_soon(self.flush)
                 self._dirty.append(feed)
             feed.pending.append(record)
-        metrics.heard.inc()
-        metrics.hear_seconds.observe(max(0.0, time.time() - event.time / 1e9))
+        if not self._heard:
+            asyncio.get_running_loop().call_soon(self.flush)
+            self._oldest = event.time
+        self._heard += 1
 
     def _route(self, key: tuple[str, str]) -> tuple[Feed, ...]:
         if len(self._routes) >= MAX_ROUTES:
@@ -198,6 +201,13 @@ class Hub:
 
     def flush(self) -> None:
         """Hands what this tick collected to every live reader; feeds with the same records share one batch."""
+        if self._heard:
+            heard, self._heard = self._heard, 0
+            metrics.heard.inc(heard)
+            # The first of a tick has waited longest; the others are no older than it was.
+            metrics.hear_seconds.observe_many(max(0.0, time.time() - self._oldest / 1e9), heard)
+        if not self._dirty:
+            return
         dirty, self._dirty = self._dirty, []
         shared: dict[tuple[int, ...], Batch] = {}
         for feed in dirty:

@@ -19,7 +19,7 @@ class Timing(Histogram):
 
 
 heard = Counter("edge_heard_events_total", "Events that this process heard from the store")
-hear_seconds = Histogram(
+hear_seconds = Timing(
     "edge_publish_to_hear_seconds", "From an event's own time until this process heard it", buckets=LATENCY
 )
 write_seconds = Timing(

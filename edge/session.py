@@ -12,7 +12,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -155,8 +155,8 @@ class Reader:
         "told",
     )
 
-    # A lane's own: how its socket is written to, where it takes all at once.
-    write: Callable[[bytes], None] | None = None
+    # A lane's own: the way to its socket, where that takes all at once.
+    way: Any = None
 
     def __init__(
         self, hub: Hub, feed: Feed, session_id: str, stats: Stats, limits: SessionSettings, pace: Pace = FULL

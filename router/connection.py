@@ -1,9 +1,6 @@
-"""This file is where Callboard touches nats-py, and the only one that imports it: one connection, its inbox, its watchdog.
+"""This file is where one connection to NATS is kept: what is heard on it, its inbox, its watchdog.
 
-nats-py is kept as the protocol client (parser, TLS, credentials, reconnects). What is heard goes round its queues: a
-subscription made here has a handler that is called from the read loop, in the order the server sent, with the raw
-headers. That costs no task, no queue and no header parsing per message, and two overlapping subscriptions cannot
-overtake one another.
+With `wire.py` it is all of Callboard that touches nats-py, which is kept as the protocol client: TLS, credentials, reconnects.
 """
 
 from __future__ import annotations
@@ -19,9 +16,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 import nats.errors
-from nats.aio.client import Client
 
 from router.errors import NoResponders, Refused, RouterError, Timeout, Unreachable, Unsuitable
+from router.wire import Handler, Wire
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +30,6 @@ PING_SECONDS = 5
 WATCH_SECONDS = 2.0
 # A server that is being started again is waited for; where none is, a person is told before they wonder.
 KNOCK_SECONDS = 1.5
-
-_PING = b"PING\r\n"
-
-Handler = Callable[[str, str, bytes, bytes], None]
-"""Called as handler(subject, reply, payload, raw headers); must not block and must not raise."""
 
 
 class Reply(NamedTuple):
@@ -88,75 +80,10 @@ def status(raw: bytes) -> tuple[int, str]:
     return (int(number), text.decode()) if number.isdigit() else (0, "")
 
 
-class _Wire(Client):
-    """nats-py's client, with handlers that are called in its read loop."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.taps: dict[int, Handler] = {}
-
-    async def tap(self, subject: str, handler: Handler, queue: str = "") -> Any:
-        # subscribe() counts its id up before it first yields, so the tap is there before the first message can be.
-        self.taps[self._sid + 1] = handler
-        subscription = await self.subscribe(subject, queue=queue)
-        if subscription._id not in self.taps:
-            raise RouterError("nats-py numbers its subscriptions in another way than expected")
-        return subscription
-
-    async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
-        # nats-py writes its PING past what still waits to be sent; the PONG would then say nothing about that.
-        self._pongs.append(future or asyncio.get_running_loop().create_future())
-        await self._send_command(_PING)
-        await self._flush_pending()
-
-    async def _process_connect_init(self) -> None:
-        # A PING left over from the lost connection would be answered on the new one, where nobody waits for it.
-        self._pending = [command for command in self._pending if command is not _PING]
-        await super()._process_connect_init()
-
-    async def _process_pong(self) -> None:
-        # A flush that ran out of time or was cancelled leaves a settled future behind; nats-py's own handler would
-        # raise on it, and that would end the read loop.
-        if self._pongs and self._pongs[0].done():
-            self._pongs.pop(0)
-            self._pongs_received += 1
-            self._pings_outstanding = 0
-            return
-        await super()._process_pong()
-
-    async def round_trip(self, timeout: float) -> None:
-        """Waits until the server has read all that was sent and answered a ping. Raises TimeoutError or nats' errors.
-
-        nats-py's `flush` waits with `asyncio.wait_for`, which on Python 3.11 swallows a cancellation that comes together
-        with the pong: the caller then goes on as if nobody had told it to stop.
-        """
-        if self.is_closed:
-            raise nats.errors.ConnectionClosedError
-        pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        try:
-            async with asyncio.timeout(timeout):
-                await self._send_ping(pong)
-                await pong
-        finally:
-            pong.cancel()
-
-    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
-        tap = self.taps.get(sid)
-        if tap is None:
-            await super()._process_msg(sid, subject, reply, data, headers)
-            return
-        self.stats["in_msgs"] += 1
-        self.stats["in_bytes"] += len(data)
-        try:
-            tap(bytes(subject).decode(), bytes(reply).decode() if reply else "", bytes(data), bytes(headers or b""))
-        except Exception:
-            log.exception("a handler of a NATS message failed")
-
-
 class Listening:
     """One subscription; `stop` ends it."""
 
-    def __init__(self, wire: _Wire, subscription: Any) -> None:
+    def __init__(self, wire: Wire, subscription: Any) -> None:
         self._wire = wire
         self._subscription = subscription
 
@@ -185,7 +112,7 @@ class Connection:
         self.name = name
         self.up = asyncio.Event()
         self.reconnects = 0
-        self._wire = _Wire()
+        self._wire = Wire()
         self._inbox = f"_INBOX.{secrets.token_hex(8)}"
         self._asked = 0
         self._waiting: dict[str, Handler] = {}

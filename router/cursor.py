@@ -11,13 +11,14 @@ import zlib
 from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
+
 from router.errors import BadCursor
 
 _FORM = re.compile(r"1-([0-9a-f]{8})-([0-9a-f]{12})\Z")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Cursor:
+class Cursor(msgspec.Struct, frozen=True, order=True, gc=False):
     """Everything up to and with `sequence` has been seen."""
 
     epoch: str

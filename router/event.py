@@ -7,9 +7,10 @@ import re
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
+
+import msgspec
 
 from router.errors import BadEvent
 from router.subject import Subject
@@ -70,8 +71,7 @@ def new_id() -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, gc=False):
     """A fact that somebody published. `time` is ns since the epoch, UTC; `subject` has no wire prefix."""
 
     id: str
@@ -79,7 +79,7 @@ class Event:
     source: str
     subject: Subject
     time: int
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = {}
     key: str | None = None
     cause: str | None = None
     trace: str | None = None

@@ -23,7 +23,7 @@ def callback(record: Record, epoch: str) -> bytes:
         shape: dict[str, Any] = {
             "id": event.id,
             "event_type": event.type,
-            "subject": event.subject,
+            "subject": record.subject,
             "source": event.source,
             "timestamp": rfc3339(event.time),
             "data": event.data,

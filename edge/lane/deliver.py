@@ -25,12 +25,12 @@ def deliver(batch: Batch, readers: Iterable[Any], most: int) -> None:
     meter: Meter | None = None
     stats: Stats | None = None
     form = b""
-    writes = written = 0
+    size = writes = written = 0
     large = batch.size > most
     now = time.time()
     for reader in readers:
-        write = reader.write
-        if write is None or reader.position >= first or large:
+        way = reader.way
+        if way is None or reader.position >= first or large:
             reader.offer(batch)
             continue
         if reader.wire is not wire:
@@ -38,11 +38,18 @@ def deliver(batch: Batch, readers: Iterable[Any], most: int) -> None:
                 meter.wrote(batch, writes)
             wire, meter, writes = reader.wire, reader.meter, 0
             form = batch.made(wire)
+            size = len(form)
         if reader.stats is not stats:
             if stats is not None:
                 stats.passed_on(written, now)
             stats, written = reader.stats, 0
-        write(form)
+        try:
+            sent = way.send(form)
+        except OSError:
+            # Its buffer is full, or the connection is gone: the transport finds out which.
+            sent = 0
+        if sent != size:
+            reader.remainder(form, sent)
         reader.position = reader.told = last
         writes += 1
         written += count

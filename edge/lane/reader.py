@@ -8,10 +8,10 @@ mailbox, then back to the cursor. A short-lived task replays; it ends where the 
 from __future__ import annotations
 
 import asyncio
+import socket
 from abc import abstractmethod
-from collections.abc import Callable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
 from edge import metrics
 from edge.disconnect import FAILED, LOST_STORE, SILENT, SLOW, Disconnect
@@ -25,10 +25,41 @@ if TYPE_CHECKING:
     from edge.lane.lanes import Lanes
 
 
+class Way(Protocol):
+    """Where bytes go out, at once or not at all: what `socket.send` promises."""
+
+    def send(self, data: bytes, /) -> int: ...
+
+
+class Detour:
+    """The way through a transport that does more than pass bytes on, as TLS does."""
+
+    __slots__ = ("_transport",)
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def send(self, data: bytes, /) -> int:
+        self._transport.write(data)
+        return len(data)
+
+
+def way_of(transport: asyncio.Transport) -> Way:
+    """The shortest way out: the kernel's own call, which saves a tenth of what a small write costs.
+
+    It is in order with the transport's writes for as long as the transport holds nothing back.
+    """
+    pipe = transport.get_extra_info("socket")
+    if pipe is None or transport.get_extra_info("sslcontext") is not None:
+        return Detour(transport)
+    # A second object for the same descriptor, which is the transport's to close: see `connection_lost`.
+    return socket.socket(fileno=pipe.fileno())
+
+
 class LaneReader(Reader, asyncio.Protocol):
     """One connection that was handed over, reading one session."""
 
-    __slots__ = ("_lanes", "_paused", "_task", "_transport", "meter", "wire", "write")
+    __slots__ = ("_lanes", "_paused", "_socket", "_task", "_transport", "meter", "way", "wire")
 
     transport_name: ClassVar[str]
 
@@ -40,28 +71,36 @@ class LaneReader(Reader, asyncio.Protocol):
         self._paused = False
         self._task: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport | None = None
-        self.write: Callable[[bytes], None] | None = None
+        # How this tick's bytes go out; None while there is no connection or its buffer is full.
+        self.way: Way | None = None
+        self._socket: Way | None = None
 
     # Called by the transport.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are of another family than asyncio's, and do the same.
         transport = cast(asyncio.Transport, transport)
-        transport.set_write_buffer_limits(high=self._lanes.settings.high_water)
         self._transport = transport
-        self.write = transport.write
+        self.way = self._socket = way_of(transport)
         self._hub.readers.add(self)
         self._lanes.opened(self)
         self._count(1)
+        # 0: a transport that holds anything back says so at once. What does not fit the kernel's buffer waits as
+        # events that all readers share, and not as bytes of this connection's own.
+        transport.set_write_buffer_limits(high=0)
+        if transport.get_write_buffer_size() and not self._paused:
+            self.pause_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.end()
-        self._transport = self.write = None
+        if isinstance(self._socket, socket.socket):
+            self._socket.detach()
+        self._transport = self.way = self._socket = None
         self._lanes.lost(self)
 
     def pause_writing(self) -> None:
         self._paused = True
-        self.write = None
+        self.way = None
         self._lanes.expect(self, self._limits.send_timeout)
 
     def resume_writing(self) -> None:
@@ -70,9 +109,14 @@ class LaneReader(Reader, asyncio.Protocol):
             return
         self._lanes.expected(self)
         self._empty_mailbox()
-        if self._transport is not None and not self._paused:
-            self.write = self._transport.write
+        if not self._paused:
+            self.way = self._socket
         self._rouse()
+
+    def remainder(self, said: bytes, sent: int) -> None:
+        """Leaves to the transport what the socket has not taken; it says when it is through."""
+        if self._transport is not None:
+            self._transport.write(memoryview(said)[sent:])
 
     def _empty_mailbox(self) -> None:
         while self._mailbox and not self._paused and self._transport is not None:
@@ -147,6 +191,7 @@ class LaneReader(Reader, asyncio.Protocol):
         if self.state is State.CLOSED:
             return
         super().end()
+        self.way = None
         if self._transport is not None:
             self._count(-1)
         task, self._task = self._task, None

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 class LaneSettings:
     """Times in seconds, sizes in bytes."""
 
-    # 256 kB: what may wait in one socket's buffer before its reader is held back; a burst of a few hundred events.
-    high_water: int = 256 * 1024
     # A WebSocket that has left two pings in a row unanswered is taken for gone. Pings travel with heartbeats.
     ping: float = 20.0
     # How long a client may take to answer a close frame, and to take what was written before.

@@ -68,6 +68,9 @@ class ScriptedTransport:
     def set_write_buffer_limits(self, high: int) -> None:
         pass
 
+    def get_extra_info(self, name: str) -> None:
+        """There is no socket below: all goes through `write`."""
+
     def is_closing(self) -> bool:
         return self.closed
 

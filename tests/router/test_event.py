@@ -1,7 +1,9 @@
 """Events and their two encodings."""
 
 import uuid
+from datetime import UTC, datetime
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,3 +111,14 @@ def test_delivery_classes_follow_the_type() -> None:
     assert Event.new("a.b.completion").delivery is Delivery.LOG
     assert Event.new("a.b.progress", key="k").conflation_key == "k"
     assert Event.new("a.b.progress").conflation_key == "a.b.progress"
+
+
+def test_what_only_msgpack_can_say_survives_being_packed_again() -> None:
+    moment = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
+    packed = encode(Event.new("a.b.said", {"at": moment, "raw": b"\x00\xff"}))
+    foreign = msgpack.packb({**msgpack.unpackb(packed), "data": {"own": msgpack.ExtType(5, b"abc"), 7: "seven"}})
+
+    assert encode(decode(packed)) == packed
+    assert decode(packed).data["at"] == moment
+    assert encode(decode(foreign)) == foreign
+    assert to_json(decode(foreign).data) is not None
