@@ -25,7 +25,7 @@ class Cursor(msgspec.Struct, frozen=True, order=True, gc=False):
     sequence: int
 
     def __str__(self) -> str:
-        return f"1-{self.epoch}-{self.sequence:012x}"
+        return token(self.epoch, self.sequence)
 
     @classmethod
     def parse(cls, token: str) -> Cursor:
@@ -33,6 +33,11 @@ class Cursor(msgspec.Struct, frozen=True, order=True, gc=False):
         if found := _FORM.match(token):
             return cls(found[1], int(found[2], 16))
         raise BadCursor(f"{token[:60]!r}: {BadCursor.__doc__}")
+
+
+def token(epoch: str, sequence: int) -> str:
+    """The cursor as its clients have it."""
+    return f"1-{epoch}-{sequence:012x}"
 
 
 def epoch_of(stream: str, created: str) -> str:

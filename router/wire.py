@@ -46,20 +46,24 @@ class _Express(Parser):
 
     async def parse(self, data: bytes = b"") -> None:
         """Takes what was read from the socket."""
+        if rest := self.express(data):
+            await super().parse(rest)
+
+    def express(self, data: bytes) -> bytes:
+        """Hands out the tapped messages that data begins with, and returns what is left for nats-py's own parser."""
         if self.buf or self.state != AWAITING_CONTROL_LINE:
-            await super().parse(data)
-            return
+            return data
         if self._cut:
             data = self._cut + data
             self._cut = b""
         at, cut = self._express(data)
         if at == len(data):
-            return
-        rest = data[at:]
+            return b""
+        rest = data[at:] if at else data
         if cut and len(rest) <= MAX_WAITING:
             self._cut = rest
-        else:
-            await super().parse(rest)
+            return b""
+        return rest
 
     def _express(self, data: bytes) -> tuple[int, bool]:
         """Hands out whole tapped messages; returns where they end, and whether another one begins there and is cut."""
@@ -111,7 +115,23 @@ class Wire(Client):
     def __init__(self) -> None:
         super().__init__()
         self.taps: dict[int, Handler] = {}
-        self._ps = _Express(self)
+        self._ps: _Express = _Express(self)
+
+    async def _read_loop(self) -> None:
+        # From here on what comes is messages. They are handed out where the transport has them, one turn of the loop
+        # earlier than the task that reads would be awake; what that finds is the rest.
+        reader = getattr(self._transport, "_io_reader", None)
+        if isinstance(reader, asyncio.StreamReader):
+            feed, parser, buffer = reader.feed_data, self._ps, reader._buffer  # type: ignore[attr-defined]
+
+            def feed_rest(data: bytes) -> None:
+                if not buffer and self._status == Client.CONNECTED:
+                    data = parser.express(bytes(data))
+                if data:
+                    feed(data)
+
+            reader.feed_data = feed_rest  # type: ignore[method-assign,assignment]
+        await super()._read_loop()
 
     async def tap(self, subject: str, handler: Handler, queue: str = "") -> Any:
         # subscribe() counts its id up before it first yields, so the tap is there before the first message can be.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from router.codec import rfc3339, to_json
-from router.cursor import Cursor
+from router.cursor import token
 from router.record import Record
 
 
@@ -27,11 +27,12 @@ def callback(record: Record, epoch: str) -> bytes:
             "source": event.source,
             "timestamp": rfc3339(event.time),
             "data": event.data,
-            "cursor": str(Cursor(epoch, record.sequence)),
+            "cursor": token(epoch, record.sequence),
         }
-        for name in ("key", "cause"):
-            if (value := getattr(event, name)) is not None:
-                shape[name] = value
+        if event.key is not None:
+            shape["key"] = event.key
+        if event.cause is not None:
+            shape["cause"] = event.cause
         if event.test:
             shape["test"] = True
         if record.superseded:

@@ -6,7 +6,7 @@ from edge.dialects import Dialect
 from edge.lane.frames import TEXT, frame
 from edge.session import Batch, Notice, Wire
 from router.codec import to_json
-from router.cursor import Cursor
+from router.cursor import token
 
 # For the browser's own reconnect; the server's `bye` says more.
 RETRY = b"retry: 1000\n"
@@ -21,16 +21,12 @@ class SseWire(Wire):
 
     def events(self, batch: Batch) -> bytes:
         epoch, dialect = batch.epoch, self._dialect
-        parts: list[bytes] = []
-        for record in batch.records:
-            parts += (
-                b"id: ",
-                str(Cursor(epoch, record.sequence)).encode(),
-                b"\ndata: ",
-                dialect(record, epoch),
-                b"\n\n",
-            )
-        return b"".join(parts)
+        return b"".join(
+            [
+                b"id: %b\ndata: %b\n\n" % (token(epoch, record.sequence).encode(), dialect(record, epoch))
+                for record in batch.records
+            ]
+        )
 
     @staticmethod
     def notice(notice: Notice) -> bytes:

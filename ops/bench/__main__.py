@@ -1,176 +1,88 @@
-"""This file is where `make bench` measures: publishing, delivery, memory and fan-out, each against real processes.
+"""This file is where `make bench` measures Callboard on this machine and prints one table.
 
-Method: nats-server and the edge are processes of their own; readers live in a third, count bytes in large reads and parse
-nothing. Rates are medians of five runs; CPU is the edge's own (`process_time`), so that a busy machine shows in the rate
-and not in the cost. `python -m ops.bench --only publish,deliver,memory,fanout`.
+    make bench                                        all of it, within four minutes
+    make bench ARGS='--only deliver,latency --seconds 3'
+    make bench ARGS='--full --json'                   larger crowds: 5,000 idle connections, storms of 2,000
+
+Method. Every server is a process as people run it: nats-server from the package, `python -m ops edge --port`, nginx. Each
+part has servers of its own, so that none finds what another left. Events come from one raw NATS socket (`producer`) that
+packs an event once and patches its id and times; readers are raw sockets in one process (`audience`) that let the kernel
+throw most bytes away, look into those of a few witnesses, and check that every reader was sent as many bytes as a witness
+that has every event: a figure is only printed where nothing was lost. What is compared runs in turn, and each figure is
+the median of at least three runs, with the lowest and the highest. CPU time is the process's own, by its kernel clock, so a
+busy machine shows in the rates and not in the costs; the last column says who was how busy, hence who was the limit:
+where the edge is far below 100 %, the rate is not the edge's. `deliver` keeps at most 1,000 events between producer and
+readers, so that it measures delivery and not replay; `latency` keeps a rate whatever the readers do. Heartbeats and pings
+are out of the way. `fanout` says an event when the last one has arrived, so each is a tick of its own.
+
+Everything shares the machine's cores, the readers too: on two cores rates are far below what the edge could do alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import statistics
-import tempfile
-import time
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
-import aiohttp
+from ops.bench import delivery, fanout, latency, memory, publish, replay, report, storm, tree
+from ops.bench.report import Row
+from ops.bench.stand import BenchError, Plan
+from router.errors import RouterError
 
-from ops.bench import fanout
-from ops.bench.fanout import PAYLOAD, Child, child
-from router.broker import Broker
-from router.connection import BrokerSettings
-from router.embedded import EmbeddedServer, EmbeddedSettings, free_port
-from router.event import Event
+Part = Callable[[Plan], AsyncIterator[Row]]
 
-RUNS = 5
-PARTS = ("publish", "deliver", "memory", "fanout")
-IDLE = 1000
-
-
-class Stand:
-    """A nats-server, an edge and the readers, for one benchmark."""
-
-    def __init__(self, broker: Broker, edge: Child, port: int, readers: Child) -> None:
-        self.broker = broker
-        self.edge = edge
-        self.port = port
-        self.readers = readers
-
-    async def session(self, http: aiohttp.ClientSession, subject: str) -> str:
-        async with http.post("/callbacks/sessions", json={"subjects": [subject]}) as answer:
-            return str((await answer.json())["session_id"])
+PARTS: Mapping[str, Part] = {
+    "fanout": fanout.run,
+    "publish": publish.run,
+    "deliver": delivery.run,
+    "latency": latency.run,
+    "memory": memory.run,
+    "storm": storm.run,
+    "replay": replay.run,
+    "tree": tree.run,
+}
 
 
-@contextlib.asynccontextmanager
-async def stand() -> AsyncIterator[Stand]:
-    async with contextlib.AsyncExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        nats = EmbeddedServer(EmbeddedSettings(Path(folder), free_port()))
-        await nats.start()
-        stack.push_async_callback(nats.stop)
-        broker = await stack.enter_async_context(Broker(BrokerSettings(nats.url), "bench"))
-        edge = await stack.enter_async_context(child("-m", "ops.bench.serving", nats.url, "lane"))
-        port = int((await edge.line())[1])
-        readers = await stack.enter_async_context(child("-m", "ops.bench.readers"))
-        yield Stand(broker, edge, port, readers)
+async def measure(parts: list[str], plan: Plan, quiet: bool) -> tuple[list[Row], bool]:
+    """Runs parts one after the other; a part that fails is said to have failed, and the others still run."""
+    rows: list[Row] = []
+    whole = True
+    for name in parts:
+        try:
+            async for row in PARTS[name](plan):
+                rows.append(row)
+                if not quiet:
+                    print(report.line(row), flush=True)
+        except (BenchError, RouterError, OSError, RuntimeError) as fault:
+            whole = False
+            rows.append(Row(name, f"{name}: failed", note=str(fault)))
+            print(report.line(rows[-1]) if not quiet else f"{name}: {fault}", file=sys.stderr, flush=True)
+    return rows, whole
 
 
-def row(what: str, figure: str, more: str = "") -> None:
-    print(f"{what:52}{figure:>18}  {more}", flush=True)
-
-
-async def publish(place: Stand) -> None:
-    """Events stored and acknowledged, by the broker's seam and over HTTP."""
-
-    async def timed(count: int, beside: int) -> float:
-        began = time.perf_counter()
-        for _ in range(count // beside):
-            events = [Event.new("job.bench.said", PAYLOAD) for _ in range(beside)]
-            await asyncio.gather(*(place.broker.publish(event) for event in events))
-        return count / (time.perf_counter() - began)
-
-    for beside in (1, 256):
-        rates = [await timed(1000 if beside == 1 else 5120, beside) for _ in range(RUNS)]
-        row(f"published with acknowledgement, {beside} in flight", f"{statistics.median(rates):,.0f}/s", "from Python")
-    async with aiohttp.ClientSession(f"http://127.0.0.1:{place.port}") as http:
-        for size, beside in ((1, 32), (100, 4)):
-            body = [{"subject": "job.bench.said", "data": PAYLOAD}] * size
-            rates, costs = [], []
-            for _ in range(RUNS):
-                cpu, began, rounds = (
-                    (await place.edge.ask("cpu"))[0],
-                    time.perf_counter(),
-                    640 // beside // (4 if size > 1 else 1),
-                )
-                for _ in range(rounds):
-                    await asyncio.gather(*(_post(http, body) for _ in range(beside)))
-                count = rounds * beside * size
-                rates.append(count / (time.perf_counter() - began))
-                costs.append(count / ((await place.edge.ask("cpu"))[0] - cpu))
-            figure = f"{statistics.median(rates):,.0f}/s"
-            row(
-                f"POST /events, {size} an answer, {beside} at once",
-                figure,
-                f"{statistics.median(costs):,.0f} per CPU-second of the edge",
-            )
-
-
-async def _post(http: aiohttp.ClientSession, body: object) -> None:
-    async with http.post("/events", json=body) as answer:
-        if answer.status != 201:
-            raise RuntimeError(await answer.text())
-
-
-async def deliver(place: Stand) -> None:
-    """Events delivered to 1 and to 200 WebSocket clients, published in batches of 200 as fast as they are acknowledged."""
-    async with aiohttp.ClientSession(f"http://127.0.0.1:{place.port}") as http:
-        for clients, batches in ((1, 25), (200, 5)):
-            subject = f"job.bench-{clients}.said"
-            session = await place.session(http, subject)
-            name = f"deliver-{clients}"
-            path = f"/callbacks/sessions/{session}/ws"
-            (before,) = await place.readers.ask(f"open {name} 127.0.0.1 {place.port} {path} websocket {clients}")
-            await place.broker.publish(Event.new(subject, PAYLOAD, source="bench"))
-            (after,) = await place.readers.ask(f"count {name}")
-            size, rates, costs = after - before, [], []
-            for _ in range(RUNS):
-                (have,) = await place.readers.ask(f"count {name}")
-                cpu, began = (await place.edge.ask("cpu"))[0], time.perf_counter()
-                for _ in range(batches):
-                    events = [Event.new(subject, PAYLOAD, source="bench") for _ in range(200)]
-                    await asyncio.gather(*(place.broker.publish(event) for event in events))
-                wanted = have + 0.99 * size * batches * 200
-                (have,) = await place.readers.ask(f"wait {name} {int(wanted)} 60")
-                if have < wanted:
-                    raise RuntimeError("events never arrived")
-                count = batches * 200 * clients
-                rates.append(count / (time.perf_counter() - began))
-                costs.append(count / ((await place.edge.ask("cpu"))[0] - cpu))
-            await place.readers.ask(f"close {name}")
-            figure = f"{statistics.median(rates):,.0f}/s"
-            row(
-                f"delivered to {clients} WebSocket client(s)",
-                figure,
-                f"{statistics.median(costs):,.0f} per CPU-second of the edge",
-            )
-
-
-async def memory(place: Stand) -> None:
-    """What an idle connection costs the edge, session state included."""
-    async with aiohttp.ClientSession(f"http://127.0.0.1:{place.port}") as http:
-        for transport, end in (("websocket", "ws"), ("sse", "sse")):
-            session = await place.session(http, "job.idle.said")
-            # A first hundred, so that what is made once is not counted. They stay: what they gave back would hide the next.
-            for count, name in ((100, f"warm-{transport}"), (IDLE, f"idle-{transport}")):
-                before = (await place.edge.ask("memory"))[1]
-                path = f"/callbacks/sessions/{session}/{end}"
-                await place.readers.ask(f"open {name} 127.0.0.1 {place.port} {path} {transport} {count}")
-                after = (await place.edge.ask("memory"))[1]
-            row(
-                f"memory of an idle {transport} connection",
-                f"{(after - before) / IDLE / 1000:,.1f} kB",
-                f"over {IDLE} connections",
-            )
-
-
-async def main(parts: list[str]) -> None:
-    for name, part in (("publish", publish), ("deliver", deliver), ("memory", memory)):
-        if name in parts:
-            # A stand of its own for each: memory that another part has let go would hide what this one takes.
-            async with stand() as place:
-                await part(place)
-    if "fanout" in parts:
-        print()
-        fanout.show(await fanout.run())
+def main() -> int:
+    """Reads what is asked for and prints the table; 1 where a part failed."""
+    parser = argparse.ArgumentParser(prog="python -m ops.bench", description="Measures Callboard on this machine.")
+    parser.add_argument("--only", default=",".join(PARTS), help=f"some of {', '.join(PARTS)}, joined by commas")
+    parser.add_argument("--seconds", type=float, default=Plan.seconds, help="how long a timed run takes (%(default)s)")
+    parser.add_argument("--full", action="store_true", help="5,000 idle connections and storms of 2,000, too")
+    parser.add_argument("--json", action="store_true", help="print JSON, with the figure of each run")
+    parser.add_argument(
+        "--nchan-module", type=Path, metavar="FILE", help="where nginx's nchan module is, if not installed"
+    )
+    given = parser.parse_args()
+    chosen = given.only.split(",")
+    if unknown := [name for name in chosen if name not in PARTS]:
+        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    if not given.json:
+        print(report.HEAD)
+    rows, whole = asyncio.run(measure(chosen, Plan(given.seconds, given.full, given.nchan_module), given.json))
+    if given.json:
+        print(report.as_json(rows))
+    return 0 if whole else 1
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m ops.bench", description="Measures Callboard on this machine.")
-    parser.add_argument("--only", default=",".join(PARTS), help=f"some of {', '.join(PARTS)}, joined by commas")
-    chosen = parser.parse_args().only.split(",")
-    if unknown := [name for name in chosen if name not in PARTS]:
-        parser.error(f"unknown: {', '.join(unknown)}")
-    asyncio.run(main(chosen))
+    sys.exit(main())

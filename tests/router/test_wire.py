@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from typing import NamedTuple
 
 from hypothesis import given, settings
@@ -23,10 +24,8 @@ class Said(NamedTuple):
 
 def message(sid: int, subject: str, reply: str, payload: bytes, headers: bytes | None) -> Said:
     place = f"{subject} {sid} {reply} " if reply else f"{subject} {sid} "
-    if headers is None:
-        head = f"MSG {place}{len(payload)}\r\n"
-    else:
-        head = f"HMSG {place}{len(headers)} {len(headers) + len(payload)}\r\n"
+    sizes = f"{len(payload)}" if headers is None else f"{len(headers)} {len(headers) + len(payload)}"
+    head = f"{'MSG' if headers is None else 'HMSG'} {place}{sizes}\r\n"
     wire = head.encode() + (headers or b"") + payload + b"\r\n"
     return Said(wire, (sid, subject, reply, payload, headers or b""))
 
@@ -68,7 +67,7 @@ async def read(said: list[Said], cuts: list[int]) -> Heard:
     wire = Heard()
     stream = b"".join(each.wire for each in said)
     places = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
-    for begin, end in zip(places, places[1:], strict=False):
+    for begin, end in pairwise(places):
         await wire._ps.parse(stream[begin:end])
     return wire
 

@@ -1,0 +1,166 @@
+"""This file is where the benchmarks' one producer is: a raw socket to NATS that costs little beside what it makes others do.
+
+Events are packed once and stamped by patching bytes: id, time, and `data.at`, the nanosecond they were sent. `python -m
+ops.bench.producer NATS_URL PROGRESS` takes one JSON order a line. `burst` publishes as fast as JetStream acknowledges and
+the readers, whose progress is in a file that both map, follow; `pace` keeps a rate whatever the readers do.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import secrets
+import select
+import socket
+import struct
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from router.codec import encode
+from router.event import Event
+from router.subject import STORED
+
+# So many may be stored and not yet acknowledged, and sent and not yet received: enough that nobody idles, and less than
+# what a reader's buffers hold, so that it is delivery that is measured and not replay.
+UNACKNOWLEDGED = 1000
+UNRECEIVED = 1000
+BATCH = 100
+PATIENCE = 60.0
+
+_ID = "I" * 36
+_TIME, _AT = 0x1111111111111111, 0x1222222222222222
+
+
+def data(size: int = 100) -> dict[str, Any]:
+    """Data that is `size` bytes of JSON once `at` is a time."""
+    return {
+        "at": _AT,
+        "text": "x" * (size - len(json.dumps({"at": time.time_ns(), "text": ""}, separators=(",", ":")))),
+    }
+
+
+class Template:
+    """An event of one subject as the bytes of its NATS message, but for id and times."""
+
+    def __init__(self, subject: str, inbox: str) -> None:
+        event = Event.new(subject, data(), source="bench", id=_ID, time_ns=_TIME)
+        payload = encode(event)
+        headers = f"NATS/1.0\r\nNats-Msg-Id: {_ID}\r\n\r\n".encode()
+        head = f"HPUB {STORED}{subject} {inbox} {len(headers)} {len(headers) + len(payload)}\r\n".encode()
+        whole = head + headers + payload + b"\r\n"
+        first, second, rest = whole.split(_ID.encode())
+        before, rest = rest.split(struct.pack(">Q", _TIME))
+        between, after = rest.split(struct.pack(">Q", _AT))
+        self._parts = (first, second, before, between, after)
+        self._stem = secrets.token_hex(8)
+        self._made = 0
+
+    def make(self, count: int) -> bytes:
+        """The bytes of so many events that are said now."""
+        first, second, before, between, after = self._parts
+        stamp = struct.pack(">Q", time.time_ns())
+        tail = b"".join((before, stamp, between, stamp, after))
+        parts: list[bytes] = []
+        for number in range(self._made, self._made + count):
+            id = f"{self._stem}{number:020x}".encode()
+            parts += (first, id, second, id, tail)
+        self._made += count
+        return b"".join(parts)
+
+
+class Producer:
+    """The socket, and how far the acknowledgements and the readers have come."""
+
+    def __init__(self, url: str, progress: Path) -> None:
+        parts = urlsplit(url)
+        self._socket = socket.create_connection((parts.hostname, parts.port))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._inbox = f"_INBOX.{secrets.token_hex(8)}"
+        self._templates: dict[str, Template] = {}
+        self._acknowledged = 0
+        self._rest = b""
+        with progress.open("r+b") as file:
+            self._progress = mmap.mmap(file.fileno(), 8)
+        options = {"verbose": False, "headers": True, "no_responders": False, "name": "bench", "lang": "raw"}
+        self._socket.sendall(f"CONNECT {json.dumps(options)}\r\nSUB {self._inbox} 1\r\nPING\r\n".encode())
+
+    def template(self, subject: str) -> Template:
+        return self._templates.setdefault(subject, Template(subject, self._inbox))
+
+    def listen(self, seconds: float) -> None:
+        """Waits so long for what the server has to say, and counts the acknowledgements in it."""
+        if not select.select([self._socket], [], [], seconds)[0]:
+            return
+        heard = self._socket.recv(1 << 18)
+        if not heard or b"-ERR" in heard or b'"error"' in heard:
+            raise SystemExit(f"NATS refuses: {heard[:300]!r}")
+        said = self._rest + heard
+        if b"PING\r\n" in said:
+            self._socket.sendall(b"PONG\r\n")
+        self._acknowledged += said.count(b'"seq":')
+        # What may be the beginning of either.
+        self._rest = said[-5:] if said[-6:] != b"PING\r\n" else b""
+
+    def received(self) -> int:
+        (count,) = struct.unpack("<Q", self._progress[:8])
+        return int(count)
+
+    def burst(self, subject: str, count: int, follow: bool) -> dict[str, float]:
+        """Publishes so many, each acknowledged; as far ahead of the readers as UNRECEIVED, where it is to follow them."""
+        template, sent = self.template(subject), 0
+        self._acknowledged = 0
+        base, began = self.received(), time.monotonic()
+        while self._acknowledged < count:
+            room = min(count - sent, BATCH)
+            ahead = sent - (self.received() - base) if follow else 0
+            if room and sent - self._acknowledged + room <= UNACKNOWLEDGED and ahead + room <= UNRECEIVED:
+                self._socket.sendall(template.make(room))
+                sent += room
+                self.listen(0)
+            else:
+                self.listen(0.0005)
+            if time.monotonic() - began > PATIENCE:
+                raise SystemExit(f"{self._acknowledged} of {count} acknowledged within {PATIENCE:g} s")
+        return {"began": began, "ended": time.monotonic()}
+
+    def pace(self, subject: str, rate: float, count: int) -> dict[str, float]:
+        """Publishes at a rate, whatever becomes of it; says how late the latest was sent."""
+        template, sent, late = self.template(subject), 0, 0.0
+        self._acknowledged = 0
+        began = time.monotonic()
+        while sent < count:
+            now = time.monotonic() - began
+            due = min(int(now * rate) + 1, count)
+            if due > sent:
+                late = max(late, now - sent / rate)
+                self._socket.sendall(template.make(due - sent))
+                sent = due
+                self.listen(0)
+            else:
+                self.listen(max(0.0, sent / rate - now))
+        ended = time.monotonic()
+        while self._acknowledged < count and time.monotonic() - ended < PATIENCE:
+            self.listen(0.01)
+        return {"began": began, "ended": ended, "late": late}
+
+
+def main() -> None:
+    """Does what the lines of the input say, until they end."""
+    producer = Producer(sys.argv[1], Path(sys.argv[2]))
+    for text in sys.stdin:
+        order = json.loads(text)
+        match order.pop("do"):
+            case "burst":
+                answer = producer.burst(**order)
+            case "pace":
+                answer = producer.pace(**order)
+            case unknown:
+                raise SystemExit(f"what is {unknown!r}?")
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""This file is where publishing is measured: events stored and acknowledged a second, by the SDK's broker and over HTTP.
+
+The SDK runs in the benchmark's own process. HTTP requests are made once and sent again and again over raw sockets, so that
+the client costs less than the edge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import selectors
+import socket
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from ops.bench.report import Row, middle
+from ops.bench.stand import RUNS, BenchError, Plan, Stand, Watch, stand
+from router.event import Event
+
+PAYLOAD = {"text": "x" * 89}  # 100 bytes of JSON
+SUBJECT = "job.bench.said"
+IN_FLIGHT = (1, 256)
+# Events in a request, and connections.
+POSTS = ((1, 32), (100, 4))
+LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
+
+
+@dataclass
+class Run:
+    """One run: events a second, and what it cost."""
+
+    rate: float
+    per_cpu: float
+    busy: dict[str, float]
+
+
+async def run(plan: Plan) -> AsyncIterator[Row]:
+    """Measures both ways, in turn."""
+    async with stand() as place:
+        found: dict[str, list[Run]] = {}
+        await _sdk(place, 256, 0.3)
+        await _http(place, *POSTS[0], 0.3)
+        for _ in range(RUNS):
+            for beside in IN_FLIGHT:
+                title = f"SDK publish, {'one after the other' if beside == 1 else f'{beside} in flight'}"
+                found.setdefault(title, []).append(await _sdk(place, beside, plan.seconds))
+            for size, beside in POSTS:
+                title = f"POST /events, {'single' if size == 1 else f'{size} a request'}, {beside} connections"
+                found.setdefault(title, []).append(await _http(place, size, beside, plan.seconds))
+        for title, runs in found.items():
+            per_cpu = [each.per_cpu for each in runs] if title.startswith("POST") else []
+            yield Row(
+                "publish", title, "events/s", [each.rate for each in runs], per_cpu, middle(each.busy for each in runs)
+            )
+
+
+async def _sdk(place: Stand, beside: int, seconds: float) -> Run:
+    watch = Watch(sdk=os.getpid(), nats=place.nats_pid)
+    began = time.perf_counter()
+    until = began + seconds
+    counts = [0] * beside
+
+    async def one(number: int) -> None:
+        while time.perf_counter() < until:
+            await place.broker.publish(Event.new(SUBJECT, PAYLOAD, source="bench"))
+            counts[number] += 1
+
+    await asyncio.gather(*map(one, range(beside)))
+    passed = time.perf_counter() - began
+    return Run(sum(counts) / passed, sum(counts) / watch.read()["sdk"], watch.shares())
+
+
+async def _http(place: Stand, size: int, beside: int, seconds: float) -> Run:
+    event = {"subject": SUBJECT, "data": PAYLOAD}
+    body = json.dumps(event if size == 1 else [event] * size).encode()
+    watch = Watch(edge=place.edge_pid, nats=place.nats_pid, client=os.getpid())
+    count, passed = await asyncio.to_thread(post, place.port, body, beside, seconds)
+    return Run(count * size / passed, count * size / watch.read()["edge"], watch.shares())
+
+
+def post(port: int, body: bytes, beside: int, seconds: float) -> tuple[int, float]:
+    """Posts one body over several connections, on each when the last was answered; how often, in how many seconds."""
+    head = f"POST /events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+    asked = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    with selectors.DefaultSelector() as selector:
+        for _ in range(beside):
+            fresh = socket.create_connection(("127.0.0.1", port))
+            fresh.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            selector.register(fresh, selectors.EVENT_READ, bytearray())
+            fresh.sendall(asked)
+        began = time.perf_counter()
+        answered, waiting = 0, beside
+        while waiting:
+            ready = selector.select(10)
+            if not ready:
+                raise BenchError("POST /events is not answered")
+            for key, _ in ready:
+                connection, have = key.fileobj, key.data
+                assert isinstance(connection, socket.socket)
+                have += connection.recv(1 << 16)
+                if not _whole(have):
+                    continue
+                have.clear()
+                answered += 1
+                if time.perf_counter() - began < seconds:
+                    connection.sendall(asked)
+                else:
+                    waiting -= 1
+        passed = time.perf_counter() - began
+        for key in list(selector.get_map().values()):
+            assert isinstance(key.fileobj, socket.socket)
+            key.fileobj.close()
+    return answered, passed
+
+
+def _whole(answer: bytearray) -> bool:
+    """Says whether an answer is complete; raises BenchError where it is none that was hoped for."""
+    end = answer.find(b"\r\n\r\n")
+    if end < 0:
+        return False
+    length = LENGTH.search(answer, 0, end)
+    if not answer.startswith(b"HTTP/1.1 201") or length is None:
+        raise BenchError(f"POST /events: {bytes(answer[:200])!r}")
+    return len(answer) >= end + 4 + int(length[1])

@@ -1,0 +1,208 @@
+"""This file is where a benchmark gets its servers: nats-server and `callboard edge` as people run them, each a process.
+
+What is measured is in other processes than who measures: events come from `producer`, readers are in `audience`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from ops.children import tether
+from ops.settings import child_environment
+from router.broker import Broker
+from router.connection import BrokerSettings
+from router.embedded import EmbeddedServer, EmbeddedSettings, free_port
+
+RUNS = 3
+TRANSPORTS = {"websocket": "ws", "sse": "sse"}
+TITLES = {"websocket": "WebSocket", "sse": "SSE"}
+READY_SECONDS = 20.0
+# An answer of a child is one line; this is more than any of them needs.
+ANSWER_SECONDS = 180.0
+
+# Out of the way of what is measured; readers of the benchmark answer no pings.
+QUIET = {"CALLBOARD_EDGE_SESSION_HEARTBEAT": "3600", "CALLBOARD_EDGE_LANES_PING": "3600"}
+
+
+class BenchError(Exception):
+    """a benchmark could not be run"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was asked for: how long a timed run takes, and whether the large sizes are wanted."""
+
+    seconds: float = 1.5
+    full: bool = False
+    nchan_module: Path | None = None
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of a process with all its threads: what /proc/<pid>/stat counts in hundredths, in nanoseconds."""
+    # clock_getcpuclockid(3): the complement of the process id, and 2 for the scheduler's clock.
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory a process has in RAM, shared ones included."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+class Partner:
+    """A process of the benchmark that takes an order a line and answers each with a line of JSON."""
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
+        self.name = name
+        self.pid = process.pid
+        self._process = process
+
+    async def ask(self, do: str, **more: Any) -> dict[str, Any]:
+        """Gives an order and waits for the answer. Raises BenchError."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"do": do, **more}).encode() + b"\n")
+        async with asyncio.timeout(ANSWER_SECONDS):
+            said = await self._process.stdout.readline()
+        if not said:
+            raise BenchError(f"the {self.name} ended while asked to {do}")
+        answer: dict[str, Any] = json.loads(said)
+        if "fault" in answer:
+            raise BenchError(f"the {self.name}, asked to {do}: {answer['fault']}")
+        return answer
+
+
+@contextlib.asynccontextmanager
+async def process(
+    *command: str, variables: Mapping[str, str] | None = None, piped: bool = False
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Runs Python with these arguments; ends it with the block, and with us."""
+    pipe = asyncio.subprocess.PIPE if piped else asyncio.subprocess.DEVNULL
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, *command),
+        stdin=pipe,
+        stdout=pipe,
+        env=child_environment(variables or {}),
+        preexec_fn=tether(),
+    )
+    try:
+        yield child
+    finally:
+        if child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                child.terminate()
+            try:
+                async with asyncio.timeout(10):
+                    await child.wait()
+            except TimeoutError:
+                child.kill()
+                await child.wait()
+
+
+class Watch:
+    """How busy some processes are, from `start` to `read`."""
+
+    def __init__(self, **pids: int) -> None:
+        self._pids = pids
+        self.start()
+
+    def start(self) -> None:
+        self._began = time.monotonic()
+        self._before = {name: cpu_seconds(pid) for name, pid in self._pids.items()}
+
+    def read(self) -> dict[str, float]:
+        """CPU seconds of each."""
+        return {name: cpu_seconds(pid) - self._before[name] for name, pid in self._pids.items()}
+
+    def shares(self) -> dict[str, float]:
+        """CPU seconds of each, per second."""
+        passed = time.monotonic() - self._began
+        return {name: spent / passed for name, spent in self.read().items()}
+
+
+@dataclass
+class Stand:
+    """A nats-server, an edge, a producer and an audience."""
+
+    broker: Broker
+    http: aiohttp.ClientSession
+    producer: Partner
+    audience: Partner
+    nats_pid: int
+    edge_pid: int
+    port: int
+
+    def watch(self) -> Watch:
+        return Watch(edge=self.edge_pid, nats=self.nats_pid, readers=self.audience.pid, producer=self.producer.pid)
+
+    async def session(self, subject: str) -> str:
+        """Makes a session that sees one subject, and says where it is."""
+        async with self.http.post("/callbacks/sessions", json={"subjects": [subject]}) as answer:
+            return f"/callbacks/sessions/{(await answer.json())['session_id']}"
+
+    async def counter(self, name: str) -> float:
+        """The sum of one of the edge's metrics over its labels."""
+        async with self.http.get("/metrics") as answer:
+            text = await answer.text()
+        return sum(float(found) for found in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE))
+
+
+@contextlib.asynccontextmanager
+async def stand(lane: bool = True) -> AsyncIterator[Stand]:
+    """Starts one of its own for each benchmark: what another has left behind would hide what this one takes."""
+    async with contextlib.AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="callboard-bench-")))
+        nats = EmbeddedServer(EmbeddedSettings(folder, free_port()), tether())
+        await nats.start()
+        stack.push_async_callback(nats.stop)
+        broker = await stack.enter_async_context(Broker(BrokerSettings(nats.url), "bench"))
+        port = free_port()
+        edge = await stack.enter_async_context(
+            process(
+                *("-m", "ops", "edge", "--port", str(port)),
+                variables={
+                    "CALLBOARD_NATS_URL": nats.url,
+                    "CALLBOARD_DATA_DIR": str(folder),
+                    "CALLBOARD_LOG_LEVEL": "error",
+                    "CALLBOARD_EDGE_LANE": "true" if lane else "false",
+                    **QUIET,
+                },
+            )
+        )
+        http = await stack.enter_async_context(aiohttp.ClientSession(f"http://127.0.0.1:{port}"))
+        await _ready(http, edge)
+        progress = folder / "progress"
+        progress.write_bytes(bytes(8))
+        producer = await stack.enter_async_context(partner("producer", nats.url, str(progress)))
+        audience = await stack.enter_async_context(partner("audience", str(progress)))
+        assert nats.process is not None
+        yield Stand(broker, http, producer, audience, nats.process.pid, edge.pid, port)
+
+
+@contextlib.asynccontextmanager
+async def partner(name: str, *arguments: str) -> AsyncIterator[Partner]:
+    """Runs one of the benchmark's own processes."""
+    async with process("-m", f"ops.bench.{name}", *arguments, piped=True) as child:
+        yield Partner(name, child)
+
+
+async def _ready(http: aiohttp.ClientSession, edge: asyncio.subprocess.Process) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while edge.returncode is None and time.monotonic() < deadline:
+        with contextlib.suppress(aiohttp.ClientError):
+            async with http.get("/readyz") as answer:
+                if answer.status == 200:
+                    return
+        await asyncio.sleep(0.02)
+    raise BenchError("the edge is not ready")
