@@ -7,10 +7,8 @@ reader of the same records. Nothing else happens per connection.
 from __future__ import annotations
 
 import asyncio
-import bisect
 import logging
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -18,6 +16,7 @@ from typing import TypeVar
 from edge import metrics
 from edge.disconnect import ROTATED, Disconnect
 from edge.lane.deliver import deliver
+from edge.recent import Recent
 from edge.session import FULL, Batch, Pace, Reader, SessionSettings
 from edge.stats import Stats
 from edge.view import View
@@ -30,9 +29,8 @@ from router.replay import Gap, Place, Replay, Stretch, place_of
 
 log = logging.getLogger(__name__)
 
-# 4,096 events or 8 MiB that were heard last: who comes back within them needs no read from the store.
-RECENT_EVENTS = 4096
-RECENT_BYTES = 8 * 1024 * 1024
+# 16 pages of a feed in the form they are written: a crowd that comes back reads, matches and encodes once.
+SHARED_PAGES = 16
 # Remembered answers of which feeds take a subject and type; forgotten all at once.
 MAX_ROUTES = 20_000
 SWEEP_SECONDS = 2.0
@@ -47,7 +45,7 @@ T = TypeVar("T")
 class Feed:
     """All readers of one view: who is live, what this tick has for them, and since when everything was heard."""
 
-    __slots__ = ("live", "pending", "readers", "since", "view")
+    __slots__ = ("live", "pages", "pending", "readers", "since", "view")
 
     def __init__(self, view: View) -> None:
         self.view = view
@@ -56,12 +54,20 @@ class Feed:
         self.pending: list[Record] = []
         self.readers = 0
         self.since = 0
+        # What this view shows of the stream after one sequence and up to another; None where that is nothing.
+        self.pages: dict[tuple[int, int], Batch | None] = {}
 
 
 class Hub:
     """The meeting point of what is heard and who listens, one per process."""
 
-    def __init__(self, broker: Broker, settings: SessionSettings | None = None) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        settings: SessionSettings | None = None,
+        spoiled: Callable[[Record], None] = lambda _record: None,
+    ) -> None:
+        """`spoiled` is told what was heard and is no event, from the read loop."""
         self.settings = settings or SessionSettings()
         self.epoch = ""
         self.first = 0
@@ -75,15 +81,13 @@ class Hub:
         # What this tick has heard so far, and when the first of it was said.
         self._heard = 0
         self._oldest = 0
-        self._recent: deque[Record] = deque()
-        self._recent_bytes = 0
-        # `recent` is complete for what comes after this sequence.
-        self._recent_since = 0
+        self._recent = Recent()
         self._settled = 0
         self._steady = asyncio.Event()
         self._suspect = asyncio.Event()
         self._joining = asyncio.Lock()
         self._losses = 0
+        self._spoiled = spoiled
         broker.connection.on_loss(self._lost)
         broker.connection.on_reconnect(self._suspect.set)
 
@@ -138,7 +142,7 @@ class Hub:
         self.first = state.first
         self._settled = 0
         # What was heard since the loss and lies behind `last` stays: nobody will read it from the store.
-        self._recent_since = state.last
+        self._recent.since = state.last
         self._live.restart(state.last)
         for feed in self._feeds.values():
             feed.since = state.last
@@ -167,8 +171,9 @@ class Hub:
     def _hear(self, record: Record) -> None:
         event = record.event
         if event is None:
+            self._spoiled(record)
             return
-        self._remember(record)
+        self._recent.add(record)
         key = (record.subject, event.type)
         feeds = self._routes.get(key)
         if feeds is None:
@@ -190,14 +195,6 @@ class Hub:
         feeds = tuple(feed for feed in self._feeds.values() if feed.view.admits(*key))
         self._routes[key] = feeds
         return feeds
-
-    def _remember(self, record: Record) -> None:
-        self._recent.append(record)
-        self._recent_bytes += len(record.payload)
-        while len(self._recent) > RECENT_EVENTS or self._recent_bytes > RECENT_BYTES:
-            gone = self._recent.popleft()
-            self._recent_bytes -= len(gone.payload)
-            self._recent_since = gone.sequence
 
     def flush(self) -> None:
         """Hands what this tick collected to every live reader; feeds with the same records share one batch."""
@@ -235,8 +232,9 @@ class Hub:
         self._suspect.set()
         for reader in tuple(self.readers):
             reader.lag()
-        self._recent.clear()
-        self._recent_bytes = 0
+        self._recent.forget()
+        for feed in self._feeds.values():
+            feed.pages.clear()
         self._live.forget()
 
     # What readers ask
@@ -357,33 +355,38 @@ class Hub:
         reader.position = place.after
         return place.gap
 
-    def recent(self, reader: Reader) -> list[Record] | None:
-        """What a reader has not seen of the events heard last; None where it must read from the store first."""
-        feed = reader.feed
-        if not self._steady.is_set() or reader.position < max(self._recent_since, feed.since):
+    def recent(self, reader: Reader) -> Stretch | None:
+        """What comes next for a reader of the events heard last; None where it must read from the store first.
+
+        Where the stretch says that there is no more, the reader has heard all, and may go live at once.
+        """
+        if not self._steady.is_set() or reader.position < max(self._recent.since, reader.feed.since):
             return None
         # A feed's pending records come with the next flush and must not come twice: hand them out first.
         self.flush()
-        at = bisect.bisect_right(self._recent, reader.position, key=lambda record: record.sequence)
-        found = [self._recent[place] for place in range(at, len(self._recent))]
-        matching = [record for record in found if feed.view.accepts(record)]
-        if (
-            len(matching) > self.settings.mailbox_events
-            or sum(len(r.payload) for r in matching) > self.settings.mailbox_bytes
-        ):
-            return None
-        return matching
+        return self._recent.after(reader.position, self.settings.mailbox_events, self.settings.mailbox_bytes)
 
     async def stretch(self, feed: Feed, after: int) -> Stretch:
         """Reads the next matching records from the store. Raises BrokerError."""
         metrics.replays.inc()
         # The stream is known to have come so far; without the feed's own mark a reader of a new pattern could stay
         # for ever below the place from which the pattern is heard.
-        known = max(self.position, self._recent_since, feed.since)
+        known = max(self.position, self._recent.since, feed.since)
         return await self._patiently(lambda: self._replay.stretch(feed.view.patterns, after, known))
 
     def batch(self, records: list[Record]) -> Batch:
         return Batch(records, self.epoch)
+
+    def page(self, feed: Feed, after: int, stretch: Stretch) -> Batch | None:
+        """What a view shows of a stretch, as one batch that all its readers share; None where that is nothing."""
+        key = (after, stretch.upto)
+        if key in feed.pages:
+            return feed.pages[key]
+        records = [record for record in stretch.records if feed.view.accepts(record)]
+        if len(feed.pages) >= SHARED_PAGES:
+            del feed.pages[next(iter(feed.pages))]
+        page = feed.pages[key] = self.batch(records) if records else None
+        return page
 
     def close_all(self, reason: Disconnect) -> None:
         """Ends every reader."""

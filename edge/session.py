@@ -344,22 +344,25 @@ class Reader:
         if (gap := self._hub.moved(self)) is not None:
             yield self._gap(gap)
         # From here to LIVE nothing may wait: what is heard in between would be lost.
-        recent = self._hub.recent(self)
-        if recent is not None:
+        heard = self._hub.recent(self)
+        if heard is not None and not heard.more:
             self.state = State.LIVE
             self.feed.live[self] = None
-            if recent:
-                self.offer(self._hub.batch(recent))
+            if (page := self._hub.page(self.feed, self.position, heard)) is not None:
+                self.offer(page)
             return
-        stretch = await self._hub.stretch(self.feed, self.position)
-        records = [record for record in stretch.records if self.feed.view.accepts(record)]
-        if records:
-            self.stats.offered(len(records))
-            batch = self._hub.batch(self._conflated(records))
-            self._writing = batch
-            yield batch
-            self._wrote(batch)
+        stretch = heard or await self._hub.stretch(self.feed, self.position)
+        if (page := self._hub.page(self.feed, self.position, stretch)) is not None:
+            self.stats.offered(len(page))
+            if self._pace.conflate:
+                page = self._hub.batch(self._conflated(page.records))
+            self._writing = page
+            yield page
+            self._wrote(page)
         self.position = max(self.position, stretch.upto)
+        if heard is not None:
+            # Nothing was waited for: others have their turn between two pages.
+            await asyncio.sleep(0)
 
     def _wrote(self, batch: Batch) -> None:
         self._writing = None
