@@ -75,6 +75,85 @@ if __name__ == '__main__':
     app.run(port=5000)
 """  # noqa: W293
 
+REACT = """
+import { useState, useEffect } from 'react';
+
+function CallbackDisplay({ sessionId }) {
+  const [events, setEvents] = useState([]);
+  const [ws, setWs] = useState(null);
+
+  useEffect(() => {
+    const websocket = new WebSocket(`ws://localhost:8000/callbacks/sessions/${sessionId}/ws`);
+    
+    websocket.onmessage = (event) => {
+      const callback = JSON.parse(event.data);
+      setEvents(prev => [...prev, callback]);
+    };
+    
+    setWs(websocket);
+    
+    return () => websocket.close();
+  }, [sessionId]);
+
+  return (
+    <div className="callback-display">
+      {events.map((event, index) => (
+        <div key={index} className={`event event-${event.event_type}`}>
+          <span className="event-type">{event.event_type}</span>
+          <span className="event-time">{new Date(event.timestamp).toLocaleTimeString()}</span>
+          <pre className="event-data">{JSON.stringify(event.data, null, 2)}</pre>
+        </div>
+      ))}
+    </div>
+  );
+}
+"""  # noqa: W293
+
+EXPRESS = """
+const express = require('express');
+const WebSocket = require('ws');
+
+const app = express();
+app.use(express.json());
+
+// Webhook endpoint
+app.post('/callbacks', (req, res) => {
+  const callback = req.body;
+  console.log('Received callback:', callback.event_type);
+  
+  // Process callback based on event type
+  switch (callback.event_type) {
+    case 'thinking':
+      handleThinking(callback.data);
+      break;
+    case 'progress':
+      handleProgress(callback.data);
+      break;
+    case 'completion':
+      handleCompletion(callback.data);
+      break;
+  }
+  
+  res.json({ status: 'received' });
+});
+
+// WebSocket client
+function connectWebSocket(sessionId) {
+  const ws = new WebSocket(`ws://localhost:8000/callbacks/sessions/${sessionId}/ws`);
+  
+  ws.on('message', (data) => {
+    const callback = JSON.parse(data);
+    console.log('WebSocket callback:', callback);
+  });
+  
+  return ws;
+}
+
+app.listen(3000, () => {
+  console.log('Callback server running on port 3000');
+});
+"""  # noqa: W293
+
 WEBHOOK = """
 {
   "delivery_method": "webhook",

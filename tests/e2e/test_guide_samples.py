@@ -12,10 +12,12 @@ from typing import Any
 import httpx
 import pytest
 
+from router.embedded import free_port
 from tests.browser.conftest import Tab
 from tests.e2e import guide
-from tests.e2e.conftest import FlaskReceiver
+from tests.e2e.conftest import FlaskReceiver, listens
 from tests.e2e.tree import RunningCallboard
+from tests.npm import node_with
 from tests.waiting import eventually
 
 # The four events that the guide's handlers know, with the guide's data.
@@ -70,6 +72,12 @@ def curl(command: str, *, port: int, session: str = "") -> Any:
         check=True,
     )
     return json.loads(done.stdout)
+
+
+def bundled(folder: Path) -> str:
+    """page.jsx and all that it imports as one script."""
+    esbuild = [folder / "node_modules/.bin/esbuild", "page.jsx", "--bundle", "--log-level=error"]
+    return subprocess.run(esbuild, cwd=folder, capture_output=True, text=True, check=True, timeout=30).stdout
 
 
 def agent_session(entity: str, method: str) -> dict[str, Any]:
@@ -133,6 +141,67 @@ class TestInABrowser:
 
         assert await tab.page.evaluate("[...got.values()]") == [event["type"] for event in STORY]
         assert not [said for said in tab.complaints if said.startswith("uncaught")]
+
+    async def test_the_react_component_shows_every_event(
+        self, tab: Tab, running_callboard: RunningCallboard, entity: str, tmp_path: Path
+    ) -> None:
+        node_with(tmp_path, "react@18", "react-dom@18", "esbuild@0.25")
+        session = await create(running_callboard.url, agent_session(entity, "websocket"))
+        sample = guide.met(guide.REACT, port=running_callboard.port, session=session)
+        shown = f"createRoot(document.body).render(<CallbackDisplay sessionId={json.dumps(session)} />);"
+        imports = "import * as React from 'react'; import { createRoot } from 'react-dom/client';\n"
+        (tmp_path / "page.jsx").write_text(imports + sample + shown)
+
+        await open_page(tab, running_callboard.port, bundled(tmp_path))
+        await tell(running_callboard.url, entity)
+
+        rows = "[...document.querySelectorAll('.event')]"
+        await tab.until(f"() => {rows}.filter((row) => row.querySelector('.event-type').textContent).length >= 4")
+        seen = await tab.page.evaluate(
+            f"{rows}.map((row) => [row.querySelector('.event-type').textContent, row.querySelector('pre').textContent])"
+        )
+        told = [[kind, json.loads(data)] for kind, data in seen if kind]
+        assert told == [[event["type"], event["data"]] for event in STORY]
+        assert not [said for said in tab.complaints if said.startswith("uncaught")]
+
+
+async def test_the_express_program_is_told_every_event_twice(
+    running_callboard: RunningCallboard, tmp_path: Path, entity: str
+) -> None:
+    node = node_with(tmp_path, "express@4", "ws@8")
+    port = free_port()
+    url = running_callboard.url
+    socket = await create(url, agent_session(entity, "websocket"))
+    sample = guide.met(guide.EXPRESS, port=running_callboard.port).replace("listen(3000", f"listen({port}, '127.0.0.1'")
+    # What the sample leaves to its reader.
+    for name in ("Thinking", "Progress", "Completion"):
+        sample += f"function handle{name}(data) {{ console.log('handled {name} ' + JSON.stringify(data)); }}\n"
+    (tmp_path / "program.js").write_text(sample + "connectWebSocket(process.argv[2]);\n")
+    said = tmp_path / "said"
+    with said.open("wb") as out:
+        program = await asyncio.create_subprocess_exec(
+            node, "program.js", socket, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+        )
+    try:
+        await eventually(lambda: listens(port), within=15)
+        await eventually(lambda: "control: 'ready'" in said.read_text(), within=10)
+        hook = {"webhook_url": f"http://127.0.0.1:{port}/callbacks", "retry_attempts": 3}
+        await create(url, {**agent_session(entity, "webhook"), **hook})
+        await tell(url, entity)
+
+        def told() -> bool:
+            lines = said.read_text().splitlines()
+            handled = {line for line in lines if line.startswith("handled")}
+            received = sorted(line for line in lines if line.startswith("Received callback:"))
+            heard = [event["type"] for event in STORY if f"event_type: '{event['type']}'" in said.read_text()]
+            assert received == sorted(f"Received callback: {event['type']}" for event in STORY)
+            assert len(handled) == 3
+            return len(heard) == 4
+
+        await eventually(told, within=15)
+    finally:
+        program.kill()
+        await program.wait()
 
 
 async def test_the_flask_receiver_is_told_every_event(

@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import random
-import shutil
 import subprocess
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ from playwright.async_api import async_playwright
 
 from tests.browser.conftest import ARGUMENTS, chromium
 from tests.edge.conftest import RunningEdge
+from tests.npm import node_with
 from tests.proxy import Cut, Proxy
 from tests.waiting import eventually
 
@@ -267,31 +267,8 @@ for (let reader = 0; reader < Number(count); reader++) {
 
 @pytest.fixture
 def node(tmp_path: Path) -> tuple[str, Path]:
-    """Node, and a module beside which it finds the npm client `eventsource`; a machine without node skips, CI may not."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        reason = "no node with npm on this machine (Debian: apt install nodejs npm)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    command = [
-        npm,
-        "install",
-        "--ignore-scripts",
-        "--no-audit",
-        "--no-fund",
-        "--prefer-offline",
-        "--silent",
-        EVENTSOURCE,
-    ]
-    try:
-        got = subprocess.run(
-            [*command, "--prefix", str(tmp_path)], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-        )
-    except subprocess.TimeoutExpired:
-        pytest.skip(f"npm did not get {EVENTSOURCE} in a minute")
-    if got.returncode:
-        pytest.skip(f"npm cannot get {EVENTSOURCE}: {got.stderr.strip()[-200:]}")
+    """Node, and a module beside which it finds the npm client `eventsource`."""
+    node = node_with(tmp_path, EVENTSOURCE)
     script = tmp_path / "readers.mjs"
     script.write_text(NODE_READERS)
     return node, script

@@ -1,0 +1,39 @@
+"""This file is where tests get the npm packages that the guides' samples are written for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+
+def node_with(folder: Path, *packages: str) -> str:
+    """Installs packages into a folder and returns where node is.
+
+    A machine without node skips, CI may not; where npm's registry cannot be reached the test is skipped anywhere.
+    """
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        reason = "no node with npm on this machine (Debian: apt install nodejs npm)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    quietly = ("--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--silent")
+    names = ", ".join(packages)
+    try:
+        got = subprocess.run(
+            [npm, "install", *quietly, *packages, "--prefix", str(folder)],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"npm did not get {names} in time")
+    if got.returncode:
+        pytest.skip(f"npm cannot get {names}: {got.stderr.strip()[-200:]}")
+    return node
