@@ -1,24 +1,47 @@
-"""This file is where a delivery that was given up is kept: its bytes, and headers that say who, why and whence."""
+"""This file is where a delivery that was given up is kept: its bytes, and headers that say who, why and whence.
+
+A letter lies at `dead.<origin>.<name>.<reason>`, so that JetStream itself counts, finds and purges by each of them. The
+origin is `webhook` (the name is a session), `actor` (an actor), or `ingest` (a stream or adapter: what came from there
+was no event at all).
+
+JetStream's own advisories (MAX_DELIVERIES, MSG_TERMINATED) are not listened to, and need not be: every consumer of this
+system has `max_deliver` -1 and decides itself when to give up, so none ever makes the first; and the second follows a
+burial that is already here, because nothing is terminated before JetStream has acknowledged its letter.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
 
 from router.broker import Ack, Broker
-from router.codec import rfc3339
+from router.codec import decode, rfc3339
 from router.connection import Reply, all_headers, status
-from router.errors import Refused, Timeout
-from router.subject import escape
+from router.errors import BadEvent, Refused, Timeout
+from router.event import Event
+from router.subject import STORED, escape, unescape
 from router.topology import DEADLETTERS
 
 # 1000 characters tell a person what happened; the log has the rest.
 LONGEST_DETAIL = 1000
 PAGE_BYTES = 4 * 1024 * 1024
+# Asked of the server at most; whoever wants to know more than a hundred thousand names apart wants a list.
+MOST_ADDRESSES = 100_000
+
+EVERYWHERE = "dead.>"
+ORIGINS = ("webhook", "actor", "ingest")
+# Why deliveries are given up, as far as metrics tell them apart; the rest is `other`.
+REASONS = (
+    "exhausted", "gone", "payload_too_large", "unsupported_type", "rejected", "ssrf_blocked", "bad_url", "overflow",
+    "ttl_expired", "endpoint_disabled", "aborted", "decode_error", "attempts_spent", "cut_short", "too_large",
+    "not_a_job", "other",
+)  # fmt: skip
 
 
 class Origin(NamedTuple):
@@ -41,7 +64,10 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One message given up. `sequence` is its place in DEADLETTERS; times are RFC 3339."""
+    """One message given up. `sequence` is its place in DEADLETTERS; times are RFC 3339, `buried` is JetStream's own.
+
+    `back` is the command that takes it back, where there is one who does.
+    """
 
     sequence: int
     subject: str
@@ -54,6 +80,33 @@ class DeadLetter:
     last: str
     destination: str
     source: str
+    buried: str = ""
+    redrives: int = 0
+    event_id: str = ""
+    back: str = ""
+
+    @property
+    def kind(self) -> str:
+        """`webhook`, `actor` or `ingest`."""
+        return _token(self.subject, 1)
+
+    @property
+    def name(self) -> str:
+        """The session, the actor, or whence it was taken in."""
+        return unescape(_token(self.subject, 2))
+
+    @property
+    def event_subject(self) -> str:
+        """The subject of the event inside, as people write it; empty where none is known."""
+        subject = self.origin.subject
+        return subject[len(STORED) :] if subject.startswith(STORED) else ""
+
+    def event(self) -> Event | None:
+        """Decodes the event inside; None where the bytes are none."""
+        try:
+            return decode(self.payload)
+        except BadEvent:
+            return None
 
 
 class Letters(NamedTuple):
@@ -63,19 +116,43 @@ class Letters(NamedTuple):
     more: bool
 
 
+@dataclass(frozen=True)
+class Cemetery:
+    """What DEADLETTERS holds: how many at each address, how far it reaches, and how full it is."""
+
+    addresses: dict[str, int]
+    complete: bool
+    first: int
+    last: int
+    messages: int
+    bytes: int
+    max_bytes: int
+    oldest: str
+
+    @property
+    def fullness(self) -> float:
+        """From 0 to 1; at 1 the oldest are dropped. 0 where there is no limit."""
+        return self.bytes / self.max_bytes if self.max_bytes > 0 else 0.0
+
+
 def actor_subject(name: str) -> str:
-    """Where an actor's dead letters lie."""
+    """Where an actor's dead letters lie; each under its reason."""
     return f"dead.actor.{escape(name)}"
 
 
 def webhook_subject(session: str) -> str:
-    """Where a webhook session's dead letters lie."""
+    """Where a webhook session's dead letters lie; each under its reason."""
     return f"dead.webhook.{escape(session)}"
 
 
-def ingest_subject(reason: str) -> str:
-    """Where what could not be taken in lies."""
-    return f"dead.ingest.{escape(reason)}"
+def ingest_subject(taken_from: str) -> str:
+    """Where that lies which was taken from a stream or an adapter and is no event; each under its reason."""
+    return f"dead.ingest.{escape(taken_from)}"
+
+
+def label(reason: str) -> str:
+    """The reason as metrics name it."""
+    return reason if reason in REASONS else "other"
 
 
 class DeadLetters:
@@ -97,34 +174,132 @@ class DeadLetters:
         last: int = 0,
         destination: str = "",
         source: str = "",
+        redrives: int = 0,
+        back: str = "",
         id: str | None = None,
     ) -> Ack:
         """Keeps a message; returns once JetStream has it, and only then may the original be ended.
 
-        Times are ns since the epoch. A second burial of the same origin for the same destination is dropped inside the
-        dedup window, unless an `id` of its own is given. Raises Timeout or Refused: then the original must stay.
+        `subject` is what `actor_subject` and its like give. Times are ns since the epoch, now where they are left out. A
+        second burial of the same origin for the same destination is dropped inside the dedup window, unless an `id` of
+        its own is given; whoever sends letters again must make it differ by the number of `redrives`. Raises Timeout or
+        Refused: then the original must stay.
         """
         if id is None:
-            seed = f"{origin} {destination} {first}"
+            seed = f"{origin} {destination} {first}" + (f" {redrives}" if redrives else "")
             id = "dead." + hashlib.sha256(seed.encode()).hexdigest()[:32]
-        headers = {
-            "Nats-Msg-Id": id,
-            "Dead-Reason": _line(reason),
-            "Dead-Detail": _line(detail),
-            "Dead-Attempts": str(attempts),
-            "Dead-First": rfc3339(first) if first else "",
-            "Dead-Last": rfc3339(last) if last else "",
-            "Dead-Origin": _line(str(origin)),
-            "Dead-Destination": _line(destination),
-            "Dead-Source": _line(source),
-        }
-        return await self._broker.store(subject, payload, {name: value for name, value in headers.items() if value})
+        last = last or time.time_ns()
+        return await self._store(
+            f"{subject}.{escape(reason)}",
+            payload,
+            id,
+            {
+                "Dead-Reason": reason,
+                "Dead-Detail": detail,
+                "Dead-Attempts": str(attempts),
+                "Dead-First": rfc3339(first or last),
+                "Dead-Last": rfc3339(last),
+                "Dead-Origin": str(origin),
+                "Dead-Destination": destination,
+                "Dead-Source": source,
+                "Dead-Redrives": str(redrives),
+                "Dead-Event": _event_id(payload),
+                "Dead-Return": back,
+            },
+        )
 
-    async def read(self, after: int = 0, limit: int = 100, pattern: str = "dead.>") -> Letters:
-        """Lists dead letters that come after a sequence, oldest first."""
-        request = {"seq": after + 1, "batch": limit, "max_bytes": PAGE_BYTES, "next_by_subj": pattern}
-        replies, more = await self._batch(request)
-        return Letters([letter for reply in replies if (letter := _letter(reply)) is not None], more)
+    async def bury_again(
+        self, letter: DeadLetter, *, reason: str, detail: str, attempts: int, id: str, last: int = 0
+    ) -> Ack:
+        """Keeps a letter anew that was sent again in vain, with what is known now; the old one still has to be removed.
+
+        The same `id` twice is one letter. Raises Timeout or Refused.
+        """
+        subject = ".".join(letter.subject.split(".")[:3])
+        return await self._store(
+            f"{subject}.{escape(reason)}",
+            letter.payload,
+            id,
+            {
+                "Dead-Reason": reason,
+                "Dead-Detail": detail,
+                "Dead-Attempts": str(letter.attempts + attempts),
+                "Dead-First": letter.first,
+                "Dead-Last": rfc3339(last or time.time_ns()),
+                "Dead-Origin": str(letter.origin),
+                "Dead-Destination": letter.destination,
+                "Dead-Source": letter.source,
+                "Dead-Redrives": str(letter.redrives + 1),
+                "Dead-Event": letter.event_id,
+                "Dead-Return": letter.back,
+            },
+        )
+
+    async def bury_spoiled(
+        self,
+        stream: str,
+        sequence: int,
+        subject: str,
+        payload: bytes,
+        *,
+        fault: str,
+        source: str,
+        reason: str = "decode_error",
+    ) -> Ack:
+        """Keeps what was taken from a stream and is no event: one letter, however many find it. Raises Timeout or Refused."""
+        origin = Origin(stream, sequence, subject)
+        seed = b"%s %s" % (str(origin).encode(errors="replace"), hashlib.sha256(payload).digest())
+        return await self.bury(
+            ingest_subject(stream),
+            payload,
+            origin=origin,
+            reason=reason,
+            detail=fault,
+            destination=subject.removeprefix(STORED),
+            source=source,
+            id="dead.ingest." + hashlib.sha256(seed).hexdigest()[:32],
+        )
+
+    async def read(
+        self, after: int = 0, limit: int = 100, pattern: str = EVERYWHERE, max_bytes: int = PAGE_BYTES
+    ) -> Letters:
+        """Lists dead letters that come after a sequence, oldest first; under `dead.actor.stock` all its reasons.
+
+        A page has at least one letter where there is any, and else ends at either limit.
+        """
+        request = {"seq": after + 1, "batch": limit, "max_bytes": max_bytes, "next_by_subj": _under(pattern)}
+        replies, left = await self._batch(request)
+        return Letters([letter for reply in replies if (letter := _letter(reply)) is not None], left > 0)
+
+    async def count(self, after: int = 0, pattern: str = EVERYWHERE) -> int:
+        """Counts the dead letters that come after a sequence, without reading them."""
+        replies, left = await self._batch({"seq": after + 1, "batch": 1, "next_by_subj": _under(pattern)})
+        return len(replies) + left
+
+    async def at(self, moment: datetime) -> int | None:
+        """The sequence of the first dead letter buried at a time or later; None where there is none."""
+        # JetStream reads times to the nanosecond, and a text of ours ends at the microsecond.
+        start = rfc3339(int(moment.timestamp() * 1_000_000) * 1000)
+        replies, _ = await self._batch({"start_time": start, "batch": 1, "next_by_subj": EVERYWHERE})
+        letter = _letter(replies[0]) if replies else None
+        return letter.sequence if letter else None
+
+    async def state(self, pattern: str | None = None) -> Cemetery:
+        """Says how full the whole stream is; and what there is under a pattern, address by address, where one is given."""
+        request = {"subjects_filter": _under(pattern)} if pattern else None
+        info = await self._broker.connection.api(f"STREAM.INFO.{DEADLETTERS}", request)
+        state = info["state"]
+        addresses: dict[str, int] = state.get("subjects") or {}
+        return Cemetery(
+            addresses=addresses,
+            complete=info.get("total", 0) <= MOST_ADDRESSES,
+            first=state["first_seq"],
+            last=state["last_seq"],
+            messages=state["messages"],
+            bytes=state["bytes"],
+            max_bytes=info["config"].get("max_bytes", -1),
+            oldest=state["first_ts"] if state["messages"] else "",
+        )
 
     async def get(self, sequence: int) -> DeadLetter | None:
         """Reads one dead letter; None where there is none of that sequence."""
@@ -148,8 +323,19 @@ class DeadLetters:
             raise
         return True
 
-    async def _batch(self, request: dict[str, Any]) -> tuple[list[Reply], bool]:
-        """One batched Direct Get (ADR-31), with headers."""
+    async def purge(self, pattern: str, upto: int) -> int:
+        """Deletes all under a pattern up to and with a sequence, at once; says how many."""
+        request = {"filter": _under(pattern), "seq": upto + 1}
+        answer = await self._broker.connection.api(f"STREAM.PURGE.{DEADLETTERS}", request, timeout=30)
+        purged: int = answer.get("purged", 0)
+        return purged
+
+    async def _store(self, subject: str, payload: bytes, id: str, headers: dict[str, str]) -> Ack:
+        lines = {"Nats-Msg-Id": id} | {name: line for name, value in headers.items() if (line := _line(value))}
+        return await self._broker.store(subject, payload, lines)
+
+    async def _batch(self, request: dict[str, Any]) -> tuple[list[Reply], int]:
+        """One batched Direct Get (ADR-31), with headers; and how many more there are behind it."""
         connection = self._broker.connection
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Reply] = loop.create_future()
@@ -175,12 +361,33 @@ class DeadLetters:
             connection.forget(address)
         code, text = status(end.headers)
         if code == 404:
-            return [], False
+            return [], 0
         if code == 503:
             raise Timeout("nobody answers for the dead letters")
         if code != 204:
             raise Refused(code, 0, text)
-        return found, int(all_headers(end.headers).get("Nats-Num-Pending", "0")) > 0
+        return found, int(all_headers(end.headers).get("Nats-Num-Pending", "0"))
+
+
+def read_headers(headers: dict[str, str], subject: str, sequence: int, payload: bytes = b"") -> DeadLetter:
+    """Makes a letter of what its headers say."""
+    return DeadLetter(
+        sequence=sequence,
+        subject=subject,
+        payload=payload,
+        origin=Origin.parse(headers.get("Dead-Origin", "")),
+        reason=headers.get("Dead-Reason", ""),
+        detail=headers.get("Dead-Detail", ""),
+        attempts=_number(headers.get("Dead-Attempts", "")),
+        first=headers.get("Dead-First", ""),
+        last=headers.get("Dead-Last", ""),
+        destination=headers.get("Dead-Destination", ""),
+        source=headers.get("Dead-Source", ""),
+        buried=headers.get("Nats-Time-Stamp", ""),
+        redrives=_number(headers.get("Dead-Redrives", "")),
+        event_id=headers.get("Dead-Event", ""),
+        back=headers.get("Dead-Return", ""),
+    )
 
 
 def _letter(reply: Reply) -> DeadLetter | None:
@@ -188,22 +395,40 @@ def _letter(reply: Reply) -> DeadLetter | None:
     sequence = headers.get("Nats-Sequence", "")
     if not sequence.isdigit():
         return None
-    attempts = headers.get("Dead-Attempts", "")
-    return DeadLetter(
-        sequence=int(sequence),
-        subject=headers.get("Nats-Subject", ""),
-        payload=reply.payload,
-        origin=Origin.parse(headers.get("Dead-Origin", "")),
-        reason=headers.get("Dead-Reason", ""),
-        detail=headers.get("Dead-Detail", ""),
-        attempts=int(attempts) if attempts.isdigit() else 0,
-        first=headers.get("Dead-First", ""),
-        last=headers.get("Dead-Last", ""),
-        destination=headers.get("Dead-Destination", ""),
-        source=headers.get("Dead-Source", ""),
-    )
+    return read_headers(headers, headers.get("Nats-Subject", ""), int(sequence), reply.payload)
+
+
+def _under(pattern: str) -> str:
+    """Of an address without a reason all reasons are meant."""
+    return f"{pattern}.>" if pattern.count(".") == 2 and not pattern.endswith(">") else pattern
+
+
+def _token(subject: str, place: int) -> str:
+    tokens = subject.split(".")
+    return tokens[place] if place < len(tokens) else ""
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdigit() else 0
+
+
+class _Named(msgspec.Struct, gc=False):
+    """An event as far as its id goes."""
+
+    id: str
+
+
+_named = msgspec.msgpack.Decoder(_Named).decode
+
+
+def _event_id(payload: bytes) -> str:
+    try:
+        return _named(payload).id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
 
 
 def _line(text: str) -> str:
     """Makes one header line of any text."""
-    return " ".join(text.split())[:LONGEST_DETAIL].encode(errors="replace").decode()
+    words = " ".join("".join(c if c.isprintable() else " " for c in text[: 2 * LONGEST_DETAIL]).split())
+    return words[:LONGEST_DETAIL].encode(errors="replace").decode()

@@ -10,6 +10,7 @@ RouterError
 ├── BrokerError             the broker refused or did not answer
 │   ├── Unreachable
 │   ├── Unsuitable          too old, or JetStream is off
+│   ├── BadCredentials      what is to prove who we are cannot be read
 │   ├── Timeout
 │   ├── NoResponders
 │   ├── Refused             JetStream answered with an error code
@@ -74,6 +75,10 @@ class Unreachable(BrokerError):
 
 class Unsuitable(BrokerError):
     """the NATS server is too old, or JetStream is off"""
+
+
+class BadCredentials(BrokerError):
+    """the credentials for NATS cannot be used"""
 
 
 class Timeout(BrokerError, TimeoutError):

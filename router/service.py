@@ -103,6 +103,12 @@ class Request:
         self._count(f"{code}:{text}")
         await self._send(b"", {"Nats-Service-Error-Code": str(code), "Nats-Service-Error": text})
 
+    def answer(self, value: Any) -> None:
+        """Answers with a small value of msgpack's own types, where nothing can be awaited."""
+        self._count("")
+        payload = to_json(value) if self.json else msgpack.packb(value, use_bin_type=True)
+        self._service._later(self._reply, payload, {"Content-Type": JSON if self.json else MSGPACK})
+
     def refuse(self, code: int, text: str) -> None:
         """Answers with an error from the read loop, where nothing can be awaited."""
         text = _line(text)

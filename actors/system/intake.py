@@ -12,14 +12,15 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from actors.system.actor import Actor
-from actors.system.life import CUT_SHORT, Delivery, Message
+from actors.system.actor import REDRIVE, Actor
+from actors.system.life import Delivery, Message
 from actors.system.metrics import Gauges
-from router.broker import Broker
+from actors.system.reception import command_address
+from router.broker import Ack, Broker
 from router.codec import decode
 from router.consumer import Consumer
 from router.consumer import Message as Stored
-from router.deadletters import DeadLetters, Origin
+from router.deadletters import DeadLetters, Origin, actor_subject
 from router.errors import BadEvent, BrokerError, Refused
 from router.mailbox import Mailbox
 from router.subject import STORED, distinct, escape
@@ -57,12 +58,15 @@ class Intake:
     def __init__(self, actor: Actor, instance: str, broker: Broker, mailbox: Mailbox[Message], gauges: Gauges) -> None:
         self.actor = actor
         self.consumer_name = consumer_name(actor.name, instance)
+        self._back = command_address(actor.name, instance, REDRIVE)
         self._ack_wait = ack_wait(actor)
         self._broker = broker
         self._mailbox = mailbox
         self._gauges = gauges
+        gauges.follow(self)
         self._dead = DeadLetters(broker)
         self._held: dict[int, _Held] = {}
+        self._behind = 0  # what the server had beyond the delivery that came last
         # Bounded by the consumer's credit: what is here is outstanding.
         self._spoiled: asyncio.Queue[tuple[Stored, str]] = asyncio.Queue()
         self._consumer = Consumer(
@@ -74,14 +78,25 @@ class Intake:
                 "filter_subjects": [STORED + pattern for pattern in distinct(actor.subjects)],
                 "deliver_policy": "new",
                 "ack_wait": int(self._ack_wait * SECOND),
-                # A backstop only: long before it, `life.handle` makes a dead letter of the event.
-                "max_deliver": actor.attempts + 2 * CUT_SHORT,
+                # Ours to decide: `life.handle` makes a dead letter of the event. A bound here would let it vanish.
+                "max_deliver": -1,
                 # A nak with a delay holds a place; there must be enough of them beside those in the mailbox.
                 "max_ack_pending": max(1000, 2 * actor.capacity),
             },
             self._heard,
             credit=actor.capacity,
         )
+
+    @property
+    def lag(self) -> int:
+        """Events that are not settled: those held here, and those that the server had when the last one came."""
+        return self._behind + len(self._held)
+
+    @property
+    def oldest(self) -> float | None:
+        """When the oldest of those held was stored; None without any."""
+        held = list(self._held.values())
+        return min(each.stored.time for each in held) / 1e9 if held else None
 
     async def pull(self) -> None:
         """Pulls deliveries into the mailbox until cancelled."""
@@ -107,6 +122,9 @@ class Intake:
         self._held.clear()
 
     def _heard(self, stored: Stored) -> None:
+        self._behind = stored.pending
+        if stored.attempt > 1:
+            self._gauges.redelivered.inc()
         again = stored.sequence in self._held
         self._held[stored.sequence] = _Held(stored, self._broker.connection.reconnects)
         if again:
@@ -136,9 +154,9 @@ class Intake:
             stored, fault = await self._spoiled.get()
             if fault:
                 self._gauges.deadletters.inc()
-                await self.reject(stored.sequence, "decode_error", fault)
+                await self.spoiled(stored.sequence, fault)
             else:
-                # Not at once: each delivery counts against the server's last attempt.
+                # Not at once: each delivery counts as an attempt.
                 await self.retry(stored.sequence, 0.0 if self._mailbox.closed else LONGEST_WAIT / 2)
 
     async def ack(self, sequence: int) -> None:
@@ -158,27 +176,45 @@ class Intake:
 
     async def reject(self, sequence: int, reason: str, detail: str) -> None:
         """Makes a dead letter of an event: copied first, ended then, so that it is never in neither place."""
+        await self._bury(sequence, reason, detail, lambda stored: self._rejected(stored, reason, detail))
+
+    async def spoiled(self, sequence: int, fault: str) -> None:
+        """Makes a dead letter of what is no event: the same one for all actors that meet it."""
+        await self._bury(
+            sequence,
+            "decode_error",
+            fault,
+            lambda stored: self._dead.bury_spoiled(
+                EVENTS, stored.sequence, stored.subject, stored.payload, fault=fault, source=self.actor.name
+            ),
+        )
+
+    async def _rejected(self, stored: Stored, reason: str, detail: str) -> Ack:
+        return await self._dead.bury(
+            actor_subject(self.actor.name),
+            stored.payload,
+            origin=Origin(EVENTS, stored.sequence, stored.subject),
+            reason=reason,
+            detail=detail,
+            attempts=stored.attempt,
+            first=stored.time,
+            last=time.time_ns(),
+            destination=self.consumer_name,
+            source=self.actor.name,
+            back=self._back,
+        )
+
+    async def _bury(self, sequence: int, reason: str, detail: str, bury: Callable[[Stored], Awaitable[Ack]]) -> None:
         held = self._held.get(sequence)
         if held is None:
             return
-        stored, failures = held.stored, 0
+        failures = 0
         while True:
             try:
-                await self._dead.bury(
-                    f"dead.actor.{self.actor.name}",
-                    stored.payload,
-                    origin=Origin(EVENTS, stored.sequence, stored.subject),
-                    reason=reason,
-                    detail=detail,
-                    attempts=stored.attempt,
-                    first=stored.time,
-                    last=time.time_ns(),
-                    destination=self.consumer_name,
-                    source=self.actor.name,
-                )
+                await bury(held.stored)
                 break
             except Refused as refusal:
-                # Not stored and never will be: better the event comes again, up to the last attempt, than is gone.
+                # Not stored and perhaps never will be: better the event comes again and again than is gone.
                 log.error("a dead letter was refused", extra={"actor": self.actor.name, "fault": str(refusal)})
                 await self.retry(sequence, LONGEST_WAIT)
                 return

@@ -1,4 +1,7 @@
-"""This file is where calls from NATS reach an actor: a micro service, an endpoint a command, all into the mailbox."""
+"""This file is where calls from NATS reach an actor: a micro service, an endpoint a command, all into the mailbox.
+
+An actor that receives events has one endpoint more, `redrive`: it takes one of its dead letters back.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ import functools
 import inspect
 from typing import Any
 
-from actors.system.actor import Actor
+from actors.system.actor import REDRIVE, Actor
 from actors.system.life import Call, Message
+from actors.system.redrive import Redrive
 from router.connection import Connection
 from router.errors import BadInput
 from router.mailbox import Mailbox
@@ -17,12 +21,18 @@ from router.subject import escape
 VERSION = "1.0.0"
 
 
+def command_address(actor: str, instance: str, command: str) -> str:
+    """Where one command of one actor is heard."""
+    return f"cmd.{escape(actor)}.{escape(instance)}.{command}"
+
+
 class Reception:
     """Takes calls for one actor and puts them into the mailbox's urgent lane, so that none runs beside `receive`."""
 
     def __init__(self, actor: Actor, instance: str, connection: Connection, mailbox: Mailbox[Message]) -> None:
         self.restarts = 0
         self._mailbox = mailbox
+        self._redrive = Redrive(actor.attempts, mailbox)
         about = inspect.getdoc(type(actor)) or f"the actor {actor.name}"
         self._service = Service(
             connection,
@@ -31,13 +41,27 @@ class Reception:
             description=about.splitlines()[0],
             metadata={"instance": instance, "subjects": " ".join(actor.subjects)},
             endpoints=[
-                Endpoint(
-                    name,
-                    f"cmd.{escape(actor.name)}.{escape(instance)}.{name}",
-                    functools.partial(self._called, name),
-                    {"about": (inspect.getdoc(method) or name).splitlines()[0]},
-                )
-                for name, method in actor.commands().items()
+                *(
+                    Endpoint(
+                        name,
+                        command_address(actor.name, instance, name),
+                        functools.partial(self._called, name),
+                        {"about": (inspect.getdoc(method) or name).splitlines()[0]},
+                    )
+                    for name, method in actor.commands().items()
+                ),
+                *(
+                    [
+                        Endpoint(
+                            REDRIVE,
+                            command_address(actor.name, instance, REDRIVE),
+                            self._redrive.called,
+                            {"about": "Takes one of its dead letters back, and answers once the event is settled."},
+                        )
+                    ]
+                    if actor.subjects
+                    else []
+                ),
             ],
             stats=self._stats,
         )
@@ -53,6 +77,10 @@ class Reception:
     def close(self) -> None:
         """Refuses calls from now on; those in the mailbox are still answered."""
         self._service.close()
+
+    async def give_back(self) -> None:
+        """Tells those who sent letters again and have no answer yet that there will be none."""
+        await self._redrive.give_back()
 
     def crashed(self, _crash: Exception) -> None:
         """Notes one more restart."""

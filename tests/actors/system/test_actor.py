@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from actors.system.actor import BadActor, Reject, Restart, arguments, check
+from actors.system.actor import BadActor, Reject, Restart, arguments, check, command
 from tests.actors.system.cast import Stock, made
 
 
@@ -33,6 +33,13 @@ def test_a_wrong_declaration_is_told_at_once(fields: dict[str, Any], fault: str)
 def test_a_right_declaration_is_taken_and_a_covered_pattern_is_no_overlap() -> None:
     check(Stock())
     check(made(subjects=("orders.>", "orders.1.placed"))())
+
+
+def test_the_command_that_takes_dead_letters_back_is_the_runtimes_own() -> None:
+    async def redrive(self: Stock) -> None: ...
+
+    with pytest.raises(BadActor, match="redrive"):
+        check(made(subjects=("orders.>",), redrive=command(redrive))())
 
 
 def test_only_marked_methods_are_commands() -> None:

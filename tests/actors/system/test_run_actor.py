@@ -12,7 +12,7 @@ import msgpack
 import pytest
 from prometheus_client import REGISTRY
 
-from actors.system.actor import Actor, Restart, command
+from actors.system.actor import Actor, Reject, Restart, command
 from actors.system.context import Context
 from actors.system.intake import ack_wait, consumer_name
 from actors.system.supervisor import run_actor
@@ -97,9 +97,9 @@ async def test_an_event_is_received_and_what_it_leads_to_is_stored(broker: Broke
         assert sorted(info["config"]["filter_subjects"]) == [f"ev.{entity}.*.placed", f"ev.{entity}.*.returned"]
 
 
-async def settled(broker: Broker, entity: str) -> dict[str, Any] | None:
+async def settled(broker: Broker, entity: str, name: str = "") -> dict[str, Any] | None:
     """The consumer's state, once nothing is pending."""
-    info = await consumer(broker, entity)
+    info = await broker.connection.api(f"CONSUMER.INFO.EVENTS.{name}") if name else await consumer(broker, entity)
     return info if info["num_ack_pending"] == 0 and info["num_pending"] == 0 else None
 
 
@@ -138,15 +138,116 @@ async def test_a_rejected_event_lies_in_deadletters(broker: Broker, entity: str)
     assert letter.first <= letter.last
 
 
-async def test_what_is_no_event_lies_in_deadletters_and_is_not_delivered_again(broker: Broker, entity: str) -> None:
-    async with on_stage(stock(entity), broker):
-        await broker.store(f"ev.{entity}.1.placed", b"\xc1 garbage", {})
+async def test_what_is_no_event_lies_in_deadletters_once_and_is_not_delivered_again(
+    broker: Broker, entity: str
+) -> None:
+    other = stock(entity, name=f"other-{entity}")
+    async with on_stage(stock(entity), broker), on_stage(other, broker):
+        ack = await broker.store(f"ev.{entity}.1.placed", b"\xc1 garbage", {})
 
-        (letter,) = await eventually(lambda: buried(broker, entity))
+        (letter,) = await eventually(lambda: spoiled(broker, ack.sequence))
         await eventually(lambda: settled(broker, entity))
+        await eventually(lambda: settled(broker, entity, f"actor-other-{entity}"))
 
-        assert letter.reason == "decode_error"
+        assert (letter.reason, letter.name) == ("decode_error", "EVENTS")
         assert letter.payload == b"\xc1 garbage"
+        assert letter.source in (f"stock-{entity}", f"other-{entity}")
+        assert len(await spoiled(broker, ack.sequence)) == 1
+
+
+async def spoiled(broker: Broker, sequence: int) -> list[DeadLetter]:
+    """The letters of what was no event, by its place in EVENTS."""
+    letters = (await DeadLetters(broker).read(pattern="dead.ingest.EVENTS")).letters
+    return [letter for letter in letters if letter.origin.sequence == sequence]
+
+
+async def redrive(broker: Broker, letter: DeadLetter, id: str, payload: bytes | None = None) -> dict[str, Any]:
+    """Sends a letter back as a redrive does; the answer, or the error code."""
+    request = msgpack.packb({"id": id, "event": payload if payload is not None else letter.payload})
+    reply = await broker.connection.ask(letter.back, request)
+    code = header(reply.headers, b"Nats-Service-Error-Code")
+    return {"code": code} if code else msgpack.unpackb(reply.payload)
+
+
+async def test_a_dead_letter_that_comes_back_is_received_once_and_answered(broker: Broker, entity: str) -> None:
+    good: list[bool] = []
+    received: list[str] = []
+
+    async def receive(self: Actor, event: Event, ctx: Context) -> None:
+        received.append(event.id)
+        if not good:
+            raise Reject("not yet")
+        ctx.emit(f"stock.{entity}.emptied", {})
+
+    actor = made(name=f"stock-{entity}", subjects=(f"{entity}.*.placed",), receive=receive)
+    async with on_stage(actor, broker, instance="east"):
+        event = await say(broker, f"{entity}.1.placed", {})
+        (letter,) = await eventually(lambda: buried(broker, entity))
+        assert letter.back == f"cmd.stock-{entity}.east.redrive"
+
+        again = await redrive(broker, letter, "rd.1")
+        good.append(True)
+        settled_twice = await asyncio.gather(*(redrive(broker, letter, "rd.2") for _ in range(3)))
+        remembered = await redrive(broker, letter, "rd.2")
+
+        assert again == {"outcome": "rejected", "reason": "rejected", "detail": "not yet"}
+        assert [*settled_twice, remembered] == [{"outcome": "acked"}] * 4
+        assert received == [event.id] * 3
+        (emitted,) = await told(broker, f"stock.{entity}.emptied")
+        assert emitted.id == f"{event.id}.stock-{entity}.1"
+
+
+async def test_a_dead_letter_that_crashes_the_actor_again_is_answered_at_the_first_crash(
+    broker: Broker, entity: str
+) -> None:
+    async with on_stage(stock(entity, attempts=2), broker):
+        await say(broker, f"{entity}.1.placed", {"explode": True})
+        (letter,) = await eventually(lambda: buried(broker, entity))
+
+        answer = await redrive(broker, letter, "rd.1")
+
+        assert (answer["outcome"], answer["reason"]) == ("rejected", "attempts_spent")
+        # The first two attempts, and this one.
+        assert await eventually(lambda: restarts(broker, entity, 3))
+
+
+async def restarts(broker: Broker, entity: str, count: int) -> bool:
+    stats = json.loads((await broker.connection.ask(f"$SRV.STATS.stock-{entity}", b"")).payload)
+    return bool(stats["endpoints"][0]["data"]["restarts"] == count)
+
+
+async def test_a_letter_that_cannot_be_taken_back_is_refused_with_a_code(broker: Broker, entity: str) -> None:
+    async with on_stage(stock(entity), broker):
+        await say(broker, f"{entity}.1.placed", {})
+        (letter,) = await eventually(lambda: buried(broker, entity))
+
+        garbage = await redrive(broker, letter, "rd.1", b"\xc1")
+        nameless = await redrive(broker, letter, "")
+
+    assert (garbage, nameless) == ({"code": "422"}, {"code": "400"})
+    with pytest.raises(NoResponders):
+        await redrive(broker, letter, "rd.2")
+
+
+async def test_who_sent_a_letter_is_told_of_a_shutdown(broker: Broker, entity: str) -> None:
+    entered = asyncio.Event()
+    stuck: list[bool] = []
+
+    async def receive(self: Actor, event: Event, ctx: Context) -> None:
+        if not stuck:
+            stuck.append(True)
+            raise Reject("no")
+        entered.set()
+        await asyncio.Event().wait()
+
+    actor = made(name=f"stock-{entity}", subjects=(f"{entity}.*.placed",), receive=receive)
+    async with on_stage(actor, broker, grace=0.1):
+        await say(broker, f"{entity}.1.placed", {})
+        (letter,) = await eventually(lambda: buried(broker, entity))
+        asking = [asyncio.ensure_future(redrive(broker, letter, f"rd.{n}")) for n in range(2)]
+        await asyncio.wait_for(entered.wait(), 5)
+
+    assert await asyncio.wait_for(asyncio.gather(*asking), 5) == [{"code": "503"}] * 2
 
 
 async def test_a_poison_event_is_given_up_and_the_next_is_received(broker: Broker, entity: str) -> None:
@@ -233,6 +334,7 @@ async def test_the_cast_is_described_to_nats(broker: Broker, entity: str) -> Non
         "level": "Units on hand of one SKU.",
         "fill": "Refuses; nobody fills by hand.",
         "burn": "Breaks.",
+        "redrive": "Takes one of its dead letters back, and answers once the event is settled.",
     }
 
 

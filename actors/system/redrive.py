@@ -1,0 +1,96 @@
+"""This file is where a dead letter comes back to its actor: into the mailbox like any event, answered once it is settled.
+
+There is one attempt: what made the event a dead letter has been looked at, or so it is hoped. Whoever asks names the letter,
+and may ask again where no answer came: the event is then not received a second time, as long as this process remembers.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+from actors.system.life import Delivery, Message
+from router.codec import decode
+from router.errors import BadEvent, BadInput
+from router.mailbox import Mailbox
+from router.service import Request
+
+# 10,000 letters at some hundred bytes each: more than are sent within the time in which anybody asks again.
+REMEMBERED = 10_000
+
+
+class Redrive:
+    """The letters that were sent again to one actor."""
+
+    def __init__(self, attempts: int, mailbox: Mailbox[Message]) -> None:
+        self._attempts = attempts
+        self._mailbox = mailbox
+        # By letter: who waits for its answer, or the answer.
+        self._letters: OrderedDict[str, list[Request] | dict[str, Any]] = OrderedDict()
+
+    def called(self, request: Request) -> None:
+        """Takes a request `{"id", "event"}`, the event as it lay in the letter; from the read loop."""
+        try:
+            match request.arguments():
+                case {"id": str(id), "event": bytes(payload)} if id:
+                    pass
+                case _:
+                    raise BadInput("a letter needs an id, and the event as bytes; send msgpack")
+            known = self._letters.get(id)
+            if isinstance(known, dict):
+                request.answer(known)
+                return
+            if known is not None:
+                known.append(request)
+                return
+            event = decode(payload)
+        except BadEvent as fault:
+            request.refuse(422, str(fault))
+            return
+        except BadInput as fault:
+            request.refuse(400, str(fault))
+            return
+        # The last attempt: whatever happens now settles it.
+        if self._mailbox.offer(Delivery(event, self._attempts, _Settle(self, id))):
+            self._letters[id] = [request]
+        else:
+            request.refuse(503, "shutting down" if self._mailbox.closed else "the mailbox is full")
+
+    async def give_back(self) -> None:
+        """Tells whoever still waits that the process ends."""
+        waiting = [request for letter in self._letters.values() if isinstance(letter, list) for request in letter]
+        self._letters.clear()
+        for request in waiting:
+            await request.fail(503, "shutting down")
+
+    async def settled(self, id: str, answer: dict[str, Any] | None) -> None:
+        """Answers all who wait for one letter; None where it was not settled, and may be asked again."""
+        waiting = self._letters.pop(id, [])
+        if answer is not None:
+            self._letters[id] = answer
+            while len(self._letters) > REMEMBERED:
+                self._letters.popitem(last=False)
+        for request in waiting if isinstance(waiting, list) else []:
+            if answer is None:
+                await request.fail(503, "not settled")
+            else:
+                await request.respond(answer)
+
+
+class _Settle:
+    """One letter's way back to who sent it."""
+
+    __slots__ = ("_id", "_redrive")
+
+    def __init__(self, redrive: Redrive, id: str) -> None:
+        self._redrive = redrive
+        self._id = id
+
+    async def ack(self) -> None:
+        await self._redrive.settled(self._id, {"outcome": "acked"})
+
+    async def retry(self, delay: float) -> None:
+        await self._redrive.settled(self._id, None)
+
+    async def reject(self, reason: str, detail: str) -> None:
+        await self._redrive.settled(self._id, {"outcome": "rejected", "reason": reason, "detail": detail})

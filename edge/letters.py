@@ -1,0 +1,275 @@
+"""This file is where dead letters are searched: what a filter asks for, page by page, and how one is shown.
+
+Every request does a bounded amount of work. Where a filter looks into the letters, a page ends after so many have been
+looked at, found or not, and says where to go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import msgspec
+
+from edge.problem import Problem
+from router.codec import rfc3339
+from router.cursor import Cursor, parse_time
+from router.deadletters import ORIGINS, DeadLetter, DeadLetters
+from router.errors import BadCursor
+from router.event import Event
+from router.subject import check_pattern, escape, matches
+from router.topology import EVENTS
+
+FIELDS = ("origin", "name", "reason", "subject", "event", "since", "until", "text")
+LONGEST_FIELD = 255
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 500
+# What one request reads at most of the stream: eight times 500 letters or 1 MiB.
+READS = 8
+READ_LETTERS = 500
+READ_BYTES = 1024 * 1024
+# A list shows events up to 64 KiB; a larger one is shown by itself.
+SHOWN_BYTES = 64 * 1024
+
+_CURSOR = re.compile(r"([on])([0-9]{1,15})\Z")
+
+
+class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which dead letters are meant: all that fit every field that is set."""
+
+    origin: str | None = None
+    name: str | None = None
+    reason: str | None = None
+    subject: str | None = None
+    event: str | None = None
+    since: str | None = None
+    until: str | None = None
+    text: str | None = None
+
+    @property
+    def pattern(self) -> str:
+        """As much of it as the address says."""
+        if self.name is None and self.reason is None:
+            return f"dead.{self.origin}.>" if self.origin else "dead.>"
+        name = "*" if self.name is None else escape(self.name)
+        reason = "*" if self.reason is None else escape(self.reason)
+        return f"dead.{self.origin or '*'}.{name}.{reason}"
+
+    @property
+    def is_address(self) -> bool:
+        """Whether the address and the place in the stream say it all, so that no letter need be looked at."""
+        return self.subject is None and self.event is None and self.text is None
+
+    def accepts(self, letter: DeadLetter) -> bool:
+        """Says whether a letter under the pattern fits the rest."""
+        if self.subject is not None and not matches(self.subject, letter.event_subject):
+            return False
+        if self.event is not None and letter.event_id != self.event:
+            return False
+        return self.text is None or _contains(letter, self.text)
+
+    def described(self) -> dict[str, str]:
+        """What is set of it."""
+        return {name: value for name in FIELDS if (value := getattr(self, name)) is not None}
+
+
+def parse_filter(given: Mapping[str, Any], code: str = "bad_filter") -> Filter:
+    """Reads a filter from a query or a body. Raises Problem."""
+    said: dict[str, str] = {}
+    for name, value in given.items():
+        if name not in FIELDS:
+            raise Problem(code, f"a filter has no {str(name)[:60]!r}; it has {', '.join(FIELDS)}")
+        if not isinstance(value, str) or not 0 < len(value) <= LONGEST_FIELD:
+            raise Problem(code, f"{name} must be a text of 1 to {LONGEST_FIELD} characters")
+        said[name] = value
+    if said.get("origin", "webhook") not in ORIGINS:
+        raise Problem(code, f"origin must be one of {', '.join(ORIGINS)}")
+    if "subject" in said:
+        check_pattern(said["subject"])
+    for name in ("since", "until"):
+        if name in said:
+            try:
+                parse_time(said[name])
+            except BadCursor as fault:
+                raise Problem(code, f"{name}: {fault}") from None
+    return Filter(**said)
+
+
+class Span(NamedTuple):
+    """A stretch of the stream: what comes after one sequence, up to and with another."""
+
+    after: int
+    upto: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """Letters that fit, and where to go on; None where all was looked through."""
+
+    letters: list[DeadLetter]
+    next: str | None
+
+
+class Search:
+    """Looks through the dead letters."""
+
+    def __init__(self, dead: DeadLetters) -> None:
+        self.dead = dead
+
+    async def span(self, chosen: Filter) -> Span:
+        """Where in the stream letters that fit can lie, as it is now."""
+        state = await self.dead.state()
+        after, upto = max(state.first - 1, 0), state.last
+        if chosen.since is not None:
+            first = await self.dead.at(parse_time(chosen.since))
+            after = upto if first is None else max(after, first - 1)
+        if chosen.until is not None and (first := await self.dead.at(parse_time(chosen.until))) is not None:
+            upto = min(upto, first - 1)
+        return Span(after, upto)
+
+    async def count(self, chosen: Filter, span: Span) -> int:
+        """Counts what a filter that is an address means, without reading it."""
+        if span.after >= span.upto:
+            return 0
+        behind = await self.dead.count(span.upto, chosen.pattern)
+        return max(0, await self.dead.count(span.after, chosen.pattern) - behind)
+
+    async def stretch(self, chosen: Filter, span: Span, limit: int = READ_LETTERS) -> tuple[list[DeadLetter], int]:
+        """One read, oldest first: the letters that fit, and how far it came (`span.upto` where that was all)."""
+        if span.after >= span.upto:
+            return [], span.upto
+        page = await self.dead.read(span.after, limit, chosen.pattern, READ_BYTES)
+        letters = [letter for letter in page.letters if letter.sequence <= span.upto]
+        reached = letters[-1].sequence if letters and page.more and len(letters) == len(page.letters) else span.upto
+        return await _fitting(chosen, letters), reached
+
+    async def page(self, chosen: Filter, cursor: str | None, limit: int, newest: bool) -> Found:
+        """The next letters that fit, in either direction. Raises Problem `bad_cursor`."""
+        span = await self.span(chosen)
+        order = "n" if newest else "o"
+        if cursor is not None:
+            place = _place(cursor, order)
+            span = Span(span.after, min(span.upto, place - 1)) if newest else Span(max(span.after, place), span.upto)
+        letters, reached = await (self._backwards if newest else self._forwards)(chosen, span, limit)
+        if newest:
+            return Found(letters, f"{order}{reached + 1}" if reached > span.after else None)
+        return Found(letters, f"{order}{reached}" if reached < span.upto else None)
+
+    async def _forwards(self, chosen: Filter, span: Span, limit: int) -> tuple[list[DeadLetter], int]:
+        found: list[DeadLetter] = []
+        weight, at = 0, span.after
+        for _ in range(READS):
+            if at >= span.upto:
+                break
+            # One more than is asked for, so that a page that is full knows whether it is the last.
+            wanted = limit + 1 - len(found) if chosen.is_address else READ_LETTERS
+            letters, reached = await self.stretch(chosen, Span(at, span.upto), min(wanted, READ_LETTERS))
+            for letter in letters:
+                if len(found) == limit or (found and weight + len(letter.payload) > READ_BYTES):
+                    return found, found[-1].sequence
+                found.append(letter)
+                weight += len(letter.payload)
+            at = reached
+        return found, at
+
+    async def _backwards(self, chosen: Filter, span: Span, limit: int) -> tuple[list[DeadLetter], int]:
+        """JetStream reads forwards only: so windows from the end, wider where little is found, narrower where too much."""
+        found: list[DeadLetter] = []
+        weight, at, width = 0, span.upto, max(64, limit)
+        for _ in range(READS):
+            if at <= span.after:
+                break
+            start = max(span.after, at - width)
+            page = await self.dead.read(start, min(READ_LETTERS, at - start), chosen.pattern, READ_BYTES)
+            letters = [letter for letter in page.letters if letter.sequence <= at]
+            if page.more and len(letters) == len(page.letters) and (not letters or letters[-1].sequence < at):
+                # It did not reach the window's end: what is newest in it is still unread. A window of one always does.
+                width = max(1, min(width, at - start) // 4)
+                continue
+            for letter in reversed(await _fitting(chosen, letters)):
+                if len(found) == limit or (found and weight + len(letter.payload) > READ_BYTES):
+                    return found, found[-1].sequence - 1
+                found.append(letter)
+                weight += len(letter.payload)
+            at = start
+            width = width * 8 if len(letters) < READ_LETTERS // 8 else width
+        return found, at
+
+
+async def _fitting(chosen: Filter, letters: list[DeadLetter]) -> list[DeadLetter]:
+    if chosen.is_address:
+        return letters
+    if chosen.text is None:
+        return [letter for letter in letters if chosen.accepts(letter)]
+    # A mebibyte to look through takes a millisecond or two.
+    return await asyncio.to_thread(lambda: [letter for letter in letters if chosen.accepts(letter)])
+
+
+def _contains(letter: DeadLetter, text: str) -> bool:
+    """Whether the text stands in what is known of the letter, or among its event's texts; case does not matter."""
+    small = text.lower()
+    told = (letter.detail, letter.reason, letter.source, letter.destination, letter.origin.subject, letter.event_id)
+    # Texts lie in msgpack as UTF-8, so that nothing need be decoded.
+    return any(small in each.lower() for each in told) or small.encode() in letter.payload.lower()
+
+
+def _place(cursor: str, order: str) -> int:
+    found = _CURSOR.match(cursor)
+    if not found or found[1] != order:
+        raise Problem("bad_cursor", "a cursor is the `next` of a page of the same order")
+    return int(found[2])
+
+
+def describe(letter: DeadLetter, epoch: str, whole: bool = False) -> dict[str, Any]:
+    """The letter as the API shows it. Destinations have lost their secrets before they were buried."""
+    origin = letter.origin
+    shown: dict[str, Any] = {
+        "id": letter.sequence,
+        "origin": letter.kind,
+        "name": letter.name,
+        "reason": letter.reason,
+        "detail": letter.detail,
+        "attempts": letter.attempts,
+        "redrives": letter.redrives,
+        "first": letter.first or None,
+        "last": letter.last or None,
+        "buried": letter.buried,
+        "destination": letter.destination,
+        "source": letter.source,
+        "from": {
+            "stream": origin.stream,
+            "sequence": origin.sequence,
+            "subject": letter.event_subject or origin.subject,
+            "cursor": str(Cursor(epoch, origin.sequence)) if origin.stream == EVENTS else None,
+        },
+        "event_id": letter.event_id or None,
+        "bytes": len(letter.payload),
+        "event": None,
+    }
+    if len(letter.payload) > SHOWN_BYTES and not whole:
+        return shown
+    event = letter.event()
+    if event is not None:
+        shown["event"] = _event(event)
+    elif whole:
+        # Base64, up to what a person may want to look at.
+        shown["payload"] = letter.payload[:SHOWN_BYTES]
+    return shown
+
+
+def _event(event: Event) -> dict[str, Any]:
+    """The event in the shape of the callback dialect, as far as it has no place in a stream."""
+    shown: dict[str, Any] = {
+        "id": event.id,
+        "event_type": event.type,
+        "subject": event.subject,
+        "source": event.source,
+        "timestamp": rfc3339(event.time),
+        "data": event.data,
+    }
+    shown |= {name: value for name in ("key", "cause") if (value := getattr(event, name)) is not None}
+    return shown | {"test": True} if event.test else shown
