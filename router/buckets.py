@@ -135,7 +135,7 @@ class Bucket:
             self._connection,
             self.stream,
             {
-                "name": "watch-" + self._connection.inbox()[7:].replace(".", "-"),
+                "name": "watch-" + self._connection.inbox().partition(".")[2].replace(".", "-"),
                 "ack_policy": "none",
                 "deliver_policy": "last_per_subject",
                 "filter_subject": self._prefix + pattern,

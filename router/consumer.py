@@ -72,13 +72,20 @@ class Consumer:
         heard: Callable[[Message], None],
         credit: int = 64,
         afresh: bool = False,
+        clear: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """`heard` is called from the read loop and must not block; call `done()` once for each message it got.
 
         `config` is the whole JetStream consumer configuration, with `durable_name` or `name`. `afresh` makes a new
         consumer after each loss instead of finding the old one: without acknowledgements, what was on the way when the
         connection broke is not sent again.
+
+        With `clear`, which has to remove whatever consumer is in the way, and `afresh`, everything is heard in the order
+        of the stream, and nothing is passed over: where a message was lost on the way a new consumer begins, which hands
+        out again what is not yet settled. Who listens must know what it already holds.
         """
+        self._clear = clear
+        self._place = 0
         self.stream = stream
         self.name = str(config.get("durable_name") or config["name"])
         self._connection = connection
@@ -157,6 +164,10 @@ class Consumer:
         if self._afresh:
             self._lives += 1
             self.name = f"{self._config['name']}-{self._lives}"
+            self._place = 0
+            if self._clear:
+                await self._connection.up.wait()
+                await self._clear()
         request = {"stream_name": self.stream, "config": {**self._config, "name": self.name}, "action": ""}
         await self._connection.up.wait()
         try:
@@ -195,6 +206,8 @@ class Consumer:
     def _arrived(self, subject: str, reply: str, payload: bytes, raw: bytes) -> None:
         self._last = asyncio.get_running_loop().time()
         if reply.startswith("$JS.ACK."):
+            if self._clear and not self._follows(reply):
+                return
             self._requested = max(0, self._requested - 1)
             self._outstanding += 1
             self._heard(self._message(subject, reply, payload, raw))
@@ -213,6 +226,19 @@ class Consumer:
                 self._missing = True
         self._drop_pull()
         self._wake.set()
+
+    def _follows(self, reply: str) -> bool:
+        """Whether this is the next message of the consumer that lives; if one is missing, another consumer begins."""
+        tokens = reply.split(".")
+        base = 2 if len(tokens) < 11 else 4
+        if tokens[base + 1] != self.name or self._missing:
+            return False
+        if int(tokens[base + 4]) != self._place + 1:
+            log.warning("a message was lost on the way, beginning anew", extra={"stream": self.stream})
+            self._lost_pull()
+            return False
+        self._place += 1
+        return True
 
     def _message(self, subject: str, reply: str, payload: bytes, raw: bytes) -> Message:
         # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<ns>.<pending>, and since 2.14 optionally

@@ -1,39 +1,53 @@
-"""This file is where webhooks are put together: the fan-out that makes jobs, and the worker that delivers them."""
+"""This file is where webhooks are put together: the fan-out that makes jobs, the partitions they lie in, the work on those."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import secrets
+import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from edge.registry import Registry, Session
 from edge.stats import Stats
+from edge.webhooks import metrics
+from edge.webhooks.attempts import AttemptLog, AttemptLogSettings
+from edge.webhooks.conditions import Conditions
 from edge.webhooks.fanout import Fanout, FanoutSettings
 from edge.webhooks.guard import GuardSettings
-from edge.webhooks.job import DUE, FRESH
+from edge.webhooks.health import STATES, Condition, Health, News
+from edge.webhooks.job import DUE, FRESH, PARKED, PARTITIONS
+from edge.webhooks.partitions import Partitions
+from edge.webhooks.pipeline import Pipeline
+from edge.webhooks.role import RoleSettings
 from edge.webhooks.sender import Sender
-from edge.webhooks.worker import Worker, WorkerSettings
+from edge.webhooks.worker import Backstage, WorkerSettings, WorkTerm
 from router.broker import Broker
+from router.buckets import Bucket
 from router.errors import BrokerError
-from router.topology import HOOKS, RETRIES
+from router.topology import HOOKS, LEASES, RETRIES
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class WebhookSettings:
-    """How webhooks are delivered. All processes of a deployment must agree on `partitions`."""
+    """How webhooks are delivered. All processes of a deployment must agree on `partitions`. Times in seconds."""
 
-    # Consumers are counted by partitions, never by sessions; four keep a dozen replicas busy.
-    partitions: int = 4
+    partitions: int = PARTITIONS
+    owner: RoleSettings = field(default_factory=RoleSettings)
     fanout: FanoutSettings = field(default_factory=FanoutSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
+    attempts: AttemptLogSettings = field(default_factory=AttemptLogSettings)
+    # How often it is counted what lies in the partitions.
+    count_every: float = 15.0
 
 
 class Webhooks:
-    """The webhooks of one edge process: it works jobs beside the others, and fans out where it owns that role."""
+    """The webhooks of one edge process: it works its share of the partitions, and fans out where it owns that role."""
 
     def __init__(
         self,
@@ -53,32 +67,78 @@ class Webhooks:
         self._counted: dict[str, Stats] = {}
         self._stats = stats or self._own_stats
         self._sender = Sender(guard)
+        self.attempts = AttemptLog(broker, self.settings.attempts)
+        self.conditions = Conditions(broker.connection)
+        pipeline = Pipeline(broker.connection)
+        holder = secrets.token_hex(8)
         self.fanout = Fanout(
-            broker, registry, self._stats, self.settings.partitions, secrets.token_hex(8), self.settings.fanout
+            broker,
+            registry,
+            self._stats,
+            pipeline,
+            self.settings.partitions,
+            holder,
+            self.settings.fanout,
+            forget=self.conditions.forget,
         )
-        self.worker = Worker(
-            broker, registry, self._sender, self._stats, self._epoch, self.settings.partitions, self.settings.worker
+        self._backstage = Backstage(
+            broker,
+            registry,
+            self._sender,
+            self.attempts,
+            pipeline,
+            self.conditions,
+            self._stats,
+            self._epoch,
+            self.settings.worker,
+            self.settings.partitions,
         )
-        self._fanning: asyncio.Task[None] | None = None
+        self.partitions = Partitions(
+            Bucket(broker.connection, LEASES), self.settings.partitions, holder, self._begin, self.settings.owner
+        )
+        self._ready = asyncio.Event()
+        self._closing = False
+        self._tasks: list[asyncio.Task[None]] = []
         registry.on_change(self._changed)
 
     async def run(self) -> None:
         """Delivers until cancelled or closed."""
         await self._registry.ready.wait()
         await self._learn_epoch()
+        if self._closing:
+            return
         async with self._sender, asyncio.TaskGroup() as tasks:
-            self._fanning = tasks.create_task(self.fanout.run(), name="webhook fan-out")
-            tasks.create_task(self.worker.run(), name="webhook worker")
+            watching = tasks.create_task(self._watch(), name="webhook conditions")
+            counting = tasks.create_task(self._count(), name="webhook counts")
+            fanning = tasks.create_task(self.fanout.run(), name="webhook fan-out")
+            noting = tasks.create_task(self.attempts.run(), name="webhook attempts")
+            ending = tasks.create_task(self._backstage.endings.run(), name="webhook endings")
+            self._tasks = [fanning]
+            await self._ready.wait()
+            await self.partitions.run()
+            for each in (watching, counting, fanning, noting, ending):
+                each.cancel()
 
     async def _learn_epoch(self) -> None:
         """Asks for the epoch itself, because the one who tells it later may not know it yet."""
-        while True:
+        while not self._closing:
             try:
                 self._first_epoch = (await self._broker.state()).epoch
                 return
             except BrokerError as fault:
                 log.info("webhooks wait for the event store", extra={"fault": str(fault)})
                 await asyncio.sleep(0.5)
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                await self.conditions.run(self._ready.set)
+            except BrokerError as fault:
+                log.info("webhooks wait for what is known of their endpoints", extra={"fault": str(fault)})
+                await asyncio.sleep(0.5)
+
+    def _begin(self, partition: int, epoch: int, clean: bool) -> WorkTerm:
+        return WorkTerm(self._backstage, partition, epoch, clean)
 
     def _epoch(self) -> str:
         return self._told_epoch() or self._first_epoch
@@ -90,16 +150,76 @@ class Webhooks:
     async def waiting(self, session_id: str) -> int:
         """How many jobs of a session lie in the streams, for all processes together; scheduled retries are not among them."""
         count = 0
-        for stream, subjects in ((HOOKS, f"{FRESH}.*.{session_id}"), (RETRIES, f"{DUE}.*.{session_id}")):
+        for stream, subjects in (
+            (HOOKS, f"{FRESH}.*.{session_id}"),
+            (HOOKS, f"{PARKED}.*.{session_id}.*"),
+            (RETRIES, f"{DUE}.*.{session_id}"),
+        ):
             info = await self._broker.connection.api(f"STREAM.INFO.{stream}", {"subjects_filter": subjects})
             count += sum((info["state"].get("subjects") or {}).values())
         return count
 
+    # The health of endpoints, from whichever process
+
+    def health(self, session_id: str) -> dict[str, Any]:
+        """How a session's endpoint is, as its owner last said."""
+        session = self._registry.sessions.get(session_id)
+        rate = session.spec.webhook.rate if session is not None and session.spec.webhook is not None else None
+        return (self.conditions.of(session_id) or Condition()).describe(rate)
+
+    async def enable(self, session_id: str) -> dict[str, Any]:
+        """Lets a disabled or halted endpoint have its jobs again, the parked ones first. Raises Problem or BrokerError."""
+        return await self._order(session_id, Health.enable)
+
+    async def disable(self, session_id: str, reason: str = "operator") -> dict[str, Any]:
+        """Lets an endpoint have nothing until it is enabled; its jobs are parked. Raises Problem or BrokerError."""
+        return await self._order(session_id, lambda health: health.disable(reason))
+
+    async def _order(self, session_id: str, order: Callable[[Health], list[News]]) -> dict[str, Any]:
+        session = await self._registry.find(session_id)
+        told: list[News] = []
+
+        def make(before: Condition) -> Condition:
+            health = Health(self.settings.worker.health, 1, before)
+            told[:] = order(health)
+            return health.condition(before.parked, before.oldest)
+
+        condition = await self.conditions.change(session_id, make)
+        if session.spec.webhook is not None:
+            for news in told:
+                await self._backstage.tell(session, news, str(int(condition.since * 1000)))
+        return self.health(session_id)
+
     async def close(self, grace: float) -> None:
-        """Lets the fan-out go to another process at once, and finishes the posts under way; `run` then returns."""
-        if self._fanning is not None:
-            self._fanning.cancel()
-        await self.worker.close(grace)
+        """Lets the fan-out and the partitions go to other processes at once, and finishes the posts under way."""
+        self._closing = True
+        for task in self._tasks:
+            task.cancel()
+        self._ready.set()
+        await self.partitions.close(grace)
+
+    # Beside
+
+    async def _count(self) -> None:
+        """Counts what lies in the partitions of this process, at a slow pace: it is the server that counts."""
+        while True:
+            gates = [gate for term in self._terms() for gate in term.gates.values()]
+            states = Counter(gate.health.state for gate in gates)
+            for state in STATES:
+                metrics.endpoints.labels(state).set(states[state])
+            metrics.parked.set(sum(gate.parked for gate in gates))
+            oldest = min((gate.oldest for gate in gates if gate.oldest), default=0.0)
+            metrics.parked_age.set(max(0.0, time.time() - oldest) if oldest else 0.0)
+            try:
+                pending = [await term.pending() for term in self._terms()]
+                metrics.pending.labels("fresh").set(sum(fresh for fresh, _ in pending))
+                metrics.pending.labels("due").set(sum(due for _, due in pending))
+            except BrokerError as fault:
+                log.debug("what is pending cannot be counted", extra={"fault": str(fault)})
+            await asyncio.sleep(self.settings.count_every)
+
+    def _terms(self) -> list[WorkTerm]:
+        return [term for term in self.partitions.terms.values() if isinstance(term, WorkTerm)]
 
     def _own_stats(self, session_id: str) -> Stats:
         found = self._counted.get(session_id)
@@ -108,6 +228,7 @@ class Webhooks:
         return found
 
     def _changed(self, session_id: str, session: Session | None) -> None:
+        for term in self._terms():
+            term.changed(session_id, session)
         if session is None:
             self._counted.pop(session_id, None)
-            self.worker.forget(session_id)

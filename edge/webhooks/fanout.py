@@ -14,7 +14,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -23,9 +23,11 @@ from edge.problem import Problem
 from edge.registry import Registry, Session
 from edge.stats import Stats
 from edge.webhooks import metrics
-from edge.webhooks.job import DUE, FRESH, NEWS, Job, partition_of
+from edge.webhooks.absence import is_gone
+from edge.webhooks.job import DUE, FRESH, NEWS, PARKED, Job, Publish, partition_of
+from edge.webhooks.pipeline import Pipeline
 from edge.webhooks.role import Lost, Role, RoleSettings
-from router.broker import Broker
+from router.broker import Ack, Broker
 from router.buckets import Bucket
 from router.connection import Listening
 from router.deadletters import DeadLetters, Origin, webhook_subject
@@ -100,14 +102,19 @@ class Fanout:
         broker: Broker,
         registry: Registry,
         stats: Callable[[str], Stats],
+        pipeline: Pipeline,
         partitions: int,
         holder: str,
         settings: FanoutSettings | None = None,
+        forget: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
+        """`forget` removes what else is kept of a deleted session."""
+        self._forget_more = forget
         self.settings = settings or FanoutSettings()
         self._broker = broker
         self._registry = registry
         self._stats = stats
+        self._pipeline = pipeline
         self._partitions = partitions
         self._deadletters = DeadLetters(broker)
         self._replay = Replay(broker)
@@ -121,6 +128,8 @@ class Fanout:
         # Events up to `matched` have been looked at with the joined sessions; their jobs are stored up to `position`.
         self._matched = 0
         self._position = 0
+        # Up to here the predecessor had come.
+        self._start = 0
         self._saved = -1
         self._revision = 0
         self._dirty: set[str] = set()
@@ -189,7 +198,7 @@ class Fanout:
             self._position = max(state.first - 1, 0)
         else:
             self._position = kept.sequence
-        self._matched = self._position
+        self._matched = self._start = self._position
         self._saved = -1
         self._marks = {
             entry.key.rpartition(".")[2]: msgspec.json.decode(entry.value, type=_Mark)
@@ -225,7 +234,9 @@ class Fanout:
         assert self._tasks is not None
         mark = self._marks.pop(session.id, None)
         if mark is not None and mark.epoch == self._epoch:
-            member = _Member(session, mark.after, mark.joined)
+            # One that was heard of late, though it had joined the others before, has missed what was matched since.
+            late = mark.joined and self._matched > self._start
+            member = _Member(session, max(mark.after, self._start) if late else mark.after, mark.joined and not late)
         else:
             start = session.start
             member = _Member(session, start.sequence if start.epoch == self._epoch else 0, False)
@@ -407,19 +418,51 @@ class Fanout:
         await self._store_all([(member, job) for job in jobs], patient=True)
 
     async def _store_all(self, jobs: Iterable[tuple[_Member, Job]], patient: bool = False) -> None:
-        """Publishes jobs side by side and returns once every one is stored, dead-lettered, or without a session."""
-        pending = deque(jobs)
+        """Publishes jobs side by side, those of an ordered session one after the other; returns once every one is stored,
+
+        dead-lettered, or without a session.
+        """
+        pending: deque[list[tuple[_Member, Job]]] = deque()
+        lines: dict[str, list[tuple[_Member, Job]]] = {}
+        for member, job in await self._store_most(list(jobs)):
+            if not _ordered(member.session):
+                pending.append([(member, job)])
+            elif (line := lines.get(job.session)) is not None:
+                line.append((member, job))
+            else:
+                pending.append(lines.setdefault(job.session, [(member, job)]))
 
         async def lane() -> None:
             while pending:
-                member, job = pending.popleft()
-                await self._store(member, job, patient)
+                for member, job in pending.popleft():
+                    await self._store(member, job, patient)
 
         if not pending:
             return
         async with asyncio.TaskGroup() as lanes:
             for _ in range(min(len(pending), self.settings.pipeline)):
                 lanes.create_task(lane())
+
+    async def _store_most(self, jobs: list[tuple[_Member, Job]]) -> list[tuple[_Member, Job]]:
+        """Stores what need not be in order, with one round trip for all of it; gives what is left to do with more patience."""
+        left = [(member, job) for member, job in jobs if _ordered(member.session)]
+        free = [(member, job) for member, job in jobs if not _ordered(member.session)]
+        for first in range(0, len(free), self.settings.pipeline):
+            some = [(member, job) for member, job in free[first : first + self.settings.pipeline] if not member.removed]
+            answers = await self._pipeline.send([Publish(job.address, job.payload, job.headers()) for _, job in some])
+            for (member, job), answer in zip(some, answers, strict=True):
+                if isinstance(answer, Ack):
+                    self._stored(job, answer)
+                else:
+                    left.append((member, job))
+        return left
+
+    def _stored(self, job: Job, ack: Ack) -> None:
+        if ack.duplicate:
+            metrics.jobs.labels("repeated").inc()
+        else:
+            metrics.queued.inc()
+            self._stats(job.session).offered(1)
 
     async def _store(self, member: _Member, job: Job, patient: bool) -> None:
         """Stores one job. A session whose queue is full gets a dead letter instead, or where `patient` is waited for."""
@@ -429,7 +472,7 @@ class Fanout:
                 ack = await self._broker.store(job.address, job.payload, job.headers())
             except Refused as refusal:
                 if refusal.err_code == _NO_ROOM and "per subject" in refusal.description and not patient:
-                    await self._overflow(job)
+                    await self._overflow(member.session, job)
                     return
                 if refusal.err_code != _NO_ROOM and refusal.code == 413:
                     log.error("an event is too large for a job", extra={"event": job.event_id})
@@ -443,14 +486,11 @@ class Fanout:
                 # Stored or not: the same id is tried again, for as long as the role is ours.
                 log.warning("a job was not acknowledged", extra={"fault": str(fault)})
             else:
-                if ack.duplicate:
-                    metrics.jobs.labels("repeated").inc()
-                else:
-                    metrics.jobs.labels("queued").inc()
-                    self._stats(job.session).offered(1)
+                self._stored(job, ack)
                 return
 
-    async def _overflow(self, job: Job) -> None:
+    async def _overflow(self, session: Session, job: Job) -> None:
+        endpoint = session.spec.webhook
         while True:
             try:
                 await self._deadletters.bury(
@@ -461,8 +501,9 @@ class Fanout:
                     detail="more events wait for this session than it may have waiting",
                     attempts=0,
                     first=job.queued,
+                    destination=endpoint.destination if endpoint is not None else "",
                     source=job.session,
-                    id=f"dead.{job.id}.0",
+                    id=job.letter_id,
                 )
                 break
             except BrokerError as fault:
@@ -525,8 +566,14 @@ class Fanout:
 
     async def _forget(self, session_id: str) -> None:
         """Removes what a deleted session has left waiting."""
-        for stream, subjects in ((HOOKS, f"{FRESH}.*.{session_id}"), (RETRIES, f"{DUE}.*.{session_id}")):
+        for stream, subjects in (
+            (HOOKS, f"{FRESH}.*.{session_id}"),
+            (HOOKS, f"{PARKED}.*.{session_id}.*"),
+            (RETRIES, f"{DUE}.*.{session_id}"),
+        ):
             await self._broker.connection.api(f"STREAM.PURGE.{stream}", {"filter": subjects})
+        if self._forget_more is not None:
+            await self._forget_more(session_id)
         await self._bucket.delete(f"{MARKS}.{session_id}", _TOMBSTONE_SECONDS)
 
     async def _forget_orphans(self) -> None:
@@ -535,7 +582,21 @@ class Fanout:
             try:
                 await self._registry.find(session_id)
             except Problem:
-                self._marks.pop(session_id, None)
-                self._gone.add(session_id)
+                await self._forget_if_gone(session_id)
             except BrokerError as fault:
                 log.debug("a session could not be looked up", extra={"fault": str(fault)})
+
+    async def _forget_if_gone(self, session_id: str) -> None:
+        try:
+            gone = await is_gone(self._broker.connection, self._registry, session_id)
+        except BrokerError as fault:
+            log.debug("a session could not be looked up", extra={"fault": str(fault)})
+            return
+        if gone:
+            self._marks.pop(session_id, None)
+            self._gone.add(session_id)
+
+
+def _ordered(session: Session) -> bool:
+    """Whether a session's jobs must lie in HOOKS in the order of their events."""
+    return session.spec.webhook is not None and session.spec.webhook.mode != "unordered"

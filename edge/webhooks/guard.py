@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -20,42 +21,28 @@ from edge.problem import Problem
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-DENIED: tuple[Network, ...] = tuple(
-    ip_network(text)
-    for text in (
-        "0.0.0.0/8",  # this network; Linux connects 0.0.0.0 to itself
-        "10.0.0.0/8",
-        "100.64.0.0/10",  # carrier-grade NAT, and metadata services of some clouds
-        "127.0.0.0/8",
-        "169.254.0.0/16",  # link-local, with the metadata services
-        "172.16.0.0/12",
-        "192.0.0.0/24",
-        "192.0.2.0/24",
-        "192.88.99.0/24",  # 6to4 relays
-        "192.168.0.0/16",
-        "198.18.0.0/15",
-        "198.51.100.0/24",
-        "203.0.113.0/24",
-        "224.0.0.0/4",
-        "240.0.0.0/4",
-        "::/96",  # unspecified, loopback, and v4 written in the old compatible form
-        "::ffff:0:0:0/96",  # v4-translated
-        "64:ff9b::/96",  # NAT64: a v4 address behind a translator
-        "64:ff9b:1::/48",
-        "100::/64",
-        "2001::/32",  # Teredo
-        "2001:2::/48",
-        "2001:10::/28",
-        "2001:20::/28",
-        "2001:db8::/32",
-        "2002::/16",  # 6to4: a v4 address behind a relay
-        "3fff::/20",
-        "5f00::/16",
-        "fc00::/7",
-        "fe80::/10",
-        "fec0::/10",
-        "ff00::/8",
-    )
+# What no webhook may reach, and what it is.
+KINDS: Mapping[str, tuple[str, ...]] = {
+    # Linux connects 0.0.0.0 to itself.
+    "unspecified": ("0.0.0.0/8", "::/128"),
+    "loopback": ("127.0.0.0/8", "::1/128"),
+    "private": ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fec0::/10"),
+    # With the metadata services.
+    "link_local": ("169.254.0.0/16", "fe80::/10"),
+    # Carrier-grade NAT, and metadata services of some clouds.
+    "shared": ("100.64.0.0/10",),
+    # A v4 address in the clothes of v6: written in the old forms, behind NAT64, Teredo or 6to4.
+    "translated": (
+        "::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16", "192.88.99.0/24",
+    ),
+    "documentation": ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32", "3fff::/20"),
+    "multicast": ("224.0.0.0/4", "ff00::/8"),
+    "reserved": (
+        "192.0.0.0/24", "198.18.0.0/15", "240.0.0.0/4", "100::/64", "2001:2::/48", "2001:10::/28", "2001:20::/28", "5f00::/16",
+    ),
+}  # fmt: skip
+DENIED: tuple[tuple[Network, str], ...] = tuple(
+    (ip_network(text), kind) for kind, texts in KINDS.items() for text in texts
 )
 # Only this of v6 is given out as global unicast: what is not named above and lies outside is denied too.
 _GLOBAL_V6 = IPv6Network("2000::/3")
@@ -69,9 +56,10 @@ class Blocked(OSError):
     """the address is not one that webhooks may reach"""
 
     # The same text for every address: a connect that tried several reports the first only where all say the same.
-    def __init__(self, address: str = "") -> None:
+    def __init__(self, address: str = "", kind: str = "reserved") -> None:
         super().__init__("the address is not one that webhooks may reach")
         self.address = address
+        self.kind = kind
 
 
 @dataclass(frozen=True)
@@ -81,6 +69,10 @@ class GuardSettings:
     allow_loopback: bool = False
     allow_http: bool = False
     allow_cidrs: tuple[str, ...] = ()
+    # Ports of this machine that no webhook may reach, whatever is allowed; the edge's own is always among them.
+    closed_ports: tuple[int, ...] = ()
+    # What this system is called where it asks a receiver for its consent (CloudEvents): a DNS name of its own.
+    origin: str = "callboard"
 
 
 @lru_cache(maxsize=32)
@@ -88,17 +80,38 @@ def _networks(cidrs: tuple[str, ...]) -> tuple[Network, ...]:
     return tuple(ip_network(cidr) for cidr in cidrs)
 
 
+def kind_of(address: Address, settings: GuardSettings) -> str | None:
+    """Says as what an address is denied; None where a webhook may be sent to it."""
+    address = _unmapped(address)
+    if any(address.version == network.version and address in network for network in _networks(settings.allow_cidrs)):
+        return None
+    if address.is_loopback:
+        return None if settings.allow_loopback else "loopback"
+    for network, kind in DENIED:
+        if address.version == network.version and address in network:
+            return kind
+    return "reserved" if isinstance(address, IPv6Address) and address not in _GLOBAL_V6 else None
+
+
 def admits(address: Address, settings: GuardSettings) -> bool:
     """Says whether a webhook may be sent to an address."""
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    if any(address.version == network.version and address in network for network in _networks(settings.allow_cidrs)):
-        return True
-    if address.is_loopback:
-        return settings.allow_loopback
-    if isinstance(address, IPv6Address) and address not in _GLOBAL_V6:
+    return kind_of(address, settings) is None
+
+
+def _is_ours(address: Address, port: int, settings: GuardSettings) -> bool:
+    """Whether something of ours listens there: a webhook to the edge itself could make events for ever."""
+    if port not in settings.closed_ports:
         return False
-    return not any(address.version == network.version and address in network for network in DENIED)
+    address = _unmapped(address)
+    if address.is_loopback or address.is_unspecified:
+        return True
+    # The system says from where it would speak to that address: for one of its own, from there. Nothing is sent.
+    try:
+        with socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.connect((str(address), port))
+            return literal(str(probe.getsockname()[0])) == address
+    except OSError:
+        return False
 
 
 class Guard:
@@ -109,14 +122,16 @@ class Guard:
 
     def __call__(self, info: tuple[Any, ...]) -> socket.socket:
         """aiohttp's `socket_factory`: called with each concrete address just before the connect. Raises Blocked."""
-        family, kind, protocol, _, destination = info
+        family, type, protocol, _, destination = info
         try:
             address = ip_address(destination[0])
         except ValueError:
             raise Blocked(str(destination[0])) from None
-        if not admits(address, self.settings):
-            raise Blocked(str(address))
-        return socket.socket(family, kind, protocol)
+        if kind := kind_of(address, self.settings):
+            raise Blocked(str(address), kind)
+        if _is_ours(address, destination[1], self.settings):
+            raise Blocked(str(address), "own")
+        return socket.socket(family, type, protocol)
 
 
 def literal(host: str) -> Address | None:
@@ -138,19 +153,29 @@ def _local_name(host: str) -> bool:
 
 def fault_of(url: str, settings: GuardSettings) -> str | None:
     """Says what is wrong with a webhook's address as far as its text tells; None where nothing is."""
+    fault = _judge(url, settings)
+    return fault and fault[1]
+
+
+def _judge(url: str, settings: GuardSettings) -> tuple[str, str] | None:
+    """The kind of what is wrong with an address, and a sentence about it."""
     try:
         parts = urlsplit(url)
-        host = parts.hostname or ""
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError:
-        return "webhook_url is no URL"
+        return "url", "webhook_url is no URL"
     address = literal(host)
     loopback = _local_name(host) or (address is not None and _unmapped(address).is_loopback)
     if parts.scheme == "http" and not settings.allow_http and not (loopback and settings.allow_loopback):
-        return "webhook_url must be https"
+        return "http", "webhook_url must be https"
     if _local_name(host) and not settings.allow_loopback:
-        return "webhook_url may not point to this machine"
-    if address is not None and not admits(address, settings):
-        return "webhook_url may not point to a private, local or reserved address"
+        return "loopback", "webhook_url may not point to this machine"
+    if address is not None and (kind := kind_of(address, settings)):
+        return kind, f"webhook_url may not point to a private, local or reserved address ({kind})"
+    if _local_name(host) and port in settings.closed_ports:
+        return "own", "webhook_url may not point to this server itself"
+    if address is not None and _is_ours(address, port, settings):
+        return "own", "webhook_url may not point to this server itself"
     return None
 
 
@@ -159,9 +184,10 @@ async def check_url(url: str, settings: GuardSettings) -> None:
 
     A name that cannot be resolved now is let through: what it resolves to is judged at each connection.
     """
-    if fault := fault_of(url, settings):
-        raise Problem("bad_webhook", fault)
-    host = urlsplit(url).hostname or ""
+    if fault := _judge(url, settings):
+        raise Problem("bad_webhook", fault[1], field="webhook_url", reason=fault[0])
+    parts = urlsplit(url)
+    host = parts.hostname or ""
     if literal(host) is not None:
         return
     try:
@@ -169,9 +195,17 @@ async def check_url(url: str, settings: GuardSettings) -> None:
             found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):  # TimeoutError is an OSError
         return
+    port = parts.port or (443 if parts.scheme == "https" else 80)
     addresses = {address for info in found if (address := literal(str(info[4][0]))) is not None}
-    if addresses and not any(admits(address, settings) for address in addresses):
-        raise Problem("bad_webhook", "webhook_url leads to a private, local or reserved address")
+    kinds = {kind_of(each, settings) or ("own" if _is_ours(each, port, settings) else None) for each in addresses}
+    if kinds and None not in kinds:
+        kind = min(kind for kind in kinds if kind)
+        raise Problem(
+            "bad_webhook",
+            "webhook_url leads to a private, local or reserved address, or to this server itself",
+            field="webhook_url",
+            reason=kind,
+        )
 
 
 def _unmapped(address: Address) -> Address:

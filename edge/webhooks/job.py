@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+import time
 import zlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
 
-from router.codec import rfc3339
+import msgspec
+from msgspec.structs import replace
+
+from router.codec import decode, rfc3339
 from router.consumer import Message
 from router.topology import HOOKS, RETRIES
 
 FRESH = "hook.q"
+PARKED = "hook.park"
 DUE = "retry.due"
 SCHEDULED = "retry.at"
 # What the system says of webhooks.
 NEWS = "system.webhook."
+# Sixteen: a dozen replicas still share them evenly, and a JetStream of three nodes carries their 32 consumers (one for new
+# jobs and one for retries each) without being seen. All processes of a deployment must agree on it.
+PARTITIONS = 16
+
+Trigger = Literal["auto", "manual", "redrive"]
+_TRIGGERS: Mapping[str, Trigger] = {"manual": "manual", "redrive": "redrive"}
+
+
+_encode = msgspec.msgpack.encode
+_decode = msgspec.msgpack.Decoder(list[tuple[dict[str, str], bytes]]).decode
 
 
 def partition_of(session_id: str, partitions: int) -> int:
@@ -27,9 +43,20 @@ def delivery_id(event_id: str, session_id: str) -> str:
     return hashlib.blake2b(f"{event_id}:{session_id}".encode(), digest_size=16).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One event that one session is owed. `attempt` counts from 1; `queued` is when it was first asked for, in ns."""
+class Publish(NamedTuple):
+    """A message as `Broker.store` takes it."""
+
+    subject: str
+    payload: bytes
+    headers: dict[str, str]
+
+
+class Job(msgspec.Struct, frozen=True):
+    """One event that one session is owed. `attempt` counts from 1; `queued` is when it was first asked for, in ns.
+
+    A delivery that is asked for once more is another job of the same id: `run` counts how often, and `chain` tells it from
+    every other that was asked for, so that its retries and its dead letter are not taken for repeats of theirs.
+    """
 
     session: str
     partition: int
@@ -39,13 +66,77 @@ class Job:
     payload: bytes
     queued: int
     attempt: int = 1
-    deferrals: int = 0
+    parks: int = 0
     run: int = 0
     last_status: int = 0
+    chain: str = ""
+    trigger: Trigger = "auto"
+    # When it was to come back, if it is a retry; in ns.
+    due_at: int = 0
+    # Its place among the jobs of its session, once it has been parked.
+    order: int = 0
+    # The jobs that go out in one post, if this stands for several.
+    parts: tuple[Job, ...] = ()
+
+    @classmethod
+    def batch(cls, parts: Sequence[Job]) -> Job:
+        """One job for several of a session: the same ones, in the same order, are always the same batch."""
+        first, last = parts[0], parts[-1]
+        named = hashlib.blake2b("".join(f"{part.id}.{part._which} " for part in parts).encode(), digest_size=16)
+        return cls(
+            session=first.session,
+            partition=first.partition,
+            event_id=f"batch_{named.hexdigest()}",
+            subject=last.subject,
+            sequence=last.sequence,
+            payload=b"",
+            queued=min(part.queued for part in parts),
+            run=max(part.run for part in parts),
+            trigger=first.trigger,
+            parts=tuple(parts),
+        )
+
+    @classmethod
+    def again(
+        cls,
+        session: str,
+        payload: bytes,
+        subject: str,
+        sequence: int,
+        *,
+        unique: str,
+        run: int = 1,
+        trigger: Trigger = "redrive",
+        partitions: int = PARTITIONS,
+    ) -> Publish:
+        """What to store so that an event is delivered to a session once more, under the `webhook-id` it had.
+
+        `subject` is the event's own (`orders.1.placed`), `sequence` its place in EVENTS. The same `unique` twice is one
+        delivery, inside the ten minutes that JetStream remembers; another one is another delivery. `run` is how often this
+        delivery has now been asked for again. Raises BadEvent where the bytes are no event.
+        """
+        job = cls(
+            session=session,
+            partition=partition_of(session, partitions),
+            event_id=decode(payload).id,
+            subject=subject,
+            sequence=sequence,
+            payload=payload,
+            queued=time.time_ns(),
+            run=run,
+            chain=hashlib.blake2b(unique.encode(), digest_size=8).hexdigest(),
+            trigger=trigger,
+        )
+        return Publish(job.address, payload, {**job.headers(), "Nats-Msg-Id": f"again.{job.id}.{job.chain}"})
 
     @property
     def id(self) -> str:
         return delivery_id(self.event_id, self.session)
+
+    @property
+    def letter_id(self) -> str:
+        """Names its dead letter."""
+        return f"dead.{self.id}.{self.run}{self.chain and '.' + self.chain}"
 
     @property
     def address(self) -> str:
@@ -56,10 +147,29 @@ class Job:
     def schedule(self) -> str:
         """Where it waits for its time, if it is a retry.
 
-        Each attempt and deferral has a subject of its own: a schedule that fires removes all that lies under its
+        Each attempt has a subject of its own: a schedule that fires removes all that lies under its
         subject, and a server that was killed fires again what it had fired, which would take the next attempt with it.
         """
-        return f"{SCHEDULED}.{self.id}-{self.run}-{self.attempt}-{self.deferrals}"
+        return f"{SCHEDULED}.{self.id}-{self._which}-{self.attempt}-{self.parks}"
+
+    @property
+    def body(self) -> bytes:
+        """What lies in the stream: the event's bytes, or all of a batch."""
+        if not self.parts:
+            return self.payload
+        return _encode([(part._state(), part.payload) for part in self.parts])
+
+    def parked(self, lane: str, order: int = 0) -> Publish:
+        """What to store so that the job waits in its lane's log. How often it has been parked is in the id.
+
+        A worker that dies between this and its acknowledgement repeats it, and JetStream drops the repeat; when the job
+        is parked another time, that is another message.
+        """
+        job = replace(self, parks=self.parks + 1, order=order or self.order)
+        name = f"park.{self.id}.{self._which}.{job.attempt}.{job.parks}"
+        return Publish(
+            f"{PARKED}.{self.partition}.{self.session}.{lane}", self.body, {"Nats-Msg-Id": name, **job._state()}
+        )
 
     def headers(self) -> dict[str, str]:
         """The job as headers beside the event's bytes. The id makes a repeat of the fan-out harmless."""
@@ -68,56 +178,80 @@ class Job:
     def due(self, at_ns: int) -> dict[str, str]:
         """The headers of a schedule that brings the job back at a time (ADR-51).
 
-        The attempt and the number of deferrals are in the id: a worker that dies between this and its acknowledgement
-        repeats it, and JetStream drops the repeat; a second deferral is another message.
+        The attempt is in the id: a worker that dies between this and its acknowledgement repeats it, and JetStream drops
+        the repeat.
         """
         return {
-            "Nats-Msg-Id": f"{self.id}.{self.run}.{self.attempt}.{self.deferrals}",
+            "Nats-Msg-Id": f"{self.id}.{self._which}.{self.attempt}.{self.parks}",
             "Nats-Schedule": f"@at {rfc3339(at_ns)}",
             "Nats-Schedule-Target": f"{DUE}.{self.partition}.{self.session}",
             **self._state(),
+            "X-Due": str(at_ns),
         }
 
     def next_attempt(self, status: int) -> Job:
-        return replace(self, attempt=self.attempt + 1, deferrals=0, last_status=status)
+        return replace(self, attempt=self.attempt + 1, parks=0, last_status=status)
 
-    def deferred(self) -> Job:
-        """The same attempt, later."""
-        return replace(self, deferrals=self.deferrals + 1)
+    @property
+    def _which(self) -> str:
+        """Which of the times that this delivery was asked for."""
+        return f"{self.run}{self.chain and '-' + self.chain}"
 
     def _state(self) -> dict[str, str]:
-        return {
+        state = {
             "X-Event": self.event_id,
             "X-Subject": self.subject,
             "X-Sequence": str(self.sequence),
             "X-Queued": str(self.queued),
             "X-Attempt": str(self.attempt),
-            "X-Deferrals": str(self.deferrals),
-            "X-Run": str(self.run),
-            "X-Last-Status": str(self.last_status),
         }
+        # Of a first attempt there is no more to say, and each header costs as much as anything else about a job.
+        if self.parks:
+            state["X-Parks"] = str(self.parks)
+        if self.run:
+            state["X-Run"] = str(self.run)
+        if self.last_status:
+            state["X-Last-Status"] = str(self.last_status)
+        if self.chain:
+            state["X-Chain"], state["X-Trigger"] = self.chain, self.trigger
+        if self.order:
+            state["X-Order"] = str(self.order)
+        if self.parts:
+            state["X-Batch"] = str(len(self.parts))
+        return state
 
 
 def read(message: Message) -> Job | None:
     """Reads a job from HOOKS or RETRIES; None for a message that is none."""
-    headers = message.headers
     tokens = message.subject.split(".")
     try:
-        return Job(
-            session=tokens[3],
-            partition=int(tokens[2]),
-            event_id=headers["X-Event"],
-            subject=headers["X-Subject"],
-            sequence=int(headers["X-Sequence"]),
-            payload=message.payload,
-            queued=int(headers["X-Queued"]),
-            attempt=int(headers.get("X-Attempt", "1")),
-            deferrals=int(headers.get("X-Deferrals", "0")),
-            run=int(headers.get("X-Run", "0")),
-            last_status=int(headers.get("X-Last-Status", "0")),
-        )
-    except (KeyError, ValueError, IndexError):
+        return _job(tokens[3], int(tokens[2]), message.headers, message.payload)
+    except (KeyError, ValueError, IndexError, msgspec.DecodeError):
         return None
+
+
+def _job(session: str, partition: int, headers: Mapping[str, str], payload: bytes) -> Job:
+    known = headers.get
+    run = int(known("X-Run", "0"))
+    batch = "X-Batch" in headers
+    return Job(
+        session,
+        partition,
+        headers["X-Event"],
+        headers["X-Subject"],
+        int(headers["X-Sequence"]),
+        b"" if batch else payload,
+        int(headers["X-Queued"]),
+        int(known("X-Attempt", "1")),
+        int(known("X-Parks", "0")),
+        run,
+        int(known("X-Last-Status", "0")),
+        known("X-Chain", ""),
+        _TRIGGERS.get(known("X-Trigger", ""), "redrive" if run else "auto"),
+        int(known("X-Due", "0")),
+        int(known("X-Order", "0")),
+        tuple(_job(session, partition, state, bytes) for state, bytes in _decode(payload)) if batch else (),
+    )
 
 
 def fresh_filter(partition: int) -> tuple[str, str, str]:

@@ -1,58 +1,200 @@
-"""This file is where the attempts to one endpoint share a bounded number of places, so that a dead one holds nobody up."""
+"""This file is where the jobs of one endpoint stand in line: one line for all, or one for each key, here and in its log.
+
+A lane is what is in hand (`queue`), and behind it what is parked. What is new joins the queue only where nothing is parked,
+so that nothing overtakes. In a serial lane one post is under way at a time, and a failed one is tried again in its place.
+
+Of a serial lane at most one unit that is not parked stands before parked ones: the one that is being tried. That is what a
+successor relies on, who finds it first among the new jobs and the others in the log.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edge.webhooks.outcome import Outcome, Verdict
+import msgspec
+
+from edge.webhooks.conditions import Head
+from edge.webhooks.job import Job
 
 if TYPE_CHECKING:
-    from edge.webhooks.worker import Delivery
+    from router.consumer import Consumer, Message
+
+ALL = "all"
 
 
 @dataclass(frozen=True)
 class LaneSettings:
-    """How much of a process one endpoint may take."""
+    """How much of a partition one endpoint may hold."""
 
-    # Posts under way at once, to an endpoint that answers and to one that does not.
-    concurrency: int = 8
-    concurrency_failing: int = 2
-    # Deliveries that may wait here for a place; further ones go back to NATS.
-    waiting: int = 32
-    # So many attempts in a row without success, and the endpoint counts as failing.
-    failing_after: int = 3
+    # Jobs in hand that wait for a place; further ones are parked. Of an endpoint that takes `quick` within a second it is so
+    # many: who waits behind them waits shorter than parking takes. While a partition is nearly full, only `pressed`.
+    waiting: int = 64
+    quick: int = 256
+    pressed: int = 4
+    # A serial lane that waits longer than this, in seconds, waits in its log.
+    hold: float = 0.5
+
+
+class Held:
+    """One job in the hands of this process: from a consumer, or from a lane's log (`parked_at`, its place there)."""
+
+    __slots__ = ("consumer", "job", "message", "order", "parked_at", "resting", "since", "size", "suspect", "unsure")
+
+    def __init__(
+        self,
+        job: Job,
+        since: float,
+        message: Message | None = None,
+        consumer: Consumer | None = None,
+        parked_at: int = 0,
+        size: int = 0,
+    ) -> None:
+        self.job = job
+        self.message = message
+        self.consumer = consumer
+        self.parked_at = parked_at
+        self.since = since
+        self.size = size
+        self.order = job.order or (message.sequence if message is not None else 0)
+        # Whether somebody may have died of it.
+        self.suspect = False
+        # Whether it may lie in the log already, because its parking was not answered.
+        self.unsure = False
+        # Whether it waits here without having one of the partition's places.
+        self.resting = False
+
+
+class Unit:
+    """What goes out in one post: a job, or several as a batch. `job` is the one that stands for it."""
+
+    __slots__ = ("held", "id", "job", "suspect")
+
+    def __init__(self, held: list[Held], job: Job) -> None:
+        self.held = held
+        self.job = job
+        self.id = job.id
+        self.suspect = any(each.suspect for each in held)
+
+    @property
+    def jobs(self) -> Sequence[Job]:
+        """Each event's own job."""
+        return self.job.parts or (self.job,)
 
 
 class Lane:
-    """One endpoint as one process sees it."""
+    """One line of an endpoint's jobs."""
 
-    __slots__ = ("failures", "settings", "under_way", "waiting")
+    __slots__ = (
+        "after",
+        "behind",
+        "early",
+        "first",
+        "head",
+        "name",
+        "not_before",
+        "queue",
+        "serial",
+        "stowing",
+        "suspects",
+        "under_way",
+    )
 
-    def __init__(self, settings: LaneSettings) -> None:
-        self.settings = settings
+    def __init__(self, name: str, serial: bool, behind: int = 0) -> None:
+        self.name = name
+        self.serial = serial
+        self.queue: deque[Held] = deque()
+        # On their way into the log, in order.
+        self.stowing: deque[Held] = deque()
+        # Jobs in the log that are not in hand, those on their way included; and up to where it has been fetched.
+        self.behind = behind
+        self.after = 0
         self.under_way = 0
-        self.failures = 0
-        self.waiting: deque[Delivery] = deque()
+        self.head: Head | None = None
+        self.not_before = 0.0
+        # Where a predecessor has left a log: the place of its first (0: not looked up yet), for what stands before it; None
+        # as soon as that has been heard. What comes before it was looked up waits here.
+        self.first: int | None = None
+        self.early: list[Held] = []
+        # Jobs that are fetched first after a predecessor died, of which it may have died.
+        self.suspects = False
 
     @property
-    def failing(self) -> bool:
-        return self.failures >= self.settings.failing_after
+    def halted(self) -> bool:
+        return self.head is not None and self.head.halted
 
     @property
     def idle(self) -> bool:
-        return not self.under_way and not self.waiting
+        """Whether there is nothing to remember."""
+        return not (self.queue or self.early or self.stowing or self.behind or self.under_way or self.head)
+
+    def may_begin(self, now: float) -> bool:
+        """Whether the next unit may be posted, as far as the lane goes."""
+        if not self.queue or self.halted or (self.serial and self.under_way):
+            return False
+        return now >= self.not_before
+
+    def put_back(self, held: list[Held]) -> None:
+        """Lets jobs stand in front again, in their order."""
+        self.queue.extendleft(reversed(held))
+
+    def stow(self) -> list[Held]:
+        """Lets go of what waits: what came from the log is there still, the rest goes there, in order.
+
+        Gives what must stay in hand, because it stands before what lies in the log, and there is an order to keep.
+        """
+        waiting, self.queue = self.queue, deque()
+        parked_behind = self.serial and self.behind > 0
+        goes: deque[Held] = deque()
+        for held in reversed(waiting):
+            if held.parked_at:
+                parked_behind = self.serial
+            elif parked_behind:
+                self.queue.appendleft(held)
+            else:
+                goes.appendleft(held)
+        self.unfetch(held for held in waiting if held.parked_at)
+        self.park(goes)
+        return list(self.queue)
+
+    def unfetch(self, fetched: Iterable[Held]) -> None:
+        """Lets jobs be fetched again."""
+        for held in fetched:
+            self.behind += 1
+            self.after = min(self.after, held.parked_at - 1)
+
+    def park(self, fresh: Iterable[Held]) -> None:
+        """Sends new jobs to the log."""
+        for held in fresh:
+            self.stowing.append(held)
+            self.behind += 1
 
     @property
-    def has_place(self) -> bool:
-        return self.under_way < (self.settings.concurrency_failing if self.failing else self.settings.concurrency)
+    def stored(self) -> int:
+        """Jobs that can be fetched."""
+        return self.behind - len(self.stowing)
 
-    @property
-    def may_wait(self) -> bool:
-        """Whether a delivery may wait for a place; behind an endpoint that fails nobody does."""
-        return not self.failing and len(self.waiting) < self.settings.waiting
 
-    def note(self, outcome: Outcome) -> None:
-        """Learns from an attempt."""
-        self.failures = 0 if outcome.verdict is Verdict.DELIVERED else self.failures + 1
+class _Keyed(msgspec.Struct, gc=False):
+    """An event as far as its key goes."""
+
+    key: str | None = None
+
+
+_keyed = msgspec.msgpack.Decoder(_Keyed).decode
+
+
+def lane_of(job: Job, mode: str) -> tuple[str, bool]:
+    """The name of a job's lane, and whether it is serial. A key is the event's own, else its subject."""
+    if mode != "keyed" or job.parts:
+        return ALL, mode == "fifo"
+    try:
+        key = _keyed(job.payload).key
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        key = None
+    text = (key or job.subject).encode(errors="replace")
+    # 64 bits: two keys that share a lane are as good as never.
+    return f"k{hashlib.blake2b(text, digest_size=8).hexdigest()}", True

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import time
+
 from prometheus_client import Counter, Gauge, Histogram
+
+from edge.metrics import acknowledge_seconds
 
 OUTCOMES = (
     "delivered", "gone", "payload_too_large", "unsupported_type", "throttled", "server_error", "redirect", "rejected",
-    "ssrf_blocked", "bad_url", "timeout", "dns", "tls", "refused", "reset", "bad_answer", "network",
+    "disabled", "aborted", "ssrf_blocked", "bad_url", "timeout", "connect_timeout", "body_timeout", "dns", "tls",
+    "refused", "reset", "bad_answer", "network", "decode_error",
 )  # fmt: skip
-JOBS = ("queued", "repeated", "overflow", "retried", "deferred", "returned", "dropped", "deadlettered")
+JOBS = ("queued", "repeated", "overflow", "retried", "parked", "dropped", "deadlettered")
+STATES = ("closed", "open", "half_open", "disabled")
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -23,7 +29,38 @@ lag = Gauge("edge_webhook_fanout_lag_events", "Events that the fan-out has not t
 owner = Gauge("edge_webhook_fanout_owner", "1 in the process that fans out")
 lost = Counter("edge_webhook_fanout_lost_events_total", "Events that ran out of retention before they were fanned out")
 
-for _outcome in OUTCOMES:
-    attempts.labels(_outcome)
-for _event in JOBS:
-    jobs.labels(_event)
+partitions = Gauge("edge_webhook_partitions", "Partitions that this process owns")
+leases_lost = Counter("edge_webhook_leases_lost_total", "Partitions lost to another process, or for want of NATS")
+redelivered = Counter("edge_webhook_redelivered_total", "Jobs that NATS handed out again while they were known here")
+parked = Gauge(
+    "edge_webhook_parked_jobs", "Jobs that wait for an endpoint which cannot take them; where they are owned"
+)
+parked_age = Gauge("edge_webhook_parked_age_seconds", "Age of the oldest of them")
+lateness = Histogram(
+    "edge_webhook_retry_lateness_seconds", "From the time a retry was scheduled for until it came", buckets=_SECONDS
+)
+endpoints = Gauge("edge_webhook_endpoints", "Endpoints served here, by the state of their breaker", ["state"])
+disabled = Counter("edge_webhook_disabled_total", "Endpoints that were disabled because they failed, or said so")
+pending = Gauge("edge_webhook_pending_jobs", "Jobs of the partitions owned here that are not in hand yet", ["kind"])
+
+_attempts = {outcome: attempts.labels(outcome) for outcome in (*OUTCOMES, "other")}
+for _state in STATES:
+    endpoints.labels(_state)
+for _kind in ("fresh", "due"):
+    pending.labels(_kind)
+_jobs = {event: jobs.labels(event) for event in JOBS}
+# What is counted for every job has its label looked up already.
+queued, retried, parked_jobs = _jobs["queued"], _jobs["retried"], _jobs["parked"]
+
+_acknowledge_seconds = acknowledge_seconds.labels("webhook")
+
+
+def acknowledged(said: int, count: int) -> None:
+    """Counts events that their endpoint has taken; given when the first of them was said, in ns."""
+    _acknowledge_seconds.observe_many(max(0.0, time.time() - said / 1e9), count)
+
+
+def attempt(fault: str, took: float) -> None:
+    """Counts one post: what it came to ("" for success), and the seconds it took."""
+    (_attempts.get(fault or "delivered") or _attempts["other"]).inc()
+    seconds.observe(took)

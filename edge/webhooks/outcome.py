@@ -7,17 +7,20 @@ import random
 import ssl
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
 
 import aiohttp
+import msgspec
 
 from edge.webhooks.guard import Blocked
 
 # One hour: a receiver may ask for patience, but not for ever.
 MAX_RETRY_AFTER = 3600.0
+# By this header of its answer a receiver says what it wants besides: `disable`, or `abort-message`.
+CONTROL = "webhook-delivery"
 
 
 class Verdict(Enum):
@@ -28,9 +31,23 @@ class Verdict(Enum):
     FINAL = "final"
 
 
+class Timing(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Where the time of an attempt went, in milliseconds; 0 for what it did not need, such as a connection that was kept."""
+
+    dns: float = 0.0
+    connect: float = 0.0
+    tls: float = 0.0
+    # From the moment there was a connection until the head of the answer was read.
+    first_byte: float = 0.0
+    total: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one attempt came to. `status` is 0 where no answer came; `fault` is one of a closed set, "" for success."""
+    """What one attempt came to. `status` is 0 where no answer came; `fault` is one of a closed set, "" for success.
+
+    `disable` says that the endpoint wants nothing more, `slow_down` that it wants less; `note` is for people.
+    """
 
     verdict: Verdict
     status: int = 0
@@ -38,42 +55,80 @@ class Outcome:
     retry_after: float = 0.0
     seconds: float = 0.0
     head: bytes = b""
+    disable: bool = False
+    slow_down: bool = False
+    timing: Timing | None = None
+    address: str = ""
+    note: str = ""
 
     @property
     def detail(self) -> str:
         """The outcome in a few words, for people."""
-        return f"{self.fault} (HTTP {self.status})" if self.status else self.fault
+        said = f"{self.fault} (HTTP {self.status})" if self.status else self.fault
+        return f"{said}: {self.note}" if self.note else said
 
 
 # Statuses after which another try cannot help.
 _FINAL = {410: "gone", 413: "payload_too_large", 415: "unsupported_type"}
+# Statuses of who has too much to do: itself, or what stands before it.
+_SLOW = frozenset({429, 502, 503, 504})
+# What came to nothing because it took too long.
+_TIMEOUTS = frozenset({"timeout", "connect_timeout", "body_timeout"})
 
 
-def of_status(status: int, retry_after: str | None, seconds: float, head: bytes = b"") -> Outcome:
-    """Judges an answer."""
+def of_status(
+    status: int,
+    retry_after: str | None,
+    seconds: float,
+    head: bytes = b"",
+    control: str | None = None,
+    *,
+    timing: Timing | None = None,
+    address: str = "",
+) -> Outcome:
+    """Judges an answer; `control` is what its header of that name says."""
+    said = control.strip().lower() if control else ""
+    disable = status == 410 or said == "disable"
     if 200 <= status < 300:
-        return Outcome(Verdict.DELIVERED, status, seconds=seconds, head=head)
-    if (fault := _FINAL.get(status)) is not None:
-        return Outcome(Verdict.FINAL, status, fault, seconds=seconds, head=head)
-    match status:
-        case 429:
-            fault = "throttled"
-        case _ if status >= 500:
-            fault = "server_error"
-        case _ if status < 400:
-            fault = "redirect"
-        case _:
-            fault = "rejected"
-    return Outcome(Verdict.RETRY, status, fault, wait_of(retry_after), seconds, head)
+        return Outcome(Verdict.DELIVERED, status, "", 0.0, seconds, head, disable, False, timing, address)
+    fault, verdict = _FINAL.get(status, ""), Verdict.FINAL
+    if said == "abort-message":
+        fault = "aborted"
+    elif not fault:
+        verdict = Verdict.RETRY
+        match status:
+            # It is not over for the delivery: whoever enables the endpoint again gets it.
+            case _ if disable:
+                fault = "disabled"
+            case 429:
+                fault = "throttled"
+            case _ if status >= 500:
+                fault = "server_error"
+            case _ if status < 400:
+                fault = "redirect"
+            case _:
+                fault = "rejected"
+    wait = wait_of(retry_after) if verdict is Verdict.RETRY else 0.0
+    return Outcome(verdict, status, fault, wait, seconds, head, disable, status in _SLOW, timing, address)
 
 
 def of_fault(fault: Exception, seconds: float) -> Outcome:
     """Judges an attempt that got no answer."""
     if isinstance(fault, aiohttp.ClientConnectorError) and isinstance(fault.os_error, Blocked):
-        return Outcome(Verdict.FINAL, fault="ssrf_blocked", seconds=seconds)
+        return Outcome(Verdict.FINAL, fault="ssrf_blocked", seconds=seconds, note=fault.os_error.kind)
     if isinstance(fault, (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)):
         return Outcome(Verdict.FINAL, fault="bad_url", seconds=seconds)
-    return Outcome(Verdict.RETRY, fault=_name(fault), seconds=seconds)
+    name = _name(fault)
+    return Outcome(Verdict.RETRY, fault=name, seconds=seconds, slow_down=name in _TIMEOUTS)
+
+
+def late(outcome: Outcome, connected: bool, status: int) -> Outcome:
+    """Says of an attempt that took too long what it was waiting for: a connection, an answer, or the end of one."""
+    if outcome.fault != "timeout":
+        return outcome
+    if status:
+        return replace(outcome, fault="body_timeout", status=status)
+    return outcome if connected else replace(outcome, fault="connect_timeout")
 
 
 def _name(fault: Exception) -> str:

@@ -1,8 +1,12 @@
-"""This file is where jobs are worked: post, then acknowledge, schedule again, or bury; every way out settles the job once.
+"""This file is where the jobs of one partition are worked, for as long as this process owns it: post, then settle, once.
 
 What must be known is stored before what it replaces is acknowledged: the retry before the job's end, the dead letter
 before the job's end. A process that dies anywhere leaves the job unacknowledged, and another one gets it; what was stored
 twice has the same id. So a delivery may happen twice, and is never lost.
+
+A term has consumers of its own, named by its epoch, and removes those of its predecessors. So it is handed at once what
+they had not settled, in the order of the stream; and whenever a message may have been lost on the way it makes others. What
+it holds already it knows by place and time, so that nothing is posted twice for that.
 """
 
 from __future__ import annotations
@@ -11,400 +15,1073 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
-from edge.dialects import DIALECTS
-from edge.dialects.callback import callback
+from msgspec.structs import replace
+
 from edge.problem import Problem
 from edge.registry import Registry, Session
 from edge.stats import Stats
 from edge.webhooks import metrics
-from edge.webhooks.job import NEWS, Job, due_filter, fresh_filter, read
-from edge.webhooks.lane import Lane, LaneSettings
+from edge.webhooks.absence import is_gone
+from edge.webhooks.attempts import Attempt, AttemptLog, Part
+from edge.webhooks.conditions import Conditions, Head
+from edge.webhooks.endpoint import MAX_BATCH_BYTES, EndpointSettings
+from edge.webhooks.gate import Gate
+from edge.webhooks.health import Condition, Health, HealthSettings, News
+from edge.webhooks.job import FRESH, NEWS, PARKED, Job, due_filter, fresh_filter, partition_of, read
+from edge.webhooks.lane import ALL, Held, Lane, LaneSettings, Unit
 from edge.webhooks.outcome import Outcome, Verdict, pause
+from edge.webhooks.parking import Parked, Parking, is_full, next_job
+from edge.webhooks.pipeline import Endings, Pipeline
+from edge.webhooks.posting import Posting, posting
 from edge.webhooks.sender import Sender
+from router import tracing
 from router.broker import Broker
-from router.codec import to_json
 from router.consumer import Consumer, Message
 from router.deadletters import DeadLetters, Origin, webhook_subject
-from router.errors import BadInput, BrokerError, Timeout
+from router.errors import BadInput, BrokerError, Conflict, Refused
 from router.event import Event
 from router.record import Record
 from router.subject import STORED, escape
-from router.topology import EVENTS, RETRIES
+from router.topology import EVENTS, HOOKS, RETRIES
 
 log = logging.getLogger(__name__)
+
+# Events of which the encoded form is kept for the other sessions that want it.
+RECORDS = 512
+# What the encoding of a spoilt event may raise.
+_SPOILT = (BadInput, ValueError, OverflowError, RecursionError, TypeError, LookupError, AttributeError)
+# What ends a job without its endpoint having said anything: no reason to halt a lane.
+_OURS = frozenset({"decode_error", "ttl_expired", "poison", "ssrf_blocked", "bad_url"})
+# Settled jobs that are remembered, in case the server hands them out again.
+SETTLED = 8192
 
 
 @dataclass(frozen=True)
 class WorkerSettings:
     """How jobs are worked. Times in seconds."""
 
-    # Deliveries one process may hold of each partition, of new jobs and of retries each.
-    credit: int = 64
-    # A job whose process fell silent is given to another after this long; a living one says so three times as often.
-    ack_wait: float = 15.0
-    # Deliveries of a partition that all processes together may hold.
-    max_ack_pending: int = 5000
+    # Jobs one partition may have in hand, of new ones and of retries each; past three quarters, or so many bytes, lanes
+    # hold fewer.
+    credit: int = 512
+    credit_bytes: int = 16 * 1024 * 1024
+    # The server hands a job out again after so long without a word of it; one that is still worked is spoken of before.
+    ack_wait: float = 30.0
     lane: LaneSettings = field(default_factory=LaneSettings)
-    # The longest pause before each retry; the last one stands for all that follow.
-    schedule: tuple[float, ...] = (1, 5, 30, 120, 600, 1800, 3600)
-    # A job that finds its endpoint busy comes back after about this long, and where it fails after the second.
-    busy: float = 0.5
-    failing: float = 10.0
+    health: HealthSettings = field(default_factory=HealthSettings)
+    # The longest pause before each retry, instead of what the session's profile says.
+    schedule: tuple[float, ...] | None = None
+    # Jobs wait for an endpoint that is shut at most this long, where its session does not say how long.
+    keep: float = 7 * 86400.0
+    # How often it is looked for parked jobs that have waited too long.
+    sweep: float = 5.0
+    # So many workers died with a job in their hands, and it is not tried again.
+    kills: int = 20
 
 
-class Delivery:
-    """One job in the hands of this process."""
+@dataclass
+class Backstage:
+    """What all terms of a process share."""
 
-    __slots__ = ("consumer", "job", "message", "since", "task")
+    broker: Broker
+    registry: Registry
+    sender: Sender
+    attempts: AttemptLog
+    pipeline: Pipeline
+    conditions: Conditions
+    stats: Callable[[str], Stats]
+    epoch: Callable[[], str]
+    settings: WorkerSettings
+    partitions: int
 
-    def __init__(self, job: Job, message: Message, consumer: Consumer, since: float) -> None:
-        self.job = job
-        self.message = message
-        self.consumer = consumer
-        self.since = since
-        self.task: asyncio.Task[None] | None = None
+    def __post_init__(self) -> None:
+        self.deadletters = DeadLetters(self.broker)
+        self.parking = Parking(self.broker, self.pipeline)
+        self.endings = Endings(self.pipeline)
+        self._records: OrderedDict[int, Record] = OrderedDict()
+
+    def record(self, job: Job) -> Record:
+        """The job's event, shared with the other jobs it makes: decoded once, encoded once."""
+        record = self._records.get(job.sequence)
+        if record is None or record.payload != job.payload:
+            record = self._records[job.sequence] = Record(job.sequence, job.subject, job.payload)
+            if len(self._records) > RECORDS:
+                self._records.popitem(last=False)
+        return record
+
+    async def tell(self, session: Session, news: News, unique: str) -> None:
+        """Says what has become of an endpoint. Raises BrokerError."""
+        assert session.spec.webhook is not None
+        await self.broker.publish(
+            Event.new(
+                f"{NEWS}{news.name}",
+                {
+                    "session_id": session.id,
+                    "destination": session.spec.webhook.destination,
+                    "reason": news.reason or None,
+                },
+                source="edge.webhooks",
+                id=f"{session.id}.{news.name}.{unique}",
+                key=escape(session.id),
+            )
+        )
 
 
-class Worker:
-    """Works the jobs of all partitions, beside every other edge process."""
+class WorkTerm:
+    """The work on one partition."""
 
-    def __init__(
-        self,
-        broker: Broker,
-        registry: Registry,
-        sender: Sender,
-        stats: Callable[[str], Stats],
-        epoch: Callable[[], str],
-        partitions: int,
-        settings: WorkerSettings | None = None,
-    ) -> None:
-        self.settings = settings or WorkerSettings()
-        self._broker = broker
-        self._registry = registry
-        self._sender = sender
-        self._stats = stats
-        self._epoch = epoch
-        self._partitions = partitions
-        self._deadletters = DeadLetters(broker)
-        self._lanes: dict[str, Lane] = {}
-        self._held: set[Delivery] = set()
-        self._pulling: list[asyncio.Task[None]] = []
+    def __init__(self, backstage: Backstage, partition: int, epoch: int, clean: bool) -> None:
+        """`clean` says that the predecessor let go in good order."""
+        self.partition = partition
+        self.epoch = epoch
+        self.caught_up = False
+        self.settings = backstage.settings
+        self.lane_settings = backstage.settings.lane
+        self.parking = backstage.parking
+        self.gates: dict[str, Gate] = {}
+        self._backstage = backstage
+        self._broker = backstage.broker
+        self._registry = backstage.registry
+        self._clean = clean
         self._tasks: asyncio.TaskGroup | None = None
-        self._keeping: asyncio.Task[None] | None = None
         self._closing = False
         self._closed = asyncio.Event()
-        self._empty = asyncio.Event()
-        self._empty.set()
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._pulling: list[asyncio.Task[None]] = []
+        self._hand: dict[tuple[str, int, int], Held] = {}
+        self._settled: OrderedDict[tuple[str, int, int], None] = OrderedDict()
+        self._gone: OrderedDict[int, None] = OrderedDict()
+        self._bytes = 0
+        self._posting: set[asyncio.Task[None]] = set()
+        self._limbo: dict[str, list[Held]] = {}
+        self._heads: dict[tuple[str, str], Head] = {}
+        # Up to here jobs were in the hands of a predecessor who died.
+        self._suspects = {HOOKS: 0, RETRIES: 0}
+        # How far new jobs have come: up to `goal` they were there before we were.
+        self._goal = self._reached_fresh = 0
+        # What the predecessors have parked, by session and lane.
+        self._parks: dict[tuple[str, str], int] = {}
+        self._dirty: dict[str, Gate] = {}
+        self._pen = asyncio.Event()
+        self._consumers: dict[str, Consumer] = {}
+
+    # The term
+
+    @property
+    def open(self) -> bool:
+        return not self._closing and self._tasks is not None
+
+    @property
+    def pressed(self) -> bool:
+        return len(self._hand) > self.settings.credit * 3 // 4 or self._bytes > self.settings.credit_bytes
 
     @property
     def held(self) -> int:
-        """Jobs in the hands of this process."""
-        return len(self._held)
+        """Jobs in hand that came from a consumer."""
+        return len(self._hand)
 
     async def run(self) -> None:
         """Works until cancelled, or until `close` has let everything go."""
-        if self._closing:
-            return
-        async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
-            for partition in range(self._partitions):
-                for stream, name, subjects in (fresh_filter(partition), due_filter(partition)):
-                    consumer = self._consumer(stream, name, subjects)
-                    self._pulling.append(tasks.create_task(consumer.run(), name=name))
-            self._keeping = tasks.create_task(self._keep(), name="webhooks at work")
-            try:
-                await self._closed.wait()
-            finally:
-                self._tasks = None
+        unlisten = self._backstage.conditions.on_change(self._condition_changed)
+        try:
+            await self._take_stock()
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                try:
+                    self._open_parks()
+                    if not self._closing:
+                        for kind in (fresh_filter, due_filter):
+                            consumer = self._consumer(*kind(self.partition))
+                            self._pulling.append(tasks.create_task(consumer.run(), name=consumer.name))
+                    beside = [
+                        tasks.create_task(each, name=f"{name} {self.partition}")
+                        for each, name in (
+                            (self._keep(), "hooks at work"),
+                            (self._sweep(), "parked hooks"),
+                            (self._write(), "conditions"),
+                        )
+                    ]
+                    await self._closed.wait()
+                    for each in beside:
+                        each.cancel()
+                finally:
+                    self._closing = True
+                    self._tasks = None
+                    for gate in self.gates.values():
+                        gate.end()
+        finally:
+            unlisten()
+            self._closed.set()
 
     async def close(self, grace: float) -> None:
-        """Takes nothing more, lets the posts under way end, and gives back what has not ended after `grace` seconds."""
+        """Takes nothing more, lets the posts under way end for `grace` seconds, and leaves the rest to a successor."""
         self._closing = True
-        for lane in list(self._lanes.values()):
-            while lane.waiting:
-                await self._give_back(lane.waiting.popleft())
         for task in self._pulling:
             task.cancel()
+        if self._posting:
+            await asyncio.wait(set(self._posting), timeout=grace)
+        for task in list(self._posting):
+            task.cancel()
+        if self._posting:
+            await asyncio.wait(set(self._posting), timeout=1.0)
         try:
-            async with asyncio.timeout(grace):
-                await self._empty.wait()
-        except TimeoutError:
-            for delivery in list(self._held):
-                if delivery.task is not None:
-                    delivery.task.cancel()
-                await self._give_back(delivery)
-        if self._keeping is not None:
-            self._keeping.cancel()
+            async with asyncio.timeout(1.0):
+                for session in list(self._dirty):
+                    await self._write_one(session)
+                await self._all_ended()
+                # What is not settled is handed out by the successor's own consumers.
+                await self._clear(HOOKS)
+                await self._clear(RETRIES)
+        except (BrokerError, TimeoutError):
+            log.debug("a term ended without a word")
         self._closed.set()
 
-    def forget(self, session_id: str) -> None:
-        """Drops what is known of a deleted session's endpoint."""
-        lane = self._lanes.get(session_id)
-        if lane is not None and lane.idle:
-            del self._lanes[session_id]
+    async def _all_ended(self) -> None:
+        """Waits until the server knows what has been ended, else the successor would be handed it again."""
+        await self._backstage.endings.flushed()
+        for stream, consumer in self._consumers.items():
+            held = sum(1 for key in self._hand if key[0] == stream)
+            for _ in range(10):
+                info = await self._broker.connection.api(f"CONSUMER.INFO.{stream}.{consumer.name}")
+                if info["num_ack_pending"] <= held:
+                    break
+                await asyncio.sleep(0.02)
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        if self._tasks is None:
+            work.close()
+        else:
+            self._tasks.create_task(work, name=name)
+
+    # What the predecessor left
+
+    async def _take_stock(self) -> None:
+        while not self._closing:
+            try:
+                if not self._clean:
+                    for stream in (HOOKS, RETRIES):
+                        self._suspects[stream] = await self._reached(stream)
+                heads = await self._backstage.conditions.heads()
+                self._heads = {
+                    key: head
+                    for key, head in heads.items()
+                    if partition_of(key[0], self._backstage.partitions) == self.partition
+                }
+                self._parks = await self.parking.counts(self.partition)
+                self._goal = await self._last_fresh()
+                self.caught_up = not self._goal
+                return
+            except BrokerError as fault:
+                log.info("a partition cannot be taken stock of yet", extra={"fault": str(fault)})
+                await asyncio.sleep(0.3)
+
+    async def _last_fresh(self) -> int:
+        """Where the newest of the new jobs lies, as the leader knows it; 0 for none."""
+        request = {"last_by_subj": f"{FRESH}.{self.partition}.*"}
+        try:
+            answer = await self._broker.connection.api(f"STREAM.MSG.GET.{HOOKS}", request)
+        except Refused as refusal:
+            if refusal.err_code == 10037:  # no message found
+                return 0
+            raise
+        place: int = answer["message"]["seq"]
+        return place
+
+    async def _names(self, stream: str) -> list[str]:
+        """The consumers of this partition, whoever's they are."""
+        prefix = ("hook" if stream == HOOKS else "due") + f"-{self.partition}"
+        found: list[str] = []
+        while True:
+            answer = await self._broker.connection.api(f"CONSUMER.NAMES.{stream}", {"offset": len(found)})
+            names: list[str] = answer.get("consumers") or []
+            found += names
+            if not names or len(found) >= answer["total"]:
+                break
+        return [name for name in found if name == prefix or name.startswith(f"{prefix}-")]
+
+    async def _reached(self, stream: str) -> int:
+        """How far the predecessors' consumers had handed jobs out."""
+        reached = 0
+        for name in await self._names(stream):
+            try:
+                info = await self._broker.connection.api(f"CONSUMER.INFO.{stream}.{name}")
+            except Refused:
+                continue
+            reached = max(reached, info["delivered"]["stream_seq"])
+        return reached
+
+    async def _clear(self, stream: str) -> None:
+        """Removes the consumers of predecessors, and of this term's earlier lives; never a successor's."""
+        for name in await self._names(stream):
+            words = name.split("-")
+            if len(words) > 2 and words[2].isdigit() and int(words[2]) > self.epoch:
+                continue
+            try:
+                await self._broker.connection.api(f"CONSUMER.DELETE.{stream}.{name}")
+            except Refused as refusal:
+                if refusal.err_code != 10014:  # no such consumer
+                    raise
 
     def _consumer(self, stream: str, name: str, subjects: str) -> Consumer:
         consumer = Consumer(
             self._broker.connection,
             stream,
             {
-                "durable_name": name,
+                "name": f"{name}-{self.epoch}",
                 "filter_subject": subjects,
                 "ack_wait": int(self.settings.ack_wait * 1e9),
-                "max_ack_pending": self.settings.max_ack_pending,
+                # How much is out is for this process to bound; jobs that rest count no more.
+                "max_ack_pending": -1,
                 "max_deliver": -1,
+                "inactive_threshold": 3600 * 1_000_000_000,
             },
             lambda message: self._heard(message, consumer),
             credit=self.settings.credit,
+            afresh=True,
+            clear=lambda: self._clear(stream),
         )
+        self._consumers[stream] = consumer
         return consumer
 
-    # Into a lane, and out again
+    def _open_parks(self) -> None:
+        for (session_id, name), count in self._parks.items():
+            gate = self._gate(session_id)
+            if gate is None:
+                self.spawn(self._find_parked(session_id, name, count), "find")
+            else:
+                self._open_park(gate, name, count)
+
+    def _open_park(self, gate: Gate, name: str, count: int) -> None:
+        assert gate.policy is not None
+        lane = gate.lane(name, name != ALL or gate.policy.mode == "fifo")
+        lane.behind += count
+        lane.suspects = not self._clean
+        if lane.serial and not self.caught_up:
+            lane.first = 0
+        gate.wake()
+
+    async def _find_parked(self, session_id: str, name: str, count: int) -> None:
+        while self.open:
+            try:
+                await self._registry.find(session_id)
+            except Problem:
+                if not await self._is_gone(session_id):
+                    await asyncio.sleep(0.3)
+                    continue
+                # Deleted meanwhile, as the fan-out's owner will find, too.
+                subjects = f"{PARKED}.{self.partition}.{session_id}.*"
+                self.spawn(self._purge(subjects), "purge")
+                return
+            except BrokerError:
+                await asyncio.sleep(0.5)
+                continue
+            gate = self._gate(session_id)
+            if gate is not None:
+                self._open_park(gate, name, count)
+            return
+
+    async def _purge(self, subjects: str) -> None:
+        try:
+            await self._broker.connection.api(f"STREAM.PURGE.{HOOKS}", {"filter": subjects})
+        except BrokerError as fault:
+            log.debug("parked jobs of a deleted session were not removed", extra={"fault": str(fault)})
+
+    # Gates
+
+    def _gate(self, session_id: str) -> Gate | None:
+        """The gate of a session; None where the session is not known, or is no webhook."""
+        gate = self.gates.get(session_id)
+        if gate is not None:
+            return gate
+        session = self._registry.sessions.get(session_id)
+        if session is None or session.spec.webhook is None:
+            return None
+        health = Health(self.settings.health, 1, self._backstage.conditions.of(session_id))
+        gate = self.gates[session_id] = Gate(self, session_id, health, session.spec.webhook)
+        for key in [key for key in self._heads if key[0] == session_id]:
+            head = self._heads.pop(key)
+            if head.halted and health.enabled_at > head.since:
+                head = _resumed(head)
+            lane = gate.lane(key[1], True)
+            lane.head, lane.not_before = head, head.not_before
+            if lane.first is None and not self.caught_up and self._parks.get(key):
+                lane.first = 0
+        return gate
+
+    def changed(self, session_id: str, session: Session | None) -> None:
+        """Hears that a session was changed, or deleted."""
+        gate = self.gates.get(session_id)
+        if gate is None:
+            return
+        if session is None or session.spec.webhook is None:
+            del self.gates[session_id]
+            gate.end()
+            for lane in gate.lanes.values():
+                for held in (*lane.queue, *lane.early, *lane.stowing):
+                    self.spawn(self._drop(held), "drop")
+                lane.queue.clear()
+                lane.early.clear()
+                lane.stowing.clear()
+                lane.behind = 0
+            gate.policy = None
+        else:
+            gate.change(session.spec.webhook)
+
+    def _condition_changed(self, session_id: str, condition: Condition) -> None:
+        """Hears that somebody enabled or disabled an endpoint."""
+        gate = self.gates.get(session_id)
+        if gate is None:
+            return  # nothing in hand: it is read when there is
+        enabled_at = gate.health.enabled_at
+        gate.health.adopt(condition)
+        if condition.enabled_at > enabled_at:
+            for lane in gate.lanes.values():
+                if lane.head is not None:
+                    self._resume(gate, lane)
+        gate.wake()
+
+    def _resume(self, gate: Gate, lane: Lane) -> None:
+        assert lane.head is not None
+        lane.head = _resumed(lane.head)
+        self.spawn(self._keep_head(gate, lane), "head")
+        gate.resume(lane)
+
+    async def _keep_head(self, gate: Gate, lane: Lane) -> None:
+        """Keeps how far a lane's first has come; where that fails, a successor may try it more often than it should."""
+        try:
+            if lane.head is None:
+                await self._backstage.conditions.drop_head(gate.session, lane.name)
+            else:
+                await self._backstage.conditions.keep_head(gate.session, lane.name, lane.head)
+        except BrokerError as fault:
+            log.debug("a lane's head was not kept", extra={"fault": str(fault)})
+
+    # In
 
     def _heard(self, message: Message, consumer: Consumer) -> None:
         """Takes a job from the read loop and finds it a place."""
-        tasks = self._tasks
-        if tasks is None:
-            return  # too late: another process gets it
-        job = read(message)
-        if job is None:
+        if self._tasks is None or self._closing:
+            return  # a successor gets it
+        key = (consumer.stream, message.sequence, message.time)
+        fresh = consumer.stream == HOOKS
+        if (held := self._hand.get(key)) is not None:
+            # Handed out again while it is worked: there is one more way to say so, and nothing more to do.
+            held.message = message
+            consumer.done()
+            metrics.redelivered.inc()
+        elif key in self._settled:
+            metrics.redelivered.inc()
+            self._tasks.create_task(self._confirm_again(message, consumer))
+        elif (job := read(message)) is None:
             log.error("what lies among the jobs is none", extra={"subject": message.subject})
-            tasks.create_task(self._throw_away(message, consumer))
-            return
-        delivery = Delivery(job, message, consumer, asyncio.get_running_loop().time())
-        self._held.add(delivery)
-        self._empty.clear()
-        lane = self._lanes.get(job.session)
-        if lane is None:
-            lane = self._lanes[job.session] = Lane(self._bounds(job.session))
-        if self._closing:
-            tasks.create_task(self._give_back(delivery))
-        elif lane.has_place:
-            self._begin(lane, delivery)
-        elif lane.may_wait:
-            lane.waiting.append(delivery)
+            self._tasks.create_task(self._end_for_good(message, consumer))
         else:
-            tasks.create_task(self._put_off(delivery, lane.failing))
+            held = Held(job, asyncio.get_running_loop().time(), message, consumer, size=len(message.payload))
+            held.suspect = message.sequence <= self._suspects[consumer.stream] or message.attempt > 1
+            self._hand[key] = held
+            self._bytes += held.size
+            if job.due_at:
+                metrics.lateness.observe(max(0.0, (message.time - job.due_at) / 1e9))
+            self._admit(held)
+        if fresh:
+            self._reached_fresh = message.sequence
+            # What the consumer believes to be left is not asked: in a cluster it may be behind.
+            if not self.caught_up and message.sequence >= self._goal:
+                self._caught_up()
 
-    def _bounds(self, session_id: str) -> LaneSettings:
-        """How much the endpoint may take: one place, and room for all that comes, where order is asked for."""
-        session = self._registry.sessions.get(session_id)
-        if session is None or session.spec.webhook is None or not session.spec.webhook.ordered:
-            return self.settings.lane
-        # As many as this process can hold at all: none is put off, and so none overtaken.
-        most = 2 * self.settings.credit
-        return replace(self.settings.lane, concurrency=1, concurrency_failing=1, waiting=most)
+    def _caught_up(self) -> None:
+        self.caught_up = True
+        for gate in self.gates.values():
+            gate.wake()
 
-    def _begin(self, lane: Lane, delivery: Delivery) -> None:
-        assert self._tasks is not None
-        lane.under_way += 1
-        delivery.task = self._tasks.create_task(self._work(lane, delivery))
+    def _admit(self, held: Held) -> None:
+        session_id = held.job.session
+        gate = self._gate(session_id)
+        if gate is not None:
+            gate.admit(held)
+        elif session_id in self._limbo:
+            self._limbo[session_id].append(held)
+        else:
+            self._limbo[session_id] = [held]
+            self.spawn(self._find(session_id), "find")
 
-    def _freed(self, session_id: str, lane: Lane) -> None:
-        """One place is free: the next who waits takes it, or nobody waits behind an endpoint that fails."""
-        lane.under_way -= 1
-        while lane.waiting and self._tasks is not None and not self._closing:
-            if lane.failing:
-                self._tasks.create_task(self._put_off(lane.waiting.popleft(), True))
-            elif lane.has_place:
-                self._begin(lane, lane.waiting.popleft())
-            else:
-                break
-        if lane.idle and not lane.failures:
-            self._lanes.pop(session_id, None)
+    async def _find(self, session_id: str) -> None:
+        """Asks for a session that was not heard of yet, or no more; its jobs wait meanwhile."""
+        while self.open:
+            try:
+                session = await self._registry.find(session_id)
+                known = session.spec.webhook is not None
+            except Problem:
+                if not await self._is_gone(session_id):
+                    await asyncio.sleep(0.3)
+                    continue
+                known = False
+            except BrokerError as fault:
+                log.debug("a session could not be looked up", extra={"fault": str(fault)})
+                await asyncio.sleep(0.3)
+                continue
+            for held in self._limbo.pop(session_id, []):
+                if known and (gate := self._gate(session_id)) is not None:
+                    gate.admit(held)
+                else:
+                    await self._drop(held)
+            return
 
-    def _let_go(self, delivery: Delivery) -> None:
-        if delivery in self._held:
-            self._held.discard(delivery)
-            delivery.consumer.done()
-            if not self._held:
-                self._empty.set()
-
-    async def _give_back(self, delivery: Delivery) -> None:
-        """Gives a job to the next process at once."""
-        self._let_go(delivery)
+    async def _is_gone(self, session_id: str) -> bool:
+        """Whether a session that is not known is no more; where that cannot be asked, it may be there."""
         try:
-            await delivery.message.nak()
-            metrics.jobs.labels("returned").inc()
-        except BrokerError:
-            log.debug("a job was not given back; it comes again by itself")
+            return await is_gone(self._broker.connection, self._registry, session_id)
+        except BrokerError as fault:
+            log.debug("a session could not be looked up", extra={"fault": str(fault)})
+            return False
 
-    async def _throw_away(self, message: Message, consumer: Consumer) -> None:
+    async def _drop(self, held: Held) -> None:
+        """Ends a job of a session that is no more."""
+        self._end([held])
+        metrics.jobs.labels("dropped").inc(len(held.job.parts) or 1)
+
+    async def _end_for_good(self, message: Message, consumer: Consumer) -> None:
         try:
+            await self._bury_spoiled(consumer.stream, message.sequence, message.subject, message.payload)
             await message.term("not a job")
         except BrokerError:
             log.debug("what is no job was not ended; it comes again")
         finally:
             consumer.done()
 
-    async def _put_off(self, delivery: Delivery, failing: bool) -> None:
-        """Lets a job come back a little later, without an attempt.
+    async def _bury_spoiled(self, stream: str, sequence: int, subject: str, payload: bytes) -> None:
+        await self._backstage.deadletters.bury_spoiled(
+            stream, sequence, subject, payload, fault="not a job", source="edge.webhooks", reason="not_a_job"
+        )
 
-        Where the endpoint fails it waits as a schedule, which holds none of the places that its partition has.
-        """
+    async def _confirm_again(self, message: Message, consumer: Consumer) -> None:
         try:
-            if failing:
-                await self._schedule(delivery.job.deferred(), random.uniform(0.5, 1.5) * self.settings.failing)
-                await self._confirm(delivery.message)
-                metrics.jobs.labels("deferred").inc()
-            else:
-                await delivery.message.nak(random.uniform(0.5, 1.5) * self.settings.busy)
-                metrics.jobs.labels("returned").inc()
-        except BrokerError as fault:
-            log.debug("a job was not put off; it comes again", extra={"fault": str(fault)})
+            await message.ack()
+        except BrokerError:
+            log.debug("a settled job was not confirmed; it comes again")
         finally:
-            self._let_go(delivery)
+            consumer.done()
+
+    def weigh(self, held: Held) -> int:
+        session = self._registry.sessions.get(held.job.session)
+        try:
+            # What costs most of it is kept for the post.
+            body = self._posting_of(session, [held.job], batch=True).body if session else b""
+        except _SPOILT:
+            body = b""
+        # A batch that fails becomes one message: it holds each event with its headers.
+        room = self._broker.connection.max_payload // 2
+        return max(len(body) + 1, (held.size + 512) * MAX_BATCH_BYTES // room)
+
+    def rest(self, held: list[Held]) -> None:
+        for each in held:
+            if each.consumer is not None and not each.resting:
+                each.resting = True
+                each.consumer.done()
+                self._bytes -= each.size
+
+    def fetched(self, gate: Gate, lane: Lane, held: Held) -> bool:
+        if held.parked_at in self._gone:
+            self._end([held])
+            return False
+        return True
+
+    async def throw_away(self, parked: Parked) -> None:
+        log.error("what lies among the parked jobs is none", extra={"sequence": parked.sequence})
+        try:
+            await self._bury_spoiled(HOOKS, parked.sequence, parked.subject, parked.payload)
+            await self.parking.remove(parked.sequence)
+        except BrokerError:
+            log.debug("what is no job was not removed; it comes again")
+
+    async def stored(self, gate: Gate, lane: Lane, some: list[Held]) -> None:
+        publishes = [held.job.parked(lane.name, held.order) for held in some]
+        results = await self.parking.put(publishes, in_order=lane.serial)
+        fault: BrokerError | None = None
+        again: list[Held] = []
+        for held, result in zip(some, results, strict=True):
+            if fault is not None and lane.serial:
+                again.append(held)
+                if not isinstance(result, BrokerError):
+                    # Stored before one that was not, and removed again: the next time it is another message.
+                    held.job = replace(held.job, parks=held.job.parks + 1)
+            elif is_full(result):
+                lane.behind -= 1
+                self.spawn(self._overflow(gate, held), "overflow")
+            elif isinstance(result, BrokerError):
+                fault = result
+                held.unsure = True
+                again.append(held)
+            else:
+                metrics.parked_jobs.inc()
+                if result.duplicate and not held.unsure:
+                    # Parked by a predecessor: it is counted, or settled since.
+                    lane.behind -= 1
+                self._end([held])
+        for _ in some:
+            lane.stowing.popleft()
+        lane.stowing.extendleft(reversed(again))
+        if fault is not None:
+            raise fault
+
+    async def _overflow(self, gate: Gate, held: Held) -> None:
+        session = self._registry.sessions.get(gate.session)
+        if session is not None:
+            await self._give_up(session, [held], "overflow")
+        else:
+            await self._drop(held)
+
+    async def _give_up(self, session: Session, some: list[Held], reason: str) -> None:
+        """Buries jobs that are over before they were posted."""
+        for held in some:
+            unit, outcome = Unit([held], held.job), Outcome(Verdict.FINAL, fault=reason)
+            await self._insist(partial(self._bury, session, unit, outcome, reason))
+            self._end([held])
+            self._count_failed(session, unit, reason)
+
+    # One attempt and its end
+
+    def begin(self, gate: Gate, lane: Lane, unit: Unit) -> None:
+        assert self._tasks is not None
+        task = self._tasks.create_task(self._work(gate, lane, unit))
+        self._posting.add(task)
+        task.add_done_callback(self._posting.discard)
+
+    async def _work(self, gate: Gate, lane: Lane, unit: Unit) -> None:
+        """One attempt, from the jobs in hand to their end."""
+        free = False
+        try:
+            session = self._registry.sessions.get(gate.session)
+            if session is None or session.spec.webhook is None:
+                for held in unit.held:
+                    await self._drop(held)
+                return
+            endpoint = session.spec.webhook
+            policy = gate.policy or endpoint
+            outcome = await self._spent(unit, policy)
+            if outcome is None:
+                begun = time.time_ns()
+                outcome = await self._attempt(session, endpoint, unit)
+                wait = self._wait(policy, unit, outcome)
+                self._note(session, gate, unit, outcome, begun, wait)
+                gate.took(outcome.seconds)
+                news = gate.health.note(outcome, policy.concurrency)
+                if news or gate.health.state != "closed":
+                    self._noted(gate)
+                for each in news:
+                    self._tell(session, gate, each)
+            else:
+                wait = None
+            if not lane.serial:
+                # The endpoint is free for its next; what follows is between us and NATS.
+                free = True
+                gate.finished(lane)
+            await self._insist(lambda: self._settle(session, policy, gate, lane, unit, outcome, wait))
+        finally:
+            if not free:
+                gate.finished(lane)
+
+    async def _spent(self, unit: Unit, policy: EndpointSettings) -> Outcome | None:
+        """Whether a unit is over before it is posted: it has waited too long, or too many have died of it."""
+        age = (time.time_ns() - unit.job.queued) / 1e9
+        if age > self._patience(policy):
+            return Outcome(Verdict.FINAL, fault="ttl_expired")
+        for held in unit.held:
+            if held.suspect:
+                stream, sequence = (
+                    (HOOKS, held.parked_at)
+                    if held.message is None or held.consumer is None
+                    else (held.consumer.stream, held.message.sequence)
+                )
+                held.suspect = False
+                try:
+                    kills = await self._backstage.conditions.count_kill(stream, sequence)
+                except BrokerError:
+                    continue
+                if kills > self.settings.kills:
+                    return Outcome(Verdict.FINAL, fault="poison")
+        return None
+
+    def _patience(self, policy: EndpointSettings) -> float:
+        """How long a job may wait in all, in seconds."""
+        return self.settings.keep if policy.max_age is None else policy.max_age
+
+    def _posting_of(self, session: Session, jobs: Sequence[Job], batch: bool) -> Posting:
+        """What is posted of some jobs. Raises one of `_SPOILT` where an event is none, or cannot be written."""
+        records = [self._backstage.record(job) for job in jobs]
+        if any(record.event is None for record in records):
+            raise BadInput("a job's event cannot be read")
+        return posting(records, self._backstage.epoch(), session.id, session.spec.dialect, batch)
+
+    async def _attempt(self, session: Session, endpoint: EndpointSettings, unit: Unit) -> Outcome:
+        try:
+            made = self._posting_of(session, unit.jobs, bool(unit.job.parts))
+        except _SPOILT:
+            return Outcome(Verdict.FINAL, fault="decode_error")
+        event = self._backstage.record(unit.jobs[0]).event
+        came_with = event.trace if event is not None else None
+        # The receiver's own spans hang under this attempt.
+        trace = tracing.begin(came_with) if came_with and tracing.recorder else came_with
+        begun = time.time_ns()
+        with metrics.in_flight.track_inprogress():
+            outcome = await self._backstage.sender.post(
+                endpoint,
+                unit.id,
+                session.id,
+                made.body,
+                trace,
+                content_type=made.content_type,
+                more=made.headers,
+            )
+        metrics.attempt(outcome.fault, outcome.seconds)
+        if trace is not None and trace is not came_with:
+            tracing.tell(
+                "webhook",
+                "client",
+                came_with,
+                trace,
+                begun,
+                outcome.fault,
+                session=session.id,
+                attempt=unit.job.attempt,
+            )
+        if outcome.verdict is Verdict.DELIVERED and event is not None:
+            metrics.acknowledged(event.time, len(unit.jobs))
+        return outcome
+
+    def _wait(self, policy: EndpointSettings, unit: Unit, outcome: Outcome) -> float | None:
+        """The seconds until the next try; None where there is none."""
+        if outcome.verdict is not Verdict.RETRY or unit.job.attempt > policy.retry_attempts:
+            return None
+        return pause(unit.job.attempt, self.settings.schedule or policy.schedule, outcome.retry_after)
+
+    def _note(
+        self,
+        session: Session,
+        gate: Gate,
+        unit: Unit,
+        outcome: Outcome,
+        begun: int,
+        wait: float | None,
+    ) -> None:
+        """Notes the attempt for who asks what became of a delivery."""
+        job = unit.job
+        self._backstage.attempts.note(
+            Attempt.of(
+                outcome,
+                session=session.id,
+                delivery=unit.id,
+                event=job.event_id,
+                sequence=job.sequence,
+                begun=begun,
+                subject=job.subject,
+                attempt=job.attempt,
+                trigger=job.trigger,
+                destination=gate.destination,
+                next=0 if wait is None else time.time_ns() + int(wait * 1e9),
+                parts=[Part(part.event_id, part.sequence) for part in job.parts],
+            )
+        )
+
+    async def _insist(self, settle: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Settles, again and again until it is done: what it stores has the same id each time."""
+        while True:
+            try:
+                await settle()
+                return
+            except BrokerError as fault:
+                log.warning("a webhook job was not settled yet", extra={"fault": str(fault)})
+                await asyncio.sleep(random.uniform(0.2, 0.6))
+
+    async def _settle(
+        self,
+        session: Session,
+        policy: EndpointSettings,
+        gate: Gate,
+        lane: Lane,
+        unit: Unit,
+        outcome: Outcome,
+        wait: float | None,
+    ) -> None:
+        """Makes what an attempt came to true. Raises BrokerError where the jobs must stay as they are."""
+        job, stats = unit.job, self._backstage.stats(session.id)
+        if outcome.verdict is Verdict.DELIVERED:
+            if unit.suspect and not lane.serial:
+                # One who died may have left a retry of this delivery, which would deliver it again.
+                await self._broker.connection.api(f"STREAM.PURGE.{RETRIES}", {"filter": job.next_attempt(0).schedule})
+            await self._over(gate, lane, unit)
+            stats.offered(_asked_again(unit))
+            stats.written(len(unit.jobs))
+            now = time.time_ns()
+            for part in unit.jobs:
+                metrics.age.observe(max(0.0, (now - part.queued) / 1e9))
+            return
+        stats.last_error = outcome.detail
+        if wait is not None:
+            if lane.serial:
+                head = Head(unit.id, len(unit.held), job.attempt + 1, time.time() + wait, False, outcome.status)
+                gate.retry(lane, unit, head)
+                await self._keep_head(gate, lane)
+            else:
+                again = job.next_attempt(outcome.status)
+                at = time.time_ns() + int(wait * 1e9)
+                await self._broker.store(again.schedule, again.body, again.due(at))
+                self._end(unit.held)
+            stats.retries += 1
+            metrics.retried.inc()
+            return
+        reason = outcome.fault if outcome.verdict is Verdict.FINAL else "exhausted"
+        if lane.serial and policy.on_exhausted == "halt" and reason not in _OURS:
+            head = Head(unit.id, len(unit.held), 1, 0.0, True, outcome.status, time.time())
+            gate.retry(lane, unit, head)
+            await self._keep_head(gate, lane)
+            for each in gate.health.disable("halted") if lane.name == ALL else [News("disabled", "halted")]:
+                self._tell(session, gate, each)
+            self._noted(gate)
+            return
+        await self._bury(session, unit, outcome, reason)
+        await self._over(gate, lane, unit)
+        self._count_failed(session, unit, reason)
+
+    def _count_failed(self, session: Session, unit: Unit, reason: str) -> None:
+        stats = self._backstage.stats(session.id)
+        stats.offered(_asked_again(unit))
+        stats.failed += len(unit.jobs)
+        stats.last_error = stats.last_error or reason
+        metrics.jobs.labels("deadlettered").inc(len(unit.jobs))
+
+    async def _over(self, gate: Gate, lane: Lane, unit: Unit) -> None:
+        """Ends a unit for good."""
+        self._end(unit.held)
+        if lane.head is not None:
+            lane.head, lane.not_before = None, 0.0
+            await self._keep_head(gate, lane)
+
+    async def _bury(self, session: Session, unit: Unit, outcome: Outcome, reason: str) -> None:
+        """Buries jobs and says so."""
+        endpoint = session.spec.webhook
+        assert endpoint is not None
+        job = unit.job
+        detail = outcome.detail + (f": {outcome.head.decode(errors='replace')}" if outcome.head else "")
+        for part in job.parts or (job,):
+            await self._backstage.deadletters.bury(
+                webhook_subject(session.id),
+                part.payload,
+                origin=Origin(EVENTS, part.sequence, STORED + part.subject),
+                reason=reason,
+                detail=detail[:512],
+                attempts=job.attempt,
+                first=part.queued,
+                last=time.time_ns(),
+                destination=endpoint.destination,
+                source=session.id,
+                redrives=part.run,
+                id=part.letter_id,
+            )
+            # Of news that could not be delivered no further news is made, else two dead endpoints would talk for ever.
+            if not part.subject.startswith("system."):
+                await self._broker.publish(
+                    Event.new(
+                        f"{NEWS}deadlettered",
+                        {
+                            "session_id": session.id,
+                            "event_id": part.event_id,
+                            "subject": part.subject,
+                            "reason": reason,
+                            "attempts": job.attempt,
+                            "status": outcome.status or None,
+                        },
+                        source="edge.webhooks",
+                        id=part.letter_id.removeprefix("dead.") + ".deadlettered",
+                        key=escape(session.id),
+                        cause=part.event_id,
+                    )
+                )
+        log.warning(
+            "a webhook delivery was given up", extra={"session": session.id, "reason": reason, "attempts": job.attempt}
+        )
+
+    def _end(self, some: list[Held]) -> None:
+        """Takes settled jobs out of the stream. They are remembered: where that fails they are ended when they come again."""
+        for held in some:
+            self._remember(held)
+            if held.message is not None:
+                self._backstage.endings.acknowledge(held.message)
+            elif held.parked_at:
+                self._backstage.endings.remove(held.parked_at)
+            self._let_go(held)
+
+    def _remember(self, held: Held) -> None:
+        if held.message is None:
+            self._gone[held.parked_at] = None
+            if len(self._gone) > SETTLED:
+                self._gone.popitem(last=False)
+        elif held.consumer is not None:
+            self._settled[held.consumer.stream, held.message.sequence, held.message.time] = None
+            if len(self._settled) > SETTLED:
+                self._settled.popitem(last=False)
+
+    def _let_go(self, held: Held) -> None:
+        if held.message is None or held.consumer is None:
+            return
+        known = self._hand.pop((held.consumer.stream, held.message.sequence, held.message.time), None)
+        if known is not None and not held.resting:
+            held.consumer.done()
+            self._bytes -= held.size
+
+    # Beside the work
+
+    async def pending(self) -> tuple[int, int]:
+        """How many new jobs and retries are not in hand yet. Raises BrokerError."""
+        found = []
+        for stream in (HOOKS, RETRIES):
+            consumer = self._consumers.get(stream)
+            try:
+                info = await self._broker.connection.api(f"CONSUMER.INFO.{stream}.{consumer.name}") if consumer else {}
+            except Refused:  # it is being made again
+                info = {}
+            found.append(int(info.get("num_pending", 0)))
+        return found[0], found[1]
 
     async def _keep(self) -> None:
-        """Says of the jobs that take long that they are still worked, before the server gives them to another."""
+        """Says of the jobs that take long that they are still worked, before the server hands them out again."""
         loop = asyncio.get_running_loop()
         every = self.settings.ack_wait / 3
         while True:
             await asyncio.sleep(every)
-            for delivery in list(self._held):
-                if loop.time() - delivery.since >= every:
+            for held in list(self._hand.values()):
+                if held.message is not None and loop.time() - held.since >= every:
                     try:
-                        await delivery.message.working()
+                        await held.message.working()
                     except BrokerError:
                         break
 
-    # One attempt and its end
+    def _noted(self, gate: Gate) -> None:
+        self._dirty[gate.session] = gate
+        self._pen.set()
 
-    async def _work(self, lane: Lane, delivery: Delivery) -> None:
-        """One attempt, from the job in hand to its end."""
-        placed = True
-        try:
-            session = await self._session(delivery.job)
-            if session is None:
-                await self._confirm(delivery.message)
-                metrics.jobs.labels("dropped").inc()
-                return
-            outcome = await self._attempt(session, delivery.job)
-            lane.note(outcome)
-            # The endpoint is free for its next; what follows is between us and NATS.
-            placed = False
-            self._freed(delivery.job.session, lane)
-            if delivery in self._held:
-                await self._settle(session, delivery, outcome)
-        except BrokerError as fault:
-            # Not settled: it is delivered again, here or elsewhere.
-            log.warning("a webhook job was not settled", extra={"fault": str(fault)})
-        finally:
-            if placed:
-                self._freed(delivery.job.session, lane)
-            self._let_go(delivery)
+    async def _write(self) -> None:
+        """Keeps the conditions that have changed."""
+        while True:
+            await self._pen.wait()
+            self._pen.clear()
+            for session in list(self._dirty):
+                try:
+                    await self._write_one(session)
+                except BrokerError as fault:
+                    log.debug("a condition was not kept", extra={"fault": str(fault)})
+                    self._pen.set()
+            await asyncio.sleep(0.1)
 
-    async def _session(self, job: Job) -> Session | None:
-        """The job's session; None where it was deleted, or is no webhook any more. Raises BrokerError."""
-        try:
-            session = await self._registry.find(job.session)
-        except Problem:
-            return None
-        return session if session.spec.webhook is not None else None
-
-    async def _attempt(self, session: Session, job: Job) -> Outcome:
-        endpoint = session.spec.webhook
-        assert endpoint is not None
-        record = Record(job.sequence, job.subject, job.payload)
-        event = record.event
-        if event is None:
-            return Outcome(Verdict.FINAL, fault="decode_error")
-        try:
-            body = body_of(record, self._epoch(), session)
-        except (BadInput, ValueError, OverflowError, RecursionError):
-            return Outcome(Verdict.FINAL, fault="decode_error")
-        with metrics.in_flight.track_inprogress():
-            outcome = await self._sender.post(endpoint, job.id, session.id, body, event.trace)
-        metrics.attempts.labels(outcome.fault or "delivered").inc()
-        metrics.seconds.observe(outcome.seconds)
-        return outcome
-
-    async def _settle(self, session: Session, delivery: Delivery, outcome: Outcome) -> None:
-        """Makes what an attempt came to true. Raises BrokerError where the job must stay as it is."""
-        endpoint = session.spec.webhook
-        assert endpoint is not None
-        job, stats = delivery.job, self._stats(session.id)
-        if outcome.verdict is Verdict.DELIVERED:
-            if delivery.message.attempt > 1:
-                # A process that died may have left a retry of this delivery, which would deliver it again.
-                await self._broker.connection.api(f"STREAM.PURGE.{RETRIES}", {"filter": job.next_attempt(0).schedule})
-            await self._confirm(delivery.message)
-            stats.written(1)
-            metrics.age.observe(max(0.0, (time.time_ns() - job.queued) / 1e9))
+    async def _write_one(self, session: str) -> None:
+        gate = self._dirty.pop(session, None)
+        if gate is None or self.gates.get(session) is not gate:
             return
-        stats.last_error = outcome.detail
-        if outcome.verdict is Verdict.RETRY and job.attempt <= endpoint.retry_attempts:
-            await self._schedule(
-                job.next_attempt(outcome.status), pause(job.attempt, self.settings.schedule, outcome.retry_after)
-            )
-            await self._confirm(delivery.message)
-            stats.retries += 1
-            metrics.jobs.labels("retried").inc()
-            return
-        await self._give_up(session, delivery, outcome)
-        stats.failed += 1
-        metrics.jobs.labels("deadlettered").inc()
+        try:
+            await self._backstage.conditions.keep(session, gate.health.condition(gate.parked, gate.oldest))
+        except Conflict:
+            condition = self._backstage.conditions.of(session)
+            if condition is not None:
+                self._condition_changed(session, condition)
+        except BrokerError:
+            self._dirty.setdefault(session, gate)
+            raise
 
-    async def _schedule(self, job: Job, seconds: float) -> None:
-        at = time.time_ns() + int(max(0.0, seconds) * 1e9)
-        await self._broker.store(job.schedule, job.payload, job.due(at))
-
-    async def _give_up(self, session: Session, delivery: Delivery, outcome: Outcome) -> None:
-        """Buries a job, says so, and ends it, in this order."""
-        endpoint = session.spec.webhook
-        assert endpoint is not None
-        job = delivery.job
-        reason = outcome.fault if outcome.verdict is Verdict.FINAL else "exhausted"
-        detail = outcome.detail + (f": {outcome.head.decode(errors='replace')}" if outcome.head else "")
-        await self._deadletters.bury(
-            webhook_subject(session.id),
-            job.payload,
-            origin=Origin(EVENTS, job.sequence, STORED + job.subject),
-            reason=reason,
-            detail=detail[:512],
-            attempts=job.attempt,
-            first=job.queued,
-            last=time.time_ns(),
-            destination=endpoint.destination,
-            source=session.id,
-            id=f"dead.{job.id}.{job.run}",
-        )
-        # Of news that could not be delivered no further news is made, else two dead endpoints would talk for ever.
-        if not job.subject.startswith(NEWS):
-            await self._broker.publish(
-                Event.new(
-                    f"{NEWS}deadlettered",
-                    {
-                        "session_id": session.id,
-                        "event_id": job.event_id,
-                        "subject": job.subject,
-                        "reason": reason,
-                        "attempts": job.attempt,
-                        "status": outcome.status or None,
-                    },
-                    source="edge.webhooks",
-                    id=f"{job.id}.{job.run}.deadlettered",
-                    key=escape(session.id),
-                    cause=job.event_id,
-                )
-            )
+    def _tell(self, session: Session, gate: Gate, news: News) -> None:
         log.warning(
-            "a webhook delivery was given up", extra={"session": session.id, "reason": reason, "attempts": job.attempt}
+            "a webhook endpoint changed", extra={"session": session.id, "news": news.name, "reason": news.reason}
         )
-        await delivery.message.term(reason)
+        if news.name == "disabled":
+            metrics.disabled.inc()
+        unique = f"{int(gate.health.since * 1000)}.{gate.health.warned}"
+        self.spawn(self._insist(lambda: self._backstage.tell(session, news, unique)), "tell")
 
-    async def _confirm(self, message: Message) -> None:
-        """Acknowledges, and asks once more where the answer stays away."""
-        try:
-            await message.ack()
-        except Timeout:
-            await message.ack()
+    async def _sweep(self) -> None:
+        """Looks after what is parked: what has waited too long, what was counted wrongly, what is remembered for nothing."""
+        while True:
+            await asyncio.sleep(self.settings.sweep * random.uniform(0.7, 1.0))
+            try:
+                await self._look_after_parks()
+            except BrokerError as fault:
+                log.debug("parked jobs cannot be looked after", extra={"fault": str(fault)})
+
+    async def _look_after_parks(self) -> None:
+        if not self.caught_up:
+            # What was there before may have been removed meanwhile.
+            subjects = f"{FRESH}.{self.partition}.*"
+            following = await next_job(self._broker, subjects, self._reached_fresh)
+            if not following or following > self._goal:
+                self._caught_up()
+        counts = await self.parking.counts(self.partition)
+        for (session_id, name), count in counts.items():
+            gate = self._gate(session_id)
+            if gate is None:
+                continue
+            assert gate.policy is not None
+            lane = gate.lane(name, name != ALL or gate.policy.mode == "fifo")
+            if not (lane.behind or lane.queue or lane.under_way or lane.stowing):
+                lane.behind, lane.after = count, 0
+                gate.wake()
+        for gate in list(self.gates.values()):
+            if gate.policy is None:
+                continue
+            await self._expire(gate)
+            if gate.idle and time.monotonic() - gate.used > 10 * self.settings.sweep:
+                gate.end()
+                self.gates.pop(gate.session, None)
+
+    async def _expire(self, gate: Gate) -> None:
+        """Buries what has waited too long at a gate that is shut."""
+        session = self._registry.sessions.get(gate.session)
+        if session is None or session.spec.webhook is None:
+            return
+        policy = gate.policy or session.spec.webhook
+        reason = "endpoint_disabled" if gate.health.state == "disabled" else "ttl_expired"
+        born = time.time_ns() - int(self._patience(policy) * 1e9)
+        oldest = 0
+        for lane in list(gate.lanes.values()):
+            shut = gate.blocked_for > 0 or lane.halted or lane.not_before > time.time()
+            while lane.queue and shut and not lane.under_way and lane.queue[0].job.queued < born:
+                lane.head = None
+                await self._give_up(session, [lane.queue.popleft()], reason)
+            while lane.stored > 0:
+                after = lane.after
+                page, _ = await self.parking.page(self.partition, gate.session, lane.name, after, 16)
+                late = [
+                    parked
+                    for parked in page
+                    if parked.job is not None and parked.job.queued < born and parked.sequence not in self._gone
+                ]
+                if not late or not shut or lane.after != after or lane.queue or lane.under_way:
+                    first = page[0].job if page else None
+                    if first is not None:
+                        oldest = min(oldest or first.queued, first.queued)
+                    break
+                if lane.head is not None:
+                    lane.head, lane.not_before = None, 0.0
+                    await self._keep_head(gate, lane)
+                for parked in late:
+                    assert parked.job is not None
+                    lane.behind -= 1
+                    await self._give_up(session, [Held(parked.job, 0.0, parked_at=parked.sequence)], reason)
+                await self._backstage.endings.flushed()
+        gate.oldest = oldest / 1e9
+        if gate.shown != (gate.parked, gate.oldest):
+            gate.shown = (gate.parked, gate.oldest)
+            self._noted(gate)
 
 
-def body_of(record: Record, epoch: str, session: Session) -> bytes:
-    """The event in the session's dialect, with the session's id: what is posted."""
-    made = DIALECTS.get(session.spec.dialect, callback)(record, epoch)
-    return made[:-1] + b',"session_id":' + to_json(session.id) + b"}"
+def _resumed(head: Head) -> Head:
+    """A lane's first that may be tried again, from the beginning."""
+    return replace(head, attempt=1, not_before=0.0, halted=False)
+
+
+def _asked_again(unit: Unit) -> int:
+    """Deliveries of a unit that the fan-out did not ask for."""
+    return sum(1 for job in unit.jobs if job.chain)

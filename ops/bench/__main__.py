@@ -26,7 +26,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
-from ops.bench import delivery, fanout, latency, memory, publish, replay, report, storm, tree
+from ops.bench import delivery, fanout, latency, memory, publish, replay, report, storm, tree, webhooks
 from ops.bench.report import Row
 from ops.bench.stand import BenchError, Plan
 from router.errors import RouterError
@@ -42,6 +42,7 @@ PARTS: Mapping[str, Part] = {
     "storm": storm.run,
     "replay": replay.run,
     "tree": tree.run,
+    "webhooks": webhooks.run,
 }
 
 

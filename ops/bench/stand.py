@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -159,7 +160,7 @@ class Stand:
 
 
 @contextlib.asynccontextmanager
-async def stand(lane: bool = True) -> AsyncIterator[Stand]:
+async def stand(lane: bool = True, variables: Mapping[str, str] = MappingProxyType({})) -> AsyncIterator[Stand]:
     """Starts one of its own for each benchmark: what another has left behind would hide what this one takes."""
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="callboard-bench-")))
@@ -177,6 +178,7 @@ async def stand(lane: bool = True) -> AsyncIterator[Stand]:
                     "CALLBOARD_LOG_LEVEL": "error",
                     "CALLBOARD_EDGE_LANE": "true" if lane else "false",
                     **QUIET,
+                    **variables,
                 },
             )
         )

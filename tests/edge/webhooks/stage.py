@@ -8,7 +8,7 @@ import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -19,8 +19,10 @@ from edge.webhooks.dispatcher import Webhooks, WebhookSettings
 from edge.webhooks.endpoint import EndpointSettings
 from edge.webhooks.fanout import FanoutSettings
 from edge.webhooks.guard import GuardSettings
+from edge.webhooks.health import HealthSettings
 from edge.webhooks.role import RoleSettings
 from edge.webhooks.worker import WorkerSettings
+from router import topology
 from router.broker import Broker
 from router.connection import BrokerSettings
 from router.cursor import Cursor
@@ -32,7 +34,8 @@ LOCAL = GuardSettings(allow_loopback=True)
 QUICK = WebhookSettings(
     partitions=2,
     fanout=FanoutSettings(role=RoleSettings(ttl=2.0, poll=0.1), save_every=0.1),
-    worker=WorkerSettings(schedule=(0.3,), ack_wait=1.5, busy=0.05, failing=0.3),
+    owner=RoleSettings(ttl=2.0, poll=0.1),
+    worker=WorkerSettings(schedule=(0.3,), ack_wait=1.5, sweep=0.5, health=HealthSettings(open=0.3, probes=1)),
 )
 
 
@@ -127,11 +130,16 @@ class Stage:
         await asyncio.wait_for(process.registry.ready.wait(), 5)
         return process
 
+    async def widen(self, jobs: int) -> None:
+        """Lets a session have so many jobs waiting."""
+        self.topology = replace(self.topology, hooks_per_session=jobs)
+        await topology.apply(self.broker.connection, self.topology)
+
     async def session(self, url: str, *, start: int | None = None, **more: Any) -> Session:
         """Stores a webhook session of its own, which begins after `start`, or now."""
         state = await self.broker.state()
         endpoint = EndpointSettings(
-            url=url, **{k: more.pop(k) for k in ("timeout", "retry_attempts", "headers") if k in more}
+            url=url, **{name: more.pop(name) for name in EndpointSettings.__struct_fields__ if name in more}
         )
         spec = SessionSpec(
             id=f"sess_{secrets.token_hex(12)}",

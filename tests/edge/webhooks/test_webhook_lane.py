@@ -1,33 +1,85 @@
 from __future__ import annotations
 
-from edge.webhooks.lane import Lane, LaneSettings
-from edge.webhooks.outcome import of_status
+import time
+from typing import cast
 
-SETTINGS = LaneSettings(concurrency=4, concurrency_failing=1, waiting=2, failing_after=3)
-GOOD, BAD = of_status(200, None, 0.0), of_status(503, None, 0.0)
-
-
-def test_an_endpoint_that_answers_has_all_places():
-    lane = Lane(SETTINGS)
-    lane.under_way = 3
-
-    assert lane.has_place and lane.may_wait
-    lane.under_way = 4
-    assert not lane.has_place
+from edge.webhooks.job import Job
+from edge.webhooks.lane import ALL, Held, Lane, lane_of
+from router.codec import encode
+from router.connection import Connection
+from router.consumer import Message
+from router.event import Event
 
 
-def test_an_endpoint_that_fails_has_few_places_and_nobody_waits_behind_it():
-    lane = Lane(SETTINGS)
-    for _ in range(3):
-        lane.note(BAD)
+def job(n: int, key: str | None = None, subject: str = "orders.1.placed") -> Job:
+    event = Event.new(subject, {"n": n}, key=key)
+    return Job("sess_1", 0, event.id, subject, n, encode(event), 1)
+
+
+def new(n: int) -> Held:
+    """A job as it comes from a consumer."""
+    message = Message("hook.q.0.sess_1", b"", {}, n, 1, 0, 0, "", cast(Connection, None))
+    return Held(job(n), 0.0, message)
+
+
+def parked(n: int) -> Held:
+    """A job as it comes from a log."""
+    return Held(job(n), 0.0, parked_at=n)
+
+
+def places(lane: Lane) -> tuple[list[int], list[int]]:
+    return [held.job.sequence for held in lane.queue], [held.job.sequence for held in lane.stowing]
+
+
+def test_in_a_serial_lane_one_goes_at_a_time():
+    lane = Lane("all", serial=True)
+    lane.queue.append(new(1))
+
+    assert lane.may_begin(time.time())
     lane.under_way = 1
+    assert not lane.may_begin(time.time())
+    lane.serial = False
+    assert lane.may_begin(time.time())
 
-    assert lane.failing and not lane.has_place and not lane.may_wait
+
+def test_what_waits_is_parked_in_its_order():
+    lane = Lane("all", serial=True)
+    lane.queue.extend(new(n) for n in (1, 2, 3))
+
+    assert lane.stow() == []
+
+    assert (places(lane), lane.behind, lane.stored) == (([], [1, 2, 3]), 3, 0)
 
 
-def test_one_success_makes_it_well_again():
-    lane = Lane(SETTINGS)
-    for outcome in (BAD, BAD, BAD, GOOD):
-        lane.note(outcome)
+def test_what_came_out_of_the_log_is_there_still():
+    lane = Lane("all", serial=True)
+    lane.after = 12
+    lane.queue.extend([parked(11), parked(12), new(13)])
 
-    assert not lane.failing
+    assert lane.stow() == []
+
+    assert (places(lane), lane.behind, lane.after) == (([], [13]), 3, 10)
+
+
+def test_what_stands_before_the_log_stays_in_hand():
+    lane = Lane("all", serial=True, behind=5)
+    front = new(1)
+    lane.queue.append(front)
+
+    assert lane.stow() == [front]
+    assert (places(lane), lane.behind) == (([1], []), 5)
+
+    # And so does what stands before one that came out of it.
+    lane.behind, lane.after = 0, 5
+    lane.queue.extend([parked(5), new(6)])
+    assert lane.stow() == [front]
+    assert (places(lane), lane.behind, lane.after) == (([1], [6]), 2, 4)
+
+
+def test_a_key_has_a_lane_of_its_own_and_where_there_is_none_the_subject_has():
+    keyed = {lane_of(job(n, key), "keyed") for n in range(3) for key in ("a", "b", None)}
+
+    assert len(keyed) == 3 and all(serial for _, serial in keyed)
+    assert lane_of(job(1, subject="orders.2.placed"), "keyed") != lane_of(job(1), "keyed")
+    assert lane_of(job(1, "a"), "fifo") == (ALL, True)
+    assert lane_of(job(1, "a"), "unordered") == (ALL, False)

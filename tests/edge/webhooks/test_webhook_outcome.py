@@ -68,3 +68,32 @@ def test_the_pause_uses_the_whole_range_of_the_schedule_and_stays_in_it():
 
 def test_the_pause_never_ends_before_retry_after():
     assert min(pause(1, (1,), retry_after=20.0) for _ in range(200)) >= 20.0
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_who_has_too_much_to_do_is_sent_less(status: int):
+    assert of_status(status, None, 0.1).slow_down
+    assert not of_status(500, None, 0.1).slow_down
+
+
+@pytest.mark.parametrize("status", [200, 204, 410, 500])
+def test_a_receiver_may_say_that_it_wants_nothing_more(status: int):
+    outcome = of_status(status, None, 0.1, control=" Disable ")
+
+    assert outcome.disable
+    # What it took is delivered all the same, and what it did not take may come again once it is enabled.
+    assert outcome.verdict is {200: Verdict.DELIVERED, 204: Verdict.DELIVERED, 410: Verdict.FINAL}.get(
+        status, Verdict.RETRY
+    )
+
+
+def test_gone_disables_and_nothing_else_does_by_itself():
+    assert [status for status in range(200, 600) if of_status(status, None, 0.1).disable] == [410]
+
+
+def test_a_receiver_may_give_up_one_delivery():
+    outcome = of_status(500, "7", 0.1, control="abort-message")
+
+    assert (outcome.verdict, outcome.fault, outcome.disable) == (Verdict.FINAL, "aborted", False)
+    assert of_status(200, None, 0.1, control="abort-message").verdict is Verdict.DELIVERED
+    assert of_status(500, None, 0.1, control="nonsense").verdict is Verdict.RETRY

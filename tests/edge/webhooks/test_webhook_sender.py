@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import socket
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 from aiohttp import web
 from standardwebhooks.webhooks import Webhook
+from svix.webhooks import Webhook as SvixWebhook
 
-from edge.webhooks.endpoint import EndpointSettings
+from edge.webhooks.endpoint import EndpointSettings, new_secret
 from edge.webhooks.guard import GuardSettings, check_url
 from edge.webhooks.outcome import Outcome, Verdict
 from edge.webhooks.sender import Sender
+from edge.webhooks.signature import sign
 from tests.edge.webhooks.stage import LOCAL, Receiver, resolve_to
 
 
@@ -106,7 +110,8 @@ async def test_the_deadline_covers_a_body_that_never_ends(sender: Sender, receiv
 
     outcome = await post(sender, receiver.url, timeout=0.3)
 
-    assert outcome.fault == "timeout" and outcome.seconds < 2
+    assert (outcome.verdict, outcome.fault, outcome.status) == (Verdict.RETRY, "body_timeout", 200)
+    assert outcome.seconds < 2
 
 
 async def test_no_more_than_is_needed_is_read_of_a_huge_answer(sender: Sender, receiver: Receiver):
@@ -224,3 +229,118 @@ async def test_a_proxy_of_the_environment_is_not_used(receiver: Receiver, monkey
         outcome = await post(sender, receiver.url)
 
     assert outcome.verdict is Verdict.DELIVERED
+
+
+LARGE = b'{"text":"' + b"again " * 1000 + b'"}'
+
+
+async def send(sender: Sender, endpoint: EndpointSettings, body: bytes) -> Outcome:
+    return await sender.post(endpoint, "d1", "sess_1", body)
+
+
+async def test_a_large_body_is_sent_in_gzip_and_what_is_sent_is_what_is_signed(sender: Sender, receiver: Receiver):
+    packed: list[tuple[str | None, bytes]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=204)
+
+    receiver.answer = answer
+    endpoint = EndpointSettings(url=receiver.url, gzip_above=100)
+    for body in (LARGE, b'{"a":1}'):
+        await send(sender, endpoint, body)
+        packed.append((receiver.posts[-1].headers.get("content-encoding"), receiver.posts[-1].body))
+
+    assert packed[0][0] == "gzip" and packed[1] == (None, b'{"a":1}')
+    # The receiver of these tests unpacks what it reads; the length is that of what came.
+    assert int(receiver.posts[0].headers["content-length"]) < len(LARGE) / 10
+    raw = gzip.compress(packed[0][1], 6, mtime=0)
+    headers = {
+        name: receiver.posts[0].headers[name] for name in ("webhook-id", "webhook-timestamp", "webhook-signature")
+    }
+    stamp = datetime.fromtimestamp(int(headers["webhook-timestamp"]), UTC)
+    assert packed[0][1] == LARGE
+    assert headers == sign([endpoint.key], "msg_d1", raw, at=int(stamp.timestamp()))
+
+
+async def test_a_receiver_that_cannot_read_gzip_gets_it_plain_at_once_and_from_then_on(
+    sender: Sender, receiver: Receiver
+):
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=415 if "Content-Encoding" in request.headers else 204)
+
+    receiver.answer = answer
+    endpoint = EndpointSettings(url=receiver.url, gzip_above=100)
+
+    first, second = [await send(sender, endpoint, LARGE) for _ in range(2)]
+
+    assert (first.verdict, second.verdict) == (Verdict.DELIVERED, Verdict.DELIVERED)
+    assert [post.headers.get("content-encoding") for post in receiver.posts] == ["gzip", None, None]
+    for post in receiver.posts[1:]:
+        Webhook(endpoint.secret).verify(post.body, post.headers)
+
+
+async def test_old_secrets_sign_beside_the_new_one(sender: Sender, receiver: Receiver):
+    old = EndpointSettings(url=receiver.url)
+    endpoint = old.rotated(new_secret(), 60.0)
+
+    await send(sender, endpoint, b'{"a":1}')
+
+    for secret in (old.secret, endpoint.secret):
+        Webhook(secret).verify(b'{"a":1}', receiver.posts[0].headers)
+        SvixWebhook(secret).verify(b'{"a":1}', receiver.posts[0].headers)
+
+
+async def test_the_times_of_an_attempt_are_told_apart(sender: Sender, receiver: Receiver):
+    async def answer(request: web.Request) -> web.Response:
+        await asyncio.sleep(0.05)
+        return web.Response(status=204)
+
+    receiver.answer = answer
+
+    fresh, kept = await post(sender, receiver.url), await post(sender, receiver.url)
+
+    assert fresh.timing and kept.timing
+    assert fresh.timing.connect > 0 and kept.timing.connect == 0
+    assert 50 <= fresh.timing.first_byte <= fresh.timing.total
+    assert fresh.address == kept.address == "127.0.0.1"
+
+
+async def test_the_control_header_of_an_answer_is_heard(sender: Sender, receiver: Receiver):
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=503, headers={"Webhook-Delivery": "abort-message"})
+
+    receiver.answer = answer
+
+    outcome = await post(sender, receiver.url)
+
+    assert (outcome.verdict, outcome.fault) == (Verdict.FINAL, "aborted")
+
+
+async def test_headers_that_never_end_are_bounded(sender: Sender):
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            writer.write(b"HTTP/1.1 200 OK\r\nX: ")
+            while True:
+                writer.write(b"x" * 65536)
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(endless, "127.0.0.1", 0)
+    async with server:
+        outcome = await post(sender, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+
+    assert (outcome.verdict, outcome.fault) == (Verdict.RETRY, "bad_answer")
+
+
+async def test_a_receiver_that_never_takes_the_connection_is_a_failure_of_its_own_kind(sender: Sender):
+    with socket.socket() as full, contextlib.ExitStack() as crowd:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        # A queue of none holds one, and then the kernel answers nobody.
+        for _ in range(4):
+            knocking = crowd.enter_context(socket.socket())
+            knocking.setblocking(False)
+            knocking.connect_ex(full.getsockname())
+        outcome = await post(sender, f"http://127.0.0.1:{full.getsockname()[1]}/", timeout=0.3)
+
+    assert (outcome.verdict, outcome.fault) == (Verdict.RETRY, "connect_timeout")

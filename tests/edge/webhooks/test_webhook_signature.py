@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+from svix.webhooks import Webhook as SvixWebhook
+from svix.webhooks import WebhookVerificationError as SvixVerificationError
 
 from edge.webhooks.endpoint import EndpointSettings, new_secret
 from edge.webhooks.signature import sign
@@ -17,6 +21,29 @@ def test_an_independent_library_verifies_the_signature():
     headers = sign([key(secret)], "msg_1", b'{"a":1}')
 
     assert Webhook(secret).verify(b'{"a":1}', headers) == {"a": 1}
+
+
+def test_a_second_independent_library_verifies_it_too_and_either_secret_of_an_overlap():
+    old, new = new_secret(), new_secret()
+
+    headers = sign([key(new), key(old)], "msg_1", b'{"a":1}')
+
+    # It raises, or says nothing.
+    SvixWebhook(old).verify(b'{"a":1}', headers)
+    SvixWebhook(new).verify(b'{"a":1}', headers)
+    for secret, body in ((old, b'{"a":2}'), (new_secret(), b'{"a":1}')):
+        with pytest.raises(SvixVerificationError):
+            SvixWebhook(secret).verify(body, headers)
+
+
+def test_what_others_signed_is_what_is_signed_here():
+    secret, at = new_secret(), 1_800_000_000
+    moment = datetime.fromtimestamp(at, UTC)
+
+    signed = sign([key(secret)], "msg_1", b'{"a":"\xc3\xbc"}', at=at)["webhook-signature"]
+
+    assert signed == Webhook(secret).sign("msg_1", moment, '{"a":"ü"}')
+    assert signed == SvixWebhook(secret).sign("msg_1", moment, '{"a":"ü"}')
 
 
 def test_a_changed_body_or_id_is_noticed():

@@ -1,0 +1,84 @@
+"""This file is where an event takes the shape of CloudEvents 1.0: as one JSON object, or as headers and its bare data.
+
+The names are nearly the event's own. Its key is `partitionkey`, its trace `traceparent`, its cause `causeid`; its place is
+`sequence` (digits that sort) and `callboardcursor`, which every transport takes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from router.codec import rfc3339, to_json
+from router.cursor import token
+from router.record import Record
+
+JSON = "application/json"
+STRUCTURED = "application/cloudevents+json"
+BATCHED = "application/cloudevents-batch+json"
+
+# What no attribute may hold: control characters, and halves of characters.
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef]")
+# What a URI reference may hold as it is; all else is percent-encoded.
+_URI_SAFE = ":/?#[]@!$&'()*+,;=-._~%"
+# What a header may hold as it is: printable ASCII but for the blank, the double quote and the percent sign.
+_HEADER_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")
+
+
+def attributes(record: Record, epoch: str) -> dict[str, Any]:
+    """The context attributes of an event, in their order. The record's bytes must decode."""
+    event = record.event
+    assert event is not None
+    found: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": event.id,
+        "source": quote(_text(event.source), safe=_URI_SAFE) or "callboard",
+        "type": event.type,
+        "subject": record.subject,
+        "time": rfc3339(event.time),
+        "datacontenttype": JSON,
+        "sequence": f"{record.sequence:020d}",
+        "callboardcursor": token(epoch, record.sequence),
+    }
+    if event.key and (key := _text(event.key)):
+        found["partitionkey"] = key
+    if event.cause and (cause := _text(event.cause)):
+        found["causeid"] = cause
+    if event.trace and _TRACEPARENT.match(event.trace):
+        found["traceparent"] = event.trace
+    if event.test:
+        found["callboardtest"] = True
+    if record.superseded:
+        found["callboardconflated"] = record.superseded
+    return found
+
+
+def cloudevents(record: Record, epoch: str) -> bytes:
+    """The event as one JSON object in UTF-8, without a line break. The record's bytes must decode."""
+    made = record.encoded.get("cloudevents")
+    if made is None:
+        assert record.event is not None
+        made = record.encoded["cloudevents"] = to_json({**attributes(record, epoch), "data": record.event.data})
+    return made
+
+
+def binary(record: Record, epoch: str, more: Mapping[str, str]) -> tuple[dict[str, str], bytes]:
+    """The event as headers and its data as the body; `more` are further attributes. The record's bytes must decode."""
+    assert record.event is not None
+    found = {**attributes(record, epoch), **more}
+    # It is the Content-Type.
+    del found["datacontenttype"]
+    return {f"ce-{name}": header_value(value) for name, value in found.items()}, to_json(record.event.data)
+
+
+def header_value(value: object) -> str:
+    """An attribute's value as a header has it, percent-encoded as the HTTP binding says."""
+    text = ("false", "true")[value] if isinstance(value, bool) else str(value)
+    return quote(text, safe=_HEADER_SAFE)
+
+
+def _text(text: str) -> str:
+    return _FORBIDDEN.sub("", text)

@@ -1,0 +1,183 @@
+"""This file is where the condition of every endpoint is kept: in ENDPOINTS, written by its owner, read by every process.
+
+`health.<session>` is a `Condition`. `head.<session>.<lane>` says how often the first of an ordered lane has been tried, so
+that a change of owner neither forgets an attempt nor makes one too many. `kills.<stream>.<sequence>` counts the workers
+that died with a job in their hands.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import msgspec
+
+from edge.webhooks.health import Condition
+from router.buckets import Bucket, Entry
+from router.connection import Connection
+from router.errors import Conflict
+from router.topology import ENDPOINTS
+
+log = logging.getLogger(__name__)
+
+HEALTH, HEAD, KILLS = "health", "head", "kills"
+# A minute for a process that was away; a day for a job that kills its workers.
+TOMBSTONE_SECONDS = 60.0
+KILLS_SECONDS = 86400.0
+
+
+class Head(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far the first job of an ordered lane has come: its delivery (or batch), the jobs in it, what is to follow."""
+
+    id: str
+    jobs: int = 1
+    attempt: int = 1
+    # Seconds since the epoch; where it is halted, somebody has to say so first.
+    not_before: float = 0.0
+    halted: bool = False
+    last_status: int = 0
+    # When it was halted, in seconds since the epoch.
+    since: float = 0.0
+
+
+class Conditions:
+    """All conditions, kept in step with the bucket."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._bucket = Bucket(connection, ENDPOINTS)
+        self._known: dict[str, tuple[Condition, int]] = {}
+        # What this process wrote last, which is no news when it is heard, be it before the write's own answer.
+        self._own: dict[str, bytes] = {}
+        self._listeners: list[Callable[[str, Condition], None]] = []
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Keeps in step with the bucket until cancelled."""
+        await self._bucket.watch(self._heard, f"{HEALTH}.*", ready=ready)
+
+    def of(self, session: str) -> Condition | None:
+        """The condition as far as it is known here; None for an endpoint of which there never was anything to say."""
+        known = self._known.get(session)
+        return known[0] if known else None
+
+    def all(self) -> list[Condition]:
+        return [condition for condition, _ in self._known.values()]
+
+    def on_change(self, listener: Callable[[str, Condition], None]) -> Callable[[], None]:
+        """Calls listener(session, condition) where another process wrote one. Returns what takes the listener off."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    async def keep(self, session: str, condition: Condition) -> None:
+        """Writes what its owner knows. Raises Conflict where another wrote since: what that says counts. Raises BrokerError."""
+        known = self._known.get(session)
+        value = msgspec.json.encode(condition)
+        key = f"{HEALTH}.{session}"
+        self._own[session] = value
+        try:
+            if known is None:
+                revision = await self._bucket.create(key, value)
+            else:
+                revision = await self._bucket.update(key, value, known[1])
+        except Conflict:
+            entry = await self._bucket.get(key)
+            if entry is None or entry.value != value:
+                if entry is None:
+                    self._drop(session)
+                else:
+                    self._heard(entry, True)
+                raise
+            revision = entry.revision  # a write of our own whose answer was lost
+        self._note(session, condition, revision)
+
+    async def change(self, session: str, make: Callable[[Condition], Condition]) -> Condition:
+        """Changes a condition from wherever one is; its owner follows. Raises BrokerError."""
+        key = f"{HEALTH}.{session}"
+        while True:
+            entry = await self._bucket.get(key)
+            before = _condition(entry) if entry else None
+            after = make(before or Condition())
+            value = msgspec.json.encode(after)
+            try:
+                if entry is None:
+                    revision = await self._bucket.create(key, value)
+                else:
+                    revision = await self._bucket.update(key, value, entry.revision)
+            except Conflict:
+                continue
+            if self._note(session, after, revision):
+                self._tell(session, after)
+            return after
+
+    async def forget(self, session: str) -> None:
+        """Removes all that is kept of a deleted session. Raises BrokerError."""
+        for entry in await self._bucket.entries(f"{HEAD}.{session}.*"):
+            await self._bucket.delete(entry.key, TOMBSTONE_SECONDS)
+        if session in self._known or await self._bucket.get(f"{HEALTH}.{session}") is not None:
+            await self._bucket.delete(f"{HEALTH}.{session}", TOMBSTONE_SECONDS)
+            self._drop(session)
+
+    # Heads of ordered lanes
+
+    async def heads(self) -> dict[tuple[str, str], Head]:
+        """All heads there are, by session and lane. Raises BrokerError."""
+        found: dict[tuple[str, str], Head] = {}
+        for entry in await self._bucket.entries(f"{HEAD}.*.*"):
+            try:
+                head = msgspec.json.decode(entry.value or b"", type=Head)
+            except msgspec.DecodeError:
+                log.warning("what is kept of a lane cannot be read", extra={"key": entry.key})
+                continue
+            _, session, lane = entry.key.split(".")
+            found[session, lane] = head
+        return found
+
+    async def keep_head(self, session: str, lane: str, head: Head) -> None:
+        await self._bucket.put(f"{HEAD}.{session}.{lane}", msgspec.json.encode(head))
+
+    async def drop_head(self, session: str, lane: str) -> None:
+        await self._bucket.delete(f"{HEAD}.{session}.{lane}", TOMBSTONE_SECONDS)
+
+    # Jobs that were in the hands of one who died
+
+    async def count_kill(self, stream: str, sequence: int) -> int:
+        """Counts one more death with this job in hand, and says how many there were. Raises BrokerError."""
+        key = f"{KILLS}.{stream}.{sequence}"
+        entry = await self._bucket.get(key)
+        kills = (int(entry.value) if entry and entry.value and entry.value.isdigit() else 0) + 1
+        await self._bucket.put(key, b"%d" % kills, KILLS_SECONDS)
+        return kills
+
+    def _heard(self, entry: Entry, _ready: bool) -> None:
+        session = entry.key.rpartition(".")[2]
+        if entry.value is None:
+            self._drop(session)
+            return
+        condition = _condition(entry)
+        if condition is None or not self._note(session, condition, entry.revision):
+            return
+        if entry.value != self._own.get(session):
+            self._tell(session, condition)
+
+    def _drop(self, session: str) -> None:
+        self._known.pop(session, None)
+        self._own.pop(session, None)
+
+    def _note(self, session: str, condition: Condition, revision: int) -> bool:
+        """Keeps what is newer than what is known."""
+        known = self._known.get(session)
+        if known is not None and known[1] >= revision:
+            return False
+        self._known[session] = (condition, revision)
+        return True
+
+    def _tell(self, session: str, condition: Condition) -> None:
+        for listener in list(self._listeners):
+            listener(session, condition)
+
+
+def _condition(entry: Entry) -> Condition | None:
+    try:
+        return msgspec.json.decode(entry.value or b"", type=Condition)
+    except msgspec.DecodeError:
+        log.warning("what is kept of an endpoint cannot be read", extra={"key": entry.key})
+        return None

@@ -1,0 +1,158 @@
+"""This file is where the jobs of an endpoint wait that cannot take them: a log for each lane, read in order, at no one's cost.
+
+Parked jobs lie in HOOKS under `hook.park.<partition>.<session>.<lane>`, where no consumer looks. The partition's owner
+reads a lane's log page by page from where it was, and deletes each message once its job is settled: no consumer is made
+for an endpoint, and what is parked takes none of the places that deliveries have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from edge.webhooks.job import PARKED, Job, Publish, read
+from edge.webhooks.pipeline import Pipeline
+from router.broker import STREAM_FULL, Ack, Broker
+from router.connection import Reply, all_headers, status
+from router.consumer import Message
+from router.errors import BrokerError, Refused, Timeout
+from router.topology import HOOKS
+
+# 32 jobs or 256 KiB are fetched at once: some tenths of a second of an endpoint's work.
+PAGE_JOBS = 32
+PAGE_BYTES = 256 * 1024
+# JetStream's err_code for "no message found".
+_NONE = 10037
+
+
+class Parked(NamedTuple):
+    """One parked job, and its place in HOOKS. The job is None where the message is none."""
+
+    sequence: int
+    subject: str
+    job: Job | None
+    payload: bytes
+
+
+class Parking:
+    """Parks jobs and gets them back."""
+
+    def __init__(self, broker: Broker, pipeline: Pipeline) -> None:
+        self._broker = broker
+        self._pipeline = pipeline
+
+    async def put(self, publishes: Sequence[Publish], in_order: bool) -> list[Ack | BrokerError]:
+        """Parks jobs with one round trip for all of them; says of each that it is stored, or why not.
+
+        Where there is an order to keep, what is stored after one that was not is removed again; whoever parks it the next
+        time needs another id for it.
+        """
+        results = await self._pipeline.send(publishes)
+        if not in_order:
+            return results
+        failed = next(
+            (n for n, result in enumerate(results) if isinstance(result, BrokerError) and not is_full(result)),
+            len(results),
+        )
+        for result in results[failed:]:
+            if isinstance(result, Ack):
+                await self._broker.connection.up.wait()
+                await self.remove(result.sequence)
+        return results
+
+    async def page(
+        self, partition: int, session: str, lane: str, after: int, jobs: int = PAGE_JOBS
+    ) -> tuple[list[Parked], int]:
+        """Reads a lane's jobs that come after a place, oldest first, and counts those behind them. Raises BrokerError.
+
+        In a cluster a page may come from a node that is behind: it lacks the end, and has what was removed. So the leader
+        is asked where the page begins; of an ordered lane, whose jobs go in order, the rest then is right, too.
+        """
+        subject = f"{PARKED}.{partition}.{session}.{lane}"
+        first = await next_job(self._broker, subject, after)
+        if not first:
+            return [], 0
+        request = {"seq": after + 1, "batch": jobs, "max_bytes": PAGE_BYTES, "next_by_subj": subject}
+        replies, left = await self._batch(request)
+        page = [parked for reply in replies if (parked := _parked(reply)).sequence >= first]
+        if not page or page[0].sequence != first:
+            raise Timeout("who answered for the parked jobs is behind")
+        return page, left
+
+    async def remove(self, sequence: int) -> None:
+        """Takes a settled job away; harmless where it is gone. Raises BrokerError."""
+        try:
+            await self._broker.connection.api(f"STREAM.MSG.DELETE.{HOOKS}", {"seq": sequence, "no_erase": True})
+        except Refused as refusal:
+            if refusal.err_code not in (10043, 10057):  # no such message
+                raise
+
+    async def counts(self, partition: int, session: str = "*") -> dict[tuple[str, str], int]:
+        """How many jobs each lane has parked, by session and lane. Raises BrokerError."""
+        request = {"subjects_filter": f"{PARKED}.{partition}.{session}.*"}
+        info = await self._broker.connection.api(f"STREAM.INFO.{HOOKS}", request)
+        found: dict[tuple[str, str], int] = {}
+        for subject, count in (info["state"].get("subjects") or {}).items():
+            tokens = subject.split(".")
+            found[tokens[3], tokens[4]] = count
+        return found
+
+    async def _batch(self, request: dict[str, object]) -> tuple[list[Reply], int]:
+        connection = self._broker.connection
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Reply] = loop.create_future()
+        found: list[Reply] = []
+
+        def heard(_subject: str, _reply: str, payload: bytes, raw: bytes) -> None:
+            if status(raw)[0] == 0:
+                found.append(Reply(payload, raw))
+            elif not done.done():
+                done.set_result(Reply(payload, raw))
+
+        def expired() -> None:
+            if not done.done():
+                done.set_exception(Timeout("a page of parked jobs did not arrive"))
+
+        address = connection.expect(heard)
+        timer = loop.call_later(connection.settings.request_timeout, expired)
+        try:
+            await connection.send(f"$JS.API.DIRECT.GET.{HOOKS}", msgspec.json.encode(request), reply=address)
+            end = await done
+        finally:
+            timer.cancel()
+            connection.forget(address)
+        code, text = status(end.headers)
+        if code == 404:
+            return [], 0
+        if code == 503:
+            raise Timeout("nobody answers for the parked jobs")
+        if code != 204:
+            raise Refused(code, 0, text)
+        return found, int(all_headers(end.headers).get("Nats-Num-Pending", "0"))
+
+
+async def next_job(broker: Broker, subject: str, after: int) -> int:
+    """Where the next job under a subject lies, as the leader of HOOKS knows it; 0 for none. Raises BrokerError."""
+    try:
+        answer = await broker.connection.api(f"STREAM.MSG.GET.{HOOKS}", {"seq": after + 1, "next_by_subj": subject})
+    except Refused as refusal:
+        if refusal.err_code == _NONE:
+            return 0
+        raise
+    place: int = answer["message"]["seq"]
+    return place
+
+
+def is_full(result: Ack | BrokerError) -> bool:
+    """Whether a lane has no room for a job."""
+    return isinstance(result, Refused) and result.err_code == STREAM_FULL and "per subject" in result.description
+
+
+def _parked(reply: Reply) -> Parked:
+    headers = all_headers(reply.headers)
+    sequence, subject = int(headers["Nats-Sequence"]), headers["Nats-Subject"]
+    message = Message(subject, reply.payload, headers, sequence, 1, 0, 0, "", None)  # type: ignore[arg-type]
+    return Parked(sequence, subject, read(message), reply.payload)

@@ -1,0 +1,208 @@
+"""This file is where many messages are sent to JetStream at once, and each is answered for: one wait for all, not one each.
+
+What a single request takes (a future, a timer, an address of its own) is more than the rest of what a job costs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+import msgspec
+
+from edge.webhooks.job import Publish
+from router.broker import Ack
+from router.connection import Connection, Listening
+from router.consumer import Message
+from router.errors import BrokerError, Refused, Timeout
+from router.topology import HOOKS
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 3.0
+# A turn of the loop's work goes out together: a hundredth of a second is nothing to a job, and saves most of the writes.
+GATHER = 0.01
+
+
+class _Fault(msgspec.Struct, gc=False):
+    """What JetStream says is wrong."""
+
+    code: int = 0
+    err_code: int = 0
+    description: str = "refused"
+
+
+class _Answer(msgspec.Struct, gc=False):
+    """What JetStream says to a message, or to an order of its API."""
+
+    error: _Fault | None = None
+    seq: int = 0
+    duplicate: bool = False
+    success: bool = False
+
+
+_decode = msgspec.json.Decoder(_Answer).decode
+
+
+class _Flight:
+    """Messages that were sent together, and what came back."""
+
+    __slots__ = ("answers", "done", "left")
+
+    def __init__(self, count: int, done: asyncio.Future[None]) -> None:
+        self.answers: list[Ack | BrokerError | None] = [None] * count
+        self.left = count
+        self.done = done
+
+
+class Pipeline:
+    """Sends messages side by side."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._inbox = ""
+        self._listening: Listening | None = None
+        self._opening = asyncio.Lock()
+        self._flights: dict[int, _Flight] = {}
+        self._number = 0
+        connection.on_loss(self._lost)
+
+    async def send(self, messages: Sequence[Publish]) -> list[Ack | BrokerError]:
+        """Sends messages in this order, and says of each that it is stored, or why that is not known or not so."""
+        loop = asyncio.get_running_loop()
+        flight = _Flight(len(messages), loop.create_future())
+        self._number += 1
+        number = self._number
+        try:
+            await self._open()
+            self._flights[number] = flight
+            timer = loop.call_later(PATIENCE, self._expired, flight)
+            try:
+                for place, (subject, payload, headers) in enumerate(messages):
+                    await self._connection.send(subject, payload, headers, f"{self._inbox}.{number}-{place}")
+                await flight.done
+            finally:
+                timer.cancel()
+                del self._flights[number]
+        except BrokerError as fault:
+            return [answer if answer is not None else fault for answer in flight.answers]
+        return [
+            answer if answer is not None else Timeout("a message was not acknowledged in time")
+            for answer in flight.answers
+        ]
+
+    async def close(self) -> None:
+        if self._listening is not None:
+            await self._listening.stop()
+            self._listening = None
+
+    async def _open(self) -> None:
+        async with self._opening:
+            if self._listening is None:
+                self._inbox = self._connection.inbox()
+                self._listening = await self._connection.listen(f"{self._inbox}.*", self._answered)
+
+    def _answered(self, subject: str, _reply: str, payload: bytes, _headers: bytes) -> None:
+        number, _, place = subject[len(self._inbox) + 1 :].partition("-")
+        flight = self._flights.get(int(number))
+        if flight is None or flight.answers[int(place)] is not None:
+            return
+        flight.answers[int(place)] = _read(payload)
+        flight.left -= 1
+        if not flight.left and not flight.done.done():
+            flight.done.set_result(None)
+
+    def _expired(self, flight: _Flight) -> None:
+        if not flight.done.done():
+            flight.done.set_result(None)
+
+    def _lost(self) -> None:
+        # Who waits need not wait longer: what is not answered by now is not answered any more.
+        for flight in self._flights.values():
+            self._expired(flight)
+
+
+def _read(payload: bytes) -> Ack | BrokerError:
+    if not payload:
+        return Timeout("nobody answers for the stream")
+    try:
+        said = _decode(payload)
+    except msgspec.DecodeError:
+        return Timeout("what answered was not a stream")
+    if fault := said.error:
+        return Refused(fault.code, fault.err_code, fault.description)
+    if not said.seq and not said.success:
+        return Timeout("what answered was not a stream")
+    return Ack(said.seq, said.duplicate)
+
+
+class Endings:
+    """Takes what is settled out of the streams, a hundredth of a second later, and all together.
+
+    It is not waited for: who ended a job remembers it, and ends it again should it be handed out again.
+    """
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._acks: list[Message] = []
+        self._removals: list[int] = []
+        self._news = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def acknowledge(self, message: Message) -> None:
+        """Ends a job that came from a consumer."""
+        self._acks.append(message)
+        self._wake()
+
+    def remove(self, sequence: int) -> None:
+        """Ends a job that lies in a log of HOOKS."""
+        self._removals.append(sequence)
+        self._wake()
+
+    def _wake(self) -> None:
+        self._idle.clear()
+        self._news.set()
+
+    async def flushed(self) -> None:
+        """Waits until all that was ended so far is on its way."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Sends until cancelled, and then what is there, for a second."""
+        try:
+            while True:
+                await self._news.wait()
+                await asyncio.sleep(GATHER)
+                self._news.clear()
+                await self._flush()
+                if not (self._acks or self._removals):
+                    self._idle.set()
+        finally:
+            try:
+                async with asyncio.timeout(1.0):
+                    await self._flush()
+            except TimeoutError:
+                log.debug("settled jobs were not confirmed in time")
+            self._idle.set()
+
+    async def _flush(self) -> None:
+        acks, self._acks = self._acks, []
+        removals, self._removals = self._removals, []
+        try:
+            for message in acks:
+                await message.ack_soon()
+        except BrokerError as fault:
+            log.debug("settled jobs were not confirmed", extra={"fault": str(fault)})
+        orders = [Publish(f"$JS.API.STREAM.MSG.DELETE.{HOOKS}", _order(sequence), {}) for sequence in removals]
+        for answer in await self._pipeline.send(orders) if orders else ():
+            # 10043, 10057: it is gone already.
+            if isinstance(answer, BrokerError) and not (
+                isinstance(answer, Refused) and answer.err_code in (10043, 10057)
+            ):
+                log.debug("a settled job was not removed", extra={"fault": str(answer)})
+
+
+def _order(sequence: int) -> bytes:
+    return b'{"seq":%d,"no_erase":true}' % sequence

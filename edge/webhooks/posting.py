@@ -1,0 +1,36 @@
+"""This file is where events become the body of a post, in their session's dialect, with the headers that go with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from edge.dialects import DIALECTS
+from edge.dialects.callback import callback
+from edge.dialects.cloudevents import BATCHED, JSON, STRUCTURED, binary, cloudevents
+from router.codec import to_json
+from router.record import Record
+
+
+class Posting(NamedTuple):
+    """What is posted."""
+
+    body: bytes
+    content_type: str = JSON
+    headers: Mapping[str, str] = {}
+
+
+def posting(records: Sequence[Record], epoch: str, session_id: str, dialect: str, batch: bool) -> Posting:
+    """Writes one event, or several as a batch, for one session. The records' bytes must decode."""
+    if dialect in ("cloudevents", "cloudevents-binary"):
+        if not batch and dialect == "cloudevents-binary":
+            headers, body = binary(records[0], epoch, {"callboardsession": session_id})
+            return Posting(body, JSON, headers)
+        # An attribute's name has no underscore.
+        own = b',"callboardsession":' + to_json(session_id) + b"}"
+        bodies = [cloudevents(record, epoch)[:-1] + own for record in records]
+        return Posting(b"[" + b",".join(bodies) + b"]", BATCHED) if batch else Posting(bodies[0], STRUCTURED)
+    encode = DIALECTS.get(dialect, callback)
+    own = b',"session_id":' + to_json(session_id) + b"}"
+    bodies = [encode(record, epoch)[:-1] + own for record in records]
+    return Posting(b"[" + b",".join(bodies) + b"]" if batch else bodies[0])

@@ -1,0 +1,549 @@
+"""This file is where deliveries are asked for once more: one, all that failed since a time, or a stretch of the past.
+
+A recovery is kept in the bucket JOBS: what is meant, how far it has come. Whichever process holds the role works them; where
+it dies, the next one takes them over. What a recovery asks for is fixed when it is made, and each delivery is asked for
+under an id of the recovery and its own: what a crash left unnoted is asked for again, and JetStream drops the repeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from edge.problem import Problem
+from edge.registry import Registry, Session
+from edge.webhooks.attempts import Attempt, Attempts, Part
+from edge.webhooks.job import NEWS, Job
+from edge.webhooks.role import Role, RoleSettings
+from router.broker import STREAM_FULL, Broker
+from router.buckets import Bucket, Entry
+from router.codec import rfc3339
+from router.cursor import Cursor, Start, parse_time
+from router.errors import BadEvent, BadInput, BrokerError, Conflict, Refused
+from router.record import Record
+from router.replay import Replay
+from router.topology import JOBS, LEASES
+
+log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+Kind = Literal["recover", "replay"]
+
+ROLE = "role.recoveries"
+# Recoveries of one session that are not over; more are refused.
+MOST_RECOVERIES = 4
+# Deliveries that one recovery may be about: their ids are held in memory by whoever works it.
+MOST_DELIVERIES = 200_000
+MIN_RATE, MAX_RATE, DEFAULT_RATE = 0.1, 10_000.0, 100.0
+ENDED = frozenset({"done", "failed", "cancelled"})
+
+_ID = re.compile(r"[0-9a-f]{12,32}\Z")
+
+
+@dataclass(frozen=True)
+class RecoverySettings:
+    """How recoveries are worked. Times in seconds."""
+
+    role: RoleSettings = field(default_factory=RoleSettings)
+    # Deliveries between two notes of how far it has come, or so long: what is asked for again after a crash.
+    chunk: int = 100
+    note_every: float = 0.5
+    # Recoveries at work side by side; the others wait their turn.
+    side_by_side: int = 4
+    # What cannot be taken right now (a full queue, NATS away) is tried again after this.
+    pause: float = 0.5
+    keep: float = 7 * 86400.0
+
+
+class Recovery(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One order to deliver again, and how far it has come. Times are ns since the epoch.
+
+    A `recover` is about attempts between two places of ATTEMPTS, a `replay` about events between two of EVENTS; `after` is
+    the place in EVENTS up to which all has been asked for.
+    """
+
+    id: str
+    session: str
+    kind: Kind
+    created: int
+    since: str = ""
+    until: str = ""
+    first: int = 0
+    last: int = 0
+    rate: float = DEFAULT_RATE
+    after: int = 0
+    state: str = "running"
+    total: int | None = None
+    sent: int = 0
+    skipped: int = 0
+    updated: int = 0
+    ended: int = 0
+    error: str = ""
+
+    def describe(self) -> dict[str, Any]:
+        """The recovery as the API shows it."""
+        return {
+            "id": self.id,
+            "session_id": self.session,
+            "kind": self.kind,
+            "state": self.state,
+            "since": self.since or None,
+            "until": self.until or None,
+            "rate": self.rate,
+            # Of a replay it is known only at its end how many of the events the session shows.
+            "total": self.total,
+            "sent": self.sent,
+            # Deliveries whose event is no longer kept.
+            "skipped": self.skipped,
+            "created": rfc3339(self.created),
+            "updated": rfc3339(self.updated or self.created),
+            "ended": rfc3339(self.ended) if self.ended else None,
+            "error": self.error or None,
+        }
+
+
+class _Cancelled(Exception):
+    """somebody called the recovery off"""
+
+
+class _TooMany(Exception):
+    """the recovery is about more than one can be"""
+
+
+class Recoveries:
+    """The recoveries of a deployment: every process knows them, the one that holds the role works them."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        registry: Registry,
+        partitions: int,
+        settings: RecoverySettings | None = None,
+    ) -> None:
+        self.settings = settings or RecoverySettings()
+        self.attempts = Attempts(broker)
+        self.broker = broker
+        self.registry = registry
+        self.partitions = partitions
+        self.known: dict[str, Recovery] = {}
+        self._revisions: dict[str, int] = {}
+        self._bucket = Bucket(broker.connection, JOBS)
+        self._role = Role(Bucket(broker.connection, LEASES), ROLE, secrets.token_hex(8), self.settings.role)
+        self._called_off: set[str] = set()
+        self._running: set[str] = set()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._room = asyncio.Semaphore(self.settings.side_by_side)
+        self._replay = Replay(broker)
+
+    async def run(self) -> None:
+        """Knows the recoveries, and works them whenever this process holds the role; until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch(), name="recoveries")
+            group.create_task(self._role.run(self._own), name="recovery role")
+
+    # What the API asks
+
+    async def resend(self, session: Session, delivery: str, unique: str | None = None) -> int:
+        """Asks for one delivery again, now; says how many events it carries. The same `unique` twice is one.
+
+        Raises Problem `attempt_not_found` or `event_gone`, or BrokerError.
+        """
+        attempts = await self.attempts.of(session.id, delivery)
+        if not attempts:
+            raise Problem("attempt_not_found", f"nothing is known of a delivery {delivery[:60]!r} of this session")
+        parts = attempts[-1].deliveries
+        # A batch as a whole, or the one of it that is meant.
+        wanted = [parts[delivery]] if delivery in parts else list(parts.values())
+        records = [await self.record(part, session) for part in wanted]
+        if all(record is None for record in records):
+            raise Problem("event_gone", "the event is older than what is kept")
+        unique = unique or secrets.token_hex(8)
+        for record in records:
+            if record is not None:
+                await self.ask_again(session.id, record, f"resend.{delivery}.{unique}")
+        return sum(record is not None for record in records)
+
+    async def recover(self, session: Session, since: datetime, until: datetime | None, rate: float) -> Recovery:
+        """Makes a recovery of all deliveries that failed for good since a time. Raises Problem or BrokerError."""
+        first = await self.attempts.after(since)
+        last = (await self.attempts.span())[1] if until is None else await self.attempts.after(until)
+        return await self._start(
+            session,
+            "recover",
+            first=first,
+            last=last,
+            rate=rate,
+            since=_text(since),
+            until=_text(until or datetime.now(UTC)),
+        )
+
+    async def replay(self, session: Session, start: Start, end: Start | None, rate: float) -> Recovery:
+        """Makes a replay of a stretch of the past, as far as it is kept. Raises Problem or BrokerError."""
+        state = await self.broker.state()
+        patterns = session.view.patterns
+        first = (await self._replay.place(start, patterns, state)).after
+        last = state.last if end is None else (await self._replay.place(end, patterns, state)).after
+        return await self._start(
+            session,
+            "replay",
+            first=first,
+            last=last,
+            after=first,
+            rate=rate,
+            since=str(Cursor(state.epoch, first)),
+            until=str(Cursor(state.epoch, last)),
+        )
+
+    async def _start(self, session: Session, kind: Kind, **more: Any) -> Recovery:
+        if sum(each.session == session.id and each.state not in ENDED for each in self.known.values()) >= (
+            MOST_RECOVERIES
+        ):
+            raise Problem("too_many_recoveries", f"{MOST_RECOVERIES} of this session are not over yet")
+        now = time.time_ns()
+        recovery = Recovery(
+            id=f"{now // 1_000_000:011x}{secrets.token_hex(3)}", session=session.id, kind=kind, created=now, **more
+        )
+        value = msgspec.json.encode(recovery)
+        revision = await self._bucket.create(_key(recovery.id), value, self.settings.keep)
+        self._heard(Entry(_key(recovery.id), value, revision), True)
+        return recovery
+
+    def of(self, session: str) -> list[Recovery]:
+        """The recoveries of a session, the newest first."""
+        return sorted((each for each in self.known.values() if each.session == session), key=lambda each: each.id)[::-1]
+
+    async def find(self, session: str, id: str) -> Recovery:
+        """Gives a recovery, from the bucket where this process has not heard of it yet. Raises Problem 404."""
+        recovery = self.known.get(id)
+        if recovery is None and _ID.match(id) and (entry := await self._bucket.get(_key(id))) is not None:
+            self._heard(entry, True)
+            recovery = self.known.get(id)
+        if recovery is None or recovery.session != session:
+            raise Problem("recovery_not_found", f"no recovery {id[:60]!r} of this session; they are kept for a week")
+        return recovery
+
+    async def cancel(self, session: str, id: str) -> Recovery:
+        """Calls a recovery off; what was asked for stays asked for. Raises Problem where it is unknown or over."""
+        recovery = await self.find(session, id)
+        if recovery.state in ENDED:
+            raise Problem("recovery_ended", f"it is {recovery.state} since {rfc3339(recovery.ended)}")
+        await self._bucket.put(f"recovery.cancel.{id}", b"1", self.settings.keep)
+        return recovery
+
+    # What the work asks
+
+    async def record(self, part: Part, session: Session) -> Record | None:
+        """The event that a delivery is about; None where it is no longer kept, or no longer granted. Raises BrokerError."""
+        page = await self.broker.read(">", part.sequence - 1, 1)
+        record = page.records[0] if page.records else None
+        if record is None or record.sequence != part.sequence or record.event is None or record.event.id != part.event:
+            return None
+        # A session that was narrowed by hand is sent again what it was sent; one from which a grant was taken is not.
+        if session.spec.granted is not None and not session.view.admits(record.subject, record.event.type):
+            return None
+        return record
+
+    async def ask_again(self, session: str, record: Record, unique: str) -> None:
+        """Puts a delivery among the jobs once more. Raises Refused where there is no room, or BrokerError."""
+        publish = Job.again(
+            session,
+            record.payload,
+            record.subject,
+            record.sequence,
+            unique=f"{unique}.{record.sequence}",
+            trigger="manual",
+            partitions=self.partitions,
+        )
+        await self.broker.store(*publish)
+
+    def is_called_off(self, id: str) -> bool:
+        return id in self._called_off
+
+    async def stretch(self, session: Session, after: int, upto: int) -> tuple[list[Record], int]:
+        """Events that a session shows behind a place, and how far that reaches. Raises BrokerError."""
+        stretch = await self._replay.stretch(session.view.patterns, after, upto)
+        shown = [
+            record
+            for record in stretch.records
+            if after < record.sequence <= upto and session.view.accepts(record) and not _is_own_news(record, session.id)
+        ]
+        return shown, min(stretch.upto, upto)
+
+    # Knowing
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                await self._bucket.watch(self._heard, "recovery.>")
+            except BrokerError as fault:
+                log.debug("recoveries cannot be watched", extra={"fault": str(fault)})
+                await asyncio.sleep(self.settings.pause)
+
+    def _heard(self, entry: Entry, _ready: bool) -> None:
+        kind, _, id = entry.key.removeprefix("recovery.").partition(".")
+        if kind == "cancel":
+            if entry.value is not None:
+                self._called_off.add(id)
+            return
+        if kind != "job" or self._revisions.get(id, 0) >= entry.revision:
+            return
+        if entry.value is None:
+            self.known.pop(id, None)
+            self._revisions.pop(id, None)
+            self._called_off.discard(id)
+            return
+        try:
+            self.known[id] = msgspec.json.decode(entry.value, type=Recovery)
+        except msgspec.DecodeError as fault:
+            log.warning("a recovery cannot be read", extra={"recovery": id, "fault": str(fault)})
+            return
+        self._revisions[id] = entry.revision
+        self._begin(id)
+
+    # Working
+
+    async def _own(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            try:
+                for id in list(self.known):
+                    self._begin(id)
+                # Until the role is lost, or the process goes.
+                await asyncio.Event().wait()
+            finally:
+                self._tasks = None
+                self._running.clear()
+
+    def _begin(self, id: str) -> None:
+        recovery = self.known[id]
+        if self._tasks is None or recovery.state in ENDED or id in self._running:
+            return
+        self._running.add(id)
+        # A copy of its own: what the watch tells of it must not change it under the work.
+        run = _Run(self, msgspec.structs.replace(recovery), self._revisions[id])
+        self._tasks.create_task(self._work(run), name=f"recovery {id}")
+
+    async def _work(self, run: _Run) -> None:
+        try:
+            async with self._room:
+                await run.work()
+        except Conflict:
+            # Another process works it, which must have the role: so we have lost it and do not know it yet.
+            log.warning("a recovery is another's", extra={"recovery": run.recovery.id})
+        except BrokerError as fault:
+            log.error("a recovery cannot be kept", extra={"recovery": run.recovery.id, "fault": str(fault)})
+        finally:
+            self._running.discard(run.recovery.id)
+
+    async def note(self, recovery: Recovery, revision: int) -> int:
+        """Writes down how far a recovery has come. Raises Conflict where another process did so meanwhile."""
+        recovery.updated = time.time_ns()
+        value = msgspec.json.encode(recovery)
+        while True:
+            try:
+                written = await self._bucket.update(_key(recovery.id), value, revision, self.settings.keep)
+                break
+            except Conflict:
+                # A note whose answer was lost is our own.
+                entry = await self._bucket.get(_key(recovery.id))
+                if entry is None or entry.value != value:
+                    raise
+                written = entry.revision
+                break
+            except Refused:
+                raise
+            except BrokerError as fault:
+                log.debug("a recovery's progress waits for NATS", extra={"fault": str(fault)})
+                await asyncio.sleep(self.settings.pause)
+        self._heard(Entry(_key(recovery.id), value, written), True)
+        return written
+
+
+class _Run:
+    """One recovery at work."""
+
+    def __init__(self, recoveries: Recoveries, recovery: Recovery, revision: int) -> None:
+        self.recovery = recovery
+        self._recoveries = recoveries
+        self._settings = recoveries.settings
+        self._revision = revision
+        self._noted = 0.0
+        self._unnoted = 0
+        self._due = 0.0
+
+    async def work(self) -> None:
+        """Does all there is to be done. Raises Conflict where another process does it."""
+        recovery = self.recovery
+        try:
+            if recovery.kind == "recover":
+                await self._recover()
+            else:
+                await self._replay()
+            recovery.state = "done"
+        except _Cancelled:
+            recovery.state = "cancelled"
+        except _TooMany:
+            recovery.state = "failed"
+            recovery.error = f"more than {MOST_DELIVERIES} deliveries failed in this time; take less of it"
+        except Problem:
+            recovery.state, recovery.error = "failed", "the session was deleted"
+        except Refused as refusal:
+            if isinstance(refusal, Conflict):
+                raise
+            recovery.state, recovery.error = "failed", refusal.description
+        recovery.ended = time.time_ns()
+        await self._note()
+        log.info("a recovery is over", extra={"recovery": recovery.id, "state": recovery.state, "sent": recovery.sent})
+
+    async def _recover(self) -> None:
+        recovery = self.recovery
+        failed = await self._failed()
+        if recovery.total is None:
+            recovery.total = len(failed)
+            await self._note()
+        for part in failed:
+            if part.sequence <= recovery.after:
+                continue  # before a crash
+            # Anew for each: one that is deleted meanwhile ends this.
+            session = await self._patiently(lambda: self._recoveries.registry.find(recovery.session))
+            record = await self._patiently(
+                lambda part=part, session=session: self._recoveries.record(part, session)  # type: ignore[misc]
+            )
+            if record is None:
+                recovery.skipped += 1
+            else:
+                await self._ask(record)
+            await self._reached(part.sequence)
+
+    async def _failed(self) -> list[Part]:
+        """The deliveries that failed for good within the span, each once, in the order of their events."""
+        recovery = self.recovery
+        failed: dict[str, Part] = {}
+
+        def heard(attempt: Attempt) -> None:
+            # Of a delivery that was made at last nothing is missing; one that is tried again needs no help.
+            for delivery, part in attempt.deliveries.items():
+                if attempt.ok or attempt.next:
+                    failed.pop(delivery, None)
+                else:
+                    failed[delivery] = part
+            if len(failed) > MOST_DELIVERIES:
+                raise _TooMany
+
+        async def scan() -> None:
+            failed.clear()
+            await self._recoveries.attempts.scan(recovery.session, recovery.first, recovery.last, heard)
+
+        await self._patiently(scan)
+        return sorted(failed.values(), key=lambda part: part.sequence)
+
+    async def _replay(self) -> None:
+        recovery = self.recovery
+        while recovery.after < recovery.last:
+            # Anew for each page: a change of the session counts from now on.
+            session = await self._patiently(lambda: self._recoveries.registry.find(recovery.session))
+            records, reached = await self._patiently(
+                lambda session=session: self._recoveries.stretch(session, recovery.after, recovery.last)  # type: ignore[misc]
+            )
+            for record in records:
+                await self._ask(record)
+                await self._reached(record.sequence)
+            recovery.after = max(recovery.after, reached)
+        recovery.total = recovery.sent
+
+    async def _ask(self, record: Record) -> None:
+        """Asks for one delivery, at the pace that is allowed, and as soon as there is room."""
+        recovery = self.recovery
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        # A tenth of a second may be made up for, so that a slow moment does not lower the rate.
+        self._due = max(self._due, now - 0.1) + 1 / recovery.rate
+        await self._sleep(self._due - 1 / recovery.rate - now)
+        while True:
+            try:
+                await self._patiently(
+                    lambda: self._recoveries.ask_again(recovery.session, record, f"{recovery.kind}.{recovery.id}")
+                )
+                recovery.sent += 1
+                return
+            except BadEvent:
+                recovery.skipped += 1
+                return
+            except Refused as refusal:
+                if refusal.err_code != STREAM_FULL:
+                    raise
+                await self._sleep(self._settings.pause)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Waits, and looks now and then whether it is called off. Raises _Cancelled."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while True:
+            if self._recoveries.is_called_off(self.recovery.id):
+                raise _Cancelled
+            left = until - loop.time()
+            if left <= 0:
+                return
+            await asyncio.sleep(min(left, self._settings.pause))
+
+    async def _reached(self, sequence: int) -> None:
+        self.recovery.after = sequence
+        self._unnoted += 1
+        waited = asyncio.get_running_loop().time() - self._noted
+        if self._unnoted >= self._settings.chunk or waited >= self._settings.note_every:
+            await self._note()
+
+    async def _patiently(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Asks until NATS answers; what it refuses is raised."""
+        while True:
+            try:
+                return await ask()
+            except (Refused, BadInput):
+                raise
+            except BrokerError as fault:
+                log.debug("a recovery waits for NATS", extra={"fault": str(fault)})
+                await self._sleep(self._settings.pause)
+
+    async def _note(self) -> None:
+        self._unnoted = 0
+        self._revision = await self._recoveries.note(self.recovery, self._revision)
+        self._noted = asyncio.get_running_loop().time()
+
+
+def parse_rate(value: Any) -> float:
+    """Reads how many deliveries a second may be asked for. Raises Problem."""
+    if value is None:
+        return DEFAULT_RATE
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not MIN_RATE <= value <= MAX_RATE:
+        raise Problem("bad_body", f"rate must be a number of deliveries a second from {MIN_RATE:g} to {MAX_RATE:g}")
+    return float(value)
+
+
+def parse_moment(value: Any, field: str) -> datetime:
+    """Reads a time. Raises Problem."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise Problem("bad_body", f"{field} must be a time: RFC 3339, or seconds or milliseconds since the epoch")
+    return parse_time(str(value))
+
+
+def _is_own_news(record: Record, session: str) -> bool:
+    """Whether an event tells of this very endpoint, which is never told so."""
+    event = record.event
+    return record.subject.startswith(NEWS) and event is not None and event.data.get("session_id") == session
+
+
+def _text(moment: datetime) -> str:
+    return rfc3339(int(moment.timestamp() * 1_000_000) * 1000)
+
+
+def _key(id: str) -> str:
+    return f"recovery.job.{id}"

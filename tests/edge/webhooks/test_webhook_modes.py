@@ -1,0 +1,342 @@
+"""Keys, batches, rates, places, halts and what waits for an endpoint's consent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import defaultdict
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+
+from edge.registry import Session
+from edge.webhooks.endpoint import Batch
+from edge.webhooks.gate import Tokens
+from edge.webhooks.job import Job
+from router.event import Event
+from tests.edge.webhooks.stage import QUICK, Process, Receiver, Stage
+from tests.edge.webhooks.test_webhook_order import NARROW, Ledger, firsts, nothing_left, reasons
+from tests.waiting import eventually
+
+
+async def keyed(stage: Stage, keys: str, count: int, first: int = 0) -> None:
+    """Publishes events with these keys in turn, numbered from `first`."""
+    for n in range(count):
+        await stage.broker.publish(Event.new("agent.run-1.progress", {"n": first + n}, key=keys[n % len(keys)]))
+
+
+async def change(process: Process, session: Session, **changes: Any) -> None:
+    """Changes a session's webhook as a PATCH does."""
+    known = process.registry.sessions[session.id]
+    hook = msgspec.structs.replace(known.spec.webhook, **changes)
+    await process.registry.update(known, msgspec.structs.replace(known.spec, webhook=hook))
+
+
+async def test_a_key_that_is_blocked_blocks_no_other_and_keeps_its_own_order(stage: Stage, receiver: Receiver):
+    process = await stage.process(NARROW)
+    session = await stage.session(receiver.url, mode="keyed", retry_attempts=20)
+    ledger = Ledger(receiver)
+    blocked = True
+    ledger.refuses = lambda n: blocked and n % 4 == 2
+
+    await keyed(stage, "abcd", 40)
+
+    free = [n for n in range(40) if n % 4 != 2]
+    await eventually(lambda: sorted(ledger.taken) == free, within=15)
+    blocked = False
+    await eventually(lambda: process.webhooks.stats(session.id).delivered == 40, within=15)
+    for key in range(4):
+        assert [n for n in ledger.taken if n % 4 == key] == list(range(key, 40, 4))
+    await eventually(lambda: nothing_left(stage.broker))
+
+
+async def test_keys_go_side_by_side(stage: Stage, receiver: Receiver):
+    process = await stage.process()
+    session = await stage.session(receiver.url, mode="keyed", concurrency=3)
+    ledger = Ledger(receiver)
+    ledger.slow = 0.05
+
+    await keyed(stage, "abcdef", 30)
+
+    await eventually(lambda: process.webhooks.stats(session.id).delivered == 30)
+    assert receiver.most_under_way == 3
+    for key in range(6):
+        assert [n for n in ledger.taken if n % 6 == key] == list(range(key, 30, 6))
+
+
+async def test_keys_keep_their_order_through_a_change_of_owner(stage: Stage, receiver: Receiver):
+    await stage.widen(1000)
+    process = await stage.process(NARROW)
+    await stage.session(receiver.url, mode="keyed", retry_attempts=20)
+    ledger = Ledger(receiver)
+    ledger.slow = 0.01
+    ledger.refuses = lambda n: len(ledger.asked) % 11 == 5
+    publishing = asyncio.ensure_future(keyed(stage, "abcde", 150))
+
+    await eventually(lambda: len(ledger.taken) > 40, within=20)
+    await process.die()
+    stage.processes.remove(process)
+    await stage.process(NARROW)
+    await publishing
+
+    await eventually(lambda: len(firsts(ledger.taken)) == 150, within=40)
+    for key in range(5):
+        assert [n for n in firsts(ledger.taken) if n % 5 == key] == list(range(key, 150, 5))
+    await eventually(lambda: nothing_left(stage.broker))
+
+
+async def test_no_more_posts_are_under_way_than_the_session_allows(stage: Stage, receiver: Receiver):
+    process = await stage.process()
+    session = await stage.session(receiver.url, concurrency=2)
+    ledger = Ledger(receiver)
+    ledger.slow = 0.02
+
+    await stage.publish("agent.run-1.progress", 30)
+
+    await eventually(lambda: process.webhooks.stats(session.id).delivered == 30)
+    assert receiver.most_under_way == 2
+
+
+async def test_posts_keep_the_pace_that_is_set(stage: Stage, receiver: Receiver):
+    process = await stage.process(NARROW)
+    session = await stage.session(receiver.url, rate=20.0)
+    began = time.monotonic()
+
+    await stage.publish("agent.run-1.progress", 50)
+
+    await eventually(lambda: process.webhooks.stats(session.id).delivered == 50)
+    # Twenty at once, and the others one by one.
+    assert 1.3 <= time.monotonic() - began < 4
+
+
+def test_a_token_bucket_gives_no_more_than_its_rate():
+    now, taken = 100.0, 0
+    tokens = Tokens(5.0, now)
+    for _ in range(1000):
+        if not tokens.wait(now):
+            tokens.take()
+            taken += 1
+        now += 0.01
+
+    assert taken == pytest.approx(5 + 10 * 5, abs=1)
+    slow = Tokens(0.5, 0.0)
+    slow.take()
+    assert slow.wait(0.0) == pytest.approx(2.0)
+
+
+class Batches:
+    """A receiver of batches."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self.posts: list[tuple[str, list[int]]] = []
+        self.status: list[int] = []
+        receiver.answer = self._answer
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        said = json.loads(await request.read())
+        assert isinstance(said, list)
+        self.posts.append((request.headers["webhook-id"], [event["data"]["n"] for event in said]))
+        return web.Response(status=self.status.pop(0) if self.status else 200)
+
+
+async def test_events_go_out_in_batches_as_full_as_they_may_be(stage: Stage, receiver: Receiver):
+    process = await stage.process()
+    session = await stage.session(receiver.url, batch=Batch(max_n=10, linger=0.3))
+    batches = Batches(receiver)
+
+    await stage.publish("agent.run-1.progress", 45)
+
+    await eventually(lambda: process.webhooks.stats(session.id).delivered == 45)
+    assert sorted(n for _, numbers in batches.posts for n in numbers) == list(range(45))
+    assert max(len(numbers) for _, numbers in batches.posts) == 10
+    assert len(batches.posts) <= 7
+    await eventually(lambda: nothing_left(stage.broker))
+
+
+async def test_a_batch_is_no_larger_than_it_may_be(stage: Stage, receiver: Receiver):
+    process = await stage.process()
+    session = await stage.session(receiver.url, batch=Batch(max_n=100, max_bytes=2000, linger=0.1))
+    Batches(receiver)
+
+    await stage.publish("agent.run-1.progress", 20, text="x" * 400)
+
+    await eventually(lambda: process.webhooks.stats(session.id).delivered == 20)
+    assert all(len(post.body) <= 2000 for post in receiver.posts)
+    assert len(receiver.posts) < 20
+
+
+@pytest.mark.parametrize("mode", ["unordered", "fifo"])
+async def test_a_batch_that_fails_is_tried_again_as_the_same(stage: Stage, receiver: Receiver, mode: str):
+    process = await stage.process(NARROW)
+    session = await stage.session(receiver.url, batch=Batch(max_n=5, linger=0.2), mode=mode)
+    batches = Batches(receiver)
+    batches.status = [500, 500]
+
+    await stage.publish("agent.run-1.progress", 5)
+
+    await eventually(lambda: process.webhooks.stats(session.id).delivered == 5)
+    assert len(batches.posts) == 3
+    assert len({id for id, _ in batches.posts}) == 1 == len({tuple(numbers) for _, numbers in batches.posts})
+    await eventually(lambda: nothing_left(stage.broker))
+
+
+async def test_of_a_batch_that_is_given_up_each_event_has_a_dead_letter(stage: Stage, receiver: Receiver):
+    process = await stage.process()
+    session = await stage.session(receiver.url, batch=Batch(max_n=4, linger=0.2), retry_attempts=0)
+    batches = Batches(receiver)
+    batches.status = [500]
+
+    await stage.publish("agent.run-1.progress", 8)
+
+    await eventually(lambda: process.webhooks.stats(session.id).failed == 4)
+    await eventually(lambda: process.webhooks.stats(session.id).delivered == 4)
+    assert await reasons(stage.broker, session) == ["exhausted"] * 4
+
+
+async def test_ordered_batches_keep_the_order_through_failures_and_a_change_of_owner(stage: Stage, receiver: Receiver):
+    await stage.widen(1000)
+    process = await stage.process(NARROW)
+    await stage.session(receiver.url, batch=Batch(max_n=7, linger=0.05), mode="fifo", retry_attempts=20)
+    ledger = Ledger(receiver)
+    ledger.slow = 0.02
+    asked: defaultdict[int, int] = defaultdict(int)
+
+    def refuses(n: int) -> bool:
+        asked[n] += 1
+        return n % 20 == 11 and asked[n] < 3
+
+    ledger.refuses = refuses
+    publishing = asyncio.ensure_future(stage.publish("agent.run-1.progress", 150))
+
+    await eventually(lambda: len(firsts(ledger.taken)) > 50, within=20)
+    await process.die()
+    stage.processes.remove(process)
+    await stage.process(NARROW)
+    await publishing
+
+    await eventually(lambda: len(firsts(ledger.taken)) == 150, within=40)
+    assert firsts(ledger.taken) == list(range(150))
+    await eventually(lambda: nothing_left(stage.broker))
+
+
+async def test_an_ordered_session_that_halts_waits_for_somebody_to_look(stage: Stage, receiver: Receiver):
+    process = await stage.process(NARROW)
+    session = await stage.session(receiver.url, mode="fifo", on_exhausted="halt", retry_attempts=1)
+    ledger = Ledger(receiver)
+    halted = True
+    ledger.refuses = lambda n: halted and n == 3
+
+    await stage.publish("agent.run-1.progress", 20)
+
+    await eventually(lambda: process.webhooks.health(session.id)["state"] == "disabled", within=10)
+    assert process.webhooks.health(session.id)["reason"] == "halted"
+    assert (ledger.taken, ledger.asked.count(3)) == ([0, 1, 2], 2)
+    halted = False
+    await process.webhooks.enable(session.id)
+    await eventually(lambda: ledger.taken == list(range(20)), within=10)
+    assert await reasons(stage.broker, session) == []
+    await eventually(lambda: nothing_left(stage.broker))
+
+
+async def test_a_key_that_halts_leaves_the_others_alone_and_halts_at_the_next_owner(stage: Stage, receiver: Receiver):
+    process = await stage.process(NARROW)
+    session = await stage.session(receiver.url, mode="keyed", on_exhausted="halt", retry_attempts=0)
+    ledger = Ledger(receiver)
+    halted = True
+    ledger.refuses = lambda n: halted and n == 1
+
+    await keyed(stage, "ab", 20)
+
+    await eventually(lambda: sorted(ledger.taken) == list(range(0, 20, 2)), within=10)
+    await process.stop()
+    stage.processes.remove(process)
+    second = await stage.process(NARROW)
+    halted = False
+    await keyed(stage, "a", 5, first=100)
+    await eventually(lambda: len(firsts(ledger.taken)) == 15, within=10)
+    assert ledger.asked.count(1) == 1
+    await second.webhooks.enable(session.id)
+    await eventually(lambda: len(firsts(ledger.taken)) == 25)
+    assert [n for n in firsts(ledger.taken) if n < 100 and n % 2] == list(range(1, 20, 2))
+    await eventually(lambda: nothing_left(stage.broker))
+
+
+async def test_an_endpoint_that_has_not_agreed_gets_nothing_until_it_has(stage: Stage, receiver: Receiver):
+    process = await stage.process(NARROW)
+    session = await stage.session(receiver.url, active=False)
+    await stage.publish("agent.run-1.progress", 20)
+
+    async def parked() -> bool:
+        return await process.webhooks.waiting(session.id) == 20
+
+    await eventually(parked)
+    assert receiver.posts == []
+    await change(process, session, active=True)
+    await eventually(lambda: process.webhooks.stats(session.id).delivered == 20)
+
+
+async def test_changes_of_a_living_session_take_effect_and_lose_nothing(stage: Stage, receiver: Receiver):
+    await stage.widen(1000)
+    process = await stage.process(NARROW)
+    session = await stage.session(receiver.url, retry_attempts=20)
+    ledger = Ledger(receiver)
+    ledger.slow = 0.002
+    ledger.refuses = lambda n: len(ledger.asked) % 17 == 5
+    publishing = asyncio.ensure_future(keyed(stage, "abcd", 300))
+
+    for changes in ({"mode": "keyed"}, {"mode": "fifo"}, {"batch": Batch(max_n=5, linger=0.05)}, {"concurrency": 1}):
+        await eventually(lambda: receiver.posts)
+        await asyncio.sleep(0.2)
+        await change(process, session, **changes)
+    await change(process, session, mode="unordered", batch=None, concurrency=8)
+    await publishing
+
+    await eventually(lambda: len(firsts(ledger.taken)) == 300, within=30)
+    assert len(ledger.taken) == 300
+    await eventually(lambda: nothing_left(stage.broker))
+
+
+async def test_a_delivery_that_is_asked_for_again_is_made_again_under_its_id(stage: Stage, receiver: Receiver):
+    process = await stage.process()
+    session = await stage.session(receiver.url)
+    await stage.publish("agent.run-1.progress")
+    await eventually(lambda: process.webhooks.stats(session.id).delivered == 1)
+    (record,) = (await stage.broker.read("agent.>", 0)).records
+
+    for _ in range(2):
+        again = Job.again(session.id, record.payload, record.subject, record.sequence, unique="one", partitions=2)
+        await stage.broker.store(*again)
+    again = Job.again(session.id, record.payload, record.subject, record.sequence, unique="two", partitions=2)
+    await stage.broker.store(*again)
+
+    await eventually(lambda: process.webhooks.stats(session.id).delivered == 3)
+    await eventually(lambda: nothing_left(stage.broker))
+    assert len(receiver.posts) == 3
+    assert len({post.headers["webhook-id"] for post in receiver.posts}) == 1
+
+
+async def test_a_job_that_its_workers_die_of_becomes_a_dead_letter(stage: Stage, receiver: Receiver):
+    settings = replace(QUICK, worker=replace(QUICK.worker, kills=2))
+    session = await stage.session(receiver.url)
+    never = asyncio.Event()
+
+    async def hang(request: web.Request) -> web.Response:
+        await never.wait()
+        raise AssertionError
+
+    receiver.answer = hang
+    process = await stage.process(settings)
+    await stage.publish("agent.run-1.progress")
+    for death in range(3):
+        await eventually(lambda death=death: len(receiver.posts) == death + 1, within=8)
+        await process.die()
+        stage.processes.remove(process)
+        process = await stage.process(settings)
+
+    await eventually(lambda: process.webhooks.stats(session.id).failed == 1, within=8)
+    assert await reasons(stage.broker, session) == ["poison"]
+    assert len(receiver.posts) == 3

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+from edge.webhooks.partitions import MISSED, Partitions
+from edge.webhooks.role import RoleSettings
+from router.broker import Broker
+from router.buckets import Bucket, Entry
+from router.connection import BrokerSettings
+from router.topology import LEASES
+from tests.edge.webhooks.stage import Stage
+from tests.waiting import eventually
+
+SETTINGS = RoleSettings(ttl=2.0, poll=0.1)
+PARTITIONS = 16
+
+
+class Term:
+    """The work on a partition, as far as it is known who does it."""
+
+    def __init__(self, member: Member, partition: int, clean: bool) -> None:
+        self.member, self.partition, self.clean = member, partition, clean
+        self.closed = asyncio.Event()
+
+    async def run(self) -> None:
+        self.member.mine.add(self.partition)
+        self.member.terms.append(self)
+        try:
+            await self.closed.wait()
+        finally:
+            self.member.mine.discard(self.partition)
+
+    async def close(self, grace: float) -> None:
+        self.closed.set()
+
+
+class Member:
+    """A process that wants its share."""
+
+    def __init__(self, broker: Broker, name: str) -> None:
+        self.mine: set[int] = set()
+        self.terms: list[Term] = []
+        self.broker = broker
+        self.partitions = Partitions(
+            Bucket(broker.connection, LEASES),
+            PARTITIONS,
+            name,
+            lambda partition, epoch, clean: Term(self, partition, clean),
+            SETTINGS,
+        )
+        self.task = asyncio.ensure_future(self.partitions.run())
+
+    async def die(self) -> None:
+        """Goes without a word."""
+        await self.broker.connection._wire.close()
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+
+async def join(stage: Stage, name: str) -> Member:
+    broker = Broker(BrokerSettings(url=stage.url), name, stage.topology)
+    await broker.open()
+    return Member(broker, name)
+
+
+async def leave(*members: Member) -> None:
+    for member in members:
+        await member.partitions.close(0.5)
+        await asyncio.wait_for(member.task, 5)
+        await member.broker.close()
+
+
+def shared(*members: Member) -> bool:
+    """Whether each partition has one owner, and all have about as many."""
+    owners = Counter(partition for member in members for partition in member.mine)
+    sizes = [len(member.mine) for member in members]
+    return owners == Counter(range(PARTITIONS)) and max(sizes) - min(sizes) <= 1
+
+
+async def test_partitions_are_shared_evenly_as_processes_come_go_and_die(stage: Stage):
+    first = await join(stage, "a")
+    await eventually(lambda: shared(first))
+
+    second, third = await join(stage, "b"), await join(stage, "c")
+    await eventually(lambda: shared(first, second, third), within=10)
+    # Who let go in good order says so to the next.
+    assert all(term.clean for term in second.terms + third.terms)
+
+    before = len(first.terms)
+    await second.die()
+    await eventually(lambda: shared(first, third), within=10)
+    assert not any(term.clean for term in first.terms[before:])
+
+    await leave(third)
+    await eventually(lambda: shared(first), within=5)
+    await leave(first)
+
+
+async def test_of_those_who_reach_for_one_partition_at_once_one_gets_it(stage: Stage):
+    members = [await join(stage, name) for name in "abcd"]
+
+    await eventually(lambda: shared(*members), within=10)
+
+    # Nobody was taken a partition while he lived: each of his terms ended because he let it go.
+    assert all(term.closed.is_set() or term.partition in member.mine for member in members for term in member.terms)
+    await leave(*members)
+
+
+async def test_who_hears_nothing_believes_nobody_gone(stage: Stage):
+    partitions = Partitions(
+        Bucket(stage.broker.connection, LEASES),
+        PARTITIONS,
+        "me",
+        lambda *_: Term(Member(stage.broker, ""), 0, True),
+        RoleSettings(ttl=-2.0),
+    )
+    partitions._heard(Entry("hook.member.other", b"1", 1), True)
+
+    # With this ttl the other was heard too long ago at once; but so were we ourselves.
+    assert partitions._alive() == ["me", "other"]
+    for revision in range(MISSED):
+        partitions._heard(Entry("hook.member.me", b"1", 2 + revision), True)
+    assert partitions._alive() == ["me"]

@@ -1,0 +1,138 @@
+"""`callboard webhooks`: attempts, health, and what is sent again, through a running edge."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from edge.server import bind, serve
+from edge.settings import EdgeSettings
+from edge.webhooks.guard import GuardSettings
+from router.connection import BrokerSettings
+from router.topology import TopologySettings
+from tests.edge.webhooks.stage import Receiver
+from tests.ops.command import callboard
+from tests.waiting import eventually
+
+Webhooks = Callable[..., Awaitable["subprocess.CompletedProcess[str]"]]
+
+
+@pytest.fixture
+async def url(nats_server: str) -> AsyncIterator[str]:
+    """The address of a running edge."""
+    listener = bind("127.0.0.1", 0)
+    stop, ready = asyncio.Event(), asyncio.Event()
+    port: int = listener.getsockname()[1]
+    async with asyncio.TaskGroup() as group:
+        group.create_task(
+            serve(
+                EdgeSettings(port=port, drain=0.1),
+                BrokerSettings(nats_server),
+                TopologySettings(),
+                stop=stop,
+                guard=GuardSettings(allow_loopback=True, allow_http=True),
+                listener=listener,
+                ready=lambda _port: ready.set(),
+            )
+        )
+        await asyncio.wait_for(ready.wait(), 10)
+        yield f"http://127.0.0.1:{port}"
+        stop.set()
+
+
+@pytest.fixture
+def webhooks(url: str) -> Webhooks:
+    """Runs `callboard webhooks` against that edge."""
+
+    async def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return await asyncio.to_thread(callboard, "webhooks", *arguments, "--edge-url", url)
+
+    return run
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with Receiver().serving() as serving:
+        yield serving
+
+
+async def failing(url: str, receiver: Receiver, entity: str, count: int) -> str:
+    """A session of which so many deliveries have failed for good."""
+    receiver.answer = 500
+    async with httpx.AsyncClient(base_url=url) as http:
+        made = await http.post(
+            "/callbacks/sessions",
+            json={
+                "delivery_method": "webhook",
+                "webhook_url": receiver.url,
+                "subjects": [f"job.{entity}.>"],
+                "retry_attempts": 0,
+            },
+        )
+        session: str = made.json()["session_id"]
+        await http.post("/events", json=[{"subject": f"job.{entity}.output", "data": {"n": n}} for n in range(count)])
+
+        async def noted() -> bool:
+            page = (await http.get(f"/callbacks/sessions/{session}/attempts")).json()
+            return len(page["attempts"]) == count
+
+        await eventually(noted)
+    return session
+
+
+async def test_what_failed_is_seen_and_sent_again(
+    url: str, webhooks: Webhooks, receiver: Receiver, entity: str
+) -> None:
+    session = await failing(url, receiver, entity, 3)
+
+    listed = await webhooks("attempts", session, "--json")
+    table = await webhooks("attempts", session, "--result", "fail", "--limit", "2")
+    attempts: list[dict[str, Any]] = [json.loads(line) for line in listed.stdout.splitlines()]
+    receiver.answer = 204
+    receiver.posts.clear()
+    one = await webhooks("resend", session, attempts[0]["event"])
+    await eventually(lambda: len(receiver.posts) == 1)
+
+    assert [attempt["error"] for attempt in attempts] == ["server_error"] * 3
+    assert table.stdout.count("500 server_error") == 2 and "there are more" in table.stderr
+    assert one.returncode == 0 and attempts[0]["webhook_id"] in one.stdout
+
+    async def delivered() -> bool:
+        return len((await webhooks("attempts", session, "--result", "ok", "--json")).stdout.splitlines()) == 1
+
+    await eventually(delivered, 10)
+    rest = await webhooks("recover", session, "--since", "10m")
+    await eventually(lambda: len(receiver.posts) == 3)
+
+    assert (rest.returncode, rest.stdout.strip()) == (0, "2 of 2 failed deliveries are sent again")
+
+
+async def test_an_endpoint_is_disabled_shown_and_enabled(
+    url: str, webhooks: Webhooks, receiver: Receiver, entity: str
+) -> None:
+    session = await failing(url, receiver, entity, 1)
+
+    disabled = await webhooks("disable", session, "--reason", "moving house")
+    health = await webhooks("health", session, "--json")
+    enabled = await webhooks("enable", session)
+
+    assert "disabled" in disabled.stdout and "moving house" in disabled.stdout
+    assert json.loads(health.stdout)["state"] == "disabled"
+    assert "closed" in enabled.stdout and enabled.returncode == 0
+
+
+async def test_what_is_asked_wrongly_is_said_and_ends_with_2(webhooks: Webhooks) -> None:
+    for arguments, said in (
+        (("attempts", "sess_000000000000000000000000"), "no session"),
+        (("attempts", "sess_000000000000000000000000", "--limit", "0"), "--limit"),
+        (("recover", "sess_000000000000000000000000"), "--since"),
+    ):
+        ended = await webhooks(*arguments)
+        assert ended.returncode == 2 and said in ended.stderr, ended
+        assert "Traceback" not in ended.stderr
