@@ -11,6 +11,7 @@ from typing import Any
 import msgpack
 
 from edge import metrics
+from edge.identity.principal import Principal
 from edge.problem import Problem
 from router.broker import Ack, Broker
 from router.codec import check_depth, encode, from_json
@@ -29,7 +30,7 @@ def parse(body: bytes, content_type: str, most: int) -> tuple[list[dict[str, Any
     if kind in ("application/msgpack", "application/x-msgpack", "application/vnd.msgpack"):
         try:
             given = msgpack.unpackb(body, raw=False, strict_map_key=False)
-        except (ValueError, msgpack.UnpackException, RecursionError) as fault:
+        except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as fault:
             raise Problem("bad_json", f"not msgpack: {fault}") from None
     elif kind in ("application/x-ndjson", "application/jsonl"):
         given = [_json(line) for line in body.splitlines() if line.strip()]
@@ -58,15 +59,18 @@ def _json(text: bytes) -> Any:
         raise Problem("bad_json", str(fault)) from None
 
 
-def events(given: list[dict[str, Any]], idempotency_key: str | None) -> list[Event]:
-    """Makes events of what was sent; with a key their ids follow from it, so that a repeat is stored once. Raises Problem."""
+def events(given: list[dict[str, Any]], idempotency_key: str | None, trace: str | None = None) -> list[Event]:
+    """Makes events of what was sent; with a key their ids follow from it, so that a repeat is stored once. Raises Problem.
+
+    `trace` is for those that come without one of their own.
+    """
     if idempotency_key is not None and not _KEY.match(idempotency_key):
         raise Problem("bad_parameter", "Idempotency-Key must be 1 to 200 visible characters")
     made: list[Event] = []
     for place, item in enumerate(given):
         where: dict[str, Any] = {} if len(given) == 1 else {"index": place}
         try:
-            made.append(_event(item, _derived(idempotency_key, place)))
+            made.append(_event(item, _derived(idempotency_key, place), trace))
         except BadInput as fault:
             raise Problem(fault.code, str(fault), **where) from None
         except Problem as fault:
@@ -75,13 +79,19 @@ def events(given: list[dict[str, Any]], idempotency_key: str | None) -> list[Eve
     return made
 
 
+def permit(many: list[Event], principal: Principal) -> None:
+    """Raises Problem where one of the events is not for this principal to publish; then none is stored."""
+    for place, event in enumerate(many):
+        principal.require_publish(event.subject, **({} if len(many) == 1 else {"index": place}))
+
+
 def _derived(key: str | None, place: int) -> str | None:
     if key is None:
         return None
     return f"idem-{hashlib.sha256(key.encode()).hexdigest()[:32]}-{place}"
 
 
-def _event(item: Mapping[str, Any], id: str | None) -> Event:
+def _event(item: Mapping[str, Any], id: str | None, trace: str | None) -> Event:
     if unknown := sorted(str(name) for name in set(item) - FIELDS):
         raise Problem("unknown_field", f"not known: {', '.join(unknown)[:200]}; known are {', '.join(sorted(FIELDS))}")
     if "subject" not in item:
@@ -102,7 +112,7 @@ def _event(item: Mapping[str, Any], id: str | None) -> Event:
         id=item["id"] if item.get("id") is not None else id,
         key=item.get("key"),
         cause=item.get("cause"),
-        trace=item.get("trace"),
+        trace=item.get("trace") or trace,
         test=test,
     )
     if event.subject.domain in RESERVED:

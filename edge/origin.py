@@ -11,7 +11,15 @@ from edge.problem import Problem
 from edge.settings import LOOPBACK, EdgeSettings
 
 METHODS = "GET, POST, PATCH, DELETE, OPTIONS"
-EXPOSED = "Location, Retry-After"
+EXPOSED = "Location, Retry-After, WWW-Authenticate"
+# What a page may send along; a preflight is told these, and not whatever it asks for.
+TAKEN = "Accept, Authorization, Cache-Control, Content-Type, Idempotency-Key, Last-Event-ID, traceparent, tracestate"
+# Headers that are said once: of two, one program believes the first and another the last.
+ONCE = ("host", "origin", "authorization", "content-length", "content-type", "idempotency-key", "last-event-id")
+# Asked by who knows an address and no name: the probes of Kubernetes. They tell nothing.
+NAMELESS = frozenset({"/livez", "/readyz"})
+
+_PORTS = {"http": 80, "https": 443}
 
 
 class Gate:
@@ -19,76 +27,102 @@ class Gate:
 
     def __init__(self, app: ASGIApp, settings: EdgeSettings) -> None:
         self._app = app
-        self._hosts = frozenset(host.lower() for host in settings.allowed_hosts) | {settings.host}
-        self._origins = frozenset(origin.rstrip("/") for origin in settings.allowed_origins)
+        self._hosts = frozenset(host.lower() for host in settings.allowed_hosts) | {settings.host.lower()}
+        self._origins = frozenset(origin.rstrip("/").lower() for origin in settings.allowed_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        origin = headers.get("origin")
-        if not self._answers_to(headers.get("host", "")):
+        origin, host = headers.get("origin"), headers.get("host", "")
+        if repeated := _repeated(scope):
+            await self._refuse(scope, receive, send, "bad_header", f"{repeated} is there more than once")
+        elif not self._answers_to(host) and scope["path"] not in NAMELESS:
             await self._refuse(scope, receive, send, "forbidden_host")
-        elif origin is not None and not self._admits(origin, headers.get("host", "")):
+        elif origin is not None and not self._admits(origin, host):
             await self._refuse(scope, receive, send, "forbidden_origin")
         elif origin is None or scope["type"] == "websocket":
             await self._app(scope, receive, send)
         elif scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
-            await self._preflight(origin, headers, send)
+            await self._preflight(origin, send)
         else:
-            await self._app(scope, receive, _with_cors(send, origin))
+            await self._app(scope, receive, self._with_cors(send, origin))
 
     def _answers_to(self, host: str) -> bool:
-        if "*" in self._hosts:
-            return True
-        name = host.rsplit("]", 1)[0].lstrip("[") if host.startswith("[") else host.rsplit(":", 1)[0]
-        return name.lower() in self._hosts
+        return "*" in self._hosts or _name(host) in self._hosts
 
     def _admits(self, origin: str, host: str) -> bool:
-        if "*" in self._origins or origin in self._origins:
+        if "*" in self._origins or self._is_listed(origin):
             return True
-        parts = urlsplit(origin)
-        if parts.scheme not in ("http", "https"):
+        try:
+            parts = urlsplit(origin)
+            port = parts.port
+        except ValueError:
             return False
-        # This server's own pages, and pages that a developer serves from the same machine.
-        return parts.netloc == host or (parts.hostname or "") in LOOPBACK
+        if parts.scheme not in _PORTS or not parts.hostname or parts.path or parts.query or parts.username:
+            return False
+        name = _name(host)
+        # Pages that a developer serves from the machine on which the edge runs.
+        if parts.hostname in LOOPBACK and name in LOOPBACK:
+            return True
+        # This server's own pages. Behind a proxy its scheme may be unknown, so a port left out is that of the origin's.
+        return parts.hostname == name and (port or _PORTS[parts.scheme]) == (_port(host) or _PORTS[parts.scheme])
 
-    async def _preflight(self, origin: str, asked: Headers, send: Send) -> None:
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 204,
-                "headers": [
-                    (b"access-control-allow-origin", origin.encode()),
-                    (b"access-control-allow-methods", METHODS.encode()),
-                    (
-                        b"access-control-allow-headers",
-                        asked.get("access-control-request-headers", "").encode("latin-1"),
-                    ),
-                    (b"access-control-max-age", b"600"),
-                    (b"vary", b"Origin"),
-                ],
-            }
-        )
+    def _is_listed(self, origin: str) -> bool:
+        return origin.lower() in self._origins
+
+    async def _preflight(self, origin: str, send: Send) -> None:
+        headers = [
+            (b"access-control-allow-origin", origin.encode("latin-1")),
+            (b"access-control-allow-methods", METHODS.encode()),
+            (b"access-control-allow-headers", TAKEN.encode()),
+            (b"access-control-max-age", b"600"),
+            (b"vary", b"Origin"),
+        ]
+        if self._is_listed(origin):
+            headers.append((b"access-control-allow-credentials", b"true"))
+        await send({"type": "http.response.start", "status": 204, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 
+    def _with_cors(self, send: Send, origin: str) -> Send:
+        # The pass of a stream is a cookie: a page of another origin sends it only where that origin is listed by name.
+        listed = self._is_listed(origin)
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["Access-Control-Allow-Origin"] = origin
+                headers["Access-Control-Expose-Headers"] = EXPOSED
+                if listed:
+                    headers["Access-Control-Allow-Credentials"] = "true"
+                headers.add_vary_header("Origin")
+            await send(message)
+
+        return sending
+
     @staticmethod
-    async def _refuse(scope: Scope, receive: Receive, send: Send, code: str) -> None:
+    async def _refuse(scope: Scope, receive: Receive, send: Send, code: str, detail: str = "") -> None:
         if scope["type"] == "websocket":
             await receive()
-            await send({"type": "websocket.close", "code": 4503, "reason": code})
-            return
-        await Problem(code).response()(scope, receive, send)
+        await Problem(code, detail).response()(scope, receive, send)
 
 
-def _with_cors(send: Send, origin: str) -> Send:
-    async def sending(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            headers["Access-Control-Allow-Origin"] = origin
-            headers["Access-Control-Expose-Headers"] = EXPOSED
-            headers.add_vary_header("Origin")
-        await send(message)
+def _repeated(scope: Scope) -> str | None:
+    seen: set[bytes] = set()
+    for name, _ in scope["headers"]:
+        if name in seen and name.decode("latin-1") in ONCE:
+            return str(name.decode("latin-1"))
+        seen.add(name)
+    return None
 
-    return sending
+
+def _name(host: str) -> str:
+    """The name in a Host header, without its port."""
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.rsplit(":", 1)[0]
+    return name.lower()
+
+
+def _port(host: str) -> int | None:
+    text = host.rpartition("]")[2].rpartition(":")[2] if ":" in host.rpartition("]")[2] else ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else None

@@ -8,10 +8,25 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from edge import metrics
 from router.codec import to_json
 from router.errors import BadInput, BrokerError, Refused
 
 TITLES: Mapping[str, tuple[int, str]] = {
+    "token_required": (401, "A token is needed"),
+    "bad_token": (401, "The token is not valid"),
+    "token_expired": (401, "The token has expired"),
+    "token_in_query": (401, "A token has no place in an address"),
+    "bad_ticket": (401, "The ticket is not good"),
+    "not_granted": (403, "The token does not allow this"),
+    "operator_only": (403, "This is for those who operate the system"),
+    "rate_limited": (429, "Too much at once"),
+    "too_many": (429, "There are too many already"),
+    "keys_unavailable": (503, "The keys that tokens are checked with could not be fetched"),
+    "bad_header": (400, "A header is not as it should be"),
+    "bad_request": (400, "The request is not HTTP as it should be"),
+    "head_too_large": (431, "The head of the request is too large"),
+    "request_timeout": (408, "The request took too long to arrive"),
     "bad_json": (400, "The body is not JSON"),
     "bad_body": (422, "The body is not as it should be"),
     "unknown_field": (422, "The body has a field that is not known"),
@@ -33,6 +48,17 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "camera_not_found": (404, "There is no such camera"),
     "octane_not_found": (404, "There is no such Octane"),
     "run_not_found": (404, "There is no such run"),
+    "deadletter_not_found": (404, "There is no such dead letter"),
+    "redrive_not_found": (404, "There is no such redrive"),
+    "redrive_ended": (409, "The redrive is over"),
+    "redrive_refused": (409, "This is not sent again without force"),
+    "too_many_redrives": (409, "Too many redrives are not over yet"),
+    "not_a_webhook": (409, "The session is no webhook session"),
+    "attempt_not_found": (404, "There was no such attempt"),
+    "event_gone": (410, "The event is no longer kept"),
+    "recovery_not_found": (404, "There is no such recovery"),
+    "recovery_ended": (409, "The recovery is over"),
+    "too_many_recoveries": (409, "Too many recoveries are not over yet"),
     "no_frame": (404, "There is no picture yet"),
     "method_not_allowed": (405, "The method is not known here"),
     "unsupported_media_type": (415, "The body's type is not known here"),
@@ -45,6 +71,10 @@ TITLES: Mapping[str, tuple[int, str]] = {
 }
 
 
+for _code in TITLES:
+    metrics.refusals.labels(_code)
+
+
 class Problem(Exception):
     """a request was refused"""
 
@@ -55,6 +85,7 @@ class Problem(Exception):
         self.detail = detail
         self.headers = dict(headers or {})
         self.more = more
+        metrics.refusals.labels(code).inc()
 
     def response(self) -> Response:
         body: dict[str, Any] = {

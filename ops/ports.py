@@ -10,11 +10,12 @@ from ops.folder import CannotStart
 from router.embedded import free_port
 
 
-def open_port(host: str, port: int) -> socket.socket:
-    """Opens the edge's listening socket; raises CannotStart with what to do."""
-    if host not in LOOPBACK:
+def open_port(host: str, port: int, secured: bool = False) -> socket.socket:
+    """Opens the edge's listening socket; `secured` says that keys are configured. Raises CannotStart with what to do."""
+    if host not in LOOPBACK and not secured:
         raise CannotStart(
-            f"will not listen on {host} without authentication; listen on 127.0.0.1 and put a proxy in front"
+            f"will not listen on {host} without authentication; set CALLBOARD_JWT_SECRET, CALLBOARD_JWT_KEYS or "
+            "CALLBOARD_JWKS_URL, or listen on 127.0.0.1"
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The protocol is named because asyncio turns Nagle's algorithm off only on sockets that say they are TCP.

@@ -25,7 +25,7 @@ const FALLBACK_LIFE = 300_000;
 const OPENING = 10_000;
 
 // Close codes of the server that have an answer of their own; else 4000–4499 say come back, 4500–4999 stay away.
-const CLOSED = Object.freeze({ noSession: 4505, badCursor: 4506 });
+const CLOSED = Object.freeze({ expired: 4003, noSession: 4505, badCursor: 4506 });
 
 const epochOf = (cursor) => cursor.slice(0, cursor.lastIndexOf("-"));
 
@@ -71,10 +71,14 @@ export class CallboardClient {
   clock = new ServerClock();
   stats = { events: 0, duplicates: 0, gaps: 0, connections: 0 };
 
-  /** `session` is the body of `POST /callbacks/sessions`; `last` is how much history a client without a cursor starts with. */
+  /**
+   * `session` is the body of `POST /callbacks/sessions`; `last` is how much history a client without a cursor starts with.
+   * `token` is a token, or a function that gives the newest one (or a promise of it): asked again before the old one ends.
+   */
   constructor({
     base = location.origin,
     session = {},
+    token = null,
     cursor = null,
     last = 0,
     transports = ["websocket", "sse", "polling"],
@@ -83,6 +87,7 @@ export class CallboardClient {
     backoff = {},
   } = {}) {
     this.base = base.replace(/\/$/, "");
+    this.token = token;
     this.spec = { delivery_method: "websocket", ...session };
     this.last = last;
     this.transports = transports;
@@ -90,7 +95,7 @@ export class CallboardClient {
     this.silence = silence;
     this.#cursor = cursor;
     this.#backoff = new Backoff(backoff);
-    this.state = Object.freeze({ phase: "idle", transport: null, session: null, retryAt: null, reason: "" });
+    this.state = Object.freeze({ phase: "idle", transport: null, session: null, retryAt: null, reason: "", code: "" });
   }
 
   /** Where the client would resume: behind the last event it handed out. */
@@ -148,6 +153,17 @@ export class CallboardClient {
     this.#pause.wake();
   }
 
+  /** Reads something else of the server, with the client's token. Throws Refusal, or what `fetch` throws. */
+  get(path) {
+    return this.#ask("GET", path);
+  }
+
+  /** What a browser puts into an address where it can send no token: `ticket({ camera: "main" })`. Null without a token. */
+  async ticket(wish, signal) {
+    if (!(await this.#proof()).Authorization) return null;
+    return (await this.#ask("POST", "/tickets", wish, signal)).ticket;
+  }
+
   /** Reads the last events of some subjects once, beside the stream. */
   async history(subjects, last = 100) {
     const session = await this.#ask("POST", "/callbacks/sessions", { delivery_method: "polling", subjects, last });
@@ -196,7 +212,7 @@ export class CallboardClient {
   }
 
   #refused(refusal) {
-    this.#set({ reason: refusal.message });
+    this.#set({ reason: refusal.message, code: refusal.code });
     if (refusal.status === 404) {
       this.#forget();
       return this.#backoff.next();
@@ -221,6 +237,7 @@ export class CallboardClient {
       this.#cursor = null;
       return this.#backoff.next();
     }
+    if (code === CLOSED.expired || bye?.reason === "token_expired") this.#doubt = true;
     if (bye ? bye.reconnect === false : code >= 4500 && code < 5000) return Infinity;
     const told = Number(bye?.delay_ms);
     // A server that drains tells everybody the same delay; spread over half of it again, they do not come back as one.
@@ -286,6 +303,8 @@ export class CallboardClient {
       url: (rest) => this.base + path + rest,
       query: this.#cursor ? { cursor: this.#cursor } : this.last ? { last: this.last } : {},
       signal: connection.signal,
+      headers: await this.#proof(),
+      ticket: () => this.ticket({ session_id: this.#session, transport }, connection.signal),
       heard: () => (watch.heard = Date.now()),
       take: (object) => {
         if (connection.signal.aborted) return;
@@ -319,7 +338,7 @@ export class CallboardClient {
     this.#liveSince = Date.parse(notice.server_time) || this.clock.now();
     // The handshake's own steps lie before the server's clock was read, so its first half is the longer one.
     this.clock.measure(Date.parse(notice.server_time), sent, received);
-    this.#set({ phase: "live", transport, session: this.#session, reason: "", retryAt: null });
+    this.#set({ phase: "live", transport, session: this.#session, reason: "", code: "", retryAt: null });
   }
 
   #take(object) {
@@ -345,10 +364,27 @@ export class CallboardClient {
   #control(notice) {
     // Only a position says that everything before it was sent; a heartbeat's or a ready's cursor may be ahead of a replay.
     if (notice.control === "position" && notice.cursor && this.#follows(notice.cursor)) this.#cursor = notice.cursor;
-    if (notice.control === "bye") this.#farewell = notice;
+    if (notice.control === "bye") {
+      this.#farewell = notice;
+      // Where to come back: mostly where we are, and before that where the server has found that we missed something.
+      if (notice.cursor) this.#cursor = notice.cursor;
+    }
     if (notice.control === "gap") this.stats.gaps += 1;
+    if (notice.control === "expiring") this.#refresh();
     if (notice.control === "position" || notice.control === "heartbeat") return;
     for (const listener of this.#noticeListeners) guarded(listener, notice);
+  }
+
+  /** The token ends: where there is a newer one, the connection goes on with it, whatever its transport. */
+  #refresh() {
+    if (typeof this.token !== "function") return;
+    // Where this fails the server closes the connection, and the next one says why.
+    this.#ask("POST", `/callbacks/sessions/${encodeURIComponent(this.#session)}/refresh`).catch(() => {});
+  }
+
+  async #proof() {
+    const token = typeof this.token === "function" ? await this.token() : this.token;
+    return token ? { Authorization: `Bearer ${token}` } : {};
   }
 
   /** Whether this cursor lies behind the last one seen. A new epoch is a new stream: it always does. */
@@ -390,7 +426,7 @@ export class CallboardClient {
     const limits = [AbortSignal.timeout(OPENING), ...(signal ? [signal] : [])];
     const response = await fetch(this.base + path, {
       method,
-      headers: body ? { "Content-Type": "application/json" } : {},
+      headers: { ...(await this.#proof()), ...(body ? { "Content-Type": "application/json" } : {}) },
       body: body ? JSON.stringify(body) : undefined,
       cache: "no-store",
       signal: AbortSignal.any(limits),

@@ -36,12 +36,13 @@ export class FrameStream {
   lastFrame = 0;
 
   /**
-   * `now` gives the server's time in ms. `silence` is how long (ms) a healthy source may say nothing, 0 for any time.
+   * `ticket` gives what the address needs where tokens are wanted, or null. `now` gives the server's time in ms. `silence` is how long (ms) a healthy source may say nothing, 0 for any time.
    * `onFrame(header)` follows each picture drawn, `onStats(stats)` comes once a second, `onPhase(phase)` on each change.
    */
-  constructor(canvas, url, { now = Date.now, silence = 0, onFrame = null, onStats = null, onPhase = null } = {}) {
+  constructor(canvas, url, { ticket = null, now = Date.now, silence = 0, onFrame = null, onStats = null, onPhase = null } = {}) {
     this.canvas = canvas;
     this.url = url;
+    this.ticket = ticket;
     this.now = now;
     this.silence = silence;
     this.onFrame = onFrame;
@@ -93,9 +94,16 @@ export class FrameStream {
     }
   }
 
-  #connect(signal) {
-    return new Promise((resolve) => {
-      const socket = new WebSocket(this.url.replace(/^http/, "ws"));
+  async #connect(signal) {
+    let ticket = null;
+    try {
+      ticket = await this.ticket?.();
+    } catch {
+      return; // Refused or away: the next try asks again.
+    }
+    if (signal.aborted || document.hidden) return;
+    await new Promise((resolve) => {
+      const socket = new WebSocket(this.url.replace(/^http/, "ws") + (ticket ? `?ticket=${ticket}` : ""));
       socket.binaryType = "arraybuffer";
       this.#connection = new AbortController();
       let heard = Date.now();

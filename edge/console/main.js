@@ -12,15 +12,21 @@ import { streamView } from "./views/stream.js";
 // What a fresh page shows of the past.
 const HISTORY = 200;
 
-const client = new CallboardClient({ last: HISTORY, storage: sessionStorage });
+/** `/#token=…` hands the page a token; the part behind # is sent nowhere, and goes out of the address at once. */
+const handed = /^#token=(.+)$/.exec(location.hash)?.[1];
+if (handed) {
+  sessionStorage.setItem("callboard.token", decodeURIComponent(handed));
+  history.replaceState(null, "", location.pathname + location.search);
+}
+
+const client = new CallboardClient({ last: HISTORY, storage: sessionStorage, token: sessionStorage.getItem("callboard.token") });
 const store = new Store(() => client.clock.now());
 
 /** What happened before the history begins: the latest state of everything, as lists. */
 async function loadSnapshots() {
   await Promise.all(["runs", "alerts", "cameras", "octanes"].map(async (name) => {
     try {
-      const response = await fetch(`/${name}`, { cache: "no-store" });
-      if (response.ok) store.load(name, (await response.json())[name]);
+      store.load(name, (await client.get(`/${name}`))[name]);
     } catch {
       // The next `live` asks again.
     }

@@ -1,7 +1,7 @@
 /**
  * This file is where one connection is held open, in one of three ways.
  *
- * Each transport takes a link (`url(path)`, `query`, `signal`, `take(object)`, `heard()`) and returns a promise that
+ * Each transport takes a link (`url(path)`, `query`, `headers`, `ticket()`, `signal`, `take(object)`, `heard()`) and returns a promise that
  * settles when the connection is over: with `{code, reason}` where a socket closed, or by throwing `Refusal` where the
  * server answered with an HTTP status. None of them reconnects: that is the client's business, so that there are never two.
  */
@@ -31,9 +31,12 @@ const query = (values) => {
   return text ? `?${text}` : "";
 };
 
-function websocket(link) {
+async function websocket(link) {
+  // A browser's socket can send no header of ours.
+  const ticket = await link.ticket();
+  if (link.signal.aborted) return { code: 1000, reason: "left" };
   return new Promise((resolve) => {
-    const address = link.url(`/ws${query(link.query)}`).replace(/^http/, "ws");
+    const address = link.url(`/ws${query({ ...link.query, ...(ticket ? { ticket } : {}) })}`).replace(/^http/, "ws");
     const socket = new WebSocket(address);
     const leave = () => {
       // A peer that is gone never finishes the closing handshake, so nobody waits for it: deaf first, then closed.
@@ -59,7 +62,7 @@ function websocket(link) {
  */
 async function sse(link) {
   const response = await fetch(link.url(`/sse${query(link.query)}`), {
-    headers: { Accept: "text/event-stream" },
+    headers: { Accept: "text/event-stream", ...link.headers },
     cache: "no-store",
     signal: link.signal,
   });
@@ -116,6 +119,7 @@ async function polling(link) {
   let ready = false;
   for (;;) {
     const response = await fetch(link.url(`/events${query({ ...position, limit: 500, wait: ready ? WAIT : 0 })}`), {
+      headers: link.headers,
       cache: "no-store",
       signal: link.signal,
     });

@@ -14,6 +14,8 @@ const PHASES = {
   closed: ["Closed", "quiet"],
 };
 
+const WANTED = new Set(["token_required", "bad_token", "token_expired"]);
+
 export function barView(root, store, client) {
   const rate = h("span.value");
   const spark = sparkline();
@@ -21,8 +23,19 @@ export function barView(root, store, client) {
   const detail = h("span.detail");
   const facts = h("dl.facts");
   const retry = h("button.quiet", { type: "button", onclick: () => (client.state.phase === "closed" ? client.start() : client.retry()) }, "Reconnect now");
+  const token = h("input", { type: "password", placeholder: "callboard token", "aria-label": "Token", autocomplete: "off", spellcheck: "false" });
+  const proof = h("form.row-of-buttons", { hidden: true, onsubmit: (submit) => { submit.preventDefault(); use(token.value.trim()); } },
+    token, h("button", { type: "submit" }, "Use token"));
+  const use = (text) => {
+    if (!text) return;
+    client.token = text;
+    token.value = "";
+    sessionStorage.setItem("callboard.token", text);
+    client.retry();
+  };
   const drop = h("div.drop", { id: "connection", hidden: true, role: "region", "aria-label": "Connection" },
     facts,
+    proof,
     h("div.row-of-buttons", {},
       copyButton("Copy as curl", () => `curl -N '${client.base}/callbacks/sessions/${client.state.session ?? ""}/sse?cursor=${client.cursor ?? "now"}'`),
       retry));
@@ -75,6 +88,12 @@ export function barView(root, store, client) {
     if (!drop.hidden) tell();
   };
   client.onState(draw);
+  // A server that wants a token says so once; the place to give it is then opened.
+  client.onState(({ phase: now, code }) => {
+    const wanted = now === "refused" && WANTED.has(code);
+    if (wanted && proof.hidden) open(true);
+    show(proof, wanted);
+  });
   setInterval(draw, 1_000);
   store.watch("alerts", () => {
     const firing = [...store.alerts.values()].filter((alert) => !alert.resolved).length;

@@ -40,8 +40,15 @@ export function viewport(root, store, client, settings) {
 
   const enlarge = () => (document.fullscreenElement ? document.exitFullscreen() : stage.requestFullscreen?.());
   stage.addEventListener("dblclick", enlarge);
-  still.addEventListener("click", () => {
-    still.download = `${settings.path}-${chosen}-${new Date().toISOString().replaceAll(":", "-")}.jpg`;
+  // Who wants tokens wants a ticket in an address.
+  const ticket = (id, transport) => client.ticket({ [settings.path === "cameras" ? "camera" : "octane"]: id, transport });
+  still.addEventListener("click", async (click) => {
+    const download = `${settings.path}-${chosen}-${new Date().toISOString().replaceAll(":", "-")}.jpg`;
+    still.download = download;
+    if (!client.token) return;
+    click.preventDefault();
+    const href = `${still.getAttribute("href")}?ticket=${await ticket(chosen, "snapshot")}`;
+    h("a", { href, download }).click();
   });
 
   const choose = (id) => {
@@ -51,6 +58,7 @@ export function viewport(root, store, client, settings) {
     const address = `/${settings.path}/${encodeURIComponent(id)}`;
     still.href = `${address}/snapshot`;
     stream = new FrameStream(canvas, `${client.base}${address}/ws`, {
+      ticket: () => ticket(id, "websocket"),
       now: () => client.clock.now(),
       silence: settings.silence,
       onFrame: (header) => {

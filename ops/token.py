@@ -1,0 +1,64 @@
+"""This file is where tokens for development are made, with the secret that the edge checks them by.
+
+In production an issuer makes them; the claims are the same.
+"""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+import time
+from dataclasses import dataclass
+
+from ops.settings import Mistakes, Settings, seconds
+from ops.terminal import Paint
+from router.codec import rfc3339
+from router.errors import BadPattern
+
+
+@dataclass(frozen=True)
+class Request:
+    """For whom a token is to be, for what, and for how long."""
+
+    subject: str
+    read: tuple[str, ...] = ()
+    publish: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    operate: bool = False
+    ttl: str = "1h"
+    json: bool = False
+
+
+def run_token(settings: Settings, request: Request) -> int:
+    """Prints a token. Raises Mistakes."""
+    from edge.identity.grants import Grants
+    from edge.identity.settings import IdentitySettings
+    from edge.identity.token import mint
+
+    identity: IdentitySettings = settings.section("identity")
+    if identity.secret is None:
+        raise Mistakes(
+            ["token: set CALLBOARD_JWT_SECRET to the secret that the edge has, such as one of `openssl rand -hex 32`"]
+        )
+    try:
+        ttl = seconds(request.ttl)
+    except ValueError as fault:
+        raise Mistakes([f"token --ttl {request.ttl}: {fault}"]) from None
+    if not 1 <= ttl <= 366 * 86400:
+        raise Mistakes([f"token --ttl {request.ttl}: needs a second to a year"])
+    if not request.subject.strip() or not request.subject.isprintable() or len(request.subject) > 200:
+        raise Mistakes(["token --subject: needs 1 to 200 readable characters"])
+    try:
+        grants = Grants.of(request.read, request.publish, request.command, request.operate)
+    except BadPattern as fault:
+        raise Mistakes([f"token: {fault}"]) from None
+    audience = identity.audience[0] if identity.audience else None
+    token = mint(identity.secret, request.subject, grants, ttl, identity.issuer, audience)
+    if request.json:
+        print(jsonlib.dumps({"token": token, "expires_at": rfc3339(int((time.time() + ttl) * 1e9))}))
+        return 0
+    print(token)
+    if sys.stderr.isatty() and grants == Grants():
+        paint = Paint.of(sys.stderr)
+        print(paint("it allows nothing; add --read, --publish or --operate", "yellow"), file=sys.stderr)
+    return 0
