@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -26,10 +27,12 @@ PATIENCE = 0.5
 class Census:
     """Who else serves sessions, and what all together have counted."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, measure: Callable[[Mapping[str, Stats]], None]) -> None:
+        """`measure` brings up to date what changes without being counted."""
         self.id = secrets.token_hex(4)
         self.stats: dict[str, Stats] = {}
         self._connection = connection
+        self._measure = measure
         self._fleet = Viewers(DOMAIN, ENTITY)
 
     @property
@@ -61,12 +64,17 @@ class Census:
         question = msgspec.json.decode(payload)
         if question.get("from") == self.id or not reply:
             return
-        wanted = question.get("session")
-        chosen = self.stats if wanted is None else {wanted: self.stats[wanted]} if wanted in self.stats else {}
-        answer = msgspec.json.encode({"edge": self.id, "sessions": chosen})
+        answer = msgspec.json.encode({"edge": self.id, "sessions": self._own(question.get("session"))})
         task = asyncio.ensure_future(self._reply(reply, answer))
         _replies.add(task)
         task.add_done_callback(_replies.discard)
+
+    def _own(self, session_id: str | None) -> dict[str, Stats]:
+        """What this process has counted, up to date."""
+        wanted = self.stats if session_id is None else (session_id,)
+        chosen = {known: self.stats[known] for known in wanted if known in self.stats}
+        self._measure(chosen)
+        return chosen
 
     async def _reply(self, reply: str, answer: bytes) -> None:
         try:
@@ -76,10 +84,7 @@ class Census:
 
     async def gather(self, session_id: str | None = None) -> dict[str, Stats]:
         """Adds up what every edge process has counted, for one session or for all."""
-        parts: dict[str, list[Stats]] = {}
-        for known, stats in self.stats.items():
-            if session_id in (None, known):
-                parts.setdefault(known, []).append(stats)
+        parts: dict[str, list[Stats]] = {known: [stats] for known, stats in self._own(session_id).items()}
         others = self.size - 1
         if others > 0:
             for theirs in await self._ask(session_id, others):

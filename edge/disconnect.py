@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from starlette.types import Scope
+
+from edge import metrics
+
+# What a connection's scope has where it can be cut at once.
+CUT = "callboard.cut"
+
 
 @dataclass(frozen=True)
 class Disconnect:
@@ -20,13 +27,24 @@ class Disconnect:
 
 SHUTDOWN = Disconnect(4001, "shutdown", delay=1.0)
 ROTATED = Disconnect(4002, "rotated")
+# Come back with a new token: what may be read is not less for it.
+EXPIRED = Disconnect(4003, "token_expired")
 SILENT = Disconnect(4007, "silent")
 SLOW = Disconnect(4008, "slow")
 TOO_OLD = Disconnect(4009, "cursor_too_old")
 LOST_STORE = Disconnect(4010, "event_store_lost", delay=2.0)
 FAILED = Disconnect(4011, "internal_error", delay=2.0)
+# Some events before the last one written were not heard in time: come back at the cursor that `bye` names.
+MISSED = Disconnect(4012, "events_missed")
 BAD_FRAME = Disconnect(4501, "bad_frame")
 FORBIDDEN = Disconnect(4503, "not_permitted")
 DELETED = Disconnect(4504, "session_deleted")
 NO_SESSION = Disconnect(4505, "session_not_found")
 BAD_CURSOR = Disconnect(4506, "bad_cursor")
+
+
+def cut(scope: Scope, transport: str) -> None:
+    """Ends the connection of a client that takes nothing: it will not read why, nor what still waits for it."""
+    metrics.disconnects.labels(transport, SLOW.reason).inc()
+    if (now := (scope.get("extensions") or {}).get(CUT)) is not None:
+        now()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -17,15 +17,17 @@ from edge import metrics
 from edge.disconnect import ROTATED, Disconnect
 from edge.lane.deliver import deliver
 from edge.recent import Recent
-from edge.session import FULL, Batch, Pace, Reader, SessionSettings
+from edge.session import FULL, Batch, Pace, Reader, SessionSettings, State
 from edge.stats import Stats
 from edge.view import View
+from router import tracing
 from router.broker import Broker, StreamState
 from router.cursor import Cursor, Start
 from router.errors import BrokerError, NoResponders, Timeout
-from router.live import Live
+from router.live import UNTOLD, Live, Loss
 from router.record import Record
 from router.replay import Gap, Place, Replay, Stretch, place_of
+from router.subject import overlap
 
 log = logging.getLogger(__name__)
 
@@ -101,8 +103,9 @@ class Hub:
         self._suspect.set()
         last_sweep = time.monotonic()
         while True:
+            due = last_sweep + self.settings.heartbeat - time.monotonic()
             try:
-                async with asyncio.timeout(SWEEP_SECONDS):
+                async with asyncio.timeout(max(0.0, min(SWEEP_SECONDS, due))):
                     await self._suspect.wait()
             except TimeoutError:
                 pass
@@ -149,9 +152,9 @@ class Hub:
         self._steady.set()
 
     async def _check_position(self) -> None:
-        """Moves the position past events that nobody here asked for, so that idle cursors do not age.
+        """Compares what was heard with the store, and moves the position past events that nobody here asked for.
 
-        Only as far as the stream had come at the last check: what was stored a heartbeat ago has long been heard.
+        Both only as far as the stream had come at the last check: what was stored a heartbeat ago has long been heard.
         """
         if not self._steady.is_set():
             return
@@ -162,9 +165,36 @@ class Hub:
         self.first = state.first
         if state.epoch != self.epoch:
             self._broken("the stream was made anew")
+            return
+        try:
+            loss = await self._live.verify(state.first, state.last, self._locate)
+        except BrokerError:
+            return
+        if loss is not None:
+            self._broken("the store has events that were not heard", loss)
         elif self._steady.is_set():
             self._live.position = max(self._live.position, self._settled)
             self._settled = state.last
+
+    async def _locate(self, pattern: str, after: int, upto: int) -> int | None:
+        """Finds the first event that was missed, so that nobody is sent back further than need be. Raises BrokerError.
+
+        See `Live.verify`. Of what lies further back than what is remembered nothing can be told.
+        """
+        whole = self._recent.since <= after
+        heard = self._recent.sequences()
+        after = max(after, self._recent.since)
+        more = True
+        while more and after < upto:
+            page = await self._broker.read(pattern, after)
+            for record in page.records:
+                if record.sequence > upto:
+                    break
+                if record.sequence not in heard:
+                    return record.sequence - 1
+            more = page.more and bool(page.records)
+            after = page.records[-1].sequence if page.records else upto
+        return None if whole else UNTOLD
 
     # What is heard
 
@@ -174,6 +204,8 @@ class Hub:
             self._spoiled(record)
             return
         self._recent.add(record)
+        if event.trace is not None and tracing.recorder is not None:
+            tracing.tell("hear", "consumer", event.trace, tracing.begin(event.trace), event.time, event=event.id)
         key = (record.subject, event.type)
         feeds = self._routes.get(key)
         if feeds is None:
@@ -215,14 +247,20 @@ class Hub:
             batch = shared.get(key)
             if batch is None:
                 batch = shared[key] = Batch(records, self.epoch)
+            begun = time.time_ns()
             deliver(batch, tuple(feed.live), self.settings.mailbox_bytes)
+            if tracing.recorder is not None:
+                _trace(batch, begun, len(feed.live))
 
     def _lost(self) -> None:
         self._losses += 1
         self._broken("the connection to NATS was lost")
 
-    def _broken(self, reason: str) -> None:
-        """Something may not have been heard: live readers go back to reading until it is known where the stream stands."""
+    def _broken(self, reason: str, loss: Loss | None = None) -> None:
+        """Something may not have been heard: live readers go back to reading until it is known where the stream stands.
+
+        Who has been led past the loss comes back before it; whoever stands before it only reads on from there.
+        """
         if not self._steady.is_set():
             return
         log.warning("events may have been missed, reading again", extra={"reason": reason})
@@ -231,7 +269,10 @@ class Hub:
         self._steady.clear()
         self._suspect.set()
         for reader in tuple(self.readers):
-            reader.lag()
+            if loss is not None and any(overlap(loss.pattern, pattern) for pattern in reader.feed.view.patterns):
+                reader.rewind(loss.after)
+            else:
+                reader.lag()
         self._recent.forget()
         for feed in self._feeds.values():
             feed.pages.clear()
@@ -240,10 +281,12 @@ class Hub:
     # What readers ask
 
     @asynccontextmanager
-    async def reader(self, view: View, session_id: str, stats: Stats, pace: Pace = FULL) -> AsyncIterator[Reader]:
+    async def reader(
+        self, view: View, session_id: str, stats: Stats, pace: Pace = FULL, kind: type[Reader] = Reader
+    ) -> AsyncIterator[Reader]:
         """Opens a reader of a view; its events are heard from here on. Raises BrokerError."""
         feed = await self.join(view)
-        reader = Reader(self, feed, session_id, stats, self.settings, pace)
+        reader = kind(self, feed, session_id, stats, self.settings, pace)
         self.readers.add(reader)
         try:
             yield reader
@@ -258,13 +301,16 @@ class Hub:
         if feed is not None:
             feed.readers += 1
             return feed
+        # Whoever leaves needs the same lock: nobody may wait for an absent store while holding it.
+        return await self._patiently(lambda: self._enter(view))
+
+    async def _enter(self, view: View) -> Feed:
         async with self._joining:
             feed = self._feeds.get(view)
             if feed is None:
-                since = await self._patiently(lambda: self._live.want(view.patterns))
-                feed = Feed(view)
+                since = await self._live.want(view.patterns)
+                feed = self._feeds[view] = Feed(view)
                 feed.since = since
-                self._feeds[view] = feed
                 self._routes.clear()
             feed.readers += 1
             return feed
@@ -377,6 +423,31 @@ class Hub:
     def batch(self, records: list[Record]) -> Batch:
         return Batch(records, self.epoch)
 
+    def behind(self, reader: Reader) -> int:
+        """How many sequences lie between a reader and what was heard; 0 for one that is owed nothing."""
+        if reader.state in (State.REPLAYING, State.LAGGING) or reader.owed[0]:
+            return max(0, self.position - reader.position)
+        return 0
+
+    def measure(self, sessions: Mapping[str, Stats]) -> None:
+        """Notes how far the readers of sessions are behind just now."""
+        furthest: dict[str, Reader] = {}
+        for reader in self.readers:
+            if reader.session_id in sessions and self.behind(reader):
+                known = furthest.setdefault(reader.session_id, reader)
+                if reader.position < known.position:
+                    furthest[reader.session_id] = reader
+        for session_id, stats in sessions.items():
+            last = furthest.get(session_id)
+            stats.lag = self.behind(last) if last else 0
+            stats.oldest = self.age_behind(last.position) if last else 0.0
+
+    def age_behind(self, sequence: int) -> float:
+        """Age in seconds of the oldest event remembered that comes after a sequence; 0 where there is none."""
+        record = self._recent.next(sequence)
+        event = record.event if record else None
+        return max(0.0, time.time() - event.time / 1e9) if event else 0.0
+
     def page(self, feed: Feed, after: int, stretch: Stretch) -> Batch | None:
         """What a view shows of a stretch, as one batch that all its readers share; None where that is nothing."""
         key = (after, stretch.upto)
@@ -385,7 +456,7 @@ class Hub:
         records = [record for record in stretch.records if feed.view.accepts(record)]
         if len(feed.pages) >= SHARED_PAGES:
             del feed.pages[next(iter(feed.pages))]
-        page = feed.pages[key] = self.batch(records) if records else None
+        page = feed.pages[key] = Batch(records, self.epoch, replayed=True) if records else None
         return page
 
     def close_all(self, reason: Disconnect) -> None:
@@ -394,9 +465,9 @@ class Hub:
             reader.close(reason)
 
     def change_session(self, session_id: str, view: View) -> None:
-        """Gives every reader of one session another view."""
+        """Gives every reader of one session another view; those with a badge are told by that."""
         for reader in tuple(self.readers):
-            if reader.session_id == session_id and reader.feed.view != view:
+            if reader.session_id == session_id and reader.badge is None and reader.feed.view != view:
                 reader.change(view)
 
     def close_session(self, session_id: str, reason: Disconnect) -> None:
@@ -404,6 +475,15 @@ class Hub:
         for reader in tuple(self.readers):
             if reader.session_id == session_id:
                 reader.close(reason)
+
+
+def _trace(batch: Batch, begun: int, readers: int) -> None:
+    """Tells of the traced events of a batch that they were written."""
+    for record in batch.records:
+        event = record.event
+        if event is not None and event.trace is not None:
+            span = tracing.begin(event.trace)
+            tracing.tell("deliver", "producer", event.trace, span, begun, event=event.id, readers=readers)
 
 
 def place_of_sequence(hub: Hub, sequence: int) -> Place:

@@ -52,6 +52,16 @@ class Recent:
         self._records.clear()
         self._begin = self._bytes = 0
 
+    def sequences(self) -> set[int]:
+        """The sequences of all that is kept."""
+        return {_sequence(record) for record in self._records[self._begin :]}
+
+    def next(self, sequence: int) -> Record | None:
+        """The first record behind a sequence that is kept; safe to ask from another thread, which may miss the newest."""
+        records = self._records[self._begin :]
+        place = bisect_right([record.sequence if record else 0 for record in records], sequence)
+        return next((record for record in records[place:] if record), None)
+
     def after(self, sequence: int, most: int, most_bytes: int) -> Stretch:
         """The page of records behind a sequence, which may not be before `since`.
 

@@ -15,10 +15,11 @@ import time
 from collections.abc import AsyncGenerator, Awaitable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from edge import metrics
 from edge.conflation import conflate
-from edge.disconnect import LOST_STORE, Disconnect
+from edge.disconnect import LOST_STORE, MISSED, Disconnect
 from edge.stats import Stats
 from router.codec import rfc3339
 from router.cursor import Cursor, Start
@@ -28,9 +29,12 @@ from router.replay import Gap
 
 if TYPE_CHECKING:
     from edge.hub import Feed, Hub
+    from edge.identity.badge import Badge
     from edge.view import View
 
 log = logging.getLogger(__name__)
+
+_conflated = metrics.dropped.labels("conflated")
 
 
 class State(Enum):
@@ -60,10 +64,12 @@ class SessionSettings:
 class Batch:
     """What one tick, or one page of replay, has for a view. Shared by its readers, so each wire's bytes are made once."""
 
-    __slots__ = ("_made", "epoch", "records", "size")
+    __slots__ = ("_made", "epoch", "records", "replayed", "size")
 
-    def __init__(self, records: list[Record], epoch: str) -> None:
+    def __init__(self, records: list[Record], epoch: str, replayed: bool = False) -> None:
+        """`replayed` says that the events are older than their readers: how late they come says nothing of us."""
         self.records = records
+        self.replayed = replayed
         self.epoch = epoch
         self.size = sum(len(record.payload) for record in records)
         self._made: dict[str, Any] = {}
@@ -133,6 +139,7 @@ class Reader:
     """One connection that reads a session. Iterate it: it yields batches and notices, in the order they are to be written."""
 
     __slots__ = (
+        "_back",
         "_bye",
         "_due",
         "_hub",
@@ -141,10 +148,12 @@ class Reader:
         "_mailbox_bytes",
         "_mailbox_events",
         "_not_before",
+        "_notices",
         "_pace",
         "_view",
         "_wake",
         "_writing",
+        "badge",
         "feed",
         "leaves",
         "position",
@@ -157,6 +166,8 @@ class Reader:
 
     # A lane's own: the way to its socket, where that takes all at once.
     way: Any = None
+    # What metrics call it. Polls and what is served by plain ASGI come as readers of this class.
+    transport_name: ClassVar[str] = "polling"
 
     def __init__(
         self, hub: Hub, feed: Feed, session_id: str, stats: Stats, limits: SessionSettings, pace: Pace = FULL
@@ -176,12 +187,16 @@ class Reader:
         self._mailbox_bytes = 0
         self._wake: asyncio.Future[None] | None = None
         self._bye: Disconnect | None = None
+        self._back: int | None = None
         self._due = False
         self.told = 0
         self._pace = pace
         self._not_before = 0.0
         self._view = feed.view
         self._writing: Batch | None = None
+        # Who reads, where people are told apart; and what is to be said to it beside events.
+        self.badge: Badge | None = None
+        self._notices: list[Notice] | None = None
 
     # Called by the hub; these never wait.
 
@@ -192,7 +207,7 @@ class Reader:
             newer = [record for record in batch.records if record.sequence > self.position]
             if not newer:
                 return
-            batch = Batch(newer, batch.epoch)
+            batch = Batch(newer, batch.epoch, batch.replayed)
         if (
             self._mailbox_events + len(batch) > self._limits.mailbox_events
             or self._mailbox_bytes + batch.size > self._limits.mailbox_bytes
@@ -201,6 +216,7 @@ class Reader:
                 return
             self.lag()
             self.stats.spills += 1
+            metrics.spills.inc()
             return
         self._mailbox.append(batch)
         self._mailbox_events += len(batch)
@@ -215,7 +231,7 @@ class Reader:
         if len(squeezed) > self._limits.mailbox_events or squeezed.size > self._limits.mailbox_bytes:
             return False
         self.stats.offered(len(batch))
-        self.stats.superseded(len(records) - len(squeezed))
+        self._superseded(len(records) - len(squeezed))
         self._mailbox = [squeezed]
         self._mailbox_events, self._mailbox_bytes = len(squeezed), squeezed.size
         self._rouse()
@@ -230,14 +246,41 @@ class Reader:
         self._forget_mailbox()
         self._rouse()
 
+    def rewind(self, sequence: int) -> None:
+        """Sends the client back to a place that it was led past too soon: behind it some events were not heard in time.
+
+        On this connection they could only come out of order, or others twice.
+        """
+        if self.state in (State.CONNECTING, State.CLOSED) or self.position <= sequence:
+            self.lag()
+            return
+        self.lag()
+        self._back = sequence
+        self.close(MISSED)
+
     def change(self, view: View) -> None:
         """Takes another view from here on; what was queued under the old one is still what was asked for then."""
         self._view = view
         if self.state is State.LIVE:
             self._hub.flush()
-            if not self._mailbox:
+            # What was just handed out may have been more than the mailbox holds.
+            if self.state is State.LIVE and not self._mailbox:
                 self.position = max(self.position, self._hub.position)
         self.lag()
+
+    def wear(self, badge: Badge | None) -> None:
+        """Is read by somebody whose token ends, and may be renewed."""
+        if badge is not None:
+            self.badge = badge
+            badge.wear(self)
+
+    def say(self, control: str, body: dict[str, Any]) -> bool:
+        """Tells the client something in band; not before `ready`, and then it says no."""
+        if self.state in (State.CONNECTING, State.CLOSED):
+            return False
+        self._notices = [*(self._notices or ()), Notice(control, body)]
+        self._rouse()
+        return True
 
     def beat(self) -> None:
         """Makes a heartbeat due."""
@@ -286,9 +329,16 @@ class Reader:
         if self._writing is not None:
             self.stats.taken_back(len(self._writing))
             self._writing = None
+        if self.badge is not None:
+            self.badge.leave()
         self.state = State.CLOSED
 
     async def _next(self) -> AsyncGenerator[Batch | Notice, None]:
+        if self._notices:
+            notices, self._notices = self._notices, None
+            for notice in notices:
+                yield notice
+            return
         if self.state is not State.LIVE:
             async for step in self._catch_up():
                 yield step
@@ -304,7 +354,7 @@ class Reader:
             return
         if self._due:
             self._hub.flush()
-            if self._mailbox:
+            if self._mailbox or self.state is not State.LIVE:
                 return
             self._due = False
             # The mailbox is empty and the reader live: all that was heard so far has been written or was not for it.
@@ -333,8 +383,12 @@ class Reader:
         if not self._pace.conflate:
             return records
         kept = conflate(records)
-        self.stats.superseded(len(records) - len(kept))
+        self._superseded(len(records) - len(kept))
         return kept
+
+    def _superseded(self, count: int) -> None:
+        self.stats.superseded(count)
+        _conflated.inc(count)
 
     async def _catch_up(self) -> AsyncGenerator[Batch | Notice, None]:
         """One step of replay, or the hand-over to live."""
@@ -352,10 +406,13 @@ class Reader:
                 self.offer(page)
             return
         stretch = heard or await self._hub.stretch(self.feed, self.position)
+        if self._view != self.feed.view:
+            # Taken meanwhile: nothing may be shown any more under the old one.
+            return
         if (page := self._hub.page(self.feed, self.position, stretch)) is not None:
             self.stats.offered(len(page))
             if self._pace.conflate:
-                page = self._hub.batch(self._conflated(page.records))
+                page = Batch(self._conflated(page.records), page.epoch, replayed=True)
             self._writing = page
             yield page
             self._wrote(page)
@@ -383,10 +440,16 @@ class Reader:
     # What the server says about the connection.
 
     @property
+    def owed(self) -> tuple[int, int]:
+        """How many events wait in the mailbox, and their bytes."""
+        return self._mailbox_events, self._mailbox_bytes
+
+    @property
     def cursor(self) -> str:
         return str(Cursor(self._hub.epoch, self.position))
 
     def _ready(self, gap: Gap | None, start: Start) -> Notice:
+        metrics.recoveries.labels("gap" if gap else "recovered" if start.cursor else "fresh").inc()
         return Notice(
             "ready",
             {
@@ -401,13 +464,15 @@ class Reader:
 
     def _gap(self, gap: Gap) -> Notice:
         self.stats.gaps += 1
+        reason = "foreign_cursor" if gap.reset else "beyond_retention"
+        metrics.gaps.labels(reason).inc()
         return Notice(
             "gap",
             {
                 "from": str(Cursor(self._hub.epoch, gap.first)),
                 "to": str(Cursor(self._hub.epoch, gap.last)),
                 "reset": gap.reset,
-                "reason": "foreign_cursor" if gap.reset else "beyond_retention",
+                "reason": reason,
                 "cursor": self.cursor,
             },
         )
@@ -424,5 +489,6 @@ class Reader:
         }
         # Before `ready` there is no place of ours to come back to; the client keeps the one it came with.
         if self.state is not State.CONNECTING:
-            body["cursor"] = self.cursor
+            place = self.position if self._back is None else min(self._back, self.position)
+            body["cursor"] = str(Cursor(self._hub.epoch, place))
         return Notice("bye", body)

@@ -26,6 +26,10 @@ class Stats(msgspec.Struct):
     served: int = 0  # connections and polls ever answered
     last_delivery: float = 0.0
     last_error: str | None = None
+    # As they were when they were asked for: sequences between the reader furthest behind and the newest event heard, and
+    # the age in seconds of the oldest event that it is owed.
+    lag: int = 0
+    oldest: float = 0.0
     # Cursors that polls were answered with, and how many events up to each wait for their receipt.
     awaited: dict[str, int] = {}
 
@@ -77,8 +81,8 @@ def total(parts: Iterable[Stats]) -> Stats:
     for part in parts:
         for name in Stats.__struct_fields__:
             value = getattr(part, name)
-            if name == "last_delivery":
-                whole.last_delivery = max(whole.last_delivery, value)
+            if name in ("last_delivery", "lag", "oldest"):
+                setattr(whole, name, max(getattr(whole, name), value))
             elif name == "awaited":
                 whole.awaited |= value
             elif name == "last_error":
@@ -106,6 +110,8 @@ def describe(session_id: str, stats: Stats) -> dict[str, Any]:
         "conflated": stats.conflated,
         "spills": stats.spills,
         "gaps": stats.gaps,
+        "lag_events": stats.lag,
+        "oldest_event_seconds": round(stats.oldest, 3),
         "last_delivery_at": stats.last_delivery or None,
         "last_error": stats.last_error,
     }

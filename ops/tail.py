@@ -24,7 +24,7 @@ from router.codec import to_json
 from router.cursor import Start, parse_start
 from router.errors import BadInput, BrokerError
 from router.event import Event
-from router.live import Live
+from router.live import Live, Loss
 from router.record import Record
 from router.replay import Gap, Replay
 from router.subject import check_pattern, distinct
@@ -81,7 +81,7 @@ class Tail:
             self._buffer.append(record)
             self._something.set()
 
-    def _broken(self, _reason: str) -> None:
+    def _broken(self, _reason: str, _loss: Loss | None = None) -> None:
         self._lost = True
         self._buffer.clear()
         self._live.forget()

@@ -1,39 +1,107 @@
 """This file is where new events are heard: one core subscription per pattern and process, reference-counted.
 
 A copy of each stored event arrives on `live.ev.…` with its sequence, and the sequence of the event before it on the same
-subject. Overlapping patterns bring an event more than once; it is passed on once. A break in the chain of a subject, an
-event out of order, a lost connection: the listener is told that something may be missing, and reads again.
+subject. Overlapping patterns bring an event more than once; it is passed on once. These copies travel at most once, so
+whatever may be missing is found out and told, with the place up to which all was heard: a break in the chain of a subject,
+an event out of order, and (for what nothing follows) a count of what a pattern brought that is not the store's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
 from router.broker import Broker
 from router.connection import Listening
 from router.record import Record
-from router.subject import covers, distinct, matches
+from router.subject import covers, distinct, matches, overlap
 
 log = logging.getLogger(__name__)
 
 # 50,000 subjects whose newest sequence is remembered, about 6 MB; past it the chains are forgotten and begin anew.
 MAX_CHAINS = 50_000
+# While it is not known where the stream stands, so many sequences are remembered to be counted afterwards.
+MAX_EARLY = 10_000
+# So many patterns are compared with the store in one look, two requests each; the others have their turn in the next.
+LOOKS = 100
+# A copy of the stream that is behind its leader counts less than there is, or a late event is on its way: asked again.
+LOOK_AGAIN = (0.1, 0.5)
+
+
+class Loss(NamedTuple):
+    """Events under a pattern, all of them after a sequence, of which some may not have been heard."""
+
+    pattern: str
+    after: int
+
+
+UNTOLD = -1
+# (pattern, after, upto) -> the place before the first event in between that was not heard
+Locate = Callable[[str, int, int], Awaitable[int | None]]
+
+
+class _Ear:
+    """One subscription, and how many events it has brought since the last comparison with the store."""
+
+    __slots__ = ("_take", "bound", "early", "high", "listening", "low", "pattern", "since", "verified")
+
+    def __init__(self, pattern: str, take: Callable[[Record], None]) -> None:
+        self.pattern = pattern
+        self.listening: Listening | None = None
+        # The sequence after which all events are heard; None until the stream was asked.
+        self.since: int | None = None
+        # Up to `verified` nothing is missing; `low` events were heard from there to `bound`, `high` behind it.
+        self.verified = self.bound = self.low = self.high = 0
+        self.early: deque[int] | None = deque(maxlen=MAX_EARLY)
+        self._take = take
+
+    def hear(self, record: Record) -> None:
+        """Counts an event and passes it on."""
+        sequence = record.sequence
+        if self.early is not None:
+            self.early.append(sequence)
+        elif sequence > self.bound:
+            self.high += 1
+        elif sequence > self.verified:
+            self.low += 1
+        self._take(record)
+
+    def forget(self) -> None:
+        """Begins anew: what was heard may be of another life."""
+        self.since = None
+        self.early = deque(maxlen=MAX_EARLY)
+
+    def begin(self, since: int) -> None:
+        """Counts what comes after a sequence."""
+        early = self.early or deque()
+        self.since = since
+        # What is not remembered any more cannot be counted either.
+        self.verified = self.bound = max(since, early[0]) if len(early) == MAX_EARLY else since
+        self.low, self.high = 0, sum(sequence > self.bound for sequence in early)
+        self.early = None
+
+    def bind(self, bound: int) -> None:
+        """Calls all up to the old bound verified, and sets the new one, which nothing heard so far lies behind."""
+        self.verified, self.bound = self.bound, bound
+        self.low, self.high = self.high, 0
 
 
 class Live:
     """What one process hears of EVENTS, in stream order, each event once."""
 
-    def __init__(self, broker: Broker, heard: Callable[[Record], None], broken: Callable[[str], None]) -> None:
-        """`heard(record)` and `broken(reason)` are called from the read loop and must not block."""
+    def __init__(
+        self, broker: Broker, heard: Callable[[Record], None], broken: Callable[[str, Loss | None], None]
+    ) -> None:
+        """`heard(record)` and `broken(reason, loss)` are called from the read loop and must not block."""
         self._broker = broker
         self._heard = heard
         self._broken = broken
         self._wanted: Counter[str] = Counter()
-        self._active: dict[str, Listening] = {}
-        self._since: dict[str, int] = {}
+        self._active: dict[str, _Ear] = {}
+        self._turn = 0
         self._changing = asyncio.Lock()
         self._chains: dict[str, int] = {}
         self._chains_since = 0
@@ -53,7 +121,7 @@ class Live:
         except BaseException:
             self._wanted.subtract(patterns)
             raise
-        return max(self._since[self._cover(pattern)] for pattern in patterns)
+        return max(self._cover(pattern).since or 0 for pattern in patterns)
 
     async def unwant(self, patterns: tuple[str, ...]) -> None:
         """Takes back one `want`."""
@@ -65,12 +133,55 @@ class Live:
         """Takes whatever is heard next as the first: after a lost connection, or when the stream may be another."""
         self._chains.clear()
         self.position = 0
+        for ear in self._active.values():
+            ear.forget()
 
     def restart(self, since: int) -> None:
         """Says that what was stored up to `since` need not have been heard; what was heard after it counts."""
         self._chains_since = max(since, self.position)
-        self._since = dict.fromkeys(self._active, since)
+        for ear in self._active.values():
+            ear.begin(since)
         self.position = max(self.position, since)
+
+    async def verify(self, first: int, last: int, locate: Locate) -> Loss | None:
+        """Compares with the store what was heard between the last two calls; the stream reaches from `first` to `last`.
+
+        So whatever is missing is found by the second call after it was stored. `locate(pattern, after, upto)` says the
+        place before the first event that was not heard, None where all were, or UNTOLD. Raises BrokerError.
+        """
+        ears = list(self._active.values())
+        turn, self._turn = self._turn, self._turn + LOOKS if self._turn + LOOKS < len(ears) else 0
+        for ear in ears[turn : turn + LOOKS]:
+            if ear.early is not None:
+                continue
+            place: int | None = None
+            if ear.bound > ear.verified:
+                # Of what was heard, retention may have taken some: then numbers tell nothing.
+                taken = first > ear.verified + 1
+                if taken or await self._lacks(ear):
+                    place = await locate(ear.pattern, ear.verified, ear.bound)
+                    if place == UNTOLD:
+                        place = None if taken else ear.verified
+            if ear.early is not None or self._active.get(ear.pattern) is not ear:
+                continue  # while the store was asked, everything began anew
+            if place is not None:
+                return Loss(ear.pattern, place)
+            ear.bind(max(last, self.position))
+        if len(self._active) > len(distinct(self._wanted)):
+            async with self._changing:
+                await self._settle()
+        return None
+
+    async def _lacks(self, ear: _Ear) -> bool:
+        """Says whether the store has more events of a subscription than it brought. Fewer is retention's work."""
+        for pause in (*LOOK_AGAIN, 0.0):
+            stored = await self._broker.count(ear.pattern, ear.verified) - await self._broker.count(
+                ear.pattern, ear.bound
+            )
+            if stored <= ear.low or ear.early is not None:
+                return False
+            await asyncio.sleep(pause)
+        return True
 
     async def _settle(self) -> None:
         """Subscribes what is wanted and not covered by a wider pattern; the wider first, so that nothing is missed."""
@@ -78,40 +189,62 @@ class Live:
         target = distinct(self._wanted)
         for pattern in target:
             if pattern not in self._active:
-                self._active[pattern] = await self._broker.listen(pattern, self._take)
+                ear = _Ear(pattern, self._take)
+                ear.listening = await self._broker.listen(pattern, ear.hear)
+                self._active[pattern] = ear
         # Asked by what is missing and not by what was added: whoever was cancelled in between left its pattern here.
-        if unknown := [pattern for pattern in self._active if pattern not in self._since]:
+        if unknown := [ear for ear in self._active.values() if ear.since is None]:
             last = (await self._broker.state()).last
-            self._since |= dict.fromkeys(unknown, last)
-        for pattern in [pattern for pattern in self._active if pattern not in target]:
-            self._since.pop(pattern, None)
-            await self._active.pop(pattern).stop()
+            for ear in unknown:
+                if ear.since is None:
+                    ear.begin(last)
+        for pattern in self._spent(target):
+            ear = self._active.pop(pattern)
+            if ear.listening is not None:
+                await ear.listening.stop()
 
-    def _cover(self, pattern: str) -> str:
-        return next(active for active in self._active if covers(active, pattern))
+    def _spent(self, target: Sequence[str]) -> list[str]:
+        """The subscriptions that nobody needs any more.
+
+        Where others took over what one heard, it stays until all up to where they began is compared with the store.
+        """
+        return [
+            pattern
+            for pattern, ear in self._active.items()
+            if pattern not in target
+            and all(ear.verified >= (self._active[heir].since or 0) for heir in target if overlap(heir, pattern))
+        ]
+
+    def _cover(self, pattern: str) -> _Ear:
+        return next(ear for active, ear in self._active.items() if covers(active, pattern))
 
     def _take(self, record: Record) -> None:
         sequence = record.sequence
         if sequence <= self.position:
             if sequence < self.position and self._chains.get(record.subject, 0) < sequence:
-                self._broken("out of order")
+                self._broken("out of order", Loss(record.subject, sequence - 1))
             return
-        chain = self._chains.get(record.subject)
-        if chain is not None:
-            # 0 says that the event before this one is no longer kept; that proves nothing either way.
-            whole = record.previous in (chain, 0)
-        else:
-            whole = record.previous <= self._begun(record.subject)
-            if len(self._chains) >= MAX_CHAINS:
-                self._chains.clear()
-                self._chains_since = self.position
+        heard = self._chains.get(record.subject)
+        if heard is None or record.previous not in (heard, 0):
+            # 0 says that the event before this one is no longer kept; that proves nothing either way. A chain may be of a
+            # time after which nobody listened.
+            heard = max(heard or 0, self._begun(record))
+        whole = record.previous <= heard
+        if len(self._chains) >= MAX_CHAINS and record.subject not in self._chains:
+            self._chains.clear()
+            self._chains_since = self.position
         self._chains[record.subject] = sequence
         if not whole:
-            self._broken("an event was not heard")
+            self._broken("an event was not heard", Loss(record.subject, heard))
         self.position = sequence
         self._heard(record)
 
-    def _begun(self, subject: str) -> int:
-        """The sequence up to which nothing of a subject needs to have been heard."""
-        since = [begun for pattern, begun in self._since.items() if matches(pattern, subject)]
-        return max(min(since), self._chains_since) if since else self.position
+    def _begun(self, record: Record) -> int:
+        """The sequence up to which nothing of a record's subject needs to have been heard."""
+        since = [
+            ear.since
+            for pattern, ear in self._active.items()
+            if ear.since is not None and matches(pattern, record.subject)
+        ]
+        # Of a subscription that has ended, or whose beginning is not known yet, nothing was promised.
+        return max(min(since), self._chains_since) if since else record.previous

@@ -81,7 +81,7 @@ class Replay:
         future: asyncio.Future[Page | None] = asyncio.get_running_loop().create_future()
         self._reading[read] = future
         try:
-            page = await self._broker.read(pattern, after, PAGE_EVENTS)
+            page = await self._broker.read(pattern, after, PAGE_EVENTS, upto=known)
         except BaseException as fault:
             # Others wait on this read: they get its error, and none where this reader merely left.
             if isinstance(fault, asyncio.CancelledError):

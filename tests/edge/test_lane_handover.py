@@ -6,9 +6,11 @@ The store and the transport are named fakes that do what the script says; the hu
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
-from hypothesis import HealthCheck, given, settings
+import pytest
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from edge.disconnect import ROTATED
@@ -18,9 +20,10 @@ from edge.lane.stream import StreamLane
 from edge.session import Batch, Notice, SessionSettings, State, Wire
 from edge.stats import Stats
 from edge.view import View
+from router import live
 from router.cursor import Cursor, Start
 from router.subject import matches
-from tests.edge.test_handover import EPOCH, SUBJECTS, ScriptedStore
+from tests.edge.test_handover import EPOCH, MISSED, SUBJECTS, ScriptedStore
 from tests.waiting import eventually
 
 
@@ -111,6 +114,14 @@ class Client:
         notices = [said for said in self.socket.written if isinstance(said, Notice) and said.control == "gap"]
         return [(_sequence(said.body["from"]), _sequence(said.body["to"])) for said in notices]
 
+    @property
+    def sent_back(self) -> int | None:
+        """Where it was told to come back because something was missed."""
+        for said in self.socket.written[-1:]:
+            if isinstance(said, Notice) and said.control == "bye" and said.body["reason"] == "events_missed":
+                return _sequence(said.body["cursor"])
+        return None
+
     def check_cursors(self) -> None:
         """No notice may claim a place before what it claims has been written."""
         for place, said in enumerate(self.socket.written):
@@ -122,6 +133,8 @@ class Client:
                 claimed = _sequence(said.body["cursor"])
                 later = [n for each in self.socket.written[place:] if isinstance(each, list) for n in each]
                 assert all(sequence > claimed for sequence in later)
+            if isinstance(said, Notice) and said.control == "bye":
+                assert said is self.socket.written[-1]
 
 
 def _sequence(cursor: str) -> int:
@@ -134,8 +147,11 @@ STEPS = st.one_of(
     st.tuples(st.just("say"), st.tuples(SUBJECTS, st.integers(1, 4))),
     st.tuples(st.just("publish"), SUBJECTS),
     st.tuples(st.just("deliver"), st.integers(1, 6)),
+    st.tuples(st.just("drop"), st.integers(0, 6)),
+    st.tuples(st.just("late"), st.integers(0, 6)),
+    st.tuples(st.just("look"), st.none()),
     st.tuples(st.just("turn"), st.integers(1, 6)),
-    st.tuples(st.just("turn"), st.integers(1, 6)),
+    st.tuples(st.just("turn"), st.integers(10, 60)),
     st.tuples(st.just("connect"), st.tuples(PATTERNS, st.integers(0, 100))),
     st.tuples(st.just("drain"), st.integers(0, 5)),
     st.tuples(st.just("lose"), st.none()),
@@ -149,8 +165,12 @@ STEPS = st.one_of(
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(STEPS, min_size=10, max_size=80), st.integers(1, 4), st.integers(2, 6))
+@example([*MISSED, ("publish", "job.a.x"), ("deliver", 6), ("turn", 6)], 3, 6)
+@example(MISSED, 3, 6)
 def test_every_lane_s_record_equals_the_stream_s(steps: list[tuple[str, Any]], page: int, mailbox: int) -> None:
-    asyncio.run(_scenario(steps, page, mailbox))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(live, "LOOK_AGAIN", (0.0,))
+        asyncio.run(_scenario(steps, page, mailbox))
 
 
 async def _scenario(steps: list[tuple[str, Any]], page: int, mailbox: int) -> None:
@@ -163,8 +183,20 @@ async def _scenario(steps: list[tuple[str, Any]], page: int, mailbox: int) -> No
     running = [asyncio.ensure_future(hub.run()), asyncio.ensure_future(lanes.run())]
     for _ in range(12):
         await asyncio.sleep(0)
+
+    def come_back() -> None:
+        """Whoever was sent back connects again, where it was told to."""
+        for client in [client for client in clients if client.sent_back is not None]:
+            client.leave()
+            clients.remove(client)
+            again = Client(lanes, list(client.view.patterns), client.sent_back or 0)
+            everyone.append(again)
+            clients.append(again)
+            connecting.append(asyncio.ensure_future(again.connect()))
+
     try:
         for step, value in steps:
+            come_back()
             match step:
                 case "say":
                     # What is published in one tick and heard in the next; live lanes have it after that.
@@ -178,6 +210,12 @@ async def _scenario(steps: list[tuple[str, Any]], page: int, mailbox: int) -> No
                     store.publish(value)
                 case "deliver":
                     store.deliver(value)
+                case "drop":
+                    store.drop(value)
+                case "late":
+                    store.delay(value)
+                case "look":
+                    await hub._check_position()
                 case "turn":
                     for _ in range(value):
                         await asyncio.sleep(0)
@@ -210,7 +248,7 @@ async def _scenario(steps: list[tuple[str, Any]], page: int, mailbox: int) -> No
                     for reader in tuple(hub.readers):
                         reader.beat()
         store.regain()
-        await _settle(store, hub, clients, connecting)
+        await _settle(store, hub, clients, connecting, come_back)
         for client in everyone:
             _check(client, store, complete=client in clients)
         assert len(hub.readers) == len(clients)
@@ -246,7 +284,13 @@ async def test_a_lane_that_came_with_a_newer_cursor_is_not_told_again() -> None:
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def _settle(store: ScriptedStore, hub: Hub, clients: list[Client], connecting: list[asyncio.Task[None]]) -> None:
+async def _settle(
+    store: ScriptedStore,
+    hub: Hub,
+    clients: list[Client],
+    connecting: list[asyncio.Task[None]],
+    come_back: Callable[[], None],
+) -> None:
     """Lets everything arrive and every socket drain; real time passes only where the hub waits before it tries again."""
     quiet = 0
     before: object = None
@@ -258,11 +302,15 @@ async def _settle(store: ScriptedStore, hub: Hub, clients: list[Client], connect
             for task in connecting:
                 if task.done():
                     task.result()
-            live = all(client.lane and client.lane.state is State.LIVE for client in clients)
-            await asyncio.sleep(0 if hub.is_steady and live else 0.01)
-            now = [len(client.seen) for client in clients]
-            quiet = quiet + 1 if now == before and live else 0
+            come_back()
+            alive = all(client.lane and client.lane.state is State.LIVE for client in clients)
+            await asyncio.sleep(0 if hub.is_steady and alive else 0.01)
+            now = [(id(client), len(client.seen)) for client in clients]
+            quiet = quiet + 1 if now == before and alive else 0
             before = now
+            if quiet in (20, 40):
+                # The second look finds whatever did not arrive before the first.
+                await hub._check_position()
 
 
 def _check(client: Client, store: ScriptedStore, complete: bool) -> None:
@@ -274,7 +322,8 @@ def _check(client: Client, store: ScriptedStore, complete: bool) -> None:
         if sequence > client.start and any(matches(pattern, subject) for pattern in client.view.patterns)
     ]
     assert set(seen) <= set(wanted), "not asked for"
-    upto = wanted[-1] if complete and wanted else (seen[-1] if seen else 0)
+    come = wanted[-1] if complete and wanted else (seen[-1] if seen else 0)
+    upto = come if client.sent_back is None else client.sent_back
     missing = [sequence for sequence in wanted if sequence <= upto and sequence not in set(seen)]
     told = [sequence for sequence in missing if any(first <= sequence <= last for first, last in client.gaps)]
     # What retention took while the reader was away is told; nothing else may be missing.
