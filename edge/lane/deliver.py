@@ -35,7 +35,7 @@ def deliver(batch: Batch, readers: Iterable[Any], most: int) -> None:
             continue
         if reader.wire is not wire:
             if meter is not None:
-                meter.wrote(batch, writes)
+                meter.wrote(batch, size, writes)
             wire, meter, writes = reader.wire, reader.meter, 0
             form = batch.made(wire)
             size = len(form)
@@ -54,5 +54,5 @@ def deliver(batch: Batch, readers: Iterable[Any], most: int) -> None:
         writes += 1
         written += count
     if meter is not None and stats is not None:
-        meter.wrote(batch, writes)
+        meter.wrote(batch, size, writes)
         stats.passed_on(written, now)

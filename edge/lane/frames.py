@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
@@ -13,7 +14,7 @@ MAX_MESSAGE = 64 * 1024
 # What the RFC allows a control frame.
 MAX_CONTROL = 125
 
-_FIN, _RESERVED, _OPCODE = 0x80, 0x70, 0x0F
+_FIN, _COMPRESSED, _RESERVED, _OPCODE = 0x80, 0x40, 0x70, 0x0F
 _MASKED, _LENGTH = 0x80, 0x7F
 
 
@@ -34,6 +35,37 @@ def frame(opcode: int, payload: bytes) -> bytes:
     if size < 65536:
         return bytes((_FIN | opcode, 126, size >> 8, size & 0xFF)) + payload
     return bytes((_FIN | opcode, 127)) + size.to_bytes(8, "big") + payload
+
+
+# Shorter messages hardly become shorter; of longer ones compressing takes more than the millisecond that a loop may stand.
+DEFLATE_ABOVE, DEFLATE_MOST = 1024, 128 * 1024
+# 4 kB: what the narrowest of the usual clients asks for.
+DEFLATE_WINDOW = 12
+# What every deflated message ends with, and is sent without (RFC 7692, 7.2.1).
+_TAIL = b"\x00\x00\xff\xff"
+
+
+def deflated(opcode: int, payload: bytes) -> bytes:
+    """Makes one frame of a message, compressed by itself where that is worth it: so its bytes serve every client, too."""
+    if not DEFLATE_ABOVE <= len(payload) <= DEFLATE_MOST:
+        return frame(opcode, payload)
+    press = zlib.compressobj(level=1, wbits=-DEFLATE_WINDOW)
+    pressed = press.compress(payload) + press.flush(zlib.Z_SYNC_FLUSH)
+    if len(pressed) >= len(payload):
+        return frame(opcode, payload)
+    return frame(_COMPRESSED | opcode, pressed.removesuffix(_TAIL))
+
+
+def _inflated(payload: bytes) -> bytes:
+    """A message as it was before it was compressed, up to the longest one that is taken. Raises BadFrame."""
+    press = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        whole = press.decompress(payload + _TAIL, MAX_MESSAGE + 1)
+    except zlib.error:
+        raise BadFrame(BAD_TEXT, "not compressed as agreed") from None
+    if len(whole) > MAX_MESSAGE:
+        raise BadFrame(TOO_BIG, "a message is too long")
+    return whole
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
@@ -60,12 +92,16 @@ _CODES = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 
 class FrameParser:
     """What a client sends, as whole messages. It keeps only what is not whole yet, at most one message."""
 
-    __slots__ = ("_buffer", "_kind", "_parts", "_size")
+    __slots__ = ("_allowed", "_buffer", "_kind", "_parts", "_pressed", "_size")
 
-    def __init__(self) -> None:
+    def __init__(self, inflates: bool = False) -> None:
+        """`inflates` says that messages may be compressed, each by itself (RFC 7692 without context takeover)."""
+        self._allowed = _COMPRESSED if inflates else 0
         self._buffer = b""
-        # The message whose fragments are being gathered: its opcode (0 for none), its parts, and how long they are.
+        # The message whose fragments are being gathered: its opcode (0 for none), whether it is compressed, its parts, and
+        # how long they are.
         self._kind = 0
+        self._pressed = False
         self._parts: list[bytes] = []
         self._size = 0
 
@@ -87,11 +123,11 @@ class FrameParser:
                 if begin == 0 or begin + size > end:
                     break
                 payload = _unmask(data[begin - 4 : begin], data[begin : begin + size])
-                final = data[at] & _FIN
+                final, pressed = data[at] & _FIN, bool(data[at] & _COMPRESSED)
                 at = begin + size
                 if opcode >= CLOSE:
                     yield opcode, payload
-                elif (message := self._gather(opcode, payload, bool(final))) is not None:
+                elif (message := self._gather(opcode, payload, bool(final), pressed)) is not None:
                     yield message
         finally:
             self._buffer = data[at:]
@@ -100,7 +136,7 @@ class FrameParser:
         """Reads a frame's head: its opcode, where its payload begins (0: not all there yet), and its length."""
         first, second = data[at], data[at + 1]
         opcode, size = first & _OPCODE, second & _LENGTH
-        if first & _RESERVED:
+        if first & _RESERVED & ~(self._allowed if opcode in (TEXT, BINARY) else 0):
             raise BadFrame(PROTOCOL_ERROR, "reserved bits are set")
         if not second & _MASKED:
             raise BadFrame(PROTOCOL_ERROR, "a client must mask its frames")
@@ -128,12 +164,12 @@ class FrameParser:
             raise BadFrame(TOO_BIG, "a message is too long")
         return opcode, begin, size
 
-    def _gather(self, opcode: int, payload: bytes, final: bool) -> tuple[int, bytes] | None:
+    def _gather(self, opcode: int, payload: bytes, final: bool, pressed: bool) -> tuple[int, bytes] | None:
         """Adds a fragment to its message; returns the message where it is whole now."""
         if opcode != CONTINUATION:
             if final:
-                return opcode, _checked(opcode, payload)
-            self._kind = opcode
+                return opcode, _checked(opcode, payload, pressed)
+            self._kind, self._pressed = opcode, pressed
         # An empty fragment is allowed, and adds nothing to keep.
         if payload:
             self._parts.append(payload)
@@ -143,10 +179,12 @@ class FrameParser:
         kind, whole = self._kind, b"".join(self._parts)
         self._kind = self._size = 0
         self._parts = []
-        return kind, _checked(kind, whole)
+        return kind, _checked(kind, whole, self._pressed)
 
 
-def _checked(opcode: int, payload: bytes) -> bytes:
+def _checked(opcode: int, payload: bytes, pressed: bool) -> bytes:
+    if pressed:
+        payload = _inflated(payload)
     if opcode == TEXT:
         _check_text(payload)
     return payload

@@ -1,6 +1,7 @@
 """This file is where uvicorn lets go of a connection: its protocols, with a way out for the socket after the handshake.
 
-A request whose connection can be handed over carries its protocol in `scope["extensions"]`. Everything before (routing,
+A request whose connection can be handed over carries its protocol in `scope["extensions"]`, and one that can be cut at
+once the means to do so. Everything before (routing,
 headers, errors, refusals) is ordinary ASGI; where the extension is missing, so is everything after.
 """
 
@@ -8,16 +9,42 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import httptools
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import NegotiationError
+from websockets.extensions import Extension
+from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
 from websockets.http11 import Request
+from websockets.typing import ExtensionParameter
+
+from edge.disconnect import CUT
+from edge.lane.frames import DEFLATE_WINDOW
 
 EXTENSION = "callboard.lane"
+
+
+class Compression(ServerPerMessageDeflateFactory):
+    """Agrees to messages that are compressed each by itself: what one connection's had in common, no two could share."""
+
+    def __init__(self) -> None:
+        super().__init__(True, True, compress_settings={"level": 1})
+
+    def process_request_params(
+        self, params: Sequence[ExtensionParameter], accepted_extensions: Sequence[Extension]
+    ) -> tuple[list[ExtensionParameter], PerMessageDeflate]:
+        """Agrees, except with clients that want a smaller window than the one that all share. Raises NegotiationError."""
+        said, extension = super().process_request_params(params, accepted_extensions)
+        if extension.local_max_window_bits < DEFLATE_WINDOW:
+            raise NegotiationError("the window is too small")
+        return said, extension
+
+
+COMPRESSION = Compression()
 
 
 class StreamHandover(Protocol):
@@ -32,6 +59,10 @@ class StreamHandover(Protocol):
 
 class SocketHandover(Protocol):
     """What a WebSocket's scope offers."""
+
+    @property
+    def compresses(self) -> bool:
+        """Whether the client takes compressed messages, and may send them."""
 
     def detach(self, lane: asyncio.Protocol) -> bool:
         """Gives the connection to another protocol, once it is accepted; says no where that cannot be."""
@@ -59,7 +90,36 @@ class _Gone(asyncio.Transport):
 _GONE = _Gone()
 
 
-class LaneHttpProtocol(HttpToolsProtocol):
+class PlainHttpProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol, whose connection can be cut by who answers: ASGI only knows how to wait for its client."""
+
+    def on_headers_complete(self) -> None:
+        self.scope["extensions"] = self._offers()
+        super().on_headers_complete()
+
+    def _offers(self) -> dict[str, Any]:
+        return {CUT: self._cut}
+
+    def _cut(self) -> None:
+        self.transport.abort()
+
+
+class PlainSocketProtocol(WebSocketsSansIOProtocol):
+    """The same for a WebSocket."""
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if not self.handshake_complete:
+            self.scope["extensions"] = {**(self.scope["extensions"] or {}), **self._offers()}
+
+    def _offers(self) -> dict[str, Any]:
+        return {CUT: self._cut}
+
+    def _cut(self) -> None:
+        self.transport.abort()
+
+
+class LaneHttpProtocol(PlainHttpProtocol):
     """uvicorn's HTTP protocol, whose connection may be taken over behind the head of an answer."""
 
     _received = b""
@@ -79,9 +139,8 @@ class LaneHttpProtocol(HttpToolsProtocol):
             # The transport has the WebSocket's protocol now; uvloop's and asyncio's both say which.
             cast(asyncio.Protocol, self.transport.get_protocol()).data_received(rest)
 
-    def on_headers_complete(self) -> None:
-        self.scope["extensions"] = {EXTENSION: self}  # type: ignore[dict-item]
-        super().on_headers_complete()
+    def _offers(self) -> dict[str, Any]:
+        return {**super()._offers(), EXTENSION: self}
 
     def open_ended(self, scope: Mapping[str, Any]) -> bool:
         """Makes the answer one that ends with the connection; says no where another request waits behind it."""
@@ -110,7 +169,7 @@ class LaneHttpProtocol(HttpToolsProtocol):
         return True
 
 
-class LaneSocketProtocol(WebSocketsSansIOProtocol):
+class LaneSocketProtocol(PlainSocketProtocol):
     """uvicorn's WebSocket protocol, whose connection may be taken over once it is accepted.
 
     From the handshake on nothing is read until somebody asks for a message or takes the connection: so there is nothing
@@ -120,12 +179,18 @@ class LaneSocketProtocol(WebSocketsSansIOProtocol):
     _held = False
     _early = b""
 
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.conn.available_extensions = [COMPRESSION]
+
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if not self.handshake_complete:
             self._held = True
             self.transport.pause_reading()
-            self.scope["extensions"] = {**(self.scope["extensions"] or {}), EXTENSION: self}  # type: ignore[dict-item]
+
+    def _offers(self) -> dict[str, Any]:
+        return {**super()._offers(), EXTENSION: self}
 
     def data_received(self, data: bytes) -> None:
         if self._held:
@@ -144,6 +209,11 @@ class LaneSocketProtocol(WebSocketsSansIOProtocol):
         if self._held and message["type"] == "websocket.close":
             self._release()
 
+    @property
+    def compresses(self) -> bool:
+        """Whether the client takes compressed messages, and may send them."""
+        return bool(self.conn.extensions)
+
     def _release(self) -> None:
         self._held = False
         early, self._early = self._early, b""
@@ -157,8 +227,7 @@ class LaneSocketProtocol(WebSocketsSansIOProtocol):
         transport = self.transport
         if not self._held or not self.handshake_complete or self.close_sent or self.disconnected:
             return False
-        if self.conn.extensions or transport.is_closing():
-            # Compressed messages are for uvicorn to read.
+        if transport.is_closing():
             return False
         self.stop_keepalive()
         self.connections.discard(self)

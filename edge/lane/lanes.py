@@ -22,10 +22,12 @@ from edge.registry import Session
 from edge.session import Pace, Wire
 from edge.stats import Stats
 from edge.transports import sse
-from edge.transports.wires import FrameWire
+from edge.transports.websocket import Opening
+from edge.transports.wires import DeflatedWire, FrameWire
 from router.cursor import Start
 
 FRAMES = {name: FrameWire(name, dialect) for name, dialect in DIALECTS.items()}
+DEFLATED = {name: DeflatedWire(name, dialect) for name, dialect in DIALECTS.items()}
 
 # How often deadlines are looked at; they are seconds long.
 LOOK_SECONDS = 0.5
@@ -51,14 +53,17 @@ class Lanes:
 
     # Taking over. Each says no where the connection is to be served by ASGI; raises BrokerError.
 
-    async def take_socket(self, scope: Scope, session: Session, start: Start, stats: Stats, pace: Pace) -> bool:
+    async def take_socket(
+        self, scope: Scope, session: Session, start: Start | Opening, stats: Stats, pace: Pace
+    ) -> bool:
         """Takes over a WebSocket that has been accepted."""
         handover: SocketHandover | None = scope.get("extensions", {}).get(EXTENSION)
         if handover is None or pace.max_rate:
             return False
-        wire = FRAMES[session.spec.dialect]
+        wire = (DEFLATED if handover.compresses else FRAMES)[session.spec.dialect]
         feed = await self.hub.join(session.view)
         lane = SocketLane(self, feed, session.id, stats, wire, pace)
+        lane.wear(session.badge)
         return self._begun(lane, handover.detach(lane), start)
 
     async def take_stream(
@@ -75,17 +80,21 @@ class Lanes:
         except BaseException:
             lane.end()
             raise
+        # Not before: who is closed while the head is written would have no connection to hear of it.
+        lane.wear(session.badge)
         if not self._begun(lane, handover.detach(lane), start):
             # The client left between request and answer.
             await send({"type": "http.response.body", "body": b""})
         return True
 
-    def _begun(self, lane: LaneReader, taken: bool, start: Start) -> bool:
+    def _begun(self, lane: LaneReader, taken: bool, start: Start | Opening) -> bool:
         if not taken:
             lane.end()
         elif self._finishing:
             lane.close(SHUTDOWN)
-        else:
+        elif isinstance(lane, SocketLane) and callable(start):
+            lane.listen_for(start)
+        elif not callable(start):
             lane.begin(start)
         return taken
 

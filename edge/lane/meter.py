@@ -14,33 +14,42 @@ MANY = 8
 class Meter:
     """Deliveries and delays of one transport's lanes."""
 
-    __slots__ = ("_batch", "_delivered", "_seconds", "_writes")
+    __slots__ = ("_batch", "_delivered", "_late", "_replayed", "_seconds", "_size", "_writes", "_written")
 
     def __init__(self, transport: str) -> None:
         self._delivered = metrics.delivered.labels(transport)
         self._seconds = metrics.write_seconds.labels(transport)
+        self._late = metrics.replay_seconds.labels(transport)
+        self._replayed = metrics.replayed.labels(transport)
+        self._written = metrics.written.labels(transport)
         self._batch: Batch | None = None
-        self._writes = 0
+        self._writes = self._size = 0
 
-    def wrote(self, batch: Batch, writes: int = 1) -> None:
-        """Counts writes of a batch."""
+    def wrote(self, batch: Batch, size: int, writes: int = 1) -> None:
+        """Counts writes of a batch, each of so many bytes."""
         if writes >= MANY:
-            self._tell(batch, writes)
+            self._tell(batch, size * writes, writes)
             return
         if batch is not self._batch:
             if self._batch is None:
                 asyncio.get_running_loop().call_soon(self._settle)
             else:
-                self._tell(self._batch, self._writes)
-            self._batch, self._writes = batch, 0
+                self._tell(self._batch, self._size, self._writes)
+            self._batch, self._writes, self._size = batch, 0, 0
         self._writes += writes
+        self._size += size * writes
 
     def _settle(self) -> None:
         if self._batch is not None:
-            self._tell(self._batch, self._writes)
+            self._tell(self._batch, self._size, self._writes)
         self._batch = None
 
-    def _tell(self, batch: Batch, writes: int) -> None:
+    def _tell(self, batch: Batch, size: int, writes: int) -> None:
         self._delivered.inc(writes * len(batch))
+        self._written.inc(size)
+        if batch.replayed:
+            self._replayed.inc(writes * len(batch))
+            self._late.observe_many(batch.age(), writes)
+            return
         # The last of these writes is as old as that; the first are some microseconds younger.
         self._seconds.observe_many(batch.age(), writes)

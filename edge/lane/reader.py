@@ -11,7 +11,7 @@ import asyncio
 import socket
 from abc import abstractmethod
 from contextlib import aclosing
-from typing import TYPE_CHECKING, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 from edge import metrics
 from edge.disconnect import FAILED, LOST_STORE, SILENT, SLOW, Disconnect
@@ -186,6 +186,13 @@ class LaneReader(Reader, asyncio.Protocol):
         self._ended(reason)
         self._hang_up(reason)
 
+    def say(self, control: str, body: dict[str, Any]) -> bool:
+        """Tells the client something in band, at once."""
+        if self.state in (State.CONNECTING, State.CLOSED):
+            return False
+        self._say(Notice(control, body))
+        return True
+
     def end(self) -> None:
         """Leaves the hub; what was not written is not counted as sent."""
         if self.state is State.CLOSED:
@@ -248,8 +255,9 @@ class LaneReader(Reader, asyncio.Protocol):
 
     def _write(self, batch: Batch) -> None:
         assert self._transport is not None
-        self._transport.write(batch.made(self.wire))
-        self.meter.wrote(batch)
+        said = batch.made(self.wire)
+        self._transport.write(said)
+        self.meter.wrote(batch, len(said))
 
     def _say(self, notice: Notice) -> None:
         if self._transport is not None:

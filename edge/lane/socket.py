@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge import metrics
-from edge.disconnect import Disconnect
+from edge.disconnect import BAD_CURSOR, SILENT, Disconnect
 from edge.lane import frames
 from edge.lane.frames import BadFrame, FrameParser
 from edge.lane.reader import LaneReader
 from edge.session import FULL, Pace, State, Wire
 from edge.stats import Stats
-from edge.transports.websocket import answer
+from edge.transports.websocket import OPENING_PATIENCE, Opening, answer, opened
+from edge.transports.wires import DeflatedWire
 from router.codec import to_json
+from router.cursor import Start
 
 if TYPE_CHECKING:
     from edge.hub import Feed
@@ -27,7 +29,7 @@ PINGS = 2
 class SocketLane(LaneReader):
     """One WebSocket that reads one session, and answers what its client says."""
 
-    __slots__ = ("_closing", "_parser", "_round", "_unanswered")
+    __slots__ = ("_closing", "_opening", "_parser", "_round", "_unanswered")
 
     transport_name = "websocket"
 
@@ -38,6 +40,35 @@ class SocketLane(LaneReader):
         self._parser: FrameParser | None = None
         self._round = lanes.round
         self._unanswered = 0
+        self._opening: Opening | None = None
+
+    def listen_for(self, opening: Opening) -> None:
+        """Begins where the client says, once it has."""
+        self._opening = opening
+        self._lanes.expect(self, OPENING_PATIENCE)
+
+    def overdue(self, before: int) -> int | None:
+        """Told by the lanes that a deadline is over."""
+        if self._opening is None:
+            return super().overdue(before)
+        self._opening = None
+        self.close(SILENT)
+        return None
+
+    def _open(self, payload: bytes, opening: Opening) -> None:
+        """Hears where to begin, or answers what else is said before that."""
+        assert self._transport is not None
+        heard = opened(payload, opening)
+        if isinstance(heard, Start):
+            self._opening = None
+            self._lanes.expected(self)
+            self.begin(heard)
+            return
+        self._transport.write(frames.frame(frames.TEXT, to_json(heard)))
+        if heard["control"] == "error":
+            self._opening = None
+            self._ended(BAD_CURSOR)
+            self._shut(BAD_CURSOR.code, BAD_CURSOR.reason)
 
     def _count(self, change: int) -> None:
         self.stats.websockets += change
@@ -48,7 +79,7 @@ class SocketLane(LaneReader):
         self._unanswered = 0
         if self._closing == _DEAF:
             return
-        parser = self._parser or FrameParser()
+        parser = self._parser or FrameParser(isinstance(self.wire, DeflatedWire))
         try:
             for opcode, payload in parser.feed(data):
                 if not self._take(opcode, payload):
@@ -77,6 +108,8 @@ class SocketLane(LaneReader):
             return True
         if opcode == frames.PING:
             transport.write(frames.frame(frames.PONG, payload))
+        elif opcode != frames.PONG and self._opening is not None:
+            self._open(payload, self._opening)
         elif opcode != frames.PONG:
             transport.write(frames.frame(frames.TEXT, to_json(answer(payload, self))))
         return True

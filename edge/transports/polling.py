@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -20,6 +21,10 @@ DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
 # 50 s: under the 60 s after which nginx and many others give up on an answer by default.
 MAX_WAIT = 50.0
+# 4 MiB of events, or one that is larger: what a client that never reads its answer may cost.
+MAX_BYTES = 4 * 1024 * 1024
+# Shorter answers fit one packet as they are.
+GZIP_ABOVE = 1400
 # Sorts behind every cursor.
 EVERYTHING = "~"
 
@@ -32,6 +37,8 @@ class Polled:
     next: str
     more: bool
     gap: Gap | None
+    # Whether the poll waited for what it brings, so that its lateness says something of us.
+    waited: bool = False
 
 
 async def poll(hub: Hub, session: Session, start: Start, limit: int, wait: float, stats: Stats) -> Polled:
@@ -46,33 +53,59 @@ async def poll(hub: Hub, session: Session, start: Start, limit: int, wait: float
 
 async def _collect(hub: Hub, session: Session, start: Start, limit: int, wait: float, reader: Reader) -> Polled:
     place = await hub.place(start, reader.feed)
+    records, upto = await _read(hub, session, reader, place.after, limit)
+    waited = not records and wait > 0
+    if waited and await _something_new(reader, Start(cursor=Cursor(hub.epoch, upto)), wait):
+        # Read and not taken as it was heard: `next` leads past all of it, so nothing before it may have been missed.
+        records, upto = await _read(hub, session, reader, upto, limit)
+    shown = _fitting(records[:limit])
+    more = len(shown) < len(records)
+    return Polled(shown, str(Cursor(hub.epoch, shown[-1].sequence if more else upto)), more, place.gap, waited)
+
+
+def _fitting(records: list[Record]) -> list[Record]:
+    """As many as an answer may hold, and at least one."""
+    size = 0
+    for count, record in enumerate(records):
+        size += len(record.payload)
+        if size > MAX_BYTES and count:
+            return records[:count]
+    return records
+
+
+async def _read(hub: Hub, session: Session, reader: Reader, after: int, limit: int) -> tuple[list[Record], int]:
+    """Reads more than an answer holds where there is so much; and the place up to which that is all."""
     records: list[Record] = []
-    after = place.after
-    while len(records) <= limit:
+    while len(records) <= limit and sum(len(record.payload) for record in records) <= MAX_BYTES:
         stretch = await hub.stretch(reader.feed, after)
         records += [record for record in stretch.records if session.view.accepts(record)]
         after = max(after, stretch.upto)
         if not stretch.more:
             break
-    if not records and wait > 0:
-        records = await _wait_for_some(reader, Start(cursor=Cursor(hub.epoch, after)), wait)
-    more = len(records) > limit
-    records = records[:limit]
-    last = records[-1].sequence if more else max(after, records[-1].sequence if records else 0)
-    return Polled(records, str(Cursor(hub.epoch, last)), more, place.gap)
+    return records, after
 
 
-async def _wait_for_some(reader: Reader, start: Start, wait: float) -> list[Record]:
+async def _something_new(reader: Reader, start: Start, wait: float) -> bool:
+    """Waits for an event; says no where there was none, or the edge shuts down."""
     try:
         async with asyncio.timeout(wait), aclosing(reader.read(start)) as steps:
             async for step in steps:
                 if isinstance(step, Batch):
-                    return list(step.records)
+                    return True
                 if isinstance(step, Notice) and step.control == "bye":
-                    return []
+                    return False
     except TimeoutError:
         pass
-    return []
+    return False
+
+
+def takes_gzip(accepted: Iterable[str]) -> bool:
+    """Whether a client's Accept-Encoding headers name gzip, and do not refuse it by `q=0`."""
+    for choice in ",".join(accepted).lower().split(","):
+        name, _, weight = choice.replace(" ", "").partition(";q=")
+        if name in ("gzip", "x-gzip"):
+            return weight.strip("0.") != "" or not weight
+    return False
 
 
 def body(hub: Hub, session: Session, polled: Polled) -> bytes:

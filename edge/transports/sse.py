@@ -11,7 +11,9 @@ from starlette.types import Receive, Scope, Send
 
 from edge import metrics
 from edge.dialects import DIALECTS
+from edge.disconnect import cut
 from edge.hub import Hub
+from edge.lane.meter import Meter
 from edge.registry import Session
 from edge.session import Notice, Pace, Reader
 from edge.stats import Stats
@@ -31,6 +33,12 @@ HEADERS = [
     (b"cache-control", b"no-cache, no-store, no-transform"),
     (b"x-accel-buffering", b"no"),
 ]
+
+
+class _StreamReader(Reader):
+    __slots__ = ()
+
+    transport_name = "sse"
 
 
 class SseResponse:
@@ -53,7 +61,9 @@ class SseResponse:
             return
         wire = WIRES[self._session.spec.dialect]
         gauge = metrics.readers.labels("sse")
-        async with self._hub.reader(self._session.view, self._session.id, self._stats, self._pace) as reader:
+        view, session_id = self._session.view, self._session.id
+        async with self._hub.reader(view, session_id, self._stats, self._pace, _StreamReader) as reader:
+            reader.wear(self._session.badge)
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
             await send({"type": "http.response.body", "body": PADDING + b"\n", "more_body": True})
             self._stats.sses += 1
@@ -65,6 +75,8 @@ class SseResponse:
                 await asyncio.wait((gone, pump), return_when=asyncio.FIRST_COMPLETED)
                 if pump.done():
                     pump.result()
+            except TimeoutError:
+                cut(scope, "sse")
             finally:
                 for task in (gone, pump):
                     task.cancel()
@@ -74,16 +86,14 @@ class SseResponse:
 
     async def _pump(self, reader: Reader, wire: SseWire, send: Send) -> None:
         timeout = self._hub.settings.send_timeout
-        delivered = metrics.delivered.labels("sse")
-        seconds = metrics.write_seconds.labels("sse")
+        meter = Meter("sse")
         async with aclosing(reader.read(self._start)) as steps:
             async for step in steps:
                 body = wire.notice(step) if isinstance(step, Notice) else step.made(wire)
                 async with asyncio.timeout(timeout):
                     await send({"type": "http.response.body", "body": body, "more_body": True})
                 if not isinstance(step, Notice):
-                    delivered.inc(len(step))
-                    seconds.observe(step.age())
+                    meter.wrote(step, len(body))
                 elif step.control == "bye":
                     metrics.disconnects.labels("sse", step.body["reason"]).inc()
                     await send({"type": "http.response.body", "body": b"", "more_body": False})

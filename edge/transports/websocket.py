@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -11,26 +12,41 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from edge import metrics
 from edge.dialects import DIALECTS
-from edge.disconnect import BAD_FRAME, SLOW, Disconnect
+from edge.disconnect import BAD_CURSOR, BAD_FRAME, SILENT, Disconnect, cut
 from edge.hub import Hub
+from edge.lane.meter import Meter
+from edge.problem import Problem
 from edge.registry import Session
 from edge.session import Notice, Pace, Reader, State
 from edge.stats import Stats
 from edge.transports.wires import TextWire
 from router.codec import from_json, rfc3339, to_json
 from router.cursor import Start
-from router.errors import BadEvent
+from router.errors import BadEvent, BadInput
+
+# Reads a client's own word of where it begins, as the query would have it. Raises Problem or BadInput.
+Opening = Callable[[Mapping[str, str]], Start]
 
 WIRES = {name: TextWire(name, dialect) for name, dialect in DIALECTS.items()}
 
 # 64 kB: what a client has to say is a control object.
 MAX_MESSAGE = 64 * 1024
+# 10 s: for a client that says itself where it begins.
+OPENING_PATIENCE = 10.0
+
+
+class _Reader(Reader):
+    __slots__ = ()
+
+    transport_name = "websocket"
 
 
 class SocketReader:
     """One WebSocket that reads one session, and answers what its client says."""
 
-    def __init__(self, hub: Hub, session: Session, start: Start, stats: Stats, pace: Pace, socket: WebSocket) -> None:
+    def __init__(
+        self, hub: Hub, session: Session, start: Start | Opening, stats: Stats, pace: Pace, socket: WebSocket
+    ) -> None:
         self._hub = hub
         self._session = session
         self._start = start
@@ -42,13 +58,18 @@ class SocketReader:
 
     async def run(self) -> None:
         """Serves the socket until either side ends it."""
+        start = await self._opened(self._start) if callable(self._start) else self._start
+        if start is None:
+            return
         gauge = metrics.readers.labels("websocket")
-        async with self._hub.reader(self._session.view, self._session.id, self._stats, self._pace) as reader:
+        view, session_id = self._session.view, self._session.id
+        async with self._hub.reader(view, session_id, self._stats, self._pace, _Reader) as reader:
+            reader.wear(self._session.badge)
             self._stats.websockets += 1
             self._stats.served += 1
             gauge.inc()
             listening = asyncio.ensure_future(self._listen(reader))
-            pumping = asyncio.ensure_future(self._pump(reader))
+            pumping = asyncio.ensure_future(self._pump(reader, start))
             try:
                 await asyncio.wait((listening, pumping), return_when=asyncio.FIRST_COMPLETED)
                 if not pumping.done() and listening.exception() is None and (broken := listening.result()) is not None:
@@ -58,7 +79,7 @@ class SocketReader:
                 for task in (listening, pumping):
                     if task.done() and not task.cancelled() and (failure := task.exception()) is not None:
                         if isinstance(failure, TimeoutError):
-                            await self._close(SLOW)
+                            cut(self._socket.scope, "websocket")
                         elif not isinstance(failure, (WebSocketDisconnect, OSError)):
                             raise failure
             finally:
@@ -68,13 +89,31 @@ class SocketReader:
                 self._stats.websockets -= 1
                 gauge.dec()
 
-    async def _pump(self, reader: Reader) -> None:
+    async def _opened(self, opening: Opening) -> Start | None:
+        """Waits for the client to say where it begins; None where it has not, and has been told so."""
+        try:
+            async with asyncio.timeout(OPENING_PATIENCE):
+                while True:
+                    message = await self._socket.receive()
+                    if message["type"] == "websocket.disconnect":
+                        return None
+                    heard = opened(message.get("text") or message.get("bytes") or b"", opening)
+                    if isinstance(heard, Start):
+                        return heard
+                    await self._socket.send_text(to_json(heard).decode())
+                    if heard["control"] == "error":
+                        await self._close(BAD_CURSOR)
+                        return None
+        except TimeoutError:
+            await self._close(SILENT)
+            return None
+
+    async def _pump(self, reader: Reader, start: Start) -> None:
         wire = WIRES[self._session.spec.dialect]
         timeout = self._hub.settings.send_timeout
-        delivered = metrics.delivered.labels("websocket")
-        seconds = metrics.write_seconds.labels("websocket")
+        meter = Meter("websocket")
         send = self._socket.send
-        async with aclosing(reader.read(self._start)) as steps:
+        async with aclosing(reader.read(start)) as steps:
             async for step in steps:
                 async with self._writing, asyncio.timeout(timeout):
                     if isinstance(step, Notice):
@@ -83,8 +122,7 @@ class SocketReader:
                         for text in step.made(wire):
                             await send({"type": "websocket.send", "text": text})
                 if not isinstance(step, Notice):
-                    delivered.inc(len(step))
-                    seconds.observe(step.age())
+                    meter.wrote(step, sum(map(len, step.made(wire))))
                 elif step.control == "bye":
                     await self._close(Disconnect(step.body["code"], step.body["reason"]))
                     return
@@ -108,6 +146,31 @@ class SocketReader:
             await self._socket.close(reason.code, reason.reason)
 
 
+def opened(raw: str | bytes, opening: Opening) -> Start | dict[str, Any]:
+    """Where a client that says so itself begins; until it has, what it is answered with, which ends it where that is an error."""
+    try:
+        said = from_json(raw)
+    except BadEvent:
+        said = None
+    control = said.get("control") if isinstance(said, dict) else None
+    if control == "ping":
+        return {"control": "pong", "server_time": rfc3339(time.time_ns()), "id": said.get("id")}
+    if control != "resume":
+        return {"control": "error", "code": "resume_expected", "detail": 'say {"control":"resume","cursor":…} first'}
+    try:
+        return opening({name: str(value) for name, value in said.items() if value is not None})
+    except (Problem, BadInput) as refusal:
+        detail = refusal.detail if isinstance(refusal, Problem) else str(refusal)
+        return {"control": "error", "code": refusal.code, "detail": detail}
+
+
+def renewed(token: object, reader: Reader) -> dict[str, Any]:
+    """What a client is answered that brings a new token over its connection."""
+    if reader.badge is None:
+        return {"control": "error", "code": "bad_token", "detail": "there are no keys here, and nobody needs a token"}
+    return reader.badge.refresh(token)
+
+
 def answer(raw: str | bytes, reader: Reader) -> dict[str, Any]:
     """What a client's message is answered with."""
     try:
@@ -115,8 +178,10 @@ def answer(raw: str | bytes, reader: Reader) -> dict[str, Any]:
     except BadEvent:
         return {"control": "error", "code": "bad_json", "detail": "a message must be a JSON object"}
     control = said.get("control") or said.get("type") if isinstance(said, dict) else None
+    if control == "refresh":
+        return renewed(said.get("token"), reader)
     if control != "ping":
-        return {"control": "error", "code": "unknown_control", "detail": "known controls: ping"}
+        return {"control": "error", "code": "unknown_control", "detail": "known controls: ping, refresh"}
     pong = {"control": "pong", "server_time": rfc3339(time.time_ns()), "id": said.get("id")}
     # Before `ready` no place is known.
     return pong if reader.state is State.CONNECTING else {**pong, "cursor": reader.cursor}

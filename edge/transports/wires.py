@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge.dialects import Dialect
-from edge.lane.frames import TEXT, frame
+from edge.lane.frames import TEXT, deflated, frame
 from edge.session import Batch, Notice, Wire
 from router.codec import to_json
 from router.cursor import token
@@ -71,3 +71,15 @@ class FrameWire(Wire):
     @staticmethod
     def notice(notice: Notice) -> bytes:
         return frame(TEXT, to_json({"control": notice.control, **notice.body}))
+
+
+class DeflatedWire(FrameWire):
+    """The same for clients that take compressed messages: each is compressed once, for all of them."""
+
+    def __init__(self, dialect_name: str, dialect: Dialect) -> None:
+        super().__init__(dialect_name, dialect)
+        self.name = f"{dialect_name}/deflated"
+
+    def events(self, batch: Batch) -> bytes:
+        epoch, dialect = batch.epoch, self._dialect
+        return b"".join([deflated(TEXT, dialect(record, epoch)) for record in batch.records])

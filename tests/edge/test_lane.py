@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import threading
+import zlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -376,19 +377,20 @@ async def connected(
 
 @contextlib.asynccontextmanager
 async def handshake(
-    edge: RunningEdge, session: str, behind: bytes = b""
+    edge: RunningEdge, session: str, behind: bytes = b"", offer: str = "", agreed: bytes = b""
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A raw socket behind a WebSocket handshake; `behind` travels in one packet with it."""
+    """A raw socket behind a WebSocket handshake; `behind` travels in one packet with it, `offer` is an extension."""
     key = base64.b64encode(os.urandom(16)).decode()
     request = (
         f"GET /callbacks/sessions/{session}/ws HTTP/1.1\r\nHost: 127.0.0.1:{edge.port}\r\nUpgrade: websocket\r\n"
         f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
-        "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+        f"{f'Sec-WebSocket-Extensions: {offer}' + chr(13) + chr(10) if offer else ''}\r\n"
     )
     async with connected(edge) as (reader, writer):
         writer.write(request.encode() + behind)
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
-        assert head.startswith(b"HTTP/1.1 101") and b"xtensions" not in head
+        assert head.startswith(b"HTTP/1.1 101")
+        assert agreed in head if agreed else b"xtensions" not in head
         yield reader, writer
 
 
@@ -410,7 +412,7 @@ async def next_frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
         size = second
         if size == 126:
             size = int.from_bytes(await reader.readexactly(2), "big")
-        return first & 0x0F, await reader.readexactly(size)
+        return first & 0x7F, await reader.readexactly(size)
 
 
 async def next_of(reader: asyncio.StreamReader, opcode: int, sign: bytes = b"") -> bytes:
@@ -461,6 +463,70 @@ async def test_a_client_that_breaks_the_protocol_is_cut_off_with_the_reason(
             return (await lane.stats(session))["readers"]["websocket"] == 0
 
         await eventually(gone)
+
+
+AGREED = b"permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+
+
+async def test_what_is_long_is_compressed_for_clients_that_take_it(lane: RunningEdge, entity: str) -> None:
+    session = await lane.session(subjects=[f"job.{entity}.>"])
+    text = "so many words " * 400
+    async with handshake(lane, session, offer="permessage-deflate; client_max_window_bits", agreed=AGREED) as (
+        reader,
+        _,
+    ):
+        await next_of(reader, frames.TEXT, b"ready")
+        await lane.publish(
+            {"subject": f"job.{entity}.said", "data": {"n": 1, "text": text}},
+            {"subject": f"job.{entity}.said", "data": {"n": 2}},
+        )
+        pressed = await next_of(reader, frames.TEXT | 0x40)
+        assert len(pressed) < 500
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        assert json.loads(inflater.decompress(pressed + b"\0\0\xff\xff"))["data"] == {"n": 1, "text": text}
+        assert json.loads(await next_of(reader, frames.TEXT))["data"] == {"n": 2}
+
+
+async def test_compressed_clients_and_others_read_the_same(lane: RunningEdge, entity: str) -> None:
+    session = await lane.session(subjects=[f"job.{entity}.>"])
+    async with (
+        lane.socket(session, compression="deflate") as one,
+        lane.socket(session, compression=None) as other,
+    ):
+        pressed, plain = one.raw, other.raw
+        assert pressed.response is not None
+        assert "permessage-deflate" in pressed.response.headers["Sec-WebSocket-Extensions"]
+        for socket in (pressed, plain):
+            assert json.loads(await socket.recv())["control"] == "ready"
+            await socket.send(json.dumps({"control": "ping", "id": "x" * 5000}))
+            assert json.loads(await socket.recv())["id"] == "x" * 5000
+        await lane.publish(*({"subject": f"job.{entity}.said", "data": {"text": "word " * 10**at}} for at in range(5)))
+        seen = [[json.loads(await socket.recv()) for _ in range(5)] for socket in (pressed, plain)]
+    assert seen[0] == seen[1]
+    assert [len(event["data"]["text"]) for event in seen[0]] == [5, 50, 500, 5000, 50_000]
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        (zlib.compress(b" " * 10_000_000, wbits=-15), 1009),
+        (b"\xff\xff\xff\xff", 1007),
+        (zlib.compress(b"\xff\xfe", wbits=-15), 1007),
+    ],
+)
+async def test_what_does_not_inflate_to_a_message_is_refused(lane: RunningEdge, payload: bytes, code: int) -> None:
+    session = await lane.session()
+    async with handshake(lane, session, offer="permessage-deflate", agreed=AGREED) as (reader, writer):
+        await next_of(reader, frames.TEXT, b"ready")
+        sent = client_frame(frames.TEXT, payload)
+        writer.write(bytes([0xC1]) + sent[1:])
+        assert int.from_bytes((await next_of(reader, frames.CLOSE))[:2], "big") == code
+
+
+async def test_a_client_with_a_smaller_window_than_all_share_is_served_uncompressed(lane: RunningEdge) -> None:
+    session = await lane.session()
+    async with handshake(lane, session, offer="permessage-deflate; server_max_window_bits=9") as (reader, _):
+        await next_of(reader, frames.TEXT, b"ready")
 
 
 @pytest.mark.parametrize("payload", [b"", (1000).to_bytes(2, "big") + b"enough", (4321).to_bytes(2, "big")])
@@ -515,23 +581,56 @@ async def test_a_socket_that_leaves_two_pings_unanswered_is_closed(nats_server: 
             await asyncio.gather(answering, return_exceptions=True)
 
 
-async def test_a_stalled_reader_is_cut_and_counted(nats_server: str, entity: str) -> None:
-    settings = SessionSettings(mailbox_events=50, mailbox_bytes=64 * 1024, send_timeout=1.0)
-    async with running(nats_server, PATHS["lane-uvloop"], session=settings) as edge:
+@pytest.mark.parametrize("transport", ["websocket", "sse"])
+async def test_a_reader_that_never_reads_costs_little_delays_nobody_and_is_cut(
+    nats_server: str, path: Path, entity: str, transport: str
+) -> None:
+    limits = SessionSettings(mailbox_events=50, mailbox_bytes=64 * 1024, send_timeout=3.0)
+    cut = f'edge_disconnects_total{{reason="slow",transport="{transport}"}}'
+    async with running(nats_server, path, session=limits) as edge:
         session = await edge.session(subjects=[f"job.{entity}.>"])
-        before = await metric(edge, 'edge_disconnects_total{reason="slow",transport="sse"}')
-        async with connected(edge, limit=1024) as (_reader, writer):
-            writer.write(f"GET /callbacks/sessions/{session}/sse HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        before = await metric(edge, cut)
+        async with (
+            connected(edge, limit=1024) as (_, writer),
+            edge.sse(await edge.session(subjects=[f"job.{entity}.>"])) as quick,
+        ):
+            ask(writer, session, transport)
+            await eventually(lambda: served(edge, session, transport))
+            owed = []
             for batch in range(40):
                 await edge.publish(
                     *({"subject": f"job.{entity}.output", "data": {"n": batch, "x": "y" * 8000}} for _ in range(50))
                 )
+                assert len(await quick.events(50)) == 50
+                owed.append(await metric(edge, "edge_mailbox_bytes"))
+            stats = await edge.stats(session)
+            # 16 MB were told it; what is kept for it are at most so many bytes of events that all readers share.
+            assert max(owed) <= 2 * limits.mailbox_bytes
+            if stats["readers"][transport]:
+                assert stats["lag_events"] >= 500
+                assert stats["oldest_event_seconds"] > 0
 
-            async def cut() -> bool:
-                return await metric(edge, 'edge_disconnects_total{reason="slow",transport="sse"}') == before + 1
+            async def gone() -> bool:
+                return await metric(edge, cut) == before + 1
 
-            await eventually(cut, within=15)
-            assert (await edge.stats(session))["readers"]["sse"] == 0
+            await eventually(gone, within=15)
+            stats = await edge.stats(session)
+            assert stats["readers"][transport] == 0
+            assert stats["lag_events"] == 0
+            assert stats["events_sent"] == stats["events_delivered"] < 1000
+
+
+def ask(writer: asyncio.StreamWriter, session: str, transport: str) -> None:
+    """Asks for a stream or a socket, whose answer need not be read."""
+    key = base64.b64encode(os.urandom(16)).decode()
+    upgrade = f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
+    last, more = ("ws", upgrade) if transport == "websocket" else ("sse", "")
+    writer.write(f"GET /callbacks/sessions/{session}/{last} HTTP/1.1\r\nHost: 127.0.0.1\r\n{more}\r\n".encode())
+
+
+async def served(edge: RunningEdge, session: str, transport: str) -> bool:
+    readers: dict[str, int] = (await edge.stats(session))["readers"]
+    return readers[transport] == 1
 
 
 async def test_a_flood_of_pings_that_reads_nothing_back_is_held_off(nats_server: str) -> None:

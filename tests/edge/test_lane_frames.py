@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import zlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Close, Frame, Opcode
+from websockets.streams import StreamReader
 
 from edge.lane import frames
 from edge.lane.frames import BadFrame, FrameParser, close_code, close_frame, frame
@@ -189,3 +192,47 @@ def test_a_parser_with_nothing_half_said_is_idle() -> None:
     assert list(parser.feed(client_frame(1, b"hello"))) == [(1, b"hello")] and parser.idle
     assert list(parser.feed(client_frame(1, b"hello", fin=False))) == [] and not parser.idle
     assert list(parser.feed(client_frame(0, b"")[:3])) == [] and not parser.idle
+
+
+@given(st.lists(st.binary(max_size=300), max_size=4), st.lists(st.integers(0, 3000), max_size=6), st.booleans())
+def test_compressed_messages_come_out_as_they_were(payloads: list[bytes], cuts: list[int], fragmented: bool) -> None:
+    data = b""
+    for payload in payloads:
+        press = zlib.compressobj(wbits=-15)
+        pressed = (press.compress(payload) + press.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\0\0\xff\xff")
+        half = len(pressed) // 2 if fragmented else len(pressed)
+        first = client_frame(frames.BINARY, pressed[:half], fin=not fragmented)
+        data += bytes([first[0] | 0x40]) + first[1:]
+        if fragmented:
+            data += client_frame(frames.PING) + client_frame(frames.CONTINUATION, pressed[half:])
+    parser = FrameParser(inflates=True)
+    found = [message for piece in split(data, cuts) for message in parser.feed(piece)]
+    assert [payload for opcode, payload in found if opcode == frames.BINARY] == payloads
+    assert parser.idle
+
+
+@given(st.lists(st.binary(max_size=100), max_size=6))
+def test_no_compressed_bytes_break_the_parser(pieces: list[bytes]) -> None:
+    parser = FrameParser(inflates=True)
+    try:
+        for piece in pieces:
+            data = client_frame(frames.TEXT, piece)
+            for _ in parser.feed(bytes([data[0] | 0x40]) + data[1:]):
+                pass
+    except BadFrame as fault:
+        assert fault.code in (1002, 1007, 1009)
+
+
+@pytest.mark.parametrize("size", [100, 1024, 5000, 200_000])
+def test_a_compressed_frame_is_read_by_another_library(size: int) -> None:
+    payload = (b'{"word":"' + b"abcdefgh" * (size // 8) + b'"}')[:size]
+    made = frames.deflated(frames.TEXT, payload)
+    reader = StreamReader()
+    reader.feed_data(made)
+    extension = PerMessageDeflate(True, True, 15, 15)
+    parsing = Frame.parse(reader.read_exact, mask=False, max_size=None, extensions=[extension])
+    with pytest.raises(StopIteration) as done:
+        while True:
+            next(parsing)
+    assert done.value.value.data == payload
+    assert (len(made) < size) == (1024 <= size <= 128 * 1024)

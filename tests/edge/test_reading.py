@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import websockets
 
 from edge.session import SessionSettings
 from router.embedded import EmbeddedServer, EmbeddedSettings, free_port
@@ -300,3 +303,80 @@ async def test_a_long_connection_is_asked_to_come_back_and_goes_on(edge_factory:
         await edge.numbers(entity, 2, start=3)
         async with edge.socket(session, f"?cursor={bye['cursor']}") as again:
             assert n(await again.events(2)) == [3, 4]
+
+
+async def test_a_poll_brings_no_more_than_fits_one_answer(edge: RunningEdge, entity: str) -> None:
+    session = await edge.session(subjects=[f"job.{entity}.>"], delivery_method="polling")
+    for n in range(12):
+        await edge.publish({"subject": f"job.{entity}.said", "data": {"n": n, "text": "w" * 500_000}})
+    seen: list[int] = []
+    query = ""
+    while True:
+        answer = await edge.http.get(f"/callbacks/sessions/{session}/events?limit=1000{query}")
+        assert len(answer.content) < 4_500_000
+        seen += [event["data"]["n"] for event in answer.json()["events"]]
+        if not answer.json()["has_more"]:
+            break
+        query = f"&cursor={answer.json()['next']}"
+    assert seen == list(range(12))
+
+
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [("gzip", True), ("br;q=1.0, gzip;q=0.8", True), ("gzip;q=0, identity", False), ("identity", False)],
+)
+async def test_a_long_answer_to_a_poll_is_packed_for_who_takes_it(
+    edge: RunningEdge, entity: str, accepted: str, packed: bool
+) -> None:
+    session = await edge.session(subjects=[f"job.{entity}.>"], delivery_method="polling")
+    await edge.publish({"subject": f"job.{entity}.said", "data": {"text": "word " * 2000}})
+
+    answer = await edge.http.get(f"/callbacks/sessions/{session}/events", headers={"Accept-Encoding": accepted})
+
+    assert (answer.headers.get("content-encoding") == "gzip") is packed
+    assert answer.json()["events"][0]["data"]["text"] == "word " * 2000
+    assert answer.headers["vary"] == "Accept-Encoding"
+    assert (int(answer.headers["content-length"]) < 2000) is packed
+
+
+@pytest.fixture(params=[True, False], ids=["lane", "plain"])
+async def either(edge_factory: EdgeFactory, request: pytest.FixtureRequest) -> AsyncIterator[RunningEdge]:
+    async with edge_factory(lane=request.param) as edge:
+        yield edge
+
+
+async def test_a_websocket_may_say_in_its_first_message_where_it_begins(either: RunningEdge, entity: str) -> None:
+    session = await either.session(subjects=[f"job.{entity}.>"])
+    cursors = await either.publish(*({"subject": f"job.{entity}.said", "data": {"n": n}} for n in range(4)))
+    async with either.socket(session, "?start=message") as socket:
+        await socket.raw.send('{"control":"ping","id":1}')
+        assert (await socket.next())["control"] == "pong"
+        await socket.raw.send(json.dumps({"control": "resume", "cursor": cursors[1]}))
+        ready = await socket.next()
+        assert (ready["control"], ready["recovered"], ready["cursor"]) == ("ready", True, cursors[1])
+        assert [event["data"]["n"] for event in await socket.events(2)] == [2, 3]
+    async with either.socket(session, "?start=message") as socket:
+        await socket.raw.send('{"control":"resume","last":1}')
+        assert [event["data"]["n"] for event in await socket.events(1)] == [3]
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ('{"control":"resume","cursor":"nonsense"}', "bad_cursor"),
+        ('{"control":"resume","last":"many"}', "bad_cursor"),
+        ('{"control":"dance"}', "resume_expected"),
+        ("{", "resume_expected"),
+    ],
+)
+async def test_a_first_message_that_is_no_place_is_told_so_and_ends_it(
+    either: RunningEdge, said: str, code: str
+) -> None:
+    session = await either.session()
+    async with either.socket(session, "?start=message") as socket:
+        await socket.raw.send(said)
+        assert (await socket.next())["code"] == code
+        with pytest.raises(websockets.ConnectionClosed) as closed:
+            await socket.raw.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 4506
