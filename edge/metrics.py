@@ -6,6 +6,11 @@ from bisect import bisect_left
 
 from prometheus_client import Counter, Gauge, Histogram
 
+import router.metrics  # noqa: F401  NATS and the streams are shown beside it
+from edge import disconnect
+from edge.disconnect import Disconnect
+from router.deadletters import ORIGINS, REASONS
+
 LATENCY = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -28,26 +33,92 @@ write_seconds = Timing(
     ["transport"],
     buckets=LATENCY,
 )
+acknowledge_seconds = Timing(
+    "edge_publish_to_acknowledge_seconds",
+    "From an event's own time until its receiver said that it has it: a 2xx, or the next poll",
+    ["transport"],
+    buckets=(*LATENCY, 30, 60, 600, 3600),
+)
+replay_seconds = Timing(
+    "edge_publish_to_replay_seconds",
+    "From the newest event's own time until a batch was written that was read again: how far behind its reader was",
+    ["transport"],
+    buckets=(*LATENCY, 60, 600, 3600, 86400),
+)
 delivered = Counter("edge_delivered_events_total", "Events written to readers", ["transport"])
+replayed = Counter("edge_replayed_events_total", "Those of them that were read again for who came later", ["transport"])
+written = Counter("edge_written_bytes_total", "Bytes of events written to readers", ["transport"])
+dropped = Counter("edge_dropped_events_total", "Events left out, by why", ["reason"])
+spills = Counter("edge_spills_total", "Mailboxes that were full: their readers read from the store instead")
+gaps = Counter("edge_gaps_total", "Times that a reader was told of events lost to it, by why", ["reason"])
+recoveries = Counter(
+    "edge_recoveries_total", "Readers that began, by whether they could go on where they were", ["outcome"]
+)
+refusals = Counter("edge_refusals_total", "Requests refused, by the code of the problem", ["code"])
+requests = Counter("edge_requests_total", "Requests answered, by route and kind of status", ["route", "status"])
+request_seconds = Timing(
+    "edge_request_seconds",
+    "From a request until its answer began",
+    ["route"],
+    buckets=(0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10),
+)
 readers = Gauge("edge_readers", "Open connections that read sessions", ["transport"])
 disconnects = Counter("edge_disconnects_total", "Connections that ended", ["transport", "reason"])
 suspicions = Counter("edge_suspicions_total", "Times that events may have been missed and were read again")
 replays = Counter("edge_replay_reads_total", "Pages that readers asked of the store")
 ingested = Counter("edge_ingested_events_total", "Events accepted over HTTP", ["outcome"])
-sessions = Gauge("edge_sessions", "Sessions known to this process")
 sessions_expired = Counter("edge_sessions_expired_total", "Sessions deleted because nobody read them")
 frames = Counter("edge_frames_total", "Pictures written to viewers", ["transport"])
 frames_dropped = Counter("edge_frames_dropped_total", "Pictures a viewer was too slow for", ["transport"])
 viewers = Gauge("edge_viewers", "Open connections that watch pictures", ["transport"])
+deadletters = Counter(
+    "edge_deadletters_total",
+    "Dead letters made by all processes; counted by the one that follows them",
+    ["origin", "reason"],
+)
+deadletters_kept = Gauge("edge_deadletters_messages", "Dead letters kept")
+deadletters_bytes = Gauge("edge_deadletters_bytes", "Bytes of dead letters kept")
+deadletters_fullness = Gauge(
+    "edge_deadletters_fullness_ratio", "Share of their room that dead letters take; at 1 the oldest are dropped"
+)
+deadletters_owner = Gauge("edge_deadletters_owner", "1 in the process that tells of dead letters and works redrives")
+redriven = Counter("edge_redriven_deadletters_total", "Dead letters that redrives dealt with", ["outcome"])
+redrives = Counter("edge_redrives_total", "Redrives that are over", ["state"])
 
 TRANSPORTS = ("websocket", "sse", "polling")
+DROPS = ("conflated",)
+GAPS = ("beyond_retention", "foreign_cursor")
+# fresh: came without a cursor of its own; gap: came with one that is no longer, or was never, good here.
+RECOVERIES = ("recovered", "gap", "fresh")
 for _transport in TRANSPORTS:
     write_seconds.labels(_transport)
+    replay_seconds.labels(_transport)
     delivered.labels(_transport)
+    replayed.labels(_transport)
+    written.labels(_transport)
     readers.labels(_transport)
+for _transport in ("webhook", "polling"):
+    acknowledge_seconds.labels(_transport)
+for _transport in ("websocket", "sse"):
+    for _reason in vars(disconnect).values():
+        if isinstance(_reason, Disconnect):
+            disconnects.labels(_transport, _reason.reason)
+for _reason in DROPS:
+    dropped.labels(_reason)
+for _reason in GAPS:
+    gaps.labels(_reason)
+for _outcome in RECOVERIES:
+    recoveries.labels(_outcome)
 for _transport in ("websocket", "mjpeg"):
     frames.labels(_transport)
     frames_dropped.labels(_transport)
     viewers.labels(_transport)
 for _outcome in ("stored", "duplicate", "refused"):
     ingested.labels(_outcome)
+for _origin in ORIGINS:
+    for _reason in REASONS:
+        deadletters.labels(_origin, _reason)
+for _outcome in ("sent", "failed", "skipped"):
+    redriven.labels(_outcome)
+for _state in ("done", "failed", "cancelled"):
+    redrives.labels(_state)

@@ -9,48 +9,45 @@ import asyncio
 import email.utils
 import json as jsonlib
 import os
+import resource
 import shutil
+import stat
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from actors.catalog import CAST
+from ops.findings import FAIL, INFO, OK, WARN, Finding, body_of
 from ops.ports import is_free, url_of
-from ops.rollcall import answering, get, parse_head, request
+from ops.probing import probe
+from ops.rollcall import answering, get
 from ops.sessions import edge_of
 from ops.settings import Settings, is_locked, search_path
 from ops.show import versions
 from ops.terminal import Paint
 from router import topology
 from router.broker import Broker
-from router.codec import from_json
-from router.connection import MIN_SERVER
-from router.errors import BadEvent, RouterError
+from router.connection import MIN_SERVER, Connection
+from router.cursor import parse_time
+from router.errors import RouterError
+from router.figures import figures
 
-OK, WARN, FAIL, INFO = "ok", "warn", "fail", "info"
 _STYLES = {OK: "green", WARN: "yellow", FAIL: "red", INFO: "dim"}
 
 OLDEST_PYTHON = (3, 11)
 # Under 1 GiB EVENTS may fill the disk before its own limit is reached; under 100 MiB that is near.
 LITTLE_SPACE, NO_SPACE = 1 << 30, 100 << 20
-# A stream whose first bytes take longer than this is held back by something between.
-SSE_SECONDS = 2.0
+# Half of what Debian gives a login; each reader takes one, and NATS, webhooks and logs some more.
+FEW_FILES = 4096
+# A stream past this is no longer far from refusing, or from dropping what was to be kept.
+NEARLY_FULL = 0.8
+# A round trip to NATS within one data centre takes a tenth of it.
+SLOW_TRIP = 0.05
 # Half a second off is normal; five spoil every `since` and every signature.
 CLOCK_WARN, CLOCK_FAIL = 2.0, 5.0
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
-
-    check: str
-    verdict: str
-    found: str
-    mend: str = ""
 
 
 def run_doctor(settings: Settings, *, json: bool) -> int:
@@ -78,6 +75,9 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Looks at everything, the nearest first."""
     yield _python()
     for finding in _folder(settings.embedded.data_dir):
+        yield finding
+    yield _descriptors()
+    for finding in _secrets(settings):
         yield finding
     yield _server_binary()
     async for finding in _nats(settings):
@@ -117,6 +117,36 @@ def _folder(folder: Path) -> list[Finding]:
     return [Finding("data folder", OK, f"{where} is writable, {running}"), Finding("space", verdict, amount, hint)]
 
 
+def _descriptors() -> Finding:
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most < FEW_FILES:
+        mend = "`ulimit -n 65536` before the start, or LimitNOFILE= in its unit"
+        return Finding("descriptors", WARN, f"{most} file descriptors a process; each reader takes one", mend)
+    return Finding("descriptors", OK, f"{most:,} file descriptors a process")
+
+
+def _secrets(settings: Settings) -> list[Finding]:
+    """Looks whether files that hold secrets can be read by us, and by nobody else."""
+    broker = settings.broker
+    findings = []
+    for name, path in (("creds", broker.creds), ("nkey seed", broker.nkey_seed), ("key", broker.key)):
+        if path is None:
+            continue
+        check = f"NATS {name}"
+        try:
+            mode = path.stat().st_mode
+            with path.open("rb"):
+                pass
+        except OSError as fault:
+            findings.append(Finding(check, FAIL, f"{path}: {fault.strerror}", "name a file that this user may read"))
+            continue
+        if mode & (stat.S_IRWXO | stat.S_IWGRP):
+            findings.append(Finding(check, WARN, f"others may read {path}", f"`chmod o=,g-w {path}`"))
+        else:
+            findings.append(Finding(check, OK, f"{path} can be read by us and not by others"))
+    return findings
+
+
 def _server_binary() -> Finding:
     version = versions()["nats-server"]
     if version is None:
@@ -135,10 +165,18 @@ async def _nats(settings: Settings) -> AsyncIterator[Finding]:
         needed = ".".join(map(str, MIN_SERVER))
         version = broker.connection.server_version
         yield Finding("nats", OK, f"{version} with JetStream ({needed} or newer is needed), from {_source(settings)}")
+        begun = time.perf_counter()
+        await broker.connection.flush()
+        trip = time.perf_counter() - begun
+        far = "use a NATS that is nearer, or look at the network" if trip > SLOW_TRIP else ""
+        yield Finding("round trip", WARN if far else OK, f"{trip * 1000:.1f} ms to NATS and back", far)
         try:
             differences = await topology.diff(broker.connection, settings.topology)
         except RouterError as fault:
-            yield Finding("streams", FAIL, str(fault), "see the log of nats-server")
+            if figures.forbidden:
+                yield _forbidden()
+            else:
+                yield Finding("streams", FAIL, str(fault), "see the log of nats-server")
         else:
             count = len(topology.streams(settings.topology))
             if differences:
@@ -151,6 +189,8 @@ async def _nats(settings: Settings) -> AsyncIterator[Finding]:
                 state = await broker.state()
                 kept = f"{state.messages:,} kept in {state.bytes / (1 << 20):.1f} MiB, newest is number {state.last:,}"
                 yield Finding("events", OK, kept)
+                for finding in await _rooms(broker.connection, settings):
+                    yield finding
         heard = await answering(broker.connection, set(CAST), 1.0)
         for name, part in CAST.items():
             if answers := heard.get(name):
@@ -158,10 +198,57 @@ async def _nats(settings: Settings) -> AsyncIterator[Finding]:
                 yield Finding(f"actor {name}", OK, f"answers: {', '.join(instances)}")
             else:
                 yield Finding(f"actor {name}", WARN, f"does not answer; it {part.about}", f"`callboard actor {name}`")
+        if figures.forbidden:
+            yield _forbidden()
     except RouterError as fault:
         yield Finding("nats", FAIL, str(fault), "see the log of nats-server")
     finally:
         await broker.close()
+
+
+def _forbidden() -> Finding:
+    mend = "give the user these rights; k8s/base/nats/accounts.conf lists what each part needs"
+    return Finding("permissions", FAIL, "NATS refuses this user something that was asked of it", mend)
+
+
+async def _rooms(connection: Connection, settings: Settings) -> list[Finding]:
+    """Looks at what every stream holds, at who leads it, and at the time of the server that says so."""
+    full, headless, behind = [], [], []
+    off = 0.0
+    for stream in topology.streams(settings.topology):
+        info = await connection.api(f"STREAM.INFO.{stream.name}")
+        here = time.time()
+        state, most = info["state"], info["config"].get("max_bytes", -1)
+        # What drops its oldest by age and bytes is meant to be full; the others refuse, or lose what was to be kept.
+        if (
+            stream.name not in (topology.EVENTS, topology.FRAMES, topology.ATTEMPTS)
+            and state["bytes"] > most * NEARLY_FULL > 0
+        ):
+            full.append(f"{stream.name} {state['bytes'] / most:.0%}")
+        cluster = info.get("cluster") or {}
+        if cluster and not cluster.get("leader"):
+            headless.append(stream.name)
+        behind += [stream.name for one in cluster.get("replicas") or [] if not one.get("current") or one.get("offline")]
+        if said := info.get("ts"):
+            off = max(off, abs(parse_time(said).timestamp() - here))
+    findings = [
+        Finding(
+            "room", FAIL, ", ".join(full), "work off or purge what lies there, or raise its max_bytes in the settings"
+        )
+        if full
+        else Finding("room", OK, "no stream is nearly full")
+    ]
+    if headless:
+        findings.append(Finding("leaders", FAIL, f"none: {', '.join(headless)}", "two of three servers must be up"))
+    if behind:
+        mend = "`nats server report jetstream` shows who; bring it back before another one goes"
+        findings.append(Finding("replicas", WARN, f"behind: {', '.join(dict.fromkeys(behind))}", mend))
+    verdict = FAIL if off > CLOCK_FAIL else WARN if off > CLOCK_WARN else OK
+    mend = "" if verdict == OK else "let both machines follow a time server (NTP)"
+    findings.append(
+        Finding("NATS clock", verdict, f"{off:.1f} s apart from ours" if off > 0.5 else "agrees with ours", mend)
+    )
+    return findings
 
 
 def _source(settings: Settings) -> str:
@@ -181,7 +268,7 @@ async def _edge(settings: Settings) -> AsyncIterator[Finding]:
         else:
             yield Finding("edge", FAIL, f"{url}: {why}", "another program may have the port: choose one with --port")
         return
-    checks = _map(ready.body).get("checks")
+    checks = body_of(ready).get("checks")
     if ready.status == 200:
         yield Finding("edge", OK, f"{url} is ready")
     elif isinstance(checks, dict):
@@ -191,7 +278,8 @@ async def _edge(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding("edge", FAIL, f"what answers at {url} is not Callboard", "choose another port with --port")
         return
     yield await _clock(ready.headers.get("date"))
-    yield await _stream(host, port)
+    async for finding in probe(host, port, settings.command.token, settings.section("edge").allowed_origins):
+        yield finding
 
 
 async def _clock(date: str | None) -> Finding:
@@ -209,50 +297,6 @@ async def _clock(date: str | None) -> Finding:
     return Finding("clock", verdict, text, "" if verdict == OK else "let both machines follow a time server (NTP)")
 
 
-async def _stream(host: str, port: int) -> Finding:
-    """Opens an SSE stream of its own and looks how soon its first bytes come."""
-    mend = "something between holds the stream back: turn its buffering and compression off for text/event-stream"
-    session = None
-    try:
-        made = await get(host, port, "/callbacks/sessions", method="POST", body=b'{"delivery_method":"sse"}')
-        session = _map(made.body).get("session_id")
-        if not isinstance(session, str):
-            return Finding("sse", FAIL, f"a session could not be made: status {made.status}", "see the log of the edge")
-        begun = time.monotonic()
-        async with asyncio.timeout(SSE_SECONDS):
-            reader, writer = await asyncio.open_connection(host, port)
-            try:
-                writer.write(request(host, port, f"/callbacks/sessions/{session}/sse"))
-                head = parse_head(await reader.readuntil(b"\r\n\r\n"))
-                first = await reader.read(1)
-            finally:
-                writer.close()
-        took = (time.monotonic() - begun) * 1000
-        if head.status != 200 or not first:
-            return Finding("sse", FAIL, f"the stream was refused: status {head.status}", "see the log of the edge")
-        if "content-encoding" in head.headers:
-            return Finding("sse", WARN, "the stream is compressed on its way", mend)
-        return Finding("sse", OK, f"the first bytes came after {took:.0f} ms")
-    except TimeoutError:
-        return Finding("sse", FAIL, f"nothing arrived within {SSE_SECONDS:g} s", mend)
-    except (OSError, EOFError, ValueError) as fault:
-        return Finding("sse", FAIL, f"the stream broke off: {fault}", mend)
-    finally:
-        if isinstance(session, str):
-            try:
-                await get(host, port, f"/callbacks/sessions/{session}", method="DELETE")
-            except OSError:
-                pass
-
-
 def _program(name: str, names: tuple[str, ...], used: str) -> Finding:
     path = next((found for each in names if (found := shutil.which(each, path=search_path()))), None)
     return Finding(name, INFO, f"{'there' if path else 'not there'}; only {used} need it")
-
-
-def _map(body: bytes) -> dict[str, Any]:
-    try:
-        value = from_json(body)
-    except BadEvent:
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
+import re
 import sys
 import time
 from dataclasses import dataclass
 from typing import Any, Literal, TextIO
 
 from ops.terminal import Paint
+from router.errors import RouterError
+from router.tracing import bound
 
 _STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {"message", "asctime", "taskName"}
 _STYLES = {"DEBUG": "dim", "INFO": "", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
+
+
+LEVELS = ("debug", "info", "warning", "error")
+# Whose levels may be set: ours, and those of what we stand on. Anything else is a slip of the pen.
+_LOGGER = re.compile(r"(root|((actors|edge|ops|router|aiohttp|asyncio|nats|uvicorn)(\.[a-z_0-9]+)*))\Z")
+# These tell at INFO what we tell ourselves.
+_TALKATIVE = ("uvicorn", "asyncio", "aiohttp", "PIL", "nats")
+# Texts are constant, so there are few; past this all begin anew.
+MOST_TEXTS = 1000
+
+
+class BadLevel(RouterError, ValueError):
+    """a log level is debug, info, warning or error, and a logger one of ours, such as edge.hub"""
 
 
 @dataclass(frozen=True)
@@ -21,6 +38,48 @@ class LogSettings:
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["text", "json"] = "text"
+    # Of one text at most so many lines in a row, and then so many a second: a fault that repeats must not fill a disk.
+    # What was left out is counted in the next line. 0 leaves nothing out.
+    burst: int = 20
+    per_second: float = 2.0
+
+
+class Sparing(logging.Filter):
+    """Lets one text through so many times and then only now and then; the next line says how many were left out."""
+
+    def __init__(self, burst: int, per_second: float) -> None:
+        super().__init__()
+        self._burst = float(burst)
+        self._rate = per_second
+        # By logger and text: what may still be said, since when, and how many were not.
+        self._left: dict[tuple[str, str], tuple[float, float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if self._burst <= 0:
+            return True
+        key = (record.name, str(record.msg))
+        now = record.created
+        left, since, silent = self._left.get(key, (self._burst, now, 0))
+        left = min(self._burst, left + max(0.0, now - since) * self._rate)
+        if left < 1:
+            self._left[key] = (left, now, silent + 1)
+            return False
+        if key not in self._left and len(self._left) >= MOST_TEXTS:
+            self._left.clear()
+        self._left[key] = (left - 1, now, 0)
+        if silent:
+            record.left_out = silent
+        return True
+
+
+class Bound(logging.Filter):
+    """Adds what the work in hand is bound to: the ids of its event, its session and its trace."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        for name, value in bound().items():
+            if value and not hasattr(record, name):
+                setattr(record, name, value)
+        return True
 
 
 class TextLines(logging.Formatter):
@@ -65,18 +124,35 @@ def configure(settings: LogSettings, stream: TextIO = sys.stderr) -> None:
     """Sends the logs of this process to a stream."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines() if settings.format == "json" else TextLines(Paint.of(stream)))
+    handler.addFilter(Sparing(settings.burst, settings.per_second))
+    handler.addFilter(Bound())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
-    # These tell at INFO what we tell ourselves.
-    for name in ("uvicorn", "asyncio", "aiohttp", "PIL", "nats"):
+    for name in _TALKATIVE:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+def set_level(logger: str, level: str) -> None:
+    """Changes how much a logger and those below it say, while the process runs. Raises BadLevel."""
+    if level not in LEVELS or not _LOGGER.match(logger):
+        raise BadLevel
+    logging.getLogger(None if logger == "root" else logger).setLevel(level.upper())
+
+
+def levels() -> dict[str, str]:
+    """Says which loggers have a level of their own, and the root's."""
+    found = {"root": logging.getLogger().level}
+    for name, logger in sorted(logging.Logger.manager.loggerDict.items()):
+        if isinstance(logger, logging.Logger) and logger.level and _LOGGER.match(name):
+            found[name] = logger.level
+    return {name: logging.getLevelName(level).lower() for name, level in found.items()}
 
 
 def quietly(settings: LogSettings) -> None:
     """For commands that people look at: only what is serious."""
     level: Literal["debug", "warning"] = "debug" if settings.level == "debug" else "warning"
-    configure(LogSettings(level, settings.format))
+    configure(dataclasses.replace(settings, level=level))
 
 
 def level_of(line: str) -> str | None:

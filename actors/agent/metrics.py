@@ -8,4 +8,4 @@ from prometheus_client import Counter, Gauge
 IGNORED = Counter("actors_run_events_ignored_total", "Events that changed no run", ("reason",))
 IGNORED_BY = {reason: IGNORED.labels(reason) for reason in ("late", "second", "repeated")}
 VANISHED = Counter("actors_runs_vanished_total", "Runs that were failed in their producer's stead")
-KNOWN = Gauge("actors_runs_count", "Runs in memory, running or lately over")
+KNOWN = Gauge("actors_runs", "Runs in memory, running or lately over")

@@ -41,6 +41,8 @@ R = TypeVar("R")
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}\Z")
 _MARK = "__command__"
+# A command that the runtime itself serves.
+REDRIVE = "redrive"
 
 
 class Reject(RouterError):
@@ -117,6 +119,8 @@ def check(actor: Actor) -> None:
         raise BadActor(f"{actor.name}: every must be positive, or None")
     if isinstance(actor.subjects, str):
         raise BadActor(f"{actor.name}: subjects is a tuple of patterns, not one text")
+    if actor.subjects and REDRIVE in actor.commands():
+        raise BadActor(f"{actor.name}: the command {REDRIVE} is the runtime's own, which takes dead letters back by it")
     patterns = distinct(check_pattern(pattern) for pattern in actor.subjects)
     for place, one in enumerate(patterns):
         for other in patterns[place + 1 :]:

@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 from actors.system.metrics import Gauges
 from actors.system.source import Run, Source, SourceEnded
 from actors.system.stage import Stage
+from router import tracing
 from router.codec import encode
 from router.errors import Refused, RouterError, Timeout
 from router.event import Event, new_id
@@ -42,6 +43,8 @@ class Outbox:
 
     def __init__(self, actor: str, cause: Event | None) -> None:
         self.cause = cause
+        # What the events are traced under: the cause's trace, or the span of what is done with it.
+        self.trace = cause.trace if cause else None
         self.open = True
         self.events: list[tuple[Event, bytes]] = []
         self._actor = actor
@@ -59,7 +62,7 @@ class Outbox:
             id=f"{self._cause_id}.{self._actor}.{len(self.events) + 1}",
             key=key,
             cause=self.cause.id if self.cause else None,
-            trace=self.cause.trace if self.cause else None,
+            trace=self.trace,
             test=self.cause.test if self.cause else False,
         )
         # Encoded now: a fault shows where it was made, and what the actor changes afterwards does not change the event.
@@ -102,7 +105,8 @@ class Context:
         id: str | None = None,
     ) -> None:
         """Stores an event now; JetStream has it when this returns. Raises BrokerError."""
-        event = Event.new(subject, data, type=type, source=self.name, key=key, id=id)
+        trace = tracing.begin() if tracing.recorder else None
+        event = Event.new(subject, data, type=type, source=self.name, key=key, id=id, trace=trace)
         await self._stage.publish(event, encode(event))
 
     def frame(self, domain: str, entity: str, header: Mapping[str, Any], body: bytes, track: str | None = None) -> None:

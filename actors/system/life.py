@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from actors.system.actor import Actor, Reject, arguments
 from actors.system.context import Context
+from router import tracing
 from router.event import Event
 from router.mailbox import Mailbox
 
@@ -119,10 +121,26 @@ async def handle(actor: Actor, delivery: Delivery, ctx: Context) -> None:
         ctx.gauges.deadletters.inc()
         await delivery.settle.reject("cut_short", "the process ended each time before the event was done")
         return
+    trace = delivery.event.trace
+    with tracing.bind(event=delivery.event.id, trace=tracing.trace_id(trace)):
+        if trace is None or tracing.recorder is None:
+            await _handle(actor, delivery, ctx, trace)
+            return
+        began, span, fault = time.time_ns(), tracing.begin(trace), "failed"
+        try:
+            await _handle(actor, delivery, ctx, span)
+            fault = ""
+        finally:
+            tracing.tell("receive", "consumer", trace, span, began, fault, actor=actor.name, event=delivery.event.id)
+
+
+async def _handle(actor: Actor, delivery: Delivery, ctx: Context, trace: str | None) -> None:
     begun = ctx.now()
     outcome = "cancelled"
+    ctx.gauges.take.observe(max(0.0, time.time() - delivery.event.time / 1e9))
     try:
         with ctx.outbox(delivery.event) as outbox:
+            outbox.trace = trace
             async with asyncio.timeout(actor.timeout):
                 await actor.receive(delivery.event, ctx)
         await ctx.flush(outbox)
@@ -141,12 +159,14 @@ async def handle(actor: Actor, delivery: Delivery, ctx: Context) -> None:
     else:
         outcome = "acked"
         await delivery.settle.ack()
+        ctx.gauges.acknowledge.observe(max(0.0, time.time() - delivery.event.time / 1e9))
     finally:
         ctx.gauges.receive[outcome].observe(ctx.now() - begun)
 
 
 async def answer(actor: Actor, call: Call, ctx: Context) -> None:
     """Runs one command and answers: a refusal with its text, an accident with a number that is found in the log."""
+    outcome = "failed"
     try:
         method = actor.commands().get(call.command)
         if method is None:
@@ -157,6 +177,7 @@ async def answer(actor: Actor, call: Call, ctx: Context) -> None:
                 value = await method(**given)
         await ctx.flush(outbox)
     except Reject as fault:
+        outcome = "refused"
         await call.answer.error(400, str(fault))
     except Exception as crash:
         number = secrets.token_hex(6)
@@ -164,10 +185,14 @@ async def answer(actor: Actor, call: Call, ctx: Context) -> None:
         await call.answer.error(500, f"error {number}", crash)
         raise
     except asyncio.CancelledError:
+        outcome = "cancelled"
         await call.answer.error(503, "shutting down")
         raise
     else:
+        outcome = "answered"
         await call.answer.value(value)
+    finally:
+        ctx.gauges.commands[outcome].inc()
 
 
 async def tick(actor: Actor, message: Tick, ctx: Context) -> None:

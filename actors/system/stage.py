@@ -13,7 +13,6 @@ from router.errors import BrokerError, Refused
 from router.event import Event
 from router.frame import frame_subject, pack
 from router.leases import Viewers, watch
-from router.subject import STORED
 from router.timing import full_jitter
 
 log = logging.getLogger(__name__)
@@ -54,7 +53,7 @@ class BrokerStage:
         self._waiting = asyncio.Event()
 
     async def publish(self, event: Event, payload: bytes) -> None:
-        await self.broker.store(STORED + event.subject, payload, {"Nats-Msg-Id": event.id})
+        await self.broker.put(event, payload)
         self._gauges.emitted.inc()
 
     def frame(self, domain: str, entity: str, track: str | None, header: Mapping[str, Any], body: bytes) -> None:

@@ -141,6 +141,7 @@ async def _run(make: Callable[[], Actor], broker: Broker, instance: str, stop: a
             for message in mailbox.drain():
                 if isinstance(message, Call):
                     await message.answer.error(503, "shutting down")
+            await reception.give_back()
             if intake:
                 await intake.give_back()
             await _end(helping)

@@ -6,11 +6,15 @@ import asyncio
 import email.utils
 import json
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-from ops.doctor import FAIL, OK, WARN, _clock
+from ops.doctor import _clock
+from ops.findings import FAIL, OK, WARN
 from router.embedded import free_port
 from tests.ops.command import callboard, up
+from tests.servers import running_server
 
 
 def _findings(text: str) -> dict[str, dict[str, str]]:
@@ -45,7 +49,13 @@ async def test_where_all_runs_it_finds_nothing_to_mend(tmp_path: Path) -> None:
         "nats",
         "streams",
         "edge",
+        "round trip",
+        "room",
+        "NATS clock",
+        "descriptors",
         "sse",
+        "websocket",
+        "cors",
         "clock",
         "actor camera",
         "actor agent",
@@ -62,3 +72,116 @@ async def test_clocks_that_differ_are_told() -> None:
     assert (await _clock(date(0))).verdict == OK
     assert (await _clock(date(4))).verdict == WARN
     assert (await _clock(date(-60))).verdict == FAIL
+
+
+@asynccontextmanager
+async def _holding_back(upstream: int) -> AsyncIterator[int]:
+    """A proxy as many are set up: it speaks HTTP, knows no upgrades, and passes an answer on once it has all of it."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            asked = [line for line in head.split(b"\r\n") if not line.lower().startswith((b"upgrade:", b"connection:"))]
+            there, back = await asyncio.open_connection("127.0.0.1", upstream)
+            try:
+                back.write(b"\r\n".join([asked[0], b"Connection: close", *asked[1:]]))
+                length = next(
+                    (int(line.split(b":")[1]) for line in asked if line.lower().startswith(b"content-length")), 0
+                )
+                back.write(await reader.readexactly(length))
+                writer.write(await there.read(-1))
+            finally:
+                back.close()
+        except (OSError, EOFError):
+            pass
+        finally:
+            writer.close()
+
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def tracked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        tasks.add(task)
+        await serve(reader, writer)
+
+    server = await asyncio.start_server(tracked, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_proxy_that_holds_streams_back_and_pages_that_are_not_let_in_are_found(tmp_path: Path) -> None:
+    async with up(tmp_path, "--only", "edge"):
+        port = int((tmp_path / "edge.url").read_text().rsplit(":", 1)[1])
+        async with _holding_back(port) as proxy:
+            done = await asyncio.to_thread(
+                callboard,
+                "doctor",
+                "--json",
+                DATA_DIR=str(tmp_path),
+                EDGE_URL=f"http://127.0.0.1:{proxy}",
+                EDGE_ALLOWED_ORIGINS="https://app.example",
+            )
+
+    assert done.returncode == 1
+    found = _findings(done.stdout)
+    assert found["sse"]["verdict"] == FAIL and "buffering" in found["sse"]["mend"]
+    assert found["websocket"]["verdict"] == FAIL and "Upgrade" in found["websocket"]["mend"]
+    # The edge was started without that origin.
+    assert found["cors"]["verdict"] == FAIL and "https://app.example" in found["cors"]["found"]
+
+
+async def test_origins_that_are_let_in_are_told_as_such(tmp_path: Path) -> None:
+    origins = {"EDGE_ALLOWED_ORIGINS": "https://app.example,https://other.example"}
+    async with up(tmp_path, "--only", "edge", **origins):
+        done = await asyncio.to_thread(callboard, "doctor", "--json", DATA_DIR=str(tmp_path), **origins)
+
+    assert _findings(done.stdout)["cors"]["verdict"] == OK
+
+    async with up(tmp_path, "--only", "edge", EDGE_ALLOWED_ORIGINS="*"):
+        done = await asyncio.to_thread(callboard, "doctor", "--json", DATA_DIR=str(tmp_path), EDGE_ALLOWED_ORIGINS="*")
+
+    assert _findings(done.stdout)["cors"]["verdict"] == WARN
+
+
+NARROW = """
+listen: 127.0.0.1:{port}
+jetstream {{ store_dir: "{folder}" }}
+authorization {{
+  users: [
+    {{ user: all, password: all }}
+    {{ user: narrow, password: narrow, permissions: {{
+        publish: [ "$JS.API.STREAM.NAMES", "$SRV.>" ], subscribe: [ "_INBOX.>" ] }} }}
+  ]
+}}
+"""
+
+
+async def test_rights_that_are_missing_and_a_secret_that_others_may_read_are_found(tmp_path: Path) -> None:
+    port, seed = free_port(), tmp_path / "seed"
+    seed.write_text("SUAOPENTOALL")
+    seed.chmod(0o644)
+    with running_server(tmp_path, NARROW.format(port=port, folder=tmp_path / "store")):
+        url = {"NATS_URL": f"nats://127.0.0.1:{port}"}
+        made = await asyncio.to_thread(callboard, "streams", "apply", **url, NATS_USER="all", NATS_PASSWORD="all")
+        assert made.returncode == 0, made.stderr
+        done = await asyncio.to_thread(
+            callboard, "doctor", "--json", **url, NATS_USER="narrow", NATS_PASSWORD="narrow", NATS_REQUEST_TIMEOUT="1",
+            DATA_DIR=str(tmp_path / "data"),
+        )  # fmt: skip
+    assert done.returncode == 1, done.stdout
+    found = _findings(done.stdout)
+    assert found["nats"]["verdict"] == OK
+    assert found["permissions"]["verdict"] == FAIL and "accounts.conf" in found["permissions"]["mend"]
+
+    with_seed = await asyncio.to_thread(
+        callboard, "doctor", "--json", NATS_NKEY_SEED=str(seed), NATS_URL=f"nats://127.0.0.1:{free_port()}",
+        DATA_DIR=str(tmp_path / "data"),
+    )  # fmt: skip
+    found = _findings(with_seed.stdout)
+    assert found["NATS nkey seed"]["verdict"] == WARN and "chmod" in found["NATS nkey seed"]["mend"]

@@ -1,0 +1,33 @@
+"""This file is where a process shows how it is itself: what it runs, and how late its event loop comes to its work."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import platform
+
+from prometheus_client import Gauge, Histogram
+
+# Four looks a second find a loop that is held up for longer than that, and cost nothing.
+LOOK_SECONDS = 0.25
+
+lag = Histogram(
+    "ops_loop_lag_seconds",
+    "How much later than asked for the event loop came to its work",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+)
+build = Gauge("ops_build_info", "Always 1; its labels say what runs", ["version", "python"])
+
+
+async def beat() -> None:
+    """Shows both until cancelled."""
+    try:
+        version = importlib.metadata.version("callboard")
+    except importlib.metadata.PackageNotFoundError:
+        version = "unknown"
+    build.labels(version, platform.python_version()).set(1)
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + LOOK_SECONDS
+        await asyncio.sleep(LOOK_SECONDS)
+        lag.observe(max(0.0, loop.time() - due))

@@ -1,0 +1,56 @@
+"""This file is where the seam to NATS counts what it does, in plain numbers: `router/metrics.py` shows them to Prometheus.
+
+Plain, because whoever publishes one event from a command or a script need not load what makes metrics of them.
+"""
+
+from __future__ import annotations
+
+import weakref
+from bisect import bisect_left
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from router.connection import Connection
+
+# From half a millisecond, a store on this machine, to the ten seconds after which a publisher gives up.
+BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+OUTCOMES = ("stored", "duplicate", "refused", "timeout")
+STORED, DUPLICATE, REFUSED, TIMEOUT = OUTCOMES
+
+
+class Delays:
+    """Durations, counted into buckets; the last one is for what is longer than every bound."""
+
+    __slots__ = ("counts", "sum")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BOUNDS) + 1)
+        self.sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Counts one duration; a negative one, which clocks that differ make, counts as none."""
+        seconds = max(0.0, seconds)
+        self.counts[bisect_left(BOUNDS, seconds)] += 1
+        self.sum += seconds
+
+
+class Figures:
+    """What this process has had to do with NATS since it began."""
+
+    def __init__(self) -> None:
+        self.connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+        # From an event's own time until JetStream had it.
+        self.publish_to_store = Delays()
+        # From the request until JetStream's answer, tries included.
+        self.publish = Delays()
+        self.published = dict.fromkeys(OUTCOMES, 0)
+        self.requests = Delays()
+        self.unanswered = 0
+        self.losses = 0
+        self.reconnects = 0
+        self.silences = 0
+        self.slow = 0
+        self.forbidden = 0
+
+
+figures = Figures()
