@@ -5,12 +5,14 @@ BIN := $(VENV)/bin
 PORT ?=
 DATA ?=
 ARGS ?=
+IMAGE ?= callboard:dev
+IMAGE_PYTHON ?= 3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test check fmt proto bench clean
+.PHONY: help install up test check check-k8s manifests fmt proto bench image wheels clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make up PORT=9000 DATA=~/callboard     other port, other data folder"
 	@echo "  make test ARGS='-k sessions -x'        passed on to pytest"
@@ -39,6 +41,26 @@ proto: $(VENV)/.installed-dev ## Generate the gRPC code of protos/
 
 bench: $(VENV)/.installed-dev ## Measure deliveries, latency and memory
 	@exec $(BIN)/python -m ops.bench $(ARGS)
+
+check-k8s: $(VENV)/.installed-dev ## Build, validate and cross-check the manifests of k8s/
+	@$(BIN)/python -m pytest -q tests/k8s/test_manifests.py $(ARGS)
+
+manifests: $(VENV)/.installed ## Write the dashboards, and copy them and the rules into k8s/
+	@$(BIN)/python -m ops.boards
+	@$(BIN)/python -m ops.manifests
+
+image: ## Build the container image (IMAGE=callboard:dev)
+	@docker build --quiet -f ops/Dockerfile -t $(IMAGE) $(ARGS) .
+
+# For the Python of the image and this machine's processor, whatever Python is here.
+wheels: $(BIN)/python ## Fetch what the image needs into ops/wheels, for a build without a network
+	@rm -f ops/wheels/*.whl
+	@$(BIN)/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); \
+	  print(*p["project"]["dependencies"], *p["build-system"]["requires"], sep="\n")' | \
+	  $(BIN)/python -m pip download --quiet --disable-pip-version-check --dest ops/wheels --only-binary=:all: \
+	    --python-version $(IMAGE_PYTHON) --implementation cp \
+	    $(foreach tag,manylinux_2_28 manylinux_2_27 manylinux_2_17 manylinux2014,--platform $(tag)_$(shell uname -m)) \
+	    -r /dev/stdin
 
 clean: ## Remove .venv and all caches; the data folder stays
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,46 @@
+"""This file is where a process on this machine is asked whether it is ready: what a container's health check runs."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from ops.ports import reachable, url_of
+from ops.rollcall import get
+from ops.settings import Settings
+from router.codec import from_json
+from router.errors import BadEvent
+
+# A health check that takes longer is itself a finding.
+PATIENCE = 2.0
+
+
+def run_health(settings: Settings) -> int:
+    """Says whether the process is ready; exit code 1 where it is not."""
+    host, port = where(settings)
+    try:
+        answer = asyncio.run(get(host, port, "/readyz", timeout=PATIENCE))
+    except OSError as fault:
+        print(f"{url_of(host, port)}: {fault.strerror or fault}", file=sys.stderr)
+        return 1
+    if answer.status == 200:
+        print("ready")
+        return 0
+    print(f"not ready: {_missing(answer.body)}", file=sys.stderr)
+    return 1
+
+
+def where(settings: Settings) -> tuple[str, int]:
+    """Finds whom to ask: the internal port where there is one, else the edge."""
+    if settings.internal.port is not None:
+        return reachable(settings.internal.host), settings.internal.port
+    edge = settings.section("edge")
+    return reachable(edge.host), edge.port
+
+
+def _missing(body: bytes) -> str:
+    try:
+        checks = from_json(body)["checks"]
+        return ", ".join(name for name, well in checks.items() if not well)
+    except (BadEvent, KeyError, TypeError, AttributeError):
+        return "what answers there is not Callboard"
