@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +16,37 @@ from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from edge import ingest, metrics
 from edge.dialects import DIALECTS
-from edge.disconnect import BAD_CURSOR, LOST_STORE, NO_SESSION, SHUTDOWN
+from edge.disconnect import BAD_CURSOR, EXPIRED, FORBIDDEN, LOST_STORE, NO_SESSION, SHUTDOWN, Disconnect
 from edge.edge import Edge
+from edge.identity.badge import Badge, expires_at, require_subjects
+from edge.identity.door import Access, Admitted, path_of, principal_of
+from edge.identity.grants import Grants
+from edge.identity.limits import Seat
+from edge.identity.principal import Principal
 from edge.openapi import document
 from edge.origin import Gate
 from edge.problem import Problem, refuse
-from edge.registry import MAX_RATE, MIN_RATE, Session, parse_change, parse_session
+from edge.registry import MAX_RATE, MIN_RATE, Session, SessionSpec, parse_change, parse_session, unknown_session
 from edge.session import Pace
 from edge.stats import Stats, describe, total
+from edge.traffic import Timed
 from edge.transports import polling
 from edge.transports.sse import HEADERS, SseResponse, last_event_id
-from edge.transports.websocket import SocketReader
+from edge.transports.websocket import Opening, SocketReader
 from edge.video import BOUNDARY, Frame, Viewer
 from edge.view import View
 from edge.webhooks.guard import check_url
-from router.codec import from_json, rfc3339, to_json
+from router import tracing
+from router.codec import check_depth, from_json, rfc3339, to_json
 from router.cursor import Cursor, Start, parse_start
 from router.errors import BadEvent, BadInput, BrokerError, Conflict, RouterError
 from router.event import Event
@@ -47,6 +57,11 @@ from router.subject import Subject, escape, unescape
 # How far back `/alerts` looks: a page of alerts is for people, and older ones are in the stream.
 ALERTS_LOOKED_AT = 500
 CONSOLE = Path(__file__).parent / "console"
+# Nothing that is not from here: no script, style or frame of others, and none in the page itself.
+POLICY = (
+    "default-src 'self'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; object-src 'none'; "
+    "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'"
+)
 
 
 class Console(StaticFiles):
@@ -58,10 +73,10 @@ class Console(StaticFiles):
         return response
 
 
-def create_app(edge: Edge) -> Starlette:
-    """Builds the application over a running edge."""
+def create_app(edge: Edge, show_metrics: bool = True) -> Starlette:
+    """Builds the application over a running edge; without metrics where another port has them."""
     app = Starlette(
-        routes=routes(),
+        routes=[_admitted(route) for route in routes() if show_metrics or getattr(route, "path", "") != "/metrics"],
         middleware=[Middleware(Gate, settings=edge.settings)],
         exception_handlers={
             Problem: refuse,
@@ -74,8 +89,48 @@ def create_app(edge: Edge) -> Starlette:
     return app
 
 
+SESSION = "/callbacks/sessions/{session_id}"
+
+# Whom a route is for. One that is not named here is for those who operate the system.
+ACCESS: Mapping[str, Access] = {
+    **dict.fromkeys(("/", "/console", "/livez", "/readyz", "/openapi.json"), Access.OPEN),
+    **dict.fromkeys(("/callbacks/sessions", SESSION, f"{SESSION}/stats", f"{SESSION}/test"), Access.TOKEN),
+    **dict.fromkeys((f"{SESSION}/events", f"{SESSION}/refresh", "/tickets", "/events"), Access.TOKEN),
+    **dict.fromkeys(("/runs", "/runs/{run}", "/alerts", "/cameras", "/octanes"), Access.TOKEN),
+    **{
+        f"{SESSION}/{way}": Access.TOKEN
+        for way in (
+            "attempts",
+            "resend",
+            "recover",
+            "replay",
+            "recoveries",
+            "recoveries/{recovery}",
+            "health",
+            "enable",
+            "disable",
+            "secret/rotate",
+            "verify",
+        )
+    },
+    **dict.fromkeys((f"{SESSION}/sse", f"{SESSION}/ws"), Access.STREAM),
+    **{
+        f"/{domain}/{{entity}}/{way}": Access.STREAM
+        for domain in ("cameras", "octane")
+        for way in ("mjpeg", "snapshot", "ws")
+    },
+}
+
+
+def _admitted(route: BaseRoute) -> BaseRoute:
+    """Puts a route behind the door."""
+    assert isinstance(route, (Route, WebSocketRoute, Mount))
+    route.app = Timed(Admitted(route.app, ACCESS.get(route.path, Access.OPERATOR)), route.path)
+    return route
+
+
 def routes() -> list[BaseRoute]:
-    session = "/callbacks/sessions/{session_id}"
+    session = SESSION
     return [
         Route("/", console_page),
         Mount("/console", Console(directory=CONSOLE)),
@@ -87,10 +142,33 @@ def routes() -> list[BaseRoute]:
         Route(session, delete_session, methods=["DELETE"]),
         Route(f"{session}/stats", session_stats),
         Route(f"{session}/test", test_session, methods=["POST"]),
+        Route(f"{session}/refresh", refresh_session, methods=["POST"]),
+        Route(f"{session}/attempts", list_attempts),
+        Route(f"{session}/resend", resend_delivery, methods=["POST"]),
+        Route(f"{session}/recover", recover_deliveries, methods=["POST"]),
+        Route(f"{session}/replay", replay_deliveries, methods=["POST"]),
+        Route(f"{session}/recoveries", list_recoveries),
+        Route(f"{session}/recoveries/{{recovery}}", read_recovery, methods=["GET"]),
+        Route(f"{session}/recoveries/{{recovery}}", cancel_recovery, methods=["DELETE"]),
+        Route(f"{session}/health", endpoint_health),
+        Route(f"{session}/enable", enable_endpoint, methods=["POST"]),
+        Route(f"{session}/disable", disable_endpoint, methods=["POST"]),
+        Route(f"{session}/secret/rotate", rotate_secret, methods=["POST"]),
+        Route(f"{session}/verify", verify_endpoint, methods=["POST"]),
         Route(f"{session}/events", poll_session),
         Route(f"{session}/sse", stream_session),
         WebSocketRoute(f"{session}/ws", socket_session),
+        Route("/tickets", give_ticket, methods=["POST"]),
         Route("/events", publish_events, methods=["POST"]),
+        Route("/deadletters", list_deadletters),
+        Route("/deadletters/summary", summarise_deadletters),
+        Route("/deadletters/redrive", redrive_deadletters, methods=["POST"]),
+        Route("/deadletters/purge", purge_deadletters, methods=["POST"]),
+        Route("/deadletters/jobs", list_redrives),
+        Route("/deadletters/jobs/{job}", read_redrive, methods=["GET"]),
+        Route("/deadletters/jobs/{job}", cancel_redrive, methods=["DELETE"]),
+        Route("/deadletters/{id}", read_deadletter, methods=["GET"]),
+        Route("/deadletters/{id}", delete_deadletter, methods=["DELETE"]),
         Route("/runs", list_runs),
         Route("/runs/{run}", read_run),
         Route("/alerts", list_alerts),
@@ -129,13 +207,21 @@ async def _http_problem(request: Request, fault: Exception) -> Response:
 async def _body(request: Request) -> bytes:
     """Reads a body up to the limit; what is longer is refused before it is held."""
     most = _edge(request).settings.max_body
+    seconds = _edge(request).settings.limits.body_seconds
     parts: list[bytes] = []
     size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > most:
-            raise Problem("body_too_large", f"at most {most} bytes")
-        parts.append(part)
+    try:
+        async with asyncio.timeout(seconds):
+            async for part in request.stream():
+                size += len(part)
+                if size > most:
+                    raise Problem("body_too_large", f"at most {most} bytes")
+                parts.append(part)
+    except TimeoutError:
+        raise Problem("request_timeout", f"at most {seconds:g} s", headers={"Connection": "close"}) from None
+    except ClientDisconnect:
+        # Nobody is there to read this.
+        raise Problem("bad_request", "the body broke off") from None
     return b"".join(parts)
 
 
@@ -144,9 +230,14 @@ async def _json_body(request: Request) -> Any:
     if not body.strip():
         return {}
     try:
-        return from_json(body)
+        found = from_json(body)
     except BadEvent as fault:
         raise Problem("bad_json", str(fault)) from None
+    try:
+        check_depth(found, _edge(request).settings.limits.depth)
+    except BadEvent:
+        raise Problem("bad_body", f"nested deeper than {_edge(request).settings.limits.depth} levels") from None
+    return found
 
 
 # Sessions
@@ -154,24 +245,40 @@ async def _json_body(request: Request) -> Any:
 
 async def create_session(request: Request) -> Response:
     edge = _edge(request)
+    principal = principal_of(request.scope)
     spec, start = parse_session(await _json_body(request), frozenset(DIALECTS))
+    spec = _owned(spec, principal)
+    require_subjects(principal, spec)
+    edge.door.limits.create(edge.door.address(request.scope), principal, edge.registry.owned(principal.id))
     if spec.webhook:
         await check_url(spec.webhook.url, edge.guard)
     # A session begins where it was made, so that nothing said between its creation and its first reader is lost.
-    view = View.of(spec.id, spec.subjects, spec.events, spec.filter)
+    view = View.of(
+        spec.id, spec.subjects, spec.events, spec.filter, granted=None if spec.granted is None else tuple(spec.granted)
+    )
     place = await edge.hub.begin(start or Start(now=True), view)
     spec = msgspec.structs.replace(spec, start=str(Cursor(edge.hub.epoch, place.after)))
-    session = await edge.registry.create(spec)
-    shown = session.describe()
+    session, asked = await edge.hooks.settled(await edge.registry.create(spec))
+    shown = {**session.describe(), **asked}
     if spec.webhook:
         # The one time that the secret is shown: who made the session needs it to verify.
         shown["webhook_secret"] = spec.webhook.secret
     return _json(shown, 201, {"Location": f"/callbacks/sessions/{spec.id}"})
 
 
+def _owned(spec: SessionSpec, principal: Principal) -> SessionSpec:
+    """A session with its owner, and with what that may read now: it is served so much after the token has ended, too."""
+    granted = principal.grants.read_or_all
+    return msgspec.structs.replace(
+        spec, owner=principal.id, granted=None if granted is None or principal.id is None else list(granted)
+    )
+
+
 async def list_sessions(request: Request) -> Response:
     edge = _edge(request)
-    found = sorted(edge.registry.sessions.values(), key=lambda session: session.spec.created)
+    principal = principal_of(request.scope)
+    mine = (session for session in edge.registry.sessions.values() if principal.owns(session.spec.owner))
+    found = sorted(mine, key=lambda session: session.spec.created)
     limit = _number(request, "limit", 100, 1, 1000)
     offset = _number(request, "offset", 0, 0, 10**9)
     page = found[offset : offset + limit]
@@ -185,18 +292,26 @@ async def read_session(request: Request) -> Response:
 async def change_session(request: Request) -> Response:
     edge = _edge(request)
     session = await _session(request)
+    principal = principal_of(request.scope)
     spec = parse_change(await _json_body(request), session.spec)
+    require_subjects(principal, spec)
+    if principal.id is not None and principal.id == spec.owner:
+        spec = _owned(spec, principal)
+    elif spec.granted is not None:
+        # Who operates the system may change a session, but not so that its owner sees what is not granted to it.
+        require_subjects(Principal(spec.owner, Grants(tuple(spec.granted))), spec)
     if spec.webhook:
         await check_url(spec.webhook.url, edge.guard)
     try:
         changed = await edge.registry.update(session, spec)
     except Conflict:
         raise Problem("session_changed", "read it again and repeat the change") from None
-    return _json(changed.describe())
+    changed, asked = await edge.hooks.settled(changed, session)
+    return _json({**changed.describe(), **asked})
 
 
 async def delete_session(request: Request) -> Response:
-    await _edge(request).registry.delete(request.path_params["session_id"])
+    await _edge(request).registry.delete((await _session(request)).id)
     return Response(status_code=204)
 
 
@@ -259,8 +374,62 @@ async def test_session(request: Request) -> Response:
     )
 
 
-async def _session(request: Request) -> Session:
-    return await _edge(request).registry.find(request.path_params["session_id"])
+async def refresh_session(request: Request) -> Response:
+    """Takes the token that this request was sent with, for the connections that the same principal has to the session."""
+    edge = _edge(request)
+    session = await _session(request)
+    principal = principal_of(request.scope)
+    require_subjects(principal, session.spec)
+    renewed = await edge.badges.renew(principal, session.id)
+    headers = {}
+    if passed := await edge.door.renew_pass(request.scope, principal):
+        headers["Set-Cookie"] = edge.door.cookie(request.scope, path_of(request.scope), *passed)
+    return _json(
+        {"session_id": session.id, "expires_at": expires_at(principal), "connections": renewed}, headers=headers
+    )
+
+
+async def _session(connection: Request | WebSocket) -> Session:
+    """Gives the session of a path. One of somebody else is as unknown as one that is not there. Raises Problem 404."""
+    session_id = connection.path_params["session_id"]
+    session = await _edge(connection).registry.find(session_id)
+    if not principal_of(connection.scope).owns(session.spec.owner):
+        raise unknown_session(session_id)
+    return session
+
+
+# What a ticket can be for: the field of the body that names it, and the first part of its path.
+_TICKETS = {"session_id": "callbacks", "camera": "cameras", "octane": "octane"}
+
+
+async def give_ticket(request: Request) -> Response:
+    """Gives what a browser can put into an address: good once, for one stream, and not for long."""
+    edge = _edge(request)
+    principal = principal_of(request.scope)
+    body = await _json_body(request)
+    if not isinstance(body, dict):
+        raise Problem("bad_body", "the body must be a JSON object")
+    if unknown := sorted(set(body) - _TICKETS.keys() - {"transport"}):
+        raise Problem(
+            "unknown_field",
+            f"not known: {', '.join(map(str, unknown))[:200]}; known are {', '.join(_TICKETS)}, transport",
+        )
+    named = [field for field in _TICKETS if body.get(field) is not None]
+    transport = body.get("transport")
+    if len(named) != 1 or not isinstance(body[named[0]], str) or not body[named[0]]:
+        raise Problem("bad_body", f"the body must name one of {', '.join(_TICKETS)}")
+    if transport is not None and transport not in ("websocket", "sse", "mjpeg", "snapshot"):
+        raise Problem("bad_body", "transport must be websocket, sse, mjpeg or snapshot")
+    field, name = named[0], body[named[0]]
+    if field == "session_id":
+        session = await edge.registry.find(name)
+        if not principal.owns(session.spec.owner):
+            raise unknown_session(name)
+        require_subjects(principal, session.spec)
+    else:
+        principal.require_read(f"{field}.{escape(name)}.>")
+    ticket = await edge.door.tickets.give(principal, f"{_TICKETS[field]}/{name}", transport)
+    return _json({"ticket": ticket, "expires_in": edge.door.settings.ticket_ttl}, 201)
 
 
 def _start(query: Mapping[str, str], session: Session, cursor: str | None = None) -> Start:
@@ -271,6 +440,17 @@ def _start(query: Mapping[str, str], session: Session, cursor: str | None = None
         return parse_start(cursor) or Start(now=True)
     start = parse_start(said.get("cursor"), said.get("since"), said.get("last"))
     return start or Start(cursor=session.start)
+
+
+def _opening(query: Mapping[str, str], session: Session) -> Start | Opening:
+    """The same, or that the client says it in its first message: a query may lie in somebody's logs."""
+    match query.get("start"):
+        case None | "":
+            return _start(query, session)
+        case "message":
+            return lambda said: _start(said, session)
+        case _:
+            raise Problem("bad_parameter", "start must be message")
 
 
 def _pace(query: Mapping[str, str], session: Session) -> Pace:
@@ -299,17 +479,27 @@ async def poll_session(request: Request) -> Response:
     start = _start(request.query_params, session)
     stats = edge.census.of(session.id)
     stats.served += 1
-    polled = await polling.poll(edge.hub, session, start, limit, wait, stats)
+    badge = _badge(request, session, poll=True)
+    try:
+        seen = session.read_by(badge) if badge else session
+        polled = await polling.poll(edge.hub, seen, start, limit, min(wait, _left(request)), stats)
+    finally:
+        if badge:
+            badge.leave()
     # A poll by time is a receipt too: it says what the client saw last.
     stats.acknowledged(str(start.cursor) if start.cursor else polling.EVERYTHING if start.since else None)
     stats.handed(len(polled.records), polled.next)
-    metrics.delivered.labels("polling").inc(len(polled.records))
-    return Response(
-        polling.body(edge.hub, session, polled), media_type="application/json", headers={"Cache-Control": "no-store"}
-    )
+    body = polling.body(edge.hub, session, polled)
+    edge.receipts.polled(session.id, str(start.cursor or ""), polled, len(body))
+    headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
+    if len(body) >= polling.GZIP_ABOVE and polling.takes_gzip(request.headers.getlist("accept-encoding")):
+        headers["Content-Encoding"] = "gzip"
+        # Long ones take longer than others may wait for; zlib lets go of the interpreter meanwhile.
+        body = await asyncio.to_thread(gzip.compress, body, 1, mtime=0)
+    return Response(body, media_type="application/json", headers=headers)
 
 
-async def stream_session(request: Request) -> Response | SseResponse:
+async def stream_session(request: Request) -> Response | SseResponse | _Seated:
     edge = _edge(request)
     if edge.draining:
         raise Problem("draining", headers={"Retry-After": "1"})
@@ -318,27 +508,83 @@ async def stream_session(request: Request) -> Response | SseResponse:
     pace = _pace(request.query_params, session)
     if request.method == "HEAD":
         return Response(headers={name.decode(): value.decode() for name, value in HEADERS})
+    badge = _badge(request, session)
     lanes = edge.lanes if edge.settings.lane else None
-    return SseResponse(edge.hub, session, start, edge.census.of(session.id), pace, lanes)
+    if badge is None:
+        return SseResponse(edge.hub, session, start, edge.census.of(session.id), pace, lanes)
+    try:
+        seen = session.read_by(badge)
+    except Problem:
+        badge.leave()
+        raise
+    return _Seated(SseResponse(edge.hub, seen, start, edge.census.of(session.id), pace, lanes), badge.done)
+
+
+def _badge(connection: Request | WebSocket, session: Session, poll: bool = False) -> Badge | None:
+    """Who reads over a connection, counted; None where nobody is told apart. Raises Problem 429."""
+    edge = _edge(connection)
+    return edge.badges.issue(principal_of(connection.scope), session, edge.door.address(connection.scope), poll)
+
+
+def _left(connection: Request | WebSocket) -> float:
+    """How long the token that somebody came with is still good."""
+    return max(0.0, principal_of(connection.scope).left)
+
+
+class _Seated:
+    """An answer that holds something until it is over, however that comes."""
+
+    def __init__(self, answer: ASGIApp, over: Callable[[], None]) -> None:
+        self._answer = answer
+        self._over = over
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            self._over()
 
 
 async def socket_session(socket: WebSocket) -> None:
     edge = _edge(socket)
-    await socket.accept()
     if edge.draining:
-        await socket.close(SHUTDOWN.code, SHUTDOWN.reason)
-        return
+        # Before the handshake: a proxy passes the request on to another replica, and does not fill this one as it empties.
+        raise Problem("draining", headers={"Retry-After": "1"})
+    badge: Badge | None = None
+    refusal: Problem | BadInput | None = None
     try:
-        session = await edge.registry.find(socket.path_params["session_id"])
-        start = _start(socket.query_params, session)
+        session = await _session(socket)
+        # Too many are refused by the handshake: a socket that is accepted has cost most already.
+        badge = _badge(socket, session)
+        start = _opening(socket.query_params, session)
         pace = _pace(socket.query_params, session)
+        if badge:
+            session = session.read_by(badge)
     except Problem as problem:
-        close = NO_SESSION if problem.code == "session_not_found" else BAD_CURSOR
-        await _refuse_socket(socket, close.code, problem.code, problem.detail)
-        return
+        if problem.status == 429:
+            raise
+        refusal = problem
     except BadInput as fault:
-        await _refuse_socket(socket, BAD_CURSOR.code, fault.code, str(fault))
-        return
+        refusal = fault
+    try:
+        await socket.accept()
+        if edge.draining:
+            await socket.close(SHUTDOWN.code, SHUTDOWN.reason)
+        elif refusal:
+            close = _SOCKET_REFUSALS.get(refusal.code, BAD_CURSOR)
+            detail = refusal.detail if isinstance(refusal, Problem) else str(refusal)
+            await _refuse_socket(socket, close.code, refusal.code, detail)
+        else:
+            await _serve_socket(edge, socket, session, start, pace)
+    finally:
+        if badge:
+            badge.done()
+
+
+_SOCKET_REFUSALS: Mapping[str, Disconnect] = {"session_not_found": NO_SESSION, "not_granted": FORBIDDEN}
+
+
+async def _serve_socket(edge: Edge, socket: WebSocket, session: Session, start: Start | Opening, pace: Pace) -> None:
     stats = edge.census.of(session.id)
     try:
         if not (edge.settings.lane and await edge.lanes.take_socket(socket.scope, session, start, stats, pace)):
@@ -361,8 +607,16 @@ async def publish_events(request: Request) -> Response:
     if edge.draining:
         raise Problem("draining", headers={"Retry-After": "1"})
     given, single = ingest.parse(await _body(request), request.headers.get("content-type", ""), edge.settings.max_batch)
-    many = ingest.events(given, request.headers.get("idempotency-key"))
+    principal = principal_of(request.scope)
+    came_with = request.headers.get("traceparent")
+    trace = tracing.begin(came_with) if came_with or tracing.recorder else None
+    begun = time.time_ns()
+    many = ingest.events(given, request.headers.get("idempotency-key"), trace)
+    ingest.permit(many, principal)
+    edge.door.limits.publish(edge.door.address(request.scope), principal, len(many))
     acks = await ingest.publish(edge.broker, many)
+    if trace:
+        tracing.tell("publish", "server", came_with, trace, begun, events=len(many))
     answers = [
         {"id": event.id, "cursor": str(Cursor(edge.hub.epoch, ack.sequence)), "duplicate": ack.duplicate}
         for event, ack in zip(many, acks, strict=True)
@@ -373,19 +627,22 @@ async def publish_events(request: Request) -> Response:
 # What is the case just now
 
 
-async def _latest(edge: Edge, *patterns: str) -> list[Record]:
-    return [record for record in await edge.broker.latest(patterns) if record.event is not None]
+async def _latest(request: Request, *patterns: str) -> list[Record]:
+    """The newest events under some patterns, of those that who asks may read."""
+    grants = principal_of(request.scope).grants
+    found = await _edge(request).broker.latest(patterns)
+    return [record for record in found if record.event is not None and grants.may_read(record.subject)]
 
 
 async def list_runs(request: Request) -> Response:
-    records = await _latest(_edge(request), "agent.*.state", "job.*.state", "thread.*.state")
+    records = await _latest(request, "agent.*.state", "job.*.state", "thread.*.state")
     runs = [_state(record) for record in reversed(records)]
     return _json({"runs": runs[: _number(request, "limit", 100, 1, 1000)]})
 
 
 async def read_run(request: Request) -> Response:
     token = escape(request.path_params["run"])
-    records = await _latest(_edge(request), *(f"{domain}.{token}.state" for domain in ("agent", "job", "thread")))
+    records = await _latest(request, *(f"{domain}.{token}.state" for domain in ("agent", "job", "thread")))
     if not records:
         raise Problem("run_not_found", f"no run {request.path_params['run'][:60]!r} is known")
     return _json(_state(records[-1]))
@@ -400,10 +657,11 @@ def _state(record: Record) -> dict[str, Any]:
 async def list_alerts(request: Request) -> Response:
     """The newest word of each rule about each entity, among the last of all that rules have said."""
     edge = _edge(request)
+    grants = principal_of(request.scope).grants
     newest: dict[tuple[str, str], dict[str, Any]] = {}
     for record in await edge.hub.last(("alert.>",), ALERTS_LOOKED_AT):
         event = record.event
-        if event is None or event.type not in ("firing", "resolved"):
+        if event is None or event.type not in ("firing", "resolved") or not grants.may_read(record.subject):
             continue
         rule = unescape(event.subject.entity)
         newest[rule, str(event.data.get("key") or event.data.get("entity", ""))] = {
@@ -419,17 +677,17 @@ async def list_alerts(request: Request) -> Response:
 
 
 async def list_cameras(request: Request) -> Response:
-    return _json({"cameras": await _entities(_edge(request), "camera")})
+    return _json({"cameras": await _entities(request, "camera")})
 
 
 async def list_octanes(request: Request) -> Response:
-    return _json({"octanes": await _entities(_edge(request), "octane")})
+    return _json({"octanes": await _entities(request, "octane")})
 
 
-async def _entities(edge: Edge, domain: str) -> list[dict[str, Any]]:
+async def _entities(request: Request, domain: str) -> list[dict[str, Any]]:
     """Every camera or Octane that has said something, with what it said last."""
     found: dict[str, dict[str, Any]] = {}
-    for record in await _latest(edge, f"{domain}.*.state", f"{domain}.*.statistics"):
+    for record in await _latest(request, f"{domain}.*.state", f"{domain}.*.statistics"):
         event = record.event
         assert event is not None
         shown = found.setdefault(event.subject.entity, {"id": unescape(event.subject.entity)})
@@ -440,23 +698,135 @@ async def _entities(edge: Edge, domain: str) -> list[dict[str, Any]]:
     return sorted(found.values(), key=lambda shown: str(shown["id"]))
 
 
+# Webhooks
+
+
+async def list_attempts(request: Request) -> Response:
+    return _json(await _edge(request).hooks.attempts(await _session(request), request.query_params))
+
+
+async def resend_delivery(request: Request) -> Response:
+    session = await _session(request)
+    return _json(await _edge(request).hooks.resend(session, await _json_body(request)), 202)
+
+
+async def recover_deliveries(request: Request) -> Response:
+    session = await _session(request)
+    return _recovery(await _edge(request).hooks.recover(session, await _json_body(request)))
+
+
+async def replay_deliveries(request: Request) -> Response:
+    session = await _session(request)
+    return _recovery(await _edge(request).hooks.replay(session, await _json_body(request)))
+
+
+def _recovery(shown: Mapping[str, Any]) -> Response:
+    """A recovery goes on after its request; the answer says where it can be watched."""
+    return _json(shown, 202, {"Location": f"/callbacks/sessions/{shown['session_id']}/recoveries/{shown['id']}"})
+
+
+async def list_recoveries(request: Request) -> Response:
+    return _json(_edge(request).hooks.recoveries(await _session(request)))
+
+
+async def read_recovery(request: Request) -> Response:
+    return _json(await _edge(request).hooks.recovery(await _session(request), request.path_params["recovery"]))
+
+
+async def cancel_recovery(request: Request) -> Response:
+    return _json(await _edge(request).hooks.cancel(await _session(request), request.path_params["recovery"]), 202)
+
+
+async def endpoint_health(request: Request) -> Response:
+    return _json(_edge(request).hooks.health(await _session(request)))
+
+
+async def enable_endpoint(request: Request) -> Response:
+    session = await _session(request)
+    return _json(await _edge(request).hooks.enable(session, await _json_body(request)))
+
+
+async def disable_endpoint(request: Request) -> Response:
+    session = await _session(request)
+    return _json(await _edge(request).hooks.disable(session, await _json_body(request)))
+
+
+async def rotate_secret(request: Request) -> Response:
+    session = await _session(request)
+    return _json(await _edge(request).hooks.rotate(session, await _json_body(request)))
+
+
+async def verify_endpoint(request: Request) -> Response:
+    session, consent = await _edge(request).hooks.verify(await _session(request))
+    return _json({**session.describe(), "verification": consent.describe()})
+
+
+# Dead letters
+
+
+async def list_deadletters(request: Request) -> Response:
+    edge = _edge(request)
+    return _json(await edge.desk.page(request.query_params, edge.hub.epoch))
+
+
+async def summarise_deadletters(request: Request) -> Response:
+    return _json(await _edge(request).desk.summary())
+
+
+async def read_deadletter(request: Request) -> Response:
+    edge = _edge(request)
+    return _json(await edge.desk.letter(request.path_params["id"], edge.hub.epoch))
+
+
+async def delete_deadletter(request: Request) -> Response:
+    await _edge(request).desk.delete(request.path_params["id"])
+    return Response(status_code=204)
+
+
+async def redrive_deadletters(request: Request) -> Response:
+    job = await _edge(request).desk.redrive(await _json_body(request))
+    return _json(job, 202, {"Location": f"/deadletters/jobs/{job['id']}"})
+
+
+async def list_redrives(request: Request) -> Response:
+    return _json(await _edge(request).desk.jobs())
+
+
+async def read_redrive(request: Request) -> Response:
+    return _json(await _edge(request).desk.job(request.path_params["job"]))
+
+
+async def cancel_redrive(request: Request) -> Response:
+    return _json(await _edge(request).desk.cancel(request.path_params["job"]), 202)
+
+
+async def purge_deadletters(request: Request) -> Response:
+    return _json(await _edge(request).desk.purge(await _json_body(request)))
+
+
 # Pictures
 
 
 def _track(domain: str, connection: Request | WebSocket) -> tuple[str, str, str]:
+    """Which pictures are asked for. Raises Problem 403 where all that is said of their source may not be read."""
     entity = connection.path_params["entity"]
+    principal_of(connection.scope).require_read(f"{domain}.{escape(entity)}.>")
     track = connection.query_params.get("track") or ("beauty" if domain == "octane" else None)
     return domain, entity, frame_subject(domain, entity, track)
 
 
-async def _mjpeg(domain: str, request: Request) -> Response:
+async def _mjpeg(domain: str, request: Request) -> _Seated:
     edge = _edge(request)
     where = _track(domain, request)
 
     async def parts(viewer: Viewer) -> Any:
         yield b""
         while not edge.draining:
-            frame = await viewer.next()
+            try:
+                async with asyncio.timeout(_patience(request)):
+                    frame = await viewer.next()
+            except TimeoutError:
+                return
             yield frame.part
             metrics.frames.labels("mjpeg").inc()
 
@@ -472,11 +842,19 @@ async def _mjpeg(domain: str, request: Request) -> Response:
 
     if not await _known(edge, domain, where[1]):
         raise Problem(f"{domain}_not_found", f"nothing is known of {domain} {where[1][:60]!r}")
-    return StreamingResponse(
+    seat = _seat(request)
+    answer = StreamingResponse(
         watched(),
         media_type=f"multipart/x-mixed-replace; boundary={BOUNDARY.decode()}",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
+    return _Seated(answer, seat.leave)
+
+
+def _seat(connection: Request | WebSocket) -> Seat:
+    """Counts a connection that shows pictures. Raises Problem 429."""
+    edge = _edge(connection)
+    return edge.door.limits.open(edge.door.address(connection.scope), principal_of(connection.scope))
 
 
 async def _known(edge: Edge, domain: str, entity: str) -> bool:
@@ -496,21 +874,24 @@ async def _snapshot(domain: str, request: Request) -> Response:
 
 async def _frames(domain: str, socket: WebSocket) -> None:
     edge = _edge(socket)
-    await socket.accept()
+    where = _track(domain, socket)
+    seat = _seat(socket)
     gauge = metrics.viewers.labels("websocket")
     sent = metrics.frames.labels("websocket")
     gauge.inc()
     try:
-        async with edge.video.watch(*_track(domain, socket)) as viewer:
+        await socket.accept()
+        async with edge.video.watch(*where) as viewer:
             await _show(socket, viewer, sent)
     except WebSocketDisconnect:
         pass
     finally:
         gauge.dec()
+        seat.leave()
 
 
 async def _show(socket: WebSocket, viewer: Viewer, sent: Any) -> None:
-    """Writes the newest frames until the client leaves; two tasks, because only reading tells that it left."""
+    """Writes the newest frames until the client leaves, or its token ends; only reading tells that a client has left."""
 
     async def leave() -> None:
         while (await socket.receive())["type"] != "websocket.disconnect":
@@ -524,7 +905,9 @@ async def _show(socket: WebSocket, viewer: Viewer, sent: Any) -> None:
 
     tasks = {asyncio.ensure_future(leave()), asyncio.ensure_future(show())}
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(tasks, timeout=_patience(socket), return_when=asyncio.FIRST_COMPLETED)
+        if not done:
+            await socket.close(EXPIRED.code, EXPIRED.reason)
     finally:
         for task in tasks:
             task.cancel()
@@ -532,7 +915,13 @@ async def _show(socket: WebSocket, viewer: Viewer, sent: Any) -> None:
         metrics.frames_dropped.labels("websocket").inc(viewer.dropped)
 
 
-async def camera_mjpeg(request: Request) -> Response:
+def _patience(connection: Request | WebSocket) -> float | None:
+    """How long the token of who watches is still good; None for ever."""
+    left = _left(connection)
+    return None if math.isinf(left) else left
+
+
+async def camera_mjpeg(request: Request) -> _Seated:
     return await _mjpeg("camera", request)
 
 
@@ -544,7 +933,7 @@ async def camera_socket(socket: WebSocket) -> None:
     await _frames("camera", socket)
 
 
-async def octane_mjpeg(request: Request) -> Response:
+async def octane_mjpeg(request: Request) -> _Seated:
     return await _mjpeg("octane", request)
 
 
@@ -564,10 +953,7 @@ async def console_page(_request: Request) -> Response:
         CONSOLE / "index.html",
         headers={
             "Cache-Control": "no-cache",
-            "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; style-src 'self'; "
-            "connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "no-referrer",
+            "Content-Security-Policy": POLICY,
         },
     )
 
@@ -587,7 +973,8 @@ async def readyz(request: Request) -> Response:
 
 async def prometheus(request: Request) -> Response:
     encode, kind = choose_encoder(request.headers.get("accept", ""))
-    return Response(encode(REGISTRY), headers={"Content-Type": kind})
+    # Thousands of series take longer than an event may wait.
+    return Response(await asyncio.to_thread(encode, REGISTRY), headers={"Content-Type": kind})
 
 
 async def openapi(_request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""This file is where one edge process is put together: broker, hub, registry, census, video, webhooks; and taken apart again."""
+"""This file is where one edge process is put together out of its parts, from the broker to the dead letters; and taken apart again."""
 
 from __future__ import annotations
 
@@ -6,47 +6,74 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
-from edge import metrics
+from edge.burials import Spoiled
 from edge.census import Census
+from edge.deadletters import Desk
 from edge.disconnect import DELETED, SHUTDOWN
 from edge.hub import Hub
+from edge.identity.badge import Badges
+from edge.identity.door import Door
+from edge.identity.settings import IdentitySettings
 from edge.lane.lanes import Lanes
 from edge.reaper import Reaper
+from edge.redrive import Redrives
 from edge.registry import Registry, Session
 from edge.settings import EdgeSettings
+from edge.standing import standing
+from edge.traffic import Receipts
 from edge.video import Video
 from edge.webhooks.dispatcher import Webhooks
 from edge.webhooks.guard import GuardSettings
+from edge.webhooks.recovery import Recoveries
+from edge.webhooks.routes import WebhookDesk
+from edge.webhooks.verification import Verification
 from router.broker import Broker
+from router.deadletters import DeadLetters
 from router.errors import Unreachable
+from router.metrics import survey
 
 
 class Edge:
     """Everything one edge process holds. `running` gives it life; `drain` lets its readers go."""
 
-    def __init__(self, settings: EdgeSettings, broker: Broker, guard: GuardSettings) -> None:
+    def __init__(
+        self, settings: EdgeSettings, broker: Broker, guard: GuardSettings, identity: IdentitySettings | None = None
+    ) -> None:
+        """Raises BadKey where a key cannot be read."""
         self.settings = settings
         self.broker = broker
-        self.guard = guard
+        # A webhook to this edge itself could make events for ever.
+        self.guard = guard = replace(guard, closed_ports=(*guard.closed_ports, settings.port))
         self.started = time.time()
         self.draining = False
-        self.hub = Hub(broker, settings.session)
+        self.spoiled = Spoiled(DeadLetters(broker))
+        self.hub = Hub(broker, settings.session, self.spoiled.found)
         self.lanes = Lanes(self.hub, settings.lanes)
         self.registry = Registry.over(broker.connection)
-        self.census = Census(broker.connection)
+        self.census = Census(broker.connection, self.hub.measure)
+        self.receipts = Receipts()
+        self.door = Door(identity or IdentitySettings(), settings.limits, settings.trusted_proxies, broker.connection)
+        self.badges = Badges(self.door, broker.connection, self.census.id, lambda: self.census.size)
         self.video = Video(broker, self.census.id)
         self.webhooks = Webhooks(broker, self.registry, guard, epoch=lambda: self.hub.epoch, stats=self.census.of)
         self.reaper = Reaper(self.registry.bucket, self.registry, self.census, settings.session_ttl)
+        self.redrives = Redrives(broker, self.registry, self.webhooks.settings.partitions)
+        self.desk = Desk(self.redrives)
+        self.recoveries = Recoveries(broker, self.registry, self.webhooks.settings.partitions)
+        self.verification = Verification(self.registry, guard, self.webhooks.attempts)
+        self.hooks = WebhookDesk(self.registry, self.webhooks, self.recoveries, self.verification)
         self.registry.on_change(self._session_changed)
+        standing.watch(self)
 
     def _session_changed(self, session_id: str, session: Session | None) -> None:
-        metrics.sessions.set(len(self.registry.sessions))
         if session is None:
             self.hub.close_session(session_id, DELETED)
             self.census.forget(session_id)
         else:
             self.hub.change_session(session_id, session.view)
+            self.badges.change(session)
 
     @asynccontextmanager
     async def running(self, patience: float = 15.0) -> AsyncIterator[Edge]:
@@ -59,9 +86,15 @@ class Edge:
                     ("lanes", self.lanes),
                     ("registry", self.registry),
                     ("census", self.census),
+                    ("door", self.door),
+                    ("badges", self.badges),
                     ("video", self.video),
                     ("webhooks", self.webhooks),
                     ("reaper", self.reaper),
+                    ("redrives", self.redrives),
+                    ("recoveries", self.recoveries),
+                    ("verification", self.verification),
+                    ("spoiled", self.spoiled),
                 )
             ]
             try:
@@ -71,6 +104,7 @@ class Edge:
             except TimeoutError:
                 raise Unreachable("the event store did not get ready; see `callboard doctor`") from None
             try:
+                parts.append(group.create_task(survey(self.broker.connection, self.broker.topology), name="survey"))
                 yield self
             finally:
                 await self.webhooks.close(grace=2.0)

@@ -7,9 +7,13 @@ from functools import cache
 from typing import Any
 
 from edge.ingest import FIELDS
+from edge.letters import FIELDS as LETTER_FIELDS
 from edge.problem import TITLES
+from edge.redrive import DEFAULT_RATE, MAX_RATE, MIN_RATE
 from edge.registry import METHODS
 from edge.stats import Stats, describe
+from edge.webhooks import endpoint, recovery
+from router.deadletters import ORIGINS
 
 VERSION = "0.1.0"
 
@@ -62,11 +66,19 @@ def _operation(
     *problems: str,
     parameters: list[dict[str, Any]] | None = None,
     body: Mapping[str, Any] | None = None,
+    secured: bool = True,
 ) -> dict[str, Any]:
     responses = dict(answers)
     by_status: dict[str, list[str]] = {}
-    # The gate before every route, and the errors that any route can meet.
-    for code in (*problems, "forbidden_origin", "forbidden_host", "internal"):
+    # The gate and the door before every route, and the errors that any route can meet.
+    for code in (
+        *problems,
+        *(_DOOR if secured else ()),
+        "bad_header",
+        "forbidden_origin",
+        "forbidden_host",
+        "internal",
+    ):
         by_status.setdefault(str(TITLES[code][0]), []).append(code)
     for status, codes in by_status.items():
         responses[status] = {
@@ -74,6 +86,8 @@ def _operation(
             "content": {"application/problem+json": {"schema": _ref("Problem")}},
         }
     made: dict[str, Any] = {"summary": summary, "responses": responses}
+    if not secured:
+        made["security"] = []
     if parameters:
         made["parameters"] = parameters
     if body:
@@ -81,7 +95,10 @@ def _operation(
     return made
 
 
-_BODY = ("bad_json", "bad_body", "unknown_field", "body_too_large")
+# What is answered to who brings no token, a bad one, or too many of them; only where keys are configured.
+_DOOR = ("token_required", "bad_token", "token_expired", "token_in_query", "rate_limited", "keys_unavailable")
+_TICKET = ("bad_ticket", "not_granted", "too_many")
+_BODY = ("bad_json", "bad_body", "unknown_field", "body_too_large", "request_timeout")
 _STORE = ("broker_unavailable",)
 _START = [
     _query("cursor", _CURSOR, "Begin after this cursor."),
@@ -96,6 +113,8 @@ _PACE = [
     _query("conflate", {"type": "boolean"}, "Leave out what a newer event stands for."),
     _query("max_rate", {"type": "number", "minimum": 0.1, "maximum": 1000}, "At most so many writes a second."),
 ]
+_TICKET_QUERY = _query("ticket", _TEXT, "Of `POST /tickets`, where no Authorization can be sent.")
+_EXPIRES = {"type": ["string", "null"], "format": "date-time"}
 _LIMIT = _query("limit", {"type": "integer", "minimum": 1, "maximum": 1000}, "At most so many.")
 
 
@@ -112,8 +131,9 @@ def document() -> dict[str, Any]:
             "version": VERSION,
             "description": "Realtime events from JetStream to sessions, over WebSocket, SSE, webhook and polling, by one cursor.",
         },
+        "security": [{"bearer": []}],
         "paths": {
-            "/": {"get": _operation("The console", {"200": _bytes("text/html", "The page")})},
+            "/": {"get": _operation("The console", {"200": _bytes("text/html", "The page")}, secured=False)},
             "/callbacks/sessions": {
                 "get": _operation(
                     "List sessions",
@@ -130,6 +150,8 @@ def document() -> dict[str, Any]:
                     "bad_pattern",
                     "bad_filter",
                     "bad_cursor",
+                    "not_granted",
+                    "too_many",
                     *_STORE,
                     body={"content": {"application/json": {"schema": _ref("NewSession")}}},
                 ),
@@ -150,6 +172,7 @@ def document() -> dict[str, Any]:
                     "bad_pattern",
                     "bad_filter",
                     "session_not_found",
+                    "not_granted",
                     "session_changed",
                     *_STORE,
                     parameters=session,
@@ -192,6 +215,7 @@ def document() -> dict[str, Any]:
                     },
                 ),
             },
+            **_webhook_paths(session),
             "/callbacks/sessions/{session_id}/events": {
                 "get": _operation(
                     "Read by polling; with `wait`, by long polling",
@@ -199,6 +223,8 @@ def document() -> dict[str, Any]:
                     "bad_cursor",
                     "bad_parameter",
                     "session_not_found",
+                    "not_granted",
+                    "too_many",
                     *_STORE,
                     parameters=[
                         *session,
@@ -222,13 +248,16 @@ def document() -> dict[str, Any]:
                         )
                     },
                     "bad_cursor",
+                    "bad_parameter",
                     "session_not_found",
                     "draining",
+                    *_TICKET,
                     *_STORE,
                     parameters=[
                         *session,
                         *_START,
                         *_PACE,
+                        _TICKET_QUERY,
                         {
                             "name": "Last-Event-ID",
                             "in": "header",
@@ -241,13 +270,74 @@ def document() -> dict[str, Any]:
             "/callbacks/sessions/{session_id}/ws": {
                 "get": {
                     "summary": "Read over WebSocket",
-                    "parameters": [*session, *_START, *_PACE],
+                    "parameters": [
+                        *session,
+                        *_START,
+                        {
+                            "name": "start",
+                            "in": "query",
+                            "schema": {"enum": ["message"]},
+                            "description": 'The first message says where: {"control":"resume","cursor":…} or since, last.',
+                        },
+                        *_PACE,
+                        _TICKET_QUERY,
+                    ],
                     "responses": websocket,
                 }
             },
+            "/callbacks/sessions/{session_id}/refresh": {
+                "post": _operation(
+                    "Take the token of this request for the connections that its principal has to the session",
+                    {
+                        "200": _json(
+                            _object({"session_id": _TEXT, "expires_at": _EXPIRES, "connections": {"type": "integer"}}),
+                            "How many connections go on, over all replicas, and until when",
+                        )
+                    },
+                    "session_not_found",
+                    "not_granted",
+                    *_STORE,
+                    parameters=session,
+                )
+            },
             "/callbacks/stats": {
                 "get": _operation(
-                    "What became of all events", {"200": _json(_OBJECT, "Added up over sessions and replicas")}, *_STORE
+                    "What became of all events",
+                    {"200": _json(_OBJECT, "Added up over sessions and replicas")},
+                    "operator_only",
+                    *_STORE,
+                )
+            },
+            "/tickets": {
+                "post": _operation(
+                    "Get what a browser can put into an address: good once, for one stream, and not for long",
+                    {
+                        "201": _json(
+                            _object({"ticket": _TEXT, "expires_in": {"type": "number"}}, ["ticket", "expires_in"]),
+                            "Open the stream with `?ticket=`; the answer gives a cookie, with which the same address "
+                            "can be opened again until the token ends",
+                        )
+                    },
+                    *_BODY,
+                    "session_not_found",
+                    "not_granted",
+                    *_STORE,
+                    body={
+                        "required": True,
+                        "content": {
+                            "application/json": {
+                                "schema": _object(
+                                    {
+                                        "session_id": _TEXT,
+                                        "camera": _TEXT,
+                                        "octane": _TEXT,
+                                        "transport": {"enum": ["websocket", "sse", "mjpeg", "snapshot"]},
+                                    },
+                                    closed=True,
+                                )
+                            }
+                        },
+                    },
                 )
             },
             "/events": {
@@ -260,6 +350,7 @@ def document() -> dict[str, Any]:
                     "bad_event",
                     "bad_parameter",
                     "forbidden_subject",
+                    "not_granted",
                     "batch_too_large",
                     "unsupported_media_type",
                     "storage_refused",
@@ -291,6 +382,7 @@ def document() -> dict[str, Any]:
                     },
                 ),
             },
+            **_deadletters(),
             "/runs": {
                 "get": _operation(
                     "The latest state of every run",
@@ -330,19 +422,536 @@ def document() -> dict[str, Any]:
             },
             **_pictures("/cameras/{entity}", "camera", entity, websocket),
             **_pictures("/octane/{entity}", "octane", entity, websocket),
-            "/livez": {"get": _operation("Whether the process lives", {"200": _json(_OBJECT, "It does")})},
+            "/livez": {
+                "get": _operation("Whether the process lives", {"200": _json(_OBJECT, "It does")}, secured=False)
+            },
             "/readyz": {
                 "get": _operation(
                     "Whether it can serve",
                     {"200": _json(_OBJECT, "It can"), "503": _json(_OBJECT, "It cannot; `checks` says why")},
+                    secured=False,
                 )
             },
             "/metrics": {
-                "get": _operation("Prometheus metrics", {"200": _bytes("text/plain", "Text or OpenMetrics, as asked")})
+                "get": _operation(
+                    "Prometheus metrics",
+                    {"200": _bytes("text/plain", "Text or OpenMetrics, as asked")},
+                    "operator_only",
+                )
             },
-            "/openapi.json": {"get": _operation("This description", {"200": _json(_OBJECT, "OpenAPI 3.1")})},
+            "/openapi.json": {
+                "get": _operation("This description", {"200": _json(_OBJECT, "OpenAPI 3.1")}, secured=False)
+            },
         },
-        "components": {"schemas": _schemas()},
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "Needed where keys are configured. The claim `callboard` lists the patterns that may "
+                    "be read, published and commanded: `{read, publish, command, operate}`.",
+                }
+            },
+        },
+    }
+
+
+def _deadletters() -> dict[str, Any]:
+    """What there is to be done with deliveries that were given up."""
+    said = {
+        "origin": {"enum": list(ORIGINS)},
+        "name": {**_TEXT, "description": "A session, an actor, or the stream that it was taken from."},
+        "reason": _TEXT,
+        "subject": {**_TEXT, "description": "A pattern of the event's subject."},
+        "event": {**_TEXT, "description": "The event's id."},
+        "since": {**_TEXT, "description": "Buried then or later: RFC 3339, or seconds since the epoch."},
+        "until": {**_TEXT, "description": "Buried before then."},
+        "text": {
+            **_TEXT,
+            "description": "Stands in the detail, the destination or the texts of the event; case does not matter.",
+        },
+    }
+    assert set(said) == set(LETTER_FIELDS)
+    chosen = _object(said, closed=True)
+
+    def body(properties: dict[str, Any], required: list[str] | None = None) -> dict[str, Any]:
+        schema = _object(properties, required, closed=True)
+        return {"required": True, "content": {"application/json": {"schema": schema}}}
+
+    letter, job = [_path("id")], [_path("job")]
+    return {
+        "/deadletters": {
+            "get": _operation(
+                "List dead letters; a page may be empty and still have a `next`",
+                {
+                    "200": _json(
+                        _list("deadletters", _ref("DeadLetter"), next={"type": ["string", "null"]}), "A page of them"
+                    )
+                },
+                "bad_parameter",
+                "bad_pattern",
+                "bad_cursor",
+                *_STORE,
+                parameters=[
+                    *(_query(name, schema, schema.get("description", "")) for name, schema in said.items()),
+                    _query("cursor", _TEXT, "The `next` of the page before."),
+                    _query(
+                        "limit", {"type": "integer", "minimum": 1, "maximum": 500, "default": 50}, "At most so many."
+                    ),
+                    _query("order", {"enum": ["newest", "oldest"], "default": "newest"}, "Which come first."),
+                ],
+            )
+        },
+        "/deadletters/{id}": {
+            "get": _operation(
+                "One dead letter, with all of its event; in base64 as `payload` where it is none",
+                {"200": _json(_ref("DeadLetter"), "The letter")},
+                "deadletter_not_found",
+                *_STORE,
+                parameters=letter,
+            ),
+            "delete": _operation(
+                "Delete a dead letter",
+                {"204": {"description": "Deleted"}},
+                "deadletter_not_found",
+                *_STORE,
+                parameters=letter,
+            ),
+        },
+        "/deadletters/summary": {
+            "get": _operation("Dead letters, counted", {"200": _json(_ref("DeadLetterSummary"), "The counts")}, *_STORE)
+        },
+        "/deadletters/redrive": {
+            "post": _operation(
+                "Send dead letters again: one by its `id`, or all that a `filter` means",
+                {"202": _json(_ref("Redrive"), "The job that does it")},
+                *_BODY,
+                "missing_field",
+                "bad_filter",
+                "bad_pattern",
+                "deadletter_not_found",
+                "redrive_refused",
+                "too_many_redrives",
+                *_STORE,
+                body=body(
+                    {
+                        "id": {"type": ["integer", "string"]},
+                        "filter": chosen,
+                        "dry_run": {"type": "boolean", "default": False, "description": "Say what would be done."},
+                        "rate": {
+                            "type": "number",
+                            "minimum": MIN_RATE,
+                            "maximum": MAX_RATE,
+                            "default": DEFAULT_RATE,
+                            "description": "At most so many letters a second.",
+                        },
+                        "limit": {"type": "integer", "minimum": 1, "description": "Send at most so many."},
+                        "force": {
+                            "type": "boolean",
+                            "default": False,
+                            "description": "Also to disabled endpoints, past open breakers, and for the sixth time.",
+                        },
+                    }
+                ),
+            )
+        },
+        "/deadletters/jobs": {
+            "get": _operation(
+                "The redrives of the last week", {"200": _json(_list("jobs", _ref("Redrive")), "Those that run first")}
+            )
+        },
+        "/deadletters/jobs/{job}": {
+            "get": _operation(
+                "How far a redrive has come",
+                {"200": _json(_ref("Redrive"), "The job")},
+                "redrive_not_found",
+                *_STORE,
+                parameters=job,
+            ),
+            "delete": _operation(
+                "Call a redrive off; what was sent stays sent",
+                {"202": _json(_ref("Redrive"), "The job; it is `cancelled` a moment later")},
+                "redrive_not_found",
+                "redrive_ended",
+                *_STORE,
+                parameters=job,
+            ),
+        },
+        "/deadletters/purge": {
+            "post": _operation(
+                "Delete dead letters; a filter that looks into them does a stretch at a time",
+                {
+                    "200": _json(
+                        _object(
+                            {
+                                "purged": {"type": "integer"},
+                                "matched": {"type": "integer"},
+                                "dry_run": {"type": "boolean"},
+                                "next": {
+                                    "type": ["string", "null"],
+                                    "description": "Ask again with this as `cursor`, until it is null.",
+                                },
+                            },
+                            ["purged", "matched", "dry_run", "next"],
+                        ),
+                        "How many were, or would be, deleted",
+                    )
+                },
+                *_BODY,
+                "missing_field",
+                "bad_filter",
+                "bad_pattern",
+                "bad_cursor",
+                *_STORE,
+                body=body(
+                    {"filter": chosen, "dry_run": {"type": "boolean", "default": False}, "cursor": _TEXT}, ["filter"]
+                ),
+            )
+        },
+    }
+
+
+def _webhook_paths(session: list[dict[str, Any]]) -> dict[str, Any]:
+    base = "/callbacks/sessions/{session_id}"
+    which = [*session, _path("recovery")]
+    delivery = {**_TEXT, "description": "The `delivery` of an attempt, or its `webhook-id`."}
+    rate = {
+        "type": ["number", "null"],
+        "minimum": recovery.MIN_RATE,
+        "maximum": recovery.MAX_RATE,
+        "default": recovery.DEFAULT_RATE,
+        "description": "At most so many deliveries a second.",
+    }
+    moment = {"type": ["string", "number", "null"]}
+    known = ("session_not_found", "not_a_webhook", *_STORE)
+
+    def body(properties: dict[str, Any]) -> dict[str, Any]:
+        return {"content": {"application/json": {"schema": _object(properties, closed=True)}}}
+
+    started = {"202": _json(_ref("Recovery"), "It is at work, and goes on after this request; `Location` says where")}
+    return {
+        f"{base}/attempts": {
+            "get": _operation(
+                "The posts made for a webhook session, newest first; a page may be empty and still have a `next`",
+                {
+                    "200": _json(
+                        _list("attempts", _ref("Attempt"), next={"type": ["string", "null"]}), "A page of attempts"
+                    )
+                },
+                "bad_parameter",
+                "bad_cursor",
+                *known,
+                parameters=[
+                    *session,
+                    _query("event", _TEXT, "Those that carried this event."),
+                    _query("delivery", delivery, "Those of this delivery."),
+                    _query("result", {"enum": ["ok", "fail"]}, "Those that came to this."),
+                    _query(
+                        "limit", {"type": "integer", "minimum": 1, "maximum": 500, "default": 50}, "At most so many."
+                    ),
+                    _query("cursor", _TEXT, "The `next` of the page before."),
+                ],
+            )
+        },
+        f"{base}/resend": {
+            "post": _operation(
+                "Send one delivery again, under the `webhook-id` it had; give its `event` or its `delivery`",
+                {
+                    "202": _json(
+                        _object(
+                            {
+                                "session_id": _TEXT,
+                                "delivery": _TEXT,
+                                "webhook_id": _TEXT,
+                                "events": {"type": "integer"},
+                            },
+                            ["session_id", "delivery", "webhook_id", "events"],
+                        ),
+                        "It is among the jobs; `events` is more than one where it was a batch",
+                    )
+                },
+                *_BODY,
+                "missing_field",
+                "attempt_not_found",
+                "event_gone",
+                "storage_refused",
+                *known,
+                parameters=session,
+                body=body(
+                    {
+                        "event": _TEXT,
+                        "delivery": delivery,
+                        "idempotency_key": {**_TEXT, "description": "The same one twice, within ten minutes, is one."},
+                    }
+                ),
+            )
+        },
+        f"{base}/recover": {
+            "post": _operation(
+                "Send again all that failed for good since a time",
+                started,
+                *_BODY,
+                "missing_field",
+                "bad_cursor",
+                "too_many_recoveries",
+                *known,
+                parameters=session,
+                body=body({"since": moment, "until": moment, "rate": rate}),
+            )
+        },
+        f"{base}/replay": {
+            "post": _operation(
+                "Send a stretch of the past, whether it was sent before or not",
+                started,
+                *_BODY,
+                "missing_field",
+                "bad_cursor",
+                "too_many_recoveries",
+                *known,
+                parameters=session,
+                body=body(
+                    {
+                        "cursor": {**_CURSOR, "description": "Begin after this cursor."},
+                        "since": moment,
+                        "last": {"type": "integer", "minimum": 0, "maximum": 100000},
+                        "until": moment,
+                        "until_cursor": {**_CURSOR, "description": "End with this cursor."},
+                        "rate": rate,
+                    }
+                ),
+            )
+        },
+        f"{base}/recoveries": {
+            "get": _operation(
+                "The recoveries and replays of the last week",
+                {"200": _json(_list("recoveries", _ref("Recovery")), "Newest first")},
+                *known,
+                parameters=session,
+            )
+        },
+        f"{base}/recoveries/{{recovery}}": {
+            "get": _operation(
+                "How far a recovery has come",
+                {"200": _json(_ref("Recovery"), "The recovery")},
+                "recovery_not_found",
+                *known,
+                parameters=which,
+            ),
+            "delete": _operation(
+                "Call a recovery off; what was asked for stays asked for",
+                {"202": _json(_ref("Recovery"), "It is `cancelled` a moment later")},
+                "recovery_not_found",
+                "recovery_ended",
+                *known,
+                parameters=which,
+            ),
+        },
+        f"{base}/health": {
+            "get": _operation(
+                "How a webhook's endpoint is",
+                {"200": _json(_ref("Health"), "As the replica that serves it last said")},
+                *known,
+                parameters=session,
+            )
+        },
+        f"{base}/enable": {
+            "post": _operation(
+                "Let a disabled or halted endpoint have its jobs again, the parked ones first",
+                {"200": _json(_ref("Health"), "How it is now")},
+                *_BODY,
+                *known,
+                parameters=session,
+                body=body({}),
+            )
+        },
+        f"{base}/disable": {
+            "post": _operation(
+                "Let an endpoint have nothing until it is enabled; its jobs are parked",
+                {"200": _json(_ref("Health"), "How it is now")},
+                *_BODY,
+                *known,
+                parameters=session,
+                body=body({"reason": {"type": "string", "minLength": 1, "maxLength": 200, "default": "operator"}}),
+            )
+        },
+        f"{base}/secret/rotate": {
+            "post": _operation(
+                "Give a webhook session a new secret; the old one signs beside it for a while",
+                {"200": _json(_ref("CreatedSession"), "The session; its new secret is shown this once")},
+                *_BODY,
+                "bad_webhook",
+                "session_changed",
+                *known,
+                parameters=session,
+                body=body(
+                    {
+                        "secret": {"type": ["string", "null"], "description": "Made for you where it is left out."},
+                        "overlap": {
+                            "type": ["number", "null"],
+                            "minimum": 0,
+                            "maximum": endpoint.MAX_OVERLAP,
+                            "default": endpoint.DEFAULT_OVERLAP,
+                            "description": "Seconds for which the old secret signs, too.",
+                        },
+                    }
+                ),
+            )
+        },
+        f"{base}/verify": {
+            "post": _operation(
+                "Ask a receiver whether it wants this session's events; a pending session begins once it does",
+                {"200": _json(_ref("CreatedSession"), "The session, and in `verification` what its receiver said")},
+                "too_many",
+                "session_changed",
+                *known,
+                parameters=session,
+            )
+        },
+    }
+
+
+def _webhook_schemas() -> dict[str, Any]:
+    count = {"type": "integer", "minimum": 0}
+    maybe_count = {"type": ["integer", "null"], "minimum": 0}
+    maybe_text = {"type": ["string", "null"]}
+    maybe_time = {"type": ["string", "null"], "format": "date-time"}
+    milliseconds = {"type": "number", "minimum": 0}
+    attempt = {
+        "delivery": {**_TEXT, "description": "The same over all attempts of one event for one session."},
+        "webhook_id": _TEXT,
+        "event": _TEXT,
+        "events": {"type": "array", "items": _TEXT, "description": "More than one where it was a batch."},
+        "subject": _TEXT,
+        "attempt": {"type": "integer", "minimum": 1},
+        "trigger": {"enum": ["auto", "manual", "redrive", "verification"]},
+        "at": _TIME,
+        "destination": {**_TEXT, "description": "Without credentials and query."},
+        "address": {**maybe_text, "description": "The address that was spoken to."},
+        "ok": {"type": "boolean"},
+        "verdict": {"enum": ["delivered", "retry", "final"]},
+        "status": {**maybe_count, "description": "Null where no answer came."},
+        "error": {
+            **maybe_text,
+            "description": "One of a closed set, such as `timeout`, `ssrf_blocked`, `dns`, `redirect`.",
+        },
+        "detail": maybe_text,
+        "timing_ms": {
+            "type": "object",
+            "properties": dict.fromkeys(("dns", "connect", "tls", "first_byte", "total"), milliseconds),
+        },
+        "response_head": {**maybe_text, "description": "The first KiB of an answer that was no success."},
+        "next_attempt_at": maybe_time,
+    }
+    job = {
+        "id": _TEXT,
+        "session_id": _TEXT,
+        "kind": {"enum": ["recover", "replay"]},
+        "state": {"enum": ["running", "done", "failed", "cancelled"]},
+        "since": maybe_text,
+        "until": maybe_text,
+        "rate": {"type": "number"},
+        "total": {**maybe_count, "description": "Null until it is known: of a replay, at its end."},
+        "sent": count,
+        "skipped": {**count, "description": "Deliveries whose event is no longer kept."},
+        "created": _TIME,
+        "updated": _TIME,
+        "ended": maybe_time,
+        "error": maybe_text,
+    }
+    health = {
+        "session_id": _TEXT,
+        "active": {
+            "type": "boolean",
+            "description": "False until its receiver has agreed, where `verify` asks for that.",
+        },
+        "state": {"enum": ["closed", "open", "half_open", "disabled"]},
+        "since": maybe_time,
+        "until": {**maybe_time, "description": "Until when it is left alone."},
+        "reason": maybe_text,
+        "trips": count,
+        "failures": {**count, "description": "In a row."},
+        "failing_since": maybe_time,
+        "rate": {"type": ["number", "null"]},
+        "parked": count,
+        "oldest_parked_seconds": {"type": ["number", "null"]},
+    }
+    return {
+        "Attempt": _object(attempt, list(attempt)),
+        "Recovery": _object(job, list(job)),
+        "Health": _object(health, list(health)),
+    }
+
+
+def _letter_schemas() -> dict[str, Any]:
+    count = {"type": "integer", "minimum": 0}
+    counts = {"type": "object", "additionalProperties": count}
+    maybe_text = {"type": ["string", "null"]}
+    maybe_time = {"type": ["string", "null"], "format": "date-time"}
+    letter = {
+        "id": {"type": "integer", "description": "Its place among the dead letters."},
+        "origin": {"enum": list(ORIGINS)},
+        "name": _TEXT,
+        "reason": _TEXT,
+        "detail": _TEXT,
+        "attempts": count,
+        "redrives": {**count, "description": "How often it was sent again in vain."},
+        "first": maybe_time,
+        "last": maybe_time,
+        "buried": _TIME,
+        "destination": {**_TEXT, "description": "Without credentials and query."},
+        "source": _TEXT,
+        "from": _object(
+            {"stream": _TEXT, "sequence": count, "subject": _TEXT, "cursor": maybe_text},
+            ["stream", "sequence", "subject"],
+        ),
+        "event_id": maybe_text,
+        "bytes": count,
+        "event": {
+            "type": ["object", "null"],
+            "description": "As in the callback dialect. Null where it is none, and in lists where it has over 64 KiB.",
+        },
+        "payload": {"type": "string", "contentEncoding": "base64", "description": "What is no event, up to 64 KiB."},
+    }
+    job = {
+        "id": _TEXT,
+        "state": {"enum": ["running", "done", "failed", "cancelled"]},
+        "dry_run": {"type": "boolean"},
+        "letter": {"type": ["integer", "null"]},
+        "filter": _OBJECT,
+        "force": {"type": "boolean"},
+        "rate": {"type": "number"},
+        "limit": {"type": ["integer", "null"]},
+        "total": {"type": ["integer", "null"], "description": "Null until they are counted."},
+        "sent": count,
+        "failed": {**count, "description": "Given up again by their actor; they stay, with the new reason."},
+        "skipped": count,
+        "reasons": {**counts, "description": "Why letters failed or were skipped."},
+        "returned": {**count, "description": "Came back as dead letters while the job ran."},
+        "created": _TIME,
+        "started": maybe_time,
+        "updated": _TIME,
+        "ended": maybe_time,
+        "eta": {"type": ["number", "null"], "description": "Seconds left, at the pace so far."},
+        "error": maybe_text,
+    }
+    summary = {
+        "total": count,
+        "by_origin": counts,
+        "by_reason": counts,
+        "by_name": {"type": "array", "items": _object({"origin": _TEXT, "name": _TEXT, "count": count})},
+        "names": {**count, "description": "How many there are; `by_name` has the hundred with the most letters."},
+        "complete": {"type": "boolean"},
+        "bytes": count,
+        "max_bytes": {"type": ["integer", "null"]},
+        "fullness": {"type": "number", "description": "From 0 to 1; at 1 the oldest are dropped."},
+        "oldest": maybe_time,
+    }
+    return {
+        "DeadLetter": _object(letter, [name for name in letter if name != "payload"]),
+        "Redrive": _object(job, list(job)),
+        "DeadLetterSummary": _object(summary, list(summary)),
     }
 
 
@@ -353,8 +962,9 @@ def _pictures(base: str, domain: str, entity: list[dict[str, Any]], websocket: d
                 "Watch as MJPEG",
                 {"200": _bytes("multipart/x-mixed-replace", "JPEG after JPEG")},
                 f"{domain}_not_found",
+                *_TICKET,
                 *_STORE,
-                parameters=entity,
+                parameters=[*entity, _TICKET_QUERY],
             )
         },
         f"{base}/snapshot": {
@@ -363,8 +973,9 @@ def _pictures(base: str, domain: str, entity: list[dict[str, Any]], websocket: d
                 {"200": _bytes("image/jpeg", "A JPEG")},
                 f"{domain}_not_found",
                 "no_frame",
+                *_TICKET,
                 *_STORE,
-                parameters=entity,
+                parameters=[*entity, _TICKET_QUERY],
             )
         },
         f"{base}/ws": {
@@ -400,21 +1011,96 @@ def _schemas() -> dict[str, Any]:
         },
     }
     webhook = {
-        "webhook_url": {"type": "string", "format": "uri", "maxLength": 2048},
-        "timeout": {"type": "number", "minimum": 0.1, "maximum": 60, "default": 30},
-        "ordered": {
-            "type": "boolean",
-            "default": False,
-            "description": "One post at a time, in order, while the endpoint answers.",
+        "webhook_url": {"type": "string", "format": "uri", "maxLength": endpoint.MAX_URL},
+        "timeout": {
+            "type": ["number", "null"],
+            "minimum": endpoint.MIN_TIMEOUT,
+            "maximum": endpoint.MAX_TIMEOUT,
+            "default": endpoint.DEFAULT_TIMEOUT,
+            "description": "Seconds for one attempt, from the look-up of the name to the end of the answer.",
         },
-        "retry_attempts": {"type": "integer", "minimum": 0, "maximum": 20, "default": 3},
-        "headers": {"type": "object", "additionalProperties": _TEXT},
+        "ordered": {"type": ["boolean", "null"], "default": False, "description": "Another word for the mode `fifo`."},
+        "mode": {
+            "enum": ["unordered", "keyed", "fifo", None],
+            "default": "unordered",
+            "description": "Posts side by side; one at a time for each key; or one at a time, in the order of the stream.",
+        },
+        "on_exhausted": {
+            "enum": ["continue", "halt", None],
+            "default": "continue",
+            "description": "Whether an ordered lane goes on behind what was given up, or waits until it is enabled.",
+        },
+        "concurrency": {
+            "type": ["integer", "null"],
+            "minimum": 1,
+            "maximum": endpoint.MAX_CONCURRENCY,
+            "default": endpoint.DEFAULT_CONCURRENCY,
+        },
+        "rate": {
+            "type": ["number", "null"],
+            "minimum": endpoint.MIN_RATE,
+            "maximum": endpoint.MAX_RATE,
+            "description": "At most so many posts a second.",
+        },
+        "batch": {
+            "type": ["object", "null"],
+            "properties": {
+                "max_n": {"type": "integer", "minimum": 1, "maximum": endpoint.MAX_BATCH, "default": 100},
+                "max_bytes": {"type": "integer", "minimum": 1, "maximum": endpoint.MAX_BATCH_BYTES, "default": 262144},
+                "linger": {"type": "number", "minimum": 0, "maximum": endpoint.MAX_LINGER, "default": 1},
+            },
+            "additionalProperties": False,
+            "description": "Several events in one post, as a JSON array.",
+        },
+        "retry_profile": {
+            "enum": ["guide", "fast", "standard", None],
+            "default": "guide",
+            "description": "How long the pauses between attempts become: half a minute in all, minutes, or days.",
+        },
+        "retry_attempts": {
+            "type": ["integer", "null"],
+            "minimum": 0,
+            "maximum": endpoint.MAX_RETRY_ATTEMPTS,
+            "default": endpoint.DEFAULT_RETRY_ATTEMPTS,
+            "description": "Attempts after the first; left out, as many as the profile has.",
+        },
+        "max_age": {
+            "type": ["number", "null"],
+            "minimum": 1,
+            "maximum": endpoint.MAX_AGE,
+            "description": "Seconds after which a delivery is no longer worth an attempt.",
+        },
+        "gzip_above": {
+            "type": ["integer", "null"],
+            "minimum": 0,
+            "maximum": endpoint.MAX_GZIP_ABOVE,
+            "description": "Bodies above so many bytes are sent in gzip, unless the receiver answers 415.",
+        },
+        "verify": {
+            "enum": ["none", "post", "options", None],
+            "default": "none",
+            "description": "What the receiver must agree to before it is sent anything: a test event, or CloudEvents' "
+            "OPTIONS request.",
+        },
+        "headers": {"type": ["object", "null"], "additionalProperties": _TEXT},
     }
     shown = {
         "session_id": _TEXT,
         **chosen,
         **webhook,
         "webhook_secret_set": {"type": "boolean"},
+        "old_secrets_until": {"type": "array", "items": _TIME, "description": "Until when older secrets sign, too."},
+        "state": {"enum": ["active", "pending"], "description": "A pending webhook waits for its receiver's consent."},
+        "allowed_rate": {"type": ["number", "null"], "description": "Posts a second that the receiver allows."},
+        "verification": _object(
+            {
+                "ok": {"type": "boolean"},
+                "error": {"type": ["string", "null"]},
+                "detail": {"type": ["string", "null"]},
+                "status": {"type": ["integer", "null"]},
+            }
+        ),
+        "owner": {"type": ["string", "null"], "description": "The principal that made it."},
         "created_at": _TIME,
         "cursor": _CURSOR,
         "urls": {"type": "object", "additionalProperties": _TEXT},
@@ -442,6 +1128,8 @@ def _schemas() -> dict[str, Any]:
     counted = describe("x", Stats())
     kinds = {bool: "boolean", int: "integer", float: "number", str: "string", dict: "object"}
     return {
+        **_letter_schemas(),
+        **_webhook_schemas(),
         "Problem": _object(
             {
                 "type": _TEXT,
@@ -450,6 +1138,8 @@ def _schemas() -> dict[str, Any]:
                 "code": {"enum": sorted(TITLES)},
                 "detail": _TEXT,
                 "index": {"type": "integer", "description": "Which event of a batch."},
+                "reason": {"type": "string", "description": "Why a redrive was refused, or as what an address is."},
+                "field": {"type": "string", "description": "Which field of a webhook is wrong."},
             },
             ["type", "title", "status", "code"],
         ),

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import re
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from edge.problem import Problem
 from edge.session import Pace
 from edge.view import MAX_PATTERNS, MAX_TYPES, View
-from edge.webhooks.endpoint import EndpointSettings, parse_endpoint
+from edge.webhooks import endpoint as endpoints
+from edge.webhooks.endpoint import EndpointSettings
 from router.buckets import Bucket, Entry
 from router.codec import rfc3339
 from router.cursor import Cursor, parse_start
 from router.errors import BadInput
 from router.topology import SESSIONS
+
+if TYPE_CHECKING:
+    from edge.identity.badge import Badge
 
 log = logging.getLogger(__name__)
 
@@ -48,17 +54,25 @@ class SessionSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     max_rate: float | None = None
     ttl: float | None = None
     webhook: EndpointSettings | None = None
+    # Whose it is, and what that principal might read when the session was made or last changed; None for everything.
+    owner: str | None = None
+    granted: list[str] | None = None
 
 
 class Session:
     """A session as one edge process knows it: its definition and its view."""
 
-    __slots__ = ("revision", "spec", "view")
+    __slots__ = ("badge", "revision", "spec", "view")
 
     def __init__(self, spec: SessionSpec, revision: int) -> None:
         self.spec = spec
         self.revision = revision
-        self.view = View.of(spec.id, spec.subjects, spec.events, spec.filter, spec.include_intermediate_results)
+        granted = tuple(spec.granted) if spec.granted is not None else None
+        self.view = View.of(
+            spec.id, spec.subjects, spec.events, spec.filter, spec.include_intermediate_results, granted
+        )
+        # Who reads it through this copy of it; see `read_by`.
+        self.badge: Badge | None = None
 
     @property
     def id(self) -> str:
@@ -71,6 +85,13 @@ class Session:
     @property
     def start(self) -> Cursor:
         return Cursor.parse(self.spec.start)
+
+    def read_by(self, badge: Badge) -> Session:
+        """The session as one connection sees it: no more than is granted to who reads. Raises Problem."""
+        seen = copy.copy(self)
+        seen.badge = badge
+        seen.view = badge.view(self)
+        return seen
 
     def describe(self) -> dict[str, Any]:
         """The session as the API shows it; secrets are left out."""
@@ -88,6 +109,7 @@ class Session:
             "max_rate": spec.max_rate,
             "ttl": spec.ttl,
             "dialect": spec.dialect,
+            "owner": spec.owner,
             "created_at": rfc3339(spec.created),
             "cursor": spec.start,
             "urls": {
@@ -101,7 +123,13 @@ class Session:
         }
         if spec.webhook:
             shown |= spec.webhook.describe()
+            shown["urls"] |= {name: f"{base}/{name}" for name in ("health", "attempts", "recoveries")}
         return shown
+
+
+def unknown_session(session_id: str) -> Problem:
+    """The answer to who asks for a session that is not there, or not theirs: nobody can tell which."""
+    return Problem("session_not_found", f"no session {session_id[:60]!r}; it may have been deleted")
 
 
 class Registry:
@@ -110,6 +138,7 @@ class Registry:
     def __init__(self, bucket: Bucket) -> None:
         self.bucket = bucket
         self._sessions: dict[str, Session] = {}
+        self._owned: Counter[str] = Counter()
         self._listeners: list[Callable[[str, Session | None], None]] = []
         self.ready = asyncio.Event()
 
@@ -120,6 +149,10 @@ class Registry:
     @property
     def sessions(self) -> Mapping[str, Session]:
         return self._sessions
+
+    def owned(self, owner: str | None) -> int:
+        """How many sessions somebody has."""
+        return self._owned[owner] if owner is not None else 0
 
     def on_change(self, listener: Callable[[str, Session | None], None]) -> None:
         """Calls listener(session id, session or None where it was deleted) at each change, from the read loop."""
@@ -145,8 +178,16 @@ class Registry:
                 self._heard(entry, True)
                 session = self._sessions.get(session_id)
         if session is None:
-            raise Problem("session_not_found", f"no session {session_id[:60]!r}; it may have been deleted")
+            raise unknown_session(session_id)
         return session
+
+    async def latest(self, session_id: str) -> Session:
+        """Gives a session as the bucket has it now, which this process may not have heard of yet. Raises Problem 404."""
+        entry = await self.bucket.get(session_id)
+        if entry is None or entry.value is None:
+            raise unknown_session(session_id)
+        self._heard(entry, True)
+        return await self.find(session_id)
 
     async def update(self, session: Session, spec: SessionSpec) -> Session:
         """Stores a changed session; its readers go on under it, here and everywhere. Raises Conflict."""
@@ -174,11 +215,18 @@ class Registry:
             log.warning("a stored session cannot be read", extra={"session": entry.key, "fault": str(fault)})
 
     def _put(self, session: Session) -> None:
+        if session.id not in self._sessions and session.spec.owner is not None:
+            self._owned[session.spec.owner] += 1
         self._sessions[session.id] = session
         self._tell(session.id, session)
 
     def _drop(self, session_id: str) -> None:
-        if self._sessions.pop(session_id, None) is not None:
+        session = self._sessions.pop(session_id, None)
+        if session is not None:
+            if (owner := session.spec.owner) is not None:
+                self._owned[owner] -= 1
+                if self._owned[owner] <= 0:
+                    del self._owned[owner]
             self._tell(session_id, None)
 
     def _tell(self, session_id: str, session: Session | None) -> None:
@@ -189,13 +237,11 @@ class Registry:
 # What may be changed of a session that lives; its delivery method and its beginning are what it is.
 CHANGEABLE = frozenset(
     {"events", "subjects", "filter", "include_intermediate_results", "name", "conflate", "max_rate", "ttl"}
-    | {"webhook_url", "timeout", "retry_attempts", "headers", "secret", "ordered"}
+    | set(endpoints.FIELDS)
 )
-_WEBHOOK = ("webhook_url", "timeout", "retry_attempts", "headers", "secret", "ordered")
 _FIELDS = {
     "delivery_method", "events", "subjects", "filter", "include_intermediate_results", "dialect", "name",
-    "cursor", "since", "last", "conflate", "max_rate", "ttl",
-    "webhook_url", "timeout", "retry_attempts", "headers", "secret", "ordered",
+    "cursor", "since", "last", "conflate", "max_rate", "ttl", *endpoints.FIELDS,
 }  # fmt: skip
 
 
@@ -227,8 +273,10 @@ def parse_session(body: Any, dialects: frozenset[str]) -> tuple[SessionSpec, Any
         if value is not None and (not isinstance(value, str) or len(value) > longest):
             raise Problem("bad_body", f"{field} must be a text of at most {longest} characters")
     dialect = body.get("dialect", "callback")
-    if dialect not in dialects:
+    if not isinstance(dialect, str) or dialect not in dialects:
         raise Problem("bad_body", f"dialect must be one of {', '.join(sorted(dialects))}")
+    if dialect == "cloudevents-binary" and method != "webhook":
+        raise Problem("bad_body", "the dialect cloudevents-binary is for webhooks; a stream has cloudevents")
     start = parse_start(_text(body, "cursor"), _text(body, "since"), body.get("last"))
     session_id = f"sess_{secrets.token_hex(12)}"
     spec = SessionSpec(
@@ -246,7 +294,7 @@ def parse_session(body: Any, dialects: frozenset[str]) -> tuple[SessionSpec, Any
         max_rate=_rate(body.get("max_rate")),
         ttl=_ttl(body.get("ttl")),
         # Webhook settings may stand in any session's body, as in the guide; they are checked only where they are used.
-        webhook=parse_endpoint(body) if method == "webhook" else None,
+        webhook=endpoints.parse_endpoint(body, dialect) if method == "webhook" else None,
     )
     View.of(spec.id, spec.subjects, spec.events, spec.filter)
     return spec, start
@@ -296,21 +344,25 @@ def parse_change(body: Any, spec: SessionSpec) -> SessionSpec:
         "ttl": spec.ttl,
         "dialect": spec.dialect,
     }
-    if spec.webhook:
-        hook = spec.webhook
-        given |= {
-            "webhook_url": hook.url,
-            "timeout": hook.timeout,
-            "retry_attempts": hook.retry_attempts,
-            "headers": hook.headers,
-            "secret": hook.secret,
-            "ordered": hook.ordered,
-        }
-    elif any(name in body for name in _WEBHOOK):
+    webhook = spec.webhook
+    if webhook is not None:
+        # It is changed by itself: what is known of it beyond its settings must stay.
+        webhook = endpoints.parse_change(webhook, body, spec.dialect)
+        given["webhook_url"] = webhook.url
+        body = {name: value for name, value in body.items() if name not in endpoints.FIELDS}
+    elif any(name in body for name in endpoints.FIELDS):
         raise Problem("bad_body", "only a webhook session has webhook settings")
     merged = {name: value for name, value in {**given, **body}.items() if value is not None}
     changed, _ = parse_session(merged, frozenset({spec.dialect}))
-    return msgspec.structs.replace(changed, id=spec.id, created=spec.created, start=spec.start)
+    return msgspec.structs.replace(
+        changed,
+        id=spec.id,
+        created=spec.created,
+        start=spec.start,
+        owner=spec.owner,
+        granted=spec.granted,
+        webhook=webhook,
+    )
 
 
 def _strings(body: dict[str, Any], field: str, most: int) -> list[str] | None:

@@ -11,7 +11,11 @@ import uvicorn
 
 from edge.app import create_app
 from edge.edge import Edge
-from edge.lane.handover import LaneHttpProtocol, LaneSocketProtocol
+from edge.identity.discretion import be_discreet
+from edge.identity.patience import impatient
+from edge.identity.refusal import refusing
+from edge.identity.settings import IdentitySettings
+from edge.lane.handover import LaneHttpProtocol, LaneSocketProtocol, PlainHttpProtocol, PlainSocketProtocol
 from edge.settings import LOOPBACK, EdgeSettings
 from edge.webhooks.guard import GuardSettings
 from router.broker import Broker
@@ -40,11 +44,12 @@ class _Server(uvicorn.Server):
         yield
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, identity: IdentitySettings | None = None) -> socket.socket:
     """Opens the listening socket. Raises CannotListen with what to do about it."""
-    if host not in LOOPBACK:
+    if host not in LOOPBACK and not (identity and identity.configured):
         raise CannotListen(
-            f"will not listen on {host} without authentication; listen on 127.0.0.1 and put a proxy in front"
+            f"will not listen on {host} without authentication; set CALLBOARD_JWT_SECRET, CALLBOARD_JWT_KEYS or "
+            "CALLBOARD_JWKS_URL, or listen on 127.0.0.1"
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The protocol is named because asyncio turns Nagle's algorithm off only on sockets that say they are TCP.
@@ -69,28 +74,39 @@ async def serve(
     *,
     stop: asyncio.Event,
     guard: GuardSettings | None = None,
+    identity: IdentitySettings | None = None,
     listener: socket.socket | None = None,
+    opened: Callable[[Edge], None] | None = None,
     ready: Callable[[int], None] | None = None,
+    metrics: bool = True,
 ) -> None:
-    """Serves until `stop` is set, then drains. `ready(port)` is called once requests are taken.
+    """Serves until `stop` is set, then drains. `ready(port)` is called once requests are taken, `opened` before that.
 
-    Raises CannotListen, Unreachable or Unsuitable.
+    Without `metrics` they are not on this port, because they are on another.
+
+    Raises CannotListen, BadKey, Unreachable or Unsuitable.
     """
-    listener = listener or bind(settings.host, settings.port)
+    listener = listener or bind(settings.host, settings.port, identity)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(listener.close)
         broker = await stack.enter_async_context(Broker(broker_settings, "edge", topology_settings))
-        edge = await stack.enter_async_context(Edge(settings, broker, guard or GuardSettings()).running())
+        edge = await stack.enter_async_context(Edge(settings, broker, guard or GuardSettings(), identity).running())
+        if opened:
+            opened(edge)
+        be_discreet()
         server = _Server(
             uvicorn.Config(
-                create_app(edge),
-                http=LaneHttpProtocol if settings.lane else "httptools",
-                ws=LaneSocketProtocol if settings.lane else "websockets-sansio",
-                # What is compressed per connection can be shared by none; what is small is not worth it.
-                ws_per_message_deflate=not settings.lane,
+                create_app(edge, show_metrics=metrics),
+                http=impatient(LaneHttpProtocol if settings.lane else PlainHttpProtocol, settings.limits),
+                ws=refusing(LaneSocketProtocol if settings.lane else PlainSocketProtocol),
+                # What is compressed per connection can be shared by none. Lanes have a way of their own.
+                ws_per_message_deflate=False,
                 lifespan="off",
                 log_config=None,
                 access_log=False,
+                # Whose word counts for where somebody comes from is a setting of ours.
+                proxy_headers=False,
+                headers=[("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer")],
                 server_header=False,
                 ws_max_size=64 * 1024,
                 ws_ping_interval=20,

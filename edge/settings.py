@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 
+from edge.identity.settings import LimitSettings
 from edge.lane.settings import LaneSettings
 from edge.session import SessionSettings
 
@@ -19,6 +21,9 @@ class EdgeSettings:
     allowed_origins: tuple[str, ...] = ()
     # Names this server answers to; a page that rebinds its own name to 127.0.0.1 is refused by this.
     allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
+    # Networks whose X-Forwarded-For and X-Forwarded-Proto are believed, such as 10.0.0.0/8.
+    trusted_proxies: tuple[str, ...] = ()
+    limits: LimitSettings = field(default_factory=LimitSettings)
     max_body: int = 1024 * 1024
     max_batch: int = 1000
     drain: float = 2.0
@@ -28,6 +33,13 @@ class EdgeSettings:
     lane: bool = True
     lanes: LaneSettings = field(default_factory=LaneSettings)
     session: SessionSettings = field(default_factory=SessionSettings)
+
+    def __post_init__(self) -> None:
+        for network in self.trusted_proxies:
+            try:
+                ip_network(network, strict=False)
+            except ValueError:
+                raise ValueError(f"trusted_proxies needs networks such as 10.0.0.0/8, not {network}") from None
 
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})

@@ -5,9 +5,10 @@ A view is a value: sessions that ask for the same share one feed, so that the qu
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from edge.identity.grants import common, contains
 from router.event import Event
 from router.filter import Filter
 from router.record import Record
@@ -16,6 +17,8 @@ from router.subject import check_pattern, distinct, escape, matches
 # A reader of 64 patterns is served by 64 subscriptions; more should be said with wildcards and a filter.
 MAX_PATTERNS = 64
 MAX_TYPES = 128
+
+ALL = (">",)
 
 # Partial results: left out for sessions that ask for final ones only.
 INTERMEDIATE = frozenset({"streaming_chunk", "token", "delta", "progress", "thinking"})
@@ -40,9 +43,15 @@ class View:
         types: list[str] | None,
         filter_text: str | None,
         intermediate: bool = True,
+        granted: tuple[str, ...] | None = None,
     ) -> View:
-        """Builds a view from what a client asked for; raises BadPattern or BadFilter."""
-        patterns = distinct(check_pattern(pattern) for pattern in subjects) if subjects else (">",)
+        """Builds a view from what a client asked for; raises BadPattern or BadFilter.
+
+        Who asked for no subjects sees what is granted; None stands for everything.
+        """
+        patterns = distinct(check_pattern(pattern) for pattern in subjects) if subjects else ALL
+        if not subjects and granted is not None:
+            patterns = distinct((*granted, f"session.{escape(session_id)}.>"))
         return cls(
             patterns=patterns,
             types=frozenset(types) if types else None,
@@ -52,13 +61,21 @@ class View:
             _filter=Filter.compile(filter_text) if filter_text else None,
         )
 
+    def within(self, granted: tuple[str, ...]) -> View:
+        """The same view for a reader to whom only this is granted; itself where that leaves nothing out."""
+        own = f"session.{self.session}.>"
+        allowed = granted if self.session is None else distinct((*granted, own))
+        if all(contains(allowed, pattern) for pattern in self.patterns):
+            return self
+        # Who may read nothing of it reads under a pattern that no event has: two tokens, where a subject has three.
+        return replace(self, patterns=common(self.patterns, allowed) or ("nothing.granted",))
+
     def admits(self, subject: str, kind: str) -> bool:
         """Says whether subject and type alone let an event through; this part may be remembered per subject and type."""
-        if self.session is not None:
-            if subject.startswith("session."):
-                # What is addressed to a session is for it alone, whatever its types.
-                return subject.split(".", 2)[1] == self.session
-        elif not any(matches(pattern, subject) for pattern in self.patterns):
+        if self.session is not None and subject.startswith("session."):
+            # What is addressed to a session is for it alone, whatever its types.
+            return subject.split(".", 2)[1] == self.session
+        if self.patterns != ALL and not any(matches(pattern, subject) for pattern in self.patterns):
             return False
         if not self.intermediate and kind in INTERMEDIATE:
             return False

@@ -10,11 +10,12 @@ import argparse
 import difflib
 import functools
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from ops.settings import SECTIONS, Found, Mistakes, Settings, wants_traceback
+from ops.settings import SECTIONS, Found, Mistakes, Settings, seconds, wants_traceback
 from router.errors import RouterError
 
 OVERVIEW = """\
@@ -36,7 +37,12 @@ Use it
 
 Look after it
   doctor            check that everything is well, and say how to mend what is not
+  health            say whether the process here is ready: a container's health check
+  logs              see how much a running process says, and change it
+  deadletters       see what was given up, and send it again
+  webhooks          see what was posted and how an endpoint is, and send it again
   streams           compare a server's streams with what they should be, or make them so
+  token             make a token for development
   settings          show every setting, its value, and where that comes from
   version           show the versions
 
@@ -94,10 +100,57 @@ examples:
   callboard sessions
   callboard sessions --edge-url http://127.0.0.1:9000 --json
 """,
+    "deadletters": """\
+commands:
+  ls                list them, the newest first
+  show ID           show one, with its event
+  summary           count them by origin, reason and name
+  redrive           send them again: one by its ID, those that a filter means, or --all
+  jobs              list the redrives of the last week
+  cancel ID         call a redrive off
+  purge             delete those that a filter means, or --all
+
+examples:
+  callboard deadletters ls --origin webhook --since 2h
+  callboard deadletters show 1042
+  callboard deadletters redrive --name sess_3f0a… --reason exhausted --dry-run
+  callboard deadletters redrive --origin actor --rate 20
+  callboard deadletters purge --until 7d --yes
+
+`callboard deadletters COMMAND --help` says more.
+""",
+    "webhooks": """\
+commands:
+  attempts SESSION        list the posts made, the newest first
+  health SESSION          say how its endpoint is
+  resend SESSION ID       send one delivery again: by its id, or that of its event
+  recover SESSION         send again all that failed for good since a time
+  enable SESSION          let a disabled or halted endpoint have its events again
+  disable SESSION         let it have nothing until it is enabled
+
+examples:
+  callboard webhooks attempts sess_3f0a… --result fail
+  callboard webhooks recover sess_3f0a… --since 2h
+  callboard webhooks disable sess_3f0a… --reason 'moving house'
+
+`callboard webhooks COMMAND --help` says more.
+""",
     "streams": """\
 examples:
   callboard streams diff --nats-url nats://nats.internal:4222
-  callboard streams apply
+  callboard streams apply --patience 5m
+  callboard streams wait --patience 5m      # returns once somebody else has made them
+""",
+    "token": """\
+examples:
+  callboard token --read '>' --publish 'agent.>' --ttl 8h
+  CALLBOARD_TOKEN=$(callboard token --operate) callboard sessions
+""",
+    "logs": """\
+examples:
+  callboard logs
+  callboard logs level edge debug
+  callboard logs level edge.hub info --port 9090
 """,
     "doctor": """\
 examples:
@@ -223,13 +276,48 @@ def parser() -> Parser:
 
     sessions = add("sessions", "Lists the sessions that the edge knows.")
     sessions.setting("--edge-url", "EDGE_URL", "the edge to ask", "URL")
+    sessions.setting("--token", "TOKEN", "the token to show it, where it wants one")
     sessions.setting("--data-dir", "DATA_DIR", "the data folder of a running `callboard up` (.callboard)", "FOLDER")
     sessions.add_argument("--json", action="store_true", help="print JSON")
 
+    _deadletter_commands(
+        add(
+            "deadletters",
+            "Deals with deliveries that were given up: what is kept of them, why, and how they are sent again.",
+            "deadletters COMMAND [OPTIONS]",
+        )
+    )
+
+    _webhook_commands(
+        add(
+            "webhooks",
+            "Looks after the webhook of one session: what was posted, how its endpoint is, what is sent again.",
+            "webhooks COMMAND SESSION [OPTIONS]",
+        )
+    )
+
     streams = add("streams", "Compares a server's streams and buckets with what they should be, or makes them so.")
-    streams.add_argument("what", choices=["diff", "apply"], help="diff exits 1 where something differs")
+    streams.add_argument(
+        "what",
+        choices=["diff", "apply", "wait"],
+        help="diff exits 1 where something differs, wait where something is missing",
+    )
+    streams.add_argument(
+        "--patience", metavar="TIME", default="0", help="how long to wait for NATS, and for what is missing (0)"
+    )
     streams.add_argument("--json", action="store_true", help="print JSON")
     streams.where_nats_is()
+
+    token = add("token", "Makes a token for development, with the secret that the edge checks tokens by.")
+    token.add_argument("--subject", metavar="NAME", default="developer", help="who it is for (developer)")
+    token.add_argument("--read", metavar="PATTERN", action="append", help="events that may be read; may be repeated")
+    token.add_argument("--publish", metavar="PATTERN", action="append", help="events that may be published")
+    token.add_argument(
+        "--command", metavar="PATTERN", action="append", dest="commands", help="commands that may be given"
+    )
+    token.add_argument("--operate", action="store_true", help="dead letters, rules, figures, all sessions")
+    token.add_argument("--ttl", metavar="TIME", default="1h", help="how long it is good: 15m, 8h, 7d (1h)")
+    token.add_argument("--json", action="store_true", help="print JSON, with the time at which it ends")
 
     settings = add("settings", "Shows every setting, its value, and where that comes from.")
     settings.add_argument("--json", action="store_true", help="print JSON")
@@ -239,17 +327,141 @@ def parser() -> Parser:
         "doctor", "Checks that everything is well, and says how to mend what is not; exits 1 if something is not."
     )
     doctor.setting("--edge-url", "EDGE_URL", "the edge to check", "URL")
+    doctor.setting("--token", "TOKEN", "the token to show it, where it wants one")
     doctor.add_argument("--json", action="store_true", help="print JSON")
     doctor.where_nats_is()
+
+    add("health", "Says whether the process on this machine is ready; exits 1 where it is not.")
+
+    logs = add(
+        "logs",
+        "Says how much a running process logs, or changes it until its end.",
+        "logs [level LOGGER LEVEL] [OPTIONS]",
+    )
+    logs.add_argument("what", metavar="level", nargs="?", choices=["level"], help="set the level of a logger")
+    logs.add_argument("logger", metavar="LOGGER", nargs="?", help="root, edge, edge.hub, router.connection, …")
+    logs.add_argument("level", metavar="LEVEL", nargs="?", help="debug, info, warning or error")
+    logs.setting("--port", "INTERNAL_PORT", "the internal port of the process", "PORT")
+    logs.add_argument("--json", action="store_true", help="print JSON")
 
     version = add("version", "Shows the versions of Callboard, Python and nats-server.")
     version.add_argument("--json", action="store_true", help="print JSON")
     return top
 
 
+def _webhook_commands(parent: Parser) -> None:
+    """Adds the commands of `callboard webhooks`."""
+    commands = parent.add_subparsers(
+        prog="callboard webhooks", dest="what", metavar="COMMAND", required=True, parser_class=Parser,
+        help=argparse.SUPPRESS,
+    )  # fmt: skip
+
+    def add(name: str, about: str, usage: str) -> Parser:
+        added: Parser = commands.add_parser(name, description=about, usage=f"callboard webhooks {name} {usage}")
+        added.add_argument("session", metavar="SESSION", help="the session, as `callboard sessions` shows it")
+        added.setting("--edge-url", "EDGE_URL", "the edge to ask", "URL")
+        added.setting("--token", "TOKEN", "the token to show it, where it wants one")
+        added.setting("--data-dir", "DATA_DIR", "the data folder of a running `callboard up` (.callboard)", "FOLDER")
+        added.setting("--debug", "DEBUG", "show where an error came from", action="store_const", const="true")
+        added.add_argument("--json", action="store_true", help="print JSON, one object a line where there are many")
+        return added
+
+    attempts = add("attempts", "Lists the posts made for a session, the newest first.", "SESSION [OPTIONS]")
+    attempts.add_argument("--event", metavar="ID", help="those that carried this event")
+    attempts.add_argument("--result", choices=["ok", "fail"], help="those that came to this")
+    attempts.add_argument("--limit", metavar="N", type=int, help="at most so many (20)")
+    add("health", "Says how a session's endpoint is.", "SESSION [OPTIONS]")
+    resend = add("resend", "Sends one delivery again, under the webhook-id it had.", "SESSION ID [OPTIONS]")
+    resend.add_argument("id", metavar="ID", help="the delivery, or the event, as `attempts` shows them")
+    recover = add(
+        "recover",
+        "Sends again all that failed for good since a time. Exits 1 where not all could be.",
+        "SESSION --since TIME [OPTIONS]",
+    )
+    recover.add_argument("--since", metavar="TIME", help="failed since: 10m, 2h, or RFC 3339")
+    recover.add_argument("--until", metavar="TIME", help="failed before: 10m, 2h, or RFC 3339")
+    recover.add_argument("--rate", metavar="N", type=float, help="at most so many a second (100)")
+    recover.add_argument(
+        "--wait", action=argparse.BooleanOptionalAction, default=True, help="watch it to its end, or only begin it"
+    )
+    add(
+        "enable",
+        "Lets a disabled or halted endpoint have its events again, the parked ones first.",
+        "SESSION [OPTIONS]",
+    )
+    disable = add("disable", "Lets an endpoint have nothing until it is enabled.", "SESSION [OPTIONS]")
+    disable.add_argument("--reason", metavar="TEXT", help="why, for people (operator)")
+
+
+def _deadletter_commands(parent: Parser) -> None:
+    """Adds the commands of `callboard deadletters`."""
+    commands = parent.add_subparsers(
+        prog="callboard deadletters", dest="what", metavar="COMMAND", required=True, parser_class=Parser,
+        help=argparse.SUPPRESS,
+    )  # fmt: skip
+
+    def add(name: str, about: str, usage: str, *, id: str | None = None, filters: bool = False) -> Parser:
+        added: Parser = commands.add_parser(name, description=about, usage=f"callboard deadletters {name} {usage}")
+        if id:
+            added.add_argument("id", metavar="ID", nargs="?" if filters else None, help=id)
+        if filters:
+            for flag, metavar, help in (
+                ("origin", "KIND", "webhook, actor or ingest"),
+                ("name", "NAME", "a session, an actor, or the stream it was taken from"),
+                ("reason", "REASON", "why it was given up: exhausted, gone, rejected, …"),
+                ("subject", "PATTERN", "the event's subject, such as 'job.*.progress'"),
+                ("event", "ID", "the event's id"),
+                ("since", "TIME", "buried since: 10m, 2h, or RFC 3339"),
+                ("until", "TIME", "buried before: 10m, 2h, or RFC 3339"),
+                ("text", "TEXT", "what stands in the detail, the destination or the event"),
+            ):
+                added.add_argument(f"--{flag}", metavar=metavar, help=help)
+        added.setting("--edge-url", "EDGE_URL", "the edge to ask", "URL")
+        added.setting("--token", "TOKEN", "the token to show it, where it wants one")
+        added.setting("--data-dir", "DATA_DIR", "the data folder of a running `callboard up` (.callboard)", "FOLDER")
+        added.setting("--debug", "DEBUG", "show where an error came from", action="store_const", const="true")
+        added.add_argument("--json", action="store_true", help="print JSON, one object a line where there are many")
+        return added
+
+    ls = add("ls", "Lists dead letters, the newest first.", "[FILTER…] [OPTIONS]", filters=True)
+    ls.add_argument("--limit", metavar="N", type=int, help="at most so many (50)")
+    ls.add_argument("--oldest", action="store_true", help="the oldest first")
+    add("show", "Shows one dead letter, with its event.", "ID [OPTIONS]", id="its number, as `ls` shows it")
+    add("summary", "Counts dead letters by origin, reason and name.", "[OPTIONS]")
+
+    redrive = add(
+        "redrive",
+        "Sends dead letters again: to the session or the actor that gave each up, and to nobody else. Exits 1 where not "
+        "all were sent.",
+        "[ID | FILTER… | --all] [OPTIONS]",
+        id="the letter, as `ls` shows it",
+        filters=True,
+    )
+    redrive.add_argument("--all", action="store_true", help="all dead letters")
+    redrive.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    redrive.add_argument("--rate", metavar="N", type=float, help="at most so many a second (100)")
+    redrive.add_argument("--limit", metavar="N", type=int, help="send at most so many")
+    redrive.add_argument(
+        "--force", action="store_true", help="also to disabled endpoints, past open breakers, and for the sixth time"
+    )
+    redrive.add_argument(
+        "--wait", action=argparse.BooleanOptionalAction, default=True, help="watch it to its end, or only begin it"
+    )
+    add("jobs", "Lists the redrives of the last week.", "[OPTIONS]")
+    add("cancel", "Calls a redrive off; what was sent stays sent.", "ID [OPTIONS]", id="the redrive")
+
+    purge = add("purge", "Deletes dead letters for good.", "[FILTER… | --all] [OPTIONS]", filters=True)
+    purge.add_argument("--all", action="store_true", help="all dead letters")
+    purge.add_argument("--dry-run", action="store_true", help="only say how many")
+    purge.add_argument("--yes", action="store_true", help="do not ask")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; the exit code: 0, 1 for what went wrong, 2 for what was asked wrongly, 130 after Ctrl-C."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if os.getpid() == 1:
+        # The first process of a container: the kernel spares it from every signal that it does not handle.
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         code = _run(arguments)
         sys.stdout.flush()
@@ -336,14 +548,14 @@ def load(given: argparse.Namespace, *sections: str) -> Settings:
 def _up(given: argparse.Namespace, _: list[str]) -> int:
     from ops.up import run_up
 
-    return run_up(load(given, "edge"))
+    return run_up(load(given, "edge", "identity"))
 
 
 def _edge(given: argparse.Namespace, _: list[str]) -> int:
     from ops.roles import run_role, serve_edge
 
-    settings = load(given, "edge", "guard")
-    return run_role(functools.partial(serve_edge, settings), settings)
+    settings = load(given, "edge", "guard", "identity")
+    return run_role(functools.partial(serve_edge, settings), settings, "edge")
 
 
 def _actor(given: argparse.Namespace, _: list[str]) -> int:
@@ -353,7 +565,7 @@ def _actor(given: argparse.Namespace, _: list[str]) -> int:
     if given.name not in CAST:
         raise Mistakes([f"actor {given.name}: there is no such actor; there are {', '.join(CAST)}"])
     settings = load(given, *SECTIONS.keys() & {given.name})
-    return run_role(functools.partial(play, given.name, settings), settings)
+    return run_role(functools.partial(play, given.name, settings), settings, f"actor {given.name}")
 
 
 def _simulate(given: argparse.Namespace, _: list[str]) -> int:
@@ -414,10 +626,60 @@ def _sessions(given: argparse.Namespace, _: list[str]) -> int:
     return run_sessions(load(given, "edge"), json=given.json)
 
 
+def _deadletters(given: argparse.Namespace, _: list[str]) -> int:
+    from ops.deadletters import FIELDS, Request, run_deadletters
+
+    request = Request(
+        given.what,
+        {name: text for name in FIELDS if (text := getattr(given, name, None)) is not None},
+        id=getattr(given, "id", None),
+        everything=getattr(given, "all", False),
+        limit=getattr(given, "limit", None),
+        oldest=getattr(given, "oldest", False),
+        dry_run=getattr(given, "dry_run", False),
+        rate=getattr(given, "rate", None),
+        force=getattr(given, "force", False),
+        wait=getattr(given, "wait", True),
+        yes=getattr(given, "yes", False),
+        json=given.json,
+    )
+    return run_deadletters(load(given, "edge"), request)
+
+
+def _webhooks(given: argparse.Namespace, _: list[str]) -> int:
+    from ops.webhooks import Request, run_webhooks
+
+    more = {
+        name: value
+        for name in ("id", "event", "result", "limit", "since", "until", "rate", "reason", "wait")
+        if (value := getattr(given, name, None)) is not None
+    }
+    return run_webhooks(load(given, "edge"), Request(given.what, given.session, json=given.json, **more))
+
+
 def _streams(given: argparse.Namespace, _: list[str]) -> int:
     from ops.streams import run_streams
 
-    return run_streams(load(given), apply=given.what == "apply", json=given.json)
+    try:
+        patience = seconds(given.patience)
+    except ValueError as fault:
+        raise Mistakes([f"streams --patience {given.patience}: {fault}"]) from None
+    return run_streams(load(given), given.what, patience=patience, json=given.json)
+
+
+def _token(given: argparse.Namespace, _: list[str]) -> int:
+    from ops.token import Request, run_token
+
+    request = Request(
+        given.subject,
+        tuple(given.read or ()),
+        tuple(given.publish or ()),
+        tuple(given.commands or ()),
+        given.operate,
+        given.ttl,
+        given.json,
+    )
+    return run_token(load(given, "identity"), request)
 
 
 def _settings(given: argparse.Namespace, _: list[str]) -> int:
@@ -430,6 +692,20 @@ def _doctor(given: argparse.Namespace, _: list[str]) -> int:
     from ops.doctor import run_doctor
 
     return run_doctor(load(given, "edge"), json=given.json)
+
+
+def _health(given: argparse.Namespace, _: list[str]) -> int:
+    from ops.health import run_health
+
+    return run_health(load(given))
+
+
+def _logs(given: argparse.Namespace, _: list[str]) -> int:
+    from ops.levels import run_levels
+
+    if given.what and not given.level:
+        raise Mistakes(["logs: level needs a logger and a level; as in `callboard logs level edge debug`"])
+    return run_levels(load(given), given.logger, given.level, json=given.json)
 
 
 def _version(given: argparse.Namespace, _: list[str]) -> int:
@@ -447,9 +723,14 @@ _CALLS: Mapping[str, Callable[[argparse.Namespace, list[str]], int]] = {
     "tail": _tail,
     "run": _run_command,
     "sessions": _sessions,
+    "deadletters": _deadletters,
+    "webhooks": _webhooks,
     "streams": _streams,
+    "token": _token,
     "settings": _settings,
     "doctor": _doctor,
+    "health": _health,
+    "logs": _logs,
     "version": _version,
 }
 COMMANDS = tuple(_CALLS)

@@ -5,33 +5,41 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import logging
 import os
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from ops.children import Child, Lifeline, watch_lifeline
-from ops.logs import configure
-from ops.settings import SOCKET, Settings, inherited_descriptor
+from ops.internal import Internal
+from ops.logs import configure, set_level
+from ops.pulse import beat
+from ops.settings import INTERNAL_PORT, INTERNAL_SOCKET, SOCKET, Mistakes, Settings, inherited_descriptor
+from ops.tracing import recording
 from router.broker import Broker
 from router.errors import Unreachable
+
+if TYPE_CHECKING:
+    from edge.edge import Edge
 
 log = logging.getLogger(__name__)
 
 # 10 s: who is started together with NATS waits for it; who is started without it says so.
 NATS_PATIENCE = 10.0
-# One more than the edge takes to drain.
-WORKER_DRAIN = 7.0
+# What the edge takes to end beside its drain: answers in work, webhooks in hand, the connection to NATS.
+WORKER_DRAIN = 8.0
 
 
-def run_role(role: Callable[[asyncio.Event], Coroutine[Any, Any, None]], settings: Settings) -> int:
+def run_role(role: Callable[[asyncio.Event], Coroutine[Any, Any, None]], settings: Settings, name: str = "") -> int:
     """Runs a role until SIGTERM, SIGINT or the end of the process above us; a second Ctrl-C ends it at once."""
     configure(settings.log)
     watch_lifeline()
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with recording(settings.section("otel"), name), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_until_told(role))
     return 0
 
@@ -56,7 +64,12 @@ async def _until_told(role: Callable[[asyncio.Event], Coroutine[Any, Any, None]]
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told, number)
-    await role(stop)
+    async with asyncio.TaskGroup() as group:
+        beating = group.create_task(beat(), name="pulse")
+        try:
+            await role(stop)
+        finally:
+            beating.cancel()
 
 
 @contextlib.asynccontextmanager
@@ -85,7 +98,11 @@ async def play(name: str, settings: Settings, stop: asyncio.Event) -> None:
 
     actor: Callable[..., Any] = CAST[name].load()
     make = functools.partial(actor, settings.section(name)) if CAST[name].settings else actor
-    async with patient_broker(settings, f"actor {name}", stop) as broker:
+    async with (
+        Internal(settings.internal).serving() as internal,
+        patient_broker(settings, f"actor {name}", stop) as broker,
+    ):
+        internal.checks = lambda: {"nats": broker.connection.connected}
         await run_actor(make, broker, instance=settings.command.instance, stop=stop)
 
 
@@ -94,56 +111,90 @@ async def serve_edge(settings: Settings, stop: asyncio.Event) -> None:
     edge = settings.section("edge")
     descriptor = inherited_descriptor(SOCKET)
     if edge.workers > 1 and descriptor is None:
-        return await _share(edge.host, edge.port, edge.workers, stop)
+        return await _share(settings, stop)
+    from edge.identity.keys import BadKey
     from edge.server import serve
 
-    listener = None
-    if descriptor is not None:
-        os.set_inheritable(descriptor, False)
-        listener = socket.socket(fileno=descriptor)
-        listener.setblocking(False)
+    listener, own = _inherited(descriptor), _inherited(inherited_descriptor(INTERNAL_SOCKET))
 
     def ready(port: int) -> None:
+        # What was loaded stays; looking through all of it for garbage now and then would hold events up for 20 ms.
+        gc.collect()
+        gc.freeze()
         log.info("the edge listens", extra={"host": edge.host, "port": port})
 
-    await serve(
-        edge,
-        settings.broker,
-        settings.topology,
-        stop=stop,
-        guard=settings.section("guard"),
-        listener=listener,
-        ready=ready,
-    )
+    try:
+        async with Internal(settings.internal, own).serving() as internal:
+
+            def opened(one: Edge) -> None:
+                internal.checks = lambda: one.ready
+
+            await serve(
+                edge,
+                settings.broker,
+                settings.topology,
+                stop=stop,
+                guard=settings.section("guard"),
+                identity=settings.section("identity"),
+                listener=listener,
+                opened=opened,
+                ready=ready,
+                metrics=not internal.wanted,
+            )
+    except BadKey as fault:
+        raise Mistakes([f"CALLBOARD_JWT_KEYS: {fault}"]) from None
     return None
 
 
-async def _share(host: str, port: int, workers: int, stop: asyncio.Event) -> None:
+def _inherited(descriptor: int | None) -> socket.socket | None:
+    """Takes over a socket that the process above us opened."""
+    if descriptor is None:
+        return None
+    os.set_inheritable(descriptor, False)
+    inherited = socket.socket(fileno=descriptor)
+    inherited.setblocking(False)
+    return inherited
+
+
+async def _share(settings: Settings, stop: asyncio.Event) -> None:
     """Runs several edge processes on one socket; one that dies is started again, while the others serve."""
+    from ops.crowd import Crowd, open_internal
     from ops.ports import open_port
 
-    listener = open_port(host, port)
+    edge = settings.section("edge")
+    listener = open_port(edge.host, edge.port, settings.section("identity").configured)
     lifeline = Lifeline()
+    insides = [open_internal() for _ in range(edge.workers)]
+    crowd = Crowd([inside.getsockname()[1] for inside in insides])
+
+    async def level_of_all(logger: str, level: str) -> None:
+        set_level(logger, level)
+        await crowd.pass_on("PUT", f"/logs?{urlencode({'logger': logger, 'level': level})}")
 
     def say(name: str, level: str, line: str) -> None:
         log.warning("a worker is restarted" if level == "restart" else "a worker", extra={"worker": name, "why": line})
 
     children = [
         Child(
-            f"edge {number}",
+            f"edge {number + 1}",
             ["edge"],
             say=say,
             lifeline=lifeline,
-            environment={SOCKET: str(listener.fileno())},
-            descriptors=[listener.fileno()],
+            # Each its own internal socket, since each has figures of its own; the port is ours.
+            environment={SOCKET: str(listener.fileno()), INTERNAL_SOCKET: str(inside.fileno()), INTERNAL_PORT: ""},
+            descriptors=[listener.fileno(), inside.fileno()],
         )
-        for number in range(1, workers + 1)
+        for number, inside in enumerate(insides)
     ]
     try:
-        async with asyncio.TaskGroup() as group:
+        async with Internal(settings.internal).serving() as internal, asyncio.TaskGroup() as group:
+            internal.checks, internal.metrics, internal.level = crowd.checks, crowd.metrics, level_of_all
+            if not internal.wanted:
+                log.info("several workers show their metrics together, once CALLBOARD_INTERNAL_PORT is set")
             keeping = [group.create_task(child.keep()) for child in children]
+            keeping.append(group.create_task(crowd.watch(), name="workers' readiness"))
             await stop.wait()
-            await asyncio.gather(*(child.stop(WORKER_DRAIN) for child in children))
+            await asyncio.gather(*(child.stop(edge.drain + WORKER_DRAIN) for child in children))
             for task in keeping:
                 task.cancel()
     finally:
@@ -151,6 +202,8 @@ async def _share(host: str, port: int, workers: int, stop: asyncio.Event) -> Non
             child.send(signal.SIGKILL)
         lifeline.close()
         listener.close()
+        for inside in insides:
+            inside.close()
 
 
 async def simulate_octane(settings: Settings, stop: asyncio.Event) -> None:
@@ -164,7 +217,8 @@ async def simulate_octane(settings: Settings, stop: asyncio.Event) -> None:
         if sys.stderr.isatty():
             print(f"A simulated Octane listens on {address}; Ctrl-C ends it.", file=sys.stderr)
 
-    async with asyncio.TaskGroup() as group:
+    async with Internal(settings.internal).serving() as internal, asyncio.TaskGroup() as group:
+        internal.checks = dict
         serving = group.create_task(serve(simulator, ready))
         ending = group.create_task(stop.wait())
         await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)

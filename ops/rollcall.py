@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,13 +52,22 @@ class Answer:
     body: bytes = b""
 
 
-async def get(host: str, port: int, path: str, timeout: float = 2.0, method: str = "GET", body: bytes = b"") -> Answer:
+async def get(
+    host: str,
+    port: int,
+    path: str,
+    timeout: float = 2.0,
+    method: str = "GET",
+    body: bytes = b"",
+    token: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
     """Asks the edge over HTTP, without a client library: this runs before anything else is loaded. Raises OSError."""
     try:
         async with asyncio.timeout(timeout):
             reader, writer = await asyncio.open_connection(host, port)
             try:
-                writer.write(request(host, port, path, method, body))
+                writer.write(request(host, port, path, method, body, token, headers))
                 head = await reader.readuntil(b"\r\n\r\n")
                 answer = parse_head(head)
                 length = answer.headers.get("content-length")
@@ -71,11 +81,22 @@ async def get(host: str, port: int, path: str, timeout: float = 2.0, method: str
         raise Unanswered(f"no answer within {timeout:g} s") from None
 
 
-def request(host: str, port: int, path: str, method: str = "GET", body: bytes = b"") -> bytes:
+def request(
+    host: str,
+    port: int,
+    path: str,
+    method: str = "GET",
+    body: bytes = b"",
+    token: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> bytes:
     """Writes an HTTP request that closes the connection behind it."""
     content = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
     name = f"[{host}]" if ":" in host else host
-    return f"{method} {path} HTTP/1.1\r\nHost: {name}:{port}\r\nConnection: close\r\n{content}\r\n".encode() + body
+    proof = f"Authorization: Bearer {token}\r\n" if token else ""
+    more = {"Connection": "close"} | dict(headers or {})
+    proof += "".join(f"{each}: {value}\r\n" for each, value in more.items())
+    return f"{method} {path} HTTP/1.1\r\nHost: {name}:{port}\r\n{proof}{content}\r\n".encode() + body
 
 
 def parse_head(head: bytes) -> Answer:

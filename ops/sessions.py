@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ops.ports import reachable, url_of
-from ops.rollcall import get
+from ops.rollcall import Answer, get
 from ops.settings import Mistakes, Settings, left_behind
 from ops.terminal import Paint, safe, table
 from router.codec import from_json
@@ -37,7 +37,7 @@ def edge_of(settings: Settings) -> tuple[str, int]:
 def run_sessions(settings: Settings, *, json: bool) -> int:
     """Prints the sessions the edge knows. Raises RouterError."""
     host, port = edge_of(settings)
-    sessions = asyncio.run(_ask(host, port))
+    sessions = asyncio.run(_ask(host, port, settings.command.token))
     if json:
         print(jsonlib.dumps(sessions, indent=2))
         return 0
@@ -52,18 +52,18 @@ def run_sessions(settings: Settings, *, json: bool) -> int:
     return 0
 
 
-async def _ask(host: str, port: int) -> list[dict[str, Any]]:
+async def _ask(host: str, port: int, token: str | None) -> list[dict[str, Any]]:
     sessions: list[dict[str, Any]] = []
     while True:
-        page, total = await _page(host, port, len(sessions))
+        page, total = await _page(host, port, len(sessions), token)
         sessions += page
         if not page or len(sessions) >= total:
             return sessions
 
 
-async def _page(host: str, port: int, offset: int) -> tuple[list[dict[str, Any]], int]:
+async def _page(host: str, port: int, offset: int, token: str | None) -> tuple[list[dict[str, Any]], int]:
     try:
-        answer = await get(host, port, f"/callbacks/sessions?limit=1000&offset={offset}", timeout=5)
+        answer = await get(host, port, f"/callbacks/sessions?limit=1000&offset={offset}", timeout=5, token=token)
     except OSError as fault:
         why = fault.strerror or str(fault)
         raise RouterError(f"no edge answers at {url_of(host, port)} ({why}); start one with `callboard up`") from None
@@ -74,7 +74,17 @@ async def _page(host: str, port: int, offset: int) -> tuple[list[dict[str, Any]]
     match said:
         case {"sessions": list(sessions), "total": int(total)} if answer.status == 200:
             return [session for session in sessions if isinstance(session, dict)], total
+    if answer.status in (401, 403):
+        raise RouterError(f"{url_of(host, port)} {refused(answer, token)}")
     raise RouterError(f"{url_of(host, port)} answered {answer.status}, and not with a list of sessions")
+
+
+def refused(answer: Answer, token: str | None) -> str:
+    """Says what a token that the edge did not take wants."""
+    said = from_json(answer.body) if answer.body.startswith(b"{") else {}
+    why = safe(str(said.get("detail") or said.get("title") or answer.status))
+    hint = "" if token else "; give one with --token or CALLBOARD_TOKEN (`callboard token` makes one)"
+    return f"refuses: {why}{hint}"
 
 
 def _row(session: dict[str, Any]) -> tuple[str, str, str, str]:

@@ -40,7 +40,9 @@ DEFAULT_DATA_DIR = ".callboard"
 # How a process of the tree is told which descriptors it inherited; not for people to set.
 LIFELINE = "CALLBOARD_LIFELINE"
 SOCKET = "CALLBOARD_EDGE_SOCKET"
-_INTERNAL = frozenset({LIFELINE, SOCKET, "CALLBOARD_CONFIG"})
+INTERNAL_SOCKET = "CALLBOARD_INTERNAL_SOCKET"
+INTERNAL_PORT = "CALLBOARD_INTERNAL_PORT"
+_INTERNAL = frozenset({LIFELINE, SOCKET, INTERNAL_SOCKET, "CALLBOARD_CONFIG"})
 _ELSEWHERE = ("CALLBOARD_TEST_", "CALLBOARD_BENCH_")
 
 # What Kubernetes puts into every pod for a service called callboard or callboard-edge; none of it is meant for us.
@@ -76,6 +78,8 @@ class CommandSettings:
 
     debug: bool = False
     edge_url: str | None = None
+    # What the edge is shown by the commands that ask it.
+    token: str | None = None
     instance: str = "main"
 
 
@@ -85,6 +89,18 @@ class UpSettings:
 
     only: tuple[str, ...] = ()
     demo: bool = True
+
+
+@dataclass(frozen=True)
+class InternalSettings:
+    """Where a process answers those who look after it (/livez, /readyz, /metrics, /logs); without a port, nowhere.
+
+    /metrics is then no longer on the edge's public port. Of several processes of one tree each takes the next port; the
+    workers of one edge are answered for by the process above them.
+    """
+
+    port: int | None = None
+    host: str = "127.0.0.1"
 
 
 class Section(NamedTuple):
@@ -103,12 +119,29 @@ SECTIONS: Mapping[str, Section] = {
     "log": Section("LOG_", "ops.logs:LogSettings"),
     "command": Section("", "ops.settings:CommandSettings"),
     "up": Section("UP_", "ops.settings:UpSettings"),
+    "internal": Section("INTERNAL_", "ops.settings:InternalSettings"),
+    "otel": Section("OTEL_", "ops.tracing:TracingSettings"),
     "edge": Section("EDGE_", "edge.settings:EdgeSettings"),
+    "identity": Section(
+        "JWT_",
+        "edge.identity.settings:IdentitySettings",
+        {
+            name: name.upper()
+            for name in (
+                "jwks_url",
+                "jwks_max_age",
+                "jwks_max_stale",
+                "jwks_min_interval",
+                "token_in_query",
+                "ticket_ttl",
+            )
+        },
+    ),
     "guard": Section("WEBHOOK_", "edge.webhooks.guard:GuardSettings"),
     **{name: Section(f"{name.upper()}_", part.settings) for name, part in CAST.items() if part.settings},
     "simulator": Section("SIMULATOR_", "actors.octane.simulator:SimulatorSettings"),
 }
-BASE = ("broker", "embedded", "topology", "log", "command", "up")
+BASE = ("broker", "embedded", "topology", "log", "command", "up", "internal", "otel")
 
 
 class Found(NamedTuple):
@@ -193,6 +226,11 @@ class Settings:
         built: UpSettings = self.section("up")
         return built
 
+    @functools.cached_property
+    def internal(self) -> InternalSettings:
+        built: InternalSettings = self.section("internal")
+        return built
+
     def section(self, name: str) -> Any:
         """Builds the settings of one part, importing it; raises Mistakes."""
         lines: list[str] = []
@@ -215,7 +253,7 @@ class Settings:
                 for step in leaf.path:
                     value = getattr(value, step)
                 found = self.found.get(leaf.variable)
-                secret = is_secret(leaf.path[-1])
+                secret = _is_hidden(leaf)
                 rows.append(
                     Row(name, leaf.variable, _shown(value, secret), found.source if found else "default", secret)
                 )
@@ -239,15 +277,19 @@ class Settings:
                 values[name] = convert(leaf.kind, found.text)
                 _check_port(name, values[name])
             except ValueError as fault:
-                text = "***" if is_secret(name) else found.text
+                text = "***" if _is_hidden(leaf) else found.text
                 lines.append(f"{found.said}={text} ({found.source}): {fault}")
         if lines:
             return None
         try:
             return cls(**values)
         except ValueError as fault:
-            which = next((found for name, found in said.items() if name in str(fault)), None)
-            lines.append(f"{which.said}={which.text}: {fault}" if which else f"{cls.__name__}: {fault}")
+            which = next(((name, found) for name, found in said.items() if name in str(fault)), None)
+            if which:
+                text = "***" if is_secret(which[0]) else which[1].text
+                lines.append(f"{which[1].said}={text}: {fault}")
+            else:
+                lines.append(f"{cls.__name__}: {fault}")
             return None
 
     def _unknown(self, loaded: Iterable[str]) -> Iterator[str]:
@@ -255,8 +297,16 @@ class Settings:
         unread = tuple(
             PREFIX + SECTIONS[name].prefix for name in SECTIONS if name not in loaded and SECTIONS[name].prefix
         )
+        elsewhere = {
+            PREFIX + renamed for name in SECTIONS if name not in loaded for renamed in SECTIONS[name].renamed.values()
+        }
         for variable, found in self.found.items():
-            if variable in names or variable in _INTERNAL or variable.startswith((*unread, *_ELSEWHERE)):
+            if (
+                variable in names
+                or variable in _INTERNAL
+                or variable in elsewhere
+                or variable.startswith((*unread, *_ELSEWHERE))
+            ):
                 continue
             # A name that begins like a part which is not loaded here is checked by the process that loads it.
             close = difflib.get_close_matches(variable, names, 1, 0.75)
@@ -336,6 +386,11 @@ def _check_port(name: str, value: object) -> None:
 def is_secret(name: str) -> bool:
     """Says whether a setting of this name is never to be shown."""
     return bool(_SECRET.search(name.lower()))
+
+
+def _is_hidden(leaf: _Leaf) -> bool:
+    """Whether a setting holds a secret; a switch or a path that is named like one does not."""
+    return is_secret(leaf.path[-1]) and leaf.kind in (str, str | None)
 
 
 def _shown(value: object, secret: bool) -> object:
@@ -454,7 +509,7 @@ def is_locked(folder: Path) -> bool:
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """Makes the environment of a process of the tree: ours, without what only we inherited, with what it is to know."""
-    inherited = {name: text for name, text in os.environ.items() if name not in (LIFELINE, SOCKET)}
+    inherited = {name: text for name, text in os.environ.items() if name not in (LIFELINE, SOCKET, INTERNAL_SOCKET)}
     return {**inherited, "PYTHONUNBUFFERED": "1", **extra}
 
 

@@ -28,7 +28,7 @@ from ops.folder import Folder
 from ops.foreground import own_foreground
 from ops.ports import is_free, open_port, reachable, url_of
 from ops.rollcall import answering, get
-from ops.settings import DATA_DIR, NATS_URL, SOCKET, Mistakes, Settings, convert
+from ops.settings import DATA_DIR, INTERNAL_PORT, NATS_URL, SOCKET, Mistakes, Settings, convert
 from ops.terminal import Paint, StatusLine, safe, table
 from router.broker import Broker
 from router.codec import from_json
@@ -58,7 +58,7 @@ def run_up(settings: Settings) -> int:
     folder.refuse_a_second()
     if EDGE in cast:
         edge: EdgeSettings = settings.section(EDGE)
-        listener = open_port(edge.host, edge.port)
+        listener = open_port(edge.host, edge.port, settings.section("identity").configured)
     with contextlib.ExitStack() as stack:
         if listener:
             stack.callback(listener.close)
@@ -179,8 +179,11 @@ class Tree:
         if SIMULATOR in self.cast:
             self._simulator_port = port_of_simulator(self.settings)
             octane = {"CALLBOARD_OCTANE_ADDRESS": f"127.0.0.1:{self._simulator_port}"}
-        for name in self.cast:
+        internal = self.settings.internal.port
+        for place, name in enumerate(self.cast):
             extra, descriptors, arguments = dict(told), [], ["actor", name]
+            if internal is not None:
+                extra[INTERNAL_PORT] = str(internal + place)
             if name == SIMULATOR:
                 arguments = ["simulate", "octane", "--host", "127.0.0.1", "--port", str(self._simulator_port)]
             elif name == "octane":
@@ -322,11 +325,11 @@ class Tree:
         note = self.folder.path / "session"
         try:
             known = note.read_text().strip() if note.exists() else ""
-            if known and (await get(reachable(host), port, f"/callbacks/sessions/{known}")).status == 200:
+            token = self.settings.command.token
+            path = "/callbacks/sessions"
+            if known and (await get(reachable(host), port, f"{path}/{known}", token=token)).status == 200:
                 return known
-            made = await get(
-                reachable(host), port, "/callbacks/sessions", method="POST", body=b'{"delivery_method":"sse"}'
-            )
+            made = await get(reachable(host), port, path, method="POST", body=b'{"delivery_method":"sse"}', token=token)
             session = str(from_json(made.body)["session_id"])
             note.write_text(session + "\n")
         except (OSError, BadEvent, KeyError, TypeError):
@@ -365,6 +368,8 @@ class Tree:
                 rows.append(("render", f"{edge}/octane/main/mjpeg"))
             if session:
                 rows.append(("events", f"curl -N '{edge}/callbacks/sessions/{session}/sse?last=5'"))
+        if edge and self.settings.section("identity").configured:
+            rows.append(("a token", f"{command} token --read '>' --publish '>' --operate"))
         rows.append(("follow", f"{command} tail '>'"))
         if "agent" in self.cast:
             rows.append(("a job", f"""{command} run -- sh -c 'for i in 25 50 75 100; do echo "$i%"; sleep 1; done'"""))
@@ -382,6 +387,10 @@ class Tree:
         style = "red" if level in ("error", "critical") else "yellow"
         print(f"{self._paint(f'{name:<11}', style)} {safe(line)}", file=sys.stderr, flush=True)
 
+    def _drain(self, name: str) -> float:
+        """What the edge was given for its readers, beside the rest of its end."""
+        return float(self.settings.section(EDGE).drain) if name == EDGE else 0.0
+
     async def _end(self) -> None:
         """Ends the tree from the outside in, so that whoever ends still has those it needs."""
         self._stopping = True
@@ -389,7 +398,7 @@ class Tree:
         for names, patience in (({EDGE}, EDGE_DRAIN), (set(CAST), ACTOR_DRAIN), ({SIMULATOR}, OTHER_DRAIN)):
             async with asyncio.TaskGroup() as group:
                 for name in names & self.children.keys():
-                    group.create_task(self.children[name].stop(patience))
+                    group.create_task(self.children[name].stop(patience + self._drain(name)))
         self._status.clear()
 
 

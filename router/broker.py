@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,12 +12,14 @@ from typing import Any, NamedTuple, Self
 
 import msgspec
 
-from router import topology
+from router import topology, tracing
 from router.codec import encode, rfc3339
 from router.connection import BrokerSettings, Connection, Listening, header, status
 from router.cursor import epoch_of
-from router.errors import BrokerError, NoResponders, Refused, Timeout
+from router.errors import BrokerError, NoResponders, Refused, Timeout, Unsuitable
 from router.event import Event
+from router.figures import DUPLICATE, REFUSED, TIMEOUT, figures
+from router.figures import STORED as TAKEN
 from router.record import Record
 from router.subject import LIVE, STORED
 from router.topology import TopologySettings
@@ -30,6 +33,8 @@ PAGE_BYTES = 1024 * 1024
 MULTI_LAST_SUBJECTS = 1024
 # JetStream's err_code for "maximum messages (per subject) exceeded" and "maximum bytes exceeded".
 STREAM_FULL = 10077
+# A first try with this id is with a cluster whose leader just went: the next one is told what became of it.
+IN_PROCESS = 10158
 
 
 class Ack(NamedTuple):
@@ -72,19 +77,28 @@ class Broker:
         await self.close()
 
     async def open(self, *, apply: bool = True) -> None:
-        """Connects and, where asked, makes the streams; raises Unreachable or Unsuitable."""
+        """Connects and, where asked, makes the streams, or looks that they are there; raises Unreachable or Unsuitable."""
         await self.connection.open()
         if apply:
             try:
-                await topology.apply(self.connection, self.topology)
+                await self._settle()
             except BaseException:
                 await self.connection.close()
                 raise
             # The memory stream is gone after a server's restart; whoever comes back first makes it again.
             self.connection.on_reconnect(self._reapply)
 
+    async def _settle(self) -> None:
+        if self.topology.apply_streams:
+            await topology.apply(self.connection, self.topology)
+        elif lacking := await topology.missing(self.connection, self.topology):
+            raise Unsuitable(f"streams are missing: {', '.join(lacking)}; `callboard streams apply` makes them")
+
     async def _reapply(self) -> None:
-        await topology.apply(self.connection, self.topology)
+        if self.topology.apply_streams:
+            await topology.apply(self.connection, self.topology)
+        else:
+            await topology.restore(self.connection, self.topology)
 
     async def close(self) -> None:
         await self.connection.close()
@@ -95,7 +109,33 @@ class Broker:
         Tries again with the same id until `timeout` seconds are over: inside the dedup window a repeat is dropped.
         Raises Timeout (whether it was stored is unknown) or Refused (it was not).
         """
-        return await self.store(STORED + event.subject, encode(event), {"Nats-Msg-Id": event.id}, timeout)
+        return await self.put(event, encode(event), timeout)
+
+    async def put(self, event: Event, payload: bytes, timeout: float = 10.0) -> Ack:
+        """Stores an event that is encoded already; as `publish`."""
+        begun = time.time()
+        span = tracing.begin(event.trace) if event.trace and tracing.recorder else ""
+        try:
+            ack = await self.store(STORED + event.subject, payload, {"Nats-Msg-Id": event.id}, timeout)
+        except Refused:
+            figures.published[REFUSED] += 1
+            raise
+        except Timeout:
+            figures.published[TIMEOUT] += 1
+            raise
+        now = time.time()
+        figures.publish.observe(now - begun)
+        if span:
+            tracing.tell(
+                "store", "producer", event.trace, span, int(begun * 1e9), event=event.id, sequence=ack.sequence,
+                subject=event.subject,
+            )  # fmt: skip
+        if ack.duplicate:
+            figures.published[DUPLICATE] += 1
+        else:
+            figures.published[TAKEN] += 1
+            figures.publish_to_store.observe(now - event.time / 1e9)
+        return ack
 
     async def store(self, subject: str, payload: bytes, headers: dict[str, str], timeout: float = 10.0) -> Ack:
         """Publishes bytes to whichever stream takes the subject, with retries under the same `Nats-Msg-Id`."""
@@ -111,7 +151,8 @@ class Broker:
                 return _ack(reply.payload)
             except Refused as refusal:
                 # 503 is a server that recovers or elects, but also a stream that is full (10077); the rest is a verdict.
-                if refusal.code != 503 or refusal.err_code == STREAM_FULL or loop.time() + pause > deadline:
+                passing = refusal.code == 503 and refusal.err_code != STREAM_FULL
+                if not (passing or refusal.err_code == IN_PROCESS) or loop.time() + pause > deadline:
                     raise
             except (Timeout, NoResponders, TimeoutError):
                 if loop.time() + pause > deadline:
@@ -141,8 +182,14 @@ class Broker:
             bytes=state["bytes"],
         )
 
-    async def read(self, pattern: str, after: int, limit: int = PAGE_EVENTS, since: datetime | None = None) -> Page:
-        """Reads events under one pattern that come after a sequence (or since a time), in stream order."""
+    async def read(
+        self, pattern: str, after: int, limit: int = PAGE_EVENTS, since: datetime | None = None, upto: int = 0
+    ) -> Page:
+        """Reads events under one pattern that come after a sequence (or since a time), in stream order.
+
+        Of a stream with copies any of them answers. `upto` is a sequence that the stream is known to have reached: a copy
+        that has not come so far raises Timeout.
+        """
         request: dict[str, Any] = {
             "batch": limit,
             "max_bytes": PAGE_BYTES,
@@ -152,7 +199,29 @@ class Broker:
             request["start_time"] = rfc3339(int(since.timestamp() * 1_000_000_000))
         else:
             request["seq"] = after + 1
-        return await self._direct(topology.EVENTS, request)
+        page = await self._direct(topology.EVENTS, request)
+        if upto and not page.more and self.topology.replicas > 1:
+            last = page.records[-1].sequence if page.records else after
+            if last < upto and await self._holds(pattern, last, upto):
+                raise Timeout("the copy of the stream that answered is behind its leader")
+        return page
+
+    async def _holds(self, pattern: str, after: int, upto: int) -> bool:
+        """Whether the stream's leader, and not just any copy, has an event under a pattern after one sequence, up to another."""
+        wanted = {"seq": after + 1, "next_by_subj": STORED + pattern}
+        try:
+            answer = await self.connection.api(f"STREAM.MSG.GET.{topology.EVENTS}", wanted)
+        except Refused as refusal:
+            if refusal.code != 404:
+                raise Timeout("the stream's leader does not answer") from None
+            return False
+        return int(answer["message"]["seq"]) <= upto
+
+    async def count(self, pattern: str, after: int) -> int:
+        """Counts the events under one pattern that come after a sequence, without reading more than the first of them."""
+        request = {"seq": after + 1, "batch": 1, "next_by_subj": STORED + pattern}
+        records, left = await self._batch(topology.EVENTS, request)
+        return len(records) + left
 
     async def latest(self, patterns: Sequence[str], upto: int | None = None) -> list[Record]:
         """Reads the newest event of every subject under the patterns, in stream order."""
@@ -196,7 +265,11 @@ class Broker:
         return sorted(info["state"].get("subjects") or {})
 
     async def _direct(self, stream: str, request: dict[str, Any]) -> Page:
-        """One batched Direct Get (ADR-31). Raises Refused or Timeout."""
+        records, left = await self._batch(stream, request)
+        return Page(records, left > 0)
+
+    async def _batch(self, stream: str, request: dict[str, Any]) -> tuple[list[Record], int]:
+        """One batched Direct Get (ADR-31): records, and how many there are behind them. Raises Refused or Timeout."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[tuple[int, str, int]] = loop.create_future()
         records: list[Record] = []
@@ -233,9 +306,9 @@ class Broker:
             self.connection.forget(address)
         match code:
             case 204:
-                return Page(records, left > 0)
+                return records, left
             case 404:
-                return Page([], False)
+                return [], 0
             case 503:
                 raise Timeout("nobody answers for the stream")
             case _:

@@ -8,16 +8,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import secrets
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
 import nats.errors
 
-from router.errors import NoResponders, Refused, RouterError, Timeout, Unreachable, Unsuitable
+from router.errors import BadCredentials, NoResponders, Refused, RouterError, Timeout, Unreachable, Unsuitable
+from router.figures import figures
 from router.wire import Handler, Wire
 
 log = logging.getLogger(__name__)
@@ -47,9 +51,25 @@ class BrokerSettings:
     user: str | None = None
     password: str | None = None
     token: str | None = None
-    creds: str | None = None
+    # Files, read anew for each connection: the creds of a user with a JWT, or the seed of an nkey (one of the two).
+    creds: Path | None = None
+    nkey_seed: Path | None = None
+    # Files in PEM: whom to believe instead of the system's authorities, and the certificate that we show.
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    # What answers to us are sent to. A name of its own for each component lets the server keep them apart.
+    inbox: str = "_INBOX"
     connect_timeout: float = 5.0
     request_timeout: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.creds and self.nkey_seed:
+            raise ValueError("nkey_seed and creds say the same in two ways; give one of them")
+        if self.key and not self.cert:
+            raise ValueError("key needs cert, the certificate that it belongs to")
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", self.inbox):
+            raise ValueError("inbox needs one token of A-Z, a-z, 0-9, - and _")
 
 
 def header(raw: bytes, name: bytes) -> str | None:
@@ -113,34 +133,27 @@ class Connection:
         self.up = asyncio.Event()
         self.reconnects = 0
         self._wire = Wire()
-        self._inbox = f"_INBOX.{secrets.token_hex(8)}"
+        self._inbox = f"{settings.inbox}.{secrets.token_hex(8)}"
         self._asked = 0
         self._waiting: dict[str, Handler] = {}
         self._on_reconnect: list[Callable[[], Awaitable[None] | None]] = []
         self._on_loss: list[Callable[[], None]] = []
+        self._refusal = ""  # what the server said last, for who could not connect
         self._dialled = False  # nats-py cannot be closed before it was told to connect
         self._open_asks: set[asyncio.Future[Reply]] = set()
         self._watchdog: asyncio.Task[None] | None = None
         self._followups: set[asyncio.Task[None]] = set()
+        figures.connections.add(self)
 
     async def open(self) -> None:
-        """Connects, and checks that the server will do. Raises Unreachable or Unsuitable."""
-        options: dict[str, Any] = {
-            name: value
-            for name, value in (
-                ("user", self.settings.user),
-                ("password", self.settings.password),
-                ("token", self.settings.token),
-                ("user_credentials", self.settings.creds),
-            )
-            if value
-        }
+        """Connects, and checks that the server will do. Raises Unreachable, BadCredentials or Unsuitable."""
+        options = self._proof()
         await self._knock()
         self._dialled = True
         try:
             async with asyncio.timeout(self.settings.connect_timeout):
                 await self._wire.connect(
-                    self.settings.url,
+                    self.settings.url.split(","),
                     name=self.name,
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=0.2,  # type: ignore[arg-type]
@@ -157,11 +170,37 @@ class Connection:
         except (OSError, TimeoutError, nats.errors.Error) as fault:
             with contextlib.suppress(OSError, nats.errors.Error, TimeoutError):
                 await asyncio.wait_for(self._wire.close(), 1)
-            raise Unreachable(f"no NATS server answers at {_safe(self.settings.url)} ({_reason(fault)})") from None
+            why = self._refusal or _reason(fault)
+            raise Unreachable(f"no NATS server answers at {_safe(self.settings.url)} ({why})") from None
         self._check()
         await self._wire.tap(f"{self._inbox}.*", self._answer)
         self.up.set()
         self._watchdog = asyncio.create_task(self._watch(), name="nats watchdog")
+
+    def _proof(self) -> dict[str, Any]:
+        """What is shown to the server. Raises BadCredentials."""
+        # Here, because cryptography takes longer to load than all that a short command does.
+        from router.credentials import read_creds, read_seed, tls_context
+
+        settings = self.settings
+        given = {"user": settings.user, "password": settings.password, "token": settings.token}
+        options: dict[str, Any] = {name: value for name, value in given.items() if value}
+        if settings.ca or settings.cert:
+            options["tls"] = tls_context(settings.ca, settings.cert, settings.key)
+        if creds := settings.creds:
+            read_creds(creds)  # what is wrong with it is said now
+            options["user_jwt_cb"] = _tried(lambda: read_creds(creds)[0])
+            options["signature_cb"] = _tried(lambda nonce: read_creds(creds)[1].sign(nonce))
+        elif path := settings.nkey_seed:
+            read_seed(path)
+
+            def signed(nonce: str) -> bytes:
+                pair = read_seed(path)
+                self._wire._public_nkey = pair.public
+                return pair.sign(nonce)
+
+            options["signature_cb"] = _tried(signed)
+        return options
 
     async def _knock(self) -> None:
         """Says soon that nobody listens; nats-py would try until the timeout and then name only that."""
@@ -224,6 +263,12 @@ class Connection:
     @property
     def connected(self) -> bool:
         return bool(self._wire.is_connected)
+
+    @property
+    def traffic(self) -> Mapping[str, int]:
+        """Messages and bytes each way since the connection was made, as nats-py counts them."""
+        counted: Mapping[str, int] = self._wire.stats
+        return counted
 
     def on_reconnect(self, listener: Callable[[], Awaitable[None] | None]) -> Callable[[], None]:
         """Calls the listener after each regained connection; what was published meanwhile was not heard.
@@ -302,8 +347,10 @@ class Connection:
 
         def expired() -> None:
             if not future.done():
+                figures.unanswered += 1
                 future.set_exception(Timeout(f"no answer on {subject}"))
 
+        begun = loop.time()
         address = self.expect(answered)
         timer = loop.call_later(timeout or self.settings.request_timeout, expired)
         try:
@@ -314,6 +361,7 @@ class Connection:
             self._open_asks.discard(future)
             timer.cancel()
             self.forget(address)
+        figures.requests.observe(loop.time() - begun)
         if not reply.payload and status(reply.headers)[0] == 503:
             raise NoResponders(f"nobody answers on {subject}")
         return reply
@@ -329,13 +377,21 @@ class Connection:
 
     async def _error(self, fault: Exception) -> None:
         if isinstance(fault, nats.errors.SlowConsumerError):
+            figures.slow += 1
             log.error("nats-py dropped messages")
             self._tell_loss()
+        elif "permissions violation" in str(fault).lower():
+            # Rights that are too narrow look like a server that does not answer; here it says what it means.
+            figures.forbidden += 1
+            log.warning("NATS does not allow it", extra={"fault": _reason(fault)})
         else:
+            if isinstance(fault, nats.errors.Error | ssl.SSLError):
+                self._refusal = _reason(fault)
             log.debug("nats", extra={"fault": _reason(fault)})
 
     async def _lost(self) -> None:
         if self.up.is_set():
+            figures.losses += 1
             log.warning("the connection to NATS is lost")
         self.up.clear()
         # What was asked on the lost connection is not answered any more; who asked need not wait to find out.
@@ -350,6 +406,7 @@ class Connection:
 
     async def _regained(self) -> None:
         self.reconnects += 1
+        figures.reconnects += 1
         self.up.set()
         log.warning("the connection to NATS is back")
         # A task of its own: this runs inside nats-py's reconnect, which must end before requests are answered.
@@ -382,10 +439,23 @@ class Connection:
             except (TimeoutError, nats.errors.Error):
                 silent += 1
                 if silent >= 2 or reading is None or reading.done():
+                    figures.silences += 1
                     log.error("NATS is silent, reconnecting")
                     silent = 0
                     with contextlib.suppress(nats.errors.Error, OSError):
                         await self._wire.force_reconnect()
+
+
+def _tried(read: Callable[..., bytes]) -> Callable[..., bytes]:
+    """Reads credentials inside nats-py, which goes on trying only after errors of its own."""
+
+    def trying(*given: str) -> bytes:
+        try:
+            return read(*given)
+        except BadCredentials as fault:
+            raise nats.errors.Error(str(fault)) from None
+
+    return trying
 
 
 def _reason(fault: BaseException) -> str:

@@ -6,6 +6,7 @@ Nothing else may know how many streams hold the events: readers ask `EVENTS`, so
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,11 +23,14 @@ FRAMES = "FRAMES"
 HOOKS = "HOOKS"
 RETRIES = "RETRIES"
 DEADLETTERS = "DEADLETTERS"
+ATTEMPTS = "ATTEMPTS"
 
 SESSIONS = "SESSIONS"
 RULES = "RULES"
 ALERTS = "ALERTS"
 LEASES = "LEASES"
+JOBS = "JOBS"
+ENDPOINTS = "ENDPOINTS"
 
 _NOT_FOUND = 10059
 
@@ -44,8 +48,13 @@ class TopologySettings:
     hooks_per_session: int = 50_000
     deadletters_max_age: float = 30 * 86400
     deadletters_max_bytes: int = 256 * MIB
+    attempts_max_age: float = 7 * 86400
+    attempts_max_bytes: int = 256 * MIB
     # Two minutes: a publisher that retries with the same id inside this window stores its event once.
     dedup_window: float = 120
+    # Whether whoever starts makes the streams as they are declared here. Where a job of its own does (`callboard streams
+    # apply`), the others need no right to change them, and only look that none is missing.
+    apply_streams: bool = True
 
 
 @dataclass(frozen=True)
@@ -100,7 +109,7 @@ def streams(settings: TopologySettings) -> list[Stream]:
             HOOKS,
             {
                 **kept,
-                "subjects": ["hook.q.*.*", "hook.park.*"],
+                "subjects": ["hook.q.*.*", "hook.park.*.*.*"],
                 "retention": "workqueue",
                 "discard": "new",
                 "max_bytes": settings.hooks_max_bytes or -1,
@@ -135,9 +144,25 @@ def streams(settings: TopologySettings) -> list[Stream]:
                 "description": "what was given up, with the reason and the origin",
             },
         ),
+        Stream(
+            ATTEMPTS,
+            {
+                **kept,
+                "subjects": ["attempt.*.*"],
+                "retention": "limits",
+                "discard": "old",
+                "max_age": int(settings.attempts_max_age * SECOND),
+                "max_bytes": settings.attempts_max_bytes or -1,
+                "duplicate_window": window,
+                "description": "every post of a webhook, and what it came to",
+            },
+        ),
         *(
             _bucket(name, replicas, ttl)
-            for name, ttl in ((SESSIONS, False), (RULES, False), (ALERTS, False), (LEASES, True))
+            for name, ttl in (
+                *((SESSIONS, False), (RULES, False), (ALERTS, False)),
+                *((LEASES, True), (JOBS, True), (ENDPOINTS, True)),
+            )
         ),
     ]
 
@@ -192,6 +217,26 @@ async def diff(connection: Connection, settings: TopologySettings) -> list[Diffe
             if actual != want:
                 found.append(Difference(stream.name, name, want, actual))
     return found
+
+
+async def missing(connection: Connection, settings: TopologySettings) -> list[str]:
+    """Names the streams that a server does not have; asks for nothing but names."""
+    there: set[str] = set()
+    while True:
+        answer = await connection.api("STREAM.NAMES", {"offset": len(there)})
+        names = answer.get("streams") or []
+        there.update(names)
+        if not names or len(there) >= answer["total"]:
+            return [stream.name for stream in streams(settings) if stream.name not in there]
+
+
+async def restore(connection: Connection, settings: TopologySettings) -> None:
+    """Makes the streams in memory again, which a server that stands alone forgets when it is restarted."""
+    for name in await missing(connection, settings):
+        stream = next(each for each in streams(settings) if each.name == name)
+        if stream.config["storage"] == "memory":
+            with contextlib.suppress(Refused):  # somebody else made it in between
+                await connection.api(f"STREAM.CREATE.{name}", stream.desired)
 
 
 async def apply(connection: Connection, settings: TopologySettings, patience: float = 15.0) -> list[Difference]:

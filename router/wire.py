@@ -152,6 +152,16 @@ class Wire(Client):
         self._pending = [command for command in self._pending if command is not _PING]
         await super()._process_connect_init()
 
+    async def _process_err(self, err_msg: str) -> None:
+        # An error such as a login that has expired or was revoked makes nats-py close for good. A server says the same
+        # when its users are being changed; so we come again, with what the files say then.
+        if "permissions violation" in err_msg.lower() or not self.is_connected:
+            await super()._process_err(err_msg)
+            return
+        fault = nats.errors.Error(f"nats: {err_msg.strip(chr(39))}")
+        await self._error_cb(fault)
+        await self._process_op_err(fault)
+
     async def _process_pong(self) -> None:
         # A flush that ran out of time or was cancelled leaves a settled future behind; nats-py's own handler would
         # raise on it, and that would end the read loop.
