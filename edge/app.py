@@ -23,7 +23,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from edge import ingest, metrics
+from edge import commands, ingest, metrics
 from edge.dialects import DIALECTS
 from edge.disconnect import BAD_CURSOR, EXPIRED, FORBIDDEN, LOST_STORE, NO_SESSION, SHUTDOWN, Disconnect
 from edge.edge import Edge
@@ -96,6 +96,7 @@ ACCESS: Mapping[str, Access] = {
     **dict.fromkeys(("/", "/console", "/livez", "/readyz", "/openapi.json"), Access.OPEN),
     **dict.fromkeys(("/callbacks/sessions", SESSION, f"{SESSION}/stats", f"{SESSION}/test"), Access.TOKEN),
     **dict.fromkeys((f"{SESSION}/events", f"{SESSION}/refresh", "/tickets", "/events"), Access.TOKEN),
+    "/commands/{actor}/{instance}/{command}": Access.TOKEN,
     **dict.fromkeys(("/runs", "/runs/{run}", "/alerts", "/cameras", "/octanes"), Access.TOKEN),
     **{
         f"{SESSION}/{way}": Access.TOKEN
@@ -169,6 +170,7 @@ def routes() -> list[BaseRoute]:
         Route("/deadletters/jobs/{job}", cancel_redrive, methods=["DELETE"]),
         Route("/deadletters/{id}", read_deadletter, methods=["GET"]),
         Route("/deadletters/{id}", delete_deadletter, methods=["DELETE"]),
+        Route("/commands/{actor}/{instance}/{command}", give_command, methods=["POST"]),
         Route("/runs", list_runs),
         Route("/runs/{run}", read_run),
         Route("/alerts", list_alerts),
@@ -638,6 +640,16 @@ async def list_runs(request: Request) -> Response:
     records = await _latest(request, "agent.*.state", "job.*.state", "thread.*.state")
     runs = [_state(record) for record in reversed(records)]
     return _json({"runs": runs[: _number(request, "limit", 100, 1, 1000)]})
+
+
+async def give_command(request: Request) -> Response:
+    """Asks an actor to do something, such as to stop a run."""
+    path = request.path_params
+    address = commands.address_of(path["actor"], path["instance"], path["command"])
+    principal_of(request.scope).require_command(address)
+    patience = _number(request, "timeout", commands.PATIENCE, 0.1, commands.MOST_PATIENCE)
+    arguments = await _json_body(request)
+    return _json(await commands.give(_edge(request).broker.connection, address, arguments, patience))
 
 
 async def read_run(request: Request) -> Response:

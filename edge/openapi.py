@@ -392,6 +392,32 @@ def document() -> dict[str, Any]:
                     parameters=[_LIMIT],
                 )
             },
+            "/commands/{actor}/{instance}/{command}": {
+                "post": _operation(
+                    'Give an actor a command, such as `agent/main/stop` with `{"run":"run-42"}`',
+                    {"200": _json({}, "What the actor answers")},
+                    "bad_json",
+                    "bad_body",
+                    "bad_parameter",
+                    "body_too_large",
+                    "not_granted",
+                    "command_not_found",
+                    "command_refused",
+                    "command_failed",
+                    "command_unanswered",
+                    *_STORE,
+                    parameters=[
+                        *(_path(name) for name in ("actor", "instance", "command")),
+                        {
+                            "name": "timeout",
+                            "in": "query",
+                            "schema": {"type": "number", "minimum": 0.1, "maximum": 30, "default": 5},
+                            "description": "Seconds. What is not answered in time may have been done all the same.",
+                        },
+                    ],
+                    body={"content": {"application/json": {"schema": _OBJECT}}},
+                )
+            },
             "/runs/{run}": {
                 "get": _operation(
                     "The latest state of one run",

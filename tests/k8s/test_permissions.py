@@ -292,7 +292,7 @@ REFUSED = [
     *((user, "publish", "$JS.API.CONSUMER.DELETE.EVENTS.actor-agent") for user in USERS),
     *((user, "publish", "$JS.API.CONSUMER.MSG.NEXT.EVENTS.actor-agent") for user in USERS if user != "agent"),
     *((user, "publish", "$JS.ACK.EVENTS.actor-agent.1.1.1.1.0") for user in USERS if user != "agent"),
-    *((user, "publish", "cmd.camera.main.still") for user in USERS if user != "operator"),
+    *((user, "publish", "cmd.camera.main.still") for user in USERS if user not in ("operator", "edge")),
     *((user, "subscribe", "cmd.camera.>") for user in USERS if user != "camera"),
     *((user, "publish", "ev.alert.fire.firing") for user in USERS if user not in ("edge", "alerts")),
     *((user, "publish", "ev.camera.main.state") for user in USERS if user not in ("edge", "camera")),
