@@ -38,6 +38,9 @@ MAX_ROUTES = 20_000
 SWEEP_SECONDS = 2.0
 # So many heartbeats at a time: about a millisecond, and then events may pass.
 SWEEP_READERS = 200
+# A flush that took a millisecond keeps the next one away for three: so writing leaves most of a process to what is heard.
+REST = 3.0
+MOST_REST = 0.005
 # Who waits on a plain request is told sooner than who holds a stream.
 REQUEST_PATIENCE = 5.0
 
@@ -83,6 +86,8 @@ class Hub:
         # What this tick has heard so far, and when the first of it was said.
         self._heard = 0
         self._oldest = 0
+        # When the next may go out.
+        self._rested = 0.0
         self._recent = Recent()
         self._settled = 0
         self._steady = asyncio.Event()
@@ -217,7 +222,7 @@ class Hub:
                 self._dirty.append(feed)
             feed.pending.append(record)
         if not self._heard:
-            asyncio.get_running_loop().call_soon(self.flush)
+            self._flush_soon()
             self._oldest = event.time
         self._heard += 1
 
@@ -228,8 +233,19 @@ class Hub:
         self._routes[key] = feeds
         return feeds
 
+    def _flush_soon(self) -> None:
+        """Flushes at the end of this tick, or where readers are many and events frequent, some ticks later.
+
+        A write costs the same for one event and for ten: who writes all the time has no time to collect.
+        """
+        rest = self._rested - time.monotonic()
+        if rest <= 0:
+            asyncio.get_running_loop().call_soon(self.flush)
+        else:
+            asyncio.get_running_loop().call_later(rest, self.flush)
+
     def flush(self) -> None:
-        """Hands what this tick collected to every live reader; feeds with the same records share one batch."""
+        """Hands what was collected to every live reader; feeds with the same records share one batch."""
         if self._heard:
             heard, self._heard = self._heard, 0
             metrics.heard.inc(heard)
@@ -237,6 +253,8 @@ class Hub:
             metrics.hear_seconds.observe_many(max(0.0, time.time() - self._oldest / 1e9), heard)
         if not self._dirty:
             return
+        # Not the loop's time, which may stand still for as long as a tick takes.
+        started = time.monotonic()
         dirty, self._dirty = self._dirty, []
         shared: dict[tuple[int, ...], Batch] = {}
         for feed in dirty:
@@ -251,6 +269,8 @@ class Hub:
             deliver(batch, tuple(feed.live), self.settings.mailbox_bytes)
             if tracing.recorder is not None:
                 _trace(batch, begun, len(feed.live))
+        ended = time.monotonic()
+        self._rested = ended + min((ended - started) * REST, MOST_REST)
 
     def _lost(self) -> None:
         self._losses += 1

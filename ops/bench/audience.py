@@ -31,7 +31,7 @@ WITNESSES = 5
 # Between two rounds over many clients: what has come meanwhile is read with one call a client.
 PAUSE = 0.003
 # Where latency is measured the witnesses are read at once, and the others so often.
-OTHERS = 0.02
+OTHERS = 0.005
 
 
 class Client:
