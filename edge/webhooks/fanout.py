@@ -85,10 +85,11 @@ class _Mark(msgspec.Struct):
 class _Member:
     """One webhook session in the fan-out."""
 
-    __slots__ = ("after", "joined", "removed", "session")
+    __slots__ = ("after", "joined", "partition", "removed", "session")
 
-    def __init__(self, session: Session, after: int, joined: bool) -> None:
+    def __init__(self, session: Session, after: int, joined: bool, partition: int) -> None:
         self.session = session
+        self.partition = partition
         self.after = after
         self.joined = joined
         self.removed = False
@@ -233,13 +234,15 @@ class Fanout:
         """Takes a session in: with the others where it has nothing to catch up, else on its own until it has."""
         assert self._tasks is not None
         mark = self._marks.pop(session.id, None)
+        partition = partition_of(session.id, self._partitions)
         if mark is not None and mark.epoch == self._epoch:
             # One that was heard of late, though it had joined the others before, has missed what was matched since.
             late = mark.joined and self._matched > self._start
-            member = _Member(session, max(mark.after, self._start) if late else mark.after, mark.joined and not late)
+            after = max(mark.after, self._start) if late else mark.after
+            member = _Member(session, after, mark.joined and not late, partition)
         else:
             start = session.start
-            member = _Member(session, start.sequence if start.epoch == self._epoch else 0, False)
+            member = _Member(session, start.sequence if start.epoch == self._epoch else 0, False, partition)
         self._members[session.id] = member
         self._gone.discard(session.id)
         if member.joined:
@@ -404,7 +407,7 @@ class Fanout:
             return None  # who cannot be reached need not be told so there
         return Job(
             session=session_id,
-            partition=partition_of(session_id, self._partitions),
+            partition=member.partition,
             event_id=event.id,
             subject=record.subject,
             sequence=record.sequence,
@@ -445,8 +448,10 @@ class Fanout:
 
     async def _store_most(self, jobs: list[tuple[_Member, Job]]) -> list[tuple[_Member, Job]]:
         """Stores what need not be in order, with one round trip for all of it; gives what is left to do with more patience."""
-        left = [(member, job) for member, job in jobs if _ordered(member.session)]
-        free = [(member, job) for member, job in jobs if not _ordered(member.session)]
+        left: list[tuple[_Member, Job]] = []
+        free: list[tuple[_Member, Job]] = []
+        for each in jobs:
+            (left if _ordered(each[0].session) else free).append(each)
         for first in range(0, len(free), self.settings.pipeline):
             some = [(member, job) for member, job in free[first : first + self.settings.pipeline] if not member.removed]
             answers = await self._pipeline.send([Publish(job.address, job.payload, job.headers()) for _, job in some])

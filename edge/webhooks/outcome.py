@@ -7,13 +7,14 @@ import random
 import ssl
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
 
 import aiohttp
 import msgspec
+from aiohttp.http import HttpProcessingError
+from msgspec.structs import replace
 
 from edge.webhooks.guard import Blocked
 
@@ -42,8 +43,7 @@ class Timing(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     total: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What one attempt came to. `status` is 0 where no answer came; `fault` is one of a closed set, "" for success.
 
     `disable` says that the endpoint wants nothing more, `slow_down` that it wants less; `note` is for people.
@@ -143,7 +143,7 @@ def _name(fault: Exception) -> str:
             return "refused"
         case aiohttp.ServerDisconnectedError() | ConnectionError():
             return "reset"
-        case aiohttp.ClientResponseError() | aiohttp.ClientPayloadError():
+        case HttpProcessingError() | aiohttp.ClientPayloadError():
             return "bad_answer"
     return "network"
 

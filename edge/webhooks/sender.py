@@ -5,35 +5,29 @@ from __future__ import annotations
 import asyncio
 import gzip
 import re
-import ssl
 from collections import OrderedDict
 from collections.abc import Mapping
-from contextvars import ContextVar
-from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
-from types import SimpleNamespace
-from typing import Any, Self
+from typing import Self
 
 import aiohttp
-from aiohttp.connector import Connection
+from aiohttp.http import HttpProcessingError
+from msgspec.structs import replace
 from yarl import URL
 
 from edge.webhooks.endpoint import EndpointSettings
 from edge.webhooks.guard import Guard, GuardSettings, fault_of
-from edge.webhooks.outcome import CONTROL, Outcome, Timing, Verdict, late, of_fault, of_status
+from edge.webhooks.link import Destination, Exchange, Links
+from edge.webhooks.outcome import CONTROL, Outcome, Verdict, late, of_fault, of_status
 from edge.webhooks.signature import sign
 
-# 64 KiB of an answer are read, so that its connection can be used again; a longer one is hung up on.
-MAX_ANSWER = 64 * 1024
-# 1 KiB of it is kept, for who asks why a delivery failed.
-MAX_HEAD = 1024
-# Receivers close idle connections after a minute or more; half of that is safe.
-KEEPALIVE_SECONDS = 30.0
 # A receiver that cannot read gzip is not asked again for an hour; so many are remembered.
 PLAIN_SECONDS = 3600.0
 PLAIN_ENDPOINTS = 4096
 # About a millisecond of packing; what is larger is packed in a thread.
 PACK_INLINE = 32 * 1024
+# Endpoints of which is remembered what is the same for every post.
+TARGETS = 4096
 
 _TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")
 
@@ -43,96 +37,32 @@ except PackageNotFoundError:  # run from a checkout that was never installed
     USER_AGENT = "Callboard/0"
 
 
-class _Clock:
-    """Takes the times of one attempt. What was not needed stays 0."""
+class _Target:
+    """What of an endpoint is the same for every post."""
 
-    __slots__ = ("address", "begun", "connected", "connecting", "dns", "head", "resolving", "shaking")
+    __slots__ = ("destination", "endpoint", "head", "keys", "line", "refusal")
 
-    def __init__(self, begun: float) -> None:
-        self.begun = begun
-        self.resolving = self.dns = self.connecting = self.shaking = self.connected = self.head = 0.0
-        self.address = ""
-
-    @property
-    def has_connection(self) -> bool:
-        """Whether there is a connection, be it one that was kept."""
-        return not self.connecting or self.connected > 0
-
-    def timing(self, now: float) -> Timing:
-        """Where the time went until now."""
-        dns = self.dns
-        ready = self.connected or now
-        shaken = self.shaking or ready
-        return Timing(
-            dns=_ms(dns),
-            connect=_ms(shaken - self.connecting - dns) if self.connecting else 0.0,
-            tls=_ms(ready - self.shaking) if self.shaking else 0.0,
-            first_byte=_ms(self.head - (self.connected or self.begun)) if self.head else 0.0,
-            total=_ms(now - self.begun),
-        )
+    def __init__(self, endpoint: EndpointSettings, settings: GuardSettings) -> None:
+        self.endpoint = endpoint
+        # The rules may have become stricter since the session was made.
+        self.refusal = fault_of(endpoint.url, settings)
+        # Where old secrets still sign, that ends by itself.
+        self.keys = None if endpoint.old_secrets else endpoint.keys
+        url = URL(endpoint.url, encoded=True)
+        self.destination = Destination(url)
+        self.line = f"{url.raw_path_qs or '/'} HTTP/1.1\r\nHost: {url.host_port_subcomponent}\r\n"
+        headers = dict(endpoint.headers)
+        if not any(name.lower() == "accept" for name in headers):
+            headers["Accept"] = "*/*"
+        headers["Accept-Encoding"] = "identity"
+        headers["User-Agent"] = USER_AGENT
+        if endpoint.verify == "options":
+            headers["WebHook-Request-Origin"] = settings.origin
+        self.head = _lines(headers)
 
 
-def _ms(seconds: float) -> float:
-    return round(max(0.0, seconds) * 1000, 3)
-
-
-# The attempt that a connection is being made for, for those who are called without a word of it.
-_clock: ContextVar[_Clock | None] = ContextVar("clock", default=None)
-
-
-class _Tls(ssl.SSLContext):
-    """As every client has it; and notes when a handshake begins, which is when the connection itself is there."""
-
-    def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
-        clock = _clock.get()
-        if clock is not None:
-            clock.shaking = asyncio.get_running_loop().time()
-        return super().wrap_bio(*args, **options)
-
-
-def _tls() -> ssl.SSLContext:
-    context = _Tls(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_default_certs()
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-class _Answer(aiohttp.ClientResponse):
-    """An answer that knows who gave it: a connection is let go as soon as nothing more comes."""
-
-    peer = ""
-
-    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
-        transport = connection.transport
-        if transport is not None and (peer := transport.get_extra_info("peername")):
-            self.peer = str(peer[0])
-        return await super().start(connection)
-
-
-def _tracing() -> aiohttp.TraceConfig:
-    """Writes to the clock of the attempt when a connection is made; one that was kept costs nothing."""
-
-    async def connecting(_: aiohttp.ClientSession, about: SimpleNamespace, __: Any) -> None:
-        clock: _Clock = about.trace_request_ctx
-        clock.connecting = asyncio.get_running_loop().time()
-        _clock.set(clock)
-
-    async def connected(_: aiohttp.ClientSession, about: SimpleNamespace, __: Any) -> None:
-        about.trace_request_ctx.connected = asyncio.get_running_loop().time()
-
-    async def resolving(_: aiohttp.ClientSession, about: SimpleNamespace, __: Any) -> None:
-        about.trace_request_ctx.resolving = asyncio.get_running_loop().time()
-
-    async def resolved(_: aiohttp.ClientSession, about: SimpleNamespace, __: Any) -> None:
-        clock: _Clock = about.trace_request_ctx
-        clock.dns = asyncio.get_running_loop().time() - clock.resolving
-
-    config = aiohttp.TraceConfig()
-    config.on_connection_create_start.append(connecting)
-    config.on_connection_create_end.append(connected)
-    config.on_dns_resolvehost_start.append(resolving)
-    config.on_dns_resolvehost_end.append(resolved)
-    return config
+def _lines(headers: Mapping[str, str]) -> str:
+    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
 
 
 class Sender:
@@ -140,41 +70,27 @@ class Sender:
 
     def __init__(self, settings: GuardSettings) -> None:
         self.settings = settings
-        self._client: aiohttp.ClientSession | None = None
+        self._links: Links | None = None
+        self._targets: OrderedDict[int, _Target] = OrderedDict()
         # Receivers that could not read gzip, and until when that is remembered.
         self._plain: OrderedDict[str, float] = OrderedDict()
 
     async def __aenter__(self) -> Self:
-        guard = Guard(self.settings)
-
-        def make_socket(info: tuple[Any, ...]) -> Any:
-            if (clock := _clock.get()) is not None:
-                clock.address = str(info[4][0])
-            return guard(info)
-
-        self._client = aiohttp.ClientSession(
-            # No limit here: how many are under way is bounded by what is pulled, and per endpoint by its gate.
-            connector=aiohttp.TCPConnector(
-                limit=0,
-                socket_factory=make_socket,
-                keepalive_timeout=KEEPALIVE_SECONDS,
-                ttl_dns_cache=10,
-                ssl=_tls(),
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-            # Nothing is ever unpacked, so that no answer can be a bomb.
-            auto_decompress=False,
-            timeout=aiohttp.ClientTimeout(total=None),
-            headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
-            response_class=_Answer,
-            trace_configs=[_tracing()],
-        )
+        self._links = Links(Guard(self.settings))
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._client is not None:
-            await self._client.close()
+        if self._links is not None:
+            await self._links.close()
+
+    def _target(self, endpoint: EndpointSettings) -> _Target:
+        # By the object itself: another one of equal content is made only where a session is changed.
+        target = self._targets.get(id(endpoint))
+        if target is None or target.endpoint is not endpoint:
+            target = self._targets[id(endpoint)] = _Target(endpoint, self.settings)
+            if len(self._targets) > TARGETS:
+                self._targets.popitem(last=False)
+        return target
 
     async def post(
         self,
@@ -188,78 +104,71 @@ class Sender:
         more: Mapping[str, str] | None = None,
     ) -> Outcome:
         """Makes one attempt and judges it; raises nothing but CancelledError. `more` are headers of the body's form."""
-        headers = {**endpoint.headers, "Content-Type": content_type, "X-Callboard-Session": session_id, **(more or {})}
-        if trace and _TRACE.match(trace):
-            headers.setdefault("traceparent", trace)
-        if endpoint.verify == "options":
-            headers["WebHook-Request-Origin"] = self.settings.origin
+        try:
+            target = self._target(endpoint)
+        except ValueError:
+            return Outcome(Verdict.FINAL, fault="bad_url")
+        headers = f"Content-Type: {content_type}\r\nX-Callboard-Session: {session_id}\r\n"
+        if more:
+            headers += _lines(more)
+        if trace and _TRACE.match(trace) and not (more and "traceparent" in more):
+            headers += f"traceparent: {trace}\r\n"
         message_id = f"msg_{delivery}"
-        packed = await self._packed(endpoint, body)
-        if packed is None:
-            return (await self._ask("POST", endpoint, {**headers, **sign(endpoint.keys, message_id, body)}, body))[0]
+        keys = endpoint.keys if target.keys is None else target.keys
+        if endpoint.gzip_above is None or (packed := await self._packed(endpoint, body)) is None:
+            return (await self._ask("POST", target, headers + _lines(sign(keys, message_id, body)), body))[0]
         begun = asyncio.get_running_loop().time()
         # What is signed is what is sent.
-        signed = {**headers, "Content-Encoding": "gzip", **sign(endpoint.keys, message_id, packed)}
-        outcome, _ = await self._ask("POST", endpoint, signed, packed)
+        signed = f"{headers}Content-Encoding: gzip\r\n{_lines(sign(keys, message_id, packed))}"
+        outcome, _ = await self._ask("POST", target, signed, packed)
         if outcome.status != 415:
             return outcome
         self._remember_plain(endpoint.url)
         left = endpoint.timeout - (asyncio.get_running_loop().time() - begun)
-        signed = {**headers, **sign(endpoint.keys, message_id, body)}
-        again, _ = await self._ask("POST", endpoint, signed, body, max(left, 0.0))
+        signed = headers + _lines(sign(keys, message_id, body))
+        again, _ = await self._ask("POST", target, signed, body, max(left, 0.0))
         return replace(again, seconds=asyncio.get_running_loop().time() - begun)
 
     async def options(self, endpoint: EndpointSettings) -> tuple[Outcome, Mapping[str, str]]:
         """Asks a receiver whether it wants to be posted to, as CloudEvents has it; gives its answer's headers, too."""
-        headers = {**endpoint.headers, "WebHook-Request-Origin": self.settings.origin}
+        try:
+            target = self._target(endpoint)
+        except ValueError:
+            return Outcome(Verdict.FINAL, fault="bad_url"), {}
+        headers = "" if endpoint.verify == "options" else f"WebHook-Request-Origin: {self.settings.origin}\r\n"
         if endpoint.wanted_rate is not None:
-            headers["WebHook-Request-Rate"] = str(max(1, round(endpoint.wanted_rate * 60)))
-        return await self._ask("OPTIONS", endpoint, headers, None)
+            headers += f"WebHook-Request-Rate: {max(1, round(endpoint.wanted_rate * 60))}\r\n"
+        return await self._ask("OPTIONS", target, headers, None)
 
     async def _ask(
-        self,
-        method: str,
-        endpoint: EndpointSettings,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        timeout: float | None = None,
+        self, method: str, target: _Target, headers: str, body: bytes | None, timeout: float | None = None
     ) -> tuple[Outcome, Mapping[str, str]]:
-        assert self._client is not None
-        # The rules may have become stricter since the session was made.
-        if refusal := fault_of(endpoint.url, self.settings):
-            return Outcome(Verdict.FINAL, fault="ssrf_blocked", note=refusal), {}
+        assert self._links is not None
+        if target.refusal:
+            return Outcome(Verdict.FINAL, fault="ssrf_blocked", note=target.refusal), {}
+        length = "" if body is None else f"Content-Length: {len(body)}\r\n"
+        head = f"{method} {target.line}{target.head}{headers}{length}\r\n"
+        # Each header is a line, and nothing in it may begin another.
+        if head.count("\n") != head.count("\r\n") or "\r\n\r\n" in head[:-4]:
+            return Outcome(Verdict.FINAL, fault="bad_url"), {}
         loop = asyncio.get_running_loop()
-        clock = _Clock(loop.time())
-        status = 0
+        exchange = Exchange(loop.time())
+        deadline = exchange.begun + (target.endpoint.timeout if timeout is None else timeout)
         try:
-            async with asyncio.timeout(endpoint.timeout if timeout is None else timeout):
-                async with self._client.request(
-                    method,
-                    URL(endpoint.url, encoded=True),
-                    data=body,
-                    headers=headers,
-                    allow_redirects=False,
-                    trace_request_ctx=clock,
-                ) as answer:
-                    clock.head = loop.time()
-                    status = answer.status
-                    if isinstance(answer, _Answer):
-                        clock.address = answer.peer or clock.address
-                    head = await _head(answer)
-                    said = answer.headers
-        except (aiohttp.ClientError, OSError, ValueError) as fault:  # TimeoutError is an OSError
+            await self._links.ask(target.destination, head.encode(), body or b"", exchange, deadline)
+        except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as fault:  # TimeoutError is an OSError
             now = loop.time()
-            outcome = late(of_fault(fault, now - clock.begun), clock.has_connection, status)
-            return replace(outcome, timing=clock.timing(now), address=clock.address), {}
-        now = loop.time()
+            outcome = late(of_fault(fault, now - exchange.begun), exchange.sent > 0, exchange.status)
+            return replace(outcome, timing=exchange.timing(now), address=exchange.address), {}
+        now, said = loop.time(), exchange.headers
         return of_status(
-            status,
+            exchange.status,
             said.get("Retry-After"),
-            now - clock.begun,
-            head,
+            now - exchange.begun,
+            exchange.head,
             said.get(CONTROL),
-            timing=clock.timing(now),
-            address=clock.address,
+            timing=exchange.timing(now),
+            address=exchange.address,
         ), said
 
     async def _packed(self, endpoint: EndpointSettings, body: bytes) -> bytes | None:
@@ -286,15 +195,3 @@ class Sender:
 
 def _pack(body: bytes) -> bytes:
     return gzip.compress(body, 6, mtime=0)
-
-
-async def _head(answer: aiohttp.ClientResponse) -> bytes:
-    """Reads an answer as far as it is worth, and gives its beginning."""
-    head, length = b"", 0
-    async for chunk in answer.content.iter_any():
-        head = (head + chunk)[:MAX_HEAD] if len(head) < MAX_HEAD else head
-        length += len(chunk)
-        if length > MAX_ANSWER:
-            answer.close()
-            break
-    return head

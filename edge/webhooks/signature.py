@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import hashlib
-import hmac
 import time
 from collections.abc import Sequence
+from functools import lru_cache
+
+_BLOCK = 64
+_INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
+
+
+@lru_cache(maxsize=4096)
+def _begun(key: bytes) -> tuple[hashlib._Hash, hashlib._Hash]:
+    """HMAC's two hashes (RFC 2104), as far as they depend on the key alone, which is half the work for a short body."""
+    if len(key) > _BLOCK:
+        key = hashlib.sha256(key).digest()
+    key = key.ljust(_BLOCK, b"\0")
+    return hashlib.sha256(key.translate(_INNER)), hashlib.sha256(key.translate(_OUTER))
+
+
+def _digest(key: bytes, content: bytes) -> bytes:
+    begun, ending = _begun(key)
+    inner, outer = begun.copy(), ending.copy()
+    inner.update(content)
+    outer.update(inner.digest())
+    return outer.digest()
 
 
 def sign(keys: Sequence[bytes], message_id: str, body: bytes, at: int | None = None) -> dict[str, str]:
@@ -15,10 +35,10 @@ def sign(keys: Sequence[bytes], message_id: str, body: bytes, at: int | None = N
     Several keys give several signatures, of which a receiver may check any: that is how a secret is rotated.
     """
     stamp = str(int(time.time()) if at is None else at)
-    content = b"%b.%b.%b" % (message_id.encode(), stamp.encode(), body)
-    signatures = (base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode() for key in keys)
+    content = f"{message_id}.{stamp}.".encode() + body
+    signatures = ["v1," + binascii.b2a_base64(_digest(key, content), newline=False).decode("ascii") for key in keys]
     return {
         "webhook-id": message_id,
         "webhook-timestamp": stamp,
-        "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
+        "webhook-signature": " ".join(signatures),
     }

@@ -664,7 +664,7 @@ class WorkTerm:
                 return
             endpoint = session.spec.webhook
             policy = gate.policy or endpoint
-            outcome = await self._spent(unit, policy)
+            outcome = self._too_old(unit, policy) or (await self._killed(unit) if unit.suspect else None)
             if outcome is None:
                 begun = time.time_ns()
                 outcome = await self._attempt(session, endpoint, unit)
@@ -682,16 +682,22 @@ class WorkTerm:
                 # The endpoint is free for its next; what follows is between us and NATS.
                 free = True
                 gate.finished(lane)
-            await self._insist(lambda: self._settle(session, policy, gate, lane, unit, outcome, wait))
+            if outcome.verdict is Verdict.DELIVERED and not unit.suspect and lane.head is None:
+                self._end(unit.held)
+                self._count_delivered(session, unit)
+            else:
+                await self._insist(lambda: self._settle(session, policy, gate, lane, unit, outcome, wait))
         finally:
             if not free:
                 gate.finished(lane)
 
-    async def _spent(self, unit: Unit, policy: EndpointSettings) -> Outcome | None:
-        """Whether a unit is over before it is posted: it has waited too long, or too many have died of it."""
+    def _too_old(self, unit: Unit, policy: EndpointSettings) -> Outcome | None:
+        """Whether a unit is over before it is posted, because it has waited too long."""
         age = (time.time_ns() - unit.job.queued) / 1e9
-        if age > self._patience(policy):
-            return Outcome(Verdict.FINAL, fault="ttl_expired")
+        return Outcome(Verdict.FINAL, fault="ttl_expired") if age > self._patience(policy) else None
+
+    async def _killed(self, unit: Unit) -> Outcome | None:
+        """Whether a unit is over before it is posted, because too many have died of it."""
         for held in unit.held:
             if held.suspect:
                 stream, sequence = (
@@ -729,7 +735,8 @@ class WorkTerm:
         # The receiver's own spans hang under this attempt.
         trace = tracing.begin(came_with) if came_with and tracing.recorder else came_with
         begun = time.time_ns()
-        with metrics.in_flight.track_inprogress():
+        metrics.in_flight.inc()
+        try:
             outcome = await self._backstage.sender.post(
                 endpoint,
                 unit.id,
@@ -739,6 +746,8 @@ class WorkTerm:
                 content_type=made.content_type,
                 more=made.headers,
             )
+        finally:
+            metrics.in_flight.dec()
         metrics.attempt(outcome.fault, outcome.seconds)
         if trace is not None and trace is not came_with:
             tracing.tell(
@@ -816,11 +825,7 @@ class WorkTerm:
                 # One who died may have left a retry of this delivery, which would deliver it again.
                 await self._broker.connection.api(f"STREAM.PURGE.{RETRIES}", {"filter": job.next_attempt(0).schedule})
             await self._over(gate, lane, unit)
-            stats.offered(_asked_again(unit))
-            stats.written(len(unit.jobs))
-            now = time.time_ns()
-            for part in unit.jobs:
-                metrics.age.observe(max(0.0, (now - part.queued) / 1e9))
+            self._count_delivered(session, unit)
             return
         stats.last_error = outcome.detail
         if wait is not None:
@@ -848,6 +853,14 @@ class WorkTerm:
         await self._bury(session, unit, outcome, reason)
         await self._over(gate, lane, unit)
         self._count_failed(session, unit, reason)
+
+    def _count_delivered(self, session: Session, unit: Unit) -> None:
+        stats = self._backstage.stats(session.id)
+        stats.offered(_asked_again(unit))
+        stats.written(len(unit.jobs))
+        now = time.time_ns()
+        for part in unit.jobs:
+            metrics.age.observe(max(0.0, (now - part.queued) / 1e9))
 
     def _count_failed(self, session: Session, unit: Unit, reason: str) -> None:
         stats = self._backstage.stats(session.id)

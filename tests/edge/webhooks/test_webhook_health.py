@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from edge.webhooks.health import Condition, Health, HealthSettings
 from edge.webhooks.outcome import Outcome, of_status
