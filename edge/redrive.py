@@ -34,13 +34,13 @@ from edge.registry import Registry
 from edge.webhooks.conditions import HEALTH
 from edge.webhooks.health import Condition
 from edge.webhooks.job import Job
-from edge.webhooks.role import Role, RoleSettings
 from router.broker import STREAM_FULL, Broker
 from router.buckets import Bucket, Entry
 from router.codec import rfc3339
 from router.connection import header
 from router.deadletters import DeadLetter, DeadLetters
 from router.errors import BadEvent, BrokerError, Conflict, NoResponders, Refused, Timeout
+from router.role import Role, RoleSettings
 from router.subject import STORED
 from router.topology import ENDPOINTS, HOOKS, JOBS, LEASES, RETRIES
 

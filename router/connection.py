@@ -11,7 +11,7 @@ import logging
 import re
 import secrets
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ import nats.errors
 from router.errors import BadCredentials, NoResponders, Refused, RouterError, Timeout, Unreachable, Unsuitable
 from router.figures import figures
 from router.wire import Handler, Wire
+from router.wire import Outgoing as Outgoing
 
 log = logging.getLogger(__name__)
 
@@ -84,10 +85,10 @@ def header(raw: bytes, name: bytes) -> str | None:
 def all_headers(raw: bytes) -> dict[str, str]:
     """Parses a whole header block; the last of equal names wins."""
     found: dict[str, str] = {}
-    for line in raw.split(b"\r\n")[1:]:
-        name, colon, value = line.partition(b":")
+    for line in raw.decode(errors="replace").split("\r\n")[1:]:
+        name, colon, value = line.partition(":")
         if colon:
-            found[name.decode()] = value.strip().decode(errors="replace")
+            found[name] = value.strip()
     return found
 
 
@@ -303,6 +304,18 @@ class Connection:
             await self._wire.publish(subject, payload, reply=reply, headers=dict(headers) if headers else None)
         except nats.errors.MaxPayloadError:
             raise Refused(413, 0, f"{len(payload)} bytes are more than the server's max_payload") from None
+        except nats.errors.Error as fault:
+            raise Timeout(f"not sent: {_reason(fault)}") from None
+
+    async def send_all(self, messages: Iterable[Outgoing]) -> None:
+        """Publishes messages in this order without acknowledgements, for less than one `send` each.
+
+        Raises Timeout where the connection is down, and Refused for one that is too large; then none may have been sent.
+        """
+        try:
+            await self._wire.publish_all(messages)
+        except nats.errors.MaxPayloadError:
+            raise Refused(413, 0, "a message is larger than the server's max_payload") from None
         except nats.errors.Error as fault:
             raise Timeout(f"not sent: {_reason(fault)}") from None
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from router.connection import Connection, all_headers, status
+from router.connection import Connection, Outgoing, all_headers, status
 from router.errors import BrokerError, Refused
 
 log = logging.getLogger(__name__)
@@ -46,6 +46,11 @@ class Message:
     async def ack_soon(self) -> None:
         """Confirms without waiting; a lost confirmation means one more delivery."""
         await self._connection.send(self._reply, b"+ACK")
+
+    @property
+    def acknowledgement(self) -> Outgoing:
+        """What `ack_soon` sends, for who sends many together."""
+        return self._reply, b"+ACK", None, ""
 
     async def nak(self, delay: float = 0.0) -> None:
         """Gives the message back; it comes again after `delay` seconds."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import nats.errors
@@ -20,6 +20,9 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 from router.errors import RouterError
 
 log = logging.getLogger(__name__)
+
+Outgoing = tuple[str, bytes, Mapping[str, str] | None, str]
+"""A message to be sent: subject, payload, headers, and where an answer is wanted or ""."""
 
 Handler = Callable[[str, str, bytes, bytes], None]
 """Called as handler(subject, reply, payload, raw headers); must not block and must not raise."""
@@ -112,6 +115,8 @@ class _Express(Parser):
 
 # Names of headers that may be sent as they are: those that this program uses, and a few of other people's.
 _NAME = re.compile(r"[A-Za-z0-9-]+")
+# Of which a space or a line's end would be the beginning of something else.
+_ADDRESS = re.compile(r"[!-~]+")
 _plain_names: set[str] = set()
 MOST_NAMES = 256
 
@@ -128,6 +133,20 @@ def _is_plain(headers: Mapping[str, Any], lines: str) -> bool:
     return True
 
 
+def _command(subject: str, reply: str, payload: bytes, headers: Mapping[str, Any] | None) -> bytes | None:
+    """A message as it goes over the wire; None for what nats-py has to put right first, or to refuse."""
+    if not _ADDRESS.fullmatch(subject) or (reply and not _ADDRESS.fullmatch(reply)):
+        return None
+    if not headers:
+        return b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), len(payload), payload)
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if not _is_plain(headers, lines):
+        return None
+    block = f"NATS/1.0\r\n{lines}\r\n".encode()
+    sizes = len(block), len(block) + len(payload)
+    return b"HPUB %b %b %d %d\r\n%b%b\r\n" % (subject.encode(), reply.encode(), *sizes, block, payload)
+
+
 class Wire(Client):
     """nats-py's client, with handlers that are called in its read loop."""
 
@@ -136,27 +155,48 @@ class Wire(Client):
         self.taps: dict[int, Handler] = {}
         self._ps: _Express = _Express(self)
 
+    async def publish_all(self, messages: Iterable[Outgoing]) -> None:
+        """Publishes messages in this order with one command. Raises nats' errors; then none of them was sent."""
+        if self.is_closed:
+            raise nats.errors.ConnectionClosedError
+        if self.is_draining_pubs:
+            raise nats.errors.ConnectionDrainingError
+        commands: list[bytes] = []
+        size = 0
+        for subject, payload, headers, reply in messages:
+            if len(payload) > self.max_payload:
+                raise nats.errors.MaxPayloadError
+            command = _command(subject, reply, payload, headers)
+            if command is None:
+                # What is not so plain goes nats-py's own way, behind what came before it.
+                await self._push(commands, size)
+                commands, size = [], 0
+                await self.publish(subject, payload, reply, dict(headers or {}))
+                continue
+            commands.append(command)
+            size += len(payload)
+        await self._push(commands, size)
+
+    async def _push(self, commands: list[bytes], size: int) -> None:
+        if not commands:
+            return
+        if not self.is_connected and size + self._pending_data_size > self._max_pending_size:
+            raise nats.errors.OutboundBufferLimitError
+        self.stats["out_msgs"] += len(commands)
+        self.stats["out_bytes"] += size
+        await self._send_command(b"".join(commands))
+        if self._flush_queue is not None and self._flush_queue.empty():
+            await self._flush_pending()
+
     async def _send_publish(
         self, subject: str, reply: str, payload: bytes, payload_size: int, headers: dict[str, Any] | None
     ) -> None:
         # What nats-py does, in one piece; headers that it would put right are left to it.
-        if not subject:
-            raise nats.errors.BadSubjectError
-        if not headers:
-            command = b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), payload_size, payload)
+        command = _command(subject, reply, payload, headers)
+        if command is None:
+            await super()._send_publish(subject, reply, payload, payload_size, headers)
         else:
-            lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-            if not _is_plain(headers, lines):
-                await super()._send_publish(subject, reply, payload, payload_size, headers)
-                return
-            block = f"NATS/1.0\r\n{lines}\r\n".encode()
-            sizes = len(block), len(block) + payload_size
-            command = b"HPUB %b %b %d %d\r\n%b%b\r\n" % (subject.encode(), reply.encode(), *sizes, block, payload)
-        self.stats["out_msgs"] += 1
-        self.stats["out_bytes"] += payload_size
-        await self._send_command(command)
-        if self._flush_queue is not None and self._flush_queue.empty():
-            await self._flush_pending()
+            await self._push([command], payload_size)
 
     async def _read_loop(self) -> None:
         # From here on what comes is messages. They are handed out where the transport has them, one turn of the loop

@@ -22,12 +22,12 @@ from edge.webhooks.health import STATES, Condition, Health, News
 from edge.webhooks.job import DUE, FRESH, PARKED, PARTITIONS
 from edge.webhooks.partitions import Partitions
 from edge.webhooks.pipeline import Pipeline
-from edge.webhooks.role import RoleSettings
 from edge.webhooks.sender import Sender
 from edge.webhooks.worker import Backstage, WorkerSettings, WorkTerm
 from router.broker import Broker
 from router.buckets import Bucket
 from router.errors import BrokerError
+from router.role import RoleSettings
 from router.topology import HOOKS, LEASES, RETRIES
 
 log = logging.getLogger(__name__)

@@ -26,7 +26,6 @@ from edge.webhooks import metrics
 from edge.webhooks.absence import is_gone
 from edge.webhooks.job import DUE, FRESH, NEWS, PARKED, Job, Publish, partition_of
 from edge.webhooks.pipeline import Pipeline
-from edge.webhooks.role import Lost, Role, RoleSettings
 from router.broker import Ack, Broker
 from router.buckets import Bucket
 from router.connection import Listening
@@ -34,6 +33,7 @@ from router.deadletters import DeadLetters, Origin, webhook_subject
 from router.errors import BrokerError, Conflict, Refused, Timeout
 from router.record import Record
 from router.replay import Replay
+from router.role import Lost, Role, RoleSettings
 from router.subject import STORED
 from router.topology import EVENTS, HOOKS, LEASES, RETRIES
 

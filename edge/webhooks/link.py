@@ -7,13 +7,16 @@ all of them costs three times as much as what is needed (ops/adr/0013).
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import ssl
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
 from aiohttp.streams import StreamReader
@@ -33,8 +36,6 @@ NAMES_SECONDS = 10
 # Up to this much goes out as one piece with its headers; a larger body is not copied for that.
 ONE_PIECE = 64 * 1024
 
-_NO_LIMITS = aiohttp.ClientTimeout(total=None, sock_connect=None)
-
 # The exchange that a connection is being made for, for those who are called without a word of it.
 _exchange: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 
@@ -45,10 +46,19 @@ class Destination(aiohttp.ClientRequest):
     def __init__(self, url: URL) -> None:
         super().__init__("POST", url, loop=asyncio.get_running_loop())
         self._key = super().connection_key
+        self._limits = aiohttp.ClientTimeout()
 
     @property
     def connection_key(self) -> ConnectionKey:
         return self._key
+
+    def limits(self, seconds: float) -> aiohttp.ClientTimeout:
+        """For a connection that is there in so many seconds, or not at all."""
+        seconds = max(0.001, round(seconds, 3))  # 0 would be for ever
+        if self._limits.connect != seconds:
+            # Not rounded up to whole seconds, as aiohttp does with long ones.
+            self._limits = aiohttp.ClientTimeout(connect=seconds, ceil_threshold=math.inf)
+        return self._limits
 
 
 class Exchange(Trace):
@@ -60,11 +70,22 @@ class Exchange(Trace):
     def __init__(self, begun: float) -> None:
         # Without a word to the base class, whose signals go to a session.
         self.begun = begun
-        self.resolving = self.dns = self.connecting = self.shaking = self.connected = self.sent = self.heard = 0.0
-        self.address = ""
-        self.status = 0
-        self.headers: Mapping[str, str] = {}
-        self.head = b""
+
+    # Most of it stays as it is here: a connection that was kept is not made.
+    resolving = dns = connecting = shaking = connected = sent = heard = 0.0
+    address = ""
+    status = 0
+    headers: Mapping[str, str] = MappingProxyType({})
+    head = b""
+    protocol: ResponseHandler | None = None
+    content: StreamReader | None = None
+
+    def expire(self) -> None:
+        """Ends whatever is waited for from the receiver."""
+        if self.content is not None:
+            self.content.set_exception(TimeoutError())
+        if self.protocol is not None:
+            self.protocol.set_exception(TimeoutError())
 
     def timing(self, now: float) -> Timing:
         """Where the time went until now."""
@@ -157,13 +178,15 @@ class Links:
 
         Raises aiohttp.ClientError, aiohttp's HttpProcessingError, TimeoutError or OSError; the connection is gone then.
         """
-        async with asyncio.timeout_at(deadline):
-            connection = await self._connect(destination, exchange)
-            try:
-                whole = await self._talk(connection, head, body, exchange)
-            except BaseException:
-                _abort(connection)
-                raise
+        connection = await self._connect(destination, exchange, deadline)
+        timer = self._loop.call_at(deadline, exchange.expire)
+        try:
+            whole = await self._talk(connection, head, body, exchange)
+        except BaseException:
+            _abort(connection)
+            raise
+        finally:
+            timer.cancel()
         transport = connection.transport
         # Where an answer came before all was sent, what is left would be taken for the next request.
         if whole and transport is not None and not transport.get_write_buffer_size():
@@ -171,9 +194,10 @@ class Links:
         else:
             _abort(connection)
 
-    async def _connect(self, destination: Destination, exchange: Exchange) -> Connection:
+    async def _connect(self, destination: Destination, exchange: Exchange, deadline: float) -> Connection:
         while True:
-            connection = await self._connector.connect(destination, [exchange], _NO_LIMITS)
+            limits = destination.limits(deadline - self._loop.time())
+            connection = await self._connector.connect(destination, [exchange], limits)
             protocol = connection.protocol
             # Where something came while nobody asked, it would be taken for the answer to what is asked next.
             if protocol is not None and not protocol.should_close:
@@ -185,8 +209,10 @@ class Links:
         protocol, transport = connection.protocol, connection.transport
         if protocol is None or transport is None:
             raise aiohttp.ServerDisconnectedError
-        # Nothing is ever unpacked, so that no answer can be a bomb.
-        protocol.set_response_params(read_until_eof=True, auto_decompress=False)
+        exchange.protocol = protocol
+        if exchange.connected:
+            # Nothing is ever unpacked, so that no answer can be a bomb. The parser reads one answer after the other.
+            protocol.set_response_params(read_until_eof=True, auto_decompress=False)
         if peer := transport.get_extra_info("peername"):
             exchange.address = str(peer[0])
         exchange.sent = self._loop.time()
@@ -201,7 +227,10 @@ class Links:
             message, content = await protocol.read()
         exchange.heard = self._loop.time()
         exchange.status, exchange.headers = message.code, message.headers
-        return content.at_eof() or await _read(content, exchange)
+        if content.at_eof():
+            return True
+        exchange.content = content
+        return await _read(content, exchange)
 
 
 async def _read(content: StreamReader, exchange: Exchange) -> bool:

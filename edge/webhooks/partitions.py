@@ -20,9 +20,9 @@ from typing import Protocol
 import msgspec
 
 from edge.webhooks import metrics
-from edge.webhooks.role import RoleSettings
 from router.buckets import Bucket, Entry
 from router.errors import BrokerError, Conflict
+from router.role import RoleSettings
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import msgspec
 
 from edge.webhooks.job import Publish
 from router.broker import Ack
-from router.connection import Connection, Listening
+from router.connection import Connection, Listening, Outgoing
 from router.consumer import Message
 from router.errors import BrokerError, Refused, Timeout
 from router.topology import HOOKS
@@ -79,8 +79,13 @@ class Pipeline:
             self._flights[number] = flight
             timer = loop.call_later(PATIENCE, self._expired, flight)
             try:
-                for place, (subject, payload, headers) in enumerate(messages):
-                    await self._connection.send(subject, payload, headers, f"{self._inbox}.{number}-{place}")
+                reply = f"{self._inbox}.{number}-"
+                await self._connection.send_all(
+                    [
+                        (subject, payload, headers, f"{reply}{place}")
+                        for place, (subject, payload, headers) in enumerate(messages)
+                    ]
+                )
                 await flight.done
             finally:
                 timer.cancel()
@@ -91,6 +96,10 @@ class Pipeline:
             answer if answer is not None else Timeout("a message was not acknowledged in time")
             for answer in flight.answers
         ]
+
+    async def send_all(self, messages: Sequence[Outgoing]) -> None:
+        """Sends what is not answered. Raises Timeout."""
+        await self._connection.send_all(messages)
 
     async def close(self) -> None:
         if self._listening is not None:
@@ -191,8 +200,8 @@ class Endings:
         acks, self._acks = self._acks, []
         removals, self._removals = self._removals, []
         try:
-            for message in acks:
-                await message.ack_soon()
+            if acks:
+                await self._pipeline.send_all([message.acknowledgement for message in acks])
         except BrokerError as fault:
             log.debug("settled jobs were not confirmed", extra={"fault": str(fault)})
         orders = [Publish(f"$JS.API.STREAM.MSG.DELETE.{HOOKS}", _order(sequence), {}) for sequence in removals]

@@ -23,7 +23,6 @@ from edge.problem import Problem
 from edge.registry import Registry, Session
 from edge.webhooks.attempts import Attempt, Attempts, Part
 from edge.webhooks.job import NEWS, Job
-from edge.webhooks.role import Role, RoleSettings
 from router.broker import STREAM_FULL, Broker
 from router.buckets import Bucket, Entry
 from router.codec import rfc3339
@@ -31,6 +30,7 @@ from router.cursor import Cursor, Start, parse_time
 from router.errors import BadEvent, BadInput, BrokerError, Conflict, Refused
 from router.record import Record
 from router.replay import Replay
+from router.role import Role, RoleSettings
 from router.topology import JOBS, LEASES
 
 log = logging.getLogger(__name__)

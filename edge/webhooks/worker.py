@@ -159,6 +159,8 @@ class WorkTerm:
         self._gone: OrderedDict[int, None] = OrderedDict()
         self._bytes = 0
         self._posting: set[asyncio.Task[None]] = set()
+        # Where the next unit goes while somebody asks for one.
+        self._asking: list[tuple[Gate, Lane, Unit]] | None = None
         self._limbo: dict[str, list[Held]] = {}
         self._heads: dict[tuple[str, str], Head] = {}
         # Up to here jobs were in the hands of a predecessor who died.
@@ -648,20 +650,35 @@ class WorkTerm:
     # One attempt and its end
 
     def begin(self, gate: Gate, lane: Lane, unit: Unit) -> None:
+        if self._asking is not None:
+            # Whoever has just freed the place goes on with it.
+            self._asking.append((gate, lane, unit))
+            self._asking = None
+            return
         assert self._tasks is not None
-        task = self._tasks.create_task(self._work(gate, lane, unit))
+        task = self._tasks.create_task(self._work_on(gate, lane, unit))
         self._posting.add(task)
         task.add_done_callback(self._posting.discard)
 
-    async def _work(self, gate: Gate, lane: Lane, unit: Unit) -> None:
-        """One attempt, from the jobs in hand to their end."""
-        free = False
+    async def _work_on(self, gate: Gate, lane: Lane, unit: Unit) -> None:
+        """One attempt after the other: a place that is free again is taken by who has freed it, which saves a task each."""
+        going = [(gate, lane, unit)]
+        while going:
+            gate, lane, unit = going.pop()
+            if await self._work(gate, lane, unit):
+                self._asking = going
+                gate.finished(lane)
+                self._asking = None
+
+    async def _work(self, gate: Gate, lane: Lane, unit: Unit) -> bool:
+        """One attempt, from the jobs in hand to their end; says whether the place it had is still to be freed."""
+        taken = True
         try:
             session = self._registry.sessions.get(gate.session)
             if session is None or session.spec.webhook is None:
                 for held in unit.held:
                     await self._drop(held)
-                return
+                return True
             endpoint = session.spec.webhook
             policy = gate.policy or endpoint
             outcome = self._too_old(unit, policy) or (await self._killed(unit) if unit.suspect else None)
@@ -678,18 +695,20 @@ class WorkTerm:
                     self._tell(session, gate, each)
             else:
                 wait = None
-            if not lane.serial:
-                # The endpoint is free for its next; what follows is between us and NATS.
-                free = True
-                gate.finished(lane)
             if outcome.verdict is Verdict.DELIVERED and not unit.suspect and lane.head is None:
                 self._end(unit.held)
                 self._count_delivered(session, unit)
-            else:
-                await self._insist(lambda: self._settle(session, policy, gate, lane, unit, outcome, wait))
-        finally:
-            if not free:
+                return True
+            if not lane.serial:
+                # The endpoint is free for its next; what follows is between us and NATS.
+                taken = False
                 gate.finished(lane)
+            await self._insist(lambda: self._settle(session, policy, gate, lane, unit, outcome, wait))
+            return taken
+        except BaseException:
+            if taken:
+                gate.finished(lane)
+            raise
 
     def _too_old(self, unit: Unit, policy: EndpointSettings) -> Outcome | None:
         """Whether a unit is over before it is posted, because it has waited too long."""
@@ -860,7 +879,7 @@ class WorkTerm:
         stats.written(len(unit.jobs))
         now = time.time_ns()
         for part in unit.jobs:
-            metrics.age.observe(max(0.0, (now - part.queued) / 1e9))
+            metrics.age.observe_many(max(0.0, (now - part.queued) / 1e9), 1)
 
     def _count_failed(self, session: Session, unit: Unit, reason: str) -> None:
         stats = self._backstage.stats(session.id)

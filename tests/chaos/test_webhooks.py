@@ -50,7 +50,7 @@ CHILD = """
 import asyncio, sys
 from dataclasses import replace
 from edge.webhooks.health import HealthSettings
-from edge.webhooks.role import RoleSettings
+from router.role import RoleSettings
 from edge.webhooks.dispatcher import WebhookSettings
 from edge.webhooks.fanout import FanoutSettings
 from edge.webhooks.worker import WorkerSettings

@@ -24,7 +24,6 @@ from edge.registry import Registry, SessionSpec
 from edge.webhooks.conditions import Conditions
 from edge.webhooks.endpoint import EndpointSettings
 from edge.webhooks.health import Condition
-from edge.webhooks.role import RoleSettings
 from router.broker import Broker
 from router.codec import encode
 from router.connection import BrokerSettings, all_headers, header
@@ -32,6 +31,7 @@ from router.cursor import Cursor
 from router.deadletters import DeadLetter, DeadLetters, Origin, actor_subject, ingest_subject, webhook_subject
 from router.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.event import Event
+from router.role import RoleSettings
 from router.service import Endpoint, Request, Service
 from router.subject import STORED
 from router.topology import TopologySettings

@@ -98,6 +98,10 @@ async def running(*arguments: str, **variables: str) -> AsyncIterator[Running]:
     reading = asyncio.create_task(command.read())
     try:
         yield command
+    except BaseException:
+        # Shown by pytest where the test fails.
+        print(f"{' '.join(arguments)}: {process.returncode}\n{command.out}{command.err}")
+        raise
     finally:
         if process.returncode is None:
             command.signal(signal.SIGTERM)

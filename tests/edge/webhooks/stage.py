@@ -20,13 +20,13 @@ from edge.webhooks.endpoint import EndpointSettings
 from edge.webhooks.fanout import FanoutSettings
 from edge.webhooks.guard import GuardSettings
 from edge.webhooks.health import HealthSettings
-from edge.webhooks.role import RoleSettings
 from edge.webhooks.worker import WorkerSettings
 from router import topology
 from router.broker import Broker
 from router.connection import BrokerSettings
 from router.cursor import Cursor
 from router.event import Event
+from router.role import RoleSettings
 from router.topology import TopologySettings
 
 LOCAL = GuardSettings(allow_loopback=True)

@@ -6,8 +6,8 @@ from typing import Any
 from edge.webhooks.dispatcher import WebhookSettings
 from edge.webhooks.fanout import FanoutSettings
 from edge.webhooks.job import FRESH
-from edge.webhooks.role import RoleSettings
 from router.deadletters import DeadLetters, webhook_subject
+from router.role import RoleSettings
 from router.topology import HOOKS
 from tests.edge.webhooks.stage import Process, Stage
 from tests.waiting import eventually

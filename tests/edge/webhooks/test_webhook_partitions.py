@@ -4,10 +4,10 @@ import asyncio
 from collections import Counter
 
 from edge.webhooks.partitions import MISSED, Partitions
-from edge.webhooks.role import RoleSettings
 from router.broker import Broker
 from router.buckets import Bucket, Entry
 from router.connection import BrokerSettings
+from router.role import RoleSettings
 from router.topology import LEASES
 from tests.edge.webhooks.stage import Stage
 from tests.waiting import eventually

@@ -16,10 +16,10 @@ from edge.openapi import document
 from edge.problem import Problem
 from edge.webhooks.attempts import Attempts, Part
 from edge.webhooks.recovery import Recoveries, Recovery, RecoverySettings, parse_moment, parse_rate
-from edge.webhooks.role import RoleSettings
 from router.broker import Broker
 from router.connection import BrokerSettings
 from router.cursor import parse_start
+from router.role import RoleSettings
 from tests.edge.conftest import RunningEdge
 from tests.edge.webhooks.stage import Process, Receiver, Stage
 from tests.waiting import eventually

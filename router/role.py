@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -20,10 +21,15 @@ class Lost(Exception):
 
 @dataclass(frozen=True)
 class RoleSettings:
-    """How fast a role changes hands. A dead owner's successor begins after `ttl` and one `poll`, in seconds."""
+    """How fast a role changes hands. A dead owner's successor begins after `ttl` and one `poll`, in seconds.
+
+    An owner that cannot refresh stops before anybody could take over; one that is not `wary` goes on until it is told of a
+    successor, which suits work that nobody else can do while NATS is away.
+    """
 
     ttl: float = 4.0
     poll: float = 0.5
+    wary: bool = True
 
     @property
     def refresh(self) -> float:
@@ -33,14 +39,25 @@ class RoleSettings:
     @property
     def patience(self) -> float:
         """How long an owner that cannot refresh may still believe itself one; shorter than anybody could take over."""
-        return self.ttl * 0.8
+        return self.ttl * 0.8 if self.wary else math.inf
 
 
 class Role:
     """One role, contended for by every process that runs this."""
 
-    def __init__(self, bucket: Bucket, key: str, holder: str, settings: RoleSettings | None = None) -> None:
+    def __init__(
+        self,
+        bucket: Bucket,
+        key: str,
+        holder: str,
+        settings: RoleSettings | None = None,
+        dead: Callable[[str], bool] = lambda _holder: False,
+    ) -> None:
+        """`dead` may know of a holder that it is no more; it is then not waited for."""
         self.holds = False
+        # Who has the role, as far as is known while waiting for it.
+        self.owner = ""
+        self._dead = dead
         self.settings = settings or RoleSettings()
         self._bucket = bucket
         self._key = key
@@ -50,15 +67,19 @@ class Role:
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
         """Waits for the role, works while it holds it, and begins again where it lost it; until cancelled."""
         while True:
-            await self._acquire()
-            log.info("role taken", extra={"role": self._key})
-            try:
-                await self._work(work)
-            finally:
-                self.holds = False
-                await self._release()
+            await self.term(work)
             log.warning("role lost", extra={"role": self._key})
             await asyncio.sleep(self.settings.poll)
+
+    async def term(self, work: Callable[[], Awaitable[None]]) -> bool:
+        """Waits for the role and works until the work is done or the role is lost; says whether it is done."""
+        await self._acquire()
+        log.info("role taken", extra={"role": self._key})
+        try:
+            return await self._work(work)
+        finally:
+            self.holds = False
+            await self._release()
 
     async def _acquire(self) -> None:
         while True:
@@ -67,28 +88,36 @@ class Role:
                 if entry is None:
                     self._revision = await self._bucket.create(self._key, self._holder, self.settings.ttl)
                     return
-                if not entry.value:  # released, and its mark not yet run out
+                owner = (entry.value or b"").decode(errors="replace")
+                # Released, and its mark not yet run out; or of one that will never release it.
+                if not owner or self._dead(owner):
                     self._revision = await self._bucket.update(
                         self._key, self._holder, entry.revision, self.settings.ttl
                     )
                     return
+                if owner != self.owner:
+                    self.owner = owner
+                    log.info("a role is waited for", extra={"role": self._key, "owner": owner})
             except Conflict:
                 pass  # another was quicker
             except BrokerError as fault:
                 log.debug("a role could not be asked for", extra={"role": self._key, "fault": str(fault)})
             await asyncio.sleep(self.settings.poll * random.uniform(0.5, 1.0))
 
-    async def _work(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _work(self, work: Callable[[], Awaitable[None]]) -> bool:
         self.holds = True
+        done = False
         try:
             async with asyncio.TaskGroup() as tasks:
                 refreshing = tasks.create_task(self._refresh(), name=f"refresh {self._key}")
                 try:
                     await work()
+                    done = True
                 finally:
                     refreshing.cancel()
         except* Lost:
             pass
+        return done
 
     async def _refresh(self) -> None:
         """Keeps the lease; raises Lost where another has it, or nobody could be asked for too long."""
@@ -98,7 +127,8 @@ class Role:
             await asyncio.sleep(self.settings.refresh if loop.time() - good < self.settings.refresh else 0.2)
             asked = loop.time()
             try:
-                async with asyncio.timeout(max(0.05, good + self.settings.patience - asked)):
+                patience = min(good + self.settings.patience - asked, self.settings.ttl)
+                async with asyncio.timeout(max(0.05, patience)):
                     self._revision = await self._bucket.update(
                         self._key, self._holder, self._revision, self.settings.ttl
                     )
@@ -114,6 +144,12 @@ class Role:
     async def _still_ours(self) -> bool:
         try:
             entry = await self._bucket.get(self._key)
+            if entry is None and not self.settings.wary:
+                # It ran out while NATS was away, and nobody has taken it since.
+                self._revision = await self._bucket.create(self._key, self._holder, self.settings.ttl)
+                return True
+        except Conflict:
+            return False
         except BrokerError:
             return True  # the next refresh tells
         if entry is None or entry.value != self._holder:

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import asyncio
+import time
+
+from router.broker import Broker
+from router.buckets import Bucket
+from router.connection import BrokerSettings
+from router.role import Lost, Role, RoleSettings
+from router.topology import LEASES
+from tests.waiting import eventually
+
+SETTINGS = RoleSettings(ttl=2.0, poll=0.1)
+
+
+class Contender:
+    """A process that wants the role, and counts how often it got it."""
+
+    def __init__(self, broker: Broker, key: str, name: str) -> None:
+        self.role = Role(Bucket(broker.connection, LEASES), f"role.{key}", name, SETTINGS)
+        self.terms = 0
+        self.working = False
+        self.failing = asyncio.Event()
+        self.task = asyncio.ensure_future(self.role.run(self._work))
+
+    async def _work(self) -> None:
+        self.terms += 1
+        self.working = True
+        try:
+            await self.failing.wait()
+            self.failing.clear()
+            raise Lost
+        finally:
+            self.working = False
+
+    async def leave(self) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+
+async def test_one_of_many_has_the_role_and_keeps_it_past_its_ttl(broker: Broker, entity: str):
+    contenders = [Contender(broker, entity, name) for name in "abc"]
+    await eventually(lambda: sum(each.working for each in contenders) == 1)
+
+    began = time.monotonic()
+    while time.monotonic() - began < SETTINGS.ttl * 1.5:
+        assert sum(each.working for each in contenders) == 1
+        await asyncio.sleep(0.05)
+
+    assert sum(each.terms for each in contenders) == 1
+    for each in contenders:
+        await each.leave()
+
+
+async def test_who_leaves_in_good_order_is_followed_at_once(broker: Broker, entity: str):
+    first = Contender(broker, entity, "first")
+    await eventually(lambda: first.working)
+    second = Contender(broker, entity, "second")
+
+    await first.leave()
+
+    began = time.monotonic()
+    await eventually(lambda: second.working)
+    assert time.monotonic() - began < 1.0
+    await second.leave()
+
+
+async def test_who_dies_is_followed_after_the_ttl(broker: Broker, broker_settings: BrokerSettings, entity: str):
+    dying = Broker(broker_settings, "dying")
+    await dying.open(apply=False)
+    first = Contender(dying, entity, "first")
+    await eventually(lambda: first.working)
+    second = Contender(broker, entity, "second")
+
+    await dying.connection._wire.close()
+
+    began = time.monotonic()
+    await eventually(lambda: second.working, within=6)
+    assert time.monotonic() - began < 4.5
+    # And who only lost its connection has noticed by itself, before another could begin.
+    assert not first.working
+    await first.leave()
+    await second.leave()
+    await dying.close()
+
+
+async def test_work_that_finds_the_role_lost_begins_again(broker: Broker, entity: str):
+    only = Contender(broker, entity, "only")
+    await eventually(lambda: only.working)
+
+    only.failing.set()
+
+    await eventually(lambda: only.terms == 2 and only.working)
+    await only.leave()
+
+
+async def test_one_whose_holder_is_known_to_be_dead_is_taken_at_once(broker: Broker, entity: str):
+    bucket = Bucket(broker.connection, LEASES)
+    await bucket.put(f"role.{entity}", b"host/1/99", 60)
+    role = Role(bucket, f"role.{entity}", "host/1/100", SETTINGS, dead=lambda holder: holder == "host/1/99")
+
+    async with asyncio.timeout(1.5):
+        assert await role.term(_nothing)
+
+
+async def _nothing() -> None:
+    """Done at once."""
+
+
+async def test_who_is_not_wary_works_on_while_nats_is_away_and_keeps_the_role(broker: Broker, entity: str):
+    bucket = Bucket(broker.connection, LEASES)
+    settings = RoleSettings(ttl=1.0, poll=0.1, wary=False)
+    role = Role(bucket, f"role.{entity}", "only", settings)
+    leave = asyncio.Event()
+    term = asyncio.ensure_future(role.term(lambda: leave.wait()))  # type: ignore[arg-type,return-value]
+    await eventually(lambda: role.holds)
+
+    # As if NATS had been away for so long that the lease ran out.
+    await bucket.delete(f"role.{entity}")
+    entry = await eventually(lambda: bucket.get(f"role.{entity}"), within=5)
+
+    assert entry.value == b"only" and role.holds
+    leave.set()
+    assert await term
+
+
+async def test_who_is_not_wary_stops_once_another_has_the_role(broker: Broker, entity: str):
+    bucket = Bucket(broker.connection, LEASES)
+    role = Role(bucket, f"role.{entity}", "first", RoleSettings(ttl=1.0, poll=0.1, wary=False))
+    term = asyncio.ensure_future(role.term(lambda: asyncio.Event().wait()))  # type: ignore[arg-type,return-value]
+    await eventually(lambda: role.holds)
+
+    await bucket.put(f"role.{entity}", b"second", 60)
+
+    async with asyncio.timeout(5):
+        assert not await term
