@@ -122,6 +122,8 @@ class Run:
         self._chunk_timer: asyncio.TimerHandle | None = None
         self._progress: dict[str, Any] | None = None
         self._progress_timer: asyncio.TimerHandle | None = None
+        # Kept here: what uvloop gives for a timer of less than a millisecond has no `when`.
+        self._chunks_due = self._progress_due = 0.0
         self._progress_said = -math.inf
         self._group: asyncio.TaskGroup | None = None
         self._children: list[asyncio.Task[None]] = []
@@ -281,6 +283,7 @@ class Run:
         if left <= 0 and self._progress_timer is None:
             self._release()
         elif self._progress_timer is None:
+            self._progress_due = loop.time() + left
             self._progress_timer = loop.call_later(left, self._due)
 
     async def chunk(self, text: str) -> None:
@@ -295,6 +298,7 @@ class Run:
             self._release(progress=False)
         elif self._chunk_timer is None:
             loop = asyncio.get_running_loop()
+            self._chunks_due = loop.time() + self.settings.chunk_window
             self._chunk_timer = loop.call_later(self.settings.chunk_window, self._due)
 
     async def log(self, line: str, stream: str = "stdout", **more: Any) -> None:
@@ -354,8 +358,8 @@ class Run:
         if not self._unsent.full and not self._over:
             loop = asyncio.get_running_loop()
             now = loop.time() + 0.001  # a timer may fire a moment early
-            chunks = self._chunk_timer is not None and self._chunk_timer.when() <= now
-            progress = self._progress_timer is not None and self._progress_timer.when() <= now
+            chunks = self._chunk_timer is not None and self._chunks_due <= now
+            progress = self._progress_timer is not None and self._progress_due <= now
             self._release(chunks=chunks, progress=progress)
 
     def _release(self, chunks: bool = True, progress: bool = True) -> None:

@@ -233,6 +233,13 @@ class Wire(Client):
         self._pending = [command for command in self._pending if command is not _PING]
         await super()._process_connect_init()
 
+    async def _close(self, status: int, do_cbs: bool = True) -> None:
+        # What waits for a connection that is gone goes nowhere: uvloop raises where one writes to it all the same.
+        if not self.is_connected:
+            self._pending = []
+            self._pending_data_size = 0
+        await super()._close(status, do_cbs)
+
     async def _process_err(self, err_msg: str) -> None:
         # An error such as a login that has expired or was revoked makes nats-py close for good. A server says the same
         # when its users are being changed; so we come again, with what the files say then.

@@ -114,6 +114,7 @@ class Gate:
         self._floor = floor
         self._ready: dict[str, Lane] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
         self._fetching = False
         self._storing = False
         self._tokens: Tokens | None = None
@@ -370,9 +371,11 @@ class Gate:
         """Looks again after so many seconds, or sooner."""
         at = self._loop.time() + max(seconds, 0.0)
         if self._timer is not None:
-            if self._timer.when() <= at and not self._timer.cancelled():
+            if self._due <= at:
                 return
             self._timer.cancel()
+        # Kept here: what uvloop gives for a time that has come has no `when`.
+        self._due = at
         self._timer = self._loop.call_at(at, self._woken)
 
     def _woken(self) -> None:

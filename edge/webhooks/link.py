@@ -10,6 +10,7 @@ import asyncio
 import math
 import socket
 import ssl
+import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -62,9 +63,10 @@ class Destination(aiohttp.ClientRequest):
 
 
 class Exchange(Trace):
-    """A request and its answer: what came, from whom, and when, in the loop's time; what did not happen stays 0 or empty.
+    """A request and its answer: what came, from whom, and when; what did not happen stays 0 or empty.
 
-    aiohttp tells it how far a connection has come that is being made.
+    Times are seconds of the monotonic clock: a loop's own may stand still for a tick. aiohttp tells it how far a connection has
+    come that is being made.
     """
 
     def __init__(self, begun: float) -> None:
@@ -103,17 +105,17 @@ class Exchange(Trace):
         )
 
     async def send_connection_create_start(self) -> None:
-        self.connecting = asyncio.get_running_loop().time()
+        self.connecting = time.monotonic()
         _exchange.set(self)
 
     async def send_connection_create_end(self) -> None:
-        self.connected = asyncio.get_running_loop().time()
+        self.connected = time.monotonic()
 
     async def send_dns_resolvehost_start(self, host: str) -> None:
-        self.resolving = asyncio.get_running_loop().time()
+        self.resolving = time.monotonic()
 
     async def send_dns_resolvehost_end(self, host: str) -> None:
-        self.dns = asyncio.get_running_loop().time() - self.resolving
+        self.dns = time.monotonic() - self.resolving
 
     async def send_dns_cache_hit(self, host: str) -> None:
         """Needs no time."""
@@ -135,7 +137,7 @@ class _Tls(ssl.SSLContext):
     def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
         exchange = _exchange.get()
         if exchange is not None:
-            exchange.shaking = asyncio.get_running_loop().time()
+            exchange.shaking = time.monotonic()
         return super().wrap_bio(*args, **options)
 
 
@@ -196,13 +198,15 @@ class Links:
 
     async def _connect(self, destination: Destination, exchange: Exchange, deadline: float) -> Connection:
         while True:
-            limits = destination.limits(deadline - self._loop.time())
+            limits = destination.limits(deadline - time.monotonic())
             connection = await self._connector.connect(destination, [exchange], limits)
             protocol = connection.protocol
             # Where something came while nobody asked, it would be taken for the answer to what is asked next.
             if protocol is not None and not protocol.should_close:
                 return connection
             _abort(connection)
+            if exchange.connected:
+                raise aiohttp.ClientPayloadError("the receiver spoke before it was asked")
 
     async def _talk(self, connection: Connection, head: bytes, body: bytes, exchange: Exchange) -> bool:
         """Whether the answer was read to its end."""
@@ -215,7 +219,7 @@ class Links:
             protocol.set_response_params(read_until_eof=True, auto_decompress=False)
         if peer := transport.get_extra_info("peername"):
             exchange.address = str(peer[0])
-        exchange.sent = self._loop.time()
+        exchange.sent = time.monotonic()
         if len(body) <= ONE_PIECE:
             transport.write(head + body)
         else:
@@ -225,7 +229,7 @@ class Links:
         while message.code < 200 and message.code != 101:
             # An interim answer, such as 103; the one that counts follows.
             message, content = await protocol.read()
-        exchange.heard = self._loop.time()
+        exchange.heard = time.monotonic()
         exchange.status, exchange.headers = message.code, message.headers
         if content.at_eof():
             return True

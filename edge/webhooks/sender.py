@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import re
+import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -117,17 +118,17 @@ class Sender:
         keys = endpoint.keys if target.keys is None else target.keys
         if endpoint.gzip_above is None or (packed := await self._packed(endpoint, body)) is None:
             return (await self._ask("POST", target, headers + _lines(sign(keys, message_id, body)), body))[0]
-        begun = asyncio.get_running_loop().time()
+        begun = time.monotonic()
         # What is signed is what is sent.
         signed = f"{headers}Content-Encoding: gzip\r\n{_lines(sign(keys, message_id, packed))}"
         outcome, _ = await self._ask("POST", target, signed, packed)
         if outcome.status != 415:
             return outcome
         self._remember_plain(endpoint.url)
-        left = endpoint.timeout - (asyncio.get_running_loop().time() - begun)
+        left = endpoint.timeout - (time.monotonic() - begun)
         signed = headers + _lines(sign(keys, message_id, body))
         again, _ = await self._ask("POST", target, signed, body, max(left, 0.0))
-        return replace(again, seconds=asyncio.get_running_loop().time() - begun)
+        return replace(again, seconds=time.monotonic() - begun)
 
     async def options(self, endpoint: EndpointSettings) -> tuple[Outcome, Mapping[str, str]]:
         """Asks a receiver whether it wants to be posted to, as CloudEvents has it; gives its answer's headers, too."""
@@ -151,16 +152,15 @@ class Sender:
         # Each header is a line, and nothing in it may begin another.
         if head.count("\n") != head.count("\r\n") or "\r\n\r\n" in head[:-4]:
             return Outcome(Verdict.FINAL, fault="bad_url"), {}
-        loop = asyncio.get_running_loop()
-        exchange = Exchange(loop.time())
+        exchange = Exchange(time.monotonic())
         deadline = exchange.begun + (target.endpoint.timeout if timeout is None else timeout)
         try:
             await self._links.ask(target.destination, head.encode(), body or b"", exchange, deadline)
         except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as fault:  # TimeoutError is an OSError
-            now = loop.time()
+            now = time.monotonic()
             outcome = late(of_fault(fault, now - exchange.begun), exchange.sent > 0, exchange.status)
             return replace(outcome, timing=exchange.timing(now), address=exchange.address), {}
-        now, said = loop.time(), exchange.headers
+        now, said = time.monotonic(), exchange.headers
         return of_status(
             exchange.status,
             said.get("Retry-After"),
@@ -182,13 +182,13 @@ class Sender:
         until = self._plain.get(url)
         if until is None:
             return False
-        if until > asyncio.get_running_loop().time():
+        if until > time.monotonic():
             return True
         del self._plain[url]
         return False
 
     def _remember_plain(self, url: str) -> None:
-        self._plain[url] = asyncio.get_running_loop().time() + PLAIN_SECONDS
+        self._plain[url] = time.monotonic() + PLAIN_SECONDS
         if len(self._plain) > PLAIN_ENDPOINTS:
             self._plain.popitem(last=False)
 

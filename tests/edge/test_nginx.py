@@ -108,6 +108,8 @@ class Nginx:
         self._command = [binary, "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
         # Nobody's: nginx needs no rights at all. Where the tests run as root it is given none.
         self._user = "nobody" if os.geteuid() == 0 else None
+        if self._user:
+            self._command[:0] = ["setpriv", "--reuid", self._user, "--clear-groups"]
         self._process: asyncio.subprocess.Process | None = None
 
     def write(self, text: str) -> None:
@@ -126,14 +128,12 @@ class Nginx:
 
     async def check(self) -> tuple[int | None, str]:
         """What `nginx -t` says of the files."""
-        process = await asyncio.create_subprocess_exec(
-            *self._command, "-t", user=self._user, stderr=asyncio.subprocess.PIPE
-        )
+        process = await asyncio.create_subprocess_exec(*self._command, "-t", stderr=asyncio.subprocess.PIPE)
         _, said = await process.communicate()
         return process.returncode, said.decode()
 
     async def start(self) -> None:
-        self._process = await asyncio.create_subprocess_exec(*self._command, user=self._user)
+        self._process = await asyncio.create_subprocess_exec(*self._command)
         await eventually(self._answers, within=10)
 
     async def _answers(self) -> bool:

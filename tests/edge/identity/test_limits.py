@@ -272,7 +272,7 @@ async def test_a_head_that_dribbles_gets_no_more_time_than_one_that_stops(edge_f
     async with edge_factory(limits=LimitSettings(head_seconds=0.4)) as edge:
         reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
         begun = time.monotonic()
-        ended = asyncio.ensure_future(reader.read())
+        ended = asyncio.ensure_future(_all_of(reader))
         with contextlib.suppress(ConnectionError):
             while not ended.done():
                 writer.write(b"X" if time.monotonic() > begun + 0.05 else b"GET /livez HTTP/1.1\r\nX-A: ")
@@ -280,7 +280,17 @@ async def test_a_head_that_dribbles_gets_no_more_time_than_one_that_stops(edge_f
         writer.close()
 
         assert time.monotonic() - begun < 3
-        assert b"408" in await ended
+        heard = await ended
+        # Who still writes into what is closed may be answered by a reset, which takes unread bytes with it.
+        assert b"408" in heard or not heard
+
+
+async def _all_of(reader: asyncio.StreamReader) -> bytes:
+    heard = b""
+    with contextlib.suppress(ConnectionError):
+        while some := await reader.read(65536):
+            heard += some
+    return heard
 
 
 async def test_the_head_of_the_next_request_on_a_connection_is_held_to_it_too(edge_factory: EdgeFactory) -> None:  # noqa: F811

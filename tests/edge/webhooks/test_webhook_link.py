@@ -210,6 +210,25 @@ async def test_what_a_receiver_says_unasked_is_not_taken_for_its_next_answer() -
     assert len(connections) == 2
 
 
+async def test_who_speaks_before_being_asked_is_no_receiver_and_not_tried_again_at_once() -> None:
+    connections = 0
+
+    async def hasty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        with contextlib.suppress(ConnectionError):
+            writer.write(b"220 mail.example.com ESMTP\r\n")
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(hasty, "127.0.0.1", 0)
+    async with server, Sender(LOCAL) as sender:
+        outcome = await post(sender, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+
+    assert (outcome.verdict, outcome.fault) == (Verdict.RETRY, "bad_answer")
+    assert connections == 1
+
+
 async def test_a_header_cannot_begin_another_request() -> None:
     async with receiver(OK) as (url, connections), Sender(LOCAL) as sender:
         outcome = await sender.post(
