@@ -125,6 +125,9 @@ commands:
   health SESSION          say how its endpoint is
   resend SESSION ID       send one delivery again: by its id, or that of its event
   recover SESSION         send again all that failed for good since a time
+  replay SESSION          send a stretch of the past again
+  rotate SESSION          make a new secret
+  verify SESSION          ask the receiver whether it wants to be posted to
   enable SESSION          let a disabled or halted endpoint have its events again
   disable SESSION         let it have nothing until it is enabled
 
@@ -384,6 +387,23 @@ def _webhook_commands(parent: Parser) -> None:
     recover.add_argument(
         "--wait", action=argparse.BooleanOptionalAction, default=True, help="watch it to its end, or only begin it"
     )
+    replay = add(
+        "replay",
+        "Sends a stretch of the past, whether it was sent before or not.",
+        "SESSION (--since TIME | --last N) [OPTIONS]",
+    )
+    replay.add_argument("--since", metavar="TIME", help="said since: 10m, 2h, or RFC 3339")
+    replay.add_argument("--last", metavar="N", type=int, help="the last so many")
+    replay.add_argument("--until", metavar="TIME", help="said before: 10m, 2h, or RFC 3339")
+    replay.add_argument("--rate", metavar="N", type=float, help="at most so many a second (100)")
+    replay.add_argument(
+        "--wait", action=argparse.BooleanOptionalAction, default=True, help="watch it to its end, or only begin it"
+    )
+    rotate = add(
+        "rotate", "Makes a new secret and prints it; the old one signs beside it for a while.", "SESSION [OPTIONS]"
+    )
+    rotate.add_argument("--overlap", metavar="TIME", help="for how long: 10m, 2h (24h)")
+    add("verify", "Asks the receiver whether it wants to be posted to. Exits 1 where it does not.", "SESSION [OPTIONS]")
     add(
         "enable",
         "Lets a disabled or halted endpoint have its events again, the parked ones first.",
@@ -651,7 +671,7 @@ def _webhooks(given: argparse.Namespace, _: list[str]) -> int:
 
     more = {
         name: value
-        for name in ("id", "event", "result", "limit", "since", "until", "rate", "reason", "wait")
+        for name in ("id", "event", "result", "limit", "since", "until", "rate", "last", "overlap", "reason", "wait")
         if (value := getattr(given, name, None)) is not None
     }
     return run_webhooks(load(given, "edge"), Request(given.what, given.session, json=given.json, **more))

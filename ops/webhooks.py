@@ -1,4 +1,4 @@
-"""This file is where one session's webhook is looked after on the command line: its attempts, its health, what is sent again.
+"""This file is where one session's webhook is looked after on the command line: its attempts, health and secret, what is sent again.
 
 It asks a running edge over HTTP. A recovery is work of the edge: it goes on where this command is ended.
 """
@@ -31,7 +31,7 @@ LOOK_EVERY = 0.3
 
 # What was asked wrongly, rather than what went wrong.
 _MISTAKES = frozenset(
-    {"bad_parameter", "bad_body", "bad_cursor", "missing_field", "session_not_found", "not_a_webhook"}
+    {"bad_parameter", "bad_body", "bad_cursor", "bad_webhook", "missing_field", "session_not_found", "not_a_webhook"}
 )
 _DELIVERY = re.compile(r"(msg_)?[0-9a-f]{32}\Z")
 
@@ -49,6 +49,8 @@ class Request:
     since: str | None = None
     until: str | None = None
     rate: float | None = None
+    last: int | None = None
+    overlap: str | None = None
     reason: str | None = None
     wait: bool = True
     json: bool = False
@@ -66,6 +68,12 @@ def run_webhooks(settings: Settings, request: Request) -> int:
             return asyncio.run(_resend(hook, request))
         case "recover":
             return asyncio.run(_recover(hook, request))
+        case "replay":
+            return asyncio.run(_replay(hook, request))
+        case "rotate":
+            return asyncio.run(_rotate(hook, request))
+        case "verify":
+            return asyncio.run(_verify(hook, request))
         case "health":
             return asyncio.run(_health(hook, request))
         case _:
@@ -212,9 +220,22 @@ async def _recover(hook: _Hook, request: Request) -> int:
     body: dict[str, Any] = {"since": _moment(request.since)}
     body |= {"until": _moment(request.until)} if request.until is not None else {}
     body |= {"rate": request.rate} if request.rate is not None else {}
-    recovery = await hook.ask("recover", "POST", body)
+    return await _watch(hook, request, await hook.ask("recover", "POST", body))
+
+
+async def _replay(hook: _Hook, request: Request) -> int:
+    if (request.since is None) == (request.last is None):
+        raise Mistakes(["webhooks replay: from where? give --since, such as 2h or RFC 3339, or --last N"])
+    body: dict[str, Any] = {"last": request.last} if request.since is None else {"since": _moment(request.since)}
+    body |= {"until": _moment(request.until)} if request.until is not None else {}
+    body |= {"rate": request.rate} if request.rate is not None else {}
+    return await _watch(hook, request, await hook.ask("replay", "POST", body))
+
+
+async def _watch(hook: _Hook, request: Request, recovery: dict[str, Any]) -> int:
+    """Shows how far it is until it has ended, or only says that it has begun."""
     if not request.wait:
-        print(jsonlib.dumps(recovery) if request.json else f"recovery {recovery['id']} has begun")
+        print(jsonlib.dumps(recovery) if request.json else f"{recovery['kind']} {recovery['id']} has begun")
         return 0
     line = StatusLine(sys.stderr)
     try:
@@ -223,7 +244,7 @@ async def _recover(hook: _Hook, request: Request) -> int:
             await asyncio.sleep(LOOK_EVERY)
             recovery = await hook.ask(f"recoveries/{recovery['id']}")
     except asyncio.CancelledError:
-        print("\nthe recovery goes on", file=sys.stderr)
+        print("\nit goes on without you", file=sys.stderr)
         raise
     finally:
         line.clear()
@@ -231,16 +252,50 @@ async def _recover(hook: _Hook, request: Request) -> int:
     return 0 if recovery["state"] == "done" and not recovery["skipped"] else 1
 
 
+# Its secret, and its consent
+
+
+async def _rotate(hook: _Hook, request: Request) -> int:
+    try:
+        body = {} if request.overlap is None else {"overlap": seconds(request.overlap)}
+    except ValueError as fault:
+        raise Mistakes([f"webhooks rotate: --overlap {fault}"]) from None
+    answer = await hook.ask("secret/rotate", "POST", body)
+    if request.json:
+        print(jsonlib.dumps(answer, indent=2))
+        return 0
+    # By itself, for who keeps it in a file; and never seen again.
+    print(answer["webhook_secret"])
+    print("the old secret signs beside it for a while; this one is shown this once", file=sys.stderr)
+    return 0
+
+
+async def _verify(hook: _Hook, request: Request) -> int:
+    answer = await hook.ask("verify", "POST", {})
+    verification = answer["verification"]
+    if request.json:
+        print(jsonlib.dumps(verification))
+    elif verification["ok"]:
+        print("its receiver agrees")
+    else:
+        said = [verification[name] for name in ("error", "status", "detail")]
+        print("its receiver has not agreed: " + safe(" ".join(str(part) for part in said if part is not None)))
+    return 0 if verification["ok"] else 1
+
+
 def _progress(recovery: Mapping[str, Any]) -> str:
     done, total = recovery["sent"] + recovery["skipped"], recovery["total"]
     if total is None:
-        return "counting"
+        return f"{done:,} so far"
     share = done / total if total else 1.0
     return f"{bar(share)} {share:4.0%}  {done:,} of {total:,}"
 
 
 def _ended(recovery: Mapping[str, Any]) -> str:
-    told = f"{recovery['sent']:,} of {recovery['total'] or 0:,} failed deliveries are sent again"
+    if recovery["kind"] == "replay":
+        told = f"{recovery['sent']:,} events are sent again"
+    else:
+        told = f"{recovery['sent']:,} of {recovery['total'] or 0:,} failed deliveries are sent again"
     if recovery["skipped"]:
         told += f"; of {recovery['skipped']:,} the event is no longer kept"
     if recovery["state"] != "done":

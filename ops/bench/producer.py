@@ -108,15 +108,15 @@ class Producer:
         (count,) = struct.unpack("<Q", self._progress[:8])
         return int(count)
 
-    def burst(self, subject: str, count: int, follow: bool) -> dict[str, float]:
-        """Publishes so many, each acknowledged; as far ahead of the readers as UNRECEIVED, where it is to follow them."""
+    def burst(self, subject: str, count: int, follow: bool, most: int = UNRECEIVED) -> dict[str, float]:
+        """Publishes so many, each acknowledged; at most so many ahead of the readers, where it is to follow them."""
         template, sent = self.template(subject), 0
         self._acknowledged = 0
         base, began = self.received(), time.monotonic()
         while self._acknowledged < count:
-            room = min(count - sent, BATCH)
+            room = min(count - sent, BATCH, most // 2)
             ahead = sent - (self.received() - base) if follow else 0
-            if room and sent - self._acknowledged + room <= UNACKNOWLEDGED and ahead + room <= UNRECEIVED:
+            if room and sent - self._acknowledged + room <= UNACKNOWLEDGED and ahead + room <= most:
                 self._socket.sendall(template.make(room))
                 sent += room
                 self.listen(0)

@@ -1,17 +1,21 @@
 """This file is where the benchmarks' webhook receivers are: one process that answers posts at little cost, and looks at each.
 
-`python -m ops.bench.receivers` takes one JSON order a line: `ports` asks where it is (`well` answers 204 at any path, `dead`
-takes posts and never answers), `begin` forgets what came, `collect` waits until so many came to the one that is well.
+`python -m ops.bench.receivers PROGRESS` takes one JSON order a line: `ports` asks where it is (`well` answers 204 at any path,
+`dead` takes posts and never answers), `begin` forgets what came, `collect` waits until so many came to the one that is well.
+How many events have come to all sessions goes into the file PROGRESS, which the producer maps too.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import mmap
 import re
+import struct
 import sys
 import time
 from array import array
+from pathlib import Path
 from typing import Any, cast
 
 import uvloop
@@ -25,11 +29,15 @@ _SIGNED = re.compile(rb"\r\nwebhook-signature: ?v1,", re.IGNORECASE)
 class Ledger:
     """What came: how many posts, how many were signed, and how old the event of each was, in nanoseconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, progress: Path) -> None:
         self.arrived = asyncio.Event()
+        with progress.open("r+b") as file:
+            self._progress = mmap.mmap(file.fileno(), 8)
         self.begin()
 
-    def begin(self) -> None:
+    def begin(self, sessions: int = 1) -> None:
+        self._sessions = sessions
+        struct.pack_into("<Q", self._progress, 0, 0)
         self.signed = 0
         self.ages = array("q")
         self.wanted = 0
@@ -40,6 +48,7 @@ class Ledger:
         self.signed += _SIGNED.search(head) is not None
         said = _AT.search(body)
         self.ages.append(time.time_ns() - int(said[1]) if said else 0)
+        struct.pack_into("<Q", self._progress, 0, len(self.ages) // self._sessions)
         if len(self.ages) == self.wanted:
             self.arrived.set()
 
@@ -96,7 +105,7 @@ class Dead(asyncio.Protocol):
 async def main() -> None:
     """Does what the lines of the input say, until they end."""
     loop = asyncio.get_running_loop()
-    ledger = Ledger()
+    ledger = Ledger(Path(sys.argv[1]))
     well = await loop.create_server(lambda: Well(ledger), "127.0.0.1", 0, backlog=1024)
     dead = await loop.create_server(Dead, "127.0.0.1", 0, backlog=1024)
     ports = {name: server.sockets[0].getsockname()[1] for name, server in (("well", well), ("dead", dead))}
@@ -107,7 +116,7 @@ async def main() -> None:
             case "ports":
                 answer = ports
             case "begin":
-                ledger.begin()
+                ledger.begin(**order)
             case "collect":
                 answer = await ledger.collect(**order)
             case unknown:

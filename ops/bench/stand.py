@@ -143,6 +143,7 @@ class Stand:
     nats_pid: int
     edge_pid: int
     port: int
+    progress: Path
 
     def watch(self) -> Watch:
         return Watch(edge=self.edge_pid, nats=self.nats_pid, readers=self.audience.pid, producer=self.producer.pid)
@@ -189,7 +190,7 @@ async def stand(lane: bool = True, variables: Mapping[str, str] = MappingProxyTy
         producer = await stack.enter_async_context(partner("producer", nats.url, str(progress)))
         audience = await stack.enter_async_context(partner("audience", str(progress)))
         assert nats.process is not None
-        yield Stand(broker, http, producer, audience, nats.process.pid, edge.pid, port)
+        yield Stand(broker, http, producer, audience, nats.process.pid, edge.pid, port, progress)
 
 
 @contextlib.asynccontextmanager

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from standardwebhooks import Webhook
 
 from edge.server import bind, serve
 from edge.settings import EdgeSettings
@@ -82,7 +83,7 @@ async def failing(url: str, receiver: Receiver, entity: str, count: int) -> str:
             page = (await http.get(f"/callbacks/sessions/{session}/attempts")).json()
             return len(page["attempts"]) == count
 
-        await eventually(noted)
+        await eventually(noted, 15)
     return session
 
 
@@ -127,11 +128,54 @@ async def test_an_endpoint_is_disabled_shown_and_enabled(
     assert "closed" in enabled.stdout and enabled.returncode == 0
 
 
+async def test_a_stretch_of_the_past_is_sent_again(
+    url: str, webhooks: Webhooks, receiver: Receiver, entity: str
+) -> None:
+    session = await failing(url, receiver, entity, 3)
+    receiver.answer = 204
+    receiver.posts.clear()
+
+    ended = await webhooks("replay", session, "--last", "2")
+    await eventually(lambda: len(receiver.posts) == 2)
+
+    assert (ended.returncode, ended.stdout.strip()) == (0, "2 events are sent again")
+
+
+async def test_a_new_secret_is_printed_by_itself_and_signs_from_then_on(
+    url: str, webhooks: Webhooks, receiver: Receiver, entity: str
+) -> None:
+    session = await failing(url, receiver, entity, 1)
+    receiver.answer = 204
+    receiver.posts.clear()
+
+    rotated = await webhooks("rotate", session, "--overlap", "0")
+    await webhooks("replay", session, "--last", "1")
+    post = (await eventually(lambda: receiver.posts))[0]
+
+    assert rotated.returncode == 0 and rotated.stdout.startswith("whsec_")
+    assert Webhook(rotated.stdout.strip()).verify(post.body, post.headers)
+
+
+async def test_a_receiver_is_asked_whether_it_wants_anything(
+    url: str, webhooks: Webhooks, receiver: Receiver, entity: str
+) -> None:
+    session = await failing(url, receiver, entity, 1)
+
+    refused = await webhooks("verify", session)
+    receiver.answer = 204
+    agreed = await webhooks("verify", session, "--json")
+
+    assert refused.returncode == 1 and "has not agreed" in refused.stdout
+    assert agreed.returncode == 0 and json.loads(agreed.stdout)["ok"]
+
+
 async def test_what_is_asked_wrongly_is_said_and_ends_with_2(webhooks: Webhooks) -> None:
     for arguments, said in (
         (("attempts", "sess_000000000000000000000000"), "no session"),
         (("attempts", "sess_000000000000000000000000", "--limit", "0"), "--limit"),
         (("recover", "sess_000000000000000000000000"), "--since"),
+        (("replay", "sess_000000000000000000000000"), "--last"),
+        (("rotate", "sess_000000000000000000000000", "--overlap", "soon"), "--overlap"),
     ):
         ended = await webhooks(*arguments)
         assert ended.returncode == 2 and said in ended.stderr, ended
