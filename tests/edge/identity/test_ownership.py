@@ -96,6 +96,10 @@ async def test_a_foreign_session_and_one_that_is_not_there_get_the_same_answer(e
     for method, suffix, body in (
         ("GET", "", None), ("PATCH", "", {"name": "mine now"}), ("DELETE", "", None), ("GET", "/stats", None),
         ("POST", "/test", {}), ("POST", "/refresh", None), ("GET", "/events", None), ("GET", "/sse", None),
+        ("GET", "/attempts", None), ("GET", "/health", None), ("GET", "/recoveries", None), ("GET", "/recoveries/x", None),
+        ("DELETE", "/recoveries/x", None), ("POST", "/resend", {"event": "x"}), ("POST", "/recover", {"since": "2026-01-01"}),
+        ("POST", "/replay", {"last": 1}), ("POST", "/enable", {}), ("POST", "/disable", {}), ("POST", "/verify", {}),
+        ("POST", "/secret/rotate", {}),
     ):  # fmt: skip
         answers = [
             await bob.http.request(method, f"/callbacks/sessions/{session}{suffix}", json=body)
