@@ -75,6 +75,9 @@ async def get(
                 return Answer(answer.status, answer.headers, content)
             finally:
                 writer.close()
+    except ConnectionRefusedError as fault:
+        # asyncio's own text names a call and an address twice.
+        raise ConnectionRefusedError(fault.errno, "connection refused") from None
     except (EOFError, asyncio.LimitOverrunError, ValueError):
         raise Unanswered("what answers there does not speak HTTP") from None
     except TimeoutError:

@@ -284,8 +284,14 @@ class Connection:
         self._on_loss.append(listener)
 
     async def listen(self, subject: str, handler: Handler, queue: str = "") -> Listening:
-        """Subscribes; returns once the server has taken note, so that what is stored from now on is heard."""
-        listening = Listening(self._wire, await self._wire.tap(subject, handler, queue))
+        """Subscribes; returns once the server has taken note, so that what is stored from now on is heard.
+
+        Raises Timeout where the connection has been closed for good.
+        """
+        try:
+            listening = Listening(self._wire, await self._wire.tap(subject, handler, queue))
+        except nats.errors.Error as fault:
+            raise Timeout(f"not listening: {_reason(fault)}") from None
         try:
             if self._wire.is_connected:
                 with contextlib.suppress(nats.errors.Error, TimeoutError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -111,7 +112,6 @@ class Consumer:
 
     async def run(self) -> None:
         """Pulls until cancelled; survives reconnects, server restarts and a deleted consumer."""
-        loop = asyncio.get_running_loop()
         unlisten = self._connection.on_reconnect(self._lost_pull)
         # Messages of a pull come with their own subject; only its statuses come to the address it named.
         listening = await self._connection.listen(f"{self._inbox}.*", self._arrived)
@@ -140,11 +140,11 @@ class Consumer:
                     self._missing = True
                     continue
                 try:
-                    patience = self._last + SILENCE_SECONDS - loop.time() if self._requested else SILENCE_SECONDS
+                    patience = self._last + SILENCE_SECONDS - time.monotonic() if self._requested else SILENCE_SECONDS
                     async with asyncio.timeout(max(0.05, patience)):
                         await self._wake.wait()
                 except TimeoutError:
-                    if not self._requested or loop.time() - self._last < SILENCE_SECONDS:
+                    if not self._requested or time.monotonic() - self._last < SILENCE_SECONDS:
                         # Nothing was asked for, since all that may be outstanding is; or a heartbeat came since.
                         continue
                     log.warning("a consumer fell silent, pulling again", extra={"stream": self.stream})
@@ -196,7 +196,7 @@ class Consumer:
             return
         self._pulls += 1
         self._requested += room
-        self._last = asyncio.get_running_loop().time()
+        self._last = time.monotonic()
         request = {
             "batch": room,
             "expires": int(PULL_SECONDS * 1e9),
@@ -209,13 +209,33 @@ class Consumer:
         )
 
     def _arrived(self, subject: str, reply: str, payload: bytes, raw: bytes) -> None:
-        self._last = asyncio.get_running_loop().time()
+        self._last = time.monotonic()
         if reply.startswith("$JS.ACK."):
-            if self._clear and not self._follows(reply):
+            # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<ns>.<pending>, and since 2.14 optionally
+            # two more tokens (domain, account) after ACK and one random one at the end.
+            tokens = reply.split(".")
+            if len(tokens) >= 11:
+                del tokens[2:4]
+            if self._clear and not self._follows(tokens):
                 return
-            self._requested = max(0, self._requested - 1)
+            if self._requested:
+                self._requested -= 1
             self._outstanding += 1
-            self._heard(self._message(subject, reply, payload, raw))
+            headers = all_headers(raw) if raw else {}
+            _, _, _, _, attempt, sequence, _, moment, pending, *_ = tokens
+            self._heard(
+                Message(
+                    subject,
+                    payload,
+                    headers,
+                    int(sequence),
+                    int(attempt),
+                    int(moment),
+                    int(pending),
+                    reply,
+                    self._connection,
+                )
+            )
             return
         code, text = status(raw)
         if not subject.endswith(f".{self._pulls}"):
@@ -232,35 +252,16 @@ class Consumer:
         self._drop_pull()
         self._wake.set()
 
-    def _follows(self, reply: str) -> bool:
+    def _follows(self, tokens: list[str]) -> bool:
         """Whether this is the next message of the consumer that lives; if one is missing, another consumer begins."""
-        tokens = reply.split(".")
-        base = 2 if len(tokens) < 11 else 4
-        if tokens[base + 1] != self.name or self._missing:
+        if tokens[3] != self.name or self._missing:
             return False
-        if int(tokens[base + 4]) != self._place + 1:
+        if int(tokens[6]) != self._place + 1:
             log.warning("a message was lost on the way, beginning anew", extra={"stream": self.stream})
             self._lost_pull()
             return False
         self._place += 1
         return True
-
-    def _message(self, subject: str, reply: str, payload: bytes, raw: bytes) -> Message:
-        # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<ns>.<pending>, and since 2.14 optionally
-        # two more tokens (domain, account) after ACK and one random one at the end.
-        tokens = reply.split(".")
-        base = 2 if len(tokens) < 11 else 4
-        return Message(
-            subject=subject,
-            payload=payload,
-            headers=all_headers(raw) if raw else {},
-            sequence=int(tokens[base + 3]),
-            attempt=int(tokens[base + 2]),
-            time=int(tokens[base + 5]),
-            pending=int(tokens[base + 6]),
-            _reply=reply,
-            _connection=self._connection,
-        )
 
     def _drop_pull(self) -> None:
         """Forgets what was asked for; a message that still comes of it is taken, its status is not."""

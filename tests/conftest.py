@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import socket
@@ -39,7 +40,12 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given := os.environ.get("CALLBOARD_NATS_URL"):
         yield given
         return
-    folder: Path = tmp_path_factory.mktemp("nats")
+    with _serving(tmp_path_factory.mktemp("nats")) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def _serving(folder: Path) -> Iterator[str]:
     server = EmbeddedServer(EmbeddedSettings(data_dir=folder, port=free_port()))
     server.prepare()
     # A plain child, not asyncio's: it outlives the event loop of a single test.
@@ -64,6 +70,13 @@ def _answers(port: int) -> bool:
             return True
     except OSError:
         return False
+
+
+@pytest.fixture
+def own_nats(tmp_path: Path) -> Iterator[str]:
+    """The address of a nats-server that nobody else uses: for who needs that an edge has nothing to catch up with."""
+    with _serving(tmp_path / "own-nats") as url:
+        yield url
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from router.buckets import Bucket
 from router.connection import Listening
 from router.deadletters import DeadLetters, Origin, webhook_subject
 from router.errors import BrokerError, Conflict, Refused, Timeout
+from router.event import Event
 from router.record import Record
 from router.replay import Replay
 from router.role import Lost, Role, RoleSettings
@@ -45,6 +46,8 @@ MARKS = "fanout.session"
 
 # About a millisecond of asking sessions whether they show an event; then others get their turn.
 MOST_LOOKS = 1000
+# Remembered answers of whom a subject and type are for; forgotten all at once.
+MAX_ROUTES = 20_000
 # JetStream's code for a message that does not fit; the text says by which limit.
 _NO_ROOM = 10077
 # A mark of a deleted session stays a minute, for a process that was away.
@@ -126,6 +129,7 @@ class Fanout:
         self._members: dict[str, _Member] = {}
         self._marks: dict[str, _Mark] = {}
         self._joined: list[_Member] = []
+        self._routes: dict[tuple[str, str], tuple[_Member, ...]] = {}
         # Events up to `matched` have been looked at with the joined sessions; their jobs are stored up to `position`.
         self._matched = 0
         self._position = 0
@@ -184,6 +188,7 @@ class Fanout:
                 member.removed = True
             self._members.clear()
             self._joined = []
+            self._routes.clear()
 
     async def _take_over(self) -> None:
         """Reads how far the predecessor came."""
@@ -223,9 +228,11 @@ class Fanout:
                 member.removed = True
                 del self._members[session_id]
                 self._joined = [each for each in self._joined if each is not member]
+                self._routes.clear()
                 self._gone.add(session_id)
         elif member is not None:
             member.session = session
+            self._routes.clear()
         else:
             self._admit(session)
         self._news.set()
@@ -247,6 +254,7 @@ class Fanout:
         self._gone.discard(session.id)
         if member.joined:
             self._joined.append(member)
+            self._routes.clear()
         elif not self._join(member):
             self._tasks.create_task(self._fill(member), name="fan-out fill")
 
@@ -256,6 +264,7 @@ class Fanout:
             return False
         member.joined = True
         self._joined.append(member)
+        self._routes.clear()
         self._dirty.add(member.session.id)
         self._news.set()
         return True
@@ -380,13 +389,20 @@ class Fanout:
         looks = 0
         for record in records:
             # No await between a record's matching and `matched`: a session that joins in between would miss it.
-            jobs.extend(
-                (member, job)
-                for member in self._joined
-                if record.sequence > member.after and (job := self._job(member, record)) is not None
-            )
+            event = record.event
+            if event is not None:
+                key = (record.subject, event.type)
+                route = self._routes.get(key)
+                if route is None:
+                    route = self._route(key)
+                    looks += len(self._joined)
+                for member in route:
+                    if record.sequence > member.after and member.session.view.passes(event):
+                        job = self._owed(member, record, event)
+                        if job is not None:
+                            jobs.append((member, job))
+                looks += len(route)
             self._matched = record.sequence
-            looks += len(self._joined)
             if looks >= MOST_LOOKS:
                 looks = 0
                 await asyncio.sleep(0)
@@ -398,10 +414,21 @@ class Fanout:
         self._position = self._matched
         metrics.lag.set(max(0, self._last_heard - self._position))
 
+    def _route(self, key: tuple[str, str]) -> tuple[_Member, ...]:
+        """Those among the joined that a subject and type are for, filters left aside; remembered until somebody changes."""
+        if len(self._routes) >= MAX_ROUTES:
+            self._routes.clear()
+        route = self._routes[key] = tuple(member for member in self._joined if member.session.view.admits(*key))
+        return route
+
     def _job(self, member: _Member, record: Record) -> Job | None:
         event = record.event
         if event is None or not member.session.view.accepts(record):
             return None
+        return self._owed(member, record, event)
+
+    def _owed(self, member: _Member, record: Record, event: Event) -> Job | None:
+        """What a session is owed of an event that it shows."""
         session_id = member.session.id
         if record.subject.startswith(NEWS) and event.data.get("session_id") == session_id:
             return None  # who cannot be reached need not be told so there

@@ -421,13 +421,12 @@ class Gate:
     def _hungry(self) -> Lane | None:
         """A lane that could go on if it had what lies in its log."""
         assert self.policy is not None
-        if self.blocked_for > 0:
-            return None
-        now = time.time()
         batch = self.policy.batch.max_n if self.policy.batch is not None else 1
         for lane in self.lanes.values():
-            if lane.stored <= 0 or lane.halted or lane.not_before > now:
+            if lane.stored <= 0 or lane.halted or lane.not_before > time.time():
                 continue
+            if self.blocked_for > 0:
+                return None
             # What a predecessor had in hand comes first.
             if lane.serial and not self._floor.caught_up:
                 continue

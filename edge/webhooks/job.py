@@ -172,8 +172,15 @@ class Job(msgspec.Struct, frozen=True):
         )
 
     def headers(self) -> dict[str, str]:
-        """The job as headers beside the event's bytes. The id makes a repeat of the fan-out harmless."""
-        return {"Nats-Msg-Id": f"{self.event_id}:{self.session}", **self._state()}
+        """The job as headers beside the event's bytes. The id makes a repeat of the fan-out harmless.
+
+        Of a delivery that is asked for the first time the rest is known: its event is in the id, and it was queued when it
+        was stored. Each header costs as much as anything else about a job.
+        """
+        id = f"{self.event_id}:{self.session}"
+        if self.attempt == 1 and not (self.parks or self.run or self.chain or self.parts):
+            return {"Nats-Msg-Id": id, "X-Subject": self.subject, "X-Sequence": str(self.sequence)}
+        return {"Nats-Msg-Id": id, **self._state()}
 
     def due(self, at_ns: int) -> dict[str, str]:
         """The headers of a schedule that brings the job back at a time (ADR-51).
@@ -205,7 +212,7 @@ class Job(msgspec.Struct, frozen=True):
             "X-Queued": str(self.queued),
             "X-Attempt": str(self.attempt),
         }
-        # Of a first attempt there is no more to say, and each header costs as much as anything else about a job.
+        # Of most attempts there is no more to say.
         if self.parks:
             state["X-Parks"] = str(self.parks)
         if self.run:
@@ -225,12 +232,15 @@ def read(message: Message) -> Job | None:
     """Reads a job from HOOKS or RETRIES; None for a message that is none."""
     tokens = message.subject.split(".")
     try:
-        return _job(tokens[3], int(tokens[2]), message.headers, message.payload)
+        return _job(tokens[3], int(tokens[2]), message.headers, message.payload, message.time)
     except (KeyError, ValueError, IndexError, msgspec.DecodeError):
         return None
 
 
-def _job(session: str, partition: int, headers: Mapping[str, str], payload: bytes) -> Job:
+def _job(session: str, partition: int, headers: Mapping[str, str], payload: bytes, stored: int) -> Job:
+    if "X-Event" not in headers:
+        event_id = headers["Nats-Msg-Id"].removesuffix(f":{session}")
+        return Job(session, partition, event_id, headers["X-Subject"], int(headers["X-Sequence"]), payload, stored)
     known = headers.get
     run = int(known("X-Run", "0"))
     batch = "X-Batch" in headers
@@ -250,7 +260,7 @@ def _job(session: str, partition: int, headers: Mapping[str, str], payload: byte
         _TRIGGERS.get(known("X-Trigger", ""), "redrive" if run else "auto"),
         int(known("X-Due", "0")),
         int(known("X-Order", "0")),
-        tuple(_job(session, partition, state, bytes) for state, bytes in _decode(payload)) if batch else (),
+        tuple(_job(session, partition, state, bytes, stored) for state, bytes in _decode(payload)) if batch else (),
     )
 
 

@@ -11,6 +11,7 @@ import math
 import socket
 import ssl
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -32,6 +33,8 @@ MAX_ANSWER = 64 * 1024
 MAX_HEAD = 1024
 # Receivers close idle connections after a minute or more; half of that is safe.
 KEEPALIVE_SECONDS = 30.0
+# How often it is looked whether a receiver takes too long.
+LOOK_SECONDS = 0.05
 # What a name resolved to is good for so long.
 NAMES_SECONDS = 10
 # Up to this much goes out as one piece with its headers; a larger body is not copied for that.
@@ -69,9 +72,10 @@ class Exchange(Trace):
     come that is being made.
     """
 
-    def __init__(self, begun: float) -> None:
+    def __init__(self, begun: float, deadline: float) -> None:
         # Without a word to the base class, whose signals go to a session.
         self.begun = begun
+        self.deadline = deadline
 
     # Most of it stays as it is here: a connection that was kept is not made.
     resolving = dns = connecting = shaking = connected = sent = heard = 0.0
@@ -160,53 +164,105 @@ class Links:
             return make_socket(info)
 
         self._loop = asyncio.get_running_loop()
-        self._connector = aiohttp.TCPConnector(
-            # No limit here: how many are under way is bounded by what is pulled, and per endpoint by its gate.
-            limit=0,
-            socket_factory=noted,
-            keepalive_timeout=KEEPALIVE_SECONDS,
-            ttl_dns_cache=NAMES_SECONDS,
-            ssl=_tls(),
-        )
+        # No limit here: how many are under way is bounded by what is pulled, and per endpoint by its gate.
+        self._connector = aiohttp.TCPConnector(limit=0, socket_factory=noted, ttl_dns_cache=NAMES_SECONDS, ssl=_tls())
+        # Connections that rest, and since when: the one that rested shortest is taken first.
+        self._resting: dict[ConnectionKey, deque[tuple[Connection, float]]] = {}
+        self._under_way: set[Exchange] = set()
+        self._looking: asyncio.TimerHandle | None = None
+        self._sweeping: asyncio.TimerHandle | None = None
 
     async def close(self) -> None:
         """Hangs up on everybody."""
+        for timer in (self._looking, self._sweeping):
+            if timer is not None:
+                timer.cancel()
+        for resting in self._resting.values():
+            for connection, _ in resting:
+                _abort(connection)
+        self._resting.clear()
         await self._connector.close()
 
-    async def ask(
-        self, destination: Destination, head: bytes, body: bytes, exchange: Exchange, deadline: float
-    ) -> None:
+    async def ask(self, destination: Destination, head: bytes, body: bytes, exchange: Exchange) -> None:
         """Sends a request, and writes what becomes of it to `exchange`.
 
         Raises aiohttp.ClientError, aiohttp's HttpProcessingError, TimeoutError or OSError; the connection is gone then.
         """
-        connection = await self._connect(destination, exchange, deadline)
-        timer = self._loop.call_at(deadline, exchange.expire)
+        connection = self._rested(destination) or await self._connect(destination, exchange)
+        self._under_way.add(exchange)
+        if self._looking is None:
+            self._looking = self._loop.call_later(LOOK_SECONDS, self._look)
         try:
             whole = await self._talk(connection, head, body, exchange)
         except BaseException:
             _abort(connection)
             raise
         finally:
-            timer.cancel()
+            self._under_way.discard(exchange)
         transport = connection.transport
         # Where an answer came before all was sent, what is left would be taken for the next request.
         if whole and transport is not None and not transport.get_write_buffer_size():
-            connection.release()
+            self._rest(destination, connection)
         else:
             _abort(connection)
 
-    async def _connect(self, destination: Destination, exchange: Exchange, deadline: float) -> Connection:
-        while True:
-            limits = destination.limits(deadline - time.monotonic())
-            connection = await self._connector.connect(destination, [exchange], limits)
+    def _rested(self, destination: Destination) -> Connection | None:
+        """A connection that was kept, and can be trusted still."""
+        resting = self._resting.get(destination.connection_key)
+        while resting:
+            connection, since = resting.pop()
             protocol = connection.protocol
             # Where something came while nobody asked, it would be taken for the answer to what is asked next.
-            if protocol is not None and not protocol.should_close:
+            if (
+                protocol is not None
+                and protocol.is_connected()
+                and not protocol.should_close
+                and time.monotonic() - since < KEEPALIVE_SECONDS
+            ):
                 return connection
             _abort(connection)
-            if exchange.connected:
-                raise aiohttp.ClientPayloadError("the receiver spoke before it was asked")
+        return None
+
+    def _rest(self, destination: Destination, connection: Connection) -> None:
+        """Keeps a connection for whoever needs one next."""
+        protocol = connection.protocol
+        if protocol is None or protocol.should_close or not protocol.is_connected():
+            _abort(connection)
+            return
+        resting = self._resting.get(destination.connection_key)
+        if resting is None:
+            resting = self._resting[destination.connection_key] = deque()
+        resting.append((connection, time.monotonic()))
+        if self._sweeping is None:
+            self._sweeping = self._loop.call_later(KEEPALIVE_SECONDS / 2, self._sweep)
+
+    def _sweep(self) -> None:
+        """Lets go of what nobody has needed for long, before its receiver does."""
+        self._sweeping = None
+        late = time.monotonic() - KEEPALIVE_SECONDS
+        for key, resting in list(self._resting.items()):
+            while resting and (resting[0][1] <= late or resting[0][0].closed):
+                _abort(resting.popleft()[0])
+            if not resting:
+                del self._resting[key]
+        if self._resting:
+            self._sweeping = self._loop.call_later(KEEPALIVE_SECONDS / 2, self._sweep)
+
+    def _look(self) -> None:
+        """Ends what has taken too long: one timer for all costs less than one each, and is late by a twentieth of a second."""
+        now = time.monotonic()
+        for exchange in self._under_way:
+            if exchange.deadline <= now:
+                exchange.expire()
+        self._looking = self._loop.call_later(LOOK_SECONDS, self._look) if self._under_way else None
+
+    async def _connect(self, destination: Destination, exchange: Exchange) -> Connection:
+        limits = destination.limits(exchange.deadline - time.monotonic())
+        connection = await self._connector.connect(destination, [exchange], limits)
+        if connection.protocol is None or connection.protocol.should_close:
+            _abort(connection)
+            raise aiohttp.ClientPayloadError("the receiver spoke before it was asked")
+        return connection
 
     async def _talk(self, connection: Connection, head: bytes, body: bytes, exchange: Exchange) -> bool:
         """Whether the answer was read to its end."""

@@ -25,6 +25,9 @@ age = Timing(
 )
 jobs = Counter("edge_webhook_jobs_total", "What happened to jobs", ["event"])
 in_flight = Gauge("edge_webhook_in_flight", "Posts under way in this process")
+# Asked for when it is looked at, not told twice for each post.
+under_way: set[object] = set()
+in_flight.set_function(lambda: len(under_way))
 lag = Gauge("edge_webhook_fanout_lag_events", "Events that the fan-out has not turned into jobs yet; on its owner")
 owner = Gauge("edge_webhook_fanout_owner", "1 in the process that fans out")
 lost = Counter("edge_webhook_fanout_lost_events_total", "Events that ran out of retention before they were fanned out")

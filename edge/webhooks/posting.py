@@ -31,6 +31,9 @@ def posting(records: Sequence[Record], epoch: str, session_id: str, dialect: str
         bodies = [cloudevents(record, epoch)[:-1] + own for record in records]
         return Posting(b"[" + b",".join(bodies) + b"]", BATCHED) if batch else Posting(bodies[0], STRUCTURED)
     encode = DIALECTS.get(dialect, callback)
-    own = b',"session_id":' + to_json(session_id) + b"}"
+    # A session's id is letters and digits.
+    own = b',"session_id":"%b"}' % session_id.encode()
+    if not batch:
+        return Posting(encode(records[0], epoch)[:-1] + own)
     bodies = [encode(record, epoch)[:-1] + own for record in records]
-    return Posting(b"[" + b",".join(bodies) + b"]" if batch else bodies[0])
+    return Posting(b"[" + b",".join(bodies) + b"]")

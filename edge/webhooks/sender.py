@@ -152,10 +152,10 @@ class Sender:
         # Each header is a line, and nothing in it may begin another.
         if head.count("\n") != head.count("\r\n") or "\r\n\r\n" in head[:-4]:
             return Outcome(Verdict.FINAL, fault="bad_url"), {}
-        exchange = Exchange(time.monotonic())
-        deadline = exchange.begun + (target.endpoint.timeout if timeout is None else timeout)
+        begun = time.monotonic()
+        exchange = Exchange(begun, begun + (target.endpoint.timeout if timeout is None else timeout))
         try:
-            await self._links.ask(target.destination, head.encode(), body or b"", exchange, deadline)
+            await self._links.ask(target.destination, head.encode(), body or b"", exchange)
         except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as fault:  # TimeoutError is an OSError
             now = time.monotonic()
             outcome = late(of_fault(fault, now - exchange.begun), exchange.sent > 0, exchange.status)

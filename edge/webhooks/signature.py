@@ -36,9 +36,9 @@ def sign(keys: Sequence[bytes], message_id: str, body: bytes, at: int | None = N
     """
     stamp = str(int(time.time()) if at is None else at)
     content = f"{message_id}.{stamp}.".encode() + body
-    signatures = ["v1," + binascii.b2a_base64(_digest(key, content), newline=False).decode("ascii") for key in keys]
-    return {
-        "webhook-id": message_id,
-        "webhook-timestamp": stamp,
-        "webhook-signature": " ".join(signatures),
-    }
+    signature = _signature(keys[0], content) if len(keys) == 1 else " ".join([_signature(key, content) for key in keys])
+    return {"webhook-id": message_id, "webhook-timestamp": stamp, "webhook-signature": signature}
+
+
+def _signature(key: bytes, content: bytes) -> str:
+    return "v1," + binascii.b2a_base64(_digest(key, content), newline=False).decode("ascii")

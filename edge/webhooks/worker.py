@@ -574,7 +574,7 @@ class WorkTerm:
         session = self._registry.sessions.get(held.job.session)
         try:
             # What costs most of it is kept for the post.
-            body = self._posting_of(session, [held.job], batch=True).body if session else b""
+            body = self._posting_of(session, [self._backstage.record(held.job)], batch=True).body if session else b""
         except _SPOILT:
             body = b""
         # A batch that fails becomes one message: it holds each event with its headers.
@@ -737,24 +737,25 @@ class WorkTerm:
         """How long a job may wait in all, in seconds."""
         return self.settings.keep if policy.max_age is None else policy.max_age
 
-    def _posting_of(self, session: Session, jobs: Sequence[Job], batch: bool) -> Posting:
-        """What is posted of some jobs. Raises one of `_SPOILT` where an event is none, or cannot be written."""
-        records = [self._backstage.record(job) for job in jobs]
-        if any(record.event is None for record in records):
-            raise BadInput("a job's event cannot be read")
+    def _posting_of(self, session: Session, records: Sequence[Record], batch: bool) -> Posting:
+        """What is posted of some events. Raises one of `_SPOILT` where an event is none, or cannot be written."""
+        for record in records:
+            if record.event is None:
+                raise BadInput("a job's event cannot be read")
         return posting(records, self._backstage.epoch(), session.id, session.spec.dialect, batch)
 
     async def _attempt(self, session: Session, endpoint: EndpointSettings, unit: Unit) -> Outcome:
         try:
-            made = self._posting_of(session, unit.jobs, bool(unit.job.parts))
+            records = [self._backstage.record(job) for job in unit.jobs]
+            made = self._posting_of(session, records, bool(unit.job.parts))
         except _SPOILT:
             return Outcome(Verdict.FINAL, fault="decode_error")
-        event = self._backstage.record(unit.jobs[0]).event
+        event = records[0].event
         came_with = event.trace if event is not None else None
         # The receiver's own spans hang under this attempt.
         trace = tracing.begin(came_with) if came_with and tracing.recorder else came_with
         begun = time.time_ns()
-        metrics.in_flight.inc()
+        metrics.under_way.add(unit)
         try:
             outcome = await self._backstage.sender.post(
                 endpoint,
@@ -766,7 +767,7 @@ class WorkTerm:
                 more=made.headers,
             )
         finally:
-            metrics.in_flight.dec()
+            metrics.under_way.discard(unit)
         metrics.attempt(outcome.fault, outcome.seconds)
         if trace is not None and trace is not came_with:
             tracing.tell(

@@ -28,6 +28,8 @@ from router.subject import STORED
 UNACKNOWLEDGED = 1000
 UNRECEIVED = 1000
 BATCH = 100
+# 1 ms: how exactly a rate is kept.
+TICK = 0.001
 PATIENCE = 60.0
 
 _ID = "I" * 36
@@ -127,20 +129,26 @@ class Producer:
         return {"began": began, "ended": time.monotonic()}
 
     def pace(self, subject: str, rate: float, count: int) -> dict[str, float]:
-        """Publishes at a rate, whatever becomes of it; says how late the latest was sent."""
+        """Publishes at a rate, whatever becomes of it; says how late the latest was sent.
+
+        What is due is sent every millisecond: a producer that woke for each would take a third of a core from those that
+        are measured.
+        """
         template, sent, late = self.template(subject), 0, 0.0
         self._acknowledged = 0
+        next_look = 0.0
         began = time.monotonic()
         while sent < count:
             now = time.monotonic() - began
             due = min(int(now * rate) + 1, count)
-            if due > sent:
+            if due > sent and now >= next_look:
                 late = max(late, now - sent / rate)
                 self._socket.sendall(template.make(due - sent))
                 sent = due
                 self.listen(0)
+                next_look = now + TICK
             else:
-                self.listen(max(0.0, sent / rate - now))
+                time.sleep(max(0.0, sent / rate - now, next_look - now))
         ended = time.monotonic()
         while self._acknowledged < count and time.monotonic() - ended < PATIENCE:
             self.listen(0.01)

@@ -13,7 +13,7 @@ import contextlib
 import os
 import random
 import signal
-import socket
+import socket as sockets
 import sys
 import time
 from bisect import bisect_right
@@ -113,9 +113,10 @@ class Reader:
                 before = self._take(msgspec.json.decode(message.data), before)
                 await self._dawdle()
             # A cut is no close handshake: the socket is gone.
-            transport = socket.get_extra_info("socket")
-            if transport is not None:
-                transport.shutdown(2)
+            if (pipe := socket.get_extra_info("socket")) is not None and pipe.fileno() >= 0:
+                # uvloop's own object can do nothing; one of ours for the same connection can.
+                with sockets.socket(fileno=os.dup(pipe.fileno())) as raw:
+                    raw.shutdown(sockets.SHUT_RDWR)
 
     async def _sse(self, http: aiohttp.ClientSession, base: str) -> None:
         headers = {"Last-Event-ID": self.cursor}
@@ -194,11 +195,11 @@ async def _system(tmp_path: Path) -> AsyncIterator[tuple[EmbeddedServer, list[Re
         await server.stop()
 
 
-def _narrow(address: aiohttp.typedefs.AddrInfoType) -> socket.socket:
+def _narrow(address: aiohttp.typedefs.AddrInfoType) -> sockets.socket:
     """A socket that holds little, so that who does not read is felt soon."""
     family, kind, protocol, *_ = address
-    made = socket.socket(family, kind, protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
+    made = sockets.socket(family, kind, protocol)
+    made.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 32 * 1024)
     return made
 
 

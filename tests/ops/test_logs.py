@@ -99,10 +99,10 @@ def test_a_slip_of_the_pen_is_refused_and_changes_nothing(lines: io.StringIO, lo
     assert levels() == before
 
 
-async def test_the_command_changes_the_level_in_every_worker(tmp_path: Path, nats_server: str) -> None:
+async def test_the_command_changes_the_level_in_every_worker(tmp_path: Path, own_nats: str) -> None:
     inside = free_port()
     async with running(
-        "edge", "--workers", "2", "--port", str(free_port()), NATS_URL=nats_server, INTERNAL_PORT=str(inside),
+        "edge", "--workers", "2", "--port", str(free_port()), NATS_URL=own_nats, INTERNAL_PORT=str(inside),
         LOG_FORMAT="json",
     ) as edge:  # fmt: skip
 

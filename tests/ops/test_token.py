@@ -84,9 +84,9 @@ def test_a_key_that_cannot_be_read_is_a_mistake(nats_server: str) -> None:
     assert "CALLBOARD_JWT_KEYS: /nowhere/key.pem: No such file or directory" in done.stderr
 
 
-async def test_with_a_key_any_address_is_listened_on_and_the_commands_take_a_token_along(nats_server: str) -> None:
+async def test_with_a_key_any_address_is_listened_on_and_the_commands_take_a_token_along(own_nats: str) -> None:
     port = str(free_port())
-    given = {"NATS_URL": nats_server, "JWT_SECRET": SECRET, "EDGE_PORT": port}
+    given = {"NATS_URL": own_nats, "JWT_SECRET": SECRET, "EDGE_PORT": port}
     token = callboard("token", "--operate", "--read", ">", JWT_SECRET=SECRET).stdout.strip()
     async with running("edge", "--host", "0.0.0.0", **given) as edge:
         await edge.says("the edge listens")
@@ -94,8 +94,8 @@ async def test_with_a_key_any_address_is_listened_on_and_the_commands_take_a_tok
         refused = callboard("sessions", "--edge-url", url)
         listed = callboard("sessions", "--edge-url", url, "--json", TOKEN=token)
         flagged = callboard("sessions", "--edge-url", url, "--json", "--token", token)
-        doctor = callboard("doctor", "--edge-url", url, "--json", TOKEN=token, NATS_URL=nats_server)
-        stranger = callboard("doctor", "--edge-url", url, "--json", NATS_URL=nats_server)
+        doctor = callboard("doctor", "--edge-url", url, "--json", TOKEN=token, NATS_URL=own_nats)
+        stranger = callboard("doctor", "--edge-url", url, "--json", NATS_URL=own_nats)
 
     assert refused.returncode == 1 and "callboard token" in refused.stderr and "CALLBOARD_TOKEN" in refused.stderr
     assert listed.returncode == flagged.returncode == 0 and isinstance(json.loads(listed.stdout), list)

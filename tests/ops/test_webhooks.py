@@ -25,7 +25,7 @@ Webhooks = Callable[..., Awaitable["subprocess.CompletedProcess[str]"]]
 
 
 @pytest.fixture
-async def url(nats_server: str) -> AsyncIterator[str]:
+async def url(own_nats: str) -> AsyncIterator[str]:
     """The address of a running edge."""
     listener = bind("127.0.0.1", 0)
     stop, ready = asyncio.Event(), asyncio.Event()
@@ -34,7 +34,7 @@ async def url(nats_server: str) -> AsyncIterator[str]:
         group.create_task(
             serve(
                 EdgeSettings(port=port, drain=0.1),
-                BrokerSettings(nats_server),
+                BrokerSettings(own_nats),
                 TopologySettings(),
                 stop=stop,
                 guard=GuardSettings(allow_loopback=True, allow_http=True),

@@ -17,7 +17,7 @@ JOB = Job("sess_1", 3, "0192-id", "orders.1.placed", 42, b"payload", 1_800_000_0
 
 
 def stored(subject: str, headers: dict[str, str], payload: bytes = b"payload") -> Message:
-    return Message(subject, payload, headers, 1, 1, 0, 0, "$JS.ACK", cast(Connection, None))
+    return Message(subject, payload, headers, 1, 1, JOB.queued, 0, "$JS.ACK", cast(Connection, None))
 
 
 def test_a_job_is_read_as_it_was_written():
