@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import statistics
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,7 @@ AHEAD = 48
 BESIDE = 100
 BESIDE_RATE = 8.0
 # Many short ones, in turn: on a machine that does other things, too, one run says little about the slowest hundredth.
-BESIDE_RUNS = 8
+BESIDE_RUNS = 12
 DEAD_TIMEOUT = 1.0
 # The receivers are on this machine.
 LOCAL = {"CALLBOARD_WEBHOOK_ALLOW_LOOPBACK": "true"}
@@ -181,5 +180,11 @@ async def _dead(plan: Plan) -> AsyncIterator[Row]:
                 busy=middle(busy),
                 note=f"{number(BESIDE * BESIDE_RATE)} posts/s; worst {max(each['worst'] for each in runs):.0f} ms",
             )
-    change = statistics.median(b["p99"] for b in beside) / statistics.median(a["p99"] for a in alone) - 1
-    yield Row("webhooks", "change of the p99 by a dead one", "%", [100 * change])
+    change = _slowest(beside) / _slowest(alone) - 1
+    yield Row("webhooks", "change of the p99 by a dead one, all runs together", "%", [100 * change])
+
+
+def _slowest(runs: Sequence[dict[str, Any]]) -> float:
+    """The age that one post in a hundred exceeds, of all runs: of one run that is a dozen posts, which says little."""
+    ages = sorted(age for each in runs for age in each["ages"])
+    return float(ages[int(len(ages) * 0.99)])
