@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from edge.burials import MOST_GROUPS, TOLD_SINGLY, news
+from edge.burials import CONSUMER, MOST_GROUPS, TOLD_SINGLY, news
 from edge.openapi import document
 from edge.webhooks.conditions import Conditions
 from edge.webhooks.health import Condition
 from router.broker import Broker
 from router.codec import encode
 from router.deadletters import DeadLetter, DeadLetters, Origin, actor_subject, ingest_subject, webhook_subject
+from router.errors import Refused
 from router.event import Event
 from router.subject import STORED
 from tests.edge.conftest import RunningEdge
@@ -402,10 +403,21 @@ async def told(store: Broker, name: str) -> list[Event]:
     return found
 
 
+async def all_told(store: Broker) -> bool:
+    """Whether nothing is buried of which nobody has told."""
+    try:
+        info = await store.connection.api(f"CONSUMER.INFO.DEADLETTERS.{CONSUMER}")
+    except Refused:
+        return False
+    return not info["num_pending"] and not info["num_ack_pending"]
+
+
 async def test_each_burial_is_told_and_counted_and_many_at_once_are_told_together(
     edge: RunningEdge, store: Broker, entity: str
 ) -> None:
     await eventually(lambda: owns(edge))
+    # What other tests have buried here is told first, and many at once would be told together with ours.
+    await eventually(lambda: all_told(store), within=10)
     ((id, event),) = await bury(store, webhook_subject(entity), reason="gone", detail="it left")
     (news,) = await eventually(lambda: told(store, entity))
 
