@@ -417,7 +417,8 @@ async def test_each_burial_is_told_and_counted_and_many_at_once_are_told_togethe
 ) -> None:
     await eventually(lambda: owns(edge))
     # What other tests have buried here is told first, and many at once would be told together with ours.
-    await eventually(lambda: all_told(store), within=10)
+    # An edge that ended with some in hand leaves them for as long as JetStream waits for acknowledgements.
+    await eventually(lambda: all_told(store), within=40)
     ((id, event),) = await bury(store, webhook_subject(entity), reason="gone", detail="it left")
     (news,) = await eventually(lambda: told(store, entity))
 
