@@ -1,14 +1,18 @@
 """This file is where fan-out is measured: one event to 300 clients, as deliveries per CPU-second of the server.
 
 The clients live in another process and only count bytes. Beside our two paths run what one writes first with Starlette and
-uvicorn (`peers/starlette_loop.py`; told what to say by a call, it hears no broker, and that flatters it) and, where it is
-installed, nchan. All follow one another in turn, and a ratio is the median of the ratios of neighbours.
+uvicorn (`peers/starlette_loop.py`; told what to say by a call, it hears no broker, and that flatters it), nchan where it is
+installed, and what bounds them all, a program that does nothing but send (`peers/bare_sends.py`). They follow one another
+in turn, and a ratio is the median of the ratios of neighbours. Where there are cores enough, whoever writes has one together
+with the clients, who read when it has done so, and brokers and the benchmark have another: or it would be luck in whose
+caches the sockets are.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import statistics
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -16,18 +20,21 @@ from pathlib import Path
 
 from ops.bench import nchan
 from ops.bench.report import Row
-from ops.bench.stand import TITLES, TRANSPORTS, BenchError, Plan, Stand, cpu_seconds, process, stand
+from ops.bench.stand import TITLES, TRANSPORTS, BenchError, Plan, Stand, cpu_seconds, process, settle_on, stand
 from router.event import Event
 
 CLIENTS = 300
 RUNS = 7
+# So many runs with the same connections.
+KEPT = 3
 BURSTS = (1, 10)
 TEXT = "x" * 100
 PAYLOAD = {"text": "x" * 89}  # 100 bytes of JSON
 # Enough CPU time to measure, little enough to wait for: so many deliveries a run for those who take long, and the lane.
 DELIVERIES = {1: 30_000, 10: 90_000}
 LANE_DELIVERIES = {1: 60_000, 10: 450_000}
-PEER, NCHAN, LANE, PLAIN = "starlette loop", "nchan", "callboard", "callboard without lanes"
+PEER, NCHAN, BARE = "starlette loop", "nchan", "bare sends"
+LANE, PLAIN = "callboard", "callboard without lanes"
 
 
 class Lines:
@@ -60,6 +67,8 @@ class Server:
     port: int
     paths: dict[str, str]
     say: Callable[[str, int], Awaitable[None]]
+    # What it hears from; not counted.
+    broker_pid: int | None = None
 
 
 class Fanout:
@@ -112,7 +121,7 @@ def _group(server: Server, transport: str) -> str:
 async def run(plan: Plan) -> AsyncIterator[Row]:
     """Measures all servers in turn, transport by transport, one event a tick and bursts."""
     async with contextlib.AsyncExitStack() as stack:
-        servers = [await _peer(stack)]
+        servers = [await _peer(stack, PEER, "starlette_loop.py"), await _peer(stack, BARE, "bare_sends.py")]
         where = nchan.found(plan)
         if isinstance(where, str):
             yield Row("fanout", "fan-out beside nchan", note=where)
@@ -121,24 +130,35 @@ async def run(plan: Plan) -> AsyncIterator[Row]:
         servers.append(await _edge(stack, LANE))
         servers.append(await _edge(stack, PLAIN))
         readers = Lines(await stack.enter_async_context(process("-m", "ops.bench.readers", piped=True)))
+        _settle(stack, readers, servers)
         contest = Fanout(readers, servers)
         for transport in TRANSPORTS:
             for burst in BURSTS:
-                # Anew each time: the clients answer no pings, so nobody would keep them for long.
-                await contest.open(transport)
                 runs: dict[str, list[float]] = {server.name: [] for server in servers}
-                for _ in range(RUNS):
+                for run in range(RUNS):
+                    # Anew now and then: the clients answer no pings, so nobody would keep them for long.
+                    if run % KEPT == 0:
+                        await contest.open(transport)
                     for server in servers:
                         runs[server.name].append(await contest.measure(server, transport, burst))
+                    if run % KEPT == KEPT - 1 or run == RUNS - 1:
+                        await contest.close(transport)
                 for name, figures in runs.items():
                     yield _row(transport, burst, name, figures, runs)
-                await contest.close(transport)
+
+
+def _settle(stack: contextlib.AsyncExitStack, readers: Lines, servers: list[Server]) -> None:
+    first, *others = sorted(os.sched_getaffinity(0))
+    if others:
+        settle_on({first}, readers.pid, *(server.pid for server in servers))
+        settle_on(others, os.getpid(), *(server.broker_pid for server in servers if server.broker_pid is not None))
+        stack.callback(settle_on, {first, *others}, os.getpid())
 
 
 def _row(transport: str, burst: int, name: str, figures: list[float], runs: dict[str, list[float]]) -> Row:
     ratios = [
         f"{statistics.median(mine / theirs for mine, theirs in zip(figures, runs[peer], strict=True)):.2f}x {peer}"
-        for peer in (PEER, NCHAN)
+        for peer in (PEER, NCHAN, BARE)
         if name in (LANE, PLAIN) and peer in runs
     ]
     said = "one per tick" if burst == 1 else f"bursts of {burst}"
@@ -146,15 +166,15 @@ def _row(transport: str, burst: int, name: str, figures: list[float], runs: dict
     return Row("fanout", title, "a CPU-s", figures, note=", ".join(ratios))
 
 
-async def _peer(stack: contextlib.AsyncExitStack) -> Server:
-    script = Path(__file__).parent / "peers" / "starlette_loop.py"
+async def _peer(stack: contextlib.AsyncExitStack, name: str, program: str) -> Server:
+    script = Path(__file__).parent / "peers" / program
     peer = Lines(await stack.enter_async_context(process(str(script), piped=True)))
     port = int((await peer.line())[1])
 
     async def say(transport: str, burst: int) -> None:
         await peer.ask(f"say {transport} 1 {burst}")
 
-    return Server(PEER, peer.pid, port, {"websocket": "/ws", "sse": "/sse"}, say)
+    return Server(name, peer.pid, port, {"websocket": "/ws", "sse": "/sse"}, say)
 
 
 async def _nchan(stack: contextlib.AsyncExitStack, binary: str, module: Path) -> Server:
@@ -176,4 +196,4 @@ async def _edge(stack: contextlib.AsyncExitStack, name: str) -> Server:
         events = [Event.new(subjects[transport], PAYLOAD, source="bench") for _ in range(burst)]
         await asyncio.gather(*(place.broker.publish(event) for event in events))
 
-    return Server(name, place.edge_pid, place.port, paths, say)
+    return Server(name, place.edge_pid, place.port, paths, say, place.nats_pid)

@@ -13,7 +13,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -55,6 +55,14 @@ def cpu_seconds(pid: int) -> float:
     """CPU time of a process with all its threads: what /proc/<pid>/stat counts in hundredths, in nanoseconds."""
     # clock_getcpuclockid(3): the complement of the process id, and 2 for the scheduler's clock.
     return time.clock_gettime((~pid << 3) | 2)
+
+
+def settle_on(cores: Iterable[int], *pids: int) -> None:
+    """Keeps processes on some cores, so that it is not the scheduler's luck whose caches hold what."""
+    cores = set(cores)
+    for pid in pids:
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), cores)
 
 
 def resident(pid: int) -> int:
