@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from edge import metrics
 from edge.disconnect import ROTATED, Disconnect
-from edge.lane.deliver import deliver
+from edge.lane.row import Row
 from edge.recent import Recent
-from edge.session import FULL, Batch, Pace, Reader, SessionSettings, State
+from edge.session import FULL, Batch, Pace, Reader, SessionSettings, State, Wire
 from edge.stats import Stats
 from edge.view import View
 from router import tracing
@@ -29,6 +30,9 @@ from router.record import Record
 from router.replay import Gap, Place, Replay, Stretch, place_of
 from router.subject import overlap
 
+if TYPE_CHECKING:
+    from edge.lane.meter import Meter
+
 log = logging.getLogger(__name__)
 
 # 16 pages of a feed in the form they are written: a crowd that comes back reads, matches and encodes once.
@@ -36,6 +40,8 @@ SHARED_PAGES = 16
 # Remembered answers of which feeds take a subject and type; forgotten all at once.
 MAX_ROUTES = 20_000
 SWEEP_SECONDS = 2.0
+# So many times that all began anew, and what was heard before is not compared with the store yet.
+REMEMBERED = 4
 # So many heartbeats at a time: about a millisecond, and then events may pass.
 SWEEP_READERS = 200
 # A flush that took a millisecond keeps the next one away for three: so writing leaves most of a process to what is heard.
@@ -47,20 +53,52 @@ REQUEST_PATIENCE = 5.0
 T = TypeVar("T")
 
 
+class _Heard(NamedTuple):
+    """The sequences that were heard between two places."""
+
+    since: int
+    upto: int
+    sequences: set[int]
+
+
 class Feed:
     """All readers of one view: who is live, what this tick has for them, and since when everything was heard."""
 
-    __slots__ = ("live", "pages", "pending", "readers", "since", "view")
+    __slots__ = ("live", "pages", "pending", "readers", "rows", "since", "view")
 
     def __init__(self, view: View) -> None:
         self.view = view
-        # In the order they came, so that the readers of one session are neighbours more often than not.
+        # Those who are handed each batch by themselves, in the order they came, and those who are written to together.
         self.live: dict[Reader, None] = {}
+        self.rows: dict[Wire, Row] = {}
         self.pending: list[Record] = []
         self.readers = 0
         self.since = 0
         # What this view shows of the stream after one sequence and up to another; None where that is nothing.
         self.pages: dict[tuple[int, int], Batch | None] = {}
+
+    @property
+    def watched(self) -> int:
+        """How many readers are live."""
+        return sum(map(len, self.rows.values()), len(self.live))
+
+    def row(self, wire: Wire, meter: Meter) -> Row:
+        """Where those stand abreast who write in one form."""
+        if wire not in self.rows:
+            self.rows[wire] = Row(wire, meter)
+        return self.rows[wire]
+
+    def deliver(self, batch: Batch, most: int) -> None:
+        """Hands a batch to all who are live; to rows in one go, where it has at most so many bytes."""
+        # Before anything is written: who steps out of a row meanwhile has had this batch.
+        apart = tuple(self.live)
+        for row in self.rows.values():
+            if batch.size <= most:
+                row.write(batch)
+            else:
+                row.offer(batch)
+        for reader in apart:
+            reader.offer(batch)
 
 
 class Hub:
@@ -89,7 +127,11 @@ class Hub:
         # When the next may go out.
         self._rested = 0.0
         self._recent = Recent()
+        # What was heard before all began anew, for as long as it is not compared with the store.
+        self._remembered: deque[_Heard] = deque(maxlen=REMEMBERED)
         self._settled = 0
+        # The newest event ever heard of this life of the stream.
+        self._reached = 0
         self._steady = asyncio.Event()
         self._suspect = asyncio.Event()
         self._joining = asyncio.Lock()
@@ -122,6 +164,7 @@ class Hub:
                     log.info("the event store is not back yet", extra={"fault": str(fault)})
                     await asyncio.sleep(0.2)
                     self._suspect.set()
+                await self._audit()
             else:
                 self._suspect.clear()
             if time.monotonic() - last_sweep >= self.settings.heartbeat:
@@ -146,7 +189,14 @@ class Hub:
             return
         if state.epoch != self.epoch:
             self._replay.forget()
+            self._live.acquit()
             self.epoch = state.epoch
+        elif state.last < self._reached:
+            # A store that has lost its newest events gives their sequences to others: as good as another life.
+            for reader in self.readers:
+                if reader.position > state.last:
+                    reader.epoch = ""
+        self._reached = state.last
         self.first = state.first
         self._settled = 0
         # What was heard since the loss and lies behind `last` stays: nobody will read it from the store.
@@ -156,11 +206,24 @@ class Hub:
             feed.since = state.last
         self._steady.set()
 
+    async def _audit(self) -> None:
+        """Compares with the store what was heard before all began anew: it could not be told then whether that was all."""
+        while self._steady.is_set() and self._live.indebted:
+            try:
+                loss = await self._live.audit(self.first, self._locate)
+            except BrokerError:
+                return
+            if loss is not None:
+                self._broken("the store has events that were not heard in time", loss)
+        if not self._live.indebted:
+            self._remembered.clear()
+
     async def _check_position(self) -> None:
         """Compares what was heard with the store, and moves the position past events that nobody here asked for.
 
         Both only as far as the stream had come at the last check: what was stored a heartbeat ago has long been heard.
         """
+        await self._audit()
         if not self._steady.is_set():
             return
         try:
@@ -186,9 +249,12 @@ class Hub:
 
         See `Live.verify`. Of what lies further back than what is remembered nothing can be told.
         """
-        whole = self._recent.since <= after
-        heard = self._recent.sequences()
-        after = max(after, self._recent.since)
+        newest = _Heard(self._recent.since, upto, self._recent.sequences())
+        known = next((one for one in (*self._remembered, newest) if one.since < upto <= one.upto), None)
+        if known is None:
+            return UNTOLD
+        whole, heard = known.since <= after, known.sequences
+        after = max(after, known.since)
         more = True
         while more and after < upto:
             page = await self._broker.read(pattern, after)
@@ -248,7 +314,7 @@ class Hub:
         """Hands what was collected to every live reader; feeds with the same records share one batch."""
         if self._heard:
             heard, self._heard = self._heard, 0
-            metrics.heard.inc(heard)
+            metrics.heard.add(heard)
             # The first of a tick has waited longest; the others are no older than it was.
             metrics.hear_seconds.observe_many(max(0.0, time.time() - self._oldest / 1e9), heard)
         if not self._dirty:
@@ -259,16 +325,16 @@ class Hub:
         shared: dict[tuple[int, ...], Batch] = {}
         for feed in dirty:
             records, feed.pending = feed.pending, []
-            if not feed.live:
+            if not feed.watched:
                 continue
             key = tuple(record.sequence for record in records)
             batch = shared.get(key)
             if batch is None:
                 batch = shared[key] = Batch(records, self.epoch)
             begun = time.time_ns()
-            deliver(batch, tuple(feed.live), self.settings.mailbox_bytes)
+            feed.deliver(batch, self.settings.mailbox_bytes)
             if tracing.recorder is not None:
-                _trace(batch, begun, len(feed.live))
+                _trace(batch, begun, feed.watched)
         ended = time.monotonic()
         self._rested = ended + min((ended - started) * REST, MOST_REST)
 
@@ -293,10 +359,12 @@ class Hub:
                 reader.rewind(loss.after)
             else:
                 reader.lag()
+        self._reached = max(self._reached, self.position)
+        self._remembered.append(_Heard(self._recent.since, self.position, self._recent.sequences()))
         self._recent.forget()
         for feed in self._feeds.values():
             feed.pages.clear()
-        self._live.forget()
+        self._live.forget(loss)
 
     # What readers ask
 
@@ -385,12 +453,15 @@ class Hub:
             await asyncio.sleep(0.05)
 
     async def place(self, start: Start, feed: Feed) -> Place:
-        """Finds where a reader begins. Raises BrokerError."""
-        await self.steady(self.settings.store_patience)
-        cursor = start.cursor
-        if cursor is not None and cursor.epoch == self.epoch and self.first <= cursor.sequence <= self.position:
-            return Place(cursor.sequence, None)
-        return await self._patiently(lambda: self._find(start, feed.view))
+        """Finds where a reader begins, in this life of the stream. Raises BrokerError."""
+        while True:
+            await self.steady(self.settings.store_patience)
+            cursor, epoch = start.cursor, self.epoch
+            if cursor is not None and cursor.epoch == epoch and self.first <= cursor.sequence <= self.position:
+                return Place(cursor.sequence, None)
+            place = await self._patiently(lambda: self._find(start, feed.view))
+            if epoch == self.epoch:
+                return place
 
     async def begin(self, start: Start, view: View) -> Place:
         """Finds where a session that is made now begins. Raises BrokerError."""
@@ -415,10 +486,11 @@ class Hub:
 
     def moved(self, reader: Reader) -> Gap | None:
         """Says what a reader that lags has lost for ever, and moves it to the oldest event kept."""
-        if reader.position + 1 >= self.first or self.first <= 1:
+        if reader.epoch == self.epoch and (reader.position + 1 >= self.first or self.first <= 1):
             return None
-        place = place_of_sequence(self, reader.position)
-        reader.position = place.after
+        state = StreamState(self.epoch, self.first, max(self.position, reader.position), 0, 0)
+        place = place_of(Cursor(reader.epoch, reader.position), state)
+        reader.position, reader.epoch = place.after, self.epoch
         return place.gap
 
     def recent(self, reader: Reader) -> Stretch | None:
@@ -504,9 +576,3 @@ def _trace(batch: Batch, begun: int, readers: int) -> None:
         if event is not None and event.trace is not None:
             span = tracing.begin(event.trace)
             tracing.tell("deliver", "producer", event.trace, span, begun, event=event.id, readers=readers)
-
-
-def place_of_sequence(hub: Hub, sequence: int) -> Place:
-    """Where a reader of this life of the stream goes on, given the oldest event that is kept."""
-    state = StreamState(hub.epoch, hub.first, max(hub.position, sequence), 0, 0)
-    return place_of(Cursor(hub.epoch, sequence), state)

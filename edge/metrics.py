@@ -14,16 +14,54 @@ from router.deadletters import ORIGINS, REASONS
 LATENCY = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
+class _Plain:
+    """A value without prometheus_client's lock: only the event loop's thread adds to it, and that in every tick."""
+
+    __slots__ = ("total",)
+
+    def __init__(self) -> None:
+        self.total = 0.0
+
+    def inc(self, amount: float) -> None:
+        self.total += amount
+
+    def get(self) -> float:
+        return self.total
+
+    def get_exemplar(self) -> None:
+        return None
+
+
+class Tally(Counter):
+    """A counter for what every tick counts: a tenth of the cost, and for the event loop's thread alone."""
+
+    def _metric_init(self) -> None:
+        super()._metric_init()
+        self._value = self._plain = _Plain()
+
+    def add(self, amount: float) -> None:
+        """Counts so many."""
+        self._plain.total += amount
+
+
 class Timing(Histogram):
-    """A histogram that takes one observation for many: the same batch written to hundreds of readers in one tick."""
+    """A histogram that takes one observation for many: the same batch written to hundreds of readers in one tick.
+
+    For the event loop's thread alone.
+    """
+
+    def _metric_init(self) -> None:
+        super()._metric_init()
+        self._sum = self._plain = _Plain()
+        self._buckets = self._counts = [_Plain() for _ in self._upper_bounds]
 
     def observe_many(self, amount: float, count: int) -> None:
         """Observes the same amount so many times."""
-        self._sum.inc(amount * count)
-        self._buckets[bisect_left(self._upper_bounds, amount)].inc(count)
+        self._plain.total += amount * count
+        self._counts[bisect_left(self._upper_bounds, amount)].total += count
 
 
-heard = Counter("edge_heard_events_total", "Events that this process heard from the store")
+heard = Tally("edge_heard_events_total", "Events that this process heard from the store")
 hear_seconds = Timing(
     "edge_publish_to_hear_seconds", "From an event's own time until this process heard it", buckets=LATENCY
 )
@@ -45,9 +83,9 @@ replay_seconds = Timing(
     ["transport"],
     buckets=(*LATENCY, 60, 600, 3600, 86400),
 )
-delivered = Counter("edge_delivered_events_total", "Events written to readers", ["transport"])
-replayed = Counter("edge_replayed_events_total", "Those of them that were read again for who came later", ["transport"])
-written = Counter("edge_written_bytes_total", "Bytes of events written to readers", ["transport"])
+delivered = Tally("edge_delivered_events_total", "Events written to readers", ["transport"])
+replayed = Tally("edge_replayed_events_total", "Those of them that were read again for who came later", ["transport"])
+written = Tally("edge_written_bytes_total", "Bytes of events written to readers", ["transport"])
 dropped = Counter("edge_dropped_events_total", "Events left out, by why", ["reason"])
 spills = Counter("edge_spills_total", "Mailboxes that were full: their readers read from the store instead")
 gaps = Counter("edge_gaps_total", "Times that a reader was told of events lost to it, by why", ["reason"])

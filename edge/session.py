@@ -154,6 +154,7 @@ class Reader:
         "_wake",
         "_writing",
         "badge",
+        "epoch",
         "feed",
         "leaves",
         "position",
@@ -164,8 +165,6 @@ class Reader:
         "told",
     )
 
-    # A lane's own: the way to its socket, where that takes all at once.
-    way: Any = None
     # What metrics call it. Polls and what is served by plain ASGI come as readers of this class.
     transport_name: ClassVar[str] = "polling"
 
@@ -176,7 +175,9 @@ class Reader:
         self.session_id = session_id
         self.stats = stats
         self.state = State.CONNECTING
+        # Up to where all has been written or was not for this reader, in which life of the stream.
         self.position = 0
+        self.epoch = hub.epoch
         self.started = time.monotonic()
         self.leaves = self.started + limits.rotate * random.uniform(0.8, 1.0) if limits.rotate else math.inf
         self._hub = hub
@@ -241,7 +242,7 @@ class Reader:
         """Leaves the live feed and forgets the mailbox: what it held is read again from the last event written."""
         if self.state is not State.LIVE:
             return
-        self.feed.live.pop(self, None)
+        self._step_off()
         self.state = State.LAGGING
         self._forget_mailbox()
         self._rouse()
@@ -293,6 +294,10 @@ class Reader:
             self._bye = reason
             self._rouse()
 
+    def _step_off(self) -> None:
+        """Is handed nothing any more."""
+        self.feed.live.pop(self, None)
+
     def _rouse(self) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
@@ -308,7 +313,7 @@ class Reader:
         """Yields all there is to write, from `ready` to `bye`. The next step says that the last one has been written."""
         try:
             place = await self._hub.place(start, self.feed)
-            self.position = place.after
+            self.position, self.epoch = place.after, self._hub.epoch
             self.state = State.REPLAYING
             yield self._ready(place.gap, start)
             if place.gap:
@@ -324,7 +329,7 @@ class Reader:
 
     def end(self) -> None:
         """Leaves the hub; what was not written is not counted as sent."""
-        self.feed.live.pop(self, None)
+        self._step_off()
         self._forget_mailbox()
         if self._writing is not None:
             self.stats.taken_back(len(self._writing))
@@ -406,8 +411,8 @@ class Reader:
                 self.offer(page)
             return
         stretch = heard or await self._hub.stretch(self.feed, self.position)
-        if self._view != self.feed.view:
-            # Taken meanwhile: nothing may be shown any more under the old one.
+        if self._view != self.feed.view or self.epoch != self._hub.epoch:
+            # Taken meanwhile: nothing may be shown any more under the old one. Or the stream was made anew.
             return
         if (page := self._hub.page(self.feed, self.position, stretch)) is not None:
             self.stats.offered(len(page))
@@ -446,7 +451,7 @@ class Reader:
 
     @property
     def cursor(self) -> str:
-        return str(Cursor(self._hub.epoch, self.position))
+        return str(Cursor(self.epoch, self.position))
 
     def _ready(self, gap: Gap | None, start: Start) -> Notice:
         metrics.recoveries.labels("gap" if gap else "recovered" if start.cursor else "fresh").inc()
@@ -490,5 +495,5 @@ class Reader:
         # Before `ready` there is no place of ours to come back to; the client keeps the one it came with.
         if self.state is not State.CONNECTING:
             place = self.position if self._back is None else min(self._back, self.position)
-            body["cursor"] = str(Cursor(self._hub.epoch, place))
+            body["cursor"] = str(Cursor(self.epoch, place))
         return Notice("bye", body)

@@ -27,6 +27,8 @@ MAX_CHAINS = 50_000
 MAX_EARLY = 10_000
 # So many patterns are compared with the store in one look, two requests each; the others have their turn in the next.
 LOOKS = 100
+# Debts that are remembered one by one; of more, those of one pattern are taken together.
+MAX_DEBTS = 10_000
 # A copy of the stream that is behind its leader counts less than there is, or a late event is on its way: asked again.
 LOOK_AGAIN = (0.1, 0.5)
 
@@ -36,6 +38,15 @@ class Loss(NamedTuple):
 
     pattern: str
     after: int
+
+
+class _Debt(NamedTuple):
+    """What was heard under a pattern between two sequences, and not yet compared with the store when all began anew."""
+
+    pattern: str
+    after: int
+    upto: int
+    heard: int | None
 
 
 UNTOLD = -1
@@ -68,6 +79,20 @@ class _Ear:
         elif sequence > self.verified:
             self.low += 1
         self._take(record)
+
+    def heard(self) -> int | None:
+        """How many events between `verified` and `bound` have come; None where all began anew."""
+        return self.low if self.early is None else None
+
+    def debt(self, position: int, loss: Loss | None) -> _Debt | None:
+        """What is not yet compared of all that was heard up to a position, and before a loss that is told already."""
+        if self.early is not None:
+            return None
+        count: int | None = self.low + self.high
+        if loss is not None and overlap(loss.pattern, self.pattern):
+            # Whoever is past it goes back there. How many of those before it were heard was not counted.
+            position, count = min(position, loss.after), None
+        return _Debt(self.pattern, self.verified, position, count) if position > self.verified else None
 
     def forget(self) -> None:
         """Begins anew: what was heard may be of another life."""
@@ -105,6 +130,7 @@ class Live:
         self._changing = asyncio.Lock()
         self._chains: dict[str, int] = {}
         self._chains_since = 0
+        self._debts: deque[_Debt] = deque()
         self.position = 0
 
     @property
@@ -129,12 +155,35 @@ class Live:
         async with self._changing:
             await self._settle()
 
-    def forget(self) -> None:
-        """Takes whatever is heard next as the first: after a lost connection, or when the stream may be another."""
+    def forget(self, loss: Loss | None = None) -> None:
+        """Takes whatever is heard next as the first: after a lost connection, or when the stream may be another.
+
+        What was heard before, and before a loss that is told already, is still compared with the store: see `audit`.
+        """
+        debts = [ear.debt(self.position, loss) for ear in self._active.values()]
+        self._debts.extend(debt for debt in debts if debt is not None)
+        if len(self._debts) > MAX_DEBTS:
+            self._merge_debts()
         self._chains.clear()
         self.position = 0
         for ear in self._active.values():
             ear.forget()
+
+    def _merge_debts(self) -> None:
+        merged: dict[str, _Debt] = {}
+        for debt in self._debts:
+            known = merged.get(debt.pattern, debt)
+            merged[debt.pattern] = known._replace(upto=max(known.upto, debt.upto), heard=None)
+        self._debts = deque(merged.values())
+
+    def acquit(self) -> None:
+        """Drops what was to be compared: the stream of that time is no more."""
+        self._debts.clear()
+
+    @property
+    def indebted(self) -> bool:
+        """Whether something heard before all began anew is not compared with the store yet."""
+        return bool(self._debts)
 
     def restart(self, since: int) -> None:
         """Says that what was stored up to `since` need not have been heard; what was heard after it counts."""
@@ -156,29 +205,52 @@ class Live:
                 continue
             place: int | None = None
             if ear.bound > ear.verified:
-                # Of what was heard, retention may have taken some: then numbers tell nothing.
-                taken = first > ear.verified + 1
-                if taken or await self._lacks(ear):
-                    place = await locate(ear.pattern, ear.verified, ear.bound)
-                    if place == UNTOLD:
-                        place = None if taken else ear.verified
+                place = await self._missed(first, ear.pattern, ear.verified, ear.bound, ear.heard, locate)
             if ear.early is not None or self._active.get(ear.pattern) is not ear:
                 continue  # while the store was asked, everything began anew
-            if place is not None:
-                return Loss(ear.pattern, place)
+            pattern = ear.pattern
             ear.bind(max(last, self.position))
+            if place is not None:
+                # Whoever is past it goes back there, so this much is settled.
+                return Loss(pattern, place)
         if len(self._active) > len(distinct(self._wanted)):
             async with self._changing:
                 await self._settle()
         return None
 
-    async def _lacks(self, ear: _Ear) -> bool:
+    async def audit(self, first: int, locate: Locate) -> Loss | None:
+        """Compares with the store what was heard before all began anew; see `verify`. Raises BrokerError."""
+        for _ in range(min(len(self._debts), LOOKS)):
+            debt = self._debts[0]
+            place = await self._missed(first, debt.pattern, debt.after, debt.upto, lambda: debt.heard, locate)  # noqa: B023
+            if self._debts and self._debts[0] is debt:
+                self._debts.popleft()
+            if place is not None:
+                return Loss(debt.pattern, place)
+        return None
+
+    async def _missed(
+        self, first: int, pattern: str, after: int, upto: int, heard: Callable[[], int | None], locate: Locate
+    ) -> int | None:
+        """The place before the first event that should have been heard between two sequences and was not.
+
+        Where it is not known how many were heard, it must be told one by one.
+        """
+        # Of what was heard, retention may have taken some: then numbers tell nothing.
+        unsure = first > after + 1 or heard() is None
+        if not unsure and not await self._lacks(pattern, after, upto, heard):
+            return None
+        place = await locate(pattern, after, upto)
+        if place == UNTOLD:
+            return None if unsure else after
+        return place
+
+    async def _lacks(self, pattern: str, after: int, upto: int, heard: Callable[[], int | None]) -> bool:
         """Says whether the store has more events of a subscription than it brought. Fewer is retention's work."""
         for pause in (*LOOK_AGAIN, 0.0):
-            stored = await self._broker.count(ear.pattern, ear.verified) - await self._broker.count(
-                ear.pattern, ear.bound
-            )
-            if stored <= ear.low or ear.early is not None:
+            stored = await self._broker.count(pattern, after) - await self._broker.count(pattern, upto)
+            count = heard()
+            if count is None or stored <= count:
                 return False
             await asyncio.sleep(pause)
         return True

@@ -21,6 +21,9 @@ MAX_LENGTH = 255
 _TOKEN = re.compile(r"[A-Za-z0-9_=-]+\Z")
 _SUBJECT = re.compile(r"[A-Za-z0-9_=-]+(\.[A-Za-z0-9_=-]+){2,15}\Z")
 _UNSAFE = re.compile(rb"[^A-Za-z0-9_-]")
+# Subjects come again and again: about 1 MB of those that were found right, forgotten all at once.
+MAX_CHECKED = 5000
+_checked: dict[str, Subject] = {}
 
 
 def escape(token: str) -> str:
@@ -53,9 +56,15 @@ class Subject(str):
     @classmethod
     def check(cls, text: str) -> Subject:
         """Takes a subject as written by a person; raises BadSubject."""
+        known = _checked.get(text) if isinstance(text, str) else None
+        if known is not None:
+            return known
         if not isinstance(text, str) or len(text) > MAX_LENGTH or not _SUBJECT.match(text):
             raise BadSubject(f"{str(text)[:80]!r}: {BadSubject.__doc__}")
-        return cls(text)
+        if len(_checked) >= MAX_CHECKED:
+            _checked.clear()
+        checked = _checked[text] = cls(text)
+        return checked
 
     @property
     def domain(self) -> str:

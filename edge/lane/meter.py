@@ -45,10 +45,10 @@ class Meter:
         self._batch = None
 
     def _tell(self, batch: Batch, size: int, writes: int) -> None:
-        self._delivered.inc(writes * len(batch))
-        self._written.inc(size)
+        self._delivered.add(writes * len(batch))
+        self._written.add(size)
         if batch.replayed:
-            self._replayed.inc(writes * len(batch))
+            self._replayed.add(writes * len(batch))
             self._late.observe_many(batch.age(), writes)
             return
         # The last of these writes is as old as that; the first are some microseconds younger.

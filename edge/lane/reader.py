@@ -11,7 +11,7 @@ import asyncio
 import socket
 from abc import abstractmethod
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from edge import metrics
 from edge.disconnect import FAILED, LOST_STORE, SILENT, SLOW, Disconnect
@@ -23,35 +23,18 @@ from router.errors import BrokerError
 if TYPE_CHECKING:
     from edge.hub import Feed
     from edge.lane.lanes import Lanes
+    from edge.lane.row import Row
 
 
-class Way(Protocol):
-    """Where bytes go out, at once or not at all: what `socket.send` promises."""
+def shortcut(transport: asyncio.Transport) -> socket.socket | None:
+    """The way past a transport to its socket: the kernel's own call saves a tenth of what a small write costs.
 
-    def send(self, data: bytes, /) -> int: ...
-
-
-class Detour:
-    """The way through a transport that does more than pass bytes on, as TLS does."""
-
-    __slots__ = ("_transport",)
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-
-    def send(self, data: bytes, /) -> int:
-        self._transport.write(data)
-        return len(data)
-
-
-def way_of(transport: asyncio.Transport) -> Way:
-    """The shortest way out: the kernel's own call, which saves a tenth of what a small write costs.
-
-    It is in order with the transport's writes for as long as the transport holds nothing back.
+    It is in order with the transport's writes for as long as the transport holds nothing back. None for a transport that
+    does more than pass bytes on, as TLS does.
     """
     pipe = transport.get_extra_info("socket")
     if pipe is None or transport.get_extra_info("sslcontext") is not None:
-        return Detour(transport)
+        return None
     # A second object for the same descriptor, which is the transport's to close: see `connection_lost`.
     return socket.socket(fileno=pipe.fileno())
 
@@ -59,11 +42,13 @@ def way_of(transport: asyncio.Transport) -> Way:
 class LaneReader(Reader, asyncio.Protocol):
     """One connection that was handed over, reading one session."""
 
-    __slots__ = ("_lanes", "_paused", "_socket", "_task", "_transport", "meter", "way", "wire")
+    __slots__ = ("_lanes", "_paused", "_place", "_row", "_said", "_task", "_transport", "meter", "socket", "wire")
 
     transport_name: ClassVar[str]
 
     def __init__(self, lanes: Lanes, feed: Feed, session_id: str, stats: Stats, wire: Wire, pace: Pace = FULL) -> None:
+        # Where it stands abreast with others; None for who is handed batches by itself.
+        self._row: Row | None = None
         super().__init__(lanes.hub, feed, session_id, stats, lanes.hub.settings, pace)
         self._lanes = lanes
         self.meter = lanes.meters[self.transport_name]
@@ -71,9 +56,64 @@ class LaneReader(Reader, asyncio.Protocol):
         self._paused = False
         self._task: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport | None = None
-        # How this tick's bytes go out; None while there is no connection or its buffer is full.
-        self.way: Way | None = None
-        self._socket: Way | None = None
+        # Where a row writes.
+        self.socket: socket.socket | None = None
+
+    @property
+    def position(self) -> int:
+        """The sequence up to which all has been written, or was not for this reader."""
+        return self._place if self._row is None else self._row.position
+
+    @position.setter
+    def position(self, sequence: int) -> None:
+        # Of a row: what holds for one that owes nothing holds for all.
+        if self._row is None:
+            self._place = sequence
+        else:
+            self._row.position = sequence
+
+    @property
+    def told(self) -> int:
+        """The sequence of the cursor that the client was told last."""
+        return self._said if self._row is None else max(self._said, self._row.told)
+
+    @told.setter
+    def told(self, sequence: int) -> None:
+        self._said = sequence
+
+    # In a row and out of it.
+
+    def _step_in(self) -> None:
+        """Stands abreast with the others, if it has had all that was handed out and its socket takes more."""
+        if (
+            self._row is None
+            and self.state is State.LIVE
+            and self.socket is not None
+            and not (self._paused or self.feed.pending)
+            # A client that comes from a process that is ahead of this one waits until this one has come so far.
+            and self.position <= self._hub.position
+        ):
+            self.feed.live.pop(self, None)
+            row = self.feed.row(self.wire, self.meter)
+            row.enter(self)
+            self._row = row
+
+    def step_out(self) -> None:
+        """Is handed batches by itself from here on."""
+        if self._row is not None:
+            self._leave_row(self._row)
+            self.feed.live[self] = None
+
+    def _leave_row(self, row: Row) -> None:
+        position, told = self.position, self.told
+        self._row = None
+        self.position, self.told = position, told
+        row.leave(self)
+
+    def _step_off(self) -> None:
+        super()._step_off()
+        if self._row is not None:
+            self._leave_row(self._row)
 
     # Called by the transport.
 
@@ -81,7 +121,7 @@ class LaneReader(Reader, asyncio.Protocol):
         # uvloop's transports are of another family than asyncio's, and do the same.
         transport = cast(asyncio.Transport, transport)
         self._transport = transport
-        self.way = self._socket = way_of(transport)
+        self.socket = shortcut(transport)
         self._hub.readers.add(self)
         self._lanes.opened(self)
         self._count(1)
@@ -93,14 +133,14 @@ class LaneReader(Reader, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.end()
-        if isinstance(self._socket, socket.socket):
-            self._socket.detach()
-        self._transport = self.way = self._socket = None
+        if self.socket is not None:
+            self.socket.detach()
+        self._transport = self.socket = None
         self._lanes.lost(self)
 
     def pause_writing(self) -> None:
         self._paused = True
-        self.way = None
+        self.step_out()
         self._lanes.expect(self, self._limits.send_timeout)
 
     def resume_writing(self) -> None:
@@ -109,8 +149,7 @@ class LaneReader(Reader, asyncio.Protocol):
             return
         self._lanes.expected(self)
         self._empty_mailbox()
-        if not self._paused:
-            self.way = self._socket
+        self._step_in()
         self._rouse()
 
     def remainder(self, said: bytes, sent: int) -> None:
@@ -153,6 +192,7 @@ class LaneReader(Reader, asyncio.Protocol):
         """Takes a batch that could not be written at once, or only a part of it, or not yet."""
         super().offer(batch)
         self._empty_mailbox()
+        self._step_in()
 
     def beat(self) -> None:
         """Says that the connection lives, and where it stands."""
@@ -198,7 +238,6 @@ class LaneReader(Reader, asyncio.Protocol):
         if self.state is State.CLOSED:
             return
         super().end()
-        self.way = None
         if self._transport is not None:
             self._count(-1)
         task, self._task = self._task, None
@@ -234,7 +273,7 @@ class LaneReader(Reader, asyncio.Protocol):
         try:
             if start is not None:
                 place = await self._hub.place(start, self.feed)
-                self.position = place.after
+                self.position, self.epoch = place.after, self._hub.epoch
                 self.state = State.REPLAYING
                 self._say(self._ready(place.gap, start))
                 if place.gap:
@@ -252,6 +291,7 @@ class LaneReader(Reader, asyncio.Protocol):
         except BrokerError:
             self.close(LOST_STORE)
         self._task = None
+        self._step_in()
 
     def _write(self, batch: Batch) -> None:
         assert self._transport is not None

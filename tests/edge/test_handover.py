@@ -69,6 +69,9 @@ class ScriptedStore:
     listeners: list[ScriptedListening] = field(default_factory=list)
     travelling: list[tuple[ScriptedListening, Record]] = field(default_factory=list)
     last_of: dict[str, int] = field(default_factory=dict)
+    # Events of which a copy did not arrive in time, without anybody noticing: only a look at the store finds them.
+    silent: set[int] = field(default_factory=set)
+    epoch: str = EPOCH
 
     def __post_init__(self) -> None:
         self.connection = ScriptedConnection()
@@ -96,12 +99,14 @@ class ScriptedStore:
     def drop(self, place: int) -> None:
         """Loses one copy, as a cluster may, without anybody noticing."""
         if self.travelling:
-            del self.travelling[place % len(self.travelling)]
+            _, record = self.travelling.pop(place % len(self.travelling))
+            self.silent.add(record.sequence)
 
     def delay(self, place: int) -> None:
         """Lets one copy arrive behind all others."""
         if self.travelling:
             self.travelling.append(self.travelling.pop(place % len(self.travelling)))
+            self.silent.add(self.travelling[-1][1].sequence)
 
     def lose(self) -> None:
         if self.connection.connected:
@@ -115,6 +120,17 @@ class ScriptedStore:
             self.connection.connected = True
             for listener in self.connection.on_regained:
                 listener()
+
+    def make_anew(self) -> None:
+        """Begins another life, with sequences from 1."""
+        self.epoch = "00c0ffee"
+        self.roll_back(0)
+
+    def roll_back(self, last: int) -> None:
+        """Loses its newest events, whose sequences the next ones get."""
+        del self.events[last:]
+        self.travelling.clear()
+        self.last_of.clear()
 
     def expire(self, count: int) -> None:
         self.first = min(self.first + count, len(self.events) + 1)
@@ -132,7 +148,7 @@ class ScriptedStore:
         await asyncio.sleep(0)
         if not self.connection.connected:
             raise Timeout("away")
-        found = StreamState(EPOCH, self.first, len(self.events), len(self.events), 0)
+        found = StreamState(self.epoch, self.first, len(self.events), len(self.events), 0)
         await asyncio.sleep(0)
         return found
 
@@ -181,6 +197,9 @@ class Connection:
         come = wanted[-1] if complete and wanted else (seen[-1] if seen else 0)
         upto = come if self.upto is None else self.upto
         missing = [sequence for sequence in wanted if sequence <= upto and sequence not in set(seen)]
+        if not complete and self.upto is None:
+            # Who has left before the next look cannot have been told.
+            missing = [sequence for sequence in missing if sequence not in store.silent]
         told = [sequence for sequence in missing if any(first <= sequence <= last for first, last in self.gaps)]
         # What retention took while the reader was away is told; nothing else may be missing.
         assert missing == told or all(sequence < store.first for sequence in set(missing) - set(told)), (
@@ -257,12 +276,27 @@ MISSED = [
     ("turn", 6),
     ("write", (0, 5)),
 ]
+# Something was not heard, and before anybody could find that out the connection is gone.
+MISSED_AND_LOST = [
+    ("connect", (("job.>",), 0)),
+    ("turn", 60),
+    *[("publish", "job.a.x")] * 3,
+    ("deliver", 6),
+    ("turn", 6),
+    ("publish", "job.b.x"),
+    ("drop", 0),
+    ("publish", "job.a.x"),
+    ("deliver", 6),
+    ("turn", 6),
+    ("lose", None),
+]
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(STEPS, min_size=15, max_size=80), st.integers(1, 4), st.integers(2, 6))
 @example([*MISSED, ("publish", "job.a.x"), ("deliver", 6), ("turn", 6)], 3, 6)
 @example(MISSED, 3, 6)
+@example([*MISSED_AND_LOST[:-1], ("write", (0, 5)), ("lose", None)], 1, 2)
 @example([*LIVE, ("publish", "job.a.x"), ("publish", "job.b.x"), ("late", 0), ("deliver", 6)], 3, 6)
 # What a heartbeat finds on its way is more than the mailbox holds.
 @example(

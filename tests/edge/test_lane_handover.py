@@ -6,7 +6,7 @@ The store and the transport are named fakes that do what the script says; the hu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 import pytest
@@ -15,53 +15,74 @@ from hypothesis import strategies as st
 
 from edge.disconnect import ROTATED
 from edge.hub import Hub
+from edge.lane import reader
 from edge.lane.lanes import Lanes
 from edge.lane.stream import StreamLane
-from edge.session import Batch, Notice, SessionSettings, State, Wire
+from edge.session import FULL, Batch, Notice, Pace, SessionSettings, State, Wire
 from edge.stats import Stats
+from edge.transports.sse import PADDING
 from edge.view import View
 from router import live
 from router.cursor import Cursor, Start
 from router.subject import matches
-from tests.edge.test_handover import EPOCH, MISSED, SUBJECTS, ScriptedStore
+from tests.edge.test_handover import EPOCH, MISSED, MISSED_AND_LOST, SUBJECTS, ScriptedStore
 from tests.waiting import eventually
+
+EIGHT = 8
+# What a mailbox holds: two or three events, or as many as there may be. A batch of more is handed to each lane by itself.
+SOME_BYTES, ANY_BYTES = 400, 1 << 20
 
 
 class PlainWire(Wire):
-    """Events as their sequences, so that a record is easily read."""
+    """Events as their sequences in eight bytes each, so that a record is easily read."""
 
     name = "plain"
 
-    def events(self, batch: Batch) -> list[int]:
-        return [record.sequence for record in batch.records]
+    def events(self, batch: Batch) -> bytes:
+        return b"".join(record.sequence.to_bytes(EIGHT) for record in batch.records)
 
     def notice(self, notice: Notice) -> Notice:
         return notice
 
 
 class ScriptedTransport:
-    """A socket whose buffer holds one write and drains when told."""
+    """A transport, and the socket below it whose buffer holds a write and a half and drains when told."""
 
     def __init__(self) -> None:
-        self.written: list[Any] = []
+        self.written: list[bytes | Notice] = []
         self.waiting = 0
+        self.sent = 0
         self.lane: StreamLane | None = None
         self.closed = False
 
-    def write(self, said: Any) -> None:
+    def send(self, said: bytes) -> int:
+        """What rows write to."""
+        assert self.lane is not None
+        assert not self.closed and not self.lane._paused, "a full socket is written to"
+        self.sent += 1
+        if self.waiting + self.sent > 2:
+            raise BlockingIOError
+        taken = said if self.waiting + self.sent == 1 else said[: len(said) // 2]
+        self.written.append(taken)
+        return len(taken)
+
+    def detach(self) -> int:
+        return -1
+
+    def write(self, said: bytes | memoryview | Notice) -> None:
         assert not self.closed
-        if isinstance(said, bytes):  # the padding of SSE
+        if said == PADDING + b"\n":
             return
-        self.written.append(said)
+        self.written.append(said if isinstance(said, Notice) else bytes(said))
         self.waiting += 1
         # A notice or a page that was under way when it became full, and a heartbeat: not more.
         assert self.waiting <= 4, "a full socket is written to"
         assert self.lane is not None
-        if self.waiting > 1 and not self.lane._paused:
+        if self.waiting + self.sent > 1 and not self.lane._paused:
             self.lane.pause_writing()
 
     def drain(self) -> None:
-        self.waiting = 0
+        self.waiting = self.sent = 0
         if self.lane is not None and self.lane._paused and not self.closed:
             self.lane.resume_writing()
 
@@ -70,9 +91,6 @@ class ScriptedTransport:
 
     def set_write_buffer_limits(self, high: int) -> None:
         pass
-
-    def get_extra_info(self, name: str) -> None:
-        """There is no socket below: all goes through `write`."""
 
     def is_closing(self) -> bool:
         return self.closed
@@ -86,9 +104,10 @@ class ScriptedTransport:
 class Client:
     """One lane, and what came out of it."""
 
-    def __init__(self, lanes: Lanes, patterns: list[str], at: int) -> None:
+    def __init__(self, lanes: Lanes, patterns: list[str], at: int, pace: Pace = FULL) -> None:
         self.view = View.of("sess_x", patterns, None, None)
         self.start = at
+        self.pace = pace
         self.stats = Stats()
         self.socket = ScriptedTransport()
         self.lane: StreamLane | None = None
@@ -96,7 +115,7 @@ class Client:
 
     async def connect(self) -> None:
         feed = await self._lanes.hub.join(self.view)
-        self.lane = self.socket.lane = StreamLane(self._lanes, feed, "sess_x", self.stats, PlainWire())
+        self.lane = self.socket.lane = StreamLane(self._lanes, feed, "sess_x", self.stats, PlainWire(), self.pace)
         self.lane.connection_made(cast(asyncio.Transport, self.socket))
         self.lane.begin(Start(cursor=Cursor(EPOCH, self.start)))
 
@@ -106,8 +125,24 @@ class Client:
             self.socket.closed = True
 
     @property
+    def said(self) -> list[int | Notice]:
+        """Sequences and notices as they came; a notice never comes between the parts of an event."""
+        found: list[int | Notice] = []
+        rest = b""
+        for part in self.socket.written:
+            if isinstance(part, Notice):
+                assert not rest, "a notice in the middle of an event"
+                found.append(part)
+                continue
+            rest += part
+            whole = len(rest) // EIGHT * EIGHT
+            found += [int.from_bytes(rest[at : at + EIGHT]) for at in range(0, whole, EIGHT)]
+            rest = rest[whole:]
+        return found
+
+    @property
     def seen(self) -> list[int]:
-        return [sequence for said in self.socket.written if isinstance(said, list) for sequence in said]
+        return [said for said in self.said if isinstance(said, int)]
 
     @property
     def gaps(self) -> list[tuple[int, int]]:
@@ -124,17 +159,23 @@ class Client:
 
     def check_cursors(self) -> None:
         """No notice may claim a place before what it claims has been written."""
-        for place, said in enumerate(self.socket.written):
+        everything = self.said
+        furthest = 0
+        for place, said in enumerate(everything):
             if (
                 isinstance(said, Notice)
                 and said.control in ("position", "heartbeat", "bye")
                 and said.body.get("cursor")
             ):
                 claimed = _sequence(said.body["cursor"])
-                later = [n for each in self.socket.written[place:] if isinstance(each, list) for n in each]
-                assert all(sequence > claimed for sequence in later)
+                assert all(later > claimed for later in everything[place:] if isinstance(later, int))
+                assert said.control == "bye" or claimed >= furthest, "a cursor that goes back"
+                furthest = claimed
+                # Only a `bye` may send a client back before what it has.
+                before = [earlier for earlier in everything[:place] if isinstance(earlier, int)]
+                assert said.control == "bye" or all(earlier <= claimed for earlier in before)
             if isinstance(said, Notice) and said.control == "bye":
-                assert said is self.socket.written[-1]
+                assert said is everything[-1]
 
 
 def _sequence(cursor: str) -> int:
@@ -164,18 +205,30 @@ STEPS = st.one_of(
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(STEPS, min_size=10, max_size=80), st.integers(1, 4), st.integers(2, 6))
-@example([*MISSED, ("publish", "job.a.x"), ("deliver", 6), ("turn", 6)], 3, 6)
-@example(MISSED, 3, 6)
-def test_every_lane_s_record_equals_the_stream_s(steps: list[tuple[str, Any]], page: int, mailbox: int) -> None:
+@given(
+    st.lists(STEPS, min_size=10, max_size=80),
+    st.integers(1, 4),
+    st.integers(2, 6),
+    st.sampled_from((SOME_BYTES, ANY_BYTES)),
+)
+@example([*MISSED, ("publish", "job.a.x"), ("deliver", 6), ("turn", 6)], 3, 6, ANY_BYTES)
+@example(MISSED, 3, 6, ANY_BYTES)
+@example(MISSED_AND_LOST, 1, 2, ANY_BYTES)
+def test_every_lane_s_record_equals_the_stream_s(
+    steps: list[tuple[str, Any]], page: int, mailbox: int, most_bytes: int
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(live, "LOOK_AGAIN", (0.0,))
-        asyncio.run(_scenario(steps, page, mailbox))
+        # What is scripted is socket and transport in one.
+        patch.setattr(reader, "shortcut", lambda transport: transport)
+        asyncio.run(_scenario(steps, page, mailbox, most_bytes))
 
 
-async def _scenario(steps: list[tuple[str, Any]], page: int, mailbox: int) -> None:
+async def _scenario(steps: list[tuple[str, Any]], page: int, mailbox: int, most_bytes: int) -> None:
     store = ScriptedStore(page=page)
-    hub = Hub(store, SessionSettings(mailbox_events=mailbox, heartbeat=3600, store_patience=3600))  # type: ignore[arg-type]
+    hub = Hub(
+        store, SessionSettings(mailbox_events=mailbox, mailbox_bytes=most_bytes, heartbeat=3600, store_patience=3600)
+    )  # type: ignore[arg-type]
     lanes = Lanes(hub)
     clients: list[Client] = []
     everyone: list[Client] = []
@@ -239,14 +292,14 @@ async def _scenario(steps: list[tuple[str, Any]], page: int, mailbox: int) -> No
                     gone = here[value % len(here)]
                     assert gone.lane
                     gone.lane.close(ROTATED)
-                    assert gone.socket.closed and gone.socket.written[-1].control == "bye"
+                    assert gone.socket.closed and gone.said[-1].control == "bye"
                     gone.leave()
                     clients.remove(gone)
                 case "expire":
                     store.expire(value)
                 case "beat":
-                    for reader in tuple(hub.readers):
-                        reader.beat()
+                    for each in tuple(hub.readers):
+                        each.beat()
         store.regain()
         await _settle(store, hub, clients, connecting, come_back)
         for client in everyone:
@@ -258,30 +311,124 @@ async def _scenario(steps: list[tuple[str, Any]], page: int, mailbox: int) -> No
         await asyncio.gather(*connecting, *running, return_exceptions=True)
 
 
-async def test_a_lane_that_came_with_a_newer_cursor_is_not_told_again() -> None:
+@pytest.fixture
+async def place(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[ScriptedStore, Hub, Lanes]]:
+    """A store, a hub and its lanes, with mailboxes of 400 bytes."""
+    monkeypatch.setattr(reader, "shortcut", lambda transport: transport)
     store = ScriptedStore(page=3)
-    hub = Hub(store, SessionSettings(heartbeat=3600))  # type: ignore[arg-type]
+    hub = Hub(store, SessionSettings(mailbox_bytes=SOME_BYTES, heartbeat=3600))  # type: ignore[arg-type]
     lanes = Lanes(hub)
     running = [asyncio.ensure_future(hub.run()), asyncio.ensure_future(lanes.run())]
-    first, second = Client(lanes, ["job.>"], 0), Client(lanes, ["job.>"], 3)
-    try:
-        await hub.steady(5)
-        await first.connect()
-        await eventually(lambda: first.lane and first.lane.state is State.LIVE)
-        for _ in range(3):
-            store.publish("job.a.x")
-        await second.connect()
-        await eventually(lambda: second.lane and second.lane.state is State.LIVE)
-        second.socket.drain()
-        store.publish("job.a.x")
-        store.deliver(4)
-        await eventually(lambda: first.socket.drain() or len(first.seen) == 4)
+    await hub.steady(5)
+    yield store, hub, lanes
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
 
-        assert second.seen == [4]
-    finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+
+async def _live(*clients: Client) -> None:
+    for client in clients:
+        await client.connect()
+    await eventually(lambda: all(client.lane and client.lane.state is State.LIVE for client in clients))
+    for client in clients:
+        client.socket.drain()
+
+
+async def test_a_lane_that_came_with_a_newer_cursor_is_not_told_again(
+    place: tuple[ScriptedStore, Hub, Lanes],
+) -> None:
+    store, _, lanes = place
+    first, second = Client(lanes, ["job.>"], 0), Client(lanes, ["job.>"], 3)
+    await _live(first)
+    for _ in range(3):
+        store.publish("job.a.x")
+    await _live(second)
+    store.publish("job.a.x")
+    store.deliver(4)
+    await eventually(lambda: first.socket.drain() or len(first.seen) == 4)
+
+    assert second.seen == [4]
+
+
+async def test_a_lane_that_is_ahead_takes_nothing_from_those_it_joins(
+    place: tuple[ScriptedStore, Hub, Lanes],
+) -> None:
+    store, _, lanes = place
+    first, second = Client(lanes, ["job.>"], 0), Client(lanes, ["job.>"], 3)
+    await _live(first)
+    for _ in range(3):
+        store.publish("job.a.x")
+    await _live(second)
+    assert second.lane
+    second.lane.pause_writing()
+    store.deliver(3)
+    # Heard, and not handed out yet, when the one that has them already takes part again.
+    second.socket.drain()
+    await eventually(lambda: first.socket.drain() or first.seen == [1, 2, 3])
+
+    assert second.seen == []
+
+
+async def test_conflating_lanes_all_get_a_batch_too_large_for_a_mailbox(
+    place: tuple[ScriptedStore, Hub, Lanes],
+) -> None:
+    store, _, lanes = place
+    pace = Pace(conflate=True)
+    clients = [Client(lanes, ["job.>"], 0, pace) for _ in range(3)]
+    await _live(*clients)
+    for _ in range(6):
+        store.publish("job.a.progress")
+    store.deliver(100)
+    await eventually(lambda: all(client.seen for client in clients))
+
+    assert [client.seen for client in clients] == [[6]] * 3
+
+
+async def test_a_live_lane_is_told_that_the_stream_was_made_anew_and_misses_nothing_of_it(
+    place: tuple[ScriptedStore, Hub, Lanes],
+) -> None:
+    store, hub, lanes = place
+    client = Client(lanes, ["job.>"], 0)
+    await _live(client)
+    await _say(store, client, 9)
+    store.make_anew()
+    await hub._check_position()
+    await eventually(lambda: client.socket.drain() or client.gaps == [(0, 0)])
+    await _say(store, client, 1)
+    assert client.lane
+    client.lane.beat()
+
+    told = client.said[-1]
+    assert client.seen == [*range(1, 10), 1]
+    assert isinstance(told, Notice)
+    assert Cursor.parse(told.body["cursor"]) == Cursor(store.epoch, 1)
+
+
+async def test_a_live_lane_is_told_that_the_stream_has_lost_its_end_and_misses_nothing_that_takes_its_place(
+    place: tuple[ScriptedStore, Hub, Lanes],
+) -> None:
+    store, _, lanes = place
+    client = Client(lanes, ["job.>"], 0)
+    await _live(client)
+    await _say(store, client, 9)
+    store.lose()
+    store.roll_back(5)
+    store.publish("job.a.x")
+    store.regain()
+    await eventually(lambda: client.socket.drain() or client.seen[9:] == [1, 2, 3, 4, 5, 6])
+
+    assert len(client.gaps) == 1
+
+
+async def _say(store: ScriptedStore, client: Client, count: int) -> None:
+    """Publishes events one by one, and waits until the client has them."""
+    before = len(client.seen)
+    for _ in range(count):
+        store.publish("job.a.x")
+        store.deliver(1)
+        await asyncio.sleep(0)
+        client.socket.drain()
+    await eventually(lambda: client.socket.drain() or len(client.seen) == before + count)
 
 
 async def _settle(
@@ -325,6 +472,9 @@ def _check(client: Client, store: ScriptedStore, complete: bool) -> None:
     come = wanted[-1] if complete and wanted else (seen[-1] if seen else 0)
     upto = come if client.sent_back is None else client.sent_back
     missing = [sequence for sequence in wanted if sequence <= upto and sequence not in set(seen)]
+    if not complete and client.sent_back is None:
+        # Who has left before the next look cannot have been told.
+        missing = [sequence for sequence in missing if sequence not in store.silent]
     told = [sequence for sequence in missing if any(first <= sequence <= last for first, last in client.gaps)]
     # What retention took while the reader was away is told; nothing else may be missing.
     assert missing == told or all(sequence < store.first for sequence in set(missing) - set(told)), missing
