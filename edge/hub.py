@@ -164,9 +164,9 @@ class Hub:
                     log.info("the event store is not back yet", extra={"fault": str(fault)})
                     await asyncio.sleep(0.2)
                     self._suspect.set()
-                await self._audit()
             else:
                 self._suspect.clear()
+            await self._audit()
             if time.monotonic() - last_sweep >= self.settings.heartbeat:
                 last_sweep = time.monotonic()
                 await self._check_position()
@@ -208,15 +208,16 @@ class Hub:
 
     async def _audit(self) -> None:
         """Compares with the store what was heard before all began anew: it could not be told then whether that was all."""
-        while self._steady.is_set() and self._live.indebted:
-            try:
-                loss = await self._live.audit(self.first, self._locate)
-            except BrokerError:
-                return
-            if loss is not None:
-                self._broken("the store has events that were not heard in time", loss)
+        if not (self._steady.is_set() and self._live.indebted):
+            return
+        try:
+            loss = await self._live.audit(self.first, self._locate)
+        except BrokerError:
+            return
         if not self._live.indebted:
             self._remembered.clear()
+        if loss is not None:
+            self._broken("the store has events that were not heard in time", loss)
 
     async def _check_position(self) -> None:
         """Compares what was heard with the store, and moves the position past events that nobody here asked for.
@@ -322,6 +323,7 @@ class Hub:
         # Not the loop's time, which may stand still for as long as a tick takes.
         started = time.monotonic()
         dirty, self._dirty = self._dirty, []
+        failed = False
         shared: dict[tuple[int, ...], Batch] = {}
         for feed in dirty:
             records, feed.pending = feed.pending, []
@@ -332,11 +334,18 @@ class Hub:
             if batch is None:
                 batch = shared[key] = Batch(records, self.epoch)
             begun = time.time_ns()
-            feed.deliver(batch, self.settings.mailbox_bytes)
+            try:
+                feed.deliver(batch, self.settings.mailbox_bytes)
+            except Exception:
+                # A fault of ours; whoever was not reached reads again, and the other feeds have theirs.
+                log.exception("a batch could not be handed out")
+                failed = True
             if tracing.recorder is not None:
                 _trace(batch, begun, feed.watched)
         ended = time.monotonic()
         self._rested = ended + min((ended - started) * REST, MOST_REST)
+        if failed:
+            self._broken("a batch could not be handed out")
 
     def _lost(self) -> None:
         self._losses += 1

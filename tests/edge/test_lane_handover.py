@@ -420,6 +420,26 @@ async def test_a_live_lane_is_told_that_the_stream_has_lost_its_end_and_misses_n
     assert len(client.gaps) == 1
 
 
+async def test_a_fault_in_handing_out_costs_nobody_an_event(
+    place: tuple[ScriptedStore, Hub, Lanes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, _, lanes = place
+    first, second = Client(lanes, ["job.a.>"], 0), Client(lanes, [">"], 0)
+    await _live(first, second)
+    whole, faults = PlainWire.events, iter([MemoryError()])
+
+    def events(wire: PlainWire, batch: Batch) -> bytes:
+        for fault in faults:
+            raise fault
+        return whole(wire, batch)
+
+    monkeypatch.setattr(PlainWire, "events", events)
+    store.publish("job.a.x")
+    store.deliver(2)
+
+    await eventually(lambda: (first.socket.drain(), second.socket.drain()) and first.seen == second.seen == [1])
+
+
 async def _say(store: ScriptedStore, client: Client, count: int) -> None:
     """Publishes events one by one, and waits until the client has them."""
     before = len(client.seen)
