@@ -6,6 +6,7 @@ The copies travel at most once. They are lost here by a real server that stores 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -23,9 +24,22 @@ from tests.waiting import eventually
 class Deaf:
     """A nats-server that can be told to copy no event to those who listen."""
 
-    def __init__(self, edge: RunningEdge, broker: Broker) -> None:
+    def __init__(self, edge: RunningEdge, broker: Broker, server: EmbeddedServer) -> None:
         self.edge = edge
         self._broker = broker
+        self._server = server
+
+    async def make_anew(self) -> None:
+        """Deletes the stream, and makes another one of that name."""
+        await self._broker.connection.api("STREAM.DELETE.EVENTS")
+        await apply(self._broker.connection, TopologySettings())
+
+    async def die(self) -> None:
+        """Ends without a word, and starts again."""
+        assert self._server.process is not None
+        self._server.process.kill()
+        await self._server.process.wait()
+        await self._server.start()
 
     async def keep_to_itself(self, *subjects: str) -> list[str]:
         """Stores events without a live copy; returns their cursors."""
@@ -55,19 +69,29 @@ class Deaf:
         return await self.edge.publish(*({"subject": subject, "data": {"n": subject}} for subject in subjects))
 
 
-@pytest.fixture(params=[True, False], ids=["lane", "plain"])
-async def deaf(edge_factory: EdgeFactory, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Deaf]:
-    server = EmbeddedServer(EmbeddedSettings(tmp_path, free_port()))
+@contextlib.asynccontextmanager
+async def running(edge_factory: EdgeFactory, folder: Path, lane: bool, heartbeat: float) -> AsyncIterator[Deaf]:
+    server = EmbeddedServer(EmbeddedSettings(folder, free_port()))
     await server.start()
     try:
-        session = SessionSettings(heartbeat=0.4)
         async with (
-            edge_factory(nats=server.url, session=session, lane=request.param) as edge,
+            edge_factory(nats=server.url, session=SessionSettings(heartbeat=heartbeat), lane=lane) as edge,
             Broker(BrokerSettings(server.url), "test") as broker,
         ):
-            yield Deaf(edge, broker)
+            yield Deaf(edge, broker, server)
     finally:
         await server.stop()
+
+
+@pytest.fixture(params=[True, False], ids=["lane", "plain"])
+def lane(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+@pytest.fixture
+async def deaf(edge_factory: EdgeFactory, tmp_path: Path, lane: bool) -> AsyncIterator[Deaf]:
+    async with running(edge_factory, tmp_path, lane, heartbeat=0.4) as found:
+        yield found
 
 
 def n(events: list[dict]) -> list[str]:
@@ -163,3 +187,37 @@ async def test_what_happened_while_nobody_listened_is_not_missed(deaf: Deaf) -> 
         await deaf.say("job.a.said", "job.b.said")
 
     assert await deaf.suspicions() == suspicions
+
+
+async def test_what_was_missed_before_the_server_died_is_found_once_it_is_back(
+    edge_factory: EdgeFactory, tmp_path: Path, lane: bool
+) -> None:
+    # No heartbeat comes in time to find it.
+    async with running(edge_factory, tmp_path, lane, heartbeat=60) as deaf:
+        session = await deaf.edge.session(subjects=["job.>"])
+        async with deaf.edge.socket(session) as socket:
+            await deaf.say("job.a.said")
+            await socket.events(1)
+            await deaf.keep_to_itself("job.b.kept")
+            await deaf.say("job.c.said")
+            assert n(await socket.events(1)) == ["job.c.said"]
+            await deaf.die()
+            bye = await socket.control("bye", within=20)
+        assert bye["reason"] == "events_missed"
+        async with deaf.edge.socket(session, f"?cursor={bye['cursor']}") as socket:
+            assert n(await socket.events(2)) == ["job.b.kept", "job.c.said"]
+
+
+async def test_a_live_reader_is_told_that_the_stream_was_made_anew_and_sees_all_of_it(deaf: Deaf) -> None:
+    session = await deaf.edge.session(subjects=["job.>"])
+    async with deaf.edge.socket(session) as socket, deaf.edge.sse(session) as stream:
+        for number in range(5):
+            await deaf.say(f"job.a{number}.said")
+        await socket.events(5)
+        await stream.events(5)
+        await deaf.make_anew()
+        gap = await socket.control("gap", within=10)
+        assert gap["reset"] is True
+        cursors = await deaf.say("job.b.said", "job.c.said")
+        assert [event["cursor"] for event in await socket.events(2)] == cursors
+        assert [event["cursor"] for event in await stream.events(2)] == cursors
