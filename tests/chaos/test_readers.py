@@ -246,6 +246,8 @@ async def test_every_reader_s_record_equals_the_stream_s_whatever_dies(tmp_path:
                         task.result()
                 for reader in readers:
                     assert reader.seen == stream, _difference(reader, stream)
+                # It may have been killed last of all.
+                await eventually(lambda: _ready(http, replicas[0]), within=20)
                 async with http.get(f"{replicas[0].base}/callbacks/sessions/{made['session_id']}/stats") as answer:
                     spills = (await answer.json())["spills"]
             finally:
