@@ -53,14 +53,18 @@ async def poll(hub: Hub, session: Session, start: Start, limit: int, wait: float
 
 async def _collect(hub: Hub, session: Session, start: Start, limit: int, wait: float, reader: Reader) -> Polled:
     place = await hub.place(start, reader.feed)
+    epoch = hub.epoch
     records, upto = await _read(hub, session, reader, place.after, limit)
     waited = not records and wait > 0
-    if waited and await _something_new(reader, Start(cursor=Cursor(hub.epoch, upto)), wait):
+    if waited and await _something_new(reader, Start(cursor=Cursor(epoch, upto)), wait):
         # Read and not taken as it was heard: `next` leads past all of it, so nothing before it may have been missed.
         records, upto = await _read(hub, session, reader, upto, limit)
+    if hub.epoch != epoch:
+        # The stream was made anew meanwhile; who comes from the old one is told so.
+        return await _collect(hub, session, Start(cursor=Cursor(epoch, upto)), limit, 0, reader)
     shown = _fitting(records[:limit])
     more = len(shown) < len(records)
-    return Polled(shown, str(Cursor(hub.epoch, shown[-1].sequence if more else upto)), more, place.gap, waited)
+    return Polled(shown, str(Cursor(epoch, shown[-1].sequence if more else upto)), more, place.gap, waited)
 
 
 def _fitting(records: list[Record]) -> list[Record]:

@@ -221,3 +221,20 @@ async def test_a_live_reader_is_told_that_the_stream_was_made_anew_and_sees_all_
         cursors = await deaf.say("job.b.said", "job.c.said")
         assert [event["cursor"] for event in await socket.events(2)] == cursors
         assert [event["cursor"] for event in await stream.events(2)] == cursors
+
+
+async def test_a_long_poll_is_told_that_the_stream_was_made_anew_and_brings_all_of_it(deaf: Deaf) -> None:
+    session = await deaf.edge.session(subjects=["job.>"], delivery_method="polling")
+    path = f"/callbacks/sessions/{session}"
+    await deaf.say("job.a.said", "job.b.said", "job.c.said")
+    come = (await deaf.edge.poll(session))["next"]
+    async with asyncio.TaskGroup() as tasks:
+        poll = tasks.create_task(deaf.edge.http.get(f"{path}/events", params={"cursor": come, "wait": 20}))
+        await eventually(lambda: deaf.polling(path))
+        await deaf.make_anew()
+        await deaf.say("job.d.said")
+    found = poll.result().json()
+
+    assert found["gap"]["reset"] is True
+    assert n(found["events"]) == ["job.d.said"]
+    assert found["next"] == found["events"][0]["cursor"] != come
