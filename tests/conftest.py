@@ -14,11 +14,25 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from router.broker import Broker
 from router.connection import BrokerSettings
 from router.embedded import EmbeddedServer, EmbeddedSettings, binary, free_port
 from tests.e2e.tree import RunningCallboard, running_tree
+
+# What no property test may depend on: how fast the machine is, and how much of what was drawn had to be drawn again.
+_PACE = (
+    HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much, HealthCheck.large_base_example,
+)  # fmt: skip
+
+# Each run tries the same examples, so that a run tells something about a change and nothing about luck. New examples:
+# `make test ARGS='--hypothesis-profile=explore'`, which prints what reproduces a failure.
+settings.register_profile(
+    "callboard", deadline=None, suppress_health_check=_PACE, derandomize=True, database=None, print_blob=True
+)
+settings.register_profile("explore", settings.get_profile("callboard"), derandomize=False)
+settings.load_profile("callboard")
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

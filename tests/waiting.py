@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-async def eventually(fn: Callable[[], Any], within: float = 5.0) -> Any:
+async def eventually(fn: Callable[[], Any], within: float = 30.0) -> Any:
     """Calls `fn`, awaiting what it gives, until that is true, and returns it. A failed assertion in it means: not yet.
 
     Raises AssertionError once `within` seconds are over.

@@ -88,10 +88,7 @@ def test_whatever_is_asked_gets_an_answer_that_is_described(address: str, grante
 
 
 def _try(http: httpx.Client, cases: SearchStrategy[Case], session: str, examples: int) -> None:
-    @settings(
-        max_examples=examples, deadline=None, database=None, derandomize=True,
-        phases=[Phase.generate], suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
+    @settings(max_examples=examples, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     @given(cases)
     def ask(case: Case) -> None:
         _ask(http, case, session)

@@ -332,7 +332,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(text=texts, data=st.dictionaries(st.sampled_from("abx"), values))
 def test_no_text_brings_a_filter_down(text: str, data: dict[str, Any]) -> None:
     try:
@@ -343,7 +343,7 @@ def test_no_text_brings_a_filter_down(text: str, data: dict[str, Any]) -> None:
         assert wanted.matches(event(data)) in (True, False)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.dictionaries(st.text(max_size=3), values))
 def test_no_data_brings_a_filter_down(data: dict[str, Any]) -> None:
     for wanted in QUESTIONS:

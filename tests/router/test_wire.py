@@ -72,7 +72,7 @@ async def read(said: list[Said], cuts: list[int]) -> Heard:
     return wire
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(MESSAGES | CONTROLS, max_size=12), st.lists(st.integers(0, 10_000), max_size=8))
 def test_all_that_is_said_is_heard_once_and_in_order(said: list[Said], cuts: list[int]) -> None:
     wire = asyncio.run(read(said, cuts))

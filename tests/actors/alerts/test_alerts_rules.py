@@ -156,7 +156,7 @@ def test_a_document_that_unfolds_without_end_is_refused_quickly() -> None:
     assert any("is not a field" in told for told in mistakes(bomb + "rules: []"))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.one_of(st.text(max_size=200), st.binary(max_size=100)))
 def test_no_file_brings_the_reader_down(text: str | bytes) -> None:
     try:
@@ -172,7 +172,7 @@ plain = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.dictionaries(
         st.sampled_from(

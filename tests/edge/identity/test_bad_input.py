@@ -9,7 +9,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.identity.door import _cookie
@@ -33,7 +33,7 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-usual = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+usual = settings(max_examples=400)
 
 
 def _fields(names: frozenset[str] | set[str]) -> st.SearchStrategy[dict[str, Any]]:

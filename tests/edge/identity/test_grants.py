@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.identity.grants import Grants, common, contains, meet
@@ -60,7 +60,6 @@ def test_a_view_within_grants_shows_what_both_show(asked: list[str], granted: li
     assert {s for s in SUBJECTS if within.admits(s, "x")} == _under(asked) & _under(granted)
 
 
-@settings(deadline=None)
 @given(several, several)
 def test_a_view_without_subjects_shows_what_is_granted_twice(granted: list[str], to_the_reader: list[str]) -> None:
     view = View.of("sess_x", None, None, None, granted=tuple(granted)).within(tuple(to_the_reader))

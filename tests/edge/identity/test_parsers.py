@@ -9,7 +9,7 @@ from typing import Any
 import msgpack
 import pytest
 import websockets
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.identity import badge
@@ -28,7 +28,7 @@ from tests.edge.identity.conftest import SecuredEdge, SecuredFactory
 from tests.edge.identity.tally import tried
 from tests.waiting import eventually
 
-usual = settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+usual = settings(max_examples=500)
 TEXT = st.text(max_size=60) | st.binary(max_size=60).map(lambda raw: raw.decode("latin-1"))
 # Close to what is right, so that more than the first look is tried.
 CURSORISH = st.from_regex(r"[0-9a-f]{0,2}-?[0-9a-f]{0,10}-?[0-9a-f]{0,14}\.?", fullmatch=True)

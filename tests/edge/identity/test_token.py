@@ -160,7 +160,7 @@ async def test_a_token_in_the_address_is_refused_unless_a_setting_allows_it(secu
             assert (await allowing.http.get(path, headers=bearer(good))).status_code == 401
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -189,7 +189,7 @@ def test_whatever_the_claims_are_they_are_read_or_refused(value: Any, where: str
         assert all(isinstance(pattern, str) for pattern in principal.grants.read)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.text(max_size=400)
     | st.from_regex(r"[A-Za-z0-9_-]{1,80}\.[A-Za-z0-9_-]{1,80}\.[A-Za-z0-9_-]{1,80}", fullmatch=True)
