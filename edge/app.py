@@ -40,7 +40,7 @@ from edge.session import Pace
 from edge.stats import Stats, describe, total
 from edge.traffic import Timed
 from edge.transports import polling
-from edge.transports.sse import HEADERS, SseResponse, last_event_id
+from edge.transports.sse import HEADERS, SseResponse, stream_start
 from edge.transports.websocket import Opening, SocketReader
 from edge.video import BOUNDARY, Frame, Viewer
 from edge.view import View
@@ -434,12 +434,10 @@ async def give_ticket(request: Request) -> Response:
     return _json({"ticket": ticket, "expires_in": edge.door.settings.ticket_ttl}, 201)
 
 
-def _start(query: Mapping[str, str], session: Session, cursor: str | None = None) -> Start:
+def _start(query: Mapping[str, str], session: Session) -> Start:
     """Where a reader wants to begin; without a word from it, where the session begins."""
     # `undefined` and `null` are what a page's string concatenation sends before it has a value.
     said = {name: value for name, value in query.items() if value not in ("", "undefined", "null")}
-    if cursor:
-        return parse_start(cursor) or Start(now=True)
     start = parse_start(said.get("cursor"), said.get("since"), said.get("last"))
     return start or Start(cursor=session.start)
 
@@ -506,7 +504,7 @@ async def stream_session(request: Request) -> Response | SseResponse | _Seated:
     if edge.draining:
         raise Problem("draining", headers={"Retry-After": "1"})
     session = await _session(request)
-    start = _start(request.query_params, session, last_event_id(request))
+    start = stream_start(request, lambda: _start(request.query_params, session))
     pace = _pace(request.query_params, session)
     if request.method == "HEAD":
         return Response(headers={name.decode(): value.decode() for name, value in HEADERS})

@@ -463,6 +463,13 @@ class Hub:
 
     async def place(self, start: Start, feed: Feed) -> Place:
         """Finds where a reader begins, in this life of the stream. Raises BrokerError."""
+        place = await self._place(start, feed)
+        if start.foreign and place.gap is None:
+            # What its client has read is not known, so all before it may be missing.
+            return Place(place.after, Gap(0, place.after, reset=True))
+        return place
+
+    async def _place(self, start: Start, feed: Feed) -> Place:
         while True:
             await self.steady(self.settings.store_patience)
             cursor, epoch = start.cursor, self.epoch

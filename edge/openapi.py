@@ -261,8 +261,20 @@ def document() -> dict[str, Any]:
                         {
                             "name": "Last-Event-ID",
                             "in": "header",
-                            "schema": _CURSOR,
-                            "description": "Wins over the query.",
+                            "schema": _TEXT,
+                            "description": (
+                                "The `id:` of the last event read. Wins over the query. A text that is no cursor is "
+                                "answered by `gap`, and reading begins where it would without it."
+                            ),
+                        },
+                        {
+                            "name": "lastEventId",
+                            "in": "query",
+                            "schema": _TEXT,
+                            "description": (
+                                "The same for clients that set no header; also `lastEventID` and `last_event_id`. Wins "
+                                "over cursor, since and last."
+                            ),
                         },
                     ],
                 ),

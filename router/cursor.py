@@ -47,13 +47,15 @@ def epoch_of(stream: str, created: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a reader wants to begin: exactly one of these is set."""
+    """Where a reader wants to begin: exactly one of the first five is set."""
 
     cursor: Cursor | None = None
     earliest: bool = False
     now: bool = False
     last: int | None = None
     since: datetime | None = None
+    # The client came with a place that is not one of ours, and begins here instead; a gap tells it so.
+    foreign: bool = False
 
 
 def parse_start(cursor: str | None = None, since: str | None = None, last: int | str | None = None) -> Start | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
@@ -18,7 +20,8 @@ from edge.registry import Session
 from edge.session import Notice, Pace, Reader
 from edge.stats import Stats
 from edge.transports.wires import SseWire
-from router.cursor import Start
+from router.cursor import Start, parse_start
+from router.errors import BadCursor
 
 if TYPE_CHECKING:
     from edge.lane.lanes import Lanes
@@ -104,6 +107,33 @@ async def _until_gone(receive: Receive) -> None:
         pass
 
 
+def stream_start(request: Request, otherwise: Callable[[], Start]) -> Start:
+    """Where a stream begins: behind the last event id that its client has, else where its address or its session says.
+
+    A text that is no cursor of ours, such as `0` or an id of another server, begins there too, and is told so by a `gap`:
+    a browser repeats its id at each reconnection, and 400 would end it for good. Raises BadCursor for the address's own
+    `cursor`, `since` and `last`.
+    """
+    said = last_event_id(request)
+    if said is None:
+        return otherwise()
+    try:
+        return parse_start(said) or otherwise()
+    except BadCursor:
+        return replace(otherwise(), foreign=True)
+
+
 def last_event_id(request: Request) -> str | None:
-    """The cursor a reconnecting client sends: the header wins over the query."""
-    return request.headers.get("last-event-id") or request.query_params.get("last_event_id") or None
+    """The last event id that a client sends as it reconnects; None where it has none.
+
+    The header wins. Polyfills that may set no header send `lastEventId` in the query, in one spelling or another, behind
+    what the address had already.
+    """
+    if said := request.headers.get("last-event-id"):
+        return said
+    named = [value for name, value in request.query_params.multi_items() if _plain(name) == "lasteventid" and value]
+    return named[-1] if named else None
+
+
+def _plain(name: str) -> str:
+    return name.replace("-", "").replace("_", "").lower()

@@ -11,9 +11,24 @@ from router.cursor import token
 # For the browser's own reconnect; the server's `bye` says more.
 RETRY = b"retry: 1000\n"
 
+# U+0085, U+2028 and U+2029: line ends to many programs (Python's `str.splitlines` among them), and none to the standard.
+_LINE_ENDS = ((b"\xc2\x85", b"\\u0085"), (b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
+
+
+def one_line(json: bytes) -> bytes:
+    """Escapes in JSON what some readers of lines split at. JSON itself escapes those below U+0020."""
+    if not json.isascii():
+        for raw, escaped in _LINE_ENDS:
+            json = json.replace(raw, escaped)
+    return json
+
 
 class SseWire(Wire):
-    """Server-sent events: `id:` is the cursor, application events have no `event:`, so that `onmessage` sees them."""
+    """Server-sent events: `id:` is the cursor, application events have no `event:`, so that `onmessage` sees them.
+
+    `id:` comes behind `data:`. Some clients (fetch-event-source) store an id as soon as they have read its line: before the
+    data, a connection cut in between would resume behind an event that was never seen.
+    """
 
     def __init__(self, dialect_name: str, dialect: Dialect) -> None:
         self.name = f"{dialect_name}/sse"
@@ -21,11 +36,13 @@ class SseWire(Wire):
 
     def events(self, batch: Batch) -> bytes:
         epoch, dialect = batch.epoch, self._dialect
-        return b"".join(
-            [
-                b"id: %b\ndata: %b\n\n" % (token(epoch, record.sequence).encode(), dialect(record, epoch))
-                for record in batch.records
-            ]
+        return one_line(
+            b"".join(
+                [
+                    b"data: %b\nid: %b\n\n" % (dialect(record, epoch), token(epoch, record.sequence).encode())
+                    for record in batch.records
+                ]
+            )
         )
 
     @staticmethod
@@ -39,7 +56,7 @@ class SseWire(Wire):
         cursor = notice.body.get("cursor")
         place = f"id: {cursor}\n".encode() if cursor else b""
         name = notice.control.encode()
-        return b"".join((retry, b"event: ", name, b"\n", place, b"data: ", to_json(notice.body), b"\n\n"))
+        return b"".join((retry, b"event: ", name, b"\ndata: ", one_line(to_json(notice.body)), b"\n", place, b"\n"))
 
 
 class TextWire(Wire):

@@ -167,7 +167,7 @@ async def test_half_an_event_moves_nobody_s_place(edge: RunningEdge, entity: str
     first, second = await edge.numbers(entity, 2)
     url = f"/callbacks/sessions/{session}"
     wire = await _raw(edge.port, f"{url}/sse", start, second)
-    begin, end = wire.index(b"id: " + second.encode()), len(wire)
+    begin, end = wire.index(b"\n\n", wire.index(b"id: " + first.encode())) + 2, len(wire)
 
     # Cut at each byte of the second event in turn.
     for at in range(begin, end):
