@@ -40,14 +40,14 @@ proto: $(VENV)/.installed-dev ## Generate the gRPC code of protos/
 	@$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. protos/*.proto
 
 bench: $(VENV)/.installed-dev ## Measure deliveries, latency and memory
-	@exec $(BIN)/python -m ops.bench $(ARGS)
+	@exec $(BIN)/python -P -m ops.bench $(ARGS)
 
 check-k8s: $(VENV)/.installed-dev ## Build, validate and cross-check the manifests of k8s/
 	@$(BIN)/python -m pytest -q tests/k8s/test_manifests.py $(ARGS)
 
 manifests: $(VENV)/.installed ## Write the dashboards, and copy them and the rules into k8s/
-	@$(BIN)/python -m ops.boards
-	@$(BIN)/python -m ops.manifests
+	@$(BIN)/python -P -m ops.boards
+	@$(BIN)/python -P -m ops.manifests
 
 image: ## Build the container image (IMAGE=callboard:dev)
 	@docker build --quiet -f ops/Dockerfile -t $(IMAGE) $(ARGS) .

@@ -19,6 +19,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from ops.handshake import Handshake
+from ops.launch import own_argv
 from ops.logs import level_of
 from ops.settings import LIFELINE, child_environment, inherited_descriptor
 
@@ -149,7 +151,9 @@ class Child:
         self.words: deque[str] = deque(maxlen=40)
         self.restarts = 0
         self.exit_code: int | None = None
-        self._argv = [sys.executable, "-m", "ops", *arguments]
+        # Set while the process that runs now has proved that it is ours, and ready.
+        self.ready = asyncio.Event()
+        self._argv = own_argv(*arguments)
         self._say = say
         self._log = log
         self._descriptors = (lifeline.reading, *descriptors)
@@ -189,6 +193,14 @@ class Child:
                 log.close()
 
     async def _run(self, log: LogFile | None) -> int:
+        handshake = Handshake(self.ready.set)
+        try:
+            return await self._run_with(handshake, log)
+        finally:
+            handshake.close()
+            self.ready.clear()
+
+    async def _run_with(self, handshake: Handshake, log: LogFile | None) -> int:
         self.words.clear()
         piped = asyncio.subprocess.PIPE if self._log else None
         try:
@@ -197,14 +209,15 @@ class Child:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=piped,
                 stderr=asyncio.subprocess.STDOUT if piped else None,
-                env=self._environment,
-                pass_fds=self._descriptors,
+                env=self._environment | handshake.environment,
+                pass_fds=(*self._descriptors, handshake.descriptor),
                 start_new_session=True,  # the terminal's Ctrl-C is for us alone; we stop them in order
                 preexec_fn=self._tether,
             )
         except OSError as fault:
             self.words.append(fault.strerror or str(fault))
             return 1
+        handshake.started()
         if self._stopping:  # while it was being made
             self.send(signal.SIGTERM)
         if not process.stdout:

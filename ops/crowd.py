@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ops.rollcall import Answer, get
 
@@ -28,10 +28,11 @@ def open_internal() -> socket.socket:
 
 
 class Crowd:
-    """The workers of one process, by their internal ports."""
+    """The workers of one process, by their internal ports; `proved` says whether the process at a place is ours."""
 
-    def __init__(self, ports: Sequence[int]) -> None:
+    def __init__(self, ports: Sequence[int], proved: Callable[[int], bool] = lambda _place: True) -> None:
         self._ports = ports
+        self._proved = proved
         self._ready = False
 
     def checks(self) -> dict[str, bool]:
@@ -42,7 +43,10 @@ class Crowd:
         """Asks the workers whether they are ready, until cancelled."""
         while True:
             answers = await self._ask("/readyz", timeout=LOOK_SECONDS)
-            self._ready = any(answer is not None and answer.status == 200 for answer in answers)
+            self._ready = any(
+                answer is not None and answer.status == 200 and self._proved(place)
+                for place, answer in enumerate(answers)
+            )
             await asyncio.sleep(LOOK_SECONDS)
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from actors.catalog import CAST
 from ops.findings import FAIL, INFO, OK, WARN, Finding, body_of
+from ops.packages import examine_packages
 from ops.ports import is_free, url_of
 from ops.probing import probe
 from ops.rollcall import answering, get
@@ -74,6 +75,8 @@ async def _examine(settings: Settings, show: bool) -> list[Finding]:
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Looks at everything, the nearest first."""
     yield _python()
+    for finding in examine_packages():
+        yield finding
     for finding in _folder(settings.embedded.data_dir):
         yield finding
     yield _descriptors()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from ops.children import Child, Lifeline, watch_lifeline
+from ops.handshake import report_ready
 from ops.internal import Internal
 from ops.logs import configure, set_level
 from ops.pulse import beat
@@ -110,6 +111,8 @@ async def play(name: str, settings: Settings, stop: asyncio.Event) -> None:
         patient_broker(settings, f"actor {name}", stop) as broker,
     ):
         internal.checks = lambda: {"nats": broker.connection.connected}
+        # Also where another process works now: this one is then ready to follow it.
+        report_ready()
         instance = settings.command.instance
         key = lease_key("actor", name, instance)
         role = Role(Bucket(broker.connection, LEASES), key, _this_process(), ACTOR_ROLE, _is_dead)
@@ -189,6 +192,7 @@ async def serve_edge(settings: Settings, stop: asyncio.Event) -> None:
         # of them finds nothing and takes a twentieth of the time.
         gc.set_threshold(10_000, 20, 20)
         log.info("the edge listens", extra={"host": edge.host, "port": port})
+        report_ready()
 
     try:
         async with Internal(settings.internal, own).serving() as internal:
@@ -232,7 +236,7 @@ async def _share(settings: Settings, stop: asyncio.Event) -> None:
     listener = open_port(edge.host, edge.port, settings.section("identity").configured)
     lifeline = Lifeline()
     insides = [open_internal() for _ in range(edge.workers)]
-    crowd = Crowd([inside.getsockname()[1] for inside in insides])
+    crowd = Crowd([inside.getsockname()[1] for inside in insides], lambda place: children[place].ready.is_set())
 
     async def level_of_all(logger: str, level: str) -> None:
         set_level(logger, level)
@@ -281,6 +285,7 @@ async def simulate_octane(settings: Settings, stop: asyncio.Event) -> None:
 
     def ready(address: str) -> None:
         log.info("a simulated Octane listens", extra={"address": address})
+        report_ready()
         if sys.stderr.isatty():
             print(f"A simulated Octane listens on {address}; Ctrl-C ends it.", file=sys.stderr)
 

@@ -41,8 +41,10 @@ DEFAULT_DATA_DIR = ".callboard"
 LIFELINE = "CALLBOARD_LIFELINE"
 SOCKET = "CALLBOARD_EDGE_SOCKET"
 INTERNAL_SOCKET = "CALLBOARD_INTERNAL_SOCKET"
+# Where a child reports that it is ready, and the nonce that it proves itself by: `7:3f0a…`.
+READY = "CALLBOARD_READY"
 INTERNAL_PORT = "CALLBOARD_INTERNAL_PORT"
-_INTERNAL = frozenset({LIFELINE, SOCKET, INTERNAL_SOCKET, "CALLBOARD_CONFIG"})
+_INTERNAL = frozenset({LIFELINE, SOCKET, INTERNAL_SOCKET, READY, "CALLBOARD_CONFIG"})
 _ELSEWHERE = ("CALLBOARD_TEST_", "CALLBOARD_BENCH_")
 
 # What Kubernetes puts into every pod for a service called callboard or callboard-edge; none of it is meant for us.
@@ -509,13 +511,15 @@ def is_locked(folder: Path) -> bool:
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """Makes the environment of a process of the tree: ours, without what only we inherited, with what it is to know."""
-    inherited = {name: text for name, text in os.environ.items() if name not in (LIFELINE, SOCKET, INTERNAL_SOCKET)}
+    inherited = {
+        name: text for name, text in os.environ.items() if name not in (LIFELINE, SOCKET, INTERNAL_SOCKET, READY)
+    }
     return {**inherited, "PYTHONUNBUFFERED": "1", **extra}
 
 
 def inherited_descriptor(variable: str) -> int | None:
     """Reads the number of a descriptor that the process above us left open; None where there is none."""
-    text = os.environ.get(variable, "")
+    text = os.environ.get(variable, "").partition(":")[0]
     if not text.isdigit():
         return None
     try:

@@ -271,51 +271,60 @@ class Tree:
                 self._say("nats-server", "error", str(fault))
 
     async def _start(self, broker: Broker) -> None:
-        """Waits until everybody is there; then says what to do with it."""
+        """Waits until everybody is there, says what to do with it, and says later who came late."""
         waiting = set(self.cast)
+        announced = False
 
         def here(name: str) -> None:
             waiting.discard(name)
-            self._show_progress(waiting)
+            if announced:
+                self._say(name, "restart", "is ready now")
+            else:
+                self._show_progress(waiting)
 
         self._show_progress(waiting)
-        try:
-            async with asyncio.timeout(READY_SECONDS), asyncio.TaskGroup() as group:
-                group.create_task(self._await_actors(broker, waiting & CAST.keys(), here))
-                if EDGE in waiting:
-                    group.create_task(self._await_edge(here))
-                if SIMULATOR in waiting:
-                    group.create_task(self._await_simulator(here))
-        except TimeoutError:
-            pass
-        session = None if EDGE in waiting else await self._session()
-        self._status.clear()
-        self._announce(broker.connection.server_version, waiting, session)
+        async with asyncio.TaskGroup() as group:
+            waiters = [group.create_task(self._await_actors(broker, waiting & CAST.keys(), here))]
+            if EDGE in waiting:
+                waiters.append(group.create_task(self._await_edge(here)))
+            if SIMULATOR in waiting:
+                waiters.append(group.create_task(self._await_simulator(here)))
+            deadline = time.monotonic() + READY_SECONDS
+            # Who has crashed this often already is not what the others' table waits for.
+            while time.monotonic() < deadline and any(self.children[name].restarts < HOPELESS for name in waiting):
+                await asyncio.wait(waiters, timeout=0.05)
+            session = None if EDGE in waiting else await self._session()
+            self._status.clear()
+            self._announce(broker.connection.server_version, waiting, session)
+            announced = True
 
     async def _await_actors(self, broker: Broker, waiting: set[str], here: Callable[[str], None]) -> None:
-        # Who has crashed this often already is not what the others' table waits for.
-        while any(self.children[name].restarts < HOPELESS for name in waiting):
-            for name in waiting & (await answering(broker.connection, set(waiting), 0.05)).keys():
+        pause = 0.05
+        began = time.monotonic()
+        while waiting:
+            # An answer alone may be that of another process on the same NATS.
+            ours = {name for name in waiting if self.children[name].ready.is_set()}
+            for name in ours and ours & (await answering(broker.connection, ours, pause)).keys():
                 waiting.discard(name)
                 here(name)
+            # A table that is shown already can wait for a second.
+            pause = 0.05 if time.monotonic() - began < READY_SECONDS else 1.0
+            await asyncio.sleep(pause if waiting else 0)
 
     async def _await_edge(self, here: Callable[[str], None]) -> None:
         assert self.listener
         host, port = self.listener.getsockname()[:2]
         while True:
-            # The socket is open already: the question waits in it until the edge takes it.
+            # The socket is ours; that who takes from it is our edge, only the child can prove.
+            await self.children[EDGE].ready.wait()
             with contextlib.suppress(OSError):
                 if (await get(reachable(host), port, "/readyz", timeout=READY_SECONDS)).status == 200:
                     return here(EDGE)
             await asyncio.sleep(0.05)
 
     async def _await_simulator(self, here: Callable[[str], None]) -> None:
-        while True:
-            with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection("127.0.0.1", self._simulator_port)
-                writer.close()
-                return here(SIMULATOR)
-            await asyncio.sleep(0.05)
+        await self.children[SIMULATOR].ready.wait()
+        here(SIMULATOR)
 
     async def _session(self) -> str | None:
         """Finds the session that the table shows, or makes it: the same one at every start."""
@@ -347,9 +356,15 @@ class Tree:
         here = [name for name in self.cast if name not in missing]
         nats = self.server.url if self.server else public(self.settings.broker.url)
         names = ", ".join("simulator (a simulated Octane)" if name == SIMULATOR else name for name in here)
-        print(f"\n{paint('Callboard is ready', 'bold', 'green')} after {took:.1f} s: {names}; nats-server {version}")
         if missing:
+            print(f"\n{paint('Callboard is not ready', 'bold', 'yellow')} after {took:.1f} s; nats-server {version}")
             print(f"{paint('Not ready yet:', 'yellow')} {', '.join(sorted(missing))}; see {self.folder.logs}")
+            if here:
+                print(f"Ready: {names}")
+        else:
+            print(
+                f"\n{paint('Callboard is ready', 'bold', 'green')} after {took:.1f} s: {names}; nats-server {version}"
+            )
         print()
         print(
             table([(paint(what, "dim"), paint(how, "cyan")) for what, how in self._hints(nats, session)], indent="  ")

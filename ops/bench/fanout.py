@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import os
 import statistics
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from pathlib import Path
 from ops.bench import nchan
 from ops.bench.report import Row
 from ops.bench.stand import TITLES, TRANSPORTS, BenchError, Plan, Stand, cpu_seconds, process, settle_on, stand
+from ops.launch import own_argv
 from router.event import Event
 
 CLIENTS = 300
@@ -129,7 +131,7 @@ async def run(plan: Plan) -> AsyncIterator[Row]:
             servers.append(await _nchan(stack, *where))
         servers.append(await _edge(stack, LANE))
         servers.append(await _edge(stack, PLAIN))
-        readers = Lines(await stack.enter_async_context(process("-m", "ops.bench.readers", piped=True)))
+        readers = Lines(await stack.enter_async_context(process(*own_argv(module="ops.bench.readers"), piped=True)))
         _settle(stack, readers, servers)
         contest = Fanout(readers, servers)
         for transport in TRANSPORTS:
@@ -168,7 +170,7 @@ def _row(transport: str, burst: int, name: str, figures: list[float], runs: dict
 
 async def _peer(stack: contextlib.AsyncExitStack, name: str, program: str) -> Server:
     script = Path(__file__).parent / "peers" / program
-    peer = Lines(await stack.enter_async_context(process(str(script), piped=True)))
+    peer = Lines(await stack.enter_async_context(process(sys.executable, str(script), piped=True)))
     port = int((await peer.line())[1])
 
     async def say(transport: str, burst: int) -> None:

@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import re
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -22,6 +21,7 @@ from typing import Any
 import aiohttp
 
 from ops.children import tether
+from ops.launch import own_argv
 from ops.settings import child_environment
 from router.broker import Broker
 from router.connection import BrokerSettings
@@ -94,12 +94,12 @@ class Partner:
 
 @contextlib.asynccontextmanager
 async def process(
-    *command: str, variables: Mapping[str, str] | None = None, piped: bool = False
+    *argv: str, variables: Mapping[str, str] | None = None, piped: bool = False
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Runs Python with these arguments; ends it with the block, and with us."""
+    """Runs a program; ends it with the block, and with us."""
     pipe = asyncio.subprocess.PIPE if piped else asyncio.subprocess.DEVNULL
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, *command),
+        *argv,
         stdin=pipe,
         stdout=pipe,
         env=child_environment(variables or {}),
@@ -180,7 +180,7 @@ async def stand(lane: bool = True, variables: Mapping[str, str] = MappingProxyTy
         port = free_port()
         edge = await stack.enter_async_context(
             process(
-                *("-m", "ops", "edge", "--port", str(port)),
+                *own_argv("edge", "--port", str(port)),
                 variables={
                     "CALLBOARD_NATS_URL": nats.url,
                     "CALLBOARD_DATA_DIR": str(folder),
@@ -204,7 +204,7 @@ async def stand(lane: bool = True, variables: Mapping[str, str] = MappingProxyTy
 @contextlib.asynccontextmanager
 async def partner(name: str, *arguments: str) -> AsyncIterator[Partner]:
     """Runs one of the benchmark's own processes."""
-    async with process("-m", f"ops.bench.{name}", *arguments, piped=True) as child:
+    async with process(*own_argv(*arguments, module=f"ops.bench.{name}"), piped=True) as child:
         yield Partner(name, child)
 
 

@@ -14,6 +14,7 @@ import aiohttp
 
 from ops.bench.report import Row
 from ops.bench.stand import BenchError, Plan, Watch, process, resident
+from ops.launch import own_argv
 from router.embedded import free_port
 
 READY_SECONDS = 40.0
@@ -31,7 +32,7 @@ async def run(plan: Plan) -> AsyncIterator[Row]:
             "CALLBOARD_EMBEDDED_PORT": str(free_port()),
             "CALLBOARD_SIMULATOR_PORT": str(free_port()),
         }
-        async with process("-m", "ops", "up", "--data-dir", folder, variables=settings, piped=True) as up:
+        async with process(*own_argv("up", "--data-dir", folder), variables=settings, piped=True) as up:
             assert up.stdout is not None
             async with asyncio.timeout(READY_SECONDS):
                 while b"Ctrl-C ends it" not in (said := await up.stdout.readline()):

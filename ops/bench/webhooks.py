@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,7 +114,7 @@ async def run(plan: Plan) -> AsyncIterator[Row]:
 
 async def _cost(plan: Plan) -> AsyncIterator[Row]:
     script = Path(__file__).parent / "peers" / "aiohttp_loop.py"
-    async with crowd() as hooks, process(str(script), piped=True) as child:
+    async with crowd() as hooks, process(sys.executable, str(script), piped=True) as child:
         loop = Partner("loop", child)
         for index in range(RECEIVERS):
             await hooks.session(f"{index}", "well", "job.bench-hooks.said")

@@ -14,7 +14,6 @@ import os
 import random
 import signal
 import socket as sockets
-import sys
 import time
 from bisect import bisect_right
 from collections import Counter
@@ -25,6 +24,7 @@ import aiohttp
 import msgspec
 import pytest
 
+from ops.launch import own_argv
 from router.broker import Broker
 from router.connection import BrokerSettings
 from router.cursor import Cursor
@@ -53,7 +53,7 @@ class Replica:
     async def start(self) -> None:
         environment = {**os.environ, "CALLBOARD_NATS_URL": self._nats, "CALLBOARD_DATA_DIR": str(self._folder)}
         self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "ops", "edge", "--port", str(self.port)),
+            *own_argv("edge", "--port", str(self.port)),
             env=environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,

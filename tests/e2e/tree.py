@@ -6,11 +6,11 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from ops.launch import own_argv
 from router.embedded import free_port
 from tests.ops.command import ROOT, environment, family
 
@@ -50,7 +50,7 @@ class RunningCallboard:
 
     def command(self, *arguments: str) -> list[str]:
         """The words that run a `callboard` command."""
-        return [sys.executable, "-m", "ops", *arguments]
+        return own_argv(*arguments)
 
     def callboard(self, *arguments: str, stdin: str = "") -> str:
         """Runs a command against it to its end, which must be a good one; what it printed."""
@@ -72,9 +72,10 @@ def _name(words: list[str]) -> str | None:
     """Which child a command line belongs to."""
     if words[0].endswith("nats-server"):
         return "nats-server"
-    if words[1:3] != ["-m", "ops"] or len(words) < 4:
+    if "ops" not in words[1:-1]:
         return None
-    return {"edge": "edge", "actor": words[4], "simulate": "simulator"}.get(words[3])
+    role, *more = words[words.index("ops") + 1 :]
+    return {"edge": "edge", "actor": more[0] if more else None, "simulate": "simulator"}.get(role)
 
 
 @contextlib.contextmanager
@@ -88,7 +89,7 @@ def running_tree(folder: Path, *arguments: str, **variables: str) -> Iterator[Ru
     with (
         log.open("wb") as out,
         subprocess.Popen(
-            [sys.executable, "-m", "ops", "up", "--port", "0", "--data-dir", str(data_dir), *arguments],
+            own_argv("up", "--port", "0", "--data-dir", str(data_dir), *arguments),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,

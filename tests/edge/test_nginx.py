@@ -10,7 +10,6 @@ import pwd
 import re
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -23,6 +22,7 @@ import pytest
 import pytest_asyncio
 import websockets
 
+from ops.launch import own_argv
 from router.broker import Broker
 from router.connection import BrokerSettings
 from router.embedded import free_port
@@ -76,7 +76,7 @@ class Replica:
     async def start(self) -> None:
         """Starts it and waits until it is ready."""
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "ops", "edge", "--port", str(self.port)),
+            *own_argv("edge", "--port", str(self.port)),
             env=self._environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,

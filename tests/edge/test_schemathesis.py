@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from edge.identity.grants import ALL
 from edge.identity.token import mint
 from edge.openapi import document
 from edge.problem import TITLES
+from ops.launch import own_argv
 from router.embedded import free_port
 from tests.edge.identity.tally import table
 from tests.edge.identity.tally import tried as counts
@@ -40,7 +40,7 @@ def address(nats_server: str) -> Iterator[str]:
     """The address of a secured edge in a process of its own: schemathesis asks without waiting for anybody."""
     port = free_port()
     variables = {"CALLBOARD_NATS_URL": nats_server, "CALLBOARD_JWT_SECRET": SECRET, "CALLBOARD_EDGE_DRAIN": "0.1"}
-    command = [sys.executable, "-m", "ops", "edge", "--port", str(port)]
+    command = own_argv("edge", "--port", str(port))
     with subprocess.Popen(command, env=environment(variables), cwd=ROOT, stderr=subprocess.DEVNULL) as process:
         try:
             deadline = time.monotonic() + 20

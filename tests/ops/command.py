@@ -8,10 +8,10 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
+from ops.launch import own_argv
 from router.embedded import free_port
 from tests.waiting import eventually
 
@@ -27,7 +27,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 def callboard(*arguments: str, stdin: str | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs a command to its end. Variables are given without their prefix: NATS_URL=…"""
     return subprocess.run(
-        [sys.executable, "-m", "ops", *arguments],
+        own_argv(*arguments),
         input=stdin,
         stdin=None if stdin is not None else subprocess.DEVNULL,
         capture_output=True,
@@ -84,10 +84,7 @@ class Running:
 async def running(*arguments: str, **variables: str) -> AsyncIterator[Running]:
     """Runs a command while the block runs; kills it where it is still there then."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "ops",
-        *arguments,
+        *own_argv(*arguments),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

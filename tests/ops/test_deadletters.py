@@ -18,6 +18,7 @@ import pytest
 from edge.server import bind, serve
 from edge.settings import EdgeSettings
 from edge.webhooks.guard import GuardSettings
+from ops.launch import own_argv
 from router.broker import Broker
 from router.codec import encode
 from router.connection import BrokerSettings
@@ -173,7 +174,7 @@ async def test_a_redrive_shows_its_progress_on_a_terminal_and_goes_on_after_ctrl
     await bury(broker, entity, 50)
     controller, terminal = pty.openpty()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ops", "deadletters", "redrive", "--name", entity, "--rate", "2"),
+        *own_argv("deadletters", "redrive", "--name", entity, "--rate", "2"),
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
