@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from edge import metrics
 from edge.disconnect import ROTATED, Disconnect
+from edge.idle import IdleStretches
 from edge.lane.row import Row
 from edge.recent import Recent
 from edge.session import FULL, Batch, Pace, Reader, SessionSettings, State, Wire
@@ -127,6 +128,7 @@ class Hub:
         # When the next may go out.
         self._rested = 0.0
         self._recent = Recent()
+        self.idle = IdleStretches()
         # What was heard before all began anew, for as long as it is not compared with the store.
         self._remembered: deque[_Heard] = deque(maxlen=REMEMBERED)
         self._settled = 0
@@ -189,10 +191,13 @@ class Hub:
             return
         if state.epoch != self.epoch:
             self._replay.forget()
+            self.idle.clear()
             self._live.acquit()
             self.epoch = state.epoch
         elif state.last < self._reached:
             # A store that has lost its newest events gives their sequences to others: as good as another life.
+            self._replay.forget()
+            self.idle.clear()
             for reader in self.readers:
                 if reader.position > state.last:
                     reader.epoch = ""

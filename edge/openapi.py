@@ -1228,7 +1228,11 @@ def _schemas() -> dict[str, Any]:
             {
                 "events": {"type": "array", "items": _ref("Event")},
                 "next": _CURSOR,
-                "has_more": {"type": "boolean"},
+                "has_more": {
+                    "type": "boolean",
+                    "description": "Whether to ask again at once from `next`: one request scans a bounded part of the "
+                    "stream, and may end without an event.",
+                },
                 "count": {"type": "integer"},
                 "session_id": _TEXT,
                 "last_timestamp": _TIME,

@@ -57,6 +57,10 @@ class SessionSettings:
     # A connection is asked to come back after about this long (80 to 100 % of it), so that readers spread anew over
     # replicas that were added, and a shutdown is nothing a client has not seen. 0: never.
     rotate: float = 3600.0
+    # What one request scans at most of the store, in events and bytes: a few hundred milliseconds in which others have
+    # their turns. A poll that finds nothing in that much says `has_more`, and the next one goes on from its `next`.
+    scan_events: int = 5000
+    scan_bytes: int = 16 * 1024 * 1024
     # How long a reader waits for an event store that is away before it is told to come back elsewhere.
     store_patience: float = 60.0
 
@@ -345,6 +349,9 @@ class Reader:
                 yield notice
             return
         if self.state is not State.LIVE:
+            if self._due:
+                # A long replay in which nothing is for this client is no silence: it moves the client's cursor.
+                yield self._beat()
             async for step in self._catch_up():
                 yield step
             return
@@ -361,14 +368,18 @@ class Reader:
             self._hub.flush()
             if self._mailbox or self.state is not State.LIVE:
                 return
-            self._due = False
             # The mailbox is empty and the reader live: all that was heard so far has been written or was not for it.
             self.position = max(self.position, self._hub.position)
-            # A client whose events are all filtered out still gets its cursor moved.
-            yield self._notice("heartbeat" if self.position == self.told else "position")
-            self.told = self.position
+            yield self._beat()
             return
         await self._wait()
+
+    def _beat(self) -> Notice:
+        """A heartbeat; a client whose events are all filtered out gets its cursor moved instead."""
+        self._due = False
+        control = "heartbeat" if self.position == self.told else "position"
+        self.told = self.position
+        return self._notice(control)
 
     def _fetch(self) -> Batch:
         """Takes the next batch out of the mailbox; a paced reader takes all there is, as one."""

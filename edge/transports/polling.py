@@ -1,4 +1,4 @@
-"""This file is where a session is read by polling: pages from the same cursor, and a long poll that waits for the next."""
+"""Reads a session by polling: pages from the same cursor, and a long poll that waits for the next event."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from edge.dialects import DIALECTS
 from edge.hub import Hub
@@ -54,17 +55,21 @@ async def poll(hub: Hub, session: Session, start: Start, limit: int, wait: float
 async def _collect(hub: Hub, session: Session, start: Start, limit: int, wait: float, reader: Reader) -> Polled:
     place = await hub.place(start, reader.feed)
     epoch = hub.epoch
-    records, upto = await _read(hub, session, reader, place.after, limit)
-    waited = not records and wait > 0
-    if waited and await _something_new(reader, Start(cursor=Cursor(epoch, upto)), wait):
+    scan = await _scan(hub, session, reader, hub.idle.skip(session.view, place.after), limit)
+    if not scan.records:
+        # Who comes without a cursor comes back to the same place, and must not scan the same events for ever.
+        hub.idle.note(session.view, place.after, scan.upto)
+    waited = not (scan.records or scan.more) and wait > 0
+    if waited and await _something_new(reader, Start(cursor=Cursor(epoch, scan.upto)), wait):
         # Read and not taken as it was heard: `next` leads past all of it, so nothing before it may have been missed.
-        records, upto = await _read(hub, session, reader, upto, limit)
+        scan = await _scan(hub, session, reader, scan.upto, limit)
     if hub.epoch != epoch:
         # The stream was made anew meanwhile; who comes from the old one is told so.
-        return await _collect(hub, session, Start(cursor=Cursor(epoch, upto)), limit, 0, reader)
-    shown = _fitting(records[:limit])
-    more = len(shown) < len(records)
-    return Polled(shown, str(Cursor(epoch, shown[-1].sequence if more else upto)), more, place.gap, waited)
+        return await _collect(hub, session, Start(cursor=Cursor(epoch, scan.upto)), limit, 0, reader)
+    shown = _fitting(scan.records[:limit])
+    cut = len(shown) < len(scan.records)
+    upto = shown[-1].sequence if cut else scan.upto
+    return Polled(shown, str(Cursor(epoch, upto)), cut or scan.more, place.gap, waited)
 
 
 def _fitting(records: list[Record]) -> list[Record]:
@@ -77,16 +82,32 @@ def _fitting(records: list[Record]) -> list[Record]:
     return records
 
 
-async def _read(hub: Hub, session: Session, reader: Reader, after: int, limit: int) -> tuple[list[Record], int]:
-    """Reads more than an answer holds where there is so much; and the place up to which that is all."""
+class _Scan(NamedTuple):
+    """Matching records, the sequence up to which there are no others, and whether the store holds more behind it."""
+
+    records: list[Record]
+    upto: int
+    more: bool
+
+
+async def _scan(hub: Hub, session: Session, reader: Reader, after: int, limit: int) -> _Scan:
+    """Reads more than an answer holds where there is so much, and no more than one request may scan."""
     records: list[Record] = []
-    while len(records) <= limit and sum(len(record.payload) for record in records) <= MAX_BYTES:
+    size = scanned = scanned_bytes = 0
+    while True:
         stretch = await hub.stretch(reader.feed, after)
-        records += [record for record in stretch.records if session.view.accepts(record)]
+        found = [record for record in stretch.records if session.view.accepts(record)]
+        records += found
+        size += sum(len(record.payload) for record in found)
+        scanned += len(stretch.records)
+        scanned_bytes += sum(len(record.payload) for record in stretch.records)
         after = max(after, stretch.upto)
-        if not stretch.more:
-            break
-    return records, after
+        if not stretch.more or len(records) > limit or size > MAX_BYTES:
+            return _Scan(records, after, stretch.more)
+        if scanned >= hub.settings.scan_events or scanned_bytes >= hub.settings.scan_bytes:
+            return _Scan(records, after, True)
+        # Pages that are cached are not waited for: others have their turn between two of them.
+        await asyncio.sleep(0)
 
 
 async def _something_new(reader: Reader, start: Start, wait: float) -> bool:

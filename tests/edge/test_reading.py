@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -105,6 +106,70 @@ async def test_polling_by_the_guide_s_since_loses_none(edge: RunningEdge, entity
             last = event["timestamp"]
 
     assert len(found) == 120
+
+
+@contextlib.asynccontextmanager
+async def _scanning(
+    edge_factory: EdgeFactory, entity: str, scan_events: int = 300
+) -> AsyncIterator[tuple[RunningEdge, str]]:
+    """An edge that scans little per request, with 2,000 events that the session does not show before one that it does."""
+    async with edge_factory(session=SessionSettings(heartbeat=2.0, scan_events=scan_events)) as edge:
+        session = await edge.session(
+            delivery_method="polling", subjects=[f"job.{entity}.>"], filter="data.n == -1 || data.n == -2"
+        )
+        for start in range(0, 2000, 500):
+            await edge.numbers(entity, 500, start=start)
+        await edge.numbers(entity, 1, start=-1)
+        yield edge, session
+
+
+async def test_a_poll_that_scans_much_and_finds_nothing_answers_with_a_place_to_go_on_from(
+    edge_factory: EdgeFactory, entity: str
+) -> None:
+    async with _scanning(edge_factory, entity) as (edge, session):
+        page = await edge.poll(session)
+        pages = [page]
+        while page["has_more"]:
+            page = await edge.poll(session, f"?cursor={page['next']}")
+            pages.append(page)
+
+        assert [page["count"] for page in pages] == [0] * (len(pages) - 1) + [1]
+        assert len(pages) >= 4
+        assert [page["next"] for page in pages] == sorted({page["next"] for page in pages})
+        assert n(pages[-1]["events"]) == [-1]
+
+
+@pytest.mark.parametrize("query", ["", "?since=2020-01-01T00:00:00Z", "?cursor=earliest"])
+async def test_a_poll_that_says_the_same_place_each_time_still_gets_on(
+    edge_factory: EdgeFactory, entity: str, query: str
+) -> None:
+    async with _scanning(edge_factory, entity) as (edge, session):
+        found: list[int] = []
+        for _ in range(200):
+            page = await edge.poll(session, query)
+            found = n(page["events"])
+            if found:
+                break
+            assert page["has_more"] is True
+
+        assert found == [-1]
+
+
+async def test_a_long_poll_answers_at_once_where_more_is_to_be_scanned(edge_factory: EdgeFactory, entity: str) -> None:
+    async with _scanning(edge_factory, entity) as (edge, session):
+        page = await asyncio.wait_for(edge.poll(session, "?wait=50"), 15)
+
+        assert page["events"] == [] and page["has_more"] is True
+
+
+async def test_a_stream_that_replays_what_it_does_not_show_gets_its_one_event(
+    edge_factory: EdgeFactory, entity: str
+) -> None:
+    async with _scanning(edge_factory, entity) as (edge, session):
+        async with edge.sse(session, "?cursor=earliest") as stream:
+            assert n(await stream.events(1)) == [-1]
+        await edge.numbers(entity, 1, start=-2)
+        assert n((await edge.poll(session, "?last=1"))["events"]) == [-2]
 
 
 async def test_a_long_poll_waits_for_the_next_event(edge: RunningEdge, entity: str) -> None:
