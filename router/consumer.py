@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 PULL_SECONDS = 20.0
 # Three heartbeats missed: the pull is lost with its server and is issued again.
 SILENCE_SECONDS = 16.0
+# How long a little room stays unused. A pull asks for half of the credit where it can, but a few messages that take long
+# must not keep the others waiting.
+REFILL_SECONDS = 0.1
 
 
 @dataclass(slots=True)
@@ -101,6 +104,7 @@ class Consumer:
         self._outstanding = 0  # handed to `heard` and not yet done
         self._requested = 0  # pulled and not yet arrived
         self._wake = asyncio.Event()
+        self._refill: asyncio.TimerHandle | None = None
         self._missing = True
         self._moving = False
         self._afresh = afresh
@@ -153,6 +157,8 @@ class Consumer:
         finally:
             unlisten()
             self._drop_pull()
+            if self._refill is not None:
+                self._refill.cancel()
             await listening.drain()
 
     def done(self) -> None:
@@ -160,6 +166,12 @@ class Consumer:
         self._outstanding -= 1
         if self._outstanding + self._requested <= self._credit // 2:
             self._wake.set()
+        elif not self._requested and self._refill is None:
+            self._refill = asyncio.get_running_loop().call_later(REFILL_SECONDS, self._fill_up)
+
+    def _fill_up(self) -> None:
+        self._refill = None
+        self._wake.set()
 
     @property
     def outstanding(self) -> int:

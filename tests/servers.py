@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from router.embedded import binary
+from tests.waiting import PATIENCE
 
 
 class Server:
@@ -40,7 +41,7 @@ class Server:
             stderr=subprocess.PIPE,
             env=self._environment,
         )
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + PATIENCE
         while ready not in self.log.read_text():
             if self._process.poll() is not None:
                 said = self._process.stderr.read().decode() if self._process.stderr else ""
@@ -53,7 +54,7 @@ class Server:
         assert self._process is not None
         before = self.log.read_text().count("Reloaded server configuration")
         self._process.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE
         while self.log.read_text().count("Reloaded server configuration") == before:
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.01)

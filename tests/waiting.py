@@ -8,8 +8,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+# How long a test waits for what must come, in seconds. Only a failing test waits so long, so it is far more than the
+# slowest machine needs.
+PATIENCE = 60.0
 
-async def eventually(fn: Callable[[], Any], within: float = 30.0) -> Any:
+
+async def eventually(fn: Callable[[], Any], within: float = PATIENCE) -> Any:
     """Calls `fn`, awaiting what it gives, until that is true, and returns it. A failed assertion in it means: not yet.
 
     Raises AssertionError once `within` seconds are over.

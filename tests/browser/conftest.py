@@ -17,6 +17,7 @@ from aiohttp import web
 from playwright.async_api import Browser, ConsoleMessage, Error, Page, async_playwright
 
 from tests.browser.standin import Standin
+from tests.waiting import PATIENCE
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
@@ -65,7 +66,7 @@ class Tab:
     def failed(self, fault: Error) -> None:
         self.complaints.append(f"uncaught: {fault}")
 
-    async def until(self, condition: str, argument: Any = None, within: float = 10.0) -> Any:
+    async def until(self, condition: str, argument: Any = None, within: float = PATIENCE) -> Any:
         """Waits until a JavaScript function gives something true, and returns that."""
         handle = await self.page.wait_for_function(condition, arg=argument, timeout=within * 1000)
         return await handle.json_value()

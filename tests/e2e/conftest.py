@@ -16,7 +16,7 @@ from router.embedded import free_port
 from tests.browser.conftest import browser, chromium, tab
 from tests.e2e import guide
 from tests.e2e.tree import RunningCallboard
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 __all__ = ["browser", "chromium", "tab"]
 
@@ -24,7 +24,7 @@ __all__ = ["browser", "chromium", "tab"]
 @pytest.fixture
 async def http(running_callboard: RunningCallboard) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the running edge."""
-    async with httpx.AsyncClient(base_url=running_callboard.url, timeout=20, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=running_callboard.url, timeout=PATIENCE, trust_env=False) as client:
         yield client
 
 
@@ -57,7 +57,7 @@ def flask_receiver(tmp_path: Path) -> Iterator[FlaskReceiver]:
             [sys.executable, "-u", str(script)], stdin=subprocess.DEVNULL, stdout=out, stderr=err
         )
     try:
-        asyncio.run(eventually(lambda: listens(port), within=15))
+        asyncio.run(eventually(lambda: listens(port)))
         yield FlaskReceiver(port, said)
     finally:
         process.kill()

@@ -17,7 +17,7 @@ from tests.browser.conftest import Tab
 from tests.e2e.tree import RunningCallboard
 from tests.edge.webhooks.stage import Receiver
 from tests.ops.command import ROOT
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 JOB = """
 import sys, time
@@ -71,7 +71,7 @@ async def by_websocket(url: str, seen: Seen) -> None:
 
 async def by_polling(url: str, seen: Seen) -> None:
     cursor = ""
-    async with httpx.AsyncClient(trust_env=False, timeout=20) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as http:
         while True:
             page = (await http.get(f"{url}/events", params={"cursor": cursor, "wait": "5", "limit": "5"})).json()
             seen += [event["id"] for event in page["events"]]
@@ -88,7 +88,7 @@ async def run_job(tree: RunningCallboard, job: str) -> list[dict[str, Any]]:
         cwd=ROOT,
         env=tree.environment,
     )
-    out, err = await asyncio.wait_for(process.communicate(), 30)
+    out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert process.returncode == 0, err.decode()
     assert out.decode() == "".join(f"step {step}/8\n" for step in range(1, 9))
 
@@ -98,7 +98,7 @@ async def run_job(tree: RunningCallboard, job: str) -> list[dict[str, Any]]:
         events: list[dict[str, Any]] = [json.loads(line) for line in lines]
         return events if events[-1]["data"].get("status") == "completed" else []
 
-    return list(await eventually(record, within=10))
+    return list(await eventually(record))
 
 
 async def watch(tree: RunningCallboard, job: str, tab: Tab | None = None) -> None:
@@ -132,8 +132,8 @@ async def watch(tree: RunningCallboard, job: str, tab: Tab | None = None) -> Non
         ):
             record = await run_job(tree, job)
             stream = [event["id"] for event in record]
-            await eventually(lambda: all(len(ids) >= len(stream) for ids in seen.values()), within=10)
-            await eventually(lambda: len(receiver.posts) >= len(stream), within=10)
+            await eventually(lambda: all(len(ids) >= len(stream) for ids in seen.values()))
+            await eventually(lambda: len(receiver.posts) >= len(stream))
             if tab:
                 seen["browser"] = await tab.until("(count) => seen.length >= count && seen", len(stream))
         posted = [json.loads(post.body) for post in receiver.posts]

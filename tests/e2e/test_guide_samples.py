@@ -18,7 +18,7 @@ from tests.e2e import guide
 from tests.e2e.conftest import FlaskReceiver, listens
 from tests.e2e.tree import RunningCallboard
 from tests.npm import node_with
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 # The four events that the guide's handlers know, with the guide's data.
 STORY: list[dict[str, Any]] = [
@@ -68,7 +68,7 @@ def curl(command: str, *, port: int, session: str = "") -> Any:
         ["bash", "-c", guide.met(command, port=port, session=session)],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=PATIENCE,
         check=True,
     )
     return json.loads(done.stdout)
@@ -77,7 +77,7 @@ def curl(command: str, *, port: int, session: str = "") -> Any:
 def bundled(folder: Path) -> str:
     """page.jsx and all that it imports as one script."""
     esbuild = [folder / "node_modules/.bin/esbuild", "page.jsx", "--bundle", "--log-level=error"]
-    return subprocess.run(esbuild, cwd=folder, capture_output=True, text=True, check=True, timeout=30).stdout
+    return subprocess.run(esbuild, cwd=folder, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
 
 
 def agent_session(entity: str, method: str) -> dict[str, Any]:
@@ -183,8 +183,8 @@ async def test_the_express_program_is_told_every_event_twice(
             node, "program.js", socket, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=out, stderr=out
         )
     try:
-        await eventually(lambda: listens(port), within=15)
-        await eventually(lambda: "control: 'ready'" in said.read_text(), within=10)
+        await eventually(lambda: listens(port))
+        await eventually(lambda: "control: 'ready'" in said.read_text())
         hook = {"webhook_url": f"http://127.0.0.1:{port}/callbacks", "retry_attempts": 3}
         await create(url, {**agent_session(entity, "webhook"), **hook})
         await tell(url, entity)
@@ -198,7 +198,7 @@ async def test_the_express_program_is_told_every_event_twice(
             assert len(handled) == 3
             return len(heard) == 4
 
-        await eventually(told, within=15)
+        await eventually(told)
     finally:
         program.kill()
         await program.wait()
@@ -218,8 +218,8 @@ async def test_the_flask_receiver_is_told_every_event(
     await tell(running_callboard.url, entity)
 
     # Webhooks are posted beside one another, so the last may arrive first.
-    await eventually(lambda: sorted(flask_receiver.lines()) == sorted(expected), within=10)
-    await eventually(lambda: delivered(running_callboard, session) == 4, within=10)
+    await eventually(lambda: sorted(flask_receiver.lines()) == sorted(expected))
+    await eventually(lambda: delivered(running_callboard, session) == 4)
 
 
 def delivered(tree: RunningCallboard, session: str) -> int:
@@ -261,16 +261,16 @@ async def test_the_load_test_loses_none_of_its_100_events(
     script.write_text(guide.met(guide.LOAD, port=running_callboard.port, receiver=flask_receiver.port))
 
     done = await asyncio.to_thread(
-        subprocess.run, [sys.executable, str(script)], capture_output=True, text=True, timeout=30, check=False
+        subprocess.run, [sys.executable, str(script)], capture_output=True, text=True, timeout=PATIENCE, check=False
     )
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Sent 100 events in "), done.stdout
     expected = sorted(f"Progress: {i / 100 * 100:.1f}% - Test {i}" for i in range(100))
-    await eventually(lambda: len(set(flask_receiver.lines())) >= 100, within=20)
+    await eventually(lambda: len(set(flask_receiver.lines())) >= 100)
     assert sorted(set(flask_receiver.lines())) == expected
     session = await session_of(http, flask_receiver)
-    stats = await eventually(lambda: settled(http, session), within=10)
+    stats = await eventually(lambda: settled(http, session))
     assert stats["events_sent"] == stats["events_delivered"] == 100
     assert stats["events_failed"] == stats["events_dropped"] == 0
 

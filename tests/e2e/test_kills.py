@@ -17,7 +17,7 @@ import pytest
 import websockets
 
 from tests.e2e.tree import RunningCallboard, running_tree
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 BACK_WITHIN = 10.0
 LOST = (httpx.HTTPError, websockets.WebSocketException, OSError, EOFError, TimeoutError)
@@ -89,7 +89,10 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def client_of(tree: RunningCallboard) -> AsyncIterator[Client]:
-    async with httpx.AsyncClient(base_url=tree.url, timeout=10, trust_env=False) as http, asyncio.TaskGroup() as group:
+    async with (
+        httpx.AsyncClient(base_url=tree.url, timeout=PATIENCE, trust_env=False) as http,
+        asyncio.TaskGroup() as group,
+    ):
         client = Client(tree, http)
         session = await http.post("/callbacks/sessions", json={"delivery_method": "polling"})
         tasks = [

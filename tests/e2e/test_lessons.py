@@ -31,7 +31,7 @@ from tests.e2e.conftest import listens
 from tests.e2e.tree import RunningCallboard, running_tree
 from tests.edge.webhooks.stage import Receiver
 from tests.ops.command import ROOT
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 MIB = 1024 * 1024
 
@@ -72,7 +72,7 @@ def lone_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoneEdge]:
     quiet = subprocess.DEVNULL
     with subprocess.Popen(words, stdin=quiet, stdout=quiet, stderr=quiet) as server:
         try:
-            asyncio.run(eventually(lambda: listens(port), within=10))
+            asyncio.run(eventually(lambda: listens(port)))
             url = f"nats://127.0.0.1:{port}"
             with running_tree(folder, "--only", "edge", "--nats-url", url, EDGE_SESSION_HEARTBEAT="0.5") as tree:
                 yield LoneEdge(tree, f"http://127.0.0.1:{monitor}")
@@ -82,7 +82,7 @@ def lone_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoneEdge]:
 
 @contextlib.asynccontextmanager
 async def client_of(url: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE, trust_env=False) as http:
         yield http
 
 
@@ -101,7 +101,7 @@ def ws(url: str, path: str, **options: Any) -> websockets.connect:
     return websockets.connect(f"{url.replace('http', 'ws', 1)}{path}", proxy=None, max_size=None, **options)
 
 
-async def next_event(stream: websockets.ClientConnection, within: float = 10.0) -> dict[str, Any]:
+async def next_event(stream: websockets.ClientConnection, within: float = PATIENCE) -> dict[str, Any]:
     """The next application event; what the server says of the connection is passed over."""
     async with asyncio.timeout(within):
         while True:
@@ -113,7 +113,7 @@ async def next_event(stream: websockets.ClientConnection, within: float = 10.0) 
 async def by_sse(http: httpx.AsyncClient, path: str, count: int) -> list[dict[str, Any]]:
     """The first events of an SSE stream."""
     found: list[dict[str, Any]] = []
-    async with asyncio.timeout(10), http.stream("GET", f"{path}/sse") as answer:
+    async with asyncio.timeout(PATIENCE), http.stream("GET", f"{path}/sse") as answer:
         name = "message"
         async for line in answer.aiter_lines():
             if line.startswith("event: "):
@@ -173,13 +173,13 @@ async def test_a_run_is_known_everywhere_by_one_name_and_stop_stops_it(
         async def is_over() -> bool:
             return await status() == "cancelled"
 
-        await eventually(status, within=10)
+        await eventually(status)
         async with Broker(BrokerSettings(tree.nats_url), "test") as broker:
             answer = await broker.connection.ask("cmd.agent.main.stop", json.dumps({"run": entity}).encode())
 
         assert b"stopping" in answer.payload, answer.payload
-        assert await asyncio.wait_for(process.wait(), 10) != 0
-        await eventually(is_over, within=5)
+        assert await asyncio.wait_for(process.wait(), PATIENCE) != 0
+        await eventually(is_over)
         page = (await http.get(f"{path}/events")).json()
         assert [event["event_type"] for event in page["events"]].count("completion") == 1
     finally:
@@ -204,7 +204,7 @@ async def test_a_receiver_that_hangs_delays_neither_the_producer_nor_other_reade
         hooked = await create(http, delivery_method="webhook", webhook_url=receiver.url, subjects=subjects)
         path = await create(http, subjects=subjects)
         await publish(http, {"subject": f"job.{entity}.output", "data": {"n": 0}})
-        await eventually(lambda: receiver.under_way > 0, within=10)
+        await eventually(lambda: receiver.under_way > 0)
 
         begun = time.monotonic()
         for n in range(1, 21):
@@ -259,7 +259,7 @@ async def test_two_sockets_of_different_kinds_live_beside_one_another(
         await publish(http, {"subject": f"job.{entity}.output", "data": {"n": 1}})
 
         assert (await next_event(events))["data"] == {"n": 1}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not isinstance(await camera.recv(), bytes):
                 pass
 
@@ -350,7 +350,7 @@ async def test_any_text_is_the_same_at_the_other_end_of_every_transport(
         streamed = await by_sse_bytes(http, path)
         async with ws(running_callboard.url, f"{path}/ws") as socket:
             pushed = await next_event(socket)
-        await eventually(lambda: receiver.posts, within=10)
+        await eventually(lambda: receiver.posts)
         posted = json.loads(receiver.posts[0].body)
 
     assert [event["data"] for event in (*polled, streamed, pushed, posted)] == [said] * 4
@@ -359,7 +359,7 @@ async def test_any_text_is_the_same_at_the_other_end_of_every_transport(
 async def by_sse_bytes(http: httpx.AsyncClient, path: str) -> dict[str, Any]:
     """The first event of a stream, its lines told apart as the standard says: by CR and LF, and by nothing else."""
     rest = b""
-    async with asyncio.timeout(10), http.stream("GET", f"{path}/sse") as answer:
+    async with asyncio.timeout(PATIENCE), http.stream("GET", f"{path}/sse") as answer:
         async for chunk in answer.aiter_bytes():
             rest += chunk
             for part in rest.split(b"\n\n")[:-1]:
@@ -389,7 +389,7 @@ async def test_a_viewer_that_stalls_costs_the_others_no_picture(running_callboar
 
 
 async def pictures_a_second(url: str) -> float:
-    async with ws(url, "/cameras/main/ws") as camera, asyncio.timeout(30):
+    async with ws(url, "/cameras/main/ws") as camera, asyncio.timeout(PATIENCE):
         begun, count, last = 0.0, 0, -1
         while count < 45:
             message = await camera.recv()
@@ -416,7 +416,7 @@ async def test_a_picture_is_there_for_everybody_who_asks_however_often(http: htt
             answer = await http.get(path)
             return answer.content if answer.status_code == 200 else None
 
-        first = await eventually(picture, within=10)
+        first = await eventually(picture)
         second = await picture()
 
         assert all(each and each[:2] == b"\xff\xd8" for each in (first, second))
@@ -445,8 +445,8 @@ async def test_fifty_readers_that_came_and_went_leave_no_subscription_behind(lon
             await come_and_go(http, number)
 
         await eventually(lambda: readers(http, 0))
-        await eventually(lambda: lone_edge.subscriptions() <= subscriptions, within=10)
-        await eventually(lambda: lone_edge.open_files() <= files + 2, within=10)
+        await eventually(lambda: lone_edge.subscriptions() <= subscriptions)
+        await eventually(lambda: lone_edge.open_files() <= files + 2)
 
 
 async def readers(http: httpx.AsyncClient, count: int) -> bool:
@@ -467,14 +467,14 @@ async def test_a_reader_outlives_silence_in_which_the_edge_does_nothing(lone_edg
             assert json.loads(await socket.recv())["control"] == "ready"
             begun, used = time.monotonic(), lone_edge.cpu_seconds()
             for _ in range(2):
-                said = json.loads(await asyncio.wait_for(socket.recv(), 10))
+                said = json.loads(await asyncio.wait_for(socket.recv(), PATIENCE))
                 assert said["control"] in ("heartbeat", "position")
             share = (lone_edge.cpu_seconds() - used) / (time.monotonic() - begun)
 
             await publish(http, {"subject": f"job.{entity}.output", "data": {"n": 1}})
 
             assert (await next_event(socket))["data"] == {"n": 1}
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 while not ((line := await anext(lines)).startswith("data: ") and '"n":1' in line):
                     pass
     assert share < 0.15, f"{share:.0%} of a core"

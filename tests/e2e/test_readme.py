@@ -22,7 +22,7 @@ from tests.browser.conftest import Tab
 from tests.e2e.tree import RunningCallboard
 from tests.edge.webhooks.stage import Receiver
 from tests.ops.command import ROOT, environment
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 README = (ROOT / "README.md").read_text()
 
@@ -68,12 +68,12 @@ class Terminal:
         self._prompts += 1
         self._process.stdin.write(f"{text}\necho prompt {self._prompts}\n".encode())
 
-    async def prompt(self, within: float = 20.0) -> str:
+    async def prompt(self, within: float = PATIENCE) -> str:
         """Waits until what was typed last has ended; all that was shown until then."""
         await eventually(lambda: f"prompt {self._prompts}\n" in self.shown, within)
         return self.shown
 
-    async def shows(self, words: str, within: float = 20.0) -> None:
+    async def shows(self, words: str, within: float = PATIENCE) -> None:
         try:
             await eventually(lambda: words in self.shown, within)
         except AssertionError:
@@ -86,7 +86,7 @@ class Terminal:
             os.kill(int(child), signal.SIGINT)
         await self.prompt()
 
-    async def run(self, text: str, within: float = 20.0) -> str:
+    async def run(self, text: str, within: float = PATIENCE) -> str:
         """Types a block and waits for its end; what it alone has shown."""
         before = len(self.shown)
         self.type(text)
@@ -163,7 +163,7 @@ async def state_of(tree: RunningCallboard, run: str) -> dict[str, Any]:
             shown: dict[str, Any] = found.get("data", found)
             return shown if shown.get("status") != "running" and answer.status_code == 200 else None
 
-        return dict(await eventually(over, within=10))
+        return dict(await eventually(over))
 
 
 async def test_an_event_published_by_curl_is_seen_by_tail(running_callboard: RunningCallboard) -> None:
@@ -171,7 +171,7 @@ async def test_an_event_published_by_curl_is_seen_by_tail(running_callboard: Run
     async with terminal(tree) as first, terminal(tree) as second:
         first.type(pasted(block(TAIL), tree))
         # Whoever tails everything sees the system's own events before ours.
-        await eventually(lambda: first.shown.count("\n") > 0, within=20)
+        await eventually(lambda: first.shown.count("\n") > 0)
 
         answer = json.loads(await second.run(pasted(block(PUBLISH), tree)))
 
@@ -187,7 +187,7 @@ async def test_the_webhook_s_receiver_is_told_and_the_secret_is_shown_once(runni
         session = json.loads(await shell.run(pasted(block(WEBHOOK), tree, receiver)))
         await shell.run(pasted(block(PUBLISH), tree))
 
-        await eventually(lambda: receiver.posts, within=10)
+        await eventually(lambda: receiver.posts)
         assert json.loads(receiver.posts[0].body)["event_type"] in ("progress", "completion")
         assert {"webhook-id", "webhook-timestamp", "webhook-signature"} <= receiver.posts[0].headers.keys()
         assert session["webhook_secret"].startswith("whsec_")
@@ -208,7 +208,7 @@ async def test_the_python_sample_is_seen_to_run_and_to_end(running_callboard: Ru
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=False,
     )
 
@@ -232,7 +232,7 @@ async def test_the_browser_sample_logs_events_and_keeps_its_cursor(
     async with httpx.AsyncClient(base_url=running_callboard.url, trust_env=False) as http:
         published = (await http.post("/events", json=[event])).json()["events"]
 
-    await eventually(lambda: any("thinking" in line for line in logged), within=10)
+    await eventually(lambda: any("thinking" in line for line in logged))
     await tab.until("(cursor) => localStorage.cursor >= cursor", published[0]["cursor"])
     assert not [said for said in tab.complaints if said.startswith("uncaught")]
 

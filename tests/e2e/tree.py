@@ -13,6 +13,7 @@ from pathlib import Path
 from ops.launch import own_argv
 from router.embedded import free_port
 from tests.ops.command import ROOT, environment, family
+from tests.waiting import PATIENCE
 
 READY = "Ctrl-C ends it"
 READY_SECONDS, END_SECONDS = 40.0, 20.0
@@ -59,7 +60,7 @@ class RunningCallboard:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             cwd=ROOT,
             env=self.environment,
             check=False,
@@ -118,7 +119,7 @@ def _end(process: subprocess.Popen[bytes], data_dir: Path) -> None:
         process.kill()
         process.wait()
     # Where it was killed, its children notice and go.
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while (left := family(data_dir)) and time.monotonic() < deadline:
         time.sleep(0.05)
     for pid in left:

@@ -21,6 +21,10 @@ from edge.webhooks.guard import GuardSettings
 from router.broker import Broker
 from router.connection import BrokerSettings
 from router.topology import TopologySettings
+from tests.waiting import PATIENCE
+
+# The client's own deadlines are no part of what a test says about the server.
+UNHURRIED = {"open_timeout": PATIENCE, "ping_timeout": PATIENCE}
 
 
 class RunningEdge:
@@ -53,7 +57,7 @@ class RunningEdge:
     @contextlib.asynccontextmanager
     async def socket(self, session: str, query: str = "", **options: Any) -> AsyncIterator[Socket]:
         address = f"ws://127.0.0.1:{self.port}/callbacks/sessions/{session}/ws{query}"
-        async with websockets.connect(address, max_size=None, **options) as raw:
+        async with websockets.connect(address, max_size=None, **{**UNHURRIED, **options}) as raw:
             yield Socket(raw)
 
     @contextlib.asynccontextmanager
@@ -75,16 +79,16 @@ class Socket:
         self.raw = raw
         self.controls: list[dict[str, Any]] = []
 
-    async def next(self, within: float = 5.0) -> dict[str, Any]:
+    async def next(self, within: float = PATIENCE) -> dict[str, Any]:
         async with asyncio.timeout(within):
             return json.loads(await self.raw.recv())
 
-    async def control(self, name: str, within: float = 5.0) -> dict[str, Any]:
+    async def control(self, name: str, within: float = PATIENCE) -> dict[str, Any]:
         while (said := await self.next(within)).get("control") != name:
             assert "control" in said, f"an event came before {name}: {said}"
         return said
 
-    async def events(self, count: int, within: float = 10.0) -> list[dict[str, Any]]:
+    async def events(self, count: int, within: float = PATIENCE) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         async with asyncio.timeout(within):
             while len(found) < count:
@@ -102,7 +106,7 @@ class Sse:
         self.controls: list[tuple[str, str, Any]] = []
         self.last_id = ""
 
-    async def next(self, within: float = 5.0) -> tuple[str, str, Any]:
+    async def next(self, within: float = PATIENCE) -> tuple[str, str, Any]:
         name, data = "message", []
         async with asyncio.timeout(within):
             async for line in self._lines:
@@ -118,7 +122,7 @@ class Sse:
                     data.append(line[6:])
         raise AssertionError("the stream ended")
 
-    async def events(self, count: int, within: float = 10.0) -> list[dict[str, Any]]:
+    async def events(self, count: int, within: float = PATIENCE) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         while len(found) < count:
             name, cursor, data = await self.next(within)
@@ -155,8 +159,8 @@ def edge_factory(nats_server: str) -> EdgeFactory:
                     ready=lambda _port: ready.set(),
                 )
             )
-            await asyncio.wait_for(ready.wait(), 10)
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as http:
+            await asyncio.wait_for(ready.wait(), PATIENCE)
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as http:
                 try:
                     yield RunningEdge(port, http)
                 finally:

@@ -24,7 +24,7 @@ from tests.browser.conftest import ARGUMENTS, chromium
 from tests.edge.conftest import RunningEdge
 from tests.npm import node_with
 from tests.proxy import Cut, Proxy
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 __all__ = ["chromium"]
 
@@ -54,7 +54,7 @@ Client = Callable[[str, Reader], Awaitable[None]]
 async def by_httpx_sse(url: str, reader: Reader) -> None:
     """Reads one connection of server-sent events to its end."""
     async with (
-        httpx.AsyncClient(timeout=10, trust_env=False, verify=False) as http,
+        httpx.AsyncClient(timeout=PATIENCE, trust_env=False, verify=False) as http,
         httpx_sse.aconnect_sse(http, "GET", f"{url}/sse", headers={"Last-Event-ID": reader.place}) as source,
     ):
         async for event in source.aiter_sse():
@@ -79,7 +79,7 @@ async def by_websocket(url: str, reader: Reader) -> None:
 
 async def by_polling(url: str, reader: Reader) -> None:
     """Polls, on one connection, until it breaks."""
-    async with httpx.AsyncClient(timeout=10, trust_env=False, verify=False) as http:
+    async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False, verify=False) as http:
         while True:
             query = {"cursor": reader.place, "limit": "7", "wait": "5"}
             page = (await http.get(f"{url}/events", params=query)).raise_for_status().json()
@@ -129,7 +129,7 @@ async def publish_while_it_breaks(
     while proxy.cuts < cuts:
         cursors += await edge.numbers(entity, 6, len(cursors))
         before = proxy.cuts
-        await eventually(lambda: broken_or_arrived(before), within=20)
+        await eventually(lambda: broken_or_arrived(before))
     proxy.cut = None
     proxy.sever()
     # Comes after all that might yet come twice.
@@ -155,7 +155,7 @@ async def test_a_reader_s_record_equals_the_stream_s(
         coming_back(client, f"{proxy.url}/callbacks/sessions/{session}", reader),
     ):
         cursors = await publish_while_it_breaks(edge, proxy, entity, CUTS, arrived)
-        await eventually(lambda: reader.seen[-1:] == cursors[-1:], within=20)
+        await eventually(lambda: reader.seen[-1:] == cursors[-1:])
 
     assert reader.seen == cursors, f"seed {SEED}"
     assert proxy.cuts >= CUTS
@@ -183,7 +183,7 @@ async def test_a_heartbeat_is_no_event_to_anybody(edge: RunningEdge, entity: str
     session = await edge.session(subjects=[f"job.{entity}.>"])
     first, second = await edge.numbers(entity, 2)
     async with (
-        httpx.AsyncClient(timeout=10, trust_env=False, verify=False) as http,
+        httpx.AsyncClient(timeout=PATIENCE, trust_env=False, verify=False) as http,
         httpx_sse.aconnect_sse(http, "GET", f"{edge.url}/callbacks/sessions/{session}/sse") as source,
     ):
         events = source.aiter_sse()
@@ -294,7 +294,7 @@ async def test_the_event_source_of_npm_ends_with_the_stream_s_events(
             async with asyncio.TaskGroup() as group:
                 listening = group.create_task(_listen(process.stdout, records))
                 cursors = await publish_while_it_breaks(edge, proxy, entity, PATIENT_CUTS, arrived)
-                await eventually(lambda: all(record[-1:] == cursors[-1:] for record in records), within=20)
+                await eventually(lambda: all(record[-1:] == cursors[-1:] for record in records))
                 listening.cancel()
         finally:
             process.kill()

@@ -211,7 +211,7 @@ async def ended(edge: RunningEdge, id: str) -> dict[str, Any]:
         job = (await edge.http.get(f"/deadletters/jobs/{id}")).json()
         return job if job["state"] != "running" else None
 
-    return await eventually(over, 15)
+    return await eventually(over)
 
 
 async def test_letters_are_sent_again_by_a_job_that_can_be_watched(
@@ -241,7 +241,7 @@ async def test_one_letter_is_sent_again_by_its_id(edge: RunningEdge, store: Brok
     assert (await edge.http.get(f"/deadletters/{one}")).status_code == 404
     assert (await edge.http.get(f"/deadletters/{other}")).status_code == 200
     # Nobody listens there: it comes back, and knows that it was sent again.
-    (back,) = await eventually(lambda: again(edge, session, other), 15)
+    (back,) = await eventually(lambda: again(edge, session, other))
     assert (back["reason"], back["redrives"]) == ("exhausted", 1)
     assert back["from"]["sequence"] == 100
 
@@ -418,7 +418,7 @@ async def test_each_burial_is_told_and_counted_and_many_at_once_are_told_togethe
     await eventually(lambda: owns(edge))
     # What other tests have buried here is told first, and many at once would be told together with ours.
     # An edge that ended with some in hand leaves them for as long as JetStream waits for acknowledgements.
-    await eventually(lambda: all_told(store), within=40)
+    await eventually(lambda: all_told(store))
     ((id, event),) = await bury(store, webhook_subject(entity), reason="gone", detail="it left")
     (news,) = await eventually(lambda: told(store, entity))
 

@@ -27,6 +27,7 @@ from router.errors import Timeout
 from router.event import Event
 from router.record import Record
 from router.subject import matches
+from tests.waiting import PATIENCE
 
 EPOCH = "0badcafe"
 
@@ -376,7 +377,7 @@ async def _settle(store: ScriptedStore, hub: Hub, clients: list[tuple[Client, as
     """Lets everything arrive and every socket drain; real time passes only where the hub waits before it tries again."""
     quiet = 0
     before: object = None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while quiet < 60 or not hub.is_steady:
             store.deliver(1000)
             for client, task in clients:

@@ -26,7 +26,7 @@ from router import live
 from router.cursor import Cursor, Start
 from router.subject import matches
 from tests.edge.test_handover import EPOCH, MISSED, MISSED_AND_LOST, SUBJECTS, ScriptedStore
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 EIGHT = 8
 # What a mailbox holds: two or three events, or as many as there may be. A batch of more is handed to each lane by itself.
@@ -461,7 +461,7 @@ async def _settle(
     """Lets everything arrive and every socket drain; real time passes only where the hub waits before it tries again."""
     quiet = 0
     before: object = None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while quiet < 60 or not hub.is_steady:
             store.deliver(1000)
             for client in clients:

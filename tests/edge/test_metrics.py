@@ -103,7 +103,7 @@ async def test_a_reader_that_takes_nothing_spills_and_is_seen_to_be_behind(
                 assert shown["edge_lag_events"] > 0 and shown["edge_lag_seconds"] > 0, shown
                 return True
 
-            await eventually(behind, 20)
+            await eventually(behind)
 
 
 async def test_a_poll_confirms_the_one_before_it(edge: RunningEdge, entity: str) -> None:
@@ -136,7 +136,7 @@ async def test_streams_and_connections_are_shown(edge: RunningEdge, entity: str)
     async def surveyed() -> bool:
         return await value(edge, "router_stream_last_sequence", stream="EVENTS") > 0
 
-    await eventually(surveyed, 15)
+    await eventually(surveyed)
     assert await value(edge, "router_stream_leader", stream="HOOKS") == 1
     assert await value(edge, "router_nats_connected") >= 1
     assert await value(edge, "router_publish_to_store_seconds_count") >= 1

@@ -28,14 +28,14 @@ from router.connection import BrokerSettings
 from router.embedded import free_port
 from router.event import Event
 from router.frame import frame_subject, pack
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
 CONF = Path(__file__).parents[2] / "ops" / "nginx" / "callboard.conf"
 NAME = "callboard.example"
 # The edges' heartbeats come more often than nginx loses patience, and the patience is short enough to sit out.
-HEARTBEAT, PATIENCE = 1, 4
+HEARTBEAT, SILENCE = 1, 4
 
 # What a machine's own nginx.conf may have against us: compression of all there is.
 AROUND = """
@@ -81,7 +81,7 @@ class Replica:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
         )
-        await eventually(self._ready, within=30)
+        await eventually(self._ready)
 
     async def _ready(self) -> bool:
         assert self._process is not None and self._process.returncode is None, "the edge ended"
@@ -124,7 +124,7 @@ class Nginx:
         text = _replaced(CONF.read_text(), r"server 127\.0\.0\.1:8000", f"server 127.0.0.1:{self.replicas[0].port}")
         text = _replaced(text, r"server 127\.0\.0\.1:8001", f"server 127.0.0.1:{self.replicas[1].port}")
         text = _replaced(text, r"listen 8080;", f"listen 127.0.0.1:{self.port};")
-        return _replaced(text, r"proxy_read_timeout 75s;", f"proxy_read_timeout {PATIENCE}s;")
+        return _replaced(text, r"proxy_read_timeout 75s;", f"proxy_read_timeout {SILENCE}s;")
 
     async def check(self) -> tuple[int | None, str]:
         """What `nginx -t` says of the files."""
@@ -134,7 +134,7 @@ class Nginx:
 
     async def start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(*self._command)
-        await eventually(self._answers, within=10)
+        await eventually(self._answers)
 
     async def _answers(self) -> bool:
         assert self._process is not None and self._process.returncode is None, "nginx ended"
@@ -304,7 +304,7 @@ async def test_who_is_slow_behind_nginx_is_slow_to_the_edge_and_loses_nothing(ng
             wanted += [event["cursor"] for event in (await http.post("/events", json=large)).json()["events"]]
         stats = (await http.get(f"{path}/stats")).json()
         seen: list[str] = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while len(seen) < len(wanted):
                 line = await reader.readuntil(b"\n")
                 if line.startswith(b"id: ") and (cursor := line[4:].strip().decode()) in wanted:
@@ -321,7 +321,7 @@ async def test_an_idle_stream_outlives_nginx_s_patience(nginx: Nginx, entity: st
         async with httpx_sse.aconnect_sse(http, "GET", f"/callbacks/sessions/{made['session_id']}/sse") as source:
             lines = source.response.aiter_lines()
             begun = time.monotonic()
-            while time.monotonic() - begun < PATIENCE + 2:
+            while time.monotonic() - begun < SILENCE + 2:
                 await anext(lines)
             (cursor,) = await publish(http, entity, 1)
             while not (await anext(lines)).endswith(cursor):
@@ -376,11 +376,11 @@ async def test_readers_of_a_killed_replica_go_on_at_the_other(nginx: Nginx, enti
                 await replica.kill()
                 wanted += await publish(http, entity, 3 * n + 1)
                 begun = time.monotonic()
-                await eventually(lambda: seen == wanted, within=10)
+                await eventually(lambda: seen == wanted)
                 away = time.monotonic() - begun
                 await replica.start()
                 wanted += await publish(http, entity, 3 * n + 2)
-                await eventually(lambda: seen == wanted, within=10)
+                await eventually(lambda: seen == wanted)
                 assert away < 3
             reading.cancel()
 

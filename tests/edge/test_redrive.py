@@ -37,7 +37,7 @@ from router.subject import STORED
 from router.topology import TopologySettings
 from tests.edge.webhooks.stage import Receiver
 from tests.ops.command import Running, running
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 QUICK = RedriveSettings(
     role=RoleSettings(ttl=2.0, poll=0.1),
@@ -88,7 +88,7 @@ class Process:
         chosen = chosen or Filter()
         return await self.redrives.start(new_job(chosen, await self.redrives.search.span(chosen), **more))
 
-    async def ended(self, id: str, within: float = 10.0) -> RedriveJob:
+    async def ended(self, id: str, within: float = PATIENCE) -> RedriveJob:
         async def over() -> RedriveJob | None:
             job = await self.redrives.find(id)
             return job if job.state != "running" else None
@@ -109,7 +109,7 @@ async def start(nats_url: str) -> AsyncIterator[Start]:
         await broker.open()
         process = Process(broker, settings)
         try:
-            await asyncio.wait_for(process.registry.ready.wait(), 5)
+            await asyncio.wait_for(process.registry.ready.wait(), PATIENCE)
             yield process
         finally:
             await process.stop()
@@ -259,7 +259,7 @@ async def actor(broker: Broker, name: str, called: Callable[[Request], None]) ->
     )
     task = asyncio.ensure_future(service.run())
     try:
-        await asyncio.wait_for(service.serving.wait(), 5)
+        await asyncio.wait_for(service.serving.wait(), PATIENCE)
         yield address
     finally:
         task.cancel()
@@ -586,18 +586,18 @@ async def test_a_thousand_letters_reach_their_endpoint_once_though_the_edge_is_k
 
         answer = await first.post("/deadletters/redrive", json={"filter": {"name": session}, "rate": 400})
         id = answer.json()["id"]
-        await eventually(lambda: sent(second, id, 400), 20)
+        await eventually(lambda: sent(second, id, 400))
         # Whoever holds the role dies; killing the other would show nothing.
         owner, other = (one, second) if await owns(first) else (two, first)
         owner.signal(signal.SIGKILL)
-        job = await eventually(lambda: over(other, id), 40)
+        job = await eventually(lambda: over(other, id))
 
         assert (job["state"], job["total"], job["sent"], job["skipped"]) == ("done", 1000, 1000, 0)
         assert (await other.get("/deadletters", params={"name": session})).json() == {"deadletters": [], "next": None}
         # Published again where the crash came between, and then dropped: stored is each once.
         assert len(set(published)) == 1000 <= len(published) <= 1020
         # Jobs that wait for their endpoint while others are posted are stored once more, in its own log.
-        await eventually(lambda: _counted(broker, before + 1000, parked), 20)
+        await eventually(lambda: _counted(broker, before + 1000, parked))
         wanted = {event.id for event in events}
         await eventually(lambda: wanted <= {event_of(post.body) for post in receiver.posts}, 20)
         # What the killed process had posted and not yet acknowledged, its successor posts again.
@@ -621,9 +621,9 @@ async def edge(nats_url: str) -> AsyncIterator[tuple[Running, httpx.AsyncClient]
     }
     async with (
         running("edge", **variables) as process,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as http,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as http,
     ):
-        await eventually(lambda: ready(http), 20)
+        await eventually(lambda: ready(http))
         yield process, http
 
 

@@ -28,6 +28,7 @@ from router.embedded import free_port
 from tests.edge.identity.tally import table
 from tests.edge.identity.tally import tried as counts
 from tests.ops.command import ROOT, environment
+from tests.waiting import PATIENCE
 
 SECRET = "a secret for tests only, 32 bytes"
 # So many for each operation, in each of two moods: as described, and just not so. Ten seconds of a machine of 2026.
@@ -43,7 +44,7 @@ def address(nats_server: str) -> Iterator[str]:
     command = own_argv("edge", "--port", str(port))
     with subprocess.Popen(command, env=environment(variables), cwd=ROOT, stderr=subprocess.DEVNULL) as process:
         try:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + PATIENCE
             while not _answers(f"http://127.0.0.1:{port}/readyz"):
                 assert process.poll() is None and time.monotonic() < deadline, "the edge does not get ready"
             yield f"http://127.0.0.1:{port}"
@@ -76,7 +77,7 @@ schema = schemathesis.openapi.from_dict(_described())
 def test_whatever_is_asked_gets_an_answer_that_is_described(address: str, granted: bool) -> None:
     headers = {"Authorization": f"Bearer {mint(SECRET, 'schema', ALL, 600, None, None)}"} if granted else {}
     before = sum(tried.values())
-    with httpx.Client(base_url=address, timeout=20, headers=headers) as http:
+    with httpx.Client(base_url=address, timeout=PATIENCE, headers=headers) as http:
         session = http.post("/callbacks/sessions", json={}).json().get("session_id", "sess_0123456789abcdef")
         operations = [result.ok() for result in schema.get_all_operations()]
         for operation in operations:

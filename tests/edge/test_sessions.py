@@ -229,10 +229,10 @@ async def test_an_idle_session_is_deleted_and_one_that_is_read_stays(edge_factor
         idle, read, kept = await one.session(ttl=1), await one.session(ttl=1), await one.session(ttl=0)
         async with other.socket(read) as socket:
             await socket.control("ready")
-            await eventually(lambda: _is_gone(one, idle), within=10)
+            await eventually(lambda: _is_gone(one, idle))
             assert not await _is_gone(one, read)
             assert not await _is_gone(one, kept)
-        await eventually(lambda: _is_gone(one, read), within=10)
+        await eventually(lambda: _is_gone(one, read))
         assert not await _is_gone(one, kept)
 
 

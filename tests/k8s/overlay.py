@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
+from tests.waiting import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 K8S = ROOT / "k8s"
 # Beside the two that are shipped: every component there is, in one.
@@ -52,7 +54,7 @@ def built(overlay: str) -> tuple[Object, ...]:
             path = Path(folder)
             (path / "kustomization.yaml").write_text(_everything(path))
         done = subprocess.run(
-            [kubectl, "kustomize", str(path)], capture_output=True, text=True, timeout=60, check=False
+            [kubectl, "kustomize", str(path)], capture_output=True, text=True, timeout=PATIENCE, check=False
         )
     assert done.returncode == 0, done.stderr
     assert "warning" not in done.stderr.lower(), done.stderr

@@ -25,7 +25,7 @@ from router.errors import Unreachable
 from router.topology import TopologySettings
 from tests.k8s.cast import USERS, House, open_house
 from tests.ops.command import Running, callboard, running
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -90,12 +90,12 @@ async def system(house: House, folder: Path) -> AsyncIterator[tuple[list[httpx.A
             parts.append(await stack.enter_async_context(running("actor", name, **house.env(name), **more)))
         clients = [
             await stack.enter_async_context(
-                httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False)
+                httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE, trust_env=False)
             )
             for port in ports
         ]
         for http in clients:
-            await eventually(lambda: _ready(http), within=30)
+            await eventually(lambda: _ready(http))
         yield clients, parts
 
 
@@ -139,7 +139,7 @@ async def _everybody_is_there(house: House) -> None:
     await connection.open()
     try:
         cast = {"agent", "alerts", "camera", "octane"}
-        await eventually(lambda: _answer(answering(connection, cast, 1.0), cast), within=20)
+        await eventually(lambda: _answer(answering(connection, cast, 1.0), cast))
     finally:
         await connection.close()
 
@@ -204,10 +204,10 @@ async def _webhooks_are_posted_retried_given_up_and_redriven(
         text = json.dumps(receiver.bodies)
         return '"take"' in text and '"later"' in text
 
-    await eventually(posted, within=30)
-    (letter,) = await eventually(lambda: _letters(one, sessions["refuse"]), within=20)
+    await eventually(posted)
+    (letter,) = await eventually(lambda: _letters(one, sessions["refuse"]))
     job = await _json(other, "POST", "/deadletters/redrive", {"id": letter["id"], "force": True})
-    await eventually(lambda: _is_over(one, job["id"]), within=20)
+    await eventually(lambda: _is_over(one, job["id"]))
     await _json(one, "GET", "/deadletters/summary")
     for session in sessions.values():
         assert (await one.delete(f"/callbacks/sessions/{session}")).status_code == 204
@@ -226,7 +226,7 @@ async def _is_over(http: httpx.AsyncClient, job: str) -> bool:
 async def _a_run_is_published_and_stopped(http: httpx.AsyncClient, house: House) -> None:
     done = await asyncio.to_thread(callboard, "run", "--job", "quick", "--", "echo", "50%", **house.env("producer"))
     assert done.returncode == 0, done.stderr
-    await eventually(lambda: _run_is(http, "quick", "completed"), within=10)
+    await eventually(lambda: _run_is(http, "quick", "completed"))
 
 
 async def _run_is(http: httpx.AsyncClient, run: str, status: str) -> bool:
@@ -236,7 +236,7 @@ async def _run_is(http: httpx.AsyncClient, run: str, status: str) -> bool:
 
 async def _pictures_are_watched(http: httpx.AsyncClient) -> None:
     for path in ("/cameras/main/mjpeg", "/octane/main/mjpeg"):
-        async with asyncio.timeout(20), http.stream("GET", path) as answer:
+        async with asyncio.timeout(PATIENCE), http.stream("GET", path) as answer:
             body = b""
             async for part in answer.aiter_raw():
                 body += part
@@ -248,9 +248,9 @@ async def _pictures_are_watched(http: httpx.AsyncClient) -> None:
 
 async def _an_actor_s_dead_letter_goes_back_to_it(http: httpx.AsyncClient) -> None:
     await _json(http, "POST", "/events", {"subject": "job.odd.progress", "data": {"progress": "much"}})
-    letters = await eventually(lambda: _letters(http, "job.odd.progress"), within=20)
+    letters = await eventually(lambda: _letters(http, "job.odd.progress"))
     job = await _json(http, "POST", "/deadletters/redrive", {"id": letters[0]["id"]})
-    await eventually(lambda: _is_over(http, job["id"]), within=20)
+    await eventually(lambda: _is_over(http, job["id"]))
 
 
 # What JetStream's API itself is made of, beside the names of streams.

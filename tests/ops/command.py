@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ops.launch import own_argv
 from router.embedded import free_port
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,7 +32,7 @@ def callboard(*arguments: str, stdin: str | None = None, **variables: str) -> su
         stdin=None if stdin is not None else subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         cwd=ROOT,
         env=environment({f"CALLBOARD_{name}": value for name, value in variables.items()}),
         check=False,
@@ -55,7 +55,7 @@ class Running:
         assert self.process.stdout and self.process.stderr
         await asyncio.gather(keep(self.process.stdout, "out"), keep(self.process.stderr, "err"))
 
-    async def says(self, text: str, within: float = 20.0) -> None:
+    async def says(self, text: str, within: float = PATIENCE) -> None:
         """Waits until it has said something."""
 
         def said() -> bool:
@@ -75,7 +75,7 @@ class Running:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.process.pid, number)
 
-    async def ends(self, within: float = 20.0) -> int:
+    async def ends(self, within: float = PATIENCE) -> int:
         """Waits for its end; the exit code."""
         return await asyncio.wait_for(self.process.wait(), within)
 
@@ -103,7 +103,7 @@ async def running(*arguments: str, **variables: str) -> AsyncIterator[Running]:
         if process.returncode is None:
             command.signal(signal.SIGTERM)
             try:
-                await asyncio.wait_for(process.wait(), 20)
+                await asyncio.wait_for(process.wait(), PATIENCE)
             except TimeoutError:
                 process.kill()
                 await process.wait()

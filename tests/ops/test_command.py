@@ -11,6 +11,7 @@ import pytest
 
 from ops.__main__ import COMMANDS, OVERVIEW, _split_run
 from tests.ops.command import ROOT, callboard, environment
+from tests.waiting import PATIENCE
 
 
 def test_help_names_every_command_and_loads_nothing_heavy() -> None:
@@ -71,7 +72,7 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
         ["sh", "-c", f"{sys.executable} -m ops settings | head -1; echo $?"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         cwd=ROOT,
         env=environment(),
         check=False,

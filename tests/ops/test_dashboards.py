@@ -31,7 +31,7 @@ from router.embedded import free_port
 from tests.e2e.tree import RunningCallboard, running_tree
 from tests.ops.command import running
 from tests.ops.prometheus import COMPARED, Server, program, prometheus, rules
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 MADE = boards.files()
 PANELS = [
@@ -227,7 +227,7 @@ async def _work(tree: RunningCallboard, server: Server, workers_inside: int, wor
             )
         )  # fmt: skip
         urls = [tree.url, f"http://127.0.0.1:{workers_port}"]
-        edges = [await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=20)) for url in urls]
+        edges = [await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=PATIENCE)) for url in urls]
 
         async def ready() -> bool:
             try:
@@ -235,7 +235,7 @@ async def _work(tree: RunningCallboard, server: Server, workers_inside: int, wor
             except httpx.HTTPError:
                 return False
 
-        await eventually(ready, 20)
+        await eventually(ready)
         load = Load(edges)
         well, ill = [await stack.enter_async_context(_receiver(status)) for status in (204, 503)]
         await load.session(delivery_method="webhook", webhook_url=well)

@@ -27,7 +27,7 @@ from router.event import Event
 from router.subject import STORED
 from router.topology import TopologySettings
 from tests.ops.command import ROOT, callboard, environment
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 Deadletters = Callable[..., Awaitable["subprocess.CompletedProcess[str]"]]
 
@@ -50,7 +50,7 @@ async def url(nats_server: str) -> AsyncIterator[str]:
                 ready=lambda _port: ready.set(),
             )
         )
-        await asyncio.wait_for(ready.wait(), 10)
+        await asyncio.wait_for(ready.wait(), PATIENCE)
         yield f"http://127.0.0.1:{port}"
         stop.set()
 
@@ -194,10 +194,10 @@ async def test_a_redrive_shows_its_progress_on_a_terminal_and_goes_on_after_ctrl
         return all(word in said for word in words)
 
     try:
-        await eventually(lambda: says("of 50", "█", "s left"), 20)
+        await eventually(lambda: says("of 50", "█", "s left"))
 
         process.send_signal(signal.SIGINT)
-        code = await asyncio.wait_for(process.wait(), 10)
+        code = await asyncio.wait_for(process.wait(), PATIENCE)
 
         assert code == 130, said
         assert says("the redrive goes on; `callboard deadletters cancel ")
@@ -268,7 +268,7 @@ async def test_a_reader_that_leaves_early_is_no_error(url: str, broker: Broker, 
         ["sh", "-c", f"{sys.executable} -m ops deadletters ls --name {entity} --limit 300 --json | head -1"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         cwd=ROOT,
         env=environment({"CALLBOARD_EDGE_URL": url}),
     )

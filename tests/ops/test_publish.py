@@ -10,6 +10,7 @@ import pytest
 
 from router.broker import Broker
 from tests.ops.command import callboard, environment
+from tests.waiting import PATIENCE
 
 
 async def _stored(broker: Broker, entity: str) -> list[tuple[str, str, object]]:
@@ -87,8 +88,8 @@ async def test_a_line_is_stored_while_the_next_one_is_still_to_come(
         env={**environment(), "CALLBOARD_NATS_URL": nats_server},
     )
 
-    await asyncio.wait_for(heard.wait(), 20)
-    out, _ = await asyncio.wait_for(process.communicate(b""), 20)
+    await asyncio.wait_for(heard.wait(), PATIENCE)
+    out, _ = await asyncio.wait_for(process.communicate(b""), PATIENCE)
 
     assert out.startswith(b"1 events stored")
     await listening.stop()

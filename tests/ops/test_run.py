@@ -24,7 +24,7 @@ from router.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.errors import NoResponders
 from router.event import Event
 from router.producer import Run
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 # `callboard run` without its flags: the address, the job, the command.
 DRIVER = """
@@ -48,7 +48,7 @@ async def start(url: str, job: str, *command: str, mode: str = "", **options: An
 
 async def ran(url: str, job: str, *command: str, mode: str = "") -> tuple[int, bytes, bytes]:
     process = await start(url, job, *command, mode=mode)
-    out, err = await asyncio.wait_for(process.communicate(), 30)
+    out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert process.returncode is not None
     return process.returncode, out, err
 
@@ -125,10 +125,10 @@ async def test_lines_and_progress_are_told_while_the_command_runs(
     async def halfway() -> bool:
         return [data["progress"] for data in only(await told(broker, entity), "progress")] == [0.25]
 
-    await eventually(halfway, within=15)
-    assert await asyncio.wait_for(process.stdout.readline(), 5) == b"step 1/4\n"  # type: ignore[union-attr]
+    await eventually(halfway)
+    assert await asyncio.wait_for(process.stdout.readline(), PATIENCE) == b"step 1/4\n"  # type: ignore[union-attr]
     await asyncio.to_thread(go.write_text, "go")
-    await asyncio.wait_for(process.communicate(), 20)
+    await asyncio.wait_for(process.communicate(), PATIENCE)
     events = await told(broker, entity)
     assert [data["progress"] for data in only(events, "progress")] == [0.25, 1.0]
     assert [data["line"] for data in only(events, "output")] == ["step 1/4", "100%"]
@@ -189,11 +189,11 @@ async def test_a_signal_goes_to_the_command_and_all_it_started(
     nats_server: str, broker: Broker, entity: str, number: signal.Signals
 ) -> None:
     process = await start(nats_server, entity, "sh", "-c", "sleep 60 & echo $!; exec sleep 60")
-    inner = int(await asyncio.wait_for(process.stdout.readline(), 15))  # type: ignore[union-attr]
+    inner = int(await asyncio.wait_for(process.stdout.readline(), PATIENCE))  # type: ignore[union-attr]
 
     process.send_signal(number)
 
-    await asyncio.wait_for(process.communicate(), 15)
+    await asyncio.wait_for(process.communicate(), PATIENCE)
     if number == signal.SIGINT:
         os.kill(inner, signal.SIGKILL)  # a shell's background process ignores it, by POSIX
     await eventually(lambda: not alive(inner))
@@ -209,11 +209,11 @@ signal.signal(signal.SIGTERM, lambda *_: (print("saved"), sys.exit(0)))
 print("ready"); signal.pause()
 """
     process = await start(nats_server, entity, *python(program))
-    await asyncio.wait_for(process.stdout.readline(), 15)  # type: ignore[union-attr]
+    await asyncio.wait_for(process.stdout.readline(), PATIENCE)  # type: ignore[union-attr]
 
     process.terminate()
 
-    out, _ = await asyncio.wait_for(process.communicate(), 15)
+    out, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert process.returncode == 0 and out == b"saved\n"
     assert (await told(broker, entity))[-1].data["success"] is True
 
@@ -226,10 +226,10 @@ async def test_a_command_is_stopped_over_nats(nats_server: str, broker: Broker, 
             return (await broker.connection.ask(f"cmd.run.{entity}.stop", b"{}")).payload
         return None
 
-    answer = await eventually(ask, within=15)
+    answer = await eventually(ask)
 
     assert json.loads(answer)["ok"] is True
-    await asyncio.wait_for(process.communicate(), 15)
+    await asyncio.wait_for(process.communicate(), PATIENCE)
     assert process.returncode == 143
     events = await told(broker, entity)
     assert [event.type for event in events] == ["workflow_start", "stopping", "completion"]
@@ -249,11 +249,11 @@ async def test_a_reader_that_leaves_ends_the_command_as_in_any_pipe(
     nats_server: str, broker: Broker, entity: str
 ) -> None:
     process = await start(nats_server, entity, "yes")
-    await asyncio.wait_for(process.stdout.readexactly(100), 15)  # type: ignore[union-attr]
+    await asyncio.wait_for(process.stdout.readexactly(100), PATIENCE)  # type: ignore[union-attr]
 
     process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
 
-    assert await asyncio.wait_for(process.wait(), 20) == 128 + signal.SIGPIPE
+    assert await asyncio.wait_for(process.wait(), PATIENCE) == 128 + signal.SIGPIPE
     await process.communicate()
     assert (await told(broker, entity))[-1].data["signal"] == "SIGPIPE"
 
@@ -261,7 +261,7 @@ async def test_a_reader_that_leaves_ends_the_command_as_in_any_pipe(
 async def test_what_a_command_leaves_in_the_background_is_not_waited_for(
     nats_server: str, broker: Broker, entity: str
 ) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         code, out, _ = await ran(nats_server, entity, "sh", "-c", "sleep 300 & echo $!")
 
     os.kill(int(out), signal.SIGKILL)
@@ -285,11 +285,11 @@ async def test_a_command_runs_without_nats_and_is_told_of_once_it_is_there(
     ending_server: EmbeddedServer, entity: str
 ) -> None:
     process = await start(ending_server.url, entity, "sh", "-c", "echo 10%; sleep 2; echo 100%")
-    assert await asyncio.wait_for(process.stdout.readline(), 15) == b"10%\n"  # type: ignore[union-attr]
+    assert await asyncio.wait_for(process.stdout.readline(), PATIENCE) == b"10%\n"  # type: ignore[union-attr]
 
     await ending_server.start()
 
-    _, err = await asyncio.wait_for(process.communicate(), 30)
+    _, err = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert process.returncode == 0 and b"dropped" not in err
     async with Broker(BrokerSettings(url=ending_server.url), "test") as broker:
         events = await told(broker, entity)
@@ -310,7 +310,7 @@ async def test_without_nats_a_flood_runs_to_its_end_and_the_loss_is_said(entity:
 async def test_the_command_sees_our_input_and_its_folder(nats_server: str, entity: str, tmp_path: Path) -> None:
     process = await start(nats_server, entity, "cat", stdin=subprocess.PIPE)
 
-    out, _ = await asyncio.wait_for(process.communicate(b"through\n"), 15)
+    out, _ = await asyncio.wait_for(process.communicate(b"through\n"), PATIENCE)
 
     assert out == b"through\n"
 

@@ -19,7 +19,7 @@ from router.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.event import Event
 from router.record import Record
 from tests.ops.command import callboard, running
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 
 async def _publish(broker: Broker, subject: str, *numbers: int) -> None:
@@ -93,7 +93,7 @@ async def test_nothing_is_missing_or_twice_while_events_are_published_at_full_sp
         group.create_task(speak())
         tail = Tail(other, (f"job.{entity}.>",))
         seen: list[int] = []
-        async with asyncio.timeout(30), contextlib.aclosing(tail.follow(Start(earliest=True))) as events:
+        async with asyncio.timeout(PATIENCE), contextlib.aclosing(tail.follow(Start(earliest=True))) as events:
             async for record in events:
                 assert isinstance(record, Record) and record.event
                 seen.append(record.event.data["n"])
@@ -127,7 +127,7 @@ async def test_a_restart_of_nats_costs_no_event(tmp_path: Path) -> None:
                 await server.start()
                 await _publish(writer, "job.a.progress", 2, 3)
 
-                await eventually(lambda: seen == [0, 1, 2, 3], within=15)
+                await eventually(lambda: seen == [0, 1, 2, 3])
                 reading.cancel()
     finally:
         await server.stop()

@@ -19,7 +19,7 @@ from ops.settings import Mistakes, Settings
 from ops.tracing import TracingSettings
 from router import tracing
 from tests.ops.command import ROOT, environment, up
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 pytest.importorskip("opentelemetry.sdk")
 
@@ -77,7 +77,7 @@ async def _reader(edge: httpx.AsyncClient, session: str) -> AsyncIterator[asynci
     reader, writer = await asyncio.open_connection(host, port)
     try:
         writer.write(request(host, port, f"/callbacks/sessions/{session}/sse"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await reader.readuntil(b"event: ready")
         yield reader
     finally:
@@ -88,7 +88,7 @@ async def test_one_trace_shows_every_hop_from_the_producer_to_the_readers(tmp_pa
     async with (
         Collector().listening() as collector,
         up(tmp_path, "--only", "edge,agent", OTEL_ENDPOINT=f"{collector.url}/v1/traces"),
-        httpx.AsyncClient(base_url=(tmp_path / "edge.url").read_text().strip(), timeout=20) as edge,
+        httpx.AsyncClient(base_url=(tmp_path / "edge.url").read_text().strip(), timeout=PATIENCE) as edge,
     ):
         hook = {"delivery_method": "webhook", "webhook_url": f"{collector.url}/hook", "subjects": ["agent.traced.>"]}
         assert (await edge.post("/callbacks/sessions", json=hook)).status_code == 201
@@ -100,7 +100,7 @@ async def test_one_trace_shows_every_hop_from_the_producer_to_the_readers(tmp_pa
                 headers={"traceparent": PARENT},
             )
             assert published.status_code == 201
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 await reader.readuntil(published.json()["id"].encode())
 
             def names() -> set[str]:
@@ -112,7 +112,7 @@ async def test_one_trace_shows_every_hop_from_the_producer_to_the_readers(tmp_pa
                 assert wanted <= names(), names()
                 return True
 
-            await eventually(all_there, 20)
+            await eventually(all_there)
 
         spans = {span.span_id.hex(): span for span in collector.spans[TRACE]}
         event = published.json()["id"]
@@ -141,7 +141,7 @@ async def test_a_trace_that_was_not_chosen_leaves_no_span_and_is_passed_on(tmp_p
     async with (
         Collector().listening() as collector,
         up(tmp_path, "--only", "edge", OTEL_ENDPOINT=f"{collector.url}/v1/traces"),
-        httpx.AsyncClient(base_url=(tmp_path / "edge.url").read_text().strip(), timeout=20) as edge,
+        httpx.AsyncClient(base_url=(tmp_path / "edge.url").read_text().strip(), timeout=PATIENCE) as edge,
     ):
         hook = {"delivery_method": "webhook", "webhook_url": f"{collector.url}/hook", "subjects": ["agent.quiet.>"]}
         assert (await edge.post("/callbacks/sessions", json=hook)).status_code == 201

@@ -21,7 +21,7 @@ from router.broker import Broker
 from router.connection import BrokerSettings
 from router.embedded import free_port
 from tests.ops.command import ROOT, callboard, environment, family, member, running, up
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 
@@ -79,7 +79,7 @@ def test_a_missing_nats_server_is_told_in_one_line(tmp_path: Path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=False,
     )
 
@@ -158,7 +158,7 @@ async def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
                 command.signal(signal.SIGINT)
             return command.process.returncode is not None
 
-        await eventually(interrupted, within=5)
+        await eventually(interrupted)
 
         assert command.process.returncode == 130
         await eventually(lambda: not family(tmp_path))
@@ -171,7 +171,7 @@ async def test_nobody_is_left_behind_when_it_is_killed(tmp_path: Path) -> None:
         command.signal(signal.SIGKILL)
         await command.ends()
 
-        await eventually(lambda: not family(tmp_path), within=8)
+        await eventually(lambda: not family(tmp_path))
 
 
 async def test_the_lifeline_alone_ends_a_child(tmp_path: Path, nats_server: str) -> None:
@@ -191,7 +191,7 @@ async def test_the_lifeline_alone_ends_a_child(tmp_path: Path, nats_server: str)
     os.close(writing)
 
     # In order where it had begun to listen for signals, by the signal itself where not.
-    assert await asyncio.wait_for(process.wait(), 20) in (0, -signal.SIGTERM)
+    assert await asyncio.wait_for(process.wait(), PATIENCE) in (0, -signal.SIGTERM)
 
 
 async def test_a_killed_child_is_started_again_and_it_is_said_why(tmp_path: Path) -> None:
@@ -200,8 +200,8 @@ async def test_a_killed_child_is_started_again_and_it_is_said_why(tmp_path: Path
 
         os.kill(first, signal.SIGKILL)
 
-        await command.says("was killed by SIGKILL; starting it again", within=5)
-        await eventually(lambda: member(tmp_path, "actor camera") != first, within=5)
+        await command.says("was killed by SIGKILL; starting it again")
+        await eventually(lambda: member(tmp_path, "actor camera") != first)
         assert command.err.startswith("camera ")
 
 
@@ -213,8 +213,8 @@ async def test_a_killed_nats_server_is_started_again_with_its_data(tmp_path: Pat
 
         os.kill(member(tmp_path, "nats-server.conf"), signal.SIGKILL)
 
-        await command.says("nats-server was killed by SIGKILL", within=5)
-        await eventually(lambda: "nats-server.conf" in " ".join(family(tmp_path).values()), within=5)
+        await command.says("nats-server was killed by SIGKILL")
+        await eventually(lambda: "nats-server.conf" in " ".join(family(tmp_path).values()))
         async with Broker(BrokerSettings(url=url, connect_timeout=10), "test") as broker:
             assert [record.subject for record in (await broker.read("job.>", 0)).records] == ["job.a.started"]
 
@@ -287,11 +287,11 @@ async def test_under_make_ctrl_c_does_not_reach_make(tmp_path: Path) -> None:
         return b"Ctrl-C ends it" in said
 
     try:
-        await eventually(read, within=20)
+        await eventually(read)
 
         os.write(controller, b"\x03")
 
-        code = await asyncio.wait_for(process.wait(), 20)
+        code = await asyncio.wait_for(process.wait(), PATIENCE)
         read()
         assert code == 0, said.decode()
         assert b"Error" not in said, said.decode()
@@ -313,7 +313,7 @@ async def test_workers_share_one_port(tmp_path: Path, nats_server: str) -> None:
             except OSError:
                 return False
 
-        await eventually(answers, within=20)
+        await eventually(answers)
         children = Path(f"/proc/{command.process.pid}/task/{command.process.pid}/children").read_text().split()
         assert len(children) == 2
 

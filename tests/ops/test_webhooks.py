@@ -19,7 +19,7 @@ from router.connection import BrokerSettings
 from router.topology import TopologySettings
 from tests.edge.webhooks.stage import Receiver
 from tests.ops.command import callboard
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 Webhooks = Callable[..., Awaitable["subprocess.CompletedProcess[str]"]]
 
@@ -42,7 +42,7 @@ async def url(own_nats: str) -> AsyncIterator[str]:
                 ready=lambda _port: ready.set(),
             )
         )
-        await asyncio.wait_for(ready.wait(), 10)
+        await asyncio.wait_for(ready.wait(), PATIENCE)
         yield f"http://127.0.0.1:{port}"
         stop.set()
 
@@ -83,7 +83,7 @@ async def failing(url: str, receiver: Receiver, entity: str, count: int) -> str:
             page = (await http.get(f"/callbacks/sessions/{session}/attempts")).json()
             return len(page["attempts"]) == count
 
-        await eventually(noted, 15)
+        await eventually(noted)
     return session
 
 
@@ -107,7 +107,7 @@ async def test_what_failed_is_seen_and_sent_again(
     async def delivered() -> bool:
         return len((await webhooks("attempts", session, "--result", "ok", "--json")).stdout.splitlines()) == 1
 
-    await eventually(delivered, 10)
+    await eventually(delivered)
     rest = await webhooks("recover", session, "--since", "10m")
     await eventually(lambda: len(receiver.posts) == 3)
 

@@ -9,7 +9,7 @@ import pytest
 
 from router.broker import Broker
 from router.errors import Timeout
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 
 async def test_a_flush_ends_after_all_that_was_sent_before_has_been_heard(broker: Broker, entity: str) -> None:
@@ -58,7 +58,7 @@ async def test_what_is_asked_when_the_connection_breaks_fails_at_once(broker: Br
     await broker.connection._wire.force_reconnect()
 
     with pytest.raises(Timeout, match="lost"):
-        await asyncio.wait_for(asking, 10)
+        await asyncio.wait_for(asking, PATIENCE)
     assert time.monotonic() - begun < 5
     await listening.stop()
 

@@ -15,14 +15,14 @@ from router.consumer import Consumer, Message
 from router.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.errors import Conflict
 from router.event import Event
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 
 def _consumer(broker: Broker, entity: str, heard: list[Message], credit: int = 8) -> Consumer:
     return Consumer(
         broker.connection,
         "EVENTS",
-        {"durable_name": f"c-{entity}", "filter_subjects": [f"ev.job.{entity}.>"], "ack_wait": 2_000_000_000},
+        {"durable_name": f"c-{entity}", "filter_subjects": [f"ev.job.{entity}.>"], "ack_wait": 60_000_000_000},
         heard.append,
         credit=credit,
     )
@@ -70,6 +70,25 @@ async def test_a_message_given_back_comes_again_and_one_terminated_does_not(brok
     task.cancel()
 
 
+async def test_a_few_messages_that_take_long_do_not_keep_the_others_waiting(
+    broker: Broker, entity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With more than half of the credit in hand nothing was pulled until the consumer was thought lost."""
+    monkeypatch.setattr(consumer_module, "SILENCE_SECONDS", 3600.0)
+    heard: list[Message] = []
+    consumer = _consumer(broker, entity, heard, credit=4)
+    task = asyncio.ensure_future(consumer.run())
+    await _publish(broker, entity, 6)
+    await eventually(lambda: len(heard) == 4)
+
+    await heard[0].ack()
+    consumer.done()
+
+    await eventually(lambda: len(heard) == 5)
+    assert consumer.outstanding == 4
+    task.cancel()
+
+
 async def test_a_deleted_consumer_is_made_again(broker: Broker, entity: str) -> None:
     heard: list[Message] = []
     consumer = _consumer(broker, entity, heard)
@@ -81,7 +100,7 @@ async def test_a_deleted_consumer_is_made_again(broker: Broker, entity: str) -> 
     await broker.connection.api(f"CONSUMER.DELETE.EVENTS.c-{entity}")
     await broker.publish(Event.new(f"job.{entity}.x", {"n": "later"}))
 
-    await eventually(lambda: any(b"later" in m.payload for m in heard), within=8)
+    await eventually(lambda: any(b"later" in m.payload for m in heard))
     task.cancel()
 
 
@@ -104,7 +123,7 @@ async def test_pulling_goes_on_after_the_server_was_killed(tmp_path: Path) -> No
             await server.start()
             await broker.publish(Event.new("job.a.x", {"n": "later"}))
 
-            await eventually(lambda: any(b"later" in m.payload for m in heard), within=10)
+            await eventually(lambda: any(b"later" in m.payload for m in heard))
             task.cancel()
     finally:
         await server.stop()
@@ -140,7 +159,7 @@ async def test_a_key_with_a_ttl_runs_out_and_its_watchers_are_told(broker: Broke
     task = asyncio.ensure_future(bucket.watch(lambda entry, _ready: told.append(entry), f"{entity}.*"))
     await bucket.put(f"{entity}.a", b"here", ttl=1)
 
-    await eventually(lambda: [e.value for e in told] == [b"here", None], within=6)
+    await eventually(lambda: [e.value for e in told] == [b"here", None])
     assert await bucket.get(f"{entity}.a") is None
     task.cancel()
 
@@ -149,7 +168,7 @@ async def test_a_watch_of_an_empty_bucket_is_ready_at_once(broker: Broker, entit
     ready = asyncio.Event()
     task = asyncio.ensure_future(Bucket(broker.connection, "ALERTS").watch(lambda *_: None, f"{entity}.*", ready.set))
 
-    await asyncio.wait_for(ready.wait(), 2)
+    await asyncio.wait_for(ready.wait(), PATIENCE)
     task.cancel()
 
 
@@ -157,8 +176,8 @@ async def test_a_quiet_consumer_is_not_taken_for_a_lost_one(
     broker: Broker, entity: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Heartbeats came, and the consumer was made anew all the same every sixteen seconds."""
-    monkeypatch.setattr(consumer_module, "PULL_SECONDS", 2.0)
-    monkeypatch.setattr(consumer_module, "SILENCE_SECONDS", 1.6)
+    monkeypatch.setattr(consumer_module, "PULL_SECONDS", 8.0)
+    monkeypatch.setattr(consumer_module, "SILENCE_SECONDS", 6.4)
     heard: list[Message] = []
     consumer = _consumer(broker, entity, heard)
     beats: list[bytes] = []
@@ -166,7 +185,7 @@ async def test_a_quiet_consumer_is_not_taken_for_a_lost_one(
     monkeypatch.setattr(consumer, "_arrived", lambda s, r, p, raw: (beats.append(raw), arrived(s, r, p, raw)))
     task = asyncio.ensure_future(consumer.run())
 
-    await eventually(lambda: sum(b"Idle Heartbeat" in beat for beat in beats) >= 8, within=15)
+    await eventually(lambda: sum(b"Idle Heartbeat" in beat for beat in beats) >= 4)
 
     assert "fell silent" not in caplog.text
     await broker.publish(Event.new(f"job.{entity}.x"))

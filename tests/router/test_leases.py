@@ -12,7 +12,7 @@ import pytest
 from router.broker import Broker
 from router.leases import Leases, Viewers, lease_key, view_key, watch
 from router.timing import ManualClock
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 
 @contextlib.asynccontextmanager
@@ -58,7 +58,7 @@ async def test_waiting_for_none_ends_when_the_last_lease_runs_out() -> None:
     assert not waiting.done()
 
     await clock.advance(6)
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, PATIENCE)
 
 
 async def test_waiting_for_some_ends_for_everybody_who_waits() -> None:
@@ -68,7 +68,7 @@ async def test_waiting_for_some_ends_for_everybody_who_waits() -> None:
 
     viewers.saw("view.camera.door.1", 15)
 
-    await asyncio.wait_for(asyncio.gather(*waiting), 1)
+    await asyncio.wait_for(asyncio.gather(*waiting), PATIENCE)
 
 
 async def test_a_viewer_is_counted_while_it_holds_and_not_afterwards(broker: Broker, entity: str) -> None:
@@ -79,7 +79,7 @@ async def test_a_viewer_is_counted_while_it_holds_and_not_afterwards(broker: Bro
             leases.hold(view_key("camera", entity, "s1"), 10), leases.hold(view_key("camera", entity, "s.2"), 10)
         ):
             await eventually(lambda: viewers.count == 2)
-        await asyncio.wait_for(viewers.wait_for_none(), 5)
+        await asyncio.wait_for(viewers.wait_for_none(), PATIENCE)
 
     assert await leases.bucket.get(view_key("camera", entity, "s1")) is None
 
@@ -89,7 +89,7 @@ async def test_a_late_watcher_finds_who_is_there(broker: Broker, entity: str) ->
     async with running(Leases(broker.connection).hold(view_key("camera", entity, "s1"), 10)) as (holding,):
         await eventually(lambda: Leases(broker.connection).bucket.get(view_key("camera", entity, "s1")))
         async with running(watch(viewers, broker.connection)):
-            await asyncio.wait_for(viewers.wait_for_some(), 5)
+            await asyncio.wait_for(viewers.wait_for_some(), PATIENCE)
         assert not holding.done()
 
 
@@ -99,9 +99,9 @@ async def test_a_holder_that_dies_is_forgotten_after_its_ttl(broker: Broker, ent
     viewers = Viewers("camera", entity)
     async with running(watch(viewers, broker.connection)):
         await leases.bucket.put(key, msgspec.json.encode({"ttl": 1}), ttl=1)
-        await asyncio.wait_for(viewers.wait_for_some(), 5)
+        await asyncio.wait_for(viewers.wait_for_some(), PATIENCE)
 
-        await asyncio.wait_for(viewers.wait_for_none(), 5)
+        await asyncio.wait_for(viewers.wait_for_none(), PATIENCE)
 
     await eventually(lambda: gone(leases, key))
 
@@ -118,7 +118,7 @@ async def test_a_lease_outlives_its_ttl_as_long_as_it_is_held(broker: Broker, en
         assert first
 
         # Three refreshes a ttl: five later more than one ttl has passed.
-        await eventually(lambda: refreshed(leases, key, first.revision + 5), within=10)
+        await eventually(lambda: refreshed(leases, key, first.revision + 5))
 
 
 async def refreshed(leases: Leases, key: str, revision: int) -> bool:
@@ -134,7 +134,7 @@ async def test_a_foreign_value_is_not_counted_and_stops_nothing(broker: Broker, 
         await leases.bucket.put(view_key("camera", entity, "odd"), b"\x00", ttl=5)
         await leases.bucket.put(view_key("camera", entity, "good"), b'{"ttl": 5}', ttl=5)
 
-        await asyncio.wait_for(viewers.wait_for_some(), 5)
+        await asyncio.wait_for(viewers.wait_for_some(), PATIENCE)
 
         assert viewers.count == 1
 

@@ -22,7 +22,7 @@ from router.event import Event
 from router.leases import lease_key
 from router.producer import Run, RunOver, RunSettings, SyncRun
 from router.topology import LEASES
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 
 async def told(broker: Broker, run: str, domain: str = "agent") -> list[Event]:
@@ -266,7 +266,7 @@ async def test_a_request_to_stop_is_answered_and_seen(broker: Broker, entity: st
 
     async with Run(entity, broker) as run:
         answer = await eventually(stop)
-        await asyncio.wait_for(run.stopped.wait(), 5)
+        await asyncio.wait_for(run.stopped.wait(), PATIENCE)
         again = await stop()
 
     assert msgspec.json.decode(answer)["ok"] is True and again == answer
@@ -291,7 +291,7 @@ async def test_what_is_said_while_nats_is_away_arrives_once_and_in_order(tmp_pat
         for n in range(50):
             await run.emit("noted", {"n": n})
         await server.start()
-        await eventually(lambda: run.waiting == 0, within=15)
+        await eventually(lambda: run.waiting == 0)
 
         events = await told(broker, entity)
         assert [event.data["n"] for event in events[1:]] == list(range(50))
@@ -313,7 +313,7 @@ async def test_a_full_queue_makes_the_producer_wait_and_loses_nothing(tmp_path: 
             await eventually(lambda: run.waiting >= 5)
             assert not talking.done() and run.waiting <= 7
             await server.start()
-            await asyncio.wait_for(talking, 15)
+            await asyncio.wait_for(talking, PATIENCE)
 
         events = await told(broker, entity)
         assert [event.data["n"] for event in events if event.type == "noted"] == list(range(20))
@@ -326,7 +326,7 @@ async def test_a_run_that_ends_while_nats_is_away_ends_in_time_and_says_what_is_
     tmp_path: Path, entity: str
 ) -> None:
     async with own_server(tmp_path) as server, Broker(BrokerSettings(url=server.url), "test") as broker:
-        async with asyncio.timeout(10), Run(entity, broker, settings=RunSettings(drain=0.3)) as run:
+        async with asyncio.timeout(PATIENCE), Run(entity, broker, settings=RunSettings(drain=0.3)) as run:
             await eventually(lambda: run.waiting == 0)
             await server.stop()
             await eventually(lambda: not broker.connection.connected)

@@ -23,7 +23,7 @@ from router.event import Event
 from router.leases import Leases, lease_key
 from router.producer import Run, RunSettings
 from router.timing import ManualClock
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 DEFAULTS = AgentSettings()
 
@@ -300,11 +300,11 @@ async def on_stage(broker: Broker, entity: str) -> AsyncIterator[None]:
     stop = asyncio.Event()
     running = asyncio.ensure_future(run_actor(own, broker, stop=stop))
     try:
-        await eventually(lambda: answers(broker, entity, "runs"), within=10)
+        await eventually(lambda: answers(broker, entity, "runs"))
         yield
     finally:
         stop.set()
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, PATIENCE)
 
 
 async def answers(broker: Broker, entity: str, command: str, **arguments: Any) -> Any:
@@ -329,7 +329,7 @@ async def test_a_real_run_is_followed_and_stopped(nats_server: str, broker: Brok
             await eventually(lambda: answers(broker, entity, "run", run=entity))
             answer = await eventually(lambda: answers(broker, entity, "stop", run=entity))
             assert answer["ok"] is True
-            await asyncio.wait_for(run.stopped.wait(), 5)
+            await asyncio.wait_for(run.stopped.wait(), PATIENCE)
 
             async def stopping() -> bool:
                 return await status() == "stopping"
@@ -361,7 +361,7 @@ async def test_a_killed_producers_run_fails_within_seconds(nats_server: str, bro
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", VANISHING, nats_server, entity, stdout=asyncio.subprocess.PIPE
         )
-        assert process.stdout and await asyncio.wait_for(process.stdout.readline(), 15) == b"ready\n"
+        assert process.stdout and await asyncio.wait_for(process.stdout.readline(), PATIENCE) == b"ready\n"
         bucket = Leases(broker.connection).bucket
         await eventually(lambda: bucket.get(lease_key("run", "agent", entity)))
         process.kill()
@@ -371,7 +371,7 @@ async def test_a_killed_producers_run_fails_within_seconds(nats_server: str, bro
             records = await broker.latest([f"agent.{entity}.completion"])
             return records[0].event if records else None
 
-        event = await eventually(end, within=15)
+        event = await eventually(end)
 
         assert event.data == {"success": False, "error": GONE, "synthesized": True}
         assert event.source == f"agent-{entity}"
@@ -392,6 +392,6 @@ async def test_an_open_run_with_a_short_lease_lives_on(nats_server: str, broker:
             return entry.revision > first.revision and asyncio.get_running_loop().time() > begun + 2.5
 
         begun = asyncio.get_running_loop().time()
-        await eventually(refreshed, within=10)
+        await eventually(refreshed)
 
         assert await broker.latest([f"agent.{entity}.completion"]) == []

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from actors.octane.simulator import Simulator, SimulatorSettings
+from tests.waiting import PATIENCE
 
 # Small and quick: a render of a few pixels that is done in half a second.
 QUICK = SimulatorSettings(
@@ -42,7 +43,7 @@ async def simulated(settings: SimulatorSettings = QUICK) -> AsyncIterator[Simula
         await asyncio.wait({task})
 
 
-async def eventually(holds: Callable[[], Any], within: float = 10.0) -> Any:
+async def eventually(holds: Callable[[], Any], within: float = PATIENCE) -> Any:
     """Waits for a condition, and gives what it gave."""
     async with asyncio.timeout(within):
         # What is waited for happens on a socket, in another process or thread.

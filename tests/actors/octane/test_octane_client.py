@@ -19,6 +19,7 @@ from actors.octane.simulator import Generation
 from actors.octane.simulator import Kind as Told
 from protos import octane_stream_pb2_grpc as stream_rpc
 from protos import octane_types_pb2 as wire
+from tests.waiting import PATIENCE
 
 
 @asynccontextmanager
@@ -44,7 +45,7 @@ async def test_it_learns_who_is_there_and_that_it_is_simulated():
 
 
 async def test_an_address_where_nobody_listens_is_found_out_at_once():
-    async with Client(f"127.0.0.1:{free_port()}") as client, asyncio.timeout(3):
+    async with Client(f"127.0.0.1:{free_port()}") as client, asyncio.timeout(PATIENCE):
         with pytest.raises(Disconnected):
             await client.identify()
 

@@ -28,6 +28,7 @@ from protos import octane_stream_alpha_pb2 as alpha
 from protos import octane_stream_pb2 as stream
 from protos import octane_stream_pb2_grpc as stream_rpc
 from protos import octane_types_pb2 as wire
+from tests.waiting import PATIENCE
 
 Engine = render.ApiRenderEngine
 
@@ -208,7 +209,7 @@ async def test_cancelling_frees_the_port_while_a_stream_is_open():
 async def test_serve_tells_its_address_and_ends_when_cancelled():
     told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(serve(QUICK, told.set_result))
-    address = await asyncio.wait_for(told, 10)
+    address = await asyncio.wait_for(told, PATIENCE)
     assert address.startswith("127.0.0.1:") and not address.endswith(":0")
 
     task.cancel()

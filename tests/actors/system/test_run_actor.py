@@ -25,7 +25,7 @@ from router.frame import pack
 from router.leases import Leases, view_key
 from router.subject import STORED
 from tests.actors.system.cast import Stock, made
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 
 @contextlib.asynccontextmanager
@@ -245,9 +245,9 @@ async def test_who_sent_a_letter_is_told_of_a_shutdown(broker: Broker, entity: s
         await say(broker, f"{entity}.1.placed", {})
         (letter,) = await eventually(lambda: buried(broker, entity))
         asking = [asyncio.ensure_future(redrive(broker, letter, f"rd.{n}")) for n in range(2)]
-        await asyncio.wait_for(entered.wait(), 5)
+        await asyncio.wait_for(entered.wait(), PATIENCE)
 
-    assert await asyncio.wait_for(asyncio.gather(*asking), 5) == [{"code": "503"}] * 2
+    assert await asyncio.wait_for(asyncio.gather(*asking), PATIENCE) == [{"code": "503"}] * 2
 
 
 async def test_a_poison_event_is_given_up_and_the_next_is_received(broker: Broker, entity: str) -> None:
@@ -279,7 +279,7 @@ async def test_a_crash_loses_nothing_of_what_waits_in_the_mailbox(broker: Broker
         for number in range(40):
             await say(broker, f"{entity}.{number}.placed", {"n": number})
 
-        await eventually(lambda: settled(broker, entity), within=10)
+        await eventually(lambda: settled(broker, entity))
 
     assert sorted(event.data["n"] for event in await told(broker, f"{entity}-out.*.done")) == list(range(40))
 
@@ -290,7 +290,7 @@ async def test_more_crashes_than_allowed_end_the_run(broker: Broker, entity: str
         await say(broker, f"{entity}.1.placed", {"explode": True})
 
         with pytest.raises(Escalate, match=f"stock-{entity} crashed 2 times"):
-            await asyncio.wait_for(asyncio.shield(running), 10)
+            await asyncio.wait_for(asyncio.shield(running), PATIENCE)
 
     with pytest.raises(NoResponders):
         await broker.connection.ask(f"cmd.stock-{entity}.main.level", b"{}")
@@ -407,7 +407,7 @@ async def test_what_a_shutdown_leaves_is_handed_back_at_once(broker: Broker, ent
 
     async with on_stage(made(receive=free, **fields), broker):
         # Far below ack_wait (10 s): nothing slept it out.
-        await eventually(lambda: sorted(received) == [0, 0, 1, 2, 3, 4], within=5)
+        await eventually(lambda: sorted(received) == [0, 0, 1, 2, 3, 4])
 
 
 async def test_calls_in_hand_and_waiting_at_a_shutdown_are_answered(broker: Broker, entity: str) -> None:
@@ -424,7 +424,7 @@ async def test_calls_in_hand_and_waiting_at_a_shutdown_are_answered(broker: Brok
 
     async with on_stage(Slow, broker, grace=0.1):
         asking = [asyncio.ensure_future(broker.connection.ask(f"cmd.stock-{entity}.main.wait", b"")) for _ in range(3)]
-        await asyncio.wait_for(entered.wait(), 5)
+        await asyncio.wait_for(entered.wait(), PATIENCE)
 
     replies = await asyncio.gather(*asking)
     assert [header(reply.headers, b"Nats-Service-Error-Code") for reply in replies] == ["503"] * 3
@@ -443,7 +443,7 @@ async def test_a_slow_actor_is_not_delivered_its_own_backlog_again(broker: Broke
         for number in range(6):
             await say(broker, f"{entity}.{number}.placed", {"n": number})
 
-        await eventually(lambda: settled(broker, entity), within=20)
+        await eventually(lambda: settled(broker, entity))
 
     assert received == list(range(6))
 

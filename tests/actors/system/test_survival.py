@@ -18,7 +18,7 @@ from router.connection import BrokerSettings
 from router.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.event import Event
 from router.leases import Leases, view_key
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 EVENTS = 200
 
@@ -79,7 +79,7 @@ async def doubling(server: EmbeddedServer) -> AsyncIterator[tuple[Broker, Broker
             yield own, ours
         finally:
             stop.set()
-            await asyncio.wait_for(running, 15)
+            await asyncio.wait_for(running, PATIENCE)
 
 
 async def count(broker: Broker, pattern: str) -> int:
@@ -110,11 +110,11 @@ async def test_every_event_is_answered_although_connections_break(server: Embedd
     async with doubling(server) as (own, ours):
         publishing = asyncio.ensure_future(publish_all(ours))
         for already in (20, 80, 140):
-            await eventually(lambda already=already: reached(ours, already), within=10)  # type: ignore[misc]
+            await eventually(lambda already=already: reached(ours, already))  # type: ignore[misc]
             await own.connection._wire.force_reconnect()
         await publishing
 
-        await eventually(lambda: all_doubled(ours), within=20)
+        await eventually(lambda: all_doubled(ours))
         assert own.connection.reconnects >= 1
         await eventually(lambda: nothing_pending(ours))
 
@@ -134,17 +134,17 @@ async def test_every_event_is_answered_although_the_server_is_killed(server: Emb
         await eventually(lambda: ours.last_frame("frame.number.main"))
         publishing = asyncio.ensure_future(publish_all(ours))
         for already in (20, 100):
-            await eventually(lambda already=already: reached(ours, already), within=10)  # type: ignore[misc]
+            await eventually(lambda already=already: reached(ours, already))  # type: ignore[misc]
             assert server.process
             server.process.kill()
             await server.process.wait()
             await server.start()
-            await eventually(lambda: ours.connection.connected, within=10)
+            await eventually(lambda: ours.connection.connected)
             # The stream of pictures was in memory; it is made again, and pictures flow again.
-            await eventually(lambda: ours.last_frame("frame.number.main"), within=10)
+            await eventually(lambda: ours.last_frame("frame.number.main"))
         await publishing
 
-        await eventually(lambda: all_doubled(ours), within=30)
+        await eventually(lambda: all_doubled(ours))
         reply = await ours.connection.ask("cmd.doubler.main.hello", b"{}")
         assert reply.payload == b'"hello"'
         ticks = await count(ours, "number.main.ticked")

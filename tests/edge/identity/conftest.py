@@ -23,6 +23,7 @@ from router.connection import BrokerSettings
 from router.topology import TopologySettings
 from tests.edge.conftest import RunningEdge
 from tests.edge.identity.tally import table
+from tests.waiting import PATIENCE
 
 SECRET = "a secret for tests only, 32 bytes"
 
@@ -43,7 +44,7 @@ class SecuredEdge(RunningEdge):
         return self.showing(token(subject, ttl, **grants))
 
     def showing(self, text: str) -> SecuredEdge:
-        http = httpx.AsyncClient(base_url=self.url, timeout=20, headers=bearer(text))
+        http = httpx.AsyncClient(base_url=self.url, timeout=PATIENCE, headers=bearer(text))
         self.clients.append(http)
         seen = SecuredEdge(self.port, http)
         seen.clients, seen.token = self.clients, text
@@ -92,8 +93,8 @@ def secured(nats_server: str) -> SecuredFactory:
                     ready=lambda _port: ready.set(),
                 )
             )
-            await asyncio.wait_for(ready.wait(), 10)
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as http:
+            await asyncio.wait_for(ready.wait(), PATIENCE)
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as http:
                 edge = SecuredEdge(port, http)
                 edge.clients = []
                 try:

@@ -21,6 +21,7 @@ from router.errors import BadInput
 from tests.edge.conftest import EdgeFactory, edge_factory  # noqa: F401
 from tests.edge.identity.conftest import SecuredEdge, bearer, token
 from tests.edge.identity.tally import tried
+from tests.waiting import PATIENCE
 
 TELLING = st.sampled_from(
     [
@@ -191,7 +192,7 @@ async def test_what_is_no_request_or_two_at_once_gets_no_5xx_and_nothing_it_shou
             writer.write(said)
             writer.write_eof()
             try:
-                answer = await asyncio.wait_for(reader.read(), 10)
+                answer = await asyncio.wait_for(reader.read(), PATIENCE)
             except ConnectionResetError:
                 answer = b""
             writer.close()

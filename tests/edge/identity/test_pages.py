@@ -73,7 +73,7 @@ async def test_the_console_shows_pictures_by_tickets_and_takes_a_token_from_behi
             await store.frame(frame_subject("camera", entity), frame)
             return await tab.page.evaluate("() => document.querySelector('#camera canvas')?.width === 128")
 
-        await eventually(drawn, within=15)
+        await eventually(drawn)
         assert "token" not in tab.page.url and alice not in tab.page.url
         assert _unexpected(tab) == []
 
@@ -87,7 +87,7 @@ async def _natively(tab: Tab, edge: SecuredEdge, entity: str, open_: str) -> Non
     await tab.page.evaluate(open_, f"/callbacks/sessions/{session}/%s?ticket={ticket}")
     for opened in range(1, 4):
         await alice.numbers(entity, 5, start=10 * opened)
-        await tab.until("(n) => window.opened >= n", opened, within=15)
+        await tab.until("(n) => window.opened >= n", opened)
         await alice.numbers(entity, 5, start=10 * opened + 5)
         await tab.until("(n) => window.seen.length >= n", 10 * opened)
 

@@ -17,7 +17,7 @@ from router.buckets import Bucket
 from router.event import Event
 from tests.edge.conftest import store  # noqa: F401
 from tests.edge.identity.conftest import SECRET, SecuredEdge, SecuredFactory
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 
 async def _ticket(who: SecuredEdge, **body: Any) -> str:
@@ -60,7 +60,7 @@ async def test_of_all_who_come_with_one_ticket_to_two_edges_at_once_one_is_let_i
 
             async def come(edge: SecuredEdge, path: str = path) -> int:
                 async with (
-                    httpx.AsyncClient(base_url=edge.url, timeout=20) as http,
+                    httpx.AsyncClient(base_url=edge.url, timeout=PATIENCE) as http,
                     http.stream("GET", path) as answer,
                 ):
                     return answer.status_code

@@ -28,15 +28,23 @@ from router.cursor import Cursor
 from router.event import Event
 from router.role import RoleSettings
 from router.topology import TopologySettings
+from tests.waiting import PATIENCE
 
 LOCAL = GuardSettings(allow_loopback=True)
-# As in production, but no test waits for a person's patience.
+# As in production, but no test waits for a person's patience. Leases last so long that no process loses one because the
+# machine is busy.
 QUICK = WebhookSettings(
     partitions=2,
-    fanout=FanoutSettings(role=RoleSettings(ttl=2.0, poll=0.1), save_every=0.1),
-    owner=RoleSettings(ttl=2.0, poll=0.1),
-    worker=WorkerSettings(schedule=(0.3,), ack_wait=1.5, sweep=0.5, health=HealthSettings(open=0.3, probes=1)),
+    fanout=FanoutSettings(role=RoleSettings(ttl=30.0, poll=0.1), save_every=0.1),
+    owner=RoleSettings(ttl=30.0, poll=0.1),
+    worker=WorkerSettings(schedule=(0.3,), ack_wait=30.0, sweep=0.5, health=HealthSettings(open=0.3, probes=1)),
 )
+
+
+def mortal(settings: WebhookSettings) -> WebhookSettings:
+    """The same with short leases, for tests in which a process dies and another takes over."""
+    role = RoleSettings(ttl=4.0, poll=0.1)
+    return replace(settings, owner=role, fanout=replace(settings.fanout, role=role))
 
 
 @dataclass
@@ -127,7 +135,7 @@ class Stage:
         await broker.open()
         process = self.kind(broker, settings, guard)
         self.processes.append(process)
-        await asyncio.wait_for(process.registry.ready.wait(), 5)
+        await asyncio.wait_for(process.registry.ready.wait(), PATIENCE)
         return process
 
     async def widen(self, jobs: int) -> None:

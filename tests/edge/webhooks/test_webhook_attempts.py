@@ -17,7 +17,7 @@ from edge.webhooks.job import delivery_id
 from edge.webhooks.outcome import Outcome, Verdict
 from tests.edge.conftest import RunningEdge
 from tests.edge.webhooks.stage import Receiver, Stage
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 OK = Outcome(Verdict.DELIVERED, 204, seconds=0.01)
 BAD = Outcome(Verdict.RETRY, 500, "server_error", seconds=0.01, head=b"no")
@@ -42,7 +42,7 @@ async def stored(stage: Stage, attempts: list[Attempt], **settings: Any) -> Atte
     running = asyncio.ensure_future(log.run())
     for each in attempts:
         log.note(each)
-    await asyncio.wait_for(log.flushed(), 10)
+    await asyncio.wait_for(log.flushed(), PATIENCE)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     return Attempts(stage.broker)

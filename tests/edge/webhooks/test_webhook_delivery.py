@@ -20,8 +20,8 @@ from router.broker import Broker
 from router.deadletters import DeadLetter, DeadLetters, webhook_subject
 from router.record import Record
 from router.topology import DEADLETTERS, HOOKS, RETRIES
-from tests.edge.webhooks.stage import QUICK, Receiver, Stage
-from tests.waiting import eventually
+from tests.edge.webhooks.stage import QUICK, Receiver, Stage, mortal
+from tests.waiting import PATIENCE, eventually
 
 
 def bodies(receiver: Receiver) -> list[Any]:
@@ -119,7 +119,7 @@ async def test_a_retry_waits_as_long_as_the_receiver_asked(stage: Stage, receive
     await stage.publish("agent.run-1.progress")
 
     await eventually(lambda: len(times) == 2)
-    assert 0.99 <= times[1] - times[0] < 4
+    assert times[1] - times[0] >= 0.99
 
 
 @pytest.mark.parametrize(("status", "reason"), [(410, "gone"), (413, "payload_too_large"), (415, "unsupported_type")])
@@ -205,7 +205,7 @@ async def test_a_private_address_is_a_dead_letter_and_is_never_reached(stage: St
 
 
 async def test_a_process_that_dies_while_it_posts_loses_nothing(stage: Stage, receiver: Receiver):
-    first = await stage.process()
+    first = await stage.process(mortal(QUICK))
     session = await stage.session(receiver.url)
     release = asyncio.Event()
 
@@ -220,9 +220,9 @@ async def test_a_process_that_dies_while_it_posts_loses_nothing(stage: Stage, re
     await first.die()
     stage.processes.remove(first)
     release.set()
-    second = await stage.process()
+    second = await stage.process(mortal(QUICK))
 
-    await eventually(lambda: second.webhooks.stats(session.id).delivered == 1, within=8)
+    await eventually(lambda: second.webhooks.stats(session.id).delivered == 1)
     assert {post.headers["webhook-id"] for post in receiver.posts} == {receiver.posts[0].headers["webhook-id"]}
     assert [body["id"] for body in bodies(receiver)] == [event_id, event_id]
     await eventually(lambda: nothing_left(stage.broker))
@@ -241,17 +241,17 @@ async def test_a_process_that_closes_finishes_its_posts(stage: Stage, receiver: 
     await stage.publish("agent.run-1.progress")
     await eventually(lambda: receiver.under_way == 1)
 
-    closing = asyncio.ensure_future(process.webhooks.close(grace=5))
+    closing = asyncio.ensure_future(process.webhooks.close(grace=PATIENCE))
     await eventually(lambda: not process.webhooks.fanout.owner)
     release.set()
-    await asyncio.wait_for(closing, 5)
+    await asyncio.wait_for(closing, PATIENCE)
 
     assert process.webhooks.stats(session.id).delivered == 1
     assert await nothing_left(stage.broker)
 
 
 async def test_what_does_not_end_within_the_grace_is_given_back_at_once(stage: Stage, receiver: Receiver):
-    patient = replace(QUICK, worker=replace(QUICK.worker, ack_wait=30.0))
+    patient = replace(QUICK, worker=replace(QUICK.worker, ack_wait=600.0))
     first = await stage.process(patient)
     session = await stage.session(receiver.url)
     release = asyncio.Event()
@@ -264,7 +264,7 @@ async def test_what_does_not_end_within_the_grace_is_given_back_at_once(stage: S
     await stage.publish("agent.run-1.progress")
     await eventually(lambda: receiver.under_way == 1)
 
-    await asyncio.wait_for(first.webhooks.close(grace=0.1), 5)
+    await asyncio.wait_for(first.webhooks.close(grace=0.1), PATIENCE)
     release.set()
     second = await stage.process(patient)
 
@@ -273,11 +273,12 @@ async def test_what_does_not_end_within_the_grace_is_given_back_at_once(stage: S
 
 
 async def test_a_long_post_is_not_given_to_another_process(stage: Stage, receiver: Receiver):
-    first, second = await stage.process(), await stage.process()
+    settings = replace(QUICK, worker=replace(QUICK.worker, ack_wait=1.5))
+    first, second = await stage.process(settings), await stage.process(settings)
     session = await stage.session(receiver.url)
 
     async def answer(request: web.Request) -> web.Response:
-        await asyncio.sleep(QUICK.worker.ack_wait * 2)
+        await asyncio.sleep(settings.worker.ack_wait * 2)
         return web.Response()
 
     receiver.answer = answer
@@ -292,34 +293,34 @@ async def test_a_receiver_that_hangs_does_not_hold_up_another(stage: Stage, rece
     lane = LaneSettings(waiting=2, pressed=1)
     settings = replace(QUICK, partitions=1, worker=replace(QUICK.worker, credit=16, lane=lane))
     process = await stage.process(settings)
-    never = asyncio.Event()
+    released = asyncio.Event()
 
     async def hang(request: web.Request) -> web.Response:
-        await never.wait()
-        raise AssertionError
+        await released.wait()
+        return web.Response()
 
     async with Receiver().serving() as hanging:
         hanging.answer = hang
-        blocked = await stage.session(hanging.url, timeout=1.0, retry_attempts=20, events=["progress"])
+        # Far longer than the test may last: none of its posts ends, so nothing that it holds becomes free.
+        blocked = await stage.session(hanging.url, timeout=600.0, retry_attempts=20, events=["progress"])
         await stage.publish("agent.run-1.progress", 40)
         await eventually(lambda: hanging.under_way)
         well = await stage.session(receiver.url, events=["completed"])
-        began = time.monotonic()
 
         await stage.publish("agent.run-1.completed", 20)
 
         await eventually(lambda: process.webhooks.stats(well.id).delivered == 20)
-        assert time.monotonic() - began < 3
+        assert process.webhooks.stats(blocked.id).delivered == 0
         assert hanging.most_under_way <= 8
         # And when it answers again, all it is owed arrives.
-        hanging.answer = 200
-        await eventually(lambda: process.webhooks.stats(blocked.id).delivered == 40, within=15)
+        released.set()
+        await eventually(lambda: process.webhooks.stats(blocked.id).delivered == 40)
     await eventually(lambda: nothing_left(stage.broker))
 
 
 async def test_the_jobs_of_a_deleted_session_are_dropped(stage: Stage, receiver: Receiver):
     process = await stage.process()
-    session = await stage.session(receiver.url)
+    session = await stage.session(receiver.url, retry_attempts=100)
     receiver.answer = 500
     await stage.publish("agent.run-1.progress", 5)
     await eventually(lambda: len(receiver.posts) >= 5)
@@ -380,7 +381,7 @@ async def test_the_store_being_away_loses_no_outcome(stage: Stage, receiver: Rec
     await eventually(lambda: receiver.posts)
     await stage.broker._reapply()
 
-    await eventually(lambda: process.webhooks.stats(session.id).failed == 1, within=20)
+    await eventually(lambda: process.webhooks.stats(session.id).failed == 1)
     assert len(await dead(stage.broker, session)) == 1
 
 
@@ -483,7 +484,8 @@ async def test_an_endpoint_that_is_quick_is_spared_the_log(stage: Stage, receive
     await stage.widen(1000)
     lane = LaneSettings(waiting=2, quick=64, pressed=2)
     process = await stage.process(replace(QUICK, worker=replace(QUICK.worker, lane=lane)))
-    session = await stage.session(receiver.url)
+    # With 32 places even an endpoint that needs most of a second is quick, and eight of each burst have to wait.
+    session = await stage.session(receiver.url, concurrency=32)
     stats = process.webhooks.stats(session.id)
     await stage.publish("agent.run-1.progress")
     await eventually(lambda: stats.delivered == 1)

@@ -10,7 +10,7 @@ from edge.webhooks.endpoint import EndpointSettings
 from edge.webhooks.outcome import Outcome, Verdict
 from edge.webhooks.sender import Sender
 from tests.edge.webhooks.stage import LOCAL
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 Speak = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -145,12 +145,12 @@ async def test_a_post_that_is_cancelled_leaves_no_connection_behind() -> None:
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     async with server, Sender(LOCAL) as sender:
         task = asyncio.ensure_future(post(sender, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await begun.wait()
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await ended.wait()
 
         assert task.cancelled()

@@ -18,7 +18,7 @@ from edge.webhooks.endpoint import Batch
 from edge.webhooks.gate import Tokens
 from edge.webhooks.job import Job
 from router.event import Event
-from tests.edge.webhooks.stage import QUICK, Process, Receiver, Stage
+from tests.edge.webhooks.stage import QUICK, Process, Receiver, Stage, mortal
 from tests.edge.webhooks.test_webhook_order import NARROW, Ledger, firsts, nothing_left, reasons
 from tests.waiting import eventually
 
@@ -46,9 +46,9 @@ async def test_a_key_that_is_blocked_blocks_no_other_and_keeps_its_own_order(sta
     await keyed(stage, "abcd", 40)
 
     free = [n for n in range(40) if n % 4 != 2]
-    await eventually(lambda: sorted(ledger.taken) == free, within=15)
+    await eventually(lambda: sorted(ledger.taken) == free)
     blocked = False
-    await eventually(lambda: process.webhooks.stats(session.id).delivered == 40, within=15)
+    await eventually(lambda: process.webhooks.stats(session.id).delivered == 40)
     for key in range(4):
         assert [n for n in ledger.taken if n % 4 == key] == list(range(key, 40, 4))
     await eventually(lambda: nothing_left(stage.broker))
@@ -58,7 +58,7 @@ async def test_keys_go_side_by_side(stage: Stage, receiver: Receiver):
     process = await stage.process()
     session = await stage.session(receiver.url, mode="keyed", concurrency=3)
     ledger = Ledger(receiver)
-    ledger.slow = 0.05
+    ledger.gathers, ledger.slow = 3, 0.02
 
     await keyed(stage, "abcdef", 30)
 
@@ -70,20 +70,20 @@ async def test_keys_go_side_by_side(stage: Stage, receiver: Receiver):
 
 async def test_keys_keep_their_order_through_a_change_of_owner(stage: Stage, receiver: Receiver):
     await stage.widen(1000)
-    process = await stage.process(NARROW)
+    process = await stage.process(mortal(NARROW))
     await stage.session(receiver.url, mode="keyed", retry_attempts=20)
     ledger = Ledger(receiver)
     ledger.slow = 0.01
     ledger.refuses = lambda n: len(ledger.asked) % 11 == 5
     publishing = asyncio.ensure_future(keyed(stage, "abcde", 150))
 
-    await eventually(lambda: len(ledger.taken) > 40, within=20)
+    await eventually(lambda: len(ledger.taken) > 40)
     await process.die()
     stage.processes.remove(process)
-    await stage.process(NARROW)
+    await stage.process(mortal(NARROW))
     await publishing
 
-    await eventually(lambda: len(firsts(ledger.taken)) == 150, within=40)
+    await eventually(lambda: len(firsts(ledger.taken)) == 150)
     for key in range(5):
         assert [n for n in firsts(ledger.taken) if n % 5 == key] == list(range(key, 150, 5))
     await eventually(lambda: nothing_left(stage.broker))
@@ -93,7 +93,7 @@ async def test_no_more_posts_are_under_way_than_the_session_allows(stage: Stage,
     process = await stage.process()
     session = await stage.session(receiver.url, concurrency=2)
     ledger = Ledger(receiver)
-    ledger.slow = 0.02
+    ledger.gathers, ledger.slow = 2, 0.02
 
     await stage.publish("agent.run-1.progress", 30)
 
@@ -110,7 +110,7 @@ async def test_posts_keep_the_pace_that_is_set(stage: Stage, receiver: Receiver)
 
     await eventually(lambda: process.webhooks.stats(session.id).delivered == 50)
     # Twenty at once, and the others one by one.
-    assert 1.3 <= time.monotonic() - began < 4
+    assert time.monotonic() - began >= 1.3
 
 
 def test_a_token_bucket_gives_no_more_than_its_rate():
@@ -143,17 +143,20 @@ class Batches:
         return web.Response(status=self.status.pop(0) if self.status else 200)
 
 
+# No batch goes out because time is up, however long publishing takes: only full ones do.
+LONG = 600.0
+
+
 async def test_events_go_out_in_batches_as_full_as_they_may_be(stage: Stage, receiver: Receiver):
     process = await stage.process()
-    session = await stage.session(receiver.url, batch=Batch(max_n=10, linger=0.3))
+    session = await stage.session(receiver.url, batch=Batch(max_n=10, linger=LONG))
     batches = Batches(receiver)
 
-    await stage.publish("agent.run-1.progress", 45)
+    await stage.publish("agent.run-1.progress", 40)
 
-    await eventually(lambda: process.webhooks.stats(session.id).delivered == 45)
-    assert sorted(n for _, numbers in batches.posts for n in numbers) == list(range(45))
-    assert max(len(numbers) for _, numbers in batches.posts) == 10
-    assert len(batches.posts) <= 7
+    await eventually(lambda: process.webhooks.stats(session.id).delivered == 40)
+    assert sorted(n for _, numbers in batches.posts for n in numbers) == list(range(40))
+    assert [len(numbers) for _, numbers in batches.posts] == [10] * 4
     await eventually(lambda: nothing_left(stage.broker))
 
 
@@ -161,8 +164,11 @@ async def test_a_batch_is_no_larger_than_it_may_be(stage: Stage, receiver: Recei
     process = await stage.process()
     session = await stage.session(receiver.url, batch=Batch(max_n=100, max_bytes=2000, linger=0.1))
     Batches(receiver)
+    await process.webhooks.disable(session.id)
+    await eventually(lambda: process.webhooks.health(session.id)["state"] == "disabled")
 
     await stage.publish("agent.run-1.progress", 20, text="x" * 400)
+    await process.webhooks.enable(session.id)
 
     await eventually(lambda: process.webhooks.stats(session.id).delivered == 20)
     assert all(len(post.body) <= 2000 for post in receiver.posts)
@@ -172,7 +178,7 @@ async def test_a_batch_is_no_larger_than_it_may_be(stage: Stage, receiver: Recei
 @pytest.mark.parametrize("mode", ["unordered", "fifo"])
 async def test_a_batch_that_fails_is_tried_again_as_the_same(stage: Stage, receiver: Receiver, mode: str):
     process = await stage.process(NARROW)
-    session = await stage.session(receiver.url, batch=Batch(max_n=5, linger=0.2), mode=mode)
+    session = await stage.session(receiver.url, batch=Batch(max_n=5, linger=LONG), mode=mode)
     batches = Batches(receiver)
     batches.status = [500, 500]
 
@@ -186,7 +192,7 @@ async def test_a_batch_that_fails_is_tried_again_as_the_same(stage: Stage, recei
 
 async def test_of_a_batch_that_is_given_up_each_event_has_a_dead_letter(stage: Stage, receiver: Receiver):
     process = await stage.process()
-    session = await stage.session(receiver.url, batch=Batch(max_n=4, linger=0.2), retry_attempts=0)
+    session = await stage.session(receiver.url, batch=Batch(max_n=4, linger=LONG), retry_attempts=0)
     batches = Batches(receiver)
     batches.status = [500]
 
@@ -199,7 +205,7 @@ async def test_of_a_batch_that_is_given_up_each_event_has_a_dead_letter(stage: S
 
 async def test_ordered_batches_keep_the_order_through_failures_and_a_change_of_owner(stage: Stage, receiver: Receiver):
     await stage.widen(1000)
-    process = await stage.process(NARROW)
+    process = await stage.process(mortal(NARROW))
     await stage.session(receiver.url, batch=Batch(max_n=7, linger=0.05), mode="fifo", retry_attempts=20)
     ledger = Ledger(receiver)
     ledger.slow = 0.02
@@ -212,13 +218,13 @@ async def test_ordered_batches_keep_the_order_through_failures_and_a_change_of_o
     ledger.refuses = refuses
     publishing = asyncio.ensure_future(stage.publish("agent.run-1.progress", 150))
 
-    await eventually(lambda: len(firsts(ledger.taken)) > 50, within=20)
+    await eventually(lambda: len(firsts(ledger.taken)) > 50)
     await process.die()
     stage.processes.remove(process)
-    await stage.process(NARROW)
+    await stage.process(mortal(NARROW))
     await publishing
 
-    await eventually(lambda: len(firsts(ledger.taken)) == 150, within=40)
+    await eventually(lambda: len(firsts(ledger.taken)) == 150)
     assert firsts(ledger.taken) == list(range(150))
     await eventually(lambda: nothing_left(stage.broker))
 
@@ -232,18 +238,18 @@ async def test_an_ordered_session_that_halts_waits_for_somebody_to_look(stage: S
 
     await stage.publish("agent.run-1.progress", 20)
 
-    await eventually(lambda: process.webhooks.health(session.id)["state"] == "disabled", within=10)
+    await eventually(lambda: process.webhooks.health(session.id)["state"] == "disabled")
     assert process.webhooks.health(session.id)["reason"] == "halted"
     assert (ledger.taken, ledger.asked.count(3)) == ([0, 1, 2], 2)
     halted = False
     await process.webhooks.enable(session.id)
-    await eventually(lambda: ledger.taken == list(range(20)), within=10)
+    await eventually(lambda: ledger.taken == list(range(20)))
     assert await reasons(stage.broker, session) == []
     await eventually(lambda: nothing_left(stage.broker))
 
 
 async def test_a_key_that_halts_leaves_the_others_alone_and_halts_at_the_next_owner(stage: Stage, receiver: Receiver):
-    process = await stage.process(NARROW)
+    process = await stage.process(mortal(NARROW))
     session = await stage.session(receiver.url, mode="keyed", on_exhausted="halt", retry_attempts=0)
     ledger = Ledger(receiver)
     halted = True
@@ -251,13 +257,13 @@ async def test_a_key_that_halts_leaves_the_others_alone_and_halts_at_the_next_ow
 
     await keyed(stage, "ab", 20)
 
-    await eventually(lambda: sorted(ledger.taken) == list(range(0, 20, 2)), within=10)
+    await eventually(lambda: sorted(ledger.taken) == list(range(0, 20, 2)))
     await process.stop()
     stage.processes.remove(process)
-    second = await stage.process(NARROW)
+    second = await stage.process(mortal(NARROW))
     halted = False
     await keyed(stage, "a", 5, first=100)
-    await eventually(lambda: len(firsts(ledger.taken)) == 15, within=10)
+    await eventually(lambda: len(firsts(ledger.taken)) == 15)
     assert ledger.asked.count(1) == 1
     await second.webhooks.enable(session.id)
     await eventually(lambda: len(firsts(ledger.taken)) == 25)
@@ -295,7 +301,7 @@ async def test_changes_of_a_living_session_take_effect_and_lose_nothing(stage: S
     await change(process, session, mode="unordered", batch=None, concurrency=8)
     await publishing
 
-    await eventually(lambda: len(firsts(ledger.taken)) == 300, within=30)
+    await eventually(lambda: len(firsts(ledger.taken)) == 300)
     assert len(ledger.taken) == 300
     await eventually(lambda: nothing_left(stage.broker))
 
@@ -320,7 +326,7 @@ async def test_a_delivery_that_is_asked_for_again_is_made_again_under_its_id(sta
 
 
 async def test_a_job_that_its_workers_die_of_becomes_a_dead_letter(stage: Stage, receiver: Receiver):
-    settings = replace(QUICK, worker=replace(QUICK.worker, kills=2))
+    settings = mortal(replace(QUICK, worker=replace(QUICK.worker, kills=2)))
     session = await stage.session(receiver.url)
     never = asyncio.Event()
 
@@ -332,11 +338,11 @@ async def test_a_job_that_its_workers_die_of_becomes_a_dead_letter(stage: Stage,
     process = await stage.process(settings)
     await stage.publish("agent.run-1.progress")
     for death in range(3):
-        await eventually(lambda death=death: len(receiver.posts) == death + 1, within=8)
+        await eventually(lambda death=death: len(receiver.posts) == death + 1)
         await process.die()
         stage.processes.remove(process)
         process = await stage.process(settings)
 
-    await eventually(lambda: process.webhooks.stats(session.id).failed == 1, within=8)
+    await eventually(lambda: process.webhooks.stats(session.id).failed == 1)
     assert await reasons(stage.broker, session) == ["poison"]
     assert len(receiver.posts) == 3
