@@ -362,7 +362,7 @@ async def test_session(request: Request) -> Response:
     if not isinstance(kind, str) or not isinstance(data, dict):
         raise Problem("bad_body", "event_type must be a text and test_data an object")
     event = Event.new(Subject.of("session", session.id, kind), data, type=kind, source="test", test=True)
-    (ack,) = await ingest.publish(edge.broker, [event])
+    (ack,) = await ingest.publish(edge.broker, [event], edge.store)
     return _json(
         {
             "status": "published",
@@ -614,7 +614,7 @@ async def publish_events(request: Request) -> Response:
     many = ingest.events(given, request.headers.get("idempotency-key"), trace)
     ingest.permit(many, principal)
     edge.door.limits.publish(edge.door.address(request.scope), principal, len(many))
-    acks = await ingest.publish(edge.broker, many)
+    acks = await ingest.publish(edge.broker, many, edge.store)
     if trace:
         tracing.tell("publish", "server", came_with, trace, begun, events=len(many))
     answers = [
@@ -974,11 +974,8 @@ async def livez(_request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    checks = _edge(request).ready
-    return _json(
-        {"status": "ok" if all(checks.values()) else "unavailable", "checks": checks},
-        200 if all(checks.values()) else 503,
-    )
+    readiness = _edge(request).readiness
+    return _json(readiness, 200 if readiness["status"] == "ok" else 503)
 
 
 async def prometheus(request: Request) -> Response:

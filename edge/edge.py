@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 from edge.burials import Spoiled
 from edge.census import Census
@@ -33,6 +34,7 @@ from router.broker import Broker
 from router.deadletters import DeadLetters
 from router.errors import Unreachable
 from router.metrics import survey
+from router.store_health import StoreHealth
 
 
 class Edge:
@@ -48,6 +50,7 @@ class Edge:
         self.guard = guard = replace(guard, closed_ports=(*guard.closed_ports, settings.port))
         self.started = time.time()
         self.draining = False
+        self.store = StoreHealth(broker)
         self.spoiled = Spoiled(DeadLetters(broker))
         self.hub = Hub(broker, settings.session, self.spoiled.found)
         self.lanes = Lanes(self.hub, settings.lanes)
@@ -82,6 +85,7 @@ class Edge:
             parts = [
                 group.create_task(part.run(), name=name)
                 for name, part in (
+                    ("store", self.store),
                     ("hub", self.hub),
                     ("lanes", self.lanes),
                     ("registry", self.registry),
@@ -119,6 +123,17 @@ class Edge:
             "nats": self.broker.connection.connected,
             "events": self.hub.is_steady,
             "sessions": self.registry.ready.is_set(),
+            "store": self.store.writable,
+        }
+
+    @property
+    def readiness(self) -> dict[str, Any]:
+        """What `/readyz` answers: each check, and of the store which streams take no writes and why."""
+        checks = self.ready
+        return {
+            "status": "ok" if all(checks.values()) else "unavailable",
+            "checks": checks,
+            "store": self.store.describe(),
         }
 
     async def drain(self) -> None:

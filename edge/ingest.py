@@ -12,11 +12,13 @@ import msgpack
 
 from edge import metrics
 from edge.identity.principal import Principal
-from edge.problem import Problem
+from edge.problem import Problem, from_fault
 from router.broker import Ack, Broker
 from router.codec import check_depth, encode, from_json
-from router.errors import BadEvent, BadInput, BrokerError, Refused
+from router.errors import BadEvent, BadInput, BrokerError, Refused, StoreFailed
 from router.event import Event
+from router.store_health import StoreHealth
+from router.topology import EVENTS
 
 FIELDS = frozenset({"id", "subject", "type", "data", "source", "key", "cause", "trace", "test"})
 # What the system says of itself is not for others to say.
@@ -121,17 +123,21 @@ def _event(item: Mapping[str, Any], id: str | None, trace: str | None) -> Event:
     return event
 
 
-async def publish(broker: Broker, many: list[Event]) -> list[Ack]:
-    """Stores all, in order; returns once each is acknowledged. Raises Problem that says how many were stored."""
-    answers = await asyncio.gather(*(broker.publish(event) for event in many), return_exceptions=True)
+async def publish(broker: Broker, many: list[Event], health: StoreHealth) -> list[Ack]:
+    """Stores all, in order; returns once each is acknowledged. Raises Problem that says how many were stored.
+
+    Where it is known that the store takes no writes, nobody waits to find that out.
+    """
+
+    answers = await _store(broker, many, health)
     stored = [answer for answer in answers if isinstance(answer, Ack)]
     for ack in stored:
         metrics.ingested.labels("duplicate" if ack.duplicate else "stored").inc()
     for place, answer in enumerate(answers):
         if isinstance(answer, BaseException):
             metrics.ingested.labels("refused").inc(len(many) - len(stored))
-            if isinstance(answer, Refused):
-                raise Problem("storage_refused", answer.description, index=place, stored=len(stored))
+            if isinstance(answer, (Refused, StoreFailed)):
+                raise from_fault(answer).with_more(index=place, stored=len(stored))
             if isinstance(answer, BrokerError):
                 raise Problem(
                     "broker_unavailable",
@@ -142,3 +148,22 @@ async def publish(broker: Broker, many: list[Event]) -> list[Ack]:
                 )
             raise answer
     return stored
+
+
+async def _store(broker: Broker, many: list[Event], health: StoreHealth) -> list[Ack | BaseException]:
+    """What became of each event."""
+    try:
+        health.require(EVENTS)
+    except StoreFailed as fault:
+        return [fault] * len(many)
+    tasks = [asyncio.ensure_future(broker.publish(event)) for event in many]
+    failed: StoreFailed | None = None
+    try:
+        await health.guard(EVENTS, asyncio.wait(tasks))
+    except StoreFailed as fault:
+        failed = fault
+    finally:
+        for task in tasks:
+            task.cancel()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    return [failed if failed and isinstance(answer, asyncio.CancelledError) else answer for answer in answers]

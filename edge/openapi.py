@@ -99,7 +99,7 @@ def _operation(
 _DOOR = ("token_required", "bad_token", "token_expired", "token_in_query", "rate_limited", "keys_unavailable")
 _TICKET = ("bad_ticket", "not_granted", "too_many")
 _BODY = ("bad_json", "bad_body", "unknown_field", "body_too_large", "request_timeout")
-_STORE = ("broker_unavailable",)
+_STORE = ("broker_unavailable", "storage_full", "no_quorum", "stream_missing", "write_failed", "store_forbidden")
 _START = [
     _query("cursor", _CURSOR, "Begin after this cursor."),
     _query(
@@ -466,7 +466,13 @@ def document() -> dict[str, Any]:
             "/readyz": {
                 "get": _operation(
                     "Whether it can serve",
-                    {"200": _json(_OBJECT, "It can"), "503": _json(_OBJECT, "It cannot; `checks` says why")},
+                    {
+                        "200": _json(_OBJECT, "It can"),
+                        "503": _json(
+                            _OBJECT,
+                            "It cannot; `checks` says why, and `store` which streams take no writes: code and text of each",
+                        ),
+                    },
                     secured=False,
                 )
             },

@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from edge import metrics
 from router.codec import to_json
-from router.errors import BadInput, BrokerError, Refused
+from router.errors import BadInput, BrokerError, Refused, StoreFailed
+from router.store_health import FORBIDDEN, NO_QUORUM, STORAGE_FULL, STREAM_MISSING, UNREACHABLE, code_of
 
 TITLES: Mapping[str, tuple[int, str]] = {
     "token_required": (401, "A token is needed"),
@@ -70,10 +71,18 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "forbidden_host": (421, "This server does not answer to that name"),
     "draining": (503, "This replica is shutting down"),
     "broker_unavailable": (503, "The event store does not answer"),
+    "storage_full": (503, "The event store has no room"),
+    "no_quorum": (503, "The event store has no leader for this stream"),
+    "stream_missing": (503, "A stream of the event store is missing"),
+    "write_failed": (503, "The event store takes no writes"),
+    "store_forbidden": (503, "The event store does not allow this server to write"),
     "storage_refused": (507, "The event store refused the event"),
     "internal": (500, "Something failed here"),
 }
 
+
+# Codes of the store's health that would say something else to a client.
+_STORE_CODES = {FORBIDDEN: "store_forbidden", UNREACHABLE: "broker_unavailable"}
 
 for _code in TITLES:
     metrics.refusals.labels(_code)
@@ -90,6 +99,11 @@ class Problem(Exception):
         self.headers = dict(headers or {})
         self.more = more
         metrics.refusals.labels(code).inc()
+
+    def with_more(self, **more: Any) -> Problem:
+        """Adds members to the body; returns itself."""
+        self.more |= more
+        return self
 
     def response(self) -> Response:
         body: dict[str, Any] = {
@@ -113,11 +127,20 @@ def from_fault(fault: Exception) -> Problem:
     """Says in HTTP what the router said in Python; never gives away an exception's text that is not meant for clients."""
     if isinstance(fault, BadInput):
         return Problem(fault.code, str(fault))
+    if isinstance(fault, StoreFailed):
+        return store_problem(fault.code, f"{fault.stream} takes no writes now")
     if isinstance(fault, Refused):
+        if (code := code_of(fault)) in (STORAGE_FULL, NO_QUORUM, STREAM_MISSING):
+            return store_problem(code, fault.description)
         return Problem("storage_refused", fault.description)
     if isinstance(fault, BrokerError):
         return Problem("broker_unavailable", headers={"Retry-After": "1"})
     return Problem("internal")
+
+
+def store_problem(code: str, detail: str, **more: Any) -> Problem:
+    """Says in HTTP that the store takes no writes; `code` is one of `router.store_health.CODES`."""
+    return Problem(_STORE_CODES.get(code, code), detail, headers={"Retry-After": "1"}, **more)
 
 
 async def refuse(_request: Request, fault: Exception) -> Response:

@@ -12,18 +12,21 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from prometheus_client import REGISTRY
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from edge.metrics import TRANSPORTS
 from edge.session import State
+from router.store_health import CODES
+from router.topology import TopologySettings, streams
 
 if TYPE_CHECKING:
     from edge.edge import Edge
 
 METHODS = ("websocket", "sse", "polling", "webhook")
 OPEN = (State.CONNECTING, State.REPLAYING, State.LIVE, State.LAGGING)
-CHECKS = ("not_draining", "nats", "events", "sessions")
+STREAMS = tuple(stream.name for stream in streams(TopologySettings()))
+CHECKS = ("not_draining", "nats", "events", "sessions", "store")
 
 
 class Standing(Collector):
@@ -44,6 +47,8 @@ class Standing(Collector):
         owed_events = owed_bytes = behind = 0
         age = 0.0
         checks: Counter[str] = Counter()
+        store: Counter[str] = Counter()
+        recreated: Counter[str] = Counter()
         for edge in edges:
             last: int | None = None
             for reader in tuple(edge.hub.readers):
@@ -60,6 +65,8 @@ class Standing(Collector):
             for session in tuple(edge.registry.sessions.values()):
                 methods[session.spec.delivery_method] += 1
             checks.update(name for name, well in edge.ready.items() if well)
+            store[edge.store.code] += 1
+            recreated.update(edge.store.recreated)
         yield _labelled(
             "edge_reader_states",
             "Open connections that read sessions, by what they are at",
@@ -74,6 +81,16 @@ class Standing(Collector):
             "edge_ready", "1 for each thing that readiness hangs on and that is well", ("check",),
             {(name,): checks[name] for name in CHECKS},
         )  # fmt: skip
+        yield _labelled(
+            "edge_store_state", "1 for the code that says whether the store takes writes now: ok, or why not", ("code",),
+            {(code,): store[code] for code in CODES},
+        )  # fmt: skip
+        made = CounterMetricFamily(
+            "edge_store_recreated_streams", "Streams that were missing and were made again", labels=["stream"]
+        )
+        for name in STREAMS:
+            made.add_metric([name], float(recreated[name]))
+        yield made
         for name, about, value in (
             ("edge_mailbox_events", "Events that wait in the mailboxes of readers", owed_events),
             ("edge_mailbox_bytes", "Bytes of them", owed_bytes),

@@ -20,7 +20,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from actors.catalog import CAST
-from ops.findings import FAIL, INFO, OK, WARN, Finding, body_of
+from ops.findings import FAIL, INFO, OK, WARN, Finding, body_of, store_mend
+from ops.health import store_text
 from ops.packages import examine_packages
 from ops.ports import is_free, url_of
 from ops.probing import probe
@@ -35,6 +36,7 @@ from router.connection import MIN_SERVER, Connection
 from router.cursor import parse_time
 from router.errors import RouterError
 from router.figures import figures
+from router.store_health import StoreHealth
 
 _STYLES = {OK: "green", WARN: "yellow", FAIL: "red", INFO: "dim"}
 
@@ -194,6 +196,7 @@ async def _nats(settings: Settings) -> AsyncIterator[Finding]:
                 yield Finding("events", OK, kept)
                 for finding in await _rooms(broker.connection, settings):
                     yield finding
+        yield await _writes(broker)
         heard = await answering(broker.connection, set(CAST), 1.0)
         for name, part in CAST.items():
             if answers := heard.get(name):
@@ -207,6 +210,16 @@ async def _nats(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding("nats", FAIL, str(fault), "see the log of nats-server")
     finally:
         await broker.close()
+
+
+async def _writes(broker: Broker) -> Finding:
+    """Asks the streams whether they take writes; missing ones are left as they are."""
+    health = StoreHealth(broker)
+    await health.look(active=False)
+    if found := list(health.troubles.values()):
+        shown = "; ".join(map(str, found[:3]))
+        return Finding("writes", FAIL, shown[:300], store_mend(health.code))
+    return Finding("writes", OK, "the streams take writes")
 
 
 def _forbidden() -> Finding:
@@ -276,7 +289,13 @@ async def _edge(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding("edge", OK, f"{url} is ready")
     elif isinstance(checks, dict):
         missing = ", ".join(name for name, well in checks.items() if not well)
-        yield Finding("edge", FAIL, f"{url} is not ready: {missing}", "see its log; it needs NATS and the streams")
+        store = body_of(ready).get("store")
+        mend = store_mend(store.get("code")) if isinstance(store, dict) else ""
+        found = f"{url} is not ready: {missing}{store_text(store)}"[:300]
+        yield Finding("edge", FAIL, found, mend or "see its log; it needs NATS and the streams")
+        if mend:
+            # What is tried below needs a store that takes writes; a proxy would be blamed for what is none of its fault.
+            return
     else:
         yield Finding("edge", FAIL, f"what answers at {url} is not Callboard", "choose another port with --port")
         return

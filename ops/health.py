@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from typing import Any
 
 from ops.ports import reachable, url_of
 from ops.rollcall import get
@@ -38,9 +39,20 @@ def where(settings: Settings) -> tuple[str, int]:
     return reachable(edge.host), edge.port
 
 
+def store_text(store: Any) -> str:
+    """Says which streams take no writes and why, as `/readyz` has it; nothing where all do."""
+    try:
+        streams = store["streams"]
+        told = [f"{name}: {each['text']}" for name, each in streams.items()]
+        return f" ({store['code']}: {'; '.join(told)})" if streams else ""
+    except (KeyError, TypeError, AttributeError):
+        return ""
+
+
 def _missing(body: bytes) -> str:
     try:
-        checks = from_json(body)["checks"]
-        return ", ".join(name for name, well in checks.items() if not well)
+        answer = from_json(body)
+        missing = [name for name, well in answer["checks"].items() if not well]
+        return ", ".join(missing) + store_text(answer.get("store"))
     except (BadEvent, KeyError, TypeError, AttributeError):
         return "what answers there is not Callboard"

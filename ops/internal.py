@@ -40,12 +40,13 @@ _REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Al
 
 
 class Internal:
-    """The answers of one process; `checks` says what readiness hangs on."""
+    """The answers of one process; `checks` says what readiness hangs on, `details` more about it."""
 
     def __init__(self, settings: InternalSettings, listener: socket.socket | None = None) -> None:
         """Answers on a socket that is open already where one is given."""
         self.settings = settings
         self.checks: Checks = lambda: {"started": False}
+        self.details: Callable[[], Mapping[str, object]] = dict
         self.metrics: Expose = _own
         self.level: Level = _set
         self._listener = listener
@@ -114,7 +115,8 @@ class Internal:
         elif path == "/readyz":
             checks = dict(self.checks())
             well = all(checks.values())
-            status, body = 200 if well else 503, to_json({"status": "ok" if well else "unavailable", "checks": checks})
+            status = 200 if well else 503
+            body = to_json({"status": "ok" if well else "unavailable", "checks": checks, **self.details()})
         elif path == "/metrics":
             accepted = next((line.split(":", 1)[1] for line in lines if line.lower().startswith("accept:")), "")
             body, kind = await self.metrics(accepted.strip())

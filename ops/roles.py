@@ -199,6 +199,7 @@ async def serve_edge(settings: Settings, stop: asyncio.Event) -> None:
 
             def opened(one: Edge) -> None:
                 internal.checks = lambda: one.ready
+                internal.details = lambda: {"store": one.store.describe()}
 
             await serve(
                 edge,

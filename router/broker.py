@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, Self
@@ -31,8 +31,7 @@ PAGE_EVENTS = 256
 PAGE_BYTES = 1024 * 1024
 # One multi_last request answers for at most this many subjects (413 above it).
 MULTI_LAST_SUBJECTS = 1024
-# JetStream's err_code for "maximum messages (per subject) exceeded" and "maximum bytes exceeded".
-STREAM_FULL = 10077
+STREAM_FULL = topology.STREAM_FULL
 # A first try with this id is with a cluster whose leader just went: the next one is told what became of it.
 IN_PROCESS = 10158
 
@@ -68,6 +67,9 @@ class Broker:
     def __init__(self, settings: BrokerSettings, name: str, topology: TopologySettings | None = None) -> None:
         self.connection = Connection(settings, name)
         self.topology = topology or TopologySettings()
+        # Publishes that nobody has answered since the last one that was, by stream; and who is told of each.
+        self.unanswered: dict[str, int] = {}
+        self.on_unanswered: Callable[[], None] | None = None
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -148,17 +150,29 @@ class Broker:
                 async with asyncio.timeout(max(left, 0.01)):
                     await self.connection.up.wait()
                 reply = await self.connection.ask(subject, payload, headers, timeout=max(0.05, min(left, 3.0)))
-                return _ack(reply.payload)
+                ack = _ack(reply.payload)
+                if self.unanswered:
+                    self.unanswered.pop(topology.stream_of(subject), None)
+                return ack
             except Refused as refusal:
                 # 503 is a server that recovers or elects, but also a stream that is full (10077); the rest is a verdict.
                 passing = refusal.code == 503 and refusal.err_code != STREAM_FULL
                 if not (passing or refusal.err_code == IN_PROCESS) or loop.time() + pause > deadline:
                     raise
             except (Timeout, NoResponders, TimeoutError):
+                self._count_unanswered(subject)
                 if loop.time() + pause > deadline:
                     raise Timeout(f"{subject} was not acknowledged within {timeout:g} s") from None
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, 0.5)
+
+    def _count_unanswered(self, subject: str) -> None:
+        """Notes a publish that was not acknowledged though NATS is there."""
+        if self.connection.connected:
+            stream = topology.stream_of(subject)
+            self.unanswered[stream] = self.unanswered.get(stream, 0) + 1
+            if self.on_unanswered is not None:
+                self.on_unanswered()
 
     async def frame(self, subject: str, frame: bytes) -> bool:
         """Sends one picture without an acknowledgement; False where NATS is away or the picture is too large."""

@@ -14,7 +14,8 @@ RouterError
 │   ├── Timeout
 │   ├── NoResponders
 │   ├── Refused             JetStream answered with an error code
-│   └── Conflict            a compare-and-set lost the race
+│   ├── Conflict            a compare-and-set lost the race
+│   └── StoreFailed         it is known that a stream takes no writes now
 ├── EmbeddedError           the embedded nats-server could not be started
 └── Escalate                an actor crashed too often to be restarted here
 """
@@ -101,6 +102,16 @@ class Refused(BrokerError):
 
 class Conflict(Refused):
     """somebody else changed it first"""
+
+
+class StoreFailed(BrokerError):
+    """the event store takes no writes"""
+
+    def __init__(self, code: str, stream: str, text: str) -> None:
+        """`code` is one of `router.store_health.CODES`."""
+        super().__init__(f"{stream}: {text}" if stream != "*" else text)
+        self.code = code
+        self.stream = stream
 
 
 class EmbeddedError(RouterError):

@@ -33,6 +33,18 @@ JOBS = "JOBS"
 ENDPOINTS = "ENDPOINTS"
 
 _NOT_FOUND = 10059
+_NAME_IN_USE = 10058
+# JetStream's err_code for "maximum messages (per subject) exceeded" and "maximum bytes exceeded".
+STREAM_FULL = 10077
+
+
+_STREAMS = {"ev": EVENTS, "frame": FRAMES, "hook": HOOKS, "retry": RETRIES, "dead": DEADLETTERS, "attempt": ATTEMPTS}
+
+
+def stream_of(subject: str) -> str:
+    """Names the stream that takes a subject; "" where none does."""
+    first, _, rest = subject.partition(".")
+    return f"KV_{rest.partition('.')[0]}" if first == "$KV" else _STREAMS.get(first, "")
 
 
 @dataclass(frozen=True)
@@ -235,8 +247,17 @@ async def restore(connection: Connection, settings: TopologySettings) -> None:
     for name in await missing(connection, settings):
         stream = next(each for each in streams(settings) if each.name == name)
         if stream.config["storage"] == "memory":
-            with contextlib.suppress(Refused):  # somebody else made it in between
-                await connection.api(f"STREAM.CREATE.{name}", stream.desired)
+            with contextlib.suppress(Refused):
+                await create(connection, stream)
+
+
+async def create(connection: Connection, stream: Stream) -> None:
+    """Makes a stream that is missing; harmless where somebody else made it in between. Raises BrokerError."""
+    try:
+        await connection.api(f"STREAM.CREATE.{stream.name}", stream.desired, timeout=10)
+    except Refused as refusal:
+        if refusal.err_code != _NAME_IN_USE:
+            raise
 
 
 async def apply(connection: Connection, settings: TopologySettings, patience: float = 15.0) -> list[Difference]:
@@ -254,12 +275,12 @@ async def apply(connection: Connection, settings: TopologySettings, patience: fl
     by_name = {stream.name: stream for stream in streams(settings)}
     for name in dict.fromkeys(change.stream for change in changes):
         missing = any(change.stream == name and change.field == "*" for change in changes)
-        verb = "CREATE" if missing else "UPDATE"
         try:
-            await connection.api(f"STREAM.{verb}.{name}", by_name[name].desired, timeout=10)
+            if missing:
+                await create(connection, by_name[name])
+            else:
+                await connection.api(f"STREAM.UPDATE.{name}", by_name[name].desired, timeout=10)
         except Refused as refusal:
-            if missing and refusal.err_code == 10058:  # somebody else made it in between
-                continue
             raise Unsuitable(f"stream {name} cannot be made as declared: {refusal.description}") from None
     return changes
 

@@ -142,7 +142,9 @@ def edge_factory(nats_server: str) -> EdgeFactory:
     """Starts an edge with settings of the test's own: `async with edge_factory(session=SessionSettings(...)) as edge`."""
 
     @contextlib.asynccontextmanager
-    async def start(nats: str | None = None, **settings: Any) -> AsyncIterator[RunningEdge]:
+    async def start(
+        nats: str | None = None, topology: TopologySettings | None = None, **settings: Any
+    ) -> AsyncIterator[RunningEdge]:
         listener = bind("127.0.0.1", 0)
         port = listener.getsockname()[1]
         stop, ready = asyncio.Event(), asyncio.Event()
@@ -152,7 +154,7 @@ def edge_factory(nats_server: str) -> EdgeFactory:
                 serve(
                     chosen,
                     BrokerSettings(nats or nats_server),
-                    TopologySettings(),
+                    topology or TopologySettings(),
                     stop=stop,
                     guard=GuardSettings(allow_loopback=True, allow_http=True),
                     listener=listener,

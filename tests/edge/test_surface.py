@@ -100,7 +100,13 @@ async def test_health_and_metrics_tell(edge: RunningEdge, entity: str) -> None:
         openmetrics = await edge.http.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
 
     assert (await edge.http.get("/livez")).json() == {"status": "ok"}
-    assert ready.json()["checks"] == {"not_draining": True, "nats": True, "events": True, "sessions": True}
+    assert ready.json()["checks"] == {
+        "not_draining": True,
+        "nats": True,
+        "events": True,
+        "sessions": True,
+        "store": True,
+    }
     assert 'edge_delivered_events_total{transport="websocket"}' in text
     assert 'edge_readers{transport="websocket"} 1.0' in text
     assert openmetrics.text.rstrip().endswith("# EOF")

@@ -103,6 +103,20 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {f'router_published_events_total{{{EDGE},outcome="timeout"}}': "0+60x60"},
         {f'router_published_events_total{{{EDGE},outcome="stored"}}': "0+60x60"},
     ),
+    "CallboardStoreNotWritable": (
+        {
+            f'edge_store_state{{{EDGE},code="storage_full"}}': "1x60",
+            f'edge_store_state{{{EDGE},code="ok"}}': "0x60",
+        },
+        {
+            f'edge_store_state{{{EDGE},code="storage_full"}}': "0x60",
+            f'edge_store_state{{{EDGE},code="ok"}}': "1x60",
+        },
+    ),
+    "CallboardStreamRecreated": (
+        {f'edge_store_recreated_streams_total{{{EDGE},stream="EVENTS"}}': "0x35 1x25"},
+        {f'edge_store_recreated_streams_total{{{EDGE},stream="EVENTS"}}': "1x60"},
+    ),
     "CallboardStreamWithoutLeader": (
         {f'router_stream_leader{{{EDGE},stream="EVENTS"}}': "0x60"},
         # One that cannot ask says 0; as long as another sees a leader, there is one.

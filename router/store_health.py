@@ -1,0 +1,282 @@
+"""Finds out whether the store takes writes now, for each stream, and where it does not, why.
+
+Three sources tell: what the server says of a stream (missing, without a leader), a write of our own to LEASES, and what
+became of real publishes. nats-server keeps the first write error of a stream: it answers later publishes not at all, even
+once there is room again, until it is restarted. The text of that error comes back from a purge of a subject that the stream
+does not have, which changes nothing; so that is asked where this process may purge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from router import topology
+from router.broker import Broker
+from router.buckets import Bucket
+from router.errors import BrokerError, NoResponders, Refused, StoreFailed, Timeout
+from router.topology import Stream
+
+log = logging.getLogger(__name__)
+
+CODES = ("ok", "unreachable", "stream_missing", "storage_full", "no_quorum", "forbidden", "write_failed")
+OK, UNREACHABLE, STREAM_MISSING, STORAGE_FULL, NO_QUORUM, FORBIDDEN, WRITE_FAILED = CODES
+
+# A look costs two small requests per stream. While something is wrong its end is to be noticed soon.
+LOOK_SECONDS, SOON_SECONDS = 5.0, 1.0
+# However many publishes fail, the store is not asked more often than this.
+LEAST_SECONDS = 0.2
+# An election takes up to 9 s, a restart of the server less; publishers wait that out, so it is no failure yet.
+GRACE_SECONDS = 10.0
+# So many publishes in a row that nobody answers, while the stream's newest sequence stays the same.
+SILENT_PUBLISHES = 2
+# A stream that fails by this evidence alone lets one publish pass as a trial so often.
+TRIAL_SECONDS = 1.0
+PROBE_TTL = 60.0
+# Subjects that no stream has: a purge of them removes nothing, and meets no consumer's filter.
+NOTHING = "callboard.nothing"
+# Where others make the streams, the edge may purge these and no others (k8s/base/nats/accounts.conf).
+PURGEABLE = frozenset({topology.HOOKS, topology.RETRIES, topology.DEADLETTERS})
+
+_NOT_FOUND, _NO_QUORUM, _PURGE_FAILED = 10059, 10008, 10051
+# "insufficient storage resources available", "insufficient resources", "maximum bytes exceeded".
+FULL_CODES = frozenset({10047, 10023, topology.STREAM_FULL})
+# ENOSPC, EDQUOT, and EFBIG of a limit on the file size, as Go writes them.
+_FULL_WORDS = ("no space left", "disk quota exceeded", "file too large")
+
+T = TypeVar("T")
+
+
+class Trouble(NamedTuple):
+    """Why one stream takes no writes; `stream` is `*` where that holds for all."""
+
+    stream: str
+    code: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.stream}: {self.code} ({self.text})"
+
+
+def is_full(refusal: Refused) -> bool:
+    """Whether JetStream refused for want of room, and not by a limit per subject."""
+    text = refusal.description.lower()
+    if any(words in text for words in _FULL_WORDS):
+        return True
+    return refusal.err_code in FULL_CODES and "per subject" not in text
+
+
+def code_of(refusal: Refused) -> str:
+    """The code of a refused write."""
+    if is_full(refusal):
+        return STORAGE_FULL
+    if refusal.err_code == _NOT_FOUND:
+        return STREAM_MISSING
+    if refusal.err_code == _NO_QUORUM or refusal.code == 503:
+        return NO_QUORUM
+    return FORBIDDEN if refusal.code == 403 else WRITE_FAILED
+
+
+class StoreHealth:
+    """What is known of the store, kept up to date while `run` runs."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.looked = False
+        self.recreated: dict[str, int] = {}
+        self._broker = broker
+        self._connection = broker.connection
+        self._bucket = Bucket(broker.connection, topology.LEASES)
+        self._key = f"store.probe.{secrets.token_hex(4)}"
+        self._troubles: dict[str, Trouble] = {}
+        # What may pass by itself, and since when it is so.
+        self._since: dict[str, float] = {}
+        # Where a stream stood when its publishes were first left unanswered.
+        self._stuck: dict[str, tuple[Any, ...]] = {}
+        self._tried = float("-inf")
+        self._due = asyncio.Event()
+        self._waiting: dict[asyncio.Future[None], str] = {}
+
+    @property
+    def troubles(self) -> Mapping[str, Trouble]:
+        """The streams that take no writes."""
+        return self._troubles
+
+    @property
+    def writable(self) -> bool:
+        """Whether every stream takes writes, as far as that has been looked at."""
+        return self.looked and not self._troubles
+
+    @property
+    def code(self) -> str:
+        """`ok`, or the code of the trouble that hinders most."""
+        codes = {trouble.code for trouble in self._troubles.values()}
+        return next((code for code in CODES if code in codes), OK)
+
+    def describe(self) -> dict[str, Any]:
+        """The code, and code and text for each stream that takes no writes."""
+        streams = {each.stream: {"code": each.code, "text": each.text} for each in self._troubles.values()}
+        return {"code": self.code, "streams": streams}
+
+    def trouble(self, stream: str) -> Trouble | None:
+        """Why a stream takes no writes; None where it does."""
+        return self._troubles.get(stream) or self._troubles.get("*")
+
+    def require(self, stream: str) -> None:
+        """Raises StoreFailed where it is known that a stream takes no writes."""
+        found = self.trouble(stream)
+        if found is None:
+            return
+        now = asyncio.get_running_loop().time()
+        if stream in self._stuck and found.code == WRITE_FAILED and now - self._tried >= TRIAL_SECONDS:
+            self._tried = now
+            return
+        raise StoreFailed(found.code, found.stream, found.text)
+
+    async def guard(self, stream: str, work: Awaitable[T]) -> T:
+        """Awaits a write to a stream. Raises StoreFailed as soon as it is known that the stream takes none."""
+        loop = asyncio.get_running_loop()
+        failed: asyncio.Future[None] = loop.create_future()
+        working: asyncio.Future[T] = asyncio.ensure_future(work)
+        self._waiting[failed] = stream
+        try:
+            either: list[asyncio.Future[Any]] = [working, failed]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                found = self.trouble(stream)
+                if found is not None:
+                    raise StoreFailed(found.code, found.stream, found.text)
+            return await working
+        finally:
+            del self._waiting[failed]
+            failed.cancel()
+            if not working.done():
+                working.cancel()
+                await asyncio.gather(working, return_exceptions=True)
+
+    async def run(self) -> None:
+        """Looks every few seconds, and at once where a publish was left unanswered, until cancelled."""
+        self._broker.on_unanswered = self._due.set
+        unlisten = self._connection.on_reconnect(self._regained)
+        try:
+            while True:
+                await self.look()
+                await asyncio.sleep(LEAST_SECONDS)
+                try:
+                    async with asyncio.timeout(SOON_SECONDS if self._troubles or self._since else LOOK_SECONDS):
+                        await self._due.wait()
+                except TimeoutError:
+                    pass
+                self._due.clear()
+        finally:
+            unlisten()
+            self._broker.on_unanswered = None
+
+    def _regained(self) -> None:
+        # Another server, or the same one after a restart: what failed before may work now.
+        self._broker.unanswered.clear()
+        self._due.set()
+
+    async def look(self, active: bool = True) -> None:
+        """Asks once how everything stands; if `active`, writes to find out, and makes missing streams again where it may."""
+        if not self._connection.connected:
+            known = {stream: (trouble, True) for stream, trouble in self._troubles.items()}
+            self._note({**known, "*": (Trouble("*", UNREACHABLE, "no connection to NATS"), False)})
+            return
+        streams = topology.streams(self._broker.topology)
+        found = await asyncio.gather(*(self._examine(stream, active) for stream in streams))
+        self._note({trouble.stream: (trouble, sure) for trouble, sure in filter(None, found)})
+        self.looked = True
+
+    def _note(self, found: Mapping[str, tuple[Trouble, bool]]) -> None:
+        now = asyncio.get_running_loop().time()
+        self._since = {stream: self._since.get(stream, now) for stream, (_, sure) in found.items() if not sure}
+        before = self._troubles
+        self._troubles = {
+            stream: trouble
+            for stream, (trouble, sure) in found.items()
+            # What may pass by itself is a failure only once it lasts, and stays one for as long as it does.
+            if sure or stream in before or now - self._since[stream] >= GRACE_SECONDS
+        }
+        for stream, trouble in self._troubles.items():
+            if (known := before.get(stream)) is None or known.code != trouble.code:
+                log.error(
+                    "the store takes no writes", extra={"stream": stream, "code": trouble.code, "why": trouble.text}
+                )
+        for stream in before.keys() - self._troubles.keys():
+            log.warning("the store takes writes again", extra={"stream": stream})
+        for waiting, stream in self._waiting.items():
+            if self.trouble(stream) is not None and not waiting.done():
+                waiting.set_result(None)
+
+    async def _examine(self, stream: Stream, active: bool) -> tuple[Trouble, bool] | None:
+        """What is wrong with a stream, and whether that is certain; None where nothing is."""
+        name = stream.name
+        try:
+            info = await self._connection.api(f"STREAM.INFO.{name}")
+            cluster = info.get("cluster") or {}
+            if cluster and not cluster.get("leader"):
+                return Trouble(name, NO_QUORUM, "the stream has no leader"), False
+            if self._may_purge(stream, active):
+                await self._purge_nothing(name)
+            if active and stream.name == self._bucket.stream:
+                await self._bucket.put(self._key, b"1", PROBE_TTL)
+            return self._unanswered(name, info)
+        except Refused as refusal:
+            code = code_of(refusal)
+            if code == STREAM_MISSING and active:
+                return await self._make(stream)
+            text = refusal.description if code != STREAM_MISSING else "the stream does not exist"
+            return Trouble(name, code, text), code != NO_QUORUM
+        except NoResponders:
+            return Trouble(name, UNREACHABLE, "JetStream does not answer"), False
+        except Timeout:
+            return Trouble(name, UNREACHABLE, "the stream does not answer"), False
+
+    def _may_purge(self, stream: Stream, active: bool) -> bool:
+        if stream.config["storage"] == "memory":
+            return False
+        return self._broker.topology.apply_streams or (active and stream.name in PURGEABLE)
+
+    async def _purge_nothing(self, name: str) -> None:
+        """Raises Refused with the error that the stream's store has kept, if there is one."""
+        try:
+            await self._connection.api(f"STREAM.PURGE.{name}", {"filter": NOTHING})
+        except Refused as refusal:
+            # Any other refusal is of the purge, and not of writing: an operator may have denied purges.
+            if refusal.err_code in (_PURGE_FAILED, _NO_QUORUM, _NOT_FOUND):
+                raise
+
+    def _unanswered(self, name: str, info: Mapping[str, Any]) -> tuple[Trouble, bool] | None:
+        """Whether publishes go unanswered while the stream stays where it is."""
+        silent = self._broker.unanswered.get(name, 0)
+        if not silent:
+            self._stuck.pop(name, None)
+            return None
+        cluster = info.get("cluster") or {}
+        stands = (info["state"]["last_seq"], info["created"], cluster.get("leader"))
+        if self._stuck.setdefault(name, stands) != stands:
+            # It moved: somebody else's publish was stored, or another server leads.
+            self._broker.unanswered.pop(name, None)
+            del self._stuck[name]
+            return None
+        if silent < SILENT_PUBLISHES:
+            return None
+        return Trouble(name, WRITE_FAILED, "publishes are not acknowledged; see the log of nats-server"), True
+
+    async def _make(self, stream: Stream) -> tuple[Trouble, bool] | None:
+        """Makes a stream again that is missing."""
+        name = stream.name
+        if not self._broker.topology.apply_streams and stream.config["storage"] != "memory":
+            text = "the stream does not exist; `callboard streams apply` makes it"
+            return Trouble(name, STREAM_MISSING, text), True
+        try:
+            await topology.create(self._connection, stream)
+        except BrokerError as fault:
+            return Trouble(name, STREAM_MISSING, f"the stream cannot be made again: {fault}"), True
+        log.error("a stream was missing and is made again, empty", extra={"stream": name})
+        self.recreated[name] = self.recreated.get(name, 0) + 1
+        self._broker.unanswered.pop(name, None)
+        return None
