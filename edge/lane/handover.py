@@ -50,8 +50,15 @@ COMPRESSION = Compression()
 class StreamHandover(Protocol):
     """What a request's scope offers where its answer may become a lane."""
 
-    def open_ended(self, scope: Mapping[str, Any]) -> bool:
-        """Makes the answer one without a length that ends with the connection; says no where that cannot be."""
+    @property
+    def chunks(self) -> bool:
+        """Whether the body is in chunked coding; an HTTP/1.0 client knows none."""
+
+    def available(self, scope: Mapping[str, Any]) -> bool:
+        """Says whether the connection can be handed over behind this answer."""
+
+    def open_ended(self) -> None:
+        """Makes the answer one without a length that ends with the connection; called before its head is written."""
 
     def detach(self, lane: asyncio.Protocol) -> bool:
         """Gives the connection to another protocol, once the answer's head is written; says no where it is gone."""
@@ -142,17 +149,24 @@ class LaneHttpProtocol(PlainHttpProtocol):
     def _offers(self) -> dict[str, Any]:
         return {**super()._offers(), EXTENSION: self}
 
-    def open_ended(self, scope: Mapping[str, Any]) -> bool:
-        """Makes the answer one that ends with the connection; says no where another request waits behind it."""
+    @property
+    def chunks(self) -> bool:
+        """Whether the body is in chunked coding; an HTTP/1.0 client knows none."""
+        return bool(self.scope["http_version"] != "1.0")
+
+    def available(self, scope: Mapping[str, Any]) -> bool:
+        """Says whether the connection can be handed over behind this answer; no where another request waits behind it."""
         cycle = self.cycle
         if cycle is None or cycle.scope.get("extensions") is not scope.get("extensions"):
             return False
-        if cycle.more_body or cycle.response_started or self.pipeline or self.transport.is_closing():
-            return False
-        # Neither a length nor chunks: uvicorn then adds `connection: close`, and the end of the connection is the end.
-        cycle.chunked_encoding = False
-        cycle.keep_alive = False
-        return True
+        return not (cycle.more_body or cycle.response_started or self.pipeline or self.transport.is_closing())
+
+    def open_ended(self) -> None:
+        """Makes the answer one that ends with the connection; called before its head is written."""
+        # uvicorn then adds `connection: close`, and by itself `transfer-encoding: chunked`.
+        self.cycle.keep_alive = False
+        if not self.chunks:
+            self.cycle.chunked_encoding = False
 
     def detach(self, lane: asyncio.Protocol) -> bool:
         """Gives the connection to `lane`; uvicorn knows of it no more."""

@@ -71,10 +71,12 @@ class Lanes:
     ) -> bool:
         """Takes over a request for server-sent events: its head is written by ASGI, with what middleware adds to it."""
         handover: StreamHandover | None = scope.get("extensions", {}).get(EXTENSION)
-        if handover is None or pace.max_rate or not handover.open_ended(scope):
+        if handover is None or pace.max_rate or not handover.available(scope):
             return False
         feed = await self.hub.join(session.view)
-        lane = StreamLane(self, feed, session.id, stats, sse.WIRES[session.spec.dialect], pace)
+        wires = sse.CHUNKED if handover.chunks else sse.WIRES
+        lane = StreamLane(self, feed, session.id, stats, wires[session.spec.dialect], pace)
+        handover.open_ended()
         try:
             await send({"type": "http.response.start", "status": 200, "headers": sse.HEADERS})
         except BaseException:

@@ -6,10 +6,11 @@ from edge import metrics
 from edge.disconnect import Disconnect
 from edge.lane.reader import LaneReader
 from edge.transports.sse import PADDING
+from edge.transports.wires import LAST_CHUNK, ChunkedSseWire, chunk
 
 
 class StreamLane(LaneReader):
-    """One SSE stream that reads one session; the end of the connection is the end of the stream."""
+    """One SSE stream that reads one session. Its body is in chunked coding, but for HTTP/1.0: there it ends with the connection."""
 
     __slots__ = ()
 
@@ -22,12 +23,19 @@ class StreamLane(LaneReader):
 
     def _greet(self) -> None:
         if self._transport is not None:
-            self._transport.write(PADDING + b"\n")
+            greeting = PADDING + b"\n"
+            self._transport.write(chunk(greeting) if self._chunked else greeting)
+
+    @property
+    def _chunked(self) -> bool:
+        return isinstance(self.wire, ChunkedSseWire)
 
     def data_received(self, data: bytes) -> None:
         """Passes over what comes: the answer to this request has no end, so there is no next one."""
 
     def _hang_up(self, reason: Disconnect) -> None:
         if self._transport is not None:
+            if self._chunked:
+                self._transport.write(LAST_CHUNK)
             self._transport.close()
             self._lanes.expect(self, self._lanes.settings.close_patience)

@@ -19,7 +19,7 @@ from edge.lane.meter import Meter
 from edge.registry import Session
 from edge.session import Notice, Pace, Reader
 from edge.stats import Stats
-from edge.transports.wires import SseWire
+from edge.transports.wires import ChunkedSseWire, SseWire
 from router.cursor import Start, parse_start
 from router.errors import BadCursor
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 PADDING = b":" + b" " * 2048 + b"\n"
 
 WIRES = {name: SseWire(name, dialect) for name, dialect in DIALECTS.items()}
+CHUNKED = {name: ChunkedSseWire(name, dialect) for name, dialect in DIALECTS.items()}
 
 HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),

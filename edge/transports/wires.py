@@ -59,6 +59,34 @@ class SseWire(Wire):
         return b"".join((retry, b"event: ", name, b"\ndata: ", one_line(to_json(notice.body)), b"\n", place, b"\n"))
 
 
+class ChunkedSseWire(SseWire):
+    """The same in HTTP/1.1's chunked coding, for sockets that were handed over: one chunk for a batch, shared as its events are.
+
+    A client then knows a connection that was cut from a stream that ended, and one that reads chunk by chunk (urllib3) has
+    each batch as soon as it is there.
+    """
+
+    def __init__(self, dialect_name: str, dialect: Dialect) -> None:
+        super().__init__(dialect_name, dialect)
+        self.name = f"{dialect_name}/sse-chunked"
+
+    def events(self, batch: Batch) -> bytes:
+        return chunk(super().events(batch))
+
+    @staticmethod
+    def notice(notice: Notice) -> bytes:
+        return chunk(SseWire.notice(notice))
+
+
+# What ends a body in chunked coding. One that lacks it was cut off.
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def chunk(body: bytes) -> bytes:
+    """Makes one chunk (RFC 9112, 7.1) of bytes that are not empty."""
+    return b"%x\r\n%b\r\n" % (len(body), body)
+
+
 class TextWire(Wire):
     """One JSON text per event, for WebSocket messages."""
 
