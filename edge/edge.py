@@ -11,6 +11,7 @@ from typing import Any
 
 from edge.burials import Spoiled
 from edge.census import Census
+from edge.compaction import Compaction
 from edge.deadletters import Desk
 from edge.disconnect import DELETED, SHUTDOWN
 from edge.hub import Hub
@@ -62,6 +63,7 @@ class Edge:
         self.video = Video(broker, self.census.id)
         self.webhooks = Webhooks(broker, self.registry, guard, epoch=lambda: self.hub.epoch, stats=self.census.of)
         self.reaper = Reaper(self.registry.bucket, self.registry, self.census, settings.session_ttl)
+        self.compaction = Compaction(broker.connection, self.registry)
         self.redrives = Redrives(broker, self.registry, self.webhooks.settings.partitions)
         self.desk = Desk(self.redrives)
         self.recoveries = Recoveries(broker, self.registry, self.webhooks.settings.partitions)
@@ -95,6 +97,7 @@ class Edge:
                     ("video", self.video),
                     ("webhooks", self.webhooks),
                     ("reaper", self.reaper),
+                    ("compaction", self.compaction),
                     ("redrives", self.redrives),
                     ("recoveries", self.recoveries),
                     ("verification", self.verification),
@@ -104,7 +107,7 @@ class Edge:
             try:
                 async with asyncio.timeout(patience):
                     await self.hub.steady(patience)
-                    await self.registry.ready.wait()
+                await self.registry.loaded(patience)
             except TimeoutError:
                 raise Unreachable("the event store did not get ready; see `callboard doctor`") from None
             try:

@@ -152,6 +152,7 @@ def document() -> dict[str, Any]:
                     "bad_cursor",
                     "not_granted",
                     "too_many",
+                    "session_store_full",
                     *_STORE,
                     body={"content": {"application/json": {"schema": _ref("NewSession")}}},
                 ),

@@ -76,6 +76,7 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "stream_missing": (503, "A stream of the event store is missing"),
     "write_failed": (503, "The event store takes no writes"),
     "store_forbidden": (503, "The event store does not allow this server to write"),
+    "session_store_full": (507, "There is no room for another session"),
     "storage_refused": (507, "The event store refused the event"),
     "internal": (500, "Something failed here"),
 }

@@ -1,7 +1,8 @@
-"""This file is where sessions that nobody reads any more are deleted: each has a time it may lie idle.
+"""Deletes the sessions that nobody reads any more: each has a time that it may lie idle.
 
 Whoever serves a reader of a session says so now and then, under `seen.<session>` in the sessions' bucket; any process may
-delete what has been idle too long, because deleting twice is deleting once.
+delete what has been idle too long, because deleting twice is deleting once. Such a key is removed with its session, and has
+a TTL for the case that another process writes it in the moment of the deletion.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ log = logging.getLogger(__name__)
 # Idle times are hours; a minute's unsharpness saves a write per session and second.
 MOST_SECONDS_BETWEEN_MARKS = 60.0
 ROUND_SECONDS = 1.0
+# A `seen` key outlives its session's idle time, and stays for a week at least: who lengthens the idle time of a session
+# that was read this week does not lose it.
+LEAST_SECONDS_SEEN = 7 * 86400.0
 
 
 class Reaper:
@@ -36,6 +40,7 @@ class Reaper:
         self._seen: dict[str, float] = {}
         self._counted: dict[str, int] = {}
         registry.on_change(self._changed)
+        registry.on_delete(self._forget)
 
     def idle_of(self, session: Session) -> float:
         """How long a session may lie idle, in seconds; 0 for ever. A webhook session is never idle: it is written to."""
@@ -64,13 +69,21 @@ class Reaper:
             if self._is_read(session.id):
                 if now - last > min(MOST_SECONDS_BETWEEN_MARKS, idle / 4):
                     self._seen[session.id] = now
-                    await self._bucket.put(f"seen.{session.id}", b"%d" % int(now * 1000))
+                    kept = max(2 * idle, LEAST_SECONDS_SEEN)
+                    await self._bucket.put(f"seen.{session.id}", b"%d" % int(now * 1000), kept)
             # The other processes' marks may be a quarter and two rounds old.
             elif now - last > idle * 1.25 + 2 * ROUND_SECONDS:
                 log.info("a session lay idle and is deleted", extra={"session": session.id})
                 metrics.sessions_expired.inc()
                 await self._registry.delete(session.id)
-                await self._bucket.delete(f"seen.{session.id}")
+
+    async def _forget(self, session_id: str) -> None:
+        """Removes the key of a session that this process deletes. It needs no marker: nobody asks for it any more."""
+        if session_id in self._seen:
+            try:
+                await self._bucket.purge(f"seen.{session_id}")
+            except BrokerError as fault:
+                log.debug("a session's last reading stays until it expires", extra={"fault": str(fault)})
 
     def _is_read(self, session_id: str) -> bool:
         """Whether a reader is connected here, or was served since the last look."""

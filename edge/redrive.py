@@ -263,17 +263,23 @@ class Redrives:
 
     def _heard(self, entry: Entry, _ready: bool) -> None:
         kind, _, id = entry.key.removeprefix("redrive.").partition(".")
-        if kind == "cancel" and entry.value is not None:
+        if kind == "cancel":
+            if entry.value is None:
+                self._called_off.discard(id)
+                return
             self._called_off.add(id)
             if run := self._running.get(id):
                 run.call_off()
             return
-        if kind != "job" or self._revisions.get(id, 0) >= entry.revision:
+        known = self._revisions.get(id, 0)
+        if kind != "job" or known > entry.revision:
             return
         if entry.value is None:
             self.jobs.pop(id, None)
             self._revisions.pop(id, None)
             self._called_off.discard(id)
+            return
+        if known == entry.revision:
             return
         try:
             self.jobs[id] = msgspec.json.decode(entry.value, type=RedriveJob)

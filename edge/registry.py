@@ -9,7 +9,7 @@ import re
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -19,10 +19,10 @@ from edge.session import Pace
 from edge.view import MAX_PATTERNS, MAX_TYPES, View
 from edge.webhooks import endpoint as endpoints
 from edge.webhooks.endpoint import EndpointSettings
-from router.buckets import Bucket, Entry
+from router.buckets import STREAM_FULL, Bucket, Entry
 from router.codec import rfc3339
 from router.cursor import Cursor, parse_start
-from router.errors import BadInput
+from router.errors import BadInput, Refused
 from router.topology import SESSIONS
 
 if TYPE_CHECKING:
@@ -140,7 +140,9 @@ class Registry:
         self._sessions: dict[str, Session] = {}
         self._owned: Counter[str] = Counter()
         self._listeners: list[Callable[[str, Session | None], None]] = []
+        self._cleaners: list[Callable[[str], Awaitable[None]]] = []
         self.ready = asyncio.Event()
+        self._heard_of = 0
 
     @classmethod
     def over(cls, connection: Any) -> Registry:
@@ -158,13 +160,34 @@ class Registry:
         """Calls listener(session id, session or None where it was deleted) at each change, from the read loop."""
         self._listeners.append(listener)
 
+    def on_delete(self, cleaner: Callable[[str], Awaitable[None]]) -> None:
+        """Awaits cleaner(session id) before a session is deleted, in the process that deletes it."""
+        self._cleaners.append(cleaner)
+
     async def run(self) -> None:
         """Keeps in step with the bucket until cancelled."""
         await self.bucket.watch(self._heard, "*", ready=self.ready.set)
 
+    async def loaded(self, patience: float) -> None:
+        """Waits until all sessions are known. Raises TimeoutError where nothing was heard for `patience` seconds."""
+        while not self.ready.is_set():
+            before = self._heard_of
+            try:
+                async with asyncio.timeout(patience):
+                    await self.ready.wait()
+            except TimeoutError:
+                # Hundreds of thousands of sessions, or of markers of an earlier version, take their time.
+                if self._heard_of == before:
+                    raise
+
     async def create(self, spec: SessionSpec) -> Session:
-        """Stores a new session and serves it here at once."""
-        revision = await self.bucket.create(spec.id, msgspec.json.encode(spec))
+        """Stores a new session and serves it here at once. Raises Problem where there is no room, or BrokerError."""
+        try:
+            revision = await self.bucket.create(spec.id, msgspec.json.encode(spec))
+        except Refused as refusal:
+            if refusal.err_code == STREAM_FULL:
+                raise Problem("session_store_full", "no session can be made until others are deleted") from None
+            raise
         session = Session(spec, revision)
         self._put(session)
         return session
@@ -199,14 +222,19 @@ class Registry:
     async def delete(self, session_id: str) -> None:
         """Deletes a session everywhere; its readers are told and closed. Raises Problem 404."""
         await self.find(session_id)
+        for cleaner in self._cleaners:
+            await cleaner(session_id)
         await self.bucket.delete(session_id)
         self._drop(session_id)
 
     def _heard(self, entry: Entry, _ready: bool) -> None:
-        if entry.value is None:
-            self._drop(entry.key)
-            return
+        self._heard_of += 1
         known = self._sessions.get(entry.key)
+        if entry.value is None:
+            # One that is newer than the deletion was made after it.
+            if known is not None and known.revision <= entry.revision:
+                self._drop(entry.key)
+            return
         if known is not None and known.revision >= entry.revision:
             return
         try:

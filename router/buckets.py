@@ -1,24 +1,42 @@
-"""This file is where small shared state is kept: key-value buckets on JetStream, with compare-and-set, TTL and a watch.
+"""Keeps small shared state in key-value buckets on JetStream, with compare-and-set, TTL and a watch.
 
 The layout is that of the NATS tools (`nats kv get SESSIONS <key>` works). A watch is our own pull consumer over the
-newest value of each key, which survives reconnects; a periodic full compare is not needed, because a consumer that is
-made again starts with the newest value of each key.
+newest value of each key, which survives reconnects.
+
+A delete leaves a marker, so that watchers hear of it; each marker has a TTL, so that they do not pile up. A watcher that
+was away for longer than that finds out by comparison: whenever its consumer is made again, and at intervals besides, it
+reports as deleted every key that it knows and the bucket no longer has.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
 
 from router.connection import Connection, header, status
 from router.consumer import Consumer, Message
-from router.errors import Conflict, Refused, Timeout
+from router.errors import BrokerError, Conflict, Refused, Timeout
+
+log = logging.getLogger(__name__)
+
+# How long the marker of a deleted key stays, in seconds. A watch that hears nothing for 16 seconds is begun again, so two
+# minutes reach every watcher that has a connection; the others compare.
+MARKER_SECONDS = 120.0
+# How often a watcher compares the keys that it knows with those that the bucket has, in seconds: a node of a cluster that
+# catches up by a snapshot passes over markers that ran out meanwhile, and `nats stream purge` leaves none.
+COMPARE_SECONDS = 600.0
 
 _WRONG_LAST = (10071, 10164)
 _GONE = {"DEL", "PURGE"}
+# "maximum bytes exceeded": the bucket takes nothing that makes it larger.
+STREAM_FULL = 10077
+_TTL_DISABLED = 10166
 
 
 class Entry(NamedTuple):
@@ -71,8 +89,28 @@ class Bucket:
         return await self._write(key, value, {"Nats-Expected-Last-Subject-Sequence": str(revision)}, ttl)
 
     async def delete(self, key: str, ttl: float | None = None) -> None:
-        """Deletes a key; harmless where there is none. The mark it leaves is kept for ever, or for `ttl` seconds."""
-        await self._write(key, b"", {"KV-Operation": "DEL"}, ttl)
+        """Deletes a key; harmless where there is none. Its marker stays for `ttl` seconds, or `MARKER_SECONDS`."""
+        kept = MARKER_SECONDS if ttl is None else ttl
+        operation = {"KV-Operation": "DEL"}
+        try:
+            await self._write(key, b"", dict(operation), kept)
+        except Refused as refusal:
+            if refusal.err_code == _TTL_DISABLED:
+                # An earlier version's bucket that this process may not change; compaction removes the marker later.
+                await self._write(key, b"", operation, None)
+            elif refusal.err_code == STREAM_FULL:
+                # A full bucket has no room for a marker until the value is gone.
+                await self.purge(key)
+                await self._write(key, b"", operation, kept)
+            else:
+                raise
+
+    async def purge(self, key: str, before: int | None = None) -> None:
+        """Removes a key without a marker, where its revision is lower than `before`. Watchers find out by comparison."""
+        request: dict[str, object] = {"filter": self._prefix + key}
+        if before is not None:
+            request["seq"] = before
+        await self._connection.api(f"STREAM.PURGE.{self.stream}", request)
 
     async def keys(self) -> list[str]:
         """Lists the keys that have a value."""
@@ -87,7 +125,8 @@ class Bucket:
             if entry.value is not None:
                 found.append(entry)
 
-        task = asyncio.ensure_future(self.watch(heard, pattern, ready=done.set))
+        watch = _Watch(self._connection, self, heard, pattern, done.set)
+        task = asyncio.ensure_future(watch.run())
         waiter = asyncio.ensure_future(done.wait())
         try:
             await asyncio.wait({task, waiter}, timeout=10, return_when=asyncio.FIRST_COMPLETED)
@@ -99,6 +138,7 @@ class Bucket:
             for each in (task, waiter):
                 each.cancel()
             await asyncio.gather(task, waiter, return_exceptions=True)
+            await watch.remove()
         return found
 
     async def watch(
@@ -107,49 +147,34 @@ class Bucket:
         pattern: str = ">",
         ready: Callable[[], None] | None = None,
     ) -> None:
-        """Tells of every key's newest value, then of each change, until cancelled: heard(entry, ready).
+        """Reports every key's newest value, then each change, until cancelled: heard(entry, ready).
 
-        After a reconnect all newest values are told again; `heard` must not mind. `ready` is called once the first
-        round is complete.
+        After a reconnect all newest values are reported again, and keys that vanished meanwhile as deleted; `heard` must
+        not mind. `ready` is called once the first round is complete.
         """
-        info = await self._connection.api(f"STREAM.INFO.{self.stream}", {"subjects_filter": self._prefix + pattern})
-        empty = not (info["state"].get("subjects") or {})
-        told = False
+        await _Watch(self._connection, self, heard, pattern, ready).run()
 
-        def tell() -> None:
-            nonlocal told
-            if not told:
-                told = True
-                if ready:
-                    ready()
+    async def sequence(self) -> int:
+        """Reads the revision of the newest write to the bucket."""
+        info = await self._connection.api(f"STREAM.INFO.{self.stream}")
+        last: int = info["state"]["last_seq"]
+        return last
 
-        def message(message: Message) -> None:
-            gone = message.headers.get("KV-Operation") in _GONE or "Nats-Marker-Reason" in message.headers
-            key = message.subject[len(self._prefix) :]
-            heard(Entry(key, None if gone else message.payload, message.sequence), told)
-            consumer.done()
-            if message.pending == 0:
-                tell()
+    async def names(self, pattern: str = ">") -> set[str]:
+        """Lists the keys under a pattern as the stream's leader has them, deleted ones included while their markers last."""
+        found: set[str] = set()
+        while True:
+            request = {"subjects_filter": self._prefix + pattern, "offset": len(found)}
+            info = await self._connection.api(f"STREAM.INFO.{self.stream}", request, timeout=10)
+            page = info["state"].get("subjects") or {}
+            found.update(subject[len(self._prefix) :] for subject in page)
+            if not page or len(found) >= info.get("total", 0):
+                return found
 
-        consumer = Consumer(
-            self._connection,
-            self.stream,
-            {
-                "name": "watch-" + self._connection.inbox().partition(".")[2].replace(".", "-"),
-                "ack_policy": "none",
-                "deliver_policy": "last_per_subject",
-                "filter_subject": self._prefix + pattern,
-                "inactive_threshold": 60_000_000_000,
-                "mem_storage": True,
-                "num_replicas": 1,
-            },
-            message,
-            credit=500,
-            afresh=True,
-        )
-        if empty:
-            tell()
-        await consumer.run()
+    async def remove_consumer(self, name: str) -> None:
+        """Removes a consumer that is no longer used, which the server would keep for a minute."""
+        with contextlib.suppress(BrokerError):
+            await self._connection.api(f"CONSUMER.DELETE.{self.stream}.{name}", timeout=1)
 
     async def _write(self, key: str, value: bytes, headers: dict[str, str], ttl: float | None) -> int:
         if ttl is not None:
@@ -169,6 +194,121 @@ class Bucket:
         if status(reply.headers)[0] == 404:
             return 0
         return int(header(reply.headers, b"Nats-Sequence") or 0) if _deleted(reply.headers) else None
+
+
+class _Watch:
+    """One watch of a bucket: a consumer, and the keys that were reported with a value."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        bucket: Bucket,
+        heard: Callable[[Entry, bool], None],
+        pattern: str,
+        ready: Callable[[], None] | None,
+    ) -> None:
+        self._bucket = bucket
+        self._heard = heard
+        self._pattern = pattern
+        self._ready = ready
+        self._is_ready = False
+        self._known: set[str] = set()
+        # Keys known from earlier rounds that this round has not reported yet; None between rounds.
+        self._unconfirmed: set[str] | None = None
+        self._floor = 0  # every key that this round does not report was deleted at or before this revision
+        self._prefix = f"$KV.{bucket.name}."
+        self._consumer = Consumer(
+            connection,
+            bucket.stream,
+            {
+                "name": "watch-" + connection.inbox().partition(".")[2].replace(".", "-"),
+                "ack_policy": "none",
+                "deliver_policy": "last_per_subject",
+                "filter_subject": self._prefix + pattern,
+                "inactive_threshold": 60_000_000_000,
+                "mem_storage": True,
+                "num_replicas": 1,
+            },
+            self._arrived,
+            credit=500,
+            afresh=True,
+            begin=self._begin,
+            began=self._began,
+            idle=self._round_over,
+        )
+
+    async def run(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                comparing = tasks.create_task(self._compare(), name=f"compare {self._bucket.name}")
+                try:
+                    await self._consumer.run()
+                finally:
+                    comparing.cancel()
+        except* BrokerError as faults:
+            raise faults.exceptions[0] from None
+
+    async def remove(self) -> None:
+        await self._bucket.remove_consumer(self._consumer.name)
+
+    async def _begin(self) -> None:
+        # Read before the consumer is made: what it does not report was gone by then.
+        self._floor = await self._bucket.sequence()
+        self._unconfirmed = set(self._known)
+
+    def _began(self, pending: int) -> None:
+        if pending == 0:
+            self._round_over()
+
+    def _arrived(self, message: Message) -> None:
+        key = message.subject[len(self._prefix) :]
+        gone = is_marker(message.headers)
+        if gone:
+            self._known.discard(key)
+        else:
+            self._known.add(key)
+        if self._unconfirmed is not None:
+            self._unconfirmed.discard(key)
+        self._heard(Entry(key, None if gone else message.payload, message.sequence), self._is_ready)
+        self._consumer.done()
+        if message.pending == 0:
+            self._round_over()
+
+    def _round_over(self) -> None:
+        """Ends a round: at the last message, or when the server has no more because the last ones ran out meanwhile."""
+        if self._unconfirmed is None:
+            return
+        vanished, self._unconfirmed = self._unconfirmed, None
+        self._report_gone(vanished, self._floor)
+        if not self._is_ready:
+            self._is_ready = True
+            if self._ready:
+                self._ready()
+
+    def _report_gone(self, keys: Iterable[str], revision: int) -> None:
+        for key in keys:
+            self._known.discard(key)
+            self._heard(Entry(key, None, revision), self._is_ready)
+
+    async def _compare(self) -> None:
+        """Compares the known keys with those of the bucket at intervals."""
+        while True:
+            await asyncio.sleep(COMPARE_SECONDS * random.uniform(0.75, 1.25))
+            try:
+                revision = await self._bucket.sequence()
+                known = set(self._known)
+                missing = known - await self._bucket.names(self._pattern)
+                # Each is looked up: a listing of several pages may pass over keys while others are deleted.
+                vanished = [key for key in missing if not await self._bucket.names(key)]
+            except BrokerError as fault:
+                log.debug("a bucket could not be compared", extra={"bucket": self._bucket.name, "fault": str(fault)})
+                continue
+            self._report_gone([key for key in vanished if key in self._known], revision)
+
+
+def is_marker(headers: Mapping[str, str]) -> bool:
+    """Whether a message says that its key was deleted or ran out."""
+    return headers.get("KV-Operation") in _GONE or "Nats-Marker-Reason" in headers
 
 
 def _deleted(raw: bytes) -> bool:

@@ -82,6 +82,9 @@ class Consumer:
         credit: int = 64,
         afresh: bool = False,
         clear: Callable[[], Awaitable[None]] | None = None,
+        begin: Callable[[], Awaitable[None]] | None = None,
+        began: Callable[[int], None] | None = None,
+        idle: Callable[[], None] | None = None,
     ) -> None:
         """`heard` is called from the read loop and must not block; call `done()` once for each message it got.
 
@@ -92,8 +95,14 @@ class Consumer:
         With `clear`, which has to remove whatever consumer is in the way, and `afresh`, everything is heard in the order
         of the stream, and nothing is passed over: where a message was lost on the way a new consumer begins, which hands
         out again what is not yet settled. Who listens must know what it already holds.
+
+        `begin` is called before each consumer is made, `began` after it, with the number of messages that lie before it,
+        and `idle` at each heartbeat: the server has had nothing to deliver for some seconds.
         """
         self._clear = clear
+        self._begin = begin
+        self._began = began
+        self._idle = idle
         self._place = 0
         self.stream = stream
         self.name = str(config.get("durable_name") or config["name"])
@@ -187,8 +196,10 @@ class Consumer:
                 await self._clear()
         request = {"stream_name": self.stream, "config": {**self._config, "name": self.name}, "action": ""}
         await self._connection.up.wait()
+        if self._begin:
+            await self._begin()
         try:
-            await self._connection.api(f"CONSUMER.CREATE.{self.stream}.{self.name}", request)
+            made = await self._connection.api(f"CONSUMER.CREATE.{self.stream}.{self.name}", request)
         except Refused as refusal:
             # 10148: a durable exists whose start cannot be changed any more; its position is the one to keep.
             if refusal.err_code not in (10012, 10148):
@@ -200,7 +211,11 @@ class Consumer:
             for start in ("deliver_policy", "opt_start_seq", "opt_start_time"):
                 if start in have:
                     changeable[start] = have[start]
-            await self._connection.api(f"CONSUMER.CREATE.{self.stream}.{self.name}", {**request, "config": changeable})
+            made = await self._connection.api(
+                f"CONSUMER.CREATE.{self.stream}.{self.name}", {**request, "config": changeable}
+            )
+        if self._began:
+            self._began(int(made.get("num_pending", 0)))
 
     async def _pull(self) -> None:
         room = self._credit - self._outstanding - self._requested
@@ -221,7 +236,11 @@ class Consumer:
         )
 
     def _arrived(self, subject: str, reply: str, payload: bytes, raw: bytes) -> None:
-        self._last = time.monotonic()
+        now = time.monotonic()
+        if self._begin and self._requested and now - self._last > SILENCE_SECONDS:
+            # A process that was suspended hears what lay in its socket, and not what was removed from the stream since.
+            self._lost_pull()
+        self._last = now
         if reply.startswith("$JS.ACK."):
             # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<ns>.<pending>, and since 2.14 optionally
             # two more tokens (domain, account) after ACK and one random one at the end.
@@ -254,6 +273,8 @@ class Consumer:
             return
         match code:
             case 100:
+                if self._idle:
+                    self._idle()
                 return
             case 404 | 408:
                 pass

@@ -170,8 +170,8 @@ def streams(settings: TopologySettings) -> list[Stream]:
             },
         ),
         *(
-            _bucket(name, replicas, ttl)
-            for name, ttl in (
+            _bucket(name, replicas, markers)
+            for name, markers in (
                 *((SESSIONS, False), (RULES, False), (ALERTS, False)),
                 *((LEASES, True), (JOBS, True), (ENDPOINTS, True)),
             )
@@ -179,8 +179,11 @@ def streams(settings: TopologySettings) -> list[Stream]:
     ]
 
 
-def _bucket(name: str, replicas: int, ttl: bool) -> Stream:
-    """A JetStream key-value bucket, as the NATS tools know it (`KV_<name>`, `$KV.<name>.>`)."""
+def _bucket(name: str, replicas: int, markers: bool) -> Stream:
+    """A JetStream key-value bucket, as the NATS tools know it (`KV_<name>`, `$KV.<name>.>`).
+
+    With `markers` the server also says by a marker that a value's TTL ran out.
+    """
     config: dict[str, Any] = {
         "storage": "file",
         "num_replicas": replicas,
@@ -193,9 +196,11 @@ def _bucket(name: str, replicas: int, ttl: bool) -> Stream:
         "deny_delete": True,
         "duplicate_window": 120 * SECOND,
         "max_bytes": 128 * MIB,
+        # The marker that each delete leaves has a TTL; see `router.buckets`.
+        "allow_msg_ttl": True,
     }
-    if ttl:
-        config |= {"allow_msg_ttl": True, "subject_delete_marker_ttl": 60 * SECOND}
+    if markers:
+        config |= {"subject_delete_marker_ttl": 60 * SECOND}
     return Stream(f"KV_{name}", config)
 
 

@@ -110,8 +110,8 @@ class Conditions:
 
     async def forget(self, session: str) -> None:
         """Removes all that is kept of a deleted session. Raises BrokerError."""
-        for entry in await self._bucket.entries(f"{HEAD}.{session}.*"):
-            await self._bucket.delete(entry.key, TOMBSTONE_SECONDS)
+        for key in await self._bucket.names(f"{HEAD}.{session}.*"):
+            await self._bucket.delete(key, TOMBSTONE_SECONDS)
         if session in self._known or await self._bucket.get(f"{HEALTH}.{session}") is not None:
             await self._bucket.delete(f"{HEALTH}.{session}", TOMBSTONE_SECONDS)
             self._drop(session)
@@ -150,7 +150,9 @@ class Conditions:
     def _heard(self, entry: Entry, _ready: bool) -> None:
         session = entry.key.rpartition(".")[2]
         if entry.value is None:
-            self._drop(session)
+            known = self._known.get(session)
+            if known is not None and known[1] <= entry.revision:
+                self._drop(session)
             return
         condition = _condition(entry)
         if condition is None or not self._note(session, condition, entry.revision):

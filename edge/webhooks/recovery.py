@@ -291,15 +291,20 @@ class Recoveries:
     def _heard(self, entry: Entry, _ready: bool) -> None:
         kind, _, id = entry.key.removeprefix("recovery.").partition(".")
         if kind == "cancel":
-            if entry.value is not None:
+            if entry.value is None:
+                self._called_off.discard(id)
+            else:
                 self._called_off.add(id)
             return
-        if kind != "job" or self._revisions.get(id, 0) >= entry.revision:
+        known = self._revisions.get(id, 0)
+        if kind != "job" or known > entry.revision:
             return
         if entry.value is None:
             self.known.pop(id, None)
             self._revisions.pop(id, None)
             self._called_off.discard(id)
+            return
+        if known == entry.revision:
             return
         try:
             self.known[id] = msgspec.json.decode(entry.value, type=Recovery)

@@ -1,0 +1,236 @@
+"""Tests of router/buckets.py: delete markers run out, and a watcher that missed one finds out by comparison."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from router import buckets
+from router.broker import Broker
+from router.buckets import Bucket, Entry
+from router.compaction import compact
+from router.connection import BrokerSettings
+from router.errors import Refused
+from router.topology import ALERTS, ENDPOINTS, JOBS, LEASES, RULES, SESSIONS, TopologySettings, apply, diff, streams
+from tests.proxy import Proxy
+from tests.waiting import eventually
+
+BUCKETS = (SESSIONS, RULES, ALERTS, LEASES, JOBS, ENDPOINTS)
+
+
+class Watcher:
+    """What one watcher believes the bucket to hold."""
+
+    def __init__(self, bucket: Bucket, pattern: str) -> None:
+        self.bucket = bucket
+        self.pattern = pattern
+        self.values: dict[str, bytes] = {}
+        self.ready = asyncio.Event()
+
+    def heard(self, entry: Entry, _ready: bool) -> None:
+        if entry.value is None:
+            self.values.pop(entry.key, None)
+        else:
+            self.values[entry.key] = entry.value
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[Watcher]:
+        task = asyncio.ensure_future(self.bucket.watch(self.heard, self.pattern, self.ready.set))
+        try:
+            await asyncio.wait_for(self.ready.wait(), 20)
+            yield self
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def messages(broker: Broker, bucket: str) -> int:
+    info = await broker.connection.api(f"STREAM.INFO.KV_{bucket}")
+    return int(info["state"]["messages"])
+
+
+@pytest.mark.parametrize("name", BUCKETS)
+async def test_the_marker_of_a_deleted_key_runs_out_in_every_bucket(broker: Broker, name: str, entity: str) -> None:
+    bucket = Bucket(broker.connection, name)
+    await bucket.put(f"{entity}.kept", b"1")
+    await bucket.put(f"{entity}.gone", b"1")
+
+    await bucket.delete(f"{entity}.gone", 1)
+
+    assert await bucket.get(f"{entity}.gone") is None
+    info = await broker.connection.api(f"STREAM.MSG.GET.{bucket.stream}", {"last_by_subj": f"$KV.{name}.{entity}.gone"})
+    assert info["message"]["seq"]
+    if name == SESSIONS:
+        await eventually(lambda: _names(bucket, f"{entity}.>", {f"{entity}.kept"}), within=30)
+
+
+async def _names(bucket: Bucket, pattern: str, wanted: set[str]) -> bool:
+    return await bucket.names(pattern) == wanted
+
+
+async def test_a_delete_without_a_ttl_leaves_a_marker_that_has_one(broker: Broker, entity: str) -> None:
+    bucket = Bucket(broker.connection, SESSIONS)
+    await bucket.put(entity, b"1")
+
+    await bucket.delete(entity)
+
+    assert (await stored_headers(broker, bucket, entity))["Nats-TTL"] == f"{buckets.MARKER_SECONDS:.0f}s"
+
+
+async def stored_headers(broker: Broker, bucket: Bucket, key: str) -> dict[str, str]:
+    answer = await broker.connection.api(
+        f"STREAM.MSG.GET.{bucket.stream}", {"last_by_subj": f"$KV.{bucket.name}.{key}"}
+    )
+    lines = base64.b64decode(answer["message"].get("hdrs") or "").decode().split("\r\n")
+    return dict(line.split(": ", 1) for line in lines if ": " in line)
+
+
+async def test_a_watcher_that_was_cut_off_until_the_marker_ran_out_drops_the_key(
+    broker: Broker, nats_server: str, entity: str
+) -> None:
+    here = Bucket(broker.connection, SESSIONS)
+    for key in ("gone", "kept", "changed"):
+        await here.put(f"{entity}.{key}", b"old")
+    port = int(nats_server.rpartition(":")[2])
+    async with (
+        Proxy(port) as proxy,
+        Broker(BrokerSettings(f"nats://127.0.0.1:{proxy.port}"), "watcher") as far,
+        Watcher(Bucket(far.connection, SESSIONS), f"{entity}.*").running() as watcher,
+    ):
+        assert set(watcher.values) == {f"{entity}.{key}" for key in ("gone", "kept", "changed")}
+        proxy.refuse()
+        await here.delete(f"{entity}.gone", 1)
+        await here.put(f"{entity}.changed", b"new")
+        await eventually(lambda: _names(here, f"{entity}.*", {f"{entity}.kept", f"{entity}.changed"}), within=30)
+
+        proxy.accept()
+
+        await eventually(lambda: watcher.values == {f"{entity}.kept": b"old", f"{entity}.changed": b"new"}, within=30)
+
+
+async def test_a_watcher_drops_the_last_key_that_vanished_while_it_was_cut_off(
+    broker: Broker, nats_server: str, entity: str
+) -> None:
+    here = Bucket(broker.connection, SESSIONS)
+    await here.put(f"{entity}.only", b"1")
+    port = int(nats_server.rpartition(":")[2])
+    async with (
+        Proxy(port) as proxy,
+        Broker(BrokerSettings(f"nats://127.0.0.1:{proxy.port}"), "watcher") as far,
+        Watcher(Bucket(far.connection, SESSIONS), f"{entity}.*").running() as watcher,
+    ):
+        proxy.refuse()
+        await here.purge(f"{entity}.only")
+
+        proxy.accept()
+
+        await eventually(lambda: watcher.values == {}, within=30)
+
+
+async def test_a_connected_watcher_drops_a_key_that_was_purged_without_a_marker(
+    broker: Broker, entity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buckets, "COMPARE_SECONDS", 0.2)
+    bucket = Bucket(broker.connection, SESSIONS)
+    await bucket.put(f"{entity}.gone", b"1")
+    await bucket.put(f"{entity}.kept", b"1")
+    async with Watcher(bucket, f"{entity}.*").running() as watcher:
+        assert len(watcher.values) == 2
+
+        await bucket.purge(f"{entity}.gone")
+
+        await eventually(lambda: set(watcher.values) == {f"{entity}.kept"}, within=30)
+
+
+async def test_a_purge_leaves_what_is_newer_than_the_revision_it_names(broker: Broker, entity: str) -> None:
+    bucket = Bucket(broker.connection, SESSIONS)
+    old = await bucket.put(entity, b"old")
+    await bucket.put(entity, b"new")
+
+    await bucket.purge(entity, before=old + 1)
+
+    found = await bucket.get(entity)
+    assert found is not None and found.value == b"new"
+
+
+async def test_a_key_of_a_full_bucket_can_be_deleted(own_nats: str) -> None:
+    async with Broker(BrokerSettings(own_nats), "test") as broker:
+        bucket = Bucket(broker.connection, SESSIONS)
+        await resize(broker, SESSIONS, 5000)
+        with pytest.raises(Refused) as refusal:
+            for number in range(1000):
+                await bucket.create(f"k{number}", b"x" * (600 if number < 8 else 10))
+        assert refusal.value.err_code == buckets.STREAM_FULL
+
+        await bucket.delete("k0", 30)
+
+        assert await bucket.get("k0") is None
+        assert "KV-Operation" in await stored_headers(broker, bucket, "k0")
+
+
+async def resize(broker: Broker, name: str, size: int) -> None:
+    stream = next(each for each in streams(TopologySettings()) if each.name == f"KV_{name}")
+    await broker.connection.api(f"STREAM.UPDATE.KV_{name}", {**stream.desired, "max_bytes": size})
+
+
+async def test_compaction_removes_old_markers_and_orphans_and_nothing_else(own_nats: str) -> None:
+    async with Broker(BrokerSettings(own_nats), "test") as broker:
+        bucket = Bucket(broker.connection, SESSIONS)
+        await bucket.put("live", b"1")
+        await bucket.put("seen.live", b"1")
+        await bucket.put("seen.dead", b"1")
+        await bucket.put("seen.dying", b"1", 600)
+        await asyncio.gather(*(leave_old_marker(broker, bucket, f"old{number}") for number in range(3000)))
+        await bucket.put("fresh", b"1")
+        await bucket.delete("fresh")
+        await leave_old_marker(broker, bucket, "again")
+        await bucket.create("again", b"2")
+
+        purged = await compact(broker.connection, SESSIONS, lambda key: key in ("seen.dead", "seen.dying"))
+
+        assert purged == 3001
+        assert await bucket.names() == {"live", "seen.live", "seen.dying", "fresh", "again"}
+        assert await compact(broker.connection, SESSIONS) == 0
+        assert not (await broker.connection.api("CONSUMER.NAMES.KV_SESSIONS"))["consumers"]
+
+
+async def leave_old_marker(broker: Broker, bucket: Bucket, key: str) -> None:
+    """Deletes a key as earlier versions did."""
+    await broker.connection.ask(f"$KV.{bucket.name}.{key}", b"", {"KV-Operation": "DEL"})
+
+
+async def test_buckets_of_an_earlier_version_get_the_new_configuration(own_nats: str) -> None:
+    async with Broker(BrokerSettings(own_nats), "test") as broker:
+        for name in (SESSIONS, RULES, ALERTS):
+            stream = next(each for each in streams(TopologySettings()) if each.name == f"KV_{name}")
+            config: dict[str, Any] = {**stream.desired, "allow_msg_ttl": False}
+            await broker.connection.api(f"STREAM.DELETE.{stream.name}")
+            await broker.connection.api(f"STREAM.CREATE.{stream.name}", config)
+        bucket = Bucket(broker.connection, SESSIONS)
+        await bucket.put("before", b"1")
+        # A process that may not change streams can still delete.
+        await bucket.delete("before")
+        assert await bucket.get("before") is None
+
+        await apply(broker.connection, TopologySettings())
+
+        assert not await diff(broker.connection, TopologySettings())
+        await bucket.put("after", b"1")
+        await bucket.delete("after")
+        assert "Nats-TTL" in await stored_headers(broker, bucket, "after")
+
+
+async def test_a_listing_leaves_no_consumer_behind(own_nats: str) -> None:
+    async with Broker(BrokerSettings(own_nats), "test") as broker:
+        bucket = Bucket(broker.connection, LEASES)
+        await bucket.put("a", b"1")
+
+        assert await bucket.keys() == ["a"]
+        assert await bucket.entries("nothing.*") == []
+
+        assert not (await broker.connection.api("CONSUMER.NAMES.KV_LEASES"))["consumers"]
