@@ -21,6 +21,7 @@ from edge.settings import EdgeSettings
 from edge.webhooks.guard import GuardSettings
 from router.connection import BrokerSettings
 from router.topology import TopologySettings
+from tests.clocks import Clock, set_clock
 from tests.edge.conftest import RunningEdge
 from tests.edge.identity.tally import table
 from tests.waiting import PATIENCE
@@ -35,6 +36,13 @@ def token(subject: str = "alice", ttl: float = 60.0, **grants: Any) -> str:
 
 def bearer(text: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {text}"}
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock by which tokens, tickets and passes are made, believed and end; it can be put forward."""
+    parts = ("badge", "principal", "tickets", "token")
+    return set_clock(monkeypatch, *(f"edge.identity.{part}" for part in parts))
 
 
 class SecuredEdge(RunningEdge):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
@@ -13,14 +12,18 @@ import websockets
 
 from edge.disconnect import EXPIRED, FORBIDDEN
 from edge.identity.settings import IdentitySettings, LimitSettings
+from tests.clocks import Clock
 from tests.edge.conftest import Socket
 from tests.edge.identity.conftest import SECRET, SecuredEdge, SecuredFactory, token
 from tests.waiting import eventually
 
-# Told 3 s before the end, and no leeway behind it: the shortest that whole seconds and a sweep a second allow.
-# For tokens that are made when tests are collected, long before they are shown.
-LONG = 3600.0
-SHORT = IdentitySettings(secret=SECRET, leeway=0.0, expiry_notice=3.0)
+# Seconds of the tests' own clock, so large that what passes by itself does not count: a token lasts for TTL, and its end
+# is told NOTICE before.
+TTL, NOTICE = 6000.0, 3000.0
+NEARLY, OVER = TTL - NOTICE + 1000.0, TTL
+# For tokens that are made when tests are collected, long before they are shown, and that outlast the others.
+LONG = 1e6
+SHORT = IdentitySettings(secret=SECRET, leeway=0.0, expiry_notice=NOTICE, max_lifetime=1e7)
 
 
 @pytest.fixture(params=["lane", "plain"])
@@ -44,45 +47,50 @@ async def said(socket: Socket, message: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-async def test_a_socket_is_told_that_its_token_ends_and_then_closed_to_come_back(edge: SecuredEdge) -> None:
+async def test_a_socket_is_told_that_its_token_ends_and_then_closed_to_come_back(
+    edge: SecuredEdge, clock: Clock
+) -> None:
     mine = await edge.as_("alice", read=["job.>"]).session(subjects=["job.>"])
-    async with opened(edge.as_("alice", ttl=4, read=["job.>"]), mine) as (socket, _):
+    async with opened(edge.as_("alice", ttl=TTL, read=["job.>"]), mine) as (socket, _):
+        clock.advance(NEARLY)
         expiring = await socket.control("expiring")
+        clock.advance(OVER)
         bye = await socket.control("bye")
         with pytest.raises(websockets.ConnectionClosed) as closed:
             await socket.next()
 
-    assert expiring["refresh"] is True and 0 < expiring["seconds"] <= 3
+    assert expiring["refresh"] is True and 0 < expiring["seconds"] <= 2000
     assert (bye["reason"], bye["code"], bye["reconnect"]) == (EXPIRED.reason, 4003, True) and bye["cursor"]
     assert closed.value.rcvd and closed.value.rcvd.code == 4003
 
 
-async def test_a_stream_is_told_that_its_token_ends_and_then_ended(edge: SecuredEdge) -> None:
+async def test_a_stream_is_told_that_its_token_ends_and_then_ended(edge: SecuredEdge, clock: Clock) -> None:
     mine = await edge.as_("alice", read=["job.>"]).session(subjects=["job.>"])
-    async with edge.as_("alice", ttl=4, read=["job.>"]).sse(mine) as stream:
+    async with edge.as_("alice", ttl=TTL, read=["job.>"]).sse(mine) as stream:
         names = [(await stream.next())[0]]
+        clock.advance(NEARLY)
         while names[-1] != "bye":
             name, _, body = await stream.next()
             names.append(name)
+            if name == "expiring":
+                clock.advance(OVER)
 
     assert names[0] == "ready" and names.index("expiring") < names.index("bye")
     assert body["code"] == 4003
 
 
 async def test_a_new_token_over_the_socket_keeps_it_open_beyond_the_end_of_the_first(
-    edge: SecuredEdge, entity: str
+    edge: SecuredEdge, entity: str, clock: Clock
 ) -> None:
-    alice = edge.as_("alice", read=["job.>"], publish=["job.>"])
-    mine = await alice.session(subjects=[f"job.{entity}.>"])
-    async with opened(edge.as_("alice", ttl=2, read=["job.>"]), mine) as (socket, _):
+    mine = await edge.as_("alice", read=["job.>"]).session(subjects=[f"job.{entity}.>"])
+    short = edge.as_("alice", ttl=TTL, read=["job.>"])
+    async with opened(short, mine) as (socket, _), opened(short, mine) as (not_renewed, _):
+        clock.advance(NEARLY)
         await socket.control("expiring")
-        renewed = await said(socket, {"control": "refresh", "token": token("alice", read=["job.>"])})
-        # Longer than the first token and the sweep: a socket that had not been renewed would be closed by then.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(3.5):
-                while (await socket.next()).get("control") != "bye":
-                    pass
-        await alice.numbers(entity, 3)
+        renewed = await said(socket, {"control": "refresh", "token": token("alice", LONG, read=["job.>"])})
+        clock.advance(OVER)
+        await not_renewed.control("bye")
+        await edge.as_("alice", publish=["job.>"]).numbers(entity, 3)
         events = await socket.events(3)
 
     assert renewed["control"] == "refreshed" and renewed["expires_at"].endswith("Z")
@@ -124,21 +132,24 @@ async def test_bad_tokens_over_a_socket_are_counted_like_those_of_requests(secur
     assert codes[0] == "bad_token" and codes[-1] == "rate_limited"
 
 
-async def test_the_refresh_route_renews_every_connection_of_the_principal(edge: SecuredEdge) -> None:
-    short = edge.as_("alice", ttl=3, read=["job.>"])
-    mine = await edge.as_("alice", read=["job.>"]).session(subjects=["job.>"])
-    async with opened(short, mine) as (socket, _), short.sse(mine) as stream:
+async def test_the_refresh_route_renews_every_connection_of_the_principal(
+    edge: SecuredEdge, entity: str, clock: Clock
+) -> None:
+    short, other = edge.as_("alice", ttl=TTL, read=["job.>"]), edge.as_("bob", ttl=TTL, read=["job.>"])
+    mine, his = await short.session(subjects=["job.>"]), await other.session(subjects=["job.>"])
+    async with opened(short, mine) as (socket, _), short.sse(mine) as stream, opened(other, his) as (not_renewed, _):
         await stream.next()
+        clock.advance(NEARLY)
         await socket.control("expiring")
-        answer = await edge.as_("alice", read=["job.>"]).http.post(f"/callbacks/sessions/{mine}/refresh")
-        seen: list[str] = []
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(4):
-                while True:
-                    seen.append((await socket.next()).get("control", ""))
+        answer = await edge.as_("alice", LONG, read=["job.>"]).http.post(f"/callbacks/sessions/{mine}/refresh")
+        clock.advance(OVER)
+        await not_renewed.control("bye")
+        pong = await said(socket, {"control": "ping"})
+        await edge.as_("carol", publish=["job.>"]).numbers(entity, 1)
+        await stream.events(1)
 
-    assert answer.json()["connections"] == 2
-    assert "bye" not in seen and "heartbeat" in seen
+    assert answer.json()["connections"] == 2 and pong["control"] == "pong"
+    assert "bye" not in [name for name, _, _ in stream.controls]
 
 
 async def test_every_replayed_event_is_held_against_the_token_of_now(edge: SecuredEdge, entity: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from typing import Any
 
 import httpx
@@ -15,9 +14,10 @@ from edge.identity.settings import IdentitySettings
 from router.broker import Broker
 from router.buckets import Bucket
 from router.event import Event
+from tests.clocks import Clock
 from tests.edge.conftest import store  # noqa: F401
 from tests.edge.identity.conftest import SECRET, SecuredEdge, SecuredFactory
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE
 
 
 async def _ticket(who: SecuredEdge, **body: Any) -> str:
@@ -91,16 +91,18 @@ async def test_a_ticket_is_good_for_nothing_else(edge: SecuredEdge, name: str) -
         await socket.control("ready")
 
 
-async def test_a_ticket_is_good_for_a_short_time(secured: SecuredFactory) -> None:
-    async with secured(identity=IdentitySettings(secret=SECRET, ticket_ttl=1)) as edge:
-        alice = edge.as_("alice", read=[">"])
+async def test_a_ticket_is_good_for_a_short_time(secured: SecuredFactory, clock: Clock) -> None:
+    async with secured(identity=IdentitySettings(secret=SECRET, ticket_ttl=300)) as edge:
+        alice = edge.as_("alice", ttl=6000, read=[">"])
         session = await alice.session()
         answer = await alice.http.post("/tickets", json={"session_id": session})
-        given = time.monotonic()
-        await eventually(lambda: time.monotonic() > given + 1.05)
+        in_time = await _ticket(alice, session_id=session)
+        assert (await _opened(edge, f"/callbacks/sessions/{session}/sse?ticket={in_time}"))[0] == 200
+        edge.http.cookies.clear()
+        clock.advance(300)
         late = await edge.http.get(f"/callbacks/sessions/{session}/sse?ticket={answer.json()['ticket']}")
 
-    assert answer.json()["expires_in"] == 1
+    assert answer.json()["expires_in"] == 300
     assert answer.headers["cache-control"] == "no-store"
     assert (late.status_code, late.json()["code"]) == (401, "bad_ticket")
 
@@ -135,7 +137,7 @@ async def test_the_cookie_of_the_first_opening_lets_the_same_address_be_opened_a
     edge: SecuredEdge, entity: str
 ) -> None:
     """What a browser's EventSource does after a drop: the same URL with the spent ticket, Last-Event-ID, and cookies."""
-    alice = edge.as_("alice", ttl=600, read=["job.>"], publish=["job.>"])
+    alice = edge.as_("alice", ttl=6600, read=["job.>"], publish=["job.>"])
     session = await alice.session(subjects=[f"job.{entity}.>"])
     path = f"/callbacks/sessions/{session}"
     cursors = await alice.numbers(entity, 3)
@@ -149,7 +151,7 @@ async def test_the_cookie_of_the_first_opening_lets_the_same_address_be_opened_a
     attributes = {part.strip().partition("=")[0].lower() for part in cookie.split(";")[1:]}
     assert {"httponly", "path", "max-age", "samesite"} == attributes and "SameSite=Strict" in cookie
     assert f"Path={path};" in cookie
-    assert 600 <= int(cookie.split("Max-Age=")[1].split(";")[0]) <= 611
+    assert 6000 <= int(cookie.split("Max-Age=")[1].split(";")[0]) <= 6611
     edge.http.cookies.clear()
     mine = {"Cookie": f"other=1; {name}={value}"}
     async with edge.sse(session, query, headers={**mine, "Last-Event-ID": cursors[1]}) as stream:
@@ -175,26 +177,24 @@ async def test_a_websocket_s_handshake_gives_the_cookie_too(edge: SecuredEdge) -
         assert "callboard_pass=" in socket.raw.response.headers["set-cookie"]
 
 
-async def test_the_cookie_ends_with_the_token_and_a_refresh_renews_it(secured: SecuredFactory) -> None:
+async def test_the_cookie_ends_with_the_token_and_a_refresh_renews_it(secured: SecuredFactory, clock: Clock) -> None:
     async with secured(identity=IdentitySettings(secret=SECRET, leeway=0)) as edge:
-        alice = edge.as_("alice", ttl=2, read=[">"])
+        alice = edge.as_("alice", ttl=600, read=[">"])
         session = await alice.session()
         path = f"/callbacks/sessions/{session}"
         _, headers = await _opened(edge, f"{path}/sse?ticket={await _ticket(alice, session_id=session)}")
         old = headers["set-cookie"].partition(";")[0]
-        later = edge.as_("alice", ttl=600, read=[">"])
+        later = edge.as_("alice", ttl=6000, read=[">"])
         renewed = await later.http.post(f"{path}/refresh", headers={"Cookie": old})
         stranger = await edge.as_("root", operate=True).http.post(f"{path}/refresh", headers={"Cookie": old})
         edge.http.cookies.clear()
-        await eventually(lambda: _is_refused(edge, f"{path}/sse", old))
+        assert (await _opened(edge, f"{path}/sse", Cookie=old))[0] == 200
+        clock.advance(600)
+        assert (await _opened(edge, f"{path}/sse", Cookie=old))[0] == 401
         new = renewed.headers["set-cookie"].partition(";")[0]
 
         assert (await _opened(edge, f"{path}/sse", Cookie=new))[0] == 200
         assert "set-cookie" not in stranger.headers
-
-
-async def _is_refused(edge: SecuredEdge, path: str, cookie: str) -> bool:
-    return (await _opened(edge, path, Cookie=cookie))[0] == 401
 
 
 async def test_behind_a_trusted_proxy_that_speaks_tls_the_cookie_is_for_tls_only(secured: SecuredFactory) -> None:

@@ -18,6 +18,7 @@ from edge.identity.keys import BadKey, load, secret_key
 from edge.identity.settings import IdentitySettings
 from edge.identity.token import Verifier, mint
 from edge.problem import Problem
+from tests.clocks import set_clock
 from tests.edge.identity.attacks import Keys, attacks, claims, forge
 from tests.edge.identity.conftest import SECRET, SecuredEdge, SecuredFactory, bearer
 from tests.edge.identity.tally import tried as counts
@@ -111,9 +112,9 @@ def test_issuer_and_audience_are_held_to_where_they_are_configured(keys: Keys) -
     assert "another audience" in str(tried(iss="https://issuer"))
 
 
-def test_clocks_may_lie_apart_by_the_leeway_and_a_token_may_be_too_good() -> None:
+def test_clocks_may_lie_apart_by_the_leeway_and_a_token_may_be_too_good(monkeypatch: pytest.MonkeyPatch) -> None:
     verifier = Verifier(IdentitySettings(secret=SECRET, leeway=10, max_lifetime=3600))
-    now = time.time()
+    now = set_clock(monkeypatch, "edge.identity.token", standing=True).time()
 
     def code(**given: float) -> str:
         try:
