@@ -34,7 +34,7 @@ from router import topology
 from router.broker import Broker
 from router.connection import MIN_SERVER, Connection
 from router.cursor import parse_time
-from router.errors import RouterError
+from router.errors import RouterError, Unreachable
 from router.figures import figures
 from router.store_health import StoreHealth
 
@@ -164,7 +164,9 @@ async def _nats(settings: Settings) -> AsyncIterator[Finding]:
     try:
         await broker.open(apply=False)
     except RouterError as fault:
-        yield Finding("nats", FAIL, str(fault), "start one with `callboard up`, or set CALLBOARD_NATS_URL")
+        # What is wrong with a server that answers is said by the fault itself.
+        start = "start one with `callboard up`, or set CALLBOARD_NATS_URL" if isinstance(fault, Unreachable) else ""
+        yield Finding("nats", FAIL, str(fault), start)
         return
     try:
         needed = ".".join(map(str, MIN_SERVER))

@@ -22,7 +22,7 @@ import nats.errors
 
 from router.errors import BadCredentials, NoResponders, Refused, RouterError, Timeout, Unreachable, Unsuitable
 from router.figures import figures
-from router.wire import Handler, Wire
+from router.wire import Handler, PlainServer, Wire
 from router.wire import Outgoing as Outgoing
 
 log = logging.getLogger(__name__)
@@ -71,6 +71,18 @@ class BrokerSettings:
             raise ValueError("key needs cert, the certificate that it belongs to")
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", self.inbox):
             raise ValueError("inbox needs one token of A-Z, a-z, 0-9, - and _")
+
+    @property
+    def requires_tls(self) -> bool:
+        """Whether the connection must be encrypted: an address says so, or files for TLS are given."""
+        return bool(self.ca or self.cert) or any(url.startswith(("tls://", "wss://")) for url in self.servers)
+
+    @property
+    def servers(self) -> list[str]:
+        """The addresses one by one, each with its scheme in lower case."""
+        given = [url.strip() for url in self.url.split(",")]
+        parts = [url.partition("://") for url in given if url]
+        return [f"{scheme.lower()}://{rest}" if sep else f"nats://{scheme}" for scheme, sep, rest in parts]
 
 
 def header(raw: bytes, name: bytes) -> str | None:
@@ -133,13 +145,15 @@ class Connection:
         self.name = name
         self.up = asyncio.Event()
         self.reconnects = 0
-        self._wire = Wire()
+        self._wire = Wire(settings.requires_tls)
         self._inbox = f"{settings.inbox}.{secrets.token_hex(8)}"
         self._asked = 0
         self._waiting: dict[str, Handler] = {}
         self._on_reconnect: list[Callable[[], Awaitable[None] | None]] = []
         self._on_loss: list[Callable[[], None]] = []
         self._refusal = ""  # what the server said last, for who could not connect
+        self._opened = False
+        self._told_plain = False
         self._dialled = False  # nats-py cannot be closed before it was told to connect
         self._open_asks: set[asyncio.Future[Reply]] = set()
         self._watchdog: asyncio.Task[None] | None = None
@@ -154,7 +168,7 @@ class Connection:
         try:
             async with asyncio.timeout(self.settings.connect_timeout):
                 await self._wire.connect(
-                    self.settings.url.split(","),
+                    self.settings.servers,
                     name=self.name,
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=0.2,  # type: ignore[arg-type]
@@ -169,14 +183,21 @@ class Connection:
                     **options,
                 )
         except (OSError, TimeoutError, nats.errors.Error) as fault:
-            with contextlib.suppress(OSError, nats.errors.Error, TimeoutError):
-                await asyncio.wait_for(self._wire.close(), 1)
+            await self._hang_up()
             why = self._refusal or _reason(fault)
             raise Unreachable(f"no NATS server answers at {_safe(self.settings.url)} ({why})") from None
+        except Unsuitable:
+            await self._hang_up()
+            raise
+        self._opened = True
         self._check()
         await self._wire.tap(f"{self._inbox}.*", self._answer)
         self.up.set()
         self._watchdog = asyncio.create_task(self._watch(), name="nats watchdog")
+
+    async def _hang_up(self) -> None:
+        with contextlib.suppress(OSError, nats.errors.Error, TimeoutError):
+            await asyncio.wait_for(self._wire.close(), 1)
 
     def _proof(self) -> dict[str, Any]:
         """What is shown to the server. Raises BadCredentials."""
@@ -213,8 +234,8 @@ class Connection:
             await asyncio.sleep(0.05)
 
     async def _refused_everywhere(self) -> bool:
-        for url in self.settings.url.split(","):
-            parts = urlsplit(url if "://" in url else f"nats://{url}")
+        for url in self.settings.servers:
+            parts = urlsplit(url)
             try:
                 async with asyncio.timeout(self.settings.connect_timeout):
                     _, writer = await asyncio.open_connection(parts.hostname, parts.port or 4222)
@@ -403,10 +424,25 @@ class Connection:
             # Rights that are too narrow look like a server that does not answer; here it says what it means.
             figures.forbidden += 1
             log.warning("NATS does not allow it", extra={"fault": _reason(fault)})
+        elif isinstance(fault, PlainServer):
+            self._refuse_plain()
         else:
             if isinstance(fault, nats.errors.Error | ssl.SSLError):
                 self._refusal = _reason(fault)
             log.debug("nats", extra={"fault": _reason(fault)})
+
+    def _refuse_plain(self) -> None:
+        """Ends the first attempt to connect where no server offers TLS; a later one is repeated until one does."""
+        self._refusal = str(PlainServer())
+        if self._opened:
+            if not self._told_plain:
+                self._told_plain = True
+                log.error("NATS offers no TLS any more; nothing is sent to it until it does")
+        elif self._wire.offers_no_tls:
+            raise Unsuitable(
+                f"the NATS server at {_safe(self.settings.url)} offers no TLS, so nothing was sent to it; turn TLS on in its "
+                "configuration, or use nats:// without CALLBOARD_NATS_CA and CALLBOARD_NATS_CERT for a server without TLS"
+            )
 
     async def _lost(self) -> None:
         if self.up.is_set():
@@ -426,6 +462,7 @@ class Connection:
     async def _regained(self) -> None:
         self.reconnects += 1
         figures.reconnects += 1
+        self._told_plain = False
         self.up.set()
         log.warning("the connection to NATS is back")
         # A task of its own: this runs inside nats-py's reconnect, which must end before requests are answered.

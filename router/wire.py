@@ -11,7 +11,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import nats.errors
 from nats.aio.client import Client
@@ -147,11 +147,25 @@ def _command(subject: str, reply: str, payload: bytes, headers: Mapping[str, Any
     return b"HPUB %b %b %d %d\r\n%b%b\r\n" % (subject.encode(), reply.encode(), *sizes, block, payload)
 
 
-class Wire(Client):
-    """nats-py's client, with handlers that are called in its read loop."""
+class PlainServer(nats.errors.Error):
+    """the server offers no TLS, and TLS is required"""
 
-    def __init__(self) -> None:
+    def __str__(self) -> str:
+        return type(self).__doc__ or ""
+
+
+class Wire(Client):
+    """nats-py's client, with handlers that are called in its read loop.
+
+    With `secure` nothing at all is sent to a server over a connection that is not encrypted, whoever that server is: one
+    that was configured, one that a cluster announced, or the same one after a restart. nats-py alone leaves that to the
+    server and sends CONNECT, with the password in it, in plain text to one that does not ask for TLS.
+    """
+
+    def __init__(self, secure: bool = False) -> None:
         super().__init__()
+        self.secure = secure
+        self.plain: set[str] = set()  # host:port of the servers that were refused because they offer no TLS
         self.taps: dict[int, Handler] = {}
         self._ps: _Express = _Express(self)
 
@@ -232,6 +246,41 @@ class Wire(Client):
         # A PING left over from the lost connection would be answered on the new one, where nobody waits for it.
         self._pending = [command for command in self._pending if command is not _PING]
         await super()._process_connect_init()
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        # The first INFO comes before anything is sent. A server that takes both kinds of clients says `tls_available`,
+        # which nats-py does not know. What a refused one announces, such as other servers, is not taken over.
+        if self.secure and initial_connection and self._current_server and self._current_server.uri.scheme != "wss":
+            if not (info.get("tls_required") or info.get("tls_available")):
+                self._refuse_plain()
+            info["tls_required"] = True
+        await super()._process_info(info, initial_connection)
+
+    def _connect_command(self) -> bytes:
+        # Called right before CONNECT is written: whatever was announced, what counts is the socket as it is now.
+        if self.secure and not self._is_encrypted():
+            self._refuse_plain()
+        return super()._connect_command()
+
+    def _is_encrypted(self) -> bool:
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is None:
+            return bool(getattr(self._transport, "_using_tls", False))  # a WebSocket
+        return writer.get_extra_info("ssl_object") is not None
+
+    def _refuse_plain(self) -> NoReturn:
+        if self._current_server:
+            self.plain.add(self._current_server.uri.netloc.rpartition("@")[2])
+        if self._transport:
+            # While it reconnects, nats-py leaves open what failed.
+            self._transport.close()  # type: ignore[no-untyped-call]
+        raise PlainServer
+
+    @property
+    def offers_no_tls(self) -> bool:
+        """Whether every server there is was refused because it offers no TLS."""
+        pool = {server.uri.netloc.rpartition("@")[2] for server in self._server_pool}
+        return bool(pool) and pool <= self.plain
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:
         # What waits for a connection that is gone goes nowhere: uvloop raises where one writes to it all the same.

@@ -73,13 +73,15 @@ class Server:
 
 
 @contextlib.contextmanager
-def running_server(folder: Path, config: str, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """Runs a nats-server with this configuration while the block runs."""
+def running_server(
+    folder: Path, config: str, environment: Mapping[str, str] | None = None, ready: str = "Server is ready"
+) -> Iterator[Server]:
+    """Runs a nats-server with this configuration while the block runs; `ready` is what it logs once it may be used."""
     path = folder / "nats.conf"
     path.write_text(config)
     server = Server(path, environment)
     try:
-        server.start()
+        server.start(ready)
         yield server
     finally:
         server.stop()

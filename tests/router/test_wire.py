@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nats.aio.client import Client
 from nats.protocol.parser import Parser
 
 from router.wire import MAX_WAITING, Wire
@@ -123,3 +124,5 @@ def test_a_handler_that_fails_does_not_keep_the_next_message_from_its_own() -> N
 def test_nats_py_still_has_what_is_overridden() -> None:
     assert {"parse", "reset"} <= set(vars(Parser))
     assert isinstance(Wire()._ps, Parser)
+    # What keeps credentials off a connection that is not encrypted.
+    assert {"_process_info", "_connect_command"} <= set(vars(Client))
