@@ -9,21 +9,26 @@ IMAGE ?= callboard:dev
 IMAGE_PYTHON ?= 3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test check check-k8s manifests fmt proto bench image wheels clean
+.PHONY: help install up test test-all check check-k8s manifests fmt proto bench image wheels clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  make up PORT=9000 DATA=~/callboard     other port, other data folder"
-	@echo "  make test ARGS='-k sessions -x'        passed on to pytest"
+	@echo "  make up PORT=9000 DATA=~/callboard      other port, other data folder"
+	@echo "  make test ARGS='-k sessions -x'         passed on to pytest"
 
 up: $(VENV)/.installed ## Start everything on http://127.0.0.1:8000; Ctrl-C ends it
 	@exec $(BIN)/callboard up $(if $(PORT),--port $(PORT)) $(if $(DATA),--data-dir '$(DATA)') $(ARGS)
 
 install: $(VENV)/.installed ## Make .venv and install Callboard into it
 
-test: $(VENV)/.installed-dev ## Run the tests
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 $(ARGS)
+test: $(VENV)/.installed-dev ## Run the tests, all but the slow ones
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 -m 'not slow' $(ARGS)
+
+test-all: ## Install what tests need (Debian, as root), and run all of them
+	@.ci/install
+	@$(MAKE) --no-print-directory $(VENV)/.installed-dev
+	@VENV=$(VENV) .ci/test $(ARGS)
 
 check: $(VENV)/.installed-dev ## Lint, formatting, types, import contracts, fresh protos
 	@$(BIN)/ruff check .

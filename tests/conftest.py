@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, settings
 from router.broker import Broker
 from router.connection import BrokerSettings
 from router.embedded import EmbeddedServer, EmbeddedSettings, binary, free_port
+from tests import parts
 from tests.e2e.tree import RunningCallboard, running_tree
 
 # What no property test may depend on: how fast the machine is, and how much of what was drawn had to be drawn again.
@@ -33,6 +34,17 @@ settings.register_profile(
 )
 settings.register_profile("explore", settings.get_profile("callboard"), derandomize=False)
 settings.load_profile("callboard")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None, object, object]:
+    """Says behind all else what was skipped for want of which program, and what would run it."""
+    result = yield
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = [report.longrepr[2] for report in skipped if isinstance(report.longrepr, tuple)]
+    if line := parts.closing_line(reasons):
+        terminalreporter.write_line(line, yellow=True)
+    return result
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests import parts
 
 
 def node_with(folder: Path, *packages: str) -> str:
@@ -15,12 +15,7 @@ def node_with(folder: Path, *packages: str) -> str:
 
     A machine without node skips, CI may not; where npm's registry cannot be reached the test is skipped anywhere.
     """
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        reason = "no node with npm on this machine (Debian: apt install nodejs npm)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    node, npm = (parts.program(parts.NODE, name) for name in ("node", "npm"))
     quietly = ("--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--silent")
     names = ", ".join(packages)
     try:

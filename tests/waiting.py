@@ -10,7 +10,7 @@ from typing import Any
 
 # How long a test waits for what must come, in seconds. Only a failing test waits so long, so it is far more than the
 # slowest machine needs.
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 async def eventually(fn: Callable[[], Any], within: float = PATIENCE) -> Any:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,10 +14,10 @@ import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import Browser, ConsoleMessage, Error, Page, async_playwright
 
+from tests import parts
 from tests.browser.standin import Standin
 from tests.waiting import PATIENCE
 
-CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -34,13 +32,7 @@ ARGUMENTS = [
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The browser's path; a machine without one skips these tests, CI may not."""
-    found = CHROMIUM if os.path.exists(CHROMIUM) else shutil.which("chromium") or shutil.which("google-chrome")
-    if found is None:
-        reason = "no chromium on this machine (Debian: apt install chromium)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
+    return parts.program(parts.CHROMIUM)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

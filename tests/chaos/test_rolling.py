@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 import random
-import shutil
 import signal
 import tempfile
 import time
@@ -27,6 +26,7 @@ from router.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.errors import BrokerError
 from router.event import Event
 from router.topology import EVENTS, TopologySettings
+from tests import parts
 from tests.chaos.cluster import Cluster
 from tests.edge.test_nginx import NAME, PATIENCE, Nginx
 from tests.edge.test_nginx import Replica as Killable
@@ -187,12 +187,7 @@ class Stand:
 @contextlib.asynccontextmanager
 async def stand(url: str, folder: Path, copies: int) -> AsyncIterator[Stand]:
     """Runs everything while the block runs."""
-    binary = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if binary is None:
-        reason = "no nginx on this machine (Debian: apt install nginx-light)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    binary = parts.program(parts.NGINX)
     replicas = [Replica(url, folder, copies) for _ in range(2)]
     async with contextlib.AsyncExitStack() as stack:
         around = stack.enter_context(tempfile.TemporaryDirectory(prefix="callboard-nginx-"))

@@ -8,7 +8,6 @@ import json
 import os
 import pwd
 import re
-import shutil
 import signal
 import tempfile
 import time
@@ -28,6 +27,7 @@ from router.connection import BrokerSettings
 from router.embedded import free_port
 from router.event import Event
 from router.frame import frame_subject, pack
+from tests import parts
 from tests.waiting import PATIENCE, eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
@@ -165,13 +165,7 @@ def _replaced(text: str, pattern: str, by: str) -> str:
 @pytest.fixture(scope="module")
 def nginx_binary() -> str:
     """nginx's path; a machine without one skips these tests, CI may not."""
-    found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if found is None:
-        reason = "no nginx on this machine (Debian: apt install nginx-light)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
+    return parts.program(parts.NGINX)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pytest
 import yaml
 
+from tests import parts
 from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
@@ -45,9 +44,7 @@ class Pods(NamedTuple):
 @functools.cache
 def built(overlay: str) -> tuple[Object, ...]:
     """The objects of an overlay, as `kubectl kustomize` makes them; without a kubectl the test is skipped."""
-    kubectl = shutil.which("kubectl")
-    if kubectl is None:
-        pytest.skip("no kubectl on this machine")
+    kubectl = parts.program(parts.KUBECTL)
     with tempfile.TemporaryDirectory(prefix="callboard-overlay-") as folder:
         path = K8S / "overlays" / overlay
         if overlay == EVERYTHING:

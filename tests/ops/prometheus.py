@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import time
 import urllib.error
@@ -16,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from router.embedded import free_port
+from tests import parts
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "ops" / "prometheus" / "rules" / "callboard.yml"
@@ -28,12 +26,7 @@ COMPARED = re.compile(r"\A(?P<left>.*) (?P<operator>>|<|==) (?P<number>[0-9.]+)\
 
 def program(name: str) -> str:
     """Finds one of Debian's programs; skips where it is missing, fails where CI says that it is there."""
-    found = shutil.which(name)
-    if found is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{name} is not installed (apt-get install prometheus)")
-        pytest.skip(f"{name} is not installed (apt-get install prometheus)")
-    return found
+    return parts.program(parts.PROMETHEUS, name)
 
 
 def rules() -> list[dict[str, Any]]:
