@@ -46,7 +46,7 @@ from edge.video import BOUNDARY, Frame, Viewer
 from edge.view import View
 from edge.webhooks.guard import check_url
 from router import tracing
-from router.codec import check_depth, from_json, rfc3339, to_json
+from router.codec import check_depth, encode, from_json, rfc3339, to_json
 from router.cursor import Cursor, Start, parse_start
 from router.errors import BadEvent, BadInput, BrokerError, Conflict, RouterError
 from router.event import Event
@@ -362,7 +362,7 @@ async def test_session(request: Request) -> Response:
     if not isinstance(kind, str) or not isinstance(data, dict):
         raise Problem("bad_body", "event_type must be a text and test_data an object")
     event = Event.new(Subject.of("session", session.id, kind), data, type=kind, source="test", test=True)
-    (ack,) = await ingest.publish(edge.broker, [event], edge.store)
+    (ack,) = await ingest.publish(edge.broker, [ingest.Accepted(event, encode(event))], edge.store)
     return _json(
         {
             "status": "published",
@@ -619,7 +619,7 @@ async def publish_events(request: Request) -> Response:
         tracing.tell("publish", "server", came_with, trace, begun, events=len(many))
     answers = [
         {"id": event.id, "cursor": str(Cursor(edge.hub.epoch, ack.sequence)), "duplicate": ack.duplicate}
-        for event, ack in zip(many, acks, strict=True)
+        for (event, _), ack in zip(many, acks, strict=True)
     ]
     return _json({**(answers[0] if single else {}), "events": answers}, 201)
 

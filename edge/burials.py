@@ -19,14 +19,12 @@ from typing import Any
 
 from edge import metrics
 from router.broker import Broker
-from router.codec import decode, rfc3339
+from router.codec import rfc3339
 from router.consumer import Consumer, Message
 from router.deadletters import ORIGINS, Cemetery, DeadLetter, DeadLetters, label, read_headers
-from router.errors import BadEvent, BrokerError, Refused
+from router.errors import BadInput, BrokerError, Refused
 from router.event import Event
-from router.record import Record
-from router.subject import STORED
-from router.topology import DEADLETTERS, EVENTS
+from router.topology import DEADLETTERS
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +37,6 @@ TOLD_SINGLY = 10
 MOST_GROUPS = 20
 # Headers only, at 1 kB each: 5 MB at most wait here for their round.
 CREDIT = 5000
-
-# Who publishes rubbish past the router publishes little of it, or far too much.
-SPOILED = 100
 
 # Past 80 % there is time left to look; at 100 % the oldest letters are dropped.
 FILLING, RELIEVED = 0.8, 0.7
@@ -99,7 +94,11 @@ class Burials:
         waiting, self._waiting = self._waiting, []
         try:
             for event in news([letter for letter, _ in waiting]):
-                await self._broker.publish(event)
+                try:
+                    await self._broker.publish(event)
+                except (BadInput, Refused) as fault:
+                    # Of a letter with headers that are not ours, or news that are never taken: repeated, it would be again.
+                    log.warning("news of a dead letter cannot be told", extra={"fault": str(fault)})
             for _, message in waiting:
                 await message.ack_soon()
         except BrokerError as fault:
@@ -189,44 +188,6 @@ def _event(data: dict[str, Any], name: str, cause: str | None) -> Event:
 
 def _room(state: Cemetery) -> dict[str, Any]:
     return {"messages": state.messages, "bytes": state.bytes, "max_bytes": state.max_bytes, "fullness": state.fullness}
-
-
-class Spoiled:
-    """What this process heard that is no event: buried, one letter each however many processes hear it."""
-
-    def __init__(self, dead: DeadLetters) -> None:
-        self._dead = dead
-        self._found: asyncio.Queue[Record] = asyncio.Queue(SPOILED)
-
-    def found(self, record: Record) -> None:
-        """Takes one, from the read loop; where too many wait it is left in EVENTS, and said so."""
-        try:
-            self._found.put_nowait(record)
-        except asyncio.QueueFull:
-            log.error("what is no event is not buried, too many wait", extra={"sequence": record.sequence})
-
-    async def run(self) -> None:
-        """Buries until cancelled."""
-        while True:
-            record = await self._found.get()
-            try:
-                decode(record.payload)
-            except BadEvent as fault:
-                await self._bury(record, str(fault))
-
-    async def _bury(self, record: Record, fault: str) -> None:
-        while True:
-            try:
-                await self._dead.bury_spoiled(
-                    EVENTS, record.sequence, STORED + record.subject, record.payload, fault=fault, source="edge"
-                )
-                log.warning("what is no event is a dead letter", extra={"sequence": record.sequence, "fault": fault})
-                return
-            except Refused as refusal:
-                log.error("a dead letter was refused", extra={"sequence": record.sequence, "fault": str(refusal)})
-                return
-            except BrokerError:
-                await asyncio.sleep(ROUND_SECONDS)
 
 
 async def fullness(dead: DeadLetters) -> None:

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from edge.burials import Spoiled
 from edge.census import Census
 from edge.compaction import Compaction
 from edge.deadletters import Desk
@@ -25,6 +24,7 @@ from edge.registry import Registry, Session
 from edge.settings import EdgeSettings
 from edge.standing import standing
 from edge.traffic import Receipts
+from edge.undecodable import Undecodable
 from edge.video import Video
 from edge.webhooks.dispatcher import Webhooks
 from edge.webhooks.guard import GuardSettings
@@ -32,7 +32,6 @@ from edge.webhooks.recovery import Recoveries
 from edge.webhooks.routes import WebhookDesk
 from edge.webhooks.verification import Verification
 from router.broker import Broker
-from router.deadletters import DeadLetters
 from router.errors import Unreachable
 from router.metrics import survey
 from router.store_health import StoreHealth
@@ -52,8 +51,8 @@ class Edge:
         self.started = time.time()
         self.draining = False
         self.store = StoreHealth(broker)
-        self.spoiled = Spoiled(DeadLetters(broker))
-        self.hub = Hub(broker, settings.session, self.spoiled.found)
+        self.undecodable = Undecodable(broker)
+        self.hub = Hub(broker, settings.session, self.undecodable.found)
         self.lanes = Lanes(self.hub, settings.lanes)
         self.registry = Registry.over(broker.connection)
         self.census = Census(broker.connection, self.hub.measure)
@@ -61,7 +60,14 @@ class Edge:
         self.door = Door(identity or IdentitySettings(), settings.limits, settings.trusted_proxies, broker.connection)
         self.badges = Badges(self.door, broker.connection, self.census.id, lambda: self.census.size)
         self.video = Video(broker, self.census.id)
-        self.webhooks = Webhooks(broker, self.registry, guard, epoch=lambda: self.hub.epoch, stats=self.census.of)
+        self.webhooks = Webhooks(
+            broker,
+            self.registry,
+            guard,
+            epoch=lambda: self.hub.epoch,
+            stats=self.census.of,
+            undecodable=self.undecodable.found,
+        )
         self.reaper = Reaper(self.registry.bucket, self.registry, self.census, settings.session_ttl)
         self.compaction = Compaction(broker.connection, self.registry)
         self.redrives = Redrives(broker, self.registry, self.webhooks.settings.partitions)
@@ -101,7 +107,7 @@ class Edge:
                     ("redrives", self.redrives),
                     ("recoveries", self.recoveries),
                     ("verification", self.verification),
-                    ("spoiled", self.spoiled),
+                    ("undecodable", self.undecodable),
                 )
             ]
             try:

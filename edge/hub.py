@@ -109,15 +109,15 @@ class Hub:
         self,
         broker: Broker,
         settings: SessionSettings | None = None,
-        spoiled: Callable[[Record], None] = lambda _record: None,
+        undecodable: Callable[[Record], None] = lambda _record: None,
     ) -> None:
-        """`spoiled` is told what was heard and is no event, from the read loop."""
+        """`undecodable` is told what was heard or read again and is no event, from the read loop too."""
         self.settings = settings or SessionSettings()
         self.epoch = ""
         self.first = 0
         self.readers: set[Reader] = set()
         self._broker = broker
-        self._replay = Replay(broker)
+        self._replay = Replay(broker, undecodable)
         self._live = Live(broker, self._hear, self._broken)
         self._feeds: dict[View, Feed] = {}
         self._routes: dict[tuple[str, str], tuple[Feed, ...]] = {}
@@ -138,7 +138,7 @@ class Hub:
         self._suspect = asyncio.Event()
         self._joining = asyncio.Lock()
         self._losses = 0
-        self._spoiled = spoiled
+        self._undecodable = undecodable
         broker.connection.on_loss(self._lost)
         broker.connection.on_reconnect(self._suspect.set)
 
@@ -276,9 +276,18 @@ class Hub:
     # What is heard
 
     def _hear(self, record: Record) -> None:
+        try:
+            self._take(record)
+        except Exception as fault:
+            log.exception("a record could not be handed out", extra={"sequence": record.sequence})
+            metrics.record_faults.labels("hear").inc()
+            record.fault = repr(fault)
+            self._undecodable(record)
+
+    def _take(self, record: Record) -> None:
         event = record.event
         if event is None:
-            self._spoiled(record)
+            self._undecodable(record)
             return
         self._recent.add(record)
         if event.trace is not None and tracing.recorder is not None:

@@ -1,4 +1,7 @@
-"""This file is where events come in over HTTP: checked whole before the first is stored, answered once all are."""
+"""Events that come over HTTP: checked whole before the first is stored, answered once all are.
+
+Each is packed once, and what was packed is decoded as its readers will (`codec.encode` does both): these bytes are stored.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 
@@ -23,6 +26,15 @@ from router.topology import EVENTS
 FIELDS = frozenset({"id", "subject", "type", "data", "source", "key", "cause", "trace", "test"})
 # What the system says of itself is not for others to say.
 RESERVED = frozenset({"system"})
+
+
+class Accepted(NamedTuple):
+    """An event that may be stored, and its bytes."""
+
+    event: Event
+    payload: bytes
+
+
 _KEY = re.compile(r"[\x21-\x7e]{1,200}\Z")
 
 
@@ -32,7 +44,7 @@ def parse(body: bytes, content_type: str, most: int) -> tuple[list[dict[str, Any
     if kind in ("application/msgpack", "application/x-msgpack", "application/vnd.msgpack"):
         try:
             given = msgpack.unpackb(body, raw=False, strict_map_key=False)
-        except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as fault:
+        except (ValueError, TypeError, OverflowError, MemoryError, msgpack.UnpackException, RecursionError) as fault:
             raise Problem("bad_json", f"not msgpack: {fault}") from None
     elif kind in ("application/x-ndjson", "application/jsonl"):
         given = [_json(line) for line in body.splitlines() if line.strip()]
@@ -61,14 +73,14 @@ def _json(text: bytes) -> Any:
         raise Problem("bad_json", str(fault)) from None
 
 
-def events(given: list[dict[str, Any]], idempotency_key: str | None, trace: str | None = None) -> list[Event]:
+def events(given: list[dict[str, Any]], idempotency_key: str | None, trace: str | None = None) -> list[Accepted]:
     """Makes events of what was sent; with a key their ids follow from it, so that a repeat is stored once. Raises Problem.
 
     `trace` is for those that come without one of their own.
     """
     if idempotency_key is not None and not _KEY.match(idempotency_key):
         raise Problem("bad_parameter", "Idempotency-Key must be 1 to 200 visible characters")
-    made: list[Event] = []
+    made: list[Accepted] = []
     for place, item in enumerate(given):
         where: dict[str, Any] = {} if len(given) == 1 else {"index": place}
         try:
@@ -81,9 +93,9 @@ def events(given: list[dict[str, Any]], idempotency_key: str | None, trace: str 
     return made
 
 
-def permit(many: list[Event], principal: Principal) -> None:
+def permit(many: list[Accepted], principal: Principal) -> None:
     """Raises Problem where one of the events is not for this principal to publish; then none is stored."""
-    for place, event in enumerate(many):
+    for place, (event, _) in enumerate(many):
         principal.require_publish(event.subject, **({} if len(many) == 1 else {"index": place}))
 
 
@@ -93,7 +105,7 @@ def _derived(key: str | None, place: int) -> str | None:
     return f"idem-{hashlib.sha256(key.encode()).hexdigest()[:32]}-{place}"
 
 
-def _event(item: Mapping[str, Any], id: str | None, trace: str | None) -> Event:
+def _event(item: Mapping[str, Any], id: str | None, trace: str | None) -> Accepted:
     if unknown := sorted(str(name) for name in set(item) - FIELDS):
         raise Problem("unknown_field", f"not known: {', '.join(unknown)[:200]}; known are {', '.join(sorted(FIELDS))}")
     if "subject" not in item:
@@ -119,11 +131,11 @@ def _event(item: Mapping[str, Any], id: str | None, trace: str | None) -> Event:
     )
     if event.subject.domain in RESERVED:
         raise Problem("forbidden_subject", f"{event.subject.domain}.> is what the system says of itself")
-    encode(event)  # data that msgpack cannot hold is found before the first event is stored
-    return event
+    # Data that msgpack cannot hold, or no reader could decode, is found before the first event is stored.
+    return Accepted(event, encode(event))
 
 
-async def publish(broker: Broker, many: list[Event], health: StoreHealth) -> list[Ack]:
+async def publish(broker: Broker, many: list[Accepted], health: StoreHealth) -> list[Ack]:
     """Stores all, in order; returns once each is acknowledged. Raises Problem that says how many were stored.
 
     Where it is known that the store takes no writes, nobody waits to find that out.
@@ -150,13 +162,13 @@ async def publish(broker: Broker, many: list[Event], health: StoreHealth) -> lis
     return stored
 
 
-async def _store(broker: Broker, many: list[Event], health: StoreHealth) -> list[Ack | BaseException]:
+async def _store(broker: Broker, many: list[Accepted], health: StoreHealth) -> list[Ack | BaseException]:
     """What became of each event."""
     try:
         health.require(EVENTS)
     except StoreFailed as fault:
         return [fault] * len(many)
-    tasks = [asyncio.ensure_future(broker.publish(event)) for event in many]
+    tasks = [asyncio.ensure_future(broker.put(*each)) for each in many]
     failed: StoreFailed | None = None
     try:
         await health.guard(EVENTS, asyncio.wait(tasks))

@@ -120,6 +120,14 @@ deadletters_fullness = Gauge(
     "edge_deadletters_fullness_ratio", "Share of their room that dead letters take; at 1 the oldest are dropped"
 )
 deadletters_owner = Gauge("edge_deadletters_owner", "1 in the process that tells of dead letters and works redrives")
+undecodable = Counter(
+    "edge_undecodable_records_total",
+    "Records of the event stream that are no events, met by this process and passed over, by why",
+    ["reason"],
+)
+record_faults = Counter(
+    "edge_record_faults_total", "Records at which a loop failed, and went on with the next, by the loop", ["loop"]
+)
 redriven = Counter("edge_redriven_deadletters_total", "Dead letters that redrives dealt with", ["outcome"])
 redrives = Counter("edge_redrives_total", "Redrives that are over", ["state"])
 
@@ -128,6 +136,12 @@ DROPS = ("conflated",)
 GAPS = ("beyond_retention", "foreign_cursor")
 # fresh: came without a cursor of its own; gap: came with one that is no longer, or was never, good here.
 RECOVERIES = ("recovered", "gap", "fresh")
+UNDECODABLE = ("decode_error", "fault", "too_large")
+LOOPS = ("hear", "encode", "fanout", "redrive", "recovery")
+for _reason in UNDECODABLE:
+    undecodable.labels(_reason)
+for _loop in LOOPS:
+    record_faults.labels(_loop)
 for _transport in TRANSPORTS:
     write_seconds.labels(_transport)
     replay_seconds.labels(_transport)

@@ -41,6 +41,7 @@ from router.connection import header
 from router.deadletters import DeadLetter, DeadLetters
 from router.errors import BadEvent, BrokerError, Conflict, NoResponders, Refused, Timeout
 from router.role import Role, RoleSettings
+from router.stored import decoder
 from router.subject import STORED
 from router.topology import ENDPOINTS, HOOKS, JOBS, LEASES, RETRIES
 
@@ -159,6 +160,10 @@ class RedriveJob(msgspec.Struct, kw_only=True, omit_defaults=True):
         return round(max(0, self.total - self.dealt_with) / pace, 1)
 
 
+_job = decoder(RedriveJob, JOBS)
+_condition = decoder(Condition, ENDPOINTS)
+
+
 class Fate(NamedTuple):
     """What became of one letter: `sent`, `failed` or `skipped`, why, and what an actor said to it."""
 
@@ -245,11 +250,8 @@ class Redrives:
         entry = await self._endpoints.get(f"{HEALTH}.{session_id}")
         if entry is None or entry.value is None:
             return None
-        try:
-            condition = msgspec.json.decode(entry.value, type=Condition)
-        except msgspec.DecodeError:
-            return None
-        return _BLOCKED.get(condition.state)
+        condition = _condition(entry.key, entry.value)
+        return _BLOCKED.get(condition.state) if condition is not None else None
 
     # Knowing
 
@@ -281,11 +283,10 @@ class Redrives:
             return
         if known == entry.revision:
             return
-        try:
-            self.jobs[id] = msgspec.json.decode(entry.value, type=RedriveJob)
-        except msgspec.DecodeError as fault:
-            log.warning("a redrive job cannot be read", extra={"job": id, "fault": str(fault)})
+        job = _job(entry.key, entry.value)
+        if job is None:
             return
+        self.jobs[id] = job
         self._revisions[id] = entry.revision
         self._begin(id)
 
@@ -413,6 +414,13 @@ class _Run:
             if isinstance(refusal, Conflict):
                 raise
             job.state, job.error = "failed", refusal.description
+        except BrokerError:
+            raise
+        except Exception:
+            # A fault of ours in one job must not take the role, and with it the process, from all others.
+            log.exception("a redrive failed", extra={"job": job.id})
+            metrics.record_faults.labels("redrive").inc()
+            job.state, job.error = "failed", "an internal fault; the log of the edge says more"
         job.ended = time.time_ns()
         await self._note()
         metrics.redrives.labels(job.state).inc()
@@ -462,7 +470,7 @@ class _Run:
                     if not self._wants_more:
                         break
                     await self._wait_for_turn()
-                    fate = await self._send(letter)
+                    fate = await self._try_to_send(letter)
                     self._count_fate(letter, fate)
                     self._look_back(letter, fate)
                     await self._settle_now_and_then()
@@ -534,6 +542,17 @@ class _Run:
         self._due = max(self._due, now - 0.1) + 1 / self.job.rate
         await self._sleep(self._due - 1 / self.job.rate - now)
         self._check()
+
+    async def _try_to_send(self, letter: DeadLetter) -> Fate:
+        """Sends a letter; one at which that fails stays where it is, and the next has its turn."""
+        try:
+            return await self._send(letter)
+        except (BrokerError, _Cancelled):
+            raise
+        except Exception:
+            log.exception("a dead letter could not be sent again", extra={"letter": letter.sequence})
+            metrics.record_faults.labels("redrive").inc()
+            return Fate("skipped", "fault")
 
     async def _send(self, letter: DeadLetter) -> Fate:
         """Finds out where a letter goes, and sends it there."""

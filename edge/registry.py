@@ -23,6 +23,7 @@ from router.buckets import STREAM_FULL, Bucket, Entry
 from router.codec import rfc3339
 from router.cursor import Cursor, parse_start
 from router.errors import BadInput, Refused
+from router.stored import decoder
 from router.topology import SESSIONS
 
 if TYPE_CHECKING:
@@ -132,6 +133,9 @@ def unknown_session(session_id: str) -> Problem:
     return Problem("session_not_found", f"no session {session_id[:60]!r}; it may have been deleted")
 
 
+_spec = decoder(SessionSpec, SESSIONS)
+
+
 class Registry:
     """All sessions, kept in step with the bucket."""
 
@@ -237,10 +241,15 @@ class Registry:
             return
         if known is not None and known.revision >= entry.revision:
             return
+        spec = _spec(entry.key, entry.value)
+        if spec is None:
+            return
         try:
-            self._put(Session(msgspec.json.decode(entry.value, type=SessionSpec), entry.revision))
-        except (msgspec.ValidationError, msgspec.DecodeError, BadInput) as fault:
-            log.warning("a stored session cannot be read", extra={"session": entry.key, "fault": str(fault)})
+            session = Session(spec, entry.revision)
+        except (BadInput, TypeError, ValueError) as fault:
+            log.warning("a stored session cannot be served", extra={"session": entry.key, "fault": str(fault)})
+            return
+        self._put(session)
 
     def _put(self, session: Session) -> None:
         if session.id not in self._sessions and session.spec.owner is not None:

@@ -94,8 +94,26 @@ class Batch:
         """The batch in one wire's form; made at the first call."""
         form = self._made.get(wire.name)
         if form is None:
-            form = self._made[wire.name] = wire.events(self)
+            try:
+                form = wire.events(self)
+            except Exception:
+                log.exception("a batch cannot be written, looking for the record")
+                form = wire.events(Batch(self._writable(wire), self.epoch))
+            self._made[wire.name] = form
         return form
+
+    def _writable(self, wire: Wire) -> list[Record]:
+        """The records that a wire has a form for; one that has none must not take the others with it."""
+        kept: list[Record] = []
+        for record in self.records:
+            try:
+                wire.events(Batch([record], self.epoch))
+            except Exception:
+                log.exception("a record cannot be written", extra={"sequence": record.sequence})
+                metrics.record_faults.labels("encode").inc()
+            else:
+                kept.append(record)
+        return kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -269,7 +269,7 @@ class _Watch:
             self._known.add(key)
         if self._unconfirmed is not None:
             self._unconfirmed.discard(key)
-        self._heard(Entry(key, None if gone else message.payload, message.sequence), self._is_ready)
+        self._tell(Entry(key, None if gone else message.payload, message.sequence))
         self._consumer.done()
         if message.pending == 0:
             self._round_over()
@@ -288,7 +288,16 @@ class _Watch:
     def _report_gone(self, keys: Iterable[str], revision: int) -> None:
         for key in keys:
             self._known.discard(key)
-            self._heard(Entry(key, None, revision), self._is_ready)
+            self._tell(Entry(key, None, revision))
+
+    def _tell(self, entry: Entry) -> None:
+        try:
+            self._heard(entry, self._is_ready)
+        except Exception:
+            # One value that its reader fails at must not keep the others from being told.
+            log.exception(
+                "a change of a stored value was not taken", extra={"bucket": self._bucket.name, "key": entry.key}
+            )
 
     async def _compare(self) -> None:
         """Compares the known keys with those of the bucket at intervals."""

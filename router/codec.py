@@ -1,25 +1,39 @@
-"""This file is where an event becomes bytes: msgpack on NATS, JSON toward people."""
+"""Events as bytes: msgpack on NATS, JSON for clients.
+
+`decode` is the one law of what an event is. Whatever it returns can be written as JSON, filtered, compared and shown, so
+that no loop over records fails on one of them; all else raises BadEvent. `encode` applies the same law to what it packed:
+no event is published that a reader could not decode. ADR 0015 says what becomes of dates, ext types and map keys.
+"""
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
 import msgpack
 import msgspec
 
-from router.errors import BadEvent, BadSubject
-from router.event import Event
+from router.errors import BadEvent, BadInput
+from router.event import Event, is_id, is_type
 from router.subject import Subject
 
 # 64 levels: deeper than any data a person made, shallower than any parser's stack.
 MAX_DEPTH = 64
+# Characters of `source`, `key`, `cause` and `trace`: they are copied into headers, subjects and logs.
+MAX_FIELD = 1024
+# The years 1 to 9999: others neither datetime nor RFC 3339 can say.
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
+
+# What msgspec raises for bytes that are no event: its own errors; UnicodeDecodeError, and a plain ValueError for a timestamp
+# that rounds up into the year 10000; TypeError for map keys that cannot be hashed; and what hostile nesting or sizes cause.
+DECODE_FAULTS = (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError, MemoryError)
 
 
 def encode(event: Event) -> bytes:
-    """Packs an event for NATS. Raises BadEvent for data that msgpack cannot hold."""
+    """Packs an event for NATS. Raises BadEvent for data that msgpack cannot hold, or that `decode` would refuse."""
     record: dict[str, Any] = {
         "id": event.id,
         "type": event.type,
@@ -34,9 +48,11 @@ def encode(event: Event) -> bytes:
     if event.test:
         record["test"] = True
     try:
-        return msgpack.packb(record, use_bin_type=True, datetime=True, default=_extension)  # type: ignore[no-any-return]
+        packed: bytes = msgpack.packb(record, use_bin_type=True, datetime=True, default=_extension)
     except (TypeError, ValueError, OverflowError, RecursionError) as fault:
         raise BadEvent(f"data cannot be packed: {fault}") from None
+    decode(packed)
+    return packed
 
 
 def _extension(value: object) -> object:
@@ -51,9 +67,10 @@ class _Packed(msgspec.Struct, gc=False):
 
     id: str
     type: str
-    source: str
+    source: Annotated[str, msgspec.Meta(max_length=MAX_FIELD)]
     subject: str
-    time: int
+    # An int of msgpack ends in the year 2554, as ns; so every time from 1970 on can be written.
+    time: Annotated[int, msgspec.Meta(ge=0)]
     data: dict[Any, Any] = {}
     key: Any = None
     cause: Any = None
@@ -63,31 +80,94 @@ class _Packed(msgspec.Struct, gc=False):
 
 # Compiled once: a third of a microsecond an event, where unpacking to a map and looking into it took six.
 _unpack = msgspec.msgpack.Decoder(_Packed).decode
+# Types that were found right; forgotten all at once.
+MAX_TYPES = 1000
+_types: set[str] = set()
 
 
 def decode(payload: bytes) -> Event:
-    """Unpacks an event from NATS. Raises BadEvent; unknown fields are passed over."""
+    """Unpacks an event from NATS. Raises BadEvent, and nothing else; unknown fields are passed over."""
     try:
         packed = _unpack(payload)
-        return Event(
+        event = Event(
             packed.id,
             packed.type,
             packed.source,
             Subject.check(packed.subject),
             packed.time,
             packed.data,
-            packed.key if isinstance(packed.key, str) else None,
-            packed.cause if isinstance(packed.cause, str) else None,
-            packed.trace if isinstance(packed.trace, str) else None,
+            _text(packed.key, "key") if packed.key is not None else None,
+            _text(packed.cause, "cause") if packed.cause is not None else None,
+            _text(packed.trace, "trace") if packed.trace is not None else None,
             packed.test is True,
         )
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError, OverflowError) as fault:
-        raise BadEvent(f"not a msgpack event: {fault}") from None
-    except BadSubject as fault:
+    except BadInput as fault:
         raise BadEvent(str(fault)) from None
+    except DECODE_FAULTS as fault:
+        raise BadEvent(f"not a msgpack event: {fault}") from None
+    if not is_id(event.id):
+        raise BadEvent(f"{event.id[:80]!r} is no event id: 1 to 200 of A-Z, a-z, 0-9, -, _, . and :")
+    if event.type not in _types:
+        _check_type(event.type)
+    # Two containers are the event and its data: then the data is flat. Counting their first bytes is faster than to look.
+    if len(payload) > SMALL or len(payload.translate(None, _SCALARS)) > 2:
+        _check_data(event.data)
+    return event
+
+
+def _check_type(kind: str) -> None:
+    if not is_type(kind):
+        raise BadEvent(f"{kind[:80]!r} is no event type: lower-case letters, digits and _, at most 64")
+    if len(_types) >= MAX_TYPES:
+        _types.clear()
+    _types.add(kind)
+
+
+def _text(value: object, field: str) -> str | None:
+    if not isinstance(value, str):
+        return None
+    if len(value) > MAX_FIELD:
+        raise BadEvent(f"{field} has more than {MAX_FIELD} characters")
+    return value
+
+
+# Past 2 KiB a look at the items is cheaper than one at the bytes, which may be a picture.
+SMALL = 2048
+# Every byte that no map and no array can begin with.
+_SCALARS = bytes(byte for byte in range(256) if not (0x80 <= byte <= 0x9F or 0xDC <= byte <= 0xDF))
+_CONTAINERS = frozenset((dict, list))
+_KEYS = frozenset((str, int, float, bool, type(None), bytes, datetime))
+
+
+def _check_data(data: object) -> None:
+    """Raises BadEvent for decoded data nested too deep, or with map keys that have no text in JSON."""
+    level: list[Any] = [data]
+    for _ in range(MAX_DEPTH):
+        inner: list[Any] = []
+        for item in level:
+            if type(item) is dict:
+                if not _KEYS.issuperset(map(type, item)):
+                    raise BadEvent("a map's key must be a text, a number, true, false, null, bytes or a timestamp")
+                inner += [value for value in item.values() if type(value) in _CONTAINERS]
+            else:
+                inner += [value for value in item if type(value) in _CONTAINERS]
+        if not inner:
+            return
+        level = inner
+    raise BadEvent(f"data is nested deeper than {MAX_DEPTH} levels")
 
 
 def _foreign(value: object) -> object:
+    """The JSON form of what JSON does not know: an ext type is `{"$ext": <its number>, "data": <base64>}`."""
+    if isinstance(value, (msgspec.msgpack.Ext, msgpack.ExtType)):
+        return {"$ext": value.code, "data": b64encode(bytes(value.data)).decode()}
+    if isinstance(value, msgpack.Timestamp):
+        return f"{value.seconds}.{value.nanoseconds:09d}"
+    if value is None or isinstance(value, bool):  # a map's key; as a value JSON knows them
+        return "null" if value is None else str(value).lower()
+    kind = type(value)
+    if kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__:
+        return f"<{kind.__qualname__}>"  # without the address in memory, which no two processes share
     return str(value)
 
 
@@ -95,7 +175,7 @@ _json = msgspec.json.Encoder(enc_hook=_foreign)
 
 
 def to_json(value: object) -> bytes:
-    """Writes JSON; bytes become base64, NaN and infinities null, foreign objects their text."""
+    """Writes JSON; bytes become base64, NaN and infinities null, ext types a map (see `_foreign`), other objects their text."""
     try:
         return _json.encode(value)
     except TypeError:
@@ -105,17 +185,26 @@ def to_json(value: object) -> bytes:
 
 def _plain(value: object) -> object:
     if isinstance(value, Mapping):
-        return {key if isinstance(key, str) else str(key): _plain(item) for key, item in value.items()}
+        return {_key(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value
+
+
+def _key(key: object) -> str:
+    """A map's key as JSON has it."""
+    if isinstance(key, str):
+        return key
+    if key is None or isinstance(key, (bool, bytes, datetime)):
+        return _json.encode(key).decode().strip('"')
+    return str(key)
 
 
 def from_json(payload: bytes | str) -> Any:
     """Reads JSON. Raises BadEvent with the place of the fault."""
     try:
         return msgspec.json.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
+    except DECODE_FAULTS as fault:
         raise BadEvent(f"not JSON: {fault}") from None
 
 
@@ -136,11 +225,16 @@ def check_depth(value: object, limit: int = MAX_DEPTH) -> None:
 
 
 def rfc3339(time_ns: int) -> str:
-    """Writes a time as RFC 3339 UTC with microseconds: `2026-11-21T03:42:00.123456Z`."""
+    """Writes a time as RFC 3339 UTC with microseconds: `2026-11-21T03:42:00.123456Z`.
+
+    A time outside the years 1 to 9999 is written as the nearest second in them: showing one must never fail.
+    """
     return f"{_second(time_ns // 1_000_000_000)}.{time_ns // 1000 % 1_000_000:06d}Z"
 
 
 # The events of one second share most of their time; a calendar is slow.
 @lru_cache(256)
 def _second(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
+    within = max(_FIRST_SECOND, min(seconds, _LAST_SECOND))
+    # Not strftime, which writes the year 1 as `1`.
+    return datetime.fromtimestamp(within, UTC).isoformat()[:19]

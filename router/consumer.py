@@ -254,19 +254,23 @@ class Consumer:
             self._outstanding += 1
             headers = all_headers(raw) if raw else {}
             _, _, _, _, attempt, sequence, _, moment, pending, *_ = tokens
-            self._heard(
-                Message(
-                    subject,
-                    payload,
-                    headers,
-                    int(sequence),
-                    int(attempt),
-                    int(moment),
-                    int(pending),
-                    reply,
-                    self._connection,
-                )
+            message = Message(
+                subject,
+                payload,
+                headers,
+                int(sequence),
+                int(attempt),
+                int(moment),
+                int(pending),
+                reply,
+                self._connection,
             )
+            try:
+                self._heard(message)
+            except Exception:
+                # It is not settled, so it comes again; meanwhile its place is free for the next.
+                log.exception("a message was not taken", extra={"stream": self.stream, "sequence": message.sequence})
+                self.done()
             return
         code, text = status(raw)
         if not subject.endswith(f".{self._pulls}"):

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from router.broker import Ack, Broker
-from router.codec import decode, rfc3339
+from router.codec import DECODE_FAULTS, decode, rfc3339
 from router.connection import Reply, all_headers, status
 from router.errors import BadEvent, Refused, Timeout
 from router.event import Event
@@ -40,7 +40,7 @@ ORIGINS = ("webhook", "actor", "ingest")
 REASONS = (
     "exhausted", "gone", "payload_too_large", "unsupported_type", "rejected", "ssrf_blocked", "bad_url", "overflow",
     "ttl_expired", "endpoint_disabled", "aborted", "decode_error", "attempts_spent", "cut_short", "too_large",
-    "not_a_job", "other",
+    "not_a_job", "fault", "other",
 )  # fmt: skip
 
 
@@ -59,7 +59,7 @@ class Origin(NamedTuple):
         """Reads what `str` wrote; an unreadable one becomes an empty origin."""
         stream, _, rest = text.partition(":")
         sequence, _, subject = rest.partition(":")
-        return cls(stream, int(sequence) if sequence.isdigit() else 0, subject)
+        return cls(stream, _number(sequence), subject)
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,7 +409,8 @@ def _token(subject: str, place: int) -> str:
 
 
 def _number(text: str) -> int:
-    return int(text) if text.isdigit() else 0
+    # Of ASCII: `isdigit` alone takes characters such as ², which are no number to `int`.
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 class _Named(msgspec.Struct, gc=False):
@@ -424,7 +425,7 @@ _named = msgspec.msgpack.Decoder(_Named).decode
 def _event_id(payload: bytes) -> str:
     try:
         return _named(payload).id
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except DECODE_FAULTS:
         return ""
 
 

@@ -18,6 +18,9 @@ from router.subject import Subject
 _TYPE = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,200}\Z")
 
+is_type = _TYPE.match
+is_id = _ID.match
+
 # The wire of SSE and of browsers' sockets gives these names a meaning of its own.
 # A server event named `error` runs a page's onerror and has taken whole clients down.
 WIRE_NAMES = frozenset({"error", "open", "message"})

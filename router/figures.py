@@ -51,6 +51,8 @@ class Figures:
         self.silences = 0
         self.slow = 0
         self.forbidden = 0
+        # Values of each bucket that could not be decoded, and were passed over.
+        self.undecodable: dict[str, int] = {}
 
 
 figures = Figures()

@@ -17,6 +17,7 @@ import msgspec
 from router.buckets import Bucket, Entry
 from router.connection import Connection
 from router.errors import BrokerError
+from router.stored import decoder
 from router.subject import escape
 from router.timing import Clock, SystemClock, full_jitter
 from router.topology import LEASES
@@ -43,6 +44,9 @@ class _Value(msgspec.Struct):
     """What a lease holds: after how many seconds without a refresh its holder is gone."""
 
     ttl: float
+
+
+_value = decoder(_Value, LEASES)
 
 
 class Leases:
@@ -143,10 +147,8 @@ async def watch(viewers: Viewers, connection: Connection) -> None:
         if entry.value is None:
             viewers.saw(entry.key, None)
             return
-        try:
-            viewers.saw(entry.key, msgspec.json.decode(entry.value, type=_Value).ttl)
-        except msgspec.DecodeError:
-            log.warning("a lease without a ttl is not counted", extra={"lease": entry.key})
+        if (lease := _value(entry.key, entry.value)) is not None:
+            viewers.saw(entry.key, lease.ttl)
 
     failures = 0
     while True:

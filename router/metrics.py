@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 SURVEY_SECONDS = 10.0
 
 _BY_STREAM = ("stream",)
+_BY_BUCKET = ["bucket"]
 # Each process that asks shows the same: take the maximum by stream, never the sum.
 messages = Gauge("router_stream_messages", "Messages that a stream holds", _BY_STREAM)
 size = Gauge("router_stream_bytes", "Bytes that a stream holds", _BY_STREAM)
@@ -112,6 +113,14 @@ class NatsFigures(Collector):
         for outcome, count in shown.published.items():
             published.add_metric([outcome], float(count))
         yield published
+        undecodable = CounterMetricFamily(
+            "router_undecodable_values",
+            "Stored values that could not be decoded and were passed over",
+            labels=_BY_BUCKET,
+        )
+        for bucket in (topology.SESSIONS, topology.LEASES, topology.JOBS, topology.ENDPOINTS):
+            undecodable.add_metric([bucket], float(shown.undecodable.get(bucket, 0)))
+        yield undecodable
         yield _histogram("router_request_seconds", "Time NATS took to answer a request", shown.requests)
         yield _histogram("router_publish_seconds", "Time a publish took until JetStream had it", shown.publish)
         yield _histogram(

@@ -1,4 +1,4 @@
-"""This file is where one stored event is shared by all who read it: decoded once, encoded once per dialect."""
+"""One stored event, shared by all who read it: decoded once, encoded once per dialect."""
 
 from __future__ import annotations
 
@@ -11,10 +11,21 @@ class Record:
     """An event as EVENTS holds it: its sequence, its subject, its bytes. Shared, so nobody may change it.
 
     `superseded` counts the events that this one stands for beside itself, where a reader asked for fewer.
-    `encoded` is the place where dialects keep what they made of it, by dialect name.
+    `encoded` is the place where dialects keep what they made of it, by dialect name. `fault` says why the bytes are no event,
+    once `event` was asked for and is None.
     """
 
-    __slots__ = ("__weakref__", "_event", "encoded", "payload", "previous", "sequence", "subject", "superseded")
+    __slots__ = (
+        "__weakref__",
+        "_event",
+        "encoded",
+        "fault",
+        "payload",
+        "previous",
+        "sequence",
+        "subject",
+        "superseded",
+    )
 
     def __init__(self, sequence: int, subject: str, payload: bytes, previous: int = 0, superseded: int = 0) -> None:
         self.sequence = sequence
@@ -23,6 +34,7 @@ class Record:
         self.previous = previous
         self.superseded = superseded
         self.encoded: dict[str, bytes] = {}
+        self.fault = ""
         self._event: Event | bool | None = None
 
     @property
@@ -31,7 +43,8 @@ class Record:
         if self._event is None:
             try:
                 self._event = decode(self.payload)
-            except BadEvent:
+            except BadEvent as fault:
+                self.fault = str(fault)
                 self._event = False
         return self._event if isinstance(self._event, Event) else None
 

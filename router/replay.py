@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import NamedTuple
 
 from router.broker import PAGE_EVENTS, Broker, Page, StreamState
@@ -40,8 +41,10 @@ class Place(NamedTuple):
 class Replay:
     """Reads EVENTS for many readers at once."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, undecodable: Callable[[Record], None] = lambda _record: None) -> None:
+        """`undecodable` is told of each record that was read and is no event; the reader passes it over."""
         self._broker = broker
+        self._undecodable = undecodable
         self._pages: OrderedDict[tuple[str, int], Page] = OrderedDict()
         self._reading: dict[tuple[str, int, int], asyncio.Future[Page | None]] = {}
 
@@ -92,6 +95,9 @@ class Replay:
             raise
         finally:
             del self._reading[read]
+        for record in page.records:
+            if record.event is None:
+                self._undecodable(record)
         future.set_result(page)
         # Only a full page can never change.
         if page.more and page.records:

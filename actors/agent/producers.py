@@ -11,6 +11,7 @@ from router.buckets import Bucket, Entry
 from router.codec import from_json, to_json
 from router.connection import Connection
 from router.errors import BadInput
+from router.stored import decoder
 from router.subject import escape
 from router.topology import LEASES
 
@@ -69,13 +70,12 @@ class _Lease(msgspec.Struct):
     ttl: float
 
 
+_lease = decoder(_Lease, LEASES)
+
+
 def _ttl(value: bytes | None) -> float | None:
-    if value is None:
-        return None
-    try:
-        return msgspec.json.decode(value, type=_Lease).ttl
-    except msgspec.DecodeError:
-        return None
+    lease = _lease("run", value)
+    return lease.ttl if lease is not None else None
 
 
 class Vigil:

@@ -24,7 +24,7 @@ from edge.identity.grants import Grants
 from edge.identity.limits import Seat
 from edge.identity.principal import Principal
 from edge.problem import Problem
-from router.codec import rfc3339
+from router.codec import DECODE_FAULTS, rfc3339
 from router.connection import Connection
 from router.errors import BrokerError
 from router.subject import escape
@@ -307,7 +307,7 @@ class Badges:
     def _heard(self, _subject: str, reply: str, payload: bytes, _headers: bytes) -> None:
         try:
             told = msgspec.json.decode(payload, type=_Renewal)
-        except msgspec.DecodeError:
+        except DECODE_FAULTS:
             log.warning("a new token from another edge process cannot be read")
             return
         if told.sender == self._me:

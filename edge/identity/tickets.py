@@ -22,6 +22,7 @@ from edge.identity.principal import Principal
 from router.buckets import Bucket
 from router.connection import Connection
 from router.errors import Conflict, Refused
+from router.stored import decoder
 from router.topology import LEASES
 
 _FORM = re.compile(r"[A-Za-z0-9_-]{43}\Z")
@@ -42,6 +43,9 @@ class _Kept(msgspec.Struct):
     operate: bool
     expires: float
     transport: str | None = None
+
+
+_kept = decoder(_Kept, LEASES)
 
 
 class Tickets:
@@ -112,8 +116,8 @@ class Tickets:
         raw = base64.b64decode(message.get("data") or "")
         if not raw:
             return None
-        kept = msgspec.json.decode(raw, type=_Kept)
-        return (kept, int(message["seq"])) if kept.until > time.time() else None
+        kept = _kept(kind, raw)
+        return (kept, int(message["seq"])) if kept is not None and kept.until > time.time() else None
 
 
 def _key(kind: str, value: str) -> str:

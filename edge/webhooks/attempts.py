@@ -24,7 +24,7 @@ from edge.problem import Problem
 from edge.webhooks.job import delivery_id
 from edge.webhooks.outcome import Outcome, Timing, Verdict
 from router.broker import Broker
-from router.codec import rfc3339
+from router.codec import DECODE_FAULTS, rfc3339
 from router.direct import read_run
 from router.errors import BrokerError
 from router.topology import ATTEMPTS
@@ -399,6 +399,6 @@ class Attempts:
         for message in run.messages:
             try:
                 pages.append((message.sequence, decode(message.payload)))
-            except msgspec.DecodeError:
+            except DECODE_FAULTS:
                 log.warning("what lies among the attempts is none", extra={"sequence": message.sequence})
         return pages, run.messages[-1].sequence if run.left and run.messages else None

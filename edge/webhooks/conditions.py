@@ -16,6 +16,7 @@ from edge.webhooks.health import Condition
 from router.buckets import Bucket, Entry
 from router.connection import Connection
 from router.errors import Conflict
+from router.stored import decoder
 from router.topology import ENDPOINTS
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,10 @@ class Head(msgspec.Struct, frozen=True, omit_defaults=True):
     last_status: int = 0
     # When it was halted, in seconds since the epoch.
     since: float = 0.0
+
+
+_head = decoder(Head, ENDPOINTS)
+_read_condition = decoder(Condition, ENDPOINTS)
 
 
 class Conditions:
@@ -122,10 +127,8 @@ class Conditions:
         """All heads there are, by session and lane. Raises BrokerError."""
         found: dict[tuple[str, str], Head] = {}
         for entry in await self._bucket.entries(f"{HEAD}.*.*"):
-            try:
-                head = msgspec.json.decode(entry.value or b"", type=Head)
-            except msgspec.DecodeError:
-                log.warning("what is kept of a lane cannot be read", extra={"key": entry.key})
+            head = _head(entry.key, entry.value)
+            if head is None:
                 continue
             _, session, lane = entry.key.split(".")
             found[session, lane] = head
@@ -178,8 +181,4 @@ class Conditions:
 
 
 def _condition(entry: Entry) -> Condition | None:
-    try:
-        return msgspec.json.decode(entry.value or b"", type=Condition)
-    except msgspec.DecodeError:
-        log.warning("what is kept of an endpoint cannot be read", extra={"key": entry.key})
-        return None
+    return _read_condition(entry.key, entry.value)

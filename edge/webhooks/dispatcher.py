@@ -27,6 +27,7 @@ from edge.webhooks.worker import Backstage, WorkerSettings, WorkTerm
 from router.broker import Broker
 from router.buckets import Bucket
 from router.errors import BrokerError
+from router.record import Record
 from router.role import RoleSettings
 from router.topology import HOOKS, LEASES, RETRIES
 
@@ -57,8 +58,12 @@ class Webhooks:
         settings: WebhookSettings | None = None,
         epoch: Callable[[], str] = lambda: "",
         stats: Callable[[str], Stats] | None = None,
+        undecodable: Callable[[Record], None] = lambda _record: None,
     ) -> None:
-        """`stats` gives the counters of a session, where they are kept elsewhere; else they are kept here."""
+        """`stats` gives the counters of a session, where they are kept elsewhere; else they are kept here.
+
+        `undecodable` is told of each record that the fan-out met and that is no event.
+        """
         self.settings = settings or WebhookSettings()
         self._broker = broker
         self._registry = registry
@@ -80,6 +85,7 @@ class Webhooks:
             holder,
             self.settings.fanout,
             forget=self.conditions.forget,
+            undecodable=undecodable,
         )
         self._backstage = Backstage(
             broker,

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from edge.metrics import record_faults
 from edge.problem import Problem
 from edge.registry import Registry, Session
 from edge.stats import Stats
@@ -35,6 +36,7 @@ from router.event import Event
 from router.record import Record
 from router.replay import Replay
 from router.role import Lost, Role, RoleSettings
+from router.stored import decoder
 from router.subject import STORED
 from router.topology import EVENTS, HOOKS, LEASES, RETRIES
 
@@ -85,6 +87,10 @@ class _Mark(msgspec.Struct):
     joined: bool
 
 
+_position = decoder(_Position, LEASES)
+_mark = decoder(_Mark, LEASES)
+
+
 class _Member:
     """One webhook session in the fan-out."""
 
@@ -111,8 +117,10 @@ class Fanout:
         holder: str,
         settings: FanoutSettings | None = None,
         forget: Callable[[str], Awaitable[None]] | None = None,
+        undecodable: Callable[[Record], None] = lambda _record: None,
     ) -> None:
-        """`forget` removes what else is kept of a deleted session."""
+        """`forget` removes what else is kept of a deleted session; `undecodable` is told of each record that is no event."""
+        self._undecodable = undecodable
         self._forget_more = forget
         self.settings = settings or FanoutSettings()
         self._broker = broker
@@ -121,7 +129,7 @@ class Fanout:
         self._pipeline = pipeline
         self._partitions = partitions
         self._deadletters = DeadLetters(broker)
-        self._replay = Replay(broker)
+        self._replay = Replay(broker, undecodable)
         self._bucket = Bucket(broker.connection, LEASES)
         self._role = Role(self._bucket, ROLE, holder, self.settings.role)
         self._owning = False
@@ -194,11 +202,13 @@ class Fanout:
         """Reads how far the predecessor came."""
         state = await self._broker.state()
         entry = await self._bucket.get(POSITION)
-        kept = msgspec.json.decode(entry.value, type=_Position) if entry and entry.value else None
+        kept = _position(POSITION, entry.value) if entry else None
         self._revision = entry.revision if entry else 0
         self._epoch = state.epoch
         if kept is None:
-            self._position = state.last
+            # Nobody was before us. Where a predecessor's note cannot be decoded, all that is kept is fanned out again: jobs
+            # that were stored lately are dropped as repeats, and none is missing.
+            self._position = max(state.first - 1, 0) if entry and entry.value else state.last
         elif kept.epoch != state.epoch or kept.sequence > state.last:
             # Another life of the stream: all it holds is news.
             self._position = max(state.first - 1, 0)
@@ -207,9 +217,9 @@ class Fanout:
         self._matched = self._start = self._position
         self._saved = -1
         self._marks = {
-            entry.key.rpartition(".")[2]: msgspec.json.decode(entry.value, type=_Mark)
+            entry.key.rpartition(".")[2]: mark
             for entry in await self._bucket.entries(f"{MARKS}.*")
-            if entry.value
+            if (mark := _mark(entry.key, entry.value)) is not None
         }
         self._dirty.clear()
         self._gone.clear()
@@ -281,11 +291,7 @@ class Fanout:
                     log.warning("the past cannot be read", extra={"fault": str(fault)})
                     await asyncio.sleep(0.5)
                     continue
-                jobs = [
-                    job
-                    for record in stretch.records
-                    if record.sequence > member.after and (job := self._job(member, record)) is not None
-                ]
+                jobs = self._jobs(member, stretch.records)
                 await self._publish(jobs, member)
                 member.after = stretch.upto
                 self._dirty.add(member.session.id)
@@ -389,19 +395,10 @@ class Fanout:
         looks = 0
         for record in records:
             # No await between a record's matching and `matched`: a session that joins in between would miss it.
-            event = record.event
-            if event is not None:
-                key = (record.subject, event.type)
-                route = self._routes.get(key)
-                if route is None:
-                    route = self._route(key)
-                    looks += len(self._joined)
-                for member in route:
-                    if record.sequence > member.after and member.session.view.passes(event):
-                        job = self._owed(member, record, event)
-                        if job is not None:
-                            jobs.append((member, job))
-                looks += len(route)
+            try:
+                looks += self._match_one(record, jobs)
+            except Exception as fault:  # noqa: BLE001 - logged with its traceback by `_failed`
+                self._failed(record, fault)
             self._matched = record.sequence
             if looks >= MOST_LOOKS:
                 looks = 0
@@ -414,6 +411,32 @@ class Fanout:
         self._position = self._matched
         metrics.lag.set(max(0, self._last_heard - self._position))
 
+    def _match_one(self, record: Record, jobs: list[tuple[_Member, Job]]) -> int:
+        """Adds the jobs of one event, and says how many sessions were asked."""
+        event = record.event
+        if event is None:
+            self._undecodable(record)
+            return 0
+        key = (record.subject, event.type)
+        looks = 0
+        route = self._routes.get(key)
+        if route is None:
+            route = self._route(key)
+            looks += len(self._joined)
+        for member in route:
+            if record.sequence > member.after and member.session.view.passes(event):
+                job = self._owed(member, record, event)
+                if job is not None:
+                    jobs.append((member, job))
+        return looks + len(route)
+
+    def _failed(self, record: Record, fault: Exception) -> None:
+        """Passes over a record at which the fan-out failed: it becomes a dead letter, and the next has its turn."""
+        log.error("a record could not be fanned out", extra={"sequence": record.sequence}, exc_info=fault)
+        record_faults.labels("fanout").inc()
+        record.fault = repr(fault)
+        self._undecodable(record)
+
     def _route(self, key: tuple[str, str]) -> tuple[_Member, ...]:
         """Those among the joined that a subject and type are for, filters left aside; remembered until somebody changes."""
         if len(self._routes) >= MAX_ROUTES:
@@ -421,11 +444,19 @@ class Fanout:
         route = self._routes[key] = tuple(member for member in self._joined if member.session.view.admits(*key))
         return route
 
-    def _job(self, member: _Member, record: Record) -> Job | None:
-        event = record.event
-        if event is None or not member.session.view.accepts(record):
-            return None
-        return self._owed(member, record, event)
+    def _jobs(self, member: _Member, records: Iterable[Record]) -> list[Job]:
+        """What a session is owed of the records behind its place."""
+        jobs: list[Job] = []
+        for record in records:
+            try:
+                event = record.event
+                if record.sequence > member.after and event is not None and member.session.view.accepts(record):
+                    job = self._owed(member, record, event)
+                    if job is not None:
+                        jobs.append(job)
+            except Exception as fault:  # noqa: BLE001 - logged with its traceback by `_failed`
+                self._failed(record, fault)
+        return jobs
 
     def _owed(self, member: _Member, record: Record, event: Event) -> Job | None:
         """What a session is owed of an event that it shows."""

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from router.codec import decode, rfc3339
+from router.codec import DECODE_FAULTS, decode, rfc3339
 from router.consumer import Message
 from router.topology import HOOKS, RETRIES
 
@@ -233,7 +233,7 @@ def read(message: Message) -> Job | None:
     tokens = message.subject.split(".")
     try:
         return _job(tokens[3], int(tokens[2]), message.headers, message.payload, message.time)
-    except (KeyError, ValueError, IndexError, msgspec.DecodeError):
+    except (LookupError, *DECODE_FAULTS):
         return None
 
 

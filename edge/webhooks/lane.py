@@ -19,6 +19,7 @@ import msgspec
 
 from edge.webhooks.conditions import Head
 from edge.webhooks.job import Job
+from router.codec import DECODE_FAULTS
 
 if TYPE_CHECKING:
     from router.consumer import Consumer, Message
@@ -193,7 +194,7 @@ def lane_of(job: Job, mode: str) -> tuple[str, bool]:
         return ALL, mode == "fifo"
     try:
         key = _keyed(job.payload).key
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except DECODE_FAULTS:
         key = None
     text = (key or job.subject).encode(errors="replace")
     # 64 bits: two keys that share a lane are as good as never.

@@ -23,6 +23,8 @@ from edge.webhooks import metrics
 from router.buckets import Bucket, Entry
 from router.errors import BrokerError, Conflict
 from router.role import RoleSettings
+from router.stored import decoder
+from router.topology import LEASES
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,9 @@ class _Owned(msgspec.Struct):
     """Who owns a partition; nobody where `holder` is empty."""
 
     holder: str
+
+
+_owned = decoder(_Owned, LEASES)
 
 
 @dataclass(slots=True)
@@ -179,10 +184,8 @@ class Partitions:
                     self._news.set()
                 self._members[name] = _Member(asyncio.get_running_loop().time())
         elif kind == "owner" and name.isdigit():
-            try:
-                holder = msgspec.json.decode(entry.value, type=_Owned).holder if entry.value else ""
-            except msgspec.DecodeError:
-                holder = ""
+            owned = _owned(entry.key, entry.value or None)
+            holder = owned.holder if owned is not None else ""
             known = self._owners.get(int(name))
             if known is None or known[1] < entry.revision:
                 self._owners[int(name)] = (holder, entry.revision)

@@ -13,6 +13,7 @@ import msgspec
 
 from edge.webhooks.job import Publish
 from router.broker import Ack
+from router.codec import DECODE_FAULTS
 from router.connection import Connection, Listening, Outgoing
 from router.consumer import Message
 from router.errors import BrokerError, Refused, Timeout
@@ -137,7 +138,7 @@ def _read(payload: bytes) -> Ack | BrokerError:
         return Timeout("nobody answers for the stream")
     try:
         said = _decode(payload)
-    except msgspec.DecodeError:
+    except DECODE_FAULTS:
         return Timeout("what answered was not a stream")
     if fault := said.error:
         return Refused(fault.code, fault.err_code, fault.description)

@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from edge.metrics import record_faults
 from edge.problem import Problem
 from edge.registry import Registry, Session
 from edge.webhooks.attempts import Attempt, Attempts, Part
@@ -31,6 +32,7 @@ from router.errors import BadEvent, BadInput, BrokerError, Conflict, Refused
 from router.record import Record
 from router.replay import Replay
 from router.role import Role, RoleSettings
+from router.stored import decoder
 from router.topology import JOBS, LEASES
 
 log = logging.getLogger(__name__)
@@ -109,6 +111,9 @@ class Recovery(msgspec.Struct, kw_only=True, omit_defaults=True):
             "ended": rfc3339(self.ended) if self.ended else None,
             "error": self.error or None,
         }
+
+
+_recovery = decoder(Recovery, JOBS)
 
 
 class _Cancelled(Exception):
@@ -306,11 +311,10 @@ class Recoveries:
             return
         if known == entry.revision:
             return
-        try:
-            self.known[id] = msgspec.json.decode(entry.value, type=Recovery)
-        except msgspec.DecodeError as fault:
-            log.warning("a recovery cannot be read", extra={"recovery": id, "fault": str(fault)})
+        recovery = _recovery(entry.key, entry.value)
+        if recovery is None:
             return
+        self.known[id] = recovery
         self._revisions[id] = entry.revision
         self._begin(id)
 
@@ -405,6 +409,13 @@ class _Run:
             if isinstance(refusal, Conflict):
                 raise
             recovery.state, recovery.error = "failed", refusal.description
+        except BrokerError:
+            raise
+        except Exception:
+            # A fault of ours in one recovery must not take the role, and with it the process, from all others.
+            log.exception("a recovery failed", extra={"recovery": recovery.id})
+            record_faults.labels("recovery").inc()
+            recovery.state, recovery.error = "failed", "an internal fault; the log of the edge says more"
         recovery.ended = time.time_ns()
         await self._note()
         log.info("a recovery is over", extra={"recovery": recovery.id, "state": recovery.state, "sent": recovery.sent})

@@ -195,6 +195,18 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {f"edge_deadletters_owner{{{EDGE}}}": "0x60"},
         {f"edge_deadletters_owner{{{EDGE}}}": "1x60"},
     ),
+    "CallboardUndecodableRecords": (
+        {f'edge_undecodable_records_total{{{EDGE},reason="decode_error"}}': "0+1x60"},
+        {f'edge_undecodable_records_total{{{EDGE},reason="decode_error"}}': "7x60"},
+    ),
+    "CallboardUndecodableValues": (
+        {f'router_undecodable_values_total{{{EDGE},bucket="SESSIONS"}}': "0+1x60"},
+        {f'router_undecodable_values_total{{{EDGE},bucket="SESSIONS"}}': "7x60"},
+    ),
+    "CallboardRecordFaults": (
+        {f'edge_record_faults_total{{{EDGE},loop="fanout"}}': "0+1x60"},
+        {f'edge_record_faults_total{{{EDGE},loop="fanout"}}': "7x60"},
+    ),
     "CallboardActorBehind": (
         {'actors_lag_events{actor="agent"}': "2000x60"},
         {'actors_lag_events{actor="agent"}': "20x60"},

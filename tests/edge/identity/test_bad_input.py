@@ -79,7 +79,7 @@ def test_whatever_a_change_is_it_is_made_or_refused_with_a_code(body: dict[str, 
 @given(_fields(set(FIELDS)))
 def test_whatever_an_event_is_it_is_taken_or_refused_with_a_code(item: dict[str, Any]) -> None:
     try:
-        (event,) = events([item], None)
+        ((event, _),) = events([item], None)
     except (Problem, BadInput) as refused:
         _refused("event", refused)
     else:

@@ -1,0 +1,186 @@
+"""A record that is no event, or that some loop fails at, ends nothing: it is passed over, and lies among the dead letters."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgpack
+import pytest
+
+from router.broker import Broker
+from router.connection import BrokerSettings
+from router.deadletters import DeadLetter, DeadLetters
+from tests.edge.conftest import EdgeFactory, RunningEdge
+from tests.edge.webhooks.stage import Receiver
+from tests.waiting import eventually
+
+# Just above the year 9999: the "never" of .NET and the maximum of protobuf's Timestamp.
+NEVER = msgpack.Timestamp(253_402_300_799, 999_999_900)
+MSGPACK = {"Content-Type": "application/msgpack"}
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with Receiver().serving() as serving:
+        yield serving
+
+
+@contextlib.asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Broker]:
+    async with Broker(BrokerSettings(url), "another client") as broker:
+        yield broker
+
+
+def foreign(entity: str, data: Any, number: int = 0) -> bytes:
+    """An event as another client packs it."""
+    subject = f"job.{entity}.output"
+    event = {"id": f"{entity}-{number}", "type": "output", "source": "other", "subject": subject, "time": 1}
+    return bytes(msgpack.packb({**event, "data": data}))
+
+
+async def undecodable(broker: Broker) -> list[DeadLetter]:
+    return (await DeadLetters(broker).read(pattern="dead.ingest.EVENTS")).letters
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{"until": NEVER}, {"deep": [{"until": NEVER}]}, {msgpack.ExtType(5, b"x"): 1}],
+)
+async def test_what_no_reader_could_decode_is_refused_over_http(edge: RunningEdge, entity: str, data: Any) -> None:
+    session = await edge.session(subjects=[f"job.{entity}.>"])
+    body = msgpack.packb({"subject": f"job.{entity}.output", "data": data})
+
+    answer = await edge.http.post("/events", content=body, headers=MSGPACK)
+    polled = await edge.poll(session, "?cursor=earliest")
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "bad_event")
+    assert polled["events"] == []
+
+
+async def test_an_ext_type_is_shown_in_its_documented_form_on_every_transport(edge: RunningEdge, entity: str) -> None:
+    session = await edge.session(subjects=[f"job.{entity}.>"])
+    body = msgpack.packb({"subject": f"job.{entity}.output", "data": {"own": msgpack.ExtType(7, b"abc")}})
+    async with edge.socket(session) as socket, edge.sse(session) as sse:
+        await socket.control("ready")
+        await sse.next()
+
+        answer = await edge.http.post("/events", content=body, headers=MSGPACK)
+        shown = [
+            *await socket.events(1),
+            *await sse.events(1),
+            *(await edge.poll(session, "?cursor=earliest"))["events"],
+        ]
+
+    assert answer.status_code == 201
+    assert [event["data"] for event in shown] == [{"own": {"$ext": 7, "data": "YWJj"}}] * 3
+
+
+async def test_one_undecodable_record_stops_no_poll_no_webhook_and_no_start(
+    edge_factory: EdgeFactory, own_nats: str, receiver: Receiver, entity: str
+) -> None:
+    poison = foreign(entity, {"until": NEVER})
+    async with connected(own_nats) as broker:
+        async with edge_factory(own_nats) as edge:
+            session = await edge.session(subjects=[f"job.{entity}.>"])
+            hook = await edge.session(delivery_method="webhook", webhook_url=receiver.url, subjects=[f"job.{entity}.>"])
+            ack = await broker.store(f"ev.job.{entity}.output", poison, {})
+            await edge.numbers(entity, 1)
+
+            polled = await edge.poll(session, "?cursor=earliest")
+            await eventually(lambda: len(receiver.posts) == 1, within=30)
+            (letter,) = await eventually(lambda: undecodable(broker), within=30)
+
+            assert [event["data"] for event in polled["events"]] == [{"n": 0}]
+            assert (letter.origin.sequence, letter.payload, letter.reason) == (ack.sequence, poison, "decode_error")
+            assert "10000" in letter.detail
+
+        # At the next start it is met again, and is no other letter for it.
+        async with edge_factory(own_nats) as edge:
+            await edge.numbers(entity, 1, start=1)
+            await eventually(lambda: len(receiver.posts) == 2, within=30)
+            again = await edge.poll(session, "?cursor=earliest")
+            assert (await edge.http.get("/readyz")).status_code == 200
+            assert (await edge.stats(hook))["events_delivered"] == 1
+
+        assert [event["data"] for event in again["events"]] == [{"n": 0}, {"n": 1}]
+        assert [json.loads(post.body)["data"] for post in receiver.posts] == [{"n": 0}, {"n": 1}]
+        assert len(await undecodable(broker)) == 1
+
+
+async def test_records_that_nobody_heard_live_are_dead_letters_once_they_are_read(
+    edge_factory: EdgeFactory, own_nats: str, entity: str
+) -> None:
+    async with connected(own_nats) as broker:
+        for number in range(300):
+            await broker.store(f"ev.job.{entity}.output", foreign(entity, {"until": NEVER}, number), {})
+        async with edge_factory(own_nats) as edge:
+            session = await edge.session(subjects=[f"job.{entity}.>"])
+            polled = await edge.poll(session, "?cursor=earliest&limit=10")
+            again = await edge.poll(session, "?cursor=earliest&limit=10")
+
+            async def all_buried() -> bool:
+                return await DeadLetters(broker).count(pattern="dead.ingest.EVENTS.>") == 300
+
+            await eventually(all_buried, within=30)
+
+    assert polled["events"] == again["events"] == []
+    assert not polled["has_more"] and not again["has_more"]
+
+
+@pytest.mark.parametrize(
+    ("bucket", "key"),
+    [
+        ("LEASES", "fanout.position"),
+        ("LEASES", "fanout.session.sess_odd"),
+        ("LEASES", "webhook.owner.0"),
+        ("ENDPOINTS", "health.sess_odd"),
+        ("ENDPOINTS", "head.sess_odd.all"),
+        ("JOBS", "redrive.job.0123456789abcdef"),
+        ("JOBS", "recovery.job.0123456789abcdef"),
+        ("SESSIONS", "sess_odd"),
+    ],
+)
+@pytest.mark.parametrize(
+    "value", [b"\xff\xfe no JSON", b"[1]", b"{}", b"[" * 5000], ids=["bytes", "kind", "fields", "deep"]
+)
+async def test_a_stored_value_that_cannot_be_decoded_stops_no_edge(
+    edge_factory: EdgeFactory,
+    nats_server: str,
+    store: Broker,
+    receiver: Receiver,
+    entity: str,
+    *,
+    bucket: str,
+    key: str,
+    value: bytes,
+) -> None:
+    name = key.replace("odd", entity).replace("0123456789abcdef", entity[1:])
+    await store.store(f"$KV.{bucket}.{name}", value, {})
+    try:
+        async with edge_factory() as edge:
+            await edge.session(delivery_method="webhook", webhook_url=receiver.url, subjects=[f"job.{entity}.>"])
+            await store.store(f"$KV.{bucket}.{name}", value + b" ", {})
+            await edge.numbers(entity, 1)
+
+            await eventually(lambda: len(receiver.posts) == 1, within=30)
+            assert (await edge.http.get("/readyz")).status_code == 200
+    finally:
+        await store.store(f"$KV.{bucket}.{name}", b"", {"KV-Operation": "DEL"})
+
+
+async def test_reading_goes_on_while_many_undecodable_records_arrive(
+    edge: RunningEdge, store: Broker, entity: str
+) -> None:
+    session = await edge.session(subjects=[f"job.{entity}.>"])
+    async with edge.socket(session) as socket:
+        await socket.control("ready")
+        for number in range(50):
+            await store.store(f"ev.job.{entity}.output", foreign(entity, {"until": NEVER}, number), {})
+            await edge.numbers(entity, 1, start=number)
+
+        events = await socket.events(50, within=30)
+
+    assert [event["data"]["n"] for event in events] == list(range(50))
