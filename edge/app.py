@@ -34,12 +34,13 @@ from edge.identity.limits import Seat
 from edge.identity.principal import Principal
 from edge.openapi import document
 from edge.origin import Gate
-from edge.problem import Problem, refuse
+from edge.problem import Problem
 from edge.registry import MAX_RATE, MIN_RATE, Session, SessionSpec, parse_change, parse_session, unknown_session
 from edge.session import Pace
 from edge.stats import Stats, describe, total
 from edge.traffic import Timed
 from edge.transports import polling
+from edge.transports.refusal import refuse
 from edge.transports.sse import HEADERS, SseResponse, stream_start
 from edge.transports.websocket import Opening, SocketReader
 from edge.video import BOUNDARY, Frame, Viewer
@@ -192,6 +193,11 @@ def routes() -> list[BaseRoute]:
 def _edge(connection: Request | WebSocket) -> Edge:
     edge: Edge = connection.app.state.edge
     return edge
+
+
+def _leaving() -> Problem:
+    """What is new is refused with while this process drains; the connection is of no use for another request."""
+    return Problem("draining", headers={"Retry-After": "1", "Connection": "close"})
 
 
 def _json(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -502,7 +508,7 @@ async def poll_session(request: Request) -> Response:
 async def stream_session(request: Request) -> Response | SseResponse | _Seated:
     edge = _edge(request)
     if edge.draining:
-        raise Problem("draining", headers={"Retry-After": "1"})
+        raise _leaving()
     session = await _session(request)
     start = stream_start(request, lambda: _start(request.query_params, session))
     pace = _pace(request.query_params, session)
@@ -549,7 +555,7 @@ async def socket_session(socket: WebSocket) -> None:
     edge = _edge(socket)
     if edge.draining:
         # Before the handshake: a proxy passes the request on to another replica, and does not fill this one as it empties.
-        raise Problem("draining", headers={"Retry-After": "1"})
+        raise _leaving()
     badge: Badge | None = None
     refusal: Problem | BadInput | None = None
     try:
@@ -605,7 +611,7 @@ async def _refuse_socket(socket: WebSocket, close: int, code: str, detail: str) 
 async def publish_events(request: Request) -> Response:
     edge = _edge(request)
     if edge.draining:
-        raise Problem("draining", headers={"Retry-After": "1"})
+        raise _leaving()
     given, single = ingest.parse(await _body(request), request.headers.get("content-type", ""), edge.settings.max_batch)
     principal = principal_of(request.scope)
     came_with = request.headers.get("traceparent")

@@ -36,6 +36,8 @@ LOST_STORE = Disconnect(4010, "event_store_lost", delay=2.0)
 FAILED = Disconnect(4011, "internal_error", delay=2.0)
 # Some events before the last one written were not heard in time: come back at the cursor that `bye` names.
 MISSED = Disconnect(4012, "events_missed")
+# Too much at once, or a server that cannot just now: nothing was read, so nothing is to be resumed elsewhere.
+REFUSED = Disconnect(4013, "refused_for_now", delay=2.0)
 BAD_FRAME = Disconnect(4501, "bad_frame")
 FORBIDDEN = Disconnect(4503, "not_permitted")
 DELETED = Disconnect(4504, "session_deleted")

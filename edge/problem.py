@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from starlette.requests import Request
 from starlette.responses import Response
 
 from edge import metrics
@@ -106,7 +105,8 @@ class Problem(Exception):
         self.more |= more
         return self
 
-    def response(self) -> Response:
+    def body(self) -> dict[str, Any]:
+        """The problem as JSON has it."""
         body: dict[str, Any] = {
             "type": f"urn:callboard:problem:{self.code}",
             "title": self.title,
@@ -115,9 +115,11 @@ class Problem(Exception):
         }
         if self.detail:
             body["detail"] = self.detail
-        body |= self.more
+        return body | self.more
+
+    def response(self) -> Response:
         return Response(
-            to_json(body),
+            to_json(self.body()),
             self.status,
             media_type="application/problem+json",
             headers={"Cache-Control": "no-store", **self.headers},
@@ -144,7 +146,6 @@ def store_problem(code: str, detail: str, **more: Any) -> Problem:
     return Problem(_STORE_CODES.get(code, code), detail, headers={"Retry-After": "1"}, **more)
 
 
-async def refuse(_request: Request, fault: Exception) -> Response:
-    """Starlette's exception handler for Problem and the router's errors."""
-    problem = fault if isinstance(fault, Problem) else from_fault(fault)
-    return problem.response()
+def problem_of(fault: Exception) -> Problem:
+    """The problem that a request is refused with."""
+    return fault if isinstance(fault, Problem) else from_fault(fault)

@@ -47,6 +47,18 @@ class _Server(uvicorn.Server):
                 async with asyncio.timeout(1.0):
                     await self._leaving.wait()
 
+    def stop_accepting(self) -> None:
+        """Closes the listening socket and idle connections; requests in work, streams and WebSockets go on.
+
+        Where another process has the socket too, new connections wait in it until somebody accepts them. Else they are
+        refused, which clients and proxies take for a reason to try again or elsewhere.
+        """
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, PlainHttpProtocol):
+                connection.shutdown()
+
     def leave(self) -> None:
         """Ends what `serve` does."""
         self.should_exit = True
@@ -136,6 +148,9 @@ async def serve(
                 if ready:
                     ready(listener.getsockname()[1])
                 await stop.wait()
+                # Before the readers are sent away: they come back within a second, and not to be refused here.
+                edge.draining = True
+                server.stop_accepting()
                 await edge.drain()
             finally:
                 edge.draining = True

@@ -266,6 +266,8 @@ async def _share(settings: Settings, stop: asyncio.Event) -> None:
             keeping = [group.create_task(child.keep()) for child in children]
             keeping.append(group.create_task(crowd.watch(), name="workers' readiness"))
             await stop.wait()
+            # The workers close theirs, too: what comes now is refused at once instead of waiting for nobody.
+            listener.close()
             await asyncio.gather(*(child.stop(edge.drain + WORKER_DRAIN) for child in children))
             for task in keeping:
                 task.cancel()

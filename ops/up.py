@@ -410,6 +410,9 @@ class Tree:
         """Ends the tree from the outside in, so that whoever ends still has those it needs."""
         self._stopping = True
         self._status.show("ending …")
+        # Nobody of this tree will accept what comes now: better refused at once than left waiting, and reset.
+        if self.listener:
+            self.listener.close()
         for names, patience in (({EDGE}, EDGE_DRAIN), (set(CAST), ACTOR_DRAIN), ({SIMULATOR}, OTHER_DRAIN)):
             async with asyncio.TaskGroup() as group:
                 for name in names & self.children.keys():

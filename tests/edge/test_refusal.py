@@ -1,0 +1,169 @@
+"""What a client that asks for server-sent events is told where it is refused for a moment: it stays, and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import httpx_sse
+import pytest
+
+from edge.edge import Edge
+from edge.identity.settings import LimitSettings
+from edge.problem import Problem
+from edge.server import bind, serve
+from edge.settings import EdgeSettings
+from edge.transports.refusal import TRANSIENT, in_band
+from edge.webhooks.guard import GuardSettings
+from router.connection import BrokerSettings
+from router.topology import TopologySettings
+from tests.edge.conftest import RunningEdge
+from tests.waiting import eventually
+
+EVENT_SOURCE = {"Accept": "text/event-stream"}
+
+
+@contextlib.asynccontextmanager
+async def running(nats: str, **settings: Any) -> AsyncIterator[tuple[RunningEdge, Edge, asyncio.Event]]:
+    """An edge in this process, with its parts at hand, and what stops it."""
+    listener = bind("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    stop, ready = asyncio.Event(), asyncio.Event()
+    edges: list[Edge] = []
+    async with asyncio.TaskGroup() as group:
+        group.create_task(
+            serve(
+                EdgeSettings(port=port, **{"drain": 0.1, **settings}),
+                BrokerSettings(nats),
+                TopologySettings(),
+                stop=stop,
+                guard=GuardSettings(allow_loopback=True, allow_http=True),
+                listener=listener,
+                opened=edges.append,
+                ready=lambda _port: ready.set(),
+            )
+        )
+        await asyncio.wait_for(ready.wait(), 30)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
+            try:
+                yield RunningEdge(port, http), edges[0], stop
+            finally:
+                stop.set()
+
+
+async def told(http: httpx.AsyncClient, path: str, **headers: str) -> tuple[httpx.Response, list[Any]]:
+    async with httpx_sse.aconnect_sse(http, "GET", path, headers=headers) as source:
+        return source.response, [event async for event in source.aiter_sse()]
+
+
+@pytest.mark.parametrize("lane", [True, False], ids=["lane", "asgi"])
+async def test_a_draining_edge_answers_an_event_source_in_band_and_others_with_503(
+    nats_server: str, entity: str, lane: bool
+) -> None:
+    async with running(nats_server, lane=lane) as (edge, parts, _):
+        session = await edge.session(subjects=[f"job.{entity}.>"])
+        (cursor,) = await edge.numbers(entity, 1)
+        path = f"/callbacks/sessions/{session}/sse"
+        parts.draining = True
+
+        answer, (bye,) = await told(edge.http, path, **{"Last-Event-ID": cursor}, Origin="http://localhost:3000")
+        plain = await edge.http.get(path, headers={"Accept": "*/*"})
+        publish = await edge.http.post("/events", json={"subject": "job.x.y", "data": {}}, headers=EVENT_SOURCE)
+        parts.draining = False
+
+    said = json.loads(bye.data)
+    assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.headers["connection"] == "close" and answer.headers["retry-after"] == "1"
+    # A browser would else take it for a refusal.
+    assert answer.headers["access-control-allow-origin"] == "http://localhost:3000"
+    assert (bye.event, bye.id, said["cursor"]) == ("bye", cursor, cursor)
+    assert (said["reason"], said["code"], said["reconnect"]) == ("shutdown", 4001, True)
+    assert bye.retry == said["delay_ms"] and 1000 <= bye.retry <= 2000
+    assert said["problem"]["code"] == "draining"
+    for refused in (plain, publish):
+        assert (refused.status_code, refused.json()["code"]) == (503, "draining")
+        assert (refused.headers["retry-after"], refused.headers["connection"]) == ("1", "close")
+
+
+async def test_too_many_connections_are_refused_in_band_and_a_wrong_address_for_good(
+    nats_server: str, entity: str
+) -> None:
+    limits = LimitSettings(loopback=True, connections_per_address=1)
+    async with running(nats_server, limits=limits) as (edge, _, _):
+        session = await edge.session(subjects=[f"job.{entity}.>"])
+        path = f"/callbacks/sessions/{session}/sse"
+        async with edge.sse(session, headers=EVENT_SOURCE) as stream:
+            assert (await stream.next())[0] == "ready"
+            answer, (bye,) = await told(edge.http, path)
+            plain = await edge.http.get(path)
+            wrong = [
+                await edge.http.get(wrong, headers=EVENT_SOURCE)
+                for wrong in (f"{path}?cursor=nope", "/callbacks/sessions/sess_000000000000000000000000/sse")
+            ]
+
+    said = json.loads(bye.data)
+    assert answer.status_code == 200
+    assert (said["reason"], said["problem"]["code"]) == ("refused_for_now", "too_many")
+    assert bye.retry is not None and 10_000 <= bye.retry <= 20_000
+    assert (plain.status_code, plain.headers["retry-after"]) == (429, "10")
+    assert [answer.status_code for answer in wrong] == [400, 404]
+
+
+async def test_an_edge_whose_store_is_away_refuses_an_event_source_in_band(own_nats: str, entity: str) -> None:
+    async with running(own_nats) as (edge, parts, _):
+        session = await edge.session(subjects=[f"job.{entity}.>"])
+        # Somebody else's session would be looked up in the store.
+        await parts.broker.close()
+        unknown = "/callbacks/sessions/sess_000000000000000000000000/sse"
+        answer, events = await told(edge.http, unknown)
+        plain = await edge.http.get(unknown)
+
+    assert (answer.status_code, [event.event for event in events]) == (200, ["bye"])
+    assert json.loads(events[0].data)["problem"]["code"] == "broker_unavailable"
+    assert plain.status_code == 503
+
+
+@pytest.mark.parametrize("code", ["draining", "broker_unavailable", "internal", "too_many", "keys_unavailable"])
+def test_what_is_refused_for_a_moment_says_when_to_come_back(code: str) -> None:
+    problem = Problem(code, "a\nb\u2028c")
+    assert problem.status in TRANSIENT
+    body = in_band(problem, "x\ndata: evil").body
+
+    assert len(bytes(body).decode().splitlines()) == 4
+    assert int(bytes(body).split(b"\n")[0].removeprefix(b"retry: ")) >= 1000
+    assert b"\nid:" not in bytes(body)
+
+
+async def test_a_draining_edge_accepts_nothing_new_and_finishes_what_it_has(nats_server: str, entity: str) -> None:
+    async with running(nats_server, drain=3.0) as (edge, parts, stop):
+        session = await edge.session(subjects=[f"job.{entity}.>"])
+        idle = await asyncio.open_connection("127.0.0.1", edge.port)
+        polling = asyncio.create_task(edge.poll(session, "?wait=30"))
+        await eventually(lambda: parts.hub.readers, within=30)
+        async with edge.sse(session) as first, edge.sse(session) as second:
+            await first.next()
+            await second.next()
+            stop.set()
+
+            async def refused() -> bool:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+                except ConnectionRefusedError:
+                    return True
+                writer.close()
+                return False
+
+            await eventually(refused, within=30)
+            # One that says nothing is of no use any more.
+            assert await asyncio.wait_for(idle[0].read(), 30) == b""
+            # Readers are sent away one after the other, and each is told why.
+            names = [(await stream.next(30))[0] for stream in (first, second)]
+        page = await polling
+        idle[1].close()
+
+    assert names == ["bye", "bye"]
+    assert page["events"] == []
