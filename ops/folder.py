@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ops.settings import is_locked, left_behind
+from router.embedded import write_private
 from router.errors import RouterError
 
 
@@ -69,8 +70,7 @@ class Folder:
         path = self.path / name
         try:
             # For our user only: the address of a NATS may carry a password.
-            with open(path, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-                file.write(address + "\n")
+            write_private(path, address + "\n")
         except OSError as fault:
             raise CannotStart(f"{path} cannot be written: {fault.strerror}") from None
         self._left.append(path)

@@ -32,7 +32,7 @@ from ops.settings import DATA_DIR, INTERNAL_PORT, NATS_URL, SOCKET, Mistakes, Se
 from ops.terminal import Paint, StatusLine, safe, table
 from router.broker import Broker
 from router.codec import from_json
-from router.embedded import EmbeddedServer, free_port
+from router.embedded import EmbeddedServer, free_port, password_of
 from router.errors import BadEvent, EmbeddedError
 
 EDGE = "edge"
@@ -41,6 +41,8 @@ EVERYONE = (EDGE, *CAST, SIMULATOR)
 
 # The port of a real Octane. Where it is taken the simulator goes elsewhere, and the actor is told.
 OCTANE_PORT = 51022
+# What proves to a NATS who we are, by its names in BrokerSettings.
+LOGIN = ("user", "password", "token", "creds", "nkey_seed", "ca", "cert", "key")
 # After this the table is shown anyway, with the names of those still missing.
 READY_SECONDS = 15.0
 HOPELESS = 3
@@ -152,7 +154,10 @@ class Tree:
             yield self.settings.broker.url
             return
         self._status.show("starting nats-server")
-        self.server = EmbeddedServer(self.settings.embedded, tether())
+        # With keys configured a login says what somebody may see; NATS itself would show it to every user of the machine.
+        closed = self.settings.section("identity").configured
+        password = password_of(self.folder.path) if closed else None
+        self.server = EmbeddedServer(self.settings.embedded, tether(), password)
         try:
             await self.server.start()
             self.folder.leave("nats.url", self.server.url)
@@ -164,12 +169,18 @@ class Tree:
     async def _broker(self, url: str) -> AsyncIterator[Broker]:
         """Connects and makes the streams, before anybody else needs them."""
         settings = dataclasses.replace(self.settings.broker, url=url)
+        if self.server:
+            # How to log in to another server says nothing about ours.
+            nothing: dict[str, Any] = dict.fromkeys(LOGIN)
+            settings = dataclasses.replace(settings, **nothing)
         async with Broker(settings, "up", self.settings.topology) as broker:
             yield broker
 
     def _hire(self, url: str) -> None:
         """Makes a child of everybody in the cast."""
         told = {NATS_URL: url, DATA_DIR: str(self.settings.embedded.data_dir.resolve())}
+        if self.server:
+            told |= {f"CALLBOARD_NATS_{name.upper()}": "" for name in LOGIN}
         told |= {
             name: found.text
             for name, found in self.settings.found.items()
@@ -354,7 +365,7 @@ class Tree:
         paint = Paint.of(sys.stdout)
         took = time.monotonic() - self._begun
         here = [name for name in self.cast if name not in missing]
-        nats = self.server.url if self.server else public(self.settings.broker.url)
+        nats = public(self.server.url if self.server else self.settings.broker.url)
         names = ", ".join("simulator (a simulated Octane)" if name == SIMULATOR else name for name in here)
         if missing:
             print(f"\n{paint('Callboard is not ready', 'bold', 'yellow')} after {took:.1f} s; nats-server {version}")

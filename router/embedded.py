@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
+import secrets
 import shutil
 import signal
 import socket
+import stat
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +21,9 @@ from router.errors import EmbeddedError
 # 8 MiB: a 4K JPEG with room to spare; larger pictures go by reference.
 MAX_PAYLOAD = 8 * 1024 * 1024
 START_SECONDS = 10.0
+USER = "callboard"
+# 32 bytes of chance, which nobody guesses; written so that neither an address nor a configuration needs quotes for it.
+PASSWORD_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -57,11 +63,43 @@ def _port_is_free(port: int) -> bool:
         return True
 
 
+def write_private(path: Path, text: str) -> None:
+    """Writes a file that only our user may read, also where there was one with wider rights. Raises OSError."""
+    with open(path, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(text)
+
+
+def password_of(folder: Path) -> str:
+    """Reads the password of the embedded server on a data folder, or makes it; the same at every start.
+
+    It lies in `nats.password`, for our user only. Raises EmbeddedError.
+    """
+    path = folder / "nats.password"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            known = path.read_text(encoding="utf-8").strip()
+            if re.fullmatch(r"[A-Za-z0-9_-]{22,}", known):
+                return known
+        # None yet, or one that others may have read, or that is not whole.
+        made = secrets.token_urlsafe(PASSWORD_BYTES)
+        write_private(path, made + "\n")
+        return made
+    except (OSError, UnicodeDecodeError) as fault:
+        why = getattr(fault, "strerror", None) or "not a text file"
+        raise EmbeddedError(f"{path} cannot be used: {why}; choose another folder with --data-dir") from None
+
+
 class EmbeddedServer:
     """A nats-server as a child process. It may be started again after it died, on the same port and data."""
 
-    def __init__(self, settings: EmbeddedSettings, preexec: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, settings: EmbeddedSettings, preexec: Callable[[], None] | None = None, password: str | None = None
+    ) -> None:
+        """With a password (A-Z, a-z, 0-9, - and _ only) nobody gets in without it."""
         self.settings = settings
+        self._password = password
         self.port = settings.port or (4222 if _port_is_free(4222) else free_port())
         self.process: asyncio.subprocess.Process | None = None
         self._preexec = preexec
@@ -69,20 +107,23 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        return f"nats://127.0.0.1:{self.port}"
+        """The address, with the password in it where there is one."""
+        login = f"{USER}:{self._password}@" if self._password else ""
+        return f"nats://{login}127.0.0.1:{self.port}"
 
     def prepare(self) -> None:
         """Makes the data folder and writes the server's configuration. Raises EmbeddedError."""
         folder = self.settings.data_dir
         try:
             (folder / "jetstream").mkdir(parents=True, exist_ok=True)
-            config = folder / "nats-server.conf"
-            config.write_text(
-                f"host: 127.0.0.1\nport: {self.port}\n"
+            login = f'authorization {{ user: {USER}, password: "{self._password}" }}\n' if self._password else ""
+            write_private(
+                folder / "nats-server.conf",
+                f"host: 127.0.0.1\nport: {self.port}\n{login}"
                 f"server_name: callboard\nmax_payload: {MAX_PAYLOAD}\n"
                 f'log_file: "{self._log.resolve()}"\nlogfile_size_limit: 10MB\n'
                 f'jetstream {{ store_dir: "{(folder / "jetstream").resolve()}", '
-                f"max_memory_store: {self.settings.max_memory}, max_file_store: {self.settings.max_file} }}\n"
+                f"max_memory_store: {self.settings.max_memory}, max_file_store: {self.settings.max_file} }}\n",
             )
             probe = folder / "jetstream" / ".writable"
             # 64 kB that must really reach the disk: a full disk is found here, not by the first event.
