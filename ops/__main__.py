@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from ops.settings import SECTIONS, Found, Mistakes, Settings, seconds, wants_traceback
+from ops.settings import INTERNAL, KEYS, NATS, SECTIONS, Found, Mistakes, Settings, seconds, wants_traceback
 from router.errors import RouterError
 
 OVERVIEW = """\
@@ -320,6 +320,7 @@ def parser() -> Parser:
     )
     token.add_argument("--operate", action="store_true", help="dead letters, rules, figures, all sessions")
     token.add_argument("--ttl", metavar="TIME", default="1h", help="how long it is good: 15m, 8h, 7d (1h)")
+    token.setting("--data-dir", "DATA_DIR", "the data folder of a running `callboard up` (.callboard)", "FOLDER")
     token.add_argument("--json", action="store_true", help="print JSON, with the time at which it ends")
 
     settings = add("settings", "Shows every setting, its value, and where that comes from.")
@@ -344,7 +345,10 @@ def parser() -> Parser:
     logs.add_argument("what", metavar="level", nargs="?", choices=["level"], help="set the level of a logger")
     logs.add_argument("logger", metavar="LOGGER", nargs="?", help="root, edge, edge.hub, router.connection, …")
     logs.add_argument("level", metavar="LEVEL", nargs="?", help="debug, info, warning or error")
-    logs.setting("--port", "INTERNAL_PORT", "the internal port of the process", "PORT")
+    logs.setting(
+        "--port", "INTERNAL_PORT", "the internal port of the process; without it that of a running edge", "PORT"
+    )
+    logs.setting("--data-dir", "DATA_DIR", "the data folder of a running `callboard up` (.callboard)", "FOLDER")
     logs.add_argument("--json", action="store_true", help="print JSON")
 
     version = add("version", "Shows the versions of Callboard, Python and nats-server.")
@@ -484,7 +488,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         code = _run(arguments)
-        sys.stdout.flush()
+        if sys.stdout:  # None where it was closed before we began
+            sys.stdout.flush()
         return code
     except (Mistakes, RouterError, OSError, KeyboardInterrupt, BaseExceptionGroup) as fault:
         return _fail(fault, "--debug" in arguments)
@@ -555,26 +560,26 @@ def _split_run(arguments: list[str]) -> tuple[list[str], list[str]]:
     return arguments[:place], arguments[place:]
 
 
-def load(given: argparse.Namespace, *sections: str) -> Settings:
-    """Reads the settings, with what the flags say."""
+def load(given: argparse.Namespace, *sections: str, adopt: Sequence[str] = (NATS,)) -> Settings:
+    """Reads the settings, with what the flags say, and groups of them from a running `callboard up`."""
     flags: dict[str, Found] = {}
     for variable, value in vars(given).items():
         if variable.startswith("CALLBOARD_"):
             text = ",".join(value) if isinstance(value, list) else value
             flags[variable] = Found(text, "flag", vars(given)[f"flag {variable}"])
-    return Settings.load(*sections, flags=flags)
+    return Settings.load(*sections, flags=flags, adopt=adopt)
 
 
 def _up(given: argparse.Namespace, _: list[str]) -> int:
     from ops.up import run_up
 
-    return run_up(load(given, "edge", "identity"))
+    return run_up(load(given, "edge", "identity", adopt=()))
 
 
 def _edge(given: argparse.Namespace, _: list[str]) -> int:
     from ops.roles import run_role, serve_edge
 
-    settings = load(given, "edge", "guard", "identity")
+    settings = load(given, "edge", "guard", "identity", adopt=(NATS, *KEYS))
     return run_role(functools.partial(serve_edge, settings), settings, "edge")
 
 
@@ -699,13 +704,13 @@ def _token(given: argparse.Namespace, _: list[str]) -> int:
         given.ttl,
         given.json,
     )
-    return run_token(load(given, "identity"), request)
+    return run_token(load(given, "identity", adopt=KEYS), request)
 
 
 def _settings(given: argparse.Namespace, _: list[str]) -> int:
     from ops.show import run_settings
 
-    return run_settings(load(given, *SECTIONS), json=given.json)
+    return run_settings(load(given, *SECTIONS, adopt=(NATS, *KEYS)), json=given.json)
 
 
 def _doctor(given: argparse.Namespace, _: list[str]) -> int:
@@ -717,7 +722,7 @@ def _doctor(given: argparse.Namespace, _: list[str]) -> int:
 def _health(given: argparse.Namespace, _: list[str]) -> int:
     from ops.health import run_health
 
-    return run_health(load(given))
+    return run_health(load(given, "edge"))
 
 
 def _logs(given: argparse.Namespace, _: list[str]) -> int:
@@ -725,7 +730,7 @@ def _logs(given: argparse.Namespace, _: list[str]) -> int:
 
     if given.what and not given.level:
         raise Mistakes(["logs: level needs a logger and a level; as in `callboard logs level edge debug`"])
-    return run_levels(load(given), given.logger, given.level, json=given.json)
+    return run_levels(load(given, adopt=(INTERNAL,)), given.logger, given.level, json=given.json)
 
 
 def _version(given: argparse.Namespace, _: list[str]) -> int:

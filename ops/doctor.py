@@ -15,7 +15,8 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,9 +26,10 @@ from ops.health import store_text
 from ops.packages import examine_packages
 from ops.ports import is_free, url_of
 from ops.probing import probe
+from ops.register import is_locked
 from ops.rollcall import answering, get
 from ops.sessions import edge_of
-from ops.settings import Settings, is_locked, search_path
+from ops.settings import DATA_DIR, Settings, search_path
 from ops.show import versions
 from ops.terminal import Paint
 from router import topology
@@ -65,16 +67,18 @@ def run_doctor(settings: Settings, *, json: bool) -> int:
 async def _examine(settings: Settings, show: bool) -> list[Finding]:
     paint = Paint.of(sys.stdout)
     findings: list[Finding] = []
-    async for finding in examine(settings):
-        findings.append(finding)
-        if show:
-            mark = paint(f"{finding.verdict:<4}", _STYLES[finding.verdict])
-            mend = f"\n{' ' * 22}{paint('→ ' + finding.mend, 'yellow')}" if finding.mend else ""
-            print(f"{mark}  {finding.check:<14}  {finding.found}{mend}", flush=True)
+    # Closed here, and not whenever Python comes to it: whoever reads our output may have seen enough in the middle.
+    async with aclosing(examine(settings)) as found:
+        async for finding in found:
+            findings.append(finding)
+            if show:
+                mark = paint(f"{finding.verdict:<4}", _STYLES[finding.verdict])
+                mend = f"\n{' ' * 22}{paint('→ ' + finding.mend, 'yellow')}" if finding.mend else ""
+                print(f"{mark}  {finding.check:<14}  {finding.found}{mend}", flush=True)
     return findings
 
 
-async def examine(settings: Settings) -> AsyncIterator[Finding]:
+async def examine(settings: Settings) -> AsyncGenerator[Finding, None]:
     """Looks at everything, the nearest first."""
     yield _python()
     for finding in examine_packages():
@@ -85,10 +89,11 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     for finding in _secrets(settings):
         yield finding
     yield _server_binary()
-    async for finding in _nats(settings):
-        yield finding
-    async for finding in _edge(settings):
-        yield finding
+    yield _up(settings)
+    for examined in (_nats(settings), _edge(settings)):
+        async with aclosing(examined) as found:
+            async for finding in found:
+                yield finding
     yield _program("chromium", ("chromium", "chromium-browser", "google-chrome"), "tests of the page")
     yield _program("docker", ("docker",), "tests in containers")
 
@@ -152,6 +157,16 @@ def _secrets(settings: Settings) -> list[Finding]:
     return findings
 
 
+def _up(settings: Settings) -> Finding:
+    """Says which `callboard up` is looked at; NATS and the edge are its own where no others are named."""
+    settings.one_is_meant()
+    if settings.running:
+        return Finding("up", OK, f"runs on {settings.running}")
+    return Finding(
+        "up", INFO, "none of this user runs" if not settings.was_set(DATA_DIR) else "none runs on this folder"
+    )
+
+
 def _server_binary() -> Finding:
     version = versions()["nats-server"]
     if version is None:
@@ -159,7 +174,7 @@ def _server_binary() -> Finding:
     return Finding("nats-server", OK, f"{version} is installed")
 
 
-async def _nats(settings: Settings) -> AsyncIterator[Finding]:
+async def _nats(settings: Settings) -> AsyncGenerator[Finding, None]:
     broker = Broker(settings.broker, "doctor", settings.topology)
     try:
         await broker.open(apply=False)
@@ -274,7 +289,7 @@ def _source(settings: Settings) -> str:
     return found.source if found else "the default address"
 
 
-async def _edge(settings: Settings) -> AsyncIterator[Finding]:
+async def _edge(settings: Settings) -> AsyncGenerator[Finding, None]:
     host, port = edge_of(settings)
     url = url_of(host, port)
     try:
@@ -302,8 +317,10 @@ async def _edge(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding("edge", FAIL, f"what answers at {url} is not Callboard", "choose another port with --port")
         return
     yield await _clock(ready.headers.get("date"))
-    async for finding in probe(host, port, settings.command.token, settings.section("edge").allowed_origins):
-        yield finding
+    origins = settings.section("edge").allowed_origins
+    async with aclosing(probe(host, port, settings.command.token, origins)) as tried:
+        async for finding in tried:
+            yield finding
 
 
 async def _clock(date: str | None) -> Finding:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
-from ops.settings import is_locked, left_behind
+from ops.register import is_locked, left_behind
 from router.embedded import write_private
 from router.errors import RouterError
+
+# A look at a lock takes far less.
+LOOKED_AT_SECONDS = 5.0
 
 
 class CannotStart(RouterError):
@@ -49,12 +54,7 @@ class Folder:
                 f"the data folder {self.path} cannot be used: {fault.strerror}; choose another with --data-dir or CALLBOARD_DATA_DIR"
             ) from None
         with lock:
-            try:
-                # The lock goes with us, also when we are killed: the descriptor is not inherited.
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                self.refuse_a_second()
-                raise CannotStart(f"the data folder {self.path} cannot be locked") from None
+            self._lock(lock)
             with contextlib.suppress(OSError):
                 lock.truncate(0)
                 lock.write(f"{os.getpid()}\n")
@@ -64,6 +64,20 @@ class Folder:
             finally:
                 for path in self._left:
                     path.unlink(missing_ok=True)
+
+    def _lock(self, lock: TextIO) -> None:
+        """Locks the file until it is closed or we are gone: the descriptor is not inherited. Raises CannotStart."""
+        deadline = time.monotonic() + LOOKED_AT_SECONDS
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError:
+                self.refuse_a_second()
+                # A command that looks whether the folder is locked holds it for a moment itself.
+                if time.monotonic() > deadline:
+                    raise CannotStart(f"the data folder {self.path} cannot be locked") from None
+                time.sleep(0.01)
 
     def leave(self, name: str, address: str) -> None:
         """Writes an address for other commands to find; raises CannotStart."""

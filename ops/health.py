@@ -8,6 +8,7 @@ from typing import Any
 
 from ops.ports import reachable, url_of
 from ops.rollcall import get
+from ops.sessions import edge_of
 from ops.settings import Settings
 from router.codec import from_json
 from router.errors import BadEvent
@@ -35,8 +36,7 @@ def where(settings: Settings) -> tuple[str, int]:
     """Finds whom to ask: the internal port where there is one, else the edge."""
     if settings.internal.port is not None:
         return reachable(settings.internal.host), settings.internal.port
-    edge = settings.section("edge")
-    return reachable(edge.host), edge.port
+    return edge_of(settings)
 
 
 def store_text(store: Any) -> str:

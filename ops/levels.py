@@ -20,6 +20,7 @@ PATIENCE = 5.0
 def run_levels(settings: Settings, logger: str | None, level: str | None, *, json: bool) -> int:
     """Sets a level where one is given, and prints those in force; exit code 1 where nobody answers."""
     if settings.internal.port is None:
+        settings.one_is_meant()
         raise Mistakes(["logs: needs CALLBOARD_INTERNAL_PORT, the port on which the process answers"])
     host, port = where(settings)
     method, path = "GET", "/logs"

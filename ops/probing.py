@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from ops.findings import FAIL, OK, WARN, Finding, body_of
 from ops.rollcall import get, parse_head, request
@@ -29,7 +29,7 @@ _HELD_BACK = (
 _LOG = "see the log of the edge"
 
 
-async def probe(host: str, port: int, token: str | None, origins: Sequence[str]) -> AsyncIterator[Finding]:
+async def probe(host: str, port: int, token: str | None, origins: Sequence[str]) -> AsyncGenerator[Finding, None]:
     """Tries all ways; makes a session for it, and deletes it."""
     session = ""
     try:

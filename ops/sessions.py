@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from ops.ports import reachable, url_of
 from ops.rollcall import Answer, get
-from ops.settings import Mistakes, Settings, left_behind
+from ops.settings import Mistakes, Settings
 from ops.terminal import Paint, safe, table
 from router.codec import from_json
 from router.errors import BadEvent, RouterError
@@ -20,7 +20,8 @@ def edge_of(settings: Settings) -> tuple[str, int]:
     """Finds where the edge is: as set, as a running `callboard up` says, or as it would be by default. Raises Mistakes."""
     url = settings.command.edge_url
     if url is None and not settings.was_set("CALLBOARD_EDGE_PORT"):
-        url = left_behind(settings.embedded.data_dir, "edge.url")
+        settings.one_is_meant()
+        url = settings.running.edge_url if settings.running else None
     if url is None:
         edge = settings.section("edge")
         return reachable(edge.host), edge.port

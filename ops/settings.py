@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import fcntl
 import functools
 import importlib
 import math
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from actors.catalog import CAST
+from ops.register import Ambiguous, Register, Running, absolute, find, folders
 
 if TYPE_CHECKING:
     from ops.logs import LogSettings
@@ -36,6 +36,10 @@ PREFIX = "CALLBOARD_"
 NATS_URL = "CALLBOARD_NATS_URL"
 DATA_DIR = "CALLBOARD_DATA_DIR"
 DEFAULT_DATA_DIR = ".callboard"
+# Groups of settings that commands take from a running `callboard up`.
+NATS = "CALLBOARD_NATS_"
+KEYS = ("CALLBOARD_JWT_", "CALLBOARD_JWKS_")
+INTERNAL = "CALLBOARD_INTERNAL_"
 
 # How a process of the tree is told which descriptors it inherited; not for people to set.
 LIFELINE = "CALLBOARD_LIFELINE"
@@ -83,6 +87,8 @@ class CommandSettings:
     # What the edge is shown by the commands that ask it.
     token: str | None = None
     instance: str = "main"
+    # Where running `callboard up` are registered; without it in the user's runtime folder.
+    runtime_dir: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -175,18 +181,28 @@ class Settings:
     """Everything that can be configured, read once at start."""
 
     found: Mapping[str, Found] = field(default_factory=dict)
+    # The `callboard up` that a command is for; of several none, until the command says which.
+    running: Running | None = None
+    ambiguous: Ambiguous | None = None
 
     @classmethod
-    def load(cls, *sections: str, flags: Mapping[str, Found] | None = None) -> Settings:
-        """Reads and checks the settings that every command has, and those of the sections; raises Mistakes with all of them."""
+    def load(cls, *sections: str, flags: Mapping[str, Found] | None = None, adopt: Iterable[str] = (NATS,)) -> Settings:
+        """Reads and checks the settings that every command has, and those of the sections; raises Mistakes with all of them.
+
+        `adopt` names groups of settings that are taken from a running `callboard up` where nobody set them.
+        """
         lines: list[str] = []
         found = _environment()
         for name, value in _config(found, lines).items():
             found.setdefault(name, value)
         found |= flags or {}
-        if NATS_URL not in found and (url := _running(found)):
-            found[NATS_URL] = Found(url, "a running `callboard up`", NATS_URL)
-        settings = cls(found)
+        running, ambiguous = None, None
+        try:
+            if running := _running(found):
+                found |= _adopted(running, tuple(adopt), found)
+        except Ambiguous as several:
+            ambiguous = several
+        settings = cls(found, running, ambiguous)
         wanted = dict.fromkeys((*BASE, *sections))
         for name in wanted:
             try:
@@ -200,6 +216,9 @@ class Settings:
 
     @functools.cached_property
     def broker(self) -> BrokerSettings:
+        """How NATS is reached. Raises Mistakes where that of one of several running `callboard up` might be meant."""
+        if NATS_URL not in self.found:
+            self.one_is_meant()
         built: BrokerSettings = self.section("broker")
         return built
 
@@ -240,6 +259,24 @@ class Settings:
         if lines:
             raise Mistakes(lines)
         return built
+
+    def one_is_meant(self) -> None:
+        """Raises Mistakes where several `callboard up` run and it was not said which one is meant."""
+        if self.ambiguous:
+            raise Mistakes([str(self.ambiguous)])
+
+    def register(self) -> Register:
+        """Gives the register of running `callboard up`."""
+        return _register(self.found)
+
+    def reach(self, *groups: str) -> dict[str, str]:
+        """Lists what was set in some groups, for another process in another folder: paths are absolute."""
+        return {
+            leaf.variable: absolute(leaf.kind, found.text)
+            for name in (*BASE, "identity")
+            for leaf in _leaves(name)
+            if (found := self.found.get(leaf.variable)) and leaf.variable.startswith(groups)
+        }
 
     def was_set(self, variable: str) -> bool:
         """Says whether somebody set the variable, by whatever way."""
@@ -480,33 +517,27 @@ def _config(found: Mapping[str, Found], lines: list[str]) -> dict[str, Found]:
     return read
 
 
-def _running(found: Mapping[str, Found]) -> str | None:
-    """Reads which NATS a `callboard up` on this data folder uses; None where none runs."""
-    folder = Path(found[DATA_DIR].text if DATA_DIR in found else DEFAULT_DATA_DIR).expanduser()
-    return left_behind(folder, "nats.url")
+def _register(found: Mapping[str, Found]) -> Register:
+    given = found.get("CALLBOARD_RUNTIME_DIR")
+    return Register(folders(Path(given.text).expanduser().absolute() if given and given.text else None, os.environ))
 
 
-def left_behind(folder: Path, name: str) -> str | None:
-    """Reads an address that `callboard up` keeps in its data folder; None where it no longer runs."""
-    try:
-        if not is_locked(folder):
-            return None  # left by one that was killed
-        return (folder / name).read_text(encoding="utf-8").strip() or None
-    except (OSError, UnicodeDecodeError):
-        return None
+def _running(found: Mapping[str, Found]) -> Running | None:
+    named = DATA_DIR in found
+    folder = Path(found[DATA_DIR].text if named else DEFAULT_DATA_DIR).expanduser()
+    return find(folder, named, _register(found))
 
 
-def is_locked(folder: Path) -> bool:
-    """Says whether a `callboard up` runs on this data folder."""
-    try:
-        with (folder / "up.lock").open() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
-                return True
-    except OSError:
-        return False
-    return False
+def _adopted(running: Running, groups: tuple[str, ...], found: Mapping[str, Found]) -> dict[str, Found]:
+    """Takes groups of settings from a running `callboard up`, each whole or not at all: no password for another server."""
+    if NATS in groups and NATS_URL in found:
+        return {}
+    wanted = [group for group in groups if not any(name.startswith(group) for name in found) or group == NATS]
+    return {
+        name: Found(text, "a running `callboard up`", name)
+        for name, text in running.settings.items()
+        if name.startswith(tuple(wanted)) and name not in found
+    }
 
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ with what was heard. Whatever breaks that (a lost connection, a full buffer) lea
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import sys
 import time
@@ -191,23 +192,24 @@ async def _print(
         tail = Tail(broker, patterns)
         if lines and request.follow:
             print(paint(f"following {' '.join(patterns)}; Ctrl-C ends it", "dim"), file=sys.stderr)
-        async for record in tail.follow(start, request.follow):
-            if isinstance(record, Gap):
-                whole = (
-                    "the stream was made anew"
-                    if record.reset
-                    else f"{record.first} to {record.last} are no longer kept"
-                )
-                print(f"callboard: events are missing: {whole}", file=sys.stderr)
-                continue
-            event = record.event
-            if event is None or not accepts(event):
-                continue
-            print(line(event, paint) if lines else _json(record, tail.epoch), flush=True)
-            if left is not None:
-                left -= 1
-                if left == 0:
-                    return
+        async with contextlib.aclosing(tail.follow(start, request.follow)) as records:
+            async for record in records:
+                if isinstance(record, Gap):
+                    whole = (
+                        "the stream was made anew"
+                        if record.reset
+                        else f"{record.first} to {record.last} are no longer kept"
+                    )
+                    print(f"callboard: events are missing: {whole}", file=sys.stderr)
+                    continue
+                event = record.event
+                if event is None or not accepts(event):
+                    continue
+                print(line(event, paint) if lines else _json(record, tail.epoch), flush=True)
+                if left is not None:
+                    left -= 1
+                    if left == 0:
+                        return
 
 
 def _json(record: Record, epoch: str) -> str:

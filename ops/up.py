@@ -11,14 +11,11 @@ import asyncio
 import contextlib
 import dataclasses
 import os
-import re
-import shutil
 import signal
 import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any, NoReturn
 
 from actors.catalog import CAST
@@ -26,9 +23,22 @@ from edge.settings import EdgeSettings
 from ops.children import Backoff, Child, Lifeline, reason, tether
 from ops.folder import Folder
 from ops.foreground import own_foreground
+from ops.hints import hints
 from ops.ports import is_free, open_port, reachable, url_of
+from ops.register import Running
 from ops.rollcall import answering, get
-from ops.settings import DATA_DIR, INTERNAL_PORT, NATS_URL, SOCKET, Mistakes, Settings, convert
+from ops.settings import (
+    DATA_DIR,
+    INTERNAL,
+    INTERNAL_PORT,
+    KEYS,
+    NATS,
+    NATS_URL,
+    SOCKET,
+    Mistakes,
+    Settings,
+    convert,
+)
 from ops.terminal import Paint, StatusLine, safe, table
 from router.broker import Broker
 from router.codec import from_json
@@ -124,12 +134,28 @@ class Tree:
         try:
             async with self._nats() as url, self._broker(url) as broker:
                 self._hire(url)
-                return await self._watch_over(broker)
+                with self.settings.register().kept(self._entry(url)) as registered:
+                    if not registered:
+                        self._say("up", "warning", "no folder takes its address; commands find it by --data-dir only")
+                    return await self._watch_over(broker)
         finally:
             self._status.clear()
             for child in self.children.values():
                 child.send(signal.SIGKILL)
             self._lifeline.close()
+
+    def _entry(self, url: str) -> Running:
+        """Makes what other commands of this user find us by."""
+        return Running(
+            str(self.folder.path.resolve()),
+            os.getpid(),
+            url_of(*self.listener.getsockname()[:2]) if self.listener else None,
+            self.settings.reach(INTERNAL, *KEYS) | self._login() | {NATS_URL: url},
+        )
+
+    def _login(self) -> dict[str, str]:
+        """What proves who we are: to the NATS that was named, or nothing, since our own server's is in its address."""
+        return {f"{NATS}{name.upper()}": "" for name in LOGIN} if self.server else self.settings.reach(NATS)
 
     def _told(self, number: int) -> None:
         self._signals += 1
@@ -180,7 +206,7 @@ class Tree:
         """Makes a child of everybody in the cast."""
         told = {NATS_URL: url, DATA_DIR: str(self.settings.embedded.data_dir.resolve())}
         if self.server:
-            told |= {f"CALLBOARD_NATS_{name.upper()}": "" for name in LOGIN}
+            told |= self._login()
         told |= {
             name: found.text
             for name, found in self.settings.found.items()
@@ -252,8 +278,12 @@ class Tree:
         if not keeping:
             await asyncio.get_running_loop().create_future()
         await asyncio.wait(keeping.values(), return_when=asyncio.FIRST_COMPLETED)
-        # The others read theirs at the same time; a moment later all mistakes are known.
-        await asyncio.wait(keeping.values(), timeout=1.0)
+        # The others read theirs at the same time: one that is ready has no mistakes, one that ends has told them.
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline and any(
+            not task.done() and not self.children[name].ready.is_set() for name, task in keeping.items()
+        ):
+            await asyncio.wait(keeping.values(), timeout=0.05)
         said = [
             word.removeprefix("callboard: ")
             for child in self.children.values()
@@ -365,7 +395,7 @@ class Tree:
         paint = Paint.of(sys.stdout)
         took = time.monotonic() - self._begun
         here = [name for name in self.cast if name not in missing]
-        nats = public(self.server.url if self.server else self.settings.broker.url)
+        nats = self.server.url if self.server else self.settings.broker.url
         names = ", ".join("simulator (a simulated Octane)" if name == SIMULATOR else name for name in here)
         if missing:
             print(f"\n{paint('Callboard is not ready', 'bold', 'yellow')} after {took:.1f} s; nats-server {version}")
@@ -377,30 +407,10 @@ class Tree:
                 f"\n{paint('Callboard is ready', 'bold', 'green')} after {took:.1f} s: {names}; nats-server {version}"
             )
         print()
-        print(
-            table([(paint(what, "dim"), paint(how, "cyan")) for what, how in self._hints(nats, session)], indent="  ")
-        )
-        print("\nCtrl-C ends it; the data stays.", flush=True)
-
-    def _hints(self, nats: str, session: str | None) -> list[tuple[str, str]]:
         edge = url_of(*self.listener.getsockname()[:2]) if self.listener else None
-        command = own_name()
-        rows: list[tuple[str, str]] = []
-        if edge:
-            rows.append(("open", f"{edge}/"))
-            if "camera" in self.cast:
-                rows.append(("camera", f"{edge}/cameras/main/mjpeg"))
-            if "octane" in self.cast:
-                rows.append(("render", f"{edge}/octane/main/mjpeg"))
-            if session:
-                rows.append(("events", f"curl -N '{edge}/callbacks/sessions/{session}/sse?last=5'"))
-        if edge and self.settings.section("identity").configured:
-            rows.append(("a token", f"{command} token --read '>' --publish '>' --operate"))
-        rows.append(("follow", f"{command} tail '>'"))
-        if "agent" in self.cast:
-            rows.append(("a job", f"""{command} run -- sh -c 'for i in 25 50 75 100; do echo "$i%"; sleep 1; done'"""))
-        rows += [("check", f"{command} doctor"), ("nats", nats), ("data", f"{self.folder.path} (logs in logs/)")]
-        return rows
+        rows = hints(self.settings, self.cast, self.folder.path, edge, nats, session)
+        print(table([(paint(what, "dim"), paint(how, "cyan")) for what, how in rows], indent="  "))
+        print("\nCtrl-C ends it; the data stays.", flush=True)
 
     def _say(self, name: str, level: str, line: str) -> None:
         """Shows what is serious of what a child says, and what becomes of it."""
@@ -429,20 +439,3 @@ class Tree:
                 for name in names & self.children.keys():
                     group.create_task(self.children[name].stop(patience + self._drain(name)))
         self._status.clear()
-
-
-def own_name() -> str:
-    """What to type for the command here: its name where the shell finds it, else its path."""
-    beside = Path(sys.executable).parent / "callboard"
-    found = shutil.which("callboard")
-    if found and Path(found).resolve() == beside.resolve():
-        return "callboard"
-    try:
-        return str(beside.relative_to(Path.cwd()))
-    except ValueError:
-        return str(beside)
-
-
-def public(url: str) -> str:
-    """A NATS address without the credentials it may carry."""
-    return re.sub(r"://[^@/]*@", "://***@", url)

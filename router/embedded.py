@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import secrets
@@ -24,6 +25,8 @@ START_SECONDS = 10.0
 USER = "callboard"
 # 32 bytes of chance, which nobody guesses; written so that neither an address nor a configuration needs quotes for it.
 PASSWORD_BYTES = 32
+# A server says INFO as soon as it is connected to; one that listens and says nothing is none.
+INFO_SECONDS, INFO_BYTES = 2.0, 65536
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,22 @@ def password_of(folder: Path) -> str:
         raise EmbeddedError(f"{path} cannot be used: {why}; choose another folder with --data-dir") from None
 
 
+async def _server_name(port: int) -> str:
+    """Reads the name that a NATS server says in its first line; empty where the line is none. Raises OSError."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=INFO_BYTES)
+    try:
+        async with asyncio.timeout(INFO_SECONDS):
+            line = await reader.readline()
+    except (TimeoutError, ValueError):
+        line = b""
+    finally:
+        writer.close()
+    try:
+        return str(json.loads(line.removeprefix(b"INFO "))["server_name"])
+    except (ValueError, TypeError, KeyError):
+        return ""
+
+
 class EmbeddedServer:
     """A nats-server as a child process. It may be started again after it died, on the same port and data."""
 
@@ -102,6 +121,9 @@ class EmbeddedServer:
         self._password = password
         self.port = settings.port or (4222 if _port_is_free(4222) else free_port())
         self.process: asyncio.subprocess.Process | None = None
+        # Made for this server and told by it in its first line: another server on our port does not know it.
+        self.name = f"callboard-{secrets.token_hex(8)}"
+        self._started = False
         self._preexec = preexec
         self._log = settings.data_dir / "nats-server.log"
 
@@ -120,7 +142,7 @@ class EmbeddedServer:
             write_private(
                 folder / "nats-server.conf",
                 f"host: 127.0.0.1\nport: {self.port}\n{login}"
-                f"server_name: callboard\nmax_payload: {MAX_PAYLOAD}\n"
+                f"server_name: {self.name}\nmax_payload: {MAX_PAYLOAD}\n"
                 f'log_file: "{self._log.resolve()}"\nlogfile_size_limit: 10MB\n'
                 f'jetstream {{ store_dir: "{(folder / "jetstream").resolve()}", '
                 f"max_memory_store: {self.settings.max_memory}, max_file_store: {self.settings.max_file} }}\n",
@@ -139,7 +161,25 @@ class EmbeddedServer:
             ) from None
 
     async def start(self) -> None:
-        """Starts the server and returns once it takes connections. Raises EmbeddedError."""
+        """Starts the server and returns once it takes connections. Raises EmbeddedError.
+
+        What answers on the port must be our child; where another program took a port that nobody asked for, the next start
+        is on another one.
+        """
+        while True:
+            await self._run()
+            stranger = await self._answered()
+            if stranger is None:
+                return
+            await self.stop()
+            if self.settings.port or self._started:
+                raise EmbeddedError(
+                    f"{stranger} has port {self.port} on 127.0.0.1 already; stop it, choose another port with "
+                    "CALLBOARD_EMBEDDED_PORT, or use that server with --nats-url"
+                )
+            self.port = free_port()
+
+    async def _run(self) -> None:
         self.prepare()
         try:
             self.process = await asyncio.create_subprocess_exec(
@@ -154,15 +194,25 @@ class EmbeddedServer:
             )
         except OSError as fault:
             raise EmbeddedError(f"nats-server cannot be run: {fault.strerror}") from None
+
+    async def _answered(self) -> str | None:
+        """Waits until our server takes connections; names who has its port where another does. Raises EmbeddedError."""
+        assert self.process
         loop = asyncio.get_running_loop()
         deadline = loop.time() + START_SECONDS
+        stranger = None
         while loop.time() < deadline:
-            if self.process.returncode is not None:
-                raise EmbeddedError(f"nats-server ended at once: {self._last_words()}")
+            ended = self.process.returncode is not None
             with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-                writer.close()
-                return
+                name = await _server_name(self.port)
+                if name == self.name and not ended:
+                    self._started = True
+                    return None
+                stranger = f"the NATS server {name}" if name else "a program that is no NATS server"
+            if ended:
+                if stranger:
+                    return stranger
+                raise EmbeddedError(f"nats-server ended at once: {self._last_words()}")
             await asyncio.sleep(0.01)
         raise EmbeddedError(f"nats-server did not start within {START_SECONDS:g} s; see {self._log}")
 

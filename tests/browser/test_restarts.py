@@ -57,9 +57,7 @@ class Tree:
         self.callboard: RunningCallboard | None = None
 
     async def start(self) -> None:
-        self._running = running_tree(
-            self._folder, "--port", str(self.port), "--only", "edge", EMBEDDED_PORT=self._nats
-        )
+        self._running = running_tree(self._folder, "--port", str(self.port), "--only", "edge", EMBEDDED_PORT=self._nats)
         self.callboard = await asyncio.to_thread(self._running.__enter__)
 
     async def stop(self) -> None:

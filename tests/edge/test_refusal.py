@@ -115,7 +115,7 @@ async def test_too_many_connections_are_refused_in_band_and_a_wrong_address_for_
 
 async def test_an_edge_whose_store_is_away_refuses_an_event_source_in_band(own_nats: str, entity: str) -> None:
     async with running(own_nats) as (edge, parts, _):
-        session = await edge.session(subjects=[f"job.{entity}.>"])
+        await edge.session(subjects=[f"job.{entity}.>"])
         # Somebody else's session would be looked up in the store.
         await parts.broker.close()
         unknown = "/callbacks/sessions/sess_000000000000000000000000/sse"

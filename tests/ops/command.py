@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import os
 import re
+import secrets
 import signal
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
@@ -16,12 +18,15 @@ from router.embedded import free_port
 from tests.waiting import PATIENCE, eventually
 
 ROOT = Path(__file__).parents[2]
+_REGISTERS = tempfile.TemporaryDirectory(prefix="callboard-registers-")
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment without settings of the person who runs the tests, and with those given."""
     kept = {name: text for name, text in os.environ.items() if not name.startswith(("CALLBOARD_", "MAKE", "MFLAGS"))}
-    return {**kept, "PYTHONPATH": str(ROOT), **(extra or {})}
+    # A register of its own for each: commands find only those `callboard up` that a test names.
+    alone = {"CALLBOARD_RUNTIME_DIR": f"{_REGISTERS.name}/{secrets.token_hex(8)}"}
+    return {**kept, "PYTHONPATH": str(ROOT), **alone, **(extra or {})}
 
 
 def callboard(*arguments: str, stdin: str | None = None, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,57 @@
+"""Lists what a person may open and type once `callboard up` is ready; each line works as it is pasted, in any folder."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Collection
+from pathlib import Path
+
+from ops.settings import DEFAULT_DATA_DIR, Settings
+
+
+def hints(
+    settings: Settings, cast: Collection[str], folder: Path, edge: str | None, nats: str, session: str | None
+) -> list[tuple[str, str]]:
+    """Pairs what there is to do with how; `edge` and `nats` are addresses, `session` one that is there to be read."""
+    keys = settings.section("identity")
+    # With several of us, or a data folder of its own, a command is told which one is meant.
+    several = Path(DEFAULT_DATA_DIR).resolve() != folder.resolve() or len(settings.register().running()) > 1
+    which = f" --data-dir {shlex.quote(str(folder.resolve()))}" if several else ""
+
+    def command(name: str, rest: str = "") -> str:
+        return f"{shlex.quote(own_name())} {name}{which}{rest}"
+
+    rows: list[tuple[str, str]] = []
+    if edge and keys.secret:
+        rights = " --read '>' --publish '>' --operate"
+        rows.append(("a token", f"export CALLBOARD_TOKEN=$({command('token', rights)})"))
+    if edge:
+        rows.append(("open", f"{edge}/"))
+        # A page that wants a token asks for it; a picture has no place to type one.
+        if "camera" in cast and not keys.configured:
+            rows.append(("camera", f"{edge}/cameras/main/mjpeg"))
+        if "octane" in cast and not keys.configured:
+            rows.append(("render", f"{edge}/octane/main/mjpeg"))
+        if session:
+            proof = ' -H "Authorization: Bearer $CALLBOARD_TOKEN"' if keys.configured else ""
+            rows.append(("events", f"curl -N{proof} '{edge}/callbacks/sessions/{session}/sse?last=5'"))
+    rows.append(("follow", command("tail", " '>'")))
+    if "agent" in cast:
+        job = """sh -c 'for i in 25 50 75 100; do echo "$i%"; sleep 1; done'"""
+        rows.append(("a job", command("run", f" -- {job}")))
+    return [*rows, ("check", command("doctor")), ("nats", public(nats)), ("data", f"{folder} (logs in logs/)")]
+
+
+def own_name() -> str:
+    """Says what to type for the command here: its name where the shell finds it, else its path."""
+    beside = Path(sys.executable).parent / "callboard"
+    found = shutil.which("callboard")
+    return "callboard" if found and Path(found).resolve() == beside.resolve() else str(beside)
+
+
+def public(url: str) -> str:
+    """Writes a NATS address without the credentials it may carry."""
+    return re.sub(r"://[^@/]*@", "://***@", url)

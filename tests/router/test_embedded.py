@@ -1,0 +1,80 @@
+"""The embedded nats-server: what answers on its port must be the server that was started."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+
+from router.broker import Broker
+from router.connection import BrokerSettings
+from router.embedded import EmbeddedServer, EmbeddedSettings, free_port
+from router.errors import EmbeddedError
+
+
+async def test_another_nats_server_on_the_pinned_port_is_not_taken_for_ours(tmp_path: Path) -> None:
+    port = free_port()
+    stranger = EmbeddedServer(EmbeddedSettings(tmp_path / "stranger", port))
+    await stranger.start()
+    ours = EmbeddedServer(EmbeddedSettings(tmp_path / "ours", port))
+    try:
+        with pytest.raises(
+            EmbeddedError, match=rf"the NATS server {stranger.name} has port {port} .* CALLBOARD_EMBEDDED_PORT"
+        ):
+            await ours.start()
+
+        assert ours.process and ours.process.returncode is not None
+    finally:
+        await ours.stop()
+        await stranger.stop()
+
+
+@pytest.mark.parametrize("greeting", [b"", b"SSH-2.0-none\r\n", b"INFO {broken\r\n", b"INFO []\r\n"])
+async def test_a_program_that_is_no_nats_server_is_not_taken_for_ours(tmp_path: Path, greeting: bytes) -> None:
+    async def greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(greeting)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as stranger:
+        port = stranger.sockets[0].getsockname()[1]
+        ours = EmbeddedServer(EmbeddedSettings(tmp_path, port))
+        try:
+            with pytest.raises(EmbeddedError, match=f"a program that is no NATS server has port {port}"):
+                await ours.start()
+        finally:
+            await ours.stop()
+
+
+async def test_a_port_that_nobody_asked_for_and_that_is_taken_meanwhile_is_given_up_for_another(tmp_path: Path) -> None:
+    ours = EmbeddedServer(EmbeddedSettings(tmp_path))
+    with socket.socket() as stranger:
+        if ours.port == 4222:  # others may have a right to it: this test takes a port of its own
+            ours.port = free_port()
+        stranger.bind(("127.0.0.1", ours.port))
+        stranger.listen()
+        taken = ours.port
+        try:
+            await ours.start()
+
+            assert ours.port != taken
+            async with Broker(BrokerSettings(url=ours.url), "test") as broker:
+                assert (await broker.state()).messages == 0
+        finally:
+            await ours.stop()
+
+
+async def test_a_server_that_is_started_again_has_its_port_and_its_name(tmp_path: Path) -> None:
+    ours = EmbeddedServer(EmbeddedSettings(tmp_path, free_port()))
+    try:
+        await ours.start()
+        first = (ours.port, ours.name)
+        await ours.stop()
+
+        await ours.start()
+
+        assert (ours.port, ours.name) == first
+    finally:
+        await ours.stop()
