@@ -13,6 +13,7 @@ from edge.census import Census
 from edge.compaction import Compaction
 from edge.deadletters import Desk
 from edge.disconnect import DELETED, SHUTDOWN
+from edge.filtering import Filtering
 from edge.hub import Hub
 from edge.identity.badge import Badges
 from edge.identity.door import Door
@@ -52,7 +53,8 @@ class Edge:
         self.draining = False
         self.store = StoreHealth(broker)
         self.undecodable = Undecodable(broker)
-        self.hub = Hub(broker, settings.session, self.undecodable.found)
+        self.filtering = Filtering(settings.filters)
+        self.hub = Hub(broker, settings.session, self.undecodable.found, self.filtering)
         self.lanes = Lanes(self.hub, settings.lanes)
         self.registry = Registry.over(broker.connection)
         self.census = Census(broker.connection, self.hub.measure)
@@ -67,12 +69,13 @@ class Edge:
             epoch=lambda: self.hub.epoch,
             stats=self.census.of,
             undecodable=self.undecodable.found,
+            filtering=self.filtering,
         )
         self.reaper = Reaper(self.registry.bucket, self.registry, self.census, settings.session_ttl)
         self.compaction = Compaction(broker.connection, self.registry)
         self.redrives = Redrives(broker, self.registry, self.webhooks.settings.partitions)
         self.desk = Desk(self.redrives)
-        self.recoveries = Recoveries(broker, self.registry, self.webhooks.settings.partitions)
+        self.recoveries = Recoveries(broker, self.registry, self.webhooks.settings.partitions, filtering=self.filtering)
         self.verification = Verification(self.registry, guard, self.webhooks.attempts)
         self.hooks = WebhookDesk(self.registry, self.webhooks, self.recoveries, self.verification)
         self.registry.on_change(self._session_changed)
@@ -123,6 +126,7 @@ class Edge:
                 await self.webhooks.close(grace=2.0)
                 for part in parts:
                     part.cancel()
+                await self.filtering.close()
 
     @property
     def ready(self) -> dict[str, bool]:

@@ -1,4 +1,4 @@
-"""This file is where what one process hears is handed to all its readers: matched once per view, encoded once per wire.
+"""Hands the events that one process hears to all its readers: matched once per view, encoded once per wire.
 
 Per event and view: one look-up and one append. Per tick and reader: one `offer` of a batch that is shared with every other
 reader of the same records. Nothing else happens per connection.
@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from edge import metrics
 from edge.disconnect import ROTATED, Disconnect
+from edge.filtering import Filtering, Wanted
 from edge.idle import IdleStretches
 from edge.lane.row import Row
 from edge.recent import Recent
@@ -26,6 +29,7 @@ from router import tracing
 from router.broker import Broker, StreamState
 from router.cursor import Cursor, Start
 from router.errors import BrokerError, NoResponders, Timeout
+from router.filter import Activation
 from router.live import UNTOLD, Live, Loss
 from router.record import Record
 from router.replay import Gap, Place, Replay, Stretch, place_of
@@ -50,6 +54,8 @@ REST = 3.0
 MOST_REST = 0.005
 # Who waits on a plain request is told sooner than who holds a stream.
 REQUEST_PATIENCE = 5.0
+# The readers of a feed are told that it is slowed at most this often.
+SLOWED_EVERY = 10.0
 
 T = TypeVar("T")
 
@@ -62,10 +68,26 @@ class _Heard(NamedTuple):
     sequences: set[int]
 
 
+class _Route(NamedTuple):
+    """The feeds that take a subject and type, filters left aside, and what their filters look at."""
+
+    feeds: tuple[Feed, ...]
+    wanted: Wanted
+
+
+class Unsettled(Enum):
+    """What stands for a page of which is not known yet what a view shows of it."""
+
+    UNSETTLED = "unsettled"
+
+
+UNSETTLED = Unsettled.UNSETTLED
+
+
 class Feed:
     """All readers of one view: who is live, what this tick has for them, and since when everything was heard."""
 
-    __slots__ = ("live", "pages", "pending", "readers", "rows", "since", "view")
+    __slots__ = ("live", "lock", "pages", "pending", "readers", "rows", "since", "slowed", "view")
 
     def __init__(self, view: View) -> None:
         self.view = view
@@ -77,6 +99,10 @@ class Feed:
         self.since = 0
         # What this view shows of the stream after one sequence and up to another; None where that is nothing.
         self.pages: dict[tuple[int, int], Batch | None] = {}
+        # Held while a page is made, so that readers of the same one make it once.
+        self.lock = asyncio.Lock()
+        # When its readers were told last that its filter is over the budget.
+        self.slowed = -math.inf
 
     @property
     def watched(self) -> int:
@@ -88,6 +114,10 @@ class Feed:
         if wire not in self.rows:
             self.rows[wire] = Row(wire, meter)
         return self.rows[wire]
+
+    def everyone_live(self) -> list[Reader]:
+        """All who are live, in rows or apart."""
+        return [*self.live, *(lane for row in self.rows.values() for lane in row.lanes)]
 
     def deliver(self, batch: Batch, most: int) -> None:
         """Hands a batch to all who are live; to rows in one go, where it has at most so many bytes."""
@@ -110,17 +140,19 @@ class Hub:
         broker: Broker,
         settings: SessionSettings | None = None,
         undecodable: Callable[[Record], None] = lambda _record: None,
+        filtering: Filtering | None = None,
     ) -> None:
         """`undecodable` is told what was heard or read again and is no event, from the read loop too."""
         self.settings = settings or SessionSettings()
         self.epoch = ""
         self.first = 0
         self.readers: set[Reader] = set()
+        self.filtering = filtering or Filtering()
         self._broker = broker
         self._replay = Replay(broker, undecodable)
         self._live = Live(broker, self._hear, self._broken)
         self._feeds: dict[View, Feed] = {}
-        self._routes: dict[tuple[str, str], tuple[Feed, ...]] = {}
+        self._routes: dict[tuple[str, str], _Route] = {}
         self._dirty: list[Feed] = []
         # What this tick has heard so far, and when the first of it was said.
         self._heard = 0
@@ -139,6 +171,8 @@ class Hub:
         self._joining = asyncio.Lock()
         self._losses = 0
         self._undecodable = undecodable
+        # Counts the times that all began anew.
+        self._life = 0
         broker.connection.on_loss(self._lost)
         broker.connection.on_reconnect(self._suspect.set)
 
@@ -293,12 +327,22 @@ class Hub:
         if event.trace is not None and tracing.recorder is not None:
             tracing.tell("hear", "consumer", event.trace, tracing.begin(event.trace), event.time, event=event.id)
         key = (record.subject, event.type)
-        feeds = self._routes.get(key)
-        if feeds is None:
-            feeds = self._route(key)
-        for feed in feeds:
-            if feed.view.dynamic and not feed.view.passes(event):
-                continue
+        route = self._routes.get(key)
+        if route is None:
+            route = self._route(key)
+        seen: Activation | None = None
+        for feed in route.feeds:
+            if feed.view.dynamic:
+                if not feed.watched:
+                    # Who is not live yet, or no longer, reads this event again and asks then.
+                    continue
+                if seen is None:
+                    seen = self.filtering.prepare(event, route.wanted)
+                verdict = self.filtering.look(feed.view, seen)
+                if verdict is None:
+                    self._slow(feed)
+                if not verdict:
+                    continue
             if not feed.pending:
                 self._dirty.append(feed)
             feed.pending.append(record)
@@ -307,12 +351,22 @@ class Hub:
             self._oldest = event.time
         self._heard += 1
 
-    def _route(self, key: tuple[str, str]) -> tuple[Feed, ...]:
+    def _route(self, key: tuple[str, str]) -> _Route:
         if len(self._routes) >= MAX_ROUTES:
             self._routes.clear()
         feeds = tuple(feed for feed in self._feeds.values() if feed.view.admits(*key))
-        self._routes[key] = feeds
-        return feeds
+        route = self._routes[key] = _Route(feeds, Wanted(feed.view for feed in feeds if feed.view.dynamic))
+        return route
+
+    def _slow(self, feed: Feed) -> None:
+        """Takes the readers of a feed off the live path: they read again what they lack, at the pace of their budget."""
+        self.filtering.warn(feed.view)
+        now = time.monotonic()
+        tell = now - feed.slowed >= SLOWED_EVERY
+        if tell:
+            feed.slowed = now
+        for reader in feed.everyone_live():
+            reader.slow(tell)
 
     def _flush_soon(self) -> None:
         """Flushes at the end of this tick, or where readers are many and events frequent, some ticks later.
@@ -374,6 +428,7 @@ class Hub:
             return
         log.warning("events may have been missed, reading again", extra={"reason": reason})
         metrics.suspicions.inc()
+        self._life += 1
         self.flush()
         self._steady.clear()
         self._suspect.set()
@@ -570,16 +625,36 @@ class Hub:
         event = record.event if record else None
         return max(0.0, time.time() - event.time / 1e9) if event else 0.0
 
-    def page(self, feed: Feed, after: int, stretch: Stretch) -> Batch | None:
-        """What a view shows of a stretch, as one batch that all its readers share; None where that is nothing."""
-        key = (after, stretch.upto)
-        if key in feed.pages:
+    async def page(self, feed: Feed, after: int, stretch: Stretch) -> Batch | None:
+        """What a view shows of a stretch, as one batch that all its readers share; None where that is nothing.
+
+        Raises BrokerError where the filter cannot be evaluated.
+        """
+        async with feed.lock:
+            key = (after, stretch.upto)
+            if key not in feed.pages:
+                life = self._life
+                records = await self.filtering.select(feed.view, stretch.records)
+                if life != self._life:
+                    # All began anew meanwhile: this page is not for others.
+                    return Batch(records, self.epoch, replayed=True) if records else None
+                self._keep(feed, key, records)
             return feed.pages[key]
-        records = [record for record in stretch.records if feed.view.accepts(record)]
+
+    def page_now(self, feed: Feed, after: int, stretch: Stretch) -> Batch | Unsettled | None:
+        """The same without waiting; UNSETTLED where the filter is over its budget."""
+        key = (after, stretch.upto)
+        if key not in feed.pages:
+            records = self.filtering.select_now(feed.view, stretch.records)
+            if records is None:
+                return UNSETTLED
+            self._keep(feed, key, records)
+        return feed.pages[key]
+
+    def _keep(self, feed: Feed, key: tuple[int, int], records: list[Record]) -> None:
         if len(feed.pages) >= SHARED_PAGES:
             del feed.pages[next(iter(feed.pages))]
-        page = feed.pages[key] = Batch(records, self.epoch, replayed=True) if records else None
-        return page
+        feed.pages[key] = Batch(records, self.epoch, replayed=True) if records else None
 
     def close_all(self, reason: Disconnect) -> None:
         """Ends every reader."""

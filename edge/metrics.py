@@ -103,6 +103,11 @@ request_seconds = Timing(
 readers = Gauge("edge_readers", "Open connections that read sessions", ["transport"])
 disconnects = Counter("edge_disconnects_total", "Connections that ended", ["transport", "reason"])
 suspicions = Counter("edge_suspicions_total", "Times that events may have been missed and were read again")
+filters_deferred = Counter(
+    "edge_filters_deferred_total", "Times that a session's filter was over its principal's budget and off the live path"
+)
+filters_offloaded = Counter("edge_filters_offloaded_events_total", "Events that filters saw in the filter process")
+filter_process_losses = Counter("edge_filter_process_losses_total", "Times that the filter process was lost")
 replays = Counter("edge_replay_reads_total", "Pages that readers asked of the store")
 ingested = Counter("edge_ingested_events_total", "Events accepted over HTTP", ["outcome"])
 sessions_expired = Counter("edge_sessions_expired_total", "Sessions deleted because nobody read them")

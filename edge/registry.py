@@ -70,7 +70,7 @@ class Session:
         self.revision = revision
         granted = tuple(spec.granted) if spec.granted is not None else None
         self.view = View.of(
-            spec.id, spec.subjects, spec.events, spec.filter, spec.include_intermediate_results, granted
+            spec.id, spec.subjects, spec.events, spec.filter, spec.include_intermediate_results, granted, spec.owner
         )
         # Who reads it through this copy of it; see `read_by`.
         self.badge: Badge | None = None

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SLOWED = "the filters of this principal take too much time: events come later, all of them and in order"
+
 _conflated = metrics.dropped.labels("conflated")
 
 
@@ -269,6 +271,21 @@ class Reader:
         self._forget_mailbox()
         self._rouse()
 
+    def slow(self, tell: bool) -> None:
+        """Leaves the live feed because the session's filter is over its principal's budget; the client may be told."""
+        self.stats.slowed += 1
+        if tell:
+            self.say(
+                "slowed",
+                {
+                    "reason": "filter_budget",
+                    "detail": SLOWED,
+                    "cursor": self.cursor,
+                    "server_time": rfc3339(time.time_ns()),
+                },
+            )
+        self.lag()
+
     def rewind(self, sequence: int) -> None:
         """Sends the client back to a place that it was led past too soon: behind it some events were not heard in time.
 
@@ -434,16 +451,19 @@ class Reader:
         # From here to LIVE nothing may wait: what is heard in between would be lost.
         heard = self._hub.recent(self)
         if heard is not None and not heard.more:
-            self.state = State.LIVE
-            self.feed.live[self] = None
-            if (page := self._hub.page(self.feed, self.position, heard)) is not None:
-                self.offer(page)
-            return
+            settled = self._hub.page_now(self.feed, self.position, heard)
+            if not isinstance(settled, Enum):
+                self.state = State.LIVE
+                self.feed.live[self] = None
+                if settled is not None:
+                    self.offer(settled)
+                return
         stretch = heard or await self._hub.stretch(self.feed, self.position)
-        if self._view != self.feed.view or self.epoch != self._hub.epoch:
+        page = await self._hub.page(self.feed, self.position, stretch)
+        if self._view != self.feed.view or self.epoch != self._hub.epoch or self.state is State.CLOSED:
             # Taken meanwhile: nothing may be shown any more under the old one. Or the stream was made anew.
             return
-        if (page := self._hub.page(self.feed, self.position, stretch)) is not None:
+        if page is not None:
             self.stats.offered(len(page))
             if self._pace.conflate:
                 page = Batch(self._conflated(page.records), page.epoch, replayed=True)

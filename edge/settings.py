@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 
+from edge.budget import FilterSettings
 from edge.identity.settings import LimitSettings
 from edge.lane.settings import LaneSettings
 from edge.session import SessionSettings
@@ -33,6 +34,7 @@ class EdgeSettings:
     lane: bool = True
     lanes: LaneSettings = field(default_factory=LaneSettings)
     session: SessionSettings = field(default_factory=SessionSettings)
+    filters: FilterSettings = field(default_factory=FilterSettings)
 
     def __post_init__(self) -> None:
         for network in self.trusted_proxies:

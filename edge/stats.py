@@ -20,6 +20,7 @@ class Stats(msgspec.Struct):
     conflated: int = 0
     spills: int = 0
     gaps: int = 0
+    slowed: int = 0  # times that a reader left the live path because of its filter's cost
     websockets: int = 0
     sses: int = 0
     polls: int = 0
@@ -110,6 +111,7 @@ def describe(session_id: str, stats: Stats) -> dict[str, Any]:
         "conflated": stats.conflated,
         "spills": stats.spills,
         "gaps": stats.gaps,
+        "slowed": stats.slowed,
         "lag_events": stats.lag,
         "oldest_event_seconds": round(stats.oldest, 3),
         "last_delivery_at": stats.last_delivery or None,

@@ -1,4 +1,4 @@
-"""This file is where it is decided which events a session sees: subject patterns, event types, a CEL filter.
+"""Describes which events a session sees: subject patterns, event types, a CEL filter.
 
 A view is a value: sessions that ask for the same share one feed, so that the question is put once per event.
 """
@@ -26,14 +26,18 @@ INTERMEDIATE = frozenset({"streaming_chunk", "token", "delta", "progress", "thin
 
 @dataclass(frozen=True)
 class View:
-    """What one session may see. `session` is set where it asked for no subjects: then it also hears what is addressed to it."""
+    """What one session may see. `session` is set where it asked for no subjects: then it also hears what is addressed to it.
+
+    `owner` is set where there is a filter: the principal on whose budget it is evaluated.
+    """
 
     patterns: tuple[str, ...]
     types: frozenset[str] | None = None
     filter_text: str | None = None
     session: str | None = None
     intermediate: bool = True
-    _filter: Filter | None = field(default=None, compare=False, repr=False)
+    owner: str | None = None
+    filter: Filter | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(
@@ -44,6 +48,7 @@ class View:
         filter_text: str | None,
         intermediate: bool = True,
         granted: tuple[str, ...] | None = None,
+        owner: str | None = None,
     ) -> View:
         """Builds a view from what a client asked for; raises BadPattern or BadFilter.
 
@@ -58,7 +63,8 @@ class View:
             filter_text=filter_text or None,
             session=None if subjects else escape(session_id),
             intermediate=intermediate,
-            _filter=Filter.compile(filter_text) if filter_text else None,
+            owner=owner if filter_text else None,
+            filter=Filter.compile(filter_text) if filter_text else None,
         )
 
     def within(self, granted: tuple[str, ...]) -> View:
@@ -83,7 +89,7 @@ class View:
 
     def passes(self, event: Event) -> bool:
         """Says whether the CEL filter lets an event through."""
-        return self._filter is None or self._filter.matches(event)
+        return self.filter is None or self.filter.matches(event)
 
     def accepts(self, record: Record) -> bool:
         """Says whether this view shows an event."""
@@ -93,7 +99,7 @@ class View:
     @property
     def dynamic(self) -> bool:
         """Whether the event's data must be looked at, and not only its subject and type."""
-        return self._filter is not None
+        return self.filter is not None
 
     def describe(self) -> dict[str, Any]:
         return {"subjects": list(self.patterns) if self.session is None else None, "filter": self.filter_text}

@@ -1,4 +1,4 @@
-"""This file is where a person's CEL expression becomes a question that any event can be asked, at a bounded cost.
+"""Compiles CEL expressions that people write, and evaluates them over events at a bounded cost.
 
 The evaluator is native code: an expression nested too deeply overflows its stack and takes the process with it, `map`
 and `filter` copy what they gathered at every step, and `matches` compiles its pattern anew for every event. So a text
@@ -7,6 +7,7 @@ is read here, token by token, before the compiler sees it, and whatever could co
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -38,8 +39,13 @@ MAX_MACRO_NESTING = 2
 # A pattern is compiled at every evaluation. A class such as \w costs 0.2 ms then, because it holds all of Unicode.
 MAX_PATTERN = 100
 MAX_PATTERN_CLASSES = 4
+# The same bounds for an expression as a whole: at most some 2 ms of compiling patterns at every evaluation.
+MAX_MATCHES = 8
+MAX_ALL_CLASSES = 8
 # Steps of `exists` and its like, at 0.1 to 0.3 µs: an evaluation that could take more than about 30 ms does not begin.
 MAX_STEPS = 100_000
+# Up to so many items a look at the size of an event is exact.
+MAX_LIGHT = 10_000
 # As deep as codec.check_depth lets data in; the evaluator's own limit is the stack.
 MAX_DEPTH = 64
 
@@ -67,31 +73,129 @@ class Needs(NamedTuple):
     variables: frozenset[str]
     fields: frozenset[str] | None
 
+    def __or__(self, other: Needs) -> Needs:
+        """What two expressions look at together."""
+        fields = None if self.fields is None or other.fields is None else self.fields | other.fields
+        return Needs(self.variables | other.variables, fields)
+
+    def cover(self, other: Needs) -> bool:
+        """Says whether an event that was converted for this can be shown to who needs the other."""
+        if not other.variables <= self.variables:
+            return False
+        return self.fields is None or (other.fields is not None and other.fields <= self.fields)
+
+
+NOTHING = Needs(frozenset(), frozenset())
+EVERYTHING = Needs(VARIABLES, None)
+
+
+class Work:
+    """What filters have cost this process: events converted for the evaluator, and evaluations."""
+
+    __slots__ = ("conversions", "evaluations")
+
+    def __init__(self) -> None:
+        self.conversions = 0
+        self.evaluations = 0
+
+
+work = Work()
+
 
 class _Unfit(ValueError):
     """this event cannot be shown to the evaluator"""
 
 
 class Activation:
-    """One event as expressions see it: what they need of it, converted once for all that need the same."""
+    """One event as expressions see it: converted once for all of them, and each asked once.
 
-    def __init__(self, event: Event) -> None:
+    `needs` is what all expressions that will be asked look at together. Where one comes that looks at more, the event is
+    converted anew for all of it.
+    """
+
+    __slots__ = ("_apart", "_context", "_lights", "_needs", "_verdicts", "_weights", "event")
+
+    def __init__(self, event: Event, needs: Needs = NOTHING) -> None:
         self.event = event
-        self._contexts: dict[Needs, cel.Context] = {}
+        self._needs = needs
+        self._context: cel.Context | None = None
+        # For what looks at data that the evaluator can hold, beside data that it cannot.
+        self._apart: dict[Needs, cel.Context] = {}
         self._weights: dict[frozenset[str] | None, int] = {}
+        self._lights: dict[str, int] = {}
+        self._verdicts: dict[str, bool] = {}
 
     def context(self, needs: Needs) -> cel.Context:
         """The variables, ready for the evaluator. Raises ValueError for data that it cannot hold."""
-        found = self._contexts.get(needs)
-        if found is None:
-            found = self._contexts[needs] = self._convert(needs)
-        return found
+        if self._context is not None and self._needs.cover(needs):
+            return self._context
+        if (apart := self._apart.get(needs)) is not None:
+            return apart
+        wanted = self._needs | needs
+        try:
+            context = self._convert(wanted)
+        except _FAULTS:
+            if wanted == needs:
+                raise
+            context = self._apart[needs] = self._convert(needs)
+            return context
+        self._context, self._needs = context, wanted
+        return context
+
+    def is_converted_for(self, needs: Needs) -> bool:
+        """Says whether nothing more has to be converted for who needs this."""
+        return self._context is not None and self._needs.cover(needs)
+
+    def prepare(self, needs: Needs, whole: bool, items: int) -> None:
+        """Says what others will look at, too, so that the first conversion serves them all.
+
+        What holds more than so many items stays with who asks for it. `whole` says that some look at all of the data.
+        """
+        if self._context is not None:
+            return
+        if (whole or needs.fields is None) and self.is_lighter(None, items):
+            self._needs |= Needs(needs.variables, None)
+            return
+        light, total = [], 0
+        for field in needs.fields or ():
+            if field in self.event.data and (total := total + self._light(field)) > items:
+                break
+            light.append(field)
+        self._needs |= Needs(needs.variables, frozenset(light))
+
+    def verdict(self, key: str) -> bool | None:
+        """What an equal filter has said about this event; None where none was asked."""
+        return self._verdicts.get(key)
+
+    def decide(self, key: str, verdict: bool) -> None:
+        """Keeps what a filter has said, for its equals."""
+        self._verdicts[key] = verdict
 
     def weight(self, fields: frozenset[str] | None) -> int:
         """How many items those fields hold, at any depth; 64 characters count as one. Raises ValueError if too deep."""
         found = self._weights.get(fields)
         if found is None:
             found = self._weights[fields] = _weigh(self._data(fields))
+        return found
+
+    def is_lighter(self, fields: frozenset[str] | None, limit: int) -> bool:
+        """Says whether those fields hold at most so many items (of at most 10,000); looks no further than it takes."""
+        total = 0
+        data = self.event.data
+        for field in data if fields is None else fields:
+            if field in data and (total := total + 1 + self._light(field)) > limit:
+                return False
+        return True
+
+    def _light(self, field: str) -> int:
+        """How many items one field holds, or some figure above 10,000."""
+        found = self._lights.get(field)
+        if found is None:
+            try:
+                found = _weigh({field: self.event.data[field]}, MAX_LIGHT)
+            except _Unfit:
+                found = MAX_LIGHT + 1
+            self._lights[field] = found
         return found
 
     def _data(self, fields: frozenset[str] | None) -> dict[Any, Any]:
@@ -101,6 +205,7 @@ class Activation:
         return {name: data[name] for name in fields if name in data}
 
     def _convert(self, needs: Needs) -> cel.Context:
+        work.conversions += 1
         if "data" not in needs.variables:
             return cel.Context({name: self._variable(name) for name in needs.variables})
         self.weight(needs.fields)
@@ -144,7 +249,9 @@ class Expression:
         self.faults = 0
         self.last_fault: str | None = None
         self._program = program
-        self._needs = scan.needs
+        self.needs = scan.needs
+        # The same for all texts that differ in blanks and comments only.
+        self.key = " ".join([token.text for token in scan.tokens])
         self._macros, self._power, self._tokens = scan.macros, scan.power, len(scan.tokens)
 
     @classmethod
@@ -168,8 +275,9 @@ class Expression:
 
     def _evaluate(self, event: Event | Activation) -> Any:
         try:
+            work.evaluations += 1
             shown = event if isinstance(event, Activation) else activation(event)
-            context = shown.context(self._needs)
+            context = shown.context(self.needs)
             if self._macros:
                 self._afford(shown)
             return self._program.execute(context)
@@ -182,8 +290,19 @@ class Expression:
             self._note(fault)
         return None
 
+    def is_cheap(self, shown: Activation, items: int, steps: int) -> bool:
+        """Says whether it converts at most so many items anew and takes at most so many steps of `exists` and its like."""
+        if "data" not in self.needs.variables:
+            return True
+        if not (shown.is_converted_for(self.needs) or shown.is_lighter(self.needs.fields, items)):
+            return False
+        if not self._macros:
+            return True
+        most = int((steps / self._macros) ** (1 / self._power)) - self._tokens
+        return most > 0 and shown.is_lighter(self.needs.fields, most)
+
     def _afford(self, shown: Activation) -> None:
-        weight = self._tokens + (shown.weight(self._needs.fields) if "data" in self._needs.variables else 0)
+        weight = self._tokens + (shown.weight(self.needs.fields) if "data" in self.needs.variables else 0)
         if self._macros * weight**self._power > MAX_STEPS:
             raise _Unfit(f"a list of {weight} is too long for this expression")
 
@@ -207,8 +326,16 @@ class Filter(Expression):
         return _compile(f"({text}\n) == true")
 
     def matches(self, event: Event | Activation) -> bool:
-        """Says whether the event is meant; a missing field or a wrong type means no, and is counted in `faults`."""
-        return self._evaluate(event) is True
+        """Says whether the event is meant; a missing field or a wrong type means no, and is counted in `faults`.
+
+        Of filters that are equal but for blanks and comments only the first is evaluated over an event.
+        """
+        shown = event if isinstance(event, Activation) else activation(event)
+        found = shown.verdict(self.key)
+        if found is None:
+            found = self._evaluate(shown) is True
+            shown.decide(self.key, found)
+        return found
 
 
 class _Token(NamedTuple):
@@ -234,6 +361,8 @@ class _Scan:
         self.bound: set[str] = set()
         self.macros = 0
         self.power = 0
+        self._matches = 0
+        self._classes = 0
         self.tokens = self._cut()
         self._variables: set[str] = set()
         self._fields: set[str] | None = set()
@@ -343,7 +472,14 @@ class _Scan:
             raise self._bad(token.at, f"a pattern is a text of at most {MAX_PATTERN} characters")
         if "{" in pattern or r"\p" in pattern or r"\P" in pattern:
             raise self._bad(token.at, r"a pattern may not use {…} or \p, which make it too large")
-        if len(_CLASSES.findall(pattern)) > MAX_PATTERN_CLASSES:
+        self._matches += 1
+        if self._matches > MAX_MATCHES:
+            raise self._bad(token.at, f"more than {MAX_MATCHES} times matches")
+        classes = len(_CLASSES.findall(pattern))
+        self._classes += classes
+        if self._classes > MAX_ALL_CLASSES:
+            raise self._bad(token.at, rf"\w, \d and their like more than {MAX_ALL_CLASSES} times: try [0-9]")
+        if classes > MAX_PATTERN_CLASSES:
             raise self._bad(
                 token.at, rf"a pattern may use \w, \d and their like {MAX_PATTERN_CLASSES} times: try [0-9]"
             )
@@ -394,19 +530,21 @@ def _listed(names: frozenset[str]) -> str:
     return ", ".join(sorted(names))
 
 
-def _weigh(data: Mapping[Any, Any]) -> int:
-    """Counts items level by level, so that no depth can overflow anything."""
+def _weigh(data: Mapping[Any, Any], limit: float = math.inf) -> int:
+    """Counts items level by level, so that no depth can overflow anything; stops once there are more than a limit."""
     weight, level = 0, [data]
     for _ in range(MAX_DEPTH):
         inner: list[Any] = []
         for item in level:
+            weight += len(item)
+            if weight > limit:
+                return weight
             children = item.values() if isinstance(item, Mapping) else item
             for child in children:
                 if isinstance(child, (str, bytes)):
                     weight += len(child) // 64
                 elif isinstance(child, (Mapping, list, tuple)):
                     inner.append(child)
-            weight += len(item)
         if not inner:
             return weight
         level = inner

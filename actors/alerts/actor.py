@@ -11,11 +11,14 @@ several keys at once is so remembered for the newest one only; for the others a 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,7 @@ from actors.system.actor import Actor, command
 from actors.system.context import Context
 from router.codec import rfc3339
 from router.event import Event
-from router.filter import Activation, activation
+from router.filter import NOTHING, Activation, Needs, activation
 from router.subject import Subject, unescape
 
 log = logging.getLogger(__name__)
@@ -34,6 +37,9 @@ log = logging.getLogger(__name__)
 SHIPPED = Path(__file__).with_name("rules.yaml")
 # One answer to a caller stays far below what NATS carries.
 MAX_LISTED = 500
+# 5 ms of rules at a time; what rules look at is converted once for all of them, up to so many items.
+MAX_TURN = 0.005
+MAX_PREPARED = 10_000
 # What a file with hundreds of mistakes says about itself.
 MAX_MISTAKES = 50
 
@@ -62,6 +68,9 @@ class Alerts(Actor):
         self._file = Path(self._settings.rules_file) if self._settings.rules_file else SHIPPED
         self._now = now
         self._rules: dict[str, Rule] = {}
+        # What all rules look at, and whether one of them looks at all of the data.
+        self._needs = NOTHING
+        self._whole = False
         self._stamp: _Stamp | None = None
         self._mistakes: tuple[str, ...] = ()
         self._untold = False
@@ -78,9 +87,15 @@ class Alerts(Actor):
         if _own(event):
             return
         seen = activation(event)
+        seen.prepare(self._needs, self._whole, MAX_PREPARED)
+        begun = time.perf_counter()
         for rule in self._rules.values():
             if rule.hears(event.subject):
                 self._judge(rule, seen, ctx)
+            if time.perf_counter() - begun > MAX_TURN:
+                # Other actors of this process, and its probes, have their turn.
+                await asyncio.sleep(0)
+                begun = time.perf_counter()
 
     async def tick(self, ctx: Context) -> None:
         stamp = await ctx.offload(_stamp, self._file)
@@ -117,6 +132,9 @@ class Alerts(Actor):
             return False
         self._mistakes, self._untold = (), False
         self._rules = {rule.name: rule for rule in rules}
+        found = {each.needs for rule in rules for each in (rule.when, rule.resolve_when) if each is not None}
+        self._whole = any(each.fields is None for each in found)
+        self._needs = reduce(or_, (Needs(each.variables, each.fields or frozenset()) for each in found), NOTHING)
         log.info("rules loaded", extra={"file": str(self._file), "rules": len(rules)})
         return True
 

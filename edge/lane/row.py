@@ -40,6 +40,11 @@ class Row:
     def __len__(self) -> int:
         return len(self._lanes)
 
+    @property
+    def lanes(self) -> tuple[LaneReader, ...]:
+        """Those that stand in it just now."""
+        return tuple(self._lanes)
+
     def enter(self, lane: LaneReader) -> None:
         """Takes in a lane that has had everything that the others have had."""
         if self._lanes:

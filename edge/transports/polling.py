@@ -96,7 +96,7 @@ async def _scan(hub: Hub, session: Session, reader: Reader, after: int, limit: i
     size = scanned = scanned_bytes = 0
     while True:
         stretch = await hub.stretch(reader.feed, after)
-        found = [record for record in stretch.records if session.view.accepts(record)]
+        found = await hub.filtering.select(session.view, stretch.records)
         records += found
         size += sum(len(record.payload) for record in found)
         scanned += len(stretch.records)

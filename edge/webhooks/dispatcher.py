@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from edge.filtering import Filtering
 from edge.registry import Registry, Session
 from edge.stats import Stats
 from edge.webhooks import metrics
@@ -59,6 +60,7 @@ class Webhooks:
         epoch: Callable[[], str] = lambda: "",
         stats: Callable[[str], Stats] | None = None,
         undecodable: Callable[[Record], None] = lambda _record: None,
+        filtering: Filtering | None = None,
     ) -> None:
         """`stats` gives the counters of a session, where they are kept elsewhere; else they are kept here.
 
@@ -86,6 +88,7 @@ class Webhooks:
             self.settings.fanout,
             forget=self.conditions.forget,
             undecodable=undecodable,
+            filtering=filtering,
         )
         self._backstage = Backstage(
             broker,

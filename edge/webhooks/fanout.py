@@ -16,9 +16,11 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 
+from edge.filtering import Filtering, Wanted
 from edge.metrics import record_faults
 from edge.problem import Problem
 from edge.registry import Registry, Session
@@ -104,6 +106,13 @@ class _Member:
         self.removed = False
 
 
+class _Route(NamedTuple):
+    """Whom a subject and type are for, filters left aside, and what their filters look at."""
+
+    members: tuple[_Member, ...]
+    wanted: Wanted
+
+
 class Fanout:
     """The role that makes the jobs."""
 
@@ -118,9 +127,11 @@ class Fanout:
         settings: FanoutSettings | None = None,
         forget: Callable[[str], Awaitable[None]] | None = None,
         undecodable: Callable[[Record], None] = lambda _record: None,
+        filtering: Filtering | None = None,
     ) -> None:
         """`forget` removes what else is kept of a deleted session; `undecodable` is told of each record that is no event."""
         self._undecodable = undecodable
+        self._filtering = filtering or Filtering()
         self._forget_more = forget
         self.settings = settings or FanoutSettings()
         self._broker = broker
@@ -137,7 +148,7 @@ class Fanout:
         self._members: dict[str, _Member] = {}
         self._marks: dict[str, _Mark] = {}
         self._joined: list[_Member] = []
-        self._routes: dict[tuple[str, str], tuple[_Member, ...]] = {}
+        self._routes: dict[tuple[str, str], _Route] = {}
         # Events up to `matched` have been looked at with the joined sessions; their jobs are stored up to `position`.
         self._matched = 0
         self._position = 0
@@ -146,6 +157,8 @@ class Fanout:
         self._saved = -1
         self._revision = 0
         self._dirty: set[str] = set()
+        # Whether sessions were taken from the others since the marks were kept.
+        self._deferred = False
         self._gone: set[str] = set()
         self._heard: deque[Record] = deque(maxlen=self.settings.heard)
         self._last_heard = 0
@@ -153,6 +166,8 @@ class Fanout:
         self._news = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._room = asyncio.Semaphore(self.settings.filling)
+        # Sessions whose filters are over budget queue by themselves, so that new ones do not wait for them.
+        self._slow_room = asyncio.Semaphore(self.settings.filling)
         registry.on_change(self._changed)
         broker.connection.on_reconnect(self._reconnected)
 
@@ -266,7 +281,7 @@ class Fanout:
             self._joined.append(member)
             self._routes.clear()
         elif not self._join(member):
-            self._tasks.create_task(self._fill(member), name="fan-out fill")
+            self._tasks.create_task(self._fill(member, self._room), name="fan-out fill")
 
     def _join(self, member: _Member) -> bool:
         """Lets a session join where it has seen all that was matched; nothing may be awaited around this."""
@@ -279,19 +294,20 @@ class Fanout:
         self._news.set()
         return True
 
-    async def _fill(self, member: _Member) -> None:
+    async def _fill(self, member: _Member, room: asyncio.Semaphore) -> None:
         """Brings one session from its own start to where the others are, page by page, at the pace of its queue."""
-        async with self._room:
+        async with room:
             while not member.removed:
                 if self._join(member):
                     return
                 try:
                     stretch = await self._replay.stretch(member.session.view.patterns, member.after, self._matched)
+                    shown = await self._filtering.select(member.session.view, stretch.records)
                 except BrokerError as fault:
                     log.warning("the past cannot be read", extra={"fault": str(fault)})
                     await asyncio.sleep(0.5)
                     continue
-                jobs = self._jobs(member, stretch.records)
+                jobs = self._jobs(member, shown)
                 await self._publish(jobs, member)
                 member.after = stretch.upto
                 self._dirty.add(member.session.id)
@@ -392,11 +408,12 @@ class Fanout:
     async def _match(self, records: list[Record]) -> None:
         """Makes the jobs of some events and waits until all are stored."""
         jobs: list[tuple[_Member, Job]] = []
+        deferred: list[_Member] = []
         looks = 0
         for record in records:
             # No await between a record's matching and `matched`: a session that joins in between would miss it.
             try:
-                looks += self._match_one(record, jobs)
+                looks += self._match_one(record, jobs, deferred)
             except Exception as fault:  # noqa: BLE001 - logged with its traceback by `_failed`
                 self._failed(record, fault)
             self._matched = record.sequence
@@ -409,9 +426,12 @@ class Fanout:
                 self._position = self._matched
         await self._store_all(jobs)
         self._position = self._matched
+        for member in deferred:
+            # Not before its earlier jobs are stored: an ordered session gets its events in their order.
+            self._begin_filling(member)
         metrics.lag.set(max(0, self._last_heard - self._position))
 
-    def _match_one(self, record: Record, jobs: list[tuple[_Member, Job]]) -> int:
+    def _match_one(self, record: Record, jobs: list[tuple[_Member, Job]], deferred: list[_Member]) -> int:
         """Adds the jobs of one event, and says how many sessions were asked."""
         event = record.event
         if event is None:
@@ -423,12 +443,17 @@ class Fanout:
         if route is None:
             route = self._route(key)
             looks += len(self._joined)
-        for member in route:
-            if record.sequence > member.after and member.session.view.passes(event):
-                job = self._owed(member, record, event)
-                if job is not None:
-                    jobs.append((member, job))
-        return looks + len(route)
+        seen = self._filtering.prepare(event, route.wanted) if route.wanted.any else None
+        for member in route.members:
+            if record.sequence <= member.after:
+                continue
+            verdict = seen is None or self._filtering.look(member.session.view, seen)
+            if verdict is None:
+                deferred.append(member)
+                self._defer(member, record.sequence - 1)
+            elif verdict and (job := self._owed(member, record, event)) is not None:
+                jobs.append((member, job))
+        return looks + len(route.members)
 
     def _failed(self, record: Record, fault: Exception) -> None:
         """Passes over a record at which the fan-out failed: it becomes a dead letter, and the next has its turn."""
@@ -437,20 +462,37 @@ class Fanout:
         record.fault = repr(fault)
         self._undecodable(record)
 
-    def _route(self, key: tuple[str, str]) -> tuple[_Member, ...]:
+    def _defer(self, member: _Member, after: int) -> None:
+        """Takes a session whose filter is over its principal's budget from the others; it is filled on its own."""
+        self._filtering.warn(member.session.view)
+        self._stats(member.session.id).slowed += 1
+        member.joined = False
+        member.after = after
+        self._joined = [each for each in self._joined if each is not member]
+        self._routes.clear()
+        self._dirty.add(member.session.id)
+        self._deferred = True
+
+    def _begin_filling(self, member: _Member) -> None:
+        if self._tasks is not None and not member.removed and not self._join(member):
+            self._tasks.create_task(self._fill(member, self._slow_room), name="fan-out fill")
+
+    def _route(self, key: tuple[str, str]) -> _Route:
         """Those among the joined that a subject and type are for, filters left aside; remembered until somebody changes."""
         if len(self._routes) >= MAX_ROUTES:
             self._routes.clear()
-        route = self._routes[key] = tuple(member for member in self._joined if member.session.view.admits(*key))
+        members = tuple(member for member in self._joined if member.session.view.admits(*key))
+        views = [member.session.view for member in members if member.session.view.dynamic]
+        route = self._routes[key] = _Route(members, Wanted(views))
         return route
 
     def _jobs(self, member: _Member, records: Iterable[Record]) -> list[Job]:
-        """What a session is owed of the records behind its place."""
+        """What a session is owed of records that it shows, of those behind its place."""
         jobs: list[Job] = []
         for record in records:
             try:
                 event = record.event
-                if record.sequence > member.after and event is not None and member.session.view.accepts(record):
+                if record.sequence > member.after and event is not None:
                     job = self._owed(member, record, event)
                     if job is not None:
                         jobs.append(job)
@@ -601,18 +643,37 @@ class Fanout:
 
     async def _save(self) -> None:
         """Keeps the position, and how far those sessions came that moved. Raises Conflict where another owns the role."""
-        if self._position != self._saved:
-            value = msgspec.json.encode(_Position(self._epoch, self._position))
-            position = self._position
+        position = self._position
+        if self._deferred:
+            # A session that was taken from the others is behind this position: that must be known before it is kept.
+            # The position as it was is kept once more first, to know that the role is still ours.
+            await self._keep_position(max(self._saved, self._start))
+            self._deferred = False
             try:
-                self._revision = await self._bucket.update(POSITION, value, self._revision)
-            except Conflict:
-                # A save whose answer was lost is our own.
-                entry = await self._bucket.get(POSITION)
-                if entry is None or entry.value != value:
-                    raise
-                self._revision = entry.revision
-            self._saved = position
+                await self._keep_marks()
+            except BrokerError:
+                self._deferred = True
+                raise
+        if position != self._saved:
+            await self._keep_position(position)
+        await self._keep_marks()
+        for session_id in list(self._gone):
+            await self._forget(session_id)
+            self._gone.discard(session_id)
+
+    async def _keep_position(self, position: int) -> None:
+        value = msgspec.json.encode(_Position(self._epoch, position))
+        try:
+            self._revision = await self._bucket.update(POSITION, value, self._revision)
+        except Conflict:
+            # A save whose answer was lost is our own.
+            entry = await self._bucket.get(POSITION)
+            if entry is None or entry.value != value:
+                raise
+            self._revision = entry.revision
+        self._saved = position
+
+    async def _keep_marks(self) -> None:
         for session_id in list(self._dirty):
             self._dirty.discard(session_id)
             if (member := self._members.get(session_id)) is None:
@@ -623,9 +684,6 @@ class Fanout:
             except BrokerError:
                 self._dirty.add(session_id)
                 raise
-        for session_id in list(self._gone):
-            await self._forget(session_id)
-            self._gone.discard(session_id)
 
     async def _forget(self, session_id: str) -> None:
         """Removes what a deleted session has left waiting."""

@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from edge.filtering import Filtering
 from edge.metrics import record_faults
 from edge.problem import Problem
 from edge.registry import Registry, Session
@@ -133,8 +134,10 @@ class Recoveries:
         registry: Registry,
         partitions: int,
         settings: RecoverySettings | None = None,
+        filtering: Filtering | None = None,
     ) -> None:
         self.settings = settings or RecoverySettings()
+        self._filtering = filtering or Filtering()
         self.attempts = Attempts(broker)
         self.broker = broker
         self.registry = registry
@@ -278,8 +281,8 @@ class Recoveries:
         stretch = await self._replay.stretch(session.view.patterns, after, upto)
         shown = [
             record
-            for record in stretch.records
-            if after < record.sequence <= upto and session.view.accepts(record) and not _is_own_news(record, session.id)
+            for record in await self._filtering.select(session.view, stretch.records)
+            if after < record.sequence <= upto and not _is_own_news(record, session.id)
         ]
         return shown, min(stretch.upto, upto)
 

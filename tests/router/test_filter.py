@@ -6,6 +6,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import msgpack
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 
 from router.errors import BadFilter
 from router.event import Event
-from router.filter import MAX_LENGTH, MAX_NESTING, Activation, Expression, Filter, activation
+from router.filter import MAX_LENGTH, MAX_NESTING, Activation, Expression, Filter, activation, work
 
 PROGRESS = Event.new(
     "agent.run-42.progress",
@@ -87,8 +89,8 @@ def test_a_missing_field_a_wrong_type_and_what_is_no_truth_mean_no(text: str) ->
 def test_a_fault_while_matching_is_counted_and_remembered() -> None:
     wanted = Filter.compile("data.total > 1")
 
-    assert not wanted.matches(PROGRESS)
-    assert not wanted.matches(PROGRESS)
+    assert not wanted.matches(Activation(PROGRESS))
+    assert not wanted.matches(Activation(PROGRESS))
 
     assert wanted.faults == 2
     assert wanted.last_fault is not None and "total" in wanted.last_fault
@@ -117,6 +119,8 @@ def test_a_fault_while_matching_is_counted_and_remembered() -> None:
         (r"type.matches('\\w\\w\\w\\w\\w')", "4 times"),
         ("type.matches('" + "a" * 101 + "')", "at most 100 characters"),
         ("data.tags.exists(t, t.matches('a'))", "every time"),
+        (" || ".join(["type.matches('a')"] * 9), "more than 8 times matches"),
+        (" || ".join([r"type.matches('\\w\\w\\w')"] * 3), "more than 8 times: try"),
         ("(true", "never closed"),
         ("true)", "closes nothing"),
         ("(true]", "closes nothing"),
@@ -250,14 +254,85 @@ def test_an_event_from_an_impossible_time_matches_no_question_about_time() -> No
     assert matches("type == 'progress'", far)
 
 
-def test_an_event_is_converted_once_for_all_filters_that_need_the_same() -> None:
-    shown = activation(PROGRESS)
-    one, other = Filter.compile("data.progress > 1"), Filter.compile("data.progress > 2 && data.progress < 99")
+def test_an_event_is_converted_once_for_all_filters_whatever_fields_they_need() -> None:
+    filters = [Filter.compile(f"data.progress > 1 && !has(data.f{n})") for n in range(100)]
+    shown = Activation(PROGRESS)
+    shown.prepare(reduce(or_, (wanted.needs for wanted in filters)), whole=False, items=100)
+    before = work.conversions
 
-    assert one.matches(PROGRESS) and other.matches(PROGRESS)
+    assert all(wanted.matches(shown) for wanted in filters)
 
-    assert activation(PROGRESS) is shown
-    assert len(shown._contexts) == 1
+    assert work.conversions - before == 1
+
+
+def test_equal_filters_are_evaluated_once_for_an_event() -> None:
+    texts = ["data.progress > 1", "data.progress  >  1", "data . progress>1 // more than one", "data.progress\n> 1"]
+    filters = [Filter.compile(text) for text in texts * 25]
+    shown = Activation(PROGRESS)
+    before = work.evaluations
+
+    assert all(wanted.matches(shown) for wanted in filters)
+
+    assert work.evaluations - before == 1
+
+
+def test_filters_that_differ_in_a_literal_only_are_not_equal() -> None:
+    one, other = Filter.compile("type == 'a b'"), Filter.compile("type == 'a  b'")
+
+    assert one.key != other.key
+
+
+def test_what_one_filter_looks_at_and_cannot_be_shown_hides_nothing_from_another() -> None:
+    deep: Any = 1
+    for _ in range(100):
+        deep = [deep]
+    bad, good = Filter.compile("data.deep == 1"), Filter.compile("data.a == 1")
+    shown = Activation(event({"deep": deep, "a": 1}), bad.needs | good.needs)
+
+    assert not bad.matches(shown)
+    assert good.matches(shown)
+    assert bad.faults == 1 and good.faults == 0
+
+
+@given(st.dictionaries(st.sampled_from("abcd"), st.integers(0, 3)), st.permutations(range(4)))
+def test_the_order_in_which_filters_are_asked_changes_no_answer(data: dict[str, Any], order: list[int]) -> None:
+    texts = ["data.a == 1", "data == {'b': 2}", "has(data.c) && data.c > 1", "size(data) > 2 || type == 'x'"]
+    shown = Activation(event(data))
+
+    together = {place: Filter.compile(texts[place]).matches(shown) for place in order}
+
+    assert together == {place: Filter.compile(texts[place]).matches(Activation(event(data))) for place in order}
+
+
+def test_a_field_that_is_heavy_is_converted_only_for_who_asks_for_it() -> None:
+    light, heavy = Filter.compile("data.n == 1"), Filter.compile("data.m.size() == 5000")
+    shown = Activation(event({"n": 1, "m": list(range(5000))}))
+    shown.prepare(light.needs | heavy.needs, whole=False, items=1000)
+
+    assert light.matches(shown)
+    assert not shown.is_converted_for(heavy.needs)
+    assert heavy.matches(shown)
+
+
+@pytest.mark.parametrize(
+    ("text", "data", "cheap"),
+    [
+        ("data.n == 1", {"n": 1, "m": list(range(10_000))}, True),
+        ("data.m.size() == 1", {"n": 1, "m": list(range(10_000))}, False),
+        ("data.m.all(k, k > 0)", {"m": list(range(500))}, True),
+        ("data.m.all(k, k > 0)", {"m": list(range(1_500))}, False),
+        ("data.m.all(k, data.m.all(j, k > j))", {"m": list(range(100))}, False),
+        ("type == 'x'", {"m": list(range(10_000))}, True),
+    ],
+)
+def test_what_costs_much_is_known_before_it_is_converted_or_evaluated(
+    text: str, data: dict[str, Any], cheap: bool
+) -> None:
+    before = work.conversions, work.evaluations
+
+    assert Filter.compile(text).is_cheap(Activation(event(data)), items=2000, steps=1000) is cheap
+
+    assert (work.conversions, work.evaluations) == before
 
 
 def test_an_expression_yields_a_text_a_number_or_a_truth() -> None:

@@ -1,0 +1,40 @@
+"""Bounds the time that the filters of one principal take of an event loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FilterSettings:
+    """What the filters of one principal may take of an event loop. Times in seconds."""
+
+    # 10 ms: the longest that one event, or a burst of events, keeps the loop from others for one principal's filters.
+    burst: float = 0.010
+    # A quarter of the loop's time in the long run.
+    share: float = 0.25
+    # An item takes about 1 µs to convert, and about 1 µs at each step of `exists` and its like.
+    items: int = 2000
+    steps: int = 2000
+    # A replay lets others have their turn after so long.
+    slice: float = 0.002
+
+
+class Allowance:
+    """The time that the filters of one principal may still take of the event loop; it grows back by a share of the time."""
+
+    __slots__ = ("_at", "_left", "_settings")
+
+    def __init__(self, settings: FilterSettings, now: float) -> None:
+        self._settings = settings
+        self._left = settings.burst
+        self._at = now
+
+    def left(self, now: float) -> float:
+        """Seconds that are left; none or less where the budget is used up."""
+        self._left = min(self._settings.burst, self._left + (now - self._at) * self._settings.share)
+        self._at = now
+        return self._left
+
+    def spend(self, seconds: float) -> None:
+        self._left -= seconds

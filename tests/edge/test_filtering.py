@@ -1,0 +1,261 @@
+"""The filters of one principal cost it its own time, and nobody else's; whatever they cost, no event is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.budget import Allowance, FilterSettings
+from edge.filter_child import Evaluator
+from edge.filter_process import SLICE_BYTES, SLICE_EVENTS, FilterProcess, _slices
+from edge.filtering import Filtering, Wanted
+from edge.view import View
+from router.codec import encode
+from router.errors import Timeout
+from router.event import Event
+from router.filter import Activation, work
+from router.record import Record
+from tests.edge.conftest import EdgeFactory
+from tests.waiting import eventually
+
+HEAVY = "data.m.all(k, size(k) > 0) && data.n == {}"
+
+
+class SlowClock:
+    """A clock on which every look at it takes a millisecond."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 0.001
+        return self.now
+
+
+def record(sequence: int, **data: Any) -> Record:
+    return Record(sequence, "job.x.output", encode(Event.new("job.x.output", data)))
+
+
+def view(text: str | None, owner: str | None = "one") -> View:
+    return View.of("sess", ["job.>"], None, text, owner=owner)
+
+
+def filtering(settings: FilterSettings | None = None) -> Filtering:
+    return Filtering(settings, SlowClock())
+
+
+def test_an_allowance_is_spent_and_grows_back_by_its_share() -> None:
+    allowance = Allowance(FilterSettings(burst=0.010, share=0.25), 0.0)
+    allowance.spend(0.030)
+
+    assert allowance.left(0.0) == pytest.approx(-0.020)
+    assert allowance.left(0.040) == pytest.approx(-0.010)
+    assert allowance.left(10.0) == pytest.approx(0.010)
+
+
+def test_one_principal_s_filters_are_put_off_where_its_time_is_used_up_and_another_s_are_not() -> None:
+    filters = filtering(FilterSettings(burst=0.010, share=0.0001))
+    event = Event.new("job.x.output", {"n": 1, "m": {"a": 1}})
+    seen = Activation(event)
+
+    verdicts = [filters.look(view(HEAVY.format(n)), seen) for n in range(100)]
+
+    assert verdicts[:2] == [False, True]
+    assert verdicts.count(None) >= 88
+    assert verdicts[-1] is None
+    assert filters.look(view("data.n == 1", owner="other"), seen) is True
+
+
+def test_equal_filters_of_many_views_cost_one_evaluation_and_all_of_them_one_conversion() -> None:
+    filters = filtering()
+    event = Event.new("job.x.output", {"n": 1, "m": {"a": 1}, **{f"f{n}": n for n in range(50)}})
+    views = [view(f"data.f{n % 5} == {n % 5} && data.n == 1", owner=f"p{n}") for n in range(50)]
+    before = work.conversions, work.evaluations
+
+    seen = filters.prepare(event, Wanted(views))
+
+    assert all(filters.look(each, seen) for each in views)
+    assert (work.conversions - before[0], work.evaluations - before[1]) == (1, 5)
+
+
+def test_what_is_too_large_is_neither_converted_nor_evaluated_on_the_loop() -> None:
+    filters = filtering()
+    event = Event.new("job.x.output", {"n": 1, "m": {str(n): n for n in range(5000)}})
+    seen = filters.prepare(event, Wanted([view(HEAVY.format(1)), view("data.n == 1")]))
+    before = work.evaluations
+
+    assert filters.look(view(HEAVY.format(1)), seen) is None
+    assert work.evaluations == before
+    assert filters.look(view("data.n == 1"), seen) is True
+
+
+def test_a_view_without_variables_in_its_filter_is_still_asked() -> None:
+    filters = filtering()
+    never = view("1 == 2")
+
+    assert Wanted([never]).any
+    assert filters.look(never, filters.prepare(Event.new("job.x.output", {}), Wanted([never]))) is False
+
+
+async def test_what_is_over_budget_is_selected_in_order_by_the_filter_process() -> None:
+    filters = filtering(FilterSettings(burst=0.003, share=0.0))
+    records = [record(n, n=n % 3, m={"a": 1}) for n in range(1, 200)]
+    try:
+        found = await filters.select(view(HEAVY.format(1)), records)
+    finally:
+        await filters.close()
+
+    assert [each.sequence for each in found] == [n for n in range(1, 200) if n % 3 == 1]
+    assert filters.select_now(view(HEAVY.format(2)), records) is None
+
+
+async def test_a_selection_gives_others_their_turn_every_few_milliseconds() -> None:
+    filters = filtering(FilterSettings(burst=1000.0, slice=0.002))
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.ensure_future(other())
+    await filters.select(view("data.n == 1"), [record(n, n=n) for n in range(1, 101)])
+    task.cancel()
+
+    # Each evaluation takes three looks at the clock: a millisecond each.
+    assert turns >= 90
+
+
+async def test_many_sessions_of_one_principal_wait_in_one_place_of_the_line() -> None:
+    process = FilterProcess()
+    payloads = [encode(Event.new("job.x.output", {"n": 1}))] * (2 * SLICE_EVENTS)
+    order: list[str] = []
+
+    async def ask(owner: str, text: str) -> None:
+        assert await process.ask(owner, text, payloads) == [True] * len(payloads)
+        order.append(owner)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for n in range(30):
+                group.create_task(ask("many", f"data.n == 1 && {n} == {n}"))
+            group.create_task(ask("few", "data.n == 1"))
+    finally:
+        await process.close()
+
+    # Its two slices wait for one of the other's each.
+    assert order.index("few") <= 4
+
+
+def test_a_slice_is_bounded_in_events_and_bytes() -> None:
+    payloads = [b"x" * size for size in [10] * 200 + [SLICE_BYTES - 1, 2, SLICE_BYTES * 3, 1]]
+
+    slices = _slices(payloads)
+
+    assert [payload for some in slices for payload in some] == payloads
+    assert all(len(some) <= SLICE_EVENTS for some in slices)
+    assert all(len(some) == 1 or sum(map(len, some)) <= SLICE_BYTES for some in slices)
+
+
+async def test_a_reader_that_leaves_while_it_waits_takes_no_other_s_answer() -> None:
+    process = FilterProcess()
+    one = [encode(Event.new("job.x.output", {"n": 1}))]
+    try:
+        await process.ask("one", "data.n == 1", one)
+        leaving = asyncio.ensure_future(process.ask("one", "data.n == 1", one * 64))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        leaving.cancel()
+
+        assert await process.ask("two", "data.n == 2", one * 3) == [False] * 3
+        assert await process.ask("two", "data.n == 1", one * 3) == [True] * 3
+    finally:
+        await process.close()
+
+
+async def test_a_process_that_is_lost_is_started_again_and_costs_no_event() -> None:
+    process = FilterProcess()
+    payloads = [encode(Event.new("job.x.output", {"n": n})) for n in range(10)]
+    try:
+        await process.ask("one", "data.n == 1", payloads)
+        assert process._pipes is not None and process._pipes.transport is not None
+        process._pipes.transport.kill()
+
+        assert await process.ask("one", "data.n == 1", payloads) == [n == 1 for n in range(10)]
+    finally:
+        await process.close()
+
+
+async def test_an_event_over_which_the_process_ends_is_left_out_and_the_others_are_not() -> None:
+    # A child that ends as soon as it sees the word.
+    child = (
+        "import sys\n"
+        "while head := sys.stdin.buffer.read(4):\n"
+        "    said = sys.stdin.buffer.read(int.from_bytes(head, 'big'))\n"
+        "    if b'poison' in said: sys.exit(1)\n"
+        "    count = said.count(b'healthy')\n"
+        "    sys.stdout.buffer.write(count.to_bytes(4, 'big') + b'\\1' * count)\n"
+        "    sys.stdout.buffer.flush()\n"
+    )
+    process = FilterProcess((sys.executable, "-c", child))
+    try:
+        assert await process.ask("one", "true", [b"healthy", b"poison", b"healthy"]) == [True, False, True]
+    finally:
+        await process.close()
+
+
+async def test_where_no_process_can_be_started_nothing_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.filter_process.START_PAUSES", (0.01,))
+    process = FilterProcess(("/nonexistent/python",))
+
+    with pytest.raises(Timeout):
+        await process.ask("one", "true", [b""])
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("nm"), st.integers(0, 2) | st.lists(st.integers(-9, 9), max_size=3))))
+def test_the_child_answers_as_the_filter_does(datas: list[dict[str, Any]]) -> None:
+    texts = ["data.n == 1", "data.m.exists(x, x > 0)", "size(data) == 2"]
+    payloads = [encode(Event.new("job.x.output", data)) for data in datas]
+    evaluator = Evaluator()
+
+    for text in texts:
+        wanted = view(text).filter
+        assert wanted is not None
+        expected = [wanted.matches(Activation(Event.new("job.x.output", data))) for data in datas]
+        assert list(evaluator.answer(text, [*payloads, b"\xc1"])) == [*map(int, expected), 0]
+
+
+async def test_a_slowed_session_is_told_so_and_gets_all_of_its_events_in_order_while_another_gets_its_own(
+    edge_factory: EdgeFactory, entity: str
+) -> None:
+    subjects = [f"job.{entity}.>"]
+    # Nothing is left of this budget after the first look, and it never comes back.
+    async with edge_factory(filters=FilterSettings(burst=1e-9, share=0.0)) as edge:
+        slowed = await edge.session(subjects=subjects, filter="data.n % 2 == 0 && data.m.all(k, size(k) > 0)")
+        plain = await edge.session(subjects=subjects)
+        async with edge.sse(slowed) as one, edge.socket(plain) as other:
+            await one.next()
+            await other.control("ready")
+            for start in range(0, 100, 20):
+                await edge.publish(
+                    *(
+                        {"subject": f"job.{entity}.output", "data": {"n": n, "m": {f"k{i}": i for i in range(100)}}}
+                        for n in range(start, start + 20)
+                    )
+                )
+            assert [event["data"]["n"] for event in await other.events(100, within=30)] == list(range(100))
+            assert [event["data"]["n"] for event in await one.events(50, within=60)] == list(range(0, 100, 2))
+            said = [data for name, _, data in one.controls if name == "slowed"]
+            assert said and said[0]["reason"] == "filter_budget" and said[0]["cursor"]
+
+        async def counted() -> bool:
+            return (await edge.stats(slowed))["slowed"] > 0
+
+        await eventually(counted)
+        assert (await edge.stats(plain))["slowed"] == 0
