@@ -171,8 +171,8 @@ class Hub:
         self._joining = asyncio.Lock()
         self._losses = 0
         self._undecodable = undecodable
-        # Counts the times that all began anew.
-        self._life = 0
+        # Counts the times that all began anew: what was read before may not hold any more.
+        self.life = 0
         broker.connection.on_loss(self._lost)
         broker.connection.on_reconnect(self._suspect.set)
 
@@ -428,7 +428,7 @@ class Hub:
             return
         log.warning("events may have been missed, reading again", extra={"reason": reason})
         metrics.suspicions.inc()
-        self._life += 1
+        self.life += 1
         self.flush()
         self._steady.clear()
         self._suspect.set()
@@ -633,9 +633,9 @@ class Hub:
         async with feed.lock:
             key = (after, stretch.upto)
             if key not in feed.pages:
-                life = self._life
+                life = self.life
                 records = await self.filtering.select(feed.view, stretch.records)
-                if life != self._life:
+                if life != self.life:
                     # All began anew meanwhile: this page is not for others.
                     return Batch(records, self.epoch, replayed=True) if records else None
                 self._keep(feed, key, records)

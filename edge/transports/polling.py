@@ -54,9 +54,9 @@ async def poll(hub: Hub, session: Session, start: Start, limit: int, wait: float
 
 async def _collect(hub: Hub, session: Session, start: Start, limit: int, wait: float, reader: Reader) -> Polled:
     place = await hub.place(start, reader.feed)
-    epoch = hub.epoch
+    epoch, life = hub.epoch, hub.life
     scan = await _scan(hub, session, reader, hub.idle.skip(session.view, place.after), limit)
-    if not scan.records:
+    if not scan.records and hub.life == life:
         # Who comes without a cursor comes back to the same place, and must not scan the same events for ever.
         hub.idle.note(session.view, place.after, scan.upto)
     waited = not (scan.records or scan.more) and wait > 0
