@@ -34,12 +34,13 @@ from edge.registry import Registry
 from edge.webhooks.conditions import HEALTH
 from edge.webhooks.health import Condition
 from edge.webhooks.job import Job
-from router.broker import STREAM_FULL, Broker
+from router.broker import Broker
 from router.buckets import Bucket, Entry
 from router.codec import rfc3339
 from router.connection import header
 from router.deadletters import DeadLetter, DeadLetters
 from router.errors import BadEvent, BrokerError, Conflict, NoResponders, Refused, Timeout
+from router.refusals import has_no_room
 from router.role import Role, RoleSettings
 from router.stored import decoder
 from router.subject import STORED
@@ -626,7 +627,7 @@ class _Run:
                 )
                 return Fate("sent", "sent_before") if ack.duplicate else SENT
             except Refused as refusal:
-                if refusal.err_code != STREAM_FULL:
+                if not has_no_room(refusal):
                     return Fate("skipped", "refused")
                 log.debug("a redrive waits for room", extra={"job": self.job.id, "fault": refusal.description})
             except BrokerError as fault:

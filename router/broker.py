@@ -21,6 +21,7 @@ from router.event import Event
 from router.figures import DUPLICATE, REFUSED, TIMEOUT, figures
 from router.figures import STORED as TAKEN
 from router.record import Record
+from router.refusals import Fate, fate
 from router.subject import LIVE, STORED
 from router.topology import TopologySettings
 
@@ -32,8 +33,6 @@ PAGE_BYTES = 1024 * 1024
 # One multi_last request answers for at most this many subjects (413 above it).
 MULTI_LAST_SUBJECTS = 1024
 STREAM_FULL = topology.STREAM_FULL
-# A first try with this id is with a cluster whose leader just went: the next one is told what became of it.
-IN_PROCESS = 10158
 
 
 class Ack(NamedTuple):
@@ -140,7 +139,10 @@ class Broker:
         return ack
 
     async def store(self, subject: str, payload: bytes, headers: dict[str, str], timeout: float = 10.0) -> Ack:
-        """Publishes bytes to whichever stream takes the subject, with retries under the same `Nats-Msg-Id`."""
+        """Publishes bytes to whichever stream takes the subject, with retries under the same `Nats-Msg-Id`.
+
+        Raises Refused where it is not stored (`router.refusals`), and Timeout where that is unknown.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         pause = 0.05
@@ -155,10 +157,12 @@ class Broker:
                     self.unanswered.pop(topology.stream_of(subject), None)
                 return ack
             except Refused as refusal:
-                # 503 is a server that recovers or elects, but also a stream that is full (10077); the rest is a verdict.
-                passing = refusal.code == 503 and refusal.err_code != STREAM_FULL
-                if not (passing or refusal.err_code == IN_PROCESS) or loop.time() + pause > deadline:
+                if fate(refusal) in (Fate.REFUSED, Fate.FULL):
                     raise
+                if loop.time() + pause > deadline:
+                    raise Timeout(
+                        f"{subject} was not acknowledged within {timeout:g} s: {refusal.description}"
+                    ) from None
             except (Timeout, NoResponders, TimeoutError):
                 self._count_unanswered(subject)
                 if loop.time() + pause > deadline:

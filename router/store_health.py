@@ -18,6 +18,7 @@ from router import topology
 from router.broker import Broker
 from router.buckets import Bucket
 from router.errors import BrokerError, NoResponders, Refused, StoreFailed, Timeout
+from router.refusals import is_full
 from router.topology import Stream
 
 log = logging.getLogger(__name__)
@@ -42,10 +43,6 @@ NOTHING = "callboard.nothing"
 PURGEABLE = frozenset({topology.HOOKS, topology.RETRIES, topology.DEADLETTERS})
 
 _NOT_FOUND, _NO_QUORUM, _PURGE_FAILED = 10059, 10008, 10051
-# "insufficient storage resources available", "insufficient resources", "maximum bytes exceeded".
-FULL_CODES = frozenset({10047, 10023, topology.STREAM_FULL})
-# ENOSPC, EDQUOT, and EFBIG of a limit on the file size, as Go writes them.
-_FULL_WORDS = ("no space left", "disk quota exceeded", "file too large")
 
 T = TypeVar("T")
 
@@ -59,14 +56,6 @@ class Trouble(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.stream}: {self.code} ({self.text})"
-
-
-def is_full(refusal: Refused) -> bool:
-    """Whether JetStream refused for want of room, and not by a limit per subject."""
-    text = refusal.description.lower()
-    if any(words in text for words in _FULL_WORDS):
-        return True
-    return refusal.err_code in FULL_CODES and "per subject" not in text
 
 
 def code_of(refusal: Refused) -> str:

@@ -13,12 +13,15 @@ from typing import NamedTuple
 from router.broker import Broker
 from router.errors import Refused, Timeout
 from router.event import Event
+from router.refusals import has_no_room
 from router.subject import STORED
 
 log = logging.getLogger(__name__)
 
 # 16 MiB of unsent events: what a run may cost its program in memory while NATS is away.
 QUEUE_BYTES = 16 * 1024 * 1024
+# How often it is tried whether a store that was full has room again.
+ROOM_SECONDS = 0.5
 
 
 class _Waiting(NamedTuple):
@@ -78,6 +81,13 @@ class Unsent:
                 self.sent += 1
                 break
             except Refused as refusal:
+                if has_no_room(refusal):
+                    # There may be room again; until then what is said waits here as while NATS is away.
+                    tries += 1
+                    if tries == 1:
+                        log.warning("events wait for room", extra={"subject": first.subject, "fault": str(refusal)})
+                    await asyncio.sleep(ROOM_SECONDS)
+                    continue
                 # A verdict, and none that another try would change. What follows must not wait behind it for ever.
                 self.refused += 1
                 log.error("an event was refused", extra={"subject": first.subject, "fault": str(refusal)})

@@ -17,6 +17,7 @@ from router.codec import DECODE_FAULTS
 from router.connection import Connection, Listening, Outgoing
 from router.consumer import Message
 from router.errors import BrokerError, Refused, Timeout
+from router.refusals import as_fault
 from router.topology import HOOKS
 
 log = logging.getLogger(__name__)
@@ -141,7 +142,7 @@ def _read(payload: bytes) -> Ack | BrokerError:
     except DECODE_FAULTS:
         return Timeout("what answered was not a stream")
     if fault := said.error:
-        return Refused(fault.code, fault.err_code, fault.description)
+        return as_fault(fault.code, fault.err_code, fault.description)
     if not said.seq and not said.success:
         return Timeout("what answered was not a stream")
     return Ack(said.seq, said.duplicate)

@@ -25,12 +25,13 @@ from edge.problem import Problem
 from edge.registry import Registry, Session
 from edge.webhooks.attempts import Attempt, Attempts, Part
 from edge.webhooks.job import NEWS, Job
-from router.broker import STREAM_FULL, Broker
+from router.broker import Broker
 from router.buckets import Bucket, Entry
 from router.codec import rfc3339
 from router.cursor import Cursor, Start, parse_time
 from router.errors import BadEvent, BadInput, BrokerError, Conflict, Refused
 from router.record import Record
+from router.refusals import has_no_room
 from router.replay import Replay
 from router.role import Role, RoleSettings
 from router.stored import decoder
@@ -498,7 +499,7 @@ class _Run:
                 recovery.skipped += 1
                 return
             except Refused as refusal:
-                if refusal.err_code != STREAM_FULL:
+                if not has_no_room(refusal):
                     raise
                 await self._sleep(self._settings.pause)
 

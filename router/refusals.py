@@ -1,0 +1,75 @@
+"""Says what an error of JetStream in answer to a publish means: refused for good, no room, try again, or unknown.
+
+| fate    | what it means                                                | `Broker.store`             | POST /events           |
+|---------|--------------------------------------------------------------|----------------------------|------------------------|
+| REFUSED | not stored, and another try would be answered the same       | raises Refused             | 507 storage_refused    |
+| FULL    | not stored; it may be once somebody has made room            | raises Refused             | 503 storage_full       |
+| AGAIN   | not stored by this try; the server elects, recovers, is busy | tries again, then Timeout  | 503 broker_unavailable |
+| UNKNOWN | an earlier try with this id is neither stored nor given up   | tries again, then Timeout  | 503 broker_unavailable |
+
+Numbers are those of nats-server's `errors.json`. What is not listed goes by its HTTP-like code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+from router.errors import BrokerError, Refused, Timeout
+from router.topology import STREAM_FULL
+
+
+class Fate(Enum):
+    """What becomes of a message that JetStream answered with an error."""
+
+    REFUSED = "refused"
+    FULL = "full"
+    AGAIN = "again"
+    UNKNOWN = "unknown"
+
+
+FATES: Mapping[int, Fate] = {
+    10008: Fate.AGAIN,  # JetStream system temporarily unavailable
+    10009: Fate.AGAIN,  # JetStream cluster can not handle request: not the leader
+    10023: Fate.FULL,  # insufficient resources
+    10028: Fate.FULL,  # insufficient memory resources available
+    10047: Fate.FULL,  # insufficient storage resources available
+    10118: Fate.AGAIN,  # stream is offline
+    # Held for an earlier message with the same id that a leader has proposed and that is not committed yet. It may be
+    # stored in a moment, or dropped at a change of leader; within the dedup window only another try finds out.
+    10158: Fate.UNKNOWN,
+    10167: Fate.AGAIN,  # too many requests
+}
+# ENOSPC, EDQUOT, and EFBIG of a limit on the file size, as Go writes them.
+_FULL_WORDS = ("no space left", "disk quota exceeded", "file too large")
+
+
+def fate(refusal: Refused) -> Fate:
+    """Looks up what a refused publish means."""
+    text = refusal.description.lower()
+    if any(words in text for words in _FULL_WORDS):
+        return Fate.FULL
+    if refusal.err_code == STREAM_FULL:
+        # One number for everything that kept a stream from storing: its limits, but also "raft: not leader".
+        return Fate.FULL if "exceeded" in text else Fate.AGAIN
+    if known := FATES.get(refusal.err_code):
+        return known
+    return Fate.AGAIN if refusal.code >= 500 or refusal.code == 429 else Fate.REFUSED
+
+
+def has_no_room(refusal: Refused) -> bool:
+    """Whether a limit, of one subject too, or the disk kept it from being stored; once there is room it may be."""
+    return fate(refusal) is Fate.FULL
+
+
+def is_full(refusal: Refused) -> bool:
+    """Whether JetStream refused for want of room, and not by a limit per subject."""
+    return has_no_room(refusal) and "per subject" not in refusal.description
+
+
+def as_fault(code: int, err_code: int, description: str) -> BrokerError:
+    """Makes the error for one answer to one publish: Timeout where it does not say whether the message is stored."""
+    refusal = Refused(code, err_code, description)
+    if fate(refusal) is Fate.UNKNOWN:
+        return Timeout(description)
+    return refusal
