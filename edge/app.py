@@ -27,6 +27,7 @@ from edge import commands, ingest, metrics
 from edge.dialects import DIALECTS
 from edge.disconnect import BAD_CURSOR, EXPIRED, FORBIDDEN, LOST_STORE, NO_SESSION, SHUTDOWN, Disconnect
 from edge.edge import Edge
+from edge.idempotency import name_events
 from edge.identity.badge import Badge, expires_at, require_subjects
 from edge.identity.door import Access, Admitted, path_of, principal_of
 from edge.identity.grants import Grants
@@ -617,10 +618,12 @@ async def publish_events(request: Request) -> Response:
     came_with = request.headers.get("traceparent")
     trace = tracing.begin(came_with) if came_with or tracing.recorder else None
     begun = time.time_ns()
-    many = ingest.events(given, request.headers.get("idempotency-key"), trace)
+    key = request.headers.get("idempotency-key")
+    many = ingest.events(given, key, trace, principal.id)
     ingest.permit(many, principal)
     edge.door.limits.publish(edge.door.address(request.scope), principal, len(many))
-    acks = await ingest.publish(edge.broker, many, edge.store)
+    names = name_events([event for event, _ in many], [item.get("id") is not None for item in given], principal.id, key)
+    acks = await ingest.publish(edge.broker, many, edge.store, names, keyed=key is not None)
     if trace:
         tracing.tell("publish", "server", came_with, trace, begun, events=len(many))
     answers = [

@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 import msgpack
 
 from edge import metrics
+from edge.idempotency import Name, require_same
 from edge.identity.principal import Principal
 from edge.problem import Problem, from_fault
 from router.broker import Ack, Broker
 from router.codec import check_depth, encode, from_json
+from router.dedup import of_event
 from router.errors import BadEvent, BadInput, BrokerError, Refused, StoreFailed
 from router.event import Event
 from router.store_health import StoreHealth
@@ -73,8 +75,13 @@ def _json(text: bytes) -> Any:
         raise Problem("bad_json", str(fault)) from None
 
 
-def events(given: list[dict[str, Any]], idempotency_key: str | None, trace: str | None = None) -> list[Accepted]:
-    """Makes events of what was sent; with a key their ids follow from it, so that a repeat is stored once. Raises Problem.
+def events(
+    given: list[dict[str, Any]],
+    idempotency_key: str | None,
+    trace: str | None = None,
+    principal: str | None = None,
+) -> list[Accepted]:
+    """Makes events of what was sent; with a key their ids follow from it and the principal. Raises Problem.
 
     `trace` is for those that come without one of their own.
     """
@@ -84,7 +91,7 @@ def events(given: list[dict[str, Any]], idempotency_key: str | None, trace: str 
     for place, item in enumerate(given):
         where: dict[str, Any] = {} if len(given) == 1 else {"index": place}
         try:
-            made.append(_event(item, _derived(idempotency_key, place), trace))
+            made.append(_event(item, _derived(idempotency_key, place, principal), trace))
         except BadInput as fault:
             raise Problem(fault.code, str(fault), **where) from None
         except Problem as fault:
@@ -99,10 +106,11 @@ def permit(many: list[Accepted], principal: Principal) -> None:
         principal.require_publish(event.subject, **({} if len(many) == 1 else {"index": place}))
 
 
-def _derived(key: str | None, place: int) -> str | None:
+def _derived(key: str | None, place: int, principal: str | None) -> str | None:
     if key is None:
         return None
-    return f"idem-{hashlib.sha256(key.encode()).hexdigest()[:32]}-{place}"
+    seed = key if principal is None else f"{principal}\0{key}"
+    return f"idem-{hashlib.sha256(seed.encode()).hexdigest()[:32]}-{place}"
 
 
 def _event(item: Mapping[str, Any], id: str | None, trace: str | None) -> Accepted:
@@ -135,13 +143,23 @@ def _event(item: Mapping[str, Any], id: str | None, trace: str | None) -> Accept
     return Accepted(event, encode(event))
 
 
-async def publish(broker: Broker, many: list[Accepted], health: StoreHealth) -> list[Ack]:
+async def publish(
+    broker: Broker, many: list[Accepted], health: StoreHealth, names: list[Name] | None = None, *, keyed: bool = False
+) -> list[Ack]:
     """Stores all, in order; returns once each is acknowledged. Raises Problem that says how many were stored.
 
-    Where it is known that the store takes no writes, nobody waits to find that out.
+    Where it is known that the store takes no writes, nobody waits to find that out. `names` are what the events are stored
+    under, and `keyed` says that they follow from an Idempotency-Key: nothing of the request is stored where its first name
+    is another request's.
     """
-
-    answers = await _store(broker, many, health)
+    names = names or [Name(of_event(event), None) for event, _ in many]
+    answers: list[Ack | BaseException] = []
+    if keyed and len(many) > 1:
+        answers = await _store(broker, many[:1], names[:1], health)
+        if isinstance(answers[0], Ack):
+            await _require_same(broker, names[0], answers[0], index=0, stored=0)
+    if all(isinstance(answer, Ack) for answer in answers):
+        answers += await _store(broker, many[len(answers) :], names[len(answers) :], health)
     stored = [answer for answer in answers if isinstance(answer, Ack)]
     for ack in stored:
         metrics.ingested.labels("duplicate" if ack.duplicate else "stored").inc()
@@ -159,16 +177,31 @@ async def publish(broker: Broker, many: list[Accepted], health: StoreHealth) -> 
                     stored=len(stored),
                 )
             raise answer
+    new = sum(not ack.duplicate for ack in stored)
+    for place, (name, ack) in enumerate(zip(names, stored, strict=True)):
+        await _require_same(broker, name, ack, **({} if len(many) == 1 else {"index": place, "stored": new}))
     return stored
 
 
-async def _store(broker: Broker, many: list[Accepted], health: StoreHealth) -> list[Ack | BaseException]:
+async def _require_same(broker: Broker, name: Name, ack: Ack, **more: Any) -> None:
+    try:
+        await require_same(broker, name, ack, **more)
+    except BrokerError as fault:
+        raise from_fault(fault) from None
+
+
+async def _store(
+    broker: Broker, many: list[Accepted], names: list[Name], health: StoreHealth
+) -> list[Ack | BaseException]:
     """What became of each event."""
     try:
         health.require(EVENTS)
     except StoreFailed as fault:
         return [fault] * len(many)
-    tasks = [asyncio.ensure_future(broker.put(*each)) for each in many]
+    tasks = [
+        asyncio.ensure_future(broker.put(event, payload, dedup=name.dedup, headers=name.headers))
+        for (event, payload), name in zip(many, names, strict=True)
+    ]
     failed: StoreFailed | None = None
     try:
         await health.guard(EVENTS, asyncio.wait(tasks))

@@ -365,6 +365,7 @@ def document() -> dict[str, Any]:
                     "bad_subject",
                     "bad_event",
                     "bad_parameter",
+                    "idempotency_key_reused",
                     "forbidden_subject",
                     "not_granted",
                     "batch_too_large",
@@ -377,7 +378,8 @@ def document() -> dict[str, Any]:
                             "name": "Idempotency-Key",
                             "in": "header",
                             "schema": {"type": "string", "maxLength": 200},
-                            "description": "A repeat within two minutes is stored once.",
+                            "description": "A repeat by the same principal within two minutes is stored once, and gets the "
+                            "first answer; another body under the same key is refused.",
                         }
                     ],
                     body={

@@ -39,6 +39,7 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "bad_filter": (422, "The filter is not valid"),
     "bad_webhook": (422, "The webhook is not configured as it should be"),
     "bad_input": (422, "The input is not valid"),
+    "idempotency_key_reused": (422, "The key or id was used for another event"),
     "forbidden_subject": (403, "Nobody may publish to this subject from outside"),
     "body_too_large": (413, "The body is too large"),
     "batch_too_large": (413, "The batch has too many events"),

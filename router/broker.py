@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, Self
@@ -16,6 +16,7 @@ from router import topology, tracing
 from router.codec import encode, rfc3339
 from router.connection import BrokerSettings, Connection, Listening, header, status
 from router.cursor import epoch_of
+from router.dedup import of_event
 from router.errors import BrokerError, NoResponders, Refused, Timeout, Unsuitable
 from router.event import Event
 from router.figures import DUPLICATE, REFUSED, TIMEOUT, figures
@@ -104,20 +105,37 @@ class Broker:
     async def close(self) -> None:
         await self.connection.close()
 
-    async def publish(self, event: Event, timeout: float = 10.0) -> Ack:
+    async def publish(
+        self,
+        event: Event,
+        timeout: float = 10.0,
+        *,
+        dedup: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Ack:
         """Stores an event; returns once JetStream has acknowledged it.
 
-        Tries again with the same id until `timeout` seconds are over: inside the dedup window a repeat is dropped.
-        Raises Timeout (whether it was stored is unknown) or Refused (it was not).
+        Tries again under the same name until `timeout` seconds are over: inside the dedup window a repeat is dropped. The
+        name is `dedup` (see `router.dedup`), or follows from the event's source, subject and id. `headers` are stored with
+        the event. Raises Timeout (whether it was stored is unknown) or Refused (it was not).
         """
-        return await self.put(event, encode(event), timeout)
+        return await self.put(event, encode(event), timeout, dedup=dedup, headers=headers)
 
-    async def put(self, event: Event, payload: bytes, timeout: float = 10.0) -> Ack:
+    async def put(
+        self,
+        event: Event,
+        payload: bytes,
+        timeout: float = 10.0,
+        *,
+        dedup: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Ack:
         """Stores an event that is encoded already; as `publish`."""
         begun = time.time()
         span = tracing.begin(event.trace) if event.trace and tracing.recorder else ""
         try:
-            ack = await self.store(STORED + event.subject, payload, {"Nats-Msg-Id": event.id}, timeout)
+            lines = {"Nats-Msg-Id": dedup or of_event(event), **(headers or {})}
+            ack = await self.store(STORED + event.subject, payload, lines, timeout)
         except Refused:
             figures.published[REFUSED] += 1
             raise

@@ -11,6 +11,7 @@ from collections import deque
 from typing import NamedTuple
 
 from router.broker import Broker
+from router.dedup import of_event
 from router.errors import Refused, Timeout
 from router.event import Event
 from router.refusals import has_no_room
@@ -25,7 +26,7 @@ ROOM_SECONDS = 0.5
 
 
 class _Waiting(NamedTuple):
-    id: str
+    dedup: str
     subject: str
     payload: bytes
 
@@ -53,7 +54,7 @@ class Unsent:
 
     def add(self, event: Event, payload: bytes) -> None:
         """Puts an event behind the others."""
-        self._queue.append(_Waiting(event.id, event.subject, payload))
+        self._queue.append(_Waiting(of_event(event), event.subject, payload))
         self._bytes += len(payload)
         self._filled.set()
         self._empty.clear()
@@ -77,7 +78,7 @@ class Unsent:
         tries = 0
         while True:
             try:
-                await broker.store(STORED + first.subject, first.payload, {"Nats-Msg-Id": first.id})
+                await broker.store(STORED + first.subject, first.payload, {"Nats-Msg-Id": first.dedup})
                 self.sent += 1
                 break
             except Refused as refusal:

@@ -154,10 +154,10 @@ class Alerts(Actor):
             return
         episode, forgotten = self._episodes.touch(rule.name, key)
         self._end(forgotten, event, "forgotten", ctx)
-        if episode.said.get("cause_id") == event.id:
+        if _is_cause(episode.said, event):
             # Delivered again: said again, word for word and in its place, so that the ids of what follows stay.
             _say(episode, ctx)
-        elif episode.saw(event.time, event.id, rule.count, rule.within):
+        elif episode.saw(event.time, _identity(event), rule.count, rule.within):
             self._matched(rule, episode, seen, scope, ctx)
 
     def _matched(self, rule: Rule, episode: Episode, seen: Activation, scope: dict[str, Any], ctx: Context) -> None:
@@ -167,7 +167,7 @@ class Alerts(Actor):
         if len(episode.seen) < rule.count or not episode.rested(event.time, rule.cooldown):
             return
         if not episode.alert:
-            episode.alert = alert_id(rule.name, episode.key, event.id)
+            episode.alert = alert_id(rule.name, episode.key, _identity(event))
             episode.since = event.time
             episode.count = len(episode.seen)
         episode.told = event.time
@@ -186,7 +186,7 @@ class Alerts(Actor):
                 said |= _cause(event)
             episode.alert, episode.said, episode.ending = None, said, True
             _say(episode, ctx)
-        elif event and episode.ending and episode.said.get("cause_id") == event.id:
+        elif event and episode.ending and _is_cause(episode.said, event):
             _say(episode, ctx)
 
     def _end_quiet(self, ctx: Context) -> None:
@@ -271,6 +271,16 @@ def _firing(rule: Rule, episode: Episode, event: Event, scope: Mapping[str, Any]
         "audience": list(rule.audience),
         **_cause(event),
     }
+
+
+def _identity(event: Event) -> str:
+    """Names an event; its id alone is chosen by who publishes it, and another publisher may choose the same."""
+    return f"{event.subject}\n{event.id}\n{event.time}"
+
+
+def _is_cause(said: dict[str, Any], event: Event) -> bool:
+    """Whether an alert was said because of this event, which is then delivered again."""
+    return _cause(event).items() <= said.items()
 
 
 def _cause(event: Event) -> dict[str, str]:

@@ -16,6 +16,7 @@ from actors.system.source import Run, Source, SourceEnded
 from actors.system.stage import Stage
 from router import tracing
 from router.codec import encode
+from router.dedup import dedup_id
 from router.errors import Refused, RouterError, Timeout
 from router.event import Event, new_id
 from router.leases import Viewers
@@ -41,19 +42,24 @@ class NotNow(RouterError):
 class Outbox:
     """What one message led to; it leaves when the actor's method has returned."""
 
-    def __init__(self, actor: str, cause: Event | None) -> None:
+    def __init__(self, actor: str, cause: Event | None, origin: str | None = None) -> None:
+        """`origin` tells the cause from every other event of the same id: a digest of it as it was stored."""
         self.cause = cause
         # What the events are traced under: the cause's trace, or the span of what is done with it.
         self.trace = cause.trace if cause else None
         self.open = True
         self.events: list[tuple[Event, bytes]] = []
         self._actor = actor
+        self._origin = origin
         self._cause_id = cause.id if cause else new_id()
         if len(self._cause_id) > LONGEST_CAUSE:
             self._cause_id = hashlib.sha256(self._cause_id.encode()).hexdigest()[:32]
 
     def add(self, subject: str, data: Mapping[str, Any], type: str | None, key: str | None) -> None:
-        """Makes the event, with an id that a second run would give it again. Raises BadSubject or BadEvent."""
+        """Makes the event, with an id that a second run would give it again. Raises BadSubject or BadEvent.
+
+        The id is for readers; JetStream is told `dedup` instead, because causes of two publishers may have one id.
+        """
         event = Event.new(
             subject,
             data,
@@ -67,6 +73,10 @@ class Outbox:
         )
         # Encoded now: a fault shows where it was made, and what the actor changes afterwards does not change the event.
         self.events.append((event, encode(event)))
+
+    def dedup(self, place: int) -> str | None:
+        """Names the event of a place (from 0) for JetStream's duplicate detection; None where its own id will do."""
+        return None if self._origin is None else dedup_id("actor", self._actor, self._origin, place)
 
 
 _outbox: ContextVar[Outbox | None] = ContextVar("outbox", default=None)
@@ -177,9 +187,9 @@ class Context:
             await asyncio.wait(self._children)
 
     @contextlib.contextmanager
-    def outbox(self, cause: Event | None = None) -> Iterator[Outbox]:
-        """Opens the box that `emit` fills."""
-        outbox = Outbox(self.name, cause)
+    def outbox(self, cause: Event | None = None, origin: str | None = None) -> Iterator[Outbox]:
+        """Opens the box that `emit` fills; `origin` is where the cause comes from."""
+        outbox = Outbox(self.name, cause, origin)
         token = _outbox.set(outbox)
         try:
             yield outbox
@@ -193,10 +203,10 @@ class Context:
         Raises Refused where JetStream will not have an event at all.
         """
         outbox.open = False
-        for event, payload in outbox.events:
+        for place, (event, payload) in enumerate(outbox.events):
             while True:
                 try:
-                    await self._stage.publish(event, payload)
+                    await self._stage.publish(event, payload, outbox.dedup(place))
                     break
                 except Refused:
                     raise

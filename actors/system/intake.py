@@ -21,6 +21,7 @@ from router.codec import decode
 from router.consumer import Consumer
 from router.consumer import Message as Stored
 from router.deadletters import DeadLetters, Origin, actor_subject
+from router.dedup import digest
 from router.errors import BadEvent, BrokerError, Refused
 from router.mailbox import Mailbox
 from router.subject import STORED, distinct, escape
@@ -136,7 +137,8 @@ class Intake:
         except BadEvent as fault:
             self._spoiled.put_nowait((stored, str(fault)))
             return
-        if not self._mailbox.offer(Delivery(event, stored.attempt, _Settle(self, stored.sequence))):
+        delivery = Delivery(event, stored.attempt, _Settle(self, stored.sequence), digest(stored.payload))
+        if not self._mailbox.offer(delivery):
             # Closed, or more came than was asked for: the server keeps it for later.
             self._spoiled.put_nowait((stored, ""))
 

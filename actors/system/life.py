@@ -43,11 +43,12 @@ class Settle(Protocol):
 
 @dataclass(slots=True)
 class Delivery:
-    """One attempt to hand one event to the actor."""
+    """One attempt to hand one event to the actor; `origin` is a digest of the stored event, the same at each attempt."""
 
     event: Event
     attempt: int
     settle: Settle
+    origin: str | None = None
 
 
 class Answer(Protocol):
@@ -139,7 +140,7 @@ async def _handle(actor: Actor, delivery: Delivery, ctx: Context, trace: str | N
     outcome = "cancelled"
     ctx.gauges.take.observe(max(0.0, time.time() - delivery.event.time / 1e9))
     try:
-        with ctx.outbox(delivery.event) as outbox:
+        with ctx.outbox(delivery.event, delivery.origin) as outbox:
             outbox.trace = trace
             async with asyncio.timeout(actor.timeout):
                 await actor.receive(delivery.event, ctx)

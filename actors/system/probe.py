@@ -130,7 +130,7 @@ class Probe:
         for viewers in self._viewers.get((domain, entity), []):
             self._show(viewers, count)
 
-    async def publish(self, event: Event, payload: bytes) -> None:
+    async def publish(self, event: Event, payload: bytes, dedup: str | None = None) -> None:
         """Takes what the actor says; seen as a reader would see it, after its way through msgpack."""
         event = decode(payload)
         self.events.append(event)

@@ -11,6 +11,7 @@ from typing import Any
 
 from actors.system.life import Delivery, Message
 from router.codec import decode
+from router.dedup import digest
 from router.errors import BadEvent, BadInput
 from router.mailbox import Mailbox
 from router.service import Request
@@ -51,7 +52,7 @@ class Redrive:
             request.refuse(400, str(fault))
             return
         # The last attempt: whatever happens now settles it.
-        if self._mailbox.offer(Delivery(event, self._attempts, _Settle(self, id))):
+        if self._mailbox.offer(Delivery(event, self._attempts, _Settle(self, id), digest(payload))):
             self._letters[id] = [request]
         else:
             request.refuse(503, "shutting down" if self._mailbox.closed else "the mailbox is full")

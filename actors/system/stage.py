@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 class Stage(Protocol):
     """What an actor plays on: NATS, or a Probe."""
 
-    async def publish(self, event: Event, payload: bytes) -> None:
-        """Stores an event; the payload is its encoding. Raises BrokerError."""
+    async def publish(self, event: Event, payload: bytes, dedup: str | None = None) -> None:
+        """Stores an event; the payload is its encoding, `dedup` its name for duplicate detection. Raises BrokerError."""
         ...
 
     def frame(self, domain: str, entity: str, track: str | None, header: Mapping[str, Any], body: bytes) -> None:
@@ -52,8 +52,8 @@ class BrokerStage:
         self._frames: dict[str, tuple[Mapping[str, Any], bytes]] = {}
         self._waiting = asyncio.Event()
 
-    async def publish(self, event: Event, payload: bytes) -> None:
-        await self.broker.put(event, payload)
+    async def publish(self, event: Event, payload: bytes, dedup: str | None = None) -> None:
+        await self.broker.put(event, payload, dedup=dedup)
         self._gauges.emitted.inc()
 
     def frame(self, domain: str, entity: str, track: str | None, header: Mapping[str, Any], body: bytes) -> None:

@@ -124,14 +124,14 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             return False
         if delivery is None or self.delivery == delivery:
             return True
-        return any(delivery_id(part.event, self.session) == delivery for part in self.parts)
+        return any(delivery_id(part.event, part.sequence, self.session) == delivery for part in self.parts)
 
     @property
     def deliveries(self) -> dict[str, Part]:
         """Each delivery that it was an attempt of."""
         if not self.parts:
             return {self.delivery: Part(self.event, self.sequence)}
-        return {delivery_id(part.event, self.session): part for part in self.parts}
+        return {delivery_id(part.event, part.sequence, self.session): part for part in self.parts}
 
     @property
     def ok(self) -> bool:
@@ -357,6 +357,18 @@ class Attempts:
         """All attempts of one delivery that are kept, oldest first. Raises BrokerError."""
         page = await self.page(session, delivery=delivery, limit=MAX_LIMIT, reads=4 * READS)
         return sorted(page.attempts, key=lambda attempt: attempt.begun)
+
+    async def delivery_of(self, session: str, event: str) -> str | None:
+        """The delivery of an event, by its id; the newest where several events have it. None where nothing is known of one.
+
+        Raises BrokerError.
+        """
+        page = await self.page(session, event=event, limit=1, reads=4 * READS)
+        for attempt in page.attempts:
+            for delivery, part in attempt.deliveries.items():
+                if part.event == event:
+                    return delivery
+        return None
 
     async def scan(
         self, session: str, after: int, upto: int, heard: Callable[[Attempt], None], result: str = "*"

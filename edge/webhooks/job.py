@@ -38,9 +38,12 @@ def partition_of(session_id: str, partitions: int) -> int:
     return zlib.crc32(session_id.encode()) % partitions
 
 
-def delivery_id(event_id: str, session_id: str) -> str:
-    """Names the delivery of one event to one session: the same over all attempts, and over a later redrive."""
-    return hashlib.blake2b(f"{event_id}:{session_id}".encode(), digest_size=16).hexdigest()
+def delivery_id(event_id: str, sequence: int, session_id: str) -> str:
+    """Names the delivery of one event to one session: the same over all attempts, and over a later redrive.
+
+    The event's place in EVENTS is part of it, because its id is chosen by who publishes it, and another may choose the same.
+    """
+    return hashlib.blake2b(f"{event_id}@{sequence}:{session_id}".encode(), digest_size=16).hexdigest()
 
 
 class Publish(NamedTuple):
@@ -131,7 +134,7 @@ class Job(msgspec.Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        return delivery_id(self.event_id, self.session)
+        return delivery_id(self.event_id, self.sequence, self.session)
 
     @property
     def letter_id(self) -> str:
@@ -177,7 +180,7 @@ class Job(msgspec.Struct, frozen=True):
         Of a delivery that is asked for the first time the rest is known: its event is in the id, and it was queued when it
         was stored. Each header costs as much as anything else about a job.
         """
-        id = f"{self.event_id}:{self.session}"
+        id = f"{self.event_id}@{self.sequence}:{self.session}"
         if self.attempt == 1 and not (self.parks or self.run or self.chain or self.parts):
             return {"Nats-Msg-Id": id, "X-Subject": self.subject, "X-Sequence": str(self.sequence)}
         return {"Nats-Msg-Id": id, **self._state()}
@@ -239,8 +242,10 @@ def read(message: Message) -> Job | None:
 
 def _job(session: str, partition: int, headers: Mapping[str, str], payload: bytes, stored: int) -> Job:
     if "X-Event" not in headers:
-        event_id = headers["Nats-Msg-Id"].removesuffix(f":{session}")
-        return Job(session, partition, event_id, headers["X-Subject"], int(headers["X-Sequence"]), payload, stored)
+        sequence = headers["X-Sequence"]
+        # A job of an earlier version has no sequence in its id.
+        event_id = headers["Nats-Msg-Id"].removesuffix(f":{session}").removesuffix(f"@{sequence}")
+        return Job(session, partition, event_id, headers["X-Subject"], int(sequence), payload, stored)
     known = headers.get
     run = int(known("X-Run", "0"))
     batch = "X-Batch" in headers

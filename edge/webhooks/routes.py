@@ -13,7 +13,6 @@ from edge.registry import Registry, Session
 from edge.webhooks.attempts import DEFAULT_LIMIT, MAX_LIMIT, Place
 from edge.webhooks.dispatcher import Webhooks
 from edge.webhooks.endpoint import EndpointSettings, new_secret, parse_overlap, parse_secret
-from edge.webhooks.job import delivery_id
 from edge.webhooks.recovery import Recoveries, parse_moment, parse_rate
 from edge.webhooks.verification import Consent, Verification
 from router.cursor import Start, parse_start
@@ -80,7 +79,10 @@ class WebhookDesk:
         if "event" in said:
             if not isinstance(said["event"], str) or not 0 < len(said["event"]) <= MAX_ID:
                 raise Problem("bad_body", f"event must be an id of at most {MAX_ID} characters")
-            delivery = delivery_id(said["event"], session.id)
+            known = await self._recoveries.attempts.delivery_of(session.id, said["event"])
+            if known is None:
+                raise Problem("attempt_not_found", f"nothing is known of a delivery of {said['event'][:60]!r}")
+            delivery = known
         else:
             delivery = _delivery(said["delivery"], "bad_body")
         events = await self._recoveries.resend(session, delivery, unique)

@@ -115,7 +115,7 @@ class Verification:
         start = session.start
         record = Record(start.sequence, event.subject, encode(event))
         posted = posting([record], start.epoch, session.id, session.spec.dialect, endpoint.batch is not None)
-        delivery = delivery_id(event.id, session.id)
+        delivery = delivery_id(event.id, 0, session.id)
         begun = time.time_ns()
         outcome = await self._sender.post(
             endpoint, delivery, session.id, posted.body, content_type=posted.content_type, more=posted.headers

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from router.errors import BadFilter
 from router.event import Event
-from router.filter import MAX_LENGTH, MAX_NESTING, Activation, Expression, Filter, activation, work
+from router.filter import MAX_LENGTH, MAX_NESTING, Activation, Expression, Filter, work
 
 PROGRESS = Event.new(
     "agent.run-42.progress",

@@ -67,6 +67,14 @@ async def test_an_event_that_matches_raises_an_alert_that_says_what_and_why(tmp_
         assert alerts.events[0].cause == "cause-1"
 
 
+async def test_another_event_of_an_id_that_was_seen_is_no_repeat(tmp_path: Path) -> None:
+    async with Probe(made(written(tmp_path, HOT))) as alerts:
+        await alerts.receive(reading(90, 0, id="1"))
+        await alerts.receive(reading(91, 60, id="1"))
+
+        assert [(data["value"], data["count"]) for _, data in alerts.emitted] == [(90, 1), (91, 2)]
+
+
 async def test_a_cooldown_is_kept_per_key_and_by_the_events_own_times(tmp_path: Path) -> None:
     async with Probe(made(written(tmp_path, HOT))) as alerts:
         await alerts.receive(reading(90, 0))

@@ -97,6 +97,21 @@ async def test_an_event_is_received_and_what_it_leads_to_is_stored(broker: Broke
         assert sorted(info["config"]["filter_subjects"]) == [f"ev.{entity}.*.placed", f"ev.{entity}.*.returned"]
 
 
+async def test_what_events_of_two_publishers_with_one_id_lead_to_is_all_stored(broker: Broker, entity: str) -> None:
+    async with on_stage(stock(entity), broker):
+        for source in ("alice", "bob"):
+            await broker.publish(Event.new(f"{entity}.1.placed", {"sku": entity, "qty": 1}, source=source, id="1"))
+
+        emitted = await eventually(lambda: _two(broker, f"stock.{entity}.emptied"))
+
+        assert {event.cause for event in emitted} == {"1"}
+
+
+async def _two(broker: Broker, pattern: str) -> list[Event] | None:
+    found = await told(broker, pattern)
+    return found if len(found) == 2 else None
+
+
 async def settled(broker: Broker, entity: str, name: str = "") -> dict[str, Any] | None:
     """The consumer's state, once nothing is pending."""
     info = await broker.connection.api(f"CONSUMER.INFO.EVENTS.{name}") if name else await consumer(broker, entity)

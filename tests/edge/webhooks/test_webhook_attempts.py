@@ -28,7 +28,7 @@ def attempt(session: str, n: int, outcome: Outcome = OK, **more: Any) -> Attempt
     return Attempt.of(
         outcome,
         session=session,
-        delivery=delivery_id(event, session),
+        delivery=delivery_id(event, n + 1, session),
         event=event,
         sequence=n + 1,
         begun=time.time_ns(),
@@ -84,7 +84,7 @@ async def test_the_attempts_of_one_event_are_found_among_all(stage: Stage) -> No
     read = await stored(stage, made)
 
     by_event = await pages(read, session, 50, event="event-42")
-    by_delivery = await read.of(session, delivery_id("event-42", session))
+    by_delivery = await read.of(session, delivery_id("event-42", 43, session))
 
     assert sorted(each.attempt for each in by_event) == [1, 2, 3]
     assert [each.attempt for each in by_delivery] == [1, 2, 3]
@@ -96,7 +96,7 @@ async def test_an_event_of_a_batch_is_found_by_its_own_id(stage: Stage) -> None:
     read = await stored(stage, [attempt(session, 99, BAD, parts=parts), attempt(session, 7)])
 
     (found,) = await pages(read, session, 50, event="event-3")
-    (same,) = await read.of(session, delivery_id("event-3", session))
+    (same,) = await read.of(session, delivery_id("event-3", 4, session))
 
     assert found == same and found.describe()["events"] == [f"event-{n}" for n in range(5)]
 

@@ -14,10 +14,11 @@ from standardwebhooks.webhooks import Webhook
 from edge.registry import Session
 from edge.webhooks.attempts import Attempt, Attempts
 from edge.webhooks.endpoint import Batch
-from edge.webhooks.job import Job, delivery_id, partition_of
+from edge.webhooks.job import Job, partition_of
 from edge.webhooks.lane import LaneSettings
 from router.broker import Broker
 from router.deadletters import DeadLetter, DeadLetters, webhook_subject
+from router.event import Event
 from router.record import Record
 from router.topology import DEADLETTERS, HOOKS, RETRIES
 from tests.edge.webhooks.stage import QUICK, Receiver, Stage, mortal
@@ -73,6 +74,34 @@ async def test_every_event_of_a_burst_arrives_once(stage: Stage, receiver: Recei
     await eventually(lambda: process.webhooks.stats(session.id).delivered == 100)
     assert sorted(body["id"] for body in bodies(receiver)) == sorted(ids)
     assert receiver.most_under_way <= 8
+
+
+async def test_events_of_two_publishers_with_one_id_are_both_delivered(stage: Stage, receiver: Receiver):
+    process = await stage.process()
+    session = await stage.session(receiver.url)
+
+    for source in ("alice", "bob"):
+        await stage.broker.publish(Event.new("agent.run-1.completed", {"by": source}, source=source, id="1"))
+
+    await eventually(lambda: process.webhooks.stats(session.id).delivered == 2)
+    assert {body["data"]["by"] for body in bodies(receiver)} == {"alice", "bob"}
+    assert len({post.headers["webhook-id"] for post in receiver.posts}) == 2
+
+
+async def test_dead_letters_of_two_publishers_with_one_id_are_both_kept(stage: Stage, receiver: Receiver):
+    await stage.process()
+    session = await stage.session(receiver.url)
+    receiver.answer = 400
+
+    for source in ("alice", "bob"):
+        await stage.broker.publish(Event.new("agent.run-1.completed", {"by": source}, source=source, id="1"))
+
+    letters = DeadLetters(stage.broker)
+
+    async def kept() -> bool:
+        return len((await letters.read(pattern=f"dead.webhook.{session.id}")).letters) == 2
+
+    await eventually(kept)
 
 
 async def test_two_processes_share_the_work_and_repeat_none(stage: Stage, receiver: Receiver):
@@ -398,7 +427,8 @@ async def test_each_attempt_is_noted_with_what_it_came_to_and_what_follows(stage
     await eventually(lambda: process.webhooks.stats(session.id).delivered == 1)
 
     async def noted() -> list[Attempt] | None:
-        found = await Attempts(stage.broker).of(session.id, delivery_id(event_id, session.id))
+        delivery = await Attempts(stage.broker).delivery_of(session.id, event_id)
+        found = await Attempts(stage.broker).of(session.id, delivery) if delivery else []
         return found if len(found) == 3 else None
 
     attempts = await eventually(noted)

@@ -58,8 +58,24 @@ def test_a_batch_is_read_as_it_was_written_and_the_same_jobs_are_the_same_batch(
 
 
 def test_a_delivery_is_named_by_event_and_session_and_fits_a_subject():
-    assert delivery_id("a", "s") == delivery_id("a", "s") != delivery_id("a", "t")
-    assert re.fullmatch(r"[0-9a-f]{32}", delivery_id("what.ever:it is", "s"))
+    assert delivery_id("a", 1, "s") == delivery_id("a", 1, "s") != delivery_id("a", 1, "t")
+    assert re.fullmatch(r"[0-9a-f]{32}", delivery_id("what.ever:it is", 1, "s"))
+
+
+def test_events_of_two_publishers_with_one_id_are_two_jobs():
+    other = replace(JOB, sequence=JOB.sequence + 1)
+
+    assert JOB.headers()["Nats-Msg-Id"] != other.headers()["Nats-Msg-Id"]
+    assert JOB.id != other.id and JOB.letter_id != other.letter_id and JOB.schedule != other.schedule
+    assert JOB.due(1)["Nats-Msg-Id"] != other.due(1)["Nats-Msg-Id"]
+
+
+def test_a_job_that_an_earlier_version_stored_is_read():
+    headers = {**JOB.headers(), "Nats-Msg-Id": f"{JOB.event_id}:{JOB.session}"}
+
+    job = read(stored(JOB.address, headers, JOB.payload))
+
+    assert job is not None and (job.event_id, job.sequence) == (JOB.event_id, JOB.sequence)
 
 
 def test_what_is_no_job_is_not_read():
@@ -80,7 +96,7 @@ def test_what_is_asked_for_again_is_the_same_delivery_and_no_repeat_of_another()
     one, other = (read(stored(each.subject, each.headers, each.payload)) for each in (first, second))
 
     assert one is not None and other is not None
-    assert one.id == other.id == delivery_id(event.id, "sess_1")
+    assert one.id == other.id == delivery_id(event.id, 7, "sess_1")
     assert (one.run, one.trigger, other.trigger, one.attempt) == (1, "redrive", "manual", 1)
     assert first.headers["Nats-Msg-Id"] != second.headers["Nats-Msg-Id"]
     assert (

@@ -1,0 +1,89 @@
+"""Makes repeated HTTP publishes harmless: names events within their principal, and tells a repeat from another request.
+
+With an `Idempotency-Key` an event is named by principal, key and place in the request; else by principal, subject and id.
+What has a key or an id of the client's choice is stored with a fingerprint. Where JetStream reports a duplicate, the stored
+fingerprint is read back: the same one is a repeat, which gets the first answer; another one is another request under a used
+name. The stream itself is the memory, so any replica answers alike, for as long as the dedup window lasts.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from edge.problem import Problem
+from router.broker import Ack, Broker
+from router.codec import encode
+from router.connection import header
+from router.dedup import dedup_id
+from router.errors import Refused
+from router.event import Event
+from router.topology import EVENTS
+
+FINGERPRINT = "Callboard-Fingerprint"
+_NO_MESSAGE = 10037
+
+
+class Name(NamedTuple):
+    """Under which `Nats-Msg-Id` an event is stored, and what it is compared by; None for one that nobody can repeat."""
+
+    dedup: str
+    fingerprint: str | None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {FINGERPRINT: self.fingerprint} if self.fingerprint else {}
+
+
+def name_events(many: Sequence[Event], own_ids: Sequence[bool], principal: str | None, key: str | None) -> list[Name]:
+    """Names the events of one request; `own_ids` says which have an id of the client's choice."""
+    if key is not None:
+        # Of the whole request: a batch that has grown is another one, though its first events are the same.
+        whole = _fingerprint(many)
+        return [Name(dedup_id("key", principal, key, place), whole) for place in range(len(many))]
+    return [
+        Name(dedup_id("http", principal, event.subject, event.id), _fingerprint([event]) if own else None)
+        for event, own in zip(many, own_ids, strict=True)
+    ]
+
+
+async def require_same(broker: Broker, name: Name, ack: Ack, **more: Any) -> None:
+    """Raises Problem where what is stored under a name is not what was sent now, or BrokerError."""
+    if not ack.duplicate or name.fingerprint is None:
+        return
+    try:
+        # Asked of the stream's leader: a replica that lags may not have it yet.
+        answer = await broker.connection.api(f"STREAM.MSG.GET.{EVENTS}", {"seq": ack.sequence})
+    except Refused as refusal:
+        if refusal.err_code == _NO_MESSAGE:
+            return  # no longer kept
+        raise
+    stored = header(base64.b64decode(answer["message"].get("hdrs") or ""), FINGERPRINT.encode())
+    if stored is not None and stored != name.fingerprint:
+        raise Problem(
+            "idempotency_key_reused",
+            "another event was stored under this Idempotency-Key or id; take a new one for a new event",
+            **more,
+        )
+
+
+def _fingerprint(many: Sequence[Event]) -> str:
+    """Hashes what the client said; when it said so, and the order of a map's keys, make no difference."""
+    digest = hashlib.blake2b(digest_size=16)
+    for event in many:
+        packed = encode(msgspec.structs.replace(event, time=0, trace=None, data=_ordered(event.data)))
+        digest.update(len(packed).to_bytes(8))
+        digest.update(packed)
+    return digest.hexdigest()
+
+
+def _ordered(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _ordered(item) for key, item in sorted(value.items(), key=lambda pair: str(pair[0]))}
+    if type(value) in (list, tuple):
+        return [_ordered(item) for item in value]
+    return value

@@ -1,0 +1,33 @@
+"""Tests of router/dedup.py: names of different publishers never meet, whatever they are called."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.broker import Broker
+from router.dedup import dedup_id, of_event
+from router.event import Event
+
+parts = st.lists(st.one_of(st.none(), st.integers(), st.text(max_size=20)), min_size=1, max_size=4)
+
+
+@given(parts, parts)
+def test_a_name_is_the_same_exactly_for_the_same_parts(
+    one: list[str | int | None], other: list[str | int | None]
+) -> None:
+    assert (dedup_id(*one) == dedup_id(*other)) == (one == other)
+
+
+async def test_events_of_two_sources_or_subjects_with_one_id_are_both_stored(broker: Broker, entity: str) -> None:
+    events = [
+        Event.new(f"job.{entity}.{kind}", source=source, id="1") for kind in ("done", "failed") for source in ("a", "b")
+    ]
+
+    acks = [await broker.publish(event) for event in events]
+    repeats = [await broker.publish(event) for event in events]
+
+    assert len({ack.sequence for ack in acks}) == 4 and not any(ack.duplicate for ack in acks)
+    assert [repeat.sequence for repeat in repeats] == [ack.sequence for ack in acks]
+    assert all(repeat.duplicate for repeat in repeats)
+    assert len({of_event(event) for event in events}) == 4
