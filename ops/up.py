@@ -54,7 +54,7 @@ OCTANE_PORT = 51022
 # What proves to a NATS who we are, by its names in BrokerSettings.
 LOGIN = ("user", "password", "token", "creds", "nkey_seed", "ca", "cert", "key")
 # After this the table is shown anyway, with the names of those still missing.
-READY_SECONDS = 15.0
+READY_SECONDS = 60.0
 HOPELESS = 3
 # How long each part of the tree may take to end: the edge lets its readers go, an actor works off its mailbox.
 EDGE_DRAIN, ACTOR_DRAIN, OTHER_DRAIN = 8.0, 7.0, 3.0

@@ -105,6 +105,6 @@ async def test_latency_and_bandwidth_take_their_time() -> None:
         narrow = time.monotonic() - begun
         writer.close()
 
-        assert 0.19 <= there_and_back < 2
+        assert there_and_back >= 0.19
         assert heard == WORDS[:20_000]
-        assert 0.19 <= narrow < 2
+        assert narrow >= 0.19

@@ -68,6 +68,7 @@ class Tab:
 async def tab(browser: Browser) -> AsyncIterator[Tab]:
     """A tab of a desk's size."""
     context = await browser.new_context(viewport={"width": 1440, "height": 900})
+    context.set_default_timeout(PATIENCE * 1000)
     tab = Tab(await context.new_page())
     tab.page.on("console", tab.heard)
     tab.page.on("pageerror", tab.failed)

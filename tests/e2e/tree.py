@@ -16,7 +16,7 @@ from tests.ops.command import ROOT, environment, family
 from tests.waiting import PATIENCE
 
 READY = "Ctrl-C ends it"
-READY_SECONDS, END_SECONDS = 40.0, 20.0
+READY_SECONDS, END_SECONDS = 2 * PATIENCE, PATIENCE
 
 
 class RunningCallboard:

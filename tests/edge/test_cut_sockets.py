@@ -249,7 +249,7 @@ async def test_the_browser_s_own_event_source_ends_with_the_stream_s_events(
 
         cursors = await publish_while_it_breaks(edge, proxy, entity, PATIENT_CUTS, arrived)
         last = "(last) => readers.every((reader) => reader.seen.at(-1) === last)"
-        await page.wait_for_function(last, arg=cursors[-1], timeout=20_000)
+        await page.wait_for_function(last, arg=cursors[-1], timeout=PATIENCE * 1000)
         records = await page.evaluate("readers.map((reader) => reader.seen)")
 
     assert records == [cursors] * PATIENT_READERS, f"seed {SEED}"

@@ -555,7 +555,7 @@ async def test_control_frames_may_stand_inside_a_fragmented_message(lane: Runnin
 
 
 async def test_a_socket_that_leaves_two_pings_unanswered_is_closed(nats_server: str) -> None:
-    impatient = LaneSettings(ping=0.5, close_patience=0.5)
+    impatient = LaneSettings(ping=1.5, close_patience=1.5)
     async with running(
         nats_server, PATHS["lane-uvloop"], lanes=impatient, session=SessionSettings(heartbeat=0.2)
     ) as edge:

@@ -356,7 +356,7 @@ async def test_a_stopping_edge_says_bye_with_the_cursor_to_come_back_with(
 
 
 async def test_a_long_connection_is_asked_to_come_back_and_goes_on(edge_factory: EdgeFactory, entity: str) -> None:
-    async with edge_factory(session=SessionSettings(heartbeat=0.3, rotate=0.5)) as edge:
+    async with edge_factory(session=SessionSettings(heartbeat=0.3, rotate=3.0)) as edge:
         session = await edge.session(subjects=[f"job.{entity}.>"])
         await edge.numbers(entity, 3)
         async with edge.socket(session) as socket:

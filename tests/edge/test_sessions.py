@@ -226,7 +226,7 @@ async def test_a_bad_change_is_refused_and_changes_nothing(edge: RunningEdge) ->
 
 async def test_an_idle_session_is_deleted_and_one_that_is_read_stays(edge_factory, entity: str) -> None:  # type: ignore[no-untyped-def]
     async with edge_factory() as one, edge_factory() as other:
-        idle, read, kept = await one.session(ttl=1), await one.session(ttl=1), await one.session(ttl=0)
+        idle, read, kept = await one.session(ttl=4), await one.session(ttl=4), await one.session(ttl=0)
         async with other.socket(read) as socket:
             await socket.control("ready")
             await eventually(lambda: _is_gone(one, idle))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
@@ -51,15 +50,13 @@ async def test_a_drained_subscription_hears_what_was_under_way_and_nothing_later
 
 async def test_what_is_asked_when_the_connection_breaks_fails_at_once(broker: Broker, entity: str) -> None:
     listening = await broker.connection.listen(f"test.{entity}", lambda *_: None)
-    asking = asyncio.ensure_future(broker.connection.ask(f"test.{entity}", b"", timeout=30))
+    asking = asyncio.ensure_future(broker.connection.ask(f"test.{entity}", b"", timeout=3600))
     await broker.connection.flush()
-    begun = time.monotonic()
 
     await broker.connection._wire.force_reconnect()
 
     with pytest.raises(Timeout, match="lost"):
         await asyncio.wait_for(asking, PATIENCE)
-    assert time.monotonic() - begun < 5
     await listening.stop()
 
 

@@ -98,7 +98,7 @@ async def test_a_holder_that_dies_is_forgotten_after_its_ttl(broker: Broker, ent
     key = view_key("camera", entity, "dead")
     viewers = Viewers("camera", entity)
     async with running(watch(viewers, broker.connection)):
-        await leases.bucket.put(key, msgspec.json.encode({"ttl": 1}), ttl=1)
+        await leases.bucket.put(key, msgspec.json.encode({"ttl": 5}), ttl=5)
         await asyncio.wait_for(viewers.wait_for_some(), PATIENCE)
 
         await asyncio.wait_for(viewers.wait_for_none(), PATIENCE)
@@ -131,8 +131,8 @@ async def test_a_foreign_value_is_not_counted_and_stops_nothing(broker: Broker, 
     leases = Leases(broker.connection)
     viewers = Viewers("camera", entity)
     async with running(watch(viewers, broker.connection)):
-        await leases.bucket.put(view_key("camera", entity, "odd"), b"\x00", ttl=5)
-        await leases.bucket.put(view_key("camera", entity, "good"), b'{"ttl": 5}', ttl=5)
+        await leases.bucket.put(view_key("camera", entity, "odd"), b"\x00", ttl=600)
+        await leases.bucket.put(view_key("camera", entity, "good"), b'{"ttl": 600}', ttl=600)
 
         await asyncio.wait_for(viewers.wait_for_some(), PATIENCE)
 

@@ -93,7 +93,7 @@ async def test_a_tool_is_told_with_its_result_and_its_time(broker: Broker, entit
     assert used.data == {"tool_name": "web_search", "parameters": {"query": "trends"}}
     assert gave.type == "tool_result" and gave.cause == used.id
     assert gave.data["result"] == {"hits": 3} and gave.data["success"] is True
-    assert 0.01 < gave.data["execution_time"] < 5
+    assert gave.data["execution_time"] > 0.01
 
 
 async def test_a_tool_that_fails_is_told_and_its_exception_passed_on(broker: Broker, entity: str) -> None:
@@ -403,7 +403,7 @@ async def test_a_plain_program_that_fails_or_is_stopped_says_so(nats_server: str
 
     def stopped() -> bool:
         with SyncRun(f"{entity}s", nats_server) as run:
-            return run.stopped.wait(10)
+            return run.stopped.wait(PATIENCE)
 
     with pytest.raises(KeyError):
         await asyncio.to_thread(failing)

@@ -8,16 +8,19 @@ from router.buckets import Bucket
 from router.connection import BrokerSettings
 from router.role import Lost, Role, RoleSettings
 from router.topology import LEASES
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
-SETTINGS = RoleSettings(ttl=2.0, poll=0.1)
+# Short enough to see it out, and longer than a busy machine keeps an owner from its refresh.
+SETTINGS = RoleSettings(ttl=6.0, poll=0.1)
+# Nobody gets it because the lease of another has ended.
+FOR_EVER = RoleSettings(ttl=3600.0, poll=0.1)
 
 
 class Contender:
     """A process that wants the role, and counts how often it got it."""
 
-    def __init__(self, broker: Broker, key: str, name: str) -> None:
-        self.role = Role(Bucket(broker.connection, LEASES), f"role.{key}", name, SETTINGS)
+    def __init__(self, broker: Broker, key: str, name: str, settings: RoleSettings = SETTINGS) -> None:
+        self.role = Role(Bucket(broker.connection, LEASES), f"role.{key}", name, settings)
         self.terms = 0
         self.working = False
         self.failing = asyncio.Event()
@@ -43,7 +46,7 @@ async def test_one_of_many_has_the_role_and_keeps_it_past_its_ttl(broker: Broker
     await eventually(lambda: sum(each.working for each in contenders) == 1)
 
     began = time.monotonic()
-    while time.monotonic() - began < SETTINGS.ttl * 1.5:
+    while time.monotonic() - began < SETTINGS.ttl * 1.2:
         assert sum(each.working for each in contenders) == 1
         await asyncio.sleep(0.05)
 
@@ -53,15 +56,13 @@ async def test_one_of_many_has_the_role_and_keeps_it_past_its_ttl(broker: Broker
 
 
 async def test_who_leaves_in_good_order_is_followed_at_once(broker: Broker, entity: str):
-    first = Contender(broker, entity, "first")
+    first = Contender(broker, entity, "first", FOR_EVER)
     await eventually(lambda: first.working)
-    second = Contender(broker, entity, "second")
+    second = Contender(broker, entity, "second", FOR_EVER)
 
     await first.leave()
 
-    began = time.monotonic()
     await eventually(lambda: second.working)
-    assert time.monotonic() - began < 1.0
     await second.leave()
 
 
@@ -74,9 +75,7 @@ async def test_who_dies_is_followed_after_the_ttl(broker: Broker, broker_setting
 
     await dying.connection._wire.close()
 
-    began = time.monotonic()
-    await eventually(lambda: second.working, within=6)
-    assert time.monotonic() - began < 4.5
+    await eventually(lambda: second.working)
     # And who only lost its connection has noticed by itself, before another could begin.
     assert not first.working
     await first.leave()
@@ -96,10 +95,10 @@ async def test_work_that_finds_the_role_lost_begins_again(broker: Broker, entity
 
 async def test_one_whose_holder_is_known_to_be_dead_is_taken_at_once(broker: Broker, entity: str):
     bucket = Bucket(broker.connection, LEASES)
-    await bucket.put(f"role.{entity}", b"host/1/99", 60)
+    await bucket.put(f"role.{entity}", b"host/1/99", 3600)
     role = Role(bucket, f"role.{entity}", "host/1/100", SETTINGS, dead=lambda holder: holder == "host/1/99")
 
-    async with asyncio.timeout(1.5):
+    async with asyncio.timeout(PATIENCE):
         assert await role.term(_nothing)
 
 
@@ -117,7 +116,7 @@ async def test_who_is_not_wary_works_on_while_nats_is_away_and_keeps_the_role(br
 
     # As if NATS had been away for so long that the lease ran out.
     await bucket.delete(f"role.{entity}")
-    entry = await eventually(lambda: bucket.get(f"role.{entity}"), within=5)
+    entry = await eventually(lambda: bucket.get(f"role.{entity}"))
 
     assert entry.value == b"only" and role.holds
     leave.set()
@@ -130,7 +129,7 @@ async def test_who_is_not_wary_stops_once_another_has_the_role(broker: Broker, e
     term = asyncio.ensure_future(role.term(lambda: asyncio.Event().wait()))  # type: ignore[arg-type,return-value]
     await eventually(lambda: role.holds)
 
-    await bucket.put(f"role.{entity}", b"second", 60)
+    await bucket.put(f"role.{entity}", b"second", 3600)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         assert not await term

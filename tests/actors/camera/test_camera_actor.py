@@ -17,7 +17,7 @@ from actors.camera.simulated import read_strip
 from actors.camera.sources import BadFrame, Picture, Source, SourceUnavailable
 from actors.system.actor import Reject
 from actors.system.probe import Probe
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 
 class Scripted:
@@ -37,7 +37,7 @@ class Scripted:
     def grab(self, seq: int) -> Picture:
         if self._script.hangs and self._script.hanging < self._script.hangs:
             self._script.hanging += 1
-            assert self._script.released.wait(60)
+            assert self._script.released.wait(5 * PATIENCE)
         fault = self._script.faults.pop(0) if self._script.faults else self._script.fault
         if fault is not None:
             raise fault
@@ -141,16 +141,18 @@ async def test_a_viewer_sees_the_simulated_picture_whose_strip_is_its_header_s_n
 
 
 async def test_the_rate_holds_and_is_told_about_once_a_second() -> None:
-    async with Probe(Camera) as camera:
+    # A slow rate, which any machine holds; `python -m ops.bench` measures what this one can do.
+    async with Probe(lambda: Camera(CameraSettings(fps=5.0))) as camera:
         camera.set_viewers("camera", "main", 3)
-        # Any second will do: the machine may be busy with other things for one of them.
-        await eventually(lambda: any(27 <= told["fps"] <= 31 for told in statistics(camera)[1:]))
 
-        told = statistics(camera)[-1]
-        assert told["jitter_ms"] < 33
+        def held() -> list[Mapping[str, Any]]:
+            # Any second will do: the machine may be busy with other things for one of them.
+            return [told for told in statistics(camera)[1:] if 4 <= told["fps"] <= 6 and told["jitter_ms"] < 200]
+
+        told = (await eventually(held))[-1]
         assert told["viewers"] == 3
-        assert told["frames"] >= 30
-        assert told["bytes_per_second"] > 20_000 * 25
+        assert told["frames"] >= 5
+        assert told["bytes_per_second"] > 20_000 * 4
         assert set(told) == {"fps", "frames", "bytes_per_second", "jitter_ms", "viewers", "dropped"}
 
 
@@ -164,7 +166,7 @@ async def test_the_next_picture_is_grabbed_while_one_is_encoded(script: Script) 
         @property
         def ndim(self) -> int:
             if not overlapped:
-                overlapped.append(next_began.wait(10))
+                overlapped.append(next_began.wait(PATIENCE))
             return 2
 
     def pixels() -> np.ndarray:
@@ -181,7 +183,7 @@ async def test_the_next_picture_is_grabbed_while_one_is_encoded(script: Script) 
 
 
 async def test_the_capture_lingers_after_the_last_viewer_and_then_closes_the_source(script: Script) -> None:
-    async with script.camera(linger=0.3) as camera:
+    async with script.camera(linger=3.0) as camera:
         camera.set_viewers("camera", "main", 1)
         await eventually(lambda: len(camera.frames) >= 2)
         camera.set_viewers("camera", "main", 0)
@@ -193,7 +195,7 @@ async def test_the_capture_lingers_after_the_last_viewer_and_then_closes_the_sou
 
 
 async def test_viewers_that_come_and_go_within_the_linger_share_one_capture(script: Script) -> None:
-    async with script.camera(linger=5.0) as camera:
+    async with script.camera(linger=600.0) as camera:
         for count in (1, 2, 1, 0, 1, 10):
             camera.set_viewers("camera", "main", count)
             before = len(camera.frames)
@@ -309,7 +311,7 @@ async def test_a_crash_in_a_driver_is_told_as_a_failure_and_healed(script: Scrip
 
 async def test_a_hung_grab_is_dead_after_the_silence_and_the_next_opening_does_not_wait_for_it(script: Script) -> None:
     script.hangs = 1
-    async with script.camera(silence=1.0) as camera:
+    async with script.camera(silence=3.0) as camera:
         camera.set_viewers("camera", "main", 1)
         await eventually(lambda: len(camera.frames) >= 3)
 
@@ -347,7 +349,7 @@ async def test_waiting_for_a_viewer_is_no_silence(script: Script) -> None:
 
 
 async def test_a_slow_rate_is_no_silence(script: Script) -> None:
-    async with script.camera(silence=1.0, fps=0.4) as camera:
+    async with script.camera(silence=3.0, fps=0.2) as camera:
         camera.set_viewers("camera", "main", 1)
         await eventually(lambda: len(camera.frames) >= 2)
 

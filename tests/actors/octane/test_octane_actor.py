@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from octane_stage import LONG, QUICK, eventually, free_port, simulated
+from octane_stage import LONG, eventually, free_port, simulated
 from PIL import Image
 
 from actors.octane.actor import Octane, OctaneSettings
@@ -41,10 +41,13 @@ def pictures(probe: Probe) -> dict[int, dict[str, Any]]:
 
 
 async def test_a_render_is_seen_from_its_first_sample_to_its_last():
-    async with simulated(replace(QUICK, rest=60.0)) as octane, watching(octane.address) as probe:
+    async with simulated(replace(LONG, rest=600.0)) as octane, watching(octane.address) as probe:
         probe.set_viewers("octane", "main", 1)
+        # It goes on until some pictures were seen, however long that takes here, and is done a moment later.
+        await eventually(lambda: len(pictures(probe)) > 3)
+        last_sample = octane.render.max_samples = octane.render.samples + 20
         await eventually(lambda: any(each["state"] == "finished" for each in said(probe, "statistics")))
-        await eventually(lambda: any(header["samples"] == 20 for header in pictures(probe).values()))
+        await eventually(lambda: any(header["samples"] == last_sample for header in pictures(probe).values()))
 
         assert said(probe, "state") == [
             {
@@ -59,8 +62,8 @@ async def test_a_render_is_seen_from_its_first_sample_to_its_last():
         assert samples == sorted(set(samples)) and len(samples) > 3
         last = said(probe, "statistics")[-1]
         assert (last["samples"], last["max_samples"], last["progress"], last["width"], last["height"]) == (
-            20,
-            20,
+            last_sample,
+            last_sample,
             1,
             48,
             27,
@@ -69,7 +72,10 @@ async def test_a_render_is_seen_from_its_first_sample_to_its_last():
 
     subject, header, body = probe.frames[-1]
     assert subject == "frame.octane.main.beauty"
-    assert header.items() >= {"source": "simulated", "simulated": True, "format": "jpeg", "max_samples": 20}.items()
+    assert (
+        header.items()
+        >= {"source": "simulated", "simulated": True, "format": "jpeg", "max_samples": last_sample}.items()
+    )
     shown = Image.open(io.BytesIO(body))
     assert (shown.format, shown.size) == ("JPEG", (header["width"], header["height"])) and shown.size == (48, 27)
     # The loud padding beyond the width did not get in.

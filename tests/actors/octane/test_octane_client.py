@@ -45,7 +45,9 @@ async def test_it_learns_who_is_there_and_that_it_is_simulated():
 
 
 async def test_an_address_where_nobody_listens_is_found_out_at_once():
-    async with Client(f"127.0.0.1:{free_port()}") as client, asyncio.timeout(PATIENCE):
+    # Without an answer a call would go on for an hour.
+    settings = ClientSettings(call_timeout=3600.0)
+    async with Client(f"127.0.0.1:{free_port()}", settings) as client, asyncio.timeout(PATIENCE):
         with pytest.raises(Disconnected):
             await client.identify()
 

@@ -49,7 +49,7 @@ async def on_stage(
 
     running = asyncio.ensure_future(run_actor(watched, broker, instance=instance, stop=stop, grace=grace))
     waiting = asyncio.ensure_future(ready.wait())
-    await asyncio.wait({running, waiting}, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({running, waiting}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     try:
         yield running
@@ -450,17 +450,18 @@ async def test_a_slow_actor_is_not_delivered_its_own_backlog_again(broker: Broke
 
     async def receive(self: Actor, event: Event, ctx: Context) -> None:
         received.append(event.data["n"])
-        await asyncio.sleep(0.8)
+        await asyncio.sleep(1.8)
 
-    actor = made(name=f"stock-{entity}", subjects=(f"{entity}.*.placed",), receive=receive, timeout=1.0, capacity=2)
-    assert ack_wait(actor()) == 2.0
+    actor = made(name=f"stock-{entity}", subjects=(f"{entity}.*.placed",), receive=receive, timeout=3.0, capacity=2)
+    assert ack_wait(actor()) == 6.0
     async with on_stage(actor, broker):
-        for number in range(6):
+        for number in range(4):
             await say(broker, f"{entity}.{number}.placed", {"n": number})
 
         await eventually(lambda: settled(broker, entity))
 
-    assert received == list(range(6))
+    # Two of them take longer than one may: a message waits for those before it without being delivered again.
+    assert received == list(range(4))
 
 
 async def test_a_producer_ticks(broker: Broker, entity: str) -> None:
