@@ -11,8 +11,9 @@ from pathlib import Path
 from router.connection import BrokerSettings, Connection
 from router.embedded import binary, free_port
 from router.errors import BrokerError, RouterError
+from tests.waiting import PATIENCE
 
-START_SECONDS = 30.0
+START_SECONDS = PATIENCE
 
 
 class Node:

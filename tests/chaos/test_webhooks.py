@@ -26,6 +26,7 @@ import pytest
 from aiohttp import web
 
 from edge.registry import Session
+from edge.webhooks.endpoint import DEFAULT_CONCURRENCY
 from router.broker import Broker
 from router.connection import BrokerSettings
 from router.deadletters import DeadLetters
@@ -38,8 +39,9 @@ from tests.edge.webhooks.stage import Stage
 from tests.waiting import eventually
 
 SECONDS = float(os.environ.get("CALLBOARD_TEST_CHAOS_SECONDS", "6"))
-SEED = int(os.environ.get("CALLBOARD_TEST_CHAOS_SEED", "0")) or random.SystemRandom().randrange(2**32)
 LONG = SECONDS > 60
+# The short run makes the same plan each time, the long one a new one.
+SEED = int(os.environ.get("CALLBOARD_TEST_CHAOS_SEED", "0")) or (random.SystemRandom().randrange(2**32) if LONG else 1)
 RATE = 12  # events a second, for seven receivers
 REPLICAS = 3
 # Jobs wait this long for a receiver that cannot be had; in production it is days.
@@ -290,8 +292,11 @@ async def _run(
     assert set(letters.get(sessions["gone"].id, {})) >= set(events), "who is gone has got something"
     order = list(dict.fromkeys(receivers.numbers["ordered"]))
     assert order == sorted(order), f"seed {SEED}: out of order: {_disorder(order)}"
-    # A short run has few deliveries for its kills: each kill repeats what was on the wire.
-    assert repeats <= pairs * (0.02 if LONG else 0.1), f"seed {SEED}: {repeats} of {pairs} repeated"
+    # A fault repeats what was on the wire: to each receiver so many posts as may be under way at a time.
+    on_the_wire = sum(faults.values()) * len(NAMES) * DEFAULT_CONCURRENCY
+    assert repeats <= (pairs * 0.02 if LONG else min(on_the_wire, pairs / 2)), (
+        f"seed {SEED}: {repeats} of {pairs} repeated"
+    )
 
 
 def _disorder(numbers: list[int]) -> list[tuple[int, int]]:

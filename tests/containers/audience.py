@@ -16,13 +16,14 @@ import aiohttp
 import msgspec
 
 from router.broker import Broker
+from tests import waiting
 from tests.containers.engine import LOST, Edge, token
 from tests.waiting import eventually
 
 SUBJECTS = "job.held.>"
 KINDS = ("websocket", "sse", "polling")
 # Above the edges' heartbeat of 2 s: who hears nothing for so long looks for another connection.
-PATIENCE = 6.0
+PATIENCE = 20.0
 PUBLISHERS = 4
 HEADERS = {"Authorization": f"Bearer {token()}"}
 
@@ -145,7 +146,7 @@ class Audience:
         await asyncio.sleep(0.1)
         return False
 
-    async def goes_on(self, within: float = 45.0) -> None:
+    async def goes_on(self, within: float = waiting.PATIENCE) -> None:
         """Waits until new events are published and every reader has them."""
         target = self.published + self._rate
         try:
@@ -161,7 +162,7 @@ class Audience:
         assert sorted(stream) == list(range(len(stream))), _difference("the stream", stream, list(range(len(stream))))
         for reader in self.readers:
             with contextlib.suppress(AssertionError):
-                await eventually(lambda: len(reader.seen) >= len(stream), within=30)
+                await eventually(lambda: len(reader.seen) >= len(stream))
             assert reader.seen == stream, _difference(reader.kind, reader.seen, stream)
         return (
             f"{len(stream)} events, {len(stream) * len(self.readers)} deliveries to {len(self.readers)} readers, "

@@ -26,7 +26,7 @@ from edge.identity.grants import Grants
 from edge.identity.token import mint
 from router.embedded import free_port
 from tests import parts
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 ROOT = Path(__file__).parents[2]
 NATS_IMAGE = os.environ.get("CALLBOARD_TEST_NATS_IMAGE", "nats:2.15")
@@ -196,7 +196,7 @@ class Edge(Product):
     def base(self) -> str:
         return f"http://{self.address(8000)}"
 
-    async def ready(self, within: float = 40.0) -> None:
+    async def ready(self, within: float = PATIENCE) -> None:
         """Waits until it takes requests."""
 
         async def answers() -> bool:

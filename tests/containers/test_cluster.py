@@ -85,7 +85,7 @@ class Cluster:
                 return None
             return name
 
-        name = await eventually(found, within=30)
+        name = await eventually(found)
         return next(node for node in self.nodes if node.networks[1][1][0] == name)
 
     async def whole(self) -> None:
@@ -99,7 +99,7 @@ class Cluster:
             replicas = cluster.get("replicas") or []
             return len(replicas) == 2 and all(each["current"] and not each.get("offline") for each in replicas)
 
-        await eventually(current, within=60)
+        await eventually(current)
 
 
 async def test_clients_lose_nothing_whichever_server_goes(callboard_image: str, tmp_path: Path) -> None:
