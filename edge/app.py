@@ -53,6 +53,7 @@ from router.cursor import Cursor, Start, parse_start
 from router.errors import BadEvent, BadInput, BrokerError, Conflict, RouterError
 from router.event import Event
 from router.frame import frame_subject
+from router.limits import largest_event
 from router.record import Record
 from router.subject import Subject, escape, unescape
 
@@ -621,6 +622,7 @@ async def publish_events(request: Request) -> Response:
     key = request.headers.get("idempotency-key")
     many = ingest.events(given, key, trace, principal.id)
     ingest.permit(many, principal)
+    ingest.fit(many, largest_event(edge.broker.connection.max_payload, edge.settings.max_body))
     edge.door.limits.publish(edge.door.address(request.scope), principal, len(many))
     names = name_events([event for event, _ in many], [item.get("id") is not None for item in given], principal.id, key)
     acks = await ingest.publish(edge.broker, many, edge.store, names, keyed=key is not None)

@@ -143,6 +143,21 @@ def _event(item: Mapping[str, Any], id: str | None, trace: str | None) -> Accept
     return Accepted(event, encode(event))
 
 
+def fit(many: list[Accepted], limit: int) -> None:
+    """Raises Problem 413 where one of the events has more than `limit` bytes as msgpack; then none is stored."""
+    for place, (_, payload) in enumerate(many):
+        if len(payload) > limit:
+            where: dict[str, Any] = {} if len(many) == 1 else {"index": place}
+            raise Problem(
+                "event_too_large",
+                f"the event has {len(payload)} bytes as msgpack, at most {limit} are taken; store it elsewhere and publish "
+                "a reference",
+                size=len(payload),
+                limit=limit,
+                **where,
+            )
+
+
 async def publish(
     broker: Broker, many: list[Accepted], health: StoreHealth, names: list[Name] | None = None, *, keyed: bool = False
 ) -> list[Ack]:

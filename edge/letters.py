@@ -247,7 +247,9 @@ def describe(letter: DeadLetter, epoch: str, whole: bool = False) -> dict[str, A
             "cursor": str(Cursor(epoch, origin.sequence)) if origin.stream == EVENTS else None,
         },
         "event_id": letter.event_id or None,
-        "bytes": len(letter.payload),
+        # Of one that was too large for a letter only where it lies (`from`) is kept.
+        "bytes": letter.size or len(letter.payload),
+        "by_reference": letter.size > 0,
         "event": None,
     }
     if len(letter.payload) > SHOWN_BYTES and not whole:
@@ -255,7 +257,7 @@ def describe(letter: DeadLetter, epoch: str, whole: bool = False) -> dict[str, A
     event = letter.event()
     if event is not None:
         shown["event"] = _event(event)
-    elif whole:
+    elif whole and not letter.size:
         # Base64, up to what a person may want to look at.
         shown["payload"] = letter.payload[:SHOWN_BYTES]
     return shown

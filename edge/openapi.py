@@ -369,6 +369,7 @@ def document() -> dict[str, Any]:
                     "forbidden_subject",
                     "not_granted",
                     "batch_too_large",
+                    "event_too_large",
                     "unsupported_media_type",
                     "storage_refused",
                     "draining",
@@ -958,6 +959,7 @@ def _letter_schemas() -> dict[str, Any]:
         ),
         "event_id": maybe_text,
         "bytes": count,
+        "by_reference": {"type": "boolean", "description": "Too large for a letter: only where it lies is kept."},
         "event": {
             "type": ["object", "null"],
             "description": "As in the callback dialect. Null where it is none, and in lists where it has over 64 KiB.",

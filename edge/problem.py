@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from edge import metrics
 from router.codec import to_json
-from router.errors import BadInput, BrokerError, Refused, StoreFailed
+from router.errors import BadInput, BrokerError, Refused, StoreFailed, TooLarge
 from router.store_health import FORBIDDEN, NO_QUORUM, STORAGE_FULL, STREAM_MISSING, UNREACHABLE, code_of
 
 TITLES: Mapping[str, tuple[int, str]] = {
@@ -41,6 +41,7 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "bad_input": (422, "The input is not valid"),
     "idempotency_key_reused": (422, "The key or id was used for another event"),
     "forbidden_subject": (403, "Nobody may publish to this subject from outside"),
+    "event_too_large": (413, "The event is too large"),
     "body_too_large": (413, "The body is too large"),
     "batch_too_large": (413, "The batch has too many events"),
     "not_found": (404, "There is nothing at this address"),
@@ -133,6 +134,8 @@ def from_fault(fault: Exception) -> Problem:
         return Problem(fault.code, str(fault))
     if isinstance(fault, StoreFailed):
         return store_problem(fault.code, f"{fault.stream} takes no writes now")
+    if isinstance(fault, TooLarge):
+        return Problem("event_too_large", fault.description, size=fault.size, limit=fault.limit)
     if isinstance(fault, Refused):
         if (code := code_of(fault)) in (STORAGE_FULL, NO_QUORUM, STREAM_MISSING):
             return store_problem(code, fault.description)

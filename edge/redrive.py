@@ -20,7 +20,7 @@ import secrets
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import msgpack
@@ -34,12 +34,13 @@ from edge.registry import Registry
 from edge.webhooks.conditions import HEALTH
 from edge.webhooks.health import Condition
 from edge.webhooks.job import Job
+from edge.webhooks.pipeline import is_too_large
 from router.broker import Broker
 from router.buckets import Bucket, Entry
 from router.codec import rfc3339
 from router.connection import header
 from router.deadletters import DeadLetter, DeadLetters
-from router.errors import BadEvent, BrokerError, Conflict, NoResponders, Refused, Timeout
+from router.errors import BadEvent, BrokerError, Conflict, Cut, NoResponders, Refused, Timeout
 from router.refusals import has_no_room
 from router.role import Role, RoleSettings
 from router.stored import decoder
@@ -559,6 +560,13 @@ class _Run:
         """Finds out where a letter goes, and sends it there."""
         if letter.redrives >= MOST_REDRIVES and not self.job.force:
             return Fate("skipped", "needs_force")
+        if letter.size:
+            payload = await self._patiently(self._redrives.dead.payload_of, letter)
+            if payload is None:
+                return Fate("skipped", "event_gone")
+            if len(payload) > self._redrives.broker.largest_event:
+                return Fate("skipped", "too_large")
+            letter = replace(letter, payload=payload)
         match letter.kind:
             case "webhook":
                 return await self._to_session(letter)
@@ -628,8 +636,10 @@ class _Run:
                 return Fate("sent", "sent_before") if ack.duplicate else SENT
             except Refused as refusal:
                 if not has_no_room(refusal):
-                    return Fate("skipped", "refused")
+                    return Fate("skipped", "too_large" if is_too_large(refusal) else "refused")
                 log.debug("a redrive waits for room", extra={"job": self.job.id, "fault": refusal.description})
+            except Cut:
+                return Fate("skipped", "too_large")
             except BrokerError as fault:
                 log.debug("a redrive waits for NATS", extra={"job": self.job.id, "fault": str(fault)})
             await self._sleep(self._settings.pause)

@@ -21,6 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from actors.catalog import CAST
+from edge.settings import EdgeSettings
 from ops.findings import FAIL, INFO, OK, WARN, Finding, body_of, store_mend
 from ops.health import store_text
 from ops.packages import examine_packages
@@ -38,6 +39,7 @@ from router.connection import MIN_SERVER, Connection
 from router.cursor import parse_time
 from router.errors import RouterError, Unreachable
 from router.figures import figures
+from router.limits import HEADROOM, SMALL_SERVER, largest_event
 from router.store_health import StoreHealth
 
 _STYLES = {OK: "green", WARN: "yellow", FAIL: "red", INFO: "dim"}
@@ -213,6 +215,7 @@ async def _nats(settings: Settings) -> AsyncGenerator[Finding, None]:
                 yield Finding("events", OK, kept)
                 for finding in await _rooms(broker.connection, settings):
                     yield finding
+        yield _sizes(broker)
         yield await _writes(broker)
         heard = await answering(broker.connection, set(CAST), 1.0)
         for name, part in CAST.items():
@@ -227,6 +230,17 @@ async def _nats(settings: Settings) -> AsyncGenerator[Finding, None]:
         yield Finding("nats", FAIL, str(fault), "see the log of nats-server")
     finally:
         await broker.close()
+
+
+def _sizes(broker: Broker) -> Finding:
+    """Looks at what the server takes as one message, and how large an event may be because of that."""
+    most, largest = broker.connection.max_payload, broker.largest_event
+    over_http = largest_event(most, EdgeSettings().max_body)
+    found = f"the server takes {most:,} bytes a message; an event may have {largest:,}, {over_http:,} over HTTP"
+    if most < SMALL_SERVER:
+        mend = f"raise max_payload of nats-server: {HEADROOM:,} bytes of each message are kept free for headers"
+        return Finding("event size", FAIL if not largest else WARN, found, mend)
+    return Finding("event size", OK, found)
 
 
 async def _writes(broker: Broker) -> Finding:

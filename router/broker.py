@@ -17,10 +17,11 @@ from router.codec import encode, rfc3339
 from router.connection import BrokerSettings, Connection, Listening, header, status
 from router.cursor import epoch_of
 from router.dedup import of_event
-from router.errors import BrokerError, NoResponders, Refused, Timeout, Unsuitable
+from router.errors import BrokerError, Cut, NoResponders, Refused, Timeout, TooLarge, Unsuitable
 from router.event import Event
 from router.figures import DUPLICATE, REFUSED, TIMEOUT, figures
 from router.figures import STORED as TAKEN
+from router.limits import largest_event
 from router.record import Record
 from router.refusals import Fate, fate
 from router.subject import LIVE, STORED
@@ -34,6 +35,8 @@ PAGE_BYTES = 1024 * 1024
 # One multi_last request answers for at most this many subjects (413 above it).
 MULTI_LAST_SUBJECTS = 1024
 STREAM_FULL = topology.STREAM_FULL
+# So often the connection may be lost under one message before that is taken for the message's doing.
+MOST_CUTS = 5
 
 
 class Ack(NamedTuple):
@@ -121,6 +124,11 @@ class Broker:
         """
         return await self.put(event, encode(event), timeout, dedup=dedup, headers=headers)
 
+    @property
+    def largest_event(self) -> int:
+        """The most bytes an event may have as msgpack, on the server that is connected now."""
+        return largest_event(self.connection.max_payload)
+
     async def put(
         self,
         event: Event,
@@ -130,7 +138,9 @@ class Broker:
         dedup: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Ack:
-        """Stores an event that is encoded already; as `publish`."""
+        """Stores an event that is encoded already; as `publish`. Raises TooLarge for more than `largest_event`."""
+        if len(payload) > (limit := self.largest_event):
+            raise TooLarge(len(payload), limit, "the event")
         begun = time.time()
         span = tracing.begin(event.trace) if event.trace and tracing.recorder else ""
         try:
@@ -159,8 +169,10 @@ class Broker:
     async def store(self, subject: str, payload: bytes, headers: dict[str, str], timeout: float = 10.0) -> Ack:
         """Publishes bytes to whichever stream takes the subject, with retries under the same `Nats-Msg-Id`.
 
-        Raises Refused where it is not stored (`router.refusals`), and Timeout where that is unknown.
+        Raises Refused where it is not stored (`router.refusals`), and Timeout where that is unknown: Cut where the connection
+        is lost each time, and another try would do the same.
         """
+        regained = self.connection.reconnects
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         pause = 0.05
@@ -183,6 +195,8 @@ class Broker:
                     ) from None
             except (Timeout, NoResponders, TimeoutError):
                 self._count_unanswered(subject)
+                if self.connection.reconnects - regained >= MOST_CUTS:
+                    raise Cut(f"the connection was lost {MOST_CUTS} times while {subject} was sent") from None
                 if loop.time() + pause > deadline:
                     raise Timeout(f"{subject} was not acknowledged within {timeout:g} s") from None
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))

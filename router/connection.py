@@ -20,8 +20,9 @@ from urllib.parse import urlsplit
 import msgspec
 import nats.errors
 
-from router.errors import BadCredentials, NoResponders, Refused, RouterError, Timeout, Unreachable, Unsuitable
+from router.errors import BadCredentials, NoResponders, Refused, RouterError, Timeout, TooLarge, Unreachable, Unsuitable
 from router.figures import figures
+from router.limits import message_size
 from router.wire import Handler, PlainServer, Wire
 from router.wire import Outgoing as Outgoing
 
@@ -330,19 +331,21 @@ class Connection:
             # A copy: nats-py has been seen to write into its caller's headers.
             await self._wire.publish(subject, payload, reply=reply, headers=dict(headers) if headers else None)
         except nats.errors.MaxPayloadError:
-            raise Refused(413, 0, f"{len(payload)} bytes are more than the server's max_payload") from None
+            raise TooLarge(message_size(payload, headers), self.max_payload) from None
         except nats.errors.Error as fault:
             raise Timeout(f"not sent: {_reason(fault)}") from None
 
     async def send_all(self, messages: Iterable[Outgoing]) -> None:
         """Publishes messages in this order without acknowledgements, for less than one `send` each.
 
-        Raises Timeout where the connection is down, and Refused for one that is too large; then none may have been sent.
+        Raises Timeout where the connection is down, and TooLarge for one that is too large; then none may have been sent.
         """
+        messages = list(messages)
         try:
             await self._wire.publish_all(messages)
         except nats.errors.MaxPayloadError:
-            raise Refused(413, 0, "a message is larger than the server's max_payload") from None
+            largest = max(message_size(payload, headers) for _, payload, headers, _ in messages)
+            raise TooLarge(largest, self.max_payload) from None
         except nats.errors.Error as fault:
             raise Timeout(f"not sent: {_reason(fault)}") from None
 

@@ -25,22 +25,28 @@ from router.codec import DECODE_FAULTS, decode, rfc3339
 from router.connection import Reply, all_headers, status
 from router.errors import BadEvent, Refused, Timeout
 from router.event import Event
+from router.limits import message_size
 from router.subject import STORED, escape, unescape
-from router.topology import DEADLETTERS
+from router.topology import DEADLETTERS, EVENTS, HOOKS, RETRIES
 
-# 1000 characters tell a person what happened; the log has the rest.
+# 1000 bytes tell a person what happened; the log has the rest. Other headers are shorter: all of them together fit into
+# `limits.HEADROOM`.
 LONGEST_DETAIL = 1000
+LONGEST_HEADER = 500
+_LONG = frozenset({"Dead-Detail", "Dead-Destination"})
 PAGE_BYTES = 4 * 1024 * 1024
 # Asked of the server at most; whoever wants to know more than a hundred thousand names apart wants a list.
 MOST_ADDRESSES = 100_000
 
 EVERYWHERE = "dead.>"
+# Where a message may lie that is kept by reference.
+STREAMS = frozenset({EVENTS, HOOKS, RETRIES})
 ORIGINS = ("webhook", "actor", "ingest")
 # Why deliveries are given up, as far as metrics tell them apart; the rest is `other`.
 REASONS = (
     "exhausted", "gone", "payload_too_large", "unsupported_type", "rejected", "ssrf_blocked", "bad_url", "overflow",
     "ttl_expired", "endpoint_disabled", "aborted", "decode_error", "attempts_spent", "cut_short", "too_large",
-    "not_a_job", "fault", "other",
+    "not_a_job", "fault", "unwritable", "other",
 )  # fmt: skip
 
 
@@ -66,7 +72,8 @@ class Origin(NamedTuple):
 class DeadLetter:
     """One message given up. `sequence` is its place in DEADLETTERS; times are RFC 3339, `buried` is JetStream's own.
 
-    `back` is the command that takes it back, where there is one who does.
+    `back` is the command that takes it back, where there is one who does. A message that was too large to be kept is kept by
+    reference: `payload` is empty, `size` its bytes, and `origin` says where it lies; see `DeadLetters.payload_of`.
     """
 
     sequence: int
@@ -84,6 +91,7 @@ class DeadLetter:
     redrives: int = 0
     event_id: str = ""
     back: str = ""
+    size: int = 0
 
     @property
     def kind(self) -> str:
@@ -177,13 +185,15 @@ class DeadLetters:
         redrives: int = 0,
         back: str = "",
         id: str | None = None,
+        by_reference: bool = False,
     ) -> Ack:
         """Keeps a message; returns once JetStream has it, and only then may the original be ended.
 
         `subject` is what `actor_subject` and its like give. Times are ns since the epoch, now where they are left out. A
         second burial of the same origin for the same destination is dropped inside the dedup window, unless an `id` of
         its own is given; whoever sends letters again must make it differ by the number of `redrives`. Raises Timeout or
-        Refused: then the original must stay.
+        Refused: then the original must stay. What does not fit into a letter is kept by reference, as all is that is said
+        to be.
         """
         if id is None:
             seed = f"{origin} {destination} {first}" + (f" {redrives}" if redrives else "")
@@ -206,6 +216,7 @@ class DeadLetters:
                 "Dead-Event": _event_id(payload),
                 "Dead-Return": back,
             },
+            size=len(payload) if by_reference else 0,
         )
 
     async def bury_again(
@@ -233,6 +244,7 @@ class DeadLetters:
                 "Dead-Event": letter.event_id,
                 "Dead-Return": letter.back,
             },
+            size=letter.size,
         )
 
     async def bury_spoiled(
@@ -330,8 +342,33 @@ class DeadLetters:
         purged: int = answer.get("purged", 0)
         return purged
 
-    async def _store(self, subject: str, payload: bytes, id: str, headers: dict[str, str]) -> Ack:
-        lines = {"Nats-Msg-Id": id} | {name: line for name, value in headers.items() if (line := _line(value))}
+    async def payload_of(self, letter: DeadLetter) -> bytes | None:
+        """The message that a letter is about, from where it lies if it is kept by reference; None where it is gone.
+
+        Raises BrokerError.
+        """
+        if not letter.size:
+            return letter.payload
+        if letter.origin.stream not in STREAMS:
+            return None
+        request = msgspec.json.encode({"seq": letter.origin.sequence})
+        reply = await self._broker.connection.ask(f"$JS.API.DIRECT.GET.{letter.origin.stream}", request)
+        code, text = status(reply.headers)
+        if code == 404:
+            return None
+        if code:
+            raise Refused(code, 0, text)
+        # A stream that was made anew counts from one again.
+        same = len(reply.payload) == letter.size and _event_id(reply.payload) == letter.event_id
+        return reply.payload if same else None
+
+    async def _store(self, subject: str, payload: bytes, id: str, headers: dict[str, str], size: int = 0) -> Ack:
+        """Stores a letter; of a `size`, or of one that does not fit, only the reference."""
+        lines = {"Nats-Msg-Id": id} | {name: line for name, value in headers.items() if (line := _line(name, value))}
+        if not size and message_size(payload, lines) > self._broker.connection.max_payload:
+            size = len(payload)
+        if size:
+            payload, lines["Dead-Size"] = b"", str(size)
         return await self._broker.store(subject, payload, lines)
 
     async def _batch(self, request: dict[str, Any]) -> tuple[list[Reply], int]:
@@ -387,6 +424,7 @@ def read_headers(headers: dict[str, str], subject: str, sequence: int, payload: 
         redrives=_number(headers.get("Dead-Redrives", "")),
         event_id=headers.get("Dead-Event", ""),
         back=headers.get("Dead-Return", ""),
+        size=_number(headers.get("Dead-Size", "")),
     )
 
 
@@ -429,7 +467,8 @@ def _event_id(payload: bytes) -> str:
         return ""
 
 
-def _line(text: str) -> str:
+def _line(name: str, text: str) -> str:
     """Makes one header line of any text."""
     words = " ".join("".join(c if c.isprintable() else " " for c in text[: 2 * LONGEST_DETAIL]).split())
-    return words[:LONGEST_DETAIL].encode(errors="replace").decode()
+    most = LONGEST_DETAIL if name in _LONG else LONGEST_HEADER
+    return words.encode(errors="replace")[:most].decode(errors="ignore")

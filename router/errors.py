@@ -12,8 +12,10 @@ RouterError
 │   ├── Unsuitable          too old, or JetStream is off
 │   ├── BadCredentials      what is to prove who we are cannot be read
 │   ├── Timeout
+│   │   └── Cut             the connection was lost each time that it was sent
 │   ├── NoResponders
 │   ├── Refused             JetStream answered with an error code
+│   │   └── TooLarge        it is larger than the server takes
 │   ├── Conflict            a compare-and-set lost the race
 │   └── StoreFailed         it is known that a stream takes no writes now
 ├── EmbeddedError           the embedded nats-server could not be started
@@ -102,6 +104,20 @@ class Refused(BrokerError):
 
 class Conflict(Refused):
     """somebody else changed it first"""
+
+
+class TooLarge(Refused):
+    """a message is larger than the server takes"""
+
+    def __init__(self, size: int, limit: int, what: str = "the message") -> None:
+        """Sizes in bytes. Nothing was sent."""
+        super().__init__(413, 0, f"{what} has {size} bytes, at most {limit} are taken")
+        self.size = size
+        self.limit = limit
+
+
+class Cut(Timeout):
+    """the connection was lost each time that a message was sent; whether it was stored is unknown"""
 
 
 class StoreFailed(BrokerError):

@@ -43,8 +43,6 @@ R = TypeVar("R")
 
 # 16 KiB of tokens are an event of their own, however short the window was.
 CHUNK_CHARACTERS = 16 * 1024
-# Room for the event's other fields and its headers beside the data, inside the server's max_payload.
-ENVELOPE_BYTES = 4096
 # What a held progress lets pass: it is superseded anyway, and must not be hurried by every line of output.
 _PASSING = frozenset({"output", "streaming_chunk"})
 
@@ -399,7 +397,7 @@ class Run:
             event = self._event(type, _plain(data), cause)
             payload = encode(event)
         assert self._broker is not None
-        limit = self._broker.connection.max_payload - ENVELOPE_BYTES
+        limit = self._broker.largest_event
         if len(payload) > limit and self._broker.connection.connected:
             raise BadEvent(f"the event has {len(payload)} bytes, the server takes {limit}; say a reference instead")
         return event, payload

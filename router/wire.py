@@ -18,6 +18,7 @@ from nats.aio.client import Client
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from router.errors import RouterError
+from router.limits import message_size
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +179,7 @@ class Wire(Client):
         commands: list[bytes] = []
         size = 0
         for subject, payload, headers, reply in messages:
-            if len(payload) > self.max_payload:
+            if message_size(payload, headers) > self.max_payload:
                 raise nats.errors.MaxPayloadError
             command = _command(subject, reply, payload, headers)
             if command is None:
@@ -205,6 +206,9 @@ class Wire(Client):
     async def _send_publish(
         self, subject: str, reply: str, payload: bytes, payload_size: int, headers: dict[str, Any] | None
     ) -> None:
+        # nats-py compares the payload alone. The server counts headers too, and closes the connection for one byte too many.
+        if headers and message_size(payload, headers) > self.max_payload:
+            raise nats.errors.MaxPayloadError
         # What nats-py does, in one piece; headers that it would put right are left to it.
         command = _command(subject, reply, payload, headers)
         if command is None:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from router.embedded import binary
+from router.embedded import binary, free_port
 from tests.waiting import PATIENCE
 
 
@@ -29,6 +29,7 @@ class Server:
     def __init__(self, config: Path, environment: Mapping[str, str] | None = None) -> None:
         self.config = config
         self.log = config.with_suffix(".log")
+        self.url = ""
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -160,3 +161,14 @@ class Authority:
                 extension, critical=isinstance(extension, x509.BasicConstraints | x509.KeyUsage)
             )
         return builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+@contextlib.contextmanager
+def serving_small(folder: Path, max_payload: int, port: int = 0) -> Iterator[Server]:
+    """Runs a nats-server with JetStream that takes at most so many bytes a message; its address is `url`."""
+    port = port or free_port()
+    store = f'{{ store_dir: "{folder / "jetstream"}", max_memory_store: 300MB, max_file_store: 4GB }}'
+    config = f"host: 127.0.0.1\nport: {port}\nmax_payload: {max_payload}\njetstream {store}\n"
+    with running_server(folder, config) as server:
+        server.url = f"nats://127.0.0.1:{port}"
+        yield server

@@ -28,12 +28,12 @@ from edge.stats import Stats
 from edge.webhooks import metrics
 from edge.webhooks.absence import is_gone
 from edge.webhooks.job import DUE, FRESH, NEWS, PARKED, Job, Publish, partition_of
-from edge.webhooks.pipeline import Pipeline
+from edge.webhooks.pipeline import Pipeline, is_too_large
 from router.broker import Ack, Broker
 from router.buckets import Bucket
 from router.connection import Listening
 from router.deadletters import DeadLetters, Origin, webhook_subject
-from router.errors import BrokerError, Conflict, Refused, Timeout
+from router.errors import BrokerError, Conflict, Cut, Refused, Timeout
 from router.event import Event
 from router.record import Record
 from router.replay import Replay
@@ -577,16 +577,20 @@ class Fanout:
                 ack = await self._broker.store(job.address, job.payload, job.headers())
             except Refused as refusal:
                 if refusal.err_code == _NO_ROOM and "per subject" in refusal.description and not patient:
-                    await self._overflow(member.session, job)
+                    await self._give_up(
+                        member.session, job, "overflow", "more events wait for this session than it may have waiting"
+                    )
                     return
-                if refusal.err_code != _NO_ROOM and refusal.code == 413:
-                    log.error("an event is too large for a job", extra={"event": job.event_id})
-                    metrics.jobs.labels("dropped").inc()
+                if is_too_large(refusal):
+                    await self._give_up(member.session, job, "too_large", refusal.description, by_reference=True)
                     return
                 if not warned:
                     warned = True
                     log.warning("jobs wait for room", extra={"reason": refusal.description})
                 await asyncio.sleep(0.5)
+            except Cut as fault:
+                await self._give_up(member.session, job, "unwritable", str(fault), by_reference=True)
+                return
             except Timeout as fault:
                 # Stored or not: the same id is tried again, for as long as the role is ours.
                 log.warning("a job was not acknowledged", extra={"fault": str(fault)})
@@ -594,7 +598,8 @@ class Fanout:
                 self._stored(job, ack)
                 return
 
-    async def _overflow(self, session: Session, job: Job) -> None:
+    async def _give_up(self, session: Session, job: Job, reason: str, detail: str, by_reference: bool = False) -> None:
+        """Makes a dead letter of a job that cannot be stored, again and again while the store does not answer."""
         endpoint = session.spec.webhook
         while True:
             try:
@@ -602,23 +607,24 @@ class Fanout:
                     webhook_subject(job.session),
                     job.payload,
                     origin=Origin(EVENTS, job.sequence, STORED + job.subject),
-                    reason="overflow",
-                    detail="more events wait for this session than it may have waiting",
+                    reason=reason,
+                    detail=detail,
                     attempts=0,
                     first=job.queued,
                     destination=endpoint.destination if endpoint is not None else "",
                     source=job.session,
                     id=job.letter_id,
+                    by_reference=by_reference,
                 )
                 break
             except BrokerError as fault:
                 log.warning("a dead letter was not stored", extra={"fault": str(fault)})
                 await asyncio.sleep(0.5)
-        metrics.jobs.labels("overflow").inc()
+        metrics.jobs.labels(reason if reason == "overflow" else "deadlettered").inc()
         stats = self._stats(job.session)
         stats.offered(1)
         stats.failed += 1
-        stats.last_error = "overflow"
+        stats.last_error = reason
 
     # Keeping the position
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from edge.webhooks.job import PARKED, Job, Publish, read
-from edge.webhooks.pipeline import Pipeline
+from edge.webhooks.pipeline import Pipeline, is_too_large
 from router.broker import STREAM_FULL, Ack, Broker
 from router.connection import Reply, all_headers, status
 from router.consumer import Message
@@ -54,7 +54,7 @@ class Parking:
         if not in_order:
             return results
         failed = next(
-            (n for n, result in enumerate(results) if isinstance(result, BrokerError) and not is_full(result)),
+            (n for n, result in enumerate(results) if isinstance(result, BrokerError) and not is_verdict(result)),
             len(results),
         )
         for result in results[failed:]:
@@ -144,6 +144,11 @@ async def next_job(broker: Broker, subject: str, after: int) -> int:
         raise
     place: int = answer["message"]["seq"]
     return place
+
+
+def is_verdict(result: Ack | BrokerError) -> bool:
+    """Whether a job can never be parked: there is no room for it, or it is too large."""
+    return is_full(result) or is_too_large(result)
 
 
 def is_full(result: Ack | BrokerError) -> bool:

@@ -16,7 +16,8 @@ from router.broker import Ack
 from router.codec import DECODE_FAULTS
 from router.connection import Connection, Listening, Outgoing
 from router.consumer import Message
-from router.errors import BrokerError, Refused, Timeout
+from router.errors import BrokerError, Refused, Timeout, TooLarge
+from router.limits import MESSAGE_TOO_LARGE, message_size
 from router.refusals import as_fault
 from router.topology import HOOKS
 
@@ -71,7 +72,16 @@ class Pipeline:
         connection.on_loss(self._lost)
 
     async def send(self, messages: Sequence[Publish]) -> list[Ack | BrokerError]:
-        """Sends messages in this order, and says of each that it is stored, or why that is not known or not so."""
+        """Sends messages in this order, and says of each that it is stored, or why that is not known or not so.
+
+        One that is larger than the server takes is not sent, and does not keep the others from being.
+        """
+        limit = self._connection.max_payload
+        sizes = [message_size(payload, headers) for _, payload, headers in messages]
+        if max(sizes, default=0) > limit:
+            fits = [message for message, size in zip(messages, sizes, strict=True) if size <= limit]
+            answers = iter(await self.send(fits))
+            return [TooLarge(size, limit) if size > limit else next(answers) for size in sizes]
         loop = asyncio.get_running_loop()
         flight = _Flight(len(messages), loop.create_future())
         self._number += 1
@@ -132,6 +142,11 @@ class Pipeline:
         # Who waits need not wait longer: what is not answered by now is not answered any more.
         for flight in self._flights.values():
             self._expired(flight)
+
+
+def is_too_large(answer: Ack | BrokerError) -> bool:
+    """Whether a message is too large for the server or its stream, which no other try would change."""
+    return isinstance(answer, TooLarge) or (isinstance(answer, Refused) and answer.err_code == MESSAGE_TOO_LARGE)
 
 
 def _read(payload: bytes) -> Ack | BrokerError:

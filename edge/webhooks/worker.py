@@ -37,14 +37,14 @@ from edge.webhooks.job import FRESH, NEWS, PARKED, Job, due_filter, fresh_filter
 from edge.webhooks.lane import ALL, Held, Lane, LaneSettings, Unit
 from edge.webhooks.outcome import Outcome, Verdict, pause
 from edge.webhooks.parking import Parked, Parking, is_full, next_job
-from edge.webhooks.pipeline import Endings, Pipeline
+from edge.webhooks.pipeline import Endings, Pipeline, is_too_large
 from edge.webhooks.posting import Posting, posting
 from edge.webhooks.sender import Sender
 from router import tracing
 from router.broker import Broker
 from router.consumer import Consumer, Message
 from router.deadletters import DeadLetters, Origin, webhook_subject
-from router.errors import BadInput, BrokerError, Conflict, Refused
+from router.errors import BadInput, BrokerError, Conflict, Cut, Refused
 from router.event import Event
 from router.record import Record
 from router.subject import STORED, escape
@@ -617,6 +617,9 @@ class WorkTerm:
             elif is_full(result):
                 lane.behind -= 1
                 self.spawn(self._overflow(gate, held), "overflow")
+            elif is_too_large(result):
+                lane.behind -= 1
+                self.spawn(self._overflow(gate, held, "too_large"), "too large")
             elif isinstance(result, BrokerError):
                 fault = result
                 held.unsure = True
@@ -633,10 +636,10 @@ class WorkTerm:
         if fault is not None:
             raise fault
 
-    async def _overflow(self, gate: Gate, held: Held) -> None:
+    async def _overflow(self, gate: Gate, held: Held, reason: str = "overflow") -> None:
         session = self._registry.sessions.get(gate.session)
         if session is not None:
-            await self._give_up(session, [held], "overflow")
+            await self._give_up(session, [held], reason)
         else:
             await self._drop(held)
 
@@ -857,7 +860,17 @@ class WorkTerm:
             else:
                 again = job.next_attempt(outcome.status)
                 at = time.time_ns() + int(wait * 1e9)
-                await self._broker.store(again.schedule, again.body, again.due(at))
+                try:
+                    await self._broker.store(again.schedule, again.body, again.due(at))
+                except (Refused, Cut) as fault:
+                    if not (isinstance(fault, Cut) or is_too_large(fault)):
+                        raise
+                    # A retry that cannot be written never could be: what the last attempt said is kept with it.
+                    log.error("a retry cannot be stored", extra={"session": session.id, "fault": str(fault)})
+                    await self._bury(session, unit, outcome, "too_large")
+                    self._end(unit.held)
+                    self._count_failed(session, unit, "too_large")
+                    return
                 self._end(unit.held)
             stats.retries += 1
             metrics.retried.inc()

@@ -10,11 +10,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from ops.doctor import _clock
 from ops.findings import FAIL, OK, WARN
 from router.embedded import free_port
+from router.limits import largest_event
 from tests.ops.command import callboard, up
-from tests.servers import running_server
+from tests.servers import running_server, serving_small
 
 
 def _findings(text: str) -> dict[str, dict[str, str]]:
@@ -185,3 +188,16 @@ async def test_rights_that_are_missing_and_a_secret_that_others_may_read_are_fou
     )  # fmt: skip
     found = _findings(with_seed.stdout)
     assert found["NATS nkey seed"]["verdict"] == WARN and "chmod" in found["NATS nkey seed"]["mend"]
+
+
+@pytest.mark.parametrize(("max_payload", "verdict"), [(1024 * 1024, "ok"), (10_000, "warn"), (4096, "fail")])
+async def test_what_the_server_takes_and_how_large_an_event_may_be_is_said(
+    tmp_path: Path, max_payload: int, verdict: str
+) -> None:
+    with serving_small(tmp_path, max_payload) as server:
+        done = await asyncio.to_thread(callboard, "doctor", "--json", NATS_URL=server.url, DATA_DIR=str(tmp_path / "d"))
+
+    (found,) = [each for each in json.loads(done.stdout)["findings"] if each["check"] == "event size"]
+    assert found["verdict"] == verdict
+    assert f"{max_payload:,} bytes a message" in found["found"]
+    assert f"{largest_event(max_payload):,}" in found["found"]

@@ -172,8 +172,9 @@ async def test_more_than_a_session_may_have_waiting_becomes_dead_letters(stage: 
 
 
 async def test_the_past_waits_for_room_instead(stage: Stage):
-    process = await fanning(stage)
+    # Before the fan-out begins, so that it is the past for certain.
     await stage.publish("agent.run-1.progress", 60)
+    process = await fanning(stage)
     session = await stage.session(NOWHERE, start=0)
 
     async def full() -> bool:
