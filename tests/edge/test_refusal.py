@@ -22,6 +22,7 @@ from edge.webhooks.guard import GuardSettings
 from router.connection import BrokerSettings
 from router.topology import TopologySettings
 from tests.edge.conftest import RunningEdge
+from tests.proxy import Proxy
 from tests.waiting import eventually
 
 EVENT_SOURCE = {"Accept": "text/event-stream"}
@@ -113,17 +114,25 @@ async def test_too_many_connections_are_refused_in_band_and_a_wrong_address_for_
     assert [answer.status_code for answer in wrong] == [400, 404]
 
 
-async def test_an_edge_whose_store_is_away_refuses_an_event_source_in_band(own_nats: str, entity: str) -> None:
-    async with running(own_nats) as (edge, parts, _):
-        await edge.session(subjects=[f"job.{entity}.>"])
-        # Somebody else's session would be looked up in the store.
-        await parts.broker.close()
-        unknown = "/callbacks/sessions/sess_000000000000000000000000/sse"
+async def test_an_edge_whose_store_is_away_refuses_an_event_source_in_band(nats_server: str) -> None:
+    # A session that this edge does not know is looked up in the store.
+    unknown = "/callbacks/sessions/sess_000000000000000000000000/sse"
+    async with (
+        Proxy(int(nats_server.rpartition(":")[2])) as proxy,
+        running(f"nats://127.0.0.1:{proxy.port}") as (edge, _, _),
+    ):
+        proxy.refuse()
+
+        async def away() -> bool:
+            return (await edge.http.get(unknown)).status_code == 503
+
+        await eventually(away, within=30)
         answer, events = await told(edge.http, unknown)
         plain = await edge.http.get(unknown)
+        proxy.accept()
 
     assert (answer.status_code, [event.event for event in events]) == (200, ["bye"])
-    assert json.loads(events[0].data)["problem"]["code"] == "broker_unavailable"
+    assert json.loads(events[0].data)["problem"]["code"] == plain.json()["code"]
     assert plain.status_code == 503
 
 
