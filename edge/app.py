@@ -450,6 +450,11 @@ def _start(query: Mapping[str, str], session: Session) -> Start:
     return start or Start(cursor=session.start)
 
 
+def _said(query: Mapping[str, str], name: str) -> bool:
+    """Whether a query says something by a name; `undefined` and `null` are nothing."""
+    return query.get(name, "") not in ("", "undefined", "null")
+
+
 def _opening(query: Mapping[str, str], session: Session) -> Start | Opening:
     """The same, or that the client says it in its first message: a query may lie in somebody's logs."""
     match query.get("start"):
@@ -490,7 +495,8 @@ async def poll_session(request: Request) -> Response:
     badge = _badge(request, session, poll=True)
     try:
         seen = session.read_by(badge) if badge else session
-        polled = await polling.poll(edge.hub, seen, start, limit, min(wait, _left(request)), stats)
+        asked = polling.Poll(start, limit, min(wait, _left(request)), _said(request.query_params, "cursor"))
+        polled = await polling.poll(edge.hub, seen, asked, stats, edge.polled)
     finally:
         if badge:
             badge.leave()

@@ -25,6 +25,7 @@ from edge.registry import Registry, Session
 from edge.settings import EdgeSettings
 from edge.standing import standing
 from edge.traffic import Receipts
+from edge.transports.since import PolledAnswers
 from edge.undecodable import Undecodable
 from edge.video import Video
 from edge.webhooks.dispatcher import Webhooks
@@ -33,9 +34,11 @@ from edge.webhooks.recovery import Recoveries
 from edge.webhooks.routes import WebhookDesk
 from edge.webhooks.verification import Verification
 from router.broker import Broker
+from router.buckets import Bucket
 from router.errors import Unreachable
 from router.metrics import survey
 from router.store_health import StoreHealth
+from router.topology import LEASES
 
 
 class Edge:
@@ -55,6 +58,7 @@ class Edge:
         self.undecodable = Undecodable(broker)
         self.filtering = Filtering(settings.filters)
         self.hub = Hub(broker, settings.session, self.undecodable.found, self.filtering)
+        self.polled = PolledAnswers(Bucket(broker.connection, LEASES))
         self.lanes = Lanes(self.hub, settings.lanes)
         self.registry = Registry.over(broker.connection)
         self.census = Census(broker.connection, self.hub.measure)

@@ -105,7 +105,8 @@ _START = [
     _query(
         "since",
         {"type": ["string", "number"]},
-        "Begin at this time: RFC 3339, or seconds or milliseconds since the epoch.",
+        "Begin at this time: RFC 3339, or seconds or milliseconds since the epoch. The `timestamp` of an event in an answer to "
+        "a poll, sent back as it came, begins exactly behind that event.",
     ),
     _query("last", {"type": "integer", "minimum": 0, "maximum": 100000}, "Begin with the newest N events."),
 ]
@@ -1249,7 +1250,11 @@ def _schemas() -> dict[str, Any]:
                 },
                 "count": {"type": "integer"},
                 "session_id": _TEXT,
-                "last_timestamp": _TIME,
+                "last_timestamp": {
+                    **_TIME,
+                    "description": "The last event's own time. In answers to polls without a `cursor` the times of events have "
+                    "more digits than six: the place to go on from by `since`.",
+                },
                 "gap": _object({"from": _CURSOR, "to": _CURSOR, "reset": {"type": "boolean"}}),
             },
             ["events", "next", "has_more"],

@@ -10,11 +10,15 @@ import re
 import zlib
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 
 from router.errors import BadCursor
 
+# Six digits of a second, a sequence, and the check.
+_MARKED = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d\.\d{6})(\d{1,15})(\d{4})(?:[Zz]|[+ -]00:?00)\Z")
+_FRACTION = re.compile(r"\.(\d+)")
 _FORM = re.compile(r"1-([0-9a-f]{8})-([0-9a-f]{12})\Z")
 
 
@@ -45,6 +49,32 @@ def epoch_of(stream: str, created: str) -> str:
     return f"{zlib.crc32(f'{stream} {created}'.encode()):08x}"
 
 
+class TimeMark(NamedTuple):
+    """An event's time that is a place in the stream, too: behind its microseconds it has the event's sequence."""
+
+    moment: str
+    sequence: int
+    check: int
+
+    def is_of(self, epoch: str) -> bool:
+        """Says whether it was given out in this life of the stream."""
+        return self.check == _check(epoch, self.moment, self.sequence)
+
+
+def marked(moment: str, epoch: str, sequence: int) -> str:
+    """Adds an event's place to its time (RFC 3339 in UTC with six digits of a second, `…39.812350Z`).
+
+    RFC 3339 lets a second have any number of digits. These are below a microsecond, the resolution that times are printed
+    with, so the time stays true: the sequence, and four digits by which a time that is none of ours is told.
+    """
+    moment = moment.removesuffix("Z")
+    return f"{moment}{sequence}{_check(epoch, moment, sequence):04d}Z"
+
+
+def _check(epoch: str, moment: str, sequence: int) -> int:
+    return zlib.crc32(f"{epoch} {moment} {sequence}".encode()) % 10_000
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """Where a reader wants to begin: exactly one of the first five is set."""
@@ -56,6 +86,9 @@ class Start:
     since: datetime | None = None
     # The client came with a place that is not one of ours, and begins here instead; a gap tells it so.
     foreign: bool = False
+    # Beside `since`: the place that was printed into that time, and how exact it is, in microseconds.
+    mark: TimeMark | None = None
+    exactness: int = 1
 
 
 def parse_start(cursor: str | None = None, since: str | None = None, last: int | str | None = None) -> Start | None:
@@ -79,7 +112,19 @@ def parse_start(cursor: str | None = None, since: str | None = None, last: int |
         if not 0 <= count <= 100_000:
             raise BadCursor("last must be a number from 0 to 100000")
         return Start(last=count)
-    return Start(since=parse_time(str(since)))
+    return _since(str(since))
+
+
+def _since(text: str) -> Start:
+    moment = parse_time(text)
+    found = _MARKED.match(text.strip())
+    mark = TimeMark(found[1], int(found[2]), int(found[3])) if found else None
+    fraction = _FRACTION.search(text)
+    digits = len(fraction[1]) if fraction else 0
+    if not digits and re.fullmatch(r"\d{12,}", text.strip()):
+        # Milliseconds, as JavaScript's Date.now() gives.
+        digits = 3
+    return Start(since=moment, mark=mark, exactness=10 ** max(0, 6 - digits))
 
 
 def parse_time(text: str) -> datetime:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from router.broker import PAGE_EVENTS, Broker, Page, StreamState
@@ -13,6 +14,11 @@ from router.record import Record
 
 # 64 full pages are kept, at most 64 MiB: a crowd that reconnects reads the store once.
 CACHED_PAGES = 64
+# How far producers' clocks may be ahead of the store's for `since` to find all that was said since a moment, and how many
+# events are looked at for it.
+AHEAD = timedelta(seconds=60)
+MAX_AHEAD = 5000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Stretch(NamedTuple):
@@ -111,18 +117,42 @@ class Replay:
         state = state or await self._broker.state()
         if start.cursor is not None:
             return place_of(start.cursor, state)
+        if start.mark is not None:
+            epoch = state.epoch if start.mark.is_of(state.epoch) else ""
+            return place_of(Cursor(epoch, start.mark.sequence), state)
         if start.since is not None:
-            firsts = [
-                page.records[0].sequence
-                for page in await asyncio.gather(
-                    *(self._broker.read(pattern, 0, 1, since=start.since) for pattern in patterns)
-                )
-                if page.records
-            ]
-            return Place(min(firsts) - 1 if firsts else state.last, None)
+            return Place(await self._since(start.since, patterns, state), None)
         if start.last is not None:
             return Place(await self._before_last(patterns, start.last, state), None)
         return Place(max(state.first - 1, 0) if start.earliest else state.last, None)
+
+    async def _since(self, moment: datetime, patterns: tuple[str, ...], state: StreamState) -> int:
+        """Finds the sequence behind which no event that was said or stored since a moment is left out.
+
+        Where producers' clocks are ahead, an event may say a later time than the one at which it was stored.
+        """
+        stored = await self._stored(moment, patterns, state)
+        after = await self._stored(moment - AHEAD, patterns, state)
+        since_ns = (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+        scanned = 0
+        while after < stored and scanned < MAX_AHEAD:
+            stretch = await self.stretch(patterns, after, stored)
+            for record in stretch.records:
+                if record.sequence > stored:
+                    break
+                if record.event is not None and record.event.time >= since_ns:
+                    return record.sequence - 1
+            scanned += len(stretch.records)
+            if stretch.upto <= after:
+                break
+            after = stretch.upto
+        return stored
+
+    async def _stored(self, moment: datetime, patterns: tuple[str, ...], state: StreamState) -> int:
+        """Finds the sequence after which come the events that were stored at a moment or later."""
+        pages = await asyncio.gather(*(self._broker.read(pattern, 0, 1, since=moment) for pattern in patterns))
+        firsts = [page.records[0].sequence for page in pages if page.records]
+        return min(firsts) - 1 if firsts else state.last
 
     async def _before_last(self, patterns: tuple[str, ...], count: int, state: StreamState) -> int:
         """Finds the sequence after which `count` matching events remain, by looking back in doubling windows."""

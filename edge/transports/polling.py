@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from edge.dialects import DIALECTS
@@ -13,10 +13,11 @@ from edge.hub import Hub
 from edge.registry import Session
 from edge.session import Batch, Notice, Reader
 from edge.stats import Stats
+from edge.transports.since import PolledAnswers, with_places
 from router.codec import rfc3339, to_json
-from router.cursor import Cursor, Start
+from router.cursor import Cursor, Start, marked
 from router.record import Record
-from router.replay import Gap
+from router.replay import Gap, Place
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
@@ -40,45 +41,76 @@ class Polled:
     gap: Gap | None
     # Whether the poll waited for what it brings, so that its lateness says something of us.
     waited: bool = False
+    # Whether each event's time is to have its place in it, for who goes on by time.
+    places: bool = False
 
 
-async def poll(hub: Hub, session: Session, start: Start, limit: int, wait: float, stats: Stats) -> Polled:
-    """Reads up to `limit` events after a place; waits up to `wait` seconds for the first where there is none."""
+@dataclass(frozen=True)
+class Poll:
+    """What a client asks for: up to `limit` events behind a place, and to wait up to `wait` seconds where there is none."""
+
+    start: Start
+    limit: int = DEFAULT_LIMIT
+    wait: float = 0.0
+    # Whether it said the cursor of an answer; who does not may go on by the time of an event.
+    by_cursor: bool = False
+
+
+async def poll(hub: Hub, session: Session, asked: Poll, stats: Stats, answers: PolledAnswers) -> Polled:
+    """Answers a poll. Raises BrokerError."""
     async with hub.reader(session.view, session.id, Stats()) as reader:
         stats.polls += 1
         try:
-            return await _collect(hub, session, start, limit, wait, reader)
+            return await _collect(hub, session, asked, reader, answers)
         finally:
             stats.polls -= 1
 
 
-async def _collect(hub: Hub, session: Session, start: Start, limit: int, wait: float, reader: Reader) -> Polled:
-    place = await hub.place(start, reader.feed)
+async def _collect(hub: Hub, session: Session, asked: Poll, reader: Reader, answers: PolledAnswers) -> Polled:
+    start = asked.start
+    again = None
+    if start.since is not None and start.mark is None:
+        again = await answers.find(hub, session.id, reader, start)
+    place = Place(again.after, None) if again is not None else await hub.place(start, reader.feed)
+    # What the client has had already is repeated beside the `limit`, so that it gets on.
+    had = again.had if again is not None else place.after
     epoch, life = hub.epoch, hub.life
-    scan = await _scan(hub, session, reader, hub.idle.skip(session.view, place.after), limit)
+    after = hub.idle.skip(session.view, place.after)
+    scan = await _scan(hub, session, reader, after, asked.limit, had)
     if not scan.records and hub.life == life:
         # Who comes without a cursor comes back to the same place, and must not scan the same events for ever.
         hub.idle.note(session.view, place.after, scan.upto)
-    waited = not (scan.records or scan.more) and wait > 0
-    if waited and await _something_new(reader, Start(cursor=Cursor(epoch, scan.upto)), wait):
+    waited = not (_new(scan.records, had) or scan.more) and asked.wait > 0
+    if waited and await _something_new(reader, Start(cursor=Cursor(epoch, scan.upto)), asked.wait):
         # Read and not taken as it was heard: `next` leads past all of it, so nothing before it may have been missed.
-        scan = await _scan(hub, session, reader, scan.upto, limit)
+        scan = await _scan(hub, session, reader, after if scan.records else scan.upto, asked.limit, had)
     if hub.epoch != epoch:
         # The stream was made anew meanwhile; who comes from the old one is told so.
-        return await _collect(hub, session, Start(cursor=Cursor(epoch, scan.upto)), limit, 0, reader)
-    shown = _fitting(scan.records[:limit])
+        anew = replace(asked, start=Start(cursor=Cursor(epoch, scan.upto)), wait=0.0)
+        return await _collect(hub, session, anew, reader, answers)
+    shown = _fitting(scan.records, asked.limit, had)
     cut = len(shown) < len(scan.records)
     upto = shown[-1].sequence if cut else scan.upto
-    return Polled(shown, str(Cursor(epoch, upto)), cut or scan.more, place.gap, waited)
+    if not asked.by_cursor and (new := _new(shown, had)):
+        await answers.note(session.id, epoch, had, new[-1].sequence)
+    return Polled(shown, str(Cursor(epoch, upto)), cut or scan.more, place.gap, waited, not asked.by_cursor)
 
 
-def _fitting(records: list[Record]) -> list[Record]:
-    """As many as an answer may hold, and at least one."""
-    size = 0
-    for count, record in enumerate(records):
+def _new(records: list[Record], had: int) -> list[Record]:
+    """Those that the client has not had."""
+    return [record for record in records if record.sequence > had]
+
+
+def _fitting(records: list[Record], limit: int, had: int) -> list[Record]:
+    """As many as an answer may hold, and at least one that is new."""
+    size = count = 0
+    for place, record in enumerate(records):
+        if record.sequence <= had:
+            continue
         size += len(record.payload)
-        if size > MAX_BYTES and count:
-            return records[:count]
+        count += 1
+        if count > limit or (size > MAX_BYTES and count > 1):
+            return records[:place]
     return records
 
 
@@ -90,19 +122,24 @@ class _Scan(NamedTuple):
     more: bool
 
 
-async def _scan(hub: Hub, session: Session, reader: Reader, after: int, limit: int) -> _Scan:
-    """Reads more than an answer holds where there is so much, and no more than one request may scan."""
+async def _scan(hub: Hub, session: Session, reader: Reader, after: int, limit: int, had: int) -> _Scan:
+    """Reads more than an answer holds where there is so much, and no more than one request may scan.
+
+    What the client has had, up to `had`, counts for neither.
+    """
     records: list[Record] = []
-    size = scanned = scanned_bytes = 0
+    count = size = scanned = scanned_bytes = 0
     while True:
         stretch = await hub.stretch(reader.feed, after)
         found = await hub.filtering.select(session.view, stretch.records)
         records += found
-        size += sum(len(record.payload) for record in found)
-        scanned += len(stretch.records)
-        scanned_bytes += sum(len(record.payload) for record in stretch.records)
+        count += len(_new(found, had))
+        size += sum(len(record.payload) for record in _new(found, had))
+        if stretch.upto > had:
+            scanned += len(stretch.records)
+            scanned_bytes += sum(len(record.payload) for record in stretch.records)
         after = max(after, stretch.upto)
-        if not stretch.more or len(records) > limit or size > MAX_BYTES:
+        if not stretch.more or count > limit or size > MAX_BYTES:
             return _Scan(records, after, stretch.more)
         if scanned >= hub.settings.scan_events or scanned_bytes >= hub.settings.scan_bytes:
             return _Scan(records, after, True)
@@ -136,7 +173,10 @@ def takes_gzip(accepted: Iterable[str]) -> bool:
 def body(hub: Hub, session: Session, polled: Polled) -> bytes:
     """The answer as JSON; each event has the session's id, as webhooks have it too."""
     dialect = DIALECTS[session.spec.dialect]
-    events = b",".join(dialect(record, hub.epoch) for record in polled.records)
+    made = (dialect(record, hub.epoch) for record in polled.records)
+    if polled.places:
+        made = (with_places(each, record, hub.epoch) for each, record in zip(made, polled.records, strict=True))
+    events = b",".join(made)
     rest: dict[str, object] = {
         "session_id": session.id,
         "next": polled.next,
@@ -150,5 +190,6 @@ def body(hub: Hub, session: Session, polled: Polled) -> bytes:
             "reset": polled.gap.reset,
         }
     if polled.records and (event := polled.records[-1].event) is not None:
-        rest["last_timestamp"] = rfc3339(event.time)
+        moment, sequence = rfc3339(event.time), polled.records[-1].sequence
+        rest["last_timestamp"] = marked(moment, hub.epoch, sequence) if polled.places else moment
     return b'{"events":[' + events + b"]," + to_json(rest)[1:]
