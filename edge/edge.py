@@ -138,6 +138,7 @@ class Edge:
         return {
             "not_draining": not self.draining,
             "nats": self.broker.connection.connected,
+            "subscriptions": not self.broker.connection.refused_subjects,
             "events": self.hub.is_steady,
             "sessions": self.registry.ready.is_set(),
             "store": self.store.writable,

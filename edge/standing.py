@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 METHODS = ("websocket", "sse", "polling", "webhook")
 OPEN = (State.CONNECTING, State.REPLAYING, State.LIVE, State.LAGGING)
 STREAMS = tuple(stream.name for stream in streams(TopologySettings()))
-CHECKS = ("not_draining", "nats", "events", "sessions", "store")
+CHECKS = ("not_draining", "nats", "subscriptions", "events", "sessions", "store")
 
 
 class Standing(Collector):

@@ -323,6 +323,8 @@ async def _edge(settings: Settings) -> AsyncGenerator[Finding, None]:
         store = body_of(ready).get("store")
         mend = store_mend(store.get("code")) if isinstance(store, dict) else ""
         found = f"{url} is not ready: {missing}{store_text(store)}"[:300]
+        if checks.get("subscriptions") is False:
+            mend = mend or store_mend("forbidden")
         yield Finding("edge", FAIL, found, mend or "see its log; it needs NATS and the streams")
         if mend:
             # What is tried below needs a store that takes writes; a proxy would be blamed for what is none of its fault.

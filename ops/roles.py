@@ -110,7 +110,10 @@ async def play(name: str, settings: Settings, stop: asyncio.Event) -> None:
         Internal(settings.internal).serving() as internal,
         patient_broker(settings, f"actor {name}", stop) as broker,
     ):
-        internal.checks = lambda: {"nats": broker.connection.connected}
+        internal.checks = lambda: {
+            "nats": broker.connection.connected,
+            "subscriptions": not broker.connection.refused_subjects,
+        }
         # Also where another process works now: this one is then ready to follow it.
         report_ready()
         instance = settings.command.instance

@@ -23,6 +23,7 @@ import nats.errors
 from router.errors import BadCredentials, NoResponders, Refused, RouterError, Timeout, TooLarge, Unreachable, Unsuitable
 from router.figures import figures
 from router.limits import message_size
+from router.permissions import RefusedSubscriptions
 from router.wire import Handler, PlainServer, Wire
 from router.wire import Outgoing as Outgoing
 
@@ -147,6 +148,7 @@ class Connection:
         self.up = asyncio.Event()
         self.reconnects = 0
         self._wire = Wire(settings.requires_tls)
+        self._denied = RefusedSubscriptions(self._wire, self._allowed_again)
         self._inbox = f"{settings.inbox}.{secrets.token_hex(8)}"
         self._asked = 0
         self._waiting: dict[str, Handler] = {}
@@ -266,6 +268,7 @@ class Connection:
             self._watchdog.cancel()
         self._on_loss.clear()
         self.up.clear()
+        self._denied.close()
         if not self._dialled:
             return
         with contextlib.suppress(TimeoutError, nats.errors.Error, OSError):
@@ -286,6 +289,11 @@ class Connection:
     @property
     def connected(self) -> bool:
         return bool(self._wire.is_connected)
+
+    @property
+    def refused_subjects(self) -> list[str]:
+        """The subjects that we subscribe and NATS does not allow just now; they are asked for until it does."""
+        return self._denied.subjects
 
     @property
     def traffic(self) -> Mapping[str, int]:
@@ -426,7 +434,12 @@ class Connection:
         elif "permissions violation" in str(fault).lower():
             # Rights that are too narrow look like a server that does not answer; here it says what it means.
             figures.forbidden += 1
-            log.warning("NATS does not allow it", extra={"fault": _reason(fault)})
+            fresh = self._denied.note(str(fault))
+            if fresh is not False:
+                log.warning("NATS does not allow it", extra={"fault": _reason(fault)})
+            if fresh:
+                # What comes from now on is not heard.
+                self._tell_loss()
         elif isinstance(fault, PlainServer):
             self._refuse_plain()
         else:
@@ -452,6 +465,7 @@ class Connection:
             figures.losses += 1
             log.warning("the connection to NATS is lost")
         self.up.clear()
+        self._denied.forget()
         # What was asked on the lost connection is not answered any more; who asked need not wait to find out.
         for future in self._open_asks:
             if not future.done():
@@ -468,6 +482,14 @@ class Connection:
         self._told_plain = False
         self.up.set()
         log.warning("the connection to NATS is back")
+        self._follow_up()
+
+    def _allowed_again(self) -> None:
+        """A subscription that was refused is heard again; as after a reconnect, what was published meanwhile was not."""
+        self._tell_loss()
+        self._follow_up()
+
+    def _follow_up(self) -> None:
         # A task of its own: this runs inside nats-py's reconnect, which must end before requests are answered.
         task = asyncio.create_task(self._tell_reconnect(), name="nats reconnected")
         self._followups.add(task)

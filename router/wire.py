@@ -240,6 +240,11 @@ class Wire(Client):
             raise RouterError("nats-py numbers its subscriptions in another way than expected")
         return subscription
 
+    async def resubscribe(self, sid: int) -> None:
+        """Asks the server for a subscription once more; harmless where it has it, or where we have it no more."""
+        if (subscription := self._subs.get(sid)) is not None:
+            await self._send_subscribe(subscription)
+
     async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:
         # nats-py writes its PING past what still waits to be sent; the PONG would then say nothing about that.
         self._pongs.append(future or asyncio.get_running_loop().create_future())

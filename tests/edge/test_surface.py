@@ -103,6 +103,7 @@ async def test_health_and_metrics_tell(edge: RunningEdge, entity: str) -> None:
     assert ready.json()["checks"] == {
         "not_draining": True,
         "nats": True,
+        "subscriptions": True,
         "events": True,
         "sessions": True,
         "store": True,
