@@ -19,6 +19,8 @@ import websockets
 from tests.e2e.tree import RunningCallboard, running_tree
 from tests.waiting import PATIENCE, eventually
 
+pytestmark = pytest.mark.slow
+
 LOST = (httpx.HTTPError, websockets.WebSocketException, OSError, EOFError, TimeoutError)
 
 

@@ -77,7 +77,15 @@ def lone_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoneEdge]:
         try:
             asyncio.run(eventually(lambda: listens(port)))
             url = f"nats://127.0.0.1:{port}"
-            with running_tree(folder, "--only", "edge", "--nats-url", url, EDGE_SESSION_HEARTBEAT="0.5") as tree:
+            with running_tree(
+                folder,
+                "--only",
+                "edge",
+                "--nats-url",
+                url,
+                EDGE_SESSION_HEARTBEAT="0.5",
+                EDGE_SESSION_SEND_TIMEOUT="600",
+            ) as tree:
                 yield LoneEdge(tree, f"http://127.0.0.1:{monitor}")
         finally:
             server.terminate()

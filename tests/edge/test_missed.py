@@ -155,7 +155,7 @@ async def test_a_long_poll_leads_past_nothing_that_was_missed(deaf: Deaf) -> Non
     session = await deaf.edge.session(subjects=["job.>"], delivery_method="polling")
     path = f"/callbacks/sessions/{session}"
     async with asyncio.TaskGroup() as tasks:
-        poll = tasks.create_task(deaf.edge.http.get(f"{path}/events", params={"wait": 20}))
+        poll = tasks.create_task(deaf.edge.http.get(f"{path}/events", params={"wait": 50}))
         await eventually(lambda: deaf.polling(path))
         await deaf.keep_to_itself("job.b.kept")
         await deaf.say("job.c.said")
@@ -229,7 +229,7 @@ async def test_a_long_poll_is_told_that_the_stream_was_made_anew_and_brings_all_
     await deaf.say("job.a.said", "job.b.said", "job.c.said")
     come = (await deaf.edge.poll(session))["next"]
     async with asyncio.TaskGroup() as tasks:
-        poll = tasks.create_task(deaf.edge.http.get(f"{path}/events", params={"cursor": come, "wait": 20}))
+        poll = tasks.create_task(deaf.edge.http.get(f"{path}/events", params={"cursor": come, "wait": 50}))
         await eventually(lambda: deaf.polling(path))
         await deaf.make_anew()
         await deaf.say("job.d.said")

@@ -157,7 +157,7 @@ async def test_a_poll_that_says_the_same_place_each_time_still_gets_on(
 
 async def test_a_long_poll_answers_at_once_where_more_is_to_be_scanned(edge_factory: EdgeFactory, entity: str) -> None:
     async with _scanning(edge_factory, entity) as (edge, session):
-        page = await asyncio.wait_for(edge.poll(session, "?wait=50"), 15)
+        page = await asyncio.wait_for(edge.poll(session, "?wait=50"), 45)
 
         assert page["events"] == [] and page["has_more"] is True
 
@@ -174,7 +174,7 @@ async def test_a_stream_that_replays_what_it_does_not_show_gets_its_one_event(
 
 async def test_a_long_poll_waits_for_the_next_event(edge: RunningEdge, entity: str) -> None:
     session = await edge.session(delivery_method="polling", subjects=[f"job.{entity}.>"])
-    waiting = asyncio.ensure_future(edge.poll(session, "?wait=10"))
+    waiting = asyncio.ensure_future(edge.poll(session, "?wait=50"))
     await eventually(lambda: _polls(edge, session, 1))
     await edge.numbers(entity, 1)
 

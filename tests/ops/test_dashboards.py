@@ -296,6 +296,7 @@ def _shown(server: Server, expr: str) -> list[float]:
     return [value for value in server.value(expr) if not math.isnan(value)]
 
 
+@pytest.mark.slow
 def test_every_expression_of_panels_and_rules_has_something_to_show(shown: Shown) -> None:
     known = set(shown.server.api("label/__name__/values"))
     table, unknown, empty = [], {}, []
@@ -323,6 +324,7 @@ def test_every_expression_of_panels_and_rules_has_something_to_show(shown: Shown
     assert not empty
 
 
+@pytest.mark.slow
 def test_every_worker_is_seen_by_one_target_and_told_apart(shown: Shown) -> None:
     one = f'instance="{shown.workers}"'
 
@@ -333,6 +335,7 @@ def test_every_worker_is_seen_by_one_target_and_told_apart(shown: Shown) -> None
     assert shown.server.value("sum(edge_webhook_fanout_owner)") == [1.0]
 
 
+@pytest.mark.slow
 def test_the_hops_of_one_event_follow_one_another(shown: Shown) -> None:
     means = [
         shown.server.value(f"sum({name}_sum) / sum({name}_count)")[0]
