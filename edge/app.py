@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -38,13 +38,14 @@ from edge.origin import Gate
 from edge.problem import Problem
 from edge.registry import MAX_RATE, MIN_RATE, Session, SessionSpec, parse_change, parse_session, unknown_session
 from edge.session import Pace
+from edge.slashes import SlashRedirect
 from edge.stats import Stats, describe, total
 from edge.traffic import Timed
 from edge.transports import polling
 from edge.transports.refusal import refuse
 from edge.transports.sse import HEADERS, SseResponse, stream_start
 from edge.transports.websocket import Opening, SocketReader
-from edge.video import BOUNDARY, Frame, Viewer
+from edge.video import BOUNDARY, OPENING, Frame, Viewer
 from edge.view import View
 from edge.webhooks.guard import check_url
 from router import tracing
@@ -89,6 +90,8 @@ def create_app(edge: Edge, show_metrics: bool = True) -> Starlette:
         },
     )
     app.state.edge = edge
+    app.router.redirect_slashes = False
+    app.router.default = SlashRedirect(app.router)
     return app
 
 
@@ -96,7 +99,7 @@ SESSION = "/callbacks/sessions/{session_id}"
 
 # Whom a route is for. One that is not named here is for those who operate the system.
 ACCESS: Mapping[str, Access] = {
-    **dict.fromkeys(("/", "/console", "/livez", "/readyz", "/openapi.json"), Access.OPEN),
+    **dict.fromkeys(("/", "/console", "/console/", "/livez", "/readyz", "/openapi.json"), Access.OPEN),
     **dict.fromkeys(("/callbacks/sessions", SESSION, f"{SESSION}/stats", f"{SESSION}/test"), Access.TOKEN),
     **dict.fromkeys((f"{SESSION}/events", f"{SESSION}/refresh", "/tickets", "/events"), Access.TOKEN),
     "/commands/{actor}/{instance}/{command}": Access.TOKEN,
@@ -137,6 +140,8 @@ def routes() -> list[BaseRoute]:
     session = SESSION
     return [
         Route("/", console_page),
+        Route("/console", to_console_page),
+        Route("/console/", to_console_page),
         Mount("/console", Console(directory=CONSOLE)),
         Route("/callbacks/sessions", list_sessions, methods=["GET"]),
         Route("/callbacks/sessions", create_session, methods=["POST"]),
@@ -847,7 +852,7 @@ async def _mjpeg(domain: str, request: Request) -> _Seated:
     where = _track(domain, request)
 
     async def parts(viewer: Viewer) -> Any:
-        yield b""
+        yield OPENING
         while not edge.draining:
             try:
                 async with asyncio.timeout(_patience(request)):
@@ -983,6 +988,11 @@ async def console_page(_request: Request) -> Response:
             "Content-Security-Policy": POLICY,
         },
     )
+
+
+async def to_console_page(request: Request) -> Response:
+    """Redirects to the page, relative to where the client asked: a proxy may show us under another name, scheme or path."""
+    return RedirectResponse("../" if request.url.path.endswith("/") else "./")
 
 
 async def livez(_request: Request) -> Response:

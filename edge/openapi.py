@@ -115,6 +115,16 @@ _PACE = [
     _query("max_rate", {"type": "number", "minimum": 0.1, "maximum": 1000}, "At most so many writes a second."),
 ]
 _TICKET_QUERY = _query("ticket", _TEXT, "Of `POST /tickets`, where no Authorization can be sent.")
+_TO_PAGE = {"307": {"description": "The page, by a relative Location", "headers": {"Location": {"schema": _TEXT}}}}
+_SUBPROTOCOLS = {
+    "name": "Sec-WebSocket-Protocol",
+    "in": "header",
+    "schema": _TEXT,
+    "description": (
+        "`callboard.v1`, and where no Authorization can be sent `callboard.v1, bearer.<token>`. The answer names `callboard.v1` "
+        "where it was offered, and never the token; other names are passed over."
+    ),
+}
 _EXPIRES = {"type": ["string", "null"], "format": "date-time"}
 _LIMIT = _query("limit", {"type": "integer", "minimum": 1, "maximum": 1000}, "At most so many.")
 
@@ -124,7 +134,18 @@ def document() -> dict[str, Any]:
     """The whole description; built once."""
     session = [_path("session_id")]
     entity = [_path("entity"), _query("track", _TEXT, "Which track of a source that has several.")]
-    websocket = {"101": {"description": "A WebSocket. Refusals are told in band, then closed with a code from 4000."}}
+    websocket = {
+        "101": {
+            "description": "A WebSocket. Refusals are told in band, then closed with a code from 4000.",
+            "headers": {
+                "Sec-WebSocket-Protocol": {"schema": _TEXT, "description": "`callboard.v1`, where it was offered."}
+            },
+        },
+        "426": {
+            "description": "websocket_version",
+            "content": {"application/problem+json": {"schema": _ref("Problem")}},
+        },
+    }
     return {
         "openapi": "3.1.0",
         "info": {
@@ -135,6 +156,10 @@ def document() -> dict[str, Any]:
         "security": [{"bearer": []}],
         "paths": {
             "/": {"get": _operation("The console", {"200": _bytes("text/html", "The page")}, secured=False)},
+            **{
+                path: {"get": _operation("To the console", dict(_TO_PAGE), secured=False)}
+                for path in ("/console", "/console/")
+            },
             "/callbacks/sessions": {
                 "get": _operation(
                     "List sessions",
@@ -298,6 +323,7 @@ def document() -> dict[str, Any]:
                         },
                         *_PACE,
                         _TICKET_QUERY,
+                        _SUBPROTOCOLS,
                     ],
                     "responses": websocket,
                 }
@@ -1034,7 +1060,7 @@ def _pictures(base: str, domain: str, entity: list[dict[str, Any]], websocket: d
         f"{base}/ws": {
             "get": {
                 "summary": "Watch over WebSocket: [uint32 LE header length][JSON header][JPEG]",
-                "parameters": entity,
+                "parameters": [*entity, _TICKET_QUERY, _SUBPROTOCOLS],
                 "responses": websocket,
             }
         },

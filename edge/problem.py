@@ -25,6 +25,7 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "keys_unavailable": (503, "The keys that tokens are checked with could not be fetched"),
     "bad_header": (400, "A header is not as it should be"),
     "bad_request": (400, "The request is not HTTP as it should be"),
+    "websocket_version": (426, "Another version of the WebSocket protocol is needed"),
     "head_too_large": (431, "The head of the request is too large"),
     "request_timeout": (408, "The request took too long to arrive"),
     "bad_json": (400, "The body is not JSON"),

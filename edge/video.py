@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 # 6 s: three lost refreshes later a camera whose viewers' process died is idle again.
 LEASE_SECONDS = 6.0
 BOUNDARY = b"callboard-frame"
+# What stands before the first part; each part brings the one for the next.
+OPENING = b"--" + BOUNDARY + b"\r\n"
 
 
 class Frame:
@@ -39,14 +41,17 @@ class Frame:
 
     @property
     def part(self) -> bytes:
-        """The picture as one part of multipart/x-mixed-replace."""
+        """The picture as one part of multipart/x-mixed-replace, with the boundary behind it.
+
+        A browser shows a part when it sees where it ends, and the next picture may never come.
+        """
         if self._part is None:
             header, body = unpack(self.payload)
             self._part = b"".join(
                 (
-                    b"--", BOUNDARY, b"\r\nContent-Type: image/jpeg\r\nContent-Length: ", str(len(body)).encode(),
+                    b"Content-Type: image/jpeg\r\nContent-Length: ", str(len(body)).encode(),
                     b"\r\nX-Timestamp: ", str(header.get("time", "")).encode(),
-                    b"\r\nX-Simulated: ", b"true" if header.get("simulated") else b"false", b"\r\n\r\n", body, b"\r\n",
+                    b"\r\nX-Simulated: ", b"true" if header.get("simulated") else b"false", b"\r\n\r\n", body, b"\r\n", OPENING,
                 )
             )  # fmt: skip
         return self._part

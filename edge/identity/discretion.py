@@ -6,7 +6,7 @@ import logging
 import re
 
 _QUERY = re.compile(r"((?:^|[?&\s])(?:ticket|token|access_token)=)[^&\s\"']+", re.IGNORECASE)
-_HEADER = re.compile(r"((?:authorization|cookie)['\"]?\s*[:,]\s*).+", re.IGNORECASE)
+_HEADER = re.compile(r"((?:authorization|cookie|sec-websocket-protocol)['\"]?\s*[:,]\s*).+", re.IGNORECASE)
 
 
 def discreet(text: str) -> str:

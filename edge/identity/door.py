@@ -21,6 +21,7 @@ from edge.identity.settings import IdentitySettings, LimitSettings
 from edge.identity.tickets import Tickets
 from edge.identity.token import Verifier
 from edge.problem import Problem
+from edge.subprotocol import offered_tokens, selecting
 from router.connection import Connection
 
 if TYPE_CHECKING:
@@ -106,10 +107,11 @@ class Door:
                 "an address is written into logs: send Authorization: Bearer, or a ticket of POST /tickets",
                 headers=CHALLENGE,
             )
-        if len(said) + len(asked) > 1:
+        offered = offered_tokens(scope)
+        if len(said) + len(asked) + len(offered) > 1:
             raise Problem("bad_token", "more than one token was sent", headers=CHALLENGE)
         if not said:
-            return asked[0] if asked else None
+            return next(iter((*asked, *offered)), None)
         scheme, _, token = said[0].partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise Problem("bad_token", "Authorization must be Bearer and a token", headers=CHALLENGE)
@@ -157,6 +159,7 @@ class Admitted:
         self.access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        send = selecting(scope, send)
         if self.access is not Access.OPEN:
             edge: Edge = scope["app"].state.edge
             scope[PRINCIPAL] = await edge.door.admit(scope, self.access)

@@ -10,22 +10,28 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, Protocol, cast
 
 import httptools
-from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application, ASGIReceiveEvent, ASGISendEvent
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.exceptions import NegotiationError
+from websockets.datastructures import Headers
+from websockets.exceptions import InvalidHandshake, NegotiationError
 from websockets.extensions import Extension
 from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
 from websockets.typing import ExtensionParameter
 
 from edge.disconnect import CUT
 from edge.lane.frames import DEFLATE_WINDOW
+from edge.lane.half_closed import HalfClosable
+from edge.problem import Problem
 
 EXTENSION = "callboard.lane"
+# The one version of the WebSocket protocol that RFC 6455 has.
+VERSION = "13"
 
 
 class Compression(ServerPerMessageDeflateFactory):
@@ -98,7 +104,31 @@ _GONE = _Gone()
 
 
 class PlainHttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, whose connection can be cut by who answers: ASGI only knows how to wait for its client."""
+    """uvicorn's HTTP protocol, whose connection can be cut by who answers: ASGI only knows how to wait for its client.
+
+    A client that ends its side behind a whole request is answered all the same (`HalfClosable`).
+    """
+
+    _half_closed = False
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or cycle.more_body:
+            return None
+        self._half_closed = True
+        cycle.keep_alive = False
+        cycle.message_event.set()
+        return True  # the transport stays open for the answer, and closes behind it
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        async def answered(scope: Any, receive: Any, send: Any) -> None:
+            await HalfClosable(app, lambda: self._half_closed)(scope, receive, send)  # type: ignore[arg-type]
+            if self._half_closed and cycle.response_started and not cycle.response_complete:
+                # A stream that ended because its client did; uvicorn would take it for a fault.
+                cycle.disconnected = True
+                self.transport.close()
+
+        super()._start_asgi_task(cycle, answered)
 
     def on_headers_complete(self) -> None:
         self.scope["extensions"] = self._offers()
@@ -112,12 +142,34 @@ class PlainHttpProtocol(HttpToolsProtocol):
 
 
 class PlainSocketProtocol(WebSocketsSansIOProtocol):
-    """The same for a WebSocket."""
+    """The same for a WebSocket, whose handshake is refused without repeating what the client sent."""
 
     def handle_connect(self, event: Request) -> None:
+        try:
+            self.conn.process_request(event)
+        except InvalidHandshake:
+            self._refuse(event)
+            return
         super().handle_connect(event)
         if not self.handshake_complete:
             self.scope["extensions"] = {**(self.scope["extensions"] or {}), **self._offers()}
+
+    def _refuse(self, event: Request) -> None:
+        """Answers a handshake that is not as RFC 6455 wants it, and hangs up."""
+        known = event.headers.get_all("Sec-WebSocket-Version") == [VERSION]
+        problem = Problem(
+            "bad_request" if known else "websocket_version", "" if known else f"this is version {VERSION}"
+        )
+        answer = problem.response()
+        raw = [*answer.raw_headers, *self.default_headers, (b"connection", b"close")]
+        head = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in raw]
+        if not known:
+            head.append(("Sec-WebSocket-Version", VERSION))
+        status = HTTPStatus(answer.status_code)
+        self.handshake_initiated = self.handshake_complete = self.close_sent = True
+        self.conn.send_response(Response(status.value, status.phrase, Headers(head), bytes(answer.body)))
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.close()
 
     def _offers(self) -> dict[str, Any]:
         return {CUT: self._cut}
@@ -157,7 +209,7 @@ class LaneHttpProtocol(PlainHttpProtocol):
     def available(self, scope: Mapping[str, Any]) -> bool:
         """Says whether the connection can be handed over behind this answer; no where another request waits behind it."""
         cycle = self.cycle
-        if cycle is None or cycle.scope.get("extensions") is not scope.get("extensions"):
+        if cycle is None or cycle.scope.get("extensions") is not scope.get("extensions") or self._half_closed:
             return False
         return not (cycle.more_body or cycle.response_started or self.pipeline or self.transport.is_closing())
 
@@ -171,7 +223,7 @@ class LaneHttpProtocol(PlainHttpProtocol):
     def detach(self, lane: asyncio.Protocol) -> bool:
         """Gives the connection to `lane`; uvicorn knows of it no more."""
         cycle, transport = self.cycle, self.transport
-        if transport.is_closing():
+        if transport.is_closing() or self._half_closed:
             return False
         self._unset_keepalive_if_required()
         self.connections.discard(self)
