@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 # Idle times are hours; a minute's unsharpness saves a write per session and second.
 MOST_SECONDS_BETWEEN_MARKS = 60.0
 ROUND_SECONDS = 1.0
+ROUNDS_BETWEEN_SWEEPS = 60
 # A `seen` key outlives its session's idle time, and stays for a week at least: who lengthens the idle time of a session
 # that was read this week does not lose it.
 LEAST_SECONDS_SEEN = 7 * 86400.0
@@ -39,6 +40,7 @@ class Reaper:
         self._idle = idle
         self._seen: dict[str, float] = {}
         self._counted: dict[str, int] = {}
+        self._rounds = 0
         registry.on_change(self._changed)
         registry.on_delete(self._forget)
 
@@ -61,6 +63,11 @@ class Reaper:
                     log.debug("idle sessions could not be looked at", extra={"fault": str(fault)})
 
     async def _round(self) -> None:
+        self._rounds += 1
+        if self._rounds % ROUNDS_BETWEEN_SWEEPS == 0:
+            # Counted by a reader or a webhook that had the session before it was deleted, and counted after that.
+            for session_id in self._census.stats.keys() - self._registry.sessions.keys():
+                self._census.forget(session_id)
         now = time.time()
         for session in list(self._registry.sessions.values()):
             if not (idle := self.idle_of(session)):

@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 # a slow loop must not be taken for a dead one.
 LONGEST_WAIT = 10.0
 SHORTEST_WAIT = 2.0
+# 30 days: as long as a dead letter is kept, and longer than the events are that the actor would find.
+ABANDONED_SECONDS = 30 * 86400.0
 
 
 def consumer_name(actor: str, instance: str) -> str:
@@ -81,6 +83,8 @@ class Intake:
                 "ack_wait": int(self._ack_wait * SECOND),
                 # Ours to decide: `life.handle` makes a dead letter of the event. A bound here would let it vanish.
                 "max_deliver": -1,
+                # An actor that is gone for good leaves its consumer behind, and an instance has a consumer of its own.
+                "inactive_threshold": int(ABANDONED_SECONDS * SECOND),
                 # A nak with a delay holds a place; there must be enough of them beside those in the mailbox.
                 "max_ack_pending": max(1000, 2 * actor.capacity),
             },

@@ -113,6 +113,10 @@ class Conditions:
                 self._tell(session, after)
             return after
 
+    async def kept(self) -> set[str]:
+        """The sessions of which anything is kept. Raises BrokerError."""
+        return set(self._known) | {session for session, _ in await self.heads()}
+
     async def forget(self, session: str) -> None:
         """Removes all that is kept of a deleted session. Raises BrokerError."""
         for key in await self._bucket.names(f"{HEAD}.{session}.*"):

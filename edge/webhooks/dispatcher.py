@@ -87,6 +87,7 @@ class Webhooks:
             holder,
             self.settings.fanout,
             forget=self.conditions.forget,
+            kept=self.conditions.kept,
             undecodable=undecodable,
             filtering=filtering,
         )

@@ -22,7 +22,6 @@ import msgspec
 
 from edge.filtering import Filtering, Wanted
 from edge.metrics import record_faults
-from edge.problem import Problem
 from edge.registry import Registry, Session
 from edge.stats import Stats
 from edge.webhooks import metrics
@@ -70,6 +69,8 @@ class FanoutSettings:
     # Sessions that are filled from the past at the same time.
     filling: int = 4
     save_every: float = 0.5
+    # What was written of a session after its deletion is looked for this often.
+    sweep_every: float = 600.0
     # Without news the store is asked this often, in case none was heard.
     look_every: float = 5.0
 
@@ -126,6 +127,7 @@ class Fanout:
         holder: str,
         settings: FanoutSettings | None = None,
         forget: Callable[[str], Awaitable[None]] | None = None,
+        kept: Callable[[], Awaitable[set[str]]] | None = None,
         undecodable: Callable[[Record], None] = lambda _record: None,
         filtering: Filtering | None = None,
     ) -> None:
@@ -133,6 +135,7 @@ class Fanout:
         self._undecodable = undecodable
         self._filtering = filtering or Filtering()
         self._forget_more = forget
+        self._kept = kept
         self.settings = settings or FanoutSettings()
         self._broker = broker
         self._registry = registry
@@ -704,14 +707,27 @@ class Fanout:
         await self._bucket.delete(f"{MARKS}.{session_id}", _TOMBSTONE_SECONDS)
 
     async def _forget_orphans(self) -> None:
-        """Finds sessions that were deleted while nobody owned the role."""
-        for session_id in list(self._marks):
+        """Finds what is left of sessions that were deleted while nobody owned the role, or that was written after that."""
+        while True:
             try:
-                await self._registry.find(session_id)
-            except Problem:
-                await self._forget_if_gone(session_id)
+                left = set(self._marks) | await self._waiting_sessions()
+                if self._kept is not None:
+                    left |= await self._kept()
             except BrokerError as fault:
-                log.debug("a session could not be looked up", extra={"fault": str(fault)})
+                log.debug("what sessions left cannot be listed", extra={"fault": str(fault)})
+                left = set(self._marks)
+            for session_id in left - self._registry.sessions.keys():
+                await self._forget_if_gone(session_id)
+            await asyncio.sleep(self.settings.sweep_every)
+
+    async def _waiting_sessions(self) -> set[str]:
+        """The sessions for which jobs lie in the streams, as far as one listing tells; the next one tells of others."""
+        found: set[str] = set()
+        for stream, subjects in ((HOOKS, "hook.>"), (RETRIES, f"{DUE}.>")):
+            request = {"subjects_filter": subjects}
+            info = await self._broker.connection.api(f"STREAM.INFO.{stream}", request, timeout=10)
+            found.update(subject.split(".")[3] for subject in info["state"].get("subjects") or {})
+        return found
 
     async def _forget_if_gone(self, session_id: str) -> None:
         try:

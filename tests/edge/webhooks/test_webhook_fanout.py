@@ -1,15 +1,21 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
+import msgspec
+
+from edge.webhooks.conditions import Head
 from edge.webhooks.dispatcher import WebhookSettings
 from edge.webhooks.fanout import FanoutSettings
+from edge.webhooks.health import Condition
 from edge.webhooks.job import FRESH
+from router.buckets import Bucket
 from router.deadletters import DeadLetters, webhook_subject
 from router.role import RoleSettings
-from router.topology import HOOKS
-from tests.edge.webhooks.stage import Process, Stage, mortal
+from router.topology import ENDPOINTS, HOOKS
+from tests.edge.webhooks.stage import QUICK, Process, Receiver, Stage, mortal
 from tests.waiting import eventually
 
 # No partition is worked, so that the jobs stay where they can be counted.
@@ -231,3 +237,23 @@ async def test_a_stream_that_was_made_anew_is_all_news(stage: Stage):
         return await jobs(stage, session.id) == 8
 
     await eventually(counted)
+
+
+async def test_what_was_written_of_a_session_after_its_deletion_is_removed(stage: Stage, receiver: Receiver) -> None:
+    process = await stage.process(replace(QUICK, fanout=replace(QUICK.fanout, sweep_every=0.2)))
+    live = await stage.session(receiver.url)
+    endpoints = Bucket(stage.broker.connection, ENDPOINTS)
+    await eventually(lambda: process.webhooks.fanout.owner)
+
+    gone = "sess_000000000000000000000000"
+    await endpoints.put(f"health.{gone}", msgspec.json.encode(Condition()))
+    await endpoints.put(f"health.{live.id}", msgspec.json.encode(Condition()))
+    await endpoints.put(f"head.{gone}.all", msgspec.json.encode(Head("1")))
+    await stage.broker.store(f"hook.park.0.{gone}.all", b"?", {})
+
+    async def removed() -> bool:
+        keys = await endpoints.keys()
+        info = await stage.broker.connection.api("STREAM.INFO.HOOKS", {"subjects_filter": f"hook.park.*.{gone}.*"})
+        return keys == [f"health.{live.id}"] and not info["state"].get("subjects")
+
+    await eventually(removed)
