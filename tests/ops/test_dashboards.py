@@ -346,6 +346,7 @@ def test_the_hops_of_one_event_follow_one_another(shown: Shown) -> None:
     assert means[2] > means[1] / 10
 
 
+@pytest.mark.slow
 def test_no_alert_fires_that_should_not(shown: Shown) -> None:
     firing = shown.server.query('ALERTS{alertstate="firing"}')["result"]
 
