@@ -21,18 +21,16 @@ from tests.browser.conftest import ARGUMENTS
 from tests.e2e.tree import RunningCallboard, running_tree
 from tests.edge.test_nginx import SILENCE, Nginx, nginx_binary
 from tests.npm import node_with
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 __all__ = ["nginx_binary"]
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 POLYFILL = "event-source-polyfill@1.0.31"
 # chromium opens six sockets to a host in one profile; one is for what else the page asks.
 PROFILES, READERS = 4, 5
 RESTARTS = 3
-# Polyfills wait up to 16 times as long from one failure to the next.
-PATIENCE = 90
 
 OPEN = """([kind, url, count]) => {
   window.readers = Array.from({ length: count }, () => {
@@ -75,7 +73,7 @@ class Tree:
         assert self.callboard is not None
         before = self.callboard.children()["edge"]
         os.kill(before, signal.SIGTERM)
-        await eventually(lambda: self._children().get("edge", before) != before, within=PATIENCE)
+        await eventually(lambda: self._children().get("edge", before) != before)
 
     def _children(self) -> dict[str, int]:
         assert self.callboard is not None
@@ -109,7 +107,7 @@ def polyfill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 async def publish(tree: Tree, entity: str, *numbers: int) -> list[int]:
     """Publishes until each is stored; a repeat is stored once."""
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{tree.port}", timeout=30, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{tree.port}", timeout=PATIENCE, trust_env=False) as http:
         for n in numbers:
             event = {"subject": f"job.{entity}.output", "data": {"n": n}}
 
@@ -120,12 +118,12 @@ async def publish(tree: Tree, entity: str, *numbers: int) -> list[int]:
                 except httpx.TransportError:
                     return False
 
-            await eventually(stored, within=PATIENCE)
+            await eventually(stored)
     return list(numbers)
 
 
 async def readers_live_through(tree: Tree, url: str, entity: str, chromium: str, polyfill: Path, way: str) -> None:
-    async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE, trust_env=False) as http:
         made = await http.post("/callbacks/sessions", json={"subjects": [f"job.{entity}.>"]})
         stream = f"{url}/callbacks/sessions/{made.raise_for_status().json()['session_id']}/sse"
     async with (
@@ -149,12 +147,12 @@ async def readers_live_through(tree: Tree, url: str, entity: str, chromium: str,
             return True
 
         wanted = await publish(tree, entity, 0)
-        await eventually(lambda: all_have(wanted), within=PATIENCE)
+        await eventually(lambda: all_have(wanted))
         for turn in range(RESTARTS):
             wanted += await publish(tree, entity, *range(10 * turn + 1, 10 * turn + 6))
             await (tree.restart_edge() if way == "edge" else tree.restart())
             wanted += await publish(tree, entity, *range(10 * turn + 6, 10 * turn + 11))
-            await eventually(lambda: all_have(wanted), within=PATIENCE)
+            await eventually(lambda: all_have(wanted))
 
 
 @pytest.mark.parametrize("way", ["up", "edge"])

@@ -41,7 +41,7 @@ DRAIN = max(4.0, READERS / 25)
 LONGEST_AWAY = 60.0
 LOST = (aiohttp.ClientError, OSError, TimeoutError, EOFError)
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240 + 8 * DRAIN)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900 + 8 * DRAIN)]
 
 
 class Replica(Killable):

@@ -303,7 +303,7 @@ def _disorder(numbers: list[int]) -> list[tuple[int, int]]:
     return [(a, b) for a, b in pairwise(numbers) if b < a][:10]
 
 
-@pytest.mark.timeout(SECONDS * 3 + 240)
+@pytest.mark.timeout(SECONDS * 3 + 900)
 @pytest.mark.slow
 async def test_every_webhook_is_delivered_or_in_the_dead_letters_whatever_dies(tmp_path: Path) -> None:
     faults: Counter[str] = Counter()
@@ -323,7 +323,7 @@ async def test_every_webhook_is_delivered_or_in_the_dead_letters_whatever_dies(t
         await server.stop()
 
 
-@pytest.mark.timeout(SECONDS * 3 + 300)
+@pytest.mark.timeout(SECONDS * 3 + 900)
 @pytest.mark.slow
 async def test_the_same_on_three_nodes_of_which_the_leader_dies(tmp_path: Path) -> None:
     faults: Counter[str] = Counter()

@@ -19,7 +19,7 @@ from tests.k8s.cast import NATS, USERS, environment, password
 from tests.servers import Authority, Pair
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 CA = "/etc/nats-ca/ca.crt"
 

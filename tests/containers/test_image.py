@@ -10,7 +10,7 @@ import pytest
 from tests.containers.engine import Product, networks
 from tests.waiting import PATIENCE, eventually
 
-pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.timeout(900)]
 
 # 700 MB: a third of it is Python and its base, a third ffmpeg and numpy for the camera, the rest gRPC and nats-server.
 LARGEST = 700_000_000

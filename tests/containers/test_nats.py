@@ -13,7 +13,7 @@ from tests.containers.audience import audience
 from tests.containers.engine import Edge, Product, Server, networks
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 async def test_clients_lose_nothing_whatever_happens_to_nats_and_the_edges(callboard_image: str) -> None:

@@ -12,12 +12,10 @@ import requests
 
 from edge.session import SessionSettings
 from tests.edge.test_lane import PATHS, Path, StoppableEdge, running
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 # Long enough that no heartbeat pushes an event out.
 QUIET = SessionSettings(heartbeat=60.0)
-# As long as a busy machine may take.
-PATIENCE = 30
 
 
 @pytest.fixture(params=PATHS.values(), ids=PATHS)
@@ -105,7 +103,7 @@ async def test_a_stream_that_is_cut_off_has_no_end(nats_server: str, entity: str
         async def gone() -> bool:
             return (await edge.stats(session))["readers"]["sse"] == 0
 
-        await eventually(gone, within=PATIENCE)
+        await eventually(gone)
         stream.writer.transport.resume_reading()  # type: ignore[attr-defined]
         said = b""
         try:
@@ -156,10 +154,10 @@ async def test_a_reader_on_urllib3_has_an_event_though_nothing_comes_behind_it(
 
     async with asyncio.TaskGroup() as group:
         group.create_task(asyncio.to_thread(read))
-        await eventually(opened.is_set, within=PATIENCE)
+        await eventually(opened.is_set)
         for n in range(4):
             await edge.numbers(entity, 1, start=n)
-            await eventually(lambda: seen == list(range(n + 1)), within=15)
+            await eventually(lambda: seen == list(range(n + 1)))
         await edge.http.delete(f"/callbacks/sessions/{session}")
 
 

@@ -90,8 +90,8 @@ async def test_one_undecodable_record_stops_no_poll_no_webhook_and_no_start(
             await edge.numbers(entity, 1)
 
             polled = await edge.poll(session, "?cursor=earliest")
-            await eventually(lambda: len(receiver.posts) == 1, within=30)
-            (letter,) = await eventually(lambda: undecodable(broker), within=30)
+            await eventually(lambda: len(receiver.posts) == 1)
+            (letter,) = await eventually(lambda: undecodable(broker))
 
             assert [event["data"] for event in polled["events"]] == [{"n": 0}]
             assert (letter.origin.sequence, letter.payload, letter.reason) == (ack.sequence, poison, "decode_error")
@@ -100,7 +100,7 @@ async def test_one_undecodable_record_stops_no_poll_no_webhook_and_no_start(
         # At the next start it is met again, and is no other letter for it.
         async with edge_factory(own_nats) as edge:
             await edge.numbers(entity, 1, start=1)
-            await eventually(lambda: len(receiver.posts) == 2, within=30)
+            await eventually(lambda: len(receiver.posts) == 2)
             again = await edge.poll(session, "?cursor=earliest")
             assert (await edge.http.get("/readyz")).status_code == 200
             assert (await edge.stats(hook))["events_delivered"] == 1
@@ -124,7 +124,7 @@ async def test_records_that_nobody_heard_live_are_dead_letters_once_they_are_rea
             async def all_buried() -> bool:
                 return await DeadLetters(broker).count(pattern="dead.ingest.EVENTS.>") == 300
 
-            await eventually(all_buried, within=30)
+            await eventually(all_buried)
 
     assert polled["events"] == again["events"] == []
     assert not polled["has_more"] and not again["has_more"]
@@ -165,7 +165,7 @@ async def test_a_stored_value_that_cannot_be_decoded_stops_no_edge(
             await store.store(f"$KV.{bucket}.{name}", value + b" ", {})
             await edge.numbers(entity, 1)
 
-            await eventually(lambda: len(receiver.posts) == 1, within=30)
+            await eventually(lambda: len(receiver.posts) == 1)
             assert (await edge.http.get("/readyz")).status_code == 200
     finally:
         await store.store(f"$KV.{bucket}.{name}", b"", {"KV-Operation": "DEL"})
@@ -181,6 +181,6 @@ async def test_reading_goes_on_while_many_undecodable_records_arrive(
             await store.store(f"ev.job.{entity}.output", foreign(entity, {"until": NEVER}, number), {})
             await edge.numbers(entity, 1, start=number)
 
-        events = await socket.events(50, within=30)
+        events = await socket.events(50)
 
     assert [event["data"]["n"] for event in events] == list(range(50))

@@ -23,7 +23,7 @@ from router.connection import BrokerSettings
 from router.topology import TopologySettings
 from tests.edge.conftest import RunningEdge
 from tests.proxy import Proxy
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 EVENT_SOURCE = {"Accept": "text/event-stream"}
 
@@ -49,7 +49,7 @@ async def running(nats: str, **settings: Any) -> AsyncIterator[tuple[RunningEdge
             )
         )
         await asyncio.wait_for(ready.wait(), 30)
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as http:
             try:
                 yield RunningEdge(port, http), edges[0], stop
             finally:
@@ -126,7 +126,7 @@ async def test_an_edge_whose_store_is_away_refuses_an_event_source_in_band(nats_
         async def away() -> bool:
             return (await edge.http.get(unknown)).status_code == 503
 
-        await eventually(away, within=30)
+        await eventually(away)
         answer, events = await told(edge.http, unknown)
         plain = await edge.http.get(unknown)
         proxy.accept()
@@ -152,7 +152,7 @@ async def test_a_draining_edge_accepts_nothing_new_and_finishes_what_it_has(nats
         session = await edge.session(subjects=[f"job.{entity}.>"])
         idle = await asyncio.open_connection("127.0.0.1", edge.port)
         polling = asyncio.create_task(edge.poll(session, "?wait=30"))
-        await eventually(lambda: parts.hub.readers, within=30)
+        await eventually(lambda: parts.hub.readers)
         async with edge.sse(session) as first, edge.sse(session) as second:
             await first.next()
             await second.next()
@@ -166,7 +166,7 @@ async def test_a_draining_edge_accepts_nothing_new_and_finishes_what_it_has(nats
                 writer.close()
                 return False
 
-            await eventually(refused, within=30)
+            await eventually(refused)
             # One that says nothing is of no use any more.
             assert await asyncio.wait_for(idle[0].read(), 30) == b""
             # Readers are sent away one after the other, and each is told why.

@@ -149,6 +149,6 @@ async def test_a_reader_that_splits_lines_as_python_does_reads_every_event_whole
                     return True
         return False
 
-    await eventually(read, within=20)
+    await eventually(read)
 
     assert seen == [LINE_ENDS]

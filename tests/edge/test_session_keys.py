@@ -27,7 +27,7 @@ async def test_the_key_that_says_when_a_session_was_read_goes_with_the_session(
         session = await edge.session(ttl=1)
         async with edge.socket(session) as socket:
             await socket.control("ready")
-            await eventually(lambda: bucket.get(f"seen.{session}"), within=30)
+            await eventually(lambda: bucket.get(f"seen.{session}"))
             assert int((await stored_headers(store, bucket, f"seen.{session}"))["Nats-TTL"].rstrip("s")) >= 7 * 86400
 
             assert (await edge.http.delete(f"/callbacks/sessions/{session}")).status_code == 204
@@ -42,9 +42,9 @@ async def test_the_key_of_an_idle_session_goes_with_it(edge_factory: EdgeFactory
         session = await edge.session(ttl=1)
         async with edge.socket(session) as socket:
             await socket.control("ready")
-            await eventually(lambda: bucket.get(f"seen.{session}"), within=30)
+            await eventually(lambda: bucket.get(f"seen.{session}"))
 
-        await eventually(lambda: _has_status(edge, session, 404), within=30)
+        await eventually(lambda: _has_status(edge, session, 404))
 
         assert await bucket.names(f"seen.{session}") == set()
 
@@ -64,7 +64,7 @@ async def test_an_edge_that_was_cut_off_until_the_marker_ran_out_drops_the_delet
     ):
         deleted, kept = await near.session(), await near.session()
         for session in (deleted, kept):
-            await eventually(lambda session=session: _has_status(far, session, 200), within=30)
+            await eventually(lambda session=session: _has_status(far, session, 200))
         async with far.socket(deleted) as socket:
             await socket.control("ready")
             proxy.refuse()
@@ -75,11 +75,11 @@ async def test_an_edge_that_was_cut_off_until_the_marker_ran_out_drops_the_delet
             proxy.accept()
 
             async def told() -> bool:
-                said = await socket.next(within=30)
+                said = await socket.next()
                 return said.get("control") == "bye" and said["reason"] == "session_deleted"
 
-            await eventually(told, within=60)
-        await eventually(lambda: _has_status(far, deleted, 404), within=30)
+            await eventually(told)
+        await eventually(lambda: _has_status(far, deleted, 404))
         assert await status(far, kept) == 200
 
 
@@ -94,7 +94,7 @@ async def test_a_session_for_which_there_is_no_room_is_refused_with_a_code_until
             answer = await edge.http.post("/callbacks/sessions", json={"name": "x" * 200})
             return answer.status_code == 507 and answer.json()["code"] == "session_store_full"
 
-        await eventually(refused, within=30)
+        await eventually(refused)
         assert (await edge.http.delete(f"/callbacks/sessions/{session}")).status_code == 204
         await edge.session()
 
@@ -110,6 +110,6 @@ async def test_an_edge_compacts_what_an_earlier_version_left(edge_factory: EdgeF
 
         async with edge_factory(nats=own_nats) as edge:
             session = await edge.session()
-            await eventually(lambda: Bucket(store.connection, LEASES).get(DONE), within=30)
+            await eventually(lambda: Bucket(store.connection, LEASES).get(DONE))
 
             assert await bucket.names() == {session}

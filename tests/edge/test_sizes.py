@@ -81,7 +81,7 @@ async def test_sizes_around_the_limit_are_answered_at_once_and_what_is_taken_is_
         sizes = (MIB - 101, MIB - 300, MIB - 4096, LARGEST + 1, LARGEST, LARGEST - 1)
 
         answers = [await post(edge, sized(entity, size, number)) for number, size in enumerate(sizes)]
-        await eventually(lambda: len(receiver.posts) == 2, within=60)
+        await eventually(lambda: len(receiver.posts) == 2)
 
         assert [status for status, _ in answers] == [413, 413, 413, 413, 201, 201]
         for size, (_, answer) in zip(sizes[:4], answers, strict=False):
@@ -118,8 +118,8 @@ async def test_what_comes_too_large_by_nats_is_a_dead_letter_by_reference_and_st
             # Without headers it fits; as a job it does not.
             stored = await broker.store(f"ev.{large.subject}", encode(large), {})
             await edge.numbers(entity, 1)
-            await eventually(lambda: len(receiver.posts) == 1, within=60)
-            (letter,) = await eventually(lambda: letters(broker, f"dead.webhook.{hook}"), within=60)
+            await eventually(lambda: len(receiver.posts) == 1)
+            (letter,) = await eventually(lambda: letters(broker, f"dead.webhook.{hook}"))
 
             shown = (await edge.http.get(f"/deadletters/{letter.sequence}")).json()
             job = (await edge.http.post("/deadletters/redrive", json={"id": letter.sequence})).json()
@@ -128,13 +128,13 @@ async def test_what_comes_too_large_by_nats_is_a_dead_letter_by_reference_and_st
                 found: dict[str, Any] = (await edge.http.get(f"/deadletters/jobs/{job['id']}")).json()
                 return found if found["state"] == "done" else None
 
-            redriven = await eventually(over, within=60)
+            redriven = await eventually(over)
             assert await ready(edge)
 
         # After a restart nothing is tried again.
         async with edge_factory(small_nats.url) as edge:
             await edge.numbers(entity, 1, start=1)
-            await eventually(lambda: len(receiver.posts) == 2, within=60)
+            await eventually(lambda: len(receiver.posts) == 2)
             assert await ready(edge)
 
         assert len(await letters(broker, f"dead.webhook.{hook}")) == 1
@@ -155,7 +155,7 @@ async def test_the_largest_event_can_be_retried_and_buried_whole(
         )
         large = sized(entity, LARGEST)
         status, _ = await post(edge, large)
-        (letter,) = await eventually(lambda: letters(broker, f"dead.webhook.{hook}"), within=60)
+        (letter,) = await eventually(lambda: letters(broker, f"dead.webhook.{hook}"))
 
         assert status == 201
         event = letter.event()

@@ -51,7 +51,7 @@ async def test_a_full_disk_is_named_to_publishers_and_in_readyz_until_the_server
                     answer = await edge.http.post("/events", json=event)
                     return answer.status_code == 503 and answer.json()["code"] == "storage_full"
 
-                await eventually(refused, within=30)
+                await eventually(refused)
                 told = await ready(edge)
                 assert told["checks"]["store"] is False
                 assert told["store"]["code"] == "storage_full"
@@ -68,8 +68,8 @@ async def test_a_full_disk_is_named_to_publishers_and_in_readyz_until_the_server
                 async def accepted() -> bool:
                     return (await edge.http.post("/events", json=event)).status_code == 201
 
-                await eventually(accepted, within=30)
-                await eventually(lambda: _is_ready(edge), within=30)
+                await eventually(accepted)
+                await eventually(lambda: _is_ready(edge))
         finally:
             await server.stop()
 
@@ -88,8 +88,8 @@ async def test_a_stream_that_an_operator_deletes_is_made_again(
         async def is_back() -> bool:
             return name in (await operator.connection.api("STREAM.NAMES"))["streams"]
 
-        await eventually(is_back, within=30)
-        await eventually(lambda: _is_ready(edge), within=30)
+        await eventually(is_back)
+        await eventually(lambda: _is_ready(edge))
         made = f'edge_store_recreated_streams_total{{stream="{name}"}}'
         assert made in (await edge.http.get("/metrics")).text
         assert await edge.numbers(entity, 1)

@@ -18,7 +18,7 @@ from ops.launch import own_argv
 from ops.register import Register, Running, folders
 from router.embedded import free_port
 from tests.ops.command import callboard, environment, running
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="the processes of a tree are found in /proc"
@@ -37,7 +37,7 @@ def elsewhere(folder: Path, *arguments: str, **variables: str) -> subprocess.Com
     """Runs a command in another folder."""
     folder.mkdir(exist_ok=True)
     return subprocess.run(
-        own_argv(*arguments), cwd=folder, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
+        own_argv(*arguments), cwd=folder, capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL,
         env=environment({f"CALLBOARD_{name}": value for name, value in variables.items()}), check=False,
     )  # fmt: skip
 
@@ -187,7 +187,7 @@ async def test_the_lines_that_up_prints_work_as_pasted_in_another_folder(tmp_pat
         def paste(line: str) -> subprocess.CompletedProcess[str]:
             return subprocess.run(
                 ["sh", "-c", line], cwd=other, env=environment({"CALLBOARD_RUNTIME_DIR": register}),
-                capture_output=True, text=True, timeout=60, check=False,
+                capture_output=True, text=True, timeout=PATIENCE, check=False,
             )  # fmt: skip
 
         def printed(what: str) -> str:
@@ -220,7 +220,7 @@ async def test_with_keys_the_line_for_a_token_works_as_pasted_and_its_token_open
         opened = await asyncio.to_thread(
             subprocess.run,
             ["sh", "-c", f"{line[1]}; {' '.join(own_argv('sessions', '--json'))}"],
-            cwd=tmp_path, env=environment({"CALLBOARD_RUNTIME_DIR": register}), capture_output=True, text=True, timeout=60,
+            cwd=tmp_path, env=environment({"CALLBOARD_RUNTIME_DIR": register}), capture_output=True, text=True, timeout=PATIENCE,
         )  # fmt: skip
         closed = await asyncio.to_thread(elsewhere, tmp_path / "other", "sessions", RUNTIME_DIR=register)
 

@@ -19,7 +19,7 @@ from ops.launch import own_argv
 from ops.rollcall import get
 from router.embedded import free_port
 from tests.ops.command import ROOT, Running, environment
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 NAMES = ("ops", "edge", "router", "actors", "protos")
 COMMAND = Path(sys.executable).parent / "callboard"
@@ -120,7 +120,12 @@ def test_python_m_ops_takes_its_packages_from_its_own_folder(trap: Path) -> None
         (trap / "ops").rmdir()
 
     done = subprocess.run(
-        [sys.executable, "-m", "ops", "settings"], cwd=trap, env=plain(), capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "ops", "settings"],
+        cwd=trap,
+        env=plain(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
     )
 
     assert done.returncode == 0, done.stderr
@@ -134,7 +139,7 @@ def test_a_child_runs_its_own_code_though_pythonpath_leads_elsewhere(trap: Path)
         env=plain() | {"PYTHONPATH": f"{trap}:"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
 
     assert done.returncode == 0, done.stderr
@@ -150,7 +155,7 @@ def test_doctor_names_packages_that_are_not_the_distributions_own(tmp_path: Path
 
     def found(path: str) -> list[dict[str, str]]:
         done = subprocess.run(
-            own_argv("doctor", "--json"), cwd=tmp_path, capture_output=True, text=True, timeout=60,
+            own_argv("doctor", "--json"), cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE,
             env=plain(NATS_URL=f"nats://127.0.0.1:{free_port()}", NATS_CONNECT_TIMEOUT="1") | {"PYTHONPATH": path},
         )  # fmt: skip
         return [finding for finding in json.loads(done.stdout)["findings"] if finding["check"] == "packages"]

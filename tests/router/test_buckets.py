@@ -66,7 +66,7 @@ async def test_the_marker_of_a_deleted_key_runs_out_in_every_bucket(broker: Brok
     info = await broker.connection.api(f"STREAM.MSG.GET.{bucket.stream}", {"last_by_subj": f"$KV.{name}.{entity}.gone"})
     assert info["message"]["seq"]
     if name == SESSIONS:
-        await eventually(lambda: _names(bucket, f"{entity}.>", {f"{entity}.kept"}), within=30)
+        await eventually(lambda: _names(bucket, f"{entity}.>", {f"{entity}.kept"}))
 
 
 async def _names(bucket: Bucket, pattern: str, wanted: set[str]) -> bool:
@@ -106,11 +106,11 @@ async def test_a_watcher_that_was_cut_off_until_the_marker_ran_out_drops_the_key
         proxy.refuse()
         await here.delete(f"{entity}.gone", 1)
         await here.put(f"{entity}.changed", b"new")
-        await eventually(lambda: _names(here, f"{entity}.*", {f"{entity}.kept", f"{entity}.changed"}), within=30)
+        await eventually(lambda: _names(here, f"{entity}.*", {f"{entity}.kept", f"{entity}.changed"}))
 
         proxy.accept()
 
-        await eventually(lambda: watcher.values == {f"{entity}.kept": b"old", f"{entity}.changed": b"new"}, within=30)
+        await eventually(lambda: watcher.values == {f"{entity}.kept": b"old", f"{entity}.changed": b"new"})
 
 
 async def test_a_watcher_drops_the_last_key_that_vanished_while_it_was_cut_off(
@@ -129,7 +129,7 @@ async def test_a_watcher_drops_the_last_key_that_vanished_while_it_was_cut_off(
 
         proxy.accept()
 
-        await eventually(lambda: watcher.values == {}, within=30)
+        await eventually(lambda: watcher.values == {})
 
 
 async def test_a_connected_watcher_drops_a_key_that_was_purged_without_a_marker(
@@ -144,7 +144,7 @@ async def test_a_connected_watcher_drops_a_key_that_was_purged_without_a_marker(
 
         await bucket.purge(f"{entity}.gone")
 
-        await eventually(lambda: set(watcher.values) == {f"{entity}.kept"}, within=30)
+        await eventually(lambda: set(watcher.values) == {f"{entity}.kept"})
 
 
 async def test_a_purge_leaves_what_is_newer_than_the_revision_it_names(broker: Broker, entity: str) -> None:

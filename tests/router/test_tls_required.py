@@ -142,13 +142,13 @@ async def test_nothing_is_sent_to_a_server_that_comes_back_without_tls(
             server.stop()
             await eventually(lambda: not broker.connection.connected)
             async with plain_server(port) as plain:
-                await eventually(lambda: plain.connections >= 3, within=30)
+                await eventually(lambda: plain.connections >= 3)
                 assert not broker.connection.connected
                 assert plain.received == b""
             assert sum("offers no TLS" in record.message for record in caplog.records) == 1
 
             server.start()
-            await eventually(lambda: broker.connection.connected, within=30)
+            await eventually(lambda: broker.connection.connected)
 
 
 async def test_nothing_is_sent_to_a_server_without_tls_that_a_cluster_announced(tmp_path: Path) -> None:
@@ -168,16 +168,16 @@ async def test_nothing_is_sent_to_a_server_without_tls_that_a_cluster_announced(
         running_server(tmp_path / "two", without + stored["two"] + second_joins, ready="Listening for client") as two,
         running_server(tmp_path / "one", with_tls + stored["one"] + first_joins, ready="Listening for client") as one,
     ):
-        await eventually(lambda: "Route connection created" in one.log.read_text(), within=30)
+        await eventually(lambda: "Route connection created" in one.log.read_text())
         settings = BrokerSettings(f"tls://me:s3cret@127.0.0.1:{first}", ca=authority.cert)
         connection = Connection(settings, "test")
         await connection.open()
         try:
-            await eventually(lambda: str(second) in str([one.uri for one in connection._wire._server_pool]), within=30)
+            await eventually(lambda: str(second) in str([one.uri for one in connection._wire._server_pool]))
 
             one.stop()
 
-            await eventually(lambda: f"127.0.0.1:{second}" in connection._wire.plain, within=30)
+            await eventually(lambda: f"127.0.0.1:{second}" in connection._wire.plain)
         finally:
             await connection.close()
         assert "CONNECT {" not in "".join(line for line in two.log.read_text().splitlines() if "cid:" in line)
