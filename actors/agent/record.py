@@ -105,7 +105,7 @@ class Record:
         data = event.data
         try:
             started, updated = _ns(data["started"]), _ns(data["updated"])
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             return None
         status = data.get("status")
         if status not in OVER | {RUNNING, STOPPING}:

@@ -22,12 +22,15 @@ from operator import or_
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import Counter
+
 from actors.alerts.episodes import NS, Episode, Episodes, alert_id
 from actors.alerts.rules import BadRules, Rule, read
 from actors.alerts.template import shown
 from actors.system.actor import Actor, command
 from actors.system.context import Context
-from router.codec import rfc3339
+from router.codec import encode, rfc3339
+from router.errors import BadInput
 from router.event import Event
 from router.filter import NOTHING, Activation, Needs, activation
 from router.subject import Subject, unescape
@@ -40,8 +43,12 @@ MAX_LISTED = 500
 # 5 ms of rules at a time; what rules look at is converted once for all of them, up to so many items.
 MAX_TURN = 0.005
 MAX_PREPARED = 10_000
+# Bytes of an alert that is taken up again at a start; one that this actor said has some 10 KiB at most.
+MAX_RECALLED = 65_536
 # What a file with hundreds of mistakes says about itself.
 MAX_MISTAKES = 50
+
+RULE_FAULTS = Counter("actors_alerts_rule_faults_total", "Times that a rule failed at an event, and the next went on")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # When a rules file was written, how long it is, which file it is: another answer means that it changed.
@@ -91,7 +98,14 @@ class Alerts(Actor):
         begun = time.perf_counter()
         for rule in self._rules.values():
             if rule.hears(event.subject):
-                self._judge(rule, seen, ctx)
+                try:
+                    self._judge(rule, seen, ctx)
+                except Exception as fault:
+                    # Not a crash: that would end what all other rules know, and come again with each such event.
+                    log.exception("a rule failed at an event", extra={"rule": rule.name, "event": event.id})
+                    RULE_FAULTS.inc()
+                    told = {"rule": rule.name, "event": event.id, "subject": event.subject, "fault": repr(fault)[:500]}
+                    ctx.emit("system.alerts.rule_failed", told)
             if time.perf_counter() - begun > MAX_TURN:
                 # Other actors of this process, and its probes, have their turn.
                 await asyncio.sleep(0)
@@ -193,12 +207,21 @@ class Alerts(Actor):
         """Resolves what has been quiet for long enough, and what no rule stands for any more."""
         now = self._now()
         for episode in self._episodes:
-            rule = self._rules.get(episode.rule)
-            if rule is None:
-                self._end(episode, None, "rule_removed", ctx)
+            try:
+                self._end_if_quiet(episode, now, ctx)
+            except Exception:
+                # What cannot be ended would fail at every tick, and after a restart again.
+                log.exception("an alert cannot be resolved and is forgotten", extra={"rule": episode.rule})
+                RULE_FAULTS.inc()
                 self._episodes.forget(episode)
-            elif episode.alert and rule.resolve_after is not None and now - episode.last >= rule.resolve_after * NS:
-                self._end(episode, None, "resolve_after", ctx)
+
+    def _end_if_quiet(self, episode: Episode, now: int, ctx: Context) -> None:
+        rule = self._rules.get(episode.rule)
+        if rule is None:
+            self._end(episode, None, "rule_removed", ctx)
+            self._episodes.forget(episode)
+        elif episode.alert and rule.resolve_after is not None and now - episode.last >= rule.resolve_after * NS:
+            self._end(episode, None, "resolve_after", ctx)
 
     def _recall(self, event: Event) -> None:
         """Takes up an episode again from what was said about it."""
@@ -207,6 +230,9 @@ class Alerts(Actor):
                 pass
             case _:
                 return
+        if not _can_be_said_again(event, rule, alert):
+            log.warning("an alert in the stream is passed over", extra={"event": event.id, "subject": event.subject})
+            return
         episode, _ = self._episodes.touch(rule, key)
         if event.type == "resolved" and episode.said.get("alert") not in (None, alert):
             return  # the end of an older alert than the one that fires
@@ -217,6 +243,15 @@ class Alerts(Actor):
         episode.since = _moment(event.data.get("since")) or event.time
         episode.told = _moment(event.data.get("told"))
         episode.last = _moment(event.data.get("cause_time")) or event.time
+
+
+def _can_be_said_again(event: Event, rule: str, alert: str) -> bool:
+    """Whether the end of an alert that was found in the stream, which may be anybody's, could be published."""
+    try:
+        again = Event.new(Subject.of("alert", rule, "resolved"), event.data, key=alert)
+        return len(encode(again)) <= MAX_RECALLED
+    except BadInput:
+        return False
 
 
 def _own(event: Event) -> bool:

@@ -207,6 +207,10 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {f'edge_record_faults_total{{{EDGE},loop="fanout"}}': "0+1x60"},
         {f'edge_record_faults_total{{{EDGE},loop="fanout"}}': "7x60"},
     ),
+    "CallboardRuleFaults": (
+        {'actors_alerts_rule_faults_total{job="alerts"}': "0+1x60"},
+        {'actors_alerts_rule_faults_total{job="alerts"}': "7x60"},
+    ),
     "CallboardActorBehind": (
         {'actors_lag_events{actor="agent"}': "2000x60"},
         {'actors_lag_events{actor="agent"}': "20x60"},
