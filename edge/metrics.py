@@ -142,7 +142,7 @@ GAPS = ("beyond_retention", "foreign_cursor")
 # fresh: came without a cursor of its own; gap: came with one that is no longer, or was never, good here.
 RECOVERIES = ("recovered", "gap", "fresh")
 UNDECODABLE = ("decode_error", "fault", "too_large")
-LOOPS = ("hear", "encode", "fanout", "redrive", "recovery")
+LOOPS = ("hear", "encode", "fanout", "webhook", "redrive", "recovery")
 for _reason in UNDECODABLE:
     undecodable.labels(_reason)
 for _loop in LOOPS:

@@ -242,7 +242,9 @@ class Registry:
         if known is not None and known.revision >= entry.revision:
             return
         spec = _spec(entry.key, entry.value)
-        if spec is None:
+        if spec is None or spec.id != entry.key or spec.delivery_method not in METHODS:
+            if spec is not None:
+                log.warning("a stored session cannot be served", extra={"session": entry.key})
             return
         try:
             session = Session(spec, entry.revision)

@@ -63,7 +63,8 @@ class Standing(Collector):
             if last is not None:
                 age = max(age, edge.hub.age_behind(last))
             for session in tuple(edge.registry.sessions.values()):
-                methods[session.spec.delivery_method] += 1
+                if session.spec.delivery_method in methods:
+                    methods[session.spec.delivery_method] += 1
             checks.update(name for name, well in edge.ready.items() if well)
             store[edge.store.code] += 1
             recreated.update(edge.store.recreated)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from edge.dialects import DIALECTS
+from edge.dialects.callback import callback
 from edge.hub import Hub
 from edge.registry import Session
 from edge.session import Batch, Notice, Reader
@@ -172,7 +173,7 @@ def takes_gzip(accepted: Iterable[str]) -> bool:
 
 def body(hub: Hub, session: Session, polled: Polled) -> bytes:
     """The answer as JSON; each event has the session's id, as webhooks have it too."""
-    dialect = DIALECTS[session.spec.dialect]
+    dialect = DIALECTS.get(session.spec.dialect, callback)
     made = (dialect(record, hub.epoch) for record in polled.records)
     if polled.places:
         made = (with_places(each, record, hub.epoch) for each, record in zip(made, polled.records, strict=True))

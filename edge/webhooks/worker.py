@@ -23,6 +23,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from edge.metrics import record_faults
 from edge.problem import Problem
 from edge.registry import Registry, Session
 from edge.stats import Stats
@@ -669,10 +670,30 @@ class WorkTerm:
         going = [(gate, lane, unit)]
         while going:
             gate, lane, unit = going.pop()
-            if await self._work(gate, lane, unit):
+            try:
+                freed = await self._work(gate, lane, unit)
+            except Exception as fault:  # noqa: BLE001 - logged with its traceback by `_failed`
+                # The place was freed by then. A fault of ours at one job must not end the work on all others.
+                await self._failed(gate, lane, unit, fault)
+                freed = False
+            if freed:
                 self._asking = going
                 gate.finished(lane)
                 self._asking = None
+
+    async def _failed(self, gate: Gate, lane: Lane, unit: Unit, fault: Exception) -> None:
+        """Gives up jobs at which the work itself failed: each becomes a dead letter that says so."""
+        log.error("the work on a webhook job failed", extra={"session": gate.session}, exc_info=fault)
+        record_faults.labels("webhook").inc()
+        session = self._registry.sessions.get(gate.session)
+        if session is None or session.spec.webhook is None:
+            for held in unit.held:
+                await self._drop(held)
+            return
+        outcome = Outcome(Verdict.FINAL, fault="fault", note=repr(fault)[:500])
+        await self._insist(partial(self._bury, session, unit, outcome, "fault"))
+        await self._over(gate, lane, unit)
+        self._count_failed(session, unit, "fault")
 
     async def _work(self, gate: Gate, lane: Lane, unit: Unit) -> bool:
         """One attempt, from the jobs in hand to their end; says whether the place it had is still to be freed."""
@@ -933,23 +954,27 @@ class WorkTerm:
             )
             # Of news that could not be delivered no further news is made, else two dead endpoints would talk for ever.
             if not part.subject.startswith("system."):
-                await self._broker.publish(
-                    Event.new(
-                        f"{NEWS}deadlettered",
-                        {
-                            "session_id": session.id,
-                            "event_id": part.event_id,
-                            "subject": part.subject,
-                            "reason": reason,
-                            "attempts": job.attempt,
-                            "status": outcome.status or None,
-                        },
-                        source="edge.webhooks",
-                        id=part.letter_id.removeprefix("dead.") + ".deadlettered",
-                        key=escape(session.id),
-                        cause=part.event_id,
+                try:
+                    await self._broker.publish(
+                        Event.new(
+                            f"{NEWS}deadlettered",
+                            {
+                                "session_id": session.id,
+                                "event_id": part.event_id,
+                                "subject": part.subject,
+                                "reason": reason,
+                                "attempts": job.attempt,
+                                "status": outcome.status or None,
+                            },
+                            source="edge.webhooks",
+                            id=part.letter_id.removeprefix("dead.") + ".deadlettered",
+                            key=escape(session.id),
+                            cause=part.event_id,
+                        )
                     )
-                )
+                except BadInput as fault:
+                    # Of a job whose headers are not ours; its letter is there.
+                    log.warning("news of a dead letter cannot be told", extra={"fault": str(fault)})
         log.warning(
             "a webhook delivery was given up", extra={"session": session.id, "reason": reason, "attempts": job.attempt}
         )

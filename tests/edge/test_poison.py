@@ -10,6 +10,7 @@ from typing import Any
 import msgpack
 import pytest
 
+from edge.webhooks.job import PARTITIONS, partition_of
 from router.broker import Broker
 from router.connection import BrokerSettings
 from router.deadletters import DeadLetter, DeadLetters
@@ -184,3 +185,36 @@ async def test_reading_goes_on_while_many_undecodable_records_arrive(
         events = await socket.events(50)
 
     assert [event["data"]["n"] for event in events] == list(range(50))
+
+
+async def test_a_stored_session_of_an_unknown_kind_fails_neither_metrics_nor_others(
+    edge: RunningEdge, store: Broker, entity: str
+) -> None:
+    name = f"sess_{entity}"
+    await store.store(f"$KV.SESSIONS.{name}", json.dumps({"id": name, "delivery_method": "pigeon"}).encode(), {})
+    other = await edge.session(subjects=[f"job.{entity}.>"])
+    await edge.numbers(entity, 1)
+
+    try:
+        assert (await edge.poll(other, "?cursor=earliest"))["count"] == 1
+        assert (await edge.http.get("/metrics")).status_code == 200
+        assert (await edge.http.get(f"/callbacks/sessions/{name}")).status_code == 404
+    finally:
+        await store.store(f"$KV.SESSIONS.{name}", b"", {"KV-Operation": "DEL"})
+
+
+async def test_a_job_with_headers_that_are_not_ours_ends_no_work(
+    edge: RunningEdge, store: Broker, receiver: Receiver, entity: str
+) -> None:
+    hook = await edge.session(
+        delivery_method="webhook", webhook_url=receiver.url, subjects=[f"job.{entity}.>"], retry_attempts=0
+    )
+    strange = {"X-Event": "e" * 3000, "X-Subject": "\u00b2 no subject", "X-Sequence": "7", "X-Queued": "1"}
+    subject = f"hook.q.{partition_of(hook, PARTITIONS)}.{hook}"
+    for headers in (strange, {**strange, "X-Batch": "1"}, {**strange, "X-Sequence": "\u00b2"}):
+        await store.store(subject, foreign(entity, {"n": 1}), headers)
+        await store.store(subject, b"\xc1", headers)
+    await edge.numbers(entity, 1, start=5)
+
+    await eventually(lambda: any(json.loads(post.body)["data"] == {"n": 5} for post in receiver.posts), within=30)
+    assert (await edge.http.get("/readyz")).status_code == 200
