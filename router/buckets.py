@@ -75,14 +75,18 @@ class Bucket:
 
     async def create(self, key: str, value: bytes, ttl: float | None = None) -> int:
         """Writes a key that does not exist. Raises Conflict where it does."""
-        try:
-            return await self._write(key, value, {"Nats-Expected-Last-Subject-Sequence": "0"}, ttl)
-        except Conflict:
-            # A deleted key leaves a marker behind, which has a revision of its own.
-            revision = await self._marker(key)
-            if revision is None:
-                raise
-            return await self.update(key, value, revision, ttl)
+        revision = 0
+        tries = 3
+        while True:
+            try:
+                return await self.update(key, value, revision, ttl)
+            except Conflict:
+                # A deleted key leaves a marker behind, which has a revision of its own and may run out meanwhile.
+                marker = await self._marker(key)
+                tries -= 1
+                if marker is None or not tries:
+                    raise
+                revision = marker
 
     async def update(self, key: str, value: bytes, revision: int, ttl: float | None = None) -> int:
         """Writes a key whose newest revision is the given one. Raises Conflict where it is not."""
@@ -95,15 +99,11 @@ class Bucket:
         try:
             await self._write(key, b"", dict(operation), kept)
         except Refused as refusal:
-            if refusal.err_code == _TTL_DISABLED:
-                # An earlier version's bucket that this process may not change; compaction removes the marker later.
-                await self._write(key, b"", operation, None)
-            elif refusal.err_code == STREAM_FULL:
-                # A full bucket has no room for a marker until the value is gone.
-                await self.purge(key)
-                await self._write(key, b"", operation, kept)
-            else:
+            if refusal.err_code != STREAM_FULL:
                 raise
+            # A full bucket has no room for a marker until the value is gone.
+            await self.purge(key)
+            await self._write(key, b"", operation, kept)
 
     async def purge(self, key: str, before: int | None = None) -> None:
         """Removes a key without a marker, where its revision is lower than `before`. Watchers find out by comparison."""
@@ -178,7 +178,15 @@ class Bucket:
 
     async def _write(self, key: str, value: bytes, headers: dict[str, str], ttl: float | None) -> int:
         if ttl is not None:
-            headers["Nats-TTL"] = f"{max(1, round(ttl))}s"
+            try:
+                return await self._send(key, value, {**headers, "Nats-TTL": f"{max(1, round(ttl))}s"})
+            except Refused as refusal:
+                if refusal.err_code != _TTL_DISABLED:
+                    raise
+                # A bucket of an earlier version that this process may not change; compaction cleans up later.
+        return await self._send(key, value, headers)
+
+    async def _send(self, key: str, value: bytes, headers: dict[str, str]) -> int:
         reply = await self._connection.ask(self._prefix + key, value, headers or None)
         answer = msgspec.json.decode(reply.payload)
         if error := answer.get("error"):

@@ -158,7 +158,7 @@ class Conditions:
         session = entry.key.rpartition(".")[2]
         if entry.value is None:
             known = self._known.get(session)
-            if known is not None and known[1] <= entry.revision:
+            if known is None or known[1] <= entry.revision:
                 self._drop(session)
             return
         condition = _condition(entry)

@@ -216,6 +216,7 @@ async def test_buckets_of_an_earlier_version_get_the_new_configuration(own_nats:
         # A process that may not change streams can still delete.
         await bucket.delete("before")
         assert await bucket.get("before") is None
+        await bucket.put("expiring", b"1", 60)
 
         await apply(broker.connection, TopologySettings())
 
