@@ -101,7 +101,7 @@ SESSION = "/callbacks/sessions/{session_id}"
 ACCESS: Mapping[str, Access] = {
     **dict.fromkeys(("/", "/console", "/console/", "/livez", "/readyz", "/openapi.json"), Access.OPEN),
     **dict.fromkeys(("/callbacks/sessions", SESSION, f"{SESSION}/stats", f"{SESSION}/test"), Access.TOKEN),
-    **dict.fromkeys((f"{SESSION}/events", f"{SESSION}/refresh", "/tickets", "/events"), Access.TOKEN),
+    **dict.fromkeys((f"{SESSION}/events", f"{SESSION}/refresh", "/me", "/tickets", "/events"), Access.TOKEN),
     "/commands/{actor}/{instance}/{command}": Access.TOKEN,
     **dict.fromkeys(("/runs", "/runs/{run}", "/alerts", "/cameras", "/octanes"), Access.TOKEN),
     **{
@@ -167,6 +167,7 @@ def routes() -> list[BaseRoute]:
         Route(f"{session}/events", poll_session),
         Route(f"{session}/sse", stream_session),
         WebSocketRoute(f"{session}/ws", socket_session),
+        Route("/me", read_me),
         Route("/tickets", give_ticket, methods=["POST"]),
         Route("/events", publish_events, methods=["POST"]),
         Route("/deadletters", list_deadletters),
@@ -411,6 +412,22 @@ async def _session(connection: Request | WebSocket) -> Session:
     if not principal_of(connection.scope).owns(session.spec.owner):
         raise unknown_session(session_id)
     return session
+
+
+async def read_me(request: Request) -> Response:
+    """Says who the token of this request proves, and what it allows: a page can then say what it does not show."""
+    principal = principal_of(request.scope)
+    grants = principal.grants
+    return _json(
+        {
+            "id": principal.id,
+            "read": list(grants.read),
+            "publish": list(grants.publish),
+            "command": list(grants.command),
+            "operate": grants.operate,
+            "expires_at": expires_at(principal),
+        }
+    )
 
 
 # What a ticket can be for: the field of the body that names it, and the first part of its path.

@@ -351,6 +351,27 @@ def document() -> dict[str, Any]:
                     *_STORE,
                 )
             },
+            "/me": {
+                "get": _operation(
+                    "Who the token proves, and what it allows; without keys everybody may do everything, and the id is null",
+                    {
+                        "200": _json(
+                            _object(
+                                {
+                                    "id": {"type": ["string", "null"]},
+                                    **{
+                                        right: {"type": "array", "items": _TEXT}
+                                        for right in ("read", "publish", "command")
+                                    },
+                                    "operate": {"type": "boolean"},
+                                    "expires_at": _EXPIRES,
+                                }
+                            ),
+                            "Its grants, as subject patterns",
+                        )
+                    },
+                )
+            },
             "/tickets": {
                 "post": _operation(
                     "Get what a browser can put into an address: good once, for one stream, and not for long",

@@ -33,6 +33,8 @@ export class FrameStream {
   stats = { fps: 0, receivedFps: 0, latency: null, bytesPerSecond: 0, dropped: 0, frames: 0 };
   header = null;
   phase = "idle";
+  /** Why the server gave no ticket for the pictures, as it said; null where it gave one. */
+  refusal = null;
   lastFrame = 0;
 
   /**
@@ -98,8 +100,11 @@ export class FrameStream {
     let ticket = null;
     try {
       ticket = await this.ticket?.();
-    } catch {
-      return; // Refused or away: the next try asks again.
+      this.refusal = null;
+    } catch (fault) {
+      // Refused or away: the next try asks again.
+      this.refusal = fault.status ? fault : null;
+      return;
     }
     if (signal.aborted || document.hidden) return;
     await new Promise((resolve) => {

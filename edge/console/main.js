@@ -22,15 +22,20 @@ if (handed) {
 const client = new CallboardClient({ last: HISTORY, storage: sessionStorage, token: sessionStorage.getItem("callboard.token") });
 const store = new Store(() => client.clock.now());
 
-/** What happened before the history begins: the latest state of everything, as lists. */
+/** What happened before the history begins: the latest state of everything, as lists; and what of it this page may see. */
 async function loadSnapshots() {
-  await Promise.all(["runs", "alerts", "cameras", "octanes"].map(async (name) => {
-    try {
-      store.load(name, (await client.get(`/${name}`))[name]);
-    } catch {
-      // The next `live` asks again.
-    }
-  }));
+  await Promise.all([
+    client.get("/me").then((rights) => store.allow(rights), (fault) => store.allow(null, fault)),
+    ...["runs", "alerts", "cameras", "octanes"].map(async (name) => {
+      try {
+        store.load(name, (await client.get(`/${name}`))[name]);
+        store.fault(name, null);
+      } catch (fault) {
+        // The next `live` asks again.
+        store.fault(name, fault);
+      }
+    }),
+  ]);
 }
 
 let leftAt = 0;
@@ -38,7 +43,9 @@ client.on("*", (event) => store.take(event));
 client.onNotice((notice) => {
   if (notice.control === "gap") store.note("Events are missing here: they were no longer kept when this page came back for them.", "bad");
 });
-client.onState(({ phase, transport, reason }) => {
+client.onState((state) => {
+  store.connect(state);
+  const { phase, transport, reason } = state;
   if (phase === "live") {
     if (leftAt) store.note(`Connected again by ${transport} after ${((Date.now() - leftAt) / 1000).toFixed(1)} s, resumed where it broke off.`);
     leftAt = 0;

@@ -5,6 +5,7 @@
  */
 
 import { moment } from "./format.js";
+import { explain } from "./standing.js";
 
 // What one browser tab keeps: enough to scroll and search, and a few MB at most.
 const KEPT_EVENTS = 2_000;
@@ -51,6 +52,12 @@ export class Store {
   events = [];
   types = new Map();
   arrived = 0;
+  /** What `/me` says of this page's token; null until it is known. */
+  rights = null;
+  #state = { phase: "idle", reason: "", code: "" };
+  #connected = false;
+  #faults = new Map();
+  #unknown = null;
   #watchers = new Map();
   #changed = new Set();
   #drawing = 0;
@@ -84,6 +91,38 @@ export class Store {
     }
   }
 
+  /** How the page is connected: the client's state. */
+  connect(state) {
+    const before = this.#state;
+    this.#state = state;
+    this.#connected ||= state.phase === "live";
+    if (before.phase !== state.phase || before.reason !== state.reason || before.code !== state.code) this.#touchAll();
+  }
+
+  /** What the page's token allows, or why that could not be asked. */
+  allow(rights, fault = null) {
+    this.rights = rights ?? this.rights;
+    this.#unknown = fault;
+    this.#touchAll();
+  }
+
+  /** Why a list could not be read (an error, with the `status` of an answer), or null where it was. */
+  fault(topic, fault) {
+    if (fault) this.#faults.set(topic, fault);
+    else this.#faults.delete(topic);
+    this.touch(topic);
+  }
+
+  /** Why not all of a topic is shown; null where it is. */
+  situation(topic) {
+    const fault = this.#faults.get(topic) ?? (this.rights ? null : this.#unknown);
+    return explain(topic, { state: this.#state, rights: this.rights, fault, connected: this.#connected });
+  }
+
+  #touchAll() {
+    for (const topic of ["runs", "alerts", "cameras", "octanes", "events"]) this.touch(topic);
+  }
+
   /** One event from the stream. */
   take(event) {
     const data = event.data ?? {};
@@ -115,8 +154,8 @@ export class Store {
     this.touch(topic);
   }
 
-  /** Output lines of the past, put before those already here. */
-  recall(key, events) {
+  /** Output lines of the past, put before those already here; `unread` says why they could not be had. */
+  recall(key, events, unread = "") {
     const run = this.runs.get(key);
     if (!run) return;
     const known = new Set(run.lines.map((line) => line.id));
@@ -126,7 +165,8 @@ export class Store {
       if (output) before.push({ ...output, id: event.id, at: event.timestamp });
     }
     run.lines = [...before, ...run.lines].slice(-KEPT_LINES);
-    run.recalled = true;
+    run.recalled = !unread;
+    run.unread = unread;
     this.touch("runs");
   }
 

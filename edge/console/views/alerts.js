@@ -1,7 +1,8 @@
 /** This file is where alerts are listed: what fires first, what is over below it, in grey. */
 
-import { h, icon, lesson, say, show } from "../dom.js";
+import { h, icon, say, show } from "../dom.js";
 import { ago, clock } from "../format.js";
+import { absence } from "./absence.js";
 import { badge, panel, rebadge } from "./panel.js";
 
 const SEVERITIES = { critical: ["bad", "alert"], warning: ["warn", "alert"], info: ["info", "info"] };
@@ -25,8 +26,9 @@ export function alertsView(root, store) {
   const count = badge("");
   badges.append(count);
   const list = h("ol.list", { "aria-live": "polite", "aria-relevant": "additions" });
-  const empty = lesson("check", "All quiet", "Rules watch every event and raise alerts here. Any failed run raises one: try it.", "callboard run -- false");
-  body.append(list, empty);
+  const empty = absence("check", { title: "All quiet", explanation: "Rules watch every event and raise alerts here. Any failed run raises one: try it.", command: "callboard run -- false" });
+  badges.append(empty.badge);
+  body.append(list, ...empty.elements);
 
   const age = () => {
     for (const time of list.querySelectorAll("time")) say(time, ago(Number(time.dataset.moment), Date.now()));
@@ -40,8 +42,11 @@ export function alertsView(root, store) {
     age();
     const firing = alerts.filter((alert) => !alert.resolved);
     const worst = firing[0] && (SEVERITIES[firing[0].severity] ?? SEVERITIES.info)[0];
+    const situation = store.situation("alerts");
+    // "All clear" is said only by a page that sees all.
     rebadge(count, firing.length ? `${firing.length} firing` : "all clear", worst ?? "ok");
-    show(empty, alerts.length === 0);
+    show(count, firing.length > 0 || !situation);
+    empty.tell(situation, alerts.length === 0);
     show(list, alerts.length > 0);
   };
   store.watch("alerts", draw);

@@ -2,6 +2,7 @@
 
 import { copyButton, h, say, show, sparkline } from "../dom.js";
 import { milliseconds, number, short } from "../format.js";
+import { WANTS_TOKEN } from "../standing.js";
 
 const NAMES = { websocket: "WebSocket", sse: "SSE", polling: "Long poll" };
 const PHASES = {
@@ -13,8 +14,6 @@ const PHASES = {
   refused: ["Refused", "bad"],
   closed: ["Closed", "quiet"],
 };
-
-const WANTED = new Set(["token_required", "bad_token", "token_expired"]);
 
 export function barView(root, store, client) {
   const rate = h("span.value");
@@ -37,7 +36,7 @@ export function barView(root, store, client) {
     facts,
     proof,
     h("div.row-of-buttons", {},
-      copyButton("Copy as curl", () => `curl -N '${client.base}/callbacks/sessions/${client.state.session ?? ""}/sse?cursor=${client.cursor ?? "now"}'`),
+      copyButton("Copy as curl", () => `curl -N ${client.token ? '-H "Authorization: Bearer $CALLBOARD_TOKEN" ' : ""}'${client.base}/callbacks/sessions/${client.state.session ?? ""}/sse?cursor=${client.cursor ?? "now"}'`),
       retry));
   const pill = h("button.pill", {
     type: "button",
@@ -64,6 +63,7 @@ export function barView(root, store, client) {
     const { state, stats, clock } = client;
     facts.replaceChildren(...[
       fact("Session", state.session ?? "none"),
+      fact("Token", store.rights ? (store.rights.id ? `${store.rights.id.replace(/^- /, "")} reads ${store.rights.read.join(", ") || "nothing"}` : "none needed") : "not known"),
       fact("Cursor", client.cursor ?? "none"),
       fact("Transport", NAMES[state.transport] ?? "none"),
       fact("Latency, birth to page", milliseconds(client.latency ?? Number.NaN)),
@@ -90,13 +90,13 @@ export function barView(root, store, client) {
   client.onState(draw);
   // A server that wants a token says so once; the place to give it is then opened.
   client.onState(({ phase: now, code }) => {
-    const wanted = now === "refused" && WANTED.has(code);
+    const wanted = now === "refused" && WANTS_TOKEN.has(code);
     if (wanted && proof.hidden) open(true);
     show(proof, wanted);
   });
   setInterval(draw, 1_000);
   store.watch("alerts", () => {
     const firing = [...store.alerts.values()].filter((alert) => !alert.resolved).length;
-    document.title = firing ? `(${firing}) Callboard` : "Callboard";
+    document.title = firing ? `(${firing}) Callboard` : store.situation("alerts") ? "(?) Callboard" : "Callboard";
   });
 }

@@ -1,8 +1,9 @@
 /** This file is where jobs, agents and threads are listed, with their progress and their last words. */
 
-import { h, icon, lesson, meter, say, show } from "../dom.js";
+import { h, icon, meter, say, show } from "../dom.js";
 import { ago, duration, percent, short } from "../format.js";
 import { TERMINAL } from "../store.js";
+import { absence } from "./absence.js";
 import { badge, panel, rebadge } from "./panel.js";
 
 const WORDS = {
@@ -70,7 +71,7 @@ class Row {
     say(this.why, run.error ? String(run.error) : "");
     const stuck = this.output.scrollTop + this.output.clientHeight >= this.output.scrollHeight - 4;
     const lines = run.lines.slice(-SHOWN_LINES).map((line) => line.text.replace(/\n$/, "")).join("\n");
-    say(this.output, lines || (run.recalled ? "This run has said nothing." : "Reading what it said…"));
+    say(this.output, lines || (run.unread ? `What it said could not be read: ${run.unread}.` : run.recalled ? "This run has said nothing." : "Reading what it said…"));
     this.output.classList.toggle("silent", !lines);
     if (stuck) this.output.scrollTop = this.output.scrollHeight;
   }
@@ -81,9 +82,13 @@ export function runsView(root, store, client) {
   const count = badge("");
   badges.append(count);
   const list = h("ol.list");
-  const empty = lesson("job", "Nothing is running", "Put any command behind this one: its output, its progress and its exit code appear here and on every subscriber.",
-    `callboard run -- sh -c 'for i in 25 50 75 100; do echo "$i%"; sleep 1; done'`);
-  body.append(list, empty);
+  const empty = absence("job", {
+    title: "Nothing is running",
+    explanation: "Put any command behind this one: its output, its progress and its exit code appear here and on every subscriber.",
+    command: `callboard run -- sh -c 'for i in 25 50 75 100; do echo "$i%"; sleep 1; done'`,
+  });
+  badges.append(empty.badge);
+  body.append(list, ...empty.elements);
   const rows = new Map();
 
   const open = async (row) => {
@@ -92,8 +97,8 @@ export function runsView(root, store, client) {
     if (!row.expanded || run.recalled) return;
     try {
       store.recall(run.key, await client.history([`${run.key}.>`], 100));
-    } catch {
-      store.recall(run.key, []);
+    } catch (fault) {
+      store.recall(run.key, [], fault.message);
     }
   };
 
@@ -118,7 +123,7 @@ export function runsView(root, store, client) {
     const running = runs.filter((run) => !TERMINAL.has(run.status)).length;
     rebadge(count, running ? `${running} running` : runs.length ? "all done" : "", running ? "info" : "quiet");
     show(count, runs.length > 0);
-    show(empty, runs.length === 0);
+    empty.tell(store.situation("runs"), runs.length === 0);
     show(list, runs.length > 0);
   };
   store.watch("runs", draw);

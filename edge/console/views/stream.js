@@ -1,7 +1,8 @@
 /** This file is where the stream of events is shown: newest at the foot, filtered by type and text, each one open to be read. */
 
-import { copyButton, h, icon, lesson, say, show } from "../dom.js";
+import { copyButton, h, icon, say, show } from "../dom.js";
 import { clock, curl, number, summary } from "../format.js";
+import { absence } from "./absence.js";
 import { panel } from "./panel.js";
 
 // Rows in the page; the store keeps more to search in.
@@ -36,10 +37,14 @@ export function streamView(root, store, client) {
   const chips = h("div.chips", { role: "group", "aria-label": "Show only these types" });
   const list = h("ol.events", { "aria-label": "Events, oldest first" });
   const jump = h("button.jump", { type: "button", hidden: true, onclick: () => follow() }, icon("down"), caption);
-  const empty = lesson("stream", "No event has come yet", "Publish one and see it arrive, here and at every other subscriber.",
-    `curl -X POST ${client.base}/events -H 'Content-Type: application/json' -d '{"subject":"agent.hello.progress","type":"progress","data":{"progress":0.5,"message":"Hello"}}'`);
+  const empty = absence("stream", {
+    title: "No event has come yet",
+    explanation: "Publish one and see it arrive, here and at every other subscriber.",
+    command: `curl -X POST ${client.base}/events -H 'Content-Type: application/json' -d '{"subject":"agent.hello.progress","type":"progress","data":{"progress":0.5,"message":"Hello"}}'`,
+  });
+  badges.append(empty.badge);
   const none = h("div.nothing", { hidden: true }, h("p", {}, "No event matches."), h("button.quiet", { type: "button", onclick: () => clear() }, "Clear the filter"));
-  body.append(chips, h("div.scroll", {}, list, empty, none, jump));
+  body.append(chips, h("div.scroll", {}, list, ...empty.elements, none, jump));
   const scroll = body.lastChild;
 
   const types = new Set();
@@ -247,7 +252,7 @@ export function streamView(root, store, client) {
     say(total, paused ? `paused, ${number(unseen)} waiting` : `${number(list.childElementCount)} shown`);
     show(chips, buttons.size > 0);
     show(total, store.arrived > 0);
-    show(empty, store.arrived === 0);
+    empty.tell(store.situation("events"), store.arrived === 0);
     show(list, list.childElementCount > 0);
     show(none, store.arrived > 0 && list.childElementCount === 0);
     show(jump, unseen > 0 && (paused || !stuck));

@@ -1,8 +1,9 @@
 /** This file is where a picture stream gets a stage: a canvas, its figures, its tools, and what to say when there is none. */
 
-import { h, icon, lesson, say, show } from "../dom.js";
+import { h, icon, say, show } from "../dom.js";
 import { FrameStream } from "../frames.js";
 import { bytes, milliseconds, number } from "../format.js";
+import { absence } from "./absence.js";
 import { badge, panel, rebadge } from "./panel.js";
 
 const STALE = 5_000;
@@ -32,8 +33,9 @@ export function viewport(root, store, client, settings) {
   const veil = h("div.veil", {}, h("span"));
   const stage = h("div.stage", {}, canvas, figures, veil);
   const below = settings.extra?.();
-  const empty = lesson(settings.picture, settings.empty.title, settings.empty.explanation, settings.empty.command);
-  body.append(...[stage, below?.element, empty].filter(Boolean));
+  const empty = absence(settings.picture, settings.empty);
+  badges.append(empty.badge);
+  body.append(...[stage, below?.element, ...empty.elements].filter(Boolean));
 
   let stream = null;
   let chosen = null;
@@ -85,11 +87,13 @@ export function viewport(root, store, client, settings) {
     for (const figure of [fps, latency, flow]) show(figure, settings.silence > 0 || stats.receivedFps > 0);
     below?.stats?.(stats);
     const stale = phase !== "open" || (settings.silence > 0 && Date.now() - lastFrame > STALE);
-    const [word, tone] = settings.status(device, { phase, stale });
+    // The device may be seen and its pictures not: a ticket for them wants more rights than its state.
+    const withheld = phase !== "open" && stream.refusal;
+    const [word, tone] = withheld ? ["Not shown", "warn"] : settings.status(device, { phase, stale });
     rebadge(state, word, tone);
     stage.classList.toggle("stale", Boolean(header) && stale);
     show(veil, !header);
-    say(veil.firstChild, phase === "open" ? "Waiting for the first picture" : phase === "paused" ? "Paused" : "Connecting");
+    say(veil.firstChild, phase === "open" ? "Waiting for the first picture" : phase === "paused" ? "Paused" : withheld ? `No picture is shown: ${withheld.message}` : store.situation(settings.topic)?.kind === "unreachable" ? "No connection" : "Connecting");
     if (!header) show(simulated, Boolean(device.simulated));
   };
 
@@ -97,7 +101,7 @@ export function viewport(root, store, client, settings) {
     const devices = store[settings.topic];
     const any = devices.size > 0;
     for (const part of [stage, below?.element, state, still, full]) part && show(part, any);
-    show(empty, !any);
+    empty.tell(store.situation(settings.topic), !any);
     show(choice, devices.size > 1);
     if (!any) {
       show(simulated, false);

@@ -83,7 +83,9 @@ def secured(nats_server: str) -> SecuredFactory:
     """Starts an edge with keys: `async with secured(identity=IdentitySettings(...), limits=...) as edge`."""
 
     @contextlib.asynccontextmanager
-    async def start(identity: IdentitySettings | None = None, **settings: Any) -> AsyncIterator[SecuredEdge]:
+    async def start(
+        identity: IdentitySettings | None = None, nats: str | None = None, **settings: Any
+    ) -> AsyncIterator[SecuredEdge]:
         listener = bind("127.0.0.1", 0)
         port = listener.getsockname()[1]
         stop, ready = asyncio.Event(), asyncio.Event()
@@ -92,7 +94,7 @@ def secured(nats_server: str) -> SecuredFactory:
             group.create_task(
                 serve(
                     chosen,
-                    BrokerSettings(nats_server),
+                    BrokerSettings(nats or nats_server),
                     TopologySettings(),
                     stop=stop,
                     guard=GuardSettings(allow_loopback=True, allow_http=True),
