@@ -57,12 +57,15 @@ class Proxy:
         cut: Callable[[], Cut | None] | None = None,
         latency: float = 0.0,
         bandwidth: float | None = None,
+        whole: bytes = b"",
     ) -> None:
         self._target = (host, port)
         # Asked once per connection; None is for a connection that stays whole.
         self.cut = cut
         # Seconds that bytes are on their way in each direction; those that come meanwhile wait for the next turn.
         self.latency = latency
+        # No cut comes between these bytes where they follow each other.
+        self.whole = whole
         # Bytes a second, in each direction of each connection.
         self.bandwidth = bandwidth
         self.port = 0
@@ -145,7 +148,12 @@ class Proxy:
                     await self._open.wait()
                     if sink is link.client:
                         if link.cut and link.carried + len(piece) >= link.cut.after:
-                            await _write(sink, piece[: link.cut.after - link.carried])
+                            at = link.cut.after - link.carried
+                            if self.whole and (
+                                begun := piece.find(self.whole, max(0, at + 1 - len(self.whole)))
+                            ) in range(at):
+                                at = begun + len(self.whole)
+                            await _write(sink, piece[:at])
                             self.cuts += 1
                             link.sever(link.cut.reset)
                             return

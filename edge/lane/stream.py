@@ -23,8 +23,7 @@ class StreamLane(LaneReader):
 
     def _greet(self) -> None:
         if self._transport is not None:
-            greeting = PADDING + b"\n"
-            self._transport.write(chunk(greeting) if self._chunked else greeting)
+            self._transport.write(chunk(PADDING) if self._chunked else PADDING)
 
     @property
     def _chunked(self) -> bool:

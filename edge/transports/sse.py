@@ -26,7 +26,8 @@ from router.errors import BadCursor
 if TYPE_CHECKING:
     from edge.lane.lanes import Lanes
 
-# 2 kB of comment: some proxies and old browsers show nothing before their buffer has that much.
+# 2 kB of comment: some proxies and old browsers show nothing before their buffer has that much. No blank line behind it: to
+# fetch-event-source that is an event without data, which its user's JSON.parse throws at, for ever.
 PADDING = b":" + b" " * 2048 + b"\n"
 
 WIRES = {name: SseWire(name, dialect) for name, dialect in DIALECTS.items()}
@@ -69,7 +70,7 @@ class SseResponse:
         async with self._hub.reader(view, session_id, self._stats, self._pace, _StreamReader) as reader:
             reader.wear(self._session.badge)
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-            await send({"type": "http.response.body", "body": PADDING + b"\n", "more_body": True})
+            await send({"type": "http.response.body", "body": PADDING, "more_body": True})
             self._stats.sses += 1
             self._stats.served += 1
             gauge.inc()
