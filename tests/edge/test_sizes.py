@@ -10,6 +10,7 @@ from typing import Any
 
 import msgpack
 import pytest
+from aiohttp import web
 
 from router.broker import Broker
 from router.codec import encode
@@ -161,3 +162,72 @@ async def test_the_largest_event_can_be_retried_and_buried_whole(
         event = letter.event()
         assert letter.size == 0 and event is not None and event.data == large.data
         assert await ready(edge)
+
+
+@pytest.mark.parametrize("mode", ["unordered", "fifo", "keyed"])
+async def test_what_fits_as_a_job_and_not_as_a_retry_is_given_up_and_blocks_nobody(
+    edge_factory: EdgeFactory, small_nats: Server, receiver: Receiver, entity: str, mode: str
+) -> None:
+    async def first_fails(request: web.Request) -> web.Response:
+        body = await request.json()
+        return web.Response(status=204 if "n" in body["data"] else 503)
+
+    receiver.answer = first_fails
+    async with connected(small_nats.url) as broker, edge_factory(small_nats.url) as edge:
+        hook = await edge.session(
+            delivery_method="webhook",
+            webhook_url=receiver.url,
+            subjects=[f"job.{entity}.>"],
+            mode=mode,
+            retry_attempts=1,
+            retry_profile="fast",
+        )
+        for number in range(3):
+            large = sized(entity, MIB - 220, number)
+            await broker.store(f"ev.{large.subject}", encode(large), {})
+        await edge.numbers(entity, 1)
+
+        async def given_up() -> list[DeadLetter] | None:
+            found = await letters(broker, f"dead.webhook.{hook}")
+            return found if len(found) == 3 else None
+
+        found = await eventually(given_up, within=90)
+
+        async def delivered() -> bool:
+            return any("n" in json.loads(post.body)["data"] for post in receiver.posts)
+
+        await eventually(delivered, within=90)
+        assert await ready(edge)
+        assert {letter.reason for letter in found} <= {"too_large", "exhausted"}
+        assert all(letter.size == MIB - 220 or letter.payload for letter in found)
+
+
+async def test_a_server_that_takes_less_after_a_reconnect_gets_no_message_too_large_for_it(
+    edge_factory: EdgeFactory, tmp_path: Path, receiver: Receiver, entity: str
+) -> None:
+    receiver.answer = 503
+    with serving_small(tmp_path, MIB) as server:
+        port = int(server.url.rpartition(":")[2])
+        async with edge_factory(server.url) as edge, connected(server.url) as broker:
+            hook = await edge.session(delivery_method="webhook", webhook_url=receiver.url, subjects=[f"job.{entity}.>"])
+            await broker.publish(sized(entity, 900_000))
+            await eventually(lambda: receiver.posts, within=60)
+
+            server.stop()
+            with serving_small(tmp_path, 500_000, port) as smaller:
+
+                async def buried() -> list[DeadLetter]:
+                    return await letters(broker, f"dead.webhook.{hook}")
+
+                async def answered() -> int:
+                    return (await post(edge, sized(entity, 500_000, 1)))[0]
+
+                # Its retry is due, or was under way, when the server comes back.
+                receiver.answer = 204
+                await eventually(lambda: ready(edge), within=60)
+                assert await answered() == 413
+                await edge.numbers(entity, 1)
+                await eventually(lambda: any(b'"n":0' in each.body for each in receiver.posts), within=90)
+                assert await ready(edge)
+                assert smaller.violations == []
+                assert all(letter.payload == b"" for letter in await buried())
