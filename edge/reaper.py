@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 
 from edge import metrics
 from edge.census import Census
 from edge.problem import Problem
 from edge.registry import Registry, Session
 from router.buckets import Bucket, Entry
+from router.clock import wall
 from router.errors import BrokerError
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Reaper:
             # Counted by a reader or a webhook that had the session before it was deleted, and counted after that.
             for session_id in self._census.stats.keys() - self._registry.sessions.keys():
                 self._census.forget(session_id)
-        now = time.time()
+        now = wall.now()
         for session in list(self._registry.sessions.values()):
             if not (idle := self.idle_of(session)):
                 continue

@@ -17,7 +17,6 @@ import logging
 import math
 import re
 import secrets
-import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -37,6 +36,7 @@ from edge.webhooks.job import Job
 from edge.webhooks.pipeline import is_too_large
 from router.broker import Broker
 from router.buckets import Bucket, Entry
+from router.clock import wall
 from router.codec import rfc3339
 from router.connection import header
 from router.deadletters import DeadLetter, DeadLetters
@@ -336,7 +336,7 @@ class Redrives:
 
     async def note(self, job: RedriveJob, revision: int) -> int:
         """Writes down how far a job has come. Raises Conflict where another process did so meanwhile."""
-        job.updated = time.time_ns()
+        job.updated = wall.now_ns()
         value = msgspec.json.encode(job)
         while True:
             try:
@@ -423,7 +423,7 @@ class _Run:
             log.exception("a redrive failed", extra={"job": job.id})
             metrics.record_faults.labels("redrive").inc()
             job.state, job.error = "failed", "an internal fault; the log of the edge says more"
-        job.ended = time.time_ns()
+        job.ended = wall.now_ns()
         await self._note()
         metrics.redrives.labels(job.state).inc()
         log.info("a redrive is over", extra={"job": job.id, "state": job.state, "sent": job.sent})
@@ -434,7 +434,7 @@ class _Run:
         """Counts what there is to be sent; after a crash, what of it is gone without having been noted as sent."""
         job = self.job
         if job.matched is None:
-            job.started = time.time_ns()
+            job.started = wall.now_ns()
             job.matched = await self._count(Span(job.after, job.upto))
             await self._note()
         elif not job.dry_run:
@@ -738,7 +738,7 @@ class _Run:
 
 def new_job(chosen: Filter, span: Span, **more: Any) -> RedriveJob:
     """Makes a job over a span of the stream; its id sorts by time."""
-    now = time.time_ns()
+    now = wall.now_ns()
     return RedriveJob(
         id=f"{now // 1_000_000:011x}{secrets.token_hex(3)}",
         filter=chosen,

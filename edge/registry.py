@@ -7,7 +7,6 @@ import copy
 import logging
 import re
 import secrets
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +19,7 @@ from edge.view import MAX_PATTERNS, MAX_TYPES, View
 from edge.webhooks import endpoint as endpoints
 from edge.webhooks.endpoint import EndpointSettings
 from router.buckets import STREAM_FULL, Bucket, Entry
+from router.clock import wall
 from router.codec import rfc3339
 from router.cursor import Cursor, parse_start
 from router.errors import BadInput, Refused
@@ -321,7 +321,7 @@ def parse_session(body: Any, dialects: frozenset[str]) -> tuple[SessionSpec, Any
     spec = SessionSpec(
         id=session_id,
         delivery_method=method,
-        created=time.time_ns(),
+        created=wall.now_ns(),
         start="",
         events=events,
         subjects=_strings(body, "subjects", MAX_PATTERNS),

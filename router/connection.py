@@ -11,6 +11,7 @@ import logging
 import re
 import secrets
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 import msgspec
 import nats.errors
 
+from router.clock import wall
 from router.errors import BadCredentials, NoResponders, Refused, RouterError, Timeout, TooLarge, Unreachable, Unsuitable
 from router.figures import figures
 from router.limits import message_size
@@ -420,8 +422,10 @@ class Connection:
     async def api(self, subject: str, request: object = None, timeout: float | None = None) -> dict[str, Any]:
         """Calls the JetStream API (`STREAM.INFO.EVENTS`). Raises Refused with JetStream's code, NoResponders or Timeout."""
         payload = msgspec.json.encode(request) if request is not None else b""
+        begun = time.monotonic()
         reply = await self.ask(f"$JS.API.{subject}", payload, timeout=timeout)
         answer: dict[str, Any] = msgspec.json.decode(reply.payload)
+        wall.saw(answer.get("ts"), begun, time.monotonic())
         if error := answer.get("error"):
             raise Refused(error.get("code", 0), error.get("err_code", 0), error.get("description", "refused"))
         return answer

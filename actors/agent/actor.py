@@ -7,7 +7,6 @@ producer is gone without a word is ended here, so that nobody watches a bar that
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from actors.agent.runs import Runs
 from actors.system.actor import Actor, Reject, command
 from actors.system.context import Context
 from actors.system.stage import BrokerStage
+from router.clock import wall
 from router.errors import BadSubject, NoResponders, Timeout
 from router.event import Event, new_id
 from router.subject import Subject
@@ -72,7 +72,7 @@ class Agent(Actor):
             record = Record.of_state(event)
             if record is None:
                 continue
-            silent = max(0.0, (time.time_ns() - record.updated) / 1e9)
+            silent = max(0.0, (wall.now_ns() - record.updated) / 1e9)
             if record.over and silent > self.settings.keep_over:
                 continue
             record.heard = ctx.now() - silent
@@ -140,7 +140,7 @@ class Agent(Actor):
             raise Reject(f"nobody answers for the run {run}: its program cannot be asked to stop") from None
         if record.status != STOPPING:
             record.status = STOPPING
-            record.updated = max(record.updated, time.time_ns())
+            record.updated = max(record.updated, wall.now_ns())
             self._kept(record, self._ctx, at_once=True)
         return {**answer, "status": record.status}
 

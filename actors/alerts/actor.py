@@ -29,6 +29,7 @@ from actors.alerts.rules import BadRules, Rule, read
 from actors.alerts.template import shown
 from actors.system.actor import Actor, command
 from actors.system.context import Context
+from router.clock import wall
 from router.codec import encode, rfc3339
 from router.errors import BadInput
 from router.event import Event
@@ -70,7 +71,7 @@ class Alerts(Actor):
     subjects = (">",)
     every = 1.0
 
-    def __init__(self, settings: AlertsSettings | None = None, now: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, settings: AlertsSettings | None = None, now: Callable[[], int] = wall.now_ns) -> None:
         self._settings = settings or AlertsSettings()
         self._file = Path(self._settings.rules_file) if self._settings.rules_file else SHIPPED
         self._now = now
@@ -216,6 +217,8 @@ class Alerts(Actor):
                 self._episodes.forget(episode)
 
     def _end_if_quiet(self, episode: Episode, now: int, ctx: Context) -> None:
+        # An event from the future shall not keep its alert from ending.
+        episode.last = min(episode.last, now)
         rule = self._rules.get(episode.rule)
         if rule is None:
             self._end(episode, None, "rule_removed", ctx)

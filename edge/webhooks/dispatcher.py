@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from edge.webhooks.sender import Sender
 from edge.webhooks.worker import Backstage, WorkerSettings, WorkTerm
 from router.broker import Broker
 from router.buckets import Bucket
+from router.clock import wall
 from router.errors import BrokerError
 from router.record import Record
 from router.role import RoleSettings
@@ -219,7 +219,7 @@ class Webhooks:
                 metrics.endpoints.labels(state).set(states[state])
             metrics.parked.set(sum(gate.parked for gate in gates))
             oldest = min((gate.oldest for gate in gates if gate.oldest), default=0.0)
-            metrics.parked_age.set(max(0.0, time.time() - oldest) if oldest else 0.0)
+            metrics.parked_age.set(max(0.0, wall.now() - oldest) if oldest else 0.0)
             try:
                 pending = [await term.pending() for term in self._terms()]
                 metrics.pending.labels("fresh").set(sum(fresh for fresh, _ in pending))

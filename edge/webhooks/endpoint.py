@@ -6,7 +6,6 @@ import base64
 import binascii
 import re
 import secrets
-import time
 from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import SplitResult, urlsplit, urlunsplit
@@ -14,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 import msgspec
 
 from edge.problem import Problem
+from router.clock import wall
 from router.codec import rfc3339
 
 Mode = Literal["unordered", "keyed", "fifo"]
@@ -175,12 +175,12 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
         """All that is signed with now, the newest first."""
         if not self.old_secrets:
             return [_key(self.secret)]
-        now = time.time()
+        now = wall.now()
         return [_key(self.secret), *(_key(old.secret) for old in self.old_secrets if old.until > now)]
 
     def rotated(self, secret: str, overlap: float) -> EndpointSettings:
         """The endpoint with a new secret; the one before signs beside it for so many seconds."""
-        now = time.time()
+        now = wall.now()
         kept = [old for old in self.old_secrets if old.until > now and old.secret != secret]
         if overlap > 0 and secret != self.secret:
             kept.insert(0, OldSecret(self.secret, now + overlap))
@@ -193,7 +193,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     def describe(self) -> dict[str, Any]:
         """The endpoint as the API shows it; what is secret is starred."""
         parts = urlsplit(self.url)
-        now = time.time()
+        now = wall.now()
         return {
             "webhook_url": urlunsplit(
                 parts._replace(netloc=parts.netloc.rpartition("@")[2], query="***" if parts.query else "")

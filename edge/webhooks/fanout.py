@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from edge.webhooks.job import DUE, FRESH, NEWS, PARKED, Job, Publish, partition_
 from edge.webhooks.pipeline import Pipeline, is_too_large
 from router.broker import Ack, Broker
 from router.buckets import Bucket
+from router.clock import wall
 from router.connection import Listening
 from router.deadletters import DeadLetters, Origin, webhook_subject
 from router.errors import BrokerError, Conflict, Cut, Refused, Timeout
@@ -515,7 +515,7 @@ class Fanout:
             subject=record.subject,
             sequence=record.sequence,
             payload=record.payload,
-            queued=time.time_ns(),
+            queued=wall.now_ns(),
         )
 
     # Storing

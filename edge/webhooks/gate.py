@@ -21,6 +21,7 @@ from edge.webhooks.health import Health
 from edge.webhooks.job import Job
 from edge.webhooks.lane import Held, Lane, LaneSettings, Unit, lane_of
 from edge.webhooks.parking import PAGE_JOBS, Parked, Parking
+from router.clock import wall
 from router.errors import BrokerError
 
 log = logging.getLogger(__name__)
@@ -185,7 +186,7 @@ class Gate:
         # A retry that is due may go before what is parked, where there is no order to keep.
         if lane.behind and (lane.serial or not held.job.due_at):
             return True
-        if self.blocked_for > settings.hold or lane.halted or lane.not_before > time.time() + settings.hold:
+        if self.blocked_for > settings.hold or lane.halted or lane.not_before > wall.now() + settings.hold:
             return True
         if self.health.state == "half_open":
             return bool(lane.queue)
@@ -347,7 +348,7 @@ class Gate:
         lane.head = head
         lane.not_before = head.not_before
         lane.put_back(unit.held)
-        if head.halted or head.not_before - time.time() > self._floor.lane_settings.hold:
+        if head.halted or head.not_before - wall.now() > self._floor.lane_settings.hold:
             self._floor.rest(lane.stow())
             self._store()
         self._mark(lane)
@@ -359,7 +360,7 @@ class Gate:
 
     def _mark(self, lane: Lane) -> None:
         """Notes whether a lane may begin."""
-        now = time.time()
+        now = wall.now()
         if lane.may_begin(now):
             self._ready[lane.name] = lane
             return
@@ -423,7 +424,7 @@ class Gate:
         assert self.policy is not None
         batch = self.policy.batch.max_n if self.policy.batch is not None else 1
         for lane in self.lanes.values():
-            if lane.stored <= 0 or lane.halted or lane.not_before > time.time():
+            if lane.stored <= 0 or lane.halted or lane.not_before > wall.now():
                 continue
             if self.blocked_for > 0:
                 return None
@@ -463,7 +464,7 @@ class Gate:
             jobs = max(jobs, self.policy.batch.max_n)
         after = lane.after
         page, _ = await self._floor.parking.page(self._floor.partition, self.session, lane.name, after, jobs)
-        if lane.after != after or lane.halted or lane.not_before > time.time():
+        if lane.after != after or lane.halted or lane.not_before > wall.now():
             return len(page)  # it was stowed meanwhile
         lane.first = None
         for parked in page:

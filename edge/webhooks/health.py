@@ -7,20 +7,22 @@ ENDPOINTS at each transition, for the next owner and for who asks.
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from edge.webhooks.outcome import Outcome, Verdict
+from edge.webhooks.outcome import MAX_RETRY_AFTER, Outcome, Verdict
+from router.clock import wall
 from router.codec import rfc3339
 
 State = Literal["closed", "open", "half_open", "disabled"]
 STATES: tuple[State, ...] = ("closed", "open", "half_open", "disabled")
 # Answers that ask for patience; they are not counted as failures.
 _PATIENCE = (429, 503)
+# What is added to Retry-After at most, as a share of it: many may have been told the same.
+PLEA_SPREAD = 0.1
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def describe(self, rate: float | None = None, now: float | None = None) -> dict[str, Any]:
         """The condition as the API shows it."""
-        now = time.time() if now is None else now
+        now = wall.now() if now is None else now
         return {
             "state": self.state,
             "since": _when(self.since),
@@ -126,7 +128,7 @@ class Health:
         settings: HealthSettings,
         concurrency: int,
         condition: Condition | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = wall.now,
         jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self.settings = settings
@@ -179,9 +181,19 @@ class Health:
 
     # What may be done now
 
+    def _heed_ceiling(self, now: float) -> None:
+        """Calls a pause over that is longer than any there is: it was written by a clock that was ahead."""
+        settings = self.settings
+        longest = max(settings.open, settings.open_most) * (1 + settings.spread)
+        longest = max(longest, settings.pause_most, MAX_RETRY_AFTER * (1 + PLEA_SPREAD))
+        # A second for what passes between two looks at the clock.
+        if self.until > now + longest + 1.0:
+            self.until = now
+
     def places(self, concurrency: int) -> int:
         """How many posts may be under way at once; 0 where none may begin."""
         now = self._clock()
+        self._heed_ceiling(now)
         if self.state == "open" and now >= self.until:
             self.state, self.since, self._probed = "half_open", now, 0
         if self.state == "disabled" or now < self.until:
@@ -195,7 +207,9 @@ class Health:
         """The seconds until a post may begin; infinite where only a person can change that."""
         if self.state == "disabled":
             return float("inf")
-        return max(0.0, self.until - self._clock())
+        now = self._clock()
+        self._heed_ceiling(now)
+        return max(0.0, self.until - now)
 
     @property
     def memorable(self) -> bool:
@@ -284,7 +298,7 @@ class Health:
     def _pause(self, retry_after: float, now: float) -> None:
         """Leaves the endpoint alone for as long as it asked, or where it asks again and again without saying how long."""
         settings = self.settings
-        pause = retry_after + self._jitter(0.0, 0.1 * retry_after) if retry_after else 0.0
+        pause = retry_after + self._jitter(0.0, PLEA_SPREAD * retry_after) if retry_after else 0.0
         if not pause and self._pleas >= settings.patience_after:
             most = min(settings.pause * 2.0 ** (self._pleas - settings.patience_after), settings.pause_most)
             pause = self._jitter(most / 2, most)

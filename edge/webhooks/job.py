@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -11,6 +10,7 @@ from typing import Literal, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from router.clock import wall
 from router.codec import DECODE_FAULTS, decode, rfc3339
 from router.consumer import Message
 from router.topology import HOOKS, RETRIES
@@ -125,7 +125,7 @@ class Job(msgspec.Struct, frozen=True):
             subject=subject,
             sequence=sequence,
             payload=payload,
-            queued=time.time_ns(),
+            queued=wall.now_ns(),
             run=run,
             chain=hashlib.blake2b(unique.encode(), digest_size=8).hexdigest(),
             trigger=trigger,

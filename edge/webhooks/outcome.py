@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
-import time
 from collections.abc import Sequence
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -17,6 +16,7 @@ from aiohttp.http import HttpProcessingError
 from msgspec.structs import replace
 
 from edge.webhooks.guard import Blocked
+from router.clock import wall
 
 # One hour: a receiver may ask for patience, but not for ever.
 MAX_RETRY_AFTER = 3600.0
@@ -159,7 +159,7 @@ def wait_of(retry_after: str | None, now: float | None = None) -> float:
         else:
             moment = parsedate_to_datetime(text)
             moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-            seconds = moment.timestamp() - (time.time() if now is None else now)
+            seconds = moment.timestamp() - (wall.now() if now is None else now)
     except (ValueError, TypeError, OverflowError, IndexError):
         return 0.0
     return min(max(seconds, 0.0), MAX_RETRY_AFTER)

@@ -11,7 +11,6 @@ import asyncio
 import logging
 import re
 import secrets
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,6 +26,7 @@ from edge.webhooks.attempts import Attempt, Attempts, Part
 from edge.webhooks.job import NEWS, Job
 from router.broker import Broker
 from router.buckets import Bucket, Entry
+from router.clock import wall
 from router.codec import rfc3339
 from router.cursor import Cursor, Start, parse_time
 from router.errors import BadEvent, BadInput, BrokerError, Conflict, Refused
@@ -192,7 +192,7 @@ class Recoveries:
             last=last,
             rate=rate,
             since=_text(since),
-            until=_text(until or datetime.now(UTC)),
+            until=_text(until or datetime.fromtimestamp(wall.now(), UTC)),
         )
 
     async def replay(self, session: Session, start: Start, end: Start | None, rate: float) -> Recovery:
@@ -217,7 +217,7 @@ class Recoveries:
             MOST_RECOVERIES
         ):
             raise Problem("too_many_recoveries", f"{MOST_RECOVERIES} of this session are not over yet")
-        now = time.time_ns()
+        now = wall.now_ns()
         recovery = Recovery(
             id=f"{now // 1_000_000:011x}{secrets.token_hex(3)}", session=session.id, kind=kind, created=now, **more
         )
@@ -359,7 +359,7 @@ class Recoveries:
 
     async def note(self, recovery: Recovery, revision: int) -> int:
         """Writes down how far a recovery has come. Raises Conflict where another process did so meanwhile."""
-        recovery.updated = time.time_ns()
+        recovery.updated = wall.now_ns()
         value = msgspec.json.encode(recovery)
         while True:
             try:
@@ -420,7 +420,7 @@ class _Run:
             log.exception("a recovery failed", extra={"recovery": recovery.id})
             record_faults.labels("recovery").inc()
             recovery.state, recovery.error = "failed", "an internal fault; the log of the edge says more"
-        recovery.ended = time.time_ns()
+        recovery.ended = wall.now_ns()
         await self._note()
         log.info("a recovery is over", extra={"recovery": recovery.id, "state": recovery.state, "sent": recovery.sent})
 

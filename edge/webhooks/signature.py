@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import binascii
 import hashlib
-import time
 from collections.abc import Sequence
 from functools import lru_cache
+
+from router.clock import wall
 
 _BLOCK = 64
 _INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
@@ -34,7 +35,7 @@ def sign(keys: Sequence[bytes], message_id: str, body: bytes, at: int | None = N
 
     Several keys give several signatures, of which a receiver may check any: that is how a secret is rotated.
     """
-    stamp = str(int(time.time()) if at is None else at)
+    stamp = str(int(wall.now()) if at is None else at)
     content = f"{message_id}.{stamp}.".encode() + body
     signature = _signature(keys[0], content) if len(keys) == 1 else " ".join([_signature(key, content) for key in keys])
     return {"webhook-id": message_id, "webhook-timestamp": stamp, "webhook-signature": signature}

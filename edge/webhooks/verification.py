@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -25,6 +24,7 @@ from edge.webhooks.job import delivery_id
 from edge.webhooks.outcome import Outcome
 from edge.webhooks.posting import posting
 from edge.webhooks.sender import Sender
+from router.clock import wall
 from router.codec import encode
 from router.errors import Conflict
 from router.event import Event
@@ -116,7 +116,7 @@ class Verification:
         record = Record(start.sequence, event.subject, encode(event))
         posted = posting([record], start.epoch, session.id, session.spec.dialect, endpoint.batch is not None)
         delivery = delivery_id(event.id, 0, session.id)
-        begun = time.time_ns()
+        begun = wall.now_ns()
         outcome = await self._sender.post(
             endpoint, delivery, session.id, posted.body, content_type=posted.content_type, more=posted.headers
         )

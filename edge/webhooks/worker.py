@@ -36,13 +36,14 @@ from edge.webhooks.gate import Gate
 from edge.webhooks.health import Condition, Health, HealthSettings, News
 from edge.webhooks.job import FRESH, NEWS, PARKED, Job, due_filter, fresh_filter, partition_of, read
 from edge.webhooks.lane import ALL, Held, Lane, LaneSettings, Unit
-from edge.webhooks.outcome import Outcome, Verdict, pause
+from edge.webhooks.outcome import MAX_RETRY_AFTER, Outcome, Verdict, pause
 from edge.webhooks.parking import Parked, Parking, is_full, next_job
 from edge.webhooks.pipeline import Endings, Pipeline, is_too_large
 from edge.webhooks.posting import Posting, posting
 from edge.webhooks.sender import Sender
 from router import tracing
 from router.broker import Broker
+from router.clock import ceiling, wall
 from router.consumer import Consumer, Message
 from router.deadletters import DeadLetters, Origin, webhook_subject
 from router.errors import BadInput, BrokerError, Conflict, Cut, Refused
@@ -413,7 +414,9 @@ class WorkTerm:
             if head.halted and health.enabled_at > head.since:
                 head = _resumed(head)
             lane = gate.lane(key[1], True)
-            lane.head, lane.not_before = head, head.not_before
+            # Further ahead than any pause is legal it was written by a clock that was wrong.
+            longest = max(*(self.settings.schedule or session.spec.webhook.schedule), MAX_RETRY_AFTER) + 1.0
+            lane.head, lane.not_before = head, ceiling(head.not_before, wall.now(), longest)
             if lane.first is None and not self.caught_up and self._parks.get(key):
                 lane.first = 0
         return gate
@@ -708,7 +711,7 @@ class WorkTerm:
             policy = gate.policy or endpoint
             outcome = self._too_old(unit, policy) or (await self._killed(unit) if unit.suspect else None)
             if outcome is None:
-                begun = time.time_ns()
+                begun = wall.now_ns()
                 outcome = await self._attempt(session, endpoint, unit)
                 wait = self._wait(policy, unit, outcome)
                 self._note(session, gate, unit, outcome, begun, wait)
@@ -737,7 +740,7 @@ class WorkTerm:
 
     def _too_old(self, unit: Unit, policy: EndpointSettings) -> Outcome | None:
         """Whether a unit is over before it is posted, because it has waited too long."""
-        age = (time.time_ns() - unit.job.queued) / 1e9
+        age = (wall.now_ns() - unit.job.queued) / 1e9
         return Outcome(Verdict.FINAL, fault="ttl_expired") if age > self._patience(policy) else None
 
     async def _killed(self, unit: Unit) -> Outcome | None:
@@ -779,7 +782,7 @@ class WorkTerm:
         came_with = event.trace if event is not None else None
         # The receiver's own spans hang under this attempt.
         trace = tracing.begin(came_with) if came_with and tracing.recorder else came_with
-        begun = time.time_ns()
+        begun = wall.now_ns()
         metrics.under_way.add(unit)
         try:
             outcome = await self._backstage.sender.post(
@@ -838,7 +841,7 @@ class WorkTerm:
                 attempt=job.attempt,
                 trigger=job.trigger,
                 destination=gate.destination,
-                next=0 if wait is None else time.time_ns() + int(wait * 1e9),
+                next=0 if wait is None else wall.now_ns() + int(wait * 1e9),
                 parts=[Part(part.event_id, part.sequence) for part in job.parts],
             )
         )
@@ -875,12 +878,12 @@ class WorkTerm:
         stats.last_error = outcome.detail
         if wait is not None:
             if lane.serial:
-                head = Head(unit.id, len(unit.held), job.attempt + 1, time.time() + wait, False, outcome.status)
+                head = Head(unit.id, len(unit.held), job.attempt + 1, wall.now() + wait, False, outcome.status)
                 gate.retry(lane, unit, head)
                 await self._keep_head(gate, lane)
             else:
                 again = job.next_attempt(outcome.status)
-                at = time.time_ns() + int(wait * 1e9)
+                at = wall.now_ns() + int(wait * 1e9)
                 try:
                     await self._broker.store(again.schedule, again.body, again.due(at))
                 except (Refused, Cut) as fault:
@@ -898,7 +901,7 @@ class WorkTerm:
             return
         reason = outcome.fault if outcome.verdict is Verdict.FINAL else "exhausted"
         if lane.serial and policy.on_exhausted == "halt" and reason not in _OURS:
-            head = Head(unit.id, len(unit.held), 1, 0.0, True, outcome.status, time.time())
+            head = Head(unit.id, len(unit.held), 1, 0.0, True, outcome.status, wall.now())
             gate.retry(lane, unit, head)
             await self._keep_head(gate, lane)
             for each in gate.health.disable("halted") if lane.name == ALL else [News("disabled", "halted")]:
@@ -913,7 +916,7 @@ class WorkTerm:
         stats = self._backstage.stats(session.id)
         stats.offered(_asked_again(unit))
         stats.written(len(unit.jobs))
-        now = time.time_ns()
+        now = wall.now_ns()
         for part in unit.jobs:
             metrics.age.observe_many(max(0.0, (now - part.queued) / 1e9), 1)
 
@@ -946,7 +949,7 @@ class WorkTerm:
                 detail=detail[:512],
                 attempts=job.attempt,
                 first=part.queued,
-                last=time.time_ns(),
+                last=wall.now_ns(),
                 destination=endpoint.destination,
                 source=session.id,
                 redrives=part.run,
@@ -1116,10 +1119,10 @@ class WorkTerm:
             return
         policy = gate.policy or session.spec.webhook
         reason = "endpoint_disabled" if gate.health.state == "disabled" else "ttl_expired"
-        born = time.time_ns() - int(self._patience(policy) * 1e9)
+        born = wall.now_ns() - int(self._patience(policy) * 1e9)
         oldest = 0
         for lane in list(gate.lanes.values()):
-            shut = gate.blocked_for > 0 or lane.halted or lane.not_before > time.time()
+            shut = gate.blocked_for > 0 or lane.halted or lane.not_before > wall.now()
             while lane.queue and shut and not lane.under_way and lane.queue[0].job.queued < born:
                 lane.head = None
                 await self._give_up(session, [lane.queue.popleft()], reason)

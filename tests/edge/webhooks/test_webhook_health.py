@@ -209,3 +209,26 @@ def test_whatever_comes_the_places_are_never_more_than_may_be_nor_stuck_for_ever
         else:
             assert 0 < health.blocked_for <= 900 * 1.2 + 1 and health.state != "disabled"
             clock.now += health.blocked_for
+
+
+@pytest.mark.parametrize("state", ["closed", "open"])
+def test_a_stored_pause_longer_than_any_there_is_counts_as_over(clock: Clock, state: str):
+    longest = max(SETTINGS.open_most * (1 + SETTINGS.spread), 3600.0 * 1.1)
+    condition = Condition(state=state, until=clock.now + 7200.0)
+
+    beyond, legal = healthy(clock, condition), healthy(clock, replace(condition, until=clock.now + longest))
+
+    assert beyond.blocked_for == 0.0
+    assert beyond.places(8) > 0
+    assert legal.blocked_for == pytest.approx(longest)
+    assert legal.places(8) == 0
+
+
+def test_a_pause_is_over_where_the_clock_was_ahead_and_is_right_again(clock: Clock):
+    health = healthy(clock)
+    clock.now += 86400.0
+    assert note(health, *[BAD] * 5) == ["opened"]
+    clock.now -= 86400.0
+
+    assert health.places(8) == 1
+    assert health.state == "half_open"
