@@ -26,7 +26,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
-from ops.bench import delivery, fanout, latency, memory, publish, replay, report, storm, tree, webhooks
+from ops.bench import delivery, fanout, filters, latency, memory, publish, replay, report, storm, tree, webhooks
 from ops.bench.report import Row
 from ops.bench.stand import BenchError, Plan
 from router.errors import RouterError
@@ -35,6 +35,7 @@ Part = Callable[[Plan], AsyncIterator[Row]]
 
 PARTS: Mapping[str, Part] = {
     "fanout": fanout.run,
+    "filters": filters.run,
     "publish": publish.run,
     "deliver": delivery.run,
     "latency": latency.run,

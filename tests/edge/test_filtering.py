@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from typing import Any
 
@@ -21,6 +22,7 @@ from router.event import Event
 from router.filter import Activation, work
 from router.record import Record
 from tests.edge.conftest import EdgeFactory
+from tests.edge.webhooks.stage import Receiver
 from tests.waiting import eventually
 
 HEAVY = "data.m.all(k, size(k) > 0) && data.n == {}"
@@ -259,3 +261,37 @@ async def test_a_slowed_session_is_told_so_and_gets_all_of_its_events_in_order_w
 
         await eventually(counted)
         assert (await edge.stats(plain))["slowed"] == 0
+
+
+async def test_a_slowed_webhook_gets_all_of_its_events_in_order_while_another_gets_its_own(
+    edge_factory: EdgeFactory, entity: str
+) -> None:
+    receivers = Receiver(), Receiver()
+    async with (
+        edge_factory(filters=FilterSettings(burst=1e-9, share=0.0)) as edge,
+        receivers[0].serving() as slow,
+        receivers[1].serving() as plain,
+    ):
+        common = {"delivery_method": "webhook", "subjects": [f"job.{entity}.>"], "mode": "fifo"}
+        slowed = await edge.session(
+            **common, webhook_url=slow.url, filter="data.n % 2 == 0 && data.m.all(k, size(k) > 0)"
+        )
+        await edge.session(**common, webhook_url=plain.url)
+        for start in range(0, 60, 20):
+            await edge.publish(
+                *(
+                    {"subject": f"job.{entity}.output", "data": {"n": n, "m": {"key": n}}}
+                    for n in range(start, start + 20)
+                )
+            )
+
+        def numbers(receiver: Receiver) -> list[int]:
+            return list(dict.fromkeys(json.loads(post.body)["data"]["n"] for post in receiver.posts))
+
+        async def delivered() -> bool:
+            return len(numbers(slow)) >= 30 and len(numbers(plain)) >= 60
+
+        await eventually(delivered, within=60)
+        assert numbers(slow) == list(range(0, 60, 2))
+        assert numbers(plain) == list(range(60))
+        assert (await edge.stats(slowed))["slowed"] > 0

@@ -46,6 +46,14 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     ),
     "CallboardReadersBehind": ({f"edge_lag_seconds{{{EDGE}}}": "400x60"}, {f"edge_lag_seconds{{{EDGE}}}": "4x60"}),
     "CallboardSpilling": ({f"edge_spills_total{{{EDGE}}}": "0+120x60"}, {f"edge_spills_total{{{EDGE}}}": "0+6x60"}),
+    "CallboardFiltersOverBudget": (
+        {f"edge_filters_deferred_total{{{EDGE}}}": "0+120x60"},
+        {f"edge_filters_deferred_total{{{EDGE}}}": "0+6x60"},
+    ),
+    "CallboardFilterProcessLost": (
+        {f"edge_filter_process_losses_total{{{EDGE}}}": "0+1x60"},
+        {f"edge_filter_process_losses_total{{{EDGE}}}": "1+0x60"},
+    ),
     "CallboardEventsBeyondRetention": (
         {f'edge_gaps_total{{{EDGE},reason="beyond_retention"}}': "0+1x60"},
         {
