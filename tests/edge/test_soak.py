@@ -1,6 +1,6 @@
 """A soak: sessions of every kind are made, partly used, and deleted, and the store ends where it began.
 
-By default a few thousand in about a minute; `CALLBOARD_SOAK_SESSIONS=1000000 python -m pytest tests/edge/test_soak.py -s -n 0`
+By default two thousand in less than a minute; `CALLBOARD_SOAK_SESSIONS=1000000 python -m pytest tests/edge/test_soak.py -s -n 0`
 makes a million, which takes hours, and prints its figures. Markers live for a second here instead of two minutes.
 """
 
@@ -21,15 +21,16 @@ from edge.standing import standing
 from edge.webhooks import conditions, fanout
 from router import buckets
 from router.broker import Broker
+from router.buckets import Bucket
 from router.connection import BrokerSettings
-from router.topology import TopologySettings, streams
+from router.topology import SESSIONS, TopologySettings, streams
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.webhooks.stage import Receiver
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
-SESSIONS = int(os.environ.get("CALLBOARD_SOAK_SESSIONS", "5000"))
+COUNT = int(os.environ.get("CALLBOARD_SOAK_SESSIONS", "2000"))
 METHODS = ("websocket", "sse", "polling", "webhook")
 KEPT = 20
 AT_ONCE = 32
@@ -116,13 +117,13 @@ class Soak:
             assert answer.status == 204, await answer.text()
 
     async def run(self, count: int) -> None:
-        """Makes and deletes so many; each eighth is used in between, and each fiftieth is read until it has been marked so."""
+        """Makes and deletes so many; half of them are used in between."""
         numbers = iter(range(count))
 
         async def work() -> None:
             for number in numbers:
                 method = METHODS[number % len(METHODS)]
-                session = await self.create(method, **({"ttl": 4} if number % 50 == 0 and method != "webhook" else {}))
+                session = await self.create(method)
                 if number % 8 < len(METHODS):
                     await self.use(session, method)
                 await self.delete(session)
@@ -131,11 +132,11 @@ class Soak:
             for _ in range(AT_ONCE):
                 group.create_task(work())
 
-    async def read_for(self, seconds: float) -> None:
-        """Makes a session whose reading is noted in the bucket, and deletes it under its reader."""
+    async def read_until_noted(self, bucket: Bucket) -> None:
+        """Makes a session, deletes it under its reader once the reading is noted in the bucket."""
         session = await self.create("websocket", ttl=4)
         async with self._client.ws_connect(f"/callbacks/sessions/{session}/ws"):
-            await asyncio.sleep(seconds)
+            await eventually(lambda: bucket.get(f"seen.{session}"))
             await self.delete(session)
 
 
@@ -158,7 +159,7 @@ async def test_sessions_that_come_and_go_leave_nothing(
                     shorter = {**stream.desired, "subject_delete_marker_ttl": 1_000_000_000}
                     await store.connection.api(f"STREAM.UPDATE.{stream.name}", shorter)
             (inner,) = (each for each in standing._edges if each.settings.port == edge.port)
-            soak = Soak(edge, client, receiver.url)
+            soak, bucket = Soak(edge, client, receiver.url), Bucket(store.connection, SESSIONS)
             for number in range(KEPT):
                 await soak.create(METHODS[number % len(METHODS)])
             await soak.run(64)
@@ -167,8 +168,8 @@ async def test_sessions_that_come_and_go_leave_nothing(
             print(f"\nbefore: {before}, {empty} bytes on disk, {held}")
 
             begun = time.monotonic()
-            await asyncio.gather(soak.run(SESSIONS), *(soak.read_for(2.0) for _ in range(5)))
-            print(f"{SESSIONS} sessions in {time.monotonic() - begun:.1f} s, {disk(folder)} bytes on disk")
+            await asyncio.gather(soak.run(COUNT), *(soak.read_until_noted(bucket) for _ in range(5)))
+            print(f"{COUNT} sessions in {time.monotonic() - begun:.1f} s, {disk(folder)} bytes on disk")
 
             async def as_before() -> bool:
                 after = await weigh(store)
