@@ -125,7 +125,7 @@ class Reader:
         async with http.get(f"{base}/sse", headers=headers) as answer:
             before: int | None = None
             name = "message"
-            while not self.cut.is_set() and (line := await asyncio.wait_for(answer.content.readline(), 15)):
+            while not self.cut.is_set() and (line := await asyncio.wait_for(answer.content.readline(), PATIENCE / 2)):
                 if line.startswith(b"event: "):
                     name = line[7:].strip().decode()
                 elif line.startswith(b"data: "):

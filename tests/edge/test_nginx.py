@@ -152,7 +152,7 @@ class Nginx:
     def http(self, host: str = NAME, **headers: str) -> httpx.AsyncClient:
         """A client that knows this server by its public name."""
         return httpx.AsyncClient(
-            base_url=self.url, headers={"Host": host, **headers}, timeout=20, trust_env=False, verify=False
+            base_url=self.url, headers={"Host": host, **headers}, timeout=PATIENCE, trust_env=False, verify=False
         )
 
 

@@ -599,7 +599,7 @@ async def test_a_thousand_letters_reach_their_endpoint_once_though_the_edge_is_k
         # Jobs that wait for their endpoint while others are posted are stored once more, in its own log.
         await eventually(lambda: _counted(broker, before + 1000, parked))
         wanted = {event.id for event in events}
-        await eventually(lambda: wanted <= {event_of(post.body) for post in receiver.posts}, 20)
+        await eventually(lambda: wanted <= {event_of(post.body) for post in receiver.posts})
         # What the killed process had posted and not yet acknowledged, its successor posts again.
         assert len(receiver.posts) <= 1040
 

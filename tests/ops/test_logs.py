@@ -111,7 +111,7 @@ async def test_the_command_changes_the_level_in_every_worker(tmp_path: Path, own
             return done.returncode == 0
 
         await eventually(ready)
-        await eventually(lambda: edge.err.count("the edge listens") == 2, 30)
+        await eventually(lambda: edge.err.count("the edge listens") == 2)
         done = await asyncio.to_thread(callboard, "logs", "level", "root", "debug", "--port", str(inside))
         assert done.returncode == 0, done.stderr
         assert "root debug" in done.stdout

@@ -268,7 +268,7 @@ async def test_a_recovery_is_taken_over_where_its_worker_dies_and_asks_for_nothi
         start = parse_start("earliest")
         assert start is not None
         recovery = await first.replay(session, start, None, 200.0)
-        await eventually(lambda: first.known[recovery.id].sent >= 50, 10)
+        await eventually(lambda: first.known[recovery.id].sent >= 50)
         # Without a word: nothing is released.
         await broker.connection._wire.close()
         task.cancel()
@@ -281,7 +281,7 @@ async def test_a_recovery_is_taken_over_where_its_worker_dies_and_asks_for_nothi
             return known if known is not None and known.ended else None
 
         await eventually(done)
-        await eventually(lambda: len(receiver.posts) >= 200, 15)
+        await eventually(lambda: len(receiver.posts) >= 200)
 
     assert Counter(numbers(receiver)) == dict.fromkeys(range(200), 1)
 
@@ -295,7 +295,7 @@ async def test_a_session_that_is_deleted_ends_its_recoveries(stage: Stage, recei
         assert start is not None
         await process.registry.delete(session.id)
         recovery = await recoveries.replay(session, start, None, 100.0)
-        await eventually(lambda: recoveries.known[recovery.id].ended, 10)
+        await eventually(lambda: recoveries.known[recovery.id].ended)
 
         assert recoveries.known[recovery.id].state == "failed"
         assert recoveries.known[recovery.id].error == "the session was deleted"

@@ -1,0 +1,106 @@
+"""No test may depend on how fast the machine is: a deadline is generous, and no elapsed time is asserted to be short.
+
+What must come is waited for with `eventually` and its default, or up to `PATIENCE`. Speed is measured by `make bench`.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+# Seconds. A busy machine may keep a process waiting for a few of them.
+SHORTEST = 20
+CLOCKS = ("monotonic()", "perf_counter()", "time.time()")
+
+
+def short(node: ast.expr | None) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and 0 < node.value < SHORTEST
+
+
+def deadline(call: ast.Call) -> ast.expr | None:
+    """The deadline that a call waits up to, where it has one."""
+    name = ast.unparse(call.func).rpartition(".")[2]
+    if name == "eventually":
+        return call.args[1] if len(call.args) > 1 else _keyword(call, "within")
+    if name == "wait_for":
+        return call.args[1] if len(call.args) > 1 else _keyword(call, "timeout")
+    if ast.unparse(call.func) == "asyncio.timeout":
+        return call.args[0] if call.args else None
+    return _keyword(call, "within") if name in ("next", "control", "events", "says", "ends", "until") else None
+
+
+def _keyword(call: ast.Call, name: str) -> ast.expr | None:
+    return next((each.value for each in call.keywords if each.arg == name), None)
+
+
+def expects_a_timeout(node: ast.AST) -> bool:
+    """Whether a block is one in which a deadline is meant to pass: that nothing comes is not a matter of speed."""
+    return isinstance(node, (ast.With, ast.AsyncWith)) and any(
+        "TimeoutError" in ast.unparse(item.context_expr) for item in node.items
+    )
+
+
+def faults(node: ast.AST) -> Iterator[ast.AST]:
+    """What below a node depends on the machine's speed."""
+    for child in ast.iter_child_nodes(node):
+        if expects_a_timeout(child):
+            continue
+        if isinstance(child, ast.Call) and short(deadline(child)):
+            yield child
+        if isinstance(child, ast.Assert) and any(_elapsed(each) for each in ast.walk(child.test)):
+            yield child
+        yield from faults(child)
+
+
+def _elapsed(node: ast.AST) -> bool:
+    """Whether this compares a time that has passed with a short one."""
+    if not isinstance(node, ast.Compare):
+        return False
+    sides = [node.left, *node.comparators]
+    return any(
+        isinstance(operator, (ast.Lt, ast.LtE)) and short(right) and any(clock in ast.unparse(left) for clock in CLOCKS)
+        for left, operator, right in zip(sides, node.ops, sides[1:], strict=False)
+    )
+
+
+@pytest.mark.parametrize("path", sorted(TESTS.rglob("*.py")), ids=lambda path: str(path.relative_to(TESTS)))
+def test_no_deadline_is_short_and_no_elapsed_time_is_bounded(path: Path) -> None:
+    found = [
+        f"line {getattr(node, 'lineno', 0)}: {ast.unparse(node)[:100]}" for node in faults(ast.parse(path.read_text()))
+    ]
+
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "await eventually(lambda: heard, 5)",
+        "await eventually(lambda: heard, within=5)",
+        "await asyncio.wait_for(task, 2)",
+        "async with asyncio.timeout(1.5): pass",
+        "await socket.control('bye', within=6)",
+        "assert time.monotonic() - begun < 3",
+        "assert 1 <= time.monotonic() - begun <= 3",
+    ],
+)
+def test_what_depends_on_the_machine_s_speed_is_found(text: str) -> None:
+    assert list(faults(ast.parse(text)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "await eventually(lambda: heard)",
+        "await asyncio.wait_for(task, PATIENCE)",
+        "with pytest.raises(TimeoutError):\n    await asyncio.wait_for(reader.read(), 0.1)",
+        "with contextlib.suppress(TimeoutError):\n    async with asyncio.timeout(2):\n        pass",
+        "assert time.monotonic() - begun >= 1",
+    ],
+)
+def test_what_does_not_is_let_pass(text: str) -> None:
+    assert not list(faults(ast.parse(text)))
