@@ -161,6 +161,10 @@ async def test_a_reader_s_record_equals_the_stream_s(
     assert proxy.cuts >= CUTS
 
 
+# Bytes by which the heads and ends of chunks may differ between two answers with the same two events.
+CHUNKS = 32
+
+
 async def test_half_an_event_moves_nobody_s_place(edge: RunningEdge, entity: str) -> None:
     session = await edge.session(subjects=[f"job.{entity}.>"])
     start = (await edge.poll(session))["next"]
@@ -169,14 +173,20 @@ async def test_half_an_event_moves_nobody_s_place(edge: RunningEdge, entity: str
     wire = await _raw(edge.port, f"{url}/sse", start, second)
     begin, end = wire.index(b"\n\n", wire.index(b"id: " + first.encode())) + 2, len(wire)
 
-    # Cut at each byte of the second event in turn.
+    # Cut at each byte of the second event in turn. In how many chunks the events come is not the same each time, so the
+    # places of the bytes differ a little between connections.
     for at in range(begin, end):
         reader = Reader(start)
         async with Proxy(edge.port, cut=lambda: Cut(at, reset=False)) as proxy:
             with contextlib.suppress(*LOST):
                 await by_httpx_sse(f"{proxy.url}{url}", reader)
 
-        assert (reader.seen, reader.place) == ([first], first), f"cut {end - at} bytes before the event's end"
+        possible = [([first], first)]
+        if at < begin + CHUNKS:
+            possible.append(([], start))
+        if at > end - CHUNKS:
+            possible.append(([first, second], second))
+        assert (reader.seen, reader.place) in possible, f"cut {end - at} bytes before the event's end"
 
 
 async def test_a_heartbeat_is_no_event_to_anybody(edge: RunningEdge, entity: str) -> None:
