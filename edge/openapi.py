@@ -272,7 +272,7 @@ def document() -> dict[str, Any]:
                         "200": _bytes(
                             "text/event-stream",
                             (
-                                "Application events without `event:`; `ready`, `gap`, `bye` are named; `id:` is the cursor. Who "
+                                "Application events without `event:`; `ready`, `gap`, `slowed`, `bye` are named; `id:` is the cursor. Who "
                                 "accepts text/event-stream by name gets 429 and 5xx as a stream of one `bye` with `retry:`"
                             ),
                         )
