@@ -38,7 +38,7 @@ from router.buckets import Bucket
 from router.errors import Unreachable
 from router.metrics import survey
 from router.store_health import StoreHealth
-from router.topology import LEASES
+from router.topology import EVENTS, HOOKS, LEASES, RETRIES
 
 
 class Edge:
@@ -83,7 +83,15 @@ class Edge:
         self.verification = Verification(self.registry, guard, self.webhooks.attempts)
         self.hooks = WebhookDesk(self.registry, self.webhooks, self.recoveries, self.verification)
         self.registry.on_change(self._session_changed)
+        self.store.on_renewed(self._stream_renewed)
         standing.watch(self)
+
+    def _stream_renewed(self, stream: str) -> None:
+        """What is known of a stream's former life is void."""
+        if stream == EVENTS:
+            self.hub.renew("the stream was made anew")
+        elif stream in (HOOKS, RETRIES):
+            self.webhooks.partitions.restart()
 
     def _session_changed(self, session_id: str, session: Session | None) -> None:
         if session is None:

@@ -415,6 +415,10 @@ class Hub:
         if failed:
             self._broken("a batch could not be handed out")
 
+    def renew(self, reason: str) -> None:
+        """Has all that is known of the stream found out again."""
+        self._broken(reason)
+
     def _lost(self) -> None:
         self._losses += 1
         self._broken("the connection to NATS was lost")

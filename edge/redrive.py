@@ -260,7 +260,7 @@ class Redrives:
     async def _watch(self) -> None:
         while True:
             try:
-                await self._bucket.watch(self._heard, "redrive.>")
+                await self._bucket.watch(self._heard, "redrive.>", renewed=self._renewed)
             except BrokerError as fault:
                 log.debug("redrive jobs cannot be watched", extra={"fault": str(fault)})
                 await asyncio.sleep(self.settings.pause)
@@ -291,6 +291,11 @@ class Redrives:
         self.jobs[id] = job
         self._revisions[id] = entry.revision
         self._begin(id)
+
+    def _renewed(self) -> None:
+        self.jobs.clear()
+        self._revisions.clear()
+        self._called_off.clear()
 
     def _buried(self, letter: DeadLetter) -> None:
         for run in self._running.values():

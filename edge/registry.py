@@ -170,7 +170,7 @@ class Registry:
 
     async def run(self) -> None:
         """Keeps in step with the bucket until cancelled."""
-        await self.bucket.watch(self._heard, "*", ready=self.ready.set)
+        await self.bucket.watch(self._heard, "*", ready=self.ready.set, renewed=self._renewed)
 
     async def loaded(self, patience: float) -> None:
         """Waits until all sessions are known. Raises TimeoutError where nothing was heard for `patience` seconds."""
@@ -252,6 +252,11 @@ class Registry:
             log.warning("a stored session cannot be served", extra={"session": entry.key, "fault": str(fault)})
             return
         self._put(session)
+
+    def _renewed(self) -> None:
+        # Whoever deleted the bucket deleted its sessions. Revisions begin anew, so none of those known may stay.
+        for session_id in list(self._sessions):
+            self._drop(session_id)
 
     def _put(self, session: Session) -> None:
         if session.id not in self._sessions and session.spec.owner is not None:

@@ -146,13 +146,21 @@ class Bucket:
         heard: Callable[[Entry, bool], None],
         pattern: str = ">",
         ready: Callable[[], None] | None = None,
+        renewed: Callable[[], None] | None = None,
     ) -> None:
         """Reports every key's newest value, then each change, until cancelled: heard(entry, ready).
 
         After a reconnect all newest values are reported again, and keys that vanished meanwhile as deleted; `heard` must
-        not mind. `ready` is called once the first round is complete.
+        not mind. `ready` is called once the first round is complete. `renewed` is called where the bucket was deleted and
+        made again: what was reported of the former one is void, its revisions too, and all keys of the new one follow.
         """
-        await _Watch(self._connection, self, heard, pattern, ready).run()
+        await _Watch(self._connection, self, heard, pattern, ready, renewed).run()
+
+    async def created(self) -> str:
+        """Reads when the bucket was made, as the server writes it: it names one life of the bucket."""
+        info = await self._connection.api(f"STREAM.INFO.{self.stream}")
+        moment: str = info["created"]
+        return moment
 
     async def sequence(self) -> int:
         """Reads the revision of the newest write to the bucket."""
@@ -214,7 +222,10 @@ class _Watch:
         heard: Callable[[Entry, bool], None],
         pattern: str,
         ready: Callable[[], None] | None,
+        renewed: Callable[[], None] | None = None,
     ) -> None:
+        self._renewed = renewed
+        self._created = ""
         self._bucket = bucket
         self._heard = heard
         self._pattern = pattern
@@ -261,6 +272,13 @@ class _Watch:
 
     async def _begin(self) -> None:
         # Read before the consumer is made: what it does not report was gone by then.
+        created = await self._bucket.created()
+        if self._created not in ("", created):
+            log.warning("a bucket was made anew", extra={"bucket": self._bucket.name})
+            self._known.clear()
+            if self._renewed:
+                self._renewed()
+        self._created = created
         self._floor = await self._bucket.sequence()
         self._unconfirmed = set(self._known)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from router import topology
@@ -87,6 +87,8 @@ class StoreHealth:
         self._tried = float("-inf")
         self._due = asyncio.Event()
         self._waiting: dict[asyncio.Future[None], str] = {}
+        self._created: dict[str, str] = {}
+        self._listeners: list[Callable[[str], None]] = []
 
     @property
     def troubles(self) -> Mapping[str, Trouble]:
@@ -103,6 +105,10 @@ class StoreHealth:
         """`ok`, or the code of the trouble that hinders most."""
         codes = {trouble.code for trouble in self._troubles.values()}
         return next((code for code in CODES if code in codes), OK)
+
+    def on_renewed(self, listener: Callable[[str], None]) -> None:
+        """Calls listener(stream) where a stream was deleted and made again, by whomever."""
+        self._listeners.append(listener)
 
     def describe(self) -> dict[str, Any]:
         """The code, and code and text for each stream that takes no writes."""
@@ -205,6 +211,7 @@ class StoreHealth:
         name = stream.name
         try:
             info = await self._connection.api(f"STREAM.INFO.{name}")
+            self._compare(name, info["created"])
             cluster = info.get("cluster") or {}
             if cluster and not cluster.get("leader"):
                 return Trouble(name, NO_QUORUM, "the stream has no leader"), False
@@ -223,6 +230,13 @@ class StoreHealth:
             return Trouble(name, UNREACHABLE, "JetStream does not answer"), False
         except Timeout:
             return Trouble(name, UNREACHABLE, "the stream does not answer"), False
+
+    def _compare(self, name: str, created: str) -> None:
+        known, self._created[name] = self._created.get(name, created), created
+        if known != created:
+            log.error("a stream is not the one that it was", extra={"stream": name, "created": created})
+            for listener in self._listeners:
+                listener(name)
 
     def _may_purge(self, stream: Stream, active: bool) -> bool:
         if stream.config["storage"] == "memory":

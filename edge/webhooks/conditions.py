@@ -57,7 +57,7 @@ class Conditions:
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Keeps in step with the bucket until cancelled."""
-        await self._bucket.watch(self._heard, f"{HEALTH}.*", ready=ready)
+        await self._bucket.watch(self._heard, f"{HEALTH}.*", ready=ready, renewed=self._renewed)
 
     def of(self, session: str) -> Condition | None:
         """The condition as far as it is known here; None for an endpoint of which there never was anything to say."""
@@ -166,6 +166,11 @@ class Conditions:
             return
         if entry.value != self._own.get(session):
             self._tell(session, condition)
+
+    def _renewed(self) -> None:
+        # The owners write their conditions again when these change; the revisions they knew are void.
+        self._known.clear()
+        self._own.clear()
 
     def _drop(self, session: str) -> None:
         self._known.pop(session, None)

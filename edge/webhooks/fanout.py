@@ -159,6 +159,8 @@ class Fanout:
         self._start = 0
         self._saved = -1
         self._revision = 0
+        # Where this process's last term ended: counts where LEASES was made anew and nothing is kept there.
+        self._former: tuple[_Position, dict[str, _Mark]] | None = None
         self._dirty: set[str] = set()
         # Whether sessions were taken from the others since the marks were kept.
         self._deferred = False
@@ -210,6 +212,10 @@ class Fanout:
             self._owning = False
             self._tasks = None
             metrics.owner.set(0)
+            self._former = (
+                _Position(self._epoch, self._position),
+                {id: _Mark(self._epoch, each.after, each.joined) for id, each in self._members.items()},
+            )
             for member in self._members.values():
                 member.removed = True
             self._members.clear()
@@ -223,6 +229,14 @@ class Fanout:
         kept = _position(POSITION, entry.value) if entry else None
         self._revision = entry.revision if entry else 0
         self._epoch = state.epoch
+        marks = {
+            each.key.rpartition(".")[2]: mark
+            for each in await self._bucket.entries(f"{MARKS}.*")
+            if (mark := _mark(each.key, each.value)) is not None
+        }
+        if entry is None and self._former is not None:
+            # Another process may have come further since: what it has stored is repeated, and nothing is passed over.
+            kept, marks = self._former[0], {**self._former[1], **marks}
         if kept is None:
             # Nobody was before us. Where a predecessor's note cannot be decoded, all that is kept is fanned out again: jobs
             # that were stored lately are dropped as repeats, and none is missing.
@@ -234,12 +248,9 @@ class Fanout:
             self._position = kept.sequence
         self._matched = self._start = self._position
         self._saved = -1
-        self._marks = {
-            entry.key.rpartition(".")[2]: mark
-            for entry in await self._bucket.entries(f"{MARKS}.*")
-            if (mark := _mark(entry.key, entry.value)) is not None
-        }
-        self._dirty.clear()
+        self._marks = marks
+        # All of them where nothing is kept: those that come no further would else be lost with this process.
+        self._dirty = set(marks) if entry is None else set()
         self._gone.clear()
         self._heard.clear()
         self._replay.forget()

@@ -33,6 +33,11 @@ MEMBER, OWNER = "hook.member", "hook.owner"
 MISSED = 5
 
 
+def owner_key(partition: int) -> str:
+    """The key of LEASES that says who owns a partition."""
+    return f"{OWNER}.{partition}"
+
+
 class Term(Protocol):
     """What is done with a partition while it is owned."""
 
@@ -165,7 +170,7 @@ class Partitions:
     async def _watch(self) -> None:
         while True:
             try:
-                await self._bucket.watch(self._heard, "hook.*.*", self._told.set)
+                await self._bucket.watch(self._heard, "hook.*.*", self._told.set, self._renewed)
             except BrokerError as fault:
                 log.info("who owns what is not known yet", extra={"fault": str(fault)})
                 await asyncio.sleep(0.5)
@@ -190,6 +195,18 @@ class Partitions:
             if known is None or known[1] < entry.revision:
                 self._owners[int(name)] = (holder, entry.revision)
             self._news.set()
+
+    def _renewed(self) -> None:
+        """The bucket was made anew: nobody owns anything in it until it is claimed again."""
+        self._owners.clear()
+        self._members.clear()
+        self.restart()
+
+    def restart(self) -> None:
+        """Ends all terms at once and begins others: what they know of the streams is void."""
+        for task in self._running.values():
+            task.cancel()
+        self._news.set()
 
     def _alive(self) -> list[str]:
         """Who lives. That a key ran out the server says; where we did not hear that, it is believed a little later."""
@@ -235,7 +252,7 @@ class Partitions:
         return self._is_idle(partition) and self._owners.get(partition, ("", 0))[0] == self._holder
 
     async def _claim(self, partition: int, holder: str, revision: int) -> None:
-        key, value = f"{OWNER}.{partition}", msgspec.json.encode(_Owned(self._holder))
+        key, value = owner_key(partition), msgspec.json.encode(_Owned(self._holder))
         try:
             if revision:
                 epoch = await self._bucket.update(key, value, revision)
@@ -294,7 +311,7 @@ class Partitions:
             return
         try:
             async with asyncio.timeout(1.0):
-                epoch = await self._bucket.update(f"{OWNER}.{partition}", msgspec.json.encode(_Owned("")), revision)
+                epoch = await self._bucket.update(owner_key(partition), msgspec.json.encode(_Owned("")), revision)
             self._owners[partition] = ("", epoch)
         except (BrokerError, TimeoutError):
             log.debug("a webhook partition was not released; it is free once we are gone")

@@ -292,10 +292,15 @@ class Recoveries:
     async def _watch(self) -> None:
         while True:
             try:
-                await self._bucket.watch(self._heard, "recovery.>")
+                await self._bucket.watch(self._heard, "recovery.>", renewed=self._renewed)
             except BrokerError as fault:
                 log.debug("recoveries cannot be watched", extra={"fault": str(fault)})
                 await asyncio.sleep(self.settings.pause)
+
+    def _renewed(self) -> None:
+        self.known.clear()
+        self._revisions.clear()
+        self._called_off.clear()
 
     def _heard(self, entry: Entry, _ready: bool) -> None:
         kind, _, id = entry.key.removeprefix("recovery.").partition(".")

@@ -38,6 +38,7 @@ from edge.webhooks.job import FRESH, NEWS, PARKED, Job, due_filter, fresh_filter
 from edge.webhooks.lane import ALL, Held, Lane, LaneSettings, Unit
 from edge.webhooks.outcome import MAX_RETRY_AFTER, Outcome, Verdict, pause
 from edge.webhooks.parking import Parked, Parking, is_full, next_job
+from edge.webhooks.partitions import owner_key
 from edge.webhooks.pipeline import Endings, Pipeline, is_too_large
 from edge.webhooks.posting import Posting, posting
 from edge.webhooks.sender import Sender
@@ -50,7 +51,7 @@ from router.errors import BadInput, BrokerError, Conflict, Cut, Refused
 from router.event import Event
 from router.record import Record
 from router.subject import STORED, escape
-from router.topology import EVENTS, HOOKS, RETRIES
+from router.topology import EVENTS, HOOKS, LEASES, RETRIES
 
 log = logging.getLogger(__name__)
 
@@ -323,15 +324,32 @@ class WorkTerm:
 
     async def _clear(self, stream: str) -> None:
         """Removes the consumers of predecessors, and of this term's earlier lives; never a successor's."""
+        owned: bool | None = None
         for name in await self._names(stream):
             words = name.split("-")
             if len(words) > 2 and words[2].isdigit() and int(words[2]) > self.epoch:
-                continue
+                # Epochs are revisions of LEASES, which begin anew with it: only the bucket knows who succeeds whom.
+                if owned is None:
+                    owned = await self._is_owned()
+                if not owned:
+                    continue
             try:
                 await self._broker.connection.api(f"CONSUMER.DELETE.{stream}.{name}")
             except Refused as refusal:
                 if refusal.err_code != 10014:  # no such consumer
                     raise
+
+    async def _is_owned(self) -> bool:
+        """Whether the partition is this term's, as the bucket's leader knows it. Raises BrokerError."""
+        request = {"last_by_subj": f"$KV.{LEASES}.{owner_key(self.partition)}"}
+        try:
+            answer = await self._broker.connection.api(f"STREAM.MSG.GET.KV_{LEASES}", request)
+        except Refused as refusal:
+            if refusal.err_code == 10037:  # no message found
+                return False
+            raise
+        revision: int = answer["message"]["seq"]
+        return revision == self.epoch
 
     def _consumer(self, stream: str, name: str, subjects: str) -> Consumer:
         consumer = Consumer(

@@ -12,12 +12,11 @@ import pytest
 from router.broker import Broker
 from router.connection import BrokerSettings
 from router.embedded import EmbeddedServer, EmbeddedSettings, free_port
-from router.topology import TopologySettings, streams
+from router.topology import TopologySettings
 from tests.disks import small_disk
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.waiting import eventually
 
-NAMES = [stream.name for stream in streams(TopologySettings())]
 LARGE = {"text": "x" * 3000}
 
 
@@ -76,23 +75,6 @@ async def test_a_full_disk_is_named_to_publishers_and_in_readyz_until_the_server
 
 async def _is_ready(edge: RunningEdge) -> bool:
     return (await ready(edge))["status"] == "ok"
-
-
-@pytest.mark.parametrize("name", NAMES)
-async def test_a_stream_that_an_operator_deletes_is_made_again(
-    edge_factory: EdgeFactory, own_nats: str, operator: Broker, entity: str, name: str
-) -> None:
-    async with edge_factory(own_nats) as edge:
-        await operator.connection.api(f"STREAM.DELETE.{name}")
-
-        async def is_back() -> bool:
-            return name in (await operator.connection.api("STREAM.NAMES"))["streams"]
-
-        await eventually(is_back)
-        await eventually(lambda: _is_ready(edge))
-        made = f'edge_store_recreated_streams_total{{stream="{name}"}}'
-        assert made in (await edge.http.get("/metrics")).text
-        assert await edge.numbers(entity, 1)
 
 
 async def test_where_others_make_the_streams_a_missing_one_makes_the_edge_unready_with_a_code(
