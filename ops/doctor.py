@@ -22,6 +22,7 @@ from pathlib import Path
 
 from actors.catalog import CAST
 from edge.settings import EdgeSettings
+from ops.disk import LITTLE_SPACE, NO_SPACE
 from ops.findings import FAIL, INFO, OK, WARN, Finding, body_of, store_mend
 from ops.health import store_text
 from ops.packages import examine_packages
@@ -45,8 +46,6 @@ from router.store_health import StoreHealth
 _STYLES = {OK: "green", WARN: "yellow", FAIL: "red", INFO: "dim"}
 
 OLDEST_PYTHON = (3, 11)
-# Under 1 GiB EVENTS may fill the disk before its own limit is reached; under 100 MiB that is near.
-LITTLE_SPACE, NO_SPACE = 1 << 30, 100 << 20
 # Half of what Debian gives a login; each reader takes one, and NATS, webhooks and logs some more.
 FEW_FILES = 4096
 # A stream past this is no longer far from refusing, or from dropping what was to be kept.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from ops.children import Child, Lifeline, watch_lifeline
+from ops.disk import show_disk
 from ops.handshake import report_ready
 from ops.internal import Internal
 from ops.logs import configure, set_level
@@ -197,6 +198,7 @@ async def serve_edge(settings: Settings, stop: asyncio.Event) -> None:
         log.info("the edge listens", extra={"host": edge.host, "port": port})
         report_ready()
 
+    show_disk(settings.embedded.data_dir)
     try:
         async with Internal(settings.internal, own).serving() as internal:
 

@@ -16,11 +16,13 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any, NoReturn
 
 from actors.catalog import CAST
 from edge.settings import EdgeSettings
 from ops.children import Backoff, Child, Lifeline, reason, tether
+from ops.disk import DiskWatch
 from ops.folder import Folder
 from ops.foreground import own_foreground
 from ops.hints import hints
@@ -255,6 +257,8 @@ class Tree:
             tasks: list[asyncio.Task[Any]] = list(keeping.values())
             if self.server:
                 tasks.append(group.create_task(self._keep_server(self.server), name="nats-server"))
+                disk = DiskWatch(self.folder.path, broker, partial(self._say, "nats-server"), self.server.terminate)
+                tasks.append(group.create_task(disk.run(), name="disk"))
             mistaken = group.create_task(self._notice_mistakes(keeping))
             tasks.append(mistaken)
             try:

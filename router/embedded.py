@@ -37,6 +37,15 @@ class EmbeddedSettings:
     port: int = 0
     max_memory: str = "512MB"
     max_file: str = "8GB"
+    # How often what was acknowledged is forced to disk: `always` (with each write), or a time such as 1s or 2m. A power cut
+    # may take what was acknowledged within it; a crash of the process takes nothing.
+    sync_interval: str = "1s"
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"always|[1-9][0-9]*(ms|s|m)", self.sync_interval):
+            raise ValueError(
+                f"sync_interval must be always, or a time such as 1s or 2m, and not {self.sync_interval!r}"
+            )
 
 
 def binary() -> str:
@@ -145,7 +154,8 @@ class EmbeddedServer:
                 f"server_name: {self.name}\nmax_payload: {MAX_PAYLOAD}\n"
                 f'log_file: "{self._log.resolve()}"\nlogfile_size_limit: 10MB\n'
                 f'jetstream {{ store_dir: "{(folder / "jetstream").resolve()}", '
-                f"max_memory_store: {self.settings.max_memory}, max_file_store: {self.settings.max_file} }}\n",
+                f"max_memory_store: {self.settings.max_memory}, max_file_store: {self.settings.max_file}, "
+                f'sync_interval: "{self.settings.sync_interval}" }}\n',
             )
             probe = folder / "jetstream" / ".writable"
             # 64 kB that must really reach the disk: a full disk is found here, not by the first event.
@@ -226,6 +236,12 @@ class EmbeddedServer:
         except OSError:
             lines = []
         return lines[-1].split("] ", 2)[-1] if lines else f"see {self._log}"
+
+    def terminate(self) -> None:
+        """Asks the server to end; whoever keeps it starts it again."""
+        if self.process is not None and self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, signal.SIGTERM)
 
     async def stop(self, timeout: float = 5.0) -> None:
         """Stops the server; kills it where it does not go by itself."""

@@ -44,10 +44,15 @@ FATES: Mapping[int, Fate] = {
 _FULL_WORDS = ("no space left", "disk quota exceeded", "file too large")
 
 
+def is_full_disk(text: str) -> bool:
+    """Whether the text of an error says that a disk is full."""
+    return any(words in text.lower() for words in _FULL_WORDS)
+
+
 def fate(refusal: Refused) -> Fate:
     """Looks up what a refused publish means."""
     text = refusal.description.lower()
-    if any(words in text for words in _FULL_WORDS):
+    if is_full_disk(text):
         return Fate.FULL
     if refusal.err_code == STREAM_FULL:
         # One number for everything that kept a stream from storing: its limits, but also "raft: not leader".

@@ -234,7 +234,7 @@ class StoreHealth:
     def _compare(self, name: str, created: str) -> None:
         known, self._created[name] = self._created.get(name, created), created
         if known != created:
-            log.error("a stream is not the one that it was", extra={"stream": name, "created": created})
+            log.error("a stream is not the one that it was", extra={"stream": name, "since": created})
             for listener in self._listeners:
                 listener(name)
 

@@ -38,6 +38,18 @@ _NAME_IN_USE = 10058
 STREAM_FULL = 10077
 
 
+# What the server gives a stream whose configuration does not name it, as far as it can be changed back: a limit that an
+# operator has set shows by this.
+_DEFAULTS: dict[str, Any] = {
+    "max_msgs": -1,
+    "max_bytes": -1,
+    "max_age": 0,
+    "max_msg_size": -1,
+    "max_msgs_per_subject": -1,
+    "discard": "old",
+    "no_ack": False,
+}
+
 _STREAMS = {"ev": EVENTS, "frame": FRAMES, "hook": HOOKS, "retry": RETRIES, "dead": DEADLETTERS, "attempt": ATTEMPTS}
 
 
@@ -227,7 +239,7 @@ async def diff(connection: Connection, settings: TopologySettings) -> list[Diffe
         if have is None:
             found.append(Difference(stream.name, "*", stream.desired, None))
             continue
-        for name, want in stream.desired.items():
+        for name, want in (_DEFAULTS | stream.desired).items():
             actual = have.get(name, False if want is False else None)
             if isinstance(want, dict) and isinstance(actual, dict):
                 actual = {key: actual.get(key) for key in want}

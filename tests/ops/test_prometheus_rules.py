@@ -120,6 +120,10 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
             f'edge_store_state{{{EDGE},code="ok"}}': "1x60",
         },
     ),
+    "CallboardDiskNearlyFull": (
+        {f"ops_data_free_bytes{{{EDGE}}}": "500000000x60"},
+        {f"ops_data_free_bytes{{{EDGE}}}": "5000000000x60"},
+    ),
     "CallboardStreamRecreated": (
         {f'edge_store_recreated_streams_total{{{EDGE},stream="EVENTS"}}': "0x35 1x25"},
         {f'edge_store_recreated_streams_total{{{EDGE},stream="EVENTS"}}': "1x60"},

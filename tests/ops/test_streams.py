@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from router.broker import Broker
+from router.connection import BrokerSettings
 from router.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from tests.ops.command import callboard
 
@@ -40,3 +42,19 @@ async def test_a_setting_that_was_changed_is_a_difference(server: str) -> None:
 
     assert done.returncode == 1
     assert [(each["stream"], each["field"]) for each in json.loads(done.stdout)] == [("EVENTS", "max_age")]
+
+
+async def test_limits_that_an_operator_has_set_are_differences_and_are_put_back(server: str) -> None:
+    await asyncio.to_thread(callboard, "streams", "apply", NATS_URL=server)
+    limits = {"max_msgs": 3, "max_msg_size": 100, "max_msgs_per_subject": 2}
+    async with Broker(BrokerSettings(server), "operator") as operator:
+        config = (await operator.connection.api("STREAM.INFO.EVENTS"))["config"]
+        await operator.connection.api("STREAM.UPDATE.EVENTS", {**config, **limits})
+
+    before = await asyncio.to_thread(callboard, "streams", "diff", "--json", NATS_URL=server)
+    applied = await asyncio.to_thread(callboard, "streams", "apply", NATS_URL=server)
+    after = await asyncio.to_thread(callboard, "streams", "diff", NATS_URL=server)
+
+    assert {each["field"]: each["have"] for each in json.loads(before.stdout)} == limits
+    assert "EVENTS.max_msgs: 3 became -1" in applied.stdout
+    assert after.returncode == 0, after.stdout
