@@ -70,6 +70,38 @@ def test_a_map_with_a_key_that_json_has_no_text_for_is_refused(key: object) -> N
             decode(packed(data))
 
 
+def test_such_a_key_is_refused_at_every_depth_and_beside_every_kind_of_value() -> None:
+    for beside in (1, "text", b"bytes", msgpack.Timestamp(0, 0), [], {}, {7: 8}):
+        data: Any = {(1, 2): 1}
+        for level in range(MAX_DEPTH - 1):
+            data = {"beside": beside, "in": data} if level % 2 else {"in": [data]}
+            with pytest.raises(BadEvent):
+                decode(packed(data))
+
+
+scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=9)
+foreign = st.binary(max_size=9) | st.builds(msgpack.Timestamp, st.integers(0, LAST_SECOND), st.just(0))
+keys = st.text(max_size=9) | st.integers(-(2**63), 2**64 - 1) | st.none() | st.binary(max_size=9)
+
+
+@given(
+    st.dictionaries(
+        keys,
+        st.recursive(
+            scalars | foreign,
+            lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4),
+            max_leaves=20,
+        ),
+        max_size=4,
+    )
+)
+def test_data_comes_out_as_it_was_packed_with_every_type(data: dict[Any, Any]) -> None:
+    payload = packed(data)
+    expected = msgpack.unpackb(payload, strict_map_key=False, timestamp=3)["data"]
+
+    assert repr(decode(payload).data) == repr(expected)
+
+
 def test_keys_that_are_no_text_have_one_form_in_json() -> None:
     data = decode(packed({None: 1, True: 2, 7: 3, 1.5: 4, b"x": 5, msgpack.Timestamp(0, 0): 6})).data
 
