@@ -1,7 +1,8 @@
 """Evaluates filters over events that come in by standard input; run as a script by `edge.filter_process`.
 
-A request is a length of four bytes and a msgpack array of a filter's text and stored events; the answer is a length and
-one byte for each event, 1 where the filter lets it through. The process ends with its input.
+A request is a length of four bytes and a msgpack array: a filter's text, the numbers of the events that are meant, stored
+events that come for the first time, and the numbers of those that will not be asked about again. New events are numbered from
+1 on. The answer is a length and one byte for each event, 1 where the filter lets it through. The process ends with its input.
 """
 
 from __future__ import annotations
@@ -24,26 +25,29 @@ from router.errors import BadEvent
 from router.filter import EVERYTHING, Activation, Filter
 
 HEAD = 4
-# Filters of one principal are mostly asked about the same events: those of some pages stay converted.
-MOST_EVENTS = 512
-MOST_BYTES = 16 * 1024 * 1024
 MOST_FILTERS = 4096
 # What holds more is converted field by field, as filters ask for it.
 WHOLE_ITEMS = 10_000
 
 
 class Evaluator:
-    """Filters that were compiled and events that were converted, most recently used last."""
+    """Filters that were compiled, most recently used last, and events that were converted, by their numbers."""
 
     def __init__(self) -> None:
         self._filters: OrderedDict[str, Filter] = OrderedDict()
-        self._events: OrderedDict[bytes, Activation | None] = OrderedDict()
-        self._bytes = 0
+        self._events: dict[int, Activation | None] = {}
+        self._newest = 0
 
-    def answer(self, text: str, payloads: list[bytes]) -> bytes:
+    def answer(self, text: str, numbers: list[int], new: list[bytes], gone: list[int]) -> bytes:
         """One byte for each event."""
+        for payload in new:
+            self._newest += 1
+            self._events[self._newest] = _converted(payload)
         wanted = self._filter(text)
-        return bytes([(seen := self._event(payload)) is not None and wanted.matches(seen) for payload in payloads])
+        answer = bytes([(seen := self._events[number]) is not None and wanted.matches(seen) for number in numbers])
+        for number in gone:
+            del self._events[number]
+        return answer
 
     def _filter(self, text: str) -> Filter:
         found = self._filters.get(text)
@@ -53,31 +57,24 @@ class Evaluator:
                 self._filters.popitem(last=False)
         return found
 
-    def _event(self, payload: bytes) -> Activation | None:
-        if payload in self._events:
-            self._events.move_to_end(payload)
-            return self._events[payload]
-        try:
-            seen: Activation | None = Activation(decode(payload))
-        except BadEvent:
-            seen = None
-        if seen is not None:
-            seen.prepare(EVERYTHING, True, WHOLE_ITEMS)
-        self._events[payload] = seen
-        self._bytes += len(payload)
-        while len(self._events) > MOST_EVENTS or (self._bytes > MOST_BYTES and len(self._events) > 1):
-            self._bytes -= len(self._events.popitem(last=False)[0])
-        return seen
+
+def _converted(payload: bytes) -> Activation | None:
+    try:
+        seen = Activation(decode(payload))
+    except BadEvent:
+        return None
+    seen.prepare(EVERYTHING, True, WHOLE_ITEMS)
+    return seen
+
+
+_read = msgspec.msgpack.Decoder(tuple[str, list[int], list[bytes], list[int]]).decode
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     """Answers until the requests end."""
     evaluator = Evaluator()
     while len(head := requests.read(HEAD)) == HEAD:
-        text, payloads = msgspec.msgpack.decode(
-            requests.read(int.from_bytes(head, "big")), type=tuple[str, list[bytes]]
-        )
-        answer = evaluator.answer(text, payloads)
+        answer = evaluator.answer(*_read(requests.read(int.from_bytes(head, "big"))))
         answers.write(len(answer).to_bytes(HEAD, "big") + answer)
         answers.flush()
 

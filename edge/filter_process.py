@@ -10,6 +10,7 @@ import asyncio
 import logging
 import sys
 import weakref
+from collections import OrderedDict
 from pathlib import Path
 from typing import cast
 
@@ -28,6 +29,9 @@ PATIENCE = 30.0
 # A machine that has no room for a process may have it a moment later.
 START_PAUSES = (0.2, 1.0, 2.0)
 HEAD = 4
+# What the child keeps converted: filters of one principal are mostly asked about the same events.
+MOST_EVENTS = 512
+MOST_BYTES = 16 * 1024 * 1024
 CHILD = Path(__file__).with_name("filter_child.py")
 
 
@@ -88,7 +92,7 @@ class FilterProcess:
         if self._pipes is None or self._pipes.lost:
             self._pipes = await self._started()
         async with asyncio.timeout(self._patience):
-            answer = await self._pipes.exchange(msgspec.msgpack.encode([text, payloads]))
+            answer = await self._pipes.exchange(text, payloads)
         if len(answer) != len(payloads):
             raise OSError("the filter process answered something else")
         metrics.filters_offloaded.inc(len(payloads))
@@ -123,9 +127,15 @@ def _slices(payloads: list[bytes]) -> list[list[bytes]]:
 
 
 class _Pipes(asyncio.SubprocessProtocol):
-    """Both ends of the child's pipes. A request is framed by its length; its answer is one byte for each event."""
+    """Both ends of the child's pipes. A request is framed by its length; its answer is one byte for each event.
+
+    An event is sent once and named by its number then: what 100 filters of a principal look at goes through the pipe once.
+    """
 
     def __init__(self) -> None:
+        self._numbers: OrderedDict[bytes, int] = OrderedDict()
+        self._bytes = 0
+        self._newest = 0
         self.transport: asyncio.SubprocessTransport | None = None
         self.lost = False
         self._gone = asyncio.Event()
@@ -133,13 +143,36 @@ class _Pipes(asyncio.SubprocessProtocol):
         # In the order they were asked; who no longer waits has a future that is cancelled.
         self._asked: list[asyncio.Future[bytes]] = []
 
-    def exchange(self, request: bytes) -> asyncio.Future[bytes]:
+    def exchange(self, text: str, payloads: list[bytes]) -> asyncio.Future[bytes]:
+        """Sends a request at once; the future is what the child says to it."""
+        request = msgspec.msgpack.encode(self._request(text, payloads))
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._asked.append(answer)
         assert self.transport is not None
         stdin = cast(asyncio.WriteTransport, self.transport.get_pipe_transport(0))
         stdin.write(len(request).to_bytes(HEAD, "big") + request)
         return answer
+
+    def _request(self, text: str, payloads: list[bytes]) -> tuple[str, list[int], list[bytes], list[int]]:
+        """The filter, the events' numbers, those that are new, in the order of their numbers, and what to forget."""
+        numbers: list[int] = []
+        new: list[bytes] = []
+        for payload in payloads:
+            number = self._numbers.get(payload)
+            if number is None:
+                self._newest = number = self._newest + 1
+                self._numbers[payload] = number
+                self._bytes += len(payload)
+                new.append(payload)
+            self._numbers.move_to_end(payload)
+            numbers.append(number)
+        gone: list[int] = []
+        most = max(MOST_EVENTS, len(payloads))
+        while len(self._numbers) > most or (self._bytes > MOST_BYTES and len(self._numbers) > len(payloads)):
+            payload, number = self._numbers.popitem(last=False)
+            self._bytes -= len(payload)
+            gone.append(number)
+        return text, numbers, new, gone
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         heard = self._heard

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
 from edge import metrics
@@ -17,13 +18,17 @@ from edge.budget import Allowance, FilterSettings
 from edge.filter_process import FilterProcess
 from edge.view import View
 from router.event import Event
-from router.filter import NOTHING, Activation, Needs, activation
+from router.filter import NOTHING, Activation, Needs
 from router.record import Record
 
 log = logging.getLogger(__name__)
 
 # Allowances that are full again are forgotten where there are more than so many.
 MAX_ALLOWANCES = 1024
+# Events that stay converted, so that the filters of many sessions read the same page and convert each event once. An event of
+# 7 KiB takes some 100 KB so.
+MOST_EVENTS = 512
+MOST_BYTES = 2 * 1024 * 1024
 # Told once a minute for each process, however many feeds are over their budget.
 WARN_EVERY = 60.0
 
@@ -43,6 +48,28 @@ class Wanted:
             self.needs |= each if each.fields is not None else Needs(each.variables, frozenset())
 
 
+class Converted:
+    """Events as filters see them, with what filters said of them: those that were asked about last."""
+
+    def __init__(self, most: int = MOST_EVENTS, most_bytes: int = MOST_BYTES) -> None:
+        self._most = most
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._known: OrderedDict[Record, Activation] = OrderedDict()
+
+    def of(self, record: Record, event: Event) -> Activation:
+        """The activation of a record and its event: always the same one, for as long as it is kept."""
+        found = self._known.get(record)
+        if found is not None:
+            self._known.move_to_end(record)
+            return found
+        found = self._known[record] = Activation(event)
+        self._bytes += len(record.payload)
+        while len(self._known) > self._most or (self._bytes > self._most_bytes and len(self._known) > 1):
+            self._bytes -= len(self._known.popitem(last=False)[0].payload)
+        return found
+
+
 class Filtering:
     """The filters of all sessions of one process."""
 
@@ -55,6 +82,7 @@ class Filtering:
         self.settings = settings or FilterSettings()
         self.process = process or FilterProcess()
         self._clock = clock
+        self._converted = Converted()
         self._allowances: dict[str | None, Allowance] = {}
         self._warned = -WARN_EVERY
 
@@ -62,9 +90,9 @@ class Filtering:
         """Ends the process that evaluates what is over budget, if there is one."""
         await self.process.close()
 
-    def prepare(self, event: Event, wanted: Wanted) -> Activation:
+    def prepare(self, record: Record, event: Event, wanted: Wanted) -> Activation:
         """Gets an event ready for the filters of several views."""
-        seen = activation(event)
+        seen = self._converted.of(record, event)
         seen.prepare(wanted.needs, wanted.whole, self.settings.items)
         return seen
 
@@ -96,7 +124,7 @@ class Filtering:
         begun = self._clock()
         for record in fit:
             assert record.event is not None
-            verdict = self.look(view, activation(record.event))
+            verdict = self.look(view, self._converted.of(record, record.event))
             if verdict is None:
                 rest.append(record)
             elif verdict:
@@ -118,7 +146,7 @@ class Filtering:
             if event is None or not view.admits(record.subject, event.type):
                 continue
             if view.filter is not None:
-                verdict = self.look(view, activation(event))
+                verdict = self.look(view, self._converted.of(record, event))
                 if verdict is None:
                     return None
                 if not verdict:

@@ -264,16 +264,24 @@ class Reader:
 
     def lag(self) -> None:
         """Leaves the live feed and forgets the mailbox: what it held is read again from the last event written."""
+        if self._fall_back():
+            self._rouse()
+
+    def _fall_back(self) -> bool:
         if self.state is not State.LIVE:
-            return
+            return False
         self._step_off()
         self.state = State.LAGGING
         self._forget_mailbox()
-        self._rouse()
+        return True
 
-    def slow(self, tell: bool) -> None:
-        """Leaves the live feed because the session's filter is over its principal's budget; the client may be told."""
+    def slow(self) -> None:
+        """Leaves the live feed because the session's filter is over its principal's budget; `resume_slowed` must follow."""
         self.stats.slowed += 1
+        self._fall_back()
+
+    def resume_slowed(self, tell: bool) -> None:
+        """Goes on where it was slowed; the client may be told."""
         if tell:
             self.say(
                 "slowed",
@@ -284,7 +292,7 @@ class Reader:
                     "server_time": rfc3339(time.time_ns()),
                 },
             )
-        self.lag()
+        self._rouse()
 
     def rewind(self, sequence: int) -> None:
         """Sends the client back to a place that it was led past too soon: behind it some events were not heard in time.

@@ -46,6 +46,8 @@ MAX_ALL_CLASSES = 8
 MAX_STEPS = 100_000
 # Up to so many items a look at the size of an event is exact.
 MAX_LIGHT = 10_000
+# An event of so many items is converted whole, where more than its first expression looks at it: some 2 ms.
+WHOLE_ITEMS = 2000
 # As deep as codec.check_depth lets data in; the evaluator's own limit is the stack.
 MAX_DEPTH = 64
 
@@ -110,7 +112,7 @@ class Activation:
     """One event as expressions see it: converted once for all of them, and each asked once.
 
     `needs` is what all expressions that will be asked look at together. Where one comes that looks at more, the event is
-    converted anew for all of it.
+    converted anew: whole, unless it is large, for others may come that look at still more.
     """
 
     __slots__ = ("_apart", "_context", "_lights", "_needs", "_verdicts", "_weights", "event")
@@ -132,6 +134,8 @@ class Activation:
         if (apart := self._apart.get(needs)) is not None:
             return apart
         wanted = self._needs | needs
+        if self._context is not None and self.is_lighter(None, WHOLE_ITEMS):
+            wanted = EVERYTHING
         try:
             context = self._convert(wanted)
         except _FAULTS:

@@ -426,10 +426,15 @@ class Fanout:
         looks = 0
         for record in records:
             # No await between a record's matching and `matched`: a session that joins in between would miss it.
+            before = len(deferred)
             try:
                 looks += self._match_one(record, jobs, deferred)
             except Exception as fault:  # noqa: BLE001 - logged with its traceback by `_failed`
                 self._failed(record, fault)
+            if len(deferred) > before:
+                # Once for all of them: one event may be over the budget of thousands.
+                self._joined = [member for member in self._joined if member.joined]
+                self._routes.clear()
             self._matched = record.sequence
             if looks >= MOST_LOOKS:
                 looks = 0
@@ -457,7 +462,7 @@ class Fanout:
         if route is None:
             route = self._route(key)
             looks += len(self._joined)
-        seen = self._filtering.prepare(event, route.wanted) if route.wanted.any else None
+        seen = self._filtering.prepare(record, event, route.wanted) if route.wanted.any else None
         for member in route.members:
             if record.sequence <= member.after:
                 continue
@@ -482,8 +487,6 @@ class Fanout:
         self._stats(member.session.id).slowed += 1
         member.joined = False
         member.after = after
-        self._joined = [each for each in self._joined if each is not member]
-        self._routes.clear()
         self._dirty.add(member.session.id)
         self._deferred = True
 

@@ -13,9 +13,13 @@ from hypothesis import strategies as st
 
 from edge.budget import Allowance, FilterSettings
 from edge.filter_child import Evaluator
-from edge.filter_process import SLICE_BYTES, SLICE_EVENTS, FilterProcess, _slices
-from edge.filtering import Filtering, Wanted
+from edge.filter_process import MOST_BYTES, MOST_EVENTS, SLICE_BYTES, SLICE_EVENTS, FilterProcess, _Pipes, _slices
+from edge.filtering import Converted, Filtering, Wanted
+from edge.hub import SLOWED_AT_ONCE, Feed, Hub
+from edge.session import Reader, State
+from edge.stats import Stats
 from edge.view import View
+from router.broker import Broker
 from router.codec import encode
 from router.errors import Timeout
 from router.event import Event
@@ -41,6 +45,10 @@ class SlowClock:
 
 def record(sequence: int, **data: Any) -> Record:
     return Record(sequence, "job.x.output", encode(Event.new("job.x.output", data)))
+
+
+def stored(event: Event) -> Record:
+    return Record(1, str(event.subject), encode(event))
 
 
 def view(text: str | None, owner: str | None = "one") -> View:
@@ -79,7 +87,7 @@ def test_equal_filters_of_many_views_cost_one_evaluation_and_all_of_them_one_con
     views = [view(f"data.f{n % 5} == {n % 5} && data.n == 1", owner=f"p{n}") for n in range(50)]
     before = work.conversions, work.evaluations
 
-    seen = filters.prepare(event, Wanted(views))
+    seen = filters.prepare(stored(event), event, Wanted(views))
 
     assert all(filters.look(each, seen) for each in views)
     assert (work.conversions - before[0], work.evaluations - before[1]) == (1, 5)
@@ -88,7 +96,7 @@ def test_equal_filters_of_many_views_cost_one_evaluation_and_all_of_them_one_con
 def test_what_is_too_large_is_neither_converted_nor_evaluated_on_the_loop() -> None:
     filters = filtering()
     event = Event.new("job.x.output", {"n": 1, "m": {str(n): n for n in range(5000)}})
-    seen = filters.prepare(event, Wanted([view(HEAVY.format(1)), view("data.n == 1")]))
+    seen = filters.prepare(stored(event), event, Wanted([view(HEAVY.format(1)), view("data.n == 1")]))
     before = work.evaluations
 
     assert filters.look(view(HEAVY.format(1)), seen) is None
@@ -99,9 +107,94 @@ def test_what_is_too_large_is_neither_converted_nor_evaluated_on_the_loop() -> N
 def test_a_view_without_variables_in_its_filter_is_still_asked() -> None:
     filters = filtering()
     never = view("1 == 2")
+    event = Event.new("job.x.output", {})
 
     assert Wanted([never]).any
-    assert filters.look(never, filters.prepare(Event.new("job.x.output", {}), Wanted([never]))) is False
+    assert filters.look(never, filters.prepare(stored(event), event, Wanted([never]))) is False
+
+
+async def test_a_page_is_converted_at_most_twice_whatever_number_of_sessions_reads_it_and_each_filter_asked_once() -> (
+    None
+):
+    filters = filtering(FilterSettings(burst=1000.0))
+    records = [record(n, n=n, m={"a": 1}, **{f"f{i}": i for i in range(50)}) for n in range(1, 41)]
+    views = [view(f"data.n > 0 && data.f{n} == {n}", owner=f"p{n}") for n in range(50)]
+    before = work.conversions, work.evaluations
+
+    for each in views:
+        assert filters.select_now(each, records) == records
+        assert await filters.select(each, records) == records
+
+    assert work.conversions - before[0] <= 2 * len(records)
+    assert work.evaluations - before[1] == len(views) * len(records)
+
+
+def test_what_stays_converted_is_bounded_by_number_and_by_bytes() -> None:
+    records = [record(n, n=n) for n in range(1, 11)]
+    few, small = Converted(most=3), Converted(most_bytes=2 * len(records[0].payload))
+    for kept, count in ((few, 3), (small, 2)):
+        made = [kept.of(each, each.event) for each in records if each.event is not None]
+        again = [kept.of(each, each.event) for each in reversed(records) if each.event is not None]
+        assert [one is other for one, other in zip(reversed(made), again, strict=True)].count(True) == count
+
+
+def test_an_event_goes_to_the_filter_process_once_and_by_its_number_afterwards() -> None:
+    pipes = _Pipes()
+    payloads = [encode(Event.new("job.x.output", {"n": n, "text": "x" * 300_000})) for n in range(6)]
+    evaluator = Evaluator()
+    sent = []
+
+    for n in range(100):
+        for payload in payloads:
+            request = pipes._request(f"data.n == {n}", [payload])
+            sent += request[2]
+            assert list(evaluator.answer(*request)) == [int(payload is payloads[n])] if n < 6 else [0]
+
+    assert sent == payloads
+
+
+def test_the_filter_process_keeps_what_its_parent_says_and_no_more() -> None:
+    pipes, evaluator = _Pipes(), Evaluator()
+    for n in range(3 * MOST_EVENTS):
+        payload = encode(Event.new("job.x.output", {"n": n}))
+        assert list(evaluator.answer(*pipes._request(f"data.n == {n}", [payload]))) == [1]
+    assert len(pipes._numbers) == len(evaluator._events) == MOST_EVENTS
+
+    large = [encode(Event.new("job.x.output", {"n": n, "text": "x" * 900_000})) for n in range(40)]
+    for payload in large:
+        evaluator.answer(*pipes._request("data.n == 1", [payload]))
+    assert sum(map(len, pipes._numbers)) <= MOST_BYTES
+    assert set(pipes._numbers.values()) == set(evaluator._events)
+
+
+class Slowed(Reader):
+    """A reader that says in which turn of the loop it went on."""
+
+    turn = 0
+
+    def resume_slowed(self, tell: bool) -> None:
+        resumed.append(Slowed.turn)
+
+
+resumed: list[int] = []
+
+
+async def test_of_the_readers_that_one_event_slows_a_few_go_on_in_each_turn_of_the_loop(broker: Broker) -> None:
+    hub = Hub(broker)
+    feed = Feed(view("data.n == 1"))
+    for _ in range(100):
+        reader = Slowed(hub, feed, "sess", Stats(), hub.settings)
+        reader.state = State.LIVE
+        feed.live[reader] = None
+    resumed.clear()
+
+    hub._slow(feed)
+    assert not feed.live and not resumed
+    for Slowed.turn in range(40):
+        await asyncio.sleep(0)
+
+    assert len(resumed) == 100
+    assert max(map(resumed.count, resumed)) <= SLOWED_AT_ONCE
 
 
 async def test_what_is_over_budget_is_selected_in_order_by_the_filter_process() -> None:
@@ -230,7 +323,9 @@ def test_the_child_answers_as_the_filter_does(datas: list[dict[str, Any]]) -> No
         wanted = view(text).filter
         assert wanted is not None
         expected = [wanted.matches(Activation(Event.new("job.x.output", data))) for data in datas]
-        assert list(evaluator.answer(text, [*payloads, b"\xc1"])) == [*map(int, expected), 0]
+        numbers = list(range(1, len(payloads) + 2))
+        new = [*payloads, b"\xc1"] if text == texts[0] else []
+        assert list(evaluator.answer(text, numbers, new, [])) == [*map(int, expected), 0]
 
 
 async def test_a_slowed_session_is_told_so_and_gets_all_of_its_events_in_order_while_another_gets_its_own(
