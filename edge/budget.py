@@ -9,8 +9,9 @@ from dataclasses import dataclass
 class FilterSettings:
     """What the filters of one principal may take of an event loop. Times in seconds."""
 
-    # 5 ms: the longest that one event, or a burst of events, keeps the loop from others for one principal's filters.
-    burst: float = 0.005
+    # 3 ms: the longest that one event, or a burst of events, keeps the loop from others for one principal's filters. A request
+    # takes some three turns of the loop.
+    burst: float = 0.003
     # A quarter of the loop's time in the long run.
     share: float = 0.25
     # An item takes about 1 µs to convert, and about 1 µs at each step of `exists` and its like.

@@ -57,7 +57,7 @@ REQUEST_PATIENCE = 5.0
 # The readers of a feed are told that it is slowed at most this often.
 SLOWED_EVERY = 10.0
 # Readers that begin to read again in one turn of the loop: each takes up to half a millisecond of it.
-SLOWED_AT_ONCE = 4
+SLOWED_AT_ONCE = 2
 
 T = TypeVar("T")
 

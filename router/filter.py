@@ -66,6 +66,8 @@ _CLOSES = {")": "(", "]": "[", "}": "{"}
 _PLACE = re.compile(r"<input>:(\d+):(\d+): ([^\n]*)")
 _CLASSES = re.compile(r"\\[wWdDsSbB]")
 _FAULTS = (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError)
+# Told by their type alone: to ask whether a number is a Mapping takes longer than all else in a look at it.
+_SIMPLE = frozenset((int, float, bool, type(None)))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -545,6 +547,8 @@ def _weigh(data: Mapping[Any, Any], limit: float = math.inf) -> int:
                 return weight
             children = item.values() if isinstance(item, Mapping) else item
             for child in children:
+                if type(child) in _SIMPLE:
+                    continue
                 if isinstance(child, (str, bytes)):
                     weight += len(child) // 64
                 elif isinstance(child, (Mapping, list, tuple)):

@@ -148,6 +148,7 @@ class Stand:
     http: aiohttp.ClientSession
     producer: Partner
     audience: Partner
+    nats_url: str
     nats_pid: int
     edge_pid: int
     port: int
@@ -198,7 +199,7 @@ async def stand(lane: bool = True, variables: Mapping[str, str] = MappingProxyTy
         producer = await stack.enter_async_context(partner("producer", nats.url, str(progress)))
         audience = await stack.enter_async_context(partner("audience", str(progress)))
         assert nats.process is not None
-        yield Stand(broker, http, producer, audience, nats.process.pid, edge.pid, port, progress)
+        yield Stand(broker, http, producer, audience, nats.url, nats.process.pid, edge.pid, port, progress)
 
 
 @contextlib.asynccontextmanager

@@ -190,7 +190,7 @@ async def test_of_the_readers_that_one_event_slows_a_few_go_on_in_each_turn_of_t
 
     hub._slow(feed)
     assert not feed.live and not resumed
-    for Slowed.turn in range(40):
+    for Slowed.turn in range(100 // SLOWED_AT_ONCE + 2):
         await asyncio.sleep(0)
 
     assert len(resumed) == 100
