@@ -57,6 +57,7 @@ from router.frame import frame_subject
 from router.limits import largest_event
 from router.record import Record
 from router.subject import Subject, escape, unescape
+from router.topology import HOOKS
 
 # How far back `/alerts` looks: a page of alerts is for people, and older ones are in the stream.
 ALERTS_LOOKED_AT = 500
@@ -755,8 +756,11 @@ async def list_attempts(request: Request) -> Response:
 
 
 async def resend_delivery(request: Request) -> Response:
+    edge = _edge(request)
     session = await _session(request)
-    return _json(await _edge(request).hooks.resend(session, await _json_body(request)), 202)
+    body = await _json_body(request)
+    edge.store.require(HOOKS)
+    return _json(await edge.store.guard(HOOKS, edge.hooks.resend(session, body)), 202)
 
 
 async def recover_deliveries(request: Request) -> Response:

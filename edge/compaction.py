@@ -40,8 +40,9 @@ class Compaction:
                 if await self._leases.get(DONE) is None:
                     await self._role.term(self._compact)
                 pause = DAY_SECONDS
-            except BrokerError as fault:
-                log.warning("the buckets could not be compacted", extra={"fault": str(fault)})
+            except* BrokerError as faults:
+                # In a group where the work itself failed, by itself where the role could not be asked for.
+                log.warning("the buckets could not be compacted", extra={"fault": str(faults.exceptions[0])})
                 pause = 60.0
             await asyncio.sleep(pause)
 

@@ -60,10 +60,12 @@ class Edge:
         self.hub = Hub(broker, settings.session, self.undecodable.found, self.filtering)
         self.polled = PolledAnswers(Bucket(broker.connection, LEASES))
         self.lanes = Lanes(self.hub, settings.lanes)
-        self.registry = Registry.over(broker.connection)
+        self.registry = Registry.over(broker.connection, self.store)
         self.census = Census(broker.connection, self.hub.measure)
         self.receipts = Receipts()
-        self.door = Door(identity or IdentitySettings(), settings.limits, settings.trusted_proxies, broker.connection)
+        self.door = Door(
+            identity or IdentitySettings(), settings.limits, settings.trusted_proxies, broker.connection, self.store
+        )
         self.badges = Badges(self.door, broker.connection, self.census.id, lambda: self.census.size)
         self.video = Video(broker, self.census.id)
         self.webhooks = Webhooks(
@@ -74,12 +76,15 @@ class Edge:
             stats=self.census.of,
             undecodable=self.undecodable.found,
             filtering=self.filtering,
+            writes=self.store,
         )
         self.reaper = Reaper(self.registry.bucket, self.registry, self.census, settings.session_ttl)
         self.compaction = Compaction(broker.connection, self.registry)
-        self.redrives = Redrives(broker, self.registry, self.webhooks.settings.partitions)
+        self.redrives = Redrives(broker, self.registry, self.webhooks.settings.partitions, guard=self.store)
         self.desk = Desk(self.redrives)
-        self.recoveries = Recoveries(broker, self.registry, self.webhooks.settings.partitions, filtering=self.filtering)
+        self.recoveries = Recoveries(
+            broker, self.registry, self.webhooks.settings.partitions, filtering=self.filtering, guard=self.store
+        )
         self.verification = Verification(self.registry, guard, self.webhooks.attempts)
         self.hooks = WebhookDesk(self.registry, self.webhooks, self.recoveries, self.verification)
         self.registry.on_change(self._session_changed)

@@ -20,7 +20,7 @@ from edge.problem import Problem, from_fault
 from router.broker import Ack, Broker
 from router.codec import check_depth, encode, from_json
 from router.dedup import of_event
-from router.errors import BadEvent, BadInput, BrokerError, Refused, StoreFailed
+from router.errors import BadEvent, BadInput, BrokerError, Forbidden, Refused, StoreFailed
 from router.event import Event
 from router.store_health import StoreHealth
 from router.topology import EVENTS
@@ -181,7 +181,7 @@ async def publish(
     for place, answer in enumerate(answers):
         if isinstance(answer, BaseException):
             metrics.ingested.labels("refused").inc(len(many) - len(stored))
-            if isinstance(answer, (Refused, StoreFailed)):
+            if isinstance(answer, (Forbidden, Refused, StoreFailed)):
                 raise from_fault(answer).with_more(index=place, stored=len(stored))
             if isinstance(answer, BrokerError):
                 raise Problem(
@@ -214,7 +214,7 @@ async def _store(
     except StoreFailed as fault:
         return [fault] * len(many)
     tasks = [
-        asyncio.ensure_future(broker.put(event, payload, dedup=name.dedup, headers=name.headers))
+        asyncio.ensure_future(broker.put(event, payload, dedup=name.dedup, headers=name.headers, await_right=False))
         for (event, payload), name in zip(many, names, strict=True)
     ]
     failed: StoreFailed | None = None

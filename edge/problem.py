@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from edge import metrics
 from router.codec import to_json
-from router.errors import BadInput, BrokerError, Refused, StoreFailed, TooLarge
+from router.errors import BadInput, BrokerError, Forbidden, Refused, StoreFailed, TooLarge
 from router.store_health import FORBIDDEN, NO_QUORUM, STORAGE_FULL, STREAM_MISSING, UNREACHABLE, code_of
 
 TITLES: Mapping[str, tuple[int, str]] = {
@@ -135,6 +135,8 @@ def from_fault(fault: Exception) -> Problem:
         return Problem(fault.code, str(fault))
     if isinstance(fault, StoreFailed):
         return store_problem(fault.code, f"{fault.stream} takes no writes now")
+    if isinstance(fault, Forbidden):
+        return store_problem(FORBIDDEN, "NATS does not allow this server to publish there")
     if isinstance(fault, TooLarge):
         return Problem("event_too_large", fault.description, size=fault.size, limit=fault.limit)
     if isinstance(fault, Refused):

@@ -35,7 +35,7 @@ from edge.webhooks.health import Condition
 from edge.webhooks.job import Job
 from edge.webhooks.pipeline import is_too_large
 from router.broker import Broker
-from router.buckets import Bucket, Entry
+from router.buckets import Bucket, Entry, WriteGuard
 from router.clock import wall
 from router.codec import rfc3339
 from router.connection import header
@@ -194,6 +194,7 @@ class Redrives:
         registry: Registry,
         partitions: int,
         settings: RedriveSettings | None = None,
+        guard: WriteGuard | None = None,
     ) -> None:
         self.settings = settings or RedriveSettings()
         self.dead = DeadLetters(broker)
@@ -204,7 +205,7 @@ class Redrives:
         self.broker = broker
         self.partitions = partitions
         self._revisions: dict[str, int] = {}
-        self._bucket = Bucket(broker.connection, JOBS)
+        self._bucket = Bucket(broker.connection, JOBS, guard)
         self._role = Role(Bucket(broker.connection, LEASES), ROLE, secrets.token_hex(8), self.settings.role)
         self._burials = Burials(broker, self._buried)
         self._running: dict[str, _Run] = {}

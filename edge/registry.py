@@ -18,7 +18,7 @@ from edge.session import Pace
 from edge.view import MAX_PATTERNS, MAX_TYPES, View
 from edge.webhooks import endpoint as endpoints
 from edge.webhooks.endpoint import EndpointSettings
-from router.buckets import STREAM_FULL, Bucket, Entry
+from router.buckets import STREAM_FULL, Bucket, Entry, WriteGuard
 from router.clock import wall
 from router.codec import rfc3339
 from router.cursor import Cursor, parse_start
@@ -149,8 +149,8 @@ class Registry:
         self._heard_of = 0
 
     @classmethod
-    def over(cls, connection: Any) -> Registry:
-        return cls(Bucket(connection, SESSIONS))
+    def over(cls, connection: Any, guard: WriteGuard | None = None) -> Registry:
+        return cls(Bucket(connection, SESSIONS, guard))
 
     @property
     def sessions(self) -> Mapping[str, Session]:

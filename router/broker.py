@@ -17,7 +17,7 @@ from router.codec import encode, rfc3339
 from router.connection import BrokerSettings, Connection, Listening, header, status
 from router.cursor import epoch_of
 from router.dedup import of_event
-from router.errors import BrokerError, Cut, NoResponders, Refused, Timeout, TooLarge, Unsuitable
+from router.errors import BrokerError, Cut, Forbidden, NoResponders, Refused, Timeout, TooLarge, Unsuitable
 from router.event import Event
 from router.figures import DUPLICATE, REFUSED, TIMEOUT, figures
 from router.figures import STORED as TAKEN
@@ -73,6 +73,8 @@ class Broker:
         # Publishes that nobody has answered since the last one that was, by stream; and who is told of each.
         self.unanswered: dict[str, int] = {}
         self.on_unanswered: Callable[[], None] | None = None
+        # The subject that was acknowledged last, by stream.
+        self.acknowledged: dict[str, str] = {}
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -137,15 +139,19 @@ class Broker:
         *,
         dedup: str | None = None,
         headers: Mapping[str, str] | None = None,
+        await_right: bool = True,
     ) -> Ack:
-        """Stores an event that is encoded already; as `publish`. Raises TooLarge for more than `largest_event`."""
+        """Stores an event that is encoded already; as `publish`. Raises TooLarge for more than `largest_event`.
+
+        Without `await_right` it raises Forbidden at once where NATS does not allow the subject.
+        """
         if len(payload) > (limit := self.largest_event):
             raise TooLarge(len(payload), limit, "the event")
         begun = time.time()
         span = tracing.begin(event.trace) if event.trace and tracing.recorder else ""
         try:
             lines = {"Nats-Msg-Id": dedup or of_event(event), **(headers or {})}
-            ack = await self.store(STORED + event.subject, payload, lines, timeout)
+            ack = await self.store(STORED + event.subject, payload, lines, timeout, await_right)
         except Refused:
             figures.published[REFUSED] += 1
             raise
@@ -166,11 +172,14 @@ class Broker:
             figures.publish_to_store.observe(now - event.time / 1e9)
         return ack
 
-    async def store(self, subject: str, payload: bytes, headers: dict[str, str], timeout: float = 10.0) -> Ack:
+    async def store(
+        self, subject: str, payload: bytes, headers: dict[str, str], timeout: float = 10.0, await_right: bool = True
+    ) -> Ack:
         """Publishes bytes to whichever stream takes the subject, with retries under the same `Nats-Msg-Id`.
 
         Raises Refused where it is not stored (`router.refusals`), and Timeout where that is unknown: Cut where the connection
-        is lost each time, and another try would do the same.
+        is lost each time, and another try would do the same. A right that is missing may be given within `timeout`; without
+        `await_right` Forbidden is raised at once.
         """
         regained = self.connection.reconnects
         loop = asyncio.get_running_loop()
@@ -183,8 +192,9 @@ class Broker:
                     await self.connection.up.wait()
                 reply = await self.connection.ask(subject, payload, headers, timeout=max(0.05, min(left, 3.0)))
                 ack = _ack(reply.payload)
-                if self.unanswered:
-                    self.unanswered.pop(topology.stream_of(subject), None)
+                stream = topology.stream_of(subject)
+                self.unanswered.pop(stream, None)
+                self.acknowledged[stream] = subject
                 return ack
             except Refused as refusal:
                 if fate(refusal) in (Fate.REFUSED, Fate.FULL):
@@ -193,8 +203,11 @@ class Broker:
                     raise Timeout(
                         f"{subject} was not acknowledged within {timeout:g} s: {refusal.description}"
                     ) from None
+            except Forbidden:
+                if not await_right or loop.time() + pause > deadline:
+                    raise
             except (Timeout, NoResponders, TimeoutError):
-                self._count_unanswered(subject)
+                self.count_unanswered(topology.stream_of(subject))
                 if self.connection.reconnects - regained >= MOST_CUTS:
                     raise Cut(f"the connection was lost {MOST_CUTS} times while {subject} was sent") from None
                 if loop.time() + pause > deadline:
@@ -202,10 +215,9 @@ class Broker:
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, 0.5)
 
-    def _count_unanswered(self, subject: str) -> None:
+    def count_unanswered(self, stream: str) -> None:
         """Notes a publish that was not acknowledged though NATS is there."""
         if self.connection.connected:
-            stream = topology.stream_of(subject)
             self.unanswered[stream] = self.unanswered.get(stream, 0) + 1
             if self.on_unanswered is not None:
                 self.on_unanswered()

@@ -14,12 +14,12 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import NamedTuple, Protocol
 
 import msgspec
 
-from router.connection import Connection, header, status
+from router.connection import Connection, Reply, header, status
 from router.consumer import Consumer, Message
 from router.errors import BrokerError, Conflict, Refused, Timeout
 
@@ -47,10 +47,19 @@ class Entry(NamedTuple):
     revision: int
 
 
+class WriteGuard(Protocol):
+    """What knows whether a stream takes writes now; see `router.store_health`."""
+
+    async def write(self, stream: str, send: Callable[[], Awaitable[Reply]]) -> Reply:
+        """Sends a write to a stream. Raises StoreFailed where, or as soon as, it is known that the stream takes none."""
+
+
 class Bucket:
     """One key-value bucket."""
 
-    def __init__(self, connection: Connection, name: str) -> None:
+    def __init__(self, connection: Connection, name: str, guard: WriteGuard | None = None) -> None:
+        """With a `guard` a write raises StoreFailed at once where it would wait for its timeout in vain."""
+        self._guard = guard
         self.name = name
         self.stream = f"KV_{name}"
         self._prefix = f"$KV.{name}."
@@ -195,7 +204,10 @@ class Bucket:
         return await self._send(key, value, headers)
 
     async def _send(self, key: str, value: bytes, headers: dict[str, str]) -> int:
-        reply = await self._connection.ask(self._prefix + key, value, headers or None)
+        def send() -> Awaitable[Reply]:
+            return self._connection.ask(self._prefix + key, value, headers or None)
+
+        reply = await (self._guard.write(self.stream, send) if self._guard else send())
         answer = msgspec.json.decode(reply.payload)
         if error := answer.get("error"):
             kind = Conflict if error.get("err_code") in _WRONG_LAST else Refused

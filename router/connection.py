@@ -25,7 +25,7 @@ from router.clock import wall
 from router.errors import BadCredentials, NoResponders, Refused, RouterError, Timeout, TooLarge, Unreachable, Unsuitable
 from router.figures import figures
 from router.limits import message_size
-from router.permissions import RefusedSubscriptions
+from router.permissions import RefusedPublishes, RefusedSubscriptions
 from router.wire import Handler, PlainServer, Wire
 from router.wire import Outgoing as Outgoing
 
@@ -151,6 +151,7 @@ class Connection:
         self.reconnects = 0
         self._wire = Wire(settings.requires_tls)
         self._denied = RefusedSubscriptions(self._wire, self._allowed_again)
+        self.refused_publishes = RefusedPublishes()
         self._inbox = f"{settings.inbox}.{secrets.token_hex(8)}"
         self._asked = 0
         self._waiting: dict[str, Handler] = {}
@@ -160,7 +161,7 @@ class Connection:
         self._opened = False
         self._told_plain = False
         self._dialled = False  # nats-py cannot be closed before it was told to connect
-        self._open_asks: set[asyncio.Future[Reply]] = set()
+        self._open_asks: dict[asyncio.Future[Reply], str] = {}  # with the subject of each
         self._watchdog: asyncio.Task[None] | None = None
         self._followups: set[asyncio.Task[None]] = set()
         figures.connections.add(self)
@@ -390,7 +391,7 @@ class Connection:
     async def ask(
         self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None, timeout: float | None = None
     ) -> Reply:
-        """Requests one answer. Raises NoResponders or Timeout."""
+        """Requests one answer. Raises NoResponders, or Timeout: Forbidden where NATS does not allow the request."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Reply] = loop.create_future()
 
@@ -407,11 +408,14 @@ class Connection:
         address = self.expect(answered)
         timer = loop.call_later(timeout or self.settings.request_timeout, expired)
         try:
+            # Before it is sent: a violation may be told while the sender still waits for the socket.
+            self._open_asks[future] = subject
             await self.send(subject, payload, headers, address)
-            self._open_asks.add(future)
             reply = await future
         finally:
-            self._open_asks.discard(future)
+            self._open_asks.pop(future, None)
+            if future.done() and not future.cancelled():
+                future.exception()  # nobody waits for it where sending failed
             timer.cancel()
             self.forget(address)
         figures.requests.observe(loop.time() - begun)
@@ -438,8 +442,9 @@ class Connection:
         elif "permissions violation" in str(fault).lower():
             # Rights that are too narrow look like a server that does not answer; here it says what it means.
             figures.forbidden += 1
-            fresh = self._denied.note(str(fault))
-            if fresh is not False:
+            publish = self.refused_publishes.note(str(fault), self._open_asks)
+            fresh = self._denied.note(str(fault)) if publish is None else None
+            if fresh is not False and publish is not False:
                 log.warning("NATS does not allow it", extra={"fault": _reason(fault)})
             if fresh:
                 # What comes from now on is not heard.

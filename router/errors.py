@@ -12,7 +12,8 @@ RouterError
 │   ├── Unsuitable          too old, or JetStream is off
 │   ├── BadCredentials      what is to prove who we are cannot be read
 │   ├── Timeout
-│   │   └── Cut             the connection was lost each time that it was sent
+│   │   ├── Cut             the connection was lost each time that it was sent
+│   │   └── Forbidden       NATS does not allow this user to publish there; nothing was done
 │   ├── NoResponders
 │   ├── Refused             JetStream answered with an error code
 │   │   └── TooLarge        it is larger than the server takes
@@ -118,6 +119,17 @@ class TooLarge(Refused):
 
 class Cut(Timeout):
     """the connection was lost each time that a message was sent; whether it was stored is unknown"""
+
+
+class Forbidden(Timeout):
+    """NATS does not allow this user to publish there
+
+    A Timeout, since rights change while a server runs: whoever repeats what was not answered in time repeats this.
+    """
+
+    def __init__(self, subject: str) -> None:
+        super().__init__(f"NATS does not allow this user to publish to {subject}")
+        self.subject = subject
 
 
 class StoreFailed(BrokerError):

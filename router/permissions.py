@@ -1,4 +1,4 @@
-"""Subscribes again what NATS refused, or took away, for want of a permission.
+"""Reads the server's permission violations: refused publishes, and subscriptions, which are asked for again.
 
 A server whose configuration is loaded again takes subscriptions away that are no longer allowed and says so in one line; the
 connection stays, and nothing tells the client when the right is given back. So what was refused is asked for again, at
@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import nats.errors
 
+from router.errors import Forbidden
 from router.timing import full_jitter
 
 if TYPE_CHECKING:
@@ -31,6 +33,54 @@ _VIOLATION = re.compile(
     r'permissions violation for subscription to "([^"]+)"(?: using queue "([^"]+)")?(?: \(sid "?(\d+)"?\))?',
     re.IGNORECASE,
 )
+
+# …for Publish to "ev.x.y", to which the publisher gets no answer.
+_PUBLISH = re.compile(r'permissions violation for publish to "([^"]+)"', re.IGNORECASE)
+# So many subjects are kept of what was refused; which stream is meant is all that is read off them.
+MOST_SUBJECTS = 64
+TELL_SECONDS = 10.0
+
+
+class RefusedPublishes:
+    """The subjects that this user tried to publish to and may not, newest last, until somebody finds them allowed again."""
+
+    def __init__(self) -> None:
+        self.subjects: dict[str, None] = {}
+        self.listener: Callable[[str], None] | None = None
+        self._told = float("-inf")
+
+    def note(self, said: str, asked: Mapping[asyncio.Future[Any], str]) -> bool | None:
+        """Takes an error of the server and fails the requests that it is about.
+
+        `asked` has the subject of each open request. Returns None where the error is about no publish, True where it is to
+        be logged.
+        """
+        match = _PUBLISH.search(said)
+        if match is None:
+            return None
+        # nats-py hands the text on in lower case.
+        subject, lower = match[1], match[1].lower()
+        for future, own in asked.items():
+            if own.lower() == lower:
+                subject = own
+                if not future.done():
+                    future.set_exception(Forbidden(own))
+        self.subjects[subject] = None
+        if len(self.subjects) > MOST_SUBJECTS:
+            del self.subjects[next(iter(self.subjects))]
+        if self.listener is not None:
+            self.listener(subject)
+        # Keys of a bucket differ with each write, and a process may write many times a second.
+        now = time.monotonic()
+        if now - self._told < TELL_SECONDS:
+            return False
+        self._told = now
+        return True
+
+    def allowed(self, subjects: Iterable[str]) -> None:
+        """Forgets subjects."""
+        for subject in subjects:
+            self.subjects.pop(subject, None)
 
 
 class RefusedSubscriptions:

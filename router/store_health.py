@@ -1,8 +1,10 @@
 """Finds out whether the store takes writes now, for each stream, and where it does not, why.
 
-Three sources tell: what the server says of a stream (missing, without a leader), a write of our own to LEASES, and what
-became of real publishes. nats-server keeps the first write error of a stream: it answers later publishes not at all, even
-once there is room again, until it is restarted. The text of that error comes back from a purge of a subject that the stream
+Four sources tell: what the server says of a stream (missing, without a leader), a write of our own to LEASES, what became
+of real publishes, and a publish that no stream stores, which shows whether NATS allows this user to publish.
+
+nats-server keeps the first write error of a stream: it answers later publishes not at all, even once there is room again,
+until it is restarted. The text of that error comes back from a purge of a subject that the stream
 does not have, which changes nothing; so that is asked where this process may purge.
 """
 
@@ -17,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 from router import topology
 from router.broker import Broker
 from router.buckets import Bucket
-from router.errors import BrokerError, NoResponders, Refused, StoreFailed, Timeout
+from router.errors import BrokerError, Forbidden, NoResponders, Refused, StoreFailed, Timeout
 from router.refusals import is_full
 from router.topology import Stream
 
@@ -36,6 +38,8 @@ GRACE_SECONDS = 10.0
 SILENT_PUBLISHES = 2
 # A stream that fails by this evidence alone lets one publish pass as a trial so often.
 TRIAL_SECONDS = 1.0
+# A write that takes so long is a reason to look.
+SLOW_SECONDS = 1.0
 PROBE_TTL = 60.0
 # Subjects that no stream has: a purge of them removes nothing, and meets no consumer's filter.
 NOTHING = "callboard.nothing"
@@ -138,7 +142,10 @@ class StoreHealth:
         self._waiting[failed] = stream
         try:
             either: list[asyncio.Future[Any]] = [working, failed]
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(either, timeout=SLOW_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                self._due.set()
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
                 found = self.trouble(stream)
                 if found is not None:
@@ -151,9 +158,22 @@ class StoreHealth:
                 working.cancel()
                 await asyncio.gather(working, return_exceptions=True)
 
+    async def write(self, stream: str, send: Callable[[], Awaitable[T]]) -> T:
+        """Sends a write to a stream that is answered or times out; as `guard`. Raises StoreFailed."""
+        self.require(stream)
+        try:
+            answer = await self.guard(stream, send())
+        except (NoResponders, Timeout) as fault:
+            if not isinstance(fault, Forbidden):
+                self._broker.count_unanswered(stream)
+            raise
+        self._broker.unanswered.pop(stream, None)
+        return answer
+
     async def run(self) -> None:
         """Looks every few seconds, and at once where a publish was left unanswered, until cancelled."""
         self._broker.on_unanswered = self._due.set
+        self._connection.refused_publishes.listener = self._refused
         unlisten = self._connection.on_reconnect(self._regained)
         try:
             while True:
@@ -168,6 +188,13 @@ class StoreHealth:
         finally:
             unlisten()
             self._broker.on_unanswered = None
+            self._connection.refused_publishes.listener = None
+
+    def _refused(self, subject: str) -> None:
+        # What a look tries itself is refused too, and is no reason to look again.
+        found = self.trouble(topology.stream_of(subject))
+        if found is None or found.code != FORBIDDEN:
+            self._due.set()
 
     def _regained(self) -> None:
         # Another server, or the same one after a restart: what failed before may work now.
@@ -217,6 +244,8 @@ class StoreHealth:
                 return Trouble(name, NO_QUORUM, "the stream has no leader"), False
             if self._may_purge(stream, active):
                 await self._purge_nothing(name)
+            if active and (subject := await self._forbidden_subject(name)):
+                return Trouble(name, FORBIDDEN, f"NATS does not allow this user to publish to {subject}"), True
             if active and stream.name == self._bucket.stream:
                 await self._bucket.put(self._key, b"1", PROBE_TTL)
             return self._unanswered(name, info)
@@ -226,6 +255,8 @@ class StoreHealth:
                 return await self._make(stream)
             text = refusal.description if code != STREAM_MISSING else "the stream does not exist"
             return Trouble(name, code, text), code != NO_QUORUM
+        except Forbidden as refusal:
+            return Trouble(name, FORBIDDEN, str(refusal)), True
         except NoResponders:
             return Trouble(name, UNREACHABLE, "JetStream does not answer"), False
         except Timeout:
@@ -247,10 +278,31 @@ class StoreHealth:
         """Raises Refused with the error that the stream's store has kept, if there is one."""
         try:
             await self._connection.api(f"STREAM.PURGE.{name}", {"filter": NOTHING})
+        except Forbidden:
+            return
         except Refused as refusal:
             # Any other refusal is of the purge, and not of writing: an operator may have denied purges.
             if refusal.err_code in (_PURGE_FAILED, _NO_QUORUM, _NOT_FOUND):
                 raise
+
+    async def _forbidden_subject(self, name: str) -> str | None:
+        """The subject of a stream that NATS does not allow this user to publish to, though it did before or was never tried.
+
+        Tried by a publish that says it is for another stream, which JetStream refuses to store. A subject that was refused
+        while others are allowed is the concern of those who publish to it.
+        """
+        refused = [each for each in self._connection.refused_publishes.subjects if topology.stream_of(each) == name]
+        subject = self._broker.acknowledged.get(name) or (refused[-1] if refused else None)
+        if subject is None:
+            return None
+        try:
+            await self._connection.ask(subject, b"", {"Nats-Expected-Stream": NOTHING})
+        except Forbidden:
+            return subject
+        except (NoResponders, Timeout):
+            return None
+        self._connection.refused_publishes.allowed(refused)
+        return None
 
     def _unanswered(self, name: str, info: Mapping[str, Any]) -> tuple[Trouble, bool] | None:
         """Whether publishes go unanswered while the stream stays where it is."""

@@ -22,6 +22,7 @@ from edge.identity.tickets import Tickets
 from edge.identity.token import Verifier
 from edge.problem import Problem
 from edge.subprotocol import offered_tokens, selecting
+from router.buckets import WriteGuard
 from router.connection import Connection
 
 if TYPE_CHECKING:
@@ -46,13 +47,18 @@ class Door:
     """Finds out who asks. One per process."""
 
     def __init__(
-        self, identity: IdentitySettings, limits: LimitSettings, proxies: tuple[str, ...], connection: Connection
+        self,
+        identity: IdentitySettings,
+        limits: LimitSettings,
+        proxies: tuple[str, ...],
+        connection: Connection,
+        guard: WriteGuard | None = None,
     ) -> None:
         """Raises BadKey or ValueError where the settings are wrong."""
         self.settings = identity
         self.limits = Limits(limits)
         self.proxies = Proxies(proxies)
-        self.tickets = Tickets(connection, identity.ticket_ttl)
+        self.tickets = Tickets(connection, identity.ticket_ttl, guard)
         self.verifier = Verifier(identity) if identity.configured else None
 
     @property

@@ -19,7 +19,7 @@ import msgspec
 
 from edge.identity.grants import Grants
 from edge.identity.principal import Principal
-from router.buckets import Bucket
+from router.buckets import Bucket, WriteGuard
 from router.connection import Connection
 from router.errors import Conflict, Refused
 from router.stored import decoder
@@ -51,10 +51,10 @@ _kept = decoder(_Kept, LEASES)
 class Tickets:
     """Gives out tickets and passes, and takes them."""
 
-    def __init__(self, connection: Connection, ttl: float) -> None:
+    def __init__(self, connection: Connection, ttl: float, guard: WriteGuard | None = None) -> None:
         self.ttl = ttl
         self._connection = connection
-        self._bucket = Bucket(connection, LEASES)
+        self._bucket = Bucket(connection, LEASES, guard)
 
     async def give(self, principal: Principal, resource: str, transport: str | None = None) -> str:
         """Makes a ticket: good once, for one resource. Raises BrokerError."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import msgspec
 
 from edge.webhooks.health import Condition
-from router.buckets import Bucket, Entry
+from router.buckets import Bucket, Entry, WriteGuard
 from router.connection import Connection
 from router.errors import Conflict
 from router.stored import decoder
@@ -48,8 +48,8 @@ _read_condition = decoder(Condition, ENDPOINTS)
 class Conditions:
     """All conditions, kept in step with the bucket."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._bucket = Bucket(connection, ENDPOINTS)
+    def __init__(self, connection: Connection, guard: WriteGuard | None = None) -> None:
+        self._bucket = Bucket(connection, ENDPOINTS, guard)
         self._known: dict[str, tuple[Condition, int]] = {}
         # What this process wrote last, which is no news when it is heard, be it before the write's own answer.
         self._own: dict[str, bytes] = {}

@@ -25,7 +25,7 @@ from edge.webhooks.pipeline import Pipeline
 from edge.webhooks.sender import Sender
 from edge.webhooks.worker import Backstage, WorkerSettings, WorkTerm
 from router.broker import Broker
-from router.buckets import Bucket
+from router.buckets import Bucket, WriteGuard
 from router.clock import wall
 from router.errors import BrokerError
 from router.record import Record
@@ -61,6 +61,7 @@ class Webhooks:
         stats: Callable[[str], Stats] | None = None,
         undecodable: Callable[[Record], None] = lambda _record: None,
         filtering: Filtering | None = None,
+        writes: WriteGuard | None = None,
     ) -> None:
         """`stats` gives the counters of a session, where they are kept elsewhere; else they are kept here.
 
@@ -75,7 +76,7 @@ class Webhooks:
         self._stats = stats or self._own_stats
         self._sender = Sender(guard)
         self.attempts = AttemptLog(broker, self.settings.attempts)
-        self.conditions = Conditions(broker.connection)
+        self.conditions = Conditions(broker.connection, writes)
         pipeline = Pipeline(broker.connection)
         holder = secrets.token_hex(8)
         self.fanout = Fanout(

@@ -25,7 +25,7 @@ from edge.registry import Registry, Session
 from edge.webhooks.attempts import Attempt, Attempts, Part
 from edge.webhooks.job import NEWS, Job
 from router.broker import Broker
-from router.buckets import Bucket, Entry
+from router.buckets import Bucket, Entry, WriteGuard
 from router.clock import wall
 from router.codec import rfc3339
 from router.cursor import Cursor, Start, parse_time
@@ -136,6 +136,7 @@ class Recoveries:
         partitions: int,
         settings: RecoverySettings | None = None,
         filtering: Filtering | None = None,
+        guard: WriteGuard | None = None,
     ) -> None:
         self.settings = settings or RecoverySettings()
         self._filtering = filtering or Filtering()
@@ -145,7 +146,7 @@ class Recoveries:
         self.partitions = partitions
         self.known: dict[str, Recovery] = {}
         self._revisions: dict[str, int] = {}
-        self._bucket = Bucket(broker.connection, JOBS)
+        self._bucket = Bucket(broker.connection, JOBS, guard)
         self._role = Role(Bucket(broker.connection, LEASES), ROLE, secrets.token_hex(8), self.settings.role)
         self._called_off: set[str] = set()
         self._running: set[str] = set()
