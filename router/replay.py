@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,8 @@ CACHED_PAGES = 64
 # events are looked at for it.
 AHEAD = timedelta(seconds=60)
 MAX_AHEAD = 5000
+# Seconds after which decoding a page lets others have their turn.
+SLICE = 0.002
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -47,8 +50,11 @@ class Place(NamedTuple):
 class Replay:
     """Reads EVENTS for many readers at once."""
 
-    def __init__(self, broker: Broker, undecodable: Callable[[Record], None] = lambda _record: None) -> None:
+    def __init__(
+        self, broker: Broker, undecodable: Callable[[Record], None] = lambda _record: None, slice: float = SLICE
+    ) -> None:
         """`undecodable` is told of each record that was read and is no event; the reader passes it over."""
+        self._slice = slice
         self._broker = broker
         self._undecodable = undecodable
         self._pages: OrderedDict[tuple[str, int], Page] = OrderedDict()
@@ -91,6 +97,7 @@ class Replay:
         self._reading[read] = future
         try:
             page = await self._broker.read(pattern, after, PAGE_EVENTS, upto=known)
+            await self._decode(page)
         except BaseException as fault:
             # Others wait on this read: they get its error, and none where this reader merely left.
             if isinstance(fault, asyncio.CancelledError):
@@ -101,9 +108,6 @@ class Replay:
             raise
         finally:
             del self._reading[read]
-        for record in page.records:
-            if record.event is None:
-                self._undecodable(record)
         future.set_result(page)
         # Only a full page can never change.
         if page.more and page.records:
@@ -111,6 +115,16 @@ class Replay:
             if len(self._pages) > CACHED_PAGES:
                 self._pages.popitem(last=False)
         return page
+
+    async def _decode(self, page: Page) -> None:
+        """Decodes the records of a page; others have their turn meanwhile, for those of a full page take some 20 ms."""
+        begun = time.perf_counter()
+        for record in page.records:
+            if record.event is None:
+                self._undecodable(record)
+            if time.perf_counter() - begun > self._slice:
+                await asyncio.sleep(0)
+                begun = time.perf_counter()
 
     async def place(self, start: Start, patterns: tuple[str, ...], state: StreamState | None = None) -> Place:
         """Finds where a reader begins, and what it has missed for ever. Raises BrokerError."""

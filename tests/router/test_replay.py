@@ -73,3 +73,27 @@ async def test_a_read_that_began_earlier_does_not_speak_for_what_was_stored_sinc
 
     assert stretch.upto >= second
     assert [record.sequence for record in stretch.records] == [first, second]
+
+
+async def test_others_have_their_turn_while_a_page_is_decoded(broker: Broker, entity: str) -> None:
+    first = 0
+    for n in range(10):
+        # By NATS from elsewhere: no event, so the replay tells of each when it is decoded.
+        event = Event.new(f"job.{entity}.output", {"n": n})
+        sequence = (await broker.put(event, b"\xc1 garbage")).sequence
+        first = first or sequence
+    turns = 0
+    found: list[int] = []
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    replay = Replay(broker, lambda _record: found.append(turns), slice=0.0)
+    other = asyncio.ensure_future(others())
+    await replay.stretch((f"job.{entity}.>",), first - 1, sequence)
+    other.cancel()
+
+    assert len(found) == len(set(found)) == 10
