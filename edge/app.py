@@ -49,8 +49,9 @@ from edge.video import BOUNDARY, OPENING, Frame, Viewer
 from edge.view import View
 from edge.webhooks.guard import check_url
 from router import tracing
+from router.broker import Ack
 from router.codec import check_depth, encode, from_json, rfc3339, to_json
-from router.cursor import Cursor, Start, parse_start
+from router.cursor import Start, check_of, parse_start, token
 from router.errors import BadEvent, BadInput, BrokerError, Conflict, RouterError
 from router.event import Event
 from router.frame import frame_subject
@@ -274,7 +275,7 @@ async def create_session(request: Request) -> Response:
         spec.id, spec.subjects, spec.events, spec.filter, granted=None if spec.granted is None else tuple(spec.granted)
     )
     place = await edge.hub.begin(start or Start(now=True), view)
-    spec = msgspec.structs.replace(spec, start=str(Cursor(edge.hub.epoch, place.after)))
+    spec = msgspec.structs.replace(spec, start=edge.hub.cursor(place.after))
     session, asked = await edge.hooks.settled(await edge.registry.create(spec))
     shown = {**session.describe(), **asked}
     if spec.webhook:
@@ -377,7 +378,8 @@ async def test_session(request: Request) -> Response:
     if not isinstance(kind, str) or not isinstance(data, dict):
         raise Problem("bad_body", "event_type must be a text and test_data an object")
     event = Event.new(Subject.of("session", session.id, kind), data, type=kind, source="test", test=True)
-    (ack,) = await ingest.publish(edge.broker, [ingest.Accepted(event, encode(event))], edge.store)
+    accepted = ingest.Accepted(event, encode(event))
+    (ack,) = await ingest.publish(edge.broker, [accepted], edge.store)
     return _json(
         {
             "status": "published",
@@ -386,7 +388,7 @@ async def test_session(request: Request) -> Response:
             "event_id": event.id,
             "event_type": kind,
             "timestamp": rfc3339(event.time),
-            "cursor": str(Cursor(edge.hub.epoch, ack.sequence)),
+            "cursor": _published(edge, accepted, ack),
         }
     )
 
@@ -658,10 +660,17 @@ async def publish_events(request: Request) -> Response:
     if trace:
         tracing.tell("publish", "server", came_with, trace, begun, events=len(many))
     answers = [
-        {"id": event.id, "cursor": str(Cursor(edge.hub.epoch, ack.sequence)), "duplicate": ack.duplicate}
-        for (event, _), ack in zip(many, acks, strict=True)
+        {"id": each.event.id, "cursor": _published(edge, each, ack), "duplicate": ack.duplicate}
+        for each, ack in zip(many, acks, strict=True)
     ]
     return _json({**(answers[0] if single else {}), "events": answers}, 201)
+
+
+def _published(edge: Edge, accepted: ingest.Accepted, ack: Ack) -> str:
+    """The cursor of an event that was just stored; of a repeat it is not known here which bytes are stored."""
+    if ack.duplicate:
+        return edge.hub.cursor(ack.sequence)
+    return token(edge.hub.epoch, ack.sequence, check_of(accepted.payload))
 
 
 # What is the case just now
@@ -720,7 +729,7 @@ async def list_alerts(request: Request) -> Response:
             "status": event.type,
             "timestamp": rfc3339(event.time),
             "id": event.id,
-            "cursor": str(Cursor(edge.hub.epoch, record.sequence)),
+            "cursor": record.cursor(edge.hub.epoch),
         }
     alerts = sorted(newest.values(), key=lambda alert: str(alert["cursor"]), reverse=True)
     return _json({"alerts": alerts[: _number(request, "limit", 100, 1, 1000)]})

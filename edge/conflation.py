@@ -52,7 +52,7 @@ def _standing(record: Record, superseded: int) -> Record:
     if superseded == record.superseded:
         return record
     # A record is shared and may not be changed; this one is for this reader alone.
-    return Record(record.sequence, record.subject, record.payload, record.previous, superseded)
+    return Record(record.sequence, record.subject, record.payload, record.previous, superseded, record.check)
 
 
 def _join(first: Record, second: Record) -> Record | None:
@@ -71,4 +71,4 @@ def _join(first: Record, second: Record) -> Record | None:
     data: Mapping[str, Any] = {**other.data, name: text}
     joined: Event = msgspec.structs.replace(other, data=data)
     superseded = first.superseded + second.superseded + 1
-    return Record(second.sequence, second.subject, encode(joined), second.previous, superseded)
+    return Record(second.sequence, second.subject, encode(joined), second.previous, superseded, second.check)

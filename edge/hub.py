@@ -27,7 +27,7 @@ from edge.stats import Stats
 from edge.view import View
 from router import tracing
 from router.broker import Broker, StreamState
-from router.cursor import Cursor, Start
+from router.cursor import FOREIGN, UNKNOWN, Cursor, Start, token
 from router.errors import BrokerError, NoResponders, Timeout
 from router.filter import Activation
 from router.live import UNTOLD, Live, Loss
@@ -177,6 +177,8 @@ class Hub:
         self._undecodable = undecodable
         # Counts the times that all began anew: what was read before may not hold any more.
         self.life = 0
+        # Counts the streams that were met: the first, and each that was made anew or restored from an older state.
+        self.incarnation = 0
         broker.connection.on_loss(self._lost)
         broker.connection.on_reconnect(self._suspect.set)
 
@@ -227,18 +229,27 @@ class Hub:
             # What came after that answer may not have been heard; the next connection asks anew.
             self._suspect.set()
             return
-        if state.epoch != self.epoch:
+        rolled_back = state.epoch == self.epoch and not await self._is_continued(state)
+        check = await self._replay.checks.ask(state.last) if state.last >= max(state.first, 1) else UNKNOWN
+        if self._losses != losses:
+            self._suspect.set()
+            return
+        if state.epoch != self.epoch or rolled_back:
             self._replay.forget()
             self.idle.clear()
             self._live.acquit()
+            self._remembered.clear()
             self.epoch = state.epoch
-        elif state.last < self._reached:
-            # A store that has lost its newest events gives their sequences to others: as good as another life.
-            self._replay.forget()
-            self.idle.clear()
+            self.incarnation += 1
+        if rolled_back:
+            # A store that has lost its newest events gives their sequences to others: as good as another life. Where the
+            # two part is not known, so all readers are told, and read again what the stream holds.
+            log.error("the stream was rolled back, all readers begin anew", extra={"last": state.last})
+            metrics.rollbacks.inc()
             for reader in self.readers:
-                if reader.position > state.last:
-                    reader.epoch = ""
+                reader.epoch = FOREIGN
+        self._replay.checks.doubt()
+        self._replay.checks.note(state.last, check)
         self._reached = state.last
         self.first = state.first
         self._settled = 0
@@ -248,6 +259,43 @@ class Hub:
         for feed in self._feeds.values():
             feed.since = state.last
         self._steady.set()
+
+    async def _is_continued(self, state: StreamState) -> bool:
+        """Says whether the stream holds what it held: all that was reached, and at the newest known place the same event.
+
+        Raises BrokerError.
+        """
+        if state.last < self._reached:
+            return False
+        newest = self._replay.checks.newest
+        if newest is None or not state.first <= newest[0]:
+            return True
+        if newest[0] > state.last:
+            return False
+        return await self._replay.checks.ask(newest[0]) in (newest[1], UNKNOWN)
+
+    def check(self, sequence: int) -> int:
+        """The check of a place, where it is at hand, else UNKNOWN."""
+        checks = self._replay.checks
+        check = checks.known(sequence)
+        if check == UNKNOWN and self._steady.is_set() and (record := self._recent.at(sequence)) is not None:
+            check = record.check
+            checks.note(sequence, check)
+        return check
+
+    def cursor(self, sequence: int, epoch: str | None = None) -> str:
+        """The cursor of a place in this life of the stream, or in the one of a reader."""
+        epoch = self.epoch if epoch is None else epoch
+        return token(epoch, sequence, self.check(sequence) if epoch == self.epoch else UNKNOWN)
+
+    async def find_cursor(self, sequence: int) -> str:
+        """The same; where the check is not at hand, the store is asked. Without an answer the cursor has none."""
+        if self._steady.is_set() and self.check(sequence) == UNKNOWN and self.first <= sequence:
+            try:
+                await self._replay.checks.find(sequence)
+            except BrokerError as fault:
+                log.debug("the check of a place was not found", extra={"fault": str(fault)})
+        return self.cursor(sequence)
 
     async def _audit(self) -> None:
         """Compares with the store what was heard before all began anew: it could not be told then whether that was all."""
@@ -277,6 +325,25 @@ class Hub:
         self.first = state.first
         if state.epoch != self.epoch:
             self._broken("the stream was made anew")
+            return
+        life = self.life
+        if (record := self._recent.newest()) is not None and record.sequence <= self.position:
+            self._replay.checks.note(record.sequence, record.check)
+        try:
+            if not await self._is_continued(state):
+                # Sequences that were heard after the store answered are beyond its answer, so it is asked once more.
+                state = await self._broker.state()
+                continued = await self._is_continued(state)
+            else:
+                continued = True
+            if state.last >= max(state.first, 1):
+                await self._replay.checks.find(state.last)
+        except BrokerError:
+            return
+        if self.life != life:
+            return
+        if not continued:
+            self._broken("the stream was rolled back")
             return
         try:
             loss = await self._live.verify(state.first, state.last, self._locate)
@@ -416,6 +483,7 @@ class Hub:
             batch = shared.get(key)
             if batch is None:
                 batch = shared[key] = Batch(records, self.epoch)
+                self._replay.checks.note(batch.last, batch.check)
             begun = time.time_ns()
             try:
                 feed.deliver(batch, self.settings.mailbox_bytes)
@@ -457,6 +525,9 @@ class Hub:
             else:
                 reader.lag()
         self._reached = max(self._reached, self.position)
+        if (newest := self._recent.newest()) is not None:
+            self._replay.checks.note(newest.sequence, newest.check)
+        self._replay.checks.doubt()
         self._remembered.append(_Heard(self._recent.since, self.position, self._recent.sequences()))
         self._recent.forget()
         for feed in self._feeds.values():
@@ -560,11 +631,16 @@ class Hub:
     async def _place(self, start: Start, feed: Feed) -> Place:
         while True:
             await self.steady(self.settings.store_patience)
-            cursor, epoch = start.cursor, self.epoch
-            if cursor is not None and cursor.epoch == epoch and self.first <= cursor.sequence <= self.position:
+            cursor, incarnation = start.cursor, self.incarnation
+            if (
+                cursor is not None
+                and cursor.epoch == self.epoch
+                and self.first <= cursor.sequence <= self.position
+                and cursor.check in (UNKNOWN, self.check(cursor.sequence))
+            ):
                 return Place(cursor.sequence, None)
             place = await self._patiently(lambda: self._find(start, feed.view))
-            if epoch == self.epoch:
+            if incarnation == self.incarnation:
                 return place
 
     async def begin(self, start: Start, view: View) -> Place:
@@ -586,7 +662,11 @@ class Hub:
     async def _find(self, start: Start, view: View) -> Place:
         state = await self._broker.state()
         self.first = state.first
-        return await self._replay.place(start, view.patterns, state)
+        place = await self._replay.place(start, view.patterns, state)
+        if state.first <= place.after <= state.last and self.check(place.after) == UNKNOWN:
+            # The client is given a cursor of this place.
+            await self._replay.checks.find(place.after)
+        return place
 
     def moved(self, reader: Reader) -> Gap | None:
         """Says what a reader that lags has lost for ever, and moves it to the oldest event kept."""
@@ -614,7 +694,12 @@ class Hub:
         # The stream is known to have come so far; without the feed's own mark a reader of a new pattern could stay
         # for ever below the place from which the pattern is heard.
         known = max(self.position, self._recent.since, feed.since)
-        return await self._patiently(lambda: self._replay.stretch(feed.view.patterns, after, known))
+        life = self.life
+        stretch = await self._patiently(lambda: self._replay.stretch(feed.view.patterns, after, known))
+        if stretch.records and life == self.life and self._steady.is_set():
+            last = stretch.records[-1]
+            self._replay.checks.note(last.sequence, last.check)
+        return stretch
 
     def batch(self, records: list[Record]) -> Batch:
         return Batch(records, self.epoch)

@@ -102,6 +102,7 @@ request_seconds = Timing(
 )
 readers = Gauge("edge_readers", "Open connections that read sessions", ["transport"])
 disconnects = Counter("edge_disconnects_total", "Connections that ended", ["transport", "reason"])
+rollbacks = Counter("edge_rollbacks_total", "Times that the event stream was found restored from an older state")
 suspicions = Counter("edge_suspicions_total", "Times that events may have been missed and were read again")
 filters_deferred = Counter(
     "edge_filters_deferred_total", "Times that a session's filter was over its principal's budget and off the live path"

@@ -20,8 +20,8 @@ VERSION = "0.1.0"
 _TEXT: dict[str, Any] = {"type": "string"}
 _CURSOR: dict[str, Any] = {
     "type": "string",
-    "description": "Opaque. `earliest` and `now` are taken too.",
-    "examples": ["1-5f3a9c1e-00000000002a"],
+    "description": "Opaque; it sorts within one life of the stream. `earliest` and `now` are taken too.",
+    "examples": ["1-5f3a9c1e-00000000002a-9b1c04e2"],
 }
 _OBJECT: dict[str, Any] = {"type": "object", "additionalProperties": True}
 _TIME: dict[str, Any] = {"type": "string", "format": "date-time"}

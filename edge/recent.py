@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 
 from router.record import Record
 from router.replay import Stretch
@@ -61,6 +61,16 @@ class Recent:
         records = self._records[self._begin :]
         place = bisect_right([record.sequence if record else 0 for record in records], sequence)
         return next((record for record in records[place:] if record), None)
+
+    def at(self, sequence: int) -> Record | None:
+        """The record at a sequence, where it is kept."""
+        place = bisect_left(self._records, sequence, lo=self._begin, key=_sequence)
+        found = self._records[place] if place < len(self._records) else None
+        return found if found is not None and found.sequence == sequence else None
+
+    def newest(self) -> Record | None:
+        """The record that was added last; None where all were dropped."""
+        return self._records[-1] if len(self) else None
 
     def after(self, sequence: int, most: int, most_bytes: int) -> Stretch:
         """The page of records behind a sequence, which may not be before `since`.

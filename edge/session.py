@@ -22,7 +22,7 @@ from edge.conflation import conflate
 from edge.disconnect import LOST_STORE, MISSED, Disconnect
 from edge.stats import Stats
 from router.codec import rfc3339
-from router.cursor import Cursor, Start
+from router.cursor import Start
 from router.errors import BrokerError
 from router.record import Record
 from router.replay import Gap
@@ -86,6 +86,11 @@ class Batch:
     @property
     def last(self) -> int:
         return self.records[-1].sequence
+
+    @property
+    def check(self) -> int:
+        """The check of the last event's place."""
+        return self.records[-1].check
 
     def age(self) -> float:
         """Seconds since the newest event was said; never negative, whatever the clocks of producers say."""
@@ -508,7 +513,7 @@ class Reader:
 
     @property
     def cursor(self) -> str:
-        return str(Cursor(self.epoch, self.position))
+        return self._hub.cursor(self.position, self.epoch)
 
     def _ready(self, gap: Gap | None, start: Start) -> Notice:
         metrics.recoveries.labels("gap" if gap else "recovered" if start.cursor else "fresh").inc()
@@ -517,7 +522,7 @@ class Reader:
             {
                 "session_id": self.session_id,
                 "cursor": self.cursor,
-                "earliest": str(Cursor(self._hub.epoch, max(self._hub.first - 1, 0))),
+                "earliest": self._hub.cursor(max(self._hub.first - 1, 0)),
                 "recovered": start.cursor is not None and gap is None,
                 "heartbeat_seconds": self._limits.heartbeat,
                 "server_time": rfc3339(time.time_ns()),
@@ -531,8 +536,8 @@ class Reader:
         return Notice(
             "gap",
             {
-                "from": str(Cursor(self._hub.epoch, gap.first)),
-                "to": str(Cursor(self._hub.epoch, gap.last)),
+                "from": self._hub.cursor(gap.first),
+                "to": self._hub.cursor(gap.last),
                 "reset": gap.reset,
                 "reason": reason,
                 "cursor": self.cursor,
@@ -552,5 +557,5 @@ class Reader:
         # Before `ready` there is no place of ours to come back to; the client keeps the one it came with.
         if self.state is not State.CONNECTING:
             place = self.position if self._back is None else min(self._back, self.position)
-            body["cursor"] = str(Cursor(self.epoch, place))
+            body["cursor"] = self._hub.cursor(place, self.epoch)
         return Notice("bye", body)

@@ -22,7 +22,7 @@ from ops.settings import Mistakes, Settings, seconds
 from ops.terminal import Paint, safe
 from router.broker import Broker
 from router.codec import to_json
-from router.cursor import Start, parse_start
+from router.cursor import Cursor, Start, parse_start
 from router.errors import BadInput, BrokerError
 from router.event import Event
 from router.live import Live, Loss
@@ -72,6 +72,8 @@ class Tail:
         self._buffer: deque[Record] = deque()
         self._something = asyncio.Event()
         self._lost = False
+        # The newest event that was yielded.
+        self._last: Record | None = None
         broker.connection.on_loss(lambda: self._broken("the connection to NATS was lost"))
         broker.connection.on_reconnect(self._something.set)
 
@@ -107,6 +109,7 @@ class Tail:
                     await asyncio.sleep(RETRY_SECONDS)
                     continue
                 for record in stretch.records:
+                    self._last = record
                     yield record
                 at, more = max(at, stretch.upto), stretch.more
             if not follow:
@@ -116,6 +119,7 @@ class Tail:
                     record = self._buffer.popleft()
                     if record.sequence > at:
                         at = record.sequence
+                        self._last = record
                         yield record
                 if not self._lost:
                     self._something.clear()
@@ -133,15 +137,19 @@ class Tail:
                 async with asyncio.timeout(5):
                     await self._broker.connection.up.wait()
                 state = await self._broker.state()
+                self._replay.forget()
+                last = self._last
+                seen = None if last is None else Cursor(self.epoch, last.sequence, last.check)
+                rolled_back = at > state.last or (seen is not None and not await self._replay.fits(seen, state))
             except (BrokerError, TimeoutError):
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             if self._lost:
                 continue
             self._live.restart(state.last)
-            reset = state.epoch != self.epoch
+            reset = rolled_back or state.epoch != self.epoch
             if reset:
-                self._replay.forget()
+                self._last = None
                 self.epoch, at = state.epoch, 0
             if at < state.first - 1:
                 return Gap(at + 1, state.first - 1, reset), state.first - 1, state.last

@@ -45,6 +45,8 @@ class Entry(NamedTuple):
     key: str
     value: bytes | None
     revision: int
+    # When the store took it (RFC 3339), where that was asked for: of what `Bucket.get` gives.
+    stored: str = ""
 
 
 class WriteGuard(Protocol):
@@ -76,7 +78,8 @@ class Bucket:
             raise Refused(code, 0, text)
         if _deleted(reply.headers):
             return None
-        return Entry(key, reply.payload, int(header(reply.headers, b"Nats-Sequence") or 0))
+        sequence = int(header(reply.headers, b"Nats-Sequence") or 0)
+        return Entry(key, reply.payload, sequence, header(reply.headers, b"Nats-Time-Stamp") or "")
 
     async def put(self, key: str, value: bytes, ttl: float | None = None) -> int:
         """Writes a key whatever it held; `ttl` in seconds, at least one. Returns its revision."""

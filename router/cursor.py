@@ -1,7 +1,9 @@
-"""This file is where a place in EVENTS becomes a token that a client may keep: version, epoch, sequence.
+"""Turns a place in EVENTS into a token that a client may keep: version, epoch, sequence, and a check of the event there.
 
-`1-5f3a9c1e-00000000002a`: URL-safe, of one length, and sorting like the sequence inside one epoch. The epoch is made of
-the stream's name and creation time, so a cursor of a stream that was deleted and made again is known as foreign.
+`1-5f3a9c1e-00000000002a-9b1c04e2`: URL-safe, and sorting like the sequence inside one epoch. The epoch is made of the
+stream's name and creation time, so a cursor of a stream that was deleted and made again is known as foreign. The check is
+the CRC-32 of the stored event at that sequence: after an older backup was restored, epoch and creation time are the same,
+and only the check tells that the sequence was given to another event. A cursor without a check is valid, and is believed.
 """
 
 from __future__ import annotations
@@ -19,7 +21,11 @@ from router.errors import BadCursor
 # Six digits of a second, a sequence, and the check.
 _MARKED = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d\.\d{6})(\d{1,15})(\d{4})(?:[Zz]|[+ -]00:?00)\Z")
 _FRACTION = re.compile(r"\.(\d+)")
-_FORM = re.compile(r"1-([0-9a-f]{8})-([0-9a-f]{12})\Z")
+_FORM = re.compile(r"1-([0-9a-f]{8})-([0-9a-f]{12})(?:-([0-9a-f]{8}))?\Z")
+# An epoch that no stream has: places in it are answered by a gap.
+FOREIGN = "00000000"
+# The check of a place whose event is not known.
+UNKNOWN = -1
 
 
 class Cursor(msgspec.Struct, frozen=True, order=True, gc=False):
@@ -27,21 +33,28 @@ class Cursor(msgspec.Struct, frozen=True, order=True, gc=False):
 
     epoch: str
     sequence: int
+    # CRC-32 of the stored payload at `sequence`, or UNKNOWN.
+    check: int = UNKNOWN
 
     def __str__(self) -> str:
-        return token(self.epoch, self.sequence)
+        return token(self.epoch, self.sequence, self.check)
 
     @classmethod
     def parse(cls, token: str) -> Cursor:
         """Reads a token; raises BadCursor for anything this system did not issue."""
         if found := _FORM.match(token):
-            return cls(found[1], int(found[2], 16))
+            return cls(found[1], int(found[2], 16), int(found[3], 16) if found[3] else UNKNOWN)
         raise BadCursor(f"{token[:60]!r}: {BadCursor.__doc__}")
 
 
-def token(epoch: str, sequence: int) -> str:
-    """The cursor as its clients have it."""
-    return f"1-{epoch}-{sequence:012x}"
+def token(epoch: str, sequence: int, check: int = UNKNOWN) -> str:
+    """The cursor as its clients have it; without a check where that is UNKNOWN."""
+    return f"1-{epoch}-{sequence:012x}" if check < 0 else f"1-{epoch}-{sequence:012x}-{check:08x}"
+
+
+def check_of(payload: bytes) -> int:
+    """The check of a place, from the stored payload of the event there."""
+    return zlib.crc32(payload)
 
 
 def epoch_of(stream: str, created: str) -> str:

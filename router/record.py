@@ -1,8 +1,9 @@
-"""One stored event, shared by all who read it: decoded once, encoded once per dialect."""
+"""One stored event, shared by all who read it: decoded once, encoded once per dialect, its check computed once."""
 
 from __future__ import annotations
 
 from router.codec import decode
+from router.cursor import check_of, token
 from router.errors import BadEvent
 from router.event import Event
 
@@ -17,6 +18,8 @@ class Record:
 
     __slots__ = (
         "__weakref__",
+        "_check",
+        "_cursor",
         "_event",
         "encoded",
         "fault",
@@ -27,7 +30,16 @@ class Record:
         "superseded",
     )
 
-    def __init__(self, sequence: int, subject: str, payload: bytes, previous: int = 0, superseded: int = 0) -> None:
+    def __init__(
+        self,
+        sequence: int,
+        subject: str,
+        payload: bytes,
+        previous: int = 0,
+        superseded: int = 0,
+        check: int | None = None,
+    ) -> None:
+        """`check` is that of what is stored at the sequence, where `payload` is not the same bytes."""
         self.sequence = sequence
         self.subject = subject
         self.payload = payload
@@ -36,6 +48,22 @@ class Record:
         self.encoded: dict[str, bytes] = {}
         self.fault = ""
         self._event: Event | bool | None = None
+        self._check = check
+        self._cursor = ""
+
+    @property
+    def check(self) -> int:
+        """CRC-32 of the stored payload (see `router.cursor`)."""
+        if self._check is None:
+            self._check = check_of(self.payload)
+        return self._check
+
+    def cursor(self, epoch: str) -> str:
+        """The cursor of a client that has seen everything up to and with this event."""
+        # What `encoded` holds is of one epoch, too: a stream that is made anew is read anew.
+        if not self._cursor:
+            self._cursor = token(epoch, self.sequence, self.check)
+        return self._cursor
 
     @property
     def event(self) -> Event | None:

@@ -1,4 +1,4 @@
-"""This file is where the past is read: pages of stored events in stream order, shared by all who ask for the same."""
+"""Reads the past: pages of stored events in stream order, shared by all who ask for the same, and where a reader begins."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from router.broker import PAGE_EVENTS, Broker, Page, StreamState
-from router.cursor import Cursor, Start
+from router.checks import Checks, stored_at
+from router.codec import rfc3339
+from router.cursor import FOREIGN, UNKNOWN, Cursor, Start, TimeMark
 from router.record import Record
 
 # 64 full pages are kept, at most 64 MiB: a crowd that reconnects reads the store once.
@@ -57,12 +59,14 @@ class Replay:
         self._slice = slice
         self._broker = broker
         self._undecodable = undecodable
+        self.checks = Checks(broker.connection)
         self._pages: OrderedDict[tuple[str, int], Page] = OrderedDict()
         self._reading: dict[tuple[str, int, int], asyncio.Future[Page | None]] = {}
 
     def forget(self) -> None:
-        """Drops what is cached, as after the stream was made anew."""
+        """Drops what is cached, as after the stream was made anew or an older state of it was restored."""
         self._pages.clear()
+        self.checks.clear()
 
     async def stretch(self, patterns: tuple[str, ...], after: int, known: int) -> Stretch:
         """Reads the next matching records after a sequence.
@@ -130,15 +134,35 @@ class Replay:
         """Finds where a reader begins, and what it has missed for ever. Raises BrokerError."""
         state = state or await self._broker.state()
         if start.cursor is not None:
-            return place_of(start.cursor, state)
+            return place_of(start.cursor if await self.fits(start.cursor, state) else _foreign(start.cursor), state)
         if start.mark is not None:
-            epoch = state.epoch if start.mark.is_of(state.epoch) else ""
-            return place_of(Cursor(epoch, start.mark.sequence), state)
+            marked = Cursor(state.epoch, start.mark.sequence)
+            return place_of(marked if await self._is_of(start.mark, state) else _foreign(marked), state)
         if start.since is not None:
             return Place(await self._since(start.since, patterns, state), None)
         if start.last is not None:
             return Place(await self._before_last(patterns, start.last, state), None)
         return Place(max(state.first - 1, 0) if start.earliest else state.last, None)
+
+    async def fits(self, cursor: Cursor, state: StreamState) -> bool:
+        """Says whether the stream still holds at a cursor's place what it held when the cursor was given out.
+
+        False after an older state of the stream was restored, when its sequences are given to other events. What cannot be
+        told is believed: a cursor without a check, and a place of which nothing is kept. Raises BrokerError.
+        """
+        if cursor.check == UNKNOWN or cursor.epoch != state.epoch or not state.first <= cursor.sequence <= state.last:
+            return True
+        return await self.checks.find(cursor.sequence) in (cursor.check, UNKNOWN)
+
+    async def _is_of(self, mark: TimeMark, state: StreamState) -> bool:
+        """Says whether a time with a place in it was given out in this life of the stream, by the time of the event there."""
+        if not mark.is_of(state.epoch):
+            return False
+        if not state.first <= mark.sequence <= state.last:
+            return True
+        payload = await stored_at(self._broker.connection, mark.sequence)
+        event = None if payload is None else Record(mark.sequence, "", payload).event
+        return event is None or rfc3339(event.time).removesuffix("Z") == mark.moment
 
     async def _since(self, moment: datetime, patterns: tuple[str, ...], state: StreamState) -> int:
         """Finds the sequence behind which no event that was said or stored since a moment is left out.
@@ -186,6 +210,11 @@ class Replay:
             if after <= max(state.first - 1, 0):
                 return after
             window *= 4
+
+
+def _foreign(cursor: Cursor) -> Cursor:
+    """A cursor at whose place the stream holds another event is worth as much as one of another stream."""
+    return Cursor(FOREIGN, cursor.sequence)
 
 
 def place_of(cursor: Cursor, state: StreamState) -> Place:

@@ -27,7 +27,11 @@ const OPENING = 10_000;
 // Close codes of the server that have an answer of their own; else 4000–4499 say come back, 4500–4999 stay away.
 const CLOSED = Object.freeze({ expired: 4003, noSession: 4505, badCursor: 4506 });
 
-const epochOf = (cursor) => cursor.slice(0, cursor.lastIndexOf("-"));
+// `1-<epoch>-<sequence>`, and mostly `-<check>` behind it.
+const placeOf = (cursor) => {
+  const [, epoch, sequence] = cursor.split("-");
+  return { epoch, sequence };
+};
 
 /** Tells the server's time from this machine's, to within half a round trip. */
 class ServerClock {
@@ -369,7 +373,11 @@ export class CallboardClient {
       // Where to come back: mostly where we are, and before that where the server has found that we missed something.
       if (notice.cursor) this.#cursor = notice.cursor;
     }
-    if (notice.control === "gap") this.stats.gaps += 1;
+    if (notice.control === "gap") {
+      this.stats.gaps += 1;
+      // In another life of the stream the same sequences are other events, also where the epoch is the same.
+      if (notice.reset) this.#cursor = notice.cursor ?? notice.to ?? this.#cursor;
+    }
     if (notice.control === "expiring") this.#refresh();
     if (notice.control === "position" || notice.control === "heartbeat") return;
     for (const listener of this.#noticeListeners) guarded(listener, notice);
@@ -389,7 +397,9 @@ export class CallboardClient {
 
   /** Whether this cursor lies behind the last one seen. A new epoch is a new stream: it always does. */
   #follows(cursor) {
-    return !this.#cursor || epochOf(cursor) !== epochOf(this.#cursor) || cursor > this.#cursor;
+    if (!this.#cursor) return true;
+    const [next, last] = [placeOf(cursor), placeOf(this.#cursor)];
+    return next.epoch !== last.epoch || next.sequence > last.sequence;
   }
 
   #time({ timestamp }) {

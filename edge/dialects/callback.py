@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 from router.codec import rfc3339, to_json
-from router.cursor import token
 from router.record import Record
 
 
@@ -27,7 +26,7 @@ def callback(record: Record, epoch: str) -> bytes:
             "source": event.source,
             "timestamp": rfc3339(event.time),
             "data": event.data,
-            "cursor": token(epoch, record.sequence),
+            "cursor": record.cursor(epoch),
         }
         if event.key is not None:
             shape["key"] = event.key

@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import quote
 
 from router.codec import rfc3339, to_json
-from router.cursor import token
 from router.record import Record
 
 JSON = "application/json"
@@ -41,7 +40,7 @@ def attributes(record: Record, epoch: str) -> dict[str, Any]:
         "time": rfc3339(event.time),
         "datacontenttype": JSON,
         "sequence": f"{record.sequence:020d}",
-        "callboardcursor": token(epoch, record.sequence),
+        "callboardcursor": record.cursor(epoch),
     }
     if event.key and (key := _text(event.key)):
         found["partitionkey"] = key

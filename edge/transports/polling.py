@@ -16,7 +16,7 @@ from edge.session import Batch, Notice, Reader
 from edge.stats import Stats
 from edge.transports.since import PolledAnswers, with_places
 from router.codec import rfc3339, to_json
-from router.cursor import Cursor, Start, marked
+from router.cursor import FOREIGN, Cursor, Start, marked
 from router.record import Record
 from router.replay import Gap, Place
 
@@ -75,7 +75,7 @@ async def _collect(hub: Hub, session: Session, asked: Poll, reader: Reader, answ
     place = Place(again.after, None) if again is not None else await hub.place(start, reader.feed)
     # What the client has had already is repeated beside the `limit`, so that it gets on.
     had = again.had if again is not None else place.after
-    epoch, life = hub.epoch, hub.life
+    epoch, life, incarnation = hub.epoch, hub.life, hub.incarnation
     after = hub.idle.skip(session.view, place.after)
     scan = await _scan(hub, session, reader, after, asked.limit, had)
     if not scan.records and hub.life == life:
@@ -85,16 +85,17 @@ async def _collect(hub: Hub, session: Session, asked: Poll, reader: Reader, answ
     if waited and await _something_new(reader, Start(cursor=Cursor(epoch, scan.upto)), asked.wait):
         # Read and not taken as it was heard: `next` leads past all of it, so nothing before it may have been missed.
         scan = await _scan(hub, session, reader, after if scan.records else scan.upto, asked.limit, had)
-    if hub.epoch != epoch:
-        # The stream was made anew meanwhile; who comes from the old one is told so.
-        anew = replace(asked, start=Start(cursor=Cursor(epoch, scan.upto)), wait=0.0)
+    if hub.incarnation != incarnation:
+        # The stream was made anew meanwhile, or an older state of it restored; who comes from before is told so.
+        anew = replace(asked, start=Start(cursor=Cursor(FOREIGN, scan.upto)), wait=0.0)
         return await _collect(hub, session, anew, reader, answers)
     shown = _fitting(scan.records, asked.limit, had)
     cut = len(shown) < len(scan.records)
     upto = shown[-1].sequence if cut else scan.upto
     if not asked.by_cursor and (new := _new(shown, had)):
         await answers.note(session.id, epoch, had, new[-1].sequence)
-    return Polled(shown, str(Cursor(epoch, upto)), cut or scan.more, place.gap, waited, not asked.by_cursor)
+    following = shown[-1].cursor(epoch) if shown and shown[-1].sequence == upto else await hub.find_cursor(upto)
+    return Polled(shown, following, cut or scan.more, place.gap, waited, not asked.by_cursor)
 
 
 def _new(records: list[Record], had: int) -> list[Record]:
@@ -186,8 +187,8 @@ def body(hub: Hub, session: Session, polled: Polled) -> bytes:
     }
     if polled.gap:
         rest["gap"] = {
-            "from": str(Cursor(hub.epoch, polled.gap.first)),
-            "to": str(Cursor(hub.epoch, polled.gap.last)),
+            "from": hub.cursor(polled.gap.first),
+            "to": hub.cursor(polled.gap.last),
             "reset": polled.gap.reset,
         }
     if polled.records and (event := polled.records[-1].event) is not None:

@@ -6,7 +6,6 @@ from edge.dialects import Dialect
 from edge.lane.frames import TEXT, deflated, frame
 from edge.session import Batch, Notice, Wire
 from router.codec import to_json
-from router.cursor import token
 
 # For the browser's own reconnect; the server's `bye` says more.
 RETRY = b"retry: 1000\n"
@@ -39,7 +38,7 @@ class SseWire(Wire):
         return one_line(
             b"".join(
                 [
-                    b"data: %b\nid: %b\n\n" % (dialect(record, epoch), token(epoch, record.sequence).encode())
+                    b"data: %b\nid: %b\n\n" % (dialect(record, epoch), record.cursor(epoch).encode())
                     for record in batch.records
                 ]
             )

@@ -15,6 +15,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import NamedTuple
 
 import msgspec
@@ -27,10 +28,11 @@ from edge.webhooks import metrics
 from edge.webhooks.absence import is_gone
 from edge.webhooks.job import DUE, FRESH, NEWS, PARKED, Job, Publish, partition_of
 from edge.webhooks.pipeline import Pipeline, is_too_large
-from router.broker import Ack, Broker
-from router.buckets import Bucket
+from router.broker import Ack, Broker, StreamState
+from router.buckets import Bucket, Entry
 from router.clock import wall
 from router.connection import Listening
+from router.cursor import UNKNOWN, Cursor, parse_time
 from router.deadletters import DeadLetters, Origin, webhook_subject
 from router.errors import BrokerError, Conflict, Cut, Refused, Timeout
 from router.event import Event
@@ -55,6 +57,9 @@ MAX_ROUTES = 20_000
 _NO_ROOM = 10077
 # A mark of a deleted session stays a minute, for a process that was away.
 _TOMBSTONE_SECONDS = 60.0
+# How much earlier than the kept position the events may be stored that are fanned out again after a restore: for stores
+# whose clocks differ, and for a position that was kept late.
+MARGIN = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
@@ -76,10 +81,11 @@ class FanoutSettings:
 
 
 class _Position(msgspec.Struct):
-    """Every event up to `sequence` has been turned into jobs."""
+    """Every event up to `sequence` has been turned into jobs; `check` is that of its place, where it is known."""
 
     epoch: str
     sequence: int
+    check: int = UNKNOWN
 
 
 class _Mark(msgspec.Struct):
@@ -158,6 +164,11 @@ class Fanout:
         # Up to here the predecessor had come.
         self._start = 0
         self._saved = -1
+        # The newest event that was looked at: what the stream must still hold at its place.
+        self._newest: tuple[int, int] = 0, UNKNOWN
+        # Up to where sessions must be filled again at most, because an older state of the stream was restored.
+        self._ceiling: int | None = None
+        self._unfit: set[str] = set()
         self._revision = 0
         # Where this process's last term ended: counts where LEASES was made anew and nothing is kept there.
         self._former: tuple[_Position, dict[str, _Mark]] | None = None
@@ -213,7 +224,9 @@ class Fanout:
             self._tasks = None
             metrics.owner.set(0)
             self._former = (
-                _Position(self._epoch, self._position),
+                _Position(self._epoch, *self._newest)
+                if self._newest[0] == self._position
+                else _Position(self._epoch, self._position),
                 {id: _Mark(self._epoch, each.after, each.joined) for id, each in self._members.items()},
             )
             for member in self._members.values():
@@ -241,11 +254,15 @@ class Fanout:
             # Nobody was before us. Where a predecessor's note cannot be decoded, all that is kept is fanned out again: jobs
             # that were stored lately are dropped as repeats, and none is missing.
             self._position = max(state.first - 1, 0) if entry and entry.value else state.last
-        elif kept.epoch != state.epoch or kept.sequence > state.last:
+        elif kept.epoch != state.epoch:
             # Another life of the stream: all it holds is news.
             self._position = max(state.first - 1, 0)
         else:
             self._position = kept.sequence
+        self._replay.forget()
+        await self._check_life(state, kept, entry)
+        if self._newest[0] != self._position or self._newest[1] == UNKNOWN:
+            self._newest = self._position, await self._replay.checks.find(self._position)
         self._matched = self._start = self._position
         self._saved = -1
         self._marks = marks
@@ -253,8 +270,42 @@ class Fanout:
         self._dirty = set(marks) if entry is None else set()
         self._gone.clear()
         self._heard.clear()
-        self._replay.forget()
         self._suspect = False
+
+    async def _check_life(self, state: StreamState, kept: _Position | None, entry: Entry | None) -> None:
+        """Goes back where an older state of the stream was restored since the position was kept. Raises BrokerError.
+
+        What is stored after that is stored later than the position was, so the fan-out goes on from that time, and no
+        session counts as further. Some events may be posted twice, none is passed over.
+        """
+        self._ceiling = None
+        self._unfit.clear()
+        self._newest = 0, UNKNOWN
+        if kept is None or kept.epoch != state.epoch:
+            return
+        if kept.sequence <= state.last and await self._replay.fits(
+            Cursor(kept.epoch, kept.sequence, kept.check), state
+        ):
+            self._newest = kept.sequence, kept.check
+            return
+        self._position = self._ceiling = await self._before(state, entry)
+        for session in list(self._registry.sessions.values()):
+            start = session.start
+            known = start.epoch == state.epoch and start.check != UNKNOWN and start.sequence <= state.last
+            if not known or not await self._replay.fits(start, state):
+                self._unfit.add(session.id)
+        log.error(
+            "an older state of the event stream was restored, the fan-out goes back",
+            extra={"kept": kept.sequence, "last": state.last, "after": self._position},
+        )
+
+    async def _before(self, state: StreamState, entry: Entry | None) -> int:
+        """The sequence before the first event that was stored at about the time of an entry, or later."""
+        oldest = max(state.first - 1, 0)
+        if entry is None or not entry.stored:
+            return oldest
+        page = await self._broker.read(">", 0, 1, since=parse_time(entry.stored) - MARGIN)
+        return max(page.records[0].sequence - 1, oldest) if page.records else state.last
 
     # Sessions come and go
 
@@ -285,10 +336,17 @@ class Fanout:
             # One that was heard of late, though it had joined the others before, has missed what was matched since.
             late = mark.joined and self._matched > self._start
             after = max(mark.after, self._start) if late else mark.after
+            if self._ceiling is not None and after > self._ceiling:
+                # It had come so far in the former life of the stream.
+                after = self._ceiling if session.id in self._unfit else max(self._ceiling, session.start.sequence)
+                self._dirty.add(session.id)
             member = _Member(session, after, mark.joined and not late, partition)
         else:
             start = session.start
-            member = _Member(session, start.sequence if start.epoch == self._epoch else 0, False, partition)
+            after = start.sequence if start.epoch == self._epoch else 0
+            if self._ceiling is not None and session.id in self._unfit:
+                after = min(after, self._ceiling)
+            member = _Member(session, after, False, partition)
         self._members[session.id] = member
         self._gone.discard(session.id)
         if member.joined:
@@ -345,6 +403,9 @@ class Fanout:
                 if listening is None:
                     listening = await self._listen()
                     continue
+                if self._suspect and not await self._is_settled():
+                    await asyncio.sleep(0.2)
+                    continue
                 floor = min(member.after for member in self._joined)
                 if floor > self._matched:
                     # Whoever joined has seen all this; whoever has not fills on its own.
@@ -381,16 +442,27 @@ class Fanout:
                 await self._news.wait()
         except TimeoutError:
             self._suspect = True
-        if not self._suspect:
-            return
+
+    async def _is_settled(self) -> bool:
+        """Finds out whether the stream is the one that was matched so far; False where it does not answer.
+
+        Before that no position is kept: its time would be later than what may have been stored meanwhile. Raises Lost.
+        """
+        self._replay.checks.clear()
         try:
             state = await self._broker.state()
+            continued = (
+                state.epoch == self._epoch
+                and state.last >= self._matched
+                and await self._replay.fits(Cursor(self._epoch, *self._newest), state)
+            )
         except BrokerError:
-            return
-        self._suspect = False
-        if state.epoch != self._epoch or state.last < self._matched:
-            log.error("the event stream was made anew, the fan-out begins again")
+            return False
+        if not continued:
+            log.error("the event stream is another or was rolled back, the fan-out begins again")
             raise Lost
+        self._suspect = False
+        return True
 
     async def _next(self) -> list[Record]:
         """Gives the next events in order: those that were heard where none is missing, else from the store."""
@@ -436,6 +508,7 @@ class Fanout:
                 self._joined = [member for member in self._joined if member.joined]
                 self._routes.clear()
             self._matched = record.sequence
+            self._newest = record.sequence, record.check
             if looks >= MOST_LOOKS:
                 looks = 0
                 await asyncio.sleep(0)
@@ -666,6 +739,8 @@ class Fanout:
 
     async def _save(self) -> None:
         """Keeps the position, and how far those sessions came that moved. Raises Conflict where another owns the role."""
+        if self._suspect:
+            return
         position = self._position
         if self._deferred:
             # A session that was taken from the others is behind this position: that must be known before it is kept.
@@ -685,7 +760,16 @@ class Fanout:
             self._gone.discard(session_id)
 
     async def _keep_position(self, position: int) -> None:
-        value = msgspec.json.encode(_Position(self._epoch, position))
+        if (newest := self._newest)[0] == position and newest[1] != UNKNOWN:
+            check = newest[1]
+        else:
+            # Nothing was matched there: the sessions began behind it.
+            check = await self._replay.checks.find(position)
+            if self._suspect:
+                return
+            if check != UNKNOWN and self._newest is newest and newest[0] <= position:
+                self._newest = position, check
+        value = msgspec.json.encode(_Position(self._epoch, position, check))
         try:
             self._revision = await self._bucket.update(POSITION, value, self._revision)
         except Conflict:

@@ -153,6 +153,8 @@ class Recoveries:
         self._tasks: asyncio.TaskGroup | None = None
         self._room = asyncio.Semaphore(self.settings.side_by_side)
         self._replay = Replay(broker)
+        # What was read before may be of another life of the stream.
+        broker.connection.on_reconnect(self._replay.forget)
 
     async def run(self) -> None:
         """Knows the recoveries, and works them whenever this process holds the role; until cancelled."""
@@ -209,8 +211,8 @@ class Recoveries:
             last=last,
             after=first,
             rate=rate,
-            since=str(Cursor(state.epoch, first)),
-            until=str(Cursor(state.epoch, last)),
+            since=str(Cursor(state.epoch, first, self._replay.checks.known(first))),
+            until=str(Cursor(state.epoch, last, self._replay.checks.known(last))),
         )
 
     async def _start(self, session: Session, kind: Kind, **more: Any) -> Recovery:

@@ -113,7 +113,7 @@ class Verification:
             test=True,
         )
         start = session.start
-        record = Record(start.sequence, event.subject, encode(event))
+        record = Record(start.sequence, event.subject, encode(event), check=start.check)
         posted = posting([record], start.epoch, session.id, session.spec.dialect, endpoint.batch is not None)
         delivery = delivery_id(event.id, 0, session.id)
         begun = wall.now_ns()

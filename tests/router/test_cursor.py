@@ -1,5 +1,6 @@
 """Cursors: what was issued comes back, what was not is refused, and where each leads."""
 
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -7,24 +8,51 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.broker import StreamState
-from router.cursor import Cursor, epoch_of, parse_start, parse_time
+from router.cursor import UNKNOWN, Cursor, epoch_of, parse_start, parse_time
 from router.errors import BadCursor
+from router.record import Record
 from router.replay import Gap, place_of
 
 SEQUENCES = st.integers(min_value=0, max_value=2**48 - 1)
+CHECKS = st.integers(min_value=0, max_value=2**32 - 1)
+
+
+@given(SEQUENCES, CHECKS)
+def test_a_cursor_comes_back_as_it_was_issued(sequence: int, check: int) -> None:
+    cursor = Cursor("0badcafe", sequence, check)
+
+    assert Cursor.parse(str(cursor)) == cursor
+    assert len(str(cursor)) == 32
 
 
 @given(SEQUENCES)
-def test_a_cursor_comes_back_as_it_was_issued(sequence: int) -> None:
+def test_a_cursor_without_a_check_has_the_old_form_and_comes_back(sequence: int) -> None:
     cursor = Cursor("0badcafe", sequence)
 
+    assert str(cursor) == f"1-0badcafe-{sequence:012x}"
     assert Cursor.parse(str(cursor)) == cursor
-    assert len(str(cursor)) == 23
+    assert cursor.check == UNKNOWN
 
 
-@given(SEQUENCES, SEQUENCES)
-def test_cursors_sort_like_their_sequences(one: int, other: int) -> None:
-    assert (str(Cursor("0badcafe", one)) < str(Cursor("0badcafe", other))) == (one < other)
+@given(SEQUENCES, SEQUENCES, st.just(UNKNOWN) | CHECKS, st.just(UNKNOWN) | CHECKS)
+def test_cursors_sort_like_their_sequences(one: int, other: int, check: int, another: int) -> None:
+    if one != other:
+        first, second = Cursor("0badcafe", one, check), Cursor("0badcafe", other, another)
+        assert (str(first) < str(second)) == (one < other)
+
+
+@given(SEQUENCES, st.text(max_size=12) | st.text("0123456789abcdefABCDEF-", max_size=10))
+def test_behind_the_sequence_comes_a_check_of_eight_digits_or_nothing(sequence: int, rest: str) -> None:
+    text = f"1-0badcafe-{sequence:012x}{rest}"
+    if rest and not re.fullmatch(r"-[0-9a-f]{8}", rest):
+        with pytest.raises(BadCursor):
+            Cursor.parse(text)
+
+
+def test_a_record_says_the_check_of_what_is_stored() -> None:
+    record = Record(42, "job.x.output", b"123456789")
+
+    assert record.cursor("0badcafe") == "1-0badcafe-00000000002a-cbf43926"
 
 
 @given(st.text(max_size=40))

@@ -1,0 +1,102 @@
+"""Knows the checks of places in EVENTS, and finds them out from the stream's leader.
+
+A check is the CRC-32 of the stored payload at a sequence (see `router.cursor`). It tells whether the stream still holds at
+that sequence what it held when a cursor was given out, or whether an older state of it was restored since.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections import OrderedDict
+from typing import Any
+
+from router import topology
+from router.connection import Connection
+from router.cursor import UNKNOWN, check_of
+from router.errors import Refused, Timeout
+
+# Some 100 bytes each. Live readers stand at the last batches and heartbeats, so these reach back for many seconds.
+MAX_CHECKS = 16_384
+
+
+class Checks:
+    """A bounded cache of checks by sequence, for one life of the stream."""
+
+    def __init__(self, connection: Connection, most: int = MAX_CHECKS) -> None:
+        self._connection = connection
+        self._most = most
+        self._known: OrderedDict[int, int] = OrderedDict()
+        self._asking: dict[int, asyncio.Future[int]] = {}
+        # The newest place that is known, and its check.
+        self.newest: tuple[int, int] | None = None
+        # Counts how often it became doubtful which life of the stream answers.
+        self._doubts = 0
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def known(self, sequence: int) -> int:
+        """The check of a place, UNKNOWN where it is not at hand."""
+        return self._known.get(sequence, UNKNOWN)
+
+    def note(self, sequence: int, check: int) -> None:
+        """Keeps the check of a place; the place that was noted first makes room."""
+        if check < 0:
+            return
+        self._known[sequence] = check
+        if self.newest is None or sequence >= self.newest[0]:
+            self.newest = sequence, check
+        if len(self._known) > self._most:
+            self._known.popitem(last=False)
+
+    def doubt(self) -> None:
+        """Has requests that are under way note nothing: their answers may be of another life of the stream."""
+        self._doubts += 1
+        self._asking.clear()
+
+    def clear(self) -> None:
+        """Forgets all, as after the stream became another."""
+        self.doubt()
+        self._known.clear()
+        self.newest = None
+
+    async def find(self, sequence: int) -> int:
+        """The check of a place: from the cache, else as `ask`; asked once for all who wait for it. Raises BrokerError."""
+        if (check := self.known(sequence)) != UNKNOWN or sequence <= 0:
+            return check
+        asking = self._asking.get(sequence)
+        # UNKNOWN, too, where who asked left or failed: then the place is asked for anew below.
+        if asking is not None and (check := await asyncio.shield(asking)) != UNKNOWN:
+            return check
+        future = self._asking[sequence] = asyncio.get_running_loop().create_future()
+        doubts = self._doubts
+        check = UNKNOWN
+        try:
+            check = await self.ask(sequence)
+        finally:
+            if self._asking.get(sequence) is future:
+                del self._asking[sequence]
+            future.set_result(check)
+        if doubts == self._doubts:
+            self.note(sequence, check)
+        return check
+
+    async def ask(self, sequence: int) -> int:
+        """The check of what the stream's leader holds at a place, UNKNOWN where that is no longer kept. Raises BrokerError."""
+        payload = await stored_at(self._connection, sequence)
+        return UNKNOWN if payload is None else check_of(payload)
+
+
+async def stored_at(connection: Connection, sequence: int) -> bytes | None:
+    """Reads the payload at a sequence of EVENTS from the leader, since copies may be behind; None where it is not kept.
+
+    Raises BrokerError.
+    """
+    try:
+        answer: dict[str, Any] = await connection.api(f"STREAM.MSG.GET.{topology.EVENTS}", {"seq": sequence})
+    except Refused as refusal:
+        if refusal.code != 404:
+            raise Timeout("the stream's leader does not answer") from None
+        return None
+    return base64.b64decode(answer["message"].get("data") or "")
