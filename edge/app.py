@@ -388,7 +388,7 @@ async def test_session(request: Request) -> Response:
             "event_id": event.id,
             "event_type": kind,
             "timestamp": rfc3339(event.time),
-            "cursor": _published(edge, accepted, ack),
+            "cursor": await _published(edge, accepted, ack),
         }
     )
 
@@ -660,16 +660,16 @@ async def publish_events(request: Request) -> Response:
     if trace:
         tracing.tell("publish", "server", came_with, trace, begun, events=len(many))
     answers = [
-        {"id": each.event.id, "cursor": _published(edge, each, ack), "duplicate": ack.duplicate}
+        {"id": each.event.id, "cursor": await _published(edge, each, ack), "duplicate": ack.duplicate}
         for each, ack in zip(many, acks, strict=True)
     ]
     return _json({**(answers[0] if single else {}), "events": answers}, 201)
 
 
-def _published(edge: Edge, accepted: ingest.Accepted, ack: Ack) -> str:
-    """The cursor of an event that was just stored; of a repeat it is not known here which bytes are stored."""
+async def _published(edge: Edge, accepted: ingest.Accepted, ack: Ack) -> str:
+    """The cursor of an event that was just stored; a repeat has that of the first, whose bytes may be others."""
     if ack.duplicate:
-        return edge.hub.cursor(ack.sequence)
+        return await edge.hub.find_cursor(ack.sequence)
     return token(edge.hub.epoch, ack.sequence, check_of(accepted.payload))
 
 
