@@ -116,7 +116,7 @@ def _ask(http: httpx.Client, case: Case, session: str) -> None:
         prepared = request.prepare()
     except (ValueError, UnicodeError, requests.RequestException):
         return  # not even a client can say this
-    with requests.Session() as asking, asking.send(prepared, stream=True, timeout=20) as answer:
+    with requests.Session() as asking, asking.send(prepared, stream=True, timeout=20, allow_redirects=False) as answer:
         tried[f"{answer.status_code}"] += 1
         streams = "event-stream" in answer.headers.get("content-type", "") or "multipart" in answer.headers.get(
             "content-type", ""
