@@ -169,6 +169,8 @@ class Filtering:
         if found is None:
             if len(self._allowances) >= MAX_ALLOWANCES:
                 full = self.settings.burst
-                self._allowances = {key: each for key, each in self._allowances.items() if each.left(now) < full}
+                spent = {key: each for key, each in self._allowances.items() if each.left(now) < full}
+                # Of more principals at a time than that, those that came first are given a new allowance.
+                self._allowances = dict(list(spent.items())[-MAX_ALLOWANCES // 2 :])
             found = self._allowances[owner] = Allowance(self.settings, now)
         return found

@@ -31,6 +31,8 @@ MARKER_SECONDS = 120.0
 # How often a watcher compares the keys that it knows with those that the bucket has, in seconds: a node of a cluster that
 # catches up by a snapshot passes over markers that ran out meanwhile, and `nats stream purge` leaves none.
 COMPARE_SECONDS = 600.0
+# So long a bucket may be silent while all its keys are read.
+ENTRIES_PATIENCE = 10.0
 
 _WRONG_LAST = (10071, 10164)
 _GONE = {"DEL", "PURGE"}
@@ -129,11 +131,17 @@ class Bucket:
         return [entry.key for entry in await self.entries()]
 
     async def entries(self, pattern: str = ">") -> list[Entry]:
-        """Reads all keys under a pattern, in the order they were written."""
+        """Reads all keys under a pattern, in the order they were written.
+
+        Raises Timeout where nothing came for `ENTRIES_PATIENCE` seconds: a large bucket takes longer as a whole.
+        """
         found: list[Entry] = []
+        seen = 0
         done = asyncio.Event()
 
         def heard(entry: Entry, ready: bool) -> None:
+            nonlocal seen
+            seen += 1
             if entry.value is not None:
                 found.append(entry)
 
@@ -141,11 +149,13 @@ class Bucket:
         task = asyncio.ensure_future(watch.run())
         waiter = asyncio.ensure_future(done.wait())
         try:
-            await asyncio.wait({task, waiter}, timeout=10, return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                task.result()
-            if not done.is_set():
-                raise Timeout(f"bucket {self.name} did not answer")
+            while not done.is_set():
+                before = seen
+                await asyncio.wait({task, waiter}, timeout=ENTRIES_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+                if task.done():
+                    task.result()
+                if seen == before and not done.is_set():
+                    raise Timeout(f"bucket {self.name} did not answer")
         finally:
             for each in (task, waiter):
                 each.cancel()

@@ -65,10 +65,19 @@ class Role:
         self._revision = 0
 
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Waits for the role, works while it holds it, and begins again where it lost it; until cancelled."""
+        """Waits for the role, works while it holds it, and begins again where it lost it; until cancelled.
+
+        Work that NATS interrupts (a BrokerError) begins again as well; every other exception is raised.
+        """
         while True:
-            await self.term(work)
-            log.warning("role lost", extra={"role": self._key})
+            try:
+                await self.term(work)
+                log.warning("role lost", extra={"role": self._key})
+            except* BrokerError as interrupted:
+                fault = "; ".join(str(each) for each in interrupted.exceptions)
+                log.warning(
+                    "NATS interrupted the work of a role, it begins again", extra={"role": self._key, "fault": fault}
+                )
             await asyncio.sleep(self.settings.poll)
 
     async def term(self, work: Callable[[], Awaitable[None]]) -> bool:

@@ -3,9 +3,12 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
 from router.broker import Broker
 from router.buckets import Bucket
 from router.connection import BrokerSettings
+from router.errors import Timeout
 from router.role import Lost, Role, RoleSettings
 from router.topology import LEASES
 from tests.waiting import PATIENCE, eventually
@@ -133,3 +136,35 @@ async def test_who_is_not_wary_stops_once_another_has_the_role(broker: Broker, e
 
     async with asyncio.timeout(PATIENCE):
         assert not await term
+
+
+async def test_work_that_nats_interrupts_begins_again(broker: Broker, entity: str):
+    begun = asyncio.Event()
+    terms = 0
+
+    async def work() -> None:
+        nonlocal terms
+        terms += 1
+        if terms == 1:
+            raise Timeout
+        begun.set()
+        await asyncio.Event().wait()
+
+    role = Role(Bucket(broker.connection, LEASES), f"role.{entity}", "one", SETTINGS)
+    running = asyncio.ensure_future(role.run(work))
+    try:
+        await eventually(begun.is_set)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_work_that_fails_by_a_fault_of_its_own_ends_the_role(broker: Broker, entity: str):
+    async def work() -> None:
+        raise ZeroDivisionError
+
+    role = Role(Bucket(broker.connection, LEASES), f"role.{entity}", "one", SETTINGS)
+    with pytest.raises(ExceptionGroup) as failed:
+        await role.run(work)
+
+    assert failed.group_contains(ZeroDivisionError)
