@@ -22,8 +22,9 @@ up: $(VENV)/.installed ## Start everything on http://127.0.0.1:8000; Ctrl-C ends
 
 install: $(VENV)/.installed ## Make .venv and install Callboard into it
 
+# Four at a time, on two cores too: tests mostly wait for something.
 test: $(VENV)/.installed-dev ## Run the tests, all but the slow ones
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 -m 'not slow' $(ARGS)
+	@$(BIN)/python -m pytest -n 4 -m 'not slow' $(ARGS)
 
 test-all: ## Install what tests need (Debian, as root), and run all of them
 	@.ci/install
