@@ -128,6 +128,10 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {f'edge_store_recreated_streams_total{{{EDGE},stream="EVENTS"}}': "0x35 1x25"},
         {f'edge_store_recreated_streams_total{{{EDGE},stream="EVENTS"}}': "1x60"},
     ),
+    "CallboardEventsRolledBack": (
+        {f"edge_rollbacks_total{{{EDGE}}}": "0x35 1x25"},
+        {f"edge_rollbacks_total{{{EDGE}}}": "1x60"},
+    ),
     "CallboardStreamWithoutLeader": (
         {f'router_stream_leader{{{EDGE},stream="EVENTS"}}': "0x60"},
         # One that cannot ask says 0; as long as another sees a leader, there is one.
