@@ -43,6 +43,8 @@ SLOW_SECONDS = 1.0
 PROBE_TTL = 60.0
 # Subjects that no stream has: a purge of them removes nothing, and meets no consumer's filter.
 NOTHING = "callboard.nothing"
+# The last token of subjects to which a right is tried.
+PROBE = "callboard_probe"
 # Where others make the streams, the edge may purge these and no others (k8s/base/nats/accounts.conf).
 PURGEABLE = frozenset({topology.HOOKS, topology.RETRIES, topology.DEADLETTERS})
 
@@ -288,12 +290,16 @@ class StoreHealth:
     async def _forbidden_subject(self, name: str) -> str | None:
         """The subject of a stream that NATS does not allow this user to publish to, though it did before or was never tried.
 
-        Tried by a publish that says it is for another stream, which JetStream refuses to store. A subject that was refused
-        while others are allowed is the concern of those who publish to it.
+        Tried by a publish that says it is for another stream, which JetStream refuses to store; its subject ends with
+        `callboard_probe`, beside the one that was acknowledged last, so that who subscribes to the stream's subjects by core
+        NATS can tell it. A subject that was refused while others are allowed is the concern of those who publish to it.
         """
         refused = [each for each in self._connection.refused_publishes.subjects if topology.stream_of(each) == name]
-        subject = self._broker.acknowledged.get(name) or (refused[-1] if refused else None)
-        if subject is None:
+        if acknowledged := self._broker.acknowledged.get(name):
+            subject = f"{acknowledged.rpartition('.')[0]}.{PROBE}"
+        elif refused:
+            subject = refused[-1]
+        else:
             return None
         try:
             await self._connection.ask(subject, b"", {"Nats-Expected-Stream": NOTHING})

@@ -7,6 +7,7 @@ delivers live copies, answers reads and loses connections exactly when the test 
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +24,7 @@ from router import live
 from router.broker import Page, StreamState
 from router.codec import encode
 from router.cursor import Cursor, Start
-from router.errors import Timeout
+from router.errors import Refused, Timeout
 from router.event import Event
 from router.record import Record
 from router.subject import matches
@@ -48,6 +49,20 @@ class ScriptedConnection:
 
     async def flush(self) -> None:
         await asyncio.sleep(0)
+
+    async def api(self, subject: str, request: dict[str, Any]) -> dict[str, Any]:
+        """What the stream's leader holds at one sequence."""
+        assert subject == "STREAM.MSG.GET.EVENTS"
+        await asyncio.sleep(0)
+        if not self.connected:
+            raise Timeout
+        payload = self.stored(request["seq"])
+        if payload is None:
+            raise Refused(404, 10037, "no message found")
+        return {"message": {"data": base64.b64encode(payload).decode()}}
+
+    def stored(self, sequence: int) -> bytes | None:
+        raise NotImplementedError  # a store's
 
 
 @dataclass
@@ -76,6 +91,10 @@ class ScriptedStore:
 
     def __post_init__(self) -> None:
         self.connection = ScriptedConnection()
+        self.connection.stored = self._stored  # type: ignore[method-assign]
+
+    def _stored(self, sequence: int) -> bytes | None:
+        return self.events[sequence - 1][1] if self.first <= sequence <= len(self.events) else None
 
     def publish(self, subject: str) -> None:
         sequence = len(self.events) + 1

@@ -131,7 +131,8 @@ async def test_who_was_led_past_a_missed_event_is_sent_back_before_it(deaf: Deaf
             assert "control" in bye, bye
 
         assert (bye["reason"], bye["reconnect"]) == ("events_missed", True)
-        assert bye["cursor"] == before
+        # With or without the check of its event: both name the same place.
+        assert before.startswith(bye["cursor"])
     async with deaf.edge.socket(session, f"?cursor={before}") as socket:
         assert n(await socket.events(2)) == ["job.b.kept", "job.c.said"]
 
