@@ -401,7 +401,8 @@ async def test_a_live_lane_is_told_that_the_stream_was_made_anew_and_misses_noth
     told = client.said[-1]
     assert client.seen == [*range(1, 10), 1]
     assert isinstance(told, Notice)
-    assert Cursor.parse(told.body["cursor"])[:2] == (store.epoch, 1)
+    place = Cursor.parse(told.body["cursor"])
+    assert (place.epoch, place.sequence) == (store.epoch, 1)
 
 
 async def test_a_live_lane_is_told_that_the_stream_has_lost_its_end_and_misses_nothing_that_takes_its_place(
