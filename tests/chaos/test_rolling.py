@@ -101,7 +101,7 @@ class Reader:
     async def _sse(self, http: aiohttp.ClientSession, path: str) -> None:
         async with http.get(f"{path}/sse", headers={"Last-Event-ID": self.cursor}) as answer:
             name = "message"
-            while answer.status == 200 and (line := await asyncio.wait_for(answer.content.readline(), PATIENCE / 2)):
+            while answer.status == 200 and (line := await _line(answer)):
                 if line.startswith(b"event: "):
                     name = line[7:].strip().decode()
                 elif line.startswith(b"data: "):
@@ -126,6 +126,12 @@ class Reader:
                 # At most so long, and not all at once.
                 self._pause = said["delay_ms"] / 1000 * random.uniform(0.1, 1.0)
                 self._gone = time.monotonic()
+
+
+async def _line(answer: aiohttp.ClientResponse) -> bytes:
+    # Not wait_for, which on Python 3.11 loses a cancellation that comes together with a line.
+    async with asyncio.timeout(PATIENCE / 2):
+        return await answer.content.readline()
 
 
 class Publisher:
