@@ -210,7 +210,7 @@ def _decodes(payload: bytes) -> bool:
 
 
 def _place(cursor: str) -> int:
-    return int(cursor.rpartition("-")[2], 16)
+    return int(cursor.split("-")[2], 16)
 
 
 async def heard_until_last(raw: Any) -> set[int]:
