@@ -105,8 +105,9 @@ func byCoderWebsocket(reader int, url, place string) {
 				break
 			}
 			var said event
-			if err := json.Unmarshal(message, &said); err != nil {
-				fatal(err.Error())
+			if json.Unmarshal(message, &said) != nil {
+				// Of a message that was cut off it returns the part that came, without an error (v1.8.15, read.go).
+				break
 			}
 			if said.Control == "gap" {
 				fatal("a gap")
