@@ -383,11 +383,22 @@ class Hub:
     def _hear(self, record: Record) -> None:
         try:
             self._take(record)
-        except Exception as fault:
-            log.exception("a record could not be handed out", extra={"sequence": record.sequence})
-            metrics.record_faults.labels("hear").inc()
-            record.fault = repr(fault)
-            self._undecodable(record)
+        except Exception as fault:  # noqa: BLE001 - logged by `_failed`
+            self._failed(record, fault, "hear")
+
+    def unencodable(self, record: Record, fault: Exception) -> None:
+        """Counts a record that could not be encoded for its readers, and has it kept as a dead letter. Never raises."""
+        self._failed(record, fault, "encode")
+
+    def _failed(self, record: Record, fault: Exception, loop: str) -> None:
+        log.error(
+            "a record could not be delivered; readers go on behind it, and it becomes a dead letter",
+            exc_info=fault,
+            extra={"sequence": record.sequence, "loop": loop},
+        )
+        metrics.record_faults.labels(loop).inc()
+        record.fault = repr(fault)
+        self._undecodable(record)
 
     def _take(self, record: Record) -> None:
         event = record.event
@@ -482,7 +493,7 @@ class Hub:
             key = tuple(record.sequence for record in records)
             batch = shared.get(key)
             if batch is None:
-                batch = shared[key] = Batch(records, self.epoch)
+                batch = shared[key] = Batch(records, self.epoch, unencodable=self.unencodable)
                 self._replay.checks.note(batch.last, batch.check)
             begun = time.time_ns()
             try:
@@ -702,7 +713,7 @@ class Hub:
         return stretch
 
     def batch(self, records: list[Record]) -> Batch:
-        return Batch(records, self.epoch)
+        return Batch(records, self.epoch, unencodable=self.unencodable)
 
     def behind(self, reader: Reader) -> int:
         """How many sequences lie between a reader and what was heard; 0 for one that is owed nothing."""
@@ -741,7 +752,7 @@ class Hub:
                 records = await self.filtering.select(feed.view, stretch.records)
                 if life != self.life:
                     # All began anew meanwhile: this page is not for others.
-                    return Batch(records, self.epoch, replayed=True) if records else None
+                    return Batch(records, self.epoch, True, self.unencodable) if records else None
                 self._keep(feed, key, records)
             return feed.pages[key]
 
@@ -758,7 +769,7 @@ class Hub:
     def _keep(self, feed: Feed, key: tuple[int, int], records: list[Record]) -> None:
         if len(feed.pages) >= SHARED_PAGES:
             del feed.pages[next(iter(feed.pages))]
-        feed.pages[key] = Batch(records, self.epoch, replayed=True) if records else None
+        feed.pages[key] = Batch(records, self.epoch, True, self.unencodable) if records else None
 
     def close_all(self, reason: Disconnect) -> None:
         """Ends every reader."""

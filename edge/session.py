@@ -12,7 +12,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -70,12 +70,22 @@ class SessionSettings:
 class Batch:
     """What one tick, or one page of replay, has for a view. Shared by its readers, so each wire's bytes are made once."""
 
-    __slots__ = ("_made", "epoch", "records", "replayed", "size")
+    __slots__ = ("_made", "epoch", "records", "replayed", "size", "unencodable")
 
-    def __init__(self, records: list[Record], epoch: str, replayed: bool = False) -> None:
-        """`replayed` says that the events are older than their readers: how late they come says nothing of us."""
+    def __init__(
+        self,
+        records: list[Record],
+        epoch: str,
+        replayed: bool = False,
+        unencodable: Callable[[Record, Exception], None] = lambda _record, _fault: None,
+    ) -> None:
+        """`replayed` says that the events are older than their readers: how late they come says nothing of us.
+
+        `unencodable` is told of each record that a wire failed to encode, and of the failure.
+        """
         self.records = records
         self.replayed = replayed
+        self.unencodable = unencodable
         self.epoch = epoch
         self.size = sum(len(record.payload) for record in records)
         self._made: dict[str, Any] = {}
@@ -103,21 +113,20 @@ class Batch:
         if form is None:
             try:
                 form = wire.events(self)
-            except Exception:
-                log.exception("a batch cannot be written, looking for the record")
-                form = wire.events(Batch(self._writable(wire), self.epoch))
+            except Exception:  # noqa: BLE001 - one of the records fails again below
+                # A record that cannot be encoded must not take the others with it.
+                form = wire.events(Batch(self._encodable(wire), self.epoch))
             self._made[wire.name] = form
         return form
 
-    def _writable(self, wire: Wire) -> list[Record]:
-        """The records that a wire has a form for; one that has none must not take the others with it."""
+    def _encodable(self, wire: Wire) -> list[Record]:
+        """The records that a wire can encode; `unencodable` is told of the others."""
         kept: list[Record] = []
         for record in self.records:
             try:
                 wire.events(Batch([record], self.epoch))
-            except Exception:
-                log.exception("a record cannot be written", extra={"sequence": record.sequence})
-                metrics.record_faults.labels("encode").inc()
+            except Exception as fault:  # noqa: BLE001 - logged by `_failed`
+                self.unencodable(record, fault)
             else:
                 kept.append(record)
         return kept
@@ -237,7 +246,7 @@ class Reader:
             newer = [record for record in batch.records if record.sequence > self.position]
             if not newer:
                 return
-            batch = Batch(newer, batch.epoch, batch.replayed)
+            batch = Batch(newer, batch.epoch, batch.replayed, batch.unencodable)
         if (
             self._mailbox_events + len(batch) > self._limits.mailbox_events
             or self._mailbox_bytes + batch.size > self._limits.mailbox_bytes
@@ -257,7 +266,7 @@ class Reader:
     def _squeeze(self, batch: Batch) -> bool:
         """Conflates what waits together with what comes; says whether it fits now."""
         records = [record for waiting in self._mailbox for record in waiting.records] + batch.records
-        squeezed = Batch(conflate(records), batch.epoch)
+        squeezed = Batch(conflate(records), batch.epoch, unencodable=batch.unencodable)
         if len(squeezed) > self._limits.mailbox_events or squeezed.size > self._limits.mailbox_bytes:
             return False
         self.stats.offered(len(batch))
@@ -479,7 +488,7 @@ class Reader:
         if page is not None:
             self.stats.offered(len(page))
             if self._pace.conflate:
-                page = Batch(self._conflated(page.records), page.epoch, replayed=True)
+                page = Batch(self._conflated(page.records), page.epoch, True, page.unencodable)
             self._writing = page
             yield page
             self._wrote(page)

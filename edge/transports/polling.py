@@ -175,15 +175,18 @@ def takes_gzip(accepted: Iterable[str]) -> bool:
 def body(hub: Hub, session: Session, polled: Polled) -> bytes:
     """The answer as JSON; each event has the session's id, as webhooks have it too."""
     dialect = DIALECTS.get(session.spec.dialect, callback)
-    made = (dialect(record, hub.epoch) for record in polled.records)
-    if polled.places:
-        made = (with_places(each, record, hub.epoch) for each, record in zip(made, polled.records, strict=True))
-    events = b",".join(made)
+    made: list[bytes] = []
+    for record in polled.records:
+        try:
+            event = dialect(record, hub.epoch)
+            made.append(with_places(event, record, hub.epoch) if polled.places else event)
+        except Exception as fault:  # noqa: BLE001 - logged by `_failed`
+            hub.unencodable(record, fault)
     rest: dict[str, object] = {
         "session_id": session.id,
         "next": polled.next,
         "has_more": polled.more,
-        "count": len(polled.records),
+        "count": len(made),
     }
     if polled.gap:
         rest["gap"] = {
@@ -191,7 +194,7 @@ def body(hub: Hub, session: Session, polled: Polled) -> bytes:
             "to": hub.cursor(polled.gap.last),
             "reset": polled.gap.reset,
         }
-    if polled.records and (event := polled.records[-1].event) is not None:
-        moment, sequence = rfc3339(event.time), polled.records[-1].sequence
+    if polled.records and (last := polled.records[-1].event) is not None:
+        moment, sequence = rfc3339(last.time), polled.records[-1].sequence
         rest["last_timestamp"] = marked(moment, hub.epoch, sequence) if polled.places else moment
-    return b'{"events":[' + events + b"]," + to_json(rest)[1:]
+    return b'{"events":[' + b",".join(made) + b"]," + to_json(rest)[1:]

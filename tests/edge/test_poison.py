@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import msgpack
 import pytest
 
 from edge.webhooks.job import PARTITIONS, partition_of
+from router import codec
 from router.broker import Broker
 from router.connection import BrokerSettings
 from router.deadletters import DeadLetter, DeadLetters
@@ -109,6 +111,35 @@ async def test_one_undecodable_record_stops_no_poll_no_webhook_and_no_start(
         assert [event["data"] for event in again["events"]] == [{"n": 0}, {"n": 1}]
         assert [json.loads(post.body)["data"] for post in receiver.posts] == [{"n": 0}, {"n": 1}]
         assert len(await undecodable(broker)) == 1
+
+
+async def test_an_event_that_cannot_be_encoded_is_a_dead_letter_and_every_reader_goes_on_behind_it(
+    edge_factory: EdgeFactory, own_nats: str, receiver: Receiver, entity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def to_json(value: Any) -> bytes:
+        if value["data"] == {"n": 1}:
+            raise ValueError("no form in JSON")
+        return codec.to_json(value)
+
+    monkeypatch.setattr(sys.modules["edge.dialects.callback"], "to_json", to_json)
+    async with edge_factory(own_nats) as edge, connected(own_nats) as broker:
+        session = await edge.session(subjects=[f"job.{entity}.>"])
+        await edge.session(delivery_method="webhook", webhook_url=receiver.url, subjects=[f"job.{entity}.>"])
+        async with edge.socket(session) as socket, edge.sse(session) as sse:
+            await socket.control("ready")
+            await sse.next()
+            await edge.numbers(entity, 3)
+            shown = [await socket.events(2), await sse.events(2)]
+            async with edge.sse(session, "?cursor=earliest") as late:
+                shown.append(await late.events(2))
+        polled = await edge.poll(session, "?cursor=earliest")
+        (letter,) = await eventually(lambda: undecodable(broker))
+        await eventually(lambda: len(receiver.posts) == 2)
+
+    assert [[event["data"]["n"] for event in events] for events in shown] == [[0, 2]] * 3
+    assert ([event["data"]["n"] for event in polled["events"]], polled["count"]) == ([0, 2], 2)
+    assert "no form in JSON" in letter.detail
+    assert letter.reason == "fault"
 
 
 async def test_records_that_nobody_heard_live_are_dead_letters_once_they_are_read(
