@@ -35,10 +35,11 @@ class Store:
         await asyncio.to_thread(shutil.copytree, self._data, self._backup)
         await asyncio.to_thread(self._server.start)
 
-    async def restore(self) -> None:
+    async def restore(self, part: str = ".") -> None:
+        """Restores everything, or only what lies in one folder of the data."""
         await asyncio.to_thread(self._server.shut_down)
-        await asyncio.to_thread(shutil.rmtree, self._data)
-        await asyncio.to_thread(shutil.copytree, self._backup, self._data)
+        await asyncio.to_thread(shutil.rmtree, self._data / part)
+        await asyncio.to_thread(shutil.copytree, self._backup / part, self._data / part)
         await asyncio.to_thread(self._server.start)
 
 
@@ -205,9 +206,10 @@ async def test_who_stays_connected_is_told_and_gets_all_events(
             assert set(ALL) <= set(found)
 
 
-@pytest.mark.parametrize("returning", [False, True])
+@pytest.mark.parametrize("restored", [".", "jetstream/$G/streams/EVENTS"], ids=["everything", "events-alone"])
+@pytest.mark.parametrize("returning", [False, True], ids=["connected", "returning"])
 async def test_webhooks_post_each_event_of_the_restored_stream(
-    edge_factory: EdgeFactory, restorable: Store, receiver: Receiver, entity: str, returning: bool
+    edge_factory: EdgeFactory, restorable: Store, receiver: Receiver, entity: str, returning: bool, restored: str
 ) -> None:
     def posted() -> set[str]:
         return {json.loads(post.body)["data"]["tag"] for post in receiver.posts}
@@ -222,11 +224,11 @@ async def test_webhooks_post_each_event_of_the_restored_stream(
         await publish(edge, entity, "lost", LOST)
         await eventually(lambda: set(life("lost", LOST)) <= posted())
         if not returning:
-            await restorable.restore()
+            await restorable.restore(restored)
             await publish(edge, entity, "new", NEW)
             await eventually(lambda: set(life("new", NEW)) <= posted())
     if returning:
-        await restorable.restore()
+        await restorable.restore(restored)
         async with edge_factory(restorable.url) as edge:
             await publish(edge, entity, "new", NEW)
             await eventually(lambda: set(life("new", NEW)) <= posted())
