@@ -94,10 +94,12 @@ class Child:
         self.send(signal.SIGKILL)
 
     def abandon(self) -> None:
-        """Kills what is left where we are cut short ourselves."""
+        """Kills what is left where we are cut short ourselves, and closes the pipes that nobody came to read."""
         if self._process.poll() is None:
             self.send(signal.SIGKILL)
             self._process.wait()
+        self.stdout.close()
+        self.stderr.close()
 
 
 class Stream:
@@ -112,8 +114,7 @@ class Stream:
     async def relay(self, pipe: IO[bytes]) -> None:
         """Passes bytes on until the end of the stream, and puts its lines into the spool."""
         loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader(CHUNK_BYTES)
-        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+        reader, transport = await _connect(pipe)
         lines = Lines()
         try:
             while chunk := await self._read(reader):
@@ -147,6 +148,21 @@ class Stream:
         chunk = await reader.read(CHUNK_BYTES)
         self._waiting_since = None
         return chunk
+
+
+async def _connect(pipe: IO[bytes]) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
+    """Opens a pipe for reading; the transport closes it, here where the caller is cancelled meanwhile."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(CHUNK_BYTES)
+    # uvloop, when cancelled in this, closes the descriptor by its number: the file object would close it once more, when
+    # the number may belong to another file.
+    connecting = loop.create_task(loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe))
+    try:
+        transport, _ = await asyncio.shield(connecting)
+    except asyncio.CancelledError:
+        (await connecting)[0].close()
+        raise
+    return reader, transport
 
 
 async def run_command(

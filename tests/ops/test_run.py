@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -327,6 +329,21 @@ async def test_a_cancelled_run_command_leaves_no_process(broker: Broker, entity:
 
     assert not alive(number)
     assert (await told(broker, entity))[-1].data["status"] == "cancelled"
+
+
+async def test_a_run_command_cancelled_at_its_start_leaves_no_pipe_open(broker: Broker, entity: str) -> None:
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        running = asyncio.ensure_future(run_command(broker, ["sleep", "60"], job=entity, quiet=True))
+        # In its first turn it starts the command; before the second it reads nothing of it.
+        await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        del running
+        gc.collect()
+
+    assert [str(each.message) for each in warned if each.category is ResourceWarning] == []
 
 
 def test_a_jobs_id_tells_of_its_command() -> None:
