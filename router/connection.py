@@ -203,7 +203,8 @@ class Connection:
 
     async def _hang_up(self) -> None:
         with contextlib.suppress(OSError, nats.errors.Error, TimeoutError):
-            await asyncio.wait_for(self._wire.close(), 1)
+            async with asyncio.timeout(1):
+                await self._wire.close()
 
     def _proof(self) -> dict[str, Any]:
         """What is shown to the server. Raises BadCredentials."""

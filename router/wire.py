@@ -8,9 +8,10 @@ one another.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
 import nats.errors
@@ -148,6 +149,27 @@ def _command(subject: str, reply: str, payload: bytes, headers: Mapping[str, Any
     return b"HPUB %b %b %d %d\r\n%b%b\r\n" % (subject.encode(), reply.encode(), *sizes, block, payload)
 
 
+@contextlib.contextmanager
+def _keeping_cancellation() -> Iterator[None]:
+    """Raises CancelledError where the task was cancelled within, even if what runs within did not.
+
+    nats-py connects with `asyncio.wait_for`, which on Python 3.11 loses a cancellation that comes together with the outcome,
+    such as a refused connection. A client that was closed would then reconnect, and a loop that ends would wait for it for ever.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    try:
+        yield
+    except asyncio.CancelledError:
+        raise
+    except Exception:
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError from None
+        raise
+    if task and task.cancelling() > before:
+        raise asyncio.CancelledError
+
+
 class PlainServer(nats.errors.Error):
     """the server offers no TLS, and TLS is required"""
 
@@ -251,10 +273,15 @@ class Wire(Client):
         await self._send_command(_PING)
         await self._flush_pending()
 
+    async def _connect_to_server(self, server: Any) -> None:
+        with _keeping_cancellation():
+            await super()._connect_to_server(server)
+
     async def _process_connect_init(self) -> None:
         # A PING left over from the lost connection would be answered on the new one, where nobody waits for it.
         self._pending = [command for command in self._pending if command is not _PING]
-        await super()._process_connect_init()
+        with _keeping_cancellation():
+            await super()._process_connect_init()
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         # The first INFO comes before anything is sent. A server that takes both kinds of clients says `tls_available`,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any, NoReturn
 
 import pytest
 
 from router.broker import Broker
+from router.connection import BrokerSettings
 from router.errors import Timeout
 from tests.waiting import PATIENCE, eventually
 
@@ -58,6 +60,34 @@ async def test_what_is_asked_when_the_connection_breaks_fails_at_once(broker: Br
     with pytest.raises(Timeout, match="lost"):
         await asyncio.wait_for(asking, PATIENCE)
     await listening.stop()
+
+
+async def test_a_connection_closed_while_it_reconnects_never_comes_back(
+    own_nats: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`asyncio.wait_for`, with which nats-py connects, loses on Python 3.11 a cancellation that comes with the refusal."""
+    broker = Broker(BrokerSettings(own_nats), "closing")
+    await broker.open()
+    wire = broker.connection._wire
+    closing: list[asyncio.Task[None]] = []
+
+    async def refused(*_: Any, **__: Any) -> NoReturn:
+        task = wire._reconnection_task
+        if not closing and task is not None:
+            closing.append(asyncio.create_task(broker.close()))
+            while not task.cancelling():  # noqa: ASYNC110 - this must go on before the cancelled task does
+                await asyncio.sleep(0)
+        raise ConnectionRefusedError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("asyncio.open_connection", refused)
+        await wire.force_reconnect()
+        task = wire._reconnection_task
+        assert task is not None
+        await eventually(lambda: closing and closing[0].done())
+        await asyncio.wait({task}, timeout=20)
+        assert task.done()
+    assert not broker.connection.connected
 
 
 async def test_a_listener_for_reconnects_can_be_taken_off(broker: Broker) -> None:
