@@ -15,7 +15,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import asdict
 from pathlib import Path
@@ -257,9 +257,19 @@ def _forbidden() -> Finding:
     return Finding("permissions", FAIL, "NATS refuses this user something that was asked of it", mend)
 
 
+def _room(full: Mapping[str, float]) -> Finding:
+    """`full` has the share that is used of each stream that is nearly full."""
+    if not full:
+        return Finding("room", OK, "no stream is nearly full")
+    limits = sorted({f"CALLBOARD_{'BUCKETS' if name.startswith('KV_') else name}_MAX_BYTES" for name in full})
+    mend = f"work off or purge what lies there, or raise {' and '.join(limits)} and run `callboard streams apply`"
+    return Finding("room", FAIL, ", ".join(f"{name} {share:.0%}" for name, share in full.items()), mend)
+
+
 async def _rooms(connection: Connection, settings: Settings) -> list[Finding]:
     """Looks at what every stream holds, at who leads it, and at the time of the server that says so."""
-    full, headless, behind = [], [], []
+    headless, behind = [], []
+    full: dict[str, float] = {}
     off = 0.0
     for stream in topology.streams(settings.topology):
         info = await connection.api(f"STREAM.INFO.{stream.name}")
@@ -270,20 +280,14 @@ async def _rooms(connection: Connection, settings: Settings) -> list[Finding]:
             stream.name not in (topology.EVENTS, topology.FRAMES, topology.ATTEMPTS)
             and state["bytes"] > most * NEARLY_FULL > 0
         ):
-            full.append(f"{stream.name} {state['bytes'] / most:.0%}")
+            full[stream.name] = state["bytes"] / most
         cluster = info.get("cluster") or {}
         if cluster and not cluster.get("leader"):
             headless.append(stream.name)
         behind += [stream.name for one in cluster.get("replicas") or [] if not one.get("current") or one.get("offline")]
         if said := info.get("ts"):
             off = max(off, abs(parse_time(said).timestamp() - here))
-    findings = [
-        Finding(
-            "room", FAIL, ", ".join(full), "work off or purge what lies there, or raise its max_bytes in the settings"
-        )
-        if full
-        else Finding("room", OK, "no stream is nearly full")
-    ]
+    findings = [_room(full)]
     if headless:
         findings.append(Finding("leaders", FAIL, f"none: {', '.join(headless)}", "two of three servers must be up"))
     if behind:

@@ -74,6 +74,8 @@ class TopologySettings:
     deadletters_max_bytes: int = 256 * MIB
     attempts_max_age: float = 7 * 86400
     attempts_max_bytes: int = 256 * MIB
+    # Of each key-value bucket (sessions, rules, alerts, leases, jobs, endpoints). A full one refuses new keys.
+    buckets_max_bytes: int = 128 * MIB
     # Two minutes: a publisher that retries with the same id inside this window stores its event once.
     dedup_window: float = 120
     # Whether whoever starts makes the streams as they are declared here. Where a job of its own does (`callboard streams
@@ -124,7 +126,7 @@ def streams(settings: TopologySettings) -> list[Stream]:
                 "discard": "old",
                 "max_msgs_per_subject": 1,
                 "max_age": int(settings.frames_max_age * SECOND),
-                "max_bytes": settings.frames_max_bytes,
+                "max_bytes": settings.frames_max_bytes or -1,
                 "no_ack": True,
                 "description": "the latest picture of each track, for who joins late",
             },
@@ -137,8 +139,9 @@ def streams(settings: TopologySettings) -> list[Stream]:
                 "retention": "workqueue",
                 "discard": "new",
                 "max_bytes": settings.hooks_max_bytes or -1,
-                "max_msgs_per_subject": settings.hooks_per_session,
-                "discard_new_per_subject": True,
+                "max_msgs_per_subject": settings.hooks_per_session or -1,
+                # Without a limit per subject the server accepts no policy for it.
+                "discard_new_per_subject": settings.hooks_per_session > 0,
                 "duplicate_window": 600 * SECOND,
                 "description": "one job per event and webhook session",
             },
@@ -182,7 +185,7 @@ def streams(settings: TopologySettings) -> list[Stream]:
             },
         ),
         *(
-            _bucket(name, replicas, markers)
+            _bucket(name, settings, markers)
             for name, markers in (
                 *((SESSIONS, False), (RULES, False), (ALERTS, False)),
                 *((LEASES, True), (JOBS, True), (ENDPOINTS, True)),
@@ -191,14 +194,14 @@ def streams(settings: TopologySettings) -> list[Stream]:
     ]
 
 
-def _bucket(name: str, replicas: int, markers: bool) -> Stream:
+def _bucket(name: str, settings: TopologySettings, markers: bool) -> Stream:
     """A JetStream key-value bucket, as the NATS tools know it (`KV_<name>`, `$KV.<name>.>`).
 
     With `markers` the server also says by a marker that a value's TTL ran out.
     """
     config: dict[str, Any] = {
         "storage": "file",
-        "num_replicas": replicas,
+        "num_replicas": settings.replicas,
         "allow_direct": True,
         "subjects": [f"$KV.{name}.>"],
         "retention": "limits",
@@ -207,7 +210,7 @@ def _bucket(name: str, replicas: int, markers: bool) -> Stream:
         "allow_rollup_hdrs": True,
         "deny_delete": True,
         "duplicate_window": 120 * SECOND,
-        "max_bytes": 128 * MIB,
+        "max_bytes": settings.buckets_max_bytes or -1,
         # The marker that each delete leaves has a TTL; see `router.buckets`.
         "allow_msg_ttl": True,
     }

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from router.broker import Broker
+from router.buckets import Bucket
 from router.connection import BrokerSettings
 from router.embedded import EmbeddedServer, EmbeddedSettings, free_port
+from router.topology import SESSIONS, TopologySettings
 from tests.ops.command import callboard
 
 
@@ -58,3 +60,37 @@ async def test_limits_that_an_operator_has_set_are_differences_and_are_put_back(
     assert {each["field"]: each["have"] for each in json.loads(before.stdout)} == limits
     assert "EVENTS.max_msgs: 3 became -1" in applied.stdout
     assert after.returncode == 0, after.stdout
+
+
+async def test_the_room_of_buckets_is_a_setting_that_is_told_applied_and_named_by_doctor(server: str) -> None:
+    await asyncio.to_thread(callboard, "streams", "apply", NATS_URL=server)
+    small = {"NATS_URL": server, "BUCKETS_MAX_BYTES": "64KiB"}
+
+    shown = await asyncio.to_thread(callboard, "settings", **small)
+    before = await asyncio.to_thread(callboard, "streams", "diff", "--json", **small)
+    applied = await asyncio.to_thread(callboard, "streams", "apply", **small)
+    after = await asyncio.to_thread(callboard, "streams", "diff", **small)
+
+    assert "CALLBOARD_BUCKETS_MAX_BYTES" in shown.stdout
+    differences = {(each["stream"], each["field"], each["want"]) for each in json.loads(before.stdout)}
+    buckets = {f"KV_{name}" for name in ("SESSIONS", "RULES", "ALERTS", "LEASES", "JOBS", "ENDPOINTS")}
+    assert differences == {(bucket, "max_bytes", 65536) for bucket in buckets}
+    assert "KV_SESSIONS.max_bytes: 134217728 became 65536" in applied.stdout
+    assert after.returncode == 0, after.stdout
+
+    async with Broker(BrokerSettings(server), "test", TopologySettings(buckets_max_bytes=65536)) as broker:
+        await Bucket(broker.connection, SESSIONS).put("large", b"x" * 60_000)
+    done = await asyncio.to_thread(callboard, "doctor", "--json", **small)
+    (room,) = [each for each in json.loads(done.stdout)["findings"] if each["check"] == "room"]
+    assert "KV_SESSIONS" in room["found"]
+    assert "CALLBOARD_BUCKETS_MAX_BYTES" in room["mend"]
+
+
+async def test_a_limit_of_zero_is_none(server: str) -> None:
+    sizes = ("EVENTS", "FRAMES", "HOOKS", "DEADLETTERS", "ATTEMPTS", "BUCKETS")
+    unlimited = {f"{name}_MAX_BYTES": "0" for name in sizes} | {"HOOKS_PER_SESSION": "0"}
+
+    await asyncio.to_thread(callboard, "streams", "apply", NATS_URL=server, **unlimited)
+    after = await asyncio.to_thread(callboard, "streams", "diff", NATS_URL=server, **unlimited)
+
+    assert after.returncode == 0, after.stdout + after.stderr
