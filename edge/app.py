@@ -268,6 +268,8 @@ async def create_session(request: Request) -> Response:
     spec = _owned(spec, principal)
     require_subjects(principal, spec)
     edge.door.limits.create(edge.door.address(request.scope), principal, edge.registry.owned(principal.id))
+    # Before anything is read: the streams that have no leader for a write answer no read either.
+    edge.store.require(edge.registry.bucket.stream)
     if spec.webhook:
         await check_url(spec.webhook.url, edge.guard)
     # A session begins where it was made, so that nothing said between its creation and its first reader is lost.

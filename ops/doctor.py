@@ -38,7 +38,7 @@ from router import topology
 from router.broker import Broker
 from router.connection import MIN_SERVER, Connection
 from router.cursor import parse_time
-from router.errors import RouterError, Unreachable
+from router.errors import RouterError, Timeout, Unreachable
 from router.figures import figures
 from router.limits import HEADROOM, SMALL_SERVER, largest_event
 from router.store_health import StoreHealth
@@ -272,7 +272,11 @@ async def _rooms(connection: Connection, settings: Settings) -> list[Finding]:
     full: dict[str, float] = {}
     off = 0.0
     for stream in topology.streams(settings.topology):
-        info = await connection.api(f"STREAM.INFO.{stream.name}")
+        try:
+            info = await connection.api(f"STREAM.INFO.{stream.name}")
+        except Timeout:
+            headless.append(stream.name)
+            continue
         here = time.time()
         state, most = info["state"], info["config"].get("max_bytes", -1)
         # What drops its oldest by age and bytes is meant to be full; the others refuse, or lose what was to be kept.

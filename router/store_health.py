@@ -210,7 +210,7 @@ class StoreHealth:
             self._note({**known, "*": (Trouble("*", UNREACHABLE, "no connection to NATS"), False)})
             return
         streams = topology.streams(self._broker.topology)
-        found = await asyncio.gather(*(self._examine(stream, active) for stream in streams))
+        found = await asyncio.gather(*(self._look_at(stream, active) for stream in streams))
         self._note({trouble.stream: (trouble, sure) for trouble, sure in filter(None, found)})
         self.looked = True
 
@@ -235,9 +235,23 @@ class StoreHealth:
             if self.trouble(stream) is not None and not waiting.done():
                 waiting.set_result(None)
 
+    async def _look_at(self, stream: Stream, active: bool) -> tuple[Trouble, bool] | None:
+        if not topology.is_expendable(stream, self._broker.topology):
+            return await self._examine(stream, active)
+        # A single server that is away takes it along, and edges are not unready for that; `router_stream_leader` shows it.
+        try:
+            async with asyncio.timeout(topology.EXPENDABLE_SECONDS):
+                found = await self._examine(stream, active)
+        except TimeoutError:
+            return None
+        return None if found is not None and found[0].code in (NO_QUORUM, UNREACHABLE) else found
+
     async def _examine(self, stream: Stream, active: bool) -> tuple[Trouble, bool] | None:
         """What is wrong with a stream, and whether that is certain; None where nothing is."""
         name = stream.name
+        # Of a stream with copies one server answers for all of them, if a majority has elected it.
+        silent = NO_QUORUM if stream.config["num_replicas"] > 1 else UNREACHABLE
+        info: dict[str, Any] = {}
         try:
             info = await self._connection.api(f"STREAM.INFO.{name}")
             self._compare(name, info["created"])
@@ -260,9 +274,11 @@ class StoreHealth:
         except Forbidden as refusal:
             return Trouble(name, FORBIDDEN, str(refusal)), True
         except NoResponders:
-            return Trouble(name, UNREACHABLE, "JetStream does not answer"), False
+            if not info:
+                return Trouble(name, UNREACHABLE, "JetStream does not answer"), False
+            return Trouble(name, silent, "the stream does not answer"), False
         except Timeout:
-            return Trouble(name, UNREACHABLE, "the stream does not answer"), False
+            return Trouble(name, silent, "the stream does not answer"), False
 
     def _compare(self, name: str, created: str) -> None:
         known, self._created[name] = self._created.get(name, created), created

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from router.connection import Connection
-from router.errors import Refused, Timeout, Unsuitable
+from router.errors import Forbidden, NoResponders, Refused, Timeout, Unsuitable
 from router.subject import LIVE, STORED
+
+log = logging.getLogger(__name__)
 
 SECOND = 1_000_000_000
 MIB = 1024 * 1024
@@ -32,6 +35,8 @@ LEASES = "LEASES"
 JOBS = "JOBS"
 ENDPOINTS = "ENDPOINTS"
 
+# So long a stream is asked that is away with its only server; nothing depends on whether it answers.
+EXPENDABLE_SECONDS = 2.0
 _NOT_FOUND = 10059
 _NAME_IN_USE = 10058
 # JetStream's err_code for "maximum messages (per subject) exceeded" and "maximum bytes exceeded".
@@ -219,6 +224,12 @@ def _bucket(name: str, settings: TopologySettings, markers: bool) -> Stream:
     return Stream(f"KV_{name}", config)
 
 
+def is_expendable(stream: Stream, settings: TopologySettings) -> bool:
+    """Whether a stream has fewer copies than the others: it is away with its only server, and nobody waits for it."""
+    copies: int = stream.config["num_replicas"]
+    return copies < settings.replicas
+
+
 @dataclass(frozen=True)
 class Difference:
     """One way in which a server is not as declared; `have` is None where the stream is missing."""
@@ -238,7 +249,15 @@ async def diff(connection: Connection, settings: TopologySettings) -> list[Diffe
     """Compares a server with the declaration."""
     found: list[Difference] = []
     for stream in streams(settings):
-        have = await _config(connection, stream.name)
+        try:
+            have = await _config(
+                connection, stream.name, EXPENDABLE_SECONDS if is_expendable(stream, settings) else None
+            )
+        except (NoResponders, Timeout, Refused) as fault:
+            if isinstance(fault, Forbidden) or not is_expendable(stream, settings):
+                raise
+            log.warning("a stream does not answer", extra={"stream": stream.name, "fault": str(fault)})
+            continue
         if have is None:
             found.append(Difference(stream.name, "*", stream.desired, None))
             continue
@@ -305,9 +324,9 @@ async def apply(connection: Connection, settings: TopologySettings, patience: fl
     return changes
 
 
-async def _config(connection: Connection, name: str) -> dict[str, Any] | None:
+async def _config(connection: Connection, name: str, timeout: float | None) -> dict[str, Any] | None:
     try:
-        info = await connection.api(f"STREAM.INFO.{name}")
+        info = await connection.api(f"STREAM.INFO.{name}", timeout=timeout)
     except Refused as refusal:
         if refusal.err_code == _NOT_FOUND:
             return None
