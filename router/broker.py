@@ -361,8 +361,10 @@ class Broker:
         address = self.connection.expect(heard)
         timer = loop.call_later(self.connection.settings.request_timeout, expired)
         try:
-            await self.connection.send(f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(request), reply=address)
-            code, text, left = await done
+            asked = f"$JS.API.DIRECT.GET.{stream}"
+            with self.connection.awaiting(asked, done):
+                await self.connection.send(asked, msgspec.json.encode(request), reply=address)
+                code, text, left = await done
         finally:
             timer.cancel()
             self.connection.forget(address)

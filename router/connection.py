@@ -12,7 +12,7 @@ import re
 import secrets
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -161,7 +161,7 @@ class Connection:
         self._opened = False
         self._told_plain = False
         self._dialled = False  # nats-py cannot be closed before it was told to connect
-        self._open_asks: dict[asyncio.Future[Reply], str] = {}  # with the subject of each
+        self._open_asks: dict[asyncio.Future[Any], str] = {}  # with the subject of each
         self._watchdog: asyncio.Task[None] | None = None
         self._followups: set[asyncio.Task[None]] = set()
         figures.connections.add(self)
@@ -423,6 +423,20 @@ class Connection:
         if not reply.payload and status(reply.headers)[0] == 503:
             raise NoResponders(f"nobody answers on {subject}")
         return reply
+
+    @contextlib.contextmanager
+    def awaiting(self, subject: str, end: asyncio.Future[Any]) -> Iterator[None]:
+        """While the block runs `end` fails with Forbidden where NATS refuses the subject, and with Timeout where NATS is lost.
+
+        For requests that are answered by more than one message (`expect`); those of one answer are `ask`.
+        """
+        self._open_asks[end] = subject
+        try:
+            yield
+        finally:
+            del self._open_asks[end]
+            if end.done() and not end.cancelled():
+                end.exception()  # nobody waits for it where sending failed
 
     async def api(self, subject: str, request: object = None, timeout: float | None = None) -> dict[str, Any]:
         """Calls the JetStream API (`STREAM.INFO.EVENTS`). Raises Refused with JetStream's code, NoResponders or Timeout."""

@@ -391,8 +391,10 @@ class DeadLetters:
         address = connection.expect(heard)
         timer = loop.call_later(connection.settings.request_timeout, expired)
         try:
-            await connection.send(f"$JS.API.DIRECT.GET.{DEADLETTERS}", msgspec.json.encode(request), reply=address)
-            end = await done
+            subject = f"$JS.API.DIRECT.GET.{DEADLETTERS}"
+            with connection.awaiting(subject, done):
+                await connection.send(subject, msgspec.json.encode(request), reply=address)
+                end = await done
         finally:
             timer.cancel()
             connection.forget(address)

@@ -50,8 +50,10 @@ async def read_run(connection: Connection, stream: str, request: Mapping[str, An
     address = connection.expect(heard)
     timer = loop.call_later(connection.settings.request_timeout, expired)
     try:
-        await connection.send(f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(dict(request)), reply=address)
-        end = await done
+        subject = f"$JS.API.DIRECT.GET.{stream}"
+        with connection.awaiting(subject, done):
+            await connection.send(subject, msgspec.json.encode(dict(request)), reply=address)
+            end = await done
     finally:
         timer.cancel()
         connection.forget(address)

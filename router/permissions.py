@@ -46,6 +46,9 @@ class RefusedPublishes:
 
     def __init__(self) -> None:
         self.subjects: dict[str, None] = {}
+        # Who sends without a request each: called with the subject in lower case, they fail what was sent to it and return
+        # the subject as it was sent, or None where they have sent nothing there.
+        self.senders: list[Callable[[str], str | None]] = []
         self.listener: Callable[[str], None] | None = None
         self._told = float("-inf")
 
@@ -65,6 +68,8 @@ class RefusedPublishes:
                 subject = own
                 if not future.done():
                     future.set_exception(Forbidden(own))
+        for refuse in self.senders:
+            subject = refuse(lower) or subject
         self.subjects[subject] = None
         if len(self.subjects) > MOST_SUBJECTS:
             del self.subjects[next(iter(self.subjects))]

@@ -45,6 +45,14 @@ PROBE_TTL = 60.0
 NOTHING = "callboard.nothing"
 # The last token of subjects to which a right is tried.
 PROBE = "callboard_probe"
+# Where nothing was acknowledged yet: streams that Callboard alone writes to, with the right of the process that looks (the edge).
+PROBES: Mapping[str, str] = {
+    topology.HOOKS: f"hook.q.0.{PROBE}",
+    topology.RETRIES: f"retry.at.{PROBE}",
+    topology.DEADLETTERS: f"dead.webhook.{PROBE}.{PROBE}",
+    topology.ATTEMPTS: f"attempt.{PROBE}.ok",
+    **{f"KV_{name}": f"$KV.{name}.{PROBE}" for name in (topology.SESSIONS, topology.JOBS, topology.ENDPOINTS)},
+}
 # Where others make the streams, the edge may purge these and no others (k8s/base/nats/accounts.conf).
 PURGEABLE = frozenset({topology.HOOKS, topology.RETRIES, topology.DEADLETTERS})
 
@@ -308,21 +316,20 @@ class StoreHealth:
 
         Tried by a publish that says it is for another stream, which JetStream refuses to store; its subject ends with
         `callboard_probe`, beside the one that was acknowledged last, so that who subscribes to the stream's subjects by core
-        NATS can tell it. A subject that was refused while others are allowed is the concern of those who publish to it.
+        NATS can tell it. An event's subject that was refused while others are allowed is the concern of those who publish to
+        it; of what Callboard writes for itself, such as webhook jobs, each one is needed.
         """
         refused = [each for each in self._connection.refused_publishes.subjects if topology.stream_of(each) == name]
-        if acknowledged := self._broker.acknowledged.get(name):
-            subject = f"{acknowledged.rpartition('.')[0]}.{PROBE}"
-        elif refused:
-            subject = refused[-1]
-        else:
-            return None
-        try:
-            await self._connection.ask(subject, b"", {"Nats-Expected-Stream": NOTHING})
-        except Forbidden:
-            return subject
-        except (NoResponders, Timeout):
-            return None
+        acknowledged = self._broker.acknowledged.get(name)
+        usual = f"{acknowledged.rpartition('.')[0]}.{PROBE}" if acknowledged else PROBES.get(name)
+        tried = refused[-1:] if usual is None else [usual] if name == topology.EVENTS else [*refused[-1:], usual]
+        for subject in tried:
+            try:
+                await self._connection.ask(subject, b"", {"Nats-Expected-Stream": NOTHING})
+            except Forbidden:
+                return subject
+            except (NoResponders, Timeout):
+                return None
         self._connection.refused_publishes.allowed(refused)
         return None
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ from router.clock import wall
 from router.connection import Listening
 from router.cursor import UNKNOWN, Cursor, parse_time
 from router.deadletters import DeadLetters, Origin, webhook_subject
-from router.errors import BrokerError, Conflict, Cut, Refused, Timeout
+from router.errors import BrokerError, Conflict, Cut, Forbidden, Refused, Timeout
 from router.event import Event
 from router.record import Record
 from router.replay import Replay
@@ -44,6 +45,9 @@ from router.subject import STORED
 from router.topology import EVENTS, HOOKS, LEASES, RETRIES
 
 log = logging.getLogger(__name__)
+
+# Between two tries of a job that NATS does not allow: at first, and at most.
+FORBIDDEN_SECONDS = (0.5, 5.0)
 
 ROLE = "role.fanout"
 POSITION = "fanout.position"
@@ -662,9 +666,10 @@ class Fanout:
     async def _store(self, member: _Member, job: Job, patient: bool) -> None:
         """Stores one job. A session whose queue is full gets a dead letter instead, or where `patient` is waited for."""
         warned = False
+        pause = FORBIDDEN_SECONDS[0]
         while not member.removed:
             try:
-                ack = await self._broker.store(job.address, job.payload, job.headers())
+                ack = await self._broker.store(job.address, job.payload, job.headers(), await_right=False)
             except Refused as refusal:
                 if refusal.err_code == _NO_ROOM and "per subject" in refusal.description and not patient:
                     await self._give_up(
@@ -681,6 +686,10 @@ class Fanout:
             except Cut as fault:
                 await self._give_up(member.session, job, "unwritable", str(fault), by_reference=True)
                 return
+            except Forbidden:
+                # The log says so, and readiness; each try costs the server a line in its own.
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+                pause = min(pause * 2, FORBIDDEN_SECONDS[1])
             except Timeout as fault:
                 # Stored or not: the same id is tried again, for as long as the role is ours.
                 log.warning("a job was not acknowledged", extra={"fault": str(fault)})

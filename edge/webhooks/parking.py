@@ -119,8 +119,10 @@ class Parking:
         address = connection.expect(heard)
         timer = loop.call_later(connection.settings.request_timeout, expired)
         try:
-            await connection.send(f"$JS.API.DIRECT.GET.{HOOKS}", msgspec.json.encode(request), reply=address)
-            end = await done
+            subject = f"$JS.API.DIRECT.GET.{HOOKS}"
+            with connection.awaiting(subject, done):
+                await connection.send(subject, msgspec.json.encode(request), reply=address)
+                end = await done
         finally:
             timer.cancel()
             connection.forget(address)

@@ -16,7 +16,7 @@ from router.broker import Ack
 from router.codec import DECODE_FAULTS
 from router.connection import Connection, Listening, Outgoing
 from router.consumer import Message
-from router.errors import BrokerError, Refused, Timeout, TooLarge
+from router.errors import BrokerError, Forbidden, Refused, Timeout, TooLarge
 from router.limits import MESSAGE_TOO_LARGE, message_size
 from router.refusals import as_fault
 from router.topology import HOOKS
@@ -51,12 +51,36 @@ _decode = msgspec.json.Decoder(_Answer).decode
 class _Flight:
     """Messages that were sent together, and what came back."""
 
-    __slots__ = ("answers", "done", "left")
+    __slots__ = ("_messages", "_places", "answers", "done", "left")
 
-    def __init__(self, count: int, done: asyncio.Future[None]) -> None:
-        self.answers: list[Ack | BrokerError | None] = [None] * count
-        self.left = count
+    def __init__(self, messages: Sequence[Publish], done: asyncio.Future[None]) -> None:
+        self.answers: list[Ack | BrokerError | None] = [None] * len(messages)
+        self.left = len(messages)
         self.done = done
+        self._messages = messages
+        # By subject in lower case; made at the first refusal.
+        self._places: dict[str, list[int]] | None = None
+
+    def answer(self, place: int, answer: Ack | BrokerError) -> None:
+        """Notes what came back for one message, once."""
+        if self.answers[place] is not None:
+            return
+        self.answers[place] = answer
+        self.left -= 1
+        if not self.left and not self.done.done():
+            self.done.set_result(None)
+
+    def refuse(self, lower: str) -> str | None:
+        """Notes that a subject is forbidden; returns it as it was sent, or None where nothing was."""
+        if self._places is None:
+            self._places = {}
+            for place, message in enumerate(self._messages):
+                self._places.setdefault(message[0].lower(), []).append(place)
+        if not (places := self._places.get(lower)):
+            return None
+        for place in places:
+            self.answer(place, Forbidden(self._messages[place][0]))
+        return self._messages[places[0]][0]
 
 
 class Pipeline:
@@ -70,6 +94,7 @@ class Pipeline:
         self._flights: dict[int, _Flight] = {}
         self._number = 0
         connection.on_loss(self._lost)
+        connection.refused_publishes.senders.append(self._refused)
 
     async def send(self, messages: Sequence[Publish]) -> list[Ack | BrokerError]:
         """Sends messages in this order, and says of each that it is stored, or why that is not known or not so.
@@ -83,7 +108,7 @@ class Pipeline:
             answers = iter(await self.send(fits))
             return [TooLarge(size, limit) if size > limit else next(answers) for size in sizes]
         loop = asyncio.get_running_loop()
-        flight = _Flight(len(messages), loop.create_future())
+        flight = _Flight(messages, loop.create_future())
         self._number += 1
         number = self._number
         try:
@@ -127,12 +152,13 @@ class Pipeline:
     def _answered(self, subject: str, _reply: str, payload: bytes, _headers: bytes) -> None:
         number, _, place = subject[len(self._inbox) + 1 :].partition("-")
         flight = self._flights.get(int(number))
-        if flight is None or flight.answers[int(place)] is not None:
-            return
-        flight.answers[int(place)] = _read(payload)
-        flight.left -= 1
-        if not flight.left and not flight.done.done():
-            flight.done.set_result(None)
+        if flight is not None and flight.answers[int(place)] is None:
+            flight.answer(int(place), _read(payload))
+
+    def _refused(self, lower: str) -> str | None:
+        # A violation says nothing but the subject, so it is for all that is under way to it.
+        sent = [flight.refuse(lower) for flight in self._flights.values()]
+        return next(filter(None, sent), None)
 
     def _expired(self, flight: _Flight) -> None:
         if not flight.done.done():

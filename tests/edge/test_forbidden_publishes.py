@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +12,18 @@ from typing import Any
 import httpx
 import pytest
 
-from router.broker import Broker
+from edge.webhooks.job import Publish
+from edge.webhooks.pipeline import Pipeline
+from router.broker import Ack, Broker
 from router.connection import BrokerSettings
+from router.deadletters import DeadLetters
+from router.direct import read_run
 from router.embedded import free_port
 from router.errors import Forbidden
 from router.event import Event
 from tests.edge.conftest import EdgeFactory, RunningEdge
+from tests.edge.webhooks.stage import Receiver
+from tests.ops.command import callboard
 from tests.servers import Server, running_server
 from tests.waiting import eventually
 
@@ -61,6 +70,12 @@ async def becomes(edge: RunningEdge, code: str) -> None:
     await eventually(told, WITHIN)
 
 
+async def is_forbidden_by_metric(edge: RunningEdge) -> bool:
+    # Edges of earlier tests in this process are counted until they are collected.
+    metrics = (await edge.http.get("/metrics")).text
+    return re.search(r'^edge_store_state\{code="forbidden"\} [1-9]', metrics, re.MULTILINE) is not None
+
+
 def code_of(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["code"]
 
@@ -82,8 +97,7 @@ async def test_a_publisher_is_told_that_the_edge_may_not_publish_and_the_edge_re
         streams = (await store_of(edge))["streams"]
         assert list(streams) == ["EVENTS"]
         assert "ev.job." in streams["EVENTS"]["text"]
-        metrics = (await edge.http.get("/metrics")).text
-        assert 'edge_store_state{code="forbidden"} 1.0' in metrics
+        assert await is_forbidden_by_metric(edge)
 
         rights.deny()
         # By the edge's own tries: nobody publishes through an edge that is not ready.
@@ -142,6 +156,78 @@ async def test_the_buckets_of_sessions_and_tickets_answer_at_once(
         rights.deny()
         await becomes(edge, "ok")
         assert (await edge.http.delete(f"/callbacks/sessions/{session}")).status_code == 204
+
+
+INTERNAL = {"hook": "HOOKS", "retry": "RETRIES", "dead": "DEADLETTERS", "attempt": "ATTEMPTS"}
+
+
+@pytest.mark.parametrize("subject", INTERNAL)
+async def test_what_callboard_writes_for_itself_is_found_forbidden_before_it_is_needed(
+    rights: Rights, edge_factory: EdgeFactory, subject: str
+) -> None:
+    async with edge_factory(nats=rights.url) as edge:
+        rights.deny(f"{subject}.>")
+        await becomes(edge, "forbidden")
+
+        told = await store_of(edge)
+        assert list(told["streams"]) == [INTERNAL[subject]]
+        assert f"publish to {subject}." in told["streams"][INTERNAL[subject]]["text"]
+        assert await is_forbidden_by_metric(edge)
+
+        rights.deny()
+        await becomes(edge, "ok")
+
+
+async def test_webhook_jobs_that_may_not_be_written_are_named_and_delivered_once_they_may(
+    rights: Rights, edge_factory: EdgeFactory, entity: str
+) -> None:
+    async with Receiver().serving() as receiver, edge_factory(nats=rights.url) as edge:
+        hook = {"delivery_method": "webhook", "webhook_url": receiver.url}
+        session = await edge.session(subjects=[f"job.{entity}.>"], **hook)
+        # No other subject of the stream: only the job itself shows it.
+        rights.deny(f"hook.q.*.{session}")
+        await edge.numbers(entity, 20)
+        await becomes(edge, "forbidden")
+
+        assert session in (await store_of(edge))["streams"]["HOOKS"]["text"]
+        done = await asyncio.to_thread(callboard, "doctor", "--json", NATS_URL=rights.url, EDGE_PORT=str(edge.port))
+        found = {each["check"]: each for each in json.loads(done.stdout)["findings"]}
+        assert session in found["edge"]["found"]
+        assert "accounts.conf" in found["edge"]["mend"]
+        assert not receiver.posts
+
+        rights.deny()
+        await becomes(edge, "ok")
+        await eventually(lambda: len(receiver.posts) >= 20)
+        numbers = [json.loads(post.body)["data"]["n"] for post in receiver.posts]
+        assert sorted(numbers) == list(range(20))
+
+
+async def test_messages_sent_side_by_side_are_each_told_whether_they_are_forbidden(rights: Rights, entity: str) -> None:
+    async with Broker(BrokerSettings(rights.url), "test") as broker:
+        pipeline = Pipeline(broker.connection)
+        subjects = ["hook.q.0.open", f"hook.q.0.Denied-{entity}", "hook.park.0.a.b", f"hook.q.0.Denied-{entity}"]
+        rights.deny(f"hook.q.0.Denied-{entity}", "hook.park.>")
+
+        answers = await pipeline.send([Publish(subject, b"x", {}) for subject in subjects])
+
+        assert isinstance(answers[0], Ack)
+        assert [type(answer) for answer in answers[1:]] == [Forbidden] * 3
+        assert [subject in str(answer) for subject, answer in zip(subjects[1:], answers[1:], strict=True)] == [True] * 3
+        assert set(subjects[1:]) <= set(broker.connection.refused_publishes.subjects)
+
+
+async def test_reading_that_is_forbidden_is_told_at_once(rights: Rights, entity: str) -> None:
+    async with Broker(BrokerSettings(rights.url), "test") as broker:
+        rights.deny("$JS.API.DIRECT.GET.>")
+        reads = [
+            broker.read(f"job.{entity}.>", 0),
+            read_run(broker.connection, "ATTEMPTS", {"seq": 1, "batch": 10}),
+            DeadLetters(broker).read(),
+        ]
+        for read in reads:
+            with pytest.raises(Forbidden):
+                await read
 
 
 async def test_a_request_is_told_that_it_is_forbidden_and_others_are_not(rights: Rights, entity: str) -> None:
