@@ -38,10 +38,10 @@ from router import topology
 from router.broker import Broker
 from router.connection import MIN_SERVER, Connection
 from router.cursor import parse_time
-from router.errors import RouterError, Timeout, Unreachable
+from router.errors import Forbidden, NoResponders, Refused, RouterError, Timeout, Unreachable
 from router.figures import figures
 from router.limits import HEADROOM, SMALL_SERVER, largest_event
-from router.store_health import StoreHealth
+from router.store_health import SOON_SECONDS, StoreHealth
 
 _STYLES = {OK: "green", WARN: "yellow", FAIL: "red", INFO: "dim"}
 
@@ -193,6 +193,9 @@ async def _nats(settings: Settings) -> AsyncGenerator[Finding, None]:
         trip = time.perf_counter() - begun
         far = "use a NATS that is nearer, or look at the network" if trip > SLOW_TRIP else ""
         yield Finding("round trip", WARN if far else OK, f"{trip * 1000:.1f} ms to NATS and back", far)
+        yield _sizes(broker)
+        # Before the streams are read, which may fail for what this finds.
+        yield await _writes(broker)
         try:
             differences = await topology.diff(broker.connection, settings.topology)
         except RouterError as fault:
@@ -214,8 +217,6 @@ async def _nats(settings: Settings) -> AsyncGenerator[Finding, None]:
                 yield Finding("events", OK, kept)
                 for finding in await _rooms(broker.connection, settings):
                     yield finding
-        yield _sizes(broker)
-        yield await _writes(broker)
         heard = await answering(broker.connection, set(CAST), 1.0)
         for name, part in CAST.items():
             if answers := heard.get(name):
@@ -246,6 +247,9 @@ async def _writes(broker: Broker) -> Finding:
     """Asks the streams whether they take writes; missing ones are left as they are."""
     health = StoreHealth(broker)
     await health.look(active=False)
+    while health.waits:
+        await asyncio.sleep(SOON_SECONDS)
+        await health.look(active=False)
     if found := list(health.troubles.values()):
         shown = "; ".join(map(str, found[:3]))
         return Finding("writes", FAIL, shown[:300], store_mend(health.code))
@@ -274,7 +278,9 @@ async def _rooms(connection: Connection, settings: Settings) -> list[Finding]:
     for stream in topology.streams(settings.topology):
         try:
             info = await connection.api(f"STREAM.INFO.{stream.name}")
-        except Timeout:
+        except Forbidden:
+            raise
+        except (NoResponders, Refused, Timeout):
             headless.append(stream.name)
             continue
         here = time.time()

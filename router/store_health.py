@@ -96,8 +96,8 @@ class StoreHealth:
         self._troubles: dict[str, Trouble] = {}
         # What may pass by itself, and since when it is so.
         self._since: dict[str, float] = {}
-        # Where a stream stood when its publishes were first left unanswered.
-        self._stuck: dict[str, tuple[Any, ...]] = {}
+        # Where a stream stood when its publishes were first left unanswered, how many there were, and when the last was seen.
+        self._stuck: dict[str, tuple[tuple[Any, ...], int, float]] = {}
         self._tried = float("-inf")
         self._due = asyncio.Event()
         self._waiting: dict[asyncio.Future[None], str] = {}
@@ -113,6 +113,11 @@ class StoreHealth:
     def writable(self) -> bool:
         """Whether every stream takes writes, as far as that has been looked at."""
         return self.looked and not self._troubles
+
+    @property
+    def waits(self) -> bool:
+        """Whether something is wrong that may pass by itself, and has not lasted long enough to be a failure."""
+        return bool(self._since.keys() - self._troubles.keys())
 
     @property
     def code(self) -> str:
@@ -265,9 +270,13 @@ class StoreHealth:
             self._compare(name, info["created"])
             cluster = info.get("cluster") or {}
             if cluster and not cluster.get("leader"):
+                self._explain(name)
                 return Trouble(name, NO_QUORUM, "the stream has no leader"), False
-            if self._may_purge(stream, active):
-                await self._purge_nothing(name)
+            before = self._broker.unanswered.get(name, 0)
+            if self._may_purge(stream, active) and await self._purge_nothing(name):
+                # A majority has agreed to it and the store has done it: what was left unanswered before was so for another
+                # reason, such as a leader that had lost its majority.
+                self._explain(name, before)
             if active and (subject := await self._forbidden_subject(name)):
                 return Trouble(name, FORBIDDEN, f"NATS does not allow this user to publish to {subject}"), True
             if active and stream.name == self._bucket.stream:
@@ -277,6 +286,8 @@ class StoreHealth:
             code = code_of(refusal)
             if code == STREAM_MISSING and active:
                 return await self._make(stream)
+            if code == NO_QUORUM:
+                self._explain(name)
             text = refusal.description if code != STREAM_MISSING else "the stream does not exist"
             return Trouble(name, code, text), code != NO_QUORUM
         except Forbidden as refusal:
@@ -284,9 +295,19 @@ class StoreHealth:
         except NoResponders:
             if not info:
                 return Trouble(name, UNREACHABLE, "JetStream does not answer"), False
+            self._explain(name)
             return Trouble(name, silent, "the stream does not answer"), False
         except Timeout:
+            self._explain(name)
             return Trouble(name, silent, "the stream does not answer"), False
+
+    def _explain(self, name: str, count: int | None = None) -> None:
+        """Takes publishes that were left unanswered, or so many of them, for no evidence of a stream that keeps a write error."""
+        left = self._broker.unanswered.pop(name, 0) - count if count is not None else 0
+        if left > 0:
+            self._broker.unanswered[name] = left
+        else:
+            self._stuck.pop(name, None)
 
     def _compare(self, name: str, created: str) -> None:
         known, self._created[name] = self._created.get(name, created), created
@@ -300,16 +321,18 @@ class StoreHealth:
             return False
         return self._broker.topology.apply_streams or (active and stream.name in PURGEABLE)
 
-    async def _purge_nothing(self, name: str) -> None:
-        """Raises Refused with the error that the stream's store has kept, if there is one."""
+    async def _purge_nothing(self, name: str) -> bool:
+        """Raises Refused with the error that the stream's store has kept, if there is one; else whether it was purged."""
         try:
             await self._connection.api(f"STREAM.PURGE.{name}", {"filter": NOTHING})
         except Forbidden:
-            return
+            return False
         except Refused as refusal:
             # Any other refusal is of the purge, and not of writing: an operator may have denied purges.
             if refusal.err_code in (_PURGE_FAILED, _NO_QUORUM, _NOT_FOUND):
                 raise
+            return False
+        return True
 
     async def _forbidden_subject(self, name: str) -> str | None:
         """The subject of a stream that NATS does not allow this user to publish to, though it did before or was never tried.
@@ -340,12 +363,15 @@ class StoreHealth:
             self._stuck.pop(name, None)
             return None
         cluster = info.get("cluster") or {}
-        stands = (info["state"]["last_seq"], info["created"], cluster.get("leader"))
-        if self._stuck.setdefault(name, stands) != stands:
-            # It moved: somebody else's publish was stored, or another server leads.
-            self._broker.unanswered.pop(name, None)
-            del self._stuck[name]
+        stands = (info["state"]["last_seq"], info["created"], cluster.get("leader"), cluster.get("leader_since"))
+        now = asyncio.get_running_loop().time()
+        known, count, at = self._stuck.get(name, (stands, 0, now))
+        if known != stands or (count == silent and now - at >= GRACE_SECONDS):
+            # It moved: somebody else's publish was stored, or a leader was elected. Or nobody has tried for a while, as with
+            # an edge that is not ready: the next ones find out.
+            self._explain(name)
             return None
+        self._stuck[name] = (stands, silent, at if count == silent else now)
         if silent < SILENT_PUBLISHES:
             return None
         return Trouble(name, WRITE_FAILED, "publishes are not acknowledged; see the log of nats-server"), True

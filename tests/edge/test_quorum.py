@@ -158,11 +158,20 @@ async def test_without_a_quorum_publishes_are_refused_by_name_and_all_goes_on_on
                 refusal = await edge.http.post("/callbacks/sessions", json={"subjects": subjects})
                 assert (refusal.status_code, refusal.json()["code"]) == (503, "no_quorum")
 
+                # A single look, too, waits until it is no election.
+                done = await asyncio.to_thread(callboard, "doctor", "--json", NATS_URL=cluster.url, REPLICAS="3")
+                findings = {each["check"]: each for each in json.loads(done.stdout)["findings"]}
+                assert findings["writes"]["verdict"] == "fail", findings
+                assert "no_quorum" in findings["writes"]["found"]
+                assert "two of three" in findings["writes"]["mend"]
+
                 for node in cluster.nodes[:2]:
                     await node.start()
 
                 async def ready() -> bool:
-                    return (await readiness(edge))["status"] == "ok"
+                    answer = await readiness(edge)
+                    assert answer["status"] == "ok", answer
+                    return True
 
                 await eventually(ready)
                 assert await metric(edge, 'edge_store_state{code="no_quorum"}') == 0.0
