@@ -790,7 +790,7 @@ def _recovery(shown: Mapping[str, Any]) -> Response:
 
 
 async def list_recoveries(request: Request) -> Response:
-    return _json(_edge(request).hooks.recoveries(await _session(request)))
+    return _json(await _edge(request).hooks.recoveries(await _session(request)))
 
 
 async def read_recovery(request: Request) -> Response:

@@ -116,8 +116,8 @@ class Desk:
             raise Problem("redrive_refused", "its endpoint takes nothing now; with force it is tried", reason=why)
 
     async def jobs(self) -> dict[str, Any]:
-        """The redrives of the last week, those that are not over first, then the newest first."""
-        known = sorted(self._redrives.jobs.values(), key=lambda job: job.id, reverse=True)
+        """The redrives of the last week, those that are not over first, then the newest first. Raises BrokerError."""
+        known = sorted(await self._redrives.all(), key=lambda job: job.id, reverse=True)
         known.sort(key=lambda job: job.state in ENDED)
         return {"jobs": [job.describe() for job in known[:MOST_JOBS_SHOWN]]}
 

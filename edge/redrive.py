@@ -35,7 +35,7 @@ from edge.webhooks.health import Condition
 from edge.webhooks.job import Job
 from edge.webhooks.pipeline import is_too_large
 from router.broker import Broker
-from router.buckets import Bucket, Entry, WriteGuard
+from router.buckets import Bucket, Entry, WriteGuard, read_through
 from router.clock import wall
 from router.codec import rfc3339
 from router.connection import header
@@ -210,6 +210,8 @@ class Redrives:
         self._burials = Burials(broker, self._buried)
         self._running: dict[str, _Run] = {}
         self._called_off: set[str] = set()
+        # Set once all jobs have been read.
+        self._read = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._room = asyncio.Semaphore(self.settings.side_by_side)
 
@@ -223,12 +225,17 @@ class Redrives:
     # What the API asks
 
     async def start(self, job: RedriveJob) -> RedriveJob:
-        """Stores a job; whoever holds the role begins it. Raises Problem `too_many_redrives`."""
-        if sum(each.state not in ENDED for each in self.jobs.values()) >= MOST_JOBS:
+        """Stores a job; whoever holds the role begins it. Raises Problem `too_many_redrives`, or BrokerError."""
+        if sum(each.state not in ENDED for each in await self.all()) >= MOST_JOBS:
             raise Problem("too_many_redrives", f"{MOST_JOBS} are not over yet; wait for one, or cancel it")
         revision = await self._bucket.create(_key(job.id), msgspec.json.encode(job), self.settings.keep)
         self._heard(Entry(_key(job.id), msgspec.json.encode(job), revision), True)
         return job
+
+    async def all(self) -> list[RedriveJob]:
+        """Every job of the last week. Raises Timeout where a process that has just begun cannot read them."""
+        await read_through(self._read, JOBS)
+        return list(self.jobs.values())
 
     async def find(self, id: str) -> RedriveJob:
         """Gives a job, from the bucket where this process has not heard of it yet. Raises Problem 404."""
@@ -261,7 +268,7 @@ class Redrives:
     async def _watch(self) -> None:
         while True:
             try:
-                await self._bucket.watch(self._heard, "redrive.>", renewed=self._renewed)
+                await self._bucket.watch(self._heard, "redrive.>", self._read.set, self._renewed)
             except BrokerError as fault:
                 log.debug("redrive jobs cannot be watched", extra={"fault": str(fault)})
                 await asyncio.sleep(self.settings.pause)

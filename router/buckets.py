@@ -33,6 +33,8 @@ MARKER_SECONDS = 120.0
 COMPARE_SECONDS = 600.0
 # So long a bucket may be silent while all its keys are read.
 ENTRIES_PATIENCE = 10.0
+# So long a request waits for a watch that has just begun, in seconds.
+READ_SECONDS = 5.0
 
 _WRONG_LAST = (10071, 10164)
 _GONE = {"DEL", "PURGE"}
@@ -235,6 +237,15 @@ class Bucket:
         if status(reply.headers)[0] == 404:
             return 0
         return int(header(reply.headers, b"Nats-Sequence") or 0) if _deleted(reply.headers) else None
+
+
+async def read_through(done: asyncio.Event, bucket: str) -> None:
+    """Waits until a watch has reported all that its bucket holds, as `ready` tells. Raises Timeout."""
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            await done.wait()
+    except TimeoutError:
+        raise Timeout(f"the bucket {bucket} has not been read yet") from None
 
 
 class _Watch:

@@ -25,7 +25,7 @@ from edge.registry import Registry, Session
 from edge.webhooks.attempts import Attempt, Attempts, Part
 from edge.webhooks.job import NEWS, Job
 from router.broker import Broker
-from router.buckets import Bucket, Entry, WriteGuard
+from router.buckets import Bucket, Entry, WriteGuard, read_through
 from router.clock import wall
 from router.codec import rfc3339
 from router.cursor import Cursor, Start, parse_time
@@ -149,6 +149,8 @@ class Recoveries:
         self._bucket = Bucket(broker.connection, JOBS, guard)
         self._role = Role(Bucket(broker.connection, LEASES), ROLE, secrets.token_hex(8), self.settings.role)
         self._called_off: set[str] = set()
+        # Set once all recoveries have been read.
+        self._read = asyncio.Event()
         self._running: set[str] = set()
         self._tasks: asyncio.TaskGroup | None = None
         self._room = asyncio.Semaphore(self.settings.side_by_side)
@@ -216,9 +218,7 @@ class Recoveries:
         )
 
     async def _start(self, session: Session, kind: Kind, **more: Any) -> Recovery:
-        if sum(each.session == session.id and each.state not in ENDED for each in self.known.values()) >= (
-            MOST_RECOVERIES
-        ):
+        if sum(each.state not in ENDED for each in await self.of(session.id)) >= MOST_RECOVERIES:
             raise Problem("too_many_recoveries", f"{MOST_RECOVERIES} of this session are not over yet")
         now = wall.now_ns()
         recovery = Recovery(
@@ -229,8 +229,9 @@ class Recoveries:
         self._heard(Entry(_key(recovery.id), value, revision), True)
         return recovery
 
-    def of(self, session: str) -> list[Recovery]:
-        """The recoveries of a session, the newest first."""
+    async def of(self, session: str) -> list[Recovery]:
+        """The recoveries of a session, the newest first. Raises Timeout where a process that has just begun cannot read them."""
+        await read_through(self._read, JOBS)
         return sorted((each for each in self.known.values() if each.session == session), key=lambda each: each.id)[::-1]
 
     async def find(self, session: str, id: str) -> Recovery:
@@ -295,7 +296,7 @@ class Recoveries:
     async def _watch(self) -> None:
         while True:
             try:
-                await self._bucket.watch(self._heard, "recovery.>", renewed=self._renewed)
+                await self._bucket.watch(self._heard, "recovery.>", self._read.set, self._renewed)
             except BrokerError as fault:
                 log.debug("recoveries cannot be watched", extra={"fault": str(fault)})
                 await asyncio.sleep(self.settings.pause)

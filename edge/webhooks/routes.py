@@ -112,10 +112,11 @@ class WebhookDesk:
         end = _start(said, "until_cursor", "until")
         return (await self._recoveries.replay(session, start, end, parse_rate(said.get("rate")))).describe()
 
-    def recoveries(self, session: Session) -> dict[str, Any]:
-        """The recoveries and replays of the last week, newest first."""
+    async def recoveries(self, session: Session) -> dict[str, Any]:
+        """The recoveries and replays of the last week, newest first. Raises BrokerError."""
         _webhook(session)
-        return {"recoveries": [recovery.describe() for recovery in self._recoveries.of(session.id)[:MAX_LIMIT]]}
+        found = await self._recoveries.of(session.id)
+        return {"recoveries": [recovery.describe() for recovery in found[:MAX_LIMIT]]}
 
     async def recovery(self, session: Session, id: str) -> dict[str, Any]:
         """How far one has come. Raises Problem."""

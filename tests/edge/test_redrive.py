@@ -438,6 +438,14 @@ async def test_jobs_that_are_not_over_are_bounded(process: Process) -> None:
         await process.start()
 
 
+async def test_a_process_that_has_just_begun_lists_the_jobs_of_those_before_it(start: Start) -> None:
+    async with start() as first:
+        job = await first.ended((await first.start()).id)
+
+    async with start() as second:
+        assert await second.redrives.all() == [job]
+
+
 # Through crashes
 
 
@@ -467,7 +475,7 @@ async def test_the_next_process_goes_on_where_a_dead_one_was(start: Start) -> No
         second = await stack.enter_async_context(start())
 
         await first.die()
-        ended = await second.ended(job.id, 15)
+        ended = await second.ended(job.id)
 
         assert (ended.state, ended.sent, ended.total) == ("done", 60, 60)
         sent = [headers["X-Event"] for headers in await jobs(second.broker, session)]
@@ -553,7 +561,7 @@ async def test_nats_being_away_is_waited_out(tmp_path: Path) -> None:
         server.process.kill()
         await server.process.wait()
         await server.start()
-        ended = await process.ended(job.id, 30)
+        ended = await process.ended(job.id)
 
         assert (ended.state, ended.sent) == ("done", 40)
         sent = [headers["X-Event"] for headers in await jobs(broker, session)]

@@ -139,7 +139,7 @@ async def test_a_successor_goes_on_where_the_dead_owner_was(stage: Stage):
         return await jobs(stage, session.id) == 10
 
     await eventually(counted)
-    assert second.webhooks.stats(session.id).sent == 5
+    await eventually(lambda: second.webhooks.stats(session.id).sent == 5)
 
 
 async def test_an_owner_that_stops_is_followed_at_once_and_nothing_is_repeated(stage: Stage):
