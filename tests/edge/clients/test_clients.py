@@ -26,7 +26,7 @@ from tests.npm import node_with
 from tests.proxy import Cut, Proxy
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 SEED = int(os.environ.get("CALLBOARD_TEST_CHAOS_SEED", "0")) or random.SystemRandom().randrange(2**32)
 HERE = Path(__file__).parent
