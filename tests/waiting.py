@@ -31,5 +31,7 @@ async def eventually(fn: Callable[[], Any], within: float = PATIENCE) -> Any:
         if time.monotonic() > deadline:
             if fault:
                 raise fault
-            raise AssertionError(f"not so within {within:g} s: {inspect.getsource(fn).strip()[:200]}")
+            seen = inspect.getclosurevars(fn).nonlocals if inspect.isfunction(fn) else {}
+            shown = "".join(f"\n  {name} = {value!r:.2000}" for name, value in seen.items())
+            raise AssertionError(f"not so within {within:g} s: {inspect.getsource(fn).strip()[:200]}{shown}")
         await asyncio.sleep(0.01)

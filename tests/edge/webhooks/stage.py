@@ -65,6 +65,9 @@ class Receiver:
         self.most_under_way = 0
         self.port = 0
 
+    def __repr__(self) -> str:
+        return f"Receiver({len(self.posts)} posts, {self.under_way} under way, {[post.body[-400:] for post in self.posts[-3:]]})"
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/hook"
@@ -103,6 +106,12 @@ class Process:
         self.registry = Registry.over(broker.connection)
         self.webhooks = Webhooks(broker, self.registry, guard, settings)
         self._tasks = [asyncio.ensure_future(self.registry.run()), asyncio.ensure_future(self.webhooks.run())]
+
+    def __repr__(self) -> str:
+        webhooks = self.webhooks
+        stats = {session: webhooks.stats(session) for session in self.registry.sessions}
+        owned = sorted(webhooks.partitions.terms)
+        return f"Process(fans out: {webhooks.fanout.owner} to {webhooks.fanout.position}, owns {owned}, {stats})"
 
     async def die(self) -> None:
         """Goes without a word: nothing is released, nothing given back."""

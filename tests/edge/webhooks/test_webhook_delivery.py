@@ -302,7 +302,7 @@ async def test_what_does_not_end_within_the_grace_is_given_back_at_once(stage: S
 
 
 async def test_a_long_post_is_not_given_to_another_process(stage: Stage, receiver: Receiver):
-    settings = replace(QUICK, worker=replace(QUICK.worker, ack_wait=1.5))
+    settings = replace(QUICK, worker=replace(QUICK.worker, ack_wait=6.0))
     first, second = await stage.process(settings), await stage.process(settings)
     session = await stage.session(receiver.url)
 
