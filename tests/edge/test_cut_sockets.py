@@ -20,8 +20,9 @@ import pytest
 import websockets
 from playwright.async_api import async_playwright
 
+from edge.session import SessionSettings
 from tests.browser.conftest import ARGUMENTS, chromium
-from tests.edge.conftest import RunningEdge
+from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.npm import node_with
 from tests.proxy import Cut, Proxy
 from tests.waiting import PATIENCE, eventually
@@ -165,7 +166,15 @@ async def test_a_reader_s_record_equals_the_stream_s(
 CHUNKS = 32
 
 
-async def test_half_an_event_moves_nobody_s_place(edge: RunningEdge, entity: str) -> None:
+@pytest.fixture
+async def quiet_edge(edge_factory: EdgeFactory) -> AsyncIterator[RunningEdge]:
+    """An edge that sends no heartbeat while a test counts bytes."""
+    async with edge_factory(session=SessionSettings(heartbeat=1000.0)) as running:
+        yield running
+
+
+async def test_half_an_event_moves_nobody_s_place(quiet_edge: RunningEdge, entity: str) -> None:
+    edge = quiet_edge
     session = await edge.session(subjects=[f"job.{entity}.>"])
     start = (await edge.poll(session))["next"]
     first, second = await edge.numbers(entity, 2)
