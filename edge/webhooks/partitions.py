@@ -291,19 +291,20 @@ class Partitions:
         term = self.terms.pop(partition, None)
         if term is not None and self._tasks is not None:
             self._letting_go.add(partition)
-            leaving = self._tasks.create_task(self._hand_over(partition, term, grace), name=f"hand over {partition}")
+            # Taken here: once the hand-over begins, the term may have ended for another reason.
+            work = self._hand_over(partition, term, self._running[partition], grace)
+            leaving = self._tasks.create_task(work, name=f"hand over {partition}")
             self._leaving.add(leaving)
             leaving.add_done_callback(self._leaving.discard)
 
-    async def _hand_over(self, partition: int, term: Term, grace: float) -> None:
+    async def _hand_over(self, partition: int, term: Term, serving: asyncio.Task[None], grace: float) -> None:
         try:
-            await self._release(partition, term, grace)
+            await self._release(partition, term, serving, grace)
         finally:
             self._letting_go.discard(partition)
             self._news.set()
 
-    async def _release(self, partition: int, term: Term, grace: float) -> None:
-        serving = self._running[partition]
+    async def _release(self, partition: int, term: Term, serving: asyncio.Task[None], grace: float) -> None:
         await term.close(grace)
         await asyncio.wait({serving})
         holder, revision = self._owners.get(partition, ("", 0))

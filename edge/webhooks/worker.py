@@ -1045,11 +1045,12 @@ class WorkTerm:
     async def _keep(self) -> None:
         """Says of the jobs that take long that they are still worked, before the server hands them out again."""
         loop = asyncio.get_running_loop()
-        every = self.settings.ack_wait / 3
+        # So a job is extended before less than half of its time is over, and a second time before the rest is.
+        every = self.settings.ack_wait / 4
         while True:
             await asyncio.sleep(every)
             for held in list(self._hand.values()):
-                if held.message is not None and loop.time() - held.since >= every:
+                if held.message is not None and loop.time() - held.since >= every / 2:
                     try:
                         await held.message.working()
                     except BrokerError:

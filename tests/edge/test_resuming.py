@@ -73,13 +73,14 @@ async def test_an_id_that_was_never_ours_is_answered_by_a_gap_and_reading_goes_o
                 # Without a word from the address: where the session begins.
                 async with edge.sse(session, query, headers=headers) as stream:
                     assert numbers(await stream.events(4)) == [2, 3, 4, 5]
-                (_, _, ready), (name, _, gap) = stream.controls
+                # Behind these two a reader that is slow has heartbeats or positions.
+                (_, _, ready), (name, _, gap) = stream.controls[:2]
                 assert (ready["recovered"], name, gap["reset"]) == (False, "gap", True)
                 assert before[-1] <= gap["to"] < cursors[0]
 
         async with edge.sse(session, f"?cursor={cursors[1]}", headers={"Last-Event-ID": "0"}) as stream:
             assert numbers(await stream.events(2)) == [4, 5]
-        assert [name for name, _, _ in stream.controls] == ["ready", "gap"]
+        assert [name for name, _, _ in stream.controls[:2]] == ["ready", "gap"]
         assert stream.controls[1][2]["to"] == cursors[1]
 
 

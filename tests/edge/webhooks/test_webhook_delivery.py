@@ -301,13 +301,14 @@ async def test_what_does_not_end_within_the_grace_is_given_back_at_once(stage: S
     assert first.webhooks.stats(session.id).delivered == 0
 
 
+@pytest.mark.slow
 async def test_a_long_post_is_not_given_to_another_process(stage: Stage, receiver: Receiver):
-    settings = replace(QUICK, worker=replace(QUICK.worker, ack_wait=6.0))
+    settings = replace(QUICK, worker=replace(QUICK.worker, ack_wait=15.0))
     first, second = await stage.process(settings), await stage.process(settings)
     session = await stage.session(receiver.url)
 
     async def answer(request: web.Request) -> web.Response:
-        await asyncio.sleep(settings.worker.ack_wait * 2)
+        await asyncio.sleep(settings.worker.ack_wait * 1.5)
         return web.Response()
 
     receiver.answer = answer

@@ -123,3 +123,17 @@ async def test_who_hears_nothing_believes_nobody_gone(stage: Stage):
     for revision in range(MISSED):
         partitions._heard(Entry("hook.member.me", b"1", 2 + revision), True)
     assert partitions._alive() == ["me"]
+
+
+async def test_a_partition_that_is_taken_while_it_is_let_go_ends_nothing_else(stage: Stage):
+    first = await join(stage, "first")
+    await eventually(lambda: first.mine == set(range(PARTITIONS)))
+    # Heard at once: another process is there, and has taken four of the eight that it is now due.
+    for partition in range(12, 16):
+        first.partitions._heard(Entry(f"hook.owner.{partition}", b'{"holder":"other"}', 10**9), True)
+    first.partitions._heard(Entry("hook.member.other", b"1", 10**9), True)
+
+    await eventually(lambda: first.task.done() or first.mine == set(range(8)))
+
+    assert not first.task.done()
+    await leave(first)
