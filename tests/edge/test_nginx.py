@@ -293,12 +293,20 @@ async def test_who_is_slow_behind_nginx_is_slow_to_the_edge_and_loses_nothing(ng
             wanted += [event["cursor"] for event in (await http.post("/events", json=large)).json()["events"]]
         stats = (await http.get(f"{path}/stats")).json()
         seen: list[str] = []
-        async with asyncio.timeout(PATIENCE):
-            while len(seen) < len(wanted):
-                line = await reader.readuntil(b"\n")
-                if line.startswith(b"id: ") and (cursor := line[4:].strip().decode()) in wanted:
-                    seen.append(cursor)
-        writer.close()
+        # What comes beside the data, for who has to find out why something did not come.
+        told: list[bytes] = []
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while len(seen) < len(wanted):
+                    line = await reader.readuntil(b"\n")
+                    if line.startswith(b"id: ") and (cursor := line[4:].strip().decode()) in wanted:
+                        seen.append(cursor)
+                    told.append(line[:200])
+        except TimeoutError:
+            found = (await http.get(f"{path}/stats")).json()
+            pytest.fail(f"{len(seen)} of {len(wanted)}: {found}; last told {told[-30:]}; missing {wanted[len(seen) :]}")
+        finally:
+            writer.close()
 
     assert stats["spills"] > 0
     assert seen == wanted
