@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import re
 import secrets
 import shutil
@@ -22,6 +23,8 @@ from router.errors import EmbeddedError
 # 8 MiB: a 4K JPEG with room to spare; larger pictures go by reference.
 MAX_PAYLOAD = 8 * 1024 * 1024
 START_SECONDS = 10.0
+# Below those that Linux gives to outgoing connections (32768 and up): one of these could take a port before it is bound.
+PORTS = range(20_000, 32_000)
 USER = "callboard"
 # 32 bytes of chance, which nobody guesses; written so that neither an address nor a configuration needs quotes for it.
 PASSWORD_BYTES = 32
@@ -58,18 +61,21 @@ def binary() -> str:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Asks the system for a port nobody uses now."""
+    """Finds a port that nobody uses now, and that the system gives to no outgoing connection before it is bound."""
+    for chosen in random.SystemRandom().sample(PORTS, 50):
+        if _port_is_free(chosen, host):
+            return chosen
     with socket.socket() as probe:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def _port_is_free(port: int) -> bool:
+def _port_is_free(port: int, host: str = "127.0.0.1") -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except OSError:
             return False
         return True
