@@ -290,8 +290,9 @@ async def test_a_reader_that_does_not_read_costs_nobody_else_and_catches_up(
             assert n(await lazy.events(2000)) == list(range(2000))
 
 
-async def test_a_client_s_ping_is_answered_and_nonsense_is_named(edge: RunningEdge) -> None:
-    session = await edge.session()
+async def test_a_client_s_ping_is_answered_and_nonsense_is_named(edge: RunningEdge, entity: str) -> None:
+    # Of its own subjects: what other tests leave to be told would come in between.
+    session = await edge.session(subjects=[f"job.{entity}.>"])
     async with edge.socket(session) as socket:
         await socket.control("ready")
         for said, code in (("x", "bad_json"), ("[]", "unknown_control"), ('{"control":"dance"}', "unknown_control")):
