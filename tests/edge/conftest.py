@@ -25,6 +25,8 @@ from tests.waiting import PATIENCE
 
 # The client's own deadlines are no part of what a test says about the server.
 UNHURRIED = {"open_timeout": PATIENCE, "ping_timeout": PATIENCE}
+# No heartbeat comes between what a test waits for; one that is about heartbeats asks for them.
+QUIET = SessionSettings(heartbeat=3600.0)
 
 
 class RunningEdge:
@@ -37,9 +39,16 @@ class RunningEdge:
         self.edge: Edge | None = None
 
     async def session(self, **body: Any) -> str:
-        answer = await self.http.post("/callbacks/sessions", json={"delivery_method": "websocket", **body})
+        """A session; where it is not said of what, of subjects that nobody else publishes to, and with None of all."""
+        chosen = {"delivery_method": "websocket", "subjects": self.subjects(), **body}
+        if chosen["subjects"] is None:
+            del chosen["subjects"]
+        answer = await self.http.post("/callbacks/sessions", json=chosen)
         assert answer.status_code == 201, answer.text
         return answer.json()["session_id"]
+
+    def subjects(self) -> list[str] | None:
+        return [f"job.{secrets.token_hex(6)}.>"]
 
     async def publish(self, *events: dict[str, Any]) -> list[str]:
         answer = await self.http.post("/events", json=list(events))
@@ -148,7 +157,7 @@ def edge_factory(nats_server: str) -> EdgeFactory:
         listener = bind("127.0.0.1", 0)
         port = listener.getsockname()[1]
         stop, ready = asyncio.Event(), asyncio.Event()
-        chosen = EdgeSettings(port=port, **{"drain": 0.1, "session": SessionSettings(heartbeat=2.0), **settings})
+        chosen = EdgeSettings(port=port, **{"drain": 0.1, "session": QUIET, **settings})
         async with asyncio.TaskGroup() as group:
             group.create_task(
                 serve(

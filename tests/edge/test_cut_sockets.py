@@ -166,15 +166,7 @@ async def test_a_reader_s_record_equals_the_stream_s(
 CHUNKS = 32
 
 
-@pytest.fixture
-async def quiet_edge(edge_factory: EdgeFactory) -> AsyncIterator[RunningEdge]:
-    """An edge that sends no heartbeat while a test counts bytes."""
-    async with edge_factory(session=SessionSettings(heartbeat=1000.0)) as running:
-        yield running
-
-
-async def test_half_an_event_moves_nobody_s_place(quiet_edge: RunningEdge, entity: str) -> None:
-    edge = quiet_edge
+async def test_half_an_event_moves_nobody_s_place(edge: RunningEdge, entity: str) -> None:
     session = await edge.session(subjects=[f"job.{entity}.>"])
     start = (await edge.poll(session))["next"]
     first, second = await edge.numbers(entity, 2)
@@ -198,7 +190,14 @@ async def test_half_an_event_moves_nobody_s_place(quiet_edge: RunningEdge, entit
         assert (reader.seen, reader.place) in possible, f"cut {end - at} bytes before the event's end"
 
 
-async def test_a_heartbeat_is_no_event_to_anybody(edge: RunningEdge, entity: str) -> None:
+@pytest.fixture
+async def edge_with_heartbeats(edge_factory: EdgeFactory) -> AsyncIterator[RunningEdge]:
+    async with edge_factory(session=SessionSettings(heartbeat=2.0)) as running:
+        yield running
+
+
+async def test_a_heartbeat_is_no_event_to_anybody(edge_with_heartbeats: RunningEdge, entity: str) -> None:
+    edge = edge_with_heartbeats
     session = await edge.session(subjects=[f"job.{entity}.>"])
     first, second = await edge.numbers(entity, 2)
     async with (

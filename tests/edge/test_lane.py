@@ -27,7 +27,7 @@ from edge.settings import EdgeSettings
 from edge.webhooks.guard import GuardSettings
 from router.connection import BrokerSettings
 from router.topology import TopologySettings
-from tests.edge.conftest import RunningEdge
+from tests.edge.conftest import QUIET, RunningEdge
 from tests.edge.test_lane_frames import client_frame
 from tests.waiting import PATIENCE, eventually
 
@@ -60,7 +60,7 @@ async def running(nats: str, path: Path, **given: Any) -> AsyncIterator[Stoppabl
     """An edge in a thread and event loop of its own."""
     listener = bind("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    options = {"drain": 0.1, "session": SessionSettings(heartbeat=2.0), "lane": path.lane, **given}
+    options = {"drain": 0.1, "session": QUIET, "lane": path.lane, **given}
     up = threading.Event()
     loop = path.loop()
     stop = asyncio.Event()
@@ -493,15 +493,14 @@ async def test_compressed_clients_and_others_read_the_same(lane: RunningEdge, en
         lane.socket(session, compression="deflate") as one,
         lane.socket(session, compression=None) as other,
     ):
-        pressed, plain = one.raw, other.raw
-        assert pressed.response is not None
-        assert "permessage-deflate" in pressed.response.headers["Sec-WebSocket-Extensions"]
-        for socket in (pressed, plain):
-            assert json.loads(await socket.recv())["control"] == "ready"
-            await socket.send(json.dumps({"control": "ping", "id": "x" * 5000}))
-            assert json.loads(await socket.recv())["id"] == "x" * 5000
+        assert one.raw.response is not None
+        assert "permessage-deflate" in one.raw.response.headers["Sec-WebSocket-Extensions"]
+        for socket in (one, other):
+            await socket.control("ready")
+            await socket.raw.send(json.dumps({"control": "ping", "id": "x" * 5000}))
+            assert (await socket.control("pong"))["id"] == "x" * 5000
         await lane.publish(*({"subject": f"job.{entity}.said", "data": {"text": "word " * 10**at}} for at in range(5)))
-        seen = [[json.loads(await socket.recv()) for _ in range(5)] for socket in (pressed, plain)]
+        seen = [await socket.events(5) for socket in (one, other)]
     assert seen[0] == seen[1]
     assert [len(event["data"]["text"]) for event in seen[0]] == [5, 50, 500, 5000, 50_000]
 

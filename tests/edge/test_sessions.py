@@ -88,7 +88,7 @@ async def test_bodies_that_are_no_json_or_too_large_are_refused(edge: RunningEdg
 
 
 async def test_a_test_event_travels_like_a_real_one_and_is_marked(edge: RunningEdge) -> None:
-    session = await edge.session(events=["completion"])
+    session = await edge.session(subjects=None, events=["completion"])
     answer = await edge.http.post(
         f"/callbacks/sessions/{session}/test",
         json={"event_type": "progress", "test_data": {"message": "Test callback", "progress": 0.5}},
@@ -116,7 +116,7 @@ async def test_a_bad_test_event_is_refused(edge: RunningEdge) -> None:
 
 
 async def test_what_is_addressed_to_another_session_is_not_seen(edge: RunningEdge) -> None:
-    mine, theirs = await edge.session(), await edge.session()
+    mine, theirs = await edge.session(subjects=None), await edge.session(subjects=None)
     await edge.http.post(f"/callbacks/sessions/{theirs}/test", json={"event_type": "secret"})
     await edge.http.post(f"/callbacks/sessions/{mine}/test", json={"event_type": "mine"})
 

@@ -58,6 +58,10 @@ class SecuredEdge(RunningEdge):
         seen.clients, seen.token = self.clients, text
         return seen
 
+    def subjects(self) -> list[str] | None:
+        """What a token grants, where a test does not say it."""
+        return None
+
     clients: list[httpx.AsyncClient]
     token: str = ""
 

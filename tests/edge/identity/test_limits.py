@@ -348,7 +348,7 @@ async def test_a_head_that_is_too_large_is_refused_without_being_held(
 async def test_a_long_stream_is_not_cut_off_by_the_deadlines_of_its_request(edge_factory: EdgeFactory) -> None:  # noqa: F811
     limits = LimitSettings(head_seconds=2.0, body_seconds=2.0)
     async with edge_factory(limits=limits) as edge:
-        session = await edge.session()
+        session = await edge.session(subjects=None)
         async with edge.socket(session) as socket, edge.sse(session) as stream:
             begun = time.monotonic()
             await eventually(lambda: time.monotonic() > begun + 3.0)

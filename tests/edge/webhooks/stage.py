@@ -28,7 +28,7 @@ from router.cursor import Cursor
 from router.event import Event
 from router.role import RoleSettings
 from router.topology import TopologySettings
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, eventually
 
 LOCAL = GuardSettings(allow_loopback=True)
 # As in production, but no test waits for a person's patience. Leases last so long that no process loses one because the
@@ -139,13 +139,24 @@ class Stage:
     kind: type[Process] = Process
 
     async def process(self, settings: WebhookSettings = QUICK, guard: GuardSettings = LOCAL) -> Process:
-        """Starts one more edge process and waits until it knows the sessions."""
+        """Starts one more edge process and waits until it knows the sessions; its partitions come when they are let go."""
         broker = Broker(BrokerSettings(url=self.url), f"edge-{len(self.processes)}", self.topology)
         await broker.open()
         process = self.kind(broker, settings, guard)
         self.processes.append(process)
         await asyncio.wait_for(process.registry.ready.wait(), PATIENCE)
         return process
+
+    async def settled(self) -> None:
+        """Waits until each process has its share of the partitions, so that none of them moves while a test counts posts."""
+        owned = [each.webhooks.partitions.terms for each in self.processes]
+        count = self.processes[0].webhooks.settings.partitions
+
+        def shared() -> bool:
+            shares = [len(each) for each in owned]
+            return sum(shares) == count and max(shares) - min(shares) <= 1
+
+        await eventually(shared)
 
     async def widen(self, jobs: int) -> None:
         """Lets a session have so many jobs waiting."""

@@ -106,6 +106,7 @@ async def test_dead_letters_of_two_publishers_with_one_id_are_both_kept(stage: S
 
 async def test_two_processes_share_the_work_and_repeat_none(stage: Stage, receiver: Receiver):
     first, second = await stage.process(), await stage.process()
+    await stage.settled()
     session = await stage.session(receiver.url)
 
     ids = await stage.publish("agent.run-1.progress", 45)
@@ -305,6 +306,7 @@ async def test_what_does_not_end_within_the_grace_is_given_back_at_once(stage: S
 async def test_a_long_post_is_not_given_to_another_process(stage: Stage, receiver: Receiver):
     settings = replace(QUICK, worker=replace(QUICK.worker, ack_wait=15.0))
     first, second = await stage.process(settings), await stage.process(settings)
+    await stage.settled()
     session = await stage.session(receiver.url)
 
     async def answer(request: web.Request) -> web.Response:

@@ -73,6 +73,7 @@ async def test_behind_an_endpoint_that_fails_all_is_parked_and_goes_out_once_it_
 
 async def test_what_is_shut_stays_shut_at_the_next_owner_and_is_seen_everywhere(stage: Stage, receiver: Receiver):
     first, other = [await stage.process(mortal(SHUT)) for _ in range(2)]
+    await stage.settled()
     session = await stage.session(receiver.url, retry_attempts=20)
     receiver.answer = 500
     await stage.publish("agent.run-1.progress", 20)
@@ -101,6 +102,7 @@ async def test_an_endpoint_that_is_gone_is_disabled_and_gets_what_is_parked_once
     stage: Stage, receiver: Receiver
 ):
     owner, other = await stage.process(PATIENT), await stage.process(PATIENT)
+    await stage.settled()
     session = await stage.session(receiver.url)
     receiver.answer = 410
     await stage.publish("agent.run-1.progress")
@@ -124,6 +126,7 @@ async def test_an_endpoint_that_is_gone_is_disabled_and_gets_what_is_parked_once
 
 async def test_an_operator_disables_from_any_process(stage: Stage, receiver: Receiver):
     both = [await stage.process(PATIENT), await stage.process(PATIENT)]
+    await stage.settled()
     session = await stage.session(receiver.url)
     await stage.publish("agent.run-1.progress")
     await eventually(lambda: len(receiver.posts) == 1)
