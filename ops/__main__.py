@@ -627,8 +627,7 @@ def _run_command(given: argparse.Namespace, command: list[str]) -> int:
     if not command:
         raise Mistakes(["run: no command was given; write it after --, as in `callboard run -- python train.py`"])
     settings = load(given)
-    import asyncio
-
+    from ops.interruptible import run_interruptibly
     from ops.logs import quietly
     from ops.run import run_command
     from router.broker import Broker
@@ -642,7 +641,7 @@ def _run_command(given: argparse.Namespace, command: list[str]) -> int:
             broker, command, job=given.job, domain=given.domain, name=given.name, quiet=given.quiet, json=given.json
         )
 
-    return asyncio.run(run())
+    return run_interruptibly(run())
 
 
 def _sessions(given: argparse.Namespace, _: list[str]) -> int:

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from ops.interruptible import run_interruptibly
 from ops.ports import url_of
 from ops.rollcall import get
 from ops.sessions import edge_of, refused
@@ -62,19 +63,19 @@ def run_deadletters(settings: Settings, request: Request) -> int:
     desk = _Desk(settings)
     match request.what:
         case "ls":
-            return asyncio.run(_list(desk, request, filter))
+            return run_interruptibly(_list(desk, request, filter))
         case "show":
-            return asyncio.run(_show(desk, request))
+            return run_interruptibly(_show(desk, request))
         case "summary":
-            return asyncio.run(_summary(desk, request))
+            return run_interruptibly(_summary(desk, request))
         case "redrive":
-            return asyncio.run(_redrive(desk, request, filter))
+            return run_interruptibly(_redrive(desk, request, filter))
         case "jobs":
-            return asyncio.run(_jobs(desk, request))
+            return run_interruptibly(_jobs(desk, request))
         case "cancel":
-            return asyncio.run(_cancel(desk, request))
+            return run_interruptibly(_cancel(desk, request))
         case _:
-            return asyncio.run(_purge(desk, request, filter))
+            return run_interruptibly(_purge(desk, request, filter))
 
 
 def _moment(text: str) -> str:

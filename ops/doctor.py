@@ -25,6 +25,7 @@ from edge.settings import EdgeSettings
 from ops.disk import LITTLE_SPACE, NO_SPACE
 from ops.findings import FAIL, INFO, OK, WARN, Finding, body_of, store_mend
 from ops.health import store_text
+from ops.interruptible import run_interruptibly
 from ops.packages import examine_packages
 from ops.ports import is_free, url_of
 from ops.probing import probe
@@ -58,7 +59,7 @@ CLOCK_WARN, CLOCK_FAIL = 2.0, 5.0
 
 def run_doctor(settings: Settings, *, json: bool) -> int:
     """Prints every finding; exit code 1 where one of them is a failure."""
-    findings = asyncio.run(_examine(settings, show=not json))
+    findings = run_interruptibly(_examine(settings, show=not json))
     failed = any(finding.verdict == FAIL for finding in findings)
     if json:
         print(jsonlib.dumps({"ok": not failed, "findings": [asdict(finding) for finding in findings]}, indent=2))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from typing import Any
 
+from ops.interruptible import run_interruptibly
 from ops.ports import reachable, url_of
 from ops.rollcall import get
 from ops.sessions import edge_of
@@ -21,7 +21,7 @@ def run_health(settings: Settings) -> int:
     """Says whether the process is ready; exit code 1 where it is not."""
     host, port = where(settings)
     try:
-        answer = asyncio.run(get(host, port, "/readyz", timeout=PATIENCE))
+        answer = run_interruptibly(get(host, port, "/readyz", timeout=PATIENCE))
     except OSError as fault:
         print(f"{url_of(host, port)}: {fault.strerror or fault}", file=sys.stderr)
         return 1

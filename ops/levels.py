@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json as jsonlib
 import sys
 from urllib.parse import urlencode
 
 from ops.health import where
+from ops.interruptible import run_interruptibly
 from ops.ports import url_of
 from ops.rollcall import get
 from ops.settings import Mistakes, Settings
@@ -27,7 +27,7 @@ def run_levels(settings: Settings, logger: str | None, level: str | None, *, jso
     if logger is not None:
         method, path = "PUT", f"/logs?{urlencode({'logger': logger, 'level': level or ''})}"
     try:
-        answer = asyncio.run(get(host, port, path, timeout=PATIENCE, method=method))
+        answer = run_interruptibly(get(host, port, path, timeout=PATIENCE, method=method))
         said = from_json(answer.body)
     except (OSError, BadEvent) as fault:
         print(f"callboard: {url_of(host, port)}: {fault}", file=sys.stderr)

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+from ops.interruptible import run_interruptibly
 from ops.logs import quietly
 from ops.settings import Mistakes, Settings
 from ops.terminal import StatusLine, bar
@@ -68,10 +69,10 @@ def run_publish(settings: Settings, request: Request) -> int:
             event = request.event(request.data)
         except BadInput as fault:
             raise Mistakes([f"publish: {fault}"]) from None
-        return asyncio.run(_one(settings, request, event))
+        return run_interruptibly(_one(settings, request, event))
     if request.subject == "-" and request.data not in (None, "-"):
         raise Mistakes(["publish: with a subject of - the data comes from the lines"])
-    return asyncio.run(_lines(settings, request))
+    return run_interruptibly(_lines(settings, request))
 
 
 async def _one(settings: Settings, request: Request, event: Event) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json as jsonlib
 import sys
 from typing import Any
 from urllib.parse import urlsplit
 
+from ops.interruptible import run_interruptibly
 from ops.ports import reachable, url_of
 from ops.rollcall import Answer, get
 from ops.settings import Mistakes, Settings
@@ -38,7 +38,7 @@ def edge_of(settings: Settings) -> tuple[str, int]:
 def run_sessions(settings: Settings, *, json: bool) -> int:
     """Prints the sessions the edge knows. Raises RouterError."""
     host, port = edge_of(settings)
-    sessions = asyncio.run(_ask(host, port, settings.command.token))
+    sessions = run_interruptibly(_ask(host, port, settings.command.token))
     if json:
         print(jsonlib.dumps(sessions, indent=2))
         return 0

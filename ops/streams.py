@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json as jsonlib
 
+from ops.interruptible import run_interruptibly
 from ops.logs import quietly
 from ops.settings import Settings
 from router import topology
@@ -22,7 +23,9 @@ def run_streams(settings: Settings, what: str, *, patience: float = 0.0, json: b
     Exit code 1 where something is left to be done. NATS itself, too, is waited for as long as `patience` lasts.
     """
     quietly(settings.log)
-    found = asyncio.run(_wait(settings, patience) if what == "wait" else _compare(settings, what == "apply", patience))
+    found = run_interruptibly(
+        _wait(settings, patience) if what == "wait" else _compare(settings, what == "apply", patience)
+    )
     if json:
         print(
             jsonlib.dumps(

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from ops.interruptible import run_interruptibly
 from ops.logs import quietly
 from ops.settings import Mistakes, Settings, seconds
 from ops.terminal import Paint, safe
@@ -167,7 +168,7 @@ def run_tail(settings: Settings, request: Request) -> int:
         raise Mistakes([f"tail: {fault}"]) from None
     if request.count is not None and request.count < 1:
         raise Mistakes(["tail: --count needs a number from 1 on"])
-    asyncio.run(_print(settings, request, patterns, start, accepts))
+    run_interruptibly(_print(settings, request, patterns, start, accepts))
     return 0
 
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from ops.interruptible import run_interruptibly
 from ops.ports import url_of
 from ops.rollcall import get
 from ops.sessions import edge_of, refused
@@ -63,22 +64,22 @@ def run_webhooks(settings: Settings, request: Request) -> int:
     hook = _Hook(settings, request.session)
     match request.what:
         case "attempts":
-            return asyncio.run(_attempts(hook, request))
+            return run_interruptibly(_attempts(hook, request))
         case "resend":
-            return asyncio.run(_resend(hook, request))
+            return run_interruptibly(_resend(hook, request))
         case "recover":
-            return asyncio.run(_recover(hook, request))
+            return run_interruptibly(_recover(hook, request))
         case "replay":
-            return asyncio.run(_replay(hook, request))
+            return run_interruptibly(_replay(hook, request))
         case "rotate":
-            return asyncio.run(_rotate(hook, request))
+            return run_interruptibly(_rotate(hook, request))
         case "verify":
-            return asyncio.run(_verify(hook, request))
+            return run_interruptibly(_verify(hook, request))
         case "health":
-            return asyncio.run(_health(hook, request))
+            return run_interruptibly(_health(hook, request))
         case _:
             body = {"reason": request.reason} if request.reason is not None else {}
-            return asyncio.run(_health(hook, request, request.what, body))
+            return run_interruptibly(_health(hook, request, request.what, body))
 
 
 class _Hook:
