@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
@@ -279,4 +280,8 @@ async def test_a_look_at_the_lock_does_not_keep_an_up_from_starting(tmp_path: Pa
 
 
 def _waits(pid: int, lock: Path) -> bool:
-    return any(os.path.realpath(path) == str(lock) for path in Path(f"/proc/{pid}/fd").iterdir())
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+            if os.readlink(descriptor) == str(lock.resolve()):
+                return True
+    return False
