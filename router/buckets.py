@@ -19,6 +19,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from router.cancellation import raise_if_cancelled
 from router.connection import Connection, Reply, header, status
 from router.consumer import Consumer, Message
 from router.errors import BrokerError, Conflict, Refused, Timeout
@@ -301,6 +302,7 @@ class _Watch:
                 finally:
                     comparing.cancel()
         except* BrokerError as faults:
+            raise_if_cancelled()
             raise faults.exceptions[0] from None
 
     async def remove(self) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from router.buckets import Bucket
+from router.cancellation import raise_if_cancelled
 from router.errors import BrokerError, Conflict
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ class Role:
                 await self.term(work)
                 log.warning("role lost", extra={"role": self._key})
             except* BrokerError as interrupted:
+                raise_if_cancelled()
                 fault = "; ".join(str(each) for each in interrupted.exceptions)
                 log.warning(
                     "NATS interrupted the work of a role, it begins again", extra={"role": self._key, "fault": fault}
@@ -125,7 +127,7 @@ class Role:
                 finally:
                     refreshing.cancel()
         except* Lost:
-            pass
+            raise_if_cancelled()
         return done
 
     async def _refresh(self) -> None:
