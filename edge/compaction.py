@@ -8,7 +8,6 @@ import secrets
 
 from edge.registry import Registry
 from router.buckets import Bucket
-from router.cancellation import raise_if_cancelled
 from router.compaction import compact
 from router.connection import Connection
 from router.errors import BrokerError
@@ -42,7 +41,6 @@ class Compaction:
                     await self._role.term(self._compact)
                 pause = DAY_SECONDS
             except* BrokerError as faults:
-                raise_if_cancelled()
                 # In a group where the work itself failed, by itself where the role could not be asked for.
                 log.warning("the buckets could not be compacted", extra={"fault": str(faults.exceptions[0])})
                 pause = 60.0

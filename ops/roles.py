@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -123,7 +123,7 @@ async def play(name: str, settings: Settings, stop: asyncio.Event) -> None:
         await _alone(role, functools.partial(run_actor, make, broker, instance=instance, stop=stop), stop)
 
 
-async def _alone(role: Role, work: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
+async def _alone(role: Role, work: Callable[[], Coroutine[Any, Any, None]], stop: asyncio.Event) -> None:
     """Works while no other process does the same, and is the next one where one does. Raises what the work raises."""
     from actors.system.supervisor import root
 

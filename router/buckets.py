@@ -19,10 +19,10 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from router.cancellation import raise_if_cancelled
 from router.connection import Connection, Reply, header, status
 from router.consumer import Consumer, Message
 from router.errors import BrokerError, Conflict, Refused, Timeout
+from router.tasks import run_cancellable
 
 log = logging.getLogger(__name__)
 
@@ -294,16 +294,7 @@ class _Watch:
         )
 
     async def run(self) -> None:
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                comparing = tasks.create_task(self._compare(), name=f"compare {self._bucket.name}")
-                try:
-                    await self._consumer.run()
-                finally:
-                    comparing.cancel()
-        except* BrokerError as faults:
-            raise_if_cancelled()
-            raise faults.exceptions[0] from None
+        await run_cancellable(self._consumer.run(), name=f"watch {self._bucket.name}", companion=self._compare())
 
     async def remove(self) -> None:
         await self._bucket.remove_consumer(self._consumer.name)

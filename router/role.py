@@ -6,12 +6,13 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from router.buckets import Bucket
-from router.cancellation import raise_if_cancelled
 from router.errors import BrokerError, Conflict
+from router.tasks import run_cancellable
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class Role:
         self._holder = holder.encode()
         self._revision = 0
 
-    async def run(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Waits for the role, works while it holds it, and begins again where it lost it; until cancelled.
 
         Work that NATS interrupts (a BrokerError) begins again as well; every other exception is raised.
@@ -75,14 +76,13 @@ class Role:
                 await self.term(work)
                 log.warning("role lost", extra={"role": self._key})
             except* BrokerError as interrupted:
-                raise_if_cancelled()
                 fault = "; ".join(str(each) for each in interrupted.exceptions)
                 log.warning(
                     "NATS interrupted the work of a role, it begins again", extra={"role": self._key, "fault": fault}
                 )
             await asyncio.sleep(self.settings.poll)
 
-    async def term(self, work: Callable[[], Awaitable[None]]) -> bool:
+    async def term(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
         """Waits for the role and works until the work is done or the role is lost; says whether it is done."""
         await self._acquire()
         log.info("role taken", extra={"role": self._key})
@@ -115,19 +115,14 @@ class Role:
                 log.debug("a role could not be asked for", extra={"role": self._key, "fault": str(fault)})
             await asyncio.sleep(self.settings.poll * random.uniform(0.5, 1.0))
 
-    async def _work(self, work: Callable[[], Awaitable[None]]) -> bool:
+    async def _work(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
         self.holds = True
         done = False
         try:
-            async with asyncio.TaskGroup() as tasks:
-                refreshing = tasks.create_task(self._refresh(), name=f"refresh {self._key}")
-                try:
-                    await work()
-                    done = True
-                finally:
-                    refreshing.cancel()
+            await run_cancellable(work(), name=self._key, companion=self._refresh())
+            done = True
         except* Lost:
-            raise_if_cancelled()
+            pass
         return done
 
     async def _refresh(self) -> None:

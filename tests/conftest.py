@@ -108,7 +108,8 @@ def own_nats(tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def broker_settings(nats_server: str) -> BrokerSettings:
     """How to reach the tests' nats-server."""
-    return BrokerSettings(url=nats_server)
+    # What a test reads for itself may wait as long as the disk of a busy machine takes.
+    return BrokerSettings(url=nats_server, request_timeout=60.0)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from actors.system.actor import Actor, Reject, command
 from actors.system.context import Context
 from protos import octane_types_pb2 as wire
 from router.subject import Subject
+from router.tasks import run_cancellable
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +137,7 @@ class Octane(Actor):
             beat()
             connected = ctx.now()
             try:
-                await self._watch_once(ctx, beat)
+                await run_cancellable(self._watch_once(ctx, beat), name=f"watch {self._settings.address}")
             except Disconnected as fault:
                 if self._status != "disconnected":
                     await self._say(ctx, beat, "disconnected", reason=str(fault))

@@ -18,6 +18,7 @@ from actors.system.stage import BrokerStage
 from router.broker import Broker
 from router.errors import Escalate
 from router.mailbox import Mailbox
+from router.tasks import run_cancellable
 from router.timing import Clock, SystemClock
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ async def supervise(
         try:
             actor = make()
             restart = actor.restart
-            return await live(actor, mailbox, ctx, started)
+            return await run_cancellable(live(actor, mailbox, ctx, started), name=f"{ctx.name} {ctx.instance}")
         except Exception as group:
             crash = root(group)
             ctx.gauges.restarts.inc()

@@ -164,7 +164,5 @@ async def test_work_that_fails_by_a_fault_of_its_own_ends_the_role(broker: Broke
         raise ZeroDivisionError
 
     role = Role(Bucket(broker.connection, LEASES), f"role.{entity}", "one", SETTINGS)
-    with pytest.raises(ExceptionGroup) as failed:
+    with pytest.raises(ZeroDivisionError):
         await role.run(work)
-
-    assert failed.group_contains(ZeroDivisionError)

@@ -12,10 +12,11 @@ from actors.system.life import Tick
 from actors.system.probe import Probe
 from actors.system.supervisor import tick_along
 from router.errors import Escalate
+from router.leases import Viewers
 from router.mailbox import Mailbox
 from router.timing import ManualClock
 from tests.actors.system.cast import made
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 
 async def tick(self: Actor, ctx: Context) -> None:
@@ -102,3 +103,34 @@ async def test_ticks_keep_their_pace_and_never_pile_up() -> None:
     assert len(mailbox) == 1
     ticking.cancel()
     await asyncio.gather(ticking, return_exceptions=True)
+
+
+class Counting(Probe):
+    """A probe whose counting of viewers fails when it is told to."""
+
+    async def count(self, viewers: Viewers) -> None:
+        self.failing = asyncio.Event()
+        await self.failing.wait()
+        raise KeyError("viewers")
+
+
+async def test_an_actor_that_is_cancelled_while_a_crash_ends_it_does_not_come_back() -> None:
+    ending = asyncio.Event()
+
+    async def start(self: Actor, ctx: Context) -> None:
+        ctx.viewers("camera", "main")
+
+    async def stop(self: Actor, ctx: Context) -> None:
+        ending.set()
+        await asyncio.Event().wait()
+
+    async with Counting(made(start=start, stop=stop, restart=Restart(tries=100, base=0.01, cap=0.01))) as probe:
+        running = probe._running
+        assert running is not None
+        await eventually(lambda: hasattr(probe, "failing"))
+        probe.failing.set()
+        await asyncio.wait_for(ending.wait(), PATIENCE)
+        # The group of the actor's tasks has a fault now, and a cancellation on top of it.
+        running.cancel()
+        await asyncio.wait({running}, timeout=PATIENCE)
+        assert running.cancelled()
