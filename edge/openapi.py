@@ -975,6 +975,12 @@ def _webhook_schemas() -> dict[str, Any]:
         "rate": {"type": ["number", "null"]},
         "parked": count,
         "oldest_parked_seconds": {"type": ["number", "null"]},
+        "partition": {**count, "description": "The partition that its jobs lie in."},
+        "partition_owned": {
+            "type": "boolean",
+            "description": "Whether a living edge works that partition, as far as this replica knows. For a second or two of "
+            "a hand-over none does.",
+        },
     }
     return {
         "Attempt": _object(attempt, list(attempt)),

@@ -18,7 +18,7 @@ import math
 import re
 import secrets
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -41,6 +41,7 @@ from router.codec import rfc3339
 from router.connection import header
 from router.deadletters import DeadLetter, DeadLetters
 from router.errors import BadEvent, BrokerError, Conflict, Cut, NoResponders, Refused, Timeout
+from router.mirror import Mirror
 from router.refusals import has_no_room
 from router.role import Role, RoleSettings
 from router.stored import decoder
@@ -200,11 +201,10 @@ class Redrives:
         self.dead = DeadLetters(broker)
         self.search = Search(self.dead)
         self._endpoints = Bucket(broker.connection, ENDPOINTS)
-        self.jobs: dict[str, RedriveJob] = {}
         self.registry = registry
         self.broker = broker
         self.partitions = partitions
-        self._revisions: dict[str, int] = {}
+        self._mirror: Mirror[str, RedriveJob] = Mirror()
         self._bucket = Bucket(broker.connection, JOBS, guard)
         self._role = Role(Bucket(broker.connection, LEASES), ROLE, secrets.token_hex(8), self.settings.role)
         self._burials = Burials(broker, self._buried)
@@ -214,6 +214,11 @@ class Redrives:
         self._read = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._room = asyncio.Semaphore(self.settings.side_by_side)
+
+    @property
+    def jobs(self) -> Mapping[str, RedriveJob]:
+        """The jobs of the last week, by their ids."""
+        return self._mirror.values
 
     async def run(self) -> None:
         """Knows the jobs, and works them whenever this process holds the role; until cancelled."""
@@ -283,26 +288,20 @@ class Redrives:
             if run := self._running.get(id):
                 run.call_off()
             return
-        known = self._revisions.get(id, 0)
-        if kind != "job" or known > entry.revision:
+        if kind != "job":
             return
         if entry.value is None:
-            self.jobs.pop(id, None)
-            self._revisions.pop(id, None)
-            self._called_off.discard(id)
+            if self._mirror.drop(id, entry.revision):
+                self._called_off.discard(id)
             return
-        if known == entry.revision:
+        if self._mirror.revision(id) >= entry.revision:
             return
         job = _job(entry.key, entry.value)
-        if job is None:
-            return
-        self.jobs[id] = job
-        self._revisions[id] = entry.revision
-        self._begin(id)
+        if job is not None and self._mirror.put(id, job, entry.revision):
+            self._begin(id)
 
     def _renewed(self) -> None:
-        self.jobs.clear()
-        self._revisions.clear()
+        self._mirror.clear()
         self._called_off.clear()
 
     def _buried(self, letter: DeadLetter) -> None:
@@ -329,7 +328,7 @@ class Redrives:
         if self._tasks is None or job.state in ENDED or id in self._running:
             return
         # A copy of its own: what the watch tells of it must not change it under the work.
-        run = _Run(self, msgspec.structs.replace(job, reasons=dict(job.reasons)), self._revisions[id])
+        run = _Run(self, msgspec.structs.replace(job, reasons=dict(job.reasons)), self._mirror.revision(id))
         if id in self._called_off:
             run.call_off()
         self._running[id] = run

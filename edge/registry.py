@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import logging
 import re
@@ -22,7 +23,8 @@ from router.buckets import STREAM_FULL, Bucket, Entry, WriteGuard
 from router.clock import wall
 from router.codec import rfc3339
 from router.cursor import Cursor, parse_start
-from router.errors import BadInput, Refused
+from router.errors import BadInput, BrokerError, Conflict, Refused
+from router.mirror import Mirror
 from router.stored import decoder
 from router.topology import SESSIONS
 
@@ -141,7 +143,7 @@ class Registry:
 
     def __init__(self, bucket: Bucket) -> None:
         self.bucket = bucket
-        self._sessions: dict[str, Session] = {}
+        self._sessions: Mirror[str, Session] = Mirror()
         self._owned: Counter[str] = Counter()
         self._listeners: list[Callable[[str, Session | None], None]] = []
         self._cleaners: list[Callable[[str], Awaitable[None]]] = []
@@ -154,7 +156,7 @@ class Registry:
 
     @property
     def sessions(self) -> Mapping[str, Session]:
-        return self._sessions
+        return self._sessions.values
 
     def owned(self, owner: str | None) -> int:
         """How many sessions somebody has."""
@@ -194,7 +196,8 @@ class Registry:
             raise
         session = Session(spec, revision)
         self._put(session)
-        return session
+        # Another process may have changed it before the answer came.
+        return self._sessions.get(spec.id) or session
 
     async def find(self, session_id: str) -> Session:
         """Gives a session, from the bucket where this process has not heard of it yet. Raises Problem 404."""
@@ -217,8 +220,16 @@ class Registry:
         return await self.find(session_id)
 
     async def update(self, session: Session, spec: SessionSpec) -> Session:
-        """Stores a changed session; its readers go on under it, here and everywhere. Raises Conflict."""
-        revision = await self.bucket.update(spec.id, msgspec.json.encode(spec), session.revision)
+        """Stores a changed session; its readers go on under it, here and everywhere.
+
+        Raises Conflict where it was changed or deleted meanwhile; what it is now is then known here.
+        """
+        try:
+            revision = await self.bucket.update(spec.id, msgspec.json.encode(spec), session.revision)
+        except Conflict:
+            with contextlib.suppress(BrokerError):
+                await self._read_again(spec.id)
+            raise
         changed = Session(spec, revision)
         self._put(changed)
         return changed
@@ -228,18 +239,19 @@ class Registry:
         await self.find(session_id)
         for cleaner in self._cleaners:
             await cleaner(session_id)
-        await self.bucket.delete(session_id)
-        self._drop(session_id)
+        self._drop(session_id, await self.bucket.delete(session_id))
+
+    async def _read_again(self, session_id: str) -> None:
+        """Reads a session as the bucket's leader has it. Raises BrokerError."""
+        entry = await self.bucket.latest(session_id)
+        self._heard(entry or Entry(session_id, None, self._sessions.revision(session_id)), True)
 
     def _heard(self, entry: Entry, _ready: bool) -> None:
         self._heard_of += 1
-        known = self._sessions.get(entry.key)
         if entry.value is None:
-            # One that is newer than the deletion was made after it.
-            if known is not None and known.revision <= entry.revision:
-                self._drop(entry.key)
+            self._drop(entry.key, entry.revision)
             return
-        if known is not None and known.revision >= entry.revision:
+        if self._sessions.revision(entry.key) >= entry.revision:
             return
         spec = _spec(entry.key, entry.value)
         if spec is None or spec.id != entry.key or spec.delivery_method not in METHODS:
@@ -255,23 +267,32 @@ class Registry:
 
     def _renewed(self) -> None:
         # Whoever deleted the bucket deleted its sessions. Revisions begin anew, so none of those known may stay.
-        for session_id in list(self._sessions):
-            self._drop(session_id)
+        former = list(self._sessions.values.values())
+        self._sessions.clear()
+        for session in former:
+            self._dropped(session)
 
     def _put(self, session: Session) -> None:
-        if session.id not in self._sessions and session.spec.owner is not None:
+        """Takes a session unless a newer one is known, or a deletion."""
+        is_new = session.id not in self._sessions
+        if not self._sessions.put(session.id, session, session.revision):
+            return
+        if is_new and session.spec.owner is not None:
             self._owned[session.spec.owner] += 1
-        self._sessions[session.id] = session
         self._tell(session.id, session)
 
-    def _drop(self, session_id: str) -> None:
-        session = self._sessions.pop(session_id, None)
-        if session is not None:
-            if (owner := session.spec.owner) is not None:
-                self._owned[owner] -= 1
-                if self._owned[owner] <= 0:
-                    del self._owned[owner]
-            self._tell(session_id, None)
+    def _drop(self, session_id: str, revision: int) -> None:
+        """Takes a deletion unless the session is newer."""
+        session = self._sessions.get(session_id)
+        if self._sessions.drop(session_id, revision) and session is not None:
+            self._dropped(session)
+
+    def _dropped(self, session: Session) -> None:
+        if (owner := session.spec.owner) is not None:
+            self._owned[owner] -= 1
+            if self._owned[owner] <= 0:
+                del self._owned[owner]
+        self._tell(session.id, None)
 
     def _tell(self, session_id: str, session: Session | None) -> None:
         for listener in self._listeners:

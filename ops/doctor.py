@@ -22,6 +22,8 @@ from pathlib import Path
 
 from actors.catalog import CAST
 from edge.settings import EdgeSettings
+from edge.webhooks.job import PARTITIONS
+from edge.webhooks.ownership import unowned
 from ops.disk import LITTLE_SPACE, NO_SPACE
 from ops.findings import FAIL, INFO, OK, WARN, Finding, body_of, store_mend
 from ops.health import store_text
@@ -37,6 +39,7 @@ from ops.show import versions
 from ops.terminal import Paint
 from router import topology
 from router.broker import Broker
+from router.buckets import Bucket
 from router.connection import MIN_SERVER, Connection
 from router.cursor import parse_time
 from router.errors import Forbidden, NoResponders, Refused, RouterError, Timeout, Unreachable
@@ -53,6 +56,9 @@ FEW_FILES = 4096
 NEARLY_FULL = 0.8
 # A round trip to NATS within one data centre takes a tenth of it.
 SLOW_TRIP = 0.05
+# A partition of the webhooks that is still without an owner after so long does not only change hands: longer than the
+# lease of an edge that was killed.
+HAND_OVER = 10.0
 # Half a second off is normal; five spoil every `since` and every signature.
 CLOCK_WARN, CLOCK_FAIL = 2.0, 5.0
 
@@ -218,6 +224,7 @@ async def _nats(settings: Settings) -> AsyncGenerator[Finding, None]:
                 yield Finding("events", OK, kept)
                 for finding in await _rooms(broker.connection, settings):
                     yield finding
+        yield await _partitions(broker)
         heard = await answering(broker.connection, set(CAST), 1.0)
         for name, part in CAST.items():
             if answers := heard.get(name):
@@ -255,6 +262,31 @@ async def _writes(broker: Broker) -> Finding:
         shown = "; ".join(map(str, found[:3]))
         return Finding("writes", FAIL, shown[:300], store_mend(health.code))
     return Finding("writes", OK, "the streams take writes")
+
+
+async def _partitions(broker: Broker) -> Finding:
+    """Looks whether every partition of the webhooks has an owner that lives."""
+    check = "partitions"
+    bucket = Bucket(broker.connection, topology.LEASES)
+    deadline = time.monotonic() + HAND_OVER
+    try:
+        while True:
+            free, living = await unowned(bucket, PARTITIONS)
+            if not free:
+                return Finding(check, OK, f"each of {PARTITIONS} webhook partitions has an owner among {living} edges")
+            if not living:
+                return Finding(
+                    check, WARN, "no edge delivers webhooks", "start one with `callboard up` or `callboard edge`"
+                )
+            if time.monotonic() > deadline:
+                break
+            # A partition changes hands within seconds.
+            await asyncio.sleep(0.5)
+    except RouterError as fault:
+        return Finding(check, WARN, f"not known: {fault}", "`callboard streams apply`, or see the log of nats-server")
+    listed = ", ".join(map(str, free))
+    found = f"{len(free)} of {PARTITIONS} webhook partitions have no owner ({listed}): their events wait"
+    return Finding(check, FAIL, found, "restart the edges one after the other, and keep their logs")
 
 
 def _forbidden() -> Finding:

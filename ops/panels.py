@@ -490,6 +490,12 @@ DELIVERY = Board(
                 ("sum by (instance) (edge_webhook_partitions)", "{{instance}}"),
             ),
             line(
+                "Partitions without an owner",
+                "Their endpoints get nothing meanwhile; for a second or two of a hand-over this is normal.",
+                "short",
+                ("max(edge_webhook_partitions_unowned)", "partitions"),
+            ),
+            line(
                 "Leases lost",
                 "Partitions that went to another process, or were given up for want of NATS.",
                 "ops",

@@ -199,6 +199,10 @@ async def _health(hook: _Hook, request: Request, order: str | None = None, body:
         ("failing since", _when(health["failing_since"])),
         ("rate", f"{health['rate']:g} a second" if health["rate"] else ""),
         ("parked", parked if health["parked"] else ""),
+        (
+            "partition",
+            "" if health["partition_owned"] else f"{health['partition']} has no owner: nothing is posted meanwhile",
+        ),
     ]
     print(table([(paint(name, "dim"), text) for name, text in rows if text]))
     return 0

@@ -11,6 +11,7 @@ reports as deleted every key that it knows and the bucket no longer has.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import logging
 import random
@@ -42,6 +43,9 @@ _GONE = {"DEL", "PURGE"}
 # "maximum bytes exceeded": the bucket takes nothing that makes it larger.
 STREAM_FULL = 10077
 _TTL_DISABLED = 10166
+_NO_MESSAGE = 10037
+# Headers that say that a message is the marker of a deletion, as they stand in a message that the leader was asked for.
+_MARKS = (b"KV-Operation: DEL", b"KV-Operation: PURGE", b"Nats-Marker-Reason")
 
 
 class Entry(NamedTuple):
@@ -86,6 +90,23 @@ class Bucket:
         sequence = int(header(reply.headers, b"Nats-Sequence") or 0)
         return Entry(key, reply.payload, sequence, header(reply.headers, b"Nats-Time-Stamp") or "")
 
+    async def latest(self, key: str) -> Entry | None:
+        """Reads one key as the stream's leader has it, which the replica that `get` asks may be behind.
+
+        None where there is none; an entry without a value where the marker of its deletion is left.
+        """
+        try:
+            answer = await self._connection.api(f"STREAM.MSG.GET.{self.stream}", {"last_by_subj": self._prefix + key})
+        except Refused as refusal:
+            if refusal.err_code == _NO_MESSAGE:
+                return None
+            raise
+        message = answer["message"]
+        headers = base64.b64decode(message.get("hdrs") or "")
+        gone = any(mark in headers for mark in _MARKS)
+        value = None if gone else base64.b64decode(message.get("data") or "")
+        return Entry(key, value, int(message["seq"]), message.get("time") or "")
+
     async def put(self, key: str, value: bytes, ttl: float | None = None) -> int:
         """Writes a key whatever it held; `ttl` in seconds, at least one. Returns its revision."""
         return await self._write(key, value, {}, ttl)
@@ -109,18 +130,21 @@ class Bucket:
         """Writes a key whose newest revision is the given one. Raises Conflict where it is not."""
         return await self._write(key, value, {"Nats-Expected-Last-Subject-Sequence": str(revision)}, ttl)
 
-    async def delete(self, key: str, ttl: float | None = None) -> None:
-        """Deletes a key; harmless where there is none. Its marker stays for `ttl` seconds, or `MARKER_SECONDS`."""
+    async def delete(self, key: str, ttl: float | None = None) -> int:
+        """Deletes a key; harmless where there is none. Its marker stays for `ttl` seconds, or `MARKER_SECONDS`.
+
+        Returns the marker's revision.
+        """
         kept = MARKER_SECONDS if ttl is None else ttl
         operation = {"KV-Operation": "DEL"}
         try:
-            await self._write(key, b"", dict(operation), kept)
+            return await self._write(key, b"", dict(operation), kept)
         except Refused as refusal:
             if refusal.err_code != STREAM_FULL:
                 raise
             # A full bucket has no room for a marker until the value is gone.
             await self.purge(key)
-            await self._write(key, b"", operation, kept)
+            return await self._write(key, b"", operation, kept)
 
     async def purge(self, key: str, before: int | None = None) -> None:
         """Removes a key without a marker, where its revision is lower than `before`. Watchers find out by comparison."""

@@ -168,6 +168,12 @@ class Role:
         try:
             async with asyncio.timeout(1.0):
                 # Written, not deleted, because only a write can be made to depend on the lease still being ours.
-                await self._bucket.update(self._key, b"", self._revision, 1.0)
+                try:
+                    await self._bucket.update(self._key, b"", self._revision, 1.0)
+                except Conflict:
+                    # A refresh that was cancelled before its answer came has moved the revision on.
+                    entry = await self._bucket.get(self._key)
+                    if entry is not None and entry.value == self._holder:
+                        await self._bucket.update(self._key, b"", entry.revision, 1.0)
         except (BrokerError, TimeoutError):
             log.debug("a role was not released", extra={"role": self._key})

@@ -16,6 +16,7 @@ from edge.webhooks.health import Condition
 from router.buckets import Bucket, Entry, WriteGuard
 from router.connection import Connection
 from router.errors import Conflict
+from router.mirror import Mirror
 from router.stored import decoder
 from router.topology import ENDPOINTS
 
@@ -50,7 +51,7 @@ class Conditions:
 
     def __init__(self, connection: Connection, guard: WriteGuard | None = None) -> None:
         self._bucket = Bucket(connection, ENDPOINTS, guard)
-        self._known: dict[str, tuple[Condition, int]] = {}
+        self._known: Mirror[str, Condition] = Mirror()
         # What this process wrote last, which is no news when it is heard, be it before the write's own answer.
         self._own: dict[str, bytes] = {}
         self._listeners: list[Callable[[str, Condition], None]] = []
@@ -61,11 +62,10 @@ class Conditions:
 
     def of(self, session: str) -> Condition | None:
         """The condition as far as it is known here; None for an endpoint of which there never was anything to say."""
-        known = self._known.get(session)
-        return known[0] if known else None
+        return self._known.get(session)
 
     def all(self) -> list[Condition]:
-        return [condition for condition, _ in self._known.values()]
+        return list(self._known.values.values())
 
     def on_change(self, listener: Callable[[str, Condition], None]) -> Callable[[], None]:
         """Calls listener(session, condition) where another process wrote one. Returns what takes the listener off."""
@@ -74,25 +74,22 @@ class Conditions:
 
     async def keep(self, session: str, condition: Condition) -> None:
         """Writes what its owner knows. Raises Conflict where another wrote since: what that says counts. Raises BrokerError."""
-        known = self._known.get(session)
         value = msgspec.json.encode(condition)
         key = f"{HEALTH}.{session}"
         self._own[session] = value
         try:
-            if known is None:
-                revision = await self._bucket.create(key, value)
+            if session in self._known:
+                revision = await self._bucket.update(key, value, self._known.revision(session))
             else:
-                revision = await self._bucket.update(key, value, known[1])
+                revision = await self._bucket.create(key, value)
         except Conflict:
+            before = self._known.revision(session)
             entry = await self._bucket.get(key)
             if entry is None or entry.value != value:
-                if entry is None:
-                    self._drop(session)
-                else:
-                    self._heard(entry, True)
+                self._take(session, entry, before)
                 raise
             revision = entry.revision  # a write of our own whose answer was lost
-        self._note(session, condition, revision)
+        self._known.put(session, condition, revision)
 
     async def change(self, session: str, make: Callable[[Condition], Condition]) -> Condition:
         """Changes a condition from wherever one is; its owner follows. Raises BrokerError."""
@@ -109,7 +106,7 @@ class Conditions:
                     revision = await self._bucket.update(key, value, entry.revision)
             except Conflict:
                 continue
-            if self._note(session, after, revision):
+            if self._known.put(session, after, revision):
                 self._tell(session, after)
             return after
 
@@ -122,8 +119,7 @@ class Conditions:
         for key in await self._bucket.names(f"{HEAD}.{session}.*"):
             await self._bucket.delete(key, TOMBSTONE_SECONDS)
         if session in self._known or await self._bucket.get(f"{HEALTH}.{session}") is not None:
-            await self._bucket.delete(f"{HEALTH}.{session}", TOMBSTONE_SECONDS)
-            self._drop(session)
+            self._drop(session, await self._bucket.delete(f"{HEALTH}.{session}", TOMBSTONE_SECONDS))
 
     # Heads of ordered lanes
 
@@ -157,14 +153,22 @@ class Conditions:
     def _heard(self, entry: Entry, _ready: bool) -> None:
         session = entry.key.rpartition(".")[2]
         if entry.value is None:
-            known = self._known.get(session)
-            if known is None or known[1] <= entry.revision:
-                self._drop(session)
+            self._drop(session, entry.revision)
             return
         condition = _condition(entry)
-        if condition is None or not self._note(session, condition, entry.revision):
+        if condition is None or not self._known.put(session, condition, entry.revision):
             return
         if entry.value != self._own.get(session):
+            self._tell(session, condition)
+
+    def _take(self, session: str, entry: Entry | None, before: int) -> None:
+        """Takes what was read after a conflict; the read began when the session's revision here was `before`."""
+        if entry is None:
+            self._known.correct(session, None, 0, before)
+            self._own.pop(session, None)
+            return
+        condition = _condition(entry)
+        if condition is not None and self._known.correct(session, condition, entry.revision, before):
             self._tell(session, condition)
 
     def _renewed(self) -> None:
@@ -172,17 +176,10 @@ class Conditions:
         self._known.clear()
         self._own.clear()
 
-    def _drop(self, session: str) -> None:
-        self._known.pop(session, None)
-        self._own.pop(session, None)
-
-    def _note(self, session: str, condition: Condition, revision: int) -> bool:
-        """Keeps what is newer than what is known."""
-        known = self._known.get(session)
-        if known is not None and known[1] >= revision:
-            return False
-        self._known[session] = (condition, revision)
-        return True
+    def _drop(self, session: str, revision: int) -> None:
+        self._known.drop(session, revision)
+        if session not in self._known:
+            self._own.pop(session, None)
 
     def _tell(self, session: str, condition: Condition) -> None:
         for listener in list(self._listeners):

@@ -19,7 +19,7 @@ from edge.webhooks.conditions import Conditions
 from edge.webhooks.fanout import Fanout, FanoutSettings
 from edge.webhooks.guard import GuardSettings
 from edge.webhooks.health import STATES, Condition, Health, News
-from edge.webhooks.job import DUE, FRESH, PARKED, PARTITIONS
+from edge.webhooks.job import DUE, FRESH, PARKED, PARTITIONS, partition_of
 from edge.webhooks.partitions import Partitions
 from edge.webhooks.pipeline import Pipeline
 from edge.webhooks.sender import Sender
@@ -176,7 +176,12 @@ class Webhooks:
         """How a session's endpoint is, as its owner last said."""
         session = self._registry.sessions.get(session_id)
         rate = session.spec.webhook.rate if session is not None and session.spec.webhook is not None else None
-        return (self.conditions.of(session_id) or Condition()).describe(rate)
+        partition = partition_of(session_id, self.settings.partitions)
+        return {
+            **(self.conditions.of(session_id) or Condition()).describe(rate),
+            "partition": partition,
+            "partition_owned": partition not in self.partitions.unowned,
+        }
 
     async def enable(self, session_id: str) -> dict[str, Any]:
         """Lets a disabled or halted endpoint have its jobs again, the parked ones first. Raises Problem or BrokerError."""

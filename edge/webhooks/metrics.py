@@ -33,6 +33,9 @@ owner = Gauge("edge_webhook_fanout_owner", "1 in the process that fans out")
 lost = Counter("edge_webhook_fanout_lost_events_total", "Events that ran out of retention before they were fanned out")
 
 partitions = Gauge("edge_webhook_partitions", "Partitions that this process owns")
+partitions_unowned = Gauge(
+    "edge_webhook_partitions_unowned", "Partitions that nobody works, as far as this process knows: the same in each"
+)
 leases_lost = Counter("edge_webhook_leases_lost_total", "Partitions lost to another process, or for want of NATS")
 redelivered = Counter("edge_webhook_redelivered_total", "Jobs that NATS handed out again while they were known here")
 parked = Gauge(

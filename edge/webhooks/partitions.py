@@ -1,41 +1,40 @@
-"""This file is where the edge processes share the partitions of the webhooks: each has one owner, and all about as many.
+"""Shares the partitions of the webhooks among the edge processes: each has one owner, and all own about as many.
 
-A process says that it lives by one key of LEASES with a ttl (`hook.member.<id>`), and that it owns a partition by another
-without one (`hook.owner.<partition>`), written under compare-and-set. A partition whose owner has gone, or has let it go,
-is free; whoever has fewer than its share takes it. The revision of that write is the owner's epoch: it names the owner's
-consumers, so that nothing a predecessor still says about its jobs is heard any more.
+A process keeps a key of LEASES alive (`edge.webhooks.ownership` describes the keys) and writes itself as the owner of a
+partition under compare-and-set. A partition whose owner is gone, or has let it go, is free; a process that has fewer than
+its share claims it. The revision of that write is the owner's epoch: it names the owner's consumers, so that nothing a
+predecessor still says about its jobs is heard any more.
 
-A process that cannot refresh its key stops by itself before anybody could believe it gone.
+What a process knows of the owners only moves to higher revisions. A write that conflicts is followed by a read of the
+bucket's leader, and all owners are read again at intervals: no missed or misordered news lasts.
+
+A process that cannot refresh its key stops by itself before another could believe it gone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
-import msgspec
-
 from edge.webhooks import metrics
+from edge.webhooks.ownership import KEYS, Ownership, member_key, owner_key, owner_value
 from router.buckets import Bucket, Entry
 from router.errors import BrokerError, Conflict
 from router.role import RoleSettings
-from router.stored import decoder
-from router.topology import LEASES
 
 log = logging.getLogger(__name__)
 
-MEMBER, OWNER = "hook.member", "hook.owner"
-# A lease is refreshed three times in its ttl; who has said nothing while we were heard to do so five times is gone.
-MISSED = 5
-
-
-def owner_key(partition: int) -> str:
-    """The key of LEASES that says who owns a partition."""
-    return f"{OWNER}.{partition}"
+# How often the owners are read again, in seconds: sixteen small reads by each edge.
+RECONCILE_SECONDS = 15.0
+# So long a term may take to end after it was closed; one that still waits for an answer of NATS then is cancelled, since
+# nobody else can work its partition meanwhile.
+LINGER_SECONDS = 5.0
+# So long a partition's release may wait for its answer.
+RELEASE_SECONDS = 1.0
 
 
 class Term(Protocol):
@@ -48,26 +47,6 @@ class Term(Protocol):
         """Takes nothing more, and ends within about `grace` seconds in good order."""
 
 
-class _Owned(msgspec.Struct):
-    """Who owns a partition; nobody where `holder` is empty."""
-
-    holder: str
-
-
-_owned = decoder(_Owned, LEASES)
-
-
-@dataclass(slots=True)
-class _Member:
-    """Another process: when it was last heard of, and how often we were heard ourselves since then.
-
-    Who hears nothing at all, because the watch is broken, does not hear himself either, and believes nobody gone for that.
-    """
-
-    heard: float
-    missed: int = 0
-
-
 class Partitions:
     """The partitions of this process, as far as others leave them to it."""
 
@@ -76,13 +55,12 @@ class Partitions:
     ) -> None:
         """`begin(partition, epoch, clean)` makes a term; `clean` says that the predecessor let go in good order."""
         self.settings = settings
+        self.ownership = Ownership(count, holder, settings.ttl)
         self.terms: dict[int, Term] = {}
         self._bucket = bucket
         self._count = count
         self._holder = holder
         self._begin = begin
-        self._members: dict[str, _Member] = {}  # the others
-        self._owners: dict[int, tuple[str, int]] = {}  # holder and revision
         self._running: dict[int, asyncio.Task[None]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self._letting_go: set[int] = set()
@@ -90,16 +68,31 @@ class Partitions:
         self._told = asyncio.Event()
         self._closed = asyncio.Event()
         self._good = float("-inf")
-        self._revision = 0
         self._closing = False
         self._tasks: asyncio.TaskGroup | None = None
+        self._living: asyncio.Task[None] | None = None
+
+    @property
+    def unowned(self) -> list[int]:
+        """The partitions that nobody works, as far as is known here: without a living owner, or ours and not worked."""
+        alive = self.ownership.alive()
+        return [
+            partition
+            for partition in range(self._count)
+            if (owner := self.ownership.owner(partition)) not in alive
+            or (owner == self._holder and partition not in self._running)
+        ]
 
     async def run(self, grace: float = 2.0) -> None:
         """Takes its share and lets go of what is more, until cancelled or closed. `grace` is for posts under way."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            watching = tasks.create_task(self._watch(), name="who owns")
-            living = tasks.create_task(self._live(), name="owner's lease")
+            self._living = tasks.create_task(self._live(), name="owner's lease")
+            beside = [
+                tasks.create_task(self._watch(), name="who owns"),
+                tasks.create_task(self._reconcile_often(), name="reconcile owners"),
+                self._living,
+            ]
             try:
                 await self._told.wait()
                 while not self._closing:
@@ -113,9 +106,7 @@ class Partitions:
                 await self._closed.wait()
             finally:
                 self._tasks = None
-                watching.cancel()
-                living.cancel()
-                for task in self._running.values():
+                for task in (*beside, *self._running.values()):
                     task.cancel()
 
     async def close(self, grace: float) -> None:
@@ -124,10 +115,13 @@ class Partitions:
         for partition in list(self._running):
             self._leave(partition, grace)
         if self._leaving:
-            await asyncio.wait(set(self._leaving), timeout=grace + 3.0)
+            await asyncio.wait(set(self._leaving), timeout=grace + LINGER_SECONDS)
+        if self._living is not None:
+            # Before the key is deleted, which a late refresh would write again.
+            self._living.cancel()
         try:
             async with asyncio.timeout(1.0):
-                await self._bucket.delete(f"{MEMBER}.{self._holder}", 60.0)
+                await self._bucket.delete(member_key(self._holder), 60.0)
         except (BrokerError, TimeoutError):
             log.debug("an owner's lease was not released")
         self._closed.set()
@@ -138,13 +132,13 @@ class Partitions:
     async def _live(self) -> None:
         """Keeps the process's own key; where that fails for too long, all terms end at once."""
         loop = asyncio.get_running_loop()
-        key, value = f"{MEMBER}.{self._holder}", b"1"
+        key, value = member_key(self._holder), b"1"
         while True:
             asked = loop.time()
             left = self._good + self.settings.patience - asked
             try:
                 async with asyncio.timeout(left if left > 0 else self.settings.patience):
-                    self._revision = await self._bucket.put(key, value, self.settings.ttl)
+                    await self._bucket.put(key, value, self.settings.ttl)
                 if self._good == float("-inf"):
                     self._news.set()
                 self._good = asked
@@ -170,36 +164,18 @@ class Partitions:
     async def _watch(self) -> None:
         while True:
             try:
-                await self._bucket.watch(self._heard, "hook.*.*", self._told.set, self._renewed)
+                await self._bucket.watch(self._heard, KEYS, self._told.set, self._renewed)
             except BrokerError as fault:
                 log.info("who owns what is not known yet", extra={"fault": str(fault)})
                 await asyncio.sleep(0.5)
 
     def _heard(self, entry: Entry, _ready: bool) -> None:
-        _, kind, name = entry.key.split(".")
-        if kind == "member":
-            if name == self._holder:
-                for member in self._members.values():
-                    member.missed += 1
-            elif entry.value is None:
-                self._members.pop(name, None)
-                self._news.set()
-            else:
-                if name not in self._members:
-                    self._news.set()
-                self._members[name] = _Member(asyncio.get_running_loop().time())
-        elif kind == "owner" and name.isdigit():
-            owned = _owned(entry.key, entry.value or None)
-            holder = owned.holder if owned is not None else ""
-            known = self._owners.get(int(name))
-            if known is None or known[1] < entry.revision:
-                self._owners[int(name)] = (holder, entry.revision)
+        if self.ownership.heard(entry):
             self._news.set()
 
     def _renewed(self) -> None:
         """The bucket was made anew: nobody owns anything in it until it is claimed again."""
-        self._owners.clear()
-        self._members.clear()
+        self.ownership.clear()
         self.restart()
 
     def restart(self) -> None:
@@ -208,67 +184,101 @@ class Partitions:
             task.cancel()
         self._news.set()
 
-    def _alive(self) -> list[str]:
-        """Who lives. That a key ran out the server says; where we did not hear that, it is believed a little later."""
-        oldest = asyncio.get_running_loop().time() - self.settings.ttl - 1.0
-        found = {name for name, each in self._members.items() if each.missed < MISSED or each.heard > oldest}
-        return sorted(found | {self._holder})
+    async def _reconcile_often(self) -> None:
+        await self._told.wait()
+        while True:
+            await asyncio.sleep(RECONCILE_SECONDS * random.uniform(0.75, 1.25))
+            try:
+                await self.reconcile()
+            except BrokerError as fault:
+                log.debug("the owners were not read again", extra={"fault": str(fault)})
+
+    async def reconcile(self) -> None:
+        """Reads the owner of every partition again, as the bucket's leader has it. Raises BrokerError."""
+        for partition in range(self._count):
+            await self._read_again(partition)
+
+    async def _read_again(self, partition: int) -> None:
+        before = self.ownership.revision(partition)
+        entry = await self._bucket.latest(owner_key(partition))
+        if self.ownership.read(partition, entry, before):
+            self._news.set()
+
+    async def _conflicted(self, partition: int) -> None:
+        """Reads what another wrote, or what a write without an answer has become."""
+        try:
+            await self._read_again(partition)
+        except BrokerError as fault:
+            log.debug("an owner was not read again", extra={"partition": partition, "fault": str(fault)})
+
+    # Taking and letting go
 
     async def _look(self, grace: float) -> None:
         """Compares what is owned with what should be."""
         if self._good == float("-inf"):
+            self._show()
             return
-        alive = self._alive()
-        place = alive.index(self._holder)
-        share = self._count // len(alive) + (1 if place < self._count % len(alive) else 0)
-        for partition in [each for each in self._running if self._owners.get(each, ("", 0))[0] != self._holder]:
-            # Taken by another, who must have believed us gone.
+        alive = self.ownership.alive()
+        share = self.ownership.share(alive)
+        for partition in [each for each in self._running if self.ownership.owner(each) != self._holder]:
+            # Taken by another, which must have believed us gone.
             log.warning("a webhook partition was taken over", extra={"partition": partition})
             metrics.leases_lost.inc()
             self._running[partition].cancel()
         for partition in sorted(self._running)[share:]:
             if partition in self.terms:
                 self._leave(partition, grace)
-        free = [
-            partition
-            for partition in range(self._count)
-            if self._is_idle(partition) and self._owners.get(partition, ("", 0))[0] not in alive
-        ]
+        await self._take(share, alive)
+        # Ours by the bucket and worked by nobody: of a release that failed, or of a lease that was lost for a while.
+        for partition in [each for each in range(self._count) if self._is_ours_and_idle(each)]:
+            if len(self._running) >= share and not self._closing:
+                await self._disown(partition)
+        self._show()
+
+    async def _take(self, share: int, alive: list[str]) -> None:
+        """Claims what is free, up to our share."""
+        free = [partition for partition in self.ownership.free(alive) if self._is_idle(partition)]
         # With the revision that is seen now: whoever claims one meanwhile keeps it.
-        seen = dict(self._owners)
+        seen = {partition: self.ownership.revision(partition) for partition in range(self._count)}
         # Each begins at another place, so that few reach for the same one.
         turn = zlib.crc32(self._holder.encode()) % self._count
         # What a process that died here under our own name would have held is free, too.
-        mine = [each for each in range(self._count) if self._owned_idly(each)]
-        for partition in mine + sorted(free, key=lambda each: (each - turn) % self._count):
+        ours = [each for each in range(self._count) if self._is_ours_and_idle(each)]
+        for partition in ours + sorted(free, key=lambda each: (each - turn) % self._count):
             if len(self._running) >= share or self._closing or self._good == float("-inf"):
                 break
-            await self._claim(partition, *seen.get(partition, ("", 0)))
+            if self.ownership.revision(partition) == seen[partition]:
+                await self._claim(partition)
 
     def _is_idle(self, partition: int) -> bool:
         return partition not in self._running and partition not in self._letting_go
 
-    def _owned_idly(self, partition: int) -> bool:
-        return self._is_idle(partition) and self._owners.get(partition, ("", 0))[0] == self._holder
+    def _is_ours_and_idle(self, partition: int) -> bool:
+        return self._is_idle(partition) and self.ownership.owner(partition) == self._holder
 
-    async def _claim(self, partition: int, holder: str, revision: int) -> None:
-        key, value = owner_key(partition), msgspec.json.encode(_Owned(self._holder))
+    async def _claim(self, partition: int) -> None:
+        key, value = owner_key(partition), owner_value(self._holder)
+        recorded = self.ownership.has_record(partition)
+        clean = recorded and not self.ownership.owner(partition)
         try:
-            if revision:
-                epoch = await self._bucket.update(key, value, revision)
+            if recorded:
+                epoch = await self._bucket.update(key, value, self.ownership.revision(partition))
             else:
                 epoch = await self._bucket.create(key, value)
         except Conflict:
-            return  # another was quicker, and will be heard of
+            await self._conflicted(partition)
+            return
         except BrokerError as fault:
             log.debug("a webhook partition was not taken", extra={"partition": partition, "fault": str(fault)})
             return
-        self._owners[partition] = (self._holder, epoch)
-        if self._tasks is not None:
-            term = self.terms[partition] = self._begin(partition, epoch, not holder and revision > 0)
-            self._running[partition] = self._tasks.create_task(self._serve(partition, term), name=f"hooks {partition}")
-            metrics.partitions.set(len(self._running))
-            log.info("webhook partition taken", extra={"partition": partition, "epoch": epoch})
+        if not self.ownership.wrote(partition, self._holder, epoch):
+            return  # taken by another before the answer came
+        if self._tasks is None or self._closing or self._good == float("-inf"):
+            return  # free once we are gone, or looked at again once our lease is back
+        term = self.terms[partition] = self._begin(partition, epoch, clean)
+        self._running[partition] = self._tasks.create_task(self._serve(partition, term), name=f"hooks {partition}")
+        self._show()
+        log.info("webhook partition taken", extra={"partition": partition, "epoch": epoch})
 
     async def _serve(self, partition: int, term: Term) -> None:
         try:
@@ -283,8 +293,12 @@ class Partitions:
     def _ended(self, partition: int) -> None:
         self._running.pop(partition, None)
         self.terms.pop(partition, None)
-        metrics.partitions.set(len(self._running))
+        self._show()
         self._news.set()
+
+    def _show(self) -> None:
+        metrics.partitions.set(len(self._running))
+        metrics.partitions_unowned.set(len(self.unowned))
 
     def _leave(self, partition: int, grace: float) -> None:
         """Begins to let a partition go, for another to take."""
@@ -299,20 +313,26 @@ class Partitions:
 
     async def _hand_over(self, partition: int, term: Term, serving: asyncio.Task[None], grace: float) -> None:
         try:
-            await self._release(partition, term, serving, grace)
+            await term.close(grace)
+            _, left = await asyncio.wait({serving}, timeout=LINGER_SECONDS)
+            if left:
+                serving.cancel()
+                await asyncio.wait(left)
+            if self.ownership.owner(partition) == self._holder:
+                await self._disown(partition)
         finally:
             self._letting_go.discard(partition)
             self._news.set()
 
-    async def _release(self, partition: int, term: Term, serving: asyncio.Task[None], grace: float) -> None:
-        await term.close(grace)
-        await asyncio.wait({serving})
-        holder, revision = self._owners.get(partition, ("", 0))
-        if holder != self._holder:
-            return
+    async def _disown(self, partition: int) -> None:
+        """Writes that nobody owns a partition of ours. Where that fails it stays ours, and is looked at again."""
+        revision = self.ownership.revision(partition)
         try:
-            async with asyncio.timeout(1.0):
-                epoch = await self._bucket.update(owner_key(partition), msgspec.json.encode(_Owned("")), revision)
-            self._owners[partition] = ("", epoch)
-        except (BrokerError, TimeoutError):
-            log.debug("a webhook partition was not released; it is free once we are gone")
+            async with asyncio.timeout(RELEASE_SECONDS):
+                epoch = await self._bucket.update(owner_key(partition), owner_value(""), revision)
+        except Conflict:
+            await self._conflicted(partition)
+        except (BrokerError, TimeoutError) as fault:
+            log.debug("a webhook partition was not released", extra={"partition": partition, "fault": str(fault)})
+        else:
+            self.ownership.wrote(partition, "", epoch)

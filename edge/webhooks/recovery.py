@@ -11,7 +11,7 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
@@ -30,6 +30,7 @@ from router.clock import wall
 from router.codec import rfc3339
 from router.cursor import Cursor, Start, parse_time
 from router.errors import BadEvent, BadInput, BrokerError, Conflict, Refused
+from router.mirror import Mirror
 from router.record import Record
 from router.refusals import has_no_room
 from router.replay import Replay
@@ -144,8 +145,7 @@ class Recoveries:
         self.broker = broker
         self.registry = registry
         self.partitions = partitions
-        self.known: dict[str, Recovery] = {}
-        self._revisions: dict[str, int] = {}
+        self._mirror: Mirror[str, Recovery] = Mirror()
         self._bucket = Bucket(broker.connection, JOBS, guard)
         self._role = Role(Bucket(broker.connection, LEASES), ROLE, secrets.token_hex(8), self.settings.role)
         self._called_off: set[str] = set()
@@ -157,6 +157,11 @@ class Recoveries:
         self._replay = Replay(broker)
         # What was read before may be of another life of the stream.
         broker.connection.on_reconnect(self._replay.forget)
+
+    @property
+    def known(self) -> Mapping[str, Recovery]:
+        """The recoveries and replays of the last week, by their ids."""
+        return self._mirror.values
 
     async def run(self) -> None:
         """Knows the recoveries, and works them whenever this process holds the role; until cancelled."""
@@ -302,8 +307,7 @@ class Recoveries:
                 await asyncio.sleep(self.settings.pause)
 
     def _renewed(self) -> None:
-        self.known.clear()
-        self._revisions.clear()
+        self._mirror.clear()
         self._called_off.clear()
 
     def _heard(self, entry: Entry, _ready: bool) -> None:
@@ -314,22 +318,17 @@ class Recoveries:
             else:
                 self._called_off.add(id)
             return
-        known = self._revisions.get(id, 0)
-        if kind != "job" or known > entry.revision:
+        if kind != "job":
             return
         if entry.value is None:
-            self.known.pop(id, None)
-            self._revisions.pop(id, None)
-            self._called_off.discard(id)
+            if self._mirror.drop(id, entry.revision):
+                self._called_off.discard(id)
             return
-        if known == entry.revision:
+        if self._mirror.revision(id) >= entry.revision:
             return
         recovery = _recovery(entry.key, entry.value)
-        if recovery is None:
-            return
-        self.known[id] = recovery
-        self._revisions[id] = entry.revision
-        self._begin(id)
+        if recovery is not None and self._mirror.put(id, recovery, entry.revision):
+            self._begin(id)
 
     # Working
 
@@ -351,7 +350,7 @@ class Recoveries:
             return
         self._running.add(id)
         # A copy of its own: what the watch tells of it must not change it under the work.
-        run = _Run(self, msgspec.structs.replace(recovery), self._revisions[id])
+        run = _Run(self, msgspec.structs.replace(recovery), self._mirror.revision(id))
         self._tasks.create_task(self._work(run), name=f"recovery {id}")
 
     async def _work(self, run: _Run) -> None:

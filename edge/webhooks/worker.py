@@ -37,8 +37,8 @@ from edge.webhooks.health import Condition, Health, HealthSettings, News
 from edge.webhooks.job import FRESH, NEWS, PARKED, Job, due_filter, fresh_filter, partition_of, read
 from edge.webhooks.lane import ALL, Held, Lane, LaneSettings, Unit
 from edge.webhooks.outcome import MAX_RETRY_AFTER, Outcome, Verdict, pause
+from edge.webhooks.ownership import owner_key
 from edge.webhooks.parking import Parked, Parking, is_full, next_job
-from edge.webhooks.partitions import owner_key
 from edge.webhooks.pipeline import Endings, Pipeline, is_too_large
 from edge.webhooks.posting import Posting, posting
 from edge.webhooks.sender import Sender

@@ -12,10 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from ops.doctor import _clock
+from edge.webhooks.job import PARTITIONS
+from edge.webhooks.ownership import member_key, owner_key, owner_value
+from ops import doctor
+from ops.doctor import _clock, _partitions
 from ops.findings import FAIL, OK, WARN
+from router.broker import Broker
+from router.buckets import Bucket
+from router.connection import BrokerSettings
 from router.embedded import free_port
 from router.limits import largest_event
+from router.topology import LEASES
 from tests.ops.command import callboard, up
 from tests.servers import running_server, serving_small
 
@@ -54,6 +61,7 @@ async def test_where_all_runs_it_finds_nothing_to_mend(tmp_path: Path) -> None:
         "edge",
         "round trip",
         "room",
+        "partitions",
         "NATS clock",
         "descriptors",
         "sse",
@@ -201,3 +209,25 @@ async def test_what_the_server_takes_and_how_large_an_event_may_be_is_said(
     assert found["verdict"] == verdict
     assert f"{max_payload:,} bytes a message" in found["found"]
     assert f"{largest_event(max_payload):,}" in found["found"]
+
+
+async def test_webhook_partitions_without_an_owner_that_lives_are_found(
+    own_nats: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "HAND_OVER", 0.0)
+    async with Broker(BrokerSettings(url=own_nats), "test") as broker:
+        bucket = Bucket(broker.connection, LEASES)
+        assert (await _partitions(broker)).verdict == WARN
+
+        await bucket.put(member_key("edge"), b"1", 3600)
+        for partition in range(PARTITIONS):
+            await bucket.put(owner_key(partition), owner_value("edge"))
+        assert (await _partitions(broker)).verdict == OK
+
+        await bucket.put(owner_key(3), owner_value(""))
+        await bucket.put(owner_key(9), owner_value("killed"))
+        await bucket.delete(owner_key(11))
+        found = await _partitions(broker)
+
+    assert found.verdict == FAIL and "3 of 16" in found.found and "(3, 9, 11)" in found.found
+    assert "restart" in found.mend

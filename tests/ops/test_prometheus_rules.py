@@ -190,6 +190,11 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {f"edge_webhook_fanout_owner{{{EDGE}}}": "0x60"},
         {f"edge_webhook_fanout_owner{{{EDGE}}}": "0x60", 'edge_webhook_fanout_owner{instance="b:1"}': "1x60"},
     ),
+    "CallboardWebhookPartitionsUnowned": (
+        {f"edge_webhook_partitions_unowned{{{EDGE}}}": "2x60"},
+        # A hand-over takes seconds.
+        {f"edge_webhook_partitions_unowned{{{EDGE}}}": "0x44 3 0x15"},
+    ),
     "CallboardFanoutLost": (
         {f"edge_webhook_fanout_lost_events_total{{{EDGE}}}": "0+1x60"},
         {f"edge_webhook_fanout_lost_events_total{{{EDGE}}}": "7x60"},

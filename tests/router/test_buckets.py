@@ -235,3 +235,17 @@ async def test_a_listing_leaves_no_consumer_behind(own_nats: str) -> None:
         assert await bucket.entries("nothing.*") == []
 
         assert not (await broker.connection.api("CONSUMER.NAMES.KV_LEASES"))["consumers"]
+
+
+async def test_the_leader_is_asked_for_the_newest_value_or_marker_of_a_key(broker: Broker, entity: str):
+    bucket = Bucket(broker.connection, "ALERTS")
+    assert await bucket.latest(f"{entity}.none") is None
+    revision = await bucket.put(f"{entity}.key", b"\x00value")
+
+    found = await bucket.latest(f"{entity}.key")
+
+    assert found is not None and (found.value, found.revision) == (b"\x00value", revision)
+    marker = await bucket.delete(f"{entity}.key")
+    assert marker > revision
+    gone = await bucket.latest(f"{entity}.key")
+    assert gone is not None and (gone.value, gone.revision) == (None, marker)

@@ -166,3 +166,17 @@ async def test_work_that_fails_by_a_fault_of_its_own_ends_the_role(broker: Broke
     role = Role(Bucket(broker.connection, LEASES), f"role.{entity}", "one", SETTINGS)
     with pytest.raises(ZeroDivisionError):
         await role.run(work)
+
+
+async def test_who_leaves_while_a_refresh_was_not_answered_is_followed_at_once(broker: Broker, entity: str):
+    bucket = Bucket(broker.connection, LEASES)
+    first = Contender(broker, entity, "first", FOR_EVER)
+    await eventually(lambda: first.working)
+    second = Contender(broker, entity, "second", FOR_EVER)
+    # Written in its name, and the revision of that never learnt.
+    await bucket.put(f"role.{entity}", b"first", FOR_EVER.ttl)
+
+    await first.leave()
+
+    await eventually(lambda: second.working)
+    await second.leave()

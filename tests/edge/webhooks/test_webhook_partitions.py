@@ -2,14 +2,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
-from edge.webhooks.partitions import MISSED, Partitions
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.webhooks import metrics
+from edge.webhooks.job import partition_of
+from edge.webhooks.ownership import MISSED, Ownership, owner_key, owner_value, unowned
+from edge.webhooks.partitions import Partitions
 from router.broker import Broker
 from router.buckets import Bucket, Entry
 from router.connection import BrokerSettings
+from router.errors import Timeout
 from router.role import RoleSettings
 from router.topology import LEASES
-from tests.edge.webhooks.stage import Stage
+from tests.edge.webhooks.stage import QUICK, Stage
 from tests.waiting import PATIENCE, eventually
 
 # Short enough to wait for a death, and longer than a busy machine keeps a living member from its refresh.
@@ -39,12 +49,12 @@ class Term:
 class Member:
     """A process that wants its share."""
 
-    def __init__(self, broker: Broker, name: str) -> None:
+    def __init__(self, broker: Broker, name: str, kind: type[Bucket] = Bucket) -> None:
         self.mine: set[int] = set()
         self.terms: list[Term] = []
         self.broker = broker
         self.partitions = Partitions(
-            Bucket(broker.connection, LEASES),
+            kind(broker.connection, LEASES),
             PARTITIONS,
             name,
             lambda partition, epoch, clean: Term(self, partition, clean),
@@ -59,10 +69,10 @@ class Member:
         await asyncio.gather(self.task, return_exceptions=True)
 
 
-async def join(stage: Stage, name: str) -> Member:
+async def join(stage: Stage, name: str, kind: type[Bucket] = Bucket) -> Member:
     broker = Broker(BrokerSettings(url=stage.url), name, stage.topology)
     await broker.open()
-    return Member(broker, name)
+    return Member(broker, name, kind)
 
 
 async def leave(*members: Member) -> None:
@@ -108,21 +118,218 @@ async def test_of_those_who_reach_for_one_partition_at_once_one_gets_it(stage: S
     await leave(*members)
 
 
-async def test_who_hears_nothing_believes_nobody_gone(stage: Stage):
-    partitions = Partitions(
-        Bucket(stage.broker.connection, LEASES),
-        PARTITIONS,
-        "me",
-        lambda *_: Term(Member(stage.broker, ""), 0, True),
-        RoleSettings(ttl=-2.0),
-    )
-    partitions._heard(Entry("hook.member.other", b"1", 1), True)
-
+async def test_who_hears_nothing_believes_nobody_gone() -> None:
     # With this ttl the other was heard too long ago at once; but so were we ourselves.
-    assert partitions._alive() == ["me", "other"]
+    ownership = Ownership(PARTITIONS, "me", ttl=-2.0)
+    ownership.heard(Entry("hook.member.other", b"1", 1))
+
+    assert ownership.alive() == ["me", "other"]
     for revision in range(MISSED):
-        partitions._heard(Entry("hook.member.me", b"1", 2 + revision), True)
-    assert partitions._alive() == ["me"]
+        ownership.heard(Entry("hook.member.me", b"1", 2 + revision))
+    assert ownership.alive() == ["me"]
+
+
+@given(st.permutations([(n, holder) for n, holder in enumerate(["a", "", "b", "", "c", "a"], 1)]), st.data())
+def test_the_owner_of_a_partition_is_the_newest_in_whatever_order_records_are_learnt_of(
+    records: list[tuple[int, str]], data: st.DataObject
+) -> None:
+    ownership = Ownership(PARTITIONS, "a", ttl=6.0)
+
+    for revision, holder in records:
+        if data.draw(st.booleans()):
+            ownership.heard(Entry(owner_key(3), owner_value(holder), revision))
+        else:
+            newest = ownership.revision(3)
+            assert ownership.wrote(3, holder, revision) == (newest <= revision)
+
+    assert ownership.owner(3) == "a" and ownership.revision(3) == 6
+
+
+class LateAnswers(Bucket):
+    """A bucket whose answer to a release arrives after the news that another process has claimed the partition."""
+
+    newest: dict[str, int]
+
+    async def watch(
+        self,
+        heard: Callable[[Entry, bool], None],
+        pattern: str = ">",
+        ready: Callable[[], None] | None = None,
+        renewed: Callable[[], None] | None = None,
+    ) -> None:
+        self.newest = {}
+
+        def noting(entry: Entry, is_ready: bool) -> None:
+            heard(entry, is_ready)
+            self.newest[entry.key] = entry.revision
+
+        await super().watch(noting, pattern, ready, renewed)
+
+    async def update(self, key: str, value: bytes, revision: int, ttl: float | None = None) -> int:
+        written = await super().update(key, value, revision, ttl)
+        if value == owner_value(""):
+            # Without the limit that a release has: what is meant is an answer that is late by microseconds.
+            await asyncio.shield(eventually(lambda: self.newest.get(key, 0) > written))
+        return written
+
+
+async def test_a_release_that_is_answered_after_the_next_claim_does_not_hide_that_claim(stage: Stage):
+    survivor = await join(stage, "a", LateAnswers)
+    await eventually(lambda: shared(survivor))
+    joiner = await join(stage, "b")
+    await eventually(lambda: shared(survivor, joiner))
+
+    await joiner.die()
+
+    await eventually(lambda: shared(survivor))
+    assert survivor.partitions.unowned == []
+    await leave(survivor)
+
+
+class MissingOwners(Bucket):
+    """A bucket whose watch does not report what is written of owners."""
+
+    async def watch(
+        self,
+        heard: Callable[[Entry, bool], None],
+        pattern: str = ">",
+        ready: Callable[[], None] | None = None,
+        renewed: Callable[[], None] | None = None,
+    ) -> None:
+        def some(entry: Entry, is_ready: bool) -> None:
+            if not entry.key.startswith("hook.owner."):
+                heard(entry, is_ready)
+
+        await super().watch(some, pattern, ready, renewed)
+
+
+async def test_a_claim_that_conflicts_is_followed_by_a_read_of_who_owns_the_partition(stage: Stage):
+    bucket = Bucket(stage.broker.connection, LEASES)
+    for partition in range(PARTITIONS):
+        await bucket.put(owner_key(partition), owner_value("gone"))
+
+    member = await join(stage, "a", MissingOwners)
+
+    await eventually(lambda: shared(member))
+    assert await unowned(bucket, PARTITIONS) == ([], 1)
+    await leave(member)
+
+
+async def test_owners_are_read_again_so_that_missed_news_does_not_last(stage: Stage):
+    bucket = Bucket(stage.broker.connection, LEASES)
+    member = await join(stage, "a", MissingOwners)
+    await eventually(lambda: shared(member))
+    before = len(member.terms)
+    await bucket.put(owner_key(5), owner_value("gone"))
+
+    await member.partitions.reconcile()
+
+    # Its term was superseded, so the work of it must end, and another one begins.
+    await eventually(lambda: len(member.terms) > before and shared(member))
+    assert await unowned(bucket, PARTITIONS) == ([], 1)
+    await leave(member)
+
+
+async def test_a_partition_whose_record_was_purged_is_claimed_again(stage: Stage):
+    bucket = Bucket(stage.broker.connection, LEASES)
+    member = await join(stage, "a")
+    await eventually(lambda: shared(member))
+
+    await bucket.purge(owner_key(7))
+    await member.partitions.reconcile()
+
+    async def recorded() -> bool:
+        record = await bucket.latest(owner_key(7))
+        return record is not None and record.value == owner_value("a")
+
+    await eventually(recorded)
+    await eventually(lambda: shared(member))
+    await leave(member)
+
+
+class RefusingReleases(Bucket):
+    """A bucket whose first releases are not answered."""
+
+    refused: int = 0
+
+    async def update(self, key: str, value: bytes, revision: int, ttl: float | None = None) -> int:
+        if value == owner_value("") and self.refused < 3:
+            self.refused += 1
+            raise Timeout("no answer")
+        return await super().update(key, value, revision, ttl)
+
+
+async def test_a_release_that_was_not_answered_is_made_again(stage: Stage):
+    first = await join(stage, "a", RefusingReleases)
+    await eventually(lambda: shared(first))
+
+    second = await join(stage, "b")
+
+    await eventually(lambda: shared(first, second))
+    await leave(first, second)
+
+
+async def test_a_term_that_does_not_end_does_not_keep_its_partition(stage: Stage, monkeypatch: Any):
+    monkeypatch.setattr("edge.webhooks.partitions.LINGER_SECONDS", 0.1)
+    first = await join(stage, "a")
+    await eventually(lambda: shared(first))
+    for term in first.terms:
+        # It waits for an answer that does not come.
+        term.closed = asyncio.Event()
+        term.close = lambda grace: asyncio.sleep(0)  # type: ignore[method-assign]
+
+    second = await join(stage, "b")
+
+    await eventually(lambda: shared(first, second))
+    await leave(second)
+    first.task.cancel()
+    await asyncio.gather(first.task, return_exceptions=True)
+    await first.broker.close()
+
+
+async def test_partitions_without_an_owner_are_counted_and_listed(stage: Stage):
+    bucket = Bucket(stage.broker.connection, LEASES)
+    assert await unowned(bucket, PARTITIONS) == (list(range(PARTITIONS)), 0)
+    member = await join(stage, "a")
+    await eventually(lambda: shared(member))
+    assert await unowned(bucket, PARTITIONS) == ([], 1)
+    assert metrics.partitions_unowned._value.get() == 0
+
+    # Nobody claims what a living member is believed to own.
+    await bucket.put("hook.member.idle", b"1", 3600)
+    await eventually(lambda: member.partitions.ownership.alive() == ["a", "idle"])
+    await eventually(lambda: len(member.mine) == PARTITIONS // 2)
+
+    await eventually(lambda: len(member.partitions.unowned) == PARTITIONS // 2)
+    await eventually(lambda: metrics.partitions_unowned._value.get() == PARTITIONS // 2)
+    free, living = await unowned(bucket, PARTITIONS)
+    assert len(free) == PARTITIONS // 2 and living == 2
+    await leave(member)
+
+
+async def test_the_health_of_a_webhook_says_whether_its_partition_is_worked(stage: Stage):
+    process = await stage.process()
+    session = await stage.session("http://127.0.0.1:9/")
+    partition = partition_of(session.id, QUICK.partitions)
+    await eventually(lambda: process.webhooks.health(session.id)["partition_owned"])
+    assert process.webhooks.health(session.id)["partition"] == partition
+
+    # Owned by a process that does not live, of which nobody has learnt yet that it is free.
+    process.webhooks.partitions.ownership.wrote(partition, "gone", 1 << 40)
+
+    assert not process.webhooks.health(session.id)["partition_owned"]
+    # What was believed is read again.
+    await process.webhooks.partitions.reconcile()
+    await eventually(lambda: process.webhooks.health(session.id)["partition_owned"])
+
+
+def test_a_value_that_cannot_be_decoded_names_nobody() -> None:
+    ownership = Ownership(PARTITIONS, "a", ttl=6.0)
+
+    ownership.heard(Entry(owner_key(0), b"no JSON", 4))
+
+    assert ownership.owner(0) == "" and ownership.revision(0) == 4
+    assert msgspec.json.decode(owner_value("a")) == {"holder": "a"}
 
 
 async def test_a_partition_that_is_taken_while_it_is_let_go_ends_nothing_else(stage: Stage):

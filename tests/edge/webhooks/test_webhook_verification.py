@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 from standardwebhooks.webhooks import Webhook
 
+from edge.webhooks.job import PARTITIONS
 from edge.webhooks.verification import consent_of
 from tests.edge.conftest import RunningEdge
 from tests.edge.webhooks.stage import Receiver
@@ -47,7 +48,9 @@ async def test_a_receiver_that_does_not_agree_is_sent_nothing_until_it_does(
     # The jobs are there, and none is posted.
     await eventually(lambda: _queued(edge, session["session_id"], 3))
     assert len(receiver.posts) == 1
-    assert (await edge.http.get(f"{base}/health")).json()["active"] is False
+    health = (await edge.http.get(f"{base}/health")).json()
+    assert health["active"] is False
+    assert 0 <= health["partition"] < PARTITIONS and isinstance(health["partition_owned"], bool)
 
     receiver.answer = 204
     again = (await edge.http.post(f"{base}/verify")).json()
