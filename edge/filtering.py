@@ -38,10 +38,12 @@ class Wanted:
 
     __slots__ = ("any", "needs", "whole")
 
-    def __init__(self, views: Iterable[View]) -> None:
+    def __init__(self, views: Iterable[View] = (), needs: Iterable[Needs] = ()) -> None:
+        """Takes views, and what the filters of others look at."""
         self.needs = NOTHING
         self.whole = False
         found = {view.filter.needs for view in views if view.filter is not None}
+        found.update(needs)
         self.any = bool(found)
         for each in found:
             self.whole = self.whole or each.fields is None

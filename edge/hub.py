@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from edge import metrics
 from edge.disconnect import ROTATED, Disconnect
-from edge.filtering import Filtering, Wanted
+from edge.filtering import Filtering
 from edge.idle import IdleStretches
 from edge.lane.row import Row
+from edge.matching import Matching
 from edge.recent import Recent
 from edge.session import FULL, Batch, Pace, Reader, SessionSettings, State, Wire
 from edge.stats import Stats
@@ -42,8 +43,6 @@ log = logging.getLogger(__name__)
 
 # 16 pages of a feed in the form they are written: a crowd that comes back reads, matches and encodes once.
 SHARED_PAGES = 16
-# Remembered answers of which feeds take a subject and type; forgotten all at once.
-MAX_ROUTES = 20_000
 SWEEP_SECONDS = 2.0
 # So many times that all began anew, and what was heard before is not compared with the store yet.
 REMEMBERED = 4
@@ -68,13 +67,6 @@ class _Heard(NamedTuple):
     since: int
     upto: int
     sequences: set[int]
-
-
-class _Route(NamedTuple):
-    """The feeds that take a subject and type, filters left aside, and what their filters look at."""
-
-    feeds: tuple[Feed, ...]
-    wanted: Wanted
 
 
 class Unsettled(Enum):
@@ -154,7 +146,7 @@ class Hub:
         self._replay = Replay(broker, undecodable)
         self._live = Live(broker, self._hear, self._broken)
         self._feeds: dict[View, Feed] = {}
-        self._routes: dict[tuple[str, str], _Route] = {}
+        self._matching: Matching[Feed] = Matching()
         self._dirty: list[Feed] = []
         # Readers that left the live path and have not begun to read again; and whether to tell their clients.
         self._slowed: deque[tuple[Reader, bool]] = deque()
@@ -408,18 +400,15 @@ class Hub:
         self._recent.add(record)
         if event.trace is not None and tracing.recorder is not None:
             tracing.tell("hear", "consumer", event.trace, tracing.begin(event.trace), event.time, event=event.id)
-        key = (record.subject, event.type)
-        route = self._routes.get(key)
-        if route is None:
-            route = self._route(key)
+        match = self._matching.find(record.subject, event.type)
         seen: Activation | None = None
-        for feed in route.feeds:
+        for feed in match.keys:
             if feed.view.dynamic:
                 if not feed.watched:
                     # Who is not live yet, or no longer, reads this event again and asks then.
                     continue
                 if seen is None:
-                    seen = self.filtering.prepare(record, event, route.wanted)
+                    seen = self.filtering.prepare(record, event, match.wanted)
                 verdict = self.filtering.look(feed.view, seen)
                 if verdict is None:
                     self._slow(feed)
@@ -432,13 +421,6 @@ class Hub:
             self._flush_soon()
             self._oldest = event.time
         self._heard += 1
-
-    def _route(self, key: tuple[str, str]) -> _Route:
-        if len(self._routes) >= MAX_ROUTES:
-            self._routes.clear()
-        feeds = tuple(feed for feed in self._feeds.values() if feed.view.admits(*key))
-        route = self._routes[key] = _Route(feeds, Wanted(feed.view for feed in feeds if feed.view.dynamic))
-        return route
 
     def _slow(self, feed: Feed) -> None:
         """Takes the readers of a feed off the live path: they read again what they lack, at the pace of their budget."""
@@ -578,7 +560,7 @@ class Hub:
                 since = await self._live.want(view.patterns)
                 feed = self._feeds[view] = Feed(view)
                 feed.since = since
-                self._routes.clear()
+                self._matching.put(feed, view)
             feed.readers += 1
             return feed
 
@@ -597,7 +579,7 @@ class Hub:
             async with self._joining:
                 if feed.readers == 0 and self._feeds.get(feed.view) is feed:
                     del self._feeds[feed.view]
-                    self._routes.clear()
+                    self._matching.discard(feed)
                     try:
                         await self._live.unwant(feed.view.patterns)
                     except BrokerError:

@@ -232,6 +232,7 @@ class Webhooks:
                 metrics.pending.labels("due").set(sum(due for _, due in pending))
             except BrokerError as fault:
                 log.debug("what is pending cannot be counted", extra={"fault": str(fault)})
+            self._sender.retain(self._registry.sessions)
             await asyncio.sleep(self.settings.count_every)
 
     def _terms(self) -> list[WorkTerm]:

@@ -17,11 +17,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import NamedTuple
 
 import msgspec
 
-from edge.filtering import Filtering, Wanted
+from edge.filtering import Filtering
+from edge.matching import Matching
 from edge.metrics import record_faults
 from edge.registry import Registry, Session
 from edge.stats import Stats
@@ -55,8 +55,6 @@ MARKS = "fanout.session"
 
 # About a millisecond of asking sessions whether they show an event; then others get their turn.
 MOST_LOOKS = 1000
-# Remembered answers of whom a subject and type are for; forgotten all at once.
-MAX_ROUTES = 20_000
 # JetStream's code for a message that does not fit; the text says by which limit.
 _NO_ROOM = 10077
 # A mark of a deleted session stays a minute, for a process that was away.
@@ -117,13 +115,6 @@ class _Member:
         self.removed = False
 
 
-class _Route(NamedTuple):
-    """Whom a subject and type are for, filters left aside, and what their filters look at."""
-
-    members: tuple[_Member, ...]
-    wanted: Wanted
-
-
 class Fanout:
     """The role that makes the jobs."""
 
@@ -160,8 +151,9 @@ class Fanout:
         self._epoch = ""
         self._members: dict[str, _Member] = {}
         self._marks: dict[str, _Mark] = {}
-        self._joined: list[_Member] = []
-        self._routes: dict[tuple[str, str], _Route] = {}
+        self._joined: Matching[_Member] = Matching()
+        # Those of the joined that began behind what is matched, when they were last looked at.
+        self._ahead: set[_Member] = set()
         # Events up to `matched` have been looked at with the joined sessions; their jobs are stored up to `position`.
         self._matched = 0
         self._position = 0
@@ -236,8 +228,8 @@ class Fanout:
             for member in self._members.values():
                 member.removed = True
             self._members.clear()
-            self._joined = []
-            self._routes.clear()
+            self._joined.clear()
+            self._ahead.clear()
 
     async def _take_over(self) -> None:
         """Reads how far the predecessor came."""
@@ -321,12 +313,12 @@ class Fanout:
             if member is not None:
                 member.removed = True
                 del self._members[session_id]
-                self._joined = [each for each in self._joined if each is not member]
-                self._routes.clear()
+                self._joined.discard(member)
                 self._gone.add(session_id)
         elif member is not None:
             member.session = session
-            self._routes.clear()
+            if member in self._joined:
+                self._joined.put(member, session.view)
         else:
             self._admit(session)
         self._news.set()
@@ -354,8 +346,7 @@ class Fanout:
         self._members[session.id] = member
         self._gone.discard(session.id)
         if member.joined:
-            self._joined.append(member)
-            self._routes.clear()
+            self._list(member)
         elif not self._join(member):
             self._tasks.create_task(self._fill(member, self._room), name="fan-out fill")
 
@@ -364,11 +355,16 @@ class Fanout:
         if member.after < self._matched:
             return False
         member.joined = True
-        self._joined.append(member)
-        self._routes.clear()
+        self._list(member)
         self._dirty.add(member.session.id)
         self._news.set()
         return True
+
+    def _list(self, member: _Member) -> None:
+        """Puts a session among the joined."""
+        self._joined.put(member, member.session.view)
+        if member.after > self._matched:
+            self._ahead.add(member)
 
     async def _fill(self, member: _Member, room: asyncio.Semaphore) -> None:
         """Brings one session from its own start to where the others are, page by page, at the pace of its queue."""
@@ -410,10 +406,7 @@ class Fanout:
                 if self._suspect and not await self._is_settled():
                     await asyncio.sleep(0.2)
                     continue
-                floor = min(member.after for member in self._joined)
-                if floor > self._matched:
-                    # Whoever joined has seen all this; whoever has not fills on its own.
-                    self._matched = self._position = floor
+                self._pass_over()
                 records = await self._next()
                 if records:
                     await self._match(records)
@@ -422,6 +415,14 @@ class Fanout:
         finally:
             if listening is not None:
                 await listening.stop()
+
+    def _pass_over(self) -> None:
+        """Moves on to where the first of the joined begins: whoever has not joined is filled on its own."""
+        if not self._ahead:
+            return
+        self._ahead = {member for member in self._ahead if member in self._joined and member.after > self._matched}
+        if len(self._ahead) == len(self._joined):
+            self._matched = self._position = min(member.after for member in self._ahead)
 
     async def _listen(self) -> Listening | None:
         try:
@@ -508,9 +509,8 @@ class Fanout:
             except Exception as fault:  # noqa: BLE001 - logged with its traceback by `_failed`
                 self._failed(record, fault)
             if len(deferred) > before:
-                # Once for all of them: one event may be over the budget of thousands.
-                self._joined = [member for member in self._joined if member.joined]
-                self._routes.clear()
+                for member in deferred[before:]:
+                    self._joined.discard(member)
             self._matched = record.sequence
             self._newest = record.sequence, record.check
             if looks >= MOST_LOOKS:
@@ -533,14 +533,9 @@ class Fanout:
         if event is None:
             self._undecodable(record)
             return 0
-        key = (record.subject, event.type)
-        looks = 0
-        route = self._routes.get(key)
-        if route is None:
-            route = self._route(key)
-            looks += len(self._joined)
-        seen = self._filtering.prepare(record, event, route.wanted) if route.wanted.any else None
-        for member in route.members:
+        match = self._joined.find(record.subject, event.type)
+        seen = self._filtering.prepare(record, event, match.wanted) if match.wanted.any else None
+        for member in match.keys:
             if record.sequence <= member.after:
                 continue
             verdict = seen is None or self._filtering.look(member.session.view, seen)
@@ -549,7 +544,7 @@ class Fanout:
                 self._defer(member, record.sequence - 1)
             elif verdict and (job := self._owed(member, record, event)) is not None:
                 jobs.append((member, job))
-        return looks + len(route.members)
+        return len(match.keys)
 
     def _failed(self, record: Record, fault: Exception) -> None:
         """Passes over a record at which the fan-out failed: it becomes a dead letter, and the next has its turn."""
@@ -570,15 +565,6 @@ class Fanout:
     def _begin_filling(self, member: _Member) -> None:
         if self._tasks is not None and not member.removed and not self._join(member):
             self._tasks.create_task(self._fill(member, self._slow_room), name="fan-out fill")
-
-    def _route(self, key: tuple[str, str]) -> _Route:
-        """Those among the joined that a subject and type are for, filters left aside; remembered until somebody changes."""
-        if len(self._routes) >= MAX_ROUTES:
-            self._routes.clear()
-        members = tuple(member for member in self._joined if member.session.view.admits(*key))
-        views = [member.session.view for member in members if member.session.view.dynamic]
-        route = self._routes[key] = _Route(members, Wanted(views))
-        return route
 
     def _jobs(self, member: _Member, records: Iterable[Record]) -> list[Job]:
         """What a session is owed of records that it shows, of those behind its place."""

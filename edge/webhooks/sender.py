@@ -7,7 +7,7 @@ import gzip
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Self
 
@@ -27,8 +27,6 @@ PLAIN_SECONDS = 3600.0
 PLAIN_ENDPOINTS = 4096
 # About a millisecond of packing; what is larger is packed in a thread.
 PACK_INLINE = 32 * 1024
-# Endpoints of which is remembered what is the same for every post.
-TARGETS = 4096
 
 _TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")
 
@@ -72,7 +70,8 @@ class Sender:
     def __init__(self, settings: GuardSettings) -> None:
         self.settings = settings
         self._links: Links | None = None
-        self._targets: OrderedDict[int, _Target] = OrderedDict()
+        # By session, see `retain`: with a bound every post would make its target anew once there are more sessions.
+        self._targets: dict[str, _Target] = {}
         # Receivers that could not read gzip, and until when that is remembered.
         self._plain: OrderedDict[str, float] = OrderedDict()
 
@@ -84,13 +83,20 @@ class Sender:
         if self._links is not None:
             await self._links.close()
 
-    def _target(self, endpoint: EndpointSettings) -> _Target:
-        # By the object itself: another one of equal content is made only where a session is changed.
-        target = self._targets.get(id(endpoint))
+    def forget(self, session_id: str) -> None:
+        """Drops what is kept of a session."""
+        self._targets.pop(session_id, None)
+
+    def retain(self, sessions: Container[str]) -> None:
+        """Drops what is kept of any session but these."""
+        for session_id in [each for each in self._targets if each not in sessions]:
+            del self._targets[session_id]
+
+    def _target(self, endpoint: EndpointSettings, session_id: str) -> _Target:
+        target = self._targets.get(session_id)
+        # Compared as objects: another one is made only where the session is changed.
         if target is None or target.endpoint is not endpoint:
-            target = self._targets[id(endpoint)] = _Target(endpoint, self.settings)
-            if len(self._targets) > TARGETS:
-                self._targets.popitem(last=False)
+            target = self._targets[session_id] = _Target(endpoint, self.settings)
         return target
 
     async def post(
@@ -106,7 +112,7 @@ class Sender:
     ) -> Outcome:
         """Makes one attempt and judges it; raises nothing but CancelledError. `more` are headers of the body's form."""
         try:
-            target = self._target(endpoint)
+            target = self._target(endpoint, session_id)
         except ValueError:
             return Outcome(Verdict.FINAL, fault="bad_url")
         headers = f"Content-Type: {content_type}\r\nX-Callboard-Session: {session_id}\r\n"
@@ -133,7 +139,7 @@ class Sender:
     async def options(self, endpoint: EndpointSettings) -> tuple[Outcome, Mapping[str, str]]:
         """Asks a receiver whether it wants to be posted to, as CloudEvents has it; gives its answer's headers, too."""
         try:
-            target = self._target(endpoint)
+            target = _Target(endpoint, self.settings)
         except ValueError:
             return Outcome(Verdict.FINAL, fault="bad_url"), {}
         headers = "" if endpoint.verify == "options" else f"WebHook-Request-Origin: {self.settings.origin}\r\n"

@@ -120,6 +120,7 @@ class Verification:
         outcome = await self._sender.post(
             endpoint, delivery, session.id, posted.body, content_type=posted.content_type, more=posted.headers
         )
+        self._sender.forget(session.id)
         self._attempts.note(
             Attempt.of(
                 outcome,

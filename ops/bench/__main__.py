@@ -26,7 +26,20 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
-from ops.bench import delivery, fanout, filters, latency, memory, publish, replay, report, storm, tree, webhooks
+from ops.bench import (
+    delivery,
+    fanout,
+    filters,
+    latency,
+    memory,
+    publish,
+    replay,
+    report,
+    routing,
+    storm,
+    tree,
+    webhooks,
+)
 from ops.bench.report import Row
 from ops.bench.stand import BenchError, Plan
 from router.errors import RouterError
@@ -44,6 +57,7 @@ PARTS: Mapping[str, Part] = {
     "replay": replay.run,
     "tree": tree.run,
     "webhooks": webhooks.run,
+    "routing": routing.run,
 }
 
 

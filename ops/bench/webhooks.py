@@ -86,11 +86,11 @@ class Crowd:
             self.receivers.ask("collect", posts=posts, seconds=120),
         )
         if rate is None:
-            await self._settled()
+            await self.settled()
         spent = watch.read()["edge"]
         return Run(posts / (heard["ended"] - said["began"]), posts / spent, watch.shares(), heard["body"]), heard
 
-    async def _settled(self) -> None:
+    async def settled(self) -> None:
         """Waits until the last jobs are acknowledged, which is part of what they cost."""
         while True:
             if not (await self.place.broker.connection.api(f"STREAM.INFO.{HOOKS}"))["state"]["messages"]:

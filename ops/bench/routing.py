@@ -1,0 +1,144 @@
+"""Measures how the number of webhook sessions shows in the cost of an event: to find whom it is for, and to post it.
+
+First the index of views alone, in this process: 10,000 views as sessions have them (six tenths ask for a run of their own, two
+for a type of all jobs and a run, one for types only, one with a filter), asked about subjects that it has not seen before, and
+about such as it has; then views that are changed while it remembers 20,000 answers. Microseconds of CPU time, the median of
+the runs.
+
+Then an edge with 1,000 sessions, and with 8,000: each session has a subject of its own and is sent one event a pass, so many
+events at a time, by one receiver that answers at once. The first pass is not measured: connections are made in it. What is
+compared is the edge's CPU time of a post, with all that belongs to it (see `webhooks`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import statistics
+import time
+from collections.abc import AsyncIterator, Callable
+
+from edge.matching import Matching
+from edge.registry import Registry, SessionSpec
+from edge.view import View
+from edge.webhooks.endpoint import EndpointSettings
+from ops.bench.report import Row
+from ops.bench.stand import BenchError, Plan, cpu_seconds
+from ops.bench.webhooks import Crowd, crowd
+from router.cursor import Cursor
+from router.event import Event
+
+VIEWS = 10_000
+INDEX_RUNS = 5
+SIZES = (1_000, 8_000)
+PASSES = 3
+AT_ONCE = 256
+SECONDS_TO_KNOW = 60
+
+
+async def run(plan: Plan) -> AsyncIterator[Row]:
+    """The index, then an edge that grows."""
+    for row in _index():
+        yield row
+    async with crowd() as hooks:
+        registry = Registry.over(hooks.place.broker.connection)
+        sessions = 0
+        costs: dict[int, list[float]] = {}
+        for size in SIZES:
+            await _grow(hooks, registry, sessions, size)
+            sessions = size
+            passes = [await _pass(hooks, size) for _ in range(1 + max(1, PASSES * SIZES[0] // size))]
+            costs[size] = passes[1:]
+        least = statistics.median(costs[SIZES[0]])
+        for size, spent in costs.items():
+            note = "" if size == SIZES[0] else f"{statistics.median(spent) / least:.2f} times that of {SIZES[0]:,}"
+            yield Row("routing", f"a post, {size:,} webhook sessions, CPU time of the edge", "µs", spent, note=note)
+
+
+def views(count: int) -> list[View]:
+    """Views as sessions have them."""
+    found = []
+    for number in range(count):
+        name = f"sess_{number}"
+        match number % 10:
+            case 6 | 7:
+                found.append(View.of(name, ["job.*.done", f"agent.run-{number}.*"], ["done", "progress"], None))
+            case 8:
+                found.append(View.of(name, None, [f"kind_{number}", "failed"], None))
+            case 9:
+                found.append(View.of(name, ["camera.door.>"], None, "data.level > 3"))
+            case _:
+                found.append(View.of(name, [f"agent.run-{number}.>"], None, None))
+    return found
+
+
+def _index() -> list[Row]:
+    crowd = views(VIEWS)
+    index: Matching[int] = Matching()
+    begun = time.process_time()
+    for key, view in enumerate(crowd):
+        index.put(key, view)
+    added = (time.process_time() - begun) / VIEWS * 1e6
+    first, again, changed = [], [], []
+    for turn in range(INDEX_RUNS):
+        subjects = [f"agent.run-{number}.t{turn}" for number in random.Random(turn).sample(range(VIEWS), 4_000)]
+        first.append(_each(lambda: [index.find(subject, "progress") for subject in subjects], len(subjects)))  # noqa: B023
+        again.append(_each(lambda: [index.find(subject, "progress") for subject in subjects], len(subjects)))  # noqa: B023
+        others = [(key, View.of("", [f"agent.run-{key}.t{turn}.>"], None, None)) for key in range(0, VIEWS, 10)]
+        changed.append(_each(lambda: _change(index, others), len(others)))  # noqa: B023
+    return [
+        Row("routing", f"a subject not seen before, among {VIEWS:,} views", "µs", first),
+        Row("routing", "a subject seen before", "µs", again),
+        Row("routing", "a view that is changed", "µs", changed, note=f"one that is added {added:.0f} µs"),
+    ]
+
+
+def _change(index: Matching[int], others: list[tuple[int, View]]) -> None:
+    for key, view in others:
+        index.put(key, view)
+
+
+def _each(work: Callable[[], object], count: int) -> float:
+    begun = time.process_time()
+    work()
+    return (time.process_time() - begun) / count * 1e6
+
+
+async def _grow(hooks: Crowd, registry: Registry, have: int, size: int) -> None:
+    """Stores sessions until there are so many, and waits until the edge knows them."""
+    state = await hooks.place.broker.state()
+    start = str(Cursor(state.epoch, state.last))
+
+    async def make(number: int) -> None:
+        spec = SessionSpec(
+            id=f"sess_{secrets.token_hex(12)}",
+            delivery_method="webhook",
+            created=time.time_ns(),
+            start=start,
+            subjects=[f"job.crowd-{number}.said"],
+            webhook=EndpointSettings(url=f"http://127.0.0.1:{hooks.ports['well']}/{number}"),
+        )
+        await registry.create(spec)
+
+    for first in range(have, size, AT_ONCE):
+        await asyncio.gather(*(make(number) for number in range(first, min(first + AT_ONCE, size))))
+    for _ in range(SECONDS_TO_KNOW * 10):
+        if await hooks.place.counter("edge_sessions") >= size:
+            return
+        await asyncio.sleep(0.1)
+    raise BenchError(f"the edge does not know {size:,} sessions after {SECONDS_TO_KNOW} s")
+
+
+async def _pass(hooks: Crowd, size: int) -> float:
+    """Sends each session one event; gives the edge's CPU time of a post in microseconds."""
+    place = hooks.place
+    await hooks.receivers.ask("begin", sessions=1)
+    begun = cpu_seconds(place.edge_pid)
+    for first in range(0, size, AT_ONCE):
+        last = min(first + AT_ONCE, size)
+        events = [Event.new(f"job.crowd-{number}.said", {"at": time.time_ns()}) for number in range(first, last)]
+        await asyncio.gather(*(place.broker.publish(event) for event in events))
+        await hooks.receivers.ask("collect", posts=last, seconds=120)
+    await hooks.settled()
+    return (cpu_seconds(place.edge_pid) - begun) / size * 1e6
