@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple
 
 from router.broker import Broker
 from router.connection import Listening
+from router.patterns import Patterns, Widest
 from router.record import Record
-from router.subject import covers, distinct, matches, overlap
+from router.subject import overlap
 
 log = logging.getLogger(__name__)
 
@@ -124,8 +125,15 @@ class Live:
         self._broker = broker
         self._heard = heard
         self._broken = broken
-        self._wanted: Counter[str] = Counter()
+        self._wanted = Widest()
         self._active: dict[str, _Ear] = {}
+        # The same, to be found by subject or pattern: there may be thousands.
+        self._ears: Patterns[_Ear] = Patterns()
+        # What is to be subscribed, what need not be any more, and the subscriptions of which it is not known since when
+        # they hear all.
+        self._missing: dict[str, None] = {}
+        self._leftover: dict[str, None] = {}
+        self._unbegun: set[_Ear] = set()
         self._turn = 0
         self._changing = asyncio.Lock()
         self._chains: dict[str, int] = {}
@@ -140,20 +148,35 @@ class Live:
 
     async def want(self, patterns: tuple[str, ...]) -> int:
         """Hears these patterns too; returns the sequence after which all their events are heard. Raises BrokerError."""
-        self._wanted.update(patterns)
+        for pattern in patterns:
+            self._change(*self._wanted.add(pattern))
         try:
             async with self._changing:
                 await self._settle()
         except BaseException:
-            self._wanted.subtract(patterns)
+            self._take_back(patterns)
             raise
-        return max(self._cover(pattern).since or 0 for pattern in patterns)
+        return max(self._since(pattern) for pattern in patterns)
 
     async def unwant(self, patterns: tuple[str, ...]) -> None:
         """Takes back one `want`."""
-        self._wanted.subtract(patterns)
+        self._take_back(patterns)
         async with self._changing:
             await self._settle()
+
+    def _take_back(self, patterns: Iterable[str]) -> None:
+        for pattern in patterns:
+            self._change(*self._wanted.remove(pattern))
+
+    def _change(self, came: Iterable[str], gone: Iterable[str]) -> None:
+        for pattern in gone:
+            self._missing.pop(pattern, None)
+            if pattern in self._active:
+                self._leftover[pattern] = None
+        for pattern in came:
+            self._leftover.pop(pattern, None)
+            if pattern not in self._active:
+                self._missing[pattern] = None
 
     def forget(self, loss: Loss | None = None) -> None:
         """Takes whatever is heard next as the first: after a lost connection, or when the stream may be another.
@@ -168,6 +191,7 @@ class Live:
         self.position = 0
         for ear in self._active.values():
             ear.forget()
+        self._unbegun.update(self._active.values())
 
     def _merge_debts(self) -> None:
         merged: dict[str, _Debt] = {}
@@ -190,6 +214,7 @@ class Live:
         self._chains_since = max(since, self.position)
         for ear in self._active.values():
             ear.begin(since)
+        self._unbegun.clear()
         self.position = max(self.position, since)
 
     async def verify(self, first: int, last: int, locate: Locate) -> Loss | None:
@@ -213,7 +238,7 @@ class Live:
             if place is not None:
                 # Whoever is past it goes back there, so this much is settled.
                 return Loss(pattern, place)
-        if len(self._active) > len(distinct(self._wanted)):
+        if self._leftover:
             async with self._changing:
                 await self._settle()
         return None
@@ -257,38 +282,55 @@ class Live:
 
     async def _settle(self) -> None:
         """Subscribes what is wanted and not covered by a wider pattern; the wider first, so that nothing is missed."""
-        self._wanted += Counter()  # drops what nobody wants any more
-        target = distinct(self._wanted)
-        for pattern in target:
-            if pattern not in self._active:
-                ear = _Ear(pattern, self._take)
-                ear.listening = await self._broker.listen(pattern, ear.hear)
-                self._active[pattern] = ear
+        while self._missing:
+            pattern = next(iter(self._missing))
+            ear = _Ear(pattern, self._take)
+            ear.listening = await self._broker.listen(pattern, ear.hear)
+            self._active[pattern] = ear
+            self._ears.set(pattern, ear)
+            self._unbegun.add(ear)
+            self._missing.pop(pattern, None)
+            if pattern not in self._wanted.found:
+                # Taken back while it was subscribed.
+                self._leftover[pattern] = None
         # Asked by what is missing and not by what was added: whoever was cancelled in between left its pattern here.
-        if unknown := [ear for ear in self._active.values() if ear.since is None]:
+        if unknown := list(self._unbegun):
             last = (await self._broker.state()).last
             for ear in unknown:
                 if ear.since is None:
                     ear.begin(last)
-        for pattern in self._spent(target):
+            self._unbegun.difference_update(unknown)
+        for pattern in self._spent():
+            if pattern not in self._leftover:
+                continue  # wanted again while another one was taken back
             ear = self._active.pop(pattern)
+            self._ears.remove(pattern)
+            self._leftover.pop(pattern, None)
+            self._unbegun.discard(ear)
             if ear.listening is not None:
                 await ear.listening.stop()
 
-    def _spent(self, target: Sequence[str]) -> list[str]:
+    def _spent(self) -> list[str]:
         """The subscriptions that nobody needs any more.
 
         Where others took over what one heard, it stays until all up to where they began is compared with the store.
         """
+        if self._missing:
+            return []  # what takes over may be among these; whoever wants them settles next
+        found = self._wanted.found
         return [
             pattern
-            for pattern, ear in self._active.items()
-            if pattern not in target
-            and all(ear.verified >= (self._active[heir].since or 0) for heir in target if overlap(heir, pattern))
+            for pattern in self._leftover
+            if all(
+                self._active[pattern].verified >= (heir.since or 0)
+                for heir in self._ears.overlapping(pattern)
+                if heir.pattern in found
+            )
         ]
 
-    def _cover(self, pattern: str) -> _Ear:
-        return next(ear for active, ear in self._active.items() if covers(active, pattern))
+    def _since(self, pattern: str) -> int:
+        """The sequence after which all events under a wanted pattern are heard; 0 where all begins anew."""
+        return min(ear.since or 0 for ear in self._ears.covering(pattern))
 
     def _take(self, record: Record) -> None:
         sequence = record.sequence
@@ -313,10 +355,6 @@ class Live:
 
     def _begun(self, record: Record) -> int:
         """The sequence up to which nothing of a record's subject needs to have been heard."""
-        since = [
-            ear.since
-            for pattern, ear in self._active.items()
-            if ear.since is not None and matches(pattern, record.subject)
-        ]
+        since = [ear.since for ear in self._ears.matching(record.subject) if ear.since is not None]
         # Of a subscription that has ended, or whose beginning is not known yet, nothing was promised.
         return max(min(since), self._chains_since) if since else record.previous

@@ -161,3 +161,42 @@ class Patterns(Generic[V]):
             if node.end is not None and node is not top:
                 yield node.end
             nodes += node.children.values()
+
+
+class Widest:
+    """Counts how often each pattern is wanted, and knows those of them that no other one covers: `found`."""
+
+    def __init__(self) -> None:
+        self.found: set[str] = set()
+        self._counts: dict[str, int] = {}
+        self._patterns: Patterns[str] = Patterns()
+
+    def add(self, pattern: str) -> tuple[list[str], list[str]]:
+        """Wants a pattern once more; returns what that adds to `found`, and what it takes from it."""
+        count = self._counts[pattern] = self._counts.get(pattern, 0) + 1
+        if count > 1:
+            return [], []
+        self._patterns.set(pattern, pattern)
+        if self._is_covered(pattern):
+            return [], []
+        gone = [other for other in self._patterns.covered(pattern) if other in self.found]
+        self.found.difference_update(gone)
+        self.found.add(pattern)
+        return [pattern], gone
+
+    def remove(self, pattern: str) -> tuple[list[str], list[str]]:
+        """Takes back one `add`; returns what that adds to `found`, and what it takes from it."""
+        self._counts[pattern] -= 1
+        if self._counts[pattern]:
+            return [], []
+        del self._counts[pattern]
+        self._patterns.remove(pattern)
+        if pattern not in self.found:
+            return [], []
+        self.found.discard(pattern)
+        came = [other for other in self._patterns.covered(pattern) if not self._is_covered(other)]
+        self.found.update(came)
+        return came, [pattern]
+
+    def _is_covered(self, pattern: str) -> bool:
+        return any(other != pattern for other in self._patterns.covering(pattern))

@@ -2,8 +2,8 @@
 
 First the index of views alone, in this process: 10,000 views as sessions have them (six tenths ask for a run of their own, two
 for a type of all jobs and a run, one for types only, one with a filter), asked about subjects that it has not seen before, and
-about such as it has; then views that are changed while it remembers 20,000 answers. Microseconds of CPU time, the median of
-the runs.
+about such as it has; then views that are changed while it remembers 20,000 answers. And live patterns that are wanted and taken
+back beside 10,000 others, of which the widest are subscribed. Microseconds of CPU time, the median of the runs.
 
 Then an edge with 1,000 sessions, and with 8,000: each session has a subject of its own and is sent one event a pass, so many
 events at a time, by one receiver that answers at once. The first pass is not measured: connections are made in it. What is
@@ -28,9 +28,11 @@ from ops.bench.stand import BenchError, Plan, cpu_seconds
 from ops.bench.webhooks import Crowd, crowd
 from router.cursor import Cursor
 from router.event import Event
+from router.patterns import Widest
 
 VIEWS = 10_000
 INDEX_RUNS = 5
+LIVE = 2_000
 SIZES = (1_000, 8_000)
 PASSES = 3
 AT_ONCE = 256
@@ -87,16 +89,27 @@ def _index() -> list[Row]:
         again.append(_each(lambda: [index.find(subject, "progress") for subject in subjects], len(subjects)))  # noqa: B023
         others = [(key, View.of("", [f"agent.run-{key}.t{turn}.>"], None, None)) for key in range(0, VIEWS, 10)]
         changed.append(_each(lambda: _change(index, others), len(others)))  # noqa: B023
+    widest = Widest()
+    for number in range(VIEWS):
+        widest.add(f"agent.run-{number}.>")
+    live = [_each(lambda: _come_and_go(widest), LIVE) for _ in range(INDEX_RUNS)]
     return [
         Row("routing", f"a subject not seen before, among {VIEWS:,} views", "µs", first),
         Row("routing", "a subject seen before", "µs", again),
         Row("routing", "a view that is changed", "µs", changed, note=f"one that is added {added:.0f} µs"),
+        Row("routing", f"a live pattern that comes and goes, beside {VIEWS:,}", "µs", live),
     ]
 
 
 def _change(index: Matching[int], others: list[tuple[int, View]]) -> None:
     for key, view in others:
         index.put(key, view)
+
+
+def _come_and_go(widest: Widest) -> None:
+    for number in range(LIVE):
+        widest.add(f"camera.c-{number}.*")
+        widest.remove(f"camera.c-{number}.*")
 
 
 def _each(work: Callable[[], object], count: int) -> float:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.patterns import Patterns
-from router.subject import covers, matches, overlap
+from router.patterns import Patterns, Widest
+from router.subject import covers, distinct, matches, overlap
 
 TOKENS = st.sampled_from(["a", "b", "c"])
 SUBJECTS = st.lists(TOKENS, min_size=1, max_size=5).map(".".join)
@@ -48,3 +50,26 @@ def test_nothing_is_left_of_patterns_that_are_removed(chosen: list[str]) -> None
         assert patterns.remove(pattern) == 1
 
     assert len(patterns) == 0 and patterns._root.is_empty
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["a.b", "a.c", "a.*", "a.>", "*.b", "b.>", ">", "a.b.c"]), st.booleans()), max_size=40
+    )
+)
+def test_the_widest_of_the_wanted_patterns_are_those_that_no_other_covers(changes: list[tuple[str, bool]]) -> None:
+    widest = Widest()
+    wanted: Counter[str] = Counter()
+    for pattern, adds in changes:
+        before = set(widest.found)
+        if adds:
+            came, gone = widest.add(pattern)
+            wanted[pattern] += 1
+        elif wanted[pattern]:
+            came, gone = widest.remove(pattern)
+            wanted[pattern] -= 1
+        else:
+            continue
+
+        assert widest.found == set(distinct(+wanted))
+        assert widest.found == (before - set(gone)) | set(came)
