@@ -7,7 +7,8 @@ back beside 10,000 others, of which the widest are subscribed. Microseconds of C
 
 Then an edge with 1,000 sessions, and with 8,000: each session has a subject of its own and is sent one event a pass, so many
 events at a time, by one receiver that answers at once. The first pass is not measured: connections are made in it. What is
-compared is the edge's CPU time of a post, with all that belongs to it (see `webhooks`).
+compared is the edge's CPU time of a post, with all that belongs to it (see `webhooks`). Beside that stands what an event costs
+that is for none of the sessions, and of a subject that was not seen before.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ LIVE = 2_000
 SIZES = (1_000, 8_000)
 PASSES = 3
 AT_ONCE = 256
+UNWANTED = 8 * AT_ONCE
 SECONDS_TO_KNOW = 60
 
 
@@ -52,6 +54,9 @@ async def run(plan: Plan) -> AsyncIterator[Row]:
             sessions = size
             passes = [await _pass(hooks, size) for _ in range(1 + max(1, PASSES * SIZES[0] // size))]
             costs[size] = passes[1:]
+            unwanted = [await _unwanted(hooks, f"{size}-{turn}") for turn in range(PASSES)]
+            what = f"an event for none of {size:,} webhook sessions, CPU time of the edge"
+            yield Row("routing", what, "µs", unwanted)
         least = statistics.median(costs[SIZES[0]])
         for size, spent in costs.items():
             note = "" if size == SIZES[0] else f"{statistics.median(spent) / least:.2f} times that of {SIZES[0]:,}"
@@ -141,6 +146,20 @@ async def _grow(hooks: Crowd, registry: Registry, have: int, size: int) -> None:
             return
         await asyncio.sleep(0.1)
     raise BenchError(f"the edge does not know {size:,} sessions after {SECONDS_TO_KNOW} s")
+
+
+async def _unwanted(hooks: Crowd, name: str) -> float:
+    """Publishes events of new subjects that are for nobody; gives the edge's CPU time of one in microseconds."""
+    place = hooks.place
+    begun = cpu_seconds(place.edge_pid)
+    for first in range(0, UNWANTED, AT_ONCE):
+        events = [Event.new(f"agent.{name}-{number}.said", {}) for number in range(first, first + AT_ONCE)]
+        await asyncio.gather(*(place.broker.publish(event) for event in events))
+    for _ in range(SECONDS_TO_KNOW * 10):
+        await asyncio.sleep(0.1)
+        if not await place.counter("edge_webhook_fanout_lag_events"):
+            return (cpu_seconds(place.edge_pid) - begun) / UNWANTED * 1e6
+    raise BenchError("the fan-out does not keep up with events that are for nobody")
 
 
 async def _pass(hooks: Crowd, size: int) -> float:
