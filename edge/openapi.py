@@ -1156,7 +1156,7 @@ def _schemas() -> dict[str, Any]:
                 "linger": {"type": "number", "minimum": 0, "maximum": endpoint.MAX_LINGER, "default": 1},
             },
             "additionalProperties": False,
-            "description": "Several events in one post, as a JSON array.",
+            "description": "Several events in one post, as a JSON array; one that is refused is split in halves.",
         },
         "retry_profile": {
             "enum": ["guide", "fast", "standard", None],

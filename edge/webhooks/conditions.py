@@ -28,6 +28,16 @@ TOMBSTONE_SECONDS = 60.0
 KILLS_SECONDS = 86400.0
 
 
+class Piece(msgspec.Struct, frozen=True, array_like=True):
+    """One part of a batch that was split, whose turn is still to come."""
+
+    id: str
+    jobs: int
+    attempt: int
+    tried: int = 0
+    last_status: int = 0
+
+
 class Head(msgspec.Struct, frozen=True, omit_defaults=True):
     """How far the first job of an ordered lane has come: its delivery (or batch), the jobs in it, what is to follow."""
 
@@ -40,6 +50,9 @@ class Head(msgspec.Struct, frozen=True, omit_defaults=True):
     last_status: int = 0
     # When it was halted, in seconds since the epoch.
     since: float = 0.0
+    # Of a piece of a batch that was split: the attempts of the batch, and the pieces after this one.
+    tried: int = 0
+    rest: list[Piece] = []
 
 
 _head = decoder(Head, ENDPOINTS)

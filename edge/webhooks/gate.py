@@ -295,7 +295,7 @@ class Gate:
             job = Job.batch([held.job for held in some])
         if head is not None:
             if head.id == job.id:
-                job = replace(job, attempt=head.attempt, last_status=head.last_status)
+                job = replace(job, attempt=head.attempt, last_status=head.last_status, tried=head.tried)
             else:
                 lane.head = None  # of a job that is no more
         return Unit(some, job)
@@ -303,7 +303,7 @@ class Gate:
     def _gather(self, lane: Lane, policy: EndpointSettings) -> list[Held] | None:
         """Takes a batch out of a lane: as full as it may be, or as old, or the one that is to be tried again."""
         batch = policy.batch
-        again = lane.head.jobs if lane.head is not None and lane.head.jobs > 1 else 0
+        again = lane.head.jobs if lane.head is not None else 0
         most = again or (batch.max_n if batch is not None else 1)
         # What is tried again is what it was.
         most_bytes = batch.max_bytes if batch is not None and not again else 0

@@ -80,6 +80,8 @@ class Job(msgspec.Struct, frozen=True):
     order: int = 0
     # The jobs that go out in one post, if this stands for several.
     parts: tuple[Job, ...] = ()
+    # Attempts that were made of the batch it was split from; `attempt` counts them too, the limit of retries does not.
+    tried: int = 0
 
     @classmethod
     def batch(cls, parts: Sequence[Job]) -> Job:
@@ -228,6 +230,8 @@ class Job(msgspec.Struct, frozen=True):
             state["X-Order"] = str(self.order)
         if self.parts:
             state["X-Batch"] = str(len(self.parts))
+        if self.tried:
+            state["X-Tried"] = str(self.tried)
         return state
 
 
@@ -266,6 +270,7 @@ def _job(session: str, partition: int, headers: Mapping[str, str], payload: byte
         int(known("X-Due", "0")),
         int(known("X-Order", "0")),
         tuple(_job(session, partition, state, bytes, stored) for state, bytes in _decode(payload)) if batch else (),
+        int(known("X-Tried", "0")),
     )
 
 

@@ -13,7 +13,7 @@ OUTCOMES = (
     "disabled", "aborted", "ssrf_blocked", "bad_url", "timeout", "connect_timeout", "body_timeout", "dns", "tls",
     "refused", "reset", "bad_answer", "network", "decode_error",
 )  # fmt: skip
-JOBS = ("queued", "repeated", "overflow", "retried", "parked", "dropped", "deadlettered")
+JOBS = ("queued", "repeated", "overflow", "retried", "split", "parked", "dropped", "deadlettered")
 STATES = ("closed", "open", "half_open", "disabled")
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)

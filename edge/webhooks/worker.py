@@ -30,7 +30,7 @@ from edge.stats import Stats
 from edge.webhooks import metrics
 from edge.webhooks.absence import is_gone
 from edge.webhooks.attempts import Attempt, AttemptLog, Part
-from edge.webhooks.conditions import Conditions, Head
+from edge.webhooks.conditions import Conditions, Head, Piece
 from edge.webhooks.endpoint import MAX_BATCH_BYTES, EndpointSettings
 from edge.webhooks.gate import Gate
 from edge.webhooks.health import Condition, Health, HealthSettings, News
@@ -42,6 +42,7 @@ from edge.webhooks.parking import Parked, Parking, is_full, next_job
 from edge.webhooks.pipeline import Endings, Pipeline, is_too_large
 from edge.webhooks.posting import Posting, posting
 from edge.webhooks.sender import Sender
+from edge.webhooks.splitting import attempts_of, following, halve, head_of, is_to_be_split
 from router import tracing
 from router.broker import Broker
 from router.clock import ceiling, wall
@@ -712,6 +713,9 @@ class WorkTerm:
                 await self._drop(held)
             return
         outcome = Outcome(Verdict.FINAL, fault="fault", note=repr(fault)[:500])
+        if is_to_be_split(unit.job, outcome) and not lane.serial:
+            await self._insist(partial(self._split, session, gate, lane, unit, outcome, 0.0))
+            return
         await self._insist(partial(self._bury, session, unit, outcome, "fault"))
         await self._over(gate, lane, unit)
         self._count_failed(session, unit, "fault")
@@ -732,7 +736,8 @@ class WorkTerm:
                 begun = wall.now_ns()
                 outcome = await self._attempt(session, endpoint, unit)
                 wait = self._wait(policy, unit, outcome)
-                self._note(session, gate, unit, outcome, begun, wait)
+                split = wait is None and is_to_be_split(unit.job, outcome)
+                self._note(session, gate, unit, outcome, begun, 0.0 if split else wait)
                 gate.took(outcome.seconds)
                 news = gate.health.note(outcome, policy.concurrency)
                 if news or gate.health.state != "closed":
@@ -832,9 +837,13 @@ class WorkTerm:
 
     def _wait(self, policy: EndpointSettings, unit: Unit, outcome: Outcome) -> float | None:
         """The seconds until the next try; None where there is none."""
-        if outcome.verdict is not Verdict.RETRY or unit.job.attempt > policy.retry_attempts:
+        job = unit.job
+        made = job.attempt - job.tried
+        if outcome.verdict is not Verdict.RETRY or made > policy.retry_attempts:
             return None
-        return pause(unit.job.attempt, self.settings.schedule or policy.schedule, outcome.retry_after)
+        if job.tried and is_to_be_split(job, outcome):
+            return None  # a batch of which one event is refused; the halves say which
+        return pause(made, self.settings.schedule or policy.schedule, outcome.retry_after)
 
     def _note(
         self,
@@ -896,19 +905,23 @@ class WorkTerm:
         stats.last_error = outcome.detail
         if wait is not None:
             if lane.serial:
-                head = Head(unit.id, len(unit.held), job.attempt + 1, wall.now() + wait, False, outcome.status)
+                head = Head(
+                    unit.id,
+                    len(unit.held),
+                    job.attempt + 1,
+                    wall.now() + wait,
+                    last_status=outcome.status,
+                    tried=job.tried,
+                    rest=_rest(lane),
+                )
                 gate.retry(lane, unit, head)
                 await self._keep_head(gate, lane)
             else:
-                again = job.next_attempt(outcome.status)
-                at = wall.now_ns() + int(wait * 1e9)
-                try:
-                    await self._broker.store(again.schedule, again.body, again.due(at))
-                except (Refused, Cut) as fault:
-                    if not (isinstance(fault, Cut) or is_too_large(fault)):
-                        raise
-                    # A retry that cannot be written never could be: what the last attempt said is kept with it.
-                    log.error("a retry cannot be stored", extra={"session": session.id, "fault": str(fault)})
+                if not await self._store_retry(session, job.next_attempt(outcome.status), wait):
+                    if len(job.parts) > 1:
+                        await self._split(session, gate, lane, unit, outcome, wait)
+                        return
+                    # What the last attempt said is kept with it.
                     await self._bury(session, unit, outcome, "too_large")
                     self._end(unit.held)
                     self._count_failed(session, unit, "too_large")
@@ -917,9 +930,12 @@ class WorkTerm:
             stats.retries += 1
             metrics.retried.inc()
             return
+        if is_to_be_split(job, outcome):
+            await self._split(session, gate, lane, unit, outcome, outcome.retry_after)
+            return
         reason = outcome.fault if outcome.verdict is Verdict.FINAL else "exhausted"
         if lane.serial and policy.on_exhausted == "halt" and reason not in _OURS:
-            head = Head(unit.id, len(unit.held), 1, 0.0, True, outcome.status, wall.now())
+            head = Head(unit.id, len(unit.held), 1, 0.0, True, outcome.status, wall.now(), rest=_rest(lane))
             gate.retry(lane, unit, head)
             await self._keep_head(gate, lane)
             for each in gate.health.disable("halted") if lane.name == ALL else [News("disabled", "halted")]:
@@ -929,6 +945,36 @@ class WorkTerm:
         await self._bury(session, unit, outcome, reason)
         await self._over(gate, lane, unit)
         self._count_failed(session, unit, reason)
+
+    async def _store_retry(self, session: Session, job: Job, wait: float) -> bool:
+        """Schedules a job to come back in so many seconds; False where it is too large to be stored. Raises BrokerError."""
+        try:
+            await self._broker.store(job.schedule, job.body, job.due(wall.now_ns() + int(wait * 1e9)))
+        except (Refused, Cut) as fault:
+            if not (isinstance(fault, Cut) or is_too_large(fault)):
+                raise
+            log.error("a retry cannot be stored", extra={"session": session.id, "fault": str(fault)})
+            return False
+        return True
+
+    async def _split(self, session: Session, gate: Gate, lane: Lane, unit: Unit, outcome: Outcome, wait: float) -> None:
+        """Tries a batch in two halves, after so many seconds: in an ordered lane one after the other. Raises BrokerError."""
+        halves = halve(unit.job, outcome)
+        if lane.serial and len(unit.held) > 1:
+            gate.retry(lane, unit, head_of(halves, lane.head, wall.now() + wait if wait else 0.0))
+            await self._keep_head(gate, lane)
+        else:
+            for half in halves:
+                if not await self._store_retry(session, half, wait):
+                    lost = Unit([], half)
+                    await self._bury(session, lost, outcome, "too_large")
+                    self._count_failed(session, lost, "too_large")
+            await self._over(gate, lane, unit)
+        metrics.jobs.labels("split").inc()
+        log.info(
+            "a batch was split",
+            extra={"session": session.id, "events": len(unit.jobs), "reason": outcome.fault, "status": outcome.status},
+        )
 
     def _count_delivered(self, session: Session, unit: Unit) -> None:
         stats = self._backstage.stats(session.id)
@@ -949,7 +995,7 @@ class WorkTerm:
         """Ends a unit for good."""
         self._end(unit.held)
         if lane.head is not None:
-            lane.head, lane.not_before = None, 0.0
+            lane.head, lane.not_before = following(lane.head), 0.0
             await self._keep_head(gate, lane)
 
     async def _bury(self, session: Session, unit: Unit, outcome: Outcome, reason: str) -> None:
@@ -957,6 +1003,7 @@ class WorkTerm:
         endpoint = session.spec.webhook
         assert endpoint is not None
         job = unit.job
+        attempts = attempts_of(job, outcome)
         detail = outcome.detail + (f": {outcome.head.decode(errors='replace')}" if outcome.head else "")
         for part in job.parts or (job,):
             await self._backstage.deadletters.bury(
@@ -965,7 +1012,7 @@ class WorkTerm:
                 origin=Origin(EVENTS, part.sequence, STORED + part.subject),
                 reason=reason,
                 detail=detail[:512],
-                attempts=job.attempt,
+                attempts=attempts,
                 first=part.queued,
                 last=wall.now_ns(),
                 destination=endpoint.destination,
@@ -984,7 +1031,7 @@ class WorkTerm:
                                 "event_id": part.event_id,
                                 "subject": part.subject,
                                 "reason": reason,
-                                "attempts": job.attempt,
+                                "attempts": attempts,
                                 "status": outcome.status or None,
                             },
                             source="edge.webhooks",
@@ -997,7 +1044,7 @@ class WorkTerm:
                     # Of a job whose headers are not ours; its letter is there.
                     log.warning("news of a dead letter cannot be told", extra={"fault": str(fault)})
         log.warning(
-            "a webhook delivery was given up", extra={"session": session.id, "reason": reason, "attempts": job.attempt}
+            "a webhook delivery was given up", extra={"session": session.id, "reason": reason, "attempts": attempts}
         )
 
     def _end(self, some: list[Held]) -> None:
@@ -1131,6 +1178,12 @@ class WorkTerm:
                 gate.end()
                 self.gates.pop(gate.session, None)
 
+    async def _forget_head(self, gate: Gate, lane: Lane) -> None:
+        """Forgets how far a lane's first has come, because it is given up unposted."""
+        if lane.head is not None:
+            lane.head, lane.not_before = None, 0.0
+            await self._keep_head(gate, lane)
+
     async def _expire(self, gate: Gate) -> None:
         """Buries what has waited too long at a gate that is shut."""
         session = self._registry.sessions.get(gate.session)
@@ -1143,7 +1196,7 @@ class WorkTerm:
         for lane in list(gate.lanes.values()):
             shut = gate.blocked_for > 0 or lane.halted or lane.not_before > wall.now()
             while lane.queue and shut and not lane.under_way and lane.queue[0].job.queued < born:
-                lane.head = None
+                await self._forget_head(gate, lane)
                 await self._give_up(session, [lane.queue.popleft()], reason)
             while lane.stored > 0:
                 after = lane.after
@@ -1158,9 +1211,7 @@ class WorkTerm:
                     if first is not None:
                         oldest = min(oldest or first.queued, first.queued)
                     break
-                if lane.head is not None:
-                    lane.head, lane.not_before = None, 0.0
-                    await self._keep_head(gate, lane)
+                await self._forget_head(gate, lane)
                 for parked in late:
                     assert parked.job is not None
                     lane.behind -= 1
@@ -1174,7 +1225,12 @@ class WorkTerm:
 
 def _resumed(head: Head) -> Head:
     """A lane's first that may be tried again, from the beginning."""
-    return replace(head, attempt=1, not_before=0.0, halted=False)
+    return replace(head, attempt=1, not_before=0.0, halted=False, tried=0)
+
+
+def _rest(lane: Lane) -> list[Piece]:
+    """The pieces of a split batch that follow a lane's first."""
+    return lane.head.rest if lane.head is not None else []
 
 
 def _asked_again(unit: Unit) -> int:

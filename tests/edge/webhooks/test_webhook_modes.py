@@ -194,7 +194,8 @@ async def test_of_a_batch_that_is_given_up_each_event_has_a_dead_letter(stage: S
     process = await stage.process()
     session = await stage.session(receiver.url, batch=Batch(max_n=4, linger=LONG), retry_attempts=0)
     batches = Batches(receiver)
-    batches.status = [500]
+    # Of an endpoint that is away: no event of the batch is the cause.
+    batches.status = [503]
 
     await stage.publish("agent.run-1.progress", 8)
 
