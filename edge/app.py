@@ -264,7 +264,8 @@ async def _json_body(request: Request) -> Any:
 async def create_session(request: Request) -> Response:
     edge = _edge(request)
     principal = principal_of(request.scope)
-    spec, start = parse_session(await _json_body(request), frozenset(DIALECTS))
+    retries = edge.settings.webhooks.default_attempts
+    spec, start = parse_session(await _json_body(request), frozenset(DIALECTS), retries)
     spec = _owned(spec, principal)
     require_subjects(principal, spec)
     edge.door.limits.create(edge.door.address(request.scope), principal, edge.registry.owned(principal.id))
@@ -313,7 +314,7 @@ async def change_session(request: Request) -> Response:
     edge = _edge(request)
     session = await _session(request)
     principal = principal_of(request.scope)
-    spec = parse_change(await _json_body(request), session.spec)
+    spec = parse_change(await _json_body(request), session.spec, edge.settings.webhooks.default_attempts)
     require_subjects(principal, spec)
     if principal.id is not None and principal.id == spec.owner:
         spec = _owned(spec, principal)

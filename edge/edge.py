@@ -28,7 +28,7 @@ from edge.traffic import Receipts
 from edge.transports.since import PolledAnswers
 from edge.undecodable import Undecodable
 from edge.video import Video
-from edge.webhooks.dispatcher import Webhooks
+from edge.webhooks.dispatcher import Webhooks, WebhookSettings
 from edge.webhooks.guard import GuardSettings
 from edge.webhooks.recovery import Recoveries
 from edge.webhooks.routes import WebhookDesk
@@ -72,6 +72,7 @@ class Edge:
             broker,
             self.registry,
             guard,
+            WebhookSettings.of(settings.webhooks),
             epoch=lambda: self.hub.epoch,
             stats=self.census.of,
             undecodable=self.undecodable.found,

@@ -13,6 +13,7 @@ from edge.redrive import DEFAULT_RATE, MAX_RATE, MIN_RATE
 from edge.registry import METHODS
 from edge.stats import Stats, describe
 from edge.webhooks import endpoint, recovery
+from edge.webhooks import settings as policy
 from router.deadletters import ORIGINS
 
 VERSION = "0.1.0"
@@ -911,6 +912,58 @@ def _webhook_paths(session: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def _policy_schemas() -> dict[str, Any]:
+    """What an endpoint may set of retries, circuit breaker and auto-disable; null is the deployment's default."""
+
+    def bounded(kind: str, bounds: tuple[float, float], description: str) -> dict[str, Any]:
+        return {"type": [kind, "null"], "minimum": bounds[0], "maximum": bounds[1], "description": description}
+
+    breaker = {
+        "failures": bounded("integer", policy.FAILURES, "So many failures in a row open it."),
+        "failure_share": bounded("number", policy.SHARE, "So does this share of the attempts within the window."),
+        "min_attempts": bounded("integer", policy.MIN_ATTEMPTS, "The share counts from so many attempts on."),
+        "window": bounded("number", policy.WINDOW, "Seconds."),
+        "pause": bounded(
+            "number", policy.BREAKER_PAUSE, "The first pause in seconds, doubled after each failed probe."
+        ),
+        "max_pause": bounded("number", policy.BREAKER_MAX_PAUSE, "The longest pause in seconds."),
+        "probes": bounded("integer", policy.PROBES, "So many successful probes in a row close it."),
+    }
+    disable = {
+        "after": bounded("number", policy.DISABLE_AFTER, "Seconds without any success."),
+        "attempts": bounded("integer", policy.DISABLE_ATTEMPTS, "Attempts within that time, at least."),
+    }
+    return {
+        "retry_schedule": {
+            "type": ["array", "null"],
+            "items": {"type": "number", "minimum": 0, "maximum": policy.MAX_PAUSE},
+            "minItems": 1,
+            "maxItems": policy.MAX_RETRY_ATTEMPTS,
+            "description": "The longest pause in seconds before each retry, instead of the profile's; the last one stays.",
+        },
+        "retry_statuses": {
+            "type": ["array", "null"],
+            "items": {"oneOf": [{"type": "integer", "minimum": 300, "maximum": 599}, {"enum": ["3xx", "4xx", "5xx"]}]},
+            "maxItems": policy.MAX_RETRY_STATUSES,
+            "description": "Only these statuses are retried; null: all but 410, 413 and 415. Without an answer it always is.",
+        },
+        "breaker": {
+            "type": ["object", "null"],
+            "properties": breaker,
+            "additionalProperties": False,
+            "description": "When the endpoint's circuit breaker opens, and for how long.",
+        },
+        "auto_disable": {
+            "oneOf": [
+                {"type": "object", "properties": disable, "additionalProperties": False},
+                {"const": False},
+                {"type": "null"},
+            ],
+            "description": "When the endpoint is disabled because it failed for too long; false: never.",
+        },
+    }
+
+
 def _webhook_schemas() -> dict[str, Any]:
     count = {"type": "integer", "minimum": 0}
     maybe_count = {"type": ["integer", "null"], "minimum": 0}
@@ -1163,11 +1216,12 @@ def _schemas() -> dict[str, Any]:
             "default": "guide",
             "description": "How long the pauses between attempts become: half a minute in all, minutes, or days.",
         },
+        **_policy_schemas(),
         "retry_attempts": {
             "type": ["integer", "null"],
             "minimum": 0,
-            "maximum": endpoint.MAX_RETRY_ATTEMPTS,
-            "default": endpoint.DEFAULT_RETRY_ATTEMPTS,
+            "maximum": policy.MAX_RETRY_ATTEMPTS,
+            "default": policy.DEFAULT_RETRY_ATTEMPTS,
             "description": "Attempts after the first; left out, as many as the profile has.",
         },
         "max_age": {

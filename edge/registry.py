@@ -19,6 +19,7 @@ from edge.session import Pace
 from edge.view import MAX_PATTERNS, MAX_TYPES, View
 from edge.webhooks import endpoint as endpoints
 from edge.webhooks.endpoint import EndpointSettings
+from edge.webhooks.settings import DEFAULT_RETRY_ATTEMPTS
 from router.buckets import STREAM_FULL, Bucket, Entry, WriteGuard
 from router.clock import wall
 from router.codec import rfc3339
@@ -310,8 +311,12 @@ _FIELDS = {
 }  # fmt: skip
 
 
-def parse_session(body: Any, dialects: frozenset[str]) -> tuple[SessionSpec, Any]:
+def parse_session(
+    body: Any, dialects: frozenset[str], retries: int = DEFAULT_RETRY_ATTEMPTS
+) -> tuple[SessionSpec, Any]:
     """Reads the body of a session's creation: the specification (its `start` still empty) and where it wants to begin.
+
+    `retries` counts the retries of a webhook that says nothing about them.
 
     Raises Problem with a code that says which field is wrong, or a BadInput of the router.
     """
@@ -359,7 +364,7 @@ def parse_session(body: Any, dialects: frozenset[str]) -> tuple[SessionSpec, Any
         max_rate=_rate(body.get("max_rate")),
         ttl=_ttl(body.get("ttl")),
         # Webhook settings may stand in any session's body, as in the guide; they are checked only where they are used.
-        webhook=endpoints.parse_endpoint(body, dialect) if method == "webhook" else None,
+        webhook=endpoints.parse_endpoint(body, dialect, retries) if method == "webhook" else None,
     )
     View.of(spec.id, spec.subjects, spec.events, spec.filter)
     return spec, start
@@ -389,7 +394,7 @@ def _ttl(value: Any) -> float | None:
     return float(value)
 
 
-def parse_change(body: Any, spec: SessionSpec) -> SessionSpec:
+def parse_change(body: Any, spec: SessionSpec, retries: int = DEFAULT_RETRY_ATTEMPTS) -> SessionSpec:
     """Reads the body of a change; a field that is null goes back to its default. Raises Problem or BadInput."""
     if not isinstance(body, dict):
         raise Problem("bad_body", "the body must be a JSON object")
@@ -412,7 +417,7 @@ def parse_change(body: Any, spec: SessionSpec) -> SessionSpec:
     webhook = spec.webhook
     if webhook is not None:
         # It is changed by itself: what is known of it beyond its settings must stay.
-        webhook = endpoints.parse_change(webhook, body, spec.dialect)
+        webhook = endpoints.parse_change(webhook, body, spec.dialect, retries)
         given["webhook_url"] = webhook.url
         body = {name: value for name, value in body.items() if name not in endpoints.FIELDS}
     elif any(name in body for name in endpoints.FIELDS):

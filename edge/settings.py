@@ -9,6 +9,7 @@ from edge.budget import FilterSettings
 from edge.identity.settings import LimitSettings
 from edge.lane.settings import LaneSettings
 from edge.session import SessionSettings
+from edge.webhooks.settings import PolicySettings
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class EdgeSettings:
     lanes: LaneSettings = field(default_factory=LaneSettings)
     session: SessionSettings = field(default_factory=SessionSettings)
     filters: FilterSettings = field(default_factory=FilterSettings)
+    webhooks: PolicySettings = field(default_factory=PolicySettings)
 
     def __post_init__(self) -> None:
         for network in self.trusted_proxies:

@@ -129,7 +129,7 @@ SECTIONS: Mapping[str, Section] = {
     "up": Section("UP_", "ops.settings:UpSettings"),
     "internal": Section("INTERNAL_", "ops.settings:InternalSettings"),
     "otel": Section("OTEL_", "ops.tracing:TracingSettings"),
-    "edge": Section("EDGE_", "edge.settings:EdgeSettings"),
+    "edge": Section("EDGE_", "edge.settings:EdgeSettings", {"webhooks": "WEBHOOK"}),
     "identity": Section(
         "JWT_",
         "edge.identity.settings:IdentitySettings",

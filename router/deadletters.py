@@ -46,7 +46,7 @@ ORIGINS = ("webhook", "actor", "ingest")
 REASONS = (
     "exhausted", "gone", "payload_too_large", "unsupported_type", "rejected", "ssrf_blocked", "bad_url", "overflow",
     "ttl_expired", "endpoint_disabled", "aborted", "decode_error", "attempts_spent", "cut_short", "too_large",
-    "not_a_job", "fault", "unwritable", "other",
+    "not_a_job", "fault", "unwritable", "throttled", "server_error", "redirect", "poison", "other",
 )  # fmt: skip
 
 

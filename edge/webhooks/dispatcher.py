@@ -22,7 +22,9 @@ from edge.webhooks.health import STATES, Condition, Health, News
 from edge.webhooks.job import DUE, FRESH, PARKED, PARTITIONS, partition_of
 from edge.webhooks.partitions import Partitions
 from edge.webhooks.pipeline import Pipeline
+from edge.webhooks.policy import default_health
 from edge.webhooks.sender import Sender
+from edge.webhooks.settings import PolicySettings
 from edge.webhooks.worker import Backstage, WorkerSettings, WorkTerm
 from router.broker import Broker
 from router.buckets import Bucket, WriteGuard
@@ -46,6 +48,11 @@ class WebhookSettings:
     attempts: AttemptLogSettings = field(default_factory=AttemptLogSettings)
     # How often it is counted what lies in the partitions.
     count_every: float = 15.0
+
+    @classmethod
+    def of(cls, policy: PolicySettings) -> WebhookSettings:
+        """The settings of a deployment that sets its own defaults for endpoints."""
+        return cls(worker=WorkerSettings(policy=policy, health=default_health(policy)))
 
 
 class Webhooks:

@@ -13,6 +13,9 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 import msgspec
 
 from edge.problem import Problem
+from edge.webhooks import policy as policies
+from edge.webhooks.policy import Policy, parse_policy
+from edge.webhooks.settings import DEFAULT_RETRY_ATTEMPTS, MAX_RETRY_ATTEMPTS
 from router.clock import wall
 from router.codec import rfc3339
 
@@ -22,9 +25,7 @@ Verification = Literal["none", "post", "options"]
 
 # The guide's own figures.
 DEFAULT_TIMEOUT = 30.0
-DEFAULT_RETRY_ATTEMPTS = 3
 MIN_TIMEOUT, MAX_TIMEOUT = 0.1, 60.0
-MAX_RETRY_ATTEMPTS = 20
 MAX_URL = 2048
 MAX_HEADERS = 50
 # 4 KiB for all of them: more than any token needs, and half of what common servers take as a whole head.
@@ -131,6 +132,8 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     allowed_rate: float | None = None
     batch: Batch | None = None
     retry_profile: RetryProfile = "guide"
+    # Its own retry schedule, statuses, circuit breaker and auto-disable, as far as it sets them.
+    policy: Policy | None = None
     max_age: float | None = None
     gzip_above: int | None = None
     verify: Verification = "none"
@@ -202,6 +205,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             "timeout": self.timeout,
             "retry_attempts": self.retry_attempts,
             "retry_profile": self.retry_profile,
+            **(self.policy or Policy()).body(),
             "mode": self.mode,
             "ordered": self.ordered,
             "on_exhausted": self.on_exhausted,
@@ -218,7 +222,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             "old_secrets_until": [rfc3339(int(old.until * 1e9)) for old in self.old_secrets if old.until > now],
         }
 
-    def body(self) -> dict[str, Any]:
+    def body(self, retries: int = DEFAULT_RETRY_ATTEMPTS) -> dict[str, Any]:
         """The endpoint as the body that would make it; for a change of some of it."""
         given: dict[str, Any] = {
             "webhook_url": self.url,
@@ -231,12 +235,13 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             "rate": self.wanted_rate,
             "batch": msgspec.to_builtins(self.batch) if self.batch else None,
             "retry_profile": self.retry_profile,
+            **(self.policy or Policy()).body(),
             "max_age": self.max_age,
             "gzip_above": self.gzip_above,
             "verify": self.verify,
         }
-        # What is as its profile has it goes along with the profile.
-        if self.retry_attempts != _attempts_of(self.retry_profile):
+        # What is as its schedule or profile has it goes along with that.
+        if self.retry_attempts != _attempts_of(self.retry_profile, self.policy, retries):
             given["retry_attempts"] = self.retry_attempts
         return given
 
@@ -244,21 +249,27 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
 # The fields of a session's body that are its webhook's; `ordered` is another word for the mode `fifo`.
 FIELDS = (
     "webhook_url", "timeout", "retry_attempts", "retry_profile", "headers", "secret", "ordered", "mode", "on_exhausted",
-    "concurrency", "rate", "batch", "max_age", "gzip_above", "verify",
+    "concurrency", "rate", "batch", "max_age", "gzip_above", "verify", *policies.FIELDS,
 )  # fmt: skip
 
 
-def parse_endpoint(body: dict[str, Any], dialect: str = "callback") -> EndpointSettings:
-    """Reads the webhook fields of a session's body. Raises Problem `missing_field` or `bad_webhook`, with the `field`."""
+def parse_endpoint(
+    body: dict[str, Any], dialect: str = "callback", retries: int = DEFAULT_RETRY_ATTEMPTS
+) -> EndpointSettings:
+    """Reads the webhook fields of a session's body. Raises Problem `missing_field` or `bad_webhook`, with the `field`.
+
+    `retries` counts the tries after the first where the body says nothing about them.
+    """
     if body.get("webhook_url") in (None, ""):
         raise Problem("missing_field", "a webhook session needs webhook_url", field="webhook_url")
     profile: RetryProfile = _one_of(body, "retry_profile", ("guide", "fast", "standard"))
     verify: Verification = _one_of(body, "verify", ("none", "post", "options"))
     rate = _number(body, "rate", MIN_RATE, MAX_RATE)
+    policy = parse_policy(body)
     endpoint = EndpointSettings(
         url=_url(body["webhook_url"]),
         timeout=_number(body, "timeout", MIN_TIMEOUT, MAX_TIMEOUT, "seconds") or DEFAULT_TIMEOUT,
-        retry_attempts=_whole(body, "retry_attempts", 0, MAX_RETRY_ATTEMPTS, _attempts_of(profile)),
+        retry_attempts=_whole(body, "retry_attempts", 0, MAX_RETRY_ATTEMPTS, _attempts_of(profile, policy, retries)),
         headers=_headers(body.get("headers")),
         mode=_mode(body),
         on_exhausted=_one_of(body, "on_exhausted", ("continue", "halt")),
@@ -267,6 +278,7 @@ def parse_endpoint(body: dict[str, Any], dialect: str = "callback") -> EndpointS
         wanted_rate=rate,
         batch=_batch(body.get("batch")),
         retry_profile=profile,
+        policy=policy,
         max_age=_number(body, "max_age", 1, MAX_AGE, "seconds"),
         gzip_above=None if body.get("gzip_above") is None else _whole(body, "gzip_above", 0, MAX_GZIP_ABOVE, 0),
         verify=verify,
@@ -280,18 +292,20 @@ def parse_endpoint(body: dict[str, Any], dialect: str = "callback") -> EndpointS
     return endpoint
 
 
-def parse_change(endpoint: EndpointSettings, body: dict[str, Any], dialect: str) -> EndpointSettings:
+def parse_change(
+    endpoint: EndpointSettings, body: dict[str, Any], dialect: str, retries: int = DEFAULT_RETRY_ATTEMPTS
+) -> EndpointSettings:
     """Reads a change of some webhook fields; null gives a field its default back. Raises Problem.
 
     The secret stays unless it is named. What was found out about the receiver stays as long as it is the same address.
     """
     given = {name: body[name] for name in FIELDS if name in body}
-    merged = endpoint.body() | given
+    merged = endpoint.body(retries) | given
     if "ordered" in given and "mode" not in given and (given["ordered"] or endpoint.mode == "fifo"):
         del merged["mode"]
     if "secret" in given and given["secret"] is None:
         raise _fault("secret", "a secret cannot be taken away; POST …/secret/rotate makes a new one")
-    changed = parse_endpoint(merged, dialect)
+    changed = parse_endpoint(merged, dialect, retries)
     same = changed.url == endpoint.url and changed.verify == endpoint.verify
     return msgspec.structs.replace(
         changed.allowed(endpoint.allowed_rate if same else None),
@@ -335,9 +349,11 @@ def _least(*rates: float | None) -> float | None:
     return min((rate for rate in rates if rate is not None), default=None)
 
 
-def _attempts_of(profile: str) -> int:
-    """How many retries a profile means where nobody says."""
-    return DEFAULT_RETRY_ATTEMPTS if profile == "guide" else len(SCHEDULES[profile])
+def _attempts_of(profile: str, policy: Policy | None, retries: int) -> int:
+    """How many retries a schedule or a profile means where nobody says."""
+    if policy is not None and policy.retry_schedule is not None:
+        return len(policy.retry_schedule)
+    return retries if profile == "guide" else len(SCHEDULES[profile])
 
 
 def _url(value: Any) -> str:

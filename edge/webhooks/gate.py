@@ -21,6 +21,7 @@ from edge.webhooks.health import Health
 from edge.webhooks.job import Job
 from edge.webhooks.lane import Held, Lane, LaneSettings, Unit, lane_of
 from edge.webhooks.parking import PAGE_JOBS, Parked, Parking
+from edge.webhooks.policy import Rules
 from router.clock import wall
 from router.errors import BrokerError
 
@@ -81,6 +82,9 @@ class Floor(Protocol):
     def begin(self, gate: Gate, lane: Lane, unit: Unit) -> None:
         """Posts a unit; `finished` follows."""
 
+    def rules(self, endpoint: EndpointSettings) -> Rules:
+        """What counts for an endpoint of retries, circuit breaker and auto-disable."""
+
     def weigh(self, held: Held) -> int:
         """The bytes of a job in a batch."""
 
@@ -127,6 +131,8 @@ class Gate:
     def change(self, endpoint: EndpointSettings) -> None:
         """Takes new settings, from now on."""
         before, self.policy = self.policy, endpoint
+        self.rules = self._floor.rules(endpoint)
+        self.health.settings = self.rules.health
         # As the attempt log has it.
         self.destination = endpoint.destination
         if before is None or before.concurrency != endpoint.concurrency:

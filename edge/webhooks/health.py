@@ -35,8 +35,8 @@ class HealthSettings:
     least: int = 10
     share: float = 0.5
     in_a_row: int = 5
-    # It is left alone for so long, twice as long each time, give or take a fifth.
-    open: float = 30.0
+    # It is left alone for so long, twice as long each time, give or take a fifth: a restart takes seconds.
+    open: float = 1.0
     open_most: float = 900.0
     spread: float = 0.2
     # So many probes in a row must be answered well.

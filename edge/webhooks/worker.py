@@ -40,8 +40,10 @@ from edge.webhooks.outcome import MAX_RETRY_AFTER, Outcome, Verdict, pause
 from edge.webhooks.ownership import owner_key
 from edge.webhooks.parking import Parked, Parking, is_full, next_job
 from edge.webhooks.pipeline import Endings, Pipeline, is_too_large
+from edge.webhooks.policy import Rules, rules_of
 from edge.webhooks.posting import Posting, posting
 from edge.webhooks.sender import Sender
+from edge.webhooks.settings import PolicySettings
 from edge.webhooks.splitting import attempts_of, following, halve, head_of, is_to_be_split
 from router import tracing
 from router.broker import Broker
@@ -81,6 +83,8 @@ class WorkerSettings:
     health: HealthSettings = field(default_factory=HealthSettings)
     # The longest pause before each retry, instead of what the session's profile says.
     schedule: tuple[float, ...] | None = None
+    # What counts for endpoints that set nothing of their own.
+    policy: PolicySettings = field(default_factory=PolicySettings)
     # Jobs wait for an endpoint that is shut at most this long, where its session does not say how long.
     keep: float = 7 * 86400.0
     # How often it is looked for parked jobs that have waited too long.
@@ -426,7 +430,8 @@ class WorkTerm:
         session = self._registry.sessions.get(session_id)
         if session is None or session.spec.webhook is None:
             return None
-        health = Health(self.settings.health, 1, self._backstage.conditions.of(session_id))
+        rules = self.rules(session.spec.webhook)
+        health = Health(rules.health, 1, self._backstage.conditions.of(session_id))
         gate = self.gates[session_id] = Gate(self, session_id, health, session.spec.webhook)
         for key in [key for key in self._heads if key[0] == session_id]:
             head = self._heads.pop(key)
@@ -434,11 +439,17 @@ class WorkTerm:
                 head = _resumed(head)
             lane = gate.lane(key[1], True)
             # Further ahead than any pause is legal it was written by a clock that was wrong.
-            longest = max(*(self.settings.schedule or session.spec.webhook.schedule), MAX_RETRY_AFTER) + 1.0
+            longest = max(*rules.schedule, MAX_RETRY_AFTER) + 1.0
             lane.head, lane.not_before = head, ceiling(head.not_before, wall.now(), longest)
             if lane.first is None and not self.caught_up and self._parks.get(key):
                 lane.first = 0
         return gate
+
+    def rules(self, endpoint: EndpointSettings) -> Rules:
+        """What counts for an endpoint of retries, circuit breaker and auto-disable."""
+        policy = self.settings.policy
+        schedule = self.settings.schedule or (endpoint.retry_profile == "guide" and policy.retry_schedule)
+        return rules_of(endpoint.policy, schedule or endpoint.schedule, policy, self.settings.health)
 
     def changed(self, session_id: str, session: Session | None) -> None:
         """Hears that a session was changed, or deleted."""
@@ -734,12 +745,14 @@ class WorkTerm:
             outcome = self._too_old(unit, policy) or (await self._killed(unit) if unit.suspect else None)
             if outcome is None:
                 begun = wall.now_ns()
-                outcome = await self._attempt(session, endpoint, unit)
-                wait = self._wait(policy, unit, outcome)
+                answer = await self._attempt(session, endpoint, unit)
+                outcome = gate.rules.judge(answer)
+                wait = self._wait(gate.rules, policy, unit, outcome)
                 split = wait is None and is_to_be_split(unit.job, outcome)
                 self._note(session, gate, unit, outcome, begun, 0.0 if split else wait)
                 gate.took(outcome.seconds)
-                news = gate.health.note(outcome, policy.concurrency)
+                # How the endpoint is has nothing to do with what is retried.
+                news = gate.health.note(answer, policy.concurrency)
                 if news or gate.health.state != "closed":
                     self._noted(gate)
                 for each in news:
@@ -835,7 +848,7 @@ class WorkTerm:
             metrics.acknowledged(event.time, len(unit.jobs))
         return outcome
 
-    def _wait(self, policy: EndpointSettings, unit: Unit, outcome: Outcome) -> float | None:
+    def _wait(self, rules: Rules, policy: EndpointSettings, unit: Unit, outcome: Outcome) -> float | None:
         """The seconds until the next try; None where there is none."""
         job = unit.job
         made = job.attempt - job.tried
@@ -843,7 +856,7 @@ class WorkTerm:
             return None
         if job.tried and is_to_be_split(job, outcome):
             return None  # a batch of which one event is refused; the halves say which
-        return pause(made, self.settings.schedule or policy.schedule, outcome.retry_after)
+        return pause(made, rules.schedule, outcome.retry_after)
 
     def _note(
         self,

@@ -155,3 +155,22 @@ def test_settings_are_frozen() -> None:
 
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.found = {}  # type: ignore[misc]
+
+
+def test_how_webhooks_are_retried_is_set_beside_what_they_may_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALLBOARD_WEBHOOK_RETRY_SCHEDULE", "1s, 5s, 2m")
+    monkeypatch.setenv("CALLBOARD_WEBHOOK_RETRY_STATUSES", "429, 5xx")
+    monkeypatch.setenv("CALLBOARD_WEBHOOK_BREAKER_PAUSE", "2s")
+    monkeypatch.setenv("CALLBOARD_WEBHOOK_AUTO_DISABLE_AFTER", "1d")
+    monkeypatch.setenv("CALLBOARD_WEBHOOK_ALLOW_HTTP", "true")
+
+    settings = Settings.load("edge", "guard")
+
+    policy = settings.section("edge").webhooks
+    assert (policy.retry_schedule, policy.retry_statuses) == ((1, 5, 120), ("429", "5xx"))
+    assert (policy.breaker.pause, policy.auto_disable.after, policy.default_attempts) == (2, 86400, 3)
+    assert settings.section("guard").allow_http
+    assert {row.variable for row in settings.rows(["edge"])} >= {"CALLBOARD_WEBHOOK_BREAKER_MAX_PAUSE"}
+    monkeypatch.setenv("CALLBOARD_WEBHOOK_BREAKER_PAUSE", "0")
+    with pytest.raises(Mistakes, match="CALLBOARD_WEBHOOK_BREAKER_PAUSE=0: pause must be"):
+        Settings.load("edge", "guard")

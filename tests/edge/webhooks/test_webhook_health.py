@@ -11,7 +11,7 @@ from edge.webhooks.outcome import Outcome, of_status
 
 GOOD, BAD = of_status(200, None, 0.0), of_status(500, None, 0.0)
 BUSY = of_status(503, None, 0.0)
-SETTINGS = HealthSettings(warn_after=(86400.0,))
+SETTINGS = HealthSettings(warn_after=(86400.0,), open=30.0)
 DAY = 86400.0
 
 
