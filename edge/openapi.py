@@ -1160,13 +1160,21 @@ def _schemas() -> dict[str, Any]:
         "include_intermediate_results": {"type": "boolean", "default": True},
         "dialect": {"type": "string", "default": "callback"},
         "name": {"type": ["string", "null"], "maxLength": 200},
-        "conflate": {"type": "boolean", "default": False, "description": "Leave out what a newer event stands for."},
-        "ttl": {"type": ["number", "null"], "minimum": 0, "description": "Seconds it may lie idle; 0: for ever."},
+        "conflate": {
+            "type": "boolean",
+            "default": False,
+            "description": "Leave out what a newer event stands for; not for webhooks.",
+        },
+        "ttl": {
+            "type": ["number", "null"],
+            "minimum": 0,
+            "description": "Seconds it may lie idle; 0: for ever. Not for webhooks.",
+        },
         "max_rate": {
             "type": ["number", "null"],
             "minimum": 0.1,
             "maximum": 1000,
-            "description": "At most so many writes a second.",
+            "description": "At most so many writes a second; a webhook has `rate`.",
         },
     }
     webhook = {
@@ -1199,7 +1207,7 @@ def _schemas() -> dict[str, Any]:
             "type": ["number", "null"],
             "minimum": endpoint.MIN_RATE,
             "maximum": endpoint.MAX_RATE,
-            "description": "At most so many posts a second.",
+            "description": "At most so many posts a second, evenly spaced.",
         },
         "batch": {
             "type": ["object", "null"],
@@ -1307,7 +1315,10 @@ def _schemas() -> dict[str, Any]:
             {
                 **chosen,
                 **webhook,
-                "secret": {"type": "string", "description": "`whsec_` and base64; made for you where it is left out."},
+                "secret": {
+                    "type": "string",
+                    "description": "Base64 of 24 to 75 bytes, with `whsec_` before it or not; made for you where it is left out.",
+                },
                 "cursor": _CURSOR,
                 "since": _TEXT,
                 "last": {"type": "integer", "minimum": 0, "maximum": 100000},

@@ -347,6 +347,9 @@ def parse_session(
         raise Problem("bad_body", f"dialect must be one of {', '.join(sorted(dialects))}")
     if dialect == "cloudevents-binary" and method != "webhook":
         raise Problem("bad_body", "the dialect cloudevents-binary is for webhooks; a stream has cloudevents")
+    rate, ttl = _rate(body.get("max_rate")), _ttl(body.get("ttl"))
+    if method == "webhook":
+        endpoints.refuse_reader_fields(conflate, rate, ttl)
     start = parse_start(_text(body, "cursor"), _text(body, "since"), body.get("last"))
     session_id = f"sess_{secrets.token_hex(12)}"
     spec = SessionSpec(
@@ -361,8 +364,8 @@ def parse_session(
         dialect=dialect,
         name=body.get("name"),
         conflate=conflate,
-        max_rate=_rate(body.get("max_rate")),
-        ttl=_ttl(body.get("ttl")),
+        max_rate=rate,
+        ttl=ttl,
         # Webhook settings may stand in any session's body, as in the guide; they are checked only where they are used.
         webhook=endpoints.parse_endpoint(body, dialect, retries) if method == "webhook" else None,
     )
@@ -419,6 +422,8 @@ def parse_change(body: Any, spec: SessionSpec, retries: int = DEFAULT_RETRY_ATTE
         # It is changed by itself: what is known of it beyond its settings must stay.
         webhook = endpoints.parse_change(webhook, body, spec.dialect, retries)
         given["webhook_url"] = webhook.url
+        # Earlier versions took these and did nothing with them.
+        given |= {"conflate": None, "max_rate": None, "ttl": None}
         body = {name: value for name, value in body.items() if name not in endpoints.FIELDS}
     elif any(name in body for name in endpoints.FIELDS):
         raise Problem("bad_body", "only a webhook session has webhook settings")

@@ -30,8 +30,8 @@ MAX_URL = 2048
 MAX_HEADERS = 50
 # 4 KiB for all of them: more than any token needs, and half of what common servers take as a whole head.
 MAX_HEADER_BYTES = 4096
-# Standard Webhooks: a secret is 24 to 64 random bytes.
-SECRET_BYTES = (24, 64)
+# Standard Webhooks says 24 to 64 random bytes; Svix takes up to 75, and the prefix may be left out.
+SECRET_BYTES = (24, 75)
 SECRET_PREFIX = "whsec_"
 # So many old secrets sign beside the new one: each makes the head of every post longer.
 MAX_OLD_SECRETS = 3
@@ -315,20 +315,37 @@ def parse_change(
 
 
 def parse_secret(value: Any) -> str:
-    """Reads a secret, or makes one where there is none. Raises Problem `bad_webhook`."""
+    """Reads a secret, or makes one where there is none; gives it with its prefix. Raises Problem `bad_webhook`."""
     if value is None:
         return new_secret()
     least, most = SECRET_BYTES
-    fault = _fault("secret", f"secret must be {SECRET_PREFIX} and base64 of {least} to {most} bytes")
-    if not isinstance(value, str) or not value.startswith(SECRET_PREFIX):
+    fault = _fault("secret", f"secret must be base64 of {least} to {most} bytes, with {SECRET_PREFIX} before it or not")
+    if not isinstance(value, str):
         raise fault
+    encoded = value.removeprefix(SECRET_PREFIX)
     try:
-        key = base64.b64decode(value.removeprefix(SECRET_PREFIX), validate=True)
+        key = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         raise fault from None
     if not least <= len(key) <= most:
         raise fault
-    return value
+    return SECRET_PREFIX + encoded
+
+
+def refuse_reader_fields(conflate: bool, max_rate: float | None, ttl: float | None) -> None:
+    """Refuses what a session may say to its readers and a webhook cannot do. Raises Problem `bad_webhook`.
+
+    Each event is a delivery of its own that is signed, retried and accounted for, so none stands for another; the pace of
+    posts is `rate`; and a webhook is never idle, because nobody reads it.
+    """
+    if conflate:
+        raise _fault(
+            "conflate", "conflate is for readers: a webhook is posted every event; give batch to post fewer times"
+        )
+    if max_rate is not None:
+        raise _fault("max_rate", "max_rate is for readers; the posts of a webhook are limited by rate")
+    if ttl:
+        raise _fault("ttl", "ttl is for sessions that are read: a webhook is never idle, and stays until it is deleted")
 
 
 def parse_overlap(value: Any) -> float:

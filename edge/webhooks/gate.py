@@ -31,33 +31,45 @@ log = logging.getLogger(__name__)
 KEY_PAGE = 4
 # Jobs on their way into a log at the same time.
 STORING = 64
+# How late a post may be, in seconds, and the next ones still keep their times.
+CATCH_UP = 0.1
 
 
 class Tokens:
-    """A token bucket: `rate` posts a second, and as many at once as a second gives."""
+    """The pace of an endpoint: `rate` posts a second, evenly spaced, in the first second too."""
 
-    __slots__ = ("_burst", "_level", "_stamp", "rate")
+    __slots__ = ("_next", "_waited", "rate")
 
-    def __init__(self, rate: float, now: float) -> None:
+    def __init__(self, rate: float, now: float, next: float = 0.0) -> None:
+        """`next` is when the next post may be made, where an earlier pace has said so."""
         self.rate = rate
-        self._burst = max(1.0, rate)
-        self._level = self._burst
-        self._stamp = now
+        self._next = max(now, next)
+        self._waited = False
+
+    @property
+    def next(self) -> float:
+        """When the next post may be made, on the clock that `wait` is given."""
+        return self._next
 
     def wait(self, now: float) -> float:
         """Seconds until there is a token; 0 where there is one."""
-        self._level = min(self._burst, self._level + max(0.0, now - self._stamp) * self.rate)
-        self._stamp = now
-        # A millionth of a token is no reason to wait.
-        return 0.0 if self._level >= 1.0 - 1e-6 else (1.0 - self._level) / self.rate
+        left = self._next - now
+        # A millionth of a second is no reason to wait.
+        if left <= 1e-6:
+            return 0.0
+        self._waited = True
+        return left
 
     def full(self, now: float) -> bool:
         """Whether nothing would be forgotten with it."""
-        return not self.wait(now) and self._level >= self._burst
+        return self._next <= now
 
-    def take(self) -> None:
+    def take(self, now: float) -> None:
         """Uses one up; `wait` has just said that there is one."""
-        self._level -= 1.0
+        # Posts that came too late because this process was late are caught up on; idle time is not saved up.
+        earliest = now - CATCH_UP if self._waited else now
+        self._next = max(self._next, earliest) + 1.0 / self.rate
+        self._waited = self._waited and self._next <= now
 
 
 class Floor(Protocol):
@@ -140,7 +152,9 @@ class Gate:
         if endpoint.rate is None:
             self._tokens = None
         elif self._tokens is None or self._tokens.rate != endpoint.rate:
-            self._tokens = Tokens(endpoint.rate, self._loop.time())
+            # One post at once, and no more: else each change would allow another.
+            due = self._tokens.next if self._tokens is not None else 0.0
+            self._tokens = Tokens(endpoint.rate, self._loop.time(), min(due, self._loop.time() + 1.0 / endpoint.rate))
         # A line of all is what the mode says; what waits in lines of keys goes out in order, whatever the mode is now.
         if (lane := self.lanes.get("all")) is not None:
             lane.serial = endpoint.mode == "fifo"
@@ -261,7 +275,7 @@ class Gate:
             if unit is None:
                 continue
             if self._tokens is not None:
-                self._tokens.take()
+                self._tokens.take(self._loop.time())
             self.under_way += 1
             lane.under_way += 1
             self._mark(lane)

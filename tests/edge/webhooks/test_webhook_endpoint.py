@@ -9,6 +9,8 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from edge.problem import Problem
+from edge.registry import parse_change as parse_session_change
+from edge.registry import parse_session
 from edge.webhooks.endpoint import (
     DEFAULT_OVERLAP,
     MAX_OLD_SECRETS,
@@ -19,6 +21,7 @@ from edge.webhooks.endpoint import (
     parse_endpoint,
     parse_overlap,
 )
+from edge.webhooks.signature import sign
 from tests.edge.conftest import RunningEdge
 from tests.edge.webhooks.stage import Receiver
 from tests.waiting import eventually
@@ -153,9 +156,9 @@ def test_a_bad_url_is_refused(url: object):
         {"verify": "please"},
         {"secret": ""},
         {"secret": 5},
-        {"secret": base64.b64encode(b"x" * 32).decode()},
         {"secret": "whsec_" + base64.b64encode(b"x" * 23).decode()},
-        {"secret": "whsec_" + base64.b64encode(b"x" * 65).decode()},
+        {"secret": "whsec_" + base64.b64encode(b"x" * 76).decode()},
+        {"secret": base64.b64encode(b"x" * 76).decode()},
         {"secret": "whsec_not base64!"},
     ],
     ids=str,
@@ -352,3 +355,33 @@ async def test_a_secret_is_shown_once_and_rotated_with_an_overlap(
     (post,) = receiver.posts
     for secret in (own, rotated["webhook_secret"], made["webhook_secret"]):
         Webhook(secret).verify(post.body, post.headers)
+
+
+@pytest.mark.parametrize("size", [24, 32, 64, 75])
+@pytest.mark.parametrize("prefix", ["", "whsec_"])
+def test_secrets_of_standard_webhooks_and_svix_are_taken_and_verify(size: int, prefix: str):
+    key = bytes(range(size))
+    endpoint = parse_endpoint({**GUIDE, "secret": prefix + base64.b64encode(key).decode()})
+
+    assert (endpoint.secret.startswith("whsec_"), endpoint.key) == (True, key)
+    body = b'{"event_type":"progress"}'
+    Webhook(endpoint.secret).verify(body, sign(endpoint.keys, "msg_1", body))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "instead"), [("conflate", True, "batch"), ("max_rate", 5, "rate"), ("ttl", 60, "deleted")]
+)
+def test_what_a_webhook_cannot_honour_is_refused_and_not_ignored(field: str, value: object, instead: str):
+    body = {"delivery_method": "webhook", **GUIDE}
+
+    with pytest.raises(Problem, match=instead) as refused:
+        parse_session({**body, field: value}, frozenset({"callback"}))
+    assert (refused.value.status, refused.value.code, refused.value.more) == (422, "bad_webhook", {"field": field})
+
+    made, _ = parse_session({**body, "conflate": False, "max_rate": None, "ttl": 0}, frozenset({"callback"}))
+    with pytest.raises(Problem, match=instead):
+        parse_session_change({field: value}, made)
+    # As an earlier version has stored it.
+    old = msgspec.structs.replace(made, conflate=True, max_rate=5.0, ttl=60.0)
+    changed = parse_session_change({"name": "x"}, old)
+    assert (changed.name, changed.conflate, changed.max_rate, changed.ttl) == ("x", False, None, None)
