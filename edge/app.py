@@ -23,7 +23,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from edge import commands, ingest, metrics
+from edge import commands, ingest, metrics, trial
 from edge.dialects import DIALECTS
 from edge.disconnect import BAD_CURSOR, EXPIRED, FORBIDDEN, LOST_STORE, NO_SESSION, SHUTDOWN, Disconnect
 from edge.edge import Edge
@@ -369,17 +369,10 @@ async def overall_stats(request: Request) -> Response:
 async def test_session(request: Request) -> Response:
     edge = _edge(request)
     session = await _session(request)
-    said = await _json_body(request)
-    if not isinstance(said, dict):
-        raise Problem("bad_body", "the body must be a JSON object")
-    kind = said.get("event_type", "progress")
-    data = said.get("test_data", {"message": "test"})
-    if unknown := sorted(set(said) - {"event_type", "test_data"}):
-        raise Problem(
-            "unknown_field", f"not known: {', '.join(map(str, unknown))[:200]}; known are event_type, test_data"
-        )
-    if not isinstance(kind, str) or not isinstance(data, dict):
-        raise Problem("bad_body", "event_type must be a text and test_data an object")
+    patience = _number(request, "wait", 0.0, 0.0, trial.MAX_WAIT)
+    if patience and session.spec.webhook is None:
+        raise Problem("not_a_webhook", "wait is for webhook sessions: readers say nothing of what they got")
+    kind, data = trial.parse_trial(await _json_body(request))
     event = Event.new(Subject.of("session", session.id, kind), data, type=kind, source="test", test=True)
     accepted = ingest.Accepted(event, encode(event))
     (ack,) = await ingest.publish(edge.broker, [accepted], edge.store)
@@ -392,6 +385,12 @@ async def test_session(request: Request) -> Response:
             "event_type": kind,
             "timestamp": rfc3339(event.time),
             "cursor": await _published(edge, accepted, ack),
+            # To be stored is no success yet where it is still to be posted.
+            **(
+                await trial.watch(edge.webhooks, edge.recoveries.attempts, session, event.id, patience)
+                if session.spec.webhook is not None
+                else {}
+            ),
         }
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from edge import trial
 from edge.ingest import FIELDS
 from edge.letters import FIELDS as LETTER_FIELDS
 from edge.problem import TITLES
@@ -225,15 +226,24 @@ def document() -> dict[str, Any]:
             },
             "/callbacks/sessions/{session_id}/test": {
                 "post": _operation(
-                    "Send a test event on the path of real ones",
-                    {"200": _json(_OBJECT, "Stored; `cursor` says where")},
+                    "Send a test event on the path of real ones, and wait for the answer of a webhook",
+                    {"200": _json(_trial_schema(), "Stored; `cursor` says where, `attempt` what a webhook answered")},
                     *_BODY,
+                    "bad_parameter",
                     "bad_subject",
                     "bad_event",
                     "session_not_found",
+                    "not_a_webhook",
                     "storage_refused",
                     *_STORE,
-                    parameters=session,
+                    parameters=[
+                        *session,
+                        _query(
+                            "wait",
+                            {"type": "number", "minimum": 0, "maximum": trial.MAX_WAIT},
+                            "Wait at most so many seconds for a webhook's first attempt.",
+                        ),
+                    ],
                     body={
                         "content": {
                             "application/json": {
@@ -912,6 +922,30 @@ def _webhook_paths(session: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def _trial_schema() -> dict[str, Any]:
+    """What the test endpoint answers; the last two members are there for webhooks only."""
+    return _object(
+        {
+            "status": {
+                "enum": ["published", "delivered", "failed", "held"],
+                "description": "`held`: the endpoint is disabled, or has not agreed yet, and the event waits for that.",
+            },
+            "success": {
+                "type": ["boolean", "null"],
+                "description": "Of a webhook null as long as no attempt is known; ask with `wait`.",
+            },
+            "session_id": _TEXT,
+            "event_id": _TEXT,
+            "event_type": _TEXT,
+            "timestamp": _TIME,
+            "cursor": _TEXT,
+            "endpoint": {**_TEXT, "description": "The state of the webhook's circuit breaker, or `pending`."},
+            "attempt": {"oneOf": [_ref("Attempt"), {"type": "null"}]},
+        },
+        ["status", "success", "session_id", "event_id", "event_type", "timestamp", "cursor"],
+    )
+
+
 def _policy_schemas() -> dict[str, Any]:
     """What an endpoint may set of retries, circuit breaker and auto-disable; null is the deployment's default."""
 
@@ -1018,7 +1052,10 @@ def _webhook_schemas() -> dict[str, Any]:
             "type": "boolean",
             "description": "False until its receiver has agreed, where `verify` asks for that.",
         },
-        "state": {"enum": ["closed", "open", "half_open", "disabled"]},
+        "state": {
+            "enum": ["closed", "paused", "open", "half_open", "disabled"],
+            "description": "Of its circuit breaker; `paused` where it asked to be left alone until then (Retry-After).",
+        },
         "since": maybe_time,
         "until": {**maybe_time, "description": "Until when it is left alone."},
         "reason": maybe_text,

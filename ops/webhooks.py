@@ -190,7 +190,10 @@ async def _health(hook: _Hook, request: Request, order: str | None = None, body:
     oldest = health["oldest_parked_seconds"]
     parked = f"{health['parked']:,}" + (f", the oldest for {oldest:,.0f} s" if oldest else "")
     rows = [
-        ("state", paint(str(health["state"]), "green" if health["state"] == "closed" else "red")),
+        (
+            "state",
+            paint(str(health["state"]), {"closed": "green", "paused": "yellow"}.get(str(health["state"]), "red")),
+        ),
         ("consent", "" if health["active"] else "its receiver has not agreed yet"),
         ("since", _when(health["since"])),
         ("left alone until", _when(health["until"])),

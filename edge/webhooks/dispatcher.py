@@ -18,7 +18,7 @@ from edge.webhooks.attempts import AttemptLog, AttemptLogSettings
 from edge.webhooks.conditions import Conditions
 from edge.webhooks.fanout import Fanout, FanoutSettings
 from edge.webhooks.guard import GuardSettings
-from edge.webhooks.health import STATES, Condition, Health, News
+from edge.webhooks.health import Condition, Health, News
 from edge.webhooks.job import DUE, FRESH, PARKED, PARTITIONS, partition_of
 from edge.webhooks.partitions import Partitions
 from edge.webhooks.pipeline import Pipeline
@@ -227,8 +227,8 @@ class Webhooks:
         """Counts what lies in the partitions of this process, at a slow pace: it is the server that counts."""
         while True:
             gates = [gate for term in self._terms() for gate in term.gates.values()]
-            states = Counter(gate.health.state for gate in gates)
-            for state in STATES:
+            states = Counter(gate.health.shown_state for gate in gates)
+            for state in metrics.STATES:
                 metrics.endpoints.labels(state).set(states[state])
             metrics.parked.set(sum(gate.parked for gate in gates))
             oldest = min((gate.oldest for gate in gates if gate.oldest), default=0.0)

@@ -19,6 +19,8 @@ from router.codec import rfc3339
 
 State = Literal["closed", "open", "half_open", "disabled"]
 STATES: tuple[State, ...] = ("closed", "open", "half_open", "disabled")
+# How a closed endpoint is shown while it is left alone because it asked for that (429, 503, Retry-After).
+PAUSED = "paused"
 # Answers that ask for patience; they are not counted as failures.
 _PATIENCE = (429, 503)
 # What is added to Retry-After at most, as a share of it: many may have been told the same.
@@ -77,11 +79,13 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def describe(self, rate: float | None = None, now: float | None = None) -> dict[str, Any]:
         """The condition as the API shows it."""
         now = wall.now() if now is None else now
+        state = shown_state(self.state, self.until, now)
         return {
-            "state": self.state,
+            "state": state,
             "since": _when(self.since),
             "until": _when(self.until) if self.state == "open" or self.until > now else None,
-            "reason": self.reason or None,
+            # Of a pause that is over there is nothing to say any more.
+            "reason": self.reason or None if state != "closed" else None,
             "trips": self.trips,
             "failures": self.failures,
             "failing_since": _when(self.failing_since),
@@ -89,6 +93,11 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             "parked": self.parked,
             "oldest_parked_seconds": round(max(0.0, now - self.oldest), 3) if self.oldest else None,
         }
+
+
+def shown_state(state: State, until: float, now: float) -> str:
+    """The state as people see it: `paused` for a closed one that is left alone until a time."""
+    return PAUSED if state == "closed" and until > now else state
 
 
 class News(NamedTuple):
@@ -212,6 +221,11 @@ class Health:
         return max(0.0, self.until - now)
 
     @property
+    def shown_state(self) -> str:
+        """The state as people see it."""
+        return shown_state(self.state, self.until, self._clock())
+
+    @property
     def memorable(self) -> bool:
         """Whether there is anything to remember."""
         return bool(self.state != "closed" or self.failing_since or self._ramping or self.blocked_for or self._recent())
@@ -241,7 +255,7 @@ class Health:
             self._pleas += 1
         news: list[News] = []
         if outcome.status in _PATIENCE:
-            self._pause(outcome.retry_after, now)
+            self._pause(outcome, now)
         else:
             self.failures += 1
             news = self._failed(outcome, now)
@@ -295,14 +309,17 @@ class Health:
         # A probe that failed is no news: it was open all the time.
         return [] if was_open else [News("opened", outcome.detail)]
 
-    def _pause(self, retry_after: float, now: float) -> None:
+    def _pause(self, outcome: Outcome, now: float) -> None:
         """Leaves the endpoint alone for as long as it asked, or where it asks again and again without saying how long."""
-        settings = self.settings
+        settings, retry_after = self.settings, outcome.retry_after
         pause = retry_after + self._jitter(0.0, PLEA_SPREAD * retry_after) if retry_after else 0.0
         if not pause and self._pleas >= settings.patience_after:
             most = min(settings.pause * 2.0 ** (self._pleas - settings.patience_after), settings.pause_most)
             pause = self._jitter(most / 2, most)
-        self.until = max(self.until, now + pause) if pause else self.until
+        if pause:
+            self.until = max(self.until, now + pause)
+            if self.state == "closed":
+                self.reason = outcome.detail
 
     def _lose_patience(self, now: float) -> list[News]:
         settings = self.settings

@@ -14,7 +14,7 @@ OUTCOMES = (
     "refused", "reset", "bad_answer", "network", "decode_error",
 )  # fmt: skip
 JOBS = ("queued", "repeated", "overflow", "retried", "split", "parked", "dropped", "deadlettered")
-STATES = ("closed", "open", "half_open", "disabled")
+STATES = ("closed", "paused", "open", "half_open", "disabled")
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 

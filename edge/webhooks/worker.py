@@ -753,7 +753,7 @@ class WorkTerm:
                 gate.took(outcome.seconds)
                 # How the endpoint is has nothing to do with what is retried.
                 news = gate.health.note(answer, policy.concurrency)
-                if news or gate.health.state != "closed":
+                if news or gate.health.shown_state != "closed":
                     self._noted(gate)
                 for each in news:
                     self._tell(session, gate, each)

@@ -257,6 +257,18 @@ async def test_the_test_endpoint_the_stats_and_the_poll_by_curl(running_callboar
     assert overall["events_sent"] >= stats["events_sent"]
 
 
+async def test_the_guides_receiver_takes_a_test_event_of_any_type_without_data(
+    running_callboard: RunningCallboard, flask_receiver: FlaskReceiver, http: httpx.AsyncClient
+) -> None:
+    body = {"delivery_method": "webhook", "webhook_url": flask_receiver.url}
+    session = await create(running_callboard.url, body)
+
+    for given in ({}, *({"event_type": kind} for kind in ("thinking", "progress", "completion", "tool_use", "other"))):
+        answer = await http.post(f"/callbacks/sessions/{session}/test?wait=60", json=given, timeout=PATIENCE)
+
+        assert (answer.json()["status"], answer.json()["success"]) == ("delivered", True), answer.text
+
+
 async def test_the_load_test_loses_none_of_its_100_events(
     running_callboard: RunningCallboard, flask_receiver: FlaskReceiver, http: httpx.AsyncClient, tmp_path: Path
 ) -> None:

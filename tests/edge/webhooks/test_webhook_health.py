@@ -232,3 +232,20 @@ def test_a_pause_is_over_where_the_clock_was_ahead_and_is_right_again(clock: Clo
 
     assert health.places(8) == 1
     assert health.state == "half_open"
+
+
+def test_a_pause_that_was_asked_for_is_shown_as_one_and_the_state_of_the_breaker_otherwise(clock: Clock):
+    health = healthy(clock)
+    note(health, of_status(429, "20", 0.0))
+
+    shown = health.condition().describe(now=clock.now)
+    assert (shown["state"], shown["reason"]) == ("paused", "throttled (HTTP 429)")
+    assert shown["until"] is not None and health.shown_state == "paused"
+    # It is shown by processes that heard of it once.
+    kept = health.condition()
+    clock.now += 23
+    over = kept.describe(now=clock.now)
+    assert (over["state"], over["reason"], over["until"]) == ("closed", None, None)
+    assert health.shown_state == "closed"
+    note(health, *[BAD] * 5)
+    assert health.condition().describe(now=clock.now)["state"] == "open"

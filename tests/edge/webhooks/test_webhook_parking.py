@@ -204,6 +204,22 @@ async def test_an_endpoint_that_says_how_long_is_left_alone_as_a_whole(stage: St
     assert times[1] - times[0] >= 0.99
 
 
+async def test_a_pause_is_seen_from_every_process(stage: Stage, receiver: Receiver):
+    processes = [await stage.process(PATIENT), await stage.process(PATIENT)]
+    session = await stage.session(receiver.url)
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=429, headers={"Retry-After": "3000"})
+
+    receiver.answer = answer
+    await stage.publish("agent.run-1.progress")
+
+    for process in processes:
+        await eventually(lambda process=process: process.webhooks.health(session.id)["state"] == "paused")
+        shown = process.webhooks.health(session.id)
+        assert (shown["reason"], shown["until"] is not None) == ("throttled (HTTP 429)", True)
+
+
 async def test_a_full_log_becomes_dead_letters(stage: Stage, receiver: Receiver):
     process = await stage.process(SHUT)
     session = await stage.session(receiver.url)
