@@ -130,6 +130,10 @@ class Gate:
         self.shown = (0, 0.0)
         self._floor = floor
         self._ready: dict[str, Lane] = {}
+        # Lanes that wait for a place or for a time, and those with jobs on their way into the log: among tens of thousands
+        # of keys whose jobs all lie in the log there are few.
+        self._waiting: dict[str, Lane] = {}
+        self._to_store: dict[str, Lane] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._fetching = False
@@ -224,7 +228,7 @@ class Gate:
             self._floor.rest(lane.stow())
         lane.park([held])
         self._mark(lane)
-        self._store()
+        self._store(lane)
 
     def _line_up(self, lane: Lane, held: Held) -> None:
         """Finds the place of a new job where a predecessor has left a log: before it, or behind it."""
@@ -237,7 +241,7 @@ class Gate:
             self._mark(lane)
         else:
             lane.park([held])
-            self._store()
+            self._store(lane)
 
     async def _look_up(self, lane: Lane) -> None:
         while self._floor.open:
@@ -289,11 +293,11 @@ class Gate:
         """Nothing may begin: what waits is parked, unless it is for a moment only."""
         blocked = self.blocked_for
         if blocked > self._floor.lane_settings.hold:
-            for lane in self.lanes.values():
+            for lane in list(self._waiting.values()):
                 if lane.queue:
                     self._floor.rest(lane.stow())
-                    self._mark(lane)
-            self._store()
+                self._mark(lane)
+                self._store(lane)
         if blocked != float("inf"):
             self.wake(blocked)
 
@@ -359,6 +363,7 @@ class Gate:
         if lane.idle and lane.first is None:
             self.lanes.pop(lane.name, None)
             self._ready.pop(lane.name, None)
+            self._waiting.pop(lane.name, None)
         else:
             self._mark(lane)
         self.pump()
@@ -370,7 +375,12 @@ class Gate:
         lane.put_back(unit.held)
         if head.halted or head.not_before - wall.now() > self._floor.lane_settings.hold:
             self._floor.rest(lane.stow())
-            self._store()
+            self._store(lane)
+        self._mark(lane)
+
+    def restored(self, lane: Lane, head: Head, not_before: float) -> None:
+        """Takes over how far the first of a lane had come at a predecessor."""
+        lane.head, lane.not_before = head, not_before
         self._mark(lane)
 
     def resume(self, lane: Lane) -> None:
@@ -381,6 +391,10 @@ class Gate:
     def _mark(self, lane: Lane) -> None:
         """Notes whether a lane may begin."""
         now = wall.now()
+        if lane.queue or (lane.not_before > now and not lane.halted):
+            self._waiting[lane.name] = lane
+        else:
+            self._waiting.pop(lane.name, None)
         if lane.may_begin(now):
             self._ready[lane.name] = lane
             return
@@ -401,7 +415,7 @@ class Gate:
 
     def _woken(self) -> None:
         self._timer = None
-        for lane in list(self.lanes.values()):
+        for lane in list(self._waiting.values()):
             self._mark(lane)
         self.pump()
 
@@ -413,17 +427,20 @@ class Gate:
 
     # To the log and back
 
-    def _store(self) -> None:
-        if not self._storing and self._floor.open and any(lane.stowing for lane in self.lanes.values()):
+    def _store(self, lane: Lane) -> None:
+        if lane.stowing:
+            self._to_store[lane.name] = lane
+        if not self._storing and self._floor.open and self._to_store:
             self._storing = True
             self._floor.spawn(self._store_all(), "park")
 
     async def _store_all(self) -> None:
         try:
-            while self._floor.open:
-                lane = next((lane for lane in self.lanes.values() if lane.stowing), None)
-                if lane is None:
-                    break
+            while self._floor.open and self._to_store:
+                lane = next(iter(self._to_store.values()))
+                if not lane.stowing:
+                    del self._to_store[lane.name]
+                    continue
                 some = [lane.stowing[n] for n in range(min(STORING, len(lane.stowing)))]
                 try:
                     await self._floor.stored(self, lane, some)

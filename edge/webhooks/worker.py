@@ -64,6 +64,10 @@ RECORDS = 512
 _SPOILT = (BadInput, ValueError, OverflowError, RecursionError, TypeError, LookupError, AttributeError)
 # What ends a job without its endpoint having said anything: no reason to halt a lane.
 _OURS = frozenset({"decode_error", "ttl_expired", "poison", "ssrf_blocked", "bad_url"})
+# The share of its time that a term spends on counting what is parked.
+RECOUNT_SHARE = 0.01
+# Parked jobs of one endpoint that are looked at in one sweep: pages of so many.
+EXPIRE_PAGES, EXPIRE_JOBS = 256, 16
 # Settled jobs that are remembered, in case the server hands them out again.
 SETTLED = 8192
 _PHASE = random.random() * 3600.0
@@ -178,6 +182,7 @@ class WorkTerm:
         self._goal = self._reached_fresh = 0
         # What the predecessors have parked, by session and lane.
         self._parks: dict[tuple[str, str], int] = {}
+        self._recount_at = 0.0
         self._dirty: dict[str, Gate] = {}
         self._pen = asyncio.Event()
         self._consumers: dict[str, Consumer] = {}
@@ -440,7 +445,7 @@ class WorkTerm:
             lane = gate.lane(key[1], True)
             # Further ahead than any pause is legal it was written by a clock that was wrong.
             longest = max(*rules.schedule, MAX_RETRY_AFTER) + 1.0
-            lane.head, lane.not_before = head, ceiling(head.not_before, wall.now(), longest)
+            gate.restored(lane, head, ceiling(head.not_before, wall.now(), longest))
             if lane.first is None and not self.caught_up and self._parks.get(key):
                 lane.first = 0
         return gate
@@ -1173,6 +1178,19 @@ class WorkTerm:
             following = await next_job(self._broker, subjects, self._reached_fresh)
             if not following or following > self._goal:
                 self._caught_up()
+        if time.monotonic() >= self._recount_at:
+            await self._recount()
+        for gate in list(self.gates.values()):
+            if gate.policy is None:
+                continue
+            await self._expire(gate)
+            if gate.idle and time.monotonic() - gate.used > 10 * self.settings.sweep:
+                gate.end()
+                self.gates.pop(gate.session, None)
+
+    async def _recount(self) -> None:
+        """Counts what is parked, as the server knows it, in case it was counted wrongly here."""
+        begun = time.monotonic()
         counts = await self.parking.counts(self.partition)
         for (session_id, name), count in counts.items():
             gate = self._gate(session_id)
@@ -1183,13 +1201,39 @@ class WorkTerm:
             if not (lane.behind or lane.queue or lane.under_way or lane.stowing):
                 lane.behind, lane.after = count, 0
                 gate.wake()
-        for gate in list(self.gates.values()):
-            if gate.policy is None:
-                continue
-            await self._expire(gate)
-            if gate.idle and time.monotonic() - gate.used > 10 * self.settings.sweep:
-                gate.end()
-                self.gates.pop(gate.session, None)
+        now = time.monotonic()
+        # The server lists each lane by name: of tens of thousands that takes as long as a share of the time allows.
+        self._recount_at = now + (now - begun) / RECOUNT_SHARE
+
+    async def _expire_parked(self, gate: Gate, session: Session, born: int, reason: str) -> int:
+        """Gives up what is parked and was queued before `born`, where nothing may be posted; says when the oldest was, in ns.
+
+        All lanes are read together, oldest first, up to the first job that is young enough: one page, however many lanes
+        there are. Raises BrokerError.
+        """
+        after = oldest = 0
+        for _ in range(EXPIRE_PAGES):
+            given_up = False
+            page, _ = await self.parking.page(self.partition, gate.session, "*", after, EXPIRE_JOBS)
+            for parked in page:
+                after, job = parked.sequence, parked.job
+                if job is None or after in self._gone:
+                    continue
+                if job.queued >= born:
+                    return min(oldest or job.queued, job.queued)
+                lane = gate.lanes.get(parked.subject.rpartition(".")[2])
+                # What has been fetched is in hand, and expires there.
+                if lane is None or lane.queue or lane.under_way or after <= lane.after or not _is_shut(gate, lane):
+                    oldest = min(oldest or job.queued, job.queued)
+                    continue
+                await self._forget_head(gate, lane)
+                lane.behind -= 1
+                await self._give_up(session, [Held(job, 0.0, parked_at=after)], reason)
+                given_up = True
+            if not page or not (given_up or gate.blocked_for > 0):
+                break  # what is posted meanwhile expires where it is posted
+        await self._backstage.endings.flushed()
+        return oldest
 
     async def _forget_head(self, gate: Gate, lane: Lane) -> None:
         """Forgets how far a lane's first has come, because it is given up unposted."""
@@ -1205,35 +1249,19 @@ class WorkTerm:
         policy = gate.policy or session.spec.webhook
         reason = "endpoint_disabled" if gate.health.state == "disabled" else "ttl_expired"
         born = wall.now_ns() - int(self._patience(policy) * 1e9)
-        oldest = 0
         for lane in list(gate.lanes.values()):
-            shut = gate.blocked_for > 0 or lane.halted or lane.not_before > wall.now()
-            while lane.queue and shut and not lane.under_way and lane.queue[0].job.queued < born:
+            while lane.queue and _is_shut(gate, lane) and not lane.under_way and lane.queue[0].job.queued < born:
                 await self._forget_head(gate, lane)
                 await self._give_up(session, [lane.queue.popleft()], reason)
-            while lane.stored > 0:
-                after = lane.after
-                page, _ = await self.parking.page(self.partition, gate.session, lane.name, after, 16)
-                late = [
-                    parked
-                    for parked in page
-                    if parked.job is not None and parked.job.queued < born and parked.sequence not in self._gone
-                ]
-                if not late or not shut or lane.after != after or lane.queue or lane.under_way:
-                    first = page[0].job if page else None
-                    if first is not None:
-                        oldest = min(oldest or first.queued, first.queued)
-                    break
-                await self._forget_head(gate, lane)
-                for parked in late:
-                    assert parked.job is not None
-                    lane.behind -= 1
-                    await self._give_up(session, [Held(parked.job, 0.0, parked_at=parked.sequence)], reason)
-                await self._backstage.endings.flushed()
-        gate.oldest = oldest / 1e9
+        gate.oldest = await self._expire_parked(gate, session, born, reason) / 1e9 if gate.parked else 0.0
         if gate.shown != (gate.parked, gate.oldest):
             gate.shown = (gate.parked, gate.oldest)
             self._noted(gate)
+
+
+def _is_shut(gate: Gate, lane: Lane) -> bool:
+    """Whether nothing of a lane may be posted now."""
+    return gate.blocked_for > 0 or lane.halted or lane.not_before > wall.now()
 
 
 def _resumed(head: Head) -> Head:

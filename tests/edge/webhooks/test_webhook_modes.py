@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +26,7 @@ from tests.edge.webhooks.test_webhook_order import NARROW, Ledger, firsts, nothi
 from tests.waiting import eventually
 
 
-async def keyed(stage: Stage, keys: str, count: int, first: int = 0) -> None:
+async def keyed(stage: Stage, keys: Sequence[str], count: int, first: int = 0) -> None:
     """Publishes events with these keys in turn, numbered from `first`."""
     for n in range(count):
         await stage.broker.publish(Event.new("agent.run-1.progress", {"n": first + n}, key=keys[n % len(keys)]))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from edge.webhooks.health import HealthSettings
 from edge.webhooks.lane import LaneSettings
 from router.deadletters import DeadLetters, webhook_subject
 from tests.edge.webhooks.stage import QUICK, Process, Receiver, Stage, mortal
+from tests.edge.webhooks.test_webhook_modes import keyed
 from tests.edge.webhooks.test_webhook_order import nothing_left, reasons
 from tests.waiting import eventually
 
@@ -260,3 +262,65 @@ async def test_a_changed_address_takes_effect_and_nothing_is_lost(stage: Stage, 
 
         await eventually(lambda: process.webhooks.stats(session.id).delivered == 9)
         assert len(gone.posts) == 1 and len(receiver.posts) == 9
+
+
+async def test_a_disabled_endpoint_of_many_keys_is_looked_after_as_one(stage: Stage, receiver: Receiver):
+    """One look into its log a sweep, and not one for each of its keys."""
+    process = await stage.process(PATIENT)
+    session = await stage.session(receiver.url, mode="keyed")
+    await process.webhooks.disable(session.id)
+    await eventually(lambda: state(process, session) == "disabled")
+
+    await keyed(stage, [f"key-{n}" for n in range(40)], 40)
+
+    async def parked() -> bool:
+        return await process.webhooks.waiting(session.id) == 40
+
+    await eventually(parked)
+    asked: list[str] = []
+
+    def heard(_subject: str, _reply: str, payload: bytes, _headers: bytes) -> None:
+        said = json.loads(payload)
+        if session.id in said.get("next_by_subj", ""):
+            asked.append(said["next_by_subj"])
+
+    await stage.broker.connection.listen("$JS.API.STREAM.MSG.GET.HOOKS", heard)
+    await eventually(lambda: len(asked) >= 4)
+    assert {subject.rpartition(".")[2] for subject in asked} == {"*"}
+    # And none of them is lost by that.
+    await process.webhooks.enable(session.id)
+    await eventually(lambda: process.webhooks.stats(session.id).delivered == 40)
+    await eventually(lambda: nothing_left(stage.broker))
+
+
+async def test_what_waits_too_long_under_many_keys_becomes_dead_letters(stage: Stage, receiver: Receiver):
+    process = await stage.process(replace(PATIENT, worker=replace(PATIENT.worker, keep=3.0)))
+    session = await stage.session(receiver.url, mode="keyed")
+    await process.webhooks.disable(session.id)
+    await eventually(lambda: state(process, session) == "disabled")
+
+    await keyed(stage, [f"key-{n}" for n in range(25)], 45)
+
+    await eventually(lambda: process.webhooks.stats(session.id).failed == 45)
+    assert await reasons(stage.broker, session) == ["endpoint_disabled"] * 45
+    assert receiver.posts == []
+    await eventually(lambda: nothing_left(stage.broker))
+
+
+async def test_keys_that_wait_in_the_log_each_for_its_own_time_are_all_tried_again(stage: Stage, receiver: Receiver):
+    """Without the sweep, which would find one that was forgotten."""
+    patient = replace(PATIENT.worker, sweep=3600.0, schedule=(1.5,), health=HealthSettings(in_a_row=1000, least=1000))
+    process = await stage.process(replace(PATIENT, worker=patient))
+    session = await stage.session(receiver.url, mode="keyed", retry_attempts=20)
+    asked: dict[int, int] = {}
+
+    async def answer(request: web.Request) -> web.Response:
+        key = json.loads(await request.read())["data"]["n"] % 6
+        asked[key] = asked.get(key, 0) + 1
+        return web.Response(status=500 if asked[key] <= 3 else 200)
+
+    receiver.answer = answer
+    await keyed(stage, "abcdef", 30)
+
+    await eventually(lambda: process.webhooks.stats(session.id).delivered == 30)
+    await eventually(lambda: nothing_left(stage.broker))
