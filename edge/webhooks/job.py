@@ -82,6 +82,8 @@ class Job(msgspec.Struct, frozen=True):
     parts: tuple[Job, ...] = ()
     # Attempts that were made of the batch it was split from; `attempt` counts them too, the limit of retries does not.
     tried: int = 0
+    # Dead letters of this delivery, which are out of date once it is over.
+    letters: tuple[int, ...] = ()
 
     @classmethod
     def batch(cls, parts: Sequence[Job]) -> Job:
@@ -113,12 +115,14 @@ class Job(msgspec.Struct, frozen=True):
         run: int = 1,
         trigger: Trigger = "redrive",
         partitions: int = PARTITIONS,
+        letters: tuple[int, ...] = (),
     ) -> Publish:
         """What to store so that an event is delivered to a session once more, under the `webhook-id` it had.
 
         `subject` is the event's own (`orders.1.placed`), `sequence` its place in EVENTS. The same `unique` twice is one
         delivery, inside the ten minutes that JetStream remembers; another one is another delivery. `run` is how often this
-        delivery has now been asked for again. Raises BadEvent where the bytes are no event.
+        delivery has now been asked for again; `letters` are its places in DEADLETTERS, removed once it is over. Raises
+        BadEvent where the bytes are no event.
         """
         job = cls(
             session=session,
@@ -131,6 +135,7 @@ class Job(msgspec.Struct, frozen=True):
             run=run,
             chain=hashlib.blake2b(unique.encode(), digest_size=8).hexdigest(),
             trigger=trigger,
+            letters=letters,
         )
         return Publish(job.address, payload, {**job.headers(), "Nats-Msg-Id": f"again.{job.id}.{job.chain}"})
 
@@ -232,6 +237,8 @@ class Job(msgspec.Struct, frozen=True):
             state["X-Batch"] = str(len(self.parts))
         if self.tried:
             state["X-Tried"] = str(self.tried)
+        if self.letters:
+            state["X-Letters"] = ",".join(map(str, self.letters))
         return state
 
 
@@ -271,6 +278,7 @@ def _job(session: str, partition: int, headers: Mapping[str, str], payload: byte
         int(known("X-Order", "0")),
         tuple(_job(session, partition, state, bytes, stored) for state, bytes in _decode(payload)) if batch else (),
         int(known("X-Tried", "0")),
+        tuple(int(text) for text in known("X-Letters", "").split(",") if text),
     )
 
 

@@ -85,6 +85,11 @@ class Unit:
         """Each event's own job."""
         return self.job.parts or (self.job,)
 
+    @property
+    def has_letters(self) -> bool:
+        """Whether dead letters are out of date once it is over."""
+        return any(job.letters for job in self.jobs)
+
 
 class Lane:
     """One line of an endpoint's jobs."""

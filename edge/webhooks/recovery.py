@@ -11,7 +11,7 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
@@ -24,6 +24,7 @@ from edge.problem import Problem
 from edge.registry import Registry, Session
 from edge.webhooks.attempts import Attempt, Attempts, Part
 from edge.webhooks.job import NEWS, Job
+from edge.webhooks.letters import SentAgain
 from router.broker import Broker
 from router.buckets import Bucket, Entry, WriteGuard, read_through
 from router.clock import wall
@@ -49,6 +50,8 @@ MOST_RECOVERIES = 4
 # Deliveries that one recovery may be about: their ids are held in memory by whoever works it.
 MOST_DELIVERIES = 200_000
 MIN_RATE, MAX_RATE, DEFAULT_RATE = 0.1, 10_000.0, 100.0
+# Pages of dead letters that one resend looks through for its own.
+RESEND_PAGES = 20
 ENDED = frozenset({"done", "failed", "cancelled"})
 
 _ID = re.compile(r"[0-9a-f]{12,32}\Z")
@@ -142,6 +145,7 @@ class Recoveries:
         self.settings = settings or RecoverySettings()
         self._filtering = filtering or Filtering()
         self.attempts = Attempts(broker)
+        self.sent_again = SentAgain(broker)
         self.broker = broker
         self.registry = registry
         self.partitions = partitions
@@ -186,9 +190,16 @@ class Recoveries:
         if all(record is None for record in records):
             raise Problem("event_gone", "the event is older than what is kept")
         unique = unique or secrets.token_hex(8)
+        letters: Mapping[int, tuple[int, ...]] = {}
+        if failed := [attempt.begun for attempt in attempts if not attempt.ok]:
+            # It was buried right after the last attempt that failed.
+            places = {part.sequence for part in wanted}
+            letters = await self.sent_again.find(session.id, places, failed[-1] / 1e9, RESEND_PAGES)
         for record in records:
             if record is not None:
-                await self.ask_again(session.id, record, f"resend.{delivery}.{unique}")
+                await self.ask_again(
+                    session.id, record, f"resend.{delivery}.{unique}", letters.get(record.sequence, ())
+                )
         return sum(record is not None for record in records)
 
     async def recover(self, session: Session, since: datetime, until: datetime | None, rate: float) -> Recovery:
@@ -270,8 +281,11 @@ class Recoveries:
             return None
         return record
 
-    async def ask_again(self, session: str, record: Record, unique: str) -> None:
-        """Puts a delivery among the jobs once more. Raises Refused where there is no room, or BrokerError."""
+    async def ask_again(self, session: str, record: Record, unique: str, letters: tuple[int, ...] = ()) -> None:
+        """Puts a delivery among the jobs once more; its dead letters go once it is over.
+
+        Raises Refused where there is no room, or BrokerError.
+        """
         publish = Job.again(
             session,
             record.payload,
@@ -280,6 +294,7 @@ class Recoveries:
             unique=f"{unique}.{record.sequence}",
             trigger="manual",
             partitions=self.partitions,
+            letters=letters,
         )
         await self.broker.store(*publish)
 
@@ -400,6 +415,8 @@ class _Run:
         self._noted = 0.0
         self._unnoted = 0
         self._due = 0.0
+        # The dead letters of the deliveries that it is about.
+        self._letters: Mapping[int, tuple[int, ...]] = {}
 
     async def work(self) -> None:
         """Does all there is to be done. Raises Conflict where another process does it."""
@@ -438,6 +455,8 @@ class _Run:
         if recovery.total is None:
             recovery.total = len(failed)
             await self._note()
+        since = datetime.fromisoformat(recovery.since).timestamp() if recovery.since else 0.0
+        await self._find_letters({part.sequence for part in failed}, since)
         for part in failed:
             if part.sequence <= recovery.after:
                 continue  # before a crash
@@ -476,6 +495,7 @@ class _Run:
 
     async def _replay(self) -> None:
         recovery = self.recovery
+        await self._find_letters(range(recovery.after + 1, recovery.last + 1), 0.0)
         while recovery.after < recovery.last:
             # Anew for each page: a change of the session counts from now on.
             session = await self._patiently(lambda: self._recoveries.registry.find(recovery.session))
@@ -488,6 +508,11 @@ class _Run:
             recovery.after = max(recovery.after, reached)
         recovery.total = recovery.sent
 
+    async def _find_letters(self, wanted: Collection[int], since: float) -> None:
+        self._letters = await self._patiently(
+            lambda: self._recoveries.sent_again.find(self.recovery.session, wanted, since)
+        )
+
     async def _ask(self, record: Record) -> None:
         """Asks for one delivery, at the pace that is allowed, and as soon as there is room."""
         recovery = self.recovery
@@ -499,7 +524,12 @@ class _Run:
         while True:
             try:
                 await self._patiently(
-                    lambda: self._recoveries.ask_again(recovery.session, record, f"{recovery.kind}.{recovery.id}")
+                    lambda: self._recoveries.ask_again(
+                        recovery.session,
+                        record,
+                        f"{recovery.kind}.{recovery.id}",
+                        self._letters.get(record.sequence, ()),
+                    )
                 )
                 recovery.sent += 1
                 return

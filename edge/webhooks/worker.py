@@ -36,6 +36,7 @@ from edge.webhooks.gate import Gate
 from edge.webhooks.health import Condition, Health, HealthSettings, News
 from edge.webhooks.job import FRESH, NEWS, PARKED, Job, due_filter, fresh_filter, partition_of, read
 from edge.webhooks.lane import ALL, Held, Lane, LaneSettings, Unit
+from edge.webhooks.letters import SentAgain
 from edge.webhooks.outcome import MAX_RETRY_AFTER, Outcome, Verdict, pause
 from edge.webhooks.ownership import owner_key
 from edge.webhooks.parking import Parked, Parking, is_full, next_job
@@ -114,6 +115,7 @@ class Backstage:
 
     def __post_init__(self) -> None:
         self.deadletters = DeadLetters(self.broker)
+        self.sent_again = SentAgain(self.broker)
         self.parking = Parking(self.broker, self.pipeline)
         self.endings = Endings(self.pipeline)
         self._records: OrderedDict[int, Record] = OrderedDict()
@@ -764,7 +766,8 @@ class WorkTerm:
                     self._tell(session, gate, each)
             else:
                 wait = None
-            if outcome.verdict is Verdict.DELIVERED and not unit.suspect and lane.head is None:
+            quick = outcome.verdict is Verdict.DELIVERED and not unit.suspect and lane.head is None
+            if quick and not unit.has_letters:
                 self._end(unit.held)
                 self._count_delivered(session, unit)
                 return True
@@ -917,6 +920,8 @@ class WorkTerm:
             if unit.suspect and not lane.serial:
                 # One who died may have left a retry of this delivery, which would deliver it again.
                 await self._broker.connection.api(f"STREAM.PURGE.{RETRIES}", {"filter": job.next_attempt(0).schedule})
+            for part in unit.jobs if unit.has_letters else ():
+                await self._backstage.sent_again.remove(part)
             await self._over(gate, lane, unit)
             self._count_delivered(session, unit)
             return
@@ -1038,6 +1043,8 @@ class WorkTerm:
                 redrives=part.run,
                 id=part.letter_id,
             )
+            # The new letter takes the place of that of an earlier time.
+            await self._backstage.sent_again.remove(part)
             # Of news that could not be delivered no further news is made, else two dead endpoints would talk for ever.
             if not part.subject.startswith("system."):
                 try:

@@ -83,6 +83,80 @@ async def test_one_delivery_is_sent_again_under_its_own_id(edge: RunningEdge, re
     assert ids == {noted[0]["webhook_id"]: 2, noted[1]["webhook_id"]: 2, noted[2]["webhook_id"]: 1}
 
 
+async def letters(edge: RunningEdge, session: str) -> list[dict[str, Any]]:
+    answer = await edge.http.get(f"/deadletters?origin=webhook&name={session}")
+    assert answer.status_code == 200, answer.text
+    return answer.json()["deadletters"]  # type: ignore[no-any-return]
+
+
+async def has_letters(edge: RunningEdge, session: str, count: int) -> bool:
+    return len(await letters(edge, session)) == count
+
+
+@pytest.mark.parametrize("more", [{}, {"batch": {"max_n": 3, "linger": 60}}, {"mode": "fifo"}], ids=str)
+async def test_a_resend_that_succeeds_takes_its_dead_letter_with_it(
+    edge: RunningEdge, receiver: Receiver, entity: str, more: dict[str, Any]
+) -> None:
+    session = await hook(edge, receiver, entity, **more)
+    receiver.answer = 503
+    await edge.numbers(entity, 3)
+    await eventually(lambda: has_letters(edge, session, 3))
+    failed = await eventually(lambda: attempts(edge, session))
+    receiver.answer = 200
+
+    resend = await edge.http.post(f"/callbacks/sessions/{session}/resend", json={"delivery": failed[0]["delivery"]})
+
+    assert resend.status_code == 202, resend.text
+    left = 3 - resend.json()["events"]
+    await eventually(lambda: has_letters(edge, session, left))
+    assert {letter["event_id"] for letter in await letters(edge, session)}.isdisjoint(failed[0]["events"])
+
+
+async def test_a_resend_that_fails_leaves_one_dead_letter_the_newest(
+    edge: RunningEdge, receiver: Receiver, entity: str
+) -> None:
+    session = await hook(edge, receiver, entity)
+    receiver.answer = 413
+    await edge.numbers(entity, 1)
+    await eventually(lambda: has_letters(edge, session, 1))
+    (failed,) = await eventually(lambda: attempts(edge, session))
+
+    for answer in (415, 413):
+        receiver.answer = answer
+        await edge.http.post(f"/callbacks/sessions/{session}/resend", json={"delivery": failed["delivery"]})
+        reason = "unsupported_type" if answer == 415 else "payload_too_large"
+
+        async def replaced(reason: str = reason) -> bool:
+            return [letter["reason"] for letter in await letters(edge, session)] == [reason]
+
+        await eventually(replaced)
+
+
+async def test_a_recovery_and_a_replay_take_the_dead_letters_of_what_they_deliver(
+    edge: RunningEdge, receiver: Receiver, entity: str
+) -> None:
+    session = await hook(edge, receiver, entity)
+    other = await hook(edge, receiver, entity)
+    receiver.answer = 413
+    before = time.time()
+    cursors = await edge.numbers(entity, 12)
+
+    async def noted(each: str) -> bool:
+        return len(await attempts(edge, each)) == 12
+
+    for each in (session, other):
+        await eventually(lambda each=each: has_letters(edge, each, 12))
+        await eventually(lambda each=each: noted(each))
+    receiver.answer = 200
+
+    await over(edge, await edge.http.post(f"/callbacks/sessions/{session}/recover", json={"since": before - 5}))
+    await eventually(lambda: has_letters(edge, session, 0))
+    await over(edge, await edge.http.post(f"/callbacks/sessions/{other}/replay", json={"cursor": cursors[3]}))
+
+    # Those of events before it, and those of other sessions, stay.
+    await eventually(lambda: has_letters(edge, other, 4))
+
+
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [
