@@ -1022,7 +1022,7 @@ def _webhook_schemas() -> dict[str, Any]:
             **maybe_text,
             "description": "One of a closed set, such as `timeout`, `ssrf_blocked`, `dns`, `redirect`.",
         },
-        "detail": maybe_text,
+        "detail": {**maybe_text, "description": "More about the error, such as why a certificate was refused."},
         "timing_ms": {
             "type": "object",
             "properties": dict.fromkeys(("dns", "connect", "tls", "first_byte", "total"), milliseconds),
@@ -1221,7 +1221,7 @@ def _schemas() -> dict[str, Any]:
             "minimum": endpoint.MIN_TIMEOUT,
             "maximum": endpoint.MAX_TIMEOUT,
             "default": endpoint.DEFAULT_TIMEOUT,
-            "description": "Seconds for one attempt, from the look-up of the name to the end of the answer.",
+            "description": "Seconds for one attempt, from the look-up of the name to the status of the answer.",
         },
         "ordered": {"type": ["boolean", "null"], "default": False, "description": "Another word for the mode `fifo`."},
         "mode": {

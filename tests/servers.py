@@ -129,7 +129,7 @@ class Authority:
             self._sign(self._name, self._key.public_key(), [x509.BasicConstraints(ca=True, path_length=0), SIGNS])
         )
 
-    def issue(self, name: str, *hosts: str) -> Pair:
+    def issue(self, name: str, *hosts: str, expired: bool = False) -> Pair:
         """Makes a certificate for a server or a client."""
         key = ec.generate_private_key(ec.SECP256R1())
         names: list[x509.GeneralName] = []
@@ -141,14 +141,18 @@ class Authority:
         extensions: list[x509.ExtensionType] = [x509.SubjectAlternativeName(names)] if names else []
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         pair = Pair(self.folder / f"{name}.crt", self.folder / f"{name}.key")
-        pair.cert.write_bytes(self._sign(subject, key.public_key(), extensions))
+        pair.cert.write_bytes(self._sign(subject, key.public_key(), extensions, expired))
         pair.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         return pair
 
     def _sign(
-        self, subject: x509.Name, public: ec.EllipticCurvePublicKey, extensions: list[x509.ExtensionType]
+        self,
+        subject: x509.Name,
+        public: ec.EllipticCurvePublicKey,
+        extensions: list[x509.ExtensionType],
+        expired: bool = False,
     ) -> bytes:
-        now = datetime.datetime.now(datetime.UTC)
+        now = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=2 if expired else 0)
         builder = (
             x509.CertificateBuilder()
             .subject_name(subject)

@@ -1,7 +1,8 @@
-"""This file is where a receiver is spoken to: over aiohttp's connections and with its parser, but without its session.
+"""Sends requests to receivers over pooled connections: aiohttp's connector makes them, a parser of our own reads the answers.
 
-A post has no redirects, cookies, proxies or forms, and its bytes are there already. What `aiohttp.ClientSession` does about
-all of them costs three times as much as what is needed (ops/adr/0013).
+A post has no redirects, cookies or forms, and its bytes are there already. What `aiohttp.ClientSession` does about all of
+them costs three times as much as what is needed (ops/adr/0013); its parser refuses answers that other clients take
+(ops/adr/0031).
 """
 
 from __future__ import annotations
@@ -15,22 +16,22 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
-from aiohttp.streams import StreamReader
 from aiohttp.tracing import Trace
 from yarl import URL
 
+from edge.webhooks import metrics
+from edge.webhooks.answer import Answer, BadAnswer
 from edge.webhooks.outcome import Timing
+from edge.webhooks.wire import Wire
 
-# 64 KiB of an answer are read, so that its connection can be used again; a longer one is hung up on.
-MAX_ANSWER = 64 * 1024
-# 1 KiB of it is kept, for who asks why a delivery failed.
-MAX_HEAD = 1024
+# The status line has decided; the body is waited for so long, for the attempt log and so that the connection can be kept.
+BODY_SECONDS = 2.0
 # Receivers close idle connections after a minute or more; half of that is safe.
 KEEPALIVE_SECONDS = 30.0
 # How often it is looked whether a receiver takes too long.
@@ -83,15 +84,18 @@ class Exchange(Trace):
     status = 0
     headers: Mapping[str, str] = MappingProxyType({})
     head = b""
-    protocol: ResponseHandler | None = None
-    content: StreamReader | None = None
+    wire: Wire | None = None
+    answer: Answer | None = None
+    # Whether the head has come, and only the rest of the body is waited for.
+    decided = False
 
-    def expire(self) -> None:
-        """Ends whatever is waited for from the receiver."""
-        if self.content is not None:
-            self.content.set_exception(TimeoutError())
-        if self.protocol is not None:
-            self.protocol.set_exception(TimeoutError())
+    def check(self, now: float) -> None:
+        """Ends the wait for the receiver where its time is up."""
+        if not self.decided and self.answer is not None and self.answer.has_head:
+            self.decided = True
+            self.deadline = min(self.deadline, now + BODY_SECONDS)
+        if self.deadline <= now and self.wire is not None:
+            self.wire.expire()
 
     def timing(self, now: float) -> Timing:
         """Where the time went until now."""
@@ -165,7 +169,7 @@ class Links:
 
         self._loop = asyncio.get_running_loop()
         # No limit here: how many are under way is bounded by what is pulled, and per endpoint by its gate.
-        self._connector = aiohttp.TCPConnector(limit=0, socket_factory=noted, ttl_dns_cache=NAMES_SECONDS, ssl=_tls())
+        self._connector = _Connector(limit=0, socket_factory=noted, ttl_dns_cache=NAMES_SECONDS, ssl=_tls())
         # Connections that rest, and since when: the one that rested shortest is taken first.
         self._resting: dict[ConnectionKey, deque[tuple[Connection, float]]] = {}
         self._under_way: set[Exchange] = set()
@@ -186,49 +190,37 @@ class Links:
     async def ask(self, destination: Destination, head: bytes, body: bytes, exchange: Exchange) -> None:
         """Sends a request, and writes what becomes of it to `exchange`.
 
-        Raises aiohttp.ClientError, aiohttp's HttpProcessingError, TimeoutError or OSError; the connection is gone then.
+        A kept connection that ends before one byte of an answer was most likely closed by the receiver for being idle: the
+        request is sent again at once, once, on a new connection (RFC 9112, 9.3.1).
+
+        Raises aiohttp.ClientError, BadAnswer, TimeoutError or another OSError; the connection is gone then.
         """
-        connection = self._rested(destination) or await self._connect(destination, exchange)
-        self._under_way.add(exchange)
-        if self._looking is None:
-            self._looking = self._loop.call_later(LOOK_SECONDS, self._look)
-        try:
-            whole = await self._talk(connection, head, body, exchange)
-        except BaseException:
-            _abort(connection)
-            raise
-        finally:
-            self._under_way.discard(exchange)
-        transport = connection.transport
-        # Where an answer came before all was sent, what is left would be taken for the next request.
-        if whole and transport is not None and not transport.get_write_buffer_size():
-            self._rest(destination, connection)
-        else:
-            _abort(connection)
+        kept = self._rested(destination)
+        if kept is not None:
+            try:
+                await self._talk(destination, kept, head, body, exchange)
+                return
+            except TimeoutError:
+                raise
+            except OSError:
+                if exchange.heard:
+                    raise
+                metrics.reconnects.inc()
+                exchange.sent = 0.0
+        await self._talk(destination, await self._connect(destination, exchange), head, body, exchange)
 
     def _rested(self, destination: Destination) -> Connection | None:
         """A connection that was kept, and can be trusted still."""
         resting = self._resting.get(destination.connection_key)
         while resting:
             connection, since = resting.pop()
-            protocol = connection.protocol
-            # Where something came while nobody asked, it would be taken for the answer to what is asked next.
-            if (
-                protocol is not None
-                and protocol.is_connected()
-                and not protocol.should_close
-                and time.monotonic() - since < KEEPALIVE_SECONDS
-            ):
+            if _wire(connection).is_connected() and time.monotonic() - since < KEEPALIVE_SECONDS:
                 return connection
             _abort(connection)
         return None
 
     def _rest(self, destination: Destination, connection: Connection) -> None:
         """Keeps a connection for whoever needs one next."""
-        protocol = connection.protocol
-        if protocol is None or protocol.should_close or not protocol.is_connected():
-            _abort(connection)
-            return
         resting = self._resting.get(destination.connection_key)
         if resting is None:
             resting = self._resting[destination.connection_key] = deque()
@@ -252,62 +244,70 @@ class Links:
         """Ends what has taken too long: one timer for all costs less than one each, and is late by a twentieth of a second."""
         now = time.monotonic()
         for exchange in self._under_way:
-            if exchange.deadline <= now:
-                exchange.expire()
+            exchange.check(now)
         self._looking = self._loop.call_later(LOOK_SECONDS, self._look) if self._under_way else None
 
     async def _connect(self, destination: Destination, exchange: Exchange) -> Connection:
         limits = destination.limits(exchange.deadline - time.monotonic())
         connection = await self._connector.connect(destination, [exchange], limits)
-        if connection.protocol is None or connection.protocol.should_close:
+        if _wire(connection).unasked:
             _abort(connection)
-            raise aiohttp.ClientPayloadError("the receiver spoke before it was asked")
+            raise BadAnswer("the receiver spoke before it was asked")
         return connection
 
-    async def _talk(self, connection: Connection, head: bytes, body: bytes, exchange: Exchange) -> bool:
-        """Whether the answer was read to its end."""
-        protocol, transport = connection.protocol, connection.transport
-        if protocol is None or transport is None:
-            raise aiohttp.ServerDisconnectedError
-        exchange.protocol = protocol
-        if exchange.connected:
-            # Nothing is ever unpacked, so that no answer can be a bomb. The parser reads one answer after the other.
-            protocol.set_response_params(read_until_eof=True, auto_decompress=False)
-        if peer := transport.get_extra_info("peername"):
-            exchange.address = str(peer[0])
-        exchange.sent = time.monotonic()
-        if len(body) <= ONE_PIECE:
-            transport.write(head + body)
-        else:
-            transport.write(head)
-            transport.write(body)
-        message, content = await protocol.read()
-        while message.code < 200 and message.code != 101:
-            # An interim answer, such as 103; the one that counts follows.
-            message, content = await protocol.read()
-        exchange.heard = time.monotonic()
-        exchange.status, exchange.headers = message.code, message.headers
-        if content.at_eof():
-            return True
-        exchange.content = content
-        return await _read(content, exchange)
+    async def _talk(
+        self, destination: Destination, connection: Connection, head: bytes, body: bytes, exchange: Exchange
+    ) -> None:
+        """Sends the request on a connection and reads the answer; keeps the connection if it can be used again."""
+        wire = exchange.wire = _wire(connection)
+        answer = exchange.answer = Answer()
+        self._under_way.add(exchange)
+        if self._looking is None:
+            self._looking = self._loop.call_later(LOOK_SECONDS, self._look)
+        kept = False
+        try:
+            transport = wire.transport
+            if transport is None:
+                raise ConnectionResetError("the receiver closed the connection")
+            if peer := transport.get_extra_info("peername"):
+                exchange.address = str(peer[0])
+            done = wire.begin(answer)
+            exchange.sent = time.monotonic()
+            if len(body) <= ONE_PIECE:
+                transport.write(head + body)
+            else:
+                transport.write(head)
+                transport.write(body)
+            await done
+            exchange.status, exchange.headers, exchange.head = answer.status, answer.headers, answer.excerpt
+            # Where an answer came before all was sent, what is left would be taken for the next request.
+            kept = answer.reusable and wire.is_connected() and not transport.get_write_buffer_size()
+        finally:
+            exchange.heard = wire.heard
+            wire.finish()
+            self._under_way.discard(exchange)
+            if not kept:
+                _abort(connection)
+        if kept:
+            self._rest(destination, connection)
 
 
-async def _read(content: StreamReader, exchange: Exchange) -> bool:
-    """Reads an answer as far as it is worth; says whether that was all."""
-    length = 0
-    while not content.at_eof():
-        some = await content.readany()
-        if len(exchange.head) < MAX_HEAD:
-            exchange.head = (exchange.head + some)[:MAX_HEAD]
-        length += len(some)
-        if length > MAX_ANSWER:
-            return False
-    return True
+class _Connector(aiohttp.TCPConnector):
+    """aiohttp's connector with connections of our own protocol."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory = cast(Any, Wire)
+
+
+def _wire(connection: Connection) -> Wire:
+    protocol: ResponseHandler | None = connection.protocol
+    assert protocol is not None
+    return cast(Wire, cast(object, protocol))
 
 
 def _abort(connection: Connection) -> None:
-    """Hangs up at once: closing would wait until a receiver that does not read has read what it was sent."""
+    # The connector itself closes nothing once it is closed.
     if connection.protocol is not None:
         connection.protocol.abort()
     connection.close()

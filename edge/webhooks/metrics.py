@@ -10,7 +10,7 @@ from edge.metrics import Timing, acknowledge_seconds
 
 OUTCOMES = (
     "delivered", "gone", "payload_too_large", "unsupported_type", "throttled", "server_error", "redirect", "rejected",
-    "disabled", "aborted", "ssrf_blocked", "bad_url", "timeout", "connect_timeout", "body_timeout", "dns", "tls",
+    "disabled", "aborted", "ssrf_blocked", "bad_url", "timeout", "connect_timeout", "dns", "tls",
     "refused", "reset", "bad_answer", "network", "decode_error",
 )  # fmt: skip
 JOBS = ("queued", "repeated", "overflow", "retried", "split", "parked", "dropped", "deadlettered")
@@ -46,6 +46,9 @@ lateness = Timing(
     "edge_webhook_retry_lateness_seconds", "From the time a retry was scheduled for until it came", buckets=_SECONDS
 )
 endpoints = Gauge("edge_webhook_endpoints", "Endpoints served here, by the state of their breaker", ["state"])
+reconnects = Counter(
+    "edge_webhook_reconnects_total", "Posts repeated on a new connection because the kept one had been closed"
+)
 disabled = Counter("edge_webhook_disabled_total", "Endpoints that were disabled because they failed, or said so")
 pending = Gauge("edge_webhook_pending_jobs", "Jobs of the partitions owned here that are not in hand yet", ["kind"])
 

@@ -12,9 +12,9 @@ from enum import Enum
 
 import aiohttp
 import msgspec
-from aiohttp.http import HttpProcessingError
 from msgspec.structs import replace
 
+from edge.webhooks.answer import BadAnswer
 from edge.webhooks.guard import Blocked
 from router.clock import wall
 
@@ -73,7 +73,9 @@ _FINAL = {410: "gone", 413: "payload_too_large", 415: "unsupported_type"}
 # Statuses of who has too much to do: itself, or what stands before it.
 _SLOW = frozenset({429, 502, 503, 504})
 # What came to nothing because it took too long.
-_TIMEOUTS = frozenset({"timeout", "connect_timeout", "body_timeout"})
+_TIMEOUTS = frozenset({"timeout", "connect_timeout"})
+# How much of an error's own text is kept.
+MAX_NOTE = 300
 
 
 def of_status(
@@ -119,16 +121,14 @@ def of_fault(fault: Exception, seconds: float) -> Outcome:
     if isinstance(fault, (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)):
         return Outcome(Verdict.FINAL, fault="bad_url", seconds=seconds)
     name = _name(fault)
-    return Outcome(Verdict.RETRY, fault=name, seconds=seconds, slow_down=name in _TIMEOUTS)
+    return Outcome(Verdict.RETRY, fault=name, seconds=seconds, slow_down=name in _TIMEOUTS, note=_note(fault, name))
 
 
-def late(outcome: Outcome, connected: bool, status: int) -> Outcome:
-    """Says of an attempt that took too long what it was waiting for: a connection, an answer, or the end of one."""
-    if outcome.fault != "timeout":
+def late(outcome: Outcome, connected: bool) -> Outcome:
+    """Says of an attempt that took too long what it was waiting for: a connection or an answer."""
+    if outcome.fault != "timeout" or connected:
         return outcome
-    if status:
-        return replace(outcome, fault="body_timeout", status=status)
-    return outcome if connected else replace(outcome, fault="connect_timeout")
+    return replace(outcome, fault="connect_timeout")
 
 
 def _name(fault: Exception) -> str:
@@ -143,9 +143,29 @@ def _name(fault: Exception) -> str:
             return "refused"
         case aiohttp.ServerDisconnectedError() | ConnectionError():
             return "reset"
-        case HttpProcessingError() | aiohttp.ClientPayloadError():
+        case BadAnswer():
             return "bad_answer"
     return "network"
+
+
+def _note(fault: Exception, name: str) -> str:
+    """What a failure says itself, where that helps whoever has to mend it."""
+    if name == "bad_answer":
+        return str(fault)
+    if name != "tls":
+        return ""
+    cause: object = fault
+    if isinstance(fault, aiohttp.ClientConnectorCertificateError):
+        cause = fault.certificate_error
+    elif isinstance(fault, aiohttp.ClientConnectorError):
+        cause = fault.os_error
+    if isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_message:
+        text = f"certificate verify failed: {cause.verify_message}"
+    elif isinstance(cause, ssl.SSLError) and cause.reason:
+        text = cause.reason.replace("_", " ").lower()
+    else:
+        text = str(cause)
+    return " ".join(text.split())[:MAX_NOTE]
 
 
 def wait_of(retry_after: str | None, now: float | None = None) -> float:

@@ -12,10 +12,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Self
 
 import aiohttp
-from aiohttp.http import HttpProcessingError
 from msgspec.structs import replace
 from yarl import URL
 
+from edge.webhooks.answer import BadAnswer
 from edge.webhooks.endpoint import EndpointSettings
 from edge.webhooks.guard import Guard, GuardSettings, fault_of
 from edge.webhooks.link import Destination, Exchange, Links
@@ -162,9 +162,9 @@ class Sender:
         exchange = Exchange(begun, begun + (target.endpoint.timeout if timeout is None else timeout))
         try:
             await self._links.ask(target.destination, head.encode(), body or b"", exchange)
-        except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as fault:  # TimeoutError is an OSError
+        except (aiohttp.ClientError, BadAnswer, OSError, ValueError) as fault:  # TimeoutError is an OSError
             now = time.monotonic()
-            outcome = late(of_fault(fault, now - exchange.begun), exchange.sent > 0, exchange.status)
+            outcome = late(of_fault(fault, now - exchange.begun), exchange.sent > 0)
             return replace(outcome, timing=exchange.timing(now), address=exchange.address), {}
         now, said = time.monotonic(), exchange.headers
         return of_status(

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from router.cursor import Cursor
 from router.event import Event
 from router.role import RoleSettings
 from router.topology import TopologySettings
+from tests.servers import Pair
 from tests.waiting import PATIENCE, eventually
 
 LOCAL = GuardSettings(allow_loopback=True)
@@ -64,13 +66,19 @@ class Receiver:
         self.under_way = 0
         self.most_under_way = 0
         self.port = 0
+        self.tls: ssl.SSLContext | None = None
 
     def __repr__(self) -> str:
         return f"Receiver({len(self.posts)} posts, {self.under_way} under way, {[post.body[-400:] for post in self.posts[-3:]]})"
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/hook"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}/hook"
+
+    def use_tls(self, pair: Pair) -> None:
+        """Serves HTTPS with a certificate."""
+        self.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self.tls.load_cert_chain(pair.cert, pair.key)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.posts.append(Post({k.lower(): v for k, v in request.headers.items()}, await request.read()))
@@ -89,7 +97,7 @@ class Receiver:
         app.router.add_route("*", "/{path:.*}", self.handle)
         runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", self.port)
+        site = web.TCPSite(runner, "127.0.0.1", self.port, ssl_context=self.tls)
         await site.start()
         self.port = runner.addresses[0][1]
         try:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from router.event import Event
 from router.record import Record
 from router.topology import DEADLETTERS, HOOKS, RETRIES
 from tests.edge.webhooks.stage import QUICK, Receiver, Stage, mortal
+from tests.servers import Authority
 from tests.waiting import PATIENCE, eventually
 
 
@@ -232,6 +234,41 @@ async def test_a_private_address_is_a_dead_letter_and_is_never_reached(stage: St
     await eventually(lambda: process.webhooks.stats(session.id).failed == 1)
     (letter,) = await dead(stage.broker, session)
     assert letter.reason == "ssrf_blocked"
+
+
+async def test_the_text_of_a_tls_failure_is_in_its_attempt_and_its_letter(stage: Stage, tmp_path: Path):
+    receiver = Receiver()
+    receiver.use_tls(Authority(tmp_path).issue("receiver", "127.0.0.1"))
+    async with receiver.serving():
+        process = await stage.process()
+        session = await stage.session(receiver.url, retry_attempts=0)
+
+        await stage.publish("agent.run-1.progress")
+
+        await eventually(lambda: process.webhooks.stats(session.id).failed == 1)
+    (letter,) = await dead(stage.broker, session)
+    await process.webhooks.attempts.flushed()
+    ((attempt,), _) = await Attempts(stage.broker).page(session.id)
+    assert "tls: certificate verify failed: unable to get local issuer certificate" in letter.detail
+    assert attempt.note == "certificate verify failed: unable to get local issuer certificate"
+
+
+async def test_a_200_with_a_slow_body_is_delivered_once(stage: Stage, receiver: Receiver):
+    process = await stage.process()
+    session = await stage.session(receiver.url, timeout=0.5)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await asyncio.Event().wait()
+        return response
+
+    receiver.answer = answer
+    await stage.publish("agent.run-1.progress")
+
+    await eventually(lambda: process.webhooks.stats(session.id).delivered == 1)
+    await eventually(lambda: nothing_left(stage.broker))
+    assert len(receiver.posts) == 1
 
 
 async def test_a_process_that_dies_while_it_posts_loses_nothing(stage: Stage, receiver: Receiver):

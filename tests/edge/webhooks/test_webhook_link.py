@@ -10,7 +10,8 @@ from edge.webhooks.endpoint import EndpointSettings
 from edge.webhooks.outcome import Outcome, Verdict
 from edge.webhooks.sender import Sender
 from tests.edge.webhooks.stage import LOCAL
-from tests.waiting import PATIENCE, eventually
+from tests.edge.webhooks.test_webhook_answer import CUT, TAKEN
+from tests.waiting import PATIENCE
 
 Speak = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -91,18 +92,51 @@ async def test_a_connection_that_cannot_be_trusted_is_not_used_again(answer: byt
     ("answer", "fault"),
     [
         (b"", "reset"),
-        (b"HTTP/1.1 200 OK\r\n", "reset"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nok", "bad_answer"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", "bad_answer"),
+        (b"HTTP/1.1 200", "reset"),
+        (b"HTTP/1.1 103 Early Hints\r\n\r\n", "reset"),
         (b"SSH-2.0-OpenSSH_9.6\r\n", "bad_answer"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", "bad_answer"),
     ],
 )
-async def test_what_is_no_whole_answer_is_a_failure_of_its_own_kind(answer: bytes, fault: str) -> None:
+async def test_what_has_no_whole_status_line_is_a_failure_of_its_own_kind(answer: bytes, fault: str) -> None:
     async with receiver(answer, hang_up=True) as (url, _), Sender(LOCAL) as sender:
         outcome = await post(sender, url)
 
     assert (outcome.verdict, outcome.fault) == (Verdict.RETRY, fault)
+
+
+@pytest.mark.parametrize("name", [*TAKEN, *CUT])
+async def test_a_2xx_is_a_success_whatever_the_rest_of_the_answer_looks_like(name: str) -> None:
+    answer, _ = TAKEN.get(name) or (CUT[name], False)
+    async with receiver(answer, hang_up=True) as (url, _), Sender(LOCAL) as sender:
+        outcomes = [await post(sender, url) for _ in range(2)]
+
+    assert [(each.verdict, each.status, each.fault) for each in outcomes] == [(Verdict.DELIVERED, 200, "")] * 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
+        b"HTTP/1.1 200 OK\r\nX-A: b\r\n",
+    ],
+)
+async def test_a_2xx_is_a_success_although_its_body_does_not_come(answer: bytes) -> None:
+    async with receiver(answer) as (url, connections), Sender(LOCAL) as sender:
+        outcomes = [await post(sender, url, timeout=0.5) for _ in range(2)]
+
+    assert [(each.verdict, each.status) for each in outcomes] == [(Verdict.DELIVERED, 200)] * 2
+    assert connections == [1, 1]
+
+
+async def test_what_a_failure_says_counts_although_its_body_does_not_come() -> None:
+    answer = b"HTTP/1.1 429 Slow Down\r\nRetry-After: 17\r\nContent-Length: 100\r\n\r\nwait"
+    async with receiver(answer) as (url, _), Sender(LOCAL) as sender:
+        outcome = await post(sender, url, timeout=0.5)
+
+    assert (outcome.verdict, outcome.fault, outcome.status) == (Verdict.RETRY, "throttled", 429)
+    assert (outcome.retry_after, outcome.head) == (17.0, b"wait")
 
 
 async def test_an_answer_before_all_was_sent_counts_and_ends_the_connection() -> None:
@@ -165,18 +199,80 @@ async def test_a_connection_that_rested_too_long_is_replaced(monkeypatch: pytest
     assert connections == [1, 1]
 
 
-async def test_a_connection_that_the_receiver_closed_meanwhile_is_not_tried() -> None:
-    async with receiver(OK, hang_up=True) as (url, connections), Sender(LOCAL) as sender:
-        outcomes = [await post(sender, url)]
+class Closing:
+    """A receiver that answers one post a connection and closes it at the next, before a byte of an answer."""
 
-        async def again() -> bool:
-            outcomes.append(await post(sender, url))
-            return len(connections) == 2
+    def __init__(self, partial: bytes = b"", always: bool = False) -> None:
+        self.connections: list[int] = []
+        self.partial = partial
+        self.always = always
 
-        # Its end arrives when it arrives; until then the connection cannot be told from a good one.
-        await eventually(again)
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number = len(self.connections)
+        self.connections.append(0)
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                await reader.readuntil(b"{}")
+                self.connections[number] += 1
+                if self.connections[number] > 1 or (self.always and number):
+                    writer.write(self.partial)
+                    break
+                writer.write(OK)
+                await writer.drain()
+        writer.close()
 
-    assert outcomes[-1].verdict is Verdict.DELIVERED and {each.fault for each in outcomes} <= {"", "reset"}
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        async with await asyncio.start_server(self, "127.0.0.1", 0) as server:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+
+
+async def test_a_kept_connection_that_the_receiver_closes_costs_no_attempt() -> None:
+    closing = Closing()
+    async with closing.serving() as url, Sender(LOCAL) as sender:
+        outcomes = [await post(sender, url) for _ in range(4)]
+
+    assert [each.fault for each in outcomes] == [""] * 4
+    # The second post went out on the first connection, and again at once on the second; and so on.
+    assert closing.connections == [2, 2, 2, 1]
+
+
+async def test_a_post_is_repeated_at_once_only_once() -> None:
+    closing = Closing(always=True)
+    async with closing.serving() as url, Sender(LOCAL) as sender:
+        outcomes = [await post(sender, url) for _ in range(2)]
+
+    assert [(each.verdict, each.fault) for each in outcomes] == [(Verdict.DELIVERED, ""), (Verdict.RETRY, "reset")]
+    assert closing.connections == [2, 1]
+
+
+async def test_a_post_whose_answer_has_begun_is_not_repeated_at_once() -> None:
+    closing = Closing(partial=b"HTTP/1.1 2")
+    async with closing.serving() as url, Sender(LOCAL) as sender:
+        outcomes = [await post(sender, url) for _ in range(2)]
+
+    assert [(each.verdict, each.fault) for each in outcomes] == [(Verdict.DELIVERED, ""), (Verdict.RETRY, "reset")]
+    assert closing.connections == [2]
+
+
+async def test_a_post_that_times_out_on_a_kept_connection_is_not_repeated_at_once() -> None:
+    posts = 0
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal posts
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                await reader.readuntil(b"{}")
+                posts += 1
+                if posts == 1:
+                    writer.write(OK)
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server, Sender(LOCAL) as sender:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        outcomes = [await post(sender, url), await post(sender, url, timeout=0.3)]
+
+    assert [each.fault for each in outcomes] == ["", "timeout"] and posts == 2
 
 
 async def test_what_a_receiver_says_unasked_is_not_taken_for_its_next_answer() -> None:
