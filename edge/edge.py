@@ -32,6 +32,7 @@ from edge.webhooks.dispatcher import Webhooks, WebhookSettings
 from edge.webhooks.guard import GuardSettings
 from edge.webhooks.recovery import Recoveries
 from edge.webhooks.routes import WebhookDesk
+from edge.webhooks.shortage import shortages
 from edge.webhooks.verification import Verification
 from router.broker import Broker
 from router.buckets import Bucket
@@ -166,6 +167,8 @@ class Edge:
             "status": "ok" if all(checks.values()) else "unavailable",
             "checks": checks,
             "store": self.store.describe(),
+            # What this process lacked in the last ten minutes when it wanted to post a webhook, and how many seconds ago.
+            "shortages": shortages.recent(),
         }
 
     async def drain(self) -> None:

@@ -533,7 +533,9 @@ def document() -> dict[str, Any]:
                 "get": _operation(
                     "Whether it can serve",
                     {
-                        "200": _json(_OBJECT, "It can"),
+                        "200": _json(
+                            _OBJECT, "It can; `shortages` says what it lacked for webhooks in the last ten minutes"
+                        ),
                         "503": _json(
                             _OBJECT,
                             "It cannot; `checks` says why, and `store` which streams take no writes: code and text of each",

@@ -9,7 +9,6 @@ import asyncio
 import email.utils
 import json as jsonlib
 import os
-import resource
 import shutil
 import stat
 import sys
@@ -24,6 +23,7 @@ from actors.catalog import CAST
 from edge.settings import EdgeSettings
 from edge.webhooks.job import PARTITIONS
 from edge.webhooks.ownership import unowned
+from ops.descriptors import attainable
 from ops.disk import LITTLE_SPACE, NO_SPACE
 from ops.findings import FAIL, INFO, OK, WARN, Finding, body_of, store_mend
 from ops.health import store_text
@@ -136,11 +136,47 @@ def _folder(folder: Path) -> list[Finding]:
 
 
 def _descriptors() -> Finding:
-    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = attainable()
     if most < FEW_FILES:
-        mend = "`ulimit -n 65536` before the start, or LimitNOFILE= in its unit"
-        return Finding("descriptors", WARN, f"{most} file descriptors a process; each reader takes one", mend)
+        mend = "raise the hard limit: `ulimit -Hn 65536` as root before the start, or LimitNOFILE= in its unit"
+        found = f"{most} file descriptors a process; each reader and each webhook under way takes one"
+        return Finding("descriptors", WARN, found, mend)
     return Finding("descriptors", OK, f"{most:,} file descriptors a process")
+
+
+_SHORTAGES = {
+    "descriptors": (
+        "posts were postponed for want of file descriptors",
+        "raise LimitNOFILE= (`ulimit -Hn`), lower CALLBOARD_WEBHOOK_MAX_CONNECTIONS, or add replicas",
+    ),
+    "memory": (
+        "posts were postponed for want of memory for sockets",
+        "look at the machine's memory and net.ipv4.tcp_mem",
+    ),
+    "ports": (
+        "posts were postponed for want of local ports",
+        "widen net.ipv4.ip_local_port_range, or lower the concurrency of the endpoints",
+    ),
+    "resolver": (
+        "posts were postponed because no name could be looked up",
+        "look at the name servers in /etc/resolv.conf",
+    ),
+    "address": (
+        "endpoints lead to addresses that are denied; their posts are postponed",
+        "see the log for which; CALLBOARD_WEBHOOK_ALLOW_CIDRS allows a network",
+    ),
+}
+
+
+def examine_shortages(shortages: object) -> list[Finding]:
+    """Looks at what an edge lacked of late when it wanted to post webhooks, as its /readyz says."""
+    if not isinstance(shortages, dict) or not shortages:
+        return [Finding("webhooks", OK, "no post was postponed within ten minutes for want of anything here")]
+    findings = []
+    for reason, ago in shortages.items():
+        found, mend = _SHORTAGES.get(str(reason), (f"posts were postponed: {reason}", "see its log"))
+        findings.append(Finding("webhooks", WARN, f"{found}, last {ago:.0f} s ago", mend))
+    return findings
 
 
 def _secrets(settings: Settings) -> list[Finding]:
@@ -378,6 +414,8 @@ async def _edge(settings: Settings) -> AsyncGenerator[Finding, None]:
     else:
         yield Finding("edge", FAIL, f"what answers at {url} is not Callboard", "choose another port with --port")
         return
+    for finding in examine_shortages(body_of(ready).get("shortages")):
+        yield finding
     yield await _clock(ready.headers.get("date"))
     origins = settings.section("edge").allowed_origins
     async with aclosing(probe(host, port, settings.command.token, origins)) as tried:

@@ -420,6 +420,14 @@ DELIVERY = Board(
                 "Under way", "Posts in hand.", "short", ("sum by (instance) (edge_webhook_in_flight)", "{{instance}}")
             ),
             line(
+                "Postponed posts",
+                "Put off for want of something here; posts that wait for a connection, and those sent again on a new one.",
+                "short",
+                (rate("edge_webhook_postponed_total", "reason"), "{{reason}} per second"),
+                ("sum(edge_webhook_waiting_for_connection)", "waiting"),
+                (rate("edge_webhook_reconnects_total"), "sent again per second"),
+            ),
+            line(
                 "Attempt log",
                 "Attempts stored, and those that were too many to store.",
                 "ops",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from ops.children import Child, Lifeline, watch_lifeline
+from ops.descriptors import raise_limit
 from ops.disk import show_disk
 from ops.handshake import report_ready
 from ops.internal import Internal
@@ -48,6 +49,7 @@ def run_role(role: Callable[[asyncio.Event], Coroutine[Any, Any, None]], setting
     """Runs a role until SIGTERM, SIGINT or the end of the process above us; a second Ctrl-C ends it at once."""
     configure(settings.log)
     watch_lifeline()
+    raise_limit()
     with recording(settings.section("otel"), name), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_until_told(role))
     return 0

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 from actors.catalog import CAST
 from edge.settings import EdgeSettings
 from ops.children import Backoff, Child, Lifeline, reason, tether
+from ops.descriptors import raise_limit
 from ops.disk import DiskWatch
 from ops.folder import Folder
 from ops.foreground import own_foreground
@@ -66,6 +67,8 @@ _LOUD = frozenset({"warning", "error", "critical", "restart"})
 
 def run_up(settings: Settings) -> int:
     """Starts the system and stays until it is told to stop. Raises CannotStart, EmbeddedError or BrokerError."""
+    # For nats-server, which inherits it; the roles raise theirs themselves.
+    raise_limit()
     folder = Folder(settings.embedded.data_dir)
     cast = chosen(settings)
     listener: socket.socket | None = None

@@ -383,6 +383,15 @@ class Gate:
         lane.head, lane.not_before = head, not_before
         self._mark(lane)
 
+    def postpone(self, lane: Lane, unit: Unit, seconds: float) -> None:
+        """Lets a unit that was not posted stand in front again; nothing of its lane begins for so many seconds."""
+        lane.not_before = max(lane.not_before, wall.now() + seconds)
+        lane.put_back(unit.held)
+        if seconds > self._floor.lane_settings.hold:
+            self._floor.rest(lane.stow())
+            self._store()
+        self._mark(lane)
+
     def resume(self, lane: Lane) -> None:
         """Lets a halted lane go on."""
         lane.not_before = 0.0

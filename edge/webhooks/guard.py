@@ -64,7 +64,7 @@ class Blocked(OSError):
 
 @dataclass(frozen=True)
 class GuardSettings:
-    """Which addresses webhooks may reach beyond the public internet over https; all off in production."""
+    """Which addresses webhooks may reach beyond the public internet over https (all off in production), and how."""
 
     allow_loopback: bool = False
     allow_http: bool = False
@@ -73,6 +73,12 @@ class GuardSettings:
     closed_ports: tuple[int, ...] = ()
     # What this system is called where it asks a receiver for its consent (CloudEvents): a DNS name of its own.
     origin: str = "callboard"
+    # Connections to receivers that a process may have open, the idle ones included; 0: half of its file descriptors.
+    max_connections: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_connections < 0:
+            raise ValueError("max_connections cannot be negative")
 
 
 @lru_cache(maxsize=32)

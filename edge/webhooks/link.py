@@ -28,12 +28,15 @@ from yarl import URL
 from edge.webhooks import metrics
 from edge.webhooks.answer import Answer, BadAnswer
 from edge.webhooks.outcome import Timing
+from edge.webhooks.shortage import Resolver, Shortage, connection_limit, shortage_of, shortages
 from edge.webhooks.wire import Wire
 
 # The status line has decided; the body is waited for so long, for the attempt log and so that the connection can be kept.
 BODY_SECONDS = 2.0
 # Receivers close idle connections after a minute or more; half of that is safe.
 KEEPALIVE_SECONDS = 30.0
+# After something was missing here no new connection is tried for so long: the attempts would only cost time.
+SHORTAGE_SECONDS = 0.25
 # How often it is looked whether a receiver takes too long.
 LOOK_SECONDS = 0.05
 # What a name resolved to is good for so long.
@@ -88,6 +91,7 @@ class Exchange(Trace):
     answer: Answer | None = None
     # Whether the head has come, and only the rest of the body is waited for.
     decided = False
+    resolver: Resolver | None = None
 
     def check(self, now: float) -> None:
         """Ends the wait for the receiver where its time is up."""
@@ -124,6 +128,8 @@ class Exchange(Trace):
 
     async def send_dns_resolvehost_end(self, host: str) -> None:
         self.dns = time.monotonic() - self.resolving
+        if self.resolver is not None:
+            self.resolver.answered()
 
     async def send_dns_cache_hit(self, host: str) -> None:
         """Needs no time."""
@@ -159,19 +165,29 @@ def _tls() -> ssl.SSLContext:
 class Links:
     """The connections of a process to receivers."""
 
-    def __init__(self, make_socket: Callable[[tuple[Any, ...]], socket.socket]) -> None:
-        """`make_socket` is called with each address just before it is connected to, and may refuse it with an OSError."""
+    def __init__(self, make_socket: Callable[[tuple[Any, ...]], socket.socket], limit: int = 0) -> None:
+        """`make_socket` is called with each address just before it is connected to, and may refuse it with an OSError.
+
+        At most `limit` connections are open at once, the idle ones included; 0 for half of the file descriptors.
+        """
 
         def noted(info: tuple[Any, ...]) -> socket.socket:
             if (exchange := _exchange.get()) is not None:
                 exchange.address = str(info[4][0])
             return make_socket(info)
 
+        self.limit = connection_limit(limit)
         self._loop = asyncio.get_running_loop()
-        # No limit here: how many are under way is bounded by what is pulled, and per endpoint by its gate.
+        # No limit of its own: `reserve` keeps to ours.
         self._connector = _Connector(limit=0, socket_factory=noted, ttl_dns_cache=NAMES_SECONDS, ssl=_tls())
-        # Connections that rest, and since when: the one that rested shortest is taken first.
+        # Idle connections, and since when: the one that was used last is taken first.
         self._resting: dict[ConnectionKey, deque[tuple[Connection, float]]] = {}
+        self._idle = 0
+        # Connections that are in use or being made, and those who wait for a place.
+        self._used = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._resolver = Resolver()
+        self._short_until = 0.0
         self._under_way: set[Exchange] = set()
         self._looking: asyncio.TimerHandle | None = None
         self._sweeping: asyncio.TimerHandle | None = None
@@ -185,39 +201,118 @@ class Links:
             for connection, _ in resting:
                 _abort(connection)
         self._resting.clear()
+        self._idle = 0
         await self._connector.close()
 
-    async def ask(self, destination: Destination, head: bytes, body: bytes, exchange: Exchange) -> None:
-        """Sends a request, and writes what becomes of it to `exchange`.
+    async def reserve(self, destination: Destination) -> Connection | None:
+        """Waits for a place for one connection, which `ask` or `release` gives back; gives a kept connection if there is one.
+
+        The wait is for this process alone, so that it is no part of an attempt's time. Raises Shortage.
+        """
+        if self._used < self.limit:
+            self._used += 1
+        else:
+            await self._wait()
+        kept = self._rested(destination)
+        if kept is None:
+            if time.monotonic() < self._short_until:
+                self.release()
+                raise Shortage("descriptors")
+            if self._used + self._idle > self.limit:
+                self._drop_idle()
+        return kept
+
+    async def _wait(self) -> None:
+        """Waits until somebody hands a place over."""
+        place = self._loop.create_future()
+        self._waiting.append(place)
+        metrics.waiting.inc()
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():
+                self.release()
+            raise
+        finally:
+            metrics.waiting.dec()
+
+    def release(self) -> None:
+        """Gives a place back, or to whoever has waited longest."""
+        while self._waiting:
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
+        self._used -= 1
+
+    async def ask(
+        self, destination: Destination, kept: Connection | None, head: bytes, body: bytes, exchange: Exchange
+    ) -> None:
+        """Sends a request in the place that `reserve` gave, and writes what becomes of it to `exchange`.
 
         A kept connection that ends before one byte of an answer was most likely closed by the receiver for being idle: the
         request is sent again at once, once, on a new connection (RFC 9112, 9.3.1).
 
-        Raises aiohttp.ClientError, BadAnswer, TimeoutError or another OSError; the connection is gone then.
+        Raises aiohttp.ClientError, BadAnswer, Shortage, TimeoutError or another OSError; the connection is gone then.
         """
-        kept = self._rested(destination)
-        if kept is not None:
-            try:
-                await self._talk(destination, kept, head, body, exchange)
-                return
-            except TimeoutError:
-                raise
-            except OSError:
-                if exchange.heard:
+        try:
+            if kept is not None:
+                try:
+                    await self._talk(destination, kept, head, body, exchange)
+                    return
+                except TimeoutError:
                     raise
-                metrics.reconnects.inc()
-                exchange.sent = 0.0
-        await self._talk(destination, await self._connect(destination, exchange), head, body, exchange)
+                except OSError as fault:
+                    if exchange.heard or shortage_of(fault):
+                        raise
+                    metrics.reconnects.inc()
+                    exchange.sent = 0.0
+            await self._talk(destination, await self._connect(destination, exchange), head, body, exchange)
+        except (aiohttp.ClientError, OSError) as fault:
+            if reason := self._shortage(destination, fault):
+                shortages.note(reason)
+                raise Shortage(reason) from fault
+            raise
+        finally:
+            self.release()
+
+    def _shortage(self, destination: Destination, fault: Exception) -> str:
+        reason = shortage_of(fault)
+        if reason in ("descriptors", "memory"):
+            self._short_until = time.monotonic() + SHORTAGE_SECONDS
+            # Idle connections help nobody now.
+            for _ in range(self._idle):
+                self._drop_idle()
+        if (
+            not reason
+            and isinstance(fault, aiohttp.ClientConnectorDNSError)
+            and self._resolver.is_away(destination.host, fault.os_error)
+        ):
+            return "resolver"
+        return reason
 
     def _rested(self, destination: Destination) -> Connection | None:
         """A connection that was kept, and can be trusted still."""
         resting = self._resting.get(destination.connection_key)
         while resting:
             connection, since = resting.pop()
+            self._idle -= 1
+            if not resting:
+                del self._resting[destination.connection_key]
             if _wire(connection).is_connected() and time.monotonic() - since < KEEPALIVE_SECONDS:
                 return connection
             _abort(connection)
         return None
+
+    def _drop_idle(self) -> None:
+        """Closes the idle connection that is needed least: the oldest of a destination that has been idle for long."""
+        if not self._resting:
+            return
+        key, resting = next(iter(self._resting.items()))
+        _abort(resting.popleft()[0])
+        self._idle -= 1
+        if not resting:
+            del self._resting[key]
 
     def _rest(self, destination: Destination, connection: Connection) -> None:
         """Keeps a connection for whoever needs one next."""
@@ -225,6 +320,7 @@ class Links:
         if resting is None:
             resting = self._resting[destination.connection_key] = deque()
         resting.append((connection, time.monotonic()))
+        self._idle += 1
         if self._sweeping is None:
             self._sweeping = self._loop.call_later(KEEPALIVE_SECONDS / 2, self._sweep)
 
@@ -235,6 +331,7 @@ class Links:
         for key, resting in list(self._resting.items()):
             while resting and (resting[0][1] <= late or resting[0][0].closed):
                 _abort(resting.popleft()[0])
+                self._idle -= 1
             if not resting:
                 del self._resting[key]
         if self._resting:
@@ -249,6 +346,7 @@ class Links:
 
     async def _connect(self, destination: Destination, exchange: Exchange) -> Connection:
         limits = destination.limits(exchange.deadline - time.monotonic())
+        exchange.resolver = self._resolver
         connection = await self._connector.connect(destination, [exchange], limits)
         if _wire(connection).unasked:
             _abort(connection)

@@ -7,6 +7,7 @@ import time
 from prometheus_client import Counter, Gauge
 
 from edge.metrics import Timing, acknowledge_seconds
+from edge.webhooks.shortage import REASONS
 
 OUTCOMES = (
     "delivered", "gone", "payload_too_large", "unsupported_type", "throttled", "server_error", "redirect", "rejected",
@@ -49,12 +50,18 @@ endpoints = Gauge("edge_webhook_endpoints", "Endpoints served here, by the state
 reconnects = Counter(
     "edge_webhook_reconnects_total", "Posts repeated on a new connection because the kept one had been closed"
 )
+postponed = Counter(
+    "edge_webhook_postponed_total", "Posts put off because of what this process lacks or may not reach", ["reason"]
+)
+waiting = Gauge("edge_webhook_waiting_for_connection", "Posts that wait because all connections allowed are in use")
 disabled = Counter("edge_webhook_disabled_total", "Endpoints that were disabled because they failed, or said so")
 pending = Gauge("edge_webhook_pending_jobs", "Jobs of the partitions owned here that are not in hand yet", ["kind"])
 
 _attempts = {outcome: attempts.labels(outcome) for outcome in (*OUTCOMES, "other")}
 for _state in STATES:
     endpoints.labels(_state)
+for _reason in REASONS:
+    postponed.labels(_reason)
 for _kind in ("fresh", "due"):
     pending.labels(_kind)
 _jobs = {event: jobs.labels(event) for event in JOBS}
@@ -70,6 +77,6 @@ def acknowledged(said: int, count: int) -> None:
 
 
 def attempt(fault: str, took: float) -> None:
-    """Counts one post: what it came to ("" for success), and the seconds it took."""
+    """Counts one attempt: what it came to ("" for success), and the seconds it took."""
     (_attempts.get(fault or "delivered") or _attempts["other"]).inc()
     seconds.observe_many(took, 1)

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from edge.webhooks.answer import BadAnswer
 from edge.webhooks.guard import Blocked
+from edge.webhooks.shortage import shortage_of, text_of
 from router.clock import wall
 
 # One hour: a receiver may ask for patience, but not for ever.
@@ -30,6 +31,8 @@ class Verdict(Enum):
     DELIVERED = "delivered"
     RETRY = "retry"
     FINAL = "final"
+    # The receiver was not asked, for a reason of ours: no attempt was made, and another try follows.
+    POSTPONED = "postponed"
 
 
 class Timing(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -60,6 +63,13 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     timing: Timing | None = None
     address: str = ""
     note: str = ""
+
+    @property
+    def postponed_for(self) -> str:
+        """Why no attempt was made, one of shortage.REASONS; "" where one was."""
+        if self.verdict is not Verdict.POSTPONED:
+            return ""
+        return "address" if self.fault == "ssrf_blocked" else self.note.partition(":")[0]
 
     @property
     def detail(self) -> str:
@@ -117,7 +127,10 @@ def of_status(
 def of_fault(fault: Exception, seconds: float) -> Outcome:
     """Judges an attempt that got no answer."""
     if isinstance(fault, aiohttp.ClientConnectorError) and isinstance(fault.os_error, Blocked):
-        return Outcome(Verdict.FINAL, fault="ssrf_blocked", seconds=seconds, note=fault.os_error.kind)
+        # What a name leads to may change, and so may what is allowed.
+        return Outcome(Verdict.POSTPONED, fault="ssrf_blocked", seconds=seconds, note=fault.os_error.kind)
+    if reason := shortage_of(fault):
+        return Outcome(Verdict.POSTPONED, fault="shortage", seconds=seconds, note=f"{reason}: {text_of(reason)}")
     if isinstance(fault, (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)):
         return Outcome(Verdict.FINAL, fault="bad_url", seconds=seconds)
     name = _name(fault)
@@ -183,6 +196,16 @@ def wait_of(retry_after: str | None, now: float | None = None) -> float:
     except (ValueError, TypeError, OverflowError, IndexError):
         return 0.0
     return min(max(seconds, 0.0), MAX_RETRY_AFTER)
+
+
+def postponement(outcome: Outcome) -> float:
+    """Picks the seconds until a delivery that was postponed is tried again."""
+    match outcome.postponed_for:
+        case "address":
+            return random.uniform(30.0, 60.0)
+        case "resolver":
+            return random.uniform(2.0, 4.0)
+    return random.uniform(0.25, 0.5)
 
 
 def pause(attempt: int, schedule: Sequence[float], retry_after: float = 0.0) -> float:

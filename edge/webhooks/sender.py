@@ -20,6 +20,7 @@ from edge.webhooks.endpoint import EndpointSettings
 from edge.webhooks.guard import Guard, GuardSettings, fault_of
 from edge.webhooks.link import Destination, Exchange, Links
 from edge.webhooks.outcome import CONTROL, Outcome, Verdict, late, of_fault, of_status
+from edge.webhooks.shortage import Shortage
 from edge.webhooks.signature import sign
 
 # A receiver that cannot read gzip is not asked again for an hour; so many are remembered.
@@ -76,7 +77,7 @@ class Sender:
         self._plain: OrderedDict[str, float] = OrderedDict()
 
     async def __aenter__(self) -> Self:
-        self._links = Links(Guard(self.settings))
+        self._links = Links(Guard(self.settings), self.settings.max_connections)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -158,10 +159,14 @@ class Sender:
         # Each header is a line, and nothing in it may begin another.
         if head.count("\n") != head.count("\r\n") or "\r\n\r\n" in head[:-4]:
             return Outcome(Verdict.FINAL, fault="bad_url"), {}
+        try:
+            kept = await self._links.reserve(target.destination)
+        except Shortage as fault:
+            return of_fault(fault, 0.0), {}
         begun = time.monotonic()
         exchange = Exchange(begun, begun + (target.endpoint.timeout if timeout is None else timeout))
         try:
-            await self._links.ask(target.destination, head.encode(), body or b"", exchange)
+            await self._links.ask(target.destination, kept, head.encode(), body or b"", exchange)
         except (aiohttp.ClientError, BadAnswer, OSError, ValueError) as fault:  # TimeoutError is an OSError
             now = time.monotonic()
             outcome = late(of_fault(fault, now - exchange.begun), exchange.sent > 0)

@@ -37,7 +37,7 @@ from edge.webhooks.health import Condition, Health, HealthSettings, News
 from edge.webhooks.job import FRESH, NEWS, PARKED, Job, due_filter, fresh_filter, partition_of, read
 from edge.webhooks.lane import ALL, Held, Lane, LaneSettings, Unit
 from edge.webhooks.letters import SentAgain
-from edge.webhooks.outcome import MAX_RETRY_AFTER, Outcome, Verdict, pause
+from edge.webhooks.outcome import MAX_RETRY_AFTER, Outcome, Verdict, pause, postponement
 from edge.webhooks.ownership import owner_key
 from edge.webhooks.parking import Parked, Parking, is_full, next_job
 from edge.webhooks.pipeline import Endings, Pipeline, is_too_large
@@ -45,6 +45,7 @@ from edge.webhooks.policy import Rules, rules_of
 from edge.webhooks.posting import Posting, posting
 from edge.webhooks.sender import Sender
 from edge.webhooks.settings import PolicySettings
+from edge.webhooks.shortage import shortages
 from edge.webhooks.splitting import attempts_of, following, halve, head_of, is_to_be_split
 from router import tracing
 from router.broker import Broker
@@ -753,6 +754,9 @@ class WorkTerm:
             if outcome is None:
                 begun = wall.now_ns()
                 answer = await self._attempt(session, endpoint, unit)
+                if answer.verdict is Verdict.POSTPONED:
+                    self._postpone(gate, lane, unit, answer)
+                    return True
                 outcome = gate.rules.judge(answer)
                 wait = self._wait(gate.rules, policy, unit, outcome)
                 split = wait is None and is_to_be_split(unit.job, outcome)
@@ -781,6 +785,14 @@ class WorkTerm:
             if taken:
                 gate.finished(lane)
             raise
+
+    def _postpone(self, gate: Gate, lane: Lane, unit: Unit, outcome: Outcome) -> None:
+        """Puts off what could not be posted for a reason of ours: no attempt is counted, and the breaker is not told."""
+        metrics.postponed.labels(outcome.postponed_for).inc()
+        if outcome.postponed_for == "address":
+            log.warning("a webhook leads to an address that is denied", extra={"session": gate.session})
+            shortages.note("address")
+        gate.postpone(lane, unit, postponement(outcome))
 
     def _too_old(self, unit: Unit, policy: EndpointSettings) -> Outcome | None:
         """Whether a unit is over before it is posted, because it has waited too long."""
@@ -840,7 +852,8 @@ class WorkTerm:
             )
         finally:
             metrics.under_way.discard(unit)
-        metrics.attempt(outcome.fault, outcome.seconds)
+        if outcome.verdict is not Verdict.POSTPONED:
+            metrics.attempt(outcome.fault, outcome.seconds)
         if trace is not None and trace is not came_with:
             tracing.tell(
                 "webhook",

@@ -171,6 +171,10 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {f'edge_webhook_pending_jobs{{{EDGE},kind="fresh"}}': "20000x60"},
         {f'edge_webhook_pending_jobs{{{EDGE},kind="fresh"}}': "20x60"},
     ),
+    "CallboardWebhooksPostponed": (
+        {f'edge_webhook_postponed_total{{{EDGE},reason="descriptors"}}': "0+1x60"},
+        {f'edge_webhook_postponed_total{{{EDGE},reason="descriptors"}}': "5x60"},
+    ),
     "CallboardRetriesLate": (
         {
             f'edge_webhook_retry_lateness_seconds_bucket{{{EDGE},le="{le}"}}': f"0+{n}x60"

@@ -67,6 +67,7 @@ class Receiver:
         self.most_under_way = 0
         self.port = 0
         self.tls: ssl.SSLContext | None = None
+        self._runner: web.AppRunner | None = None
 
     def __repr__(self) -> str:
         return f"Receiver({len(self.posts)} posts, {self.under_way} under way, {[post.body[-400:] for post in self.posts[-3:]]})"
@@ -100,10 +101,22 @@ class Receiver:
         site = web.TCPSite(runner, "127.0.0.1", self.port, ssl_context=self.tls)
         await site.start()
         self.port = runner.addresses[0][1]
+        self._runner = runner
         try:
             yield self
         finally:
             await runner.cleanup()
+
+    @contextlib.asynccontextmanager
+    async def also_on(self, host: str) -> AsyncIterator[None]:
+        """Listens at another address, too, so that it looks like another receiver."""
+        assert self._runner is not None
+        site = web.TCPSite(self._runner, host, self.port)
+        await site.start()
+        try:
+            yield
+        finally:
+            await site.stop()
 
 
 class Process:
