@@ -1281,7 +1281,8 @@ def _schemas() -> dict[str, Any]:
             "type": ["integer", "null"],
             "minimum": 0,
             "maximum": endpoint.MAX_GZIP_ABOVE,
-            "description": "Bodies above so many bytes are sent in gzip, unless the receiver answers 415.",
+            "description": "Bodies above so many bytes are sent in gzip, unless the receiver answers 415. The signature "
+            "verifies the body as it is once it is unpacked, and a second one as it travels.",
         },
         "verify": {
             "enum": ["none", "post", "options", None],

@@ -125,17 +125,15 @@ class Sender:
         keys = endpoint.keys if target.keys is None else target.keys
         if endpoint.gzip_above is None or (packed := await self._packed(endpoint, body)) is None:
             return (await self._ask("POST", target, headers + _lines(sign(keys, message_id, body)), body))[0]
-        begun = time.monotonic()
-        # What is signed is what is sent.
-        signed = f"{headers}Content-Encoding: gzip\r\n{_lines(sign(keys, message_id, packed))}"
+        signed = f"{headers}Content-Encoding: gzip\r\n{_lines(sign(keys, message_id, body, packed=packed))}"
         outcome, _ = await self._ask("POST", target, signed, packed)
         if outcome.status != 415:
             return outcome
         self._remember_plain(endpoint.url)
-        left = endpoint.timeout - (time.monotonic() - begun)
+        left = endpoint.timeout - outcome.seconds
         signed = headers + _lines(sign(keys, message_id, body))
         again, _ = await self._ask("POST", target, signed, body, max(left, 0.0))
-        return replace(again, seconds=time.monotonic() - begun)
+        return replace(again, seconds=outcome.seconds + again.seconds)
 
     async def options(self, endpoint: EndpointSettings) -> tuple[Outcome, Mapping[str, str]]:
         """Asks a receiver whether it wants to be posted to, as CloudEvents has it; gives its answer's headers, too."""

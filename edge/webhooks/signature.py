@@ -1,4 +1,4 @@
-"""This file is where a webhook is signed as Standard Webhooks has it: HMAC-SHA256 over id, time and body."""
+"""Signs webhooks as Standard Webhooks has it: HMAC-SHA256 over id, time and body."""
 
 from __future__ import annotations
 
@@ -30,14 +30,21 @@ def _digest(key: bytes, content: bytes) -> bytes:
     return outer.digest()
 
 
-def sign(keys: Sequence[bytes], message_id: str, body: bytes, at: int | None = None) -> dict[str, str]:
+def sign(
+    keys: Sequence[bytes], message_id: str, body: bytes, at: int | None = None, packed: bytes | None = None
+) -> dict[str, str]:
     """Makes the three headers of one attempt: the id stays over retries, the time is that of the attempt.
 
-    Several keys give several signatures, of which a receiver may check any: that is how a secret is rotated.
+    Several keys give several signatures, of which a receiver may check any: that is how a secret is rotated. A body that
+    travels `packed` is signed as it was before, which is what most frameworks hand over, and as it travels.
     """
     stamp = str(int(wall.now()) if at is None else at)
-    content = f"{message_id}.{stamp}.".encode() + body
+    prefix = f"{message_id}.{stamp}.".encode()
+    content = prefix + body
     signature = _signature(keys[0], content) if len(keys) == 1 else " ".join([_signature(key, content) for key in keys])
+    if packed is not None:
+        content = prefix + packed
+        signature = " ".join([signature, *(_signature(key, content) for key in keys)])
     return {"webhook-id": message_id, "webhook-timestamp": stamp, "webhook-signature": signature}
 
 
