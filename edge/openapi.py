@@ -13,7 +13,7 @@ from edge.problem import TITLES
 from edge.redrive import DEFAULT_RATE, MAX_RATE, MIN_RATE
 from edge.registry import METHODS
 from edge.stats import Stats, describe
-from edge.webhooks import endpoint, recovery
+from edge.webhooks import endpoint, recovery, schemas
 from edge.webhooks import settings as policy
 from router.deadletters import ORIGINS
 
@@ -899,7 +899,8 @@ def _webhook_paths(session: list[dict[str, Any]]) -> dict[str, Any]:
                 parameters=session,
                 body=body(
                     {
-                        "secret": {"type": ["string", "null"], "description": "Made for you where it is left out."},
+                        "secret": schemas.SECRET,
+                        "signing": schemas.SIGNING,
                         "overlap": {
                             "type": ["number", "null"],
                             "minimum": 0,
@@ -1291,12 +1292,14 @@ def _schemas() -> dict[str, Any]:
             "OPTIONS request.",
         },
         "headers": {"type": ["object", "null"], "additionalProperties": _TEXT},
+        **schemas.CHOSEN,
     }
     shown = {
         "session_id": _TEXT,
         **chosen,
         **webhook,
         "webhook_secret_set": {"type": "boolean"},
+        **schemas.SHOWN,
         "old_secrets_until": {"type": "array", "items": _TIME, "description": "Until when older secrets sign, too."},
         "state": {"enum": ["active", "pending"], "description": "A pending webhook waits for its receiver's consent."},
         "allowed_rate": {"type": ["number", "null"], "description": "Posts a second that the receiver allows."},
@@ -1355,10 +1358,7 @@ def _schemas() -> dict[str, Any]:
             {
                 **chosen,
                 **webhook,
-                "secret": {
-                    "type": "string",
-                    "description": "Base64 of 24 to 75 bytes, with `whsec_` before it or not; made for you where it is left out.",
-                },
+                "secret": schemas.SECRET,
                 "cursor": _CURSOR,
                 "since": _TEXT,
                 "last": {"type": "integer", "minimum": 0, "maximum": 100000},
@@ -1368,7 +1368,7 @@ def _schemas() -> dict[str, Any]:
         "SessionChange": _object(
             {
                 name: schema
-                for name, schema in {**chosen, **webhook, "secret": _TEXT}.items()
+                for name, schema in {**chosen, **webhook, "secret": schemas.SECRET}.items()
                 if name not in ("delivery_method", "dialect")
             },
             closed=True,

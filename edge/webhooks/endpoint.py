@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
-import secrets
 from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import SplitResult, urlsplit, urlunsplit
@@ -16,12 +13,15 @@ from edge.problem import Problem
 from edge.webhooks import policy as policies
 from edge.webhooks.policy import Policy, parse_policy
 from edge.webhooks.settings import DEFAULT_RETRY_ATTEMPTS, MAX_RETRY_ATTEMPTS
+from edge.webhooks.signature import PRIVATE_PREFIX, SECRET_PREFIX, Key, key_of, new_secret, public_key_of, signing_of
+from edge.webhooks.signature_format import SignatureFormat, parse_signature
 from router.clock import wall
 from router.codec import rfc3339
 
 Mode = Literal["unordered", "keyed", "fifo"]
 RetryProfile = Literal["guide", "fast", "standard"]
 Verification = Literal["none", "post", "options"]
+SIGNINGS = ("hmac-sha256", "ed25519")
 
 # The guide's own figures.
 DEFAULT_TIMEOUT = 30.0
@@ -30,9 +30,6 @@ MAX_URL = 2048
 MAX_HEADERS = 50
 # 4 KiB for all of them: more than any token needs, and half of what common servers take as a whole head.
 MAX_HEADER_BYTES = 4096
-# Standard Webhooks says 24 to 64 random bytes; Svix takes up to 75, and the prefix may be left out.
-SECRET_BYTES = (24, 75)
-SECRET_PREFIX = "whsec_"
 # So many old secrets sign beside the new one: each makes the head of every post longer.
 MAX_OLD_SECRETS = 3
 DEFAULT_OVERLAP = 86400.0
@@ -91,11 +88,6 @@ _REFUSED_PREFIXES = (
 )  # fmt: skip
 
 
-def new_secret() -> str:
-    """Makes a signing secret."""
-    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
-
-
 class OldSecret(msgspec.Struct, frozen=True):
     """A secret that has been replaced and still signs, until a time in seconds since the epoch."""
 
@@ -141,6 +133,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     active: bool = True
     secret: str = msgspec.field(default_factory=new_secret)
     old_secrets: list[OldSecret] = []
+    signature: SignatureFormat | None = None
     # How sessions were stored that were made before there were modes.
     was_ordered: bool = msgspec.field(name="ordered", default=False)
 
@@ -169,17 +162,17 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
         return urlunsplit(SplitResult(parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
     @property
-    def key(self) -> bytes:
-        """The bytes to sign with."""
-        return _key(self.secret)
+    def key(self) -> Key:
+        """The key to sign with."""
+        return key_of(self.secret)
 
     @property
-    def keys(self) -> list[bytes]:
+    def keys(self) -> list[Key]:
         """All that is signed with now, the newest first."""
         if not self.old_secrets:
-            return [_key(self.secret)]
+            return [key_of(self.secret)]
         now = wall.now()
-        return [_key(self.secret), *(_key(old.secret) for old in self.old_secrets if old.until > now)]
+        return [key_of(self.secret), *(key_of(old.secret) for old in self.old_secrets if old.until > now)]
 
     def rotated(self, secret: str, overlap: float) -> EndpointSettings:
         """The endpoint with a new secret; the one before signs beside it for so many seconds."""
@@ -217,7 +210,10 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             "gzip_above": self.gzip_above,
             "verify": self.verify,
             "headers": dict.fromkeys(self.headers, "***"),
+            "signing": signing_of(self.secret),
+            "signature": msgspec.to_builtins(self.signature) if self.signature else None,
             "webhook_secret_set": True,
+            "webhook_public_key": public_key_of(self.secret),
             # Until when each older secret signs, too.
             "old_secrets_until": [rfc3339(int(old.until * 1e9)) for old in self.old_secrets if old.until > now],
         }
@@ -239,6 +235,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             "max_age": self.max_age,
             "gzip_above": self.gzip_above,
             "verify": self.verify,
+            "signature": msgspec.to_builtins(self.signature) if self.signature else None,
         }
         # What is as its schedule or profile has it goes along with that.
         if self.retry_attempts != _attempts_of(self.retry_profile, self.policy, retries):
@@ -249,7 +246,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
 # The fields of a session's body that are its webhook's; `ordered` is another word for the mode `fifo`.
 FIELDS = (
     "webhook_url", "timeout", "retry_attempts", "retry_profile", "headers", "secret", "ordered", "mode", "on_exhausted",
-    "concurrency", "rate", "batch", "max_age", "gzip_above", "verify", *policies.FIELDS,
+    "concurrency", "rate", "batch", "max_age", "gzip_above", "verify", "signing", "signature", *policies.FIELDS,
 )  # fmt: skip
 
 
@@ -265,12 +262,13 @@ def parse_endpoint(
     profile: RetryProfile = _one_of(body, "retry_profile", ("guide", "fast", "standard"))
     verify: Verification = _one_of(body, "verify", ("none", "post", "options"))
     rate = _number(body, "rate", MIN_RATE, MAX_RATE)
+    secret, headers = _secret(body), _headers(body.get("headers"))
     policy = parse_policy(body)
     endpoint = EndpointSettings(
         url=_url(body["webhook_url"]),
         timeout=_number(body, "timeout", MIN_TIMEOUT, MAX_TIMEOUT, "seconds") or DEFAULT_TIMEOUT,
         retry_attempts=_whole(body, "retry_attempts", 0, MAX_RETRY_ATTEMPTS, _attempts_of(profile, policy, retries)),
-        headers=_headers(body.get("headers")),
+        headers=headers,
         mode=_mode(body),
         on_exhausted=_one_of(body, "on_exhausted", ("continue", "halt")),
         concurrency=_whole(body, "concurrency", 1, MAX_CONCURRENCY, DEFAULT_CONCURRENCY),
@@ -283,7 +281,8 @@ def parse_endpoint(
         gzip_above=None if body.get("gzip_above") is None else _whole(body, "gzip_above", 0, MAX_GZIP_ABOVE, 0),
         verify=verify,
         active=verify == "none",
-        secret=parse_secret(body.get("secret")),
+        secret=secret,
+        signature=parse_signature(body.get("signature"), secret, headers),
     )
     if endpoint.on_exhausted == "halt" and endpoint.mode == "unordered":
         raise _fault("on_exhausted", "on_exhausted can only be halt where mode is fifo or keyed")
@@ -305,6 +304,10 @@ def parse_change(
         del merged["mode"]
     if "secret" in given and given["secret"] is None:
         raise _fault("secret", "a secret cannot be taken away; POST …/secret/rotate makes a new one")
+    if given.get("signing") not in (None, signing_of(endpoint.secret)) and "secret" not in given:
+        raise _fault(
+            "signing", "signing is changed by a new secret: POST …/secret/rotate with the same field makes one"
+        )
     changed = parse_endpoint(merged, dialect, retries)
     same = changed.url == endpoint.url and changed.verify == endpoint.verify
     return msgspec.structs.replace(
@@ -314,22 +317,26 @@ def parse_change(
     )
 
 
-def parse_secret(value: Any) -> str:
-    """Reads a secret, or makes one where there is none; gives it with its prefix. Raises Problem `bad_webhook`."""
+def parse_secret(value: Any, signing: Any = None, default: str = "hmac-sha256") -> str:
+    """Reads a secret; where there is none, makes one that signs by `signing`, or by the default. Raises Problem `bad_webhook`."""
+    if signing is not None and signing not in SIGNINGS:
+        raise _fault("signing", f"signing must be one of {', '.join(SIGNINGS)}")
     if value is None:
-        return new_secret()
-    least, most = SECRET_BYTES
-    fault = _fault("secret", f"secret must be base64 of {least} to {most} bytes, with {SECRET_PREFIX} before it or not")
-    if not isinstance(value, str):
-        raise fault
-    encoded = value.removeprefix(SECRET_PREFIX)
+        return new_secret(signing or default)
+    secret = value if isinstance(value, str) else ""
+    if not secret.startswith((SECRET_PREFIX, PRIVATE_PREFIX)):
+        secret = SECRET_PREFIX + secret
     try:
-        key = base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
-        raise fault from None
-    if not least <= len(key) <= most:
-        raise fault
-    return SECRET_PREFIX + encoded
+        key_of(secret)
+    except ValueError as fault:
+        raise _fault("secret", str(fault)) from None
+    if signing is not None and signing != signing_of(secret):
+        raise _fault("signing", f"signing is {signing}, and the secret is for {signing_of(secret)}")
+    return secret
+
+
+def _secret(body: Mapping[str, Any]) -> str:
+    return parse_secret(body.get("secret"), body.get("signing"))
 
 
 def refuse_reader_fields(conflate: bool, max_rate: float | None, ttl: float | None) -> None:
@@ -356,10 +363,6 @@ def parse_overlap(value: Any) -> float:
 
 def _fault(field: str, detail: str) -> Problem:
     return Problem("bad_webhook", detail, field=field)
-
-
-def _key(secret: str) -> bytes:
-    return base64.b64decode(secret.removeprefix(SECRET_PREFIX))
 
 
 def _least(*rates: float | None) -> float | None:

@@ -12,8 +12,10 @@ from edge.problem import Problem
 from edge.registry import Registry, Session
 from edge.webhooks.attempts import DEFAULT_LIMIT, MAX_LIMIT, Place
 from edge.webhooks.dispatcher import Webhooks
-from edge.webhooks.endpoint import EndpointSettings, new_secret, parse_overlap, parse_secret
+from edge.webhooks.endpoint import EndpointSettings, parse_overlap, parse_secret
 from edge.webhooks.recovery import Recoveries, parse_moment, parse_rate
+from edge.webhooks.signature import signing_of
+from edge.webhooks.signature_format import parse_signature
 from edge.webhooks.verification import Consent, Verification
 from router.cursor import Start, parse_start
 from router.errors import BrokerError, Conflict
@@ -23,7 +25,7 @@ PAGE = ("event", "delivery", "result", "limit", "cursor")
 RESEND = ("event", "delivery", "idempotency_key")
 RECOVER = ("since", "until", "rate")
 REPLAY = ("cursor", "since", "last", "until", "until_cursor", "rate")
-ROTATE = ("secret", "overlap")
+ROTATE = ("secret", "overlap", "signing")
 MAX_REASON = 200
 MAX_ID = 200
 
@@ -154,9 +156,12 @@ class WebhookDesk:
     async def rotate(self, session: Session, body: Any) -> dict[str, Any]:
         """Gives a session a new secret, which is shown this once; the old one signs beside it for a while. Raises Problem."""
         said = _object(body, ROTATE)
-        secret = parse_secret(said["secret"]) if said.get("secret") is not None else new_secret()
+        endpoint = _webhook(session)
+        secret = parse_secret(said.get("secret"), said.get("signing"), signing_of(endpoint.secret))
         overlap = parse_overlap(said.get("overlap"))
-        changed = replace(session.spec, webhook=_webhook(session).rotated(secret, overlap))
+        rotated = endpoint.rotated(secret, overlap)
+        parse_signature(rotated.body()["signature"], secret, rotated.headers)
+        changed = replace(session.spec, webhook=rotated)
         try:
             session = await self._registry.update(session, changed)
         except Conflict:

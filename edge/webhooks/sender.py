@@ -65,6 +65,15 @@ def _lines(headers: Mapping[str, str]) -> str:
     return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
 
 
+def _signed(target: _Target, endpoint: EndpointSettings, message_id: str, body: bytes, packed: bytes | None) -> str:
+    """The headers that sign one attempt."""
+    keys = endpoint.keys if target.keys is None else target.keys
+    headers = sign(keys, message_id, body, packed=packed)
+    if endpoint.signature is not None:
+        headers |= endpoint.signature.make(endpoint.secret, keys[0], headers, body)
+    return _lines(headers)
+
+
 class Sender:
     """Posts webhooks over connections that are kept for all of a process."""
 
@@ -121,17 +130,16 @@ class Sender:
             headers += _lines(more)
         if trace and _TRACE.match(trace) and not (more and "traceparent" in more):
             headers += f"traceparent: {trace}\r\n"
-        message_id = f"msg_{delivery}"
-        keys = endpoint.keys if target.keys is None else target.keys
-        if endpoint.gzip_above is None or (packed := await self._packed(endpoint, body)) is None:
-            return (await self._ask("POST", target, headers + _lines(sign(keys, message_id, body)), body))[0]
-        signed = f"{headers}Content-Encoding: gzip\r\n{_lines(sign(keys, message_id, body, packed=packed))}"
-        outcome, _ = await self._ask("POST", target, signed, packed)
+        packed = None if endpoint.gzip_above is None else await self._packed(endpoint, body)
+        signed = headers + _signed(target, endpoint, f"msg_{delivery}", body, packed)
+        if packed is None:
+            return (await self._ask("POST", target, signed, body))[0]
+        outcome, _ = await self._ask("POST", target, f"{signed}Content-Encoding: gzip\r\n", packed)
         if outcome.status != 415:
             return outcome
         self._remember_plain(endpoint.url)
         left = endpoint.timeout - outcome.seconds
-        signed = headers + _lines(sign(keys, message_id, body))
+        signed = headers + _signed(target, endpoint, f"msg_{delivery}", body, None)
         again, _ = await self._ask("POST", target, signed, body, max(left, 0.0))
         return replace(again, seconds=outcome.seconds + again.seconds)
 

@@ -16,12 +16,11 @@ from edge.webhooks.endpoint import (
     MAX_OLD_SECRETS,
     Batch,
     EndpointSettings,
-    new_secret,
     parse_change,
     parse_endpoint,
     parse_overlap,
 )
-from edge.webhooks.signature import sign
+from edge.webhooks.signature import new_secret, sign
 from tests.edge.conftest import RunningEdge
 from tests.edge.webhooks.stage import Receiver
 from tests.waiting import eventually

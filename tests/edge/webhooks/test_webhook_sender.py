@@ -13,11 +13,11 @@ from aiohttp import web
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from svix.webhooks import Webhook as SvixWebhook
 
-from edge.webhooks.endpoint import EndpointSettings, new_secret
+from edge.webhooks.endpoint import EndpointSettings
 from edge.webhooks.guard import GuardSettings, check_url
 from edge.webhooks.outcome import Outcome, Verdict
 from edge.webhooks.sender import Sender
-from edge.webhooks.signature import sign
+from edge.webhooks.signature import new_secret, sign
 from tests.edge.webhooks.stage import LOCAL, Receiver, resolve_to
 from tests.servers import Authority
 

@@ -7,11 +7,11 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from svix.webhooks import Webhook as SvixWebhook
 from svix.webhooks import WebhookVerificationError as SvixVerificationError
 
-from edge.webhooks.endpoint import EndpointSettings, new_secret
-from edge.webhooks.signature import sign
+from edge.webhooks.endpoint import EndpointSettings
+from edge.webhooks.signature import Key, new_secret, sign
 
 
-def key(secret: str) -> bytes:
+def key(secret: str) -> Key:
     return EndpointSettings(url="https://a.example/", secret=secret).key
 
 
