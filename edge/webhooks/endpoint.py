@@ -15,6 +15,7 @@ from edge.webhooks.policy import Policy, parse_policy
 from edge.webhooks.settings import DEFAULT_RETRY_ATTEMPTS, MAX_RETRY_ATTEMPTS
 from edge.webhooks.signature import PRIVATE_PREFIX, SECRET_PREFIX, Key, key_of, new_secret, public_key_of, signing_of
 from edge.webhooks.signature_format import SignatureFormat, parse_signature
+from edge.webhooks.tls import ClientCertificate, parse_ca, parse_client_certificate
 from router.clock import wall
 from router.codec import rfc3339
 
@@ -134,6 +135,9 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     secret: str = msgspec.field(default_factory=new_secret)
     old_secrets: list[OldSecret] = []
     signature: SignatureFormat | None = None
+    client_certificate: ClientCertificate | None = None
+    # PEM of the authorities that the receiver's certificate must come from; "" for the public ones.
+    ca: str = ""
     # How sessions were stored that were made before there were modes.
     was_ordered: bool = msgspec.field(name="ordered", default=False)
 
@@ -212,6 +216,8 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             "headers": dict.fromkeys(self.headers, "***"),
             "signing": signing_of(self.secret),
             "signature": msgspec.to_builtins(self.signature) if self.signature else None,
+            "client_certificate": self.client_certificate.describe() if self.client_certificate else None,
+            "ca": self.ca or None,
             "webhook_secret_set": True,
             "webhook_public_key": public_key_of(self.secret),
             # Until when each older secret signs, too.
@@ -236,6 +242,8 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             "gzip_above": self.gzip_above,
             "verify": self.verify,
             "signature": msgspec.to_builtins(self.signature) if self.signature else None,
+            "client_certificate": msgspec.to_builtins(self.client_certificate) if self.client_certificate else None,
+            "ca": self.ca or None,
         }
         # What is as its schedule or profile has it goes along with that.
         if self.retry_attempts != _attempts_of(self.retry_profile, self.policy, retries):
@@ -246,7 +254,8 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
 # The fields of a session's body that are its webhook's; `ordered` is another word for the mode `fifo`.
 FIELDS = (
     "webhook_url", "timeout", "retry_attempts", "retry_profile", "headers", "secret", "ordered", "mode", "on_exhausted",
-    "concurrency", "rate", "batch", "max_age", "gzip_above", "verify", "signing", "signature", *policies.FIELDS,
+    "concurrency", "rate", "batch", "max_age", "gzip_above", "verify", "signing", "signature",
+    "client_certificate", "ca", *policies.FIELDS,
 )  # fmt: skip
 
 
@@ -283,9 +292,15 @@ def parse_endpoint(
         active=verify == "none",
         secret=secret,
         signature=parse_signature(body.get("signature"), secret, headers),
+        client_certificate=parse_client_certificate(body.get("client_certificate")),
+        ca=parse_ca(body.get("ca")),
     )
     if endpoint.on_exhausted == "halt" and endpoint.mode == "unordered":
         raise _fault("on_exhausted", "on_exhausted can only be halt where mode is fifo or keyed")
+    if urlsplit(endpoint.url).scheme == "http":
+        for field, given in (("client_certificate", endpoint.client_certificate), ("ca", endpoint.ca)):
+            if given:
+                raise _fault(field, f"{field} is for an https webhook_url")
     if endpoint.batch is not None and dialect == "cloudevents-binary":
         raise _fault("batch", "batch and the dialect cloudevents-binary contradict each other; use cloudevents")
     return endpoint

@@ -389,7 +389,7 @@ class Gate:
         lane.put_back(unit.held)
         if seconds > self._floor.lane_settings.hold:
             self._floor.rest(lane.stow())
-            self._store()
+            self._store(lane)
         self._mark(lane)
 
     def resume(self, lane: Lane) -> None:

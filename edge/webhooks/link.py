@@ -13,10 +13,10 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -29,6 +29,7 @@ from edge.webhooks import metrics
 from edge.webhooks.answer import Answer, BadAnswer
 from edge.webhooks.outcome import Timing
 from edge.webhooks.shortage import Resolver, Shortage, connection_limit, shortage_of, shortages
+from edge.webhooks.tls import ClientCertificate, load_into
 from edge.webhooks.wire import Wire
 
 # The status line has decided; the body is waited for so long, for the attempt log and so that the connection can be kept.
@@ -51,9 +52,12 @@ _exchange: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 class Destination(aiohttp.ClientRequest):
     """Where requests go. It holds nothing of any one of them, so that all may share it."""
 
-    def __init__(self, url: URL) -> None:
-        super().__init__("POST", url, loop=asyncio.get_running_loop())
+    def __init__(self, url: URL, tls: Tls | None = None) -> None:
+        """`tls` is for a receiver that needs a certificate or authorities of its own."""
+        super().__init__("POST", url, loop=asyncio.get_running_loop(), ssl=True if tls is None else tls.context)
         self._key = super().connection_key
+        # Whose connections may carry its requests, too: those to the same place with the same certificates.
+        self.pool: Hashable = (url.scheme, url.raw_host, url.port, tls.key if tls is not None else None)
         self._limits = aiohttp.ClientTimeout()
 
     @property
@@ -155,9 +159,17 @@ class _Tls(ssl.SSLContext):
         return super().wrap_bio(*args, **options)
 
 
-def _tls() -> ssl.SSLContext:
+class Tls(NamedTuple):
+    """A context for receivers that need a certificate or authorities of their own, and what it was made of."""
+
+    key: Hashable
+    context: ssl.SSLContext
+
+
+def make_tls(certificate: ClientCertificate | None = None, ca: str = "") -> ssl.SSLContext:
+    """Makes a context for connections to receivers. Raises ssl.SSLError."""
     context = _Tls(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_default_certs()
+    load_into(context, certificate, ca)
     context.set_alpn_protocols(["http/1.1"])
     return context
 
@@ -179,9 +191,9 @@ class Links:
         self.limit = connection_limit(limit)
         self._loop = asyncio.get_running_loop()
         # No limit of its own: `reserve` keeps to ours.
-        self._connector = _Connector(limit=0, socket_factory=noted, ttl_dns_cache=NAMES_SECONDS, ssl=_tls())
+        self._connector = _Connector(limit=0, socket_factory=noted, ttl_dns_cache=NAMES_SECONDS, ssl=make_tls())
         # Idle connections, and since when: the one that was used last is taken first.
-        self._resting: dict[ConnectionKey, deque[tuple[Connection, float]]] = {}
+        self._resting: dict[Hashable, deque[tuple[Connection, float]]] = {}
         self._idle = 0
         # Connections that are in use or being made, and those who wait for a place.
         self._used = 0
@@ -293,12 +305,12 @@ class Links:
 
     def _rested(self, destination: Destination) -> Connection | None:
         """A connection that was kept, and can be trusted still."""
-        resting = self._resting.get(destination.connection_key)
+        resting = self._resting.get(destination.pool)
         while resting:
             connection, since = resting.pop()
             self._idle -= 1
             if not resting:
-                del self._resting[destination.connection_key]
+                del self._resting[destination.pool]
             if _wire(connection).is_connected() and time.monotonic() - since < KEEPALIVE_SECONDS:
                 return connection
             _abort(connection)
@@ -316,9 +328,9 @@ class Links:
 
     def _rest(self, destination: Destination, connection: Connection) -> None:
         """Keeps a connection for whoever needs one next."""
-        resting = self._resting.get(destination.connection_key)
+        resting = self._resting.get(destination.pool)
         if resting is None:
-            resting = self._resting[destination.connection_key] = deque()
+            resting = self._resting[destination.pool] = deque()
         resting.append((connection, time.monotonic()))
         self._idle += 1
         if self._sweeping is None:

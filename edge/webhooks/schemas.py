@@ -1,10 +1,11 @@
-"""The OpenAPI schemas of how a webhook is signed: what a session's body may say, and what the API shows of it."""
+"""The OpenAPI schemas of how a webhook is signed and connected: what a body may say, and what the API shows of it."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from edge.webhooks import signature_format as formats
+from edge.webhooks import tls
 from edge.webhooks.signature import PRIVATE_PREFIX, SECRET_PREFIX
 
 _TEXT = {"type": "string"}
@@ -50,8 +51,34 @@ SIGNATURE: dict[str, Any] = {
     "as it is once it is unpacked.",
 }
 
+CLIENT_CERTIFICATE: dict[str, Any] = {
+    "type": ["object", "null"],
+    "properties": {
+        "certificate": {
+            **_TEXT,
+            "maxLength": tls.MAX_CERTIFICATE,
+            "description": "PEM, with those that lead to its authority.",
+        },
+        "key": {**_TEXT, "maxLength": tls.MAX_KEY, "description": "PEM, unencrypted; never shown."},
+        "not_after": {**_TEXT, "format": "date-time", "readOnly": True},
+    },
+    "required": ["certificate", "key"],
+    "additionalProperties": False,
+    "description": "What the receiver is shown during the TLS handshake (mTLS).",
+}
+CA: dict[str, Any] = {
+    "type": ["string", "null"],
+    "maxLength": tls.MAX_CA,
+    "description": "PEM of the authorities that the receiver's certificate must come from, instead of the public ones.",
+}
+
 # What a session's body may say, beside its secret.
-CHOSEN: dict[str, Any] = {"signing": SIGNING, "signature": SIGNATURE}
+CHOSEN: dict[str, Any] = {
+    "signing": SIGNING,
+    "signature": SIGNATURE,
+    "client_certificate": CLIENT_CERTIFICATE,
+    "ca": CA,
+}
 # What is shown besides.
 SHOWN: dict[str, Any] = {
     "webhook_public_key": {

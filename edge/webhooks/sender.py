@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import re
+import ssl
 import time
 from collections import OrderedDict
 from collections.abc import Container, Mapping
@@ -18,16 +19,22 @@ from yarl import URL
 from edge.webhooks.answer import BadAnswer
 from edge.webhooks.endpoint import EndpointSettings
 from edge.webhooks.guard import Guard, GuardSettings, fault_of
-from edge.webhooks.link import Destination, Exchange, Links
+from edge.webhooks.link import Destination, Exchange, Links, Tls, make_tls
 from edge.webhooks.outcome import CONTROL, Outcome, Verdict, late, of_fault, of_status
 from edge.webhooks.shortage import Shortage
 from edge.webhooks.signature import sign
+from edge.webhooks.tls import ClientCertificate
 
 # A receiver that cannot read gzip is not asked again for an hour; so many are remembered.
 PLAIN_SECONDS = 3600.0
 PLAIN_ENDPOINTS = 4096
 # About a millisecond of packing; what is larger is packed in a thread.
 PACK_INLINE = 32 * 1024
+# TLS contexts of endpoints with certificates of their own; one that believes the public authorities takes about half a MiB.
+CONTEXTS = 256
+
+# A server that is not content with the client's certificate says so by an alert, which a reset may overtake.
+CLOSED_BEHIND_HANDSHAKE = "closed behind the TLS handshake, before an answer; it may want another client certificate"
 
 _TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")
 
@@ -42,14 +49,14 @@ class _Target:
 
     __slots__ = ("destination", "endpoint", "head", "keys", "line", "refusal")
 
-    def __init__(self, endpoint: EndpointSettings, settings: GuardSettings) -> None:
+    def __init__(self, endpoint: EndpointSettings, settings: GuardSettings, tls: Tls | None) -> None:
         self.endpoint = endpoint
         # The rules may have become stricter since the session was made.
         self.refusal = fault_of(endpoint.url, settings)
         # Where old secrets still sign, that ends by itself.
         self.keys = None if endpoint.old_secrets else endpoint.keys
         url = URL(endpoint.url, encoded=True)
-        self.destination = Destination(url)
+        self.destination = Destination(url, tls)
         self.line = f"{url.raw_path_qs or '/'} HTTP/1.1\r\nHost: {url.host_port_subcomponent}\r\n"
         headers = dict(endpoint.headers)
         if not any(name.lower() == "accept" for name in headers):
@@ -82,6 +89,7 @@ class Sender:
         self._links: Links | None = None
         # By session, see `retain`: with a bound every post would make its target anew once there are more sessions.
         self._targets: dict[str, _Target] = {}
+        self._contexts: OrderedDict[tuple[ClientCertificate | None, str], Tls] = OrderedDict()
         # Receivers that could not read gzip, and until when that is remembered.
         self._plain: OrderedDict[str, float] = OrderedDict()
 
@@ -102,12 +110,27 @@ class Sender:
         for session_id in [each for each in self._targets if each not in sessions]:
             del self._targets[session_id]
 
-    def _target(self, endpoint: EndpointSettings, session_id: str) -> _Target:
+    async def _target(self, endpoint: EndpointSettings, session_id: str) -> _Target:
         target = self._targets.get(session_id)
         # Compared as objects: another one is made only where the session is changed.
         if target is None or target.endpoint is not endpoint:
-            target = self._targets[session_id] = _Target(endpoint, self.settings)
+            target = self._targets[session_id] = _Target(endpoint, self.settings, await self._tls(endpoint))
         return target
+
+    async def _tls(self, endpoint: EndpointSettings) -> Tls | None:
+        """The context of an endpoint that needs one of its own, shared by all that need the same. Raises ssl.SSLError."""
+        if endpoint.client_certificate is None and not endpoint.ca:
+            return None
+        key = endpoint.client_certificate, endpoint.ca
+        found = self._contexts.get(key)
+        if found is None:
+            # Reading the public authorities takes 20 ms.
+            found = self._contexts[key] = Tls(key, await asyncio.to_thread(make_tls, *key))
+            if len(self._contexts) > CONTEXTS:
+                self._contexts.popitem(last=False)
+        else:
+            self._contexts.move_to_end(key)
+        return found
 
     async def post(
         self,
@@ -122,7 +145,9 @@ class Sender:
     ) -> Outcome:
         """Makes one attempt and judges it; raises nothing but CancelledError. `more` are headers of the body's form."""
         try:
-            target = self._target(endpoint, session_id)
+            target = await self._target(endpoint, session_id)
+        except ssl.SSLError as fault:
+            return of_fault(fault, 0.0)
         except ValueError:
             return Outcome(Verdict.FINAL, fault="bad_url")
         headers = f"Content-Type: {content_type}\r\nX-Callboard-Session: {session_id}\r\n"
@@ -146,7 +171,9 @@ class Sender:
     async def options(self, endpoint: EndpointSettings) -> tuple[Outcome, Mapping[str, str]]:
         """Asks a receiver whether it wants to be posted to, as CloudEvents has it; gives its answer's headers, too."""
         try:
-            target = _Target(endpoint, self.settings)
+            target = _Target(endpoint, self.settings, await self._tls(endpoint))
+        except ssl.SSLError as fault:
+            return of_fault(fault, 0.0), {}
         except ValueError:
             return Outcome(Verdict.FINAL, fault="bad_url"), {}
         headers = "" if endpoint.verify == "options" else f"WebHook-Request-Origin: {self.settings.origin}\r\n"
@@ -176,6 +203,8 @@ class Sender:
         except (aiohttp.ClientError, BadAnswer, OSError, ValueError) as fault:  # TimeoutError is an OSError
             now = time.monotonic()
             outcome = late(of_fault(fault, now - exchange.begun), exchange.sent > 0)
+            if outcome.fault == "reset" and exchange.shaking and not exchange.heard:
+                outcome = replace(outcome, note=CLOSED_BEHIND_HANDSHAKE)
             return replace(outcome, timing=exchange.timing(now), address=exchange.address), {}
         now, said = time.monotonic(), exchange.headers
         return of_status(

@@ -10,6 +10,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,10 +77,13 @@ class Receiver:
     def url(self) -> str:
         return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}/hook"
 
-    def use_tls(self, pair: Pair) -> None:
-        """Serves HTTPS with a certificate."""
+    def use_tls(self, pair: Pair, clients: Path | None = None) -> None:
+        """Serves HTTPS with a certificate, to clients with one of this authority where it is given."""
         self.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self.tls.load_cert_chain(pair.cert, pair.key)
+        if clients is not None:
+            self.tls.load_verify_locations(clients)
+            self.tls.verify_mode = ssl.CERT_REQUIRED
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.posts.append(Post({k.lower(): v for k, v in request.headers.items()}, await request.read()))

@@ -406,11 +406,12 @@ async def test_a_receiver_that_never_takes_the_connection_is_a_failure_of_its_ow
 
 async def test_what_is_the_same_for_every_post_is_made_once_for_each_of_any_number_of_sessions(sender: Sender):
     endpoints = {f"sess_{number}": EndpointSettings(url=f"http://127.0.0.1:9/{number}") for number in range(5000)}
-    first = {session: sender._target(endpoint, session) for session, endpoint in endpoints.items()}
+    first = {session: await sender._target(endpoint, session) for session, endpoint in endpoints.items()}
 
-    assert all(sender._target(endpoint, session) is first[session] for session, endpoint in endpoints.items())
+    for session, endpoint in endpoints.items():
+        assert await sender._target(endpoint, session) is first[session]
     changed = EndpointSettings(url="http://127.0.0.1:9/changed")
-    assert sender._target(changed, "sess_1").endpoint is changed
+    assert (await sender._target(changed, "sess_1")).endpoint is changed
 
     sender.retain({"sess_1", "sess_2"})
     assert set(sender._targets) == {"sess_1", "sess_2"}
