@@ -13,7 +13,7 @@ from edge.problem import TITLES
 from edge.redrive import DEFAULT_RATE, MAX_RATE, MIN_RATE
 from edge.registry import METHODS
 from edge.stats import Stats, describe
-from edge.webhooks import endpoint, recovery, schemas
+from edge.webhooks import endpoint, news, recovery, schemas
 from edge.webhooks import settings as policy
 from router.deadletters import ORIGINS
 
@@ -555,6 +555,7 @@ def document() -> dict[str, Any]:
                 "get": _operation("This description", {"200": _json(_OBJECT, "OpenAPI 3.1")}, secured=False)
             },
         },
+        "webhooks": {"system.webhook": {"post": _news_post()}},
         "components": {
             "schemas": _schemas(),
             "securitySchemes": {
@@ -925,6 +926,70 @@ def _webhook_paths(session: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def _news_post() -> dict[str, Any]:
+    """The operational events as a webhook of theirs is posted them; on a stream they look the same."""
+    event = _object(
+        {
+            "event_type": {"enum": [*news.DELIVERY_KINDS, *news.ENDPOINT_KINDS]},
+            "subject": {**_TEXT, "description": "`system.webhook.` and the type."},
+            "data": _ref("WebhookNews"),
+        },
+        ["event_type", "subject", "data"],
+    )
+    return {
+        "summary": "What became of a webhook's endpoint or delivery, for sessions that subscribe to `system.webhook.>`",
+        "requestBody": {"content": {"application/json": {"schema": event}}},
+        "responses": {"2XX": {"description": "Taken"}},
+    }
+
+
+def _news_schema() -> dict[str, Any]:
+    """The data of the operational events of webhooks, which are read as events and not at an address."""
+    maybe_text = {"type": ["string", "null"]}
+    answer = {
+        "status": {"type": ["integer", "null"]},
+        "error": maybe_text,
+        "detail": maybe_text,
+        "retry_after": {"type": ["number", "null"]},
+        "seconds": {"type": "number"},
+    }
+    event = {
+        "id": _TEXT,
+        "type": _TEXT,
+        "subject": _TEXT,
+        "cursor": maybe_text,
+        "events": {"type": "integer", "description": "More than one where it was a batch; `id` is the first."},
+        "delivery": _TEXT,
+        "webhook_id": _TEXT,
+        "attempt": {"type": "integer"},
+    }
+    told = {
+        "session_id": _TEXT,
+        "name": maybe_text,
+        "destination": {**maybe_text, "description": "Without credentials and query."},
+        "answer": {
+            **_object(answer, list(answer)),
+            "type": ["object", "null"],
+            "description": "Of the attempt that led to it; null where there was none.",
+        },
+        "event": {**_object(event, list(event)), "type": ["object", "null"]},
+        "attempts": {"type": "integer", "description": "Of a delivery: the posts that carried it."},
+        "reason": {**maybe_text, "description": "Of `deadlettered` and of an endpoint."},
+        "event_id": {**_TEXT, "description": "Of `deadlettered`; so are `subject` and `status`."},
+        "subject": _TEXT,
+        "status": {"type": ["integer", "null"]},
+        "state": {**_TEXT, "description": "Of an endpoint; so are the others."},
+        "until": maybe_text,
+        "failures": {"type": "integer"},
+        "failing_since": maybe_text,
+    }
+    kinds = ", ".join(f"`{kind}`" for kind in (*news.DELIVERY_KINDS, *news.ENDPOINT_KINDS))
+    return {
+        **_object(told, ["session_id", "name", "destination", "answer", "event"]),
+        "description": f"The data of an event under `system.webhook.<type>`, which any session may subscribe to: {kinds}.",
+    }
+
+
 def _trial_schema() -> dict[str, Any]:
     """What the test endpoint answers; the last two members are there for webhooks only."""
     return _object(
@@ -1076,6 +1141,7 @@ def _webhook_schemas() -> dict[str, Any]:
         },
     }
     return {
+        "WebhookNews": _news_schema(),
         "Attempt": _object(attempt, list(attempt)),
         "Recovery": _object(job, list(job)),
         "Health": _object(health, list(health)),

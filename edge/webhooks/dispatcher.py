@@ -20,6 +20,7 @@ from edge.webhooks.fanout import Fanout, FanoutSettings
 from edge.webhooks.guard import GuardSettings
 from edge.webhooks.health import Condition, Health, News
 from edge.webhooks.job import DUE, FRESH, PARKED, PARTITIONS, partition_of
+from edge.webhooks.news import endpoint_event
 from edge.webhooks.partitions import Partitions
 from edge.webhooks.pipeline import Pipeline
 from edge.webhooks.policy import default_health
@@ -210,7 +211,8 @@ class Webhooks:
         condition = await self.conditions.change(session_id, make)
         if session.spec.webhook is not None:
             for news in told:
-                await self._backstage.tell(session, news, str(int(condition.since * 1000)))
+                unique = str(int(condition.since * 1000))
+                await self._backstage.tell(endpoint_event(session, news, unique, condition))
         return self.health(session_id)
 
     async def close(self, grace: float) -> None:

@@ -34,9 +34,10 @@ from edge.webhooks.conditions import Conditions, Head, Piece
 from edge.webhooks.endpoint import MAX_BATCH_BYTES, EndpointSettings
 from edge.webhooks.gate import Gate
 from edge.webhooks.health import Condition, Health, HealthSettings, News
-from edge.webhooks.job import FRESH, NEWS, PARKED, Job, due_filter, fresh_filter, partition_of, read
+from edge.webhooks.job import FRESH, PARKED, Job, due_filter, fresh_filter, partition_of, read
 from edge.webhooks.lane import ALL, Held, Lane, LaneSettings, Unit
 from edge.webhooks.letters import SentAgain
+from edge.webhooks.news import FAILING_ATTEMPTS, attempt_event, deadletter_event, endpoint_event, is_told
 from edge.webhooks.outcome import MAX_RETRY_AFTER, Outcome, Verdict, pause, postponement
 from edge.webhooks.ownership import owner_key
 from edge.webhooks.parking import Parked, Parking, is_full, next_job
@@ -55,7 +56,7 @@ from router.deadletters import DeadLetters, Origin, webhook_subject
 from router.errors import BadInput, BrokerError, Conflict, Cut, Refused
 from router.event import Event
 from router.record import Record
-from router.subject import STORED, escape
+from router.subject import STORED
 from router.topology import EVENTS, HOOKS, LEASES, RETRIES
 
 log = logging.getLogger(__name__)
@@ -130,22 +131,9 @@ class Backstage:
                 self._records.popitem(last=False)
         return record
 
-    async def tell(self, session: Session, news: News, unique: str) -> None:
-        """Says what has become of an endpoint. Raises BrokerError."""
-        assert session.spec.webhook is not None
-        await self.broker.publish(
-            Event.new(
-                f"{NEWS}{news.name}",
-                {
-                    "session_id": session.id,
-                    "destination": session.spec.webhook.destination,
-                    "reason": news.reason or None,
-                },
-                source="edge.webhooks",
-                id=f"{session.id}.{news.name}.{unique}",
-                key=escape(session.id),
-            )
-        )
+    async def tell(self, event: Event) -> None:
+        """Publishes an operational event. Raises BrokerError."""
+        await self.broker.publish(event)
 
 
 class WorkTerm:
@@ -767,7 +755,9 @@ class WorkTerm:
                 if news or gate.health.shown_state != "closed":
                     self._noted(gate)
                 for each in news:
-                    self._tell(session, gate, each)
+                    self._tell(session, gate, each, unit, answer)
+                if unit.job.attempt >= FAILING_ATTEMPTS:
+                    self._tell_attempt(session, unit, outcome, wait is not None or split)
             else:
                 wait = None
             quick = outcome.verdict is Verdict.DELIVERED and not unit.suspect and lane.head is None
@@ -975,7 +965,7 @@ class WorkTerm:
             gate.retry(lane, unit, head)
             await self._keep_head(gate, lane)
             for each in gate.health.disable("halted") if lane.name == ALL else [News("disabled", "halted")]:
-                self._tell(session, gate, each)
+                self._tell(session, gate, each, unit, outcome)
             self._noted(gate)
             return
         await self._bury(session, unit, outcome, reason)
@@ -1058,26 +1048,10 @@ class WorkTerm:
             )
             # The new letter takes the place of that of an earlier time.
             await self._backstage.sent_again.remove(part)
-            # Of news that could not be delivered no further news is made, else two dead endpoints would talk for ever.
-            if not part.subject.startswith("system."):
+            if is_told(part):
+                event = deadletter_event(session, part, job, outcome, reason, self._backstage.epoch())
                 try:
-                    await self._broker.publish(
-                        Event.new(
-                            f"{NEWS}deadlettered",
-                            {
-                                "session_id": session.id,
-                                "event_id": part.event_id,
-                                "subject": part.subject,
-                                "reason": reason,
-                                "attempts": attempts,
-                                "status": outcome.status or None,
-                            },
-                            source="edge.webhooks",
-                            id=part.letter_id.removeprefix("dead.") + ".deadlettered",
-                            key=escape(session.id),
-                            cause=part.event_id,
-                        )
-                    )
+                    await self._backstage.tell(event)
                 except BadInput as fault:
                     # Of a job whose headers are not ours; its letter is there.
                     log.warning("news of a dead letter cannot be told", extra={"fault": str(fault)})
@@ -1172,14 +1146,34 @@ class WorkTerm:
             self._dirty.setdefault(session, gate)
             raise
 
-    def _tell(self, session: Session, gate: Gate, news: News) -> None:
+    def _tell(self, session: Session, gate: Gate, news: News, unit: Unit, outcome: Outcome) -> None:
+        """Tells of an endpoint, and of the attempt that changed it."""
         log.warning(
             "a webhook endpoint changed", extra={"session": session.id, "news": news.name, "reason": news.reason}
         )
         if news.name == "disabled":
             metrics.disabled.inc()
         unique = f"{int(gate.health.since * 1000)}.{gate.health.warned}"
-        self.spawn(self._insist(lambda: self._backstage.tell(session, news, unique)), "tell")
+        # Of news that could not be delivered it is not said what they were: a chain of them would grow with each link.
+        job = unit.job if is_told(unit.job) else None
+        event = endpoint_event(session, news, unique, gate.health.condition(), job, outcome, self._backstage.epoch())
+        self.spawn(self._insist(lambda: self._backstage.tell(event)), "tell")
+
+    def _tell_attempt(self, session: Session, unit: Unit, outcome: Outcome, again: bool) -> None:
+        """Tells of a delivery whose attempts go on failing, and of one that was made after all."""
+        job = unit.job
+        if outcome.verdict is Verdict.DELIVERED:
+            kind = "attempt_recovered" if job.attempt > FAILING_ATTEMPTS else ""
+        else:
+            kind = "attempt_failing" if again and job.attempt == FAILING_ATTEMPTS else ""
+        if not kind or not is_told(job):
+            return
+        try:
+            event = attempt_event(kind, session, job, outcome, self._backstage.epoch())
+        except BadInput as fault:
+            log.warning("news of a delivery cannot be told", extra={"fault": str(fault)})
+            return
+        self.spawn(self._insist(lambda: self._backstage.tell(event)), "tell")
 
     async def _sweep(self) -> None:
         """Looks after what is parked: what has waited too long, what was counted wrongly, what is remembered for nothing."""

@@ -186,14 +186,14 @@ async def test_after_the_last_retry_comes_a_dead_letter_and_an_event_that_says_s
     (record,) = await system_events(stage.broker)
     assert record.subject == "system.webhook.deadlettered" and record.event is not None
     assert record.event.cause == event_id
-    assert record.event.data == {
+    assert {
         "session_id": session.id,
         "event_id": event_id,
         "subject": "agent.run-1.progress",
         "reason": "exhausted",
         "attempts": 3,
         "status": 500,
-    }
+    }.items() <= record.event.data.items()
     await eventually(lambda: nothing_left(stage.broker))
 
 
