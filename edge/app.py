@@ -47,7 +47,7 @@ from edge.transports.sse import HEADERS, SseResponse, stream_start
 from edge.transports.websocket import Opening, SocketReader
 from edge.video import BOUNDARY, OPENING, Frame, Viewer
 from edge.view import View
-from edge.webhooks.guard import check_url
+from edge.webhooks.checks import check_endpoint
 from router import tracing
 from router.broker import Ack
 from router.codec import check_depth, encode, from_json, rfc3339, to_json
@@ -272,7 +272,7 @@ async def create_session(request: Request) -> Response:
     # Before anything is read: the streams that have no leader for a write answer no read either.
     edge.store.require(edge.registry.bucket.stream)
     if spec.webhook:
-        await check_url(spec.webhook.url, edge.guard)
+        await check_endpoint(spec.webhook, edge.guard)
     # A session begins where it was made, so that nothing said between its creation and its first reader is lost.
     view = View.of(
         spec.id, spec.subjects, spec.events, spec.filter, granted=None if spec.granted is None else tuple(spec.granted)
@@ -322,7 +322,7 @@ async def change_session(request: Request) -> Response:
         # Who operates the system may change a session, but not so that its owner sees what is not granted to it.
         require_subjects(Principal(spec.owner, Grants(tuple(spec.granted))), spec)
     if spec.webhook:
-        await check_url(spec.webhook.url, edge.guard)
+        await check_endpoint(spec.webhook, edge.guard)
     try:
         changed = await edge.registry.update(session, spec)
     except Conflict:

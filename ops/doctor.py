@@ -161,6 +161,10 @@ _SHORTAGES = {
         "posts were postponed because no name could be looked up",
         "look at the name servers in /etc/resolv.conf",
     ),
+    "proxy": (
+        "posts were postponed because the proxy of the settings cannot be used",
+        "look at CALLBOARD_WEBHOOK_PROXY, its credentials, and whether it runs",
+    ),
     "address": (
         "endpoints lead to addresses that are denied; their posts are postponed",
         "see the log for which; CALLBOARD_WEBHOOK_ALLOW_CIDRS allows a network",

@@ -325,7 +325,7 @@ class Settings:
         except ValueError as fault:
             which = next(((name, found) for name, found in said.items() if name in str(fault)), None)
             if which:
-                text = "***" if is_secret(which[0]) else which[1].text
+                text = "***" if is_secret(which[0]) else str(_shown(which[1].text, False))
                 lines.append(f"{which[1].said}={text}: {fault}")
             else:
                 lines.append(f"{cls.__name__}: {fault}")

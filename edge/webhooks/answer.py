@@ -57,22 +57,26 @@ class Answer:
         "_head_size",
         "_left",
         "_length",
+        "_most",
         "excerpt",
         "headers",
         "reusable",
         "status",
+        "surplus",
         "whole",
     )
 
-    def __init__(self, connect: bool = False) -> None:
-        """`connect` says that the request is a CONNECT, of which a 2xx has no body."""
+    def __init__(self, connect: bool = False, keep: int = MAX_EXCERPT) -> None:
+        """`connect` says that the request is a CONNECT, of which a 2xx has no body; of a body so much is kept."""
         self.status = 0
         self.headers = Headers()
         self.excerpt = b""
         self.reusable = False
-        # Whether the body has ended where it should.
+        # Whether the body has ended where it should, and whether something came behind that.
         self.whole = False
+        self.surplus = False
         self._connect = connect
+        self._most = keep
         self._buffer = b""
         self._head_size = 0
         self._body: int | None = None
@@ -196,13 +200,14 @@ class Answer:
 
     def _finish(self, whole: bool, clean: bool = True) -> bool:
         self.whole = whole
+        self.surplus = not clean
         self.reusable = self.reusable and whole and clean
         return True
 
     def _keep(self, data: bytes) -> None:
         self._length += len(data)
-        if len(self.excerpt) < MAX_EXCERPT:
-            self.excerpt = (self.excerpt + data)[:MAX_EXCERPT]
+        if len(self.excerpt) < self._most:
+            self.excerpt = (self.excerpt + data)[: self._most]
 
     def _read_chunks(self, data: bytes) -> bool:
         buffer = self._buffer + data if self._buffer else data

@@ -12,6 +12,7 @@ import msgspec
 from edge.problem import Problem
 from edge.webhooks import policy as policies
 from edge.webhooks.policy import Policy, parse_policy
+from edge.webhooks.proxy import parse_proxy, shown
 from edge.webhooks.settings import DEFAULT_RETRY_ATTEMPTS, MAX_RETRY_ATTEMPTS
 from edge.webhooks.signature import PRIVATE_PREFIX, SECRET_PREFIX, Key, key_of, new_secret, public_key_of, signing_of
 from edge.webhooks.signature_format import SignatureFormat, parse_signature
@@ -138,6 +139,8 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     client_certificate: ClientCertificate | None = None
     # PEM of the authorities that the receiver's certificate must come from; "" for the public ones.
     ca: str = ""
+    # The forward proxy on the way to the receiver, with its credentials; "" for that of the settings, if there is one.
+    proxy: str = ""
     # How sessions were stored that were made before there were modes.
     was_ordered: bool = msgspec.field(name="ordered", default=False)
 
@@ -218,6 +221,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             "signature": msgspec.to_builtins(self.signature) if self.signature else None,
             "client_certificate": self.client_certificate.describe() if self.client_certificate else None,
             "ca": self.ca or None,
+            "proxy": shown(self.proxy),
             "webhook_secret_set": True,
             "webhook_public_key": public_key_of(self.secret),
             # Until when each older secret signs, too.
@@ -244,6 +248,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             "signature": msgspec.to_builtins(self.signature) if self.signature else None,
             "client_certificate": msgspec.to_builtins(self.client_certificate) if self.client_certificate else None,
             "ca": self.ca or None,
+            "proxy": self.proxy or None,
         }
         # What is as its schedule or profile has it goes along with that.
         if self.retry_attempts != _attempts_of(self.retry_profile, self.policy, retries):
@@ -255,7 +260,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
 FIELDS = (
     "webhook_url", "timeout", "retry_attempts", "retry_profile", "headers", "secret", "ordered", "mode", "on_exhausted",
     "concurrency", "rate", "batch", "max_age", "gzip_above", "verify", "signing", "signature",
-    "client_certificate", "ca", *policies.FIELDS,
+    "client_certificate", "ca", "proxy", *policies.FIELDS,
 )  # fmt: skip
 
 
@@ -294,6 +299,7 @@ def parse_endpoint(
         signature=parse_signature(body.get("signature"), secret, headers),
         client_certificate=parse_client_certificate(body.get("client_certificate")),
         ca=parse_ca(body.get("ca")),
+        proxy=parse_proxy(body.get("proxy")),
     )
     if endpoint.on_exhausted == "halt" and endpoint.mode == "unordered":
         raise _fault("on_exhausted", "on_exhausted can only be halt where mode is fifo or keyed")

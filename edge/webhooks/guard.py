@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from edge.problem import Problem
+from edge.webhooks.proxy import read_proxy
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -75,10 +76,18 @@ class GuardSettings:
     origin: str = "callboard"
     # Connections to receivers that a process may have open, the idle ones included; 0: half of its file descriptors.
     max_connections: int = 0
+    # The forward proxy that webhooks leave through, such as http://user:password@proxy:3128; hosts that are reached without it
+    # (names with all below them, networks, *). The names of receivers are looked up here, so that the proxy is sent to
+    # addresses that were checked; with `proxy_resolves` it gets the names, and has to deny private networks itself.
+    proxy: str = ""
+    no_proxy: tuple[str, ...] = ()
+    proxy_resolves: bool = False
 
     def __post_init__(self) -> None:
         if self.max_connections < 0:
             raise ValueError("max_connections cannot be negative")
+        if self.proxy:
+            read_proxy(self.proxy)
 
 
 @lru_cache(maxsize=32)
@@ -133,11 +142,15 @@ class Guard:
             address = ip_address(destination[0])
         except ValueError:
             raise Blocked(str(destination[0])) from None
+        self.check(address, destination[1])
+        return socket.socket(family, type, protocol)
+
+    def check(self, address: Address, port: int) -> None:
+        """Raises Blocked where no webhook may be sent to an address."""
         if kind := kind_of(address, self.settings):
             raise Blocked(str(address), kind)
-        if _is_ours(address, destination[1], self.settings):
+        if _is_ours(address, port, self.settings):
             raise Blocked(str(address), "own")
-        return socket.socket(family, type, protocol)
 
 
 def literal(host: str) -> Address | None:
@@ -160,38 +173,43 @@ def _local_name(host: str) -> bool:
 def fault_of(url: str, settings: GuardSettings) -> str | None:
     """Says what is wrong with a webhook's address as far as its text tells; None where nothing is."""
     fault = _judge(url, settings)
-    return fault and fault[1]
+    return fault and f"webhook_url {fault[1]}"
 
 
-def _judge(url: str, settings: GuardSettings) -> tuple[str, str] | None:
-    """The kind of what is wrong with an address, and a sentence about it."""
+def _judge(url: str, settings: GuardSettings, plain: bool = False) -> tuple[str, str] | None:
+    """The kind of what is wrong with an address, and the rest of a sentence about it; `plain` allows http to anybody."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError:
-        return "url", "webhook_url is no URL"
+        return "url", "is no URL"
     address = literal(host)
     loopback = _local_name(host) or (address is not None and _unmapped(address).is_loopback)
-    if parts.scheme == "http" and not settings.allow_http and not (loopback and settings.allow_loopback):
-        return "http", "webhook_url must be https"
+    if parts.scheme == "http" and not (plain or settings.allow_http) and not (loopback and settings.allow_loopback):
+        return "http", "must be https"
     if _local_name(host) and not settings.allow_loopback:
-        return "loopback", "webhook_url may not point to this machine"
+        return "loopback", "may not point to this machine"
     if address is not None and (kind := kind_of(address, settings)):
-        return kind, f"webhook_url may not point to a private, local or reserved address ({kind})"
+        return kind, f"may not point to a private, local or reserved address ({kind})"
     if _local_name(host) and port in settings.closed_ports:
-        return "own", "webhook_url may not point to this server itself"
+        return "own", "may not point to this server itself"
     if address is not None and _is_ours(address, port, settings):
-        return "own", "webhook_url may not point to this server itself"
+        return "own", "may not point to this server itself"
     return None
 
 
-async def check_url(url: str, settings: GuardSettings) -> None:
+async def check_url(
+    url: str, settings: GuardSettings, field: str = "webhook_url", *, plain: bool = False, resolve: bool = True
+) -> None:
     """Refuses at creation what would be refused at every delivery. Raises Problem `bad_webhook`.
 
-    A name that cannot be resolved now is let through: what it resolves to is judged at each connection.
+    A name that cannot be resolved now is let through: what it resolves to is judged at each connection. `plain` allows http
+    to anybody; without `resolve` a name is not looked up.
     """
-    if fault := _judge(url, settings):
-        raise Problem("bad_webhook", fault[1], field="webhook_url", reason=fault[0])
+    if fault := _judge(url, settings, plain):
+        raise Problem("bad_webhook", f"{field} {fault[1]}", field=field, reason=fault[0])
+    if not resolve:
+        return
     parts = urlsplit(url)
     host = parts.hostname or ""
     if literal(host) is not None:
@@ -208,8 +226,8 @@ async def check_url(url: str, settings: GuardSettings) -> None:
         kind = min(kind for kind in kinds if kind)
         raise Problem(
             "bad_webhook",
-            "webhook_url leads to a private, local or reserved address, or to this server itself",
-            field="webhook_url",
+            f"{field} leads to a private, local or reserved address, or to this server itself",
+            field=field,
             reason=kind,
         )
 

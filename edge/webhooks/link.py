@@ -8,32 +8,25 @@ them costs three times as much as what is needed (ops/adr/0013); its parser refu
 from __future__ import annotations
 
 import asyncio
-import math
 import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping
-from contextvars import ContextVar
-from types import MappingProxyType
-from typing import Any, NamedTuple, cast
+from collections.abc import Hashable
+from typing import Any, cast
 
 import aiohttp
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
-from aiohttp.tracing import Trace
-from yarl import URL
 
 from edge.webhooks import metrics
 from edge.webhooks.answer import Answer, BadAnswer
-from edge.webhooks.outcome import Timing
-from edge.webhooks.shortage import Resolver, Shortage, connection_limit, shortage_of, shortages
-from edge.webhooks.tls import ClientCertificate, load_into
+from edge.webhooks.exchange import Destination, Exchange, current, make_tls
+from edge.webhooks.guard import Blocked, Guard, literal
+from edge.webhooks.proxy import Proxy
+from edge.webhooks.shortage import ProxyFailed, Resolver, Shortage, connection_limit, shortage_of, shortages
+from edge.webhooks.tunnel import tunnel
 from edge.webhooks.wire import Wire
 
-# The status line has decided; the body is waited for so long, for the attempt log and so that the connection can be kept.
-BODY_SECONDS = 2.0
 # Receivers close idle connections after a minute or more; half of that is safe.
 KEEPALIVE_SECONDS = 30.0
 # After something was missing here no new connection is tried for so long: the attempts would only cost time.
@@ -45,155 +38,50 @@ NAMES_SECONDS = 10
 # Up to this much goes out as one piece with its headers; a larger body is not copied for that.
 ONE_PIECE = 64 * 1024
 
-# The exchange that a connection is being made for, for those who are called without a word of it.
-_exchange: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 
+class Line:
+    """One connection: aiohttp's, and the protocol that speaks on it, which is another one behind a tunnel."""
 
-class Destination(aiohttp.ClientRequest):
-    """Where requests go. It holds nothing of any one of them, so that all may share it."""
+    __slots__ = ("_connection", "wire")
 
-    def __init__(self, url: URL, tls: Tls | None = None) -> None:
-        """`tls` is for a receiver that needs a certificate or authorities of its own."""
-        super().__init__("POST", url, loop=asyncio.get_running_loop(), ssl=True if tls is None else tls.context)
-        self._key = super().connection_key
-        # Whose connections may carry its requests, too: those to the same place with the same certificates.
-        self.pool: Hashable = (url.scheme, url.raw_host, url.port, tls.key if tls is not None else None)
-        self._limits = aiohttp.ClientTimeout()
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.wire = cast(Wire, cast(object, connection.protocol))
 
-    @property
-    def connection_key(self) -> ConnectionKey:
-        return self._key
-
-    def limits(self, seconds: float) -> aiohttp.ClientTimeout:
-        """For a connection that is there in so many seconds, or not at all."""
-        seconds = max(0.001, round(seconds, 3))  # 0 would be for ever
-        if self._limits.connect != seconds:
-            # Not rounded up to whole seconds, as aiohttp does with long ones.
-            self._limits = aiohttp.ClientTimeout(connect=seconds, ceil_threshold=math.inf)
-        return self._limits
-
-
-class Exchange(Trace):
-    """A request and its answer: what came, from whom, and when; what did not happen stays 0 or empty.
-
-    Times are seconds of the monotonic clock: a loop's own may stand still for a tick. aiohttp tells it how far a connection has
-    come that is being made.
-    """
-
-    def __init__(self, begun: float, deadline: float) -> None:
-        # Without a word to the base class, whose signals go to a session.
-        self.begun = begun
-        self.deadline = deadline
-
-    # Most of it stays as it is here: a connection that was kept is not made.
-    resolving = dns = connecting = shaking = connected = sent = heard = 0.0
-    address = ""
-    status = 0
-    headers: Mapping[str, str] = MappingProxyType({})
-    head = b""
-    wire: Wire | None = None
-    answer: Answer | None = None
-    # Whether the head has come, and only the rest of the body is waited for.
-    decided = False
-    resolver: Resolver | None = None
-
-    def check(self, now: float) -> None:
-        """Ends the wait for the receiver where its time is up."""
-        if not self.decided and self.answer is not None and self.answer.has_head:
-            self.decided = True
-            self.deadline = min(self.deadline, now + BODY_SECONDS)
-        if self.deadline <= now and self.wire is not None:
-            self.wire.expire()
-
-    def timing(self, now: float) -> Timing:
-        """Where the time went until now."""
-        first_byte = _ms(self.heard - self.sent) if self.heard else 0.0
-        if not self.connecting:
-            return Timing(0.0, 0.0, 0.0, first_byte, _ms(now - self.begun))
-        ready = self.connected or now
-        shaken = self.shaking or ready
-        return Timing(
-            dns=_ms(self.dns),
-            connect=_ms(shaken - self.connecting - self.dns),
-            tls=_ms(ready - self.shaking) if self.shaking else 0.0,
-            first_byte=first_byte,
-            total=_ms(now - self.begun),
-        )
-
-    async def send_connection_create_start(self) -> None:
-        self.connecting = time.monotonic()
-        _exchange.set(self)
-
-    async def send_connection_create_end(self) -> None:
-        self.connected = time.monotonic()
-
-    async def send_dns_resolvehost_start(self, host: str) -> None:
-        self.resolving = time.monotonic()
-
-    async def send_dns_resolvehost_end(self, host: str) -> None:
-        self.dns = time.monotonic() - self.resolving
-        if self.resolver is not None:
-            self.resolver.answered()
-
-    async def send_dns_cache_hit(self, host: str) -> None:
-        """Needs no time."""
-
-    async def send_dns_cache_miss(self, host: str) -> None:
-        """Is followed by the question itself."""
-
-    async def send_connection_reuseconn(self) -> None:
-        """Needs no time."""
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 3) if seconds > 0 else 0.0
-
-
-class _Tls(ssl.SSLContext):
-    """As every client has it; and notes when a handshake begins, which is when the connection itself is there."""
-
-    def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
-        exchange = _exchange.get()
-        if exchange is not None:
-            exchange.shaking = time.monotonic()
-        return super().wrap_bio(*args, **options)
-
-
-class Tls(NamedTuple):
-    """A context for receivers that need a certificate or authorities of their own, and what it was made of."""
-
-    key: Hashable
-    context: ssl.SSLContext
-
-
-def make_tls(certificate: ClientCertificate | None = None, ca: str = "") -> ssl.SSLContext:
-    """Makes a context for connections to receivers. Raises ssl.SSLError."""
-    context = _Tls(ssl.PROTOCOL_TLS_CLIENT)
-    load_into(context, certificate, ca)
-    context.set_alpn_protocols(["http/1.1"])
-    return context
+    def close(self) -> None:
+        """Closes it at once."""
+        self.wire.close()
+        # The connector itself closes nothing once it is closed.
+        if self._connection.protocol is not None:
+            self._connection.protocol.abort()
+        self._connection.close()
 
 
 class Links:
     """The connections of a process to receivers."""
 
-    def __init__(self, make_socket: Callable[[tuple[Any, ...]], socket.socket], limit: int = 0) -> None:
-        """`make_socket` is called with each address just before it is connected to, and may refuse it with an OSError.
+    def __init__(self, guard: Guard, limit: int = 0, agent: str = "Callboard") -> None:
+        """`guard` is called with each address just before it is connected to, and may refuse it; `agent` is who asks proxies.
 
         At most `limit` connections are open at once, the idle ones included; 0 for half of the file descriptors.
         """
 
         def noted(info: tuple[Any, ...]) -> socket.socket:
-            if (exchange := _exchange.get()) is not None:
+            if (exchange := current.get()) is not None:
                 exchange.address = str(info[4][0])
-            return make_socket(info)
+                if exchange.trusted:
+                    return socket.socket(*info[:3])
+            return guard(info)
 
+        self._guard = guard
+        self._agent = agent
+        self._tls = make_tls()
         self.limit = connection_limit(limit)
         self._loop = asyncio.get_running_loop()
         # No limit of its own: `reserve` keeps to ours.
-        self._connector = _Connector(limit=0, socket_factory=noted, ttl_dns_cache=NAMES_SECONDS, ssl=make_tls())
+        self._connector = _Connector(limit=0, socket_factory=noted, ttl_dns_cache=NAMES_SECONDS, ssl=self._tls)
         # Idle connections, and since when: the one that was used last is taken first.
-        self._resting: dict[Hashable, deque[tuple[Connection, float]]] = {}
+        self._resting: dict[Hashable, deque[tuple[Line, float]]] = {}
         self._idle = 0
         # Connections that are in use or being made, and those who wait for a place.
         self._used = 0
@@ -210,13 +98,13 @@ class Links:
             if timer is not None:
                 timer.cancel()
         for resting in self._resting.values():
-            for connection, _ in resting:
-                _abort(connection)
+            for line, _ in resting:
+                line.close()
         self._resting.clear()
         self._idle = 0
         await self._connector.close()
 
-    async def reserve(self, destination: Destination) -> Connection | None:
+    async def reserve(self, destination: Destination) -> Line | None:
         """Waits for a place for one connection, which `ask` or `release` gives back; gives a kept connection if there is one.
 
         The wait is for this process alone, so that it is no part of an attempt's time. Raises Shortage.
@@ -258,7 +146,7 @@ class Links:
         self._used -= 1
 
     async def ask(
-        self, destination: Destination, kept: Connection | None, head: bytes, body: bytes, exchange: Exchange
+        self, destination: Destination, kept: Line | None, head: bytes, body: bytes, exchange: Exchange
     ) -> None:
         """Sends a request in the place that `reserve` gave, and writes what becomes of it to `exchange`.
 
@@ -283,7 +171,7 @@ class Links:
         except (aiohttp.ClientError, OSError) as fault:
             if reason := self._shortage(destination, fault):
                 shortages.note(reason)
-                raise Shortage(reason) from fault
+                raise fault if isinstance(fault, Shortage) else Shortage(reason) from fault
             raise
         finally:
             self.release()
@@ -303,17 +191,17 @@ class Links:
             return "resolver"
         return reason
 
-    def _rested(self, destination: Destination) -> Connection | None:
+    def _rested(self, destination: Destination) -> Line | None:
         """A connection that was kept, and can be trusted still."""
         resting = self._resting.get(destination.pool)
         while resting:
-            connection, since = resting.pop()
+            line, since = resting.pop()
             self._idle -= 1
             if not resting:
                 del self._resting[destination.pool]
-            if _wire(connection).is_connected() and time.monotonic() - since < KEEPALIVE_SECONDS:
-                return connection
-            _abort(connection)
+            if line.wire.is_connected() and time.monotonic() - since < KEEPALIVE_SECONDS:
+                return line
+            line.close()
         return None
 
     def _drop_idle(self) -> None:
@@ -321,17 +209,17 @@ class Links:
         if not self._resting:
             return
         key, resting = next(iter(self._resting.items()))
-        _abort(resting.popleft()[0])
+        resting.popleft()[0].close()
         self._idle -= 1
         if not resting:
             del self._resting[key]
 
-    def _rest(self, destination: Destination, connection: Connection) -> None:
+    def _rest(self, destination: Destination, line: Line) -> None:
         """Keeps a connection for whoever needs one next."""
         resting = self._resting.get(destination.pool)
         if resting is None:
             resting = self._resting[destination.pool] = deque()
-        resting.append((connection, time.monotonic()))
+        resting.append((line, time.monotonic()))
         self._idle += 1
         if self._sweeping is None:
             self._sweeping = self._loop.call_later(KEEPALIVE_SECONDS / 2, self._sweep)
@@ -341,8 +229,8 @@ class Links:
         self._sweeping = None
         late = time.monotonic() - KEEPALIVE_SECONDS
         for key, resting in list(self._resting.items()):
-            while resting and (resting[0][1] <= late or resting[0][0].closed):
-                _abort(resting.popleft()[0])
+            while resting and (resting[0][1] <= late or not resting[0][0].wire.is_connected()):
+                resting.popleft()[0].close()
                 self._idle -= 1
             if not resting:
                 del self._resting[key]
@@ -356,24 +244,113 @@ class Links:
             exchange.check(now)
         self._looking = self._loop.call_later(LOOK_SECONDS, self._look) if self._under_way else None
 
-    async def _connect(self, destination: Destination, exchange: Exchange) -> Connection:
-        limits = destination.limits(exchange.deadline - time.monotonic())
+    async def _connect(self, destination: Destination, exchange: Exchange) -> Line:
         exchange.resolver = self._resolver
-        connection = await self._connector.connect(destination, [exchange], limits)
-        if _wire(connection).unasked:
-            _abort(connection)
-            raise BadAnswer("the receiver spoke before it was asked")
-        return connection
+        proxy = destination.via
+        if proxy is None:
+            return await self._open(destination, exchange)
+        # Where the proxy would look the name up itself it could be led to an address that is denied here.
+        host = destination.host if proxy.resolves else await self._admitted(destination, exchange)
+        line = await self._open_proxy(destination, proxy, exchange)
+        try:
+            port = destination.port or 443
+            self._watch(exchange)
+            await tunnel(line.wire, host, port, proxy, self._agent, exchange)
+            if destination.is_ssl():
+                line.wire = await self._start_tls(line.wire, destination, exchange)
+        except ProxyFailed as failed:
+            line.close()
+            # It wants other credentials than it was given.
+            if proxy.ours and failed.status == 407:
+                raise Shortage("proxy", str(failed)) from failed
+            raise
+        except BaseException:
+            line.close()
+            raise
+        finally:
+            self._under_way.discard(exchange)
+        exchange.connected = time.monotonic()
+        return line
 
-    async def _talk(
-        self, destination: Destination, connection: Connection, head: bytes, body: bytes, exchange: Exchange
-    ) -> None:
-        """Sends the request on a connection and reads the answer; keeps the connection if it can be used again."""
-        wire = exchange.wire = _wire(connection)
-        answer = exchange.answer = Answer()
+    async def _open(self, destination: Destination, exchange: Exchange) -> Line:
+        limits = destination.limits(exchange.deadline - time.monotonic())
+        line = Line(await self._connector.connect(destination, [exchange], limits))
+        if line.wire.unasked:
+            line.close()
+            raise BadAnswer("the receiver spoke before it was asked")
+        return line
+
+    async def _open_proxy(self, destination: Destination, proxy: Proxy, exchange: Exchange) -> Line:
+        assert destination.to_proxy is not None
+        exchange.trusted = proxy.ours
+        try:
+            return await self._open(destination.to_proxy, exchange)
+        except (aiohttp.ClientError, BadAnswer, OSError) as fault:
+            if shortage_of(fault) or (
+                isinstance(fault, aiohttp.ClientConnectorError) and isinstance(fault.os_error, Blocked)
+            ):
+                raise
+            why = "it took too long" if isinstance(fault, TimeoutError) else str(getattr(fault, "os_error", fault))
+            detail = f"the proxy {proxy.url.host} cannot be reached: {why}"
+            raise (Shortage("proxy", detail) if proxy.ours else ProxyFailed(detail)) from fault
+        finally:
+            exchange.trusted = False
+
+    async def _admitted(self, destination: Destination, exchange: Exchange) -> str:
+        """An address of the receiver that webhooks may reach. Raises ClientConnectorError with Blocked where there is none."""
+        host, port = destination.host, destination.port or 443
+        try:
+            async with asyncio.timeout(max(0.001, exchange.deadline - time.monotonic())):
+                found = await self._loop.getaddrinfo(host.rstrip("."), port, type=socket.SOCK_STREAM)
+        except TimeoutError:
+            raise
+        except OSError as fault:
+            raise aiohttp.ClientConnectorDNSError(destination.connection_key, fault) from fault
+        self._resolver.answered()
+        blocked = Blocked()
+        # Version 4 first: only one is tried, and not every proxy has a version 6.
+        for info in sorted(found, key=lambda each: each[0] != socket.AF_INET):
+            address = literal(str(info[4][0]))
+            if address is None:
+                continue
+            try:
+                self._guard.check(address, port)
+            except Blocked as fault:
+                blocked = fault
+                continue
+            return str(address)
+        raise aiohttp.ClientConnectorError(destination.connection_key, blocked)
+
+    async def _start_tls(self, wire: Wire, destination: Destination, exchange: Exchange) -> Wire:
+        context = destination.ssl if isinstance(destination.ssl, ssl.SSLContext) else self._tls
+        inner = Wire()
+        assert wire.transport is not None
+        try:
+            async with asyncio.timeout(max(0.001, exchange.deadline - time.monotonic())):
+                transport = await self._loop.start_tls(
+                    wire.transport, inner, context, server_hostname=destination.host.rstrip(".")
+                )
+        except TypeError as fault:
+            # What asyncio's own loop makes of a refused certificate behind a proxy that speaks TLS itself; uvloop's does not.
+            if isinstance(fault.__context__, ssl.SSLError):
+                raise fault.__context__ from None
+            raise
+        if transport is None:
+            raise ConnectionResetError("the connection was closed during the TLS handshake")
+        inner.connection_made(transport)
+        return inner
+
+    def _watch(self, exchange: Exchange) -> None:
+        """Ends what an exchange waits for once its time is up."""
         self._under_way.add(exchange)
         if self._looking is None:
             self._looking = self._loop.call_later(LOOK_SECONDS, self._look)
+
+    async def _talk(self, destination: Destination, line: Line, head: bytes, body: bytes, exchange: Exchange) -> None:
+        """Sends the request on a connection and reads the answer; keeps the connection if it can be used again."""
+        wire = exchange.wire = line.wire
+        answer = exchange.answer = Answer(keep=exchange.keep)
+        self._watch(exchange)
         kept = False
         try:
             transport = wire.transport
@@ -397,9 +374,9 @@ class Links:
             wire.finish()
             self._under_way.discard(exchange)
             if not kept:
-                _abort(connection)
+                line.close()
         if kept:
-            self._rest(destination, connection)
+            self._rest(destination, line)
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -408,16 +385,3 @@ class _Connector(aiohttp.TCPConnector):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._factory = cast(Any, Wire)
-
-
-def _wire(connection: Connection) -> Wire:
-    protocol: ResponseHandler | None = connection.protocol
-    assert protocol is not None
-    return cast(Wire, cast(object, protocol))
-
-
-def _abort(connection: Connection) -> None:
-    # The connector itself closes nothing once it is closed.
-    if connection.protocol is not None:
-        connection.protocol.abort()
-    connection.close()

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from edge.webhooks.answer import BadAnswer
 from edge.webhooks.guard import Blocked
-from edge.webhooks.shortage import shortage_of, text_of
+from edge.webhooks.shortage import ProxyFailed, Shortage, shortage_of
 from router.clock import wall
 
 # One hour: a receiver may ask for patience, but not for ever.
@@ -130,7 +130,8 @@ def of_fault(fault: Exception, seconds: float) -> Outcome:
         # What a name leads to may change, and so may what is allowed.
         return Outcome(Verdict.POSTPONED, fault="ssrf_blocked", seconds=seconds, note=fault.os_error.kind)
     if reason := shortage_of(fault):
-        return Outcome(Verdict.POSTPONED, fault="shortage", seconds=seconds, note=f"{reason}: {text_of(reason)}")
+        text = str(fault if isinstance(fault, Shortage) else Shortage(reason))[:MAX_NOTE]
+        return Outcome(Verdict.POSTPONED, fault="shortage", seconds=seconds, note=f"{reason}: {text}")
     if isinstance(fault, (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)):
         return Outcome(Verdict.FINAL, fault="bad_url", seconds=seconds)
     name = _name(fault)
@@ -148,6 +149,8 @@ def _name(fault: Exception) -> str:
     match fault:
         case TimeoutError() | asyncio.CancelledError():
             return "timeout"
+        case ProxyFailed():
+            return "proxy"
         case aiohttp.ClientConnectorDNSError():
             return "dns"
         case aiohttp.ClientSSLError() | ssl.SSLError():
@@ -163,8 +166,8 @@ def _name(fault: Exception) -> str:
 
 def _note(fault: Exception, name: str) -> str:
     """What a failure says itself, where that helps whoever has to mend it."""
-    if name == "bad_answer":
-        return str(fault)
+    if name in ("bad_answer", "proxy"):
+        return str(fault)[:MAX_NOTE]
     if name != "tls":
         return ""
     cause: object = fault
@@ -203,7 +206,7 @@ def postponement(outcome: Outcome) -> float:
     match outcome.postponed_for:
         case "address":
             return random.uniform(30.0, 60.0)
-        case "resolver":
+        case "resolver" | "proxy":
             return random.uniform(2.0, 4.0)
     return random.uniform(0.25, 0.5)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from edge.webhooks import proxy, tls
 from edge.webhooks import signature_format as formats
-from edge.webhooks import tls
 from edge.webhooks.signature import PRIVATE_PREFIX, SECRET_PREFIX
 
 _TEXT = {"type": "string"}
@@ -71,6 +71,13 @@ CA: dict[str, Any] = {
     "maxLength": tls.MAX_CA,
     "description": "PEM of the authorities that the receiver's certificate must come from, instead of the public ones.",
 }
+PROXY: dict[str, Any] = {
+    "type": ["string", "null"],
+    "maxLength": proxy.MAX_PROXY,
+    "examples": ["http://user:password@proxy.example:3128"],
+    "description": "The forward proxy on the way to the receiver, instead of that of the server's settings, if there is one; asked "
+    "for a tunnel (CONNECT). Its credentials are shown as `***`.",
+}
 
 # What a session's body may say, beside its secret.
 CHOSEN: dict[str, Any] = {
@@ -78,6 +85,7 @@ CHOSEN: dict[str, Any] = {
     "signature": SIGNATURE,
     "client_certificate": CLIENT_CERTIFICATE,
     "ca": CA,
+    "proxy": PROXY,
 }
 # What is shown besides.
 SHOWN: dict[str, Any] = {

@@ -18,9 +18,11 @@ from yarl import URL
 
 from edge.webhooks.answer import BadAnswer
 from edge.webhooks.endpoint import EndpointSettings
+from edge.webhooks.exchange import Destination, Exchange, Tls, make_tls
 from edge.webhooks.guard import Guard, GuardSettings, fault_of
-from edge.webhooks.link import Destination, Exchange, Links, Tls, make_tls
+from edge.webhooks.link import Links
 from edge.webhooks.outcome import CONTROL, Outcome, Verdict, late, of_fault, of_status
+from edge.webhooks.proxy import proxy_for
 from edge.webhooks.shortage import Shortage
 from edge.webhooks.signature import sign
 from edge.webhooks.tls import ClientCertificate
@@ -56,7 +58,8 @@ class _Target:
         # Where old secrets still sign, that ends by itself.
         self.keys = None if endpoint.old_secrets else endpoint.keys
         url = URL(endpoint.url, encoded=True)
-        self.destination = Destination(url, tls)
+        proxy = proxy_for(endpoint.url, endpoint.proxy, settings.proxy, settings.no_proxy, settings.proxy_resolves)
+        self.destination = Destination(url, tls, proxy)
         self.line = f"{url.raw_path_qs or '/'} HTTP/1.1\r\nHost: {url.host_port_subcomponent}\r\n"
         headers = dict(endpoint.headers)
         if not any(name.lower() == "accept" for name in headers):
@@ -94,7 +97,7 @@ class Sender:
         self._plain: OrderedDict[str, float] = OrderedDict()
 
     async def __aenter__(self) -> Self:
-        self._links = Links(Guard(self.settings), self.settings.max_connections)
+        self._links = Links(Guard(self.settings), self.settings.max_connections, USER_AGENT)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -24,12 +24,13 @@ ERRNOS = {
     # Every local port that could lead to this address is in use.
     errno.EADDRNOTAVAIL: "ports",
 }
-REASONS = ("descriptors", "memory", "ports", "resolver", "address")
+REASONS = ("descriptors", "memory", "ports", "resolver", "proxy", "address")
 _TEXTS = {
     "descriptors": "this process has no file descriptor left",
     "memory": "this machine has no memory left for a socket",
     "ports": "this machine has no local port left for this address",
     "resolver": "this machine's name resolver does not answer",
+    "proxy": "the proxy of this server cannot be used",
 }
 # Where several addresses were tried: no route in one family says nothing beside a shortage in the other.
 _NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EAFNOSUPPORT})
@@ -55,9 +56,17 @@ def connection_limit(wanted: int = 0) -> int:
 class Shortage(OSError):
     """something is missing here, and the receiver was not asked"""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(_TEXTS.get(reason, reason))
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(detail or _TEXTS.get(reason, reason))
         self.reason = reason
+
+
+class ProxyFailed(OSError):
+    """the proxy cannot be used"""
+
+    def __init__(self, detail: str, status: int = 0) -> None:
+        super().__init__(detail)
+        self.status = status
 
 
 def shortage_of(fault: BaseException) -> str:
@@ -80,11 +89,6 @@ def shortage_of(fault: BaseException) -> str:
     numbers = {int(number) for number in _ERRNO.findall(str(cause))}
     ours = [ERRNOS[number] for number in numbers if number in ERRNOS]
     return ours[0] if ours and all(number in ERRNOS or number in _NO_ROUTE for number in numbers) else ""
-
-
-def text_of(reason: str) -> str:
-    """A sentence about a shortage."""
-    return _TEXTS.get(reason, reason)
 
 
 def _has_descriptors() -> bool:

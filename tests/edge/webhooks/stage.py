@@ -20,7 +20,7 @@ from edge.registry import Registry, Session, SessionSpec
 from edge.webhooks.dispatcher import Webhooks, WebhookSettings
 from edge.webhooks.endpoint import EndpointSettings
 from edge.webhooks.fanout import FanoutSettings
-from edge.webhooks.guard import GuardSettings
+from edge.webhooks.guard import GuardSettings, literal
 from edge.webhooks.health import HealthSettings
 from edge.webhooks.worker import WorkerSettings
 from router import topology
@@ -216,8 +216,11 @@ class Stage:
 
 def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
     """Lets every name lead to these addresses, as a receiver's own name server may."""
+    known = asyncio.get_running_loop().__class__.getaddrinfo
 
-    async def getaddrinfo(host: object, port: int | None, **_: object) -> list[tuple[object, ...]]:
+    async def getaddrinfo(host: object, port: int | None, **more: Any) -> list[tuple[object, ...]]:
+        if isinstance(host, str) and literal(host) is not None:
+            return list(await known(asyncio.get_running_loop(), host, port, **more))
         return [
             (socket.AF_INET6, socket.SOCK_STREAM, 6, "", (address, port or 0, 0, 0))
             if ":" in address

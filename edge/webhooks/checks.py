@@ -1,0 +1,16 @@
+"""Refuses at creation what a webhook could never be sent to: every address that its settings name."""
+
+from __future__ import annotations
+
+from edge.webhooks.endpoint import EndpointSettings
+from edge.webhooks.guard import GuardSettings, check_url
+from edge.webhooks.proxy import proxy_for
+
+
+async def check_endpoint(endpoint: EndpointSettings, settings: GuardSettings) -> None:
+    """Judges the addresses of a webhook's settings. Raises Problem `bad_webhook` with the `field`."""
+    proxy = proxy_for(endpoint.url, endpoint.proxy, settings.proxy, settings.no_proxy, settings.proxy_resolves)
+    # A proxy that looks names up may know others than we do.
+    await check_url(endpoint.url, settings, resolve=proxy is None or not proxy.resolves)
+    if proxy is not None and not proxy.ours:
+        await check_url(str(proxy.url), settings, "proxy", plain=True)

@@ -1,0 +1,96 @@
+"""Reads forward proxies, and decides through which one a webhook leaves."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Sequence
+from ipaddress import ip_address, ip_network
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from yarl import URL
+
+from edge.problem import Problem
+
+MAX_PROXY = 2048
+_CREDENTIALS = re.compile(r"://[^@/]*@")
+
+
+class Proxy(NamedTuple):
+    """A forward proxy. `ours` says that whoever runs this server chose it; `resolves` that it looks names up itself."""
+
+    url: URL
+    authorization: str
+    ours: bool = False
+    resolves: bool = False
+
+
+def read_proxy(text: str) -> tuple[URL, str]:
+    """The address of a proxy, and the value of Proxy-Authorization for it. Raises ValueError saying what is wrong."""
+    if not 0 < len(text) <= MAX_PROXY or not all("!" <= character <= "~" for character in text):
+        raise ValueError("proxy must be a URL such as http://user:password@proxy.example:3128")
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+        if parts.scheme not in ("http", "https") or not host or port == 0:
+            raise ValueError
+    except ValueError:
+        raise ValueError("proxy must be an http or https URL with a host") from None
+    if parts.path not in ("", "/") or parts.query or "#" in text:
+        raise ValueError("proxy may have no path, query or fragment")
+    credentials = parts.netloc.rpartition("@")[0]
+    if credentials == "***":
+        raise ValueError("proxy: *** stands for credentials that are not shown; give them, or leave the field out")
+    authorization = ""
+    if credentials:
+        user, _, password = credentials.partition(":")
+        secret = f"{unquote(user)}:{unquote(password)}".encode()
+        authorization = "Basic " + base64.b64encode(secret).decode()
+    url = URL.build(scheme=parts.scheme, host=host, port=port or (443 if parts.scheme == "https" else 80))
+    return url, authorization
+
+
+def parse_proxy(value: Any) -> str:
+    """Reads the `proxy` of a webhook; "" for none of its own. Raises Problem `bad_webhook`."""
+    if value is None:
+        return ""
+    try:
+        read_proxy(value if isinstance(value, str) else "")
+    except ValueError as fault:
+        raise Problem("bad_webhook", str(fault), field="proxy") from None
+    return str(value)
+
+
+def shown(url: str) -> str | None:
+    """The address of a proxy without its credentials; None for none."""
+    return _CREDENTIALS.sub("://***@", url) or None
+
+
+def goes_direct(host: str, no_proxy: Sequence[str]) -> bool:
+    """Whether a host is among those that no proxy of the settings is used for."""
+    name = host.rstrip(".").lower()
+    try:
+        address = ip_address(name)
+    except ValueError:
+        address = None
+    for each in no_proxy:
+        entry = each.strip().lower()
+        if entry == "*" or (address is None and (name == entry.lstrip(".") or name.endswith("." + entry.lstrip(".")))):
+            return True
+        if address is not None:
+            try:
+                if address in ip_network(entry, strict=False):
+                    return True
+            except ValueError:
+                continue
+    return False
+
+
+def proxy_for(url: str, own: str, default: str, no_proxy: Sequence[str], resolves: bool) -> Proxy | None:
+    """The proxy on the way to a receiver: the endpoint's own one, or that of the settings; None for none."""
+    if own and own != default:
+        return Proxy(*read_proxy(own), ours=False, resolves=resolves)
+    if not own and (not default or goes_direct(urlsplit(url).hostname or "", no_proxy)):
+        return None
+    return Proxy(*read_proxy(default), ours=True, resolves=resolves)
