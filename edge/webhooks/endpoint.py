@@ -11,6 +11,7 @@ import msgspec
 
 from edge.problem import Problem
 from edge.webhooks import policy as policies
+from edge.webhooks.oauth import OAuth2, parse_oauth2
 from edge.webhooks.policy import Policy, parse_policy
 from edge.webhooks.proxy import parse_proxy, shown
 from edge.webhooks.settings import DEFAULT_RETRY_ATTEMPTS, MAX_RETRY_ATTEMPTS
@@ -141,6 +142,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     ca: str = ""
     # The forward proxy on the way to the receiver, with its credentials; "" for that of the settings, if there is one.
     proxy: str = ""
+    oauth2: OAuth2 | None = None
     # How sessions were stored that were made before there were modes.
     was_ordered: bool = msgspec.field(name="ordered", default=False)
 
@@ -222,6 +224,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             "client_certificate": self.client_certificate.describe() if self.client_certificate else None,
             "ca": self.ca or None,
             "proxy": shown(self.proxy),
+            "oauth2": self.oauth2.describe() if self.oauth2 else None,
             "webhook_secret_set": True,
             "webhook_public_key": public_key_of(self.secret),
             # Until when each older secret signs, too.
@@ -249,6 +252,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
             "client_certificate": msgspec.to_builtins(self.client_certificate) if self.client_certificate else None,
             "ca": self.ca or None,
             "proxy": self.proxy or None,
+            "oauth2": msgspec.to_builtins(self.oauth2) if self.oauth2 else None,
         }
         # What is as its schedule or profile has it goes along with that.
         if self.retry_attempts != _attempts_of(self.retry_profile, self.policy, retries):
@@ -260,7 +264,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
 FIELDS = (
     "webhook_url", "timeout", "retry_attempts", "retry_profile", "headers", "secret", "ordered", "mode", "on_exhausted",
     "concurrency", "rate", "batch", "max_age", "gzip_above", "verify", "signing", "signature",
-    "client_certificate", "ca", "proxy", *policies.FIELDS,
+    "client_certificate", "ca", "proxy", "oauth2", *policies.FIELDS,
 )  # fmt: skip
 
 
@@ -300,6 +304,7 @@ def parse_endpoint(
         client_certificate=parse_client_certificate(body.get("client_certificate")),
         ca=parse_ca(body.get("ca")),
         proxy=parse_proxy(body.get("proxy")),
+        oauth2=parse_oauth2(body.get("oauth2"), headers, _url),
     )
     if endpoint.on_exhausted == "halt" and endpoint.mode == "unordered":
         raise _fault("on_exhausted", "on_exhausted can only be halt where mode is fifo or keyed")

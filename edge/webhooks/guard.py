@@ -170,10 +170,10 @@ def _local_name(host: str) -> bool:
     return name == "localhost" or name.endswith(".localhost")
 
 
-def fault_of(url: str, settings: GuardSettings) -> str | None:
+def fault_of(url: str, settings: GuardSettings, field: str = "webhook_url") -> str | None:
     """Says what is wrong with a webhook's address as far as its text tells; None where nothing is."""
     fault = _judge(url, settings)
-    return fault and f"webhook_url {fault[1]}"
+    return fault and f"{field} {fault[1]}"
 
 
 def _judge(url: str, settings: GuardSettings, plain: bool = False) -> tuple[str, str] | None:

@@ -12,7 +12,8 @@ from edge.webhooks.shortage import REASONS
 OUTCOMES = (
     "delivered", "gone", "payload_too_large", "unsupported_type", "throttled", "server_error", "redirect", "rejected",
     "disabled", "aborted", "ssrf_blocked", "bad_url", "timeout", "connect_timeout", "dns", "tls",
-    "refused", "reset", "bad_answer", "network", "proxy", "decode_error",
+    "refused", "reset", "bad_answer", "network", "proxy", "oauth_failed",
+    "decode_error",
 )  # fmt: skip
 JOBS = ("queued", "repeated", "overflow", "retried", "split", "parked", "dropped", "deadlettered")
 STATES = ("closed", "paused", "open", "half_open", "disabled")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edge.webhooks import proxy, tls
+from edge.webhooks import oauth, proxy, tls
 from edge.webhooks import signature_format as formats
 from edge.webhooks.signature import PRIVATE_PREFIX, SECRET_PREFIX
 
@@ -78,6 +78,27 @@ PROXY: dict[str, Any] = {
     "description": "The forward proxy on the way to the receiver, instead of that of the server's settings, if there is one; asked "
     "for a tunnel (CONNECT). Its credentials are shown as `***`.",
 }
+_LIMITED = {**_TEXT, "minLength": 1, "maxLength": oauth.MAX_TEXT}
+_OPTIONAL = {"type": ["string", "null"], "maxLength": oauth.MAX_TEXT}
+OAUTH2: dict[str, Any] = {
+    "type": ["object", "null"],
+    "properties": {
+        "token_url": {**_LIMITED, "format": "uri"},
+        "client_id": _LIMITED,
+        "client_secret": {**_LIMITED, "description": "Never shown."},
+        "scope": _OPTIONAL,
+        "audience": _OPTIONAL,
+        "auth": {
+            "enum": ["basic", "body", None],
+            "default": "basic",
+            "description": "How the client proves itself to the token endpoint: by HTTP Basic, or in the form.",
+        },
+    },
+    "required": ["token_url", "client_id", "client_secret"],
+    "additionalProperties": False,
+    "description": "Client credentials (RFC 6749, 4.4) for an access token that each post carries. It is kept until shortly before it "
+    "expires, and replaced at once where the receiver answers 401.",
+}
 
 # What a session's body may say, beside its secret.
 CHOSEN: dict[str, Any] = {
@@ -86,6 +107,7 @@ CHOSEN: dict[str, Any] = {
     "client_certificate": CLIENT_CERTIFICATE,
     "ca": CA,
     "proxy": PROXY,
+    "oauth2": OAUTH2,
 }
 # What is shown besides.
 SHOWN: dict[str, Any] = {

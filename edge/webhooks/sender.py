@@ -9,6 +9,7 @@ import ssl
 import time
 from collections import OrderedDict
 from collections.abc import Container, Mapping
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Self
 
@@ -21,6 +22,7 @@ from edge.webhooks.endpoint import EndpointSettings
 from edge.webhooks.exchange import Destination, Exchange, Tls, make_tls
 from edge.webhooks.guard import Guard, GuardSettings, fault_of
 from edge.webhooks.link import Links
+from edge.webhooks.oauth import MAX_ANSWER, OAuth2, Token, TokenFailed, Tokens, failed, read_token
 from edge.webhooks.outcome import CONTROL, Outcome, Verdict, late, of_fault, of_status
 from edge.webhooks.proxy import proxy_for
 from edge.webhooks.shortage import Shortage
@@ -49,7 +51,7 @@ except PackageNotFoundError:  # run from a checkout that was never installed
 class _Target:
     """What of an endpoint is the same for every post."""
 
-    __slots__ = ("destination", "endpoint", "head", "keys", "line", "refusal")
+    __slots__ = ("destination", "endpoint", "head", "keys", "line", "refusal", "token")
 
     def __init__(self, endpoint: EndpointSettings, settings: GuardSettings, tls: Tls | None) -> None:
         self.endpoint = endpoint
@@ -58,9 +60,17 @@ class _Target:
         # Where old secrets still sign, that ends by itself.
         self.keys = None if endpoint.old_secrets else endpoint.keys
         url = URL(endpoint.url, encoded=True)
-        proxy = proxy_for(endpoint.url, endpoint.proxy, settings.proxy, settings.no_proxy, settings.proxy_resolves)
-        self.destination = Destination(url, tls, proxy)
-        self.line = f"{url.raw_path_qs or '/'} HTTP/1.1\r\nHost: {url.host_port_subcomponent}\r\n"
+        self.destination = _destination(url, endpoint, settings, tls)
+        self.line = _line(url)
+        # Where its access tokens come from, and the request for one.
+        self.token: tuple[Destination, bytes, bytes] | None = None
+        if endpoint.oauth2 is not None:
+            self.refusal = self.refusal or fault_of(endpoint.oauth2.token_url, settings, "oauth2: token_url")
+            url = URL(endpoint.oauth2.token_url, encoded=True)
+            asked, form = endpoint.oauth2.request()
+            asked |= {"Accept-Encoding": "identity", "User-Agent": USER_AGENT, "Content-Length": str(len(form))}
+            head = f"POST {_line(url)}{_lines(asked)}\r\n".encode()
+            self.token = _destination(url, endpoint, settings, tls), head, form
         headers = dict(endpoint.headers)
         if not any(name.lower() == "accept" for name in headers):
             headers["Accept"] = "*/*"
@@ -69,6 +79,15 @@ class _Target:
         if endpoint.verify == "options":
             headers["WebHook-Request-Origin"] = settings.origin
         self.head = _lines(headers)
+
+
+def _destination(url: URL, endpoint: EndpointSettings, settings: GuardSettings, tls: Tls | None) -> Destination:
+    proxy = proxy_for(str(url), endpoint.proxy, settings.proxy, settings.no_proxy, settings.proxy_resolves)
+    return Destination(url, tls if url.scheme == "https" else None, proxy)
+
+
+def _line(url: URL) -> str:
+    return f"{url.raw_path_qs or '/'} HTTP/1.1\r\nHost: {url.host_port_subcomponent}\r\n"
 
 
 def _lines(headers: Mapping[str, str]) -> str:
@@ -93,6 +112,7 @@ class Sender:
         # By session, see `retain`: with a bound every post would make its target anew once there are more sessions.
         self._targets: dict[str, _Target] = {}
         self._contexts: OrderedDict[tuple[ClientCertificate | None, str], Tls] = OrderedDict()
+        self._tokens = Tokens()
         # Receivers that could not read gzip, and until when that is remembered.
         self._plain: OrderedDict[str, float] = OrderedDict()
 
@@ -185,6 +205,47 @@ class Sender:
         return await self._ask("OPTIONS", target, headers, None)
 
     async def _ask(
+        self, method: str, target: _Target, headers: str, body: bytes | None, timeout: float | None = None
+    ) -> tuple[Outcome, Mapping[str, str]]:
+        """Makes one request, with an access token where the endpoint needs one."""
+        oauth = target.endpoint.oauth2
+        if oauth is None or target.refusal:
+            return await self._ask_once(method, target, headers, body, timeout)
+        begun = time.monotonic()
+        timeout = target.endpoint.timeout if timeout is None else timeout
+        for _ in range(2):
+            try:
+                token, fresh = await self._tokens.get(oauth, partial(self._fetch_token, target, oauth))
+            except TokenFailed as fault:
+                return replace(fault.outcome, seconds=time.monotonic() - begun), {}
+            left = timeout - (time.monotonic() - begun)
+            signed = f"{headers}Authorization: Bearer {token.value}\r\n"
+            outcome, said = await self._ask_once(method, target, signed, body, max(left, 0.0))
+            if outcome.status != 401:
+                break
+            self._tokens.discard(oauth, token)
+            if fresh:
+                break
+        return replace(outcome, seconds=time.monotonic() - begun), said
+
+    async def _fetch_token(self, target: _Target, oauth: OAuth2) -> Token:
+        """Asks for an access token. Raises TokenFailed."""
+        assert target.token is not None and self._links is not None
+        destination, head, form = target.token
+        try:
+            kept = await self._links.reserve(destination)
+            begun = time.monotonic()
+            exchange = Exchange(begun, begun + target.endpoint.timeout)
+            exchange.keep = MAX_ANSWER
+            await self._links.ask(destination, kept, head, form, exchange)
+        except (aiohttp.ClientError, BadAnswer, OSError, ValueError) as fault:
+            outcome = of_fault(fault, 0.0)
+            if outcome.verdict is Verdict.POSTPONED:
+                raise TokenFailed(outcome) from fault
+            raise failed(f"the token endpoint cannot be asked: {outcome.detail}") from fault
+        return read_token(oauth, exchange.status, exchange.headers, exchange.head)
+
+    async def _ask_once(
         self, method: str, target: _Target, headers: str, body: bytes | None, timeout: float | None = None
     ) -> tuple[Outcome, Mapping[str, str]]:
         assert self._links is not None
