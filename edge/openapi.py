@@ -1084,7 +1084,7 @@ def _webhook_schemas() -> dict[str, Any]:
         "destination": {**_TEXT, "description": "Without credentials and query."},
         "address": {**maybe_text, "description": "The address that was spoken to."},
         "ok": {"type": "boolean"},
-        "verdict": {"enum": ["delivered", "retry", "final"]},
+        "verdict": {"enum": ["delivered", "retry", "final", "postponed"]},
         "status": {**maybe_count, "description": "Null where no answer came."},
         "error": {
             **maybe_text,

@@ -782,7 +782,12 @@ class WorkTerm:
         if outcome.postponed_for == "address":
             log.warning("a webhook leads to an address that is denied", extra={"session": gate.session})
             shortages.note("address")
-        gate.postpone(lane, unit, postponement(outcome))
+        if self.gates.get(gate.session) is gate:
+            gate.postpone(lane, unit, postponement(outcome))
+            return
+        # The session was deleted meanwhile: nothing would come of it in the lanes that it had.
+        for held in unit.held:
+            self._admit(held)
 
     def _too_old(self, unit: Unit, policy: EndpointSettings) -> Outcome | None:
         """Whether a unit is over before it is posted, because it has waited too long."""

@@ -235,6 +235,29 @@ async def test_what_was_postponed_is_posted_in_order_and_counts_as_no_attempt(
     assert [(each.attempt, each.ok) for each in found] == [(1, True)] * 5
 
 
+async def test_what_was_postponed_for_a_session_that_was_deleted_meanwhile_is_dropped(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def getaddrinfo(*_: object, **__: object) -> list[tuple[object, ...]]:
+        asked.set()
+        await go_on.wait()
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", 80))]
+
+    process = await stage.process(guard=GuardSettings(allow_http=True))
+    session = await stage.session("http://receiver.example/", timeout=60.0)
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    await stage.publish("agent.run-1.progress")
+    await asyncio.wait_for(asked.wait(), PATIENCE)
+    await process.registry.delete(session.id)
+    await eventually(lambda: session.id not in process.registry.sessions)
+
+    go_on.set()
+
+    await eventually(lambda: sum(term.held for term in process.webhooks._terms()) == 0)
+
+
 async def test_a_resolver_that_does_not_answer_is_no_receivers_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     async def getaddrinfo(*_: object, **__: object) -> list[tuple[object, ...]]:
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
