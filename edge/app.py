@@ -39,7 +39,7 @@ from edge.problem import Problem
 from edge.registry import MAX_RATE, MIN_RATE, Session, SessionSpec, parse_change, parse_session, unknown_session
 from edge.session import Pace
 from edge.slashes import SlashRedirect
-from edge.stats import Stats, describe, total
+from edge.stats import EVERYTHING, Stats, beside, describe, total
 from edge.traffic import Timed
 from edge.transports import polling
 from edge.transports.refusal import refuse
@@ -344,13 +344,22 @@ async def session_stats(request: Request) -> Response:
 
 async def _stats(edge: Edge, session: Session) -> Stats:
     gathered = await edge.census.gather(session.id)
-    return gathered.get(session.id, Stats())
+    read = gathered.get(session.id, Stats())
+    if session.spec.delivery_method != "webhook":
+        return read
+    # Its events are counted by who posts them; whoever else reads along changes nothing of that.
+    return beside(await edge.webhooks.figures.session(session.id), read)
 
 
 async def overall_stats(request: Request) -> Response:
     edge = _edge(request)
     gathered = await edge.census.gather()
-    whole = describe("all", total(gathered.values()))
+    posted, read = await edge.webhooks.figures.total(), []
+    for session_id, stats in gathered.items():
+        known = edge.registry.sessions.get(session_id)
+        webhook = known is not None and known.spec.delivery_method == "webhook"
+        read.append(beside(Stats(), stats) if webhook else stats)
+    whole = describe("all", total([posted, *read]))
     del whole["session_id"]
     methods = dict.fromkeys(("websocket", "sse", "polling", "webhook"), 0)
     for session in edge.registry.sessions.values():
@@ -528,7 +537,7 @@ async def poll_session(request: Request) -> Response:
         if badge:
             badge.leave()
     # A poll by time is a receipt too: it says what the client saw last.
-    stats.acknowledged(str(start.cursor) if start.cursor else polling.EVERYTHING if start.since else None)
+    stats.acknowledged(str(start.cursor) if start.cursor else EVERYTHING if start.since else None)
     stats.handed(len(polled.records), polled.next)
     body = polling.body(edge.hub, session, polled)
     edge.receipts.polled(session.id, str(start.cursor or ""), polled, len(body))
@@ -802,7 +811,7 @@ async def cancel_recovery(request: Request) -> Response:
 
 
 async def endpoint_health(request: Request) -> Response:
-    return _json(_edge(request).hooks.health(await _session(request)))
+    return _json(await _edge(request).hooks.health(await _session(request)))
 
 
 async def enable_endpoint(request: Request) -> Response:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from edge.stats import Stats, total
+from edge.stats import Stats, received, total
 from router.connection import Connection
 from router.errors import BrokerError
 from router.leases import Leases, Viewers, view_key, watch
@@ -90,7 +90,7 @@ class Census:
             for theirs in await self._ask(session_id, others):
                 for known, stats in theirs.items():
                     parts.setdefault(known, []).append(stats)
-        return {known: total(each) for known, each in parts.items()}
+        return {known: received(total(each)) for known, each in parts.items()}
 
     async def _ask(self, session_id: str | None, others: int) -> list[dict[str, Stats]]:
         answers: list[dict[str, Stats]] = []

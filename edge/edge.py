@@ -75,7 +75,6 @@ class Edge:
             guard,
             WebhookSettings.of(settings.webhooks),
             epoch=lambda: self.hub.epoch,
-            stats=self.census.of,
             undecodable=self.undecodable.found,
             filtering=self.filtering,
             writes=self.store,

@@ -1139,6 +1139,11 @@ def _webhook_schemas() -> dict[str, Any]:
             "description": "Whether a living edge works that partition, as far as this replica knows. For a second or two of "
             "a hand-over none does.",
         },
+        "waiting_events": {
+            **count,
+            "description": "Events that wait in the event store, because the endpoint takes none now or has its share of jobs"
+            " queued. Counted by the session's subjects: its types and its filter may leave out some.",
+        },
     }
     return {
         "WebhookNews": _news_schema(),

@@ -34,6 +34,7 @@ from edge.webhooks.conditions import HEALTH
 from edge.webhooks.health import Condition
 from edge.webhooks.job import Job
 from edge.webhooks.pipeline import is_too_large
+from edge.webhooks.room import Room
 from router.broker import Broker
 from router.buckets import Bucket, Entry, WriteGuard, read_through
 from router.clock import wall
@@ -214,6 +215,8 @@ class Redrives:
         self._read = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._room = asyncio.Semaphore(self.settings.side_by_side)
+        # What is sent again to a webhook counts as any other job of its session, and waits for its share of HOOKS.
+        self.room = Room(broker)
 
     @property
     def jobs(self) -> Mapping[str, RedriveJob]:
@@ -614,6 +617,9 @@ class _Run:
             )
         except BadEvent:
             return Fate("skipped", "undecodable")
+        while not self.job.dry_run and not await self._redrives.room.taken(session.id, len(letter.payload)):
+            await self._sleep(self._settings.pause)
+            self._check()
         return await self._store(again.subject, letter, again.headers)
 
     async def _blocked(self, session_id: str) -> str | None:

@@ -1,4 +1,4 @@
-"""This file is where deliveries are counted: per session, so that sent = delivered + failed + queued + dropped always holds."""
+"""Counts deliveries per session, so that sent = delivered + failed + queued + dropped always holds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+
+# Sorts behind every cursor.
+EVERYTHING = "~"
 
 
 class Stats(msgspec.Struct):
@@ -33,6 +36,8 @@ class Stats(msgspec.Struct):
     oldest: float = 0.0
     # Cursors that polls were answered with, and how many events up to each wait for their receipt.
     awaited: dict[str, int] = {}
+    # The newest cursor that a poll came back with: a receipt, whichever process had answered with it.
+    receipt: str = ""
 
     @property
     def queued(self) -> int:
@@ -54,7 +59,9 @@ class Stats(msgspec.Struct):
     def handed(self, count: int, cursor: str) -> None:
         """Events that a poll answered with: they are queued until the next poll comes back with its cursor."""
         self.sent += count
-        self.awaited = {**self.awaited, cursor: count} if count else self.awaited
+        if count:
+            # A poll that is repeated was answered twice.
+            self.awaited = {**self.awaited, cursor: self.awaited.get(cursor, 0) + count}
         # A poller that never comes back with its cursors (the guide's `since`) is believed to have got them.
         while len(self.awaited) > 16:
             self.written(self.awaited.pop(next(iter(self.awaited))))
@@ -65,6 +72,8 @@ class Stats(msgspec.Struct):
             return
         for handed in [handed for handed in self.awaited if handed <= cursor]:
             self.written(self.awaited.pop(handed))
+        if cursor != EVERYTHING:
+            self.receipt = max(self.receipt, cursor)
 
     def superseded(self, count: int) -> None:
         """Events that a newer one stands for, left out because the client asked so."""
@@ -82,15 +91,38 @@ def total(parts: Iterable[Stats]) -> Stats:
     for part in parts:
         for name in Stats.__struct_fields__:
             value = getattr(part, name)
-            if name in ("last_delivery", "lag", "oldest"):
+            if name in ("last_delivery", "lag", "oldest", "receipt"):
                 setattr(whole, name, max(getattr(whole, name), value))
             elif name == "awaited":
-                whole.awaited |= value
+                whole.awaited = {
+                    cursor: whole.awaited.get(cursor, 0) + value.get(cursor, 0) for cursor in {**whole.awaited, **value}
+                }
             elif name == "last_error":
                 whole.last_error = value or whole.last_error
             else:
                 setattr(whole, name, getattr(whole, name) + value)
     return whole
+
+
+def received(whole: Stats) -> Stats:
+    """The sum of what several processes counted of one session: a receipt that one was given is good for all."""
+    for handed in [handed for handed in whole.awaited if handed <= whole.receipt]:
+        whole.delivered += whole.awaited.pop(handed)
+    return whole
+
+
+def beside(figures: Stats, readers: Stats) -> Stats:
+    """The figures of a webhook session, and of who reads along only that somebody does."""
+    return msgspec.structs.replace(
+        figures,
+        websockets=readers.websockets,
+        sses=readers.sses,
+        polls=readers.polls,
+        served=readers.served,
+        spills=readers.spills,
+        lag=readers.lag,
+        oldest=readers.oldest,
+    )
 
 
 def describe(session_id: str, stats: Stats) -> dict[str, Any]:

@@ -451,6 +451,24 @@ DELIVERY = Board(
             ),
             line("Oldest parked job", "Age.", "s", ("max(edge_webhook_parked_age_seconds)", "oldest")),
             line(
+                "Webhook sessions that wait in EVENTS",
+                "They get no more jobs for now: their endpoint takes none, or they hold their share of HOOKS.",
+                "short",
+                ("sum by (reason) (edge_webhook_waiting_sessions)", "{{reason}}"),
+            ),
+            line(
+                "Webhook sessions by what they hold",
+                "Of what each may hold in HOOKS: less than half, more, all.",
+                "short",
+                ("sum by (share) (edge_webhook_holding_sessions)", "{{share}}"),
+            ),
+            line(
+                "Furthest webhook backlog",
+                "Events behind the newest, of the session that waits furthest behind.",
+                "short",
+                ("max(edge_webhook_backlog_events)", "events"),
+            ),
+            line(
                 "Endpoints by breaker",
                 "Open ones get nothing but a probe now and then.",
                 "short",

@@ -206,6 +206,7 @@ async def _health(hook: _Hook, request: Request, order: str | None = None, body:
             "partition",
             "" if health["partition_owned"] else f"{health['partition']} has no owner: nothing is posted meanwhile",
         ),
+        ("wait in the event store", f"{health['waiting_events']:,}" if health["waiting_events"] else ""),
     ]
     print(table([(paint(name, "dim"), text) for name, text in rows if text]))
     return 0

@@ -74,7 +74,10 @@ class TopologySettings:
     frames_max_age: float = 30
     frames_max_bytes: int = 256 * MIB
     hooks_max_bytes: int = 512 * MIB
+    # What one webhook session may hold in HOOKS; what more there is for it waits in EVENTS. An eighth of what is free in
+    # HOOKS is the most in any case.
     hooks_per_session: int = 50_000
+    hooks_bytes_per_session: int = 32 * MIB
     deadletters_max_age: float = 30 * 86400
     deadletters_max_bytes: int = 256 * MIB
     attempts_max_age: float = 7 * 86400
@@ -155,7 +158,8 @@ def streams(settings: TopologySettings) -> list[Stream]:
             RETRIES,
             {
                 **kept,
-                "subjects": ["retry.at.*", "retry.due.*.*"],
+                # A schedule of an earlier version has no session in its subject.
+                "subjects": ["retry.at.>", "retry.due.*.*"],
                 "retention": "workqueue",
                 "discard": "old",
                 "allow_msg_schedules": True,

@@ -28,8 +28,6 @@ MAX_WAIT = 50.0
 MAX_BYTES = 4 * 1024 * 1024
 # Shorter answers fit one packet as they are.
 GZIP_ABOVE = 1400
-# Sorts behind every cursor.
-EVERYTHING = "~"
 
 
 @dataclass(frozen=True)

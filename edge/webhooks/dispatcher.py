@@ -15,11 +15,13 @@ from edge.registry import Registry, Session
 from edge.stats import Stats
 from edge.webhooks import metrics
 from edge.webhooks.attempts import AttemptLog, AttemptLogSettings
+from edge.webhooks.backlog import waiting_events
 from edge.webhooks.conditions import Conditions
 from edge.webhooks.fanout import Fanout, FanoutSettings
+from edge.webhooks.figures import Figures
 from edge.webhooks.guard import GuardSettings
 from edge.webhooks.health import Condition, Health, News
-from edge.webhooks.job import DUE, FRESH, PARKED, PARTITIONS, partition_of
+from edge.webhooks.job import PARTITIONS, partition_of
 from edge.webhooks.news import endpoint_event
 from edge.webhooks.partitions import Partitions
 from edge.webhooks.pipeline import Pipeline
@@ -33,7 +35,7 @@ from router.clock import wall
 from router.errors import BrokerError
 from router.record import Record
 from router.role import RoleSettings
-from router.topology import HOOKS, LEASES, RETRIES
+from router.topology import LEASES
 
 log = logging.getLogger(__name__)
 
@@ -66,39 +68,37 @@ class Webhooks:
         guard: GuardSettings,
         settings: WebhookSettings | None = None,
         epoch: Callable[[], str] = lambda: "",
-        stats: Callable[[str], Stats] | None = None,
         undecodable: Callable[[Record], None] = lambda _record: None,
         filtering: Filtering | None = None,
         writes: WriteGuard | None = None,
     ) -> None:
-        """`stats` gives the counters of a session, where they are kept elsewhere; else they are kept here.
-
-        `undecodable` is told of each record that the fan-out met and that is no event.
-        """
+        """`undecodable` is told of each record that the fan-out met and that is no event."""
         self.settings = settings or WebhookSettings()
         self._broker = broker
         self._registry = registry
         self._told_epoch = epoch
         self._first_epoch = ""
-        self._counted: dict[str, Stats] = {}
-        self._stats = stats or self._own_stats
         self._sender = Sender(guard)
         self.attempts = AttemptLog(broker, self.settings.attempts)
         self.conditions = Conditions(broker.connection, writes)
         pipeline = Pipeline(broker.connection)
         holder = secrets.token_hex(8)
+        self.figures = Figures(broker, holder)
         self.fanout = Fanout(
             broker,
             registry,
-            self._stats,
+            self.figures.of,
             pipeline,
             self.settings.partitions,
             holder,
             self.settings.fanout,
-            forget=self.conditions.forget,
-            kept=self.conditions.kept,
+            forget=self._forget,
+            kept=self._kept,
             undecodable=undecodable,
             filtering=filtering,
+            condition=self.conditions.of,
+            health=self.settings.worker.health,
+            keep=self.settings.worker.keep,
         )
         self._backstage = Backstage(
             broker,
@@ -107,11 +107,12 @@ class Webhooks:
             self.attempts,
             pipeline,
             self.conditions,
-            self._stats,
+            self.figures.of,
             self._epoch,
             self.settings.worker,
             self.settings.partitions,
         )
+        self._backstage.endings.before = self.figures.flush
         self.partitions = Partitions(
             Bucket(broker.connection, LEASES), self.settings.partitions, holder, self._begin, self.settings.owner
         )
@@ -132,10 +133,11 @@ class Webhooks:
             fanning = tasks.create_task(self.fanout.run(), name="webhook fan-out")
             noting = tasks.create_task(self.attempts.run(), name="webhook attempts")
             ending = tasks.create_task(self._backstage.endings.run(), name="webhook endings")
+            keeping = tasks.create_task(self.figures.run(), name="webhook figures")
             self._tasks = [fanning]
             await self._ready.wait()
             await self.partitions.run()
-            for each in (watching, counting, fanning, noting, ending):
+            for each in (watching, counting, fanning, noting, ending, keeping):
                 each.cancel()
 
     async def _learn_epoch(self) -> None:
@@ -164,19 +166,14 @@ class Webhooks:
 
     def stats(self, session_id: str) -> Stats:
         """What this process has counted for a session. Jobs are counted where the fan-out runs, deliveries where they happen."""
-        return self._stats(session_id)
+        return self.figures.of(session_id)
 
-    async def waiting(self, session_id: str) -> int:
-        """How many jobs of a session lie in the streams, for all processes together; scheduled retries are not among them."""
-        count = 0
-        for stream, subjects in (
-            (HOOKS, f"{FRESH}.*.{session_id}"),
-            (HOOKS, f"{PARKED}.*.{session_id}.*"),
-            (RETRIES, f"{DUE}.*.{session_id}"),
-        ):
-            info = await self._broker.connection.api(f"STREAM.INFO.{stream}", {"subjects_filter": subjects})
-            count += sum((info["state"].get("subjects") or {}).values())
-        return count
+    async def _forget(self, session_id: str) -> None:
+        await self.conditions.forget(session_id)
+        await self.figures.forget(session_id)
+
+    async def _kept(self) -> set[str]:
+        return await self.conditions.kept() | await self.figures.kept()
 
     # The health of endpoints, from whichever process
 
@@ -191,12 +188,19 @@ class Webhooks:
             "partition_owned": partition not in self.partitions.unowned,
         }
 
+    async def waiting_events(self, session: Session) -> int:
+        """How many events wait in EVENTS for a session, at most. Raises BrokerError."""
+        return await waiting_events(self._broker, session)
+
     async def enable(self, session_id: str) -> dict[str, Any]:
         """Lets a disabled or halted endpoint have its jobs again, the parked ones first. Raises Problem or BrokerError."""
         return await self._order(session_id, Health.enable)
 
     async def disable(self, session_id: str, reason: str = "operator") -> dict[str, Any]:
-        """Lets an endpoint have nothing until it is enabled; its jobs are parked. Raises Problem or BrokerError."""
+        """Lets an endpoint have nothing until it is enabled: its jobs are parked, and it gets no more of them.
+
+        Raises Problem or BrokerError.
+        """
         return await self._order(session_id, lambda health: health.disable(reason))
 
     async def _order(self, session_id: str, order: Callable[[Health], list[News]]) -> dict[str, Any]:
@@ -247,14 +251,8 @@ class Webhooks:
     def _terms(self) -> list[WorkTerm]:
         return [term for term in self.partitions.terms.values() if isinstance(term, WorkTerm)]
 
-    def _own_stats(self, session_id: str) -> Stats:
-        found = self._counted.get(session_id)
-        if found is None:
-            found = self._counted[session_id] = Stats()
-        return found
-
     def _changed(self, session_id: str, session: Session | None) -> None:
         for term in self._terms():
             term.changed(session_id, session)
         if session is None:
-            self._counted.pop(session_id, None)
+            self.figures.drop(session_id)

@@ -1,4 +1,4 @@
-"""This file is where an event becomes one job for each webhook session that shows it: by one process at a time.
+"""Turns each event into one job for each webhook session that shows it: in one process at a time.
 
 The owner of the role reads EVENTS in order, from a position that it keeps in LEASES under compare-and-set, so that an
 owner who lost the role without noticing cannot move it. The position moves on only once every job before it is stored;
@@ -6,6 +6,10 @@ what a successor repeats has the same ids, and JetStream drops it.
 
 A session starts at its own cursor, which usually lies behind the position: it is filled from there on its own, in order,
 and joins the others in the moment it has caught up. How far each has come is kept too.
+
+A session whose endpoint takes nothing, or that holds its share of HOOKS, gets no more jobs: it leaves the others, is such a
+cursor again, and is filled once there is room (`edge.webhooks.admission`). So nobody waits for it, and what it is owed lies
+in EVENTS, where it costs nothing. What EVENTS no longer has by then is told as a gap.
 """
 
 from __future__ import annotations
@@ -13,10 +17,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import deque
+import time
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -27,8 +32,13 @@ from edge.registry import Registry, Session
 from edge.stats import Stats
 from edge.webhooks import metrics
 from edge.webhooks.absence import is_gone
-from edge.webhooks.job import DUE, FRESH, NEWS, PARKED, Job, Publish, partition_of
+from edge.webhooks.admission import Admission, Reason
+from edge.webhooks.backlog import MARKS, Mark, read_mark
+from edge.webhooks.gaps import tell_gap
+from edge.webhooks.health import Condition, HealthSettings
+from edge.webhooks.job import DUE, FRESH, NEWS, PARKED, SCHEDULED, Job, Publish, partition_of
 from edge.webhooks.pipeline import Pipeline, is_too_large
+from edge.webhooks.room import Room, RoomSettings
 from router.broker import Ack, Broker, StreamState
 from router.buckets import Bucket, Entry
 from router.clock import wall
@@ -38,6 +48,7 @@ from router.deadletters import DeadLetters, Origin, webhook_subject
 from router.errors import BrokerError, Conflict, Cut, Forbidden, Refused, Timeout
 from router.event import Event
 from router.record import Record
+from router.refusals import has_no_room
 from router.replay import Replay
 from router.role import Lost, Role, RoleSettings
 from router.stored import decoder
@@ -51,12 +62,11 @@ FORBIDDEN_SECONDS = (0.5, 5.0)
 
 ROLE = "role.fanout"
 POSITION = "fanout.position"
-MARKS = "fanout.session"
 
 # About a millisecond of asking sessions whether they show an event; then others get their turn.
 MOST_LOOKS = 1000
-# JetStream's code for a message that does not fit; the text says by which limit.
-_NO_ROOM = 10077
+# Pages that a session is filled with before the next one has its turn.
+MOST_PAGES = 16
 # A mark of a deleted session stays a minute, for a process that was away.
 _TOMBSTONE_SECONDS = 60.0
 # How much earlier than the kept position the events may be stored that are fanned out again after a restore: for stores
@@ -73,8 +83,16 @@ class FanoutSettings:
     pipeline: int = 512
     # Events that were heard and not yet worked off; more are read from the store instead.
     heard: int = 4096
-    # Sessions that are filled from the past at the same time.
+    # Sessions that are filled from the past at the same time, and how often it is looked which of those that wait may be.
     filling: int = 4
+    room_every: float = 0.1
+    room: RoomSettings = field(default_factory=RoomSettings)
+    # After HOOKS refused a job for want of room.
+    refused_pause: float = 1.0
+    # How often it is looked whether what waits in EVENTS is too old, or gone; and how often at most a session is told of what
+    # goes while it waits.
+    expire_every: float = 5.0
+    gap_every: float = 3600.0
     save_every: float = 0.5
     # What was written of a session after its deletion is looked for this often.
     sweep_every: float = 600.0
@@ -90,28 +108,49 @@ class _Position(msgspec.Struct):
     check: int = UNKNOWN
 
 
-class _Mark(msgspec.Struct):
-    """How far one session has come: on its own up to `after`, and with the others since then where it has `joined`."""
-
-    epoch: str
-    after: int
-    joined: bool
-
-
 _position = decoder(_Position, LEASES)
-_mark = decoder(_Mark, LEASES)
 
 
 class _Member:
     """One webhook session in the fan-out."""
 
-    __slots__ = ("after", "joined", "partition", "removed", "session")
+    __slots__ = (
+        "after",
+        "ahead",
+        "expired",
+        "gap_due",
+        "joined",
+        "leaving",
+        "not_before",
+        "partition",
+        "reason",
+        "removed",
+        "session",
+        "since",
+        "slow",
+    )
 
-    def __init__(self, session: Session, after: int, joined: bool, partition: int) -> None:
+    def __init__(self, session: Session, after: int, joined: bool, partition: int, since: int | None = None) -> None:
         self.session = session
         self.partition = partition
+        # Where it is not joined: all its jobs up to this event are stored.
         self.after = after
         self.joined = joined
+        # Where it leaves the others behind this event; counts once the jobs of that turn are stored.
+        self.leaving: int | None = None
+        # Jobs behind `after` that are stored nevertheless.
+        self.ahead: set[int] = set()
+        # Why it is not joined; "" while it is filled.
+        self.reason: Reason = ""
+        # Events behind `since` become dead letters once they have waited too long: those up to `expired`. None: not found yet.
+        self.since = since
+        self.expired = 0
+        # HOOKS refused a job of it: it is tried again no sooner.
+        self.not_before = 0.0
+        # When it may be told the next time that events ran out of retention while it waits.
+        self.gap_due = 0.0
+        # Whether its filter was over its principal's budget since it joined.
+        self.slow = False
         self.removed = False
 
 
@@ -131,8 +170,15 @@ class Fanout:
         kept: Callable[[], Awaitable[set[str]]] | None = None,
         undecodable: Callable[[Record], None] = lambda _record: None,
         filtering: Filtering | None = None,
+        condition: Callable[[str], Condition | None] = lambda _session: None,
+        health: HealthSettings | None = None,
+        keep: float = 7 * 86400.0,
     ) -> None:
-        """`forget` removes what else is kept of a deleted session; `undecodable` is told of each record that is no event."""
+        """`forget` removes what else is kept of a deleted session; `undecodable` is told of each record that is no event.
+
+        `condition` gives what the owner of an endpoint last said of it. Events wait at most `keep` seconds for an endpoint,
+        where its session does not say how long.
+        """
         self._undecodable = undecodable
         self._filtering = filtering or Filtering()
         self._forget_more = forget
@@ -150,10 +196,19 @@ class Fanout:
         self._owning = False
         self._epoch = ""
         self._members: dict[str, _Member] = {}
-        self._marks: dict[str, _Mark] = {}
+        self._marks: dict[str, Mark] = {}
+        self.room = Room(broker, self.settings.room)
+        self._admission = Admission(self.room, condition, health)
+        self._condition = condition
+        self._keep = keep
         self._joined: Matching[_Member] = Matching()
         # Those of the joined that began behind what is matched, when they were last looked at.
         self._ahead: set[_Member] = set()
+        # Those that left in this turn, and those that wait to be filled on.
+        self._leaving: list[_Member] = []
+        self._waiting: dict[str, _Member] = {}
+        # The sequence before the oldest event at the beginning of this term.
+        self._oldest = 0
         # Events up to `matched` have been looked at with the joined sessions; their jobs are stored up to `position`.
         self._matched = 0
         self._position = 0
@@ -167,7 +222,7 @@ class Fanout:
         self._unfit: set[str] = set()
         self._revision = 0
         # Where this process's last term ended: counts where LEASES was made anew and nothing is kept there.
-        self._former: tuple[_Position, dict[str, _Mark]] | None = None
+        self._former: tuple[_Position, dict[str, Mark]] | None = None
         self._dirty: set[str] = set()
         # Whether sessions were taken from the others since the marks were kept.
         self._deferred = False
@@ -177,9 +232,9 @@ class Fanout:
         self._suspect = False
         self._news = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
-        self._room = asyncio.Semaphore(self.settings.filling)
+        self._filling = asyncio.Semaphore(self.settings.filling)
         # Sessions whose filters are over budget queue by themselves, so that new ones do not wait for them.
-        self._slow_room = asyncio.Semaphore(self.settings.filling)
+        self._slow_filling = asyncio.Semaphore(self.settings.filling)
         registry.on_change(self._changed)
         broker.connection.on_reconnect(self._reconnected)
 
@@ -214,6 +269,9 @@ class Fanout:
                     self._changed(session.id, session)
                 tasks.create_task(self._save_often(), name="fan-out position")
                 tasks.create_task(self._forget_orphans(), name="fan-out orphans")
+                tasks.create_task(self._catch_up(), name="fan-out backlog")
+                tasks.create_task(self._measure(), name="fan-out room")
+                tasks.create_task(self._expire_often(), name="fan-out expiry")
                 tasks.create_task(self._follow(), name="fan-out")
         finally:
             self._owning = False
@@ -223,13 +281,17 @@ class Fanout:
                 _Position(self._epoch, *self._newest)
                 if self._newest[0] == self._position
                 else _Position(self._epoch, self._position),
-                {id: _Mark(self._epoch, each.after, each.joined) for id, each in self._members.items()},
+                {id: Mark(self._epoch, each.after, each.joined, each.since) for id, each in self._members.items()},
             )
             for member in self._members.values():
                 member.removed = True
             self._members.clear()
             self._joined.clear()
             self._ahead.clear()
+            self._leaving.clear()
+            self._waiting.clear()
+            self._admission.clear()
+            self._report()
 
     async def _take_over(self) -> None:
         """Reads how far the predecessor came."""
@@ -241,7 +303,7 @@ class Fanout:
         marks = {
             each.key.rpartition(".")[2]: mark
             for each in await self._bucket.entries(f"{MARKS}.*")
-            if (mark := _mark(each.key, each.value)) is not None
+            if (mark := read_mark(each.key, each.value)) is not None
         }
         if entry is None and self._former is not None:
             # Another process may have come further since: what it has stored is repeated, and nothing is passed over.
@@ -256,7 +318,9 @@ class Fanout:
         else:
             self._position = kept.sequence
         self._replay.forget()
+        self._oldest = max(state.first - 1, 0)
         await self._check_life(state, kept, entry)
+        await self.room.measure_or_not()
         if self._newest[0] != self._position or self._newest[1] == UNKNOWN:
             self._newest = self._position, await self._replay.checks.find(self._position)
         self._matched = self._start = self._position
@@ -295,6 +359,11 @@ class Fanout:
             extra={"kept": kept.sequence, "last": state.last, "after": self._position},
         )
 
+    async def _last_before(self, moment: float, state: StreamState) -> int:
+        """The sequence of the last event that was stored before a time. Raises BrokerError."""
+        page = await self._broker.read(">", 0, 1, since=datetime.fromtimestamp(moment, UTC))
+        return page.records[0].sequence - 1 if page.records else state.last
+
     async def _before(self, state: StreamState, entry: Entry | None) -> int:
         """The sequence before the first event that was stored at about the time of an entry, or later."""
         oldest = max(state.first - 1, 0)
@@ -314,6 +383,8 @@ class Fanout:
                 member.removed = True
                 del self._members[session_id]
                 self._joined.discard(member)
+                self._waiting.pop(session_id, None)
+                self._admission.forget(session_id)
                 self._gone.add(session_id)
         elif member is not None:
             member.session = session
@@ -336,10 +407,10 @@ class Fanout:
                 # It had come so far in the former life of the stream.
                 after = self._ceiling if session.id in self._unfit else max(self._ceiling, session.start.sequence)
                 self._dirty.add(session.id)
-            member = _Member(session, after, mark.joined and not late, partition)
+            member = _Member(session, after, mark.joined and not late, partition, mark.since)
         else:
             start = session.start
-            after = start.sequence if start.epoch == self._epoch else 0
+            after = start.sequence if start.epoch == self._epoch else self._oldest
             if self._ceiling is not None and session.id in self._unfit:
                 after = min(after, self._ceiling)
             member = _Member(session, after, False, partition)
@@ -348,13 +419,15 @@ class Fanout:
         if member.joined:
             self._list(member)
         elif not self._join(member):
-            self._tasks.create_task(self._fill(member, self._room), name="fan-out fill")
+            self._tasks.create_task(self._fill(member, self._filling), name="fan-out fill")
 
     def _join(self, member: _Member) -> bool:
         """Lets a session join where it has seen all that was matched; nothing may be awaited around this."""
         if member.after < self._matched:
             return False
         member.joined = True
+        member.reason, member.slow = "", False
+        member.ahead.clear()
         self._list(member)
         self._dirty.add(member.session.id)
         self._news.set()
@@ -366,23 +439,153 @@ class Fanout:
         if member.after > self._matched:
             self._ahead.add(member)
 
-    async def _fill(self, member: _Member, room: asyncio.Semaphore) -> None:
-        """Brings one session from its own start to where the others are, page by page, at the pace of its queue."""
-        async with room:
-            while not member.removed:
-                if self._join(member):
-                    return
-                try:
-                    stretch = await self._replay.stretch(member.session.view.patterns, member.after, self._matched)
-                    shown = await self._filtering.select(member.session.view, stretch.records)
-                except BrokerError as fault:
-                    log.warning("the past cannot be read", extra={"fault": str(fault)})
-                    await asyncio.sleep(0.5)
+    # Sessions on their own
+
+    async def _fill(self, member: _Member, turn: asyncio.Semaphore) -> None:
+        """Brings one session towards where the others are, page by page, as long as it may have jobs; then it waits."""
+        try:
+            async with turn:
+                for _ in range(MOST_PAGES):
+                    if member.removed or self._join(member):
+                        return
+                    member.reason = self._admission.may_go_on(member.session)
+                    if (member.reason and member.expired <= member.after) or not await self._fill_page(member):
+                        break
+        finally:
+            if not member.joined and not member.removed:
+                self._waiting[member.session.id] = member
+
+    async def _fill_page(self, member: _Member) -> bool:
+        """Stores the next jobs of one session; says whether it may go on at once."""
+        session = member.session
+        try:
+            stretch = await self._replay.stretch(session.view.patterns, member.after, self._matched)
+            shown = await self._filtering.select(session.view, stretch.records)
+            # What ran out while it was read is missing in it.
+            if await self._is_lost(member):
+                return True
+        except BrokerError as fault:
+            log.warning("the past cannot be read", extra={"fault": str(fault)})
+            await asyncio.sleep(0.5)
+            return False
+        # An endpoint that takes nothing may have what it waited for too long: dead letters.
+        upto = min(stretch.upto, member.expired) if member.reason else stretch.upto
+        jobs: list[tuple[_Member, Job]] = []
+        for job in self._jobs(member, shown):
+            if job.sequence > upto or job.sequence in member.ahead:
+                continue
+            if job.sequence <= member.expired:
+                await self._expire(session, job)
+            elif reason := self._admission.take(session, job):
+                member.reason, upto = reason, job.sequence - 1
+                break
+            else:
+                jobs.append((member, job))
+        refused = await self._store_all(jobs)
+        if refused:
+            member.reason, upto = "stream", min(job.sequence for _, job in refused) - 1
+            member.not_before = time.monotonic() + self.settings.refused_pause
+            self._note_ahead(member, (job for _, job in jobs), refused)
+        member.after = max(member.after, upto)
+        member.ahead = {sequence for sequence in member.ahead if sequence > member.after}
+        self._dirty.add(session.id)
+        return not member.reason
+
+    async def _expire(self, session: Session, job: Job) -> None:
+        condition = self._condition(session.id)
+        disabled = condition is not None and condition.state == "disabled"
+        reason = "endpoint_disabled" if disabled else "ttl_expired"
+        await self._give_up(session, job, reason, "it waited for its endpoint for longer than it may")
+
+    async def _expire_often(self) -> None:
+        """Looks how long waiting sessions have waited, and whether EVENTS still has what they wait for."""
+        while True:
+            await asyncio.sleep(self.settings.expire_every)
+            try:
+                if self._waiting:
+                    await self._look_after_waiting()
+            except BrokerError as fault:
+                log.debug("what waits in the event store cannot be looked after", extra={"fault": str(fault)})
+
+    async def _look_after_waiting(self) -> None:
+        """Notes up to where events are too old for each session. Raises BrokerError."""
+        state = await self._broker.state()
+        self._oldest = max(state.first - 1, 0)
+        # By how long they may wait, which is the same for most.
+        expired: dict[float, int] = {}
+        for member in list(self._waiting.values()):
+            endpoint = member.session.spec.webhook
+            patience = endpoint.max_age if endpoint is not None and endpoint.max_age is not None else self._keep
+            if member.since is None:
+                # What was there before the session is the past that it asked for.
+                member.since = await self._last_before(member.session.spec.created / 1e9, state)
+            if patience not in expired:
+                expired[patience] = await self._last_before(wall.now() - patience, state)
+            if member.after >= member.since:
+                member.expired = min(expired[patience], self._matched)
+            now = time.monotonic()
+            if self._oldest > member.after and now >= member.gap_due and member.session.id in self._waiting:
+                member.gap_due = now + self.settings.gap_every
+                await self._is_lost(member)
+
+    async def _is_lost(self, member: _Member) -> bool:
+        """Whether events ran out of retention before a session got them; then that was told, and it is behind them.
+
+        Raises BrokerError.
+        """
+        before_first = max((await self._broker.state()).first - 1, 0)
+        if before_first <= member.after:
+            return False
+        await tell_gap(self._broker, member.session, member.after + 1, before_first)
+        self._stats(member.session.id).gaps += 1
+        member.after = max(member.after, before_first)
+        self._dirty.add(member.session.id)
+        return True
+
+    def _note_ahead(self, member: _Member, jobs: Iterable[Job], refused: Iterable[tuple[_Member, Job]]) -> None:
+        """Remembers which jobs behind a refused one are stored: their ids are known to the stream for ten minutes only."""
+        failed = {job.sequence for each, job in refused if each is member}
+        first = min(failed)
+        member.ahead |= {job.sequence for job in jobs if job.sequence > first} - failed
+
+    async def _catch_up(self) -> None:
+        """Fills the sessions that wait as soon as they may have jobs."""
+        assert self._tasks is not None
+        while True:
+            await asyncio.sleep(self.settings.room_every)
+            now = time.monotonic()
+            for session_id, member in list(self._waiting.items()):
+                if member.not_before > now:
                     continue
-                jobs = self._jobs(member, shown)
-                await self._publish(jobs, member)
-                member.after = stretch.upto
-                self._dirty.add(member.session.id)
+                member.reason = self._admission.may_go_on(member.session)
+                if not member.reason or member.expired > member.after:
+                    del self._waiting[session_id]
+                    turn = self._slow_filling if member.slow else self._filling
+                    self._tasks.create_task(self._fill(member, turn), name="fan-out fill")
+
+    async def _measure(self) -> None:
+        """Keeps measuring the room there is."""
+        while True:
+            wanted = any(member.reason in ("share", "stream") for member in self._waiting.values())
+            if (seconds := self.room.due_in(wanted)) > 0:
+                await asyncio.sleep(min(seconds, self.settings.room.every))
+                continue
+            await self.room.measure_or_not()
+            self._report()
+
+    def _report(self) -> None:
+        """Brings the metrics up to date."""
+        apart = [member for member in self._members.values() if not member.joined]
+        reasons = Counter[str](member.reason or "past" for member in apart)
+        for reason in metrics.WAITING:
+            metrics.waiting.labels(reason).set(reasons[reason])
+        shares = Counter("all" if share >= 0.95 else "half" if share > 0.5 else "some" for share in self.room.shares())
+        for share in metrics.SHARES:
+            metrics.held.labels(share).set(shares[share])
+        behind = max((self._matched - member.after for member in apart), default=0)
+        metrics.backlog.set(max(0, behind))
+        kept = self._matched - self._oldest
+        metrics.backlog_share.set(min(1.0, behind / kept) if kept > 0 and behind > 0 else 0.0)
 
     # The joined sessions
 
@@ -392,7 +595,7 @@ class Fanout:
         try:
             while True:
                 self._news.clear()
-                if not self._joined:
+                if not self._members:
                     # Nobody to make jobs for: what others say need not even be heard.
                     if listening is not None:
                         await listening.stop()
@@ -421,7 +624,7 @@ class Fanout:
         if not self._ahead:
             return
         self._ahead = {member for member in self._ahead if member in self._joined and member.after > self._matched}
-        if len(self._ahead) == len(self._joined):
+        if self._ahead and len(self._ahead) == len(self._joined):
             self._matched = self._position = min(member.after for member in self._ahead)
 
     async def _listen(self) -> Listening | None:
@@ -495,39 +698,62 @@ class Fanout:
         if missing > 0:
             metrics.lost.inc(missing)
             log.error("events ran out of retention before they were fanned out", extra={"events": missing})
+            assert self._tasks is not None
+            first, last = self._matched + 1, self._matched + missing
+            self._tasks.create_task(self._tell_all(first, last), name="fan-out gap")
+
+    async def _tell_all(self, first: int, last: int) -> None:
+        """Tells a gap to every session that the fan-out itself was too late for."""
+        for member in [member for member in self._joined if member.after < last]:
+            self._stats(member.session.id).gaps += 1
+            try:
+                await tell_gap(self._broker, member.session, max(first, member.after + 1), last)
+            except BrokerError as fault:
+                log.warning("a gap was not told", extra={"session": member.session.id, "fault": str(fault)})
 
     async def _match(self, records: list[Record]) -> None:
-        """Makes the jobs of some events and waits until all are stored."""
+        """Makes the jobs of some events and waits until all are stored, or their sessions have left."""
         jobs: list[tuple[_Member, Job]] = []
-        deferred: list[_Member] = []
         looks = 0
         for record in records:
             # No await between a record's matching and `matched`: a session that joins in between would miss it.
-            before = len(deferred)
             try:
-                looks += self._match_one(record, jobs, deferred)
+                looks += self._match_one(record, jobs)
             except Exception as fault:  # noqa: BLE001 - logged with its traceback by `_failed`
                 self._failed(record, fault)
-            if len(deferred) > before:
-                for member in deferred[before:]:
-                    self._joined.discard(member)
             self._matched = record.sequence
             self._newest = record.sequence, record.check
             if looks >= MOST_LOOKS:
                 looks = 0
                 await asyncio.sleep(0)
             if len(jobs) >= self.settings.pipeline:
-                await self._store_all(jobs)
+                await self._store_turn(jobs)
                 jobs.clear()
-                self._position = self._matched
-        await self._store_all(jobs)
-        self._position = self._matched
-        for member in deferred:
-            # Not before its earlier jobs are stored: an ordered session gets its events in their order.
-            self._begin_filling(member)
+        await self._store_turn(jobs)
         metrics.lag.set(max(0, self._last_heard - self._position))
 
-    def _match_one(self, record: Record, jobs: list[tuple[_Member, Job]], deferred: list[_Member]) -> int:
+    async def _store_turn(self, jobs: list[tuple[_Member, Job]]) -> None:
+        """Stores the jobs of one turn. Sessions of which one was refused leave, and so do those that left while matching."""
+        refused = await self._store_all(jobs)
+        for member, job in refused:
+            self._leave(member, job.sequence - 1, "stream")
+        for member in {member for member, _ in refused}:
+            member.not_before = time.monotonic() + self.settings.refused_pause
+            self._note_ahead(member, (job for each, job in jobs if each is member), refused)
+        self._position = self._matched
+        # Only now, when all before is stored: else its mark could be kept, and jobs be missing after a crash.
+        leaving, self._leaving = self._leaving, []
+        for member in leaving:
+            assert member.leaving is not None
+            member.joined, member.after, member.leaving = False, member.leaving, None
+            self._joined.discard(member)
+            member.since = member.after
+            self._dirty.add(member.session.id)
+            self._deferred = True
+            if not member.removed:
+                self._waiting[member.session.id] = member
+
+    def _match_one(self, record: Record, jobs: list[tuple[_Member, Job]]) -> int:
         """Adds the jobs of one event, and says how many sessions were asked."""
         event = record.event
         if event is None:
@@ -536,14 +762,20 @@ class Fanout:
         match = self._joined.find(record.subject, event.type)
         seen = self._filtering.prepare(record, event, match.wanted) if match.wanted.any else None
         for member in match.keys:
-            if record.sequence <= member.after:
+            if member.leaving is not None or record.sequence <= member.after:
                 continue
             verdict = seen is None or self._filtering.look(member.session.view, seen)
             if verdict is None:
-                deferred.append(member)
-                self._defer(member, record.sequence - 1)
+                # Its filter is over its principal's budget: it is filled on its own.
+                self._filtering.warn(member.session.view)
+                self._stats(member.session.id).slowed += 1
+                member.slow = True
+                self._leave(member, record.sequence - 1, "filter")
             elif verdict and (job := self._owed(member, record, event)) is not None:
-                jobs.append((member, job))
+                if reason := self._admission.take(member.session, job):
+                    self._leave(member, record.sequence - 1, reason)
+                else:
+                    jobs.append((member, job))
         return len(match.keys)
 
     def _failed(self, record: Record, fault: Exception) -> None:
@@ -553,18 +785,13 @@ class Fanout:
         record.fault = repr(fault)
         self._undecodable(record)
 
-    def _defer(self, member: _Member, after: int) -> None:
-        """Takes a session whose filter is over its principal's budget from the others; it is filled on its own."""
-        self._filtering.warn(member.session.view)
-        self._stats(member.session.id).slowed += 1
-        member.joined = False
-        member.after = after
-        self._dirty.add(member.session.id)
-        self._deferred = True
-
-    def _begin_filling(self, member: _Member) -> None:
-        if self._tasks is not None and not member.removed and not self._join(member):
-            self._tasks.create_task(self._fill(member, self._slow_room), name="fan-out fill")
+    def _leave(self, member: _Member, after: int, reason: Reason) -> None:
+        """Takes a session from the others behind an event; it is filled on its own."""
+        if member.leaving is None:
+            self._leaving.append(member)
+            member.leaving, member.reason = after, reason
+        else:
+            member.leaving = min(member.leaving, after)
 
     def _jobs(self, member: _Member, records: Iterable[Record]) -> list[Job]:
         """What a session is owed of records that it shows, of those behind its place."""
@@ -597,17 +824,16 @@ class Fanout:
 
     # Storing
 
-    async def _publish(self, jobs: list[Job], member: _Member) -> None:
-        await self._store_all([(member, job) for job in jobs], patient=True)
+    async def _store_all(self, jobs: Iterable[tuple[_Member, Job]]) -> list[tuple[_Member, Job]]:
+        """Publishes jobs side by side, those of an ordered session one after the other, and gives those without room.
 
-    async def _store_all(self, jobs: Iterable[tuple[_Member, Job]], patient: bool = False) -> None:
-        """Publishes jobs side by side, those of an ordered session one after the other; returns once every one is stored,
-
-        dead-lettered, or without a session.
+        Every other is stored, dead-lettered, or without a session. Of an ordered session nothing behind a job without room
+        is stored.
         """
         pending: deque[list[tuple[_Member, Job]]] = deque()
         lines: dict[str, list[tuple[_Member, Job]]] = {}
-        for member, job in await self._store_most(list(jobs)):
+        refused: list[tuple[_Member, Job]] = []
+        for member, job in await self._store_most(list(jobs), refused):
             if not _ordered(member.session):
                 pending.append([(member, job)])
             elif (line := lines.get(job.session)) is not None:
@@ -617,17 +843,25 @@ class Fanout:
 
         async def lane() -> None:
             while pending:
-                for member, job in pending.popleft():
-                    await self._store(member, job, patient)
+                line = pending.popleft()
+                for place, (member, job) in enumerate(line):
+                    if not await self._store(member, job):
+                        refused.extend(line[place:])
+                        break
 
-        if not pending:
-            return
-        async with asyncio.TaskGroup() as lanes:
-            for _ in range(min(len(pending), self.settings.pipeline)):
-                lanes.create_task(lane())
+        if pending:
+            async with asyncio.TaskGroup() as lanes:
+                for _ in range(min(len(pending), self.settings.pipeline)):
+                    lanes.create_task(lane())
+        return refused
 
-    async def _store_most(self, jobs: list[tuple[_Member, Job]]) -> list[tuple[_Member, Job]]:
-        """Stores what need not be in order, with one round trip for all of it; gives what is left to do with more patience."""
+    async def _store_most(
+        self, jobs: list[tuple[_Member, Job]], refused: list[tuple[_Member, Job]]
+    ) -> list[tuple[_Member, Job]]:
+        """Stores what need not be in order, with one round trip for all of it; gives what is left to do with more patience.
+
+        What there is no room for is added to `refused`.
+        """
         left: list[tuple[_Member, Job]] = []
         free: list[tuple[_Member, Job]] = []
         for each in jobs:
@@ -638,6 +872,8 @@ class Fanout:
             for (member, job), answer in zip(some, answers, strict=True):
                 if isinstance(answer, Ack):
                     self._stored(job, answer)
+                elif isinstance(answer, Refused) and has_no_room(answer) and not is_too_large(answer):
+                    refused.append((member, job))
                 else:
                     left.append((member, job))
         return left
@@ -649,29 +885,23 @@ class Fanout:
             metrics.queued.inc()
             self._stats(job.session).offered(1)
 
-    async def _store(self, member: _Member, job: Job, patient: bool) -> None:
-        """Stores one job. A session whose queue is full gets a dead letter instead, or where `patient` is waited for."""
-        warned = False
+    async def _store(self, member: _Member, job: Job) -> bool:
+        """Stores one job, or makes a dead letter of it; False where there is no room for it."""
         pause = FORBIDDEN_SECONDS[0]
         while not member.removed:
             try:
                 ack = await self._broker.store(job.address, job.payload, job.headers(), await_right=False)
             except Refused as refusal:
-                if refusal.err_code == _NO_ROOM and "per subject" in refusal.description and not patient:
-                    await self._give_up(
-                        member.session, job, "overflow", "more events wait for this session than it may have waiting"
-                    )
-                    return
                 if is_too_large(refusal):
                     await self._give_up(member.session, job, "too_large", refusal.description, by_reference=True)
-                    return
-                if not warned:
-                    warned = True
-                    log.warning("jobs wait for room", extra={"reason": refusal.description})
+                    return True
+                if has_no_room(refusal):
+                    return False
+                log.warning("a job was refused", extra={"reason": refusal.description})
                 await asyncio.sleep(0.5)
             except Cut as fault:
                 await self._give_up(member.session, job, "unwritable", str(fault), by_reference=True)
-                return
+                return True
             except Forbidden:
                 # The log says so, and readiness; each try costs the server a line in its own.
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))
@@ -681,7 +911,8 @@ class Fanout:
                 log.warning("a job was not acknowledged", extra={"fault": str(fault)})
             else:
                 self._stored(job, ack)
-                return
+                return True
+        return True
 
     async def _give_up(self, session: Session, job: Job, reason: str, detail: str, by_reference: bool = False) -> None:
         """Makes a dead letter of a job that cannot be stored, again and again while the store does not answer."""
@@ -705,7 +936,7 @@ class Fanout:
             except BrokerError as fault:
                 log.warning("a dead letter was not stored", extra={"fault": str(fault)})
                 await asyncio.sleep(0.5)
-        metrics.jobs.labels(reason if reason == "overflow" else "deadlettered").inc()
+        metrics.jobs.labels("deadlettered").inc()
         stats = self._stats(job.session)
         stats.offered(1)
         stats.failed += 1
@@ -780,7 +1011,7 @@ class Fanout:
             self._dirty.discard(session_id)
             if (member := self._members.get(session_id)) is None:
                 continue
-            mark = _Mark(self._epoch, member.after, member.joined)
+            mark = Mark(self._epoch, member.after, member.joined, member.since)
             try:
                 await self._bucket.put(f"{MARKS}.{session_id}", msgspec.json.encode(mark))
             except BrokerError:
@@ -793,6 +1024,7 @@ class Fanout:
             (HOOKS, f"{FRESH}.*.{session_id}"),
             (HOOKS, f"{PARKED}.*.{session_id}.*"),
             (RETRIES, f"{DUE}.*.{session_id}"),
+            (RETRIES, f"{SCHEDULED}.{session_id}.*"),
         ):
             await self._broker.connection.api(f"STREAM.PURGE.{stream}", {"filter": subjects})
         if self._forget_more is not None:

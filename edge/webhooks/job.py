@@ -157,10 +157,11 @@ class Job(msgspec.Struct, frozen=True):
     def schedule(self) -> str:
         """Where it waits for its time, if it is a retry.
 
-        Each attempt has a subject of its own: a schedule that fires removes all that lies under its
-        subject, and a server that was killed fires again what it had fired, which would take the next attempt with it.
+        Its session is in the subject, so that what waits for it can be counted. Each attempt has a subject of its own: a
+        schedule that fires removes all that lies under its subject, and a server that was killed fires again what it had
+        fired, which would take the next attempt with it.
         """
-        return f"{SCHEDULED}.{self.id}-{self._which}-{self.attempt}-{self.parks}"
+        return f"{SCHEDULED}.{self.session}.{self.id}-{self._which}-{self.attempt}-{self.parks}"
 
     @property
     def body(self) -> bytes:

@@ -126,7 +126,7 @@ class Links:
         """Waits until somebody hands a place over."""
         place = self._loop.create_future()
         self._waiting.append(place)
-        metrics.waiting.inc()
+        metrics.waiting_for_connection.inc()
         try:
             await place
         except asyncio.CancelledError:
@@ -134,7 +134,7 @@ class Links:
                 self.release()
             raise
         finally:
-            metrics.waiting.dec()
+            metrics.waiting_for_connection.dec()
 
     def release(self) -> None:
         """Gives a place back, or to whoever has waited longest."""

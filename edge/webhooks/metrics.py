@@ -17,6 +17,9 @@ OUTCOMES = (
 )  # fmt: skip
 JOBS = ("queued", "repeated", "overflow", "retried", "split", "parked", "dropped", "deadlettered")
 STATES = ("closed", "paused", "open", "half_open", "disabled")
+# Of what a session may hold in HOOKS: less than half, more, all; and what sessions wait for that get no more.
+SHARES = ("some", "half", "all")
+WAITING = ("endpoint", "share", "stream", "filter", "past")
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -33,6 +36,28 @@ in_flight.set_function(lambda: len(under_way))
 lag = Gauge("edge_webhook_fanout_lag_events", "Events that the fan-out has not turned into jobs yet; on its owner")
 owner = Gauge("edge_webhook_fanout_owner", "1 in the process that fans out")
 lost = Counter("edge_webhook_fanout_lost_events_total", "Events that ran out of retention before they were fanned out")
+gaps = Counter("edge_webhook_gaps_total", "Times that events ran out of retention before a webhook session got them")
+gap_events = Counter(
+    "edge_webhook_gap_events_total", "Events of these gaps, whether the session would have shown them or not"
+)
+
+held = Gauge(
+    "edge_webhook_holding_sessions",
+    "Sessions with jobs in HOOKS, by how much of what they may hold they hold; on the fan-out's owner",
+    ["share"],
+)
+waiting = Gauge(
+    "edge_webhook_waiting_sessions",
+    "Sessions whose further events wait in EVENTS, by what they wait for; on the fan-out's owner",
+    ["reason"],
+)
+backlog = Gauge(
+    "edge_webhook_backlog_events", "Events between the furthest of them and the newest; on the fan-out's owner"
+)
+backlog_share = Gauge(
+    "edge_webhook_backlog_retention_ratio",
+    "Share of what EVENTS keeps that lies behind the furthest of them: at 1 it begins to lose events; on the fan-out's owner",
+)
 
 partitions = Gauge("edge_webhook_partitions", "Partitions that this process owns")
 partitions_unowned = Gauge(
@@ -54,7 +79,9 @@ reconnects = Counter(
 postponed = Counter(
     "edge_webhook_postponed_total", "Posts put off because of what this process lacks or may not reach", ["reason"]
 )
-waiting = Gauge("edge_webhook_waiting_for_connection", "Posts that wait because all connections allowed are in use")
+waiting_for_connection = Gauge(
+    "edge_webhook_waiting_for_connection", "Posts that wait because all connections allowed are in use"
+)
 disabled = Counter("edge_webhook_disabled_total", "Endpoints that were disabled because they failed, or said so")
 pending = Gauge("edge_webhook_pending_jobs", "Jobs of the partitions owned here that are not in hand yet", ["kind"])
 
@@ -63,6 +90,10 @@ for _state in STATES:
     endpoints.labels(_state)
 for _reason in REASONS:
     postponed.labels(_reason)
+for _share in SHARES:
+    held.labels(_share)
+for _reason in WAITING:
+    waiting.labels(_reason)
 for _kind in ("fresh", "due"):
     pending.labels(_kind)
 _jobs = {event: jobs.labels(event) for event in JOBS}

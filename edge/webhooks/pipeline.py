@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -197,6 +197,8 @@ class Endings:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
+        # What is to be done before anything is acknowledged, for a second at most.
+        self.before: Callable[[], Awaitable[None]] | None = None
         self._acks: list[Message] = []
         self._removals: list[int] = []
         self._news = asyncio.Event()
@@ -242,6 +244,12 @@ class Endings:
     async def _flush(self) -> None:
         acks, self._acks = self._acks, []
         removals, self._removals = self._removals, []
+        if self.before is not None and (acks or removals):
+            try:
+                async with asyncio.timeout(1.0):
+                    await self.before()
+            except TimeoutError:
+                log.debug("settled jobs are confirmed before they are counted")
         try:
             if acks:
                 await self._pipeline.send_all([message.acknowledgement for message in acks])

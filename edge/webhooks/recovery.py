@@ -25,6 +25,7 @@ from edge.registry import Registry, Session
 from edge.webhooks.attempts import Attempt, Attempts, Part
 from edge.webhooks.job import NEWS, Job
 from edge.webhooks.letters import SentAgain
+from edge.webhooks.room import Room
 from router.broker import Broker
 from router.buckets import Bucket, Entry, WriteGuard, read_through
 from router.clock import wall
@@ -158,6 +159,8 @@ class Recoveries:
         self._running: set[str] = set()
         self._tasks: asyncio.TaskGroup | None = None
         self._room = asyncio.Semaphore(self.settings.side_by_side)
+        # What is asked for again counts as any other job of its session, and waits for its share of HOOKS.
+        self.room = Room(broker)
         self._replay = Replay(broker)
         # What was read before may be of another life of the stream.
         broker.connection.on_reconnect(self._replay.forget)
@@ -521,6 +524,8 @@ class _Run:
         # A tenth of a second may be made up for, so that a slow moment does not lower the rate.
         self._due = max(self._due, now - 0.1) + 1 / recovery.rate
         await self._sleep(self._due - 1 / recovery.rate - now)
+        while not await self._recoveries.room.taken(recovery.session, len(record.payload)):
+            await self._sleep(self._settings.pause)
         while True:
             try:
                 await self._patiently(

@@ -130,17 +130,22 @@ class WebhookDesk:
 
     # Health
 
-    def health(self, session: Session) -> dict[str, Any]:
-        """How the endpoint is, as its owner last said."""
+    async def health(self, session: Session) -> dict[str, Any]:
+        """How the endpoint is, as its owner last said, and what waits for it."""
         endpoint = _webhook(session)
-        return {"session_id": session.id, "active": endpoint.active, **self._webhooks.health(session.id)}
+        return {
+            "session_id": session.id,
+            "active": endpoint.active,
+            **self._webhooks.health(session.id),
+            "waiting_events": await self._webhooks.waiting_events(session),
+        }
 
     async def enable(self, session: Session, body: Any) -> dict[str, Any]:
         """Lets a disabled or halted endpoint have its jobs again. Raises Problem."""
         _webhook(session)
         _object(body, ())
         await self._webhooks.enable(session.id)
-        return self.health(session)
+        return await self.health(session)
 
     async def disable(self, session: Session, body: Any) -> dict[str, Any]:
         """Lets an endpoint have nothing until it is enabled. Raises Problem."""
@@ -149,7 +154,7 @@ class WebhookDesk:
         if not isinstance(reason, str) or not 0 < len(reason) <= MAX_REASON or not reason.isprintable():
             raise Problem("bad_body", f"reason must be a printable text of at most {MAX_REASON} characters")
         await self._webhooks.disable(session.id, reason)
-        return self.health(session)
+        return await self.health(session)
 
     # Secrets
 

@@ -145,7 +145,7 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {f'router_stream_replicas_behind{{{EDGE},stream="EVENTS"}}': "0x60"},
     ),
     "CallboardStreamFull": (
-        {f'router_stream_fullness_ratio{{{EDGE},stream="HOOKS"}}': "0.9x60"},
+        {f'router_stream_fullness_ratio{{{EDGE},stream="DEADLETTERS"}}': "0.9x60"},
         # EVENTS drops its oldest: to be full is how it is meant to be.
         {f'router_stream_fullness_ratio{{{EDGE},stream="EVENTS"}}': "1x60"},
     ),
@@ -175,6 +175,15 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {f'edge_webhook_postponed_total{{{EDGE},reason="descriptors"}}': "0+1x60"},
         {f'edge_webhook_postponed_total{{{EDGE},reason="descriptors"}}': "5x60"},
     ),
+    "CallboardWebhookQueueFull": (
+        {'router_stream_fullness_ratio{stream="HOOKS"}': "0.85x60"},
+        {'router_stream_fullness_ratio{stream="HOOKS"}': "0.75x60"},
+    ),
+    "CallboardWebhookBacklogExpires": (
+        {"edge_webhook_backlog_retention_ratio": "0.9x60"},
+        {"edge_webhook_backlog_retention_ratio": "0.7x60"},
+    ),
+    "CallboardWebhookGap": ({"edge_webhook_gaps_total": "0+1x60"}, {"edge_webhook_gaps_total": "3x60"}),
     "CallboardRetriesLate": (
         {
             f'edge_webhook_retry_lateness_seconds_bucket{{{EDGE},le="{le}"}}': f"0+{n}x60"

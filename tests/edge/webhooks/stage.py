@@ -185,7 +185,11 @@ class Stage:
 
     async def widen(self, jobs: int) -> None:
         """Lets a session have so many jobs waiting."""
-        self.topology = replace(self.topology, hooks_per_session=jobs)
+        await self.reshape(hooks_per_session=jobs)
+
+    async def reshape(self, **changes: Any) -> None:
+        """Gives the streams other sizes; for who starts after this, too."""
+        self.topology = replace(self.topology, **changes)
         await topology.apply(self.broker.connection, self.topology)
 
     async def session(self, url: str, *, start: int | None = None, **more: Any) -> Session:

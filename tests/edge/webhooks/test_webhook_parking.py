@@ -11,7 +11,6 @@ from aiohttp import web
 from edge.registry import Session
 from edge.webhooks.health import HealthSettings
 from edge.webhooks.lane import LaneSettings
-from router.deadletters import DeadLetters, webhook_subject
 from tests.edge.webhooks.stage import QUICK, Process, Receiver, Stage, mortal
 from tests.edge.webhooks.test_webhook_modes import keyed
 from tests.edge.webhooks.test_webhook_order import nothing_left, reasons
@@ -110,12 +109,10 @@ async def test_an_endpoint_that_is_gone_is_disabled_and_gets_what_is_parked_once
     await stage.publish("agent.run-1.progress")
     await eventually(lambda: [state(each, session) for each in (owner, other)] == ["disabled"] * 2)
     await stage.publish("agent.run-1.progress", 30)
+    last = (await stage.broker.state()).last
     receiver.answer = 200
 
-    async def parked() -> bool:
-        return await other.webhooks.waiting(session.id) == 30
-
-    await eventually(parked)
+    await eventually(lambda: max(each.webhooks.fanout.position for each in (owner, other)) >= last)
     assert len(receiver.posts) == 1
     assert (await other.webhooks.enable(session.id))["state"] == "closed"
 
@@ -138,11 +135,8 @@ async def test_an_operator_disables_from_any_process(stage: Stage, receiver: Rec
         await eventually(lambda: [state(each, session) for each in both] == ["disabled"] * 2)
         before = len(receiver.posts)
         await stage.publish("agent.run-1.progress", 5)
-
-        async def parked() -> bool:
-            return await both[0].webhooks.waiting(session.id) == 5
-
-        await eventually(parked)
+        last = (await stage.broker.state()).last
+        await eventually(lambda last=last: max(each.webhooks.fanout.position for each in both) >= last)
         assert len(receiver.posts) == before
         assert both[0].webhooks.health(session.id)["reason"] == "maintenance"
         await process.webhooks.enable(session.id)
@@ -220,28 +214,6 @@ async def test_a_pause_is_seen_from_every_process(stage: Stage, receiver: Receiv
         await eventually(lambda process=process: process.webhooks.health(session.id)["state"] == "paused")
         shown = process.webhooks.health(session.id)
         assert (shown["reason"], shown["until"] is not None) == ("throttled (HTTP 429)", True)
-
-
-async def test_a_full_log_becomes_dead_letters(stage: Stage, receiver: Receiver):
-    process = await stage.process(SHUT)
-    session = await stage.session(receiver.url)
-    await process.webhooks.disable(session.id)
-    await eventually(lambda: state(process, session) == "disabled")
-
-    for _ in range(6):
-        await stage.publish("agent.run-1.progress", 10)
-
-    async def overflown() -> bool:
-        return await reasons(stage.broker, session) == ["overflow"] * 10
-
-    await eventually(overflown)
-    letters = (await DeadLetters(stage.broker).read(pattern=webhook_subject(session.id))).letters
-    assert len({letter.event_id for letter in letters}) == 10
-
-    async def full() -> bool:
-        return await process.webhooks.waiting(session.id) == 50
-
-    await eventually(full)
 
 
 async def test_a_changed_address_takes_effect_and_nothing_is_lost(stage: Stage, receiver: Receiver):

@@ -295,10 +295,10 @@ async def test_an_endpoint_is_disabled_and_enabled_over_http(
     await edge.numbers(entity, 2)
     assert (disabled["state"], disabled["reason"]) == ("disabled", "moving house")
 
-    async def parked() -> bool:
-        return bool((await edge.http.get(f"{base}/health")).json()["parked"] == 2)
+    async def waiting() -> bool:
+        return bool((await edge.http.get(f"{base}/health")).json()["waiting_events"] == 2)
 
-    await eventually(parked)
+    await eventually(waiting)
     assert receiver.posts == []
     enabled = (await edge.http.post(f"{base}/enable")).json()
     await eventually(lambda: len(receiver.posts) == 2)
@@ -358,6 +358,31 @@ async def test_a_recovery_is_taken_over_where_its_worker_dies_and_asks_for_nothi
         await eventually(lambda: len(receiver.posts) >= 200)
 
     assert Counter(numbers(receiver)) == dict.fromkeys(range(200), 1)
+
+
+async def test_a_replay_to_a_dead_endpoint_leaves_room_for_the_others(stage: Stage, receiver: Receiver) -> None:
+    await stage.reshape(hooks_max_bytes=1024 * 1024)
+    await stage.publish("dead.a.output", 40, text="x" * 100_000)
+    process = await stage.process()
+    dead = await stage.session(receiver.url, subjects=["dead.>"])
+    well = await stage.session(receiver.url, subjects=["well.>"])
+    await eventually(lambda: dead.id in process.registry.sessions)
+    await process.webhooks.disable(dead.id)
+    async with working(stage, process) as (recoveries, _, _):
+        start = parse_start("earliest")
+        assert start is not None
+        recovery = await recoveries.replay(dead, start, None, 10_000.0)
+        # Its share: one event of such a size.
+        await eventually(lambda: recoveries.known[recovery.id].sent or process.webhooks.stats(dead.id).sent)
+
+        await stage.publish("well.a.output", 36)
+        await eventually(lambda: process.webhooks.stats(well.id).delivered == 36)
+        assert (await stage.broker.connection.api("STREAM.INFO.HOOKS"))["state"]["bytes"] < 800 * 1024
+
+        await process.webhooks.enable(dead.id)
+        await eventually(lambda: recoveries.known[recovery.id].ended)
+        assert recoveries.known[recovery.id].sent == 40
+    await eventually(lambda: process.webhooks.stats(dead.id).delivered == 40)
 
 
 async def test_a_session_that_is_deleted_ends_its_recoveries(stage: Stage, receiver: Receiver) -> None:

@@ -45,8 +45,8 @@ async def test_a_receiver_that_does_not_agree_is_sent_nothing_until_it_does(
     assert session["verification"]["error"] == "rejected" and session["verification"]["status"] == 403
     await edge.numbers(entity, 3)
     base = f"/callbacks/sessions/{session['session_id']}"
-    # The jobs are there, and none is posted.
-    await eventually(lambda: _queued(edge, session["session_id"], 3))
+    # The events wait, and none is posted.
+    await eventually(lambda: _waiting(edge, session["session_id"], 3))
     assert len(receiver.posts) == 1
     health = (await edge.http.get(f"{base}/health")).json()
     assert health["active"] is False
@@ -66,9 +66,9 @@ async def test_a_receiver_that_does_not_agree_is_sent_nothing_until_it_does(
     await eventually(noted)
 
 
-async def _queued(edge: RunningEdge, session: str, count: int) -> bool:
-    stats = await edge.stats(session)
-    return int(stats["events_sent"]) == count
+async def _waiting(edge: RunningEdge, session: str, count: int) -> bool:
+    health = (await edge.http.get(f"/callbacks/sessions/{session}/health")).json()
+    return int(health["waiting_events"]) == count
 
 
 async def test_a_new_address_must_agree_anew_and_another_change_need_not(
