@@ -1,7 +1,7 @@
 """Mirrors which edge processes live and which of them owns each webhook partition, as the bucket LEASES has it.
 
 `hook.member.<id>` is a key with a TTL that a process refreshes as long as it lives. `hook.owner.<partition>` names the
-owner of a partition; nobody owns it where its holder is empty, or is no living member.
+owner of a partition; nobody owns it where its holder is no living member. It is empty where the last owner let it go in order.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from router.topology import LEASES
 
 MEMBER, OWNER = "hook.member", "hook.owner"
 KEYS = "hook.*.*"
+# A holder that is nobody: the partition is free, and its last owner did not let it go in good order.
+ABANDONED = "-"
 # A lease is refreshed three times in its ttl; a member that was silent while five refreshes of our own were heard is gone.
 MISSED = 5
 
@@ -33,7 +35,7 @@ def owner_key(partition: int) -> str:
 
 
 def owner_value(holder: str) -> bytes:
-    """The value of an owner's key; an empty holder lets the partition go."""
+    """The value of an owner's key; an empty holder lets the partition go in good order, ABANDONED in bad order."""
     return msgspec.json.encode(_Owned(holder))
 
 

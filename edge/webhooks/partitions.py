@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from edge.webhooks import metrics
-from edge.webhooks.ownership import KEYS, Ownership, member_key, owner_key, owner_value
+from edge.webhooks.ownership import ABANDONED, KEYS, Ownership, member_key, owner_key, owner_value
 from router.buckets import Bucket, Entry
 from router.errors import BrokerError, Conflict
 from router.role import RoleSettings
@@ -232,7 +232,7 @@ class Partitions:
         # Ours by the bucket and worked by nobody: of a release that failed, or of a lease that was lost for a while.
         for partition in [each for each in range(self._count) if self._is_ours_and_idle(each)]:
             if len(self._running) >= share and not self._closing:
-                await self._disown(partition)
+                await self._disown(partition, ABANDONED)
         self._show()
 
     async def _take(self, share: int, alive: list[str]) -> None:
@@ -319,20 +319,20 @@ class Partitions:
                 serving.cancel()
                 await asyncio.wait(left)
             if self.ownership.owner(partition) == self._holder:
-                await self._disown(partition)
+                await self._disown(partition, ABANDONED if left else "")
         finally:
             self._letting_go.discard(partition)
             self._news.set()
 
-    async def _disown(self, partition: int) -> None:
-        """Writes that nobody owns a partition of ours. Where that fails it stays ours, and is looked at again."""
+    async def _disown(self, partition: int, holder: str) -> None:
+        """Writes that nobody (`holder`) owns a partition of ours. Where that fails it stays ours, and is looked at again."""
         revision = self.ownership.revision(partition)
         try:
             async with asyncio.timeout(RELEASE_SECONDS):
-                epoch = await self._bucket.update(owner_key(partition), owner_value(""), revision)
+                epoch = await self._bucket.update(owner_key(partition), owner_value(holder), revision)
         except Conflict:
             await self._conflicted(partition)
         except (BrokerError, TimeoutError) as fault:
             log.debug("a webhook partition was not released", extra={"partition": partition, "fault": str(fault)})
         else:
-            self.ownership.wrote(partition, "", epoch)
+            self.ownership.wrote(partition, holder, epoch)

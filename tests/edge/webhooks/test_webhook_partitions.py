@@ -281,6 +281,8 @@ async def test_a_term_that_does_not_end_does_not_keep_its_partition(stage: Stage
     second = await join(stage, "b")
 
     await eventually(lambda: shared(first, second))
+    # What did not end in good order is not said to have.
+    assert not any(term.clean for term in second.terms)
     await leave(second)
     first.task.cancel()
     await asyncio.gather(first.task, return_exceptions=True)
