@@ -255,7 +255,7 @@ async def test_the_text_of_a_tls_failure_is_in_its_attempt_and_its_letter(stage:
 
 async def test_a_200_with_a_slow_body_is_delivered_once(stage: Stage, receiver: Receiver):
     process = await stage.process()
-    session = await stage.session(receiver.url, timeout=0.5)
+    session = await stage.session(receiver.url, timeout=60.0)
 
     async def answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()

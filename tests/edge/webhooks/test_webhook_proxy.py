@@ -171,7 +171,7 @@ async def test_a_proxy_of_the_endpoint_that_is_not_there_is_a_failed_attempt(rec
 async def test_a_tunnel_that_does_not_open_in_time_is_told(forward: Forward, receiver: Receiver) -> None:
     forward.answer = b""
     async with Sender(LOCAL) as sender:
-        outcome = await post(sender, receiver.url, proxy=forward.url, timeout=0.3)
+        outcome = await post(sender, receiver.url, proxy=forward.url, timeout=4.0)
 
     assert (outcome.verdict, outcome.fault) == (Verdict.RETRY, "connect_timeout")
 

@@ -6,6 +6,7 @@ import json
 import resource
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -123,17 +124,25 @@ async def test_no_more_connections_are_open_than_allowed_and_idle_ones_give_way(
 
 
 async def test_a_post_that_waits_for_a_connection_does_not_use_up_its_time(receiver: Receiver) -> None:
+    release = asyncio.Event()
+
     async def answer(request: web.Request) -> web.Response:
-        await asyncio.sleep(0.3)
+        await release.wait()
         return web.Response()
 
     receiver.answer = answer
-    endpoint = EndpointSettings(url=receiver.url, timeout=0.5 + PATIENCE / 100)
+    patient, hasty = [EndpointSettings(url=receiver.url, timeout=seconds) for seconds in (PATIENCE, 5.0)]
     async with Sender(GuardSettings(allow_loopback=True, max_connections=1)) as sender:
-        outcomes = await asyncio.gather(*(sender.post(endpoint, "d1", "sess_1", b"{}") for _ in range(8)))
+        first = asyncio.ensure_future(sender.post(patient, "d1", "sess_1", b"{}"))
+        await eventually(lambda: receiver.under_way == 1)
+        waiting = asyncio.ensure_future(sender.post(hasty, "d1", "sess_1", b"{}"))
+        begun = time.monotonic()
+        await eventually(lambda: time.monotonic() > begun + 5.5)
+        assert not waiting.done() and receiver.most_under_way == 1
+        release.set()
+        outcomes = await asyncio.gather(first, waiting)
 
-    assert [each.fault for each in outcomes] == [""] * 8
-    assert receiver.most_under_way == 1
+    assert [each.fault for each in outcomes] == ["", ""] and outcomes[1].seconds < 5.0
 
 
 async def test_who_gives_up_waiting_for_a_connection_takes_no_place(receiver: Receiver) -> None:
