@@ -240,15 +240,21 @@ async def test_a_disabled_endpoint_of_many_keys_is_looked_after_as_one(stage: St
     """One look into its log a sweep, and not one for each of its keys."""
     process = await stage.process(PATIENT)
     session = await stage.session(receiver.url, mode="keyed")
+    released = asyncio.Event()
+
+    async def hang(request: web.Request) -> web.Response:
+        await released.wait()
+        return web.Response(status=500)
+
+    receiver.answer = hang
+    await keyed(stage, [f"key-{n}" for n in range(40)], 40)
+    await eventually(lambda: process.webhooks.fanout.position >= 40)
     await process.webhooks.disable(session.id)
     await eventually(lambda: state(process, session) == "disabled")
-
-    await keyed(stage, [f"key-{n}" for n in range(40)], 40)
-
-    async def parked() -> bool:
-        return await process.webhooks.waiting(session.id) == 40
-
-    await eventually(parked)
+    released.set()
+    receiver.answer = 204
+    (gate,) = [term.gates[session.id] for term in process.webhooks._terms() if session.id in term.gates]
+    await eventually(lambda: gate.parked == 40 and not gate.under_way)
     asked: list[str] = []
 
     def heard(_subject: str, _reply: str, payload: bytes, _headers: bytes) -> None:
