@@ -407,6 +407,9 @@ def _webhook_commands(parent: Parser) -> None:
         "rotate", "Makes a new secret and prints it; the old one signs beside it for a while.", "SESSION [OPTIONS]"
     )
     rotate.add_argument("--overlap", metavar="TIME", help="for how long: 10m, 2h (24h)")
+    rotate.add_argument(
+        "--signing", choices=["hmac-sha256", "ed25519"], help="a shared secret or a private key (the same as now)"
+    )
     add("verify", "Asks the receiver whether it wants to be posted to. Exits 1 where it does not.", "SESSION [OPTIONS]")
     add(
         "enable",
@@ -675,7 +678,20 @@ def _webhooks(given: argparse.Namespace, _: list[str]) -> int:
 
     more = {
         name: value
-        for name in ("id", "event", "result", "limit", "since", "until", "rate", "last", "overlap", "reason", "wait")
+        for name in (
+            "id",
+            "event",
+            "result",
+            "limit",
+            "since",
+            "until",
+            "rate",
+            "last",
+            "overlap",
+            "signing",
+            "reason",
+            "wait",
+        )
         if (value := getattr(given, name, None)) is not None
     }
     return run_webhooks(load(given, "edge"), Request(given.what, given.session, json=given.json, **more))

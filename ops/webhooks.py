@@ -52,6 +52,7 @@ class Request:
     rate: float | None = None
     last: int | None = None
     overlap: str | None = None
+    signing: str | None = None
     reason: str | None = None
     wait: bool = True
     json: bool = False
@@ -266,9 +267,11 @@ async def _watch(hook: _Hook, request: Request, recovery: dict[str, Any]) -> int
 
 async def _rotate(hook: _Hook, request: Request) -> int:
     try:
-        body = {} if request.overlap is None else {"overlap": seconds(request.overlap)}
+        body: dict[str, Any] = {} if request.overlap is None else {"overlap": seconds(request.overlap)}
     except ValueError as fault:
         raise Mistakes([f"webhooks rotate: --overlap {fault}"]) from None
+    if request.signing is not None:
+        body["signing"] = request.signing
     answer = await hook.ask("secret/rotate", "POST", body)
     if request.json:
         print(jsonlib.dumps(answer, indent=2))
@@ -276,6 +279,8 @@ async def _rotate(hook: _Hook, request: Request) -> int:
     # By itself, for who keeps it in a file; and never seen again.
     print(answer["webhook_secret"])
     print("the old secret signs beside it for a while; this one is shown this once", file=sys.stderr)
+    if public := answer.get("webhook_public_key"):
+        print(f"receivers verify with the public key {public}", file=sys.stderr)
     return 0
 
 

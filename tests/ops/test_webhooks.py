@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import re
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook
 
 from edge.server import bind, serve
@@ -154,6 +157,27 @@ async def test_a_new_secret_is_printed_by_itself_and_signs_from_then_on(
 
     assert rotated.returncode == 0 and rotated.stdout.startswith("whsec_")
     assert Webhook(rotated.stdout.strip()).verify(post.body, post.headers)
+
+
+async def test_a_shared_secret_is_replaced_by_a_private_key_whose_public_half_is_told(
+    url: str, webhooks: Webhooks, receiver: Receiver, entity: str
+) -> None:
+    session = await failing(url, receiver, entity, 1)
+    receiver.answer = 204
+    receiver.posts.clear()
+
+    rotated = await webhooks("rotate", session, "--signing", "ed25519", "--overlap", "0")
+    await webhooks("replay", session, "--last", "1")
+    post = (await eventually(lambda: receiver.posts))[0]
+
+    assert rotated.returncode == 0 and rotated.stdout.startswith("whsk_")
+    public = re.search(r"whpk_(\S+)", rotated.stderr)
+    assert public is not None
+    key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public.group(1)))
+    signed = b".".join((post.headers["webhook-id"].encode(), post.headers["webhook-timestamp"].encode(), post.body))
+    version, _, signature = post.headers["webhook-signature"].partition(",")
+    assert version == "v1a"
+    key.verify(base64.b64decode(signature), signed)
 
 
 async def test_a_receiver_is_asked_whether_it_wants_anything(
