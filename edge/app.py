@@ -385,21 +385,21 @@ async def test_session(request: Request) -> Response:
     event = Event.new(Subject.of("session", session.id, kind), data, type=kind, source="test", test=True)
     accepted = ingest.Accepted(event, encode(event))
     (ack,) = await ingest.publish(edge.broker, [accepted], edge.store)
+    cursor = await _published(edge, accepted, ack)
+    outcome: dict[str, Any] = {"status": "published", "success": True}
+    if not (session.view.admits(str(event.subject), kind) and session.view.passes(event)):
+        outcome = trial.not_matched(session)
+    elif session.spec.webhook is not None:
+        # To be stored is no success yet where it is still to be posted.
+        outcome = await trial.watch(edge.webhooks, edge.recoveries.attempts, session, event.id, patience)
     return _json(
         {
-            "status": "published",
-            "success": True,
             "session_id": session.id,
             "event_id": event.id,
             "event_type": kind,
             "timestamp": rfc3339(event.time),
-            "cursor": await _published(edge, accepted, ack),
-            # To be stored is no success yet where it is still to be posted.
-            **(
-                await trial.watch(edge.webhooks, edge.recoveries.attempts, session, event.id, patience)
-                if session.spec.webhook is not None
-                else {}
-            ),
+            "cursor": cursor,
+            **outcome,
         }
     )
 

@@ -995,8 +995,9 @@ def _trial_schema() -> dict[str, Any]:
     return _object(
         {
             "status": {
-                "enum": ["published", "delivered", "failed", "held"],
-                "description": "`held`: the endpoint is disabled, or has not agreed yet, and the event waits for that.",
+                "enum": ["published", "delivered", "failed", "held", "not_matched"],
+                "description": "`held`: the endpoint is disabled, or has not agreed yet, and the event waits for that. "
+                "`not_matched`: the event was published, and the session's own subjects or filter leave it out.",
             },
             "success": {
                 "type": ["boolean", "null"],
@@ -1009,6 +1010,7 @@ def _trial_schema() -> dict[str, Any]:
             "cursor": _TEXT,
             "endpoint": {**_TEXT, "description": "The state of the webhook's circuit breaker, or `pending`."},
             "attempt": {"oneOf": [_ref("Attempt"), {"type": "null"}]},
+            "detail": {**_TEXT, "description": "Why, where the session does not match its test event."},
         },
         ["status", "success", "session_id", "event_id", "event_type", "timestamp", "cursor"],
     )

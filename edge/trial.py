@@ -67,6 +67,13 @@ async def watch(
         pause = min(2 * pause, _LOOKS[1])
 
 
+def not_matched(session: Session) -> dict[str, Any]:
+    """The answer where the session's own subjects or filter leave its test events out."""
+    left_out = "filter does" if session.spec.filter and not session.spec.subjects else "subjects and filter do"
+    detail = f"the session's {left_out} not match its test events, which are session.{session.id}.<event_type>"
+    return {"status": "not_matched", "success": False, "detail": detail}
+
+
 async def _attempt_of(attempts: Attempts, session: str, event: str) -> Attempt | None:
     found = await attempts.page(session, event=event, limit=1)
     return found.attempts[0] if found.attempts else None

@@ -102,6 +102,33 @@ async def test_a_test_event_travels_like_a_real_one_and_is_marked(edge: RunningE
     assert event["cursor"] == answer.json()["cursor"]
 
 
+@pytest.mark.parametrize(
+    ("view", "named"), [({"subjects": ["job.x.>"]}, "subjects"), ({"subjects": None, "filter": "data.n > 1"}, "filter")]
+)
+async def test_a_test_event_that_the_session_does_not_match_is_no_success(
+    edge: RunningEdge, view: dict[str, Any], named: str
+) -> None:
+    reader = await edge.session(**view)
+    webhook = await edge.session(delivery_method="webhook", webhook_url="http://127.0.0.1:9/", **view)
+
+    for session, query in ((reader, ""), (webhook, "?wait=60")):
+        said = (await edge.http.post(f"/callbacks/sessions/{session}/test{query}", json={})).json()
+        assert (said["status"], said["success"]) == ("not_matched", False)
+        assert named in said["detail"] and f"session.{session}." in said["detail"]
+
+
+async def test_a_test_event_reaches_a_session_that_names_its_own_subject(edge: RunningEdge) -> None:
+    session = await edge.session()
+    own = {"subjects": [f"session.{session}.>"], "filter": "data.n > 1"}
+    assert (await edge.http.patch(f"/callbacks/sessions/{session}", json=own)).status_code == 200
+
+    answer = await edge.http.post(f"/callbacks/sessions/{session}/test", json={"test_data": {"n": 2}})
+
+    async with edge.socket(session) as socket:
+        (event,) = await socket.events(1)
+    assert answer.json()["success"] is True and event["data"] == {"n": 2}
+
+
 async def test_a_bad_test_event_is_refused(edge: RunningEdge) -> None:
     session = await edge.session()
     for body, code in (

@@ -20,7 +20,7 @@ async def tried(edge: RunningEdge, session: str, query: str = "?wait=60", **body
 
 
 async def test_who_waits_is_told_the_attempt(edge: RunningEdge, receiver: Receiver):
-    session = await edge.session(delivery_method="webhook", webhook_url=receiver.url)
+    session = await edge.session(subjects=None, delivery_method="webhook", webhook_url=receiver.url)
 
     said = await tried(edge, session)
 
@@ -33,7 +33,7 @@ async def test_who_waits_is_told_the_attempt(edge: RunningEdge, receiver: Receiv
 async def test_a_dead_endpoint_is_no_success(edge: RunningEdge, receiver: Receiver, status: int):
     receiver.answer = status
     url = receiver.url if status else f"http://127.0.0.1:{free_port()}/"
-    session = await edge.session(delivery_method="webhook", webhook_url=url, retry_attempts=20)
+    session = await edge.session(subjects=None, delivery_method="webhook", webhook_url=url, retry_attempts=20)
 
     said = await tried(edge, session)
 
@@ -45,7 +45,7 @@ async def test_a_dead_endpoint_is_no_success(edge: RunningEdge, receiver: Receiv
 
 
 async def test_who_does_not_wait_is_not_told_of_a_success_that_is_not_known(edge: RunningEdge, receiver: Receiver):
-    session = await edge.session(delivery_method="webhook", webhook_url=receiver.url)
+    session = await edge.session(subjects=None, delivery_method="webhook", webhook_url=receiver.url)
 
     said = await tried(edge, session, query="")
 
@@ -54,7 +54,9 @@ async def test_who_does_not_wait_is_not_told_of_a_success_that_is_not_known(edge
 
 
 async def test_an_answer_that_does_not_come_in_time_is_not_known_yet(edge: RunningEdge, receiver: Receiver):
-    session = await edge.session(delivery_method="webhook", webhook_url=receiver.url, batch={"linger": 60, "max_n": 9})
+    session = await edge.session(
+        subjects=None, delivery_method="webhook", webhook_url=receiver.url, batch={"linger": 60, "max_n": 9}
+    )
 
     said = await tried(edge, session, query="?wait=0.2")
 
@@ -62,10 +64,10 @@ async def test_an_answer_that_does_not_come_in_time_is_not_known_yet(edge: Runni
 
 
 async def test_an_endpoint_that_gets_nothing_is_said_at_once(edge: RunningEdge, receiver: Receiver):
-    session = await edge.session(delivery_method="webhook", webhook_url=receiver.url)
+    session = await edge.session(subjects=None, delivery_method="webhook", webhook_url=receiver.url)
     await edge.http.post(f"/callbacks/sessions/{session}/disable", json={})
     receiver.answer = 500
-    silent = await edge.session(delivery_method="webhook", webhook_url=receiver.url, verify="post")
+    silent = await edge.session(subjects=None, delivery_method="webhook", webhook_url=receiver.url, verify="post")
     receiver.posts.clear()
 
     disabled, pending = await tried(edge, session, query=""), await tried(edge, silent)
@@ -76,8 +78,8 @@ async def test_an_endpoint_that_gets_nothing_is_said_at_once(edge: RunningEdge, 
 
 
 async def test_only_a_webhook_can_be_waited_for_and_not_for_long(edge: RunningEdge, receiver: Receiver):
-    reader = await edge.session()
-    session = await edge.session(delivery_method="webhook", webhook_url=receiver.url)
+    reader = await edge.session(subjects=None)
+    session = await edge.session(subjects=None, delivery_method="webhook", webhook_url=receiver.url)
 
     refused = await edge.http.post(f"/callbacks/sessions/{reader}/test?wait=1", json={})
     long = await edge.http.post(f"/callbacks/sessions/{session}/test?wait=61", json={})
