@@ -169,15 +169,17 @@ async def test_more_than_a_session_may_hold_waits_in_the_event_store(stage: Stag
     await stage.publish("agent.run-1.progress", 53)
 
     async def full() -> bool:
-        return await jobs(stage, session.id) == 50
+        # Jobs that are stored while HOOKS is measured count twice for a moment, and who waits goes on at seven eighths.
+        return 43 < await jobs(stage, session.id) <= 50
 
     await eventually(lambda: process.webhooks.fanout.position >= 53)
     await eventually(full)
+    held = await jobs(stage, session.id)
     assert (await DeadLetters(stage.broker).read(pattern=webhook_subject(session.id))).letters == []
     await stage.broker.connection.api(f"STREAM.PURGE.{HOOKS}", {"filter": f"{FRESH}.*.{session.id}"})
 
     async def rest() -> bool:
-        return await jobs(stage, session.id) == 3
+        return await jobs(stage, session.id) == 53 - held
 
     await eventually(rest)
     stats = process.webhooks.stats(session.id)

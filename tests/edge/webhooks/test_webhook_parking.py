@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import msgspec
@@ -47,13 +48,31 @@ def nothing_under_way(first: Process, other: Process, session: Session) -> bool:
     return not any(term.gates[session.id].under_way for term in terms if session.id in term.gates)
 
 
+def hold(receiver: Receiver) -> Callable[[], None]:
+    """Lets posts hang, so that the fan-out makes jobs of all events; what is returned answers them and all later ones 500."""
+    released = asyncio.Event()
+
+    async def hang(request: web.Request) -> web.Response:
+        await released.wait()
+        return web.Response(status=500)
+
+    def fail() -> None:
+        released.set()
+        receiver.answer = 500
+
+    receiver.answer = hang
+    return fail
+
+
 async def test_behind_an_endpoint_that_fails_all_is_parked_and_goes_out_once_it_is_well(
     stage: Stage, receiver: Receiver
 ):
     process = await stage.process(PATIENT)
     session = await stage.session(receiver.url, retry_attempts=20)
-    receiver.answer = 500
+    fail = hold(receiver)
     await stage.publish("agent.run-1.progress", 45)
+    await eventually(lambda: process.webhooks.stats(session.id).sent == 45)
+    fail()
     await eventually(lambda: state(process, session) == "open")
     (gate,) = [term.gates[session.id] for term in process.webhooks._terms() if session.id in term.gates]
     await eventually(lambda: gate.parked >= 20)
@@ -240,18 +259,12 @@ async def test_a_disabled_endpoint_of_many_keys_is_looked_after_as_one(stage: St
     """One look into its log a sweep, and not one for each of its keys."""
     process = await stage.process(PATIENT)
     session = await stage.session(receiver.url, mode="keyed")
-    released = asyncio.Event()
-
-    async def hang(request: web.Request) -> web.Response:
-        await released.wait()
-        return web.Response(status=500)
-
-    receiver.answer = hang
+    fail = hold(receiver)
     await keyed(stage, [f"key-{n}" for n in range(40)], 40)
-    await eventually(lambda: process.webhooks.fanout.position >= 40)
+    await eventually(lambda: process.webhooks.stats(session.id).sent == 40)
     await process.webhooks.disable(session.id)
     await eventually(lambda: state(process, session) == "disabled")
-    released.set()
+    fail()
     receiver.answer = 204
     (gate,) = [term.gates[session.id] for term in process.webhooks._terms() if session.id in term.gates]
     await eventually(lambda: gate.parked == 40 and not gate.under_way)
