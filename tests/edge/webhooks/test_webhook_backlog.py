@@ -87,15 +87,15 @@ async def test_a_disabled_endpoint_holds_nothing_and_gets_all_once_it_is_enabled
     await process.webhooks.disable(session.id, "maintenance")
     await eventually(lambda: state(process, session) == "disabled")
 
-    await stage.publish("agent.run-1.progress", 60, text=LARGE)
+    await stage.publish("agent.run-1.progress", 30, text=LARGE)
 
-    await eventually(lambda: process.webhooks.fanout.position >= 60)
+    await eventually(lambda: process.webhooks.fanout.position >= 30)
     assert await held(stage, session) == 0
     await eventually(lambda: REGISTRY.get_sample_value("edge_webhook_waiting_sessions", {"reason": "endpoint"}) == 1)
-    assert await process.webhooks.waiting_events(process.registry.sessions[session.id]) >= 60
+    assert await process.webhooks.waiting_events(process.registry.sessions[session.id]) >= 30
     await process.webhooks.enable(session.id)
-    await eventually(lambda: process.webhooks.stats(session.id).delivered == 60)
-    assert numbers(receiver) == list(range(60))
+    await eventually(lambda: process.webhooks.stats(session.id).delivered == 30)
+    assert numbers(receiver) == list(range(30))
 
 
 @pytest.mark.parametrize("mode", ["fifo", "keyed", "unordered"])

@@ -27,7 +27,7 @@ def jump(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 @pytest.mark.parametrize("mode", ["unordered", "fifo"])
-@pytest.mark.parametrize("answer", [500, 503])
+@pytest.mark.parametrize("answer", [500, pytest.param(503, marks=pytest.mark.slow)])
 async def test_what_failed_while_the_clock_was_ahead_is_delivered_once_it_is_right_again(
     stage: Stage, receiver: Receiver, jump: Callable[[float], None], mode: str, answer: int
 ) -> None:

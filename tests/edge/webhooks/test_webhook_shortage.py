@@ -218,7 +218,9 @@ async def _system(stage: Stage) -> Any:
         yield record
 
 
-@pytest.mark.parametrize("mode", ["unordered", "keyed", "fifo"])
+@pytest.mark.parametrize(
+    "mode", ["unordered", pytest.param("keyed", marks=pytest.mark.slow), pytest.param("fifo", marks=pytest.mark.slow)]
+)
 async def test_what_was_postponed_is_posted_in_order_and_counts_as_no_attempt(
     stage: Stage, receiver: Receiver, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
