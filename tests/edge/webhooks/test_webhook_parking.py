@@ -49,7 +49,8 @@ def nothing_under_way(first: Process, other: Process, session: Session) -> bool:
 
 
 def hold(receiver: Receiver) -> Callable[[], None]:
-    """Lets posts hang, so that the fan-out makes jobs of all events; what is returned answers them and all later ones 500."""
+    """Lets posts hang, so that the fan-out makes jobs of all events (of forty: seven eighths of what a session may hold, at
+    which one that was refused a job goes on); what is returned answers them and all later ones 500."""
     released = asyncio.Event()
 
     async def hang(request: web.Request) -> web.Response:
@@ -68,10 +69,10 @@ async def test_behind_an_endpoint_that_fails_all_is_parked_and_goes_out_once_it_
     stage: Stage, receiver: Receiver
 ):
     process = await stage.process(PATIENT)
-    session = await stage.session(receiver.url, retry_attempts=20)
+    session = await stage.session(receiver.url, retry_attempts=20, timeout=600.0)
     fail = hold(receiver)
-    await stage.publish("agent.run-1.progress", 45)
-    await eventually(lambda: process.webhooks.stats(session.id).sent == 45)
+    await stage.publish("agent.run-1.progress", 40)
+    await eventually(lambda: process.webhooks.stats(session.id).sent == 40)
     fail()
     await eventually(lambda: state(process, session) == "open")
     (gate,) = [term.gates[session.id] for term in process.webhooks._terms() if session.id in term.gates]
@@ -79,7 +80,7 @@ async def test_behind_an_endpoint_that_fails_all_is_parked_and_goes_out_once_it_
 
     receiver.answer = 200
 
-    await eventually(lambda: process.webhooks.stats(session.id).delivered == 45)
+    await eventually(lambda: process.webhooks.stats(session.id).delivered == 40)
     await eventually(lambda: nothing_left(stage.broker))
     await eventually(lambda: state(process, session) == "closed")
 
@@ -258,7 +259,7 @@ async def test_a_changed_address_takes_effect_and_nothing_is_lost(stage: Stage, 
 async def test_a_disabled_endpoint_of_many_keys_is_looked_after_as_one(stage: Stage, receiver: Receiver):
     """One look into its log a sweep, and not one for each of its keys."""
     process = await stage.process(PATIENT)
-    session = await stage.session(receiver.url, mode="keyed")
+    session = await stage.session(receiver.url, mode="keyed", timeout=600.0)
     fail = hold(receiver)
     await keyed(stage, [f"key-{n}" for n in range(40)], 40)
     await eventually(lambda: process.webhooks.stats(session.id).sent == 40)
