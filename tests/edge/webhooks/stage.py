@@ -27,6 +27,7 @@ from router import topology
 from router.broker import Broker
 from router.connection import BrokerSettings
 from router.cursor import Cursor
+from router.errors import BrokerError
 from router.event import Event
 from router.role import RoleSettings
 from router.topology import TopologySettings
@@ -141,16 +142,19 @@ class Process:
     async def die(self) -> None:
         """Goes without a word: nothing is released, nothing given back."""
         await self.broker.connection._wire.close()
-        await self.stop()
+        try:
+            await self.stop()
+        except* BrokerError:
+            pass  # what was just beginning cannot listen any more
 
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
         ends = await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.broker.close()
         for end in ends:
             if isinstance(end, Exception):
                 raise end
-        await self.broker.close()
 
 
 @dataclass
