@@ -14,6 +14,7 @@ import contextlib
 import logging
 import zlib
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 
@@ -106,15 +107,22 @@ def shard_of(session: str) -> int:
     return zlib.crc32(session.encode()) % SHARDS
 
 
-class _Known:
-    """A shard as this process last saw it, and its own write of which it does not know whether it was stored."""
+class _Unanswered(NamedTuple):
+    """A write that may be stored, or still on its way: upon which revision, and what it added."""
 
-    __slots__ = ("revision", "shard", "unsure")
+    upon: int
+    added: dict[str, Kept]
+
+
+class _Known:
+    """A shard as this process last saw it, and its own writes, by number, of which it does not know what became."""
+
+    __slots__ = ("revision", "shard", "unanswered")
 
     def __init__(self) -> None:
         self.shard: Shard | None = None
         self.revision = 0
-        self.unsure: tuple[int, dict[str, Kept]] | None = None
+        self.unanswered: dict[int, _Unanswered] = {}
 
 
 class Figures:
@@ -199,9 +207,15 @@ class Figures:
         shard = _shard(entry.key, entry.value) if entry is not None else None
         known.shard = shard or Shard()
         known.revision = entry.revision if entry is not None else 0
-        if known.unsure is not None and known.shard.writes.get(self._writer) == known.unsure[0]:
-            self._note(known.unsure[1])
-        known.unsure = None
+        # At most one of them is stored: each is conditional upon the revision that was known before all of them.
+        stored = known.unanswered.get(known.shard.writes.get(self._writer, 0))
+        if stored is not None:
+            self._note(stored.added)
+            known.unanswered.clear()
+        else:
+            # A direct get may overtake a write, so that one upon the newest revision may still be stored. Others cannot.
+            revision = known.revision
+            known.unanswered = {n: each for n, each in known.unanswered.items() if each.upon == revision}
 
     async def _write(self, number: int, known: _Known, fresh: dict[str, Kept]) -> bool:
         """Adds to a shard; False where another was quicker."""
@@ -213,7 +227,7 @@ class Figures:
         writes = {writer: last for writer, last in known.shard.writes.items() if writer != self._writer}
         writes = dict([*writes.items(), (self._writer, self._number)][-WRITERS:])
         shard = Shard(sessions, writes)
-        known.unsure = self._number, fresh
+        known.unanswered[self._number] = _Unanswered(known.revision, fresh)
         value, key = msgspec.json.encode(shard), _key(number)
         try:
             if known.revision:
@@ -227,7 +241,8 @@ class Figures:
         except BaseException:
             known.shard = None
             raise
-        known.shard, known.revision, known.unsure = shard, revision, None
+        known.shard, known.revision = shard, revision
+        known.unanswered.clear()
         self._note(fresh)
         return True
 

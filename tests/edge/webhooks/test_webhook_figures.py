@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from functools import partial
 
@@ -9,8 +10,9 @@ import pytest
 from aiohttp import web
 
 from edge.stats import EVERYTHING, Stats, received, total
-from edge.webhooks.figures import FIGURES, Figures, shard_of
-from router.buckets import Bucket
+from edge.webhooks.figures import FIGURES, Figures, _Unanswered, shard_of
+from router.buckets import Bucket, Entry
+from router.errors import Conflict, Timeout
 from router.topology import ENDPOINTS, RETRIES
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.webhooks.stage import Process, Receiver, Stage, mortal
@@ -191,7 +193,7 @@ async def test_a_write_whose_answer_was_lost_is_not_added_twice(stage: Stage):
     # As after a timeout: the write is there, and its writer does not know that.
     known = writer._known[shard_of("sess_a")]
     done = writer._done.pop("sess_a")
-    known.unsure, known.shard = (writer._number, {"sess_a": done}), None
+    known.unanswered[writer._number], known.shard = _Unanswered(0, {"sess_a": done}), None
 
     await writer.flush()
     writer.of("sess_a").delivered += 2
@@ -215,3 +217,43 @@ async def test_a_deleted_session_leaves_no_scheduled_retry_and_no_figures(stage:
         return not info["state"].get("subjects") and session.id not in await process.webhooks.figures.kept()
 
     await eventually(gone)
+
+
+class LateBucket(Bucket):
+    """A bucket whose next write is still on its way when its writer gives up on it, and while the key is read after that."""
+
+    late: list[tuple[str, bytes, int]]
+    on_its_way: int
+
+    async def update(self, key: str, value: bytes, revision: int, ttl: float | None = None) -> int:
+        if self.on_its_way:
+            self.on_its_way -= 1
+            self.late.append((key, value, revision))
+            raise Timeout("no answer")
+        return await super().update(key, value, revision, ttl)
+
+    async def get(self, key: str) -> Entry | None:
+        found = await super().get(key)
+        if not self.on_its_way:
+            for key, value, revision in self.late:
+                with contextlib.suppress(Conflict):
+                    await super().update(key, value, revision)
+            self.late.clear()
+        return found
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+async def test_a_write_that_is_stored_after_its_writer_looked_for_it_is_not_added_twice(stage: Stage, lost: int):
+    writer = Figures(stage.broker, "writer")
+    writer.of("sess_a").delivered += 3
+    await writer.flush()
+    bucket = LateBucket(stage.broker.connection, ENDPOINTS)
+    bucket.late, bucket.on_its_way = [], lost
+    writer._bucket = bucket
+
+    for _ in range(lost + 1):
+        writer.of("sess_a").delivered += 2
+        await writer.flush()
+    await writer.flush()
+
+    assert (await writer.session("sess_a")).delivered == 3 + 2 * (lost + 1)
