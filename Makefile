@@ -9,7 +9,7 @@ IMAGE ?= callboard:dev
 IMAGE_PYTHON ?= 3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test test-all check check-k8s manifests fmt proto bench image wheels clean
+.PHONY: help install up test test-all check check-k8s manifests fmt proto bench shape image wheels clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ proto: $(VENV)/.installed-dev ## Generate the gRPC code of protos/
 
 bench: $(VENV)/.installed-dev ## Measure deliveries, latency and memory
 	@exec $(BIN)/python -P -m ops.bench $(ARGS)
+
+shape: $(VENV)/.installed-dev ## Measure sizes, import circles and floors of the code
+	@exec $(BIN)/python -P -m ops.shape $(ARGS)
 
 check-k8s: $(VENV)/.installed-dev ## Build, validate and cross-check the manifests of k8s/
 	@$(BIN)/python -m pytest -q tests/k8s/test_manifests.py $(ARGS)

@@ -1,0 +1,83 @@
+"""Measures the sizes of files, classes and functions, and how many modules have a test file of their name."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+PACKAGES = ("actors", "router", "edge", "ops")
+# Python writes these; nobody reads them.
+GENERATED = ("_pb2.py", "_pb2_grpc.py")
+
+
+class Size(NamedTuple):
+    """How many lines something has, and where it is."""
+
+    lines: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Longest first."""
+
+    files: list[Size]
+    classes: list[Size]
+    functions: list[Size]
+
+
+def python_files(root: Path, packages: tuple[str, ...] = PACKAGES) -> Iterator[Path]:
+    """Yields the Python files of the packages below a folder, without generated code."""
+    for package in packages:
+        for path in sorted((root / package).rglob("*.py")):
+            if not path.name.endswith(GENERATED):
+                yield path
+
+
+def measure(root: Path) -> Sizes:
+    """Measures all files below a folder. Raises SyntaxError."""
+    files: list[Size] = []
+    classes: list[Size] = []
+    functions: list[Size] = []
+    for path in python_files(root):
+        text = path.read_text(encoding="utf-8")
+        place = path.relative_to(root).as_posix()
+        files.append(Size(text.count("\n"), place))
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+                size = Size((node.end_lineno or node.lineno) - node.lineno + 1, f"{place}:{node.name}")
+                (classes if isinstance(node, ast.ClassDef) else functions).append(size)
+    return Sizes(sorted(files, reverse=True), sorted(classes, reverse=True), sorted(functions, reverse=True))
+
+
+def tested_by_name(root: Path, packages: tuple[str, ...] = PACKAGES) -> tuple[int, int]:
+    """Counts the modules that have behaviour (a function or method), and those of them that have a test file.
+
+    The tests of `edge/webhooks/room.py` are looked for in `tests/edge/webhooks/test_room.py` and, while tests lie flat in
+    one folder per package, in `tests/edge/test_room.py` and `tests/edge/test_webhook_room.py` too.
+    """
+    tests = {path.relative_to(root / "tests").as_posix() for path in (root / "tests").rglob("test_*.py")}
+    modules = tested = 0
+    for path in python_files(root, packages):
+        if path.name in ("__init__.py", "__main__.py") or not _has_behaviour(path):
+            continue
+        modules += 1
+        inner = path.relative_to(root).with_suffix("").parts
+        rooms = [room.removesuffix("s") for room in inner[1:-1]]
+        tested += bool(
+            tests
+            & {
+                "/".join((*inner[:-1], f"test_{inner[-1]}.py")),
+                f"{inner[0]}/test_{inner[-1]}.py",
+                f"{inner[0]}/test_{'_'.join((*rooms, inner[-1]))}.py",
+            }
+        )
+    return tested, modules
+
+
+def _has_behaviour(path: Path) -> bool:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return any(isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) for node in ast.walk(tree))
