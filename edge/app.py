@@ -35,7 +35,7 @@ from edge.identity.limits import Seat
 from edge.identity.principal import Principal
 from edge.openapi import document
 from edge.origin import Gate
-from edge.problem import Problem
+from edge.problem import Problem, count_refusal
 from edge.registry import MAX_RATE, MIN_RATE, Session, SessionSpec, parse_change, parse_session, unknown_session
 from edge.session import Pace
 from edge.slashes import SlashRedirect
@@ -645,6 +645,7 @@ async def _serve_socket(edge: Edge, socket: WebSocket, session: Session, start: 
 
 async def _refuse_socket(socket: WebSocket, close: int, code: str, detail: str) -> None:
     """Says why in band: a browser's script sees neither status nor body of a refused handshake."""
+    count_refusal(code)
     await socket.send_text(to_json({"control": "error", "code": code, "detail": detail}).decode())
     await socket.close(close, code)
 

@@ -1,4 +1,4 @@
-"""This file is where every refusal of the HTTP surface is made: RFC 9457 problem+json with a stable code."""
+"""Refusals of the HTTP surface: RFC 9457 problem+json with a stable code, counted where they are sent."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from edge import metrics
 from router.codec import to_json
@@ -101,7 +102,6 @@ class Problem(Exception):
         self.detail = detail
         self.headers = dict(headers or {})
         self.more = more
-        metrics.refusals.labels(code).inc()
 
     def with_more(self, **more: Any) -> Problem:
         """Adds members to the body; returns itself."""
@@ -120,13 +120,31 @@ class Problem(Exception):
             body["detail"] = self.detail
         return body | self.more
 
-    def response(self) -> Response:
-        return Response(
+    def response(self) -> Refusal:
+        return Refusal(
+            self.code,
             to_json(self.body()),
             self.status,
             media_type="application/problem+json",
             headers={"Cache-Control": "no-store", **self.headers},
         )
+
+
+class Refusal(Response):
+    """An answer that refuses a request; it is counted as it is sent, and not before."""
+
+    def __init__(self, code: str, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.code = code
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        count_refusal(self.code)
+        await super().__call__(scope, receive, send)
+
+
+def count_refusal(code: str) -> None:
+    """Counts a refusal that is sent in another way than by an ASGI answer; `code` is one of TITLES."""
+    metrics.refusals.labels(code).inc()
 
 
 def from_fault(fault: Exception) -> Problem:

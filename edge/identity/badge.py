@@ -23,7 +23,7 @@ from edge.identity.door import Door
 from edge.identity.grants import Grants
 from edge.identity.limits import Seat
 from edge.identity.principal import Principal
-from edge.problem import Problem
+from edge.problem import Problem, count_refusal
 from router.codec import DECODE_FAULTS, rfc3339
 from router.connection import Connection
 from router.errors import BrokerError
@@ -105,6 +105,7 @@ class Badge:
         try:
             self.take(self._badges.read(token, self._address))
         except Problem as refusal:
+            count_refusal(refusal.code)
             return {"control": "error", "code": refusal.code, "detail": refusal.detail}
         return {"control": "refreshed", "expires_at": self.expires_at}
 

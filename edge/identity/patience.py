@@ -11,7 +11,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from edge.identity.settings import LimitSettings
-from edge.problem import Problem
+from edge.problem import Problem, count_refusal
 
 
 class TooLarge(Exception):
@@ -112,6 +112,7 @@ def impatient(base: type[HttpToolsProtocol], limits: LimitSettings) -> type[Http
             if self.transport.is_closing():
                 return
             answer = Problem(code).response()
+            count_refusal(code)
             head: list[Any] = [STATUS_LINE[answer.status_code]]
             for name, value in (*answer.raw_headers, *self.server_state.default_headers, (b"connection", b"close")):
                 head += [name, b": ", value, b"\r\n"]

@@ -27,7 +27,7 @@ from websockets.typing import ExtensionParameter
 from edge.disconnect import CUT
 from edge.lane.frames import DEFLATE_WINDOW
 from edge.lane.half_closed import HalfClosable
-from edge.problem import Problem
+from edge.problem import Problem, count_refusal
 
 EXTENSION = "callboard.lane"
 # The one version of the WebSocket protocol that RFC 6455 has.
@@ -161,6 +161,7 @@ class PlainSocketProtocol(WebSocketsSansIOProtocol):
             "bad_request" if known else "websocket_version", "" if known else f"this is version {VERSION}"
         )
         answer = problem.response()
+        count_refusal(problem.code)
         raw = [*answer.raw_headers, *self.default_headers, (b"connection", b"close")]
         head = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in raw]
         if not known:

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from edge.disconnect import FAILED, LOST_STORE, REFUSED, SHUTDOWN, Disconnect
-from edge.problem import Problem, problem_of
+from edge.problem import Problem, Refusal, problem_of
 from edge.transports.sse import last_event_id
 from edge.transports.wires import one_line
 from router.codec import to_json
@@ -76,7 +76,7 @@ def in_band(problem: Problem, place: str | None = None) -> Response:
         f"id: {place}\n".encode() if place else b"",
     )
     headers = {**problem.headers, "Cache-Control": "no-cache, no-store, no-transform", "X-Accel-Buffering": "no"}
-    return Response(said, 200, headers, media_type="text/event-stream")
+    return Refusal(problem.code, said, 200, headers, media_type="text/event-stream")
 
 
 def _is_cursor(text: str) -> bool:

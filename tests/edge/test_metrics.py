@@ -130,6 +130,27 @@ async def test_requests_are_counted_by_route_and_refusals_by_code(edge: RunningE
     assert await value(edge, "edge_refusals_total", code="session_not_found") == refused + 1
 
 
+async def test_a_refusal_counts_once_however_many_faults_led_to_it(edge: RunningEdge) -> None:
+    before = await value(edge, "edge_refusals_total")
+    webhook = {"delivery_method": "webhook", "webhook_url": "http://127.0.0.1:9/hook"}
+
+    refused = await edge.http.post("/callbacks/sessions", json={**webhook, "batch": {"max_n": 0}})
+
+    assert refused.status_code == 422
+    assert await value(edge, "edge_refusals_total") == before + 1
+
+
+async def test_a_websocket_that_is_refused_in_band_counts_once(edge: RunningEdge) -> None:
+    before = await value(edge, "edge_refusals_total")
+    session = await edge.session()
+
+    async with edge.socket("sess_nobody") as unknown, edge.socket(session, "?cursor=nonsense") as elsewhere:
+        assert (await unknown.next())["code"] == "session_not_found"
+        assert (await elsewhere.next())["code"] == "bad_cursor"
+
+    assert await value(edge, "edge_refusals_total") == before + 2
+
+
 async def test_streams_and_connections_are_shown(edge: RunningEdge, entity: str) -> None:
     await edge.numbers(entity, 1)
 

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import httpx_sse
 import pytest
+from prometheus_client import REGISTRY
 
 from edge.edge import Edge
 from edge.identity.settings import LimitSettings
@@ -26,6 +27,12 @@ from tests.proxy import Proxy
 from tests.waiting import PATIENCE, eventually
 
 EVENT_SOURCE = {"Accept": "text/event-stream"}
+
+
+def refusals(code: str) -> float:
+    counted = REGISTRY.get_sample_value("edge_refusals_total", {"code": code})
+    assert counted is not None
+    return counted
 
 
 @contextlib.asynccontextmanager
@@ -70,11 +77,13 @@ async def test_a_draining_edge_answers_an_event_source_in_band_and_others_with_5
         (cursor,) = await edge.numbers(entity, 1)
         path = f"/callbacks/sessions/{session}/sse"
         parts.draining = True
+        before = refusals("draining")
 
         answer, (bye,) = await told(edge.http, path, **{"Last-Event-ID": cursor}, Origin="http://localhost:3000")
         plain = await edge.http.get(path, headers={"Accept": "*/*"})
         publish = await edge.http.post("/events", json={"subject": "job.x.y", "data": {}}, headers=EVENT_SOURCE)
         parts.draining = False
+        assert refusals("draining") == before + 3
 
     said = json.loads(bye.data)
     assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/event-stream")
@@ -145,6 +154,14 @@ def test_what_is_refused_for_a_moment_says_when_to_come_back(code: str) -> None:
     assert len(bytes(body).decode().splitlines()) == 4
     assert int(bytes(body).split(b"\n")[0].removeprefix(b"retry: ")) >= 1000
     assert b"\nid:" not in bytes(body)
+
+
+def test_a_problem_that_is_made_and_not_sent_counts_as_no_refusal() -> None:
+    before = refusals("bad_webhook")
+
+    Problem("bad_webhook", "tried, caught and answered otherwise").response()
+
+    assert refusals("bad_webhook") == before
 
 
 async def test_a_draining_edge_accepts_nothing_new_and_finishes_what_it_has(nats_server: str, entity: str) -> None:
