@@ -36,7 +36,16 @@ from edge.identity.principal import Principal
 from edge.openapi import document
 from edge.origin import Gate
 from edge.problem import Problem, count_refusal
-from edge.registry import MAX_RATE, MIN_RATE, Session, SessionSpec, parse_change, parse_session, unknown_session
+from edge.registry import (
+    MAX_RATE,
+    MIN_RATE,
+    Session,
+    SessionSpec,
+    parse_change,
+    parse_session,
+    unknown_session,
+    view_of,
+)
 from edge.session import Pace
 from edge.slashes import SlashRedirect
 from edge.stats import EVERYTHING, Stats, beside, describe, total
@@ -46,7 +55,6 @@ from edge.transports.refusal import refuse
 from edge.transports.sse import HEADERS, SseResponse, stream_start
 from edge.transports.websocket import Opening, SocketReader
 from edge.video import BOUNDARY, OPENING, Frame, Viewer
-from edge.view import View
 from edge.webhooks.checks import check_endpoint
 from router import tracing
 from router.broker import Ack
@@ -267,6 +275,7 @@ async def create_session(request: Request) -> Response:
     retries = edge.settings.webhooks.default_attempts
     spec, start = parse_session(await _json_body(request), frozenset(DIALECTS), retries)
     spec = _owned(spec, principal)
+    view = view_of(spec)
     require_subjects(principal, spec)
     edge.door.limits.create(edge.door.address(request.scope), principal, edge.registry.owned(principal.id))
     # Before anything is read: the streams that have no leader for a write answer no read either.
@@ -274,12 +283,9 @@ async def create_session(request: Request) -> Response:
     if spec.webhook:
         await check_endpoint(spec.webhook, edge.guard)
     # A session begins where it was made, so that nothing said between its creation and its first reader is lost.
-    view = View.of(
-        spec.id, spec.subjects, spec.events, spec.filter, granted=None if spec.granted is None else tuple(spec.granted)
-    )
     place = await edge.hub.begin(start or Start(now=True), view)
     spec = msgspec.structs.replace(spec, start=edge.hub.cursor(place.after))
-    session, asked = await edge.hooks.settled(await edge.registry.create(spec))
+    session, asked = await edge.hooks.settled(await edge.registry.create(spec, view))
     shown = {**session.describe(), **asked}
     if spec.webhook:
         # The one time that the secret is shown: who made the session needs it to verify.
@@ -315,16 +321,18 @@ async def change_session(request: Request) -> Response:
     session = await _session(request)
     principal = principal_of(request.scope)
     spec = parse_change(await _json_body(request), session.spec, edge.settings.webhooks.default_attempts)
-    require_subjects(principal, spec)
-    if principal.id is not None and principal.id == spec.owner:
+    own = principal.id is not None and principal.id == spec.owner
+    if own:
         spec = _owned(spec, principal)
-    elif spec.granted is not None:
+    view = view_of(spec)
+    require_subjects(principal, spec)
+    if not own and spec.granted is not None:
         # Who operates the system may change a session, but not so that its owner sees what is not granted to it.
         require_subjects(Principal(spec.owner, Grants(tuple(spec.granted))), spec)
     if spec.webhook:
         await check_endpoint(spec.webhook, edge.guard)
     try:
-        changed = await edge.registry.update(session, spec)
+        changed = await edge.registry.update(session, spec, view)
     except Conflict:
         raise Problem("session_changed", "read it again and repeat the change") from None
     changed, asked = await edge.hooks.settled(changed, session)

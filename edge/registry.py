@@ -9,7 +9,7 @@ import logging
 import re
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -63,18 +63,24 @@ class SessionSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     granted: list[str] | None = None
 
 
+def view_of(spec: SessionSpec) -> View:
+    """What a session may see; raises BadPattern or BadFilter where its definition is not valid."""
+    granted = tuple(spec.granted) if spec.granted is not None else None
+    return View.of(
+        spec.id, spec.subjects, spec.events, spec.filter, spec.include_intermediate_results, granted, spec.owner
+    )
+
+
 class Session:
     """A session as one edge process knows it: its definition and its view."""
 
     __slots__ = ("badge", "revision", "spec", "view")
 
-    def __init__(self, spec: SessionSpec, revision: int) -> None:
+    def __init__(self, spec: SessionSpec, revision: int, view: View | None = None) -> None:
+        """`view` is that of the specification, where it has been made already. Raises BadPattern or BadFilter."""
         self.spec = spec
         self.revision = revision
-        granted = tuple(spec.granted) if spec.granted is not None else None
-        self.view = View.of(
-            spec.id, spec.subjects, spec.events, spec.filter, spec.include_intermediate_results, granted, spec.owner
-        )
+        self.view = view or view_of(spec)
         # Who reads it through this copy of it; see `read_by`.
         self.badge: Badge | None = None
 
@@ -145,6 +151,8 @@ class Registry:
     def __init__(self, bucket: Bucket) -> None:
         self.bucket = bucket
         self._sessions: Mirror[str, Session] = Mirror()
+        # Views of the sessions that are being written; see `_writing`.
+        self._views: dict[str, tuple[SessionSpec, View]] = {}
         self._owned: Counter[str] = Counter()
         self._listeners: list[Callable[[str, Session | None], None]] = []
         self._cleaners: list[Callable[[str], Awaitable[None]]] = []
@@ -187,15 +195,20 @@ class Registry:
                 if self._heard_of == before:
                     raise
 
-    async def create(self, spec: SessionSpec) -> Session:
-        """Stores a new session and serves it here at once. Raises Problem where there is no room, or BrokerError."""
-        try:
-            revision = await self.bucket.create(spec.id, msgspec.json.encode(spec))
-        except Refused as refusal:
-            if refusal.err_code == STREAM_FULL:
-                raise Problem("session_store_full", "no session can be made until others are deleted") from None
-            raise
-        session = Session(spec, revision)
+    async def create(self, spec: SessionSpec, view: View | None = None) -> Session:
+        """Stores a new session and serves it here at once. Raises Problem where there is no room, or BrokerError.
+
+        `view` is that of the specification, where it has been made already.
+        """
+        view = view or view_of(spec)
+        with self._writing(spec, view):
+            try:
+                revision = await self.bucket.create(spec.id, msgspec.json.encode(spec))
+            except Refused as refusal:
+                if refusal.err_code == STREAM_FULL:
+                    raise Problem("session_store_full", "no session can be made until others are deleted") from None
+                raise
+        session = Session(spec, revision, view)
         self._put(session)
         # Another process may have changed it before the answer came.
         return self._sessions.get(spec.id) or session
@@ -220,18 +233,34 @@ class Registry:
         self._heard(entry, True)
         return await self.find(session_id)
 
-    async def update(self, session: Session, spec: SessionSpec) -> Session:
+    @contextlib.contextmanager
+    def _writing(self, spec: SessionSpec, view: View) -> Iterator[None]:
+        """Keeps a view while its session is written: the watch may report it before the write is answered."""
+        written = self._views[spec.id] = spec, view
+        try:
+            yield
+        finally:
+            if self._views.get(spec.id) is written:
+                del self._views[spec.id]
+
+    def _view_of(self, spec: SessionSpec) -> View:
+        written, view = self._views.get(spec.id, (None, None))
+        return view if view is not None and written == spec else view_of(spec)
+
+    async def update(self, session: Session, spec: SessionSpec, view: View | None = None) -> Session:
         """Stores a changed session; its readers go on under it, here and everywhere.
 
         Raises Conflict where it was changed or deleted meanwhile; what it is now is then known here.
         """
-        try:
-            revision = await self.bucket.update(spec.id, msgspec.json.encode(spec), session.revision)
-        except Conflict:
-            with contextlib.suppress(BrokerError):
-                await self._read_again(spec.id)
-            raise
-        changed = Session(spec, revision)
+        view = view or view_of(spec)
+        with self._writing(spec, view):
+            try:
+                revision = await self.bucket.update(spec.id, msgspec.json.encode(spec), session.revision)
+            except Conflict:
+                with contextlib.suppress(BrokerError):
+                    await self._read_again(spec.id)
+                raise
+        changed = Session(spec, revision, view)
         self._put(changed)
         return changed
 
@@ -260,7 +289,7 @@ class Registry:
                 log.warning("a stored session cannot be served", extra={"session": entry.key})
             return
         try:
-            session = Session(spec, entry.revision)
+            session = Session(spec, entry.revision, self._view_of(spec))
         except (BadInput, TypeError, ValueError) as fault:
             log.warning("a stored session cannot be served", extra={"session": entry.key, "fault": str(fault)})
             return
@@ -316,7 +345,7 @@ def parse_session(
 ) -> tuple[SessionSpec, Any]:
     """Reads the body of a session's creation: the specification (its `start` still empty) and where it wants to begin.
 
-    `retries` counts the retries of a webhook that says nothing about them.
+    `retries` counts the retries of a webhook that says nothing about them. `view_of` checks subjects and filter.
 
     Raises Problem with a code that says which field is wrong, or a BadInput of the router.
     """
@@ -369,7 +398,6 @@ def parse_session(
         # Webhook settings may stand in any session's body, as in the guide; they are checked only where they are used.
         webhook=endpoints.parse_endpoint(body, dialect, retries) if method == "webhook" else None,
     )
-    View.of(spec.id, spec.subjects, spec.events, spec.filter)
     return spec, start
 
 
@@ -398,7 +426,10 @@ def _ttl(value: Any) -> float | None:
 
 
 def parse_change(body: Any, spec: SessionSpec, retries: int = DEFAULT_RETRY_ATTEMPTS) -> SessionSpec:
-    """Reads the body of a change; a field that is null goes back to its default. Raises Problem or BadInput."""
+    """Reads the body of a change; a field that is null goes back to its default. Raises Problem or BadInput.
+
+    `view_of` checks subjects and filter.
+    """
     if not isinstance(body, dict):
         raise Problem("bad_body", "the body must be a JSON object")
     if unknown := sorted(str(name) for name in set(body) - CHANGEABLE):

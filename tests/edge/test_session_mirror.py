@@ -7,11 +7,13 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from edge.registry import Registry, SessionSpec
+from edge.view import View
 from edge.webhooks.conditions import Conditions
 from edge.webhooks.health import Condition
 from router.broker import Broker
@@ -90,6 +92,40 @@ async def test_a_session_that_is_deleted_before_its_creation_is_answered_does_no
 
         assert made.id not in ours.sessions and ours.owned("o") == before
         assert told == [True, False]
+
+
+@pytest.mark.parametrize("early", [False, True], ids=["answer first", "watch first"])
+async def test_a_session_is_announced_once_and_has_one_view_for_each_of_its_revisions(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, early: bool
+):
+    bucket = Interrupted(broker.connection, SESSIONS)
+    made = spec()
+    told: list[str | None] = []
+    views: list[str] = []
+    view_of = View.of
+
+    def counted(session_id: str, *args: Any, **named: Any) -> View:
+        views.append(session_id)
+        return view_of(session_id, *args, **named)
+
+    monkeypatch.setattr(View, "of", staticmethod(counted))
+    async with following(Registry(bucket)) as ours:
+        ours.on_change(lambda id, now: told.append(now.spec.name if now else "deleted") if id == made.id else None)
+
+        async def heard(name: str | None) -> None:
+            await eventually(lambda: made.id in ours.sessions and ours.sessions[made.id].spec.name == name)
+
+        bucket.meanwhile = (lambda: heard(None)) if early else None
+        session = await ours.create(made)
+        bucket.meanwhile = (lambda: heard("changed")) if early else None
+        await ours.update(session, replace(made, name="changed"))
+        await ours.delete(made.id)
+        # What is heard of this comes behind all that is heard of the other.
+        last = await Registry.over(broker.connection).create(spec())
+        await eventually(lambda: last.id in ours.sessions)
+
+    assert told == [None, "changed", "deleted"]
+    assert views.count(made.id) == 2
 
 
 async def test_who_repeats_a_change_after_a_conflict_starts_from_what_is_stored(broker: Broker):

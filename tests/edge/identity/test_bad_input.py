@@ -16,7 +16,7 @@ from edge.identity.door import _cookie
 from edge.ingest import FIELDS, events, parse
 from edge.problem import TITLES, Problem
 from edge.registry import _FIELDS as SESSION_FIELDS
-from edge.registry import CHANGEABLE, parse_change, parse_session
+from edge.registry import CHANGEABLE, parse_change, parse_session, view_of
 from router.errors import BadInput
 from tests.edge.conftest import EdgeFactory, edge_factory  # noqa: F401
 from tests.edge.identity.conftest import SecuredEdge, bearer, token
@@ -53,6 +53,7 @@ def test_whatever_a_session_s_body_is_it_is_read_or_refused_with_a_code(body: di
         body = {"webhook_url": "https://a.example/", **body, "delivery_method": "webhook"}
     try:
         spec, _ = parse_session(body, frozenset({"callback"}))
+        view_of(spec)
     except (Problem, BadInput) as refused:
         _refused("session body", refused)
     else:
@@ -68,6 +69,7 @@ def test_whatever_a_change_is_it_is_made_or_refused_with_a_code(body: dict[str, 
     )
     try:
         after = parse_change(body, before)
+        view_of(after)
     except (Problem, BadInput) as refused:
         _refused("session change", refused)
     else:
