@@ -8,6 +8,7 @@ import msgpack
 import pytest
 
 from edge.problem import TITLES
+from router.broker import Broker
 from tests.edge.conftest import RunningEdge
 
 
@@ -23,6 +24,26 @@ async def test_one_event_is_answered_once_it_is_stored(edge: RunningEdge, entity
     assert event["cursor"] == answer.json()["cursor"] and event["id"] == answer.json()["id"]
     assert event["data"] == {"progress": 0.5, "text": "日本語 ✓"}
     assert (event["event_type"], event["source"], event["subject"]) == ("progress", "http", f"agent.{entity}.progress")
+
+
+async def test_an_event_is_packed_once_and_these_bytes_are_stored(
+    edge: RunningEdge, store: Broker, entity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed: list[bytes] = []
+    pack = msgpack.packb
+
+    def counted(value: Any, **options: Any) -> bytes:
+        made: bytes = pack(value, **options)
+        if isinstance(value, dict) and value.get("subject") == f"job.{entity}.output":
+            packed.append(made)
+        return made
+
+    monkeypatch.setattr(msgpack, "packb", counted)
+
+    await edge.numbers(entity, 1)
+
+    (record,) = await store.latest([f"job.{entity}.output"])
+    assert packed == [record.payload]
 
 
 async def test_a_batch_is_stored_in_its_order(edge: RunningEdge, entity: str) -> None:
