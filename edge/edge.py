@@ -78,6 +78,7 @@ class Edge:
             undecodable=self.undecodable.found,
             filtering=self.filtering,
             writes=self.store,
+            subscribe=self.hub.followers.follow,
         )
         self.reaper = Reaper(self.registry.bucket, self.registry, self.census, settings.session_ttl)
         self.compaction = Compaction(broker.connection, self.registry)

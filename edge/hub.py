@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from edge import metrics
 from edge.disconnect import ROTATED, Disconnect
 from edge.filtering import Filtering
+from edge.followers import Followers
 from edge.idle import IdleStretches
 from edge.lane.row import Row
 from edge.matching import Matching
@@ -145,6 +146,7 @@ class Hub:
         self._broker = broker
         self._replay = Replay(broker, undecodable)
         self._live = Live(broker, self._hear, self._broken)
+        self.followers = Followers(self._live)
         self._feeds: dict[View, Feed] = {}
         self._matching: Matching[Feed] = Matching()
         self._dirty: list[Feed] = []
@@ -251,6 +253,7 @@ class Hub:
         for feed in self._feeds.values():
             feed.since = state.last
         self._steady.set()
+        self.followers.doubt()
 
     async def _is_continued(self, state: StreamState) -> bool:
         """Says whether the stream holds what it held: all that was reached, and at the newest known place the same event.
@@ -377,6 +380,7 @@ class Hub:
             self._take(record)
         except Exception as fault:  # noqa: BLE001 - logged by `_failed`
             self._failed(record, fault, "hear")
+        self.followers.hear(record)
 
     def unencodable(self, record: Record, fault: Exception) -> None:
         """Counts a record that could not be encoded for its readers, and has it kept as a dead letter. Never raises."""

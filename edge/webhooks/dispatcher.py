@@ -17,7 +17,7 @@ from edge.webhooks import metrics
 from edge.webhooks.attempts import AttemptLog, AttemptLogSettings
 from edge.webhooks.backlog import waiting_events
 from edge.webhooks.conditions import Conditions
-from edge.webhooks.fanout import Fanout, FanoutSettings
+from edge.webhooks.fanout import Fanout, FanoutSettings, Subscribe
 from edge.webhooks.figures import Figures
 from edge.webhooks.guard import GuardSettings
 from edge.webhooks.health import Condition, Health, News
@@ -71,8 +71,9 @@ class Webhooks:
         undecodable: Callable[[Record], None] = lambda _record: None,
         filtering: Filtering | None = None,
         writes: WriteGuard | None = None,
+        subscribe: Subscribe | None = None,
     ) -> None:
-        """`undecodable` is told of each record that the fan-out met and that is no event."""
+        """`undecodable` is told of each record that the fan-out met and that is no event; for `subscribe` see Fanout."""
         self.settings = settings or WebhookSettings()
         self._broker = broker
         self._registry = registry
@@ -99,6 +100,7 @@ class Webhooks:
             condition=self.conditions.of,
             health=self.settings.worker.health,
             keep=self.settings.worker.keep,
+            subscribe=subscribe,
         )
         self._backstage = Backstage(
             broker,

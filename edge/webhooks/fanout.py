@@ -22,6 +22,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 import msgspec
 
@@ -42,7 +43,6 @@ from edge.webhooks.room import Room, RoomSettings
 from router.broker import Ack, Broker, StreamState
 from router.buckets import Bucket, Entry
 from router.clock import wall
-from router.connection import Listening
 from router.cursor import UNKNOWN, Cursor, parse_time
 from router.deadletters import DeadLetters, Origin, webhook_subject
 from router.errors import BrokerError, Conflict, Cut, Forbidden, Refused, Timeout
@@ -72,6 +72,17 @@ _TOMBSTONE_SECONDS = 60.0
 # How much earlier than the kept position the events may be stored that are fanned out again after a restore: for stores
 # whose clocks differ, and for a position that was kept late.
 MARGIN = timedelta(seconds=60)
+
+
+class Subscription(Protocol):
+    """What hears events until it is stopped."""
+
+    async def stop(self) -> None:
+        """Ends it."""
+
+
+# (heard, doubted) -> subscription: hears every event, and says where some may have been missed. Raises BrokerError.
+Subscribe = Callable[[Callable[[Record], None], Callable[[], None]], Awaitable[Subscription]]
 
 
 @dataclass(frozen=True)
@@ -173,8 +184,11 @@ class Fanout:
         condition: Callable[[str], Condition | None] = lambda _session: None,
         health: HealthSettings | None = None,
         keep: float = 7 * 86400.0,
+        subscribe: Subscribe | None = None,
     ) -> None:
-        """`forget` removes what else is kept of a deleted session; `undecodable` is told of each record that is no event.
+        """`subscribe` hears events by what the process has subscribed already; without it the fan-out subscribes by itself.
+
+        `forget` removes what else is kept of a deleted session; `undecodable` is told of each record that is no event.
 
         `condition` gives what the owner of an endpoint last said of it. Events wait at most `keep` seconds for an endpoint,
         where its session does not say how long.
@@ -230,13 +244,16 @@ class Fanout:
         self._heard: deque[Record] = deque(maxlen=self.settings.heard)
         self._last_heard = 0
         self._suspect = False
+        # Whether the store may have events behind `matched` that were not and will not be heard.
+        self._behind = True
+        self._subscribe = subscribe or self._subscribe_alone
         self._news = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._filling = asyncio.Semaphore(self.settings.filling)
         # Sessions whose filters are over budget queue by themselves, so that new ones do not wait for them.
         self._slow_filling = asyncio.Semaphore(self.settings.filling)
         registry.on_change(self._changed)
-        broker.connection.on_reconnect(self._reconnected)
+        broker.connection.on_reconnect(self._doubt)
 
     @property
     def owner(self) -> bool:
@@ -591,7 +608,7 @@ class Fanout:
 
     async def _follow(self) -> None:
         """Turns events into jobs as they come."""
-        listening: Listening | None = None
+        listening: Subscription | None = None
         try:
             while True:
                 self._news.clear()
@@ -605,6 +622,8 @@ class Fanout:
                     continue
                 if listening is None:
                     listening = await self._listen()
+                    # What was stored before that is not heard.
+                    self._behind = True
                     continue
                 if self._suspect and not await self._is_settled():
                     await asyncio.sleep(0.2)
@@ -627,9 +646,12 @@ class Fanout:
         if self._ahead and len(self._ahead) == len(self._joined):
             self._matched = self._position = min(member.after for member in self._ahead)
 
-    async def _listen(self) -> Listening | None:
+    async def _subscribe_alone(self, heard: Callable[[Record], None], _doubted: Callable[[], None]) -> Subscription:
+        return await self._broker.listen(">", heard)
+
+    async def _listen(self) -> Subscription | None:
         try:
-            return await self._broker.listen(">", self._hear)
+            return await self._subscribe(self._hear, self._doubt)
         except BrokerError as fault:
             log.warning("events cannot be heard", extra={"fault": str(fault)})
             await asyncio.sleep(0.5)
@@ -640,7 +662,7 @@ class Fanout:
         self._last_heard = max(self._last_heard, record.sequence)
         self._news.set()
 
-    def _reconnected(self) -> None:
+    def _doubt(self) -> None:
         self._suspect = True
         self._news.set()
 
@@ -670,20 +692,26 @@ class Fanout:
             log.error("the event stream is another or was rolled back, the fan-out begins again")
             raise Lost
         self._suspect = False
+        self._behind = self._behind or state.last > self._matched
         return True
 
     async def _next(self) -> list[Record]:
-        """Gives the next events in order: those that were heard where none is missing, else from the store."""
+        """Gives the next events in order: those that were heard where none is missing, else from the store.
+
+        Where none was heard and none can be missing, the store is not asked.
+        """
         heard = self._heard
         while heard and heard[0].sequence <= self._matched:
             heard.popleft()
         run: list[Record] = []
         while heard and heard[0].sequence == self._matched + 1 + len(run) and len(run) < self.settings.pipeline:
             run.append(heard.popleft())
-        if run:
+        if run or not (heard or self._behind):
             return run
         try:
-            records = (await self._broker.read(">", self._matched)).records
+            page = await self._broker.read(">", self._matched)
+            self._behind = page.more
+            records = page.records
             if records and records[0].sequence > self._matched + 1:
                 await self._count_lost()
             return records

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import replace
 from typing import Any
 
 import msgspec
+import pytest
 
 from edge.webhooks.conditions import Head
 from edge.webhooks.dispatcher import WebhookSettings
 from edge.webhooks.fanout import FanoutSettings
 from edge.webhooks.health import Condition
 from edge.webhooks.job import FRESH
+from router.broker import Page
 from router.buckets import Bucket
 from router.deadletters import DeadLetters, webhook_subject
 from router.role import RoleSettings
@@ -266,3 +269,49 @@ async def test_what_was_written_of_a_session_after_its_deletion_is_removed(stage
         return keys == [f"health.{live.id}"] and not info["state"].get("subjects")
 
     await eventually(removed)
+
+
+async def test_quiet_events_cost_the_store_no_question_where_none_is_missing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+):
+    process = await fanning(stage, replace(IDLE, fanout=replace(IDLE.fanout, look_every=3600.0)))
+    session = await stage.session(NOWHERE)
+    asked: list[str] = []
+    read = process.broker.read
+
+    async def counted(pattern: str, *args: Any, **named: Any) -> Page:
+        asked.append(pattern)
+        return await read(pattern, *args, **named)
+
+    async def fan_out_one(number: int) -> None:
+        await stage.publish("agent.run-1.progress")
+
+        async def stored() -> bool:
+            return await jobs(stage, session.id) == number
+
+        await eventually(stored)
+
+    await fan_out_one(1)
+    monkeypatch.setattr(process.broker, "read", counted)
+    for number in range(2, 12):
+        await fan_out_one(number)
+
+    # The one with which the fan-out found that nothing lies behind what it had.
+    assert len(asked) <= 1
+
+
+async def test_events_that_were_not_heard_are_read_once_that_is_noticed(stage: Stage):
+    process = await fanning(stage, replace(IDLE, fanout=replace(IDLE.fanout, look_every=0.2)))
+    session = await stage.session(NOWHERE)
+    await stage.publish("agent.run-1.progress")
+    fanout = process.webhooks.fanout
+
+    async def counted(number: int) -> bool:
+        return await jobs(stage, session.id) == number
+
+    await eventually(lambda: counted(1))
+    # As where the server drops messages for a subscriber that is too slow.
+    fanout._heard = deque(maxlen=0)
+    await stage.publish("agent.run-1.progress", 3)
+
+    await eventually(lambda: counted(4))
