@@ -14,9 +14,10 @@ import msgspec
 
 from router import topology, tracing
 from router.codec import encode, rfc3339
-from router.connection import BrokerSettings, Connection, Listening, header, status
+from router.connection import BrokerSettings, Connection, Listening, Reply, header, status
 from router.cursor import epoch_of
 from router.dedup import of_event
+from router.direct import read_run
 from router.errors import BrokerError, Cut, Forbidden, NoResponders, Refused, Timeout, TooLarge, Unsuitable
 from router.event import Event
 from router.figures import DUPLICATE, REFUSED, TIMEOUT, figures
@@ -261,7 +262,8 @@ class Broker:
             request["start_time"] = rfc3339(int(since.timestamp() * 1_000_000_000))
         else:
             request["seq"] = after + 1
-        page = await self._direct(topology.EVENTS, request)
+        run = await read_run(self.connection, topology.EVENTS, request, _record)
+        page = Page(run.messages, run.left > 0)
         if upto and not page.more and self.topology.replicas > 1:
             last = page.records[-1].sequence if page.records else after
             if last < upto and await self._holds(pattern, last, upto):
@@ -282,8 +284,8 @@ class Broker:
     async def count(self, pattern: str, after: int) -> int:
         """Counts the events under one pattern that come after a sequence, without reading more than the first of them."""
         request = {"seq": after + 1, "batch": 1, "next_by_subj": STORED + pattern}
-        records, left = await self._batch(topology.EVENTS, request)
-        return len(records) + left
+        run = await read_run(self.connection, topology.EVENTS, request, _record)
+        return len(run.messages) + run.left
 
     async def latest(self, patterns: Sequence[str], upto: int | None = None) -> list[Record]:
         """Reads the newest event of every subject under the patterns, in stream order."""
@@ -291,12 +293,12 @@ class Broker:
         if upto:
             request["up_to_seq"] = upto
         try:
-            page = await self._direct(topology.EVENTS, request)
+            run = await read_run(self.connection, topology.EVENTS, request, _record)
         except Refused as refusal:
             if refusal.code != 413:
                 raise
             return await self._latest_by_reading(patterns)
-        return page.records
+        return run.messages
 
     async def _latest_by_reading(self, patterns: Sequence[str]) -> list[Record]:
         """The long way for more subjects than one request may name: reads all and keeps the newest."""
@@ -326,58 +328,6 @@ class Broker:
         info = await self.connection.api(f"STREAM.INFO.{topology.FRAMES}", {"subjects_filter": pattern})
         return sorted(info["state"].get("subjects") or {})
 
-    async def _direct(self, stream: str, request: dict[str, Any]) -> Page:
-        records, left = await self._batch(stream, request)
-        return Page(records, left > 0)
-
-    async def _batch(self, stream: str, request: dict[str, Any]) -> tuple[list[Record], int]:
-        """One batched Direct Get (ADR-31): records, and how many there are behind them. Raises Refused or Timeout."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[tuple[int, str, int]] = loop.create_future()
-        records: list[Record] = []
-        pending = 0
-
-        def heard(_subject: str, _reply: str, payload: bytes, raw: bytes) -> None:
-            nonlocal pending
-            if done.done():
-                return
-            code, text = status(raw)
-            if code:
-                # 204 ends a batch; only there is Nats-Num-Pending what is left behind it.
-                pending = int(header(raw, b"Nats-Num-Pending") or 0)
-                done.set_result((code, text, pending))
-                return
-            sequence = int(header(raw, b"Nats-Sequence") or 0)
-            subject = header(raw, b"Nats-Subject") or ""
-            records.append(Record(sequence, subject[len(STORED) :], payload))
-            if header(raw, b"Nats-Num-Pending") is None:
-                # A single answer, from a server that does not batch.
-                done.set_result((204, "EOB", 0))
-
-        def expired() -> None:
-            if not done.done():
-                done.set_exception(Timeout("a batch of stored events did not arrive"))
-
-        address = self.connection.expect(heard)
-        timer = loop.call_later(self.connection.settings.request_timeout, expired)
-        try:
-            asked = f"$JS.API.DIRECT.GET.{stream}"
-            with self.connection.awaiting(asked, done):
-                await self.connection.send(asked, msgspec.json.encode(request), reply=address)
-                code, text, left = await done
-        finally:
-            timer.cancel()
-            self.connection.forget(address)
-        match code:
-            case 204:
-                return records, left
-            case 404:
-                return [], 0
-            case 503:
-                raise Timeout("nobody answers for the stream")
-            case _:
-                raise Refused(code, 0, text)
-
     async def listen(self, pattern: str, heard: Any) -> Listening:
         """Hears every event under a pattern as it is stored: heard(Record), in the server's order, from the read loop."""
         strip = len(LIVE)
@@ -393,6 +343,11 @@ class Broker:
                 heard(Record(sequence, subject[strip:], payload, previous))
 
         return await self.connection.listen(LIVE + pattern, raw)
+
+
+def _record(reply: Reply) -> Record:
+    sequence, subject = header(reply.headers, b"Nats-Sequence"), header(reply.headers, b"Nats-Subject") or ""
+    return Record(int(sequence or 0), subject[len(STORED) :], reply.payload)
 
 
 def _ack(payload: bytes) -> Ack:

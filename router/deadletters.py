@@ -11,7 +11,6 @@ burial that is already here, because nothing is terminated before JetStream has 
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import time
 from dataclasses import dataclass
@@ -23,7 +22,8 @@ import msgspec
 from router.broker import Ack, Broker
 from router.codec import DECODE_FAULTS, decode, rfc3339
 from router.connection import Reply, all_headers, status
-from router.errors import BadEvent, Refused, Timeout
+from router.direct import Run, read_run
+from router.errors import BadEvent, Refused
 from router.event import Event
 from router.limits import message_size
 from router.subject import STORED, escape, unescape
@@ -280,20 +280,20 @@ class DeadLetters:
         A page has at least one letter where there is any, and else ends at either limit.
         """
         request = {"seq": after + 1, "batch": limit, "max_bytes": max_bytes, "next_by_subj": _under(pattern)}
-        replies, left = await self._batch(request)
-        return Letters([letter for reply in replies if (letter := _letter(reply)) is not None], left > 0)
+        run = await self._run(request)
+        return Letters([letter for letter in run.messages if letter is not None], run.left > 0)
 
     async def count(self, after: int = 0, pattern: str = EVERYWHERE) -> int:
         """Counts the dead letters that come after a sequence, without reading them."""
-        replies, left = await self._batch({"seq": after + 1, "batch": 1, "next_by_subj": _under(pattern)})
-        return len(replies) + left
+        run = await self._run({"seq": after + 1, "batch": 1, "next_by_subj": _under(pattern)})
+        return len(run.messages) + run.left
 
     async def at(self, moment: datetime) -> int | None:
         """The sequence of the first dead letter buried at a time or later; None where there is none."""
         # JetStream reads times to the nanosecond, and a text of ours ends at the microsecond.
         start = rfc3339(int(moment.timestamp() * 1_000_000) * 1000)
-        replies, _ = await self._batch({"start_time": start, "batch": 1, "next_by_subj": EVERYWHERE})
-        letter = _letter(replies[0]) if replies else None
+        run = await self._run({"start_time": start, "batch": 1, "next_by_subj": EVERYWHERE})
+        letter = run.messages[0] if run.messages else None
         return letter.sequence if letter else None
 
     async def state(self, pattern: str | None = None) -> Cemetery:
@@ -371,41 +371,8 @@ class DeadLetters:
             payload, lines["Dead-Size"] = b"", str(size)
         return await self._broker.store(subject, payload, lines)
 
-    async def _batch(self, request: dict[str, Any]) -> tuple[list[Reply], int]:
-        """One batched Direct Get (ADR-31), with headers; and how many more there are behind it."""
-        connection = self._broker.connection
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[Reply] = loop.create_future()
-        found: list[Reply] = []
-
-        def heard(_subject: str, _reply: str, payload: bytes, raw: bytes) -> None:
-            if status(raw)[0] == 0:
-                found.append(Reply(payload, raw))
-            elif not done.done():
-                done.set_result(Reply(payload, raw))
-
-        def expired() -> None:
-            if not done.done():
-                done.set_exception(Timeout("a batch of dead letters did not arrive"))
-
-        address = connection.expect(heard)
-        timer = loop.call_later(connection.settings.request_timeout, expired)
-        try:
-            subject = f"$JS.API.DIRECT.GET.{DEADLETTERS}"
-            with connection.awaiting(subject, done):
-                await connection.send(subject, msgspec.json.encode(request), reply=address)
-                end = await done
-        finally:
-            timer.cancel()
-            connection.forget(address)
-        code, text = status(end.headers)
-        if code == 404:
-            return [], 0
-        if code == 503:
-            raise Timeout("nobody answers for the dead letters")
-        if code != 204:
-            raise Refused(code, 0, text)
-        return found, int(all_headers(end.headers).get("Nats-Num-Pending", "0"))
+    async def _run(self, request: dict[str, Any]) -> Run[DeadLetter | None]:
+        return await read_run(self._broker.connection, DEADLETTERS, request, _letter)
 
 
 def read_headers(headers: dict[str, str], subject: str, sequence: int, payload: bytes = b"") -> DeadLetter:

@@ -1,15 +1,24 @@
-"""This file is where a run of stored messages is read at once, from any stream: one batched Direct Get (ADR-31)."""
+"""Reads a run of stored messages at once, from any stream: one batched Direct Get (ADR-31 of NATS)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from router.connection import Connection, Reply, header, status
 from router.errors import Refused, Timeout
+
+T = TypeVar("T")
+
+
+class Run(NamedTuple, Generic[T]):
+    """Messages in stream order, and how many more there are behind them."""
+
+    messages: list[T]
+    left: int
 
 
 class Stored(NamedTuple):
@@ -20,32 +29,40 @@ class Stored(NamedTuple):
     payload: bytes
 
 
-class Run(NamedTuple):
-    """Messages in stream order, and how many more there are behind them."""
+def stored(reply: Reply) -> Stored:
+    """Reads one message of a run."""
+    sequence, subject = header(reply.headers, b"Nats-Sequence"), header(reply.headers, b"Nats-Subject")
+    return Stored(int(sequence or 0), subject or "", reply.payload)
 
-    messages: list[Stored]
-    left: int
 
+async def read_run(
+    connection: Connection, stream: str, request: Mapping[str, Any], make: Callable[[Reply], T]
+) -> Run[T]:
+    """Reads what a request of `seq` or `start_time`, `next_by_subj`, `batch` and `max_bytes`, or of `multi_last`, asks for.
 
-async def read_run(connection: Connection, stream: str, request: Mapping[str, Any]) -> Run:
-    """Reads what a request of `seq` or `start_time`, `next_by_subj`, `batch` and `max_bytes` asks for.
-
-    Raises Refused or Timeout.
+    `make` takes each message, in the read loop, and must not raise. Raises Refused or Timeout.
     """
     loop = asyncio.get_running_loop()
-    done: asyncio.Future[Reply] = loop.create_future()
-    found: list[Stored] = []
+    done: asyncio.Future[tuple[int, str, int]] = loop.create_future()
+    found: list[T] = []
 
     def heard(_subject: str, _reply: str, payload: bytes, raw: bytes) -> None:
-        if status(raw)[0] == 0:
-            sequence, subject = header(raw, b"Nats-Sequence"), header(raw, b"Nats-Subject")
-            found.append(Stored(int(sequence or 0), subject or "", payload))
-        elif not done.done():
-            done.set_result(Reply(payload, raw))
+        if done.done():
+            return
+        code, text = status(raw)
+        left = header(raw, b"Nats-Num-Pending")
+        if code:
+            # 204 ends a run; only there is Nats-Num-Pending what is left behind it.
+            done.set_result((code, text, int(left or 0)))
+            return
+        found.append(make(Reply(payload, raw)))
+        if left is None:
+            # A single answer, from a server that does not batch.
+            done.set_result((204, "EOB", 0))
 
     def expired() -> None:
         if not done.done():
-            done.set_exception(Timeout("a run of stored messages did not arrive"))
+            done.set_exception(Timeout(f"a run of messages of {stream} did not arrive"))
 
     address = connection.expect(heard)
     timer = loop.call_later(connection.settings.request_timeout, expired)
@@ -53,16 +70,15 @@ async def read_run(connection: Connection, stream: str, request: Mapping[str, An
         subject = f"$JS.API.DIRECT.GET.{stream}"
         with connection.awaiting(subject, done):
             await connection.send(subject, msgspec.json.encode(dict(request)), reply=address)
-            end = await done
+            code, text, left = await done
     finally:
         timer.cancel()
         connection.forget(address)
-    code, text = status(end.headers)
     match code:
         case 204:
-            return Run(found, int(header(end.headers, b"Nats-Num-Pending") or 0))
+            return Run(found, left)
         case 404:
             return Run([], 0)
         case 503:
-            raise Timeout("nobody answers for the stream")
+            raise Timeout(f"nobody answers for {stream}")
     raise Refused(code, 0, text)

@@ -25,7 +25,7 @@ from edge.webhooks.job import delivery_id
 from edge.webhooks.outcome import Outcome, Timing, Verdict
 from router.broker import Broker
 from router.codec import DECODE_FAULTS, rfc3339
-from router.direct import read_run
+from router.direct import read_run, stored
 from router.errors import BrokerError
 from router.topology import ATTEMPTS
 
@@ -393,7 +393,7 @@ class Attempts:
         """The place in the stream behind which all lies that was stored at a time or later. Raises BrokerError."""
         start = rfc3339(int(moment.timestamp() * 1_000_000) * 1000)
         request = {"start_time": start, "batch": 1, "next_by_subj": f"{PREFIX}.*.*"}
-        run = await read_run(self._broker.connection, ATTEMPTS, request)
+        run = await read_run(self._broker.connection, ATTEMPTS, request, stored)
         if run.messages:
             return run.messages[0].sequence - 1
         return (await self.span())[1]
@@ -406,7 +406,7 @@ class Attempts:
             "max_bytes": READ_BYTES,
             "next_by_subj": f"{PREFIX}.{session}.{result}",
         }
-        run = await read_run(self._broker.connection, ATTEMPTS, request)
+        run = await read_run(self._broker.connection, ATTEMPTS, request, stored)
         pages = []
         for message in run.messages:
             try:

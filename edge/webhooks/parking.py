@@ -7,17 +7,15 @@ for an endpoint, and what is parked takes none of the places that deliveries hav
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
-
-import msgspec
 
 from edge.webhooks.job import PARKED, Job, Publish, read
 from edge.webhooks.pipeline import Pipeline, is_too_large
 from router.broker import STREAM_FULL, Ack, Broker
-from router.connection import Reply, all_headers, status
+from router.connection import Reply, all_headers
 from router.consumer import Message
+from router.direct import read_run
 from router.errors import BrokerError, Refused, Timeout
 from router.topology import HOOKS
 
@@ -76,11 +74,11 @@ class Parking:
         if not first:
             return [], 0
         request = {"seq": after + 1, "batch": jobs, "max_bytes": PAGE_BYTES, "next_by_subj": subject}
-        replies, left = await self._batch(request)
-        page = [parked for reply in replies if (parked := _parked(reply)).sequence >= first]
+        run = await read_run(self._broker.connection, HOOKS, request, _whole)
+        page = [parked for reply in run.messages if (parked := _parked(reply)).sequence >= first]
         if not page or page[0].sequence != first:
             raise Timeout("who answered for the parked jobs is behind")
-        return page, left
+        return page, run.left
 
     async def remove(self, sequence: int) -> None:
         """Takes a settled job away; harmless where it is gone. Raises BrokerError."""
@@ -99,41 +97,6 @@ class Parking:
             tokens = subject.split(".")
             found[tokens[3], tokens[4]] = count
         return found
-
-    async def _batch(self, request: dict[str, object]) -> tuple[list[Reply], int]:
-        connection = self._broker.connection
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[Reply] = loop.create_future()
-        found: list[Reply] = []
-
-        def heard(_subject: str, _reply: str, payload: bytes, raw: bytes) -> None:
-            if status(raw)[0] == 0:
-                found.append(Reply(payload, raw))
-            elif not done.done():
-                done.set_result(Reply(payload, raw))
-
-        def expired() -> None:
-            if not done.done():
-                done.set_exception(Timeout("a page of parked jobs did not arrive"))
-
-        address = connection.expect(heard)
-        timer = loop.call_later(connection.settings.request_timeout, expired)
-        try:
-            subject = f"$JS.API.DIRECT.GET.{HOOKS}"
-            with connection.awaiting(subject, done):
-                await connection.send(subject, msgspec.json.encode(request), reply=address)
-                end = await done
-        finally:
-            timer.cancel()
-            connection.forget(address)
-        code, text = status(end.headers)
-        if code == 404:
-            return [], 0
-        if code == 503:
-            raise Timeout("nobody answers for the parked jobs")
-        if code != 204:
-            raise Refused(code, 0, text)
-        return found, int(all_headers(end.headers).get("Nats-Num-Pending", "0"))
 
 
 async def next_job(broker: Broker, subject: str, after: int) -> int:
@@ -156,6 +119,10 @@ def is_verdict(result: Ack | BrokerError) -> bool:
 def is_full(result: Ack | BrokerError) -> bool:
     """Whether a lane has no room for a job."""
     return isinstance(result, Refused) and result.err_code == STREAM_FULL and "per subject" in result.description
+
+
+def _whole(reply: Reply) -> Reply:
+    return reply
 
 
 def _parked(reply: Reply) -> Parked:

@@ -17,7 +17,7 @@ from edge.webhooks.pipeline import Pipeline
 from router.broker import Ack, Broker
 from router.connection import BrokerSettings
 from router.deadletters import DeadLetters
-from router.direct import read_run
+from router.direct import read_run, stored
 from router.embedded import free_port
 from router.errors import Forbidden
 from router.event import Event
@@ -222,7 +222,7 @@ async def test_reading_that_is_forbidden_is_told_at_once(rights: Rights, entity:
         rights.deny("$JS.API.DIRECT.GET.>")
         reads = [
             broker.read(f"job.{entity}.>", 0),
-            read_run(broker.connection, "ATTEMPTS", {"seq": 1, "batch": 10}),
+            read_run(broker.connection, "ATTEMPTS", {"seq": 1, "batch": 10}, stored),
             DeadLetters(broker).read(),
         ]
         for read in reads:
