@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 from collections.abc import Callable, Mapping
 
 import msgspec
 
+from edge.peers import answer_peer, ask_peers
 from edge.stats import Stats, received, total
 from router.connection import Connection
-from router.errors import BrokerError
 from router.leases import Leases, Viewers, view_key, watch
-
-log = logging.getLogger(__name__)
 
 # Edge processes hold `view.edge.fleet.<id>`: the same count of live leases that viewers use.
 DOMAIN, ENTITY = "edge", "fleet"
 LEASE_SECONDS = 9.0
 SUBJECT = "edge.stats"
-# How long the others may take; one that is slower is left out, and the answer says so.
-PATIENCE = 0.5
 
 
 class Census:
@@ -65,9 +60,7 @@ class Census:
         if question.get("from") == self.id or not reply:
             return
         answer = msgspec.json.encode({"edge": self.id, "sessions": self._own(question.get("session"))})
-        task = asyncio.ensure_future(self._reply(reply, answer))
-        _replies.add(task)
-        task.add_done_callback(_replies.discard)
+        answer_peer(self._connection, reply, answer)
 
     def _own(self, session_id: str | None) -> dict[str, Stats]:
         """What this process has counted, up to date."""
@@ -76,43 +69,16 @@ class Census:
         self._measure(chosen)
         return chosen
 
-    async def _reply(self, reply: str, answer: bytes) -> None:
-        try:
-            await self._connection.send(reply, answer)
-        except BrokerError:
-            log.debug("an answer to another edge process could not be sent")
-
     async def gather(self, session_id: str | None = None) -> dict[str, Stats]:
         """Adds up what every edge process has counted, for one session or for all."""
         parts: dict[str, list[Stats]] = {known: [stats] for known, stats in self._own(session_id).items()}
         others = self.size - 1
         if others > 0:
-            for theirs in await self._ask(session_id, others):
-                for known, stats in theirs.items():
+            question = msgspec.json.encode({"from": self.id, "session": session_id})
+            for theirs in await ask_peers(self._connection, SUBJECT, question, others, _answers.decode):
+                for known, stats in theirs.sessions.items():
                     parts.setdefault(known, []).append(stats)
         return {known: received(total(each)) for known, each in parts.items()}
-
-    async def _ask(self, session_id: str | None, others: int) -> list[dict[str, Stats]]:
-        answers: list[dict[str, Stats]] = []
-        enough = asyncio.Event()
-
-        def heard(_subject: str, _reply: str, payload: bytes, headers: bytes) -> None:
-            if payload:
-                answers.append(msgspec.json.decode(payload, type=_Answer).sessions)
-            if len(answers) >= others or not payload:
-                enough.set()
-
-        address = self._connection.expect(heard)
-        question = msgspec.json.encode({"from": self.id, "session": session_id})
-        try:
-            await self._connection.send(SUBJECT, question, reply=address)
-            async with asyncio.timeout(PATIENCE):
-                await enough.wait()
-        except (TimeoutError, BrokerError):
-            log.info("not every edge process answered", extra={"answered": len(answers), "expected": others})
-        finally:
-            self._connection.forget(address)
-        return answers
 
 
 class _Answer(msgspec.Struct):
@@ -120,4 +86,4 @@ class _Answer(msgspec.Struct):
     sessions: dict[str, Stats]
 
 
-_replies: set[asyncio.Future[None]] = set()
+_answers = msgspec.json.Decoder(_Answer)

@@ -23,10 +23,10 @@ from edge.identity.door import Door
 from edge.identity.grants import Grants
 from edge.identity.limits import Seat
 from edge.identity.principal import Principal
+from edge.peers import answer_peer, ask_peers
 from edge.problem import Problem, count_refusal
 from router.codec import DECODE_FAULTS, rfc3339
 from router.connection import Connection
-from router.errors import BrokerError
 from router.subject import escape
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ log = logging.getLogger(__name__)
 
 # What the edge processes tell one another: this principal has a new token for this session.
 SUBJECT = "edge.refresh"
-# How long the others may take to say how many connections they have renewed.
-PATIENCE = 0.5
 SWEEP_SECONDS = 1.0
 
 
@@ -186,7 +184,6 @@ class Badges:
         self._count = 0
         self._due: list[tuple[float, int, Badge]] = []
         self._order = itertools.count()
-        self._answers: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
         return self._count
@@ -276,34 +273,14 @@ class Badges:
         told = _Renewal(
             self._me, session_id, principal.id, list(grants.read), grants.operate, min(principal.expires, 1e12)
         )
-        return renewed + sum(await self._tell(msgspec.json.encode(told), others))
+        counts = await ask_peers(self._connection, SUBJECT, msgspec.json.encode(told), others, _count)
+        return renewed + sum(counts)
 
     def _renew(self, principal: Principal, session_id: str) -> int:
         mine = [badge for badge in self._worn.get(session_id, ()) if badge.principal.id == principal.id]
         for badge in mine:
             badge.take(principal)
         return len(mine)
-
-    async def _tell(self, told: bytes, others: int) -> list[int]:
-        counts: list[int] = []
-        enough = asyncio.Event()
-
-        def answered(_subject: str, _reply: str, payload: bytes, _headers: bytes) -> None:
-            if payload.isdigit():
-                counts.append(int(payload))
-            if len(counts) >= others or not payload:
-                enough.set()
-
-        address = self._connection.expect(answered)
-        try:
-            await self._connection.send(SUBJECT, told, reply=address)
-            async with asyncio.timeout(PATIENCE):
-                await enough.wait()
-        except (TimeoutError, BrokerError):
-            log.info("not every edge process took the new token", extra={"answered": len(counts), "expected": others})
-        finally:
-            self._connection.forget(address)
-        return counts
 
     def _heard(self, _subject: str, reply: str, payload: bytes, _headers: bytes) -> None:
         try:
@@ -319,12 +296,9 @@ class Badges:
         except Problem:
             count = 0
         if reply:
-            task = asyncio.get_running_loop().create_task(self._answer(reply, count))
-            self._answers.add(task)
-            task.add_done_callback(self._answers.discard)
+            answer_peer(self._connection, reply, str(count).encode())
 
-    async def _answer(self, reply: str, count: int) -> None:
-        try:
-            await self._connection.send(reply, str(count).encode())
-        except BrokerError:
-            log.debug("an answer to another edge process could not be sent")
+
+def _count(answer: bytes) -> int | None:
+    """How many connections another process has renewed, as it says."""
+    return int(answer) if answer.isdigit() else None
