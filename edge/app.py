@@ -27,6 +27,7 @@ from edge import commands, ingest, metrics, trial
 from edge.dialects import DIALECTS
 from edge.disconnect import BAD_CURSOR, EXPIRED, FORBIDDEN, LOST_STORE, NO_SESSION, SHUTDOWN, Disconnect
 from edge.edge import Edge
+from edge.fields import json_object
 from edge.idempotency import name_events
 from edge.identity.badge import Badge, expires_at, require_subjects
 from edge.identity.door import Access, Admitted, path_of, principal_of
@@ -460,14 +461,7 @@ async def give_ticket(request: Request) -> Response:
     """Gives what a browser can put into an address: good once, for one stream, and not for long."""
     edge = _edge(request)
     principal = principal_of(request.scope)
-    body = await _json_body(request)
-    if not isinstance(body, dict):
-        raise Problem("bad_body", "the body must be a JSON object")
-    if unknown := sorted(set(body) - _TICKETS.keys() - {"transport"}):
-        raise Problem(
-            "unknown_field",
-            f"not known: {', '.join(map(str, unknown))[:200]}; known are {', '.join(_TICKETS)}, transport",
-        )
+    body = json_object(await _json_body(request), (*_TICKETS, "transport"))
     named = [field for field in _TICKETS if body.get(field) is not None]
     transport = body.get("transport")
     if len(named) != 1 or not isinstance(body[named[0]], str) or not body[named[0]]:

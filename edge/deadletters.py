@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from edge.fields import json_object
 from edge.letters import DEFAULT_LIMIT, FIELDS, MAX_LIMIT, READS, Filter, Search, Span, describe, parse_filter
 from edge.problem import Problem
 from edge.redrive import ENDED, MOST_REDRIVES, Redrives, new_job, parse_rate
@@ -69,7 +70,7 @@ class Desk:
 
     async def redrive(self, body: Any) -> dict[str, Any]:
         """Makes a job of what is to be sent again. Raises Problem."""
-        said = _object(body, _REDRIVE)
+        said = json_object(body, _REDRIVE)
         if ("id" in said) == ("filter" in said):
             raise Problem(
                 "missing_field", "give either the id of a letter or a filter; the filter {} means all of them"
@@ -133,7 +134,7 @@ class Desk:
 
     async def purge(self, body: Any) -> dict[str, Any]:
         """Deletes what a filter means; where that takes looking into letters, a stretch at a time. Raises Problem."""
-        said = _object(body, _PURGE)
+        said = json_object(body, _PURGE)
         if "filter" not in said:
             raise Problem("missing_field", "a purge needs a filter; {} means all of them")
         chosen, dry = _filter(said["filter"]), _flag(said, "dry_run")
@@ -192,14 +193,6 @@ def summarise(state: Cemetery) -> dict[str, Any]:
         "fullness": round(state.fullness, 4),
         "oldest": state.oldest or None,
     }
-
-
-def _object(body: Any, known: tuple[str, ...]) -> dict[str, Any]:
-    if not isinstance(body, dict):
-        raise Problem("bad_body", "the body must be a JSON object")
-    if unknown := sorted(str(name) for name in set(body) - set(known)):
-        raise Problem("unknown_field", f"not known: {', '.join(unknown)[:200]}; known are {', '.join(known)}")
-    return body
 
 
 def _filter(value: Any) -> Filter:

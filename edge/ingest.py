@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgpack
 
 from edge import metrics
+from edge.fields import json_object
 from edge.idempotency import Name, require_same
 from edge.identity.principal import Principal
 from edge.problem import Problem, from_fault
@@ -114,8 +115,7 @@ def _derived(key: str | None, place: int, principal: str | None) -> str | None:
 
 
 def _event(item: Mapping[str, Any], id: str | None, trace: str | None) -> Accepted:
-    if unknown := sorted(str(name) for name in set(item) - FIELDS):
-        raise Problem("unknown_field", f"not known: {', '.join(unknown)[:200]}; known are {', '.join(sorted(FIELDS))}")
+    json_object(item, FIELDS)
     if "subject" not in item:
         raise Problem("missing_field", "an event needs a subject, such as agent.run-42.progress")
     for name in ("source", "key", "cause", "trace"):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from edge.fields import UNCHANGEABLE, json_object
 from edge.problem import Problem
 from edge.session import Pace
 from edge.view import MAX_PATTERNS, MAX_TYPES, View
@@ -349,12 +350,7 @@ def parse_session(
 
     Raises Problem with a code that says which field is wrong, or a BadInput of the router.
     """
-    if not isinstance(body, dict):
-        raise Problem("bad_body", "the body must be a JSON object")
-    if unknown := sorted(set(body) - _FIELDS):
-        raise Problem(
-            "unknown_field", f"not known: {', '.join(map(str, unknown))}; known are {', '.join(sorted(_FIELDS))}"
-        )
+    body = json_object(body, _FIELDS)
     method = body.get("delivery_method", "websocket")
     if method not in METHODS:
         raise Problem("bad_body", f"delivery_method must be one of {', '.join(METHODS)}")
@@ -430,12 +426,7 @@ def parse_change(body: Any, spec: SessionSpec, retries: int = DEFAULT_RETRY_ATTE
 
     `view_of` checks subjects and filter.
     """
-    if not isinstance(body, dict):
-        raise Problem("bad_body", "the body must be a JSON object")
-    if unknown := sorted(str(name) for name in set(body) - CHANGEABLE):
-        raise Problem(
-            "unknown_field", f"cannot be changed: {', '.join(unknown)}; can be: {', '.join(sorted(CHANGEABLE))}"
-        )
+    body = json_object(body, CHANGEABLE, UNCHANGEABLE)
     given: dict[str, Any] = {
         "delivery_method": spec.delivery_method,
         "events": spec.events,

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from edge.fields import json_object
 from edge.problem import Problem
 from edge.registry import Session
 from edge.webhooks.attempts import Attempt, Attempts
@@ -36,13 +37,8 @@ def data_for(kind: str) -> dict[str, Any]:
 
 def parse_trial(body: Any) -> tuple[str, dict[str, Any]]:
     """Reads what a test event is to be: its type and its data. Raises Problem."""
-    if not isinstance(body, dict):
-        raise Problem("bad_body", "the body must be a JSON object")
+    body = json_object(body, ("event_type", "test_data"))
     kind = body.get("event_type", DEFAULT_TYPE)
-    if unknown := sorted(set(body) - {"event_type", "test_data"}):
-        raise Problem(
-            "unknown_field", f"not known: {', '.join(map(str, unknown))[:200]}; known are event_type, test_data"
-        )
     data = body.get("test_data", data_for(kind) if isinstance(kind, str) else {})
     if not isinstance(kind, str) or not isinstance(data, dict):
         raise Problem("bad_body", "event_type must be a text and test_data an object")

@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import msgspec
 
+from edge.fields import unknown_fields
 from edge.problem import Problem
 from edge.webhooks import policy as policies
 from edge.webhooks.oauth import OAuth2, parse_oauth2
@@ -469,8 +470,8 @@ def _batch(value: Any) -> Batch | None:
         return None
     if not isinstance(value, dict):
         raise _fault("batch", "batch must be an object of max_n, max_bytes and linger")
-    if unknown := sorted(str(name) for name in set(value) - {"max_n", "max_bytes", "linger"}):
-        raise _fault("batch", f"batch: not known: {', '.join(unknown)[:200]}; known are max_n, max_bytes, linger")
+    if fault := unknown_fields(value, ("max_n", "max_bytes", "linger")):
+        raise _fault("batch", f"batch: {fault}")
     try:
         linger = _number(value, "linger", 0, MAX_LINGER, "seconds")
         return Batch(

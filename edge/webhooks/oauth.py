@@ -13,6 +13,7 @@ from urllib.parse import quote_plus, urlencode
 
 import msgspec
 
+from edge.fields import unknown_fields
 from edge.problem import Problem
 from edge.webhooks.outcome import MAX_NOTE, Outcome, Verdict, wait_of
 from router.codec import from_json
@@ -73,8 +74,8 @@ def parse_oauth2(value: Any, headers: Mapping[str, str], read_url: Callable[[Any
         return None
     if not isinstance(value, dict):
         raise _fault(f"oauth2 must be an object of {', '.join(FIELDS)}")
-    if unknown := sorted(str(name) for name in set(value) - set(FIELDS)):
-        raise _fault(f"oauth2: not known: {', '.join(unknown)[:200]}; known are {', '.join(FIELDS)}")
+    if fault := unknown_fields(value, FIELDS):
+        raise _fault(f"oauth2: {fault}")
     given = {name: value[name] for name in FIELDS if value.get(name) is not None}
     for name in ("token_url", "client_id", "client_secret"):
         if not given.get(name):

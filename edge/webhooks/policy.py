@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from edge.fields import unknown_fields
 from edge.problem import Problem
 from edge.webhooks import settings as bounds
 from edge.webhooks.health import HealthSettings
@@ -212,8 +213,8 @@ def _object(
 ) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _fault(field, f"{field} must be {kind} of {', '.join(known)}")
-    if unknown := sorted(str(name) for name in set(value) - set(known)):
-        raise _fault(field, f"{field}: not known: {', '.join(unknown)[:200]}; known are {', '.join(known)}")
+    if fault := unknown_fields(value, known):
+        raise _fault(field, f"{field}: {fault}")
     found: dict[str, Any] = {}
     for name, given in value.items():
         if given is None:

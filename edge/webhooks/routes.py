@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from edge.fields import json_object, unknown_fields
 from edge.problem import Problem
 from edge.registry import Registry, Session
 from edge.webhooks.attempts import DEFAULT_LIMIT, MAX_LIMIT, Place
@@ -49,8 +50,8 @@ class WebhookDesk:
     async def attempts(self, session: Session, query: Mapping[str, str]) -> dict[str, Any]:
         """One page of attempts, newest first; it may be empty and still have a `next`. Raises Problem."""
         _webhook(session)
-        if unknown := sorted(set(query) - set(PAGE)):
-            raise Problem("bad_parameter", f"not known: {', '.join(unknown)[:200]}; known are {', '.join(PAGE)}")
+        if fault := unknown_fields(query, PAGE):
+            raise Problem("bad_parameter", fault)
         result = query.get("result") or "*"
         if result not in (*RESULTS, "*"):
             raise Problem("bad_parameter", f"result must be {' or '.join(RESULTS)}")
@@ -72,7 +73,7 @@ class WebhookDesk:
     async def resend(self, session: Session, body: Any) -> dict[str, Any]:
         """Sends one delivery again, by its id or that of its event. Raises Problem."""
         _webhook(session)
-        said = _object(body, RESEND)
+        said = json_object(body, RESEND)
         if ("event" in said) == ("delivery" in said):
             raise Problem("missing_field", "give either event or delivery: an attempt has both")
         unique = said.get("idempotency_key")
@@ -95,7 +96,7 @@ class WebhookDesk:
     async def recover(self, session: Session, body: Any) -> dict[str, Any]:
         """Sends again all that failed for good since a time. Raises Problem."""
         _webhook(session)
-        said = _object(body, RECOVER)
+        said = json_object(body, RECOVER)
         if said.get("since") is None:
             raise Problem("missing_field", "since when? all that failed for good from then on is sent again")
         since = parse_moment(said["since"], "since")
@@ -107,7 +108,7 @@ class WebhookDesk:
     async def replay(self, session: Session, body: Any) -> dict[str, Any]:
         """Sends a stretch of the past, whether it was sent before or not. Raises Problem."""
         _webhook(session)
-        said = _object(body, REPLAY)
+        said = json_object(body, REPLAY)
         start = _start(said, "cursor", "since", said.get("last"))
         if start is None:
             raise Problem("missing_field", "from where? give one of cursor, since and last")
@@ -143,14 +144,14 @@ class WebhookDesk:
     async def enable(self, session: Session, body: Any) -> dict[str, Any]:
         """Lets a disabled or halted endpoint have its jobs again. Raises Problem."""
         _webhook(session)
-        _object(body, ())
+        json_object(body, ())
         await self._webhooks.enable(session.id)
         return await self.health(session)
 
     async def disable(self, session: Session, body: Any) -> dict[str, Any]:
         """Lets an endpoint have nothing until it is enabled. Raises Problem."""
         _webhook(session)
-        reason = _object(body, ("reason",)).get("reason", "operator")
+        reason = json_object(body, ("reason",)).get("reason", "operator")
         if not isinstance(reason, str) or not 0 < len(reason) <= MAX_REASON or not reason.isprintable():
             raise Problem("bad_body", f"reason must be a printable text of at most {MAX_REASON} characters")
         await self._webhooks.disable(session.id, reason)
@@ -160,7 +161,7 @@ class WebhookDesk:
 
     async def rotate(self, session: Session, body: Any) -> dict[str, Any]:
         """Gives a session a new secret, which is shown this once; the old one signs beside it for a while. Raises Problem."""
-        said = _object(body, ROTATE)
+        said = json_object(body, ROTATE)
         endpoint = _webhook(session)
         secret = parse_secret(said.get("secret"), said.get("signing"), signing_of(endpoint.secret))
         overlap = parse_overlap(said.get("overlap"))
@@ -204,16 +205,6 @@ def _webhook(session: Session) -> EndpointSettings:
     if session.spec.webhook is None:
         raise Problem("not_a_webhook", f"its delivery_method is {session.spec.delivery_method}")
     return session.spec.webhook
-
-
-def _object(body: Any, fields: tuple[str, ...]) -> dict[str, Any]:
-    if not isinstance(body, dict):
-        raise Problem("bad_body", "the body must be a JSON object")
-    if unknown := sorted(str(name) for name in set(body) - set(fields)):
-        raise Problem(
-            "unknown_field", f"not known: {', '.join(unknown)[:200]}; known are {', '.join(fields) or 'none'}"
-        )
-    return body
 
 
 def _delivery(value: Any, code: str) -> str:

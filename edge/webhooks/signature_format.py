@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from edge.fields import unknown_fields
 from edge.problem import Problem
 from edge.webhooks.signature import Key, signing_of
 
@@ -81,8 +82,8 @@ def parse_signature(value: Any, secret: str, headers: Mapping[str, str]) -> Sign
         return None
     if not isinstance(value, dict) or not isinstance(value.get("headers"), dict) or not value["headers"]:
         raise _fault(f"signature must be an object of {', '.join(FIELDS)}; headers must name at least one header")
-    if unknown := sorted(str(name) for name in set(value) - set(FIELDS)):
-        raise _fault(f"signature: not known: {', '.join(unknown)[:200]}; known are {', '.join(FIELDS)}")
+    if fault := unknown_fields(value, FIELDS):
+        raise _fault(f"signature: {fault}")
     given = {name: value[name] for name in FIELDS if value.get(name) is not None}
     templates = given["headers"]
     if len(templates) > MAX_HEADERS:
