@@ -1,10 +1,9 @@
-"""This file is where it is said what a camera's source must do, and which one a setting names."""
+"""The types of a camera's sources: what a source must do, the pictures that it gives, and its errors."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,18 +65,3 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Lets go of the device. Called once, also when open failed."""
-
-
-def source_of(setting: str, width: int, height: int) -> Source:
-    """Gives the source that a setting names; opens nothing."""
-    from actors.camera.file import VideoFileSource
-    from actors.camera.simulated import SimulatedSource
-
-    return SimulatedSource(width, height) if setting == SIMULATED else VideoFileSource(setting)
-
-
-def about(setting: str) -> dict[str, Any]:
-    """What may be told to anybody about the source that a setting names."""
-    if setting == SIMULATED:
-        return {"source": SIMULATED, "simulated": True}
-    return {"source": "file", "simulated": False, "file": Path(setting).name}

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from actors.camera.file import VideoFileSource
+from actors.camera.open import about, source_of
 from actors.camera.simulated import read_strip, write_strip
-from actors.camera.sources import BadFrame, SourceUnavailable, about, source_of
+from actors.camera.sources import BadFrame, SourceUnavailable
 
 
 class ManualClock:
