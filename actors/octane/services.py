@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
 
+from actors.octane.simulator import Kind, Simulator
 from protos import octane_livelink_pb2 as livelink
 from protos import octane_livelink_pb2_grpc as livelink_rpc
 from protos import octane_project_pb2 as project
@@ -18,9 +19,6 @@ from protos import octane_stream_alpha_pb2 as alpha
 from protos import octane_stream_pb2 as stream
 from protos import octane_stream_pb2_grpc as stream_rpc
 from protos import octane_types_pb2 as wire
-
-if TYPE_CHECKING:
-    from actors.octane.simulator import Kind, Simulator
 
 Engine = render.ApiRenderEngine
 Context = grpc.aio.ServicerContext[Any, Any]

@@ -1,4 +1,4 @@
-"""This file is where an Octane is simulated: a gRPC server that speaks its wire, and renders balls on a floor.
+"""Simulates an Octane without a network: renders balls on a floor, and tells of it what the wire tells.
 
 It keeps to what a real Octane does: an event says only that there is a new image, and is sent only once a callback
 is registered; there is one registration of each kind, and the newest takes it; a grab finds nothing before the first
@@ -8,32 +8,22 @@ sample.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-import grpc
-
-from actors.octane.errors import AddressBusy
 from actors.octane.film import Film
 from actors.octane.render import Render
 from actors.octane.scene import Point, View, trace
-from actors.octane.services import add_services
 from protos import octane_render_pb2 as engine
 from protos import octane_types_pb2 as wire
-
-logger = logging.getLogger(__name__)
 
 # The actor marks an Octane of this name as simulated.
 NAME = "Callboard simulator of Octane"
 DEVICE = "Callboard simulated device"
-
-# 64 MiB, both ways: the limit of a real Octane.
-MAX_MESSAGE = 64 << 20
 
 
 class Generation(Enum):
@@ -80,11 +70,6 @@ class SimulatorSettings:
             raise ValueError("rest must be 0 or more")
 
 
-async def serve(settings: SimulatorSettings, ready: Callable[[str], None] | None = None) -> None:
-    """Simulates an Octane until cancelled; `ready` is told the address. Raises AddressBusy."""
-    await Simulator(settings).run(ready)
-
-
 class Listener:
     """One open callback stream: what it has yet to be told. A kind waits at most once, so this never grows."""
 
@@ -128,39 +113,8 @@ class Simulator:
         self._image_key: tuple[object, ...] = ()
         self._darkroom = asyncio.Lock()  # one thread at a time works on the film
 
-    async def run(self, ready: Callable[[str], None] | None = None) -> None:
-        """Listens and renders until cancelled."""
-        server = grpc.aio.server(
-            options=[
-                # Without this two servers may share one port, and each get half the calls.
-                ("grpc.so_reuseport", 0),
-                ("grpc.max_send_message_length", MAX_MESSAGE),
-                ("grpc.max_receive_message_length", MAX_MESSAGE),
-            ]
-        )
-        add_services(server, self)
-        wanted = f"{self.settings.host}:{self.settings.port}"
-        try:
-            port = server.add_insecure_port(wanted)
-        except RuntimeError:
-            port = 0
-        if not port:
-            await server.stop(None)
-            raise AddressBusy(
-                f"cannot listen on {wanted}: another program has that port, or the address is not this machine's"
-            )
-        self.address = f"{self.settings.host}:{port}"
-        try:
-            await server.start()
-            logger.info("the simulated Octane listens", extra={"address": self.address})
-            if ready is not None:
-                ready(self.address)
-            await self._go_on()
-        finally:
-            await server.stop(None)
-
-    async def _go_on(self) -> None:
-        """Renders, and says so to who listens."""
+    async def work(self) -> None:
+        """Renders until cancelled, and sends the events of it to open streams."""
         while True:
             if self.render.advance(time.monotonic()):
                 self.tell(Kind.NEW_IMAGE)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from actors.octane.simulator import Simulator, SimulatorSettings
+from actors.octane.simulator_server import run
 from tests.waiting import PATIENCE
 
 # Small and quick: a render of a few pixels that is done in half a second.
@@ -32,7 +33,7 @@ async def simulated(settings: SimulatorSettings = QUICK) -> AsyncIterator[Simula
     """A simulator that listens; gone, like a killed one, when the block ends."""
     simulator = Simulator(settings)
     listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(simulator.run(listening.set_result))
+    task = asyncio.create_task(run(simulator, listening.set_result))
     try:
         await asyncio.wait({task, listening}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():

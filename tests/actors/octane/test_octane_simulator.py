@@ -17,7 +17,8 @@ from actors.octane.film import Film
 from actors.octane.pixels import decode
 from actors.octane.render import Render
 from actors.octane.scene import View, trace
-from actors.octane.simulator import Generation, Kind, serve
+from actors.octane.simulator import Generation, Kind
+from actors.octane.simulator_server import serve
 from protos import octane_livelink_pb2 as livelink
 from protos import octane_livelink_pb2_grpc as livelink_rpc
 from protos import octane_project_pb2 as project
