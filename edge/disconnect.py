@@ -1,15 +1,8 @@
-"""This file is where every reason to end a connection is a value: its code says whether to come back."""
+"""The reasons to end a connection, as values: the code of each says whether to come back."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from starlette.types import Scope
-
-from edge import metrics
-
-# What a connection's scope has where it can be cut at once.
-CUT = "callboard.cut"
 
 
 @dataclass(frozen=True)
@@ -43,10 +36,3 @@ FORBIDDEN = Disconnect(4503, "not_permitted")
 DELETED = Disconnect(4504, "session_deleted")
 NO_SESSION = Disconnect(4505, "session_not_found")
 BAD_CURSOR = Disconnect(4506, "bad_cursor")
-
-
-def cut(scope: Scope, transport: str) -> None:
-    """Ends the connection of a client that takes nothing: it will not read why, nor what still waits for it."""
-    metrics.disconnects.labels(transport, SLOW.reason).inc()
-    if (now := (scope.get("extensions") or {}).get(CUT)) is not None:
-        now()

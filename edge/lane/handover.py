@@ -24,10 +24,10 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPe
 from websockets.http11 import Request, Response
 from websockets.typing import ExtensionParameter
 
-from edge.disconnect import CUT
 from edge.lane.frames import DEFLATE_WINDOW
 from edge.lane.half_closed import HalfClosable
 from edge.problem import Problem, count_refusal
+from edge.transports.abort import ABORT
 
 EXTENSION = "callboard.lane"
 # The one version of the WebSocket protocol that RFC 6455 has.
@@ -135,9 +135,9 @@ class PlainHttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def _offers(self) -> dict[str, Any]:
-        return {CUT: self._cut}
+        return {ABORT: self._abort}
 
-    def _cut(self) -> None:
+    def _abort(self) -> None:
         self.transport.abort()
 
 
@@ -173,9 +173,9 @@ class PlainSocketProtocol(WebSocketsSansIOProtocol):
         self.transport.close()
 
     def _offers(self) -> dict[str, Any]:
-        return {CUT: self._cut}
+        return {ABORT: self._abort}
 
-    def _cut(self) -> None:
+    def _abort(self) -> None:
         self.transport.abort()
 
 

@@ -13,12 +13,12 @@ from starlette.types import Receive, Scope, Send
 
 from edge import metrics
 from edge.dialects import DIALECTS
-from edge.disconnect import cut
 from edge.hub import Hub
 from edge.lane.meter import Meter
 from edge.registry import Session
 from edge.session import Notice, Pace, Reader
 from edge.stats import Stats
+from edge.transports.abort import abort
 from edge.transports.wires import ChunkedSseWire, SseWire
 from router.cursor import Start, parse_start
 from router.errors import BadCursor
@@ -81,7 +81,7 @@ class SseResponse:
                 if pump.done():
                     pump.result()
             except TimeoutError:
-                cut(scope, "sse")
+                abort(scope, "sse")
             finally:
                 for task in (gone, pump):
                     task.cancel()

@@ -12,13 +12,14 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from edge import metrics
 from edge.dialects import DIALECTS
-from edge.disconnect import BAD_CURSOR, BAD_FRAME, SILENT, Disconnect, cut
+from edge.disconnect import BAD_CURSOR, BAD_FRAME, SILENT, Disconnect
 from edge.hub import Hub
 from edge.lane.meter import Meter
 from edge.problem import Problem
 from edge.registry import Session
 from edge.session import Notice, Pace, Reader, State
 from edge.stats import Stats
+from edge.transports.abort import abort
 from edge.transports.wires import TextWire
 from router.codec import from_json, rfc3339, to_json
 from router.cursor import Start
@@ -79,7 +80,7 @@ class SocketReader:
                 for task in (listening, pumping):
                     if task.done() and not task.cancelled() and (failure := task.exception()) is not None:
                         if isinstance(failure, TimeoutError):
-                            cut(self._socket.scope, "websocket")
+                            abort(self._socket.scope, "websocket")
                         elif not isinstance(failure, (WebSocketDisconnect, OSError)):
                             raise failure
             finally:
