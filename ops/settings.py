@@ -570,11 +570,6 @@ def wants_traceback() -> bool:
     return os.environ.get("CALLBOARD_DEBUG", "").lower() in _TRUE
 
 
-def colour_wanted() -> bool:
-    """Says whether the user takes colours on a terminal (NO_COLOR, TERM=dumb)."""
-    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
 def search_path() -> str:
     """The PATH with the folder of this Python in front, so that tools installed beside it are found."""
     return os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
