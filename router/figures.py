@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import weakref
 from bisect import bisect_left
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from router.connection import Connection
+from collections.abc import Mapping
+from typing import Protocol
 
 # From half a millisecond, a store on this machine, to the ten seconds after which a publisher gives up.
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -34,11 +32,23 @@ class Delays:
         self.sum += seconds
 
 
+class Counted(Protocol):
+    """What is shown of a connection to NATS."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether it is up."""
+
+    @property
+    def traffic(self) -> Mapping[str, int]:
+        """Messages and bytes in and out, as nats-py counts them."""
+
+
 class Figures:
     """What this process has had to do with NATS since it began."""
 
     def __init__(self) -> None:
-        self.connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self.connections: weakref.WeakSet[Counted] = weakref.WeakSet()
         # From an event's own time until JetStream had it.
         self.publish_to_store = Delays()
         # From the request until JetStream's answer, tries included.
