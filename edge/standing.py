@@ -16,7 +16,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from edge.metrics import TRANSPORTS
-from edge.session import State
+from edge.types import State
 from router.store_health import CODES
 from router.topology import TopologySettings, streams
 

@@ -19,11 +19,12 @@ from edge.lane.settings import LaneSettings
 from edge.lane.socket import SocketLane
 from edge.lane.stream import StreamLane
 from edge.registry import Session
-from edge.session import Pace, Wire
+from edge.session import Pace
 from edge.stats import Stats
 from edge.transports import sse
 from edge.transports.websocket import Opening
 from edge.transports.wires import DeflatedWire, FrameWire
+from edge.types import Wire
 from router.cursor import Start
 
 FRAMES = {name: FrameWire(name, dialect) for name, dialect in DIALECTS.items()}

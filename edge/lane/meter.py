@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from edge import metrics
-from edge.session import Batch
+from edge.types import Batch
 
 # So many writes are worth telling at once; fewer wait for what other views have of the same batch.
 MANY = 8

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from edge.session import Batch, Wire
 from edge.stats import Stats
+from edge.types import Batch, Wire
 
 if TYPE_CHECKING:
     from edge.lane.meter import Meter

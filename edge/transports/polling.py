@@ -12,9 +12,10 @@ from edge.dialects import DIALECTS
 from edge.dialects.callback import callback
 from edge.hub import Hub
 from edge.registry import Session
-from edge.session import Batch, Notice, Reader
+from edge.session import Reader
 from edge.stats import Stats
 from edge.transports.since import PolledAnswers, with_places
+from edge.types import Batch, Notice
 from router.codec import rfc3339, to_json
 from router.cursor import FOREIGN, Cursor, Start, marked
 from router.record import Record

@@ -16,10 +16,11 @@ from edge.dialects import DIALECTS
 from edge.hub import Hub
 from edge.lane.meter import Meter
 from edge.registry import Session
-from edge.session import Notice, Pace, Reader
+from edge.session import Pace, Reader
 from edge.stats import Stats
 from edge.transports.abort import abort
 from edge.transports.wires import ChunkedSseWire, SseWire
+from edge.types import Notice
 from router.cursor import Start, parse_start
 from router.errors import BadCursor
 

@@ -17,10 +17,11 @@ from edge.hub import Hub
 from edge.lane.meter import Meter
 from edge.problem import Problem
 from edge.registry import Session
-from edge.session import Notice, Pace, Reader, State
+from edge.session import Pace, Reader
 from edge.stats import Stats
 from edge.transports.abort import abort
 from edge.transports.wires import TextWire
+from edge.types import Notice, State
 from router.codec import from_json, rfc3339, to_json
 from router.cursor import Start
 from router.errors import BadEvent, BadInput

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edge.dialects import Dialect
 from edge.lane.frames import TEXT, deflated, frame
-from edge.session import Batch, Notice, Wire
+from edge.types import Batch, Notice, Wire
 from router.codec import to_json
 
 # For the browser's own reconnect; the server's `bye` says more.

@@ -16,8 +16,9 @@ from edge.filter_child import Evaluator
 from edge.filter_process import MOST_BYTES, MOST_EVENTS, SLICE_BYTES, SLICE_EVENTS, FilterProcess, _Pipes, _slices
 from edge.filtering import Converted, Filtering, Wanted
 from edge.hub import SLOWED_AT_ONCE, Feed, Hub
-from edge.session import Reader, State
+from edge.session import Reader
 from edge.stats import Stats
+from edge.types import State
 from edge.view import View
 from router.broker import Broker
 from router.codec import encode

@@ -17,8 +17,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge.hub import Hub
-from edge.session import Batch, Notice, Reader, SessionSettings, State
+from edge.session import Reader, SessionSettings
 from edge.stats import Stats
+from edge.types import Batch, Notice, State
 from edge.view import View
 from router import live
 from router.broker import Page, StreamState

@@ -1,0 +1,106 @@
+"""The types that the parts of the edge hand to one another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from router.record import Record
+
+
+class State(Enum):
+    """What a reader is at."""
+
+    CONNECTING = "connecting"
+    REPLAYING = "replaying"
+    LIVE = "live"
+    LAGGING = "lagging"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something the server says about the connection itself: ready, gap, position, heartbeat or bye."""
+
+    control: str
+    body: dict[str, Any]
+
+
+class Wire:
+    """How a transport writes: pure, and named by dialect and framing so that what it makes can be shared."""
+
+    name: str
+
+    def events(self, batch: Batch) -> Any:
+        raise NotImplementedError
+
+    def notice(self, notice: Notice) -> Any:
+        raise NotImplementedError
+
+
+class Batch:
+    """What one tick, or one page of replay, has for a view. Shared by its readers, so each wire's bytes are made once."""
+
+    __slots__ = ("_made", "epoch", "records", "replayed", "size", "unencodable")
+
+    def __init__(
+        self,
+        records: list[Record],
+        epoch: str,
+        replayed: bool = False,
+        unencodable: Callable[[Record, Exception], None] = lambda _record, _fault: None,
+    ) -> None:
+        """`replayed` says that the events are older than their readers: how late they come says nothing of us.
+
+        `unencodable` is told of each record that a wire failed to encode, and of the failure.
+        """
+        self.records = records
+        self.replayed = replayed
+        self.unencodable = unencodable
+        self.epoch = epoch
+        self.size = sum(len(record.payload) for record in records)
+        self._made: dict[str, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def last(self) -> int:
+        return self.records[-1].sequence
+
+    @property
+    def check(self) -> int:
+        """The check of the last event's place."""
+        return self.records[-1].check
+
+    def age(self) -> float:
+        """Seconds since the newest event was said; never negative, whatever the clocks of producers say."""
+        event = self.records[-1].event
+        return max(0.0, time.time() - event.time / 1e9) if event else 0.0
+
+    def made(self, wire: Wire) -> Any:
+        """The batch in one wire's form; made at the first call."""
+        form = self._made.get(wire.name)
+        if form is None:
+            try:
+                form = wire.events(self)
+            except Exception:  # noqa: BLE001 - one of the records fails again below
+                # A record that cannot be encoded must not take the others with it.
+                form = wire.events(Batch(self._encodable(wire), self.epoch))
+            self._made[wire.name] = form
+        return form
+
+    def _encodable(self, wire: Wire) -> list[Record]:
+        """The records that a wire can encode; `unencodable` is told of the others."""
+        kept: list[Record] = []
+        for record in self.records:
+            try:
+                wire.events(Batch([record], self.epoch))
+            except Exception as fault:  # noqa: BLE001 - logged by `_failed`
+                self.unencodable(record, fault)
+            else:
+                kept.append(record)
+        return kept
