@@ -55,6 +55,7 @@ from edge.transports import polling
 from edge.transports.refusal import refuse
 from edge.transports.sse import HEADERS, SseResponse, stream_start
 from edge.transports.websocket import Opening, SocketReader
+from edge.types import ReadRequest
 from edge.video import BOUNDARY, OPENING, Frame, Viewer
 from edge.webhooks.checks import check_endpoint
 from router import tracing
@@ -532,16 +533,16 @@ async def poll_session(request: Request) -> Response:
     stats.served += 1
     badge = _badge(request, session, poll=True)
     try:
-        seen = session.read_by(badge) if badge else session
+        reading = _reading(session, badge)
         asked = polling.Poll(start, limit, min(wait, _left(request)), _said(request.query_params, "cursor"))
-        polled = await polling.poll(edge.hub, seen, asked, stats, edge.polled)
+        polled = await polling.poll(edge.hub, reading, asked, stats, edge.polled)
     finally:
         if badge:
             badge.leave()
     # A poll by time is a receipt too: it says what the client saw last.
     stats.acknowledged(str(start.cursor) if start.cursor else EVERYTHING if start.since else None)
     stats.handed(len(polled.records), polled.next)
-    body = polling.body(edge.hub, session, polled)
+    body = polling.body(edge.hub, reading, polled)
     edge.receipts.polled(session.id, str(start.cursor or ""), polled, len(body))
     headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
     if len(body) >= polling.GZIP_ABOVE and polling.takes_gzip(request.headers.getlist("accept-encoding")):
@@ -562,20 +563,26 @@ async def stream_session(request: Request) -> Response | SseResponse | _Seated:
         return Response(headers={name.decode(): value.decode() for name, value in HEADERS})
     badge = _badge(request, session)
     lanes = edge.lanes if edge.settings.lane else None
-    if badge is None:
-        return SseResponse(edge.hub, session, start, edge.census.of(session.id), pace, lanes)
     try:
-        seen = session.read_by(badge)
+        asked = _reading(session, badge)
     except Problem:
-        badge.leave()
+        if badge is not None:
+            badge.leave()
         raise
-    return _Seated(SseResponse(edge.hub, seen, start, edge.census.of(session.id), pace, lanes), badge.done)
+    answer = SseResponse(edge.hub, asked, start, edge.census.of(session.id), pace, lanes)
+    return answer if badge is None else _Seated(answer, badge.done)
 
 
 def _badge(connection: Request | WebSocket, session: Session, poll: bool = False) -> Badge | None:
     """Who reads over a connection, counted; None where nobody is told apart. Raises Problem 429."""
     edge = _edge(connection)
     return edge.badges.issue(principal_of(connection.scope), session, edge.door.address(connection.scope), poll)
+
+
+def _reading(session: Session, badge: Badge | None) -> ReadRequest:
+    """What a connection reads: no more of a session than is granted to who reads. Raises Problem."""
+    view = session.view if badge is None else badge.view(session)
+    return ReadRequest(session.id, view, session.spec.dialect, badge)
 
 
 def _left(connection: Request | WebSocket) -> float:
@@ -610,8 +617,7 @@ async def socket_session(socket: WebSocket) -> None:
         badge = _badge(socket, session)
         start = _opening(socket.query_params, session)
         pace = _pace(socket.query_params, session)
-        if badge:
-            session = session.read_by(badge)
+        asked = _reading(session, badge)
     except Problem as problem:
         if problem.status == 429:
             raise
@@ -627,7 +633,7 @@ async def socket_session(socket: WebSocket) -> None:
             detail = refusal.detail if isinstance(refusal, Problem) else str(refusal)
             await _refuse_socket(socket, close.code, refusal.code, detail)
         else:
-            await _serve_socket(edge, socket, session, start, pace)
+            await _serve_socket(edge, socket, asked, start, pace)
     finally:
         if badge:
             badge.done()
@@ -636,11 +642,11 @@ async def socket_session(socket: WebSocket) -> None:
 _SOCKET_REFUSALS: Mapping[str, Disconnect] = {"session_not_found": NO_SESSION, "not_granted": FORBIDDEN}
 
 
-async def _serve_socket(edge: Edge, socket: WebSocket, session: Session, start: Start | Opening, pace: Pace) -> None:
-    stats = edge.census.of(session.id)
+async def _serve_socket(edge: Edge, socket: WebSocket, asked: ReadRequest, start: Start | Opening, pace: Pace) -> None:
+    stats = edge.census.of(asked.session_id)
     try:
-        if not (edge.settings.lane and await edge.lanes.take_socket(socket.scope, session, start, stats, pace)):
-            await SocketReader(edge.hub, session, start, stats, pace, socket).run()
+        if not (edge.settings.lane and await edge.lanes.take_socket(socket.scope, asked, start, stats, pace)):
+            await SocketReader(edge.hub, asked, start, stats, pace, socket).run()
     except BrokerError:
         await socket.close(LOST_STORE.code, LOST_STORE.reason)
 

@@ -764,9 +764,9 @@ class Hub:
             reader.close(reason)
 
     def change_session(self, session_id: str, view: View) -> None:
-        """Gives every reader of one session another view; those with a badge are told by that."""
+        """Gives every reader of one session another view; those with an authorization are told by that."""
         for reader in tuple(self.readers):
-            if reader.session_id == session_id and reader.badge is None and reader.feed.view != view:
+            if reader.session_id == session_id and reader.authorization is None and reader.feed.view != view:
                 reader.change(view)
 
     def close_session(self, session_id: str, reason: Disconnect) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import copy
 import logging
 import re
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -29,9 +28,6 @@ from router.errors import BadInput, BrokerError, Conflict, Refused
 from router.mirror import Mirror
 from router.stored import decoder
 from router.topology import SESSIONS
-
-if TYPE_CHECKING:
-    from edge.identity.badge import Badge
 
 log = logging.getLogger(__name__)
 
@@ -75,15 +71,13 @@ def view_of(spec: SessionSpec) -> View:
 class Session:
     """A session as one edge process knows it: its definition and its view."""
 
-    __slots__ = ("badge", "revision", "spec", "view")
+    __slots__ = ("revision", "spec", "view")
 
     def __init__(self, spec: SessionSpec, revision: int, view: View | None = None) -> None:
         """`view` is that of the specification, where it has been made already. Raises BadPattern or BadFilter."""
         self.spec = spec
         self.revision = revision
         self.view = view or view_of(spec)
-        # Who reads it through this copy of it; see `read_by`.
-        self.badge: Badge | None = None
 
     @property
     def id(self) -> str:
@@ -96,13 +90,6 @@ class Session:
     @property
     def start(self) -> Cursor:
         return Cursor.parse(self.spec.start)
-
-    def read_by(self, badge: Badge) -> Session:
-        """The session as one connection sees it: no more than is granted to who reads. Raises Problem."""
-        seen = copy.copy(self)
-        seen.badge = badge
-        seen.view = badge.view(self)
-        return seen
 
     def describe(self) -> dict[str, Any]:
         """The session as the API shows it; secrets are left out."""

@@ -21,7 +21,8 @@ from edge import metrics
 from edge.conflation import conflate
 from edge.disconnect import LOST_STORE, MISSED, Disconnect
 from edge.stats import Stats
-from edge.types import Batch, Notice, State
+from edge.types import Authorization, Batch, Notice, State
+from edge.view import View
 from router.codec import rfc3339
 from router.cursor import Start
 from router.errors import BrokerError
@@ -30,8 +31,6 @@ from router.replay import Gap
 
 if TYPE_CHECKING:
     from edge.hub import Feed, Hub
-    from edge.identity.badge import Badge
-    from edge.view import View
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +98,7 @@ class Reader:
         "_view",
         "_wake",
         "_writing",
-        "badge",
+        "authorization",
         "epoch",
         "feed",
         "leaves",
@@ -141,8 +140,8 @@ class Reader:
         self._not_before = 0.0
         self._view = feed.view
         self._writing: Batch | None = None
-        # Who reads, where people are told apart; and what is to be said to it beside events.
-        self.badge: Badge | None = None
+        # By whose right it reads, where people are told apart; and what is to be said to it beside events.
+        self.authorization: Authorization | None = None
         self._notices: list[Notice] | None = None
 
     # Called by the hub; these never wait.
@@ -238,11 +237,11 @@ class Reader:
                 self.position = max(self.position, self._hub.position)
         self.lag()
 
-    def wear(self, badge: Badge | None) -> None:
-        """Is read by somebody whose token ends, and may be renewed."""
-        if badge is not None:
-            self.badge = badge
-            badge.wear(self)
+    def authorize(self, authorization: Authorization | None) -> None:
+        """Is read by the right of somebody whose token ends, and may be renewed."""
+        if authorization is not None:
+            self.authorization = authorization
+            authorization.attach(self)
 
     def say(self, control: str, body: dict[str, Any]) -> bool:
         """Tells the client something in band; not before `ready`, and then it says no."""
@@ -303,8 +302,8 @@ class Reader:
         if self._writing is not None:
             self.stats.taken_back(len(self._writing))
             self._writing = None
-        if self.badge is not None:
-            self.badge.leave()
+        if self.authorization is not None:
+            self.authorization.leave()
         self.state = State.CLOSED
 
     async def _next(self) -> AsyncGenerator[Batch | Notice, None]:

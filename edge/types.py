@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
+from edge.disconnect import Disconnect
+from edge.view import View
 from router.record import Record
 
 
@@ -104,3 +106,39 @@ class Batch:
             else:
                 kept.append(record)
         return kept
+
+
+class Authorized(Protocol):
+    """What an authorization needs of the reader that it is attached to."""
+
+    def change(self, view: View) -> None:
+        """Takes another view."""
+
+    def close(self, reason: Disconnect) -> None:
+        """Ends with a `bye`."""
+
+    def say(self, control: str, body: dict[str, Any]) -> bool:
+        """Tells the client something in band; says whether it could."""
+
+
+class Authorization(Protocol):
+    """By whose right a connection reads: it changes the reader's view, or ends it, when that right does."""
+
+    def attach(self, reader: Authorized) -> None:
+        """The reader has begun; from now on it is told what changes."""
+
+    def leave(self) -> None:
+        """The reader has ended. Harmless the second time."""
+
+    def refresh(self, token: object) -> dict[str, Any]:
+        """Takes a new token over the connection itself; returns what to answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """What a connection reads: a session's events under a view, in a dialect, and by whose right where people are told apart."""
+
+    session_id: str
+    view: View
+    dialect: str
+    authorization: Authorization | None = None

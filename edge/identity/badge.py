@@ -14,17 +14,18 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edge.disconnect import EXPIRED, FORBIDDEN, Disconnect
+from edge.disconnect import EXPIRED, FORBIDDEN
 from edge.identity.door import Door
 from edge.identity.grants import Grants
 from edge.identity.limits import Seat
 from edge.identity.principal import Principal
 from edge.peers import answer_peer, ask_peers
 from edge.problem import Problem, count_refusal
+from edge.types import Authorized
 from router.codec import DECODE_FAULTS, rfc3339
 from router.connection import Connection
 from router.subject import escape
@@ -38,19 +39,6 @@ log = logging.getLogger(__name__)
 # What the edge processes tell one another: this principal has a new token for this session.
 SUBJECT = "edge.refresh"
 SWEEP_SECONDS = 1.0
-
-
-class Reading(Protocol):
-    """What a badge needs of the reader that wears it."""
-
-    def change(self, view: View) -> None:
-        """Takes another view."""
-
-    def close(self, reason: Disconnect) -> None:
-        """Ends with a `bye`."""
-
-    def say(self, control: str, body: dict[str, Any]) -> bool:
-        """Tells the client something in band; says whether it could."""
 
 
 def require_subjects(principal: Principal, spec: SessionSpec) -> None:
@@ -67,14 +55,14 @@ class Badge:
     def __init__(self, badges: Badges, principal: Principal, session: Session, seat: Seat, address: str) -> None:
         self.principal = principal
         self.session = session
-        self.reader: Reading | None = None
+        self.reader: Authorized | None = None
         self._badges = badges
         self._seat = seat
         self._address = address
         self._warned = False
 
     def view(self, session: Session) -> View:
-        """What of a session may be seen. Raises Problem where the session asks for more by name."""
+        """What of a session may be seen by who reads. Raises Problem where the session asks for more by name."""
         if self.principal.id is None:
             return session.view
         require_subjects(self.principal, session.spec)
@@ -82,7 +70,7 @@ class Badge:
 
     # Called by the reader, and by what serves it.
 
-    def wear(self, reader: Reading) -> None:
+    def attach(self, reader: Authorized) -> None:
         """The reader has begun; from now on it is told what changes."""
         self.reader = reader
         self._badges.worn(self)

@@ -18,13 +18,12 @@ from edge.lane.reader import LaneReader
 from edge.lane.settings import LaneSettings
 from edge.lane.socket import SocketLane
 from edge.lane.stream import StreamLane
-from edge.registry import Session
 from edge.session import Pace
 from edge.stats import Stats
 from edge.transports import sse
 from edge.transports.websocket import Opening
 from edge.transports.wires import DeflatedWire, FrameWire
-from edge.types import Wire
+from edge.types import ReadRequest, Wire
 from router.cursor import Start
 
 FRAMES = {name: FrameWire(name, dialect) for name, dialect in DIALECTS.items()}
@@ -55,28 +54,28 @@ class Lanes:
     # Taking over. Each says no where the connection is to be served by ASGI; raises BrokerError.
 
     async def take_socket(
-        self, scope: Scope, session: Session, start: Start | Opening, stats: Stats, pace: Pace
+        self, scope: Scope, asked: ReadRequest, start: Start | Opening, stats: Stats, pace: Pace
     ) -> bool:
         """Takes over a WebSocket that has been accepted."""
         handover: SocketHandover | None = scope.get("extensions", {}).get(EXTENSION)
         if handover is None or pace.max_rate:
             return False
-        wire = (DEFLATED if handover.compresses else FRAMES)[session.spec.dialect]
-        feed = await self.hub.join(session.view)
-        lane = SocketLane(self, feed, session.id, stats, wire, pace)
-        lane.wear(session.badge)
+        wire = (DEFLATED if handover.compresses else FRAMES)[asked.dialect]
+        feed = await self.hub.join(asked.view)
+        lane = SocketLane(self, feed, asked.session_id, stats, wire, pace)
+        lane.authorize(asked.authorization)
         return self._begun(lane, handover.detach(lane), start)
 
     async def take_stream(
-        self, scope: Scope, send: Send, session: Session, start: Start, stats: Stats, pace: Pace
+        self, scope: Scope, send: Send, asked: ReadRequest, start: Start, stats: Stats, pace: Pace
     ) -> bool:
         """Takes over a request for server-sent events: its head is written by ASGI, with what middleware adds to it."""
         handover: StreamHandover | None = scope.get("extensions", {}).get(EXTENSION)
         if handover is None or pace.max_rate or not handover.available(scope):
             return False
-        feed = await self.hub.join(session.view)
+        feed = await self.hub.join(asked.view)
         wires = sse.CHUNKED if handover.chunks else sse.WIRES
-        lane = StreamLane(self, feed, session.id, stats, wires[session.spec.dialect], pace)
+        lane = StreamLane(self, feed, asked.session_id, stats, wires[asked.dialect], pace)
         handover.open_ended()
         try:
             await send({"type": "http.response.start", "status": 200, "headers": sse.HEADERS})
@@ -84,7 +83,7 @@ class Lanes:
             lane.end()
             raise
         # Not before: who is closed while the head is written would have no connection to hear of it.
-        lane.wear(session.badge)
+        lane.authorize(asked.authorization)
         if not self._begun(lane, handover.detach(lane), start):
             # The client left between request and answer.
             await send({"type": "http.response.body", "body": b""})

@@ -11,11 +11,10 @@ from typing import NamedTuple
 from edge.dialects import DIALECTS
 from edge.dialects.callback import callback
 from edge.hub import Hub
-from edge.registry import Session
 from edge.session import Reader
 from edge.stats import Stats
 from edge.transports.since import PolledAnswers, with_places
-from edge.types import Batch, Notice
+from edge.types import Batch, Notice, ReadRequest
 from router.codec import rfc3339, to_json
 from router.cursor import FOREIGN, Cursor, Start, marked
 from router.record import Record
@@ -56,43 +55,43 @@ class Poll:
     by_cursor: bool = False
 
 
-async def poll(hub: Hub, session: Session, asked: Poll, stats: Stats, answers: PolledAnswers) -> Polled:
+async def poll(hub: Hub, reading: ReadRequest, asked: Poll, stats: Stats, answers: PolledAnswers) -> Polled:
     """Answers a poll. Raises BrokerError."""
-    async with hub.reader(session.view, session.id, Stats()) as reader:
+    async with hub.reader(reading.view, reading.session_id, Stats()) as reader:
         stats.polls += 1
         try:
-            return await _collect(hub, session, asked, reader, answers)
+            return await _collect(hub, reading, asked, reader, answers)
         finally:
             stats.polls -= 1
 
 
-async def _collect(hub: Hub, session: Session, asked: Poll, reader: Reader, answers: PolledAnswers) -> Polled:
+async def _collect(hub: Hub, reading: ReadRequest, asked: Poll, reader: Reader, answers: PolledAnswers) -> Polled:
     start = asked.start
     again = None
     if start.since is not None and start.mark is None:
-        again = await answers.find(hub, session.id, reader, start)
+        again = await answers.find(hub, reading.session_id, reader, start)
     place = Place(again.after, None) if again is not None else await hub.place(start, reader.feed)
     # What the client has had already is repeated beside the `limit`, so that it gets on.
     had = again.had if again is not None else place.after
     epoch, life, incarnation = hub.epoch, hub.life, hub.incarnation
-    after = hub.idle.skip(session.view, place.after)
-    scan = await _scan(hub, session, reader, after, asked.limit, had)
+    after = hub.idle.skip(reading.view, place.after)
+    scan = await _scan(hub, reading, reader, after, asked.limit, had)
     if not scan.records and hub.life == life:
         # Who comes without a cursor comes back to the same place, and must not scan the same events for ever.
-        hub.idle.note(session.view, place.after, scan.upto)
+        hub.idle.note(reading.view, place.after, scan.upto)
     waited = not (_new(scan.records, had) or scan.more) and asked.wait > 0
     if waited and await _something_new(reader, Start(cursor=Cursor(epoch, scan.upto)), asked.wait):
         # Read and not taken as it was heard: `next` leads past all of it, so nothing before it may have been missed.
-        scan = await _scan(hub, session, reader, after if scan.records else scan.upto, asked.limit, had)
+        scan = await _scan(hub, reading, reader, after if scan.records else scan.upto, asked.limit, had)
     if hub.incarnation != incarnation:
         # The stream was made anew meanwhile, or an older state of it restored; who comes from before is told so.
         anew = replace(asked, start=Start(cursor=Cursor(FOREIGN, scan.upto)), wait=0.0)
-        return await _collect(hub, session, anew, reader, answers)
+        return await _collect(hub, reading, anew, reader, answers)
     shown = _fitting(scan.records, asked.limit, had)
     cut = len(shown) < len(scan.records)
     upto = shown[-1].sequence if cut else scan.upto
     if not asked.by_cursor and (new := _new(shown, had)):
-        await answers.note(session.id, epoch, had, new[-1].sequence)
+        await answers.note(reading.session_id, epoch, had, new[-1].sequence)
     following = shown[-1].cursor(epoch) if shown and shown[-1].sequence == upto else await hub.find_cursor(upto)
     return Polled(shown, following, cut or scan.more, place.gap, waited, not asked.by_cursor)
 
@@ -123,7 +122,7 @@ class _Scan(NamedTuple):
     more: bool
 
 
-async def _scan(hub: Hub, session: Session, reader: Reader, after: int, limit: int, had: int) -> _Scan:
+async def _scan(hub: Hub, reading: ReadRequest, reader: Reader, after: int, limit: int, had: int) -> _Scan:
     """Reads more than an answer holds where there is so much, and no more than one request may scan.
 
     What the client has had, up to `had`, counts for neither.
@@ -132,7 +131,7 @@ async def _scan(hub: Hub, session: Session, reader: Reader, after: int, limit: i
     count = size = scanned = scanned_bytes = 0
     while True:
         stretch = await hub.stretch(reader.feed, after)
-        found = await hub.filtering.select(session.view, stretch.records)
+        found = await hub.filtering.select(reading.view, stretch.records)
         records += found
         count += len(_new(found, had))
         size += sum(len(record.payload) for record in _new(found, had))
@@ -171,9 +170,9 @@ def takes_gzip(accepted: Iterable[str]) -> bool:
     return False
 
 
-def body(hub: Hub, session: Session, polled: Polled) -> bytes:
+def body(hub: Hub, reading: ReadRequest, polled: Polled) -> bytes:
     """The answer as JSON; each event has the session's id, as webhooks have it too."""
-    dialect = DIALECTS.get(session.spec.dialect, callback)
+    dialect = DIALECTS.get(reading.dialect, callback)
     made: list[bytes] = []
     for record in polled.records:
         try:
@@ -182,7 +181,7 @@ def body(hub: Hub, session: Session, polled: Polled) -> bytes:
         except Exception as fault:  # noqa: BLE001 - logged by `_failed`
             hub.unencodable(record, fault)
     rest: dict[str, object] = {
-        "session_id": session.id,
+        "session_id": reading.session_id,
         "next": polled.next,
         "has_more": polled.more,
         "count": len(made),

@@ -15,12 +15,11 @@ from edge import metrics
 from edge.dialects import DIALECTS
 from edge.hub import Hub
 from edge.lane.meter import Meter
-from edge.registry import Session
 from edge.session import Pace, Reader
 from edge.stats import Stats
 from edge.transports.abort import abort
 from edge.transports.wires import ChunkedSseWire, SseWire
-from edge.types import Notice
+from edge.types import Notice, ReadRequest
 from router.cursor import Start, parse_start
 from router.errors import BadCursor
 
@@ -51,10 +50,10 @@ class SseResponse:
     """An ASGI response that streams one reader until the client leaves or the server says `bye`."""
 
     def __init__(
-        self, hub: Hub, session: Session, start: Start, stats: Stats, pace: Pace, lanes: Lanes | None = None
+        self, hub: Hub, asked: ReadRequest, start: Start, stats: Stats, pace: Pace, lanes: Lanes | None = None
     ) -> None:
         self._hub = hub
-        self._session = session
+        self._asked = asked
         self._start = start
         self._stats = stats
         self._pace = pace
@@ -62,14 +61,14 @@ class SseResponse:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._lanes and await self._lanes.take_stream(
-            scope, send, self._session, self._start, self._stats, self._pace
+            scope, send, self._asked, self._start, self._stats, self._pace
         ):
             return
-        wire = WIRES[self._session.spec.dialect]
+        wire = WIRES[self._asked.dialect]
         gauge = metrics.readers.labels("sse")
-        view, session_id = self._session.view, self._session.id
+        view, session_id = self._asked.view, self._asked.session_id
         async with self._hub.reader(view, session_id, self._stats, self._pace, _StreamReader) as reader:
-            reader.wear(self._session.badge)
+            reader.authorize(self._asked.authorization)
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
             await send({"type": "http.response.body", "body": PADDING, "more_body": True})
             self._stats.sses += 1

@@ -16,12 +16,11 @@ from edge.disconnect import BAD_CURSOR, BAD_FRAME, SILENT, Disconnect
 from edge.hub import Hub
 from edge.lane.meter import Meter
 from edge.problem import Problem
-from edge.registry import Session
 from edge.session import Pace, Reader
 from edge.stats import Stats
 from edge.transports.abort import abort
 from edge.transports.wires import TextWire
-from edge.types import Notice, State
+from edge.types import Notice, ReadRequest, State
 from router.codec import from_json, rfc3339, to_json
 from router.cursor import Start
 from router.errors import BadEvent, BadInput
@@ -47,10 +46,10 @@ class SocketReader:
     """One WebSocket that reads one session, and answers what its client says."""
 
     def __init__(
-        self, hub: Hub, session: Session, start: Start | Opening, stats: Stats, pace: Pace, socket: WebSocket
+        self, hub: Hub, asked: ReadRequest, start: Start | Opening, stats: Stats, pace: Pace, socket: WebSocket
     ) -> None:
         self._hub = hub
-        self._session = session
+        self._asked = asked
         self._start = start
         self._stats = stats
         self._pace = pace
@@ -64,9 +63,9 @@ class SocketReader:
         if start is None:
             return
         gauge = metrics.readers.labels("websocket")
-        view, session_id = self._session.view, self._session.id
+        view, session_id = self._asked.view, self._asked.session_id
         async with self._hub.reader(view, session_id, self._stats, self._pace, _Reader) as reader:
-            reader.wear(self._session.badge)
+            reader.authorize(self._asked.authorization)
             self._stats.websockets += 1
             self._stats.served += 1
             gauge.inc()
@@ -111,7 +110,7 @@ class SocketReader:
             return None
 
     async def _pump(self, reader: Reader, start: Start) -> None:
-        wire = WIRES[self._session.spec.dialect]
+        wire = WIRES[self._asked.dialect]
         timeout = self._hub.settings.send_timeout
         meter = Meter("websocket")
         send = self._socket.send
@@ -168,9 +167,9 @@ def opened(raw: str | bytes, opening: Opening) -> Start | dict[str, Any]:
 
 def renewed(token: object, reader: Reader) -> dict[str, Any]:
     """What a client is answered that brings a new token over its connection."""
-    if reader.badge is None:
+    if reader.authorization is None:
         return {"control": "error", "code": "bad_token", "detail": "there are no keys here, and nobody needs a token"}
-    return reader.badge.refresh(token)
+    return reader.authorization.refresh(token)
 
 
 def answer(raw: str | bytes, reader: Reader) -> dict[str, Any]:

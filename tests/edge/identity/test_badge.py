@@ -64,7 +64,7 @@ def badges(broker: Broker, others: int = 1, **limits: Any) -> Badges:
 def worn(badges: Badges, principal: Principal, of: Session) -> tuple[Badge, FakeReader]:
     badge, reader = badges.issue(principal, of, "192.0.2.1"), FakeReader()
     assert badge
-    badge.wear(reader)
+    badge.attach(reader)
     return badge, reader
 
 
