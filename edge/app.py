@@ -30,7 +30,7 @@ from edge.edge import Edge
 from edge.fields import json_object
 from edge.idempotency import name_events
 from edge.identity.badge import Badge, expires_at, require_subjects
-from edge.identity.door import Access, Admitted, path_of, principal_of
+from edge.identity.door import Access, Admitted, Door, path_of, principal_of
 from edge.identity.grants import Grants
 from edge.identity.limits import Seat
 from edge.identity.principal import Principal
@@ -92,7 +92,11 @@ class Console(StaticFiles):
 def create_app(edge: Edge, show_metrics: bool = True) -> Starlette:
     """Builds the application over a running edge; without metrics where another port has them."""
     app = Starlette(
-        routes=[_admitted(route) for route in routes() if show_metrics or getattr(route, "path", "") != "/metrics"],
+        routes=[
+            _admitted(route, edge.door)
+            for route in routes()
+            if show_metrics or getattr(route, "path", "") != "/metrics"
+        ],
         middleware=[Middleware(Gate, settings=edge.settings)],
         exception_handlers={
             Problem: refuse,
@@ -141,10 +145,10 @@ ACCESS: Mapping[str, Access] = {
 }
 
 
-def _admitted(route: BaseRoute) -> BaseRoute:
+def _admitted(route: BaseRoute, door: Door) -> BaseRoute:
     """Puts a route behind the door."""
     assert isinstance(route, (Route, WebSocketRoute, Mount))
-    route.app = Timed(Admitted(route.app, ACCESS.get(route.path, Access.OPERATOR)), route.path)
+    route.app = Timed(Admitted(route.app, ACCESS.get(route.path, Access.OPERATOR), door), route.path)
     return route
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 from http.cookies import CookieError, SimpleCookie
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, QueryParams
@@ -24,9 +24,6 @@ from edge.problem import Problem
 from edge.subprotocol import offered_tokens, selecting
 from router.buckets import WriteGuard
 from router.connection import Connection
-
-if TYPE_CHECKING:
-    from edge.edge import Edge
 
 COOKIE = "callboard_pass"
 PRINCIPAL = "callboard.principal"
@@ -160,17 +157,17 @@ class Door:
 class Admitted:
     """A route that is asked only by those whom it is for."""
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
+    def __init__(self, app: ASGIApp, access: Access, door: Door) -> None:
         self._app = app
         self.access = access
+        self._door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         send = selecting(scope, send)
         if self.access is not Access.OPEN:
-            edge: Edge = scope["app"].state.edge
-            scope[PRINCIPAL] = await edge.door.admit(scope, self.access)
+            scope[PRINCIPAL] = await self._door.admit(scope, self.access)
             if given := scope.get(PASS):
-                header = edge.door.cookie(scope, path_of(scope), *given)
+                header = self._door.cookie(scope, path_of(scope), *given)
                 send = _with_header(send, (b"set-cookie", header.encode("latin-1")))
         await self._app(scope, receive, send)
 
