@@ -91,7 +91,7 @@ class Edge:
         self.hooks = WebhookDesk(self.registry, self.webhooks, self.recoveries, self.verification)
         self.registry.on_change(self._session_changed)
         self.store.on_renewed(self._stream_renewed)
-        standing.watch(self)
+        self._shown = standing.watch(self.hub, self.registry, self.store, lambda: self.ready)
 
     def _stream_renewed(self, stream: str) -> None:
         """What is known of a stream's former life is void."""

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import REGISTRY
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from edge.hub import Hub
 from edge.metrics import TRANSPORTS
+from edge.registry import Registry
 from edge.types import State
-from router.store_health import CODES
+from router.store_health import CODES, StoreHealth
 from router.topology import TopologySettings, streams
-
-if TYPE_CHECKING:
-    from edge.edge import Edge
 
 METHODS = ("websocket", "sse", "polling", "webhook")
 OPEN = (State.CONNECTING, State.REPLAYING, State.LIVE, State.LAGGING)
@@ -29,15 +27,31 @@ STREAMS = tuple(stream.name for stream in streams(TopologySettings()))
 CHECKS = ("not_draining", "nats", "subscriptions", "events", "sessions", "store")
 
 
+class Watched:
+    """The parts of an edge whose state is shown."""
+
+    def __init__(
+        self, hub: Hub, registry: Registry, store: StoreHealth, ready: Callable[[], Mapping[str, bool]]
+    ) -> None:
+        self.hub = hub
+        self.registry = registry
+        self.store = store
+        self.ready = ready
+
+
 class Standing(Collector):
     """The gauges of the edges of this process; in production that is one."""
 
     def __init__(self) -> None:
-        self._edges: weakref.WeakSet[Edge] = weakref.WeakSet()
+        self._edges: weakref.WeakSet[Watched] = weakref.WeakSet()
 
-    def watch(self, edge: Edge) -> None:
-        """Shows an edge for as long as it exists."""
-        self._edges.add(edge)
+    def watch(
+        self, hub: Hub, registry: Registry, store: StoreHealth, ready: Callable[[], Mapping[str, bool]]
+    ) -> Watched:
+        """Shows the parts of an edge for as long as somebody keeps what is returned; `ready` gives CHECKS."""
+        watched = Watched(hub, registry, store, ready)
+        self._edges.add(watched)
+        return watched
 
     def collect(self) -> Iterable[Metric]:
         # Copied in one step each: this runs beside the event loop, in a thread.
@@ -65,7 +79,7 @@ class Standing(Collector):
             for session in tuple(edge.registry.sessions.values()):
                 if session.spec.delivery_method in methods:
                     methods[session.spec.delivery_method] += 1
-            checks.update(name for name, well in edge.ready.items() if well)
+            checks.update(name for name, well in edge.ready().items() if well)
             store[edge.store.code] += 1
             recreated.update(edge.store.recreated)
         yield _labelled(
