@@ -158,6 +158,7 @@ def edge_factory(nats_server: str) -> EdgeFactory:
         port = listener.getsockname()[1]
         stop, ready = asyncio.Event(), asyncio.Event()
         chosen = EdgeSettings(port=port, **{"drain": 0.1, "session": QUIET, **settings})
+        opened: list[Edge] = []
         async with asyncio.TaskGroup() as group:
             group.create_task(
                 serve(
@@ -167,13 +168,16 @@ def edge_factory(nats_server: str) -> EdgeFactory:
                     stop=stop,
                     guard=GuardSettings(allow_loopback=True, allow_http=True),
                     listener=listener,
+                    opened=opened.append,
                     ready=lambda _port: ready.set(),
                 )
             )
             await asyncio.wait_for(ready.wait(), PATIENCE)
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as http:
+                running = RunningEdge(port, http)
+                running.edge = opened[0]
                 try:
-                    yield RunningEdge(port, http)
+                    yield running
                 finally:
                     stop.set()
 

@@ -17,7 +17,6 @@ import aiohttp
 import pytest
 
 from edge.edge import Edge
-from edge.standing import standing
 from edge.webhooks import conditions, fanout
 from router import buckets
 from router.broker import Broker
@@ -158,7 +157,8 @@ async def test_sessions_that_come_and_go_leave_nothing(
                 if "subject_delete_marker_ttl" in stream.config:
                     shorter = {**stream.desired, "subject_delete_marker_ttl": 1_000_000_000}
                     await store.connection.api(f"STREAM.UPDATE.{stream.name}", shorter)
-            (inner,) = (each for each in standing._edges if each.settings.port == edge.port)
+            inner = edge.edge
+            assert inner is not None
             soak, bucket = Soak(edge, client, receiver.url), Bucket(store.connection, SESSIONS)
             for number in range(KEPT):
                 await soak.create(METHODS[number % len(METHODS)])
