@@ -47,7 +47,6 @@ from edge.registry import (
     unknown_session,
     view_of,
 )
-from edge.session import Pace
 from edge.slashes import SlashRedirect
 from edge.stats import EVERYTHING, Stats, beside, describe, total
 from edge.traffic import Timed
@@ -55,7 +54,7 @@ from edge.transports import polling
 from edge.transports.refusal import refuse
 from edge.transports.sse import HEADERS, SseResponse, stream_start
 from edge.transports.websocket import Opening, SocketReader
-from edge.types import ReadRequest
+from edge.types import Pace, ReadRequest
 from edge.video import BOUNDARY, OPENING, Frame, Viewer
 from edge.webhooks.checks import check_endpoint
 from router import tracing

@@ -24,9 +24,10 @@ from edge.idle import IdleStretches
 from edge.lane.row import Row
 from edge.matching import Matching
 from edge.recent import Recent
-from edge.session import FULL, Pace, Reader, SessionSettings
+from edge.session import Reader
+from edge.settings import SessionSettings
 from edge.stats import Stats
-from edge.types import Batch, State, Wire
+from edge.types import FULL, Batch, Pace, State, Wire
 from edge.view import View
 from router import tracing
 from router.broker import Broker, StreamState

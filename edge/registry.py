@@ -15,7 +15,7 @@ import msgspec
 
 from edge.fields import UNCHANGEABLE, json_object
 from edge.problem import Problem
-from edge.session import Pace
+from edge.types import Pace
 from edge.view import MAX_PATTERNS, MAX_TYPES, View
 from edge.webhooks import endpoint as endpoints
 from edge.webhooks.endpoint import EndpointSettings

@@ -13,15 +13,15 @@ import math
 import random
 import time
 from collections.abc import AsyncGenerator, Awaitable
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from edge import metrics
 from edge.conflation import conflate
 from edge.disconnect import LOST_STORE, MISSED, Disconnect
+from edge.settings import SessionSettings
 from edge.stats import Stats
-from edge.types import Authorization, Batch, Notice, State
+from edge.types import FULL, Authorization, Batch, Notice, Pace, State
 from edge.view import View
 from router.codec import rfc3339
 from router.cursor import Start
@@ -37,37 +37,6 @@ log = logging.getLogger(__name__)
 SLOWED = "the filters of this principal take too much time: events come later, all of them and in order"
 
 _conflated = metrics.dropped.labels("conflated")
-
-
-@dataclass(frozen=True)
-class SessionSettings:
-    """Bounds of one reader. Times in seconds, sizes in bytes."""
-
-    # 1,000 events or 1 MiB: what one slow reader may owe before it reads from the store instead.
-    mailbox_events: int = 1000
-    mailbox_bytes: int = 1024 * 1024
-    heartbeat: float = 12.0
-    send_timeout: float = 30.0
-    # A connection is asked to come back after about this long (80 to 100 % of it), so that readers spread anew over
-    # replicas that were added, and a shutdown is nothing a client has not seen. 0: never.
-    rotate: float = 3600.0
-    # What one request scans at most of the store, in events and bytes: a few hundred milliseconds in which others have
-    # their turns. A poll that finds nothing in that much says `has_more`, and the next one goes on from its `next`.
-    scan_events: int = 5000
-    scan_bytes: int = 16 * 1024 * 1024
-    # How long a reader waits for an event store that is away before it is told to come back elsewhere.
-    store_patience: float = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How much a client wants to see: leaving out what is superseded, and at most so many writes a second."""
-
-    conflate: bool = False
-    max_rate: float | None = None
-
-
-FULL = Pace()
 
 
 async def unharmed(work: Awaitable[None]) -> bool:

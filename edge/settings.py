@@ -7,9 +7,39 @@ from ipaddress import ip_network
 
 from edge.budget import FilterSettings
 from edge.identity.settings import LimitSettings
-from edge.lane.settings import LaneSettings
-from edge.session import SessionSettings
 from edge.webhooks.settings import PolicySettings
+
+
+@dataclass(frozen=True)
+class SessionSettings:
+    """Bounds of one reader. Times in seconds, sizes in bytes."""
+
+    # 1,000 events or 1 MiB: what one slow reader may owe before it reads from the store instead.
+    mailbox_events: int = 1000
+    mailbox_bytes: int = 1024 * 1024
+    heartbeat: float = 12.0
+    send_timeout: float = 30.0
+    # A connection is asked to come back after about this long (80 to 100 % of it), so that readers spread anew over
+    # replicas that were added, and a shutdown is nothing a client has not seen. 0: never.
+    rotate: float = 3600.0
+    # What one request scans at most of the store, in events and bytes: a few hundred milliseconds in which others have
+    # their turns. A poll that finds nothing in that much says `has_more`, and the next one goes on from its `next`.
+    scan_events: int = 5000
+    scan_bytes: int = 16 * 1024 * 1024
+    # How long a reader waits for an event store that is away before it is told to come back elsewhere.
+    store_patience: float = 60.0
+
+
+@dataclass(frozen=True)
+class LaneSettings:
+    """Times in seconds, sizes in bytes."""
+
+    # A WebSocket that has left two pings in a row unanswered is taken for gone. Pings travel with heartbeats.
+    ping: float = 20.0
+    # How long a client may take to answer a close frame, and to take what was written before.
+    close_patience: float = 5.0
+    # How long a stopping process waits for closed connections before it cuts them.
+    grace: float = 3.0
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,14 @@ from edge.hub import Hub
 from edge.lane.handover import EXTENSION, SocketHandover, StreamHandover
 from edge.lane.meter import Meter
 from edge.lane.reader import LaneReader
-from edge.lane.settings import LaneSettings
 from edge.lane.socket import SocketLane
 from edge.lane.stream import StreamLane
-from edge.session import Pace
+from edge.settings import LaneSettings
 from edge.stats import Stats
 from edge.transports import sse
 from edge.transports.websocket import Opening
 from edge.transports.wires import DeflatedWire, FrameWire
-from edge.types import ReadRequest, Wire
+from edge.types import Pace, ReadRequest, Wire
 from router.cursor import Start
 
 FRAMES = {name: FrameWire(name, dialect) for name, dialect in DIALECTS.items()}

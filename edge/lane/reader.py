@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from edge import metrics
 from edge.disconnect import FAILED, LOST_STORE, SILENT, SLOW, Disconnect
-from edge.session import FULL, Pace, Reader, unharmed
+from edge.session import Reader, unharmed
 from edge.stats import Stats
-from edge.types import Batch, Notice, State, Wire
+from edge.types import FULL, Batch, Notice, Pace, State, Wire
 from router.cursor import Start
 from router.errors import BrokerError
 

@@ -9,11 +9,10 @@ from edge.disconnect import BAD_CURSOR, SILENT, Disconnect
 from edge.lane import frames
 from edge.lane.frames import BadFrame, FrameParser
 from edge.lane.reader import LaneReader
-from edge.session import FULL, Pace
 from edge.stats import Stats
 from edge.transports.websocket import OPENING_PATIENCE, Opening, answer, opened
 from edge.transports.wires import DeflatedWire
-from edge.types import State, Wire
+from edge.types import FULL, Pace, State, Wire
 from router.codec import to_json
 from router.cursor import Start
 

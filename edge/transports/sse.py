@@ -15,11 +15,11 @@ from edge import metrics
 from edge.dialects import DIALECTS
 from edge.hub import Hub
 from edge.lane.meter import Meter
-from edge.session import Pace, Reader
+from edge.session import Reader
 from edge.stats import Stats
 from edge.transports.abort import abort
 from edge.transports.wires import ChunkedSseWire, SseWire
-from edge.types import Notice, ReadRequest
+from edge.types import Notice, Pace, ReadRequest
 from router.cursor import Start, parse_start
 from router.errors import BadCursor
 

@@ -16,11 +16,11 @@ from edge.disconnect import BAD_CURSOR, BAD_FRAME, SILENT, Disconnect
 from edge.hub import Hub
 from edge.lane.meter import Meter
 from edge.problem import Problem
-from edge.session import Pace, Reader
+from edge.session import Reader
 from edge.stats import Stats
 from edge.transports.abort import abort
 from edge.transports.wires import TextWire
-from edge.types import Notice, ReadRequest, State
+from edge.types import Notice, Pace, ReadRequest, State
 from router.codec import from_json, rfc3339, to_json
 from router.cursor import Start
 from router.errors import BadEvent, BadInput

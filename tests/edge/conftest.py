@@ -15,8 +15,7 @@ import websockets
 
 from edge.edge import Edge
 from edge.server import bind, serve
-from edge.session import SessionSettings
-from edge.settings import EdgeSettings
+from edge.settings import EdgeSettings, SessionSettings
 from edge.webhooks.guard import GuardSettings
 from router.broker import Broker
 from router.connection import BrokerSettings

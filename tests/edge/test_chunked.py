@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import requests
 
-from edge.session import SessionSettings
+from edge.settings import SessionSettings
 from tests.edge.test_lane import PATHS, Path, StoppableEdge, running
 from tests.waiting import PATIENCE, eventually
 

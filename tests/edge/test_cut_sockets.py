@@ -20,7 +20,7 @@ import pytest
 import websockets
 from playwright.async_api import async_playwright
 
-from edge.session import SessionSettings
+from edge.settings import SessionSettings
 from tests.browser.conftest import ARGUMENTS, chromium
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.npm import node_with

@@ -17,7 +17,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge.hub import Hub
-from edge.session import Reader, SessionSettings
+from edge.session import Reader
+from edge.settings import SessionSettings
 from edge.stats import Stats
 from edge.types import Batch, Notice, State
 from edge.view import View

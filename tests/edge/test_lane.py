@@ -20,10 +20,8 @@ import websockets
 
 from edge.lane import frames
 from edge.lane.frames import frame
-from edge.lane.settings import LaneSettings
 from edge.server import bind, serve
-from edge.session import SessionSettings
-from edge.settings import EdgeSettings
+from edge.settings import EdgeSettings, LaneSettings, SessionSettings
 from edge.webhooks.guard import GuardSettings
 from router.connection import BrokerSettings
 from router.topology import TopologySettings

@@ -18,10 +18,10 @@ from edge.hub import Hub
 from edge.lane import reader
 from edge.lane.lanes import Lanes
 from edge.lane.stream import StreamLane
-from edge.session import FULL, Pace, SessionSettings
+from edge.settings import SessionSettings
 from edge.stats import Stats
 from edge.transports.sse import PADDING
-from edge.types import Batch, Notice, State, Wire
+from edge.types import FULL, Batch, Notice, Pace, State, Wire
 from edge.view import View
 from router import live
 from router.cursor import Cursor, Start

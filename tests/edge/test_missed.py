@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.session import SessionSettings
+from edge.settings import SessionSettings
 from router.broker import Broker
 from router.connection import BrokerSettings
 from router.embedded import EmbeddedServer, EmbeddedSettings, free_port

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from edge.session import SessionSettings
+from edge.settings import SessionSettings
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.waiting import eventually
 

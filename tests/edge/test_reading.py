@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import websockets
 
-from edge.session import SessionSettings
+from edge.settings import SessionSettings
 from router.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.waiting import PATIENCE, eventually

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.session import SessionSettings
+from edge.settings import SessionSettings
 from tests import parts
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.npm import node_with

@@ -16,8 +16,7 @@ from edge.identity.grants import Grants
 from edge.identity.settings import IdentitySettings
 from edge.identity.token import mint
 from edge.server import bind, serve
-from edge.session import SessionSettings
-from edge.settings import EdgeSettings
+from edge.settings import EdgeSettings, SessionSettings
 from edge.webhooks.guard import GuardSettings
 from router.connection import BrokerSettings
 from router.topology import TopologySettings

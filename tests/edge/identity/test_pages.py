@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edge.session import SessionSettings
+from edge.settings import SessionSettings
 from router.broker import Broker
 from router.event import Event
 from router.frame import frame_subject, pack
