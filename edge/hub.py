@@ -11,8 +11,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -24,10 +23,9 @@ from edge.idle import IdleStretches
 from edge.lane.row import Row
 from edge.matching import Matching
 from edge.recent import Recent
-from edge.session import Reader
 from edge.settings import SessionSettings
 from edge.stats import Stats
-from edge.types import FULL, Batch, Pace, State, Wire
+from edge.types import Batch, State, Subscriber, Wire
 from edge.view import View
 from router import tracing
 from router.broker import Broker, StreamState
@@ -89,7 +87,7 @@ class Feed:
     def __init__(self, view: View) -> None:
         self.view = view
         # Those who are handed each batch by themselves, in the order they came, and those who are written to together.
-        self.live: dict[Reader, None] = {}
+        self.live: dict[Subscriber, None] = {}
         self.rows: dict[Wire, Row] = {}
         self.pending: list[Record] = []
         self.readers = 0
@@ -112,7 +110,7 @@ class Feed:
             self.rows[wire] = Row(wire, meter)
         return self.rows[wire]
 
-    def everyone_live(self) -> list[Reader]:
+    def everyone_live(self) -> list[Subscriber]:
         """All who are live, in rows or apart."""
         return [*self.live, *(lane for row in self.rows.values() for lane in row.lanes)]
 
@@ -143,7 +141,7 @@ class Hub:
         self.settings = settings or SessionSettings()
         self.epoch = ""
         self.first = 0
-        self.readers: set[Reader] = set()
+        self.readers: set[Subscriber] = set()
         self.filtering = filtering or Filtering()
         self._broker = broker
         self._replay = Replay(broker, undecodable)
@@ -153,7 +151,7 @@ class Hub:
         self._matching: Matching[Feed] = Matching()
         self._dirty: list[Feed] = []
         # Readers that left the live path and have not begun to read again; and whether to tell their clients.
-        self._slowed: deque[tuple[Reader, bool]] = deque()
+        self._slowed: deque[tuple[Subscriber, bool]] = deque()
         # What this tick has heard so far, and when the first of it was said.
         self._heard = 0
         self._oldest = 0
@@ -519,7 +517,7 @@ class Hub:
         self._steady.clear()
         self._suspect.set()
         for reader in tuple(self.readers):
-            if loss is not None and any(overlap(loss.pattern, pattern) for pattern in reader.feed.view.patterns):
+            if loss is not None and any(overlap(loss.pattern, pattern) for pattern in reader.view.patterns):
                 reader.rewind(loss.after)
             else:
                 reader.lag()
@@ -534,21 +532,6 @@ class Hub:
         self._live.forget(loss)
 
     # What readers ask
-
-    @asynccontextmanager
-    async def reader(
-        self, view: View, session_id: str, stats: Stats, pace: Pace = FULL, kind: type[Reader] = Reader
-    ) -> AsyncIterator[Reader]:
-        """Opens a reader of a view; its events are heard from here on. Raises BrokerError."""
-        feed = await self.join(view)
-        reader = kind(self, feed, session_id, stats, self.settings, pace)
-        self.readers.add(reader)
-        try:
-            yield reader
-        finally:
-            self.readers.discard(reader)
-            reader.end()
-            await self._leave(reader.feed)
 
     async def join(self, view: View) -> Feed:
         """Enters a reader into the feed of a view; its events are heard from here on. Raises BrokerError."""
@@ -570,16 +553,8 @@ class Hub:
             feed.readers += 1
             return feed
 
-    async def dismiss(self, reader: Reader) -> None:
-        """Takes a reader that has ended out of its feed."""
-        await self._leave(reader.feed)
-
-    async def move(self, reader: Reader, view: View) -> None:
-        """Puts a reader that is not live under another view. Raises BrokerError."""
-        old, reader.feed = reader.feed, await self.join(view)
-        await self._leave(old)
-
-    async def _leave(self, feed: Feed) -> None:
+    async def leave(self, feed: Feed) -> None:
+        """Takes a reader that has ended, or goes on under another view, out of its feed."""
         feed.readers -= 1
         if feed.readers == 0:
             async with self._joining:
@@ -667,25 +642,23 @@ class Hub:
             await self._replay.checks.find(place.after)
         return place
 
-    def moved(self, reader: Reader) -> Gap | None:
-        """Says what a reader that lags has lost for ever, and moves it to the oldest event kept."""
-        if reader.epoch == self.epoch and (reader.position + 1 >= self.first or self.first <= 1):
+    def moved(self, position: int, epoch: str) -> Place | None:
+        """Where a reader that lags goes on in this life of the stream, and what it has lost for ever; None where it stands."""
+        if epoch == self.epoch and (position + 1 >= self.first or self.first <= 1):
             return None
-        state = StreamState(self.epoch, self.first, max(self.position, reader.position), 0, 0)
-        place = place_of(Cursor(reader.epoch, reader.position), state)
-        reader.position, reader.epoch = place.after, self.epoch
-        return place.gap
+        state = StreamState(self.epoch, self.first, max(self.position, position), 0, 0)
+        return place_of(Cursor(epoch, position), state)
 
-    def recent(self, reader: Reader) -> Stretch | None:
+    def recent(self, feed: Feed, position: int) -> Stretch | None:
         """What comes next for a reader of the events heard last; None where it must read from the store first.
 
         Where the stretch says that there is no more, the reader has heard all, and may go live at once.
         """
-        if not self._steady.is_set() or reader.position < max(self._recent.since, reader.feed.since):
+        if not self._steady.is_set() or position < max(self._recent.since, feed.since):
             return None
         # A feed's pending records come with the next flush and must not come twice: hand them out first.
         self.flush()
-        return self._recent.after(reader.position, self.settings.mailbox_events, self.settings.mailbox_bytes)
+        return self._recent.after(position, self.settings.mailbox_events, self.settings.mailbox_bytes)
 
     async def stretch(self, feed: Feed, after: int) -> Stretch:
         """Reads the next matching records from the store. Raises BrokerError."""
@@ -703,7 +676,7 @@ class Hub:
     def batch(self, records: list[Record]) -> Batch:
         return Batch(records, self.epoch, unencodable=self.unencodable)
 
-    def behind(self, reader: Reader) -> int:
+    def behind(self, reader: Subscriber) -> int:
         """How many sequences lie between a reader and what was heard; 0 for one that is owed nothing."""
         if reader.state in (State.REPLAYING, State.LAGGING) or reader.owed[0]:
             return max(0, self.position - reader.position)
@@ -711,7 +684,7 @@ class Hub:
 
     def measure(self, sessions: Mapping[str, Stats]) -> None:
         """Notes how far the readers of sessions are behind just now."""
-        furthest: dict[str, Reader] = {}
+        furthest: dict[str, Subscriber] = {}
         for reader in self.readers:
             if reader.session_id in sessions and self.behind(reader):
                 known = furthest.setdefault(reader.session_id, reader)
@@ -767,7 +740,7 @@ class Hub:
     def change_session(self, session_id: str, view: View) -> None:
         """Gives every reader of one session another view; those with an authorization are told by that."""
         for reader in tuple(self.readers):
-            if reader.session_id == session_id and reader.authorization is None and reader.feed.view != view:
+            if reader.session_id == session_id and reader.authorization is None and reader.view != view:
                 reader.change(view)
 
     def close_session(self, session_id: str, reason: Disconnect) -> None:

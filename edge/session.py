@@ -12,13 +12,15 @@ import logging
 import math
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from edge import metrics
 from edge.conflation import conflate
 from edge.disconnect import LOST_STORE, MISSED, Disconnect
+from edge.hub import Feed, Hub
 from edge.settings import SessionSettings
 from edge.stats import Stats
 from edge.types import FULL, Authorization, Batch, Notice, Pace, State
@@ -28,9 +30,6 @@ from router.cursor import Start
 from router.errors import BrokerError
 from router.record import Record
 from router.replay import Gap
-
-if TYPE_CHECKING:
-    from edge.hub import Feed, Hub
 
 log = logging.getLogger(__name__)
 
@@ -343,11 +342,15 @@ class Reader:
         """One step of replay, or the hand-over to live."""
         await self._hub.steady(self._limits.store_patience)
         if self._view != self.feed.view:
-            await self._hub.move(self, self._view)
-        if (gap := self._hub.moved(self)) is not None:
-            yield self._gap(gap)
+            joined = await self._hub.join(self._view)
+            left, self.feed = self.feed, joined
+            await self._hub.leave(left)
+        if (place := self._hub.moved(self.position, self.epoch)) is not None:
+            self.position, self.epoch = place.after, self._hub.epoch
+            if place.gap is not None:
+                yield self._gap(place.gap)
         # From here to LIVE nothing may wait: what is heard in between would be lost.
-        heard = self._hub.recent(self)
+        heard = self._hub.recent(self.feed, self.position)
         if heard is not None and not heard.more:
             settled = self._hub.page_now(self.feed, self.position, heard)
             if not isinstance(settled, Enum):
@@ -390,6 +393,11 @@ class Reader:
                 timer.cancel()
 
     # What the server says about the connection.
+
+    @property
+    def view(self) -> View:
+        """The view under which it is served just now."""
+        return self.feed.view
 
     @property
     def owed(self) -> tuple[int, int]:
@@ -444,3 +452,22 @@ class Reader:
             place = self.position if self._back is None else min(self._back, self.position)
             body["cursor"] = self._hub.cursor(place, self.epoch)
         return Notice("bye", body)
+
+
+R = TypeVar("R", bound=Reader)
+
+
+@asynccontextmanager
+async def open_reader(
+    hub: Hub, view: View, session_id: str, stats: Stats, pace: Pace = FULL, *, kind: type[R]
+) -> AsyncIterator[R]:
+    """Opens a reader of a view; its events are heard from here on. Raises BrokerError."""
+    feed = await hub.join(view)
+    reader = kind(hub, feed, session_id, stats, hub.settings, pace)
+    hub.readers.add(reader)
+    try:
+        yield reader
+    finally:
+        hub.readers.discard(reader)
+        reader.end()
+        await hub.leave(reader.feed)

@@ -153,3 +153,66 @@ class ReadRequest:
     view: View
     dialect: str
     authorization: Authorization | None = None
+
+
+class Subscriber(Protocol):
+    """One reader, as the hub knows it. None of its methods waits."""
+
+    # In which life of the stream it stands.
+    epoch: str
+
+    @property
+    def session_id(self) -> str:
+        """The session that it reads."""
+
+    @property
+    def transport_name(self) -> str:
+        """What metrics call its transport."""
+
+    @property
+    def authorization(self) -> Authorization | None:
+        """By whose right it reads, where people are told apart."""
+
+    @property
+    def view(self) -> View:
+        """The view under which it is served just now."""
+
+    @property
+    def state(self) -> State:
+        """What it is at."""
+
+    @property
+    def position(self) -> int:
+        """The sequence up to which all has been written, or was not for it."""
+
+    @property
+    def owed(self) -> tuple[int, int]:
+        """How many events wait in its mailbox, and their bytes."""
+
+    @property
+    def leaves(self) -> float:
+        """When it is asked to come back elsewhere, on the monotonic clock."""
+
+    def offer(self, batch: Batch) -> None:
+        """Takes a batch, or falls back to reading from the store."""
+
+    def lag(self) -> None:
+        """Leaves the live feed, and reads from the store what it has not written."""
+
+    def slow(self) -> None:
+        """Leaves the live feed because its filter is over its budget; `resume_slowed` must follow."""
+
+    def resume_slowed(self, tell: bool) -> None:
+        """Goes on where it was slowed; the client may be told."""
+
+    def rewind(self, sequence: int) -> None:
+        """Sends the client back to a place that it was led past too soon."""
+
+    def change(self, view: View) -> None:
+        """Takes another view from here on."""
+
+    def beat(self) -> None:
+        """Writes a heartbeat, or makes one due."""
+
+    def close(self, reason: Disconnect) -> None:
+        """Ends with a `bye`."""

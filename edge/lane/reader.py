@@ -245,7 +245,7 @@ class LaneReader(Reader, asyncio.Protocol):
         if task is not None and task is not asyncio.current_task():
             task.cancel()
         self._hub.readers.discard(self)
-        self._lanes.start(self._hub.dismiss(self))
+        self._lanes.start(self._hub.leave(self.feed))
 
     def _ended(self, reason: Disconnect) -> None:
         metrics.disconnects.labels(self.transport_name, reason.reason).inc()

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from edge.dialects import DIALECTS
 from edge.dialects.callback import callback
 from edge.hub import Hub
-from edge.session import Reader
+from edge.session import Reader, open_reader
 from edge.stats import Stats
 from edge.transports.since import PolledAnswers, with_places
 from edge.types import Batch, Notice, ReadRequest
@@ -57,7 +57,7 @@ class Poll:
 
 async def poll(hub: Hub, reading: ReadRequest, asked: Poll, stats: Stats, answers: PolledAnswers) -> Polled:
     """Answers a poll. Raises BrokerError."""
-    async with hub.reader(reading.view, reading.session_id, Stats()) as reader:
+    async with open_reader(hub, reading.view, reading.session_id, Stats(), kind=Reader) as reader:
         stats.polls += 1
         try:
             return await _collect(hub, reading, asked, reader, answers)

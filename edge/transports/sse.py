@@ -15,7 +15,7 @@ from edge import metrics
 from edge.dialects import DIALECTS
 from edge.hub import Hub
 from edge.lane.meter import Meter
-from edge.session import Reader
+from edge.session import Reader, open_reader
 from edge.stats import Stats
 from edge.transports.abort import abort
 from edge.transports.wires import ChunkedSseWire, SseWire
@@ -67,7 +67,7 @@ class SseResponse:
         wire = WIRES[self._asked.dialect]
         gauge = metrics.readers.labels("sse")
         view, session_id = self._asked.view, self._asked.session_id
-        async with self._hub.reader(view, session_id, self._stats, self._pace, _StreamReader) as reader:
+        async with open_reader(self._hub, view, session_id, self._stats, self._pace, kind=_StreamReader) as reader:
             reader.authorize(self._asked.authorization)
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
             await send({"type": "http.response.body", "body": PADDING, "more_body": True})

@@ -16,7 +16,7 @@ from edge.disconnect import BAD_CURSOR, BAD_FRAME, SILENT, Disconnect
 from edge.hub import Hub
 from edge.lane.meter import Meter
 from edge.problem import Problem
-from edge.session import Reader
+from edge.session import Reader, open_reader
 from edge.stats import Stats
 from edge.transports.abort import abort
 from edge.transports.wires import TextWire
@@ -64,7 +64,7 @@ class SocketReader:
             return
         gauge = metrics.readers.labels("websocket")
         view, session_id = self._asked.view, self._asked.session_id
-        async with self._hub.reader(view, session_id, self._stats, self._pace, _Reader) as reader:
+        async with open_reader(self._hub, view, session_id, self._stats, self._pace, kind=_Reader) as reader:
             reader.authorize(self._asked.authorization)
             self._stats.websockets += 1
             self._stats.served += 1

@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge.hub import Hub
-from edge.session import Reader
+from edge.session import Reader, open_reader
 from edge.settings import SessionSettings
 from edge.stats import Stats
 from edge.types import Batch, Notice, State
@@ -250,7 +250,7 @@ class Client:
             pass
 
     async def _connected(self, now: Connection) -> bool:
-        async with self._hub.reader(self.view, "sess_x", self.stats) as reader:
+        async with open_reader(self._hub, self.view, "sess_x", self.stats, kind=Reader) as reader:
             self.reader = reader
             async for step in reader.read(Start(cursor=Cursor(EPOCH, now.start))):
                 await self.may_write.acquire()

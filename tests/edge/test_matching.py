@@ -147,7 +147,7 @@ async def test_the_hub_asks_no_feed_about_an_event_that_is_new_to_it(
         await eventually(lambda: hub.position >= last.sequence)
         assert asked.times == 0
         for feed in feeds:
-            await hub._leave(feed)
+            await hub.leave(feed)
         assert len(hub._matching) == 0
     finally:
         running.cancel()
