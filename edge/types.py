@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from socket import socket as Socket
 from typing import Any, Protocol
 
 from edge.disconnect import Disconnect
+from edge.stats import Stats
 from edge.view import View
 from router.record import Record
 
@@ -216,3 +218,25 @@ class Subscriber(Protocol):
 
     def close(self, reason: Disconnect) -> None:
         """Ends with a `bye`."""
+
+
+class DirectWriter(Subscriber, Protocol):
+    """A subscriber that has taken over its socket: bytes that are shared with others are written to it at once."""
+
+    @property
+    def stats(self) -> Stats:
+        """What is counted of its session."""
+
+    @property
+    def told(self) -> int:
+        """The sequence of the cursor that its client was told last."""
+
+    @property
+    def socket(self) -> Socket | None:
+        """Where it is written to; None where the connection is gone."""
+
+    def remainder(self, said: bytes, sent: int) -> None:
+        """Takes over what its socket has not taken of some bytes."""
+
+    def step_out(self) -> None:
+        """Leaves the group it is written to with, and is handed batches by itself."""

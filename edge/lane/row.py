@@ -13,11 +13,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from edge.stats import Stats
-from edge.types import Batch, Wire
+from edge.types import Batch, DirectWriter, Wire
 
 if TYPE_CHECKING:
     from edge.lane.meter import Meter
-    from edge.lane.reader import LaneReader
 
 Send = Callable[[bytes], int]
 
@@ -32,7 +31,7 @@ class Row:
         # Up to where all of them have had everything, and the last event that all were told.
         self.position = self.told = 0
         self._meter = meter
-        self._lanes: dict[LaneReader, None] = {}
+        self._lanes: dict[DirectWriter, None] = {}
         # How each is written to, in their order, and how many read each session; made anew after somebody came or went.
         self._sends: list[Send] | None = None
         self._shares: list[tuple[Stats, int]] = []
@@ -41,11 +40,11 @@ class Row:
         return len(self._lanes)
 
     @property
-    def lanes(self) -> tuple[LaneReader, ...]:
+    def lanes(self) -> tuple[DirectWriter, ...]:
         """Those that stand in it just now."""
         return tuple(self._lanes)
 
-    def enter(self, lane: LaneReader) -> None:
+    def enter(self, lane: DirectWriter) -> None:
         """Takes in a lane that has had everything that the others have had."""
         if self._lanes:
             self.position = max(self.position, lane.position)
@@ -54,7 +53,7 @@ class Row:
         self._lanes[lane] = None
         self._sends = None
 
-    def leave(self, lane: LaneReader) -> None:
+    def leave(self, lane: DirectWriter) -> None:
         """Lets one go; it stands where the row does."""
         del self._lanes[lane]
         self._sends = None
