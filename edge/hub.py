@@ -13,13 +13,14 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from edge import metrics
 from edge.disconnect import ROTATED, Disconnect
 from edge.filtering import Filtering
 from edge.followers import Followers
 from edge.idle import IdleStretches
+from edge.lane.meter import Meter
 from edge.lane.row import Row
 from edge.matching import Matching
 from edge.recent import Recent
@@ -36,9 +37,6 @@ from router.live import UNTOLD, Live, Loss
 from router.record import Record
 from router.replay import Gap, Place, Replay, Stretch, place_of
 from router.subject import overlap
-
-if TYPE_CHECKING:
-    from edge.lane.meter import Meter
 
 log = logging.getLogger(__name__)
 

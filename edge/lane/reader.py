@@ -11,20 +11,18 @@ import asyncio
 import socket
 from abc import abstractmethod
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from edge import metrics
 from edge.disconnect import FAILED, LOST_STORE, SILENT, SLOW, Disconnect
+from edge.hub import Feed, Hub
+from edge.lane.row import Row
+from edge.lane.sweeper import Sweeper
 from edge.session import Reader, unharmed
 from edge.stats import Stats
 from edge.types import FULL, Batch, Notice, Pace, State, Wire
 from router.cursor import Start
 from router.errors import BrokerError
-
-if TYPE_CHECKING:
-    from edge.hub import Feed
-    from edge.lane.lanes import Lanes
-    from edge.lane.row import Row
 
 
 def shortcut(transport: asyncio.Transport) -> socket.socket | None:
@@ -43,16 +41,18 @@ def shortcut(transport: asyncio.Transport) -> socket.socket | None:
 class LaneReader(Reader, asyncio.Protocol):
     """One connection that was handed over, reading one session."""
 
-    __slots__ = ("_lanes", "_paused", "_place", "_row", "_said", "_task", "_transport", "meter", "socket", "wire")
+    __slots__ = ("_paused", "_place", "_row", "_said", "_sweeper", "_task", "_transport", "meter", "socket", "wire")
 
     transport_name: ClassVar[str]
 
-    def __init__(self, lanes: Lanes, feed: Feed, session_id: str, stats: Stats, wire: Wire, pace: Pace = FULL) -> None:
+    def __init__(
+        self, hub: Hub, sweeper: Sweeper, feed: Feed, session_id: str, stats: Stats, wire: Wire, pace: Pace = FULL
+    ) -> None:
         # Where it stands abreast with others; None for who is handed batches by itself.
         self._row: Row | None = None
-        super().__init__(lanes.hub, feed, session_id, stats, lanes.hub.settings, pace)
-        self._lanes = lanes
-        self.meter = lanes.meters[self.transport_name]
+        super().__init__(hub, feed, session_id, stats, hub.settings, pace)
+        self._sweeper = sweeper
+        self.meter = sweeper.meters[self.transport_name]
         self.wire = wire
         self._paused = False
         self._task: asyncio.Task[None] | None = None
@@ -124,7 +124,7 @@ class LaneReader(Reader, asyncio.Protocol):
         self._transport = transport
         self.socket = shortcut(transport)
         self._hub.readers.add(self)
-        self._lanes.opened(self)
+        self._sweeper.opened()
         self._count(1)
         # 0: a transport that holds anything back says so at once. What does not fit the kernel's buffer waits as
         # events that all readers share, and not as bytes of this connection's own.
@@ -137,18 +137,18 @@ class LaneReader(Reader, asyncio.Protocol):
         if self.socket is not None:
             self.socket.detach()
         self._transport = self.socket = None
-        self._lanes.lost(self)
+        self._sweeper.lost(self)
 
     def pause_writing(self) -> None:
         self._paused = True
         self.step_out()
-        self._lanes.expect(self, self._limits.send_timeout)
+        self._sweeper.expect(self, self._limits.send_timeout)
 
     def resume_writing(self) -> None:
         self._paused = False
         if self.state is State.CLOSED:
             return
-        self._lanes.expected(self)
+        self._sweeper.expected(self)
         self._empty_mailbox()
         self._step_in()
         self._rouse()
@@ -176,7 +176,7 @@ class LaneReader(Reader, asyncio.Protocol):
             self._transport.abort()
 
     def overdue(self, before: int) -> int | None:
-        """Told by the lanes that a deadline is over: cuts the connection, or says how much still waits to be written.
+        """Told by the sweeper that a deadline is over: cuts the connection, or says how much still waits to be written.
 
         A client that took some of it since the last look, `before`, is slow and not stalled.
         """
@@ -207,7 +207,7 @@ class LaneReader(Reader, asyncio.Protocol):
             self.position = max(self.position, self._hub.position)
         control = "heartbeat" if self.position == self.told else "position"
         self.told = self.position
-        self._pulse(self._lanes.pulse(self.wire, control, self))
+        self._pulse(self._sweeper.pulse(self.wire, control, self))
 
     def heartbeat(self, control: str) -> Notice:
         """What a heartbeat or a position says just now."""
@@ -245,7 +245,7 @@ class LaneReader(Reader, asyncio.Protocol):
         if task is not None and task is not asyncio.current_task():
             task.cancel()
         self._hub.readers.discard(self)
-        self._lanes.start(self._hub.leave(self.feed))
+        self._sweeper.start(self._hub.leave(self.feed))
 
     def _ended(self, reason: Disconnect) -> None:
         metrics.disconnects.labels(self.transport_name, reason.reason).inc()
@@ -255,7 +255,7 @@ class LaneReader(Reader, asyncio.Protocol):
         """Catches up where that is due: in the task that does so already, or in a new one."""
         super()._rouse()
         if self.state is State.LAGGING and not self._paused and self._task is None:
-            self._task = self._lanes.start(self._follow(None))
+            self._task = self._sweeper.start(self._follow(None))
 
     # The short-lived task.
 
@@ -263,7 +263,7 @@ class LaneReader(Reader, asyncio.Protocol):
         """Reads from a place on; called once, when the connection has been taken over."""
         if self.state is not State.CLOSED:
             self._greet()
-            self._task = self._lanes.start(self._follow(start))
+            self._task = self._sweeper.start(self._follow(start))
 
     async def _follow(self, start: Start | None) -> None:
         if not await unharmed(self._replay(start)):

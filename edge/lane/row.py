@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from edge.lane.meter import Meter
 from edge.stats import Stats
 from edge.types import Batch, DirectWriter, Wire
-
-if TYPE_CHECKING:
-    from edge.lane.meter import Meter
 
 Send = Callable[[bytes], int]
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from edge import metrics
 from edge.disconnect import BAD_CURSOR, SILENT, Disconnect
+from edge.hub import Feed, Hub
 from edge.lane import frames
 from edge.lane.frames import BadFrame, FrameParser
 from edge.lane.reader import LaneReader
+from edge.lane.sweeper import Sweeper
 from edge.stats import Stats
 from edge.transports.websocket import OPENING_PATIENCE, Opening, answer, opened
 from edge.transports.wires import DeflatedWire
 from edge.types import FULL, Pace, State, Wire
 from router.codec import to_json
 from router.cursor import Start
-
-if TYPE_CHECKING:
-    from edge.hub import Feed
-    from edge.lane.lanes import Lanes
 
 _PING = frames.frame(frames.PING, b"")
 _OPEN, _CLOSING, _DEAF = range(3)
@@ -33,22 +29,24 @@ class SocketLane(LaneReader):
 
     transport_name = "websocket"
 
-    def __init__(self, lanes: Lanes, feed: Feed, session_id: str, stats: Stats, wire: Wire, pace: Pace = FULL) -> None:
-        super().__init__(lanes, feed, session_id, stats, wire, pace)
+    def __init__(
+        self, hub: Hub, sweeper: Sweeper, feed: Feed, session_id: str, stats: Stats, wire: Wire, pace: Pace = FULL
+    ) -> None:
+        super().__init__(hub, sweeper, feed, session_id, stats, wire, pace)
         self._closing = _OPEN
         # Only while something is half received: clients say little.
         self._parser: FrameParser | None = None
-        self._round = lanes.round
+        self._round = sweeper.round
         self._unanswered = 0
         self._opening: Opening | None = None
 
     def listen_for(self, opening: Opening) -> None:
         """Begins where the client says, once it has."""
         self._opening = opening
-        self._lanes.expect(self, OPENING_PATIENCE)
+        self._sweeper.expect(self, OPENING_PATIENCE)
 
     def overdue(self, before: int) -> int | None:
-        """Told by the lanes that a deadline is over."""
+        """Told by the sweeper that a deadline is over."""
         if self._opening is None:
             return super().overdue(before)
         self._opening = None
@@ -61,7 +59,7 @@ class SocketLane(LaneReader):
         heard = opened(payload, opening)
         if isinstance(heard, Start):
             self._opening = None
-            self._lanes.expected(self)
+            self._sweeper.expected(self)
             self.begin(heard)
             return
         self._transport.write(frames.frame(frames.TEXT, to_json(heard)))
@@ -127,13 +125,13 @@ class SocketLane(LaneReader):
 
     def _pulse(self, said: bytes) -> None:
         assert self._transport is not None
-        if self._round == self._lanes.round:
+        if self._round == self._sweeper.round:
             self._transport.write(said)
             return
         if self._unanswered >= PINGS:
             self._silent()
             return
-        self._round = self._lanes.round
+        self._round = self._sweeper.round
         self._unanswered += 1
         self._transport.write(said + _PING)
 
@@ -151,7 +149,7 @@ class SocketLane(LaneReader):
         if self._paused:
             # The client's own close frame lies behind what it has not read.
             transport.resume_reading()
-        self._lanes.expect(self, self._lanes.settings.close_patience)
+        self._sweeper.expect(self, self._sweeper.settings.close_patience)
 
     def _fail(self, fault: BadFrame) -> None:
         """Gives up on a client that broke the protocol: says why, and hears nothing more."""

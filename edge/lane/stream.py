@@ -37,4 +37,4 @@ class StreamLane(LaneReader):
             if self._chunked:
                 self._transport.write(LAST_CHUNK)
             self._transport.close()
-            self._lanes.expect(self, self._lanes.settings.close_patience)
+            self._sweeper.expect(self, self._sweeper.settings.close_patience)

@@ -116,7 +116,9 @@ class Client:
 
     async def connect(self) -> None:
         feed = await self._lanes.hub.join(self.view)
-        self.lane = self.socket.lane = StreamLane(self._lanes, feed, "sess_x", self.stats, PlainWire(), self.pace)
+        self.lane = self.socket.lane = StreamLane(
+            self._lanes.hub, self._lanes.sweeper, feed, "sess_x", self.stats, PlainWire(), self.pace
+        )
         self.lane.connection_made(cast(asyncio.Transport, self.socket))
         self.lane.begin(Start(cursor=Cursor(EPOCH, self.start)))
 
