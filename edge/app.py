@@ -555,7 +555,7 @@ async def poll_session(request: Request) -> Response:
     return Response(body, media_type="application/json", headers=headers)
 
 
-async def stream_session(request: Request) -> Response | SseResponse | _Seated:
+async def stream_session(request: Request) -> Response | ASGIApp:
     edge = _edge(request)
     if edge.draining:
         raise _leaving()
@@ -565,14 +565,16 @@ async def stream_session(request: Request) -> Response | SseResponse | _Seated:
     if request.method == "HEAD":
         return Response(headers={name.decode(): value.decode() for name, value in HEADERS})
     badge = _badge(request, session)
-    lanes = edge.lanes if edge.settings.lane else None
     try:
         asked = _reading(session, badge)
     except Problem:
         if badge is not None:
             badge.leave()
         raise
-    answer = SseResponse(edge.hub, asked, start, edge.census.of(session.id), pace, lanes)
+    stats = edge.census.of(session.id)
+    answer: ASGIApp = SseResponse(edge.hub, asked, start, stats, pace)
+    if edge.settings.lane:
+        answer = edge.lanes.streaming(asked, start, stats, pace, answer)
     return answer if badge is None else _Seated(answer, badge.done)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from starlette.types import Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edge.dialects import DIALECTS
 from edge.disconnect import SHUTDOWN
@@ -48,6 +48,15 @@ class Lanes:
         lane = SocketLane(self.hub, self.sweeper, feed, asked.session_id, stats, wire, pace)
         lane.authorize(asked.authorization)
         return self._begun(lane, handover.detach(lane), start)
+
+    def streaming(self, asked: ReadRequest, start: Start, stats: Stats, pace: Pace, otherwise: ASGIApp) -> ASGIApp:
+        """Answers a request for server-sent events over its socket where that can be taken over, else as `otherwise` does."""
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            if not await self.take_stream(scope, send, asked, start, stats, pace):
+                await otherwise(scope, receive, send)
+
+        return answer
 
     async def take_stream(
         self, scope: Scope, send: Send, asked: ReadRequest, start: Start, stats: Stats, pace: Pace

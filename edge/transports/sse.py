@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
@@ -22,9 +21,6 @@ from edge.transports.wires import ChunkedSseWire, SseWire
 from edge.types import Notice, Pace, ReadRequest
 from router.cursor import Start, parse_start
 from router.errors import BadCursor
-
-if TYPE_CHECKING:
-    from edge.lane.lanes import Lanes
 
 # 2 kB of comment: some proxies and old browsers show nothing before their buffer has that much. No blank line behind it: to
 # fetch-event-source that is an event without data, which its user's JSON.parse throws at, for ever.
@@ -49,21 +45,14 @@ class _StreamReader(Reader):
 class SseResponse:
     """An ASGI response that streams one reader until the client leaves or the server says `bye`."""
 
-    def __init__(
-        self, hub: Hub, asked: ReadRequest, start: Start, stats: Stats, pace: Pace, lanes: Lanes | None = None
-    ) -> None:
+    def __init__(self, hub: Hub, asked: ReadRequest, start: Start, stats: Stats, pace: Pace) -> None:
         self._hub = hub
         self._asked = asked
         self._start = start
         self._stats = stats
         self._pace = pace
-        self._lanes = lanes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._lanes and await self._lanes.take_stream(
-            scope, send, self._asked, self._start, self._stats, self._pace
-        ):
-            return
         wire = WIRES[self._asked.dialect]
         gauge = metrics.readers.labels("sse")
         view, session_id = self._asked.view, self._asked.session_id
