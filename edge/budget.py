@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edge.rates import TokenBucket
+
 
 @dataclass(frozen=True)
 class FilterSettings:
@@ -21,21 +23,10 @@ class FilterSettings:
     slice: float = 0.002
 
 
-class Allowance:
-    """The time that the filters of one principal may still take of the event loop; it grows back by a share of the time."""
+class Allowance(TokenBucket):
+    """The seconds that the filters of one principal may still take of the event loop; they grow back by a share of the time."""
 
-    __slots__ = ("_at", "_left", "_settings")
+    __slots__ = ()
 
     def __init__(self, settings: FilterSettings, now: float) -> None:
-        self._settings = settings
-        self._left = settings.burst
-        self._at = now
-
-    def left(self, now: float) -> float:
-        """Seconds that are left; none or less where the budget is used up."""
-        self._left = min(self._settings.burst, self._left + (now - self._at) * self._settings.share)
-        self._at = now
-        return self._left
-
-    def spend(self, seconds: float) -> None:
-        self._left -= seconds
+        super().__init__(settings.share, settings.burst, now)

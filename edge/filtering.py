@@ -111,7 +111,7 @@ class Filtering:
         if allowance.left(begun) <= 0.0 or not wanted.is_cheap(seen, self.settings.items, self.settings.steps):
             return None
         verdict = wanted.matches(seen)
-        allowance.spend(self._clock() - begun)
+        allowance.take(self._clock() - begun)
         return verdict
 
     async def select(self, view: View, records: Iterable[Record]) -> list[Record]:

@@ -14,6 +14,7 @@ from ipaddress import IPv6Address, ip_address
 from edge.identity.principal import Principal
 from edge.identity.settings import LimitSettings
 from edge.problem import Problem
+from edge.rates import TokenBucket
 
 
 class Rate:
@@ -23,7 +24,7 @@ class Rate:
         self._rate = rate
         self._burst = max(burst, 1.0)
         self._remembered = remembered
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -32,30 +33,26 @@ class Rate:
         """Takes tokens; returns 0, or after how many seconds there will be enough. What is refused takes none."""
         if not self._rate:
             return 0.0
-        now = time.monotonic()
-        have = self._have(key, now)
+        bucket = self._bucket(key)
         # More than a bucket holds can be had of a full one only, and leaves a debt.
-        if have < min(count, self._burst):
-            self._keep(key, have, now)
-            return (min(count, self._burst) - have) / self._rate
-        self._keep(key, have - count, now)
+        if wait := bucket.wait(time.monotonic(), count):
+            return wait
+        bucket.take(count)
         return 0.0
 
     def empty(self, key: str) -> float:
         """Says after how many seconds there will be one token again, taking none; 0 where there is."""
-        if not self._rate or (have := self._have(key, time.monotonic())) >= 1.0:
-            return 0.0
-        return (1.0 - have) / self._rate
+        bucket = self._buckets.get(key) if self._rate else None
+        return bucket.wait(time.monotonic()) if bucket is not None else 0.0
 
-    def _have(self, key: str, now: float) -> float:
-        tokens, since = self._buckets.get(key, (self._burst, now))
-        return min(self._burst, tokens + (now - since) * self._rate)
-
-    def _keep(self, key: str, tokens: float, now: float) -> None:
-        self._buckets[key] = (tokens, now)
+    def _bucket(self, key: str) -> TokenBucket:
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = TokenBucket(self._rate, self._burst, time.monotonic())
+            if len(self._buckets) > self._remembered:
+                self._buckets.popitem(last=False)
         self._buckets.move_to_end(key)
-        if len(self._buckets) > self._remembered:
-            self._buckets.popitem(last=False)
+        return bucket
 
 
 class Count:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from msgspec.structs import replace
 
+from edge.rates import EvenPace
 from edge.webhooks.conditions import Head
 from edge.webhooks.endpoint import EndpointSettings
 from edge.webhooks.health import Health
@@ -31,45 +32,6 @@ log = logging.getLogger(__name__)
 KEY_PAGE = 4
 # Jobs on their way into a log at the same time.
 STORING = 64
-# How late a post may be, in seconds, and the next ones still keep their times.
-CATCH_UP = 0.1
-
-
-class Tokens:
-    """The pace of an endpoint: `rate` posts a second, evenly spaced, in the first second too."""
-
-    __slots__ = ("_next", "_waited", "rate")
-
-    def __init__(self, rate: float, now: float, next: float = 0.0) -> None:
-        """`next` is when the next post may be made, where an earlier pace has said so."""
-        self.rate = rate
-        self._next = max(now, next)
-        self._waited = False
-
-    @property
-    def next(self) -> float:
-        """When the next post may be made, on the clock that `wait` is given."""
-        return self._next
-
-    def wait(self, now: float) -> float:
-        """Seconds until there is a token; 0 where there is one."""
-        left = self._next - now
-        # A millionth of a second is no reason to wait.
-        if left <= 1e-6:
-            return 0.0
-        self._waited = True
-        return left
-
-    def full(self, now: float) -> bool:
-        """Whether nothing would be forgotten with it."""
-        return self._next <= now
-
-    def take(self, now: float) -> None:
-        """Uses one up; `wait` has just said that there is one."""
-        # Posts that came too late because this process was late are caught up on; idle time is not saved up.
-        earliest = now - CATCH_UP if self._waited else now
-        self._next = max(self._next, earliest) + 1.0 / self.rate
-        self._waited = self._waited and self._next <= now
 
 
 class Floor(Protocol):
@@ -138,7 +100,7 @@ class Gate:
         self._due = 0.0
         self._fetching = False
         self._storing = False
-        self._tokens: Tokens | None = None
+        self._tokens: EvenPace | None = None
         self._loop = asyncio.get_running_loop()
         self.change(endpoint)
 
@@ -158,7 +120,7 @@ class Gate:
         elif self._tokens is None or self._tokens.rate != endpoint.rate:
             # One post at once, and no more: else each change would allow another.
             due = self._tokens.next if self._tokens is not None else 0.0
-            self._tokens = Tokens(endpoint.rate, self._loop.time(), min(due, self._loop.time() + 1.0 / endpoint.rate))
+            self._tokens = EvenPace(endpoint.rate, self._loop.time(), min(due, self._loop.time() + 1.0 / endpoint.rate))
         # A line of all is what the mode says; what waits in lines of keys goes out in order, whatever the mode is now.
         if (lane := self.lanes.get("all")) is not None:
             lane.serial = endpoint.mode == "fifo"

@@ -62,7 +62,7 @@ def filtering(settings: FilterSettings | None = None) -> Filtering:
 
 def test_an_allowance_is_spent_and_grows_back_by_its_share() -> None:
     allowance = Allowance(FilterSettings(burst=0.010, share=0.25), 0.0)
-    allowance.spend(0.030)
+    allowance.take(0.030)
 
     assert allowance.left(0.0) == pytest.approx(-0.020)
     assert allowance.left(0.040) == pytest.approx(-0.010)

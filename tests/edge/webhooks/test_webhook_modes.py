@@ -16,9 +16,9 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.rates import EvenPace
 from edge.registry import Session
 from edge.webhooks.endpoint import Batch
-from edge.webhooks.gate import Tokens
 from edge.webhooks.job import Job
 from router.event import Event
 from tests.edge.webhooks.stage import QUICK, Process, Receiver, Stage, mortal
@@ -131,7 +131,7 @@ def test_in_no_second_are_there_more_posts_than_the_rate_and_never_more_than_the
 ):
     """However late and irregularly it is asked: what is late is caught up on for a tenth of a second at most."""
     now, taken = 100.0, []
-    tokens = Tokens(rate, now)
+    tokens = EvenPace(rate, now)
     while now < 102.0 or late:
         while not tokens.wait(now) and len(taken) < 20_000:
             tokens.take(now)
@@ -145,7 +145,7 @@ def test_in_no_second_are_there_more_posts_than_the_rate_and_never_more_than_the
 
 
 def test_a_rate_below_one_a_second_waits_as_long_as_it_says():
-    slow = Tokens(0.5, 0.0)
+    slow = EvenPace(0.5, 0.0)
 
     slow.take(0.0)
 
@@ -154,7 +154,7 @@ def test_a_rate_below_one_a_second_waits_as_long_as_it_says():
 
 
 def test_idle_time_is_not_saved_up():
-    tokens = Tokens(10.0, 0.0)
+    tokens = EvenPace(10.0, 0.0)
     tokens.take(0.0)
 
     taken = 0
