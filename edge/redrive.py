@@ -15,10 +15,8 @@ import asyncio
 import contextlib
 import logging
 import math
-import re
-import secrets
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -27,8 +25,10 @@ import msgspec
 
 from edge import metrics
 from edge.burials import Burials, fullness
+from edge.jobs import ENDED, BackgroundJob, Cancelled, JobFailed, JobRun, Jobs, new_id
 from edge.letters import Filter, Search, Span
 from edge.problem import Problem
+from edge.rates import EvenPace
 from edge.registry import Registry
 from edge.webhooks.conditions import HEALTH
 from edge.webhooks.health import Condition
@@ -36,18 +36,17 @@ from edge.webhooks.job import Job
 from edge.webhooks.pipeline import is_too_large
 from edge.webhooks.room import Room
 from router.broker import Broker
-from router.buckets import Bucket, Entry, WriteGuard, read_through
+from router.buckets import Bucket, WriteGuard
 from router.clock import wall
 from router.codec import rfc3339
 from router.connection import header
 from router.deadletters import DeadLetter, DeadLetters
-from router.errors import BadEvent, BrokerError, Conflict, Cut, NoResponders, Refused, Timeout
-from router.mirror import Mirror
+from router.errors import BadEvent, BrokerError, Cut, NoResponders, Refused, Timeout
 from router.refusals import has_no_room
-from router.role import Role, RoleSettings
+from router.role import RoleSettings
 from router.stored import decoder
 from router.subject import STORED
-from router.topology import ENDPOINTS, HOOKS, JOBS, LEASES, RETRIES
+from router.topology import ENDPOINTS, HOOKS, RETRIES
 
 log = logging.getLogger(__name__)
 
@@ -61,10 +60,6 @@ MIN_RATE, MAX_RATE, DEFAULT_RATE = 0.1, 10_000.0, 100.0
 # How old what is known of an endpoint's condition may be, and of how many it is known.
 CONDITION_SECONDS, MOST_CONDITIONS = 1.0, 1000
 _BLOCKED = {"disabled": "endpoint_disabled", "open": "breaker_open"}
-
-ENDED = frozenset({"done", "failed", "cancelled"})
-
-_ID = re.compile(r"[0-9a-f]{12,32}\Z")
 
 
 @dataclass(frozen=True)
@@ -90,33 +85,24 @@ class RedriveSettings:
     keep: float = 7 * 86400.0
 
 
-class RedriveJob(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One order to send letters again, and how far it has come. Times are ns since the epoch.
+class RedriveJob(BackgroundJob, kw_only=True, omit_defaults=True):
+    """One order to send letters again, and how far it has come.
 
     `upto` is where the stream ended when the job was made; `after` is how far it has come.
     """
 
-    id: str
     filter: Filter
-    created: int
     letter: int | None = None
     dry_run: bool = False
     force: bool = False
     rate: float = DEFAULT_RATE
     limit: int | None = None
     upto: int = 0
-    after: int = 0
-    state: str = "running"
     matched: int | None = None
-    sent: int = 0
     failed: int = 0
-    skipped: int = 0
     returned: int = 0
     reasons: dict[str, int] = {}
     started: int = 0
-    updated: int = 0
-    ended: int = 0
-    error: str = ""
 
     @property
     def total(self) -> int | None:
@@ -164,7 +150,6 @@ class RedriveJob(msgspec.Struct, kw_only=True, omit_defaults=True):
         return round(max(0, self.total - self.dealt_with) / pace, 1)
 
 
-_job = decoder(RedriveJob, JOBS)
 _condition = decoder(Condition, ENDPOINTS)
 
 
@@ -177,14 +162,6 @@ class Fate(NamedTuple):
 
 
 SENT = Fate("sent")
-
-
-class _Cancelled(Exception):
-    """somebody called the job off"""
-
-
-class _TooManyBack(Exception):
-    """too many letters came back"""
 
 
 class Redrives:
@@ -205,30 +182,23 @@ class Redrives:
         self.registry = registry
         self.broker = broker
         self.partitions = partitions
-        self._mirror: Mirror[str, RedriveJob] = Mirror()
-        self._bucket = Bucket(broker.connection, JOBS, guard)
-        self._role = Role(Bucket(broker.connection, LEASES), ROLE, secrets.token_hex(8), self.settings.role)
+        self._jobs: Jobs[RedriveJob, _Run] = Jobs(
+            broker.connection, "redrive", ROLE, RedriveJob, self._begin, self.settings, guard
+        )
         self._burials = Burials(broker, self._buried)
-        self._running: dict[str, _Run] = {}
-        self._called_off: set[str] = set()
-        # Set once all jobs have been read.
-        self._read = asyncio.Event()
-        self._tasks: asyncio.TaskGroup | None = None
-        self._room = asyncio.Semaphore(self.settings.side_by_side)
         # What is sent again to a webhook counts as any other job of its session, and waits for its share of HOOKS.
         self.room = Room(broker)
 
     @property
     def jobs(self) -> Mapping[str, RedriveJob]:
         """The jobs of the last week, by their ids."""
-        return self._mirror.values
+        return self._jobs.known
 
     async def run(self) -> None:
         """Knows the jobs, and works them whenever this process holds the role; until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch(), name="redrive jobs")
+            group.create_task(self._jobs.run(beside=self._own), name="redrives")
             group.create_task(fullness(self.dead), name="dead letters' fullness")
-            group.create_task(self._role.run(self._own), name="redrive role")
 
     # What the API asks
 
@@ -236,31 +206,25 @@ class Redrives:
         """Stores a job; whoever holds the role begins it. Raises Problem `too_many_redrives`, or BrokerError."""
         if sum(each.state not in ENDED for each in await self.all()) >= MOST_JOBS:
             raise Problem("too_many_redrives", f"{MOST_JOBS} are not over yet; wait for one, or cancel it")
-        revision = await self._bucket.create(_key(job.id), msgspec.json.encode(job), self.settings.keep)
-        self._heard(Entry(_key(job.id), msgspec.json.encode(job), revision), True)
-        return job
+        return await self._jobs.create(job)
 
     async def all(self) -> list[RedriveJob]:
         """Every job of the last week. Raises Timeout where a process that has just begun cannot read them."""
-        await read_through(self._read, JOBS)
-        return list(self.jobs.values())
+        return await self._jobs.all()
 
     async def find(self, id: str) -> RedriveJob:
         """Gives a job, from the bucket where this process has not heard of it yet. Raises Problem 404."""
-        job = self.jobs.get(id)
-        if job is None and _ID.match(id) and (entry := await self._bucket.get(_key(id))) is not None:
-            self._heard(entry, True)
-            job = self.jobs.get(id)
+        job = await self._jobs.find(id)
         if job is None:
             raise Problem("redrive_not_found", f"no redrive {id[:60]!r}; they are kept for a week")
         return job
 
     async def cancel(self, id: str) -> RedriveJob:
-        """Calls a job off; what was sent stays sent. Raises Problem where it is unknown or over."""
+        """Cancels a job; what was sent stays sent. Raises Problem where it is unknown or over."""
         job = await self.find(id)
         if job.state in ENDED:
             raise Problem("redrive_ended", f"it is {job.state} since {rfc3339(job.ended)}")
-        await self._bucket.put(f"redrive.cancel.{id}", b"1", self.settings.keep)
+        await self._jobs.cancel(id)
         return job
 
     async def blocked(self, session_id: str) -> str | None:
@@ -271,134 +235,44 @@ class Redrives:
         condition = _condition(entry.key, entry.value)
         return _BLOCKED.get(condition.state) if condition is not None else None
 
-    # Knowing
-
-    async def _watch(self) -> None:
-        while True:
-            try:
-                await self._bucket.watch(self._heard, "redrive.>", self._read.set, self._renewed)
-            except BrokerError as fault:
-                log.debug("redrive jobs cannot be watched", extra={"fault": str(fault)})
-                await asyncio.sleep(self.settings.pause)
-
-    def _heard(self, entry: Entry, _ready: bool) -> None:
-        kind, _, id = entry.key.removeprefix("redrive.").partition(".")
-        if kind == "cancel":
-            if entry.value is None:
-                self._called_off.discard(id)
-                return
-            self._called_off.add(id)
-            if run := self._running.get(id):
-                run.call_off()
-            return
-        if kind != "job":
-            return
-        if entry.value is None:
-            if self._mirror.drop(id, entry.revision):
-                self._called_off.discard(id)
-            return
-        if self._mirror.revision(id) >= entry.revision:
-            return
-        job = _job(entry.key, entry.value)
-        if job is not None and self._mirror.put(id, job, entry.revision):
-            self._begin(id)
-
-    def _renewed(self) -> None:
-        self._mirror.clear()
-        self._called_off.clear()
-
-    def _buried(self, letter: DeadLetter) -> None:
-        for run in self._running.values():
-            run.saw(letter)
-
     # Working
 
+    def _buried(self, letter: DeadLetter) -> None:
+        for run in self._jobs.running.values():
+            run.saw(letter)
+
     async def _own(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
-            metrics.deadletters_owner.set(1)
-            try:
-                for id in list(self.jobs):
-                    self._begin(id)
-                await self._burials.run()
-            finally:
-                metrics.deadletters_owner.set(0)
-                self._tasks = None
-                self._running.clear()
-
-    def _begin(self, id: str) -> None:
-        job = self.jobs[id]
-        if self._tasks is None or job.state in ENDED or id in self._running:
-            return
-        # A copy of its own: what the watch tells of it must not change it under the work.
-        run = _Run(self, msgspec.structs.replace(job, reasons=dict(job.reasons)), self._mirror.revision(id))
-        if id in self._called_off:
-            run.call_off()
-        self._running[id] = run
-        self._tasks.create_task(self._work(run), name=f"redrive {id}")
-
-    async def _work(self, run: _Run) -> None:
+        metrics.deadletters_owner.set(1)
         try:
-            async with self._room:
-                await run.work()
-        except Conflict:
-            # Another process works it, which must have the role: so we have lost it and do not know it yet.
-            log.warning("a redrive job is another's", extra={"job": run.job.id})
-        except BrokerError as fault:
-            log.error("a redrive job cannot be kept", extra={"job": run.job.id, "fault": str(fault)})
+            await self._burials.run()
         finally:
-            self._running.pop(run.job.id, None)
+            metrics.deadletters_owner.set(0)
 
-    async def note(self, job: RedriveJob, revision: int) -> int:
-        """Writes down how far a job has come. Raises Conflict where another process did so meanwhile."""
-        job.updated = wall.now_ns()
-        value = msgspec.json.encode(job)
-        while True:
-            try:
-                written = await self._write(_key(job.id), value, revision)
-                break
-            except Refused:
-                raise
-            except BrokerError as fault:
-                log.debug("a redrive's progress waits for NATS", extra={"fault": str(fault)})
-                await asyncio.sleep(self.settings.pause)
-        self._heard(Entry(_key(job.id), value, written), True)
-        return written
-
-    async def _write(self, key: str, value: bytes, revision: int) -> int:
-        try:
-            return await self._bucket.update(key, value, revision, self.settings.keep)
-        except Conflict:
-            # A note whose answer was lost is our own.
-            entry = await self._bucket.get(key)
-            if entry is None or entry.value != value:
-                raise
-            return entry.revision
+    def _begin(self, job: RedriveJob, revision: int) -> _Run:
+        # A copy of its own: what the watch tells of it must not change it under the work.
+        return _Run(self, self._jobs, msgspec.structs.replace(job, reasons=dict(job.reasons)), revision)
 
 
-class _Run:
+class _Run(JobRun[RedriveJob]):
     """One job at work."""
 
-    def __init__(self, redrives: Redrives, job: RedriveJob, revision: int) -> None:
-        self.job = job
+    loop = "redrive"
+    # A letter that was sent is removed first.
+    ends_while_waiting = False
+
+    def __init__(self, redrives: Redrives, jobs: Jobs[RedriveJob, _Run], job: RedriveJob, revision: int) -> None:
+        super().__init__(jobs, job, revision)
         self._redrives = redrives
         self._settings = redrives.settings
-        self._revision = revision
-        self._off = asyncio.Event()
-        self._noted = 0.0
         # Sent and not yet removed, how many were dealt with since the last note, and how far that reaches.
         self._gone: list[int] = []
         self._unsettled = 0
         self._reached = 0
-        self._due = 0.0
+        self._pace = EvenPace(job.rate, asyncio.get_running_loop().time())
         self._conditions: dict[str, tuple[float, str | None]] = {}
         # The letters sent last, by session or actor and event, and whether each came back.
         self._last: deque[tuple[str, str, str]] = deque(maxlen=self._settings.looked_at)
         self._back: Counter[tuple[str, str, str]] = Counter()
-
-    def call_off(self) -> None:
-        """Ends the work before the next letter."""
-        self._off.set()
 
     def saw(self, letter: DeadLetter) -> None:
         """Learns of a new dead letter, which may be one that was sent here a moment ago."""
@@ -408,40 +282,20 @@ class _Run:
             self.job.returned += 1
             self._back[key] += 1
 
-    async def work(self) -> None:
-        """Does all there is to be done. Raises Conflict where another process does it."""
-        job = self.job
-        try:
-            await self._prepare()
-            await self._send_all()
-            job.state = "done"
-        except asyncio.CancelledError:
-            # This process goes: what it has sent is removed yet, so that its successor need not find out.
-            with contextlib.suppress(BrokerError, TimeoutError):
-                async with asyncio.timeout(1):
-                    await self._settle()
-            raise
-        except _Cancelled:
-            job.state = "cancelled"
-        except _TooManyBack:
-            job.state = "failed"
-            most, among = self._settings.most_back, self._settings.looked_at
-            job.error = f"more than {most} of the last {among} came back as dead letters"
-        except Refused as refusal:
-            if isinstance(refusal, Conflict):
-                raise
-            job.state, job.error = "failed", refusal.description
-        except BrokerError:
-            raise
-        except Exception:
-            # A fault of ours in one job must not take the role, and with it the process, from all others.
-            log.exception("a redrive failed", extra={"job": job.id})
-            metrics.record_faults.labels("redrive").inc()
-            job.state, job.error = "failed", "an internal fault; the log of the edge says more"
-        job.ended = wall.now_ns()
-        await self._note()
-        metrics.redrives.labels(job.state).inc()
-        log.info("a redrive is over", extra={"job": job.id, "state": job.state, "sent": job.sent})
+    async def run(self) -> None:
+        """Sends all that there is to be sent. Raises Cancelled, JobFailed or BrokerError."""
+        await self._prepare()
+        await self._send_all()
+
+    async def interrupted(self) -> None:
+        """Removes what was sent, so that the successor need not find out."""
+        with contextlib.suppress(BrokerError, TimeoutError):
+            async with asyncio.timeout(1):
+                await self._settle()
+
+    def ended(self) -> None:
+        """Counts a job that is over."""
+        metrics.redrives.labels(self.job.state).inc()
 
     # Counting first
 
@@ -451,22 +305,22 @@ class _Run:
         if job.matched is None:
             job.started = wall.now_ns()
             job.matched = await self._count(Span(job.after, job.upto))
-            await self._note()
+            await self.note()
         elif not job.dry_run:
             left = await self._count(Span(job.after, job.upto))
             job.sent = max(job.sent, job.matched - job.failed - job.skipped - left)
 
     async def _count(self, span: Span) -> int:
         if self.job.letter is not None:
-            return int(await self._patiently(self._redrives.dead.get, self.job.letter) is not None)
+            return int(await self.patiently(self._redrives.dead.get, self.job.letter) is not None)
         search = self._redrives.search
         if self.job.filter.is_address:
-            counted: int = await self._patiently(search.count, self.job.filter, span)
+            counted: int = await self.patiently(search.count, self.job.filter, span)
             return counted
         found = 0
         while span.after < span.upto:
-            self._check()
-            letters, reached = await self._patiently(search.stretch, self.job.filter, span)
+            self.check()
+            letters, reached = await self.patiently(search.stretch, self.job.filter, span)
             found += len(letters)
             span = Span(reached, span.upto)
         return found
@@ -480,7 +334,7 @@ class _Run:
     async def _send_all(self) -> None:
         job = self.job
         while job.after < job.upto and self._wants_more:
-            self._check()
+            self.check()
             letters, reached = await self._next()
             try:
                 for letter in letters:
@@ -491,7 +345,7 @@ class _Run:
                     self._count_fate(letter, fate)
                     self._look_back(letter, fate)
                     await self._settle_now_and_then()
-            except (_Cancelled, _TooManyBack):
+            except (Cancelled, JobFailed):
                 await self._settle()
                 raise
             if self._wants_more:
@@ -501,9 +355,9 @@ class _Run:
     async def _next(self) -> tuple[list[DeadLetter], int]:
         job, redrives = self.job, self._redrives
         if job.letter is not None:
-            letter = await self._patiently(redrives.dead.get, job.letter)
+            letter = await self.patiently(redrives.dead.get, job.letter)
             return ([letter] if letter else []), job.upto
-        found: tuple[list[DeadLetter], int] = await self._patiently(
+        found: tuple[list[DeadLetter], int] = await self.patiently(
             redrives.search.stretch, job.filter, Span(job.after, job.upto)
         )
         return found
@@ -529,13 +383,13 @@ class _Run:
         """Removes the letters that have found their way, and writes down how far the job has come, in this order."""
         gone, self._gone = self._gone, []
         if not self.job.dry_run:
-            await asyncio.gather(*(self._patiently(self._redrives.dead.remove, sequence) for sequence in gone))
+            await asyncio.gather(*(self.patiently(self._redrives.dead.remove, sequence) for sequence in gone))
         self.job.after = max(self.job.after, self._reached)
         self._unsettled = 0
-        await self._note()
+        await self.note()
 
     async def _settle_now_and_then(self) -> None:
-        waited = asyncio.get_running_loop().time() - self._noted
+        waited = asyncio.get_running_loop().time() - self.noted
         if self._unsettled >= self._settings.chunk or waited >= self._settings.note_every:
             await self._settle()
 
@@ -550,21 +404,19 @@ class _Run:
         if fate.kind == "failed":
             self._back[key] += 1
         if sum(1 for each in self._last if self._back[each]) > self._settings.most_back:
-            raise _TooManyBack
+            most, among = self._settings.most_back, self._settings.looked_at
+            raise JobFailed(f"more than {most} of the last {among} came back as dead letters")
 
     async def _wait_for_turn(self) -> None:
         loop = asyncio.get_running_loop()
-        now = loop.time()
-        # A tenth of a second may be made up for, so that a slow moment does not lower the rate.
-        self._due = max(self._due, now - 0.1) + 1 / self.job.rate
-        await self._sleep(self._due - 1 / self.job.rate - now)
-        self._check()
+        await self.pause(self._pace.wait(loop.time()))
+        self._pace.take(loop.time())
 
     async def _try_to_send(self, letter: DeadLetter) -> Fate:
         """Sends a letter; one at which that fails stays where it is, and the next has its turn."""
         try:
             return await self._send(letter)
-        except (BrokerError, _Cancelled):
+        except (BrokerError, Cancelled):
             raise
         except Exception:
             log.exception("a dead letter could not be sent again", extra={"letter": letter.sequence})
@@ -576,7 +428,7 @@ class _Run:
         if letter.redrives >= MOST_REDRIVES and not self.job.force:
             return Fate("skipped", "needs_force")
         if letter.size:
-            payload = await self._patiently(self._redrives.dead.payload_of, letter)
+            payload = await self.patiently(self._redrives.dead.payload_of, letter)
             if payload is None:
                 return Fate("skipped", "event_gone")
             if len(payload) > self._redrives.broker.largest_event:
@@ -596,7 +448,7 @@ class _Run:
 
     async def _to_session(self, letter: DeadLetter) -> Fate:
         try:
-            session = await self._patiently(self._redrives.registry.find, letter.name)
+            session = await self.patiently(self._redrives.registry.find, letter.name)
         except Problem:
             return Fate("skipped", "session_gone")
         if session.spec.webhook is None:
@@ -618,8 +470,7 @@ class _Run:
         except BadEvent:
             return Fate("skipped", "undecodable")
         while not self.job.dry_run and not await self._redrives.room.taken(session.id, len(letter.payload)):
-            await self._sleep(self._settings.pause)
-            self._check()
+            await self.pause()
         return await self._store(again.subject, letter, again.headers)
 
     async def _blocked(self, session_id: str) -> str | None:
@@ -627,7 +478,7 @@ class _Run:
         now = asyncio.get_running_loop().time()
         asked, why = self._conditions.get(session_id, (0.0, None))
         if now - asked >= CONDITION_SECONDS:
-            why = await self._patiently(self._redrives.blocked, session_id)
+            why = await self.patiently(self._redrives.blocked, session_id)
             if len(self._conditions) >= MOST_CONDITIONS:
                 self._conditions.clear()
             self._conditions[session_id] = (now, why)
@@ -660,8 +511,7 @@ class _Run:
                 return Fate("skipped", "too_large")
             except BrokerError as fault:
                 log.debug("a redrive waits for NATS", extra={"job": self.job.id, "fault": str(fault)})
-            await self._sleep(self._settings.pause)
-            self._check()
+            await self.pause()
 
     async def _to_actor(self, letter: DeadLetter) -> Fate:
         """Hands the event to the actor that gave it up, and waits for what becomes of it."""
@@ -692,8 +542,7 @@ class _Run:
                     return await self._answered(letter, reply.payload)
                 if code != "503":
                     return Fate("skipped", "undecodable" if code == "422" else "refused")
-            await self._sleep(self._settings.pause)
-            self._check()
+            await self.pause()
 
     async def _would_answer(self, letter: DeadLetter) -> Fate:
         try:
@@ -713,54 +562,22 @@ class _Run:
         if outcome == "acked":
             return SENT
         # The letter stays, with what is known now: the new one first, then the old one goes.
-        await self._patiently(self._bury_again, letter, reason, detail)
-        await self._patiently(self._redrives.dead.remove, letter.sequence)
+        await self.patiently(self._bury_again, letter, reason, detail)
+        await self.patiently(self._redrives.dead.remove, letter.sequence)
         if reason == "attempts_spent":
-            await self._sleep(self._settings.after_crash)
+            await self.sleep(self._settings.after_crash)
         return Fate("failed", reason, detail)
 
     async def _bury_again(self, letter: DeadLetter, reason: str, detail: str) -> None:
         await self._redrives.dead.bury_again(letter, reason=reason, detail=detail, attempts=1, id=self._id(letter))
 
-    # Waiting, and noting
-
-    def _check(self) -> None:
-        if self._off.is_set():
-            raise _Cancelled
-
-    async def _sleep(self, seconds: float) -> None:
-        """Waits, but not on when the job is called off."""
-        if seconds <= 0:
-            return
-        try:
-            async with asyncio.timeout(seconds):
-                await self._off.wait()
-        except TimeoutError:
-            pass
-
-    async def _patiently(self, ask: Callable[..., Any], *arguments: Any) -> Any:
-        """Asks until NATS answers; what it refuses is raised."""
-        while True:
-            try:
-                return await ask(*arguments)
-            except Refused:
-                raise
-            except BrokerError as fault:
-                log.debug("a redrive waits for NATS", extra={"job": self.job.id, "fault": str(fault)})
-                await asyncio.sleep(self._settings.pause)
-
-    async def _note(self) -> None:
-        self._revision = await self._redrives.note(self.job, self._revision)
-        self._noted = asyncio.get_running_loop().time()
-
 
 def new_job(chosen: Filter, span: Span, **more: Any) -> RedriveJob:
     """Makes a job over a span of the stream; its id sorts by time."""
-    now = wall.now_ns()
     return RedriveJob(
-        id=f"{now // 1_000_000:011x}{secrets.token_hex(3)}",
+        id=new_id(),
         filter=chosen,
-        created=now,
+        created=wall.now_ns(),
         after=span.after,
         upto=span.upto,
         **more,
@@ -776,10 +593,6 @@ def parse_rate(value: Any) -> float:
     if not MIN_RATE <= value <= MAX_RATE:
         raise Problem("bad_body", f"rate must be a number of letters a second from {MIN_RATE:g} to {MAX_RATE:g}")
     return float(value)
-
-
-def _key(id: str) -> str:
-    return f"redrive.job.{id}"
 
 
 def _identity(letter: DeadLetter) -> tuple[str, str, str]:

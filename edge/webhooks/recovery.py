@@ -9,40 +9,36 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import msgspec
 
 from edge.filtering import Filtering
-from edge.metrics import record_faults
+from edge.jobs import ENDED, BackgroundJob, JobFailed, JobRun, Jobs, new_id
 from edge.problem import Problem
+from edge.rates import EvenPace
 from edge.registry import Registry, Session
 from edge.webhooks.attempts import Attempt, Attempts, Part
 from edge.webhooks.job import NEWS, Job
 from edge.webhooks.letters import SentAgain
 from edge.webhooks.room import Room
 from router.broker import Broker
-from router.buckets import Bucket, Entry, WriteGuard, read_through
+from router.buckets import WriteGuard
 from router.clock import wall
 from router.codec import rfc3339
 from router.cursor import Cursor, Start, parse_time
-from router.errors import BadEvent, BadInput, BrokerError, Conflict, Refused
-from router.mirror import Mirror
+from router.errors import BadEvent, Refused
 from router.record import Record
 from router.refusals import has_no_room
 from router.replay import Replay
-from router.role import Role, RoleSettings
-from router.stored import decoder
-from router.topology import JOBS, LEASES
+from router.role import RoleSettings
 
 log = logging.getLogger(__name__)
 
-Answer = TypeVar("Answer")
 Kind = Literal["recover", "replay"]
 
 ROLE = "role.recoveries"
@@ -53,9 +49,6 @@ MOST_DELIVERIES = 200_000
 MIN_RATE, MAX_RATE, DEFAULT_RATE = 0.1, 10_000.0, 100.0
 # Pages of dead letters that one resend looks through for its own.
 RESEND_PAGES = 20
-ENDED = frozenset({"done", "failed", "cancelled"})
-
-_ID = re.compile(r"[0-9a-f]{12,32}\Z")
 
 
 @dataclass(frozen=True)
@@ -73,30 +66,21 @@ class RecoverySettings:
     keep: float = 7 * 86400.0
 
 
-class Recovery(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One order to deliver again, and how far it has come. Times are ns since the epoch.
+class Recovery(BackgroundJob, kw_only=True, omit_defaults=True):
+    """One order to deliver again, and how far it has come.
 
     A `recover` is about attempts between two places of ATTEMPTS, a `replay` about events between two of EVENTS; `after` is
     the place in EVENTS up to which all has been asked for.
     """
 
-    id: str
     session: str
     kind: Kind
-    created: int
     since: str = ""
     until: str = ""
     first: int = 0
     last: int = 0
     rate: float = DEFAULT_RATE
-    after: int = 0
-    state: str = "running"
     total: int | None = None
-    sent: int = 0
-    skipped: int = 0
-    updated: int = 0
-    ended: int = 0
-    error: str = ""
 
     def describe(self) -> dict[str, Any]:
         """The recovery as the API shows it."""
@@ -120,17 +104,6 @@ class Recovery(msgspec.Struct, kw_only=True, omit_defaults=True):
         }
 
 
-_recovery = decoder(Recovery, JOBS)
-
-
-class _Cancelled(Exception):
-    """somebody called the recovery off"""
-
-
-class _TooMany(Exception):
-    """the recovery is about more than one can be"""
-
-
 class Recoveries:
     """The recoveries of a deployment: every process knows them, the one that holds the role works them."""
 
@@ -150,15 +123,9 @@ class Recoveries:
         self.broker = broker
         self.registry = registry
         self.partitions = partitions
-        self._mirror: Mirror[str, Recovery] = Mirror()
-        self._bucket = Bucket(broker.connection, JOBS, guard)
-        self._role = Role(Bucket(broker.connection, LEASES), ROLE, secrets.token_hex(8), self.settings.role)
-        self._called_off: set[str] = set()
-        # Set once all recoveries have been read.
-        self._read = asyncio.Event()
-        self._running: set[str] = set()
-        self._tasks: asyncio.TaskGroup | None = None
-        self._room = asyncio.Semaphore(self.settings.side_by_side)
+        self._jobs: Jobs[Recovery, _Run] = Jobs(
+            broker.connection, "recovery", ROLE, Recovery, self._begin, self.settings, guard
+        )
         # What is asked for again counts as any other job of its session, and waits for its share of HOOKS.
         self.room = Room(broker)
         self._replay = Replay(broker)
@@ -168,13 +135,11 @@ class Recoveries:
     @property
     def known(self) -> Mapping[str, Recovery]:
         """The recoveries and replays of the last week, by their ids."""
-        return self._mirror.values
+        return self._jobs.known
 
     async def run(self) -> None:
         """Knows the recoveries, and works them whenever this process holds the role; until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch(), name="recoveries")
-            group.create_task(self._role.run(self._own), name="recovery role")
+        await self._jobs.run()
 
     # What the API asks
 
@@ -239,36 +204,28 @@ class Recoveries:
     async def _start(self, session: Session, kind: Kind, **more: Any) -> Recovery:
         if sum(each.state not in ENDED for each in await self.of(session.id)) >= MOST_RECOVERIES:
             raise Problem("too_many_recoveries", f"{MOST_RECOVERIES} of this session are not over yet")
-        now = wall.now_ns()
-        recovery = Recovery(
-            id=f"{now // 1_000_000:011x}{secrets.token_hex(3)}", session=session.id, kind=kind, created=now, **more
+        return await self._jobs.create(
+            Recovery(id=new_id(), session=session.id, kind=kind, created=wall.now_ns(), **more)
         )
-        value = msgspec.json.encode(recovery)
-        revision = await self._bucket.create(_key(recovery.id), value, self.settings.keep)
-        self._heard(Entry(_key(recovery.id), value, revision), True)
-        return recovery
 
     async def of(self, session: str) -> list[Recovery]:
         """The recoveries of a session, the newest first. Raises Timeout where a process that has just begun cannot read them."""
-        await read_through(self._read, JOBS)
-        return sorted((each for each in self.known.values() if each.session == session), key=lambda each: each.id)[::-1]
+        known = await self._jobs.all()
+        return sorted((each for each in known if each.session == session), key=lambda each: each.id)[::-1]
 
     async def find(self, session: str, id: str) -> Recovery:
         """Gives a recovery, from the bucket where this process has not heard of it yet. Raises Problem 404."""
-        recovery = self.known.get(id)
-        if recovery is None and _ID.match(id) and (entry := await self._bucket.get(_key(id))) is not None:
-            self._heard(entry, True)
-            recovery = self.known.get(id)
+        recovery = await self._jobs.find(id)
         if recovery is None or recovery.session != session:
             raise Problem("recovery_not_found", f"no recovery {id[:60]!r} of this session; they are kept for a week")
         return recovery
 
     async def cancel(self, session: str, id: str) -> Recovery:
-        """Calls a recovery off; what was asked for stays asked for. Raises Problem where it is unknown or over."""
+        """Cancels a recovery; what was asked for stays asked for. Raises Problem where it is unknown or over."""
         recovery = await self.find(session, id)
         if recovery.state in ENDED:
             raise Problem("recovery_ended", f"it is {recovery.state} since {rfc3339(recovery.ended)}")
-        await self._bucket.put(f"recovery.cancel.{id}", b"1", self.settings.keep)
+        await self._jobs.cancel(id)
         return recovery
 
     # What the work asks
@@ -301,9 +258,6 @@ class Recoveries:
         )
         await self.broker.store(*publish)
 
-    def is_called_off(self, id: str) -> bool:
-        return id in self._called_off
-
     async def stretch(self, session: Session, after: int, upto: int) -> tuple[list[Record], int]:
         """Events that a session shows behind a place, and how far that reaches. Raises BrokerError."""
         stretch = await self._replay.stretch(session.view.patterns, after, upto)
@@ -314,160 +268,46 @@ class Recoveries:
         ]
         return shown, min(stretch.upto, upto)
 
-    # Knowing
-
-    async def _watch(self) -> None:
-        while True:
-            try:
-                await self._bucket.watch(self._heard, "recovery.>", self._read.set, self._renewed)
-            except BrokerError as fault:
-                log.debug("recoveries cannot be watched", extra={"fault": str(fault)})
-                await asyncio.sleep(self.settings.pause)
-
-    def _renewed(self) -> None:
-        self._mirror.clear()
-        self._called_off.clear()
-
-    def _heard(self, entry: Entry, _ready: bool) -> None:
-        kind, _, id = entry.key.removeprefix("recovery.").partition(".")
-        if kind == "cancel":
-            if entry.value is None:
-                self._called_off.discard(id)
-            else:
-                self._called_off.add(id)
-            return
-        if kind != "job":
-            return
-        if entry.value is None:
-            if self._mirror.drop(id, entry.revision):
-                self._called_off.discard(id)
-            return
-        if self._mirror.revision(id) >= entry.revision:
-            return
-        recovery = _recovery(entry.key, entry.value)
-        if recovery is not None and self._mirror.put(id, recovery, entry.revision):
-            self._begin(id)
-
-    # Working
-
-    async def _own(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
-            try:
-                for id in list(self.known):
-                    self._begin(id)
-                # Until the role is lost, or the process goes.
-                await asyncio.Event().wait()
-            finally:
-                self._tasks = None
-                self._running.clear()
-
-    def _begin(self, id: str) -> None:
-        recovery = self.known[id]
-        if self._tasks is None or recovery.state in ENDED or id in self._running:
-            return
-        self._running.add(id)
+    def _begin(self, recovery: Recovery, revision: int) -> _Run:
         # A copy of its own: what the watch tells of it must not change it under the work.
-        run = _Run(self, msgspec.structs.replace(recovery), self._mirror.revision(id))
-        self._tasks.create_task(self._work(run), name=f"recovery {id}")
-
-    async def _work(self, run: _Run) -> None:
-        try:
-            async with self._room:
-                await run.work()
-        except Conflict:
-            # Another process works it, which must have the role: so we have lost it and do not know it yet.
-            log.warning("a recovery is another's", extra={"recovery": run.recovery.id})
-        except BrokerError as fault:
-            log.error("a recovery cannot be kept", extra={"recovery": run.recovery.id, "fault": str(fault)})
-        finally:
-            self._running.discard(run.recovery.id)
-
-    async def note(self, recovery: Recovery, revision: int) -> int:
-        """Writes down how far a recovery has come. Raises Conflict where another process did so meanwhile."""
-        recovery.updated = wall.now_ns()
-        value = msgspec.json.encode(recovery)
-        while True:
-            try:
-                written = await self._bucket.update(_key(recovery.id), value, revision, self.settings.keep)
-                break
-            except Conflict:
-                # A note whose answer was lost is our own.
-                entry = await self._bucket.get(_key(recovery.id))
-                if entry is None or entry.value != value:
-                    raise
-                written = entry.revision
-                break
-            except Refused:
-                raise
-            except BrokerError as fault:
-                log.debug("a recovery's progress waits for NATS", extra={"fault": str(fault)})
-                await asyncio.sleep(self.settings.pause)
-        self._heard(Entry(_key(recovery.id), value, written), True)
-        return written
+        return _Run(self, self._jobs, msgspec.structs.replace(recovery), revision)
 
 
-class _Run:
+class _Run(JobRun[Recovery]):
     """One recovery at work."""
 
-    def __init__(self, recoveries: Recoveries, recovery: Recovery, revision: int) -> None:
-        self.recovery = recovery
+    loop = "recovery"
+
+    def __init__(self, recoveries: Recoveries, jobs: Jobs[Recovery, _Run], recovery: Recovery, revision: int) -> None:
+        super().__init__(jobs, recovery, revision)
         self._recoveries = recoveries
         self._settings = recoveries.settings
-        self._revision = revision
-        self._noted = 0.0
         self._unnoted = 0
-        self._due = 0.0
+        self._pace = EvenPace(recovery.rate, asyncio.get_running_loop().time())
         # The dead letters of the deliveries that it is about.
         self._letters: Mapping[int, tuple[int, ...]] = {}
 
-    async def work(self) -> None:
-        """Does all there is to be done. Raises Conflict where another process does it."""
-        recovery = self.recovery
+    async def run(self) -> None:
+        """Asks for all that it is about. Raises Cancelled, JobFailed or BrokerError."""
         try:
-            if recovery.kind == "recover":
-                await self._recover()
-            else:
-                await self._replay()
-            recovery.state = "done"
-        except _Cancelled:
-            recovery.state = "cancelled"
-        except _TooMany:
-            recovery.state = "failed"
-            recovery.error = f"more than {MOST_DELIVERIES} deliveries failed in this time; take less of it"
+            await (self._recover() if self.job.kind == "recover" else self._replay())
         except Problem:
-            recovery.state, recovery.error = "failed", "the session was deleted"
-        except Refused as refusal:
-            if isinstance(refusal, Conflict):
-                raise
-            recovery.state, recovery.error = "failed", refusal.description
-        except BrokerError:
-            raise
-        except Exception:
-            # A fault of ours in one recovery must not take the role, and with it the process, from all others.
-            log.exception("a recovery failed", extra={"recovery": recovery.id})
-            record_faults.labels("recovery").inc()
-            recovery.state, recovery.error = "failed", "an internal fault; the log of the edge says more"
-        recovery.ended = wall.now_ns()
-        await self._note()
-        log.info("a recovery is over", extra={"recovery": recovery.id, "state": recovery.state, "sent": recovery.sent})
+            raise JobFailed("the session was deleted") from None
 
     async def _recover(self) -> None:
-        recovery = self.recovery
+        recovery = self.job
         failed = await self._failed()
         if recovery.total is None:
             recovery.total = len(failed)
-            await self._note()
+            await self.note()
         since = datetime.fromisoformat(recovery.since).timestamp() if recovery.since else 0.0
         await self._find_letters({part.sequence for part in failed}, since)
         for part in failed:
             if part.sequence <= recovery.after:
                 continue  # before a crash
             # Anew for each: one that is deleted meanwhile ends this.
-            session = await self._patiently(lambda: self._recoveries.registry.find(recovery.session))
-            record = await self._patiently(
-                lambda part=part, session=session: self._recoveries.record(part, session)  # type: ignore[misc]
-            )
+            session = await self.patiently(self._recoveries.registry.find, recovery.session)
+            record = await self.patiently(self._recoveries.record, part, session)
             if record is None:
                 recovery.skipped += 1
             else:
@@ -476,7 +316,7 @@ class _Run:
 
     async def _failed(self) -> list[Part]:
         """The deliveries that failed for good within the span, each once, in the order of their events."""
-        recovery = self.recovery
+        recovery = self.job
         failed: dict[str, Part] = {}
 
         def heard(attempt: Attempt) -> None:
@@ -487,24 +327,22 @@ class _Run:
                 else:
                     failed[delivery] = part
             if len(failed) > MOST_DELIVERIES:
-                raise _TooMany
+                raise JobFailed(f"more than {MOST_DELIVERIES} deliveries failed in this time; take less of it")
 
         async def scan() -> None:
             failed.clear()
             await self._recoveries.attempts.scan(recovery.session, recovery.first, recovery.last, heard)
 
-        await self._patiently(scan)
+        await self.patiently(scan)
         return sorted(failed.values(), key=lambda part: part.sequence)
 
     async def _replay(self) -> None:
-        recovery = self.recovery
+        recovery = self.job
         await self._find_letters(range(recovery.after + 1, recovery.last + 1), 0.0)
         while recovery.after < recovery.last:
             # Anew for each page: a change of the session counts from now on.
-            session = await self._patiently(lambda: self._recoveries.registry.find(recovery.session))
-            records, reached = await self._patiently(
-                lambda session=session: self._recoveries.stretch(session, recovery.after, recovery.last)  # type: ignore[misc]
-            )
+            session = await self.patiently(self._recoveries.registry.find, recovery.session)
+            records, reached = await self.patiently(self._recoveries.stretch, session, recovery.after, recovery.last)
             for record in records:
                 await self._ask(record)
                 await self._reached(record.sequence)
@@ -512,29 +350,24 @@ class _Run:
         recovery.total = recovery.sent
 
     async def _find_letters(self, wanted: Collection[int], since: float) -> None:
-        self._letters = await self._patiently(
-            lambda: self._recoveries.sent_again.find(self.recovery.session, wanted, since)
-        )
+        self._letters = await self.patiently(self._recoveries.sent_again.find, self.job.session, wanted, since)
 
     async def _ask(self, record: Record) -> None:
         """Asks for one delivery, at the pace that is allowed, and as soon as there is room."""
-        recovery = self.recovery
+        recovery = self.job
         loop = asyncio.get_running_loop()
-        now = loop.time()
-        # A tenth of a second may be made up for, so that a slow moment does not lower the rate.
-        self._due = max(self._due, now - 0.1) + 1 / recovery.rate
-        await self._sleep(self._due - 1 / recovery.rate - now)
+        await self.pause(self._pace.wait(loop.time()))
+        self._pace.take(loop.time())
         while not await self._recoveries.room.taken(recovery.session, len(record.payload)):
-            await self._sleep(self._settings.pause)
+            await self.pause()
         while True:
             try:
-                await self._patiently(
-                    lambda: self._recoveries.ask_again(
-                        recovery.session,
-                        record,
-                        f"{recovery.kind}.{recovery.id}",
-                        self._letters.get(record.sequence, ()),
-                    )
+                await self.patiently(
+                    self._recoveries.ask_again,
+                    recovery.session,
+                    record,
+                    f"{recovery.kind}.{recovery.id}",
+                    self._letters.get(record.sequence, ()),
                 )
                 recovery.sent += 1
                 return
@@ -544,42 +377,15 @@ class _Run:
             except Refused as refusal:
                 if not has_no_room(refusal):
                     raise
-                await self._sleep(self._settings.pause)
-
-    async def _sleep(self, seconds: float) -> None:
-        """Waits, and looks now and then whether it is called off. Raises _Cancelled."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
-        while True:
-            if self._recoveries.is_called_off(self.recovery.id):
-                raise _Cancelled
-            left = until - loop.time()
-            if left <= 0:
-                return
-            await asyncio.sleep(min(left, self._settings.pause))
+                await self.pause()
 
     async def _reached(self, sequence: int) -> None:
-        self.recovery.after = sequence
+        self.job.after = sequence
         self._unnoted += 1
-        waited = asyncio.get_running_loop().time() - self._noted
+        waited = asyncio.get_running_loop().time() - self.noted
         if self._unnoted >= self._settings.chunk or waited >= self._settings.note_every:
-            await self._note()
-
-    async def _patiently(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Asks until NATS answers; what it refuses is raised."""
-        while True:
-            try:
-                return await ask()
-            except (Refused, BadInput):
-                raise
-            except BrokerError as fault:
-                log.debug("a recovery waits for NATS", extra={"fault": str(fault)})
-                await self._sleep(self._settings.pause)
-
-    async def _note(self) -> None:
-        self._unnoted = 0
-        self._revision = await self._recoveries.note(self.recovery, self._revision)
-        self._noted = asyncio.get_running_loop().time()
+            self._unnoted = 0
+            await self.note()
 
 
 def parse_rate(value: Any) -> float:
@@ -606,7 +412,3 @@ def _is_own_news(record: Record, session: str) -> bool:
 
 def _text(moment: datetime) -> str:
     return rfc3339(int(moment.timestamp() * 1_000_000) * 1000)
-
-
-def _key(id: str) -> str:
-    return f"recovery.job.{id}"
