@@ -40,7 +40,7 @@ class Walk:
         if event != "call":
             return
         name = frame.f_code.co_name
-        if name == "publish_events":
+        if name == "publish_events" and not self.inward:
             self.inward.append("edge/app.py")
         elif name == "parse" and "ingest" in frame.f_code.co_filename:
             # From here until it is sent nothing else has a turn.
