@@ -53,7 +53,7 @@ def measure(root: Path) -> Sizes:
     return Sizes(sorted(files, reverse=True), sorted(classes, reverse=True), sorted(functions, reverse=True))
 
 
-def tested_by_name(root: Path, packages: tuple[str, ...] = PACKAGES) -> tuple[int, int]:
+def count_tested(root: Path, packages: tuple[str, ...] = PACKAGES) -> tuple[int, int]:
     """Counts the modules that have behaviour (a function or method), and those of them that have a test file.
 
     The tests of `edge/webhooks/room.py` are looked for in `tests/edge/webhooks/test_room.py` and, while tests lie flat in

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ops.shape.imports import circles, floors, import_graph, rooms
-from ops.shape.sources import measure, tested_by_name
+from ops.shape.sources import count_tested, measure
 
 
 def _house(root: Path, files: dict[str, str]) -> Path:
@@ -95,4 +95,4 @@ def test_a_module_counts_as_tested_where_a_test_file_has_its_name(tmp_path: Path
         },
     )
 
-    assert tested_by_name(house) == (2, 3)
+    assert count_tested(house) == (2, 3)
