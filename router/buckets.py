@@ -22,6 +22,7 @@ import msgspec
 
 from router.connection import Connection, Reply, header, status
 from router.consumer import Consumer, Message
+from router.direct import read_one
 from router.errors import BrokerError, Conflict, Refused, Timeout
 from router.tasks import run_cancellable
 
@@ -78,14 +79,8 @@ class Bucket:
 
     async def get(self, key: str) -> Entry | None:
         """Reads one key; None where there is none."""
-        request = msgspec.json.encode({"last_by_subj": self._prefix + key})
-        reply = await self._connection.ask(f"$JS.API.DIRECT.GET.{self.stream}", request)
-        code, text = status(reply.headers)
-        if code == 404:
-            return None
-        if code:
-            raise Refused(code, 0, text)
-        if _deleted(reply.headers):
+        reply = await read_one(self._connection, self.stream, {"last_by_subj": self._prefix + key})
+        if reply is None or _deleted(reply.headers):
             return None
         sequence = int(header(reply.headers, b"Nats-Sequence") or 0)
         return Entry(key, reply.payload, sequence, header(reply.headers, b"Nats-Time-Stamp") or "")

@@ -21,8 +21,8 @@ import msgspec
 
 from router.broker import Ack, Broker
 from router.codec import DECODE_FAULTS, decode, rfc3339
-from router.connection import Reply, all_headers, status
-from router.direct import Run, read_run
+from router.connection import Reply, all_headers
+from router.direct import Run, read_one, read_run
 from router.errors import BadEvent, Refused
 from router.event import Event
 from router.limits import message_size
@@ -315,15 +315,8 @@ class DeadLetters:
 
     async def get(self, sequence: int) -> DeadLetter | None:
         """Reads one dead letter; None where there is none of that sequence."""
-        reply = await self._broker.connection.ask(
-            f"$JS.API.DIRECT.GET.{DEADLETTERS}", msgspec.json.encode({"seq": sequence})
-        )
-        code, text = status(reply.headers)
-        if code == 404:
-            return None
-        if code:
-            raise Refused(code, 0, text)
-        return _letter(reply)
+        reply = await read_one(self._broker.connection, DEADLETTERS, {"seq": sequence})
+        return _letter(reply) if reply is not None else None
 
     async def remove(self, sequence: int) -> bool:
         """Deletes one dead letter; False where there was none."""
@@ -351,13 +344,9 @@ class DeadLetters:
             return letter.payload
         if letter.origin.stream not in STREAMS:
             return None
-        request = msgspec.json.encode({"seq": letter.origin.sequence})
-        reply = await self._broker.connection.ask(f"$JS.API.DIRECT.GET.{letter.origin.stream}", request)
-        code, text = status(reply.headers)
-        if code == 404:
+        reply = await read_one(self._broker.connection, letter.origin.stream, {"seq": letter.origin.sequence})
+        if reply is None:
             return None
-        if code:
-            raise Refused(code, 0, text)
         # A stream that was made anew counts from one again.
         same = len(reply.payload) == letter.size and _event_id(reply.payload) == letter.event_id
         return reply.payload if same else None

@@ -1,4 +1,4 @@
-"""Reads a run of stored messages at once, from any stream: one batched Direct Get (ADR-31 of NATS)."""
+"""Reads stored messages of any stream by Direct Get: one, or a run of them at once (ADR-31 of NATS)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from router.connection import Connection, Reply, header, status
 from router.errors import Refused, Timeout
 
 T = TypeVar("T")
+
+_API = "$JS.API.DIRECT.GET"
 
 
 class Run(NamedTuple, Generic[T]):
@@ -67,7 +69,7 @@ async def read_run(
     address = connection.expect(heard)
     timer = loop.call_later(connection.settings.request_timeout, expired)
     try:
-        subject = f"$JS.API.DIRECT.GET.{stream}"
+        subject = f"{_API}.{stream}"
         with connection.awaiting(subject, done):
             await connection.send(subject, msgspec.json.encode(dict(request)), reply=address)
             code, text, left = await done
@@ -82,3 +84,14 @@ async def read_run(
         case 503:
             raise Timeout(f"nobody answers for {stream}")
     raise Refused(code, 0, text)
+
+
+async def read_one(connection: Connection, stream: str, request: Mapping[str, Any]) -> Reply | None:
+    """Reads one stored message, by `seq` or `last_by_subj`; None where there is none. Raises Refused or Timeout."""
+    reply = await connection.ask(f"{_API}.{stream}", msgspec.json.encode(dict(request)))
+    code, text = status(reply.headers)
+    if code == 404:
+        return None
+    if code:
+        raise Refused(code, 0, text)
+    return reply
