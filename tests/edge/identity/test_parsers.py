@@ -119,7 +119,7 @@ class Listener:
 
     state: Any = None
     cursor = "1-0-0"
-    badge: badge.Badge | None = None
+    authorization: badge.Badge | None = None
 
 
 def _start(said: Any) -> Start:
