@@ -27,6 +27,7 @@ from edge import commands, ingest, metrics, trial
 from edge.dialects import DIALECTS
 from edge.disconnect import BAD_CURSOR, EXPIRED, FORBIDDEN, LOST_STORE, NO_SESSION, SHUTDOWN, Disconnect
 from edge.edge import Edge
+from edge.errors import Problem, count_refusal
 from edge.fields import json_object
 from edge.idempotency import name_events
 from edge.identity.badge import Badge, expires_at, require_subjects
@@ -36,7 +37,6 @@ from edge.identity.limits import Seat
 from edge.identity.principal import Principal
 from edge.openapi import document
 from edge.origin import Gate
-from edge.problem import Problem, count_refusal
 from edge.registry import (
     MAX_RATE,
     MIN_RATE,

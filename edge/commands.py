@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from edge.problem import Problem
+from edge.errors import Problem
 from router.codec import from_json, to_json
 from router.connection import Connection, header
 from router.errors import BadEvent, NoResponders, Timeout

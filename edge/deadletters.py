@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from edge.errors import Problem
 from edge.fields import json_object
 from edge.jobs import ENDED
 from edge.letters import DEFAULT_LIMIT, FIELDS, MAX_LIMIT, READS, Filter, Search, Span, describe, parse_filter
-from edge.problem import Problem
 from edge.redrive import MOST_REDRIVES, Redrives, new_job, parse_rate
 from router.deadletters import ORIGINS, Cemetery, DeadLetter
 from router.subject import unescape

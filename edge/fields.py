@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from edge.problem import Problem
+from edge.errors import Problem
 
 # Characters of the names that are said back.
 _SHOWN = 200

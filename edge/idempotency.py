@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from edge.problem import Problem
+from edge.errors import Problem
 from router.broker import Ack, Broker
 from router.codec import encode
 from router.connection import header

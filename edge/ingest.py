@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import msgpack
 
 from edge import metrics
+from edge.errors import Problem, from_fault
 from edge.fields import json_object
 from edge.idempotency import Name, require_same
 from edge.identity.principal import Principal
-from edge.problem import Problem, from_fault
 from router.broker import Ack, Broker
 from router.codec import check_depth, encode, from_json
 from router.dedup import of_event

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from edge.problem import Problem
+from edge.errors import Problem
 from router.codec import rfc3339
 from router.cursor import Cursor, parse_time
 from router.deadletters import ORIGINS, DeadLetter, DeadLetters

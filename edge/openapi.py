@@ -7,9 +7,9 @@ from functools import cache
 from typing import Any
 
 from edge import trial
+from edge.errors import TITLES
 from edge.ingest import FIELDS
 from edge.letters import FIELDS as LETTER_FIELDS
-from edge.problem import TITLES
 from edge.redrive import DEFAULT_RATE, MAX_RATE, MIN_RATE
 from edge.registry import METHODS
 from edge.stats import Stats, describe

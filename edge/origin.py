@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edge.problem import Problem
+from edge.errors import Problem
 from edge.settings import LOOPBACK, EdgeSettings
 
 METHODS = "GET, POST, PATCH, DELETE, OPTIONS"

@@ -12,7 +12,7 @@ import logging
 
 from edge import metrics
 from edge.census import Census
-from edge.problem import Problem
+from edge.errors import Problem
 from edge.registry import Registry, Session
 from router.buckets import Bucket, Entry
 from router.clock import wall

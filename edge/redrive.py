@@ -25,9 +25,9 @@ import msgspec
 
 from edge import metrics
 from edge.burials import Burials, fullness
+from edge.errors import Problem
 from edge.jobs import ENDED, BackgroundJob, Cancelled, JobFailed, JobRun, Jobs, new_id
 from edge.letters import Filter, Search, Span
-from edge.problem import Problem
 from edge.rates import EvenPace
 from edge.registry import Registry
 from edge.webhooks.conditions import HEALTH

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from edge.errors import Problem
 from edge.fields import UNCHANGEABLE, json_object
-from edge.problem import Problem
 from edge.types import Pace
 from edge.view import MAX_PATTERNS, MAX_TYPES, View
 from edge.webhooks import endpoint as endpoints

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from edge.errors import Problem
 from edge.fields import json_object
-from edge.problem import Problem
 from edge.registry import Session
 from edge.webhooks.attempts import Attempt, Attempts
 from edge.webhooks.dispatcher import Webhooks

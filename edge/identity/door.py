@@ -14,13 +14,13 @@ from urllib.parse import quote
 from starlette.datastructures import Headers, QueryParams
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from edge.errors import Problem
 from edge.identity.addresses import Proxies
 from edge.identity.limits import Limits
 from edge.identity.principal import EVERYBODY, NOBODY, Principal
 from edge.identity.settings import IdentitySettings, LimitSettings
 from edge.identity.tickets import Tickets
 from edge.identity.token import Verifier
-from edge.problem import Problem
 from edge.subprotocol import offered_tokens, selecting
 from router.buckets import WriteGuard
 from router.connection import Connection

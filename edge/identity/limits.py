@@ -11,9 +11,9 @@ import time
 from collections import OrderedDict
 from ipaddress import IPv6Address, ip_address
 
+from edge.errors import Problem
 from edge.identity.principal import Principal
 from edge.identity.settings import LimitSettings
-from edge.problem import Problem
 from edge.rates import TokenBucket
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from edge.errors import Problem, count_refusal
 from edge.identity.settings import LimitSettings
-from edge.problem import Problem, count_refusal
 
 
 class TooLarge(Exception):

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from edge.errors import Problem
 from edge.identity.grants import ALL, NONE, Grants
-from edge.problem import Problem
 
 
 @dataclass(frozen=True)

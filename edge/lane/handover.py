@@ -24,9 +24,9 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPe
 from websockets.http11 import Request, Response
 from websockets.typing import ExtensionParameter
 
+from edge.errors import Problem, count_refusal
 from edge.lane.frames import DEFLATE_WINDOW
 from edge.lane.half_closed import HalfClosable
-from edge.problem import Problem, count_refusal
 from edge.transports.abort import ABORT
 
 EXTENSION = "callboard.lane"

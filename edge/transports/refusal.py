@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from edge.disconnect import FAILED, LOST_STORE, REFUSED, SHUTDOWN, Disconnect
-from edge.problem import Problem, Refusal, problem_of
+from edge.errors import Problem, Refusal, problem_of
 from edge.transports.sse import last_event_id
 from edge.transports.wires import one_line
 from router.codec import to_json

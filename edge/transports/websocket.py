@@ -13,9 +13,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from edge import metrics
 from edge.dialects import DIALECTS
 from edge.disconnect import BAD_CURSOR, BAD_FRAME, SILENT, Disconnect
+from edge.errors import Problem
 from edge.hub import Hub
 from edge.lane.meter import Meter
-from edge.problem import Problem
 from edge.session import Reader, open_reader
 from edge.stats import Stats
 from edge.transports.abort import abort

@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from prometheus_client import Counter, Gauge
 
-from edge.problem import Problem
+from edge.errors import Problem
 from edge.webhooks.job import delivery_id
 from edge.webhooks.outcome import Outcome, Timing, Verdict
 from router.broker import Broker

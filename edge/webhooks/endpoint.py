@@ -9,8 +9,8 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import msgspec
 
+from edge.errors import Problem
 from edge.fields import unknown_fields
-from edge.problem import Problem
 from edge.webhooks import policy as policies
 from edge.webhooks.oauth import OAuth2, parse_oauth2
 from edge.webhooks.policy import Policy, parse_policy

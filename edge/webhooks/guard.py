@@ -16,7 +16,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Any
 from urllib.parse import urlsplit
 
-from edge.problem import Problem
+from edge.errors import Problem
 from edge.webhooks.proxy import read_proxy
 
 Address = IPv4Address | IPv6Address

@@ -13,8 +13,8 @@ from urllib.parse import quote_plus, urlencode
 
 import msgspec
 
+from edge.errors import Problem
 from edge.fields import unknown_fields
-from edge.problem import Problem
 from edge.webhooks.outcome import MAX_NOTE, Outcome, Verdict, wait_of
 from router.codec import from_json
 from router.errors import BadEvent

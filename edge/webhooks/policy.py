@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from edge.errors import Problem
 from edge.fields import unknown_fields
-from edge.problem import Problem
 from edge.webhooks import settings as bounds
 from edge.webhooks.health import HealthSettings
 from edge.webhooks.outcome import Outcome, Verdict

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from yarl import URL
 
-from edge.problem import Problem
+from edge.errors import Problem
 
 MAX_PROXY = 2048
 _CREDENTIALS = re.compile(r"://[^@/]*@")

@@ -17,9 +17,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from edge.errors import Problem
 from edge.filtering import Filtering
 from edge.jobs import ENDED, BackgroundJob, JobFailed, JobRun, Jobs, new_id
-from edge.problem import Problem
 from edge.rates import EvenPace
 from edge.registry import Registry, Session
 from edge.webhooks.attempts import Attempt, Attempts, Part

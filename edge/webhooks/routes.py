@@ -8,8 +8,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from edge.errors import Problem
 from edge.fields import json_object, unknown_fields
-from edge.problem import Problem
 from edge.registry import Registry, Session
 from edge.webhooks.attempts import DEFAULT_LIMIT, MAX_LIMIT, Place
 from edge.webhooks.dispatcher import Webhooks

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from edge.errors import Problem
 from edge.fields import unknown_fields
-from edge.problem import Problem
 from edge.webhooks.signature import Key, signing_of
 
 Hash = Literal["sha256", "sha512"]

@@ -15,7 +15,7 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from edge.problem import Problem
+from edge.errors import Problem
 from router.clock import wall
 from router.codec import rfc3339
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from edge.problem import Problem
+from edge.errors import Problem
 from edge.registry import Registry, Session
 from edge.webhooks.attempts import Attempt, AttemptLog
 from edge.webhooks.endpoint import MAX_RATE, EndpointSettings

@@ -23,8 +23,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from edge.errors import Problem
 from edge.metrics import record_faults
-from edge.problem import Problem
 from edge.registry import Registry, Session
 from edge.stats import Stats
 from edge.webhooks import metrics

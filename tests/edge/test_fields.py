@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from edge.errors import Problem
 from edge.fields import UNCHANGEABLE, json_object, unknown_fields
-from edge.problem import Problem
 
 
 def test_an_object_of_known_fields_is_returned_as_it_is() -> None:

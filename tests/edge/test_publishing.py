@@ -7,7 +7,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from edge.problem import TITLES
+from edge.errors import TITLES
 from router.broker import Broker
 from tests.edge.conftest import RunningEdge
 

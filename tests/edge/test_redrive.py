@@ -17,8 +17,8 @@ import httpx
 import pytest
 
 from edge.burials import Burials
+from edge.errors import Problem
 from edge.letters import Filter, Span
-from edge.problem import Problem
 from edge.redrive import RedriveJob, Redrives, RedriveSettings, new_job
 from edge.registry import Registry, SessionSpec
 from edge.webhooks.conditions import Conditions

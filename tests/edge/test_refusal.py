@@ -14,8 +14,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from edge.edge import Edge
+from edge.errors import Problem
 from edge.identity.settings import LimitSettings
-from edge.problem import Problem
 from edge.server import bind, serve
 from edge.settings import EdgeSettings
 from edge.transports.refusal import TRANSIENT, in_band

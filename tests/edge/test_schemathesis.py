@@ -19,10 +19,10 @@ from hypothesis.strategies import SearchStrategy
 from schemathesis import Case
 from schemathesis.generation import GenerationMode
 
+from edge.errors import TITLES
 from edge.identity.grants import ALL
 from edge.identity.token import mint
 from edge.openapi import document
-from edge.problem import TITLES
 from ops.launch import own_argv
 from router.embedded import free_port
 from tests.edge.identity.tally import table

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edge.problem import TITLES
+from edge.errors import TITLES
 from tests.edge.conftest import RunningEdge
 from tests.waiting import eventually
 

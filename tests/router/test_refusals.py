@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from edge.problem import from_fault
+from edge.errors import from_fault
 from edge.webhooks.job import Publish
 from edge.webhooks.pipeline import Pipeline
 from router.broker import Broker

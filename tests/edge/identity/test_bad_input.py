@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.errors import TITLES, Problem
 from edge.identity.door import _cookie
 from edge.ingest import FIELDS, events, parse
-from edge.problem import TITLES, Problem
 from edge.registry import _FIELDS as SESSION_FIELDS
 from edge.registry import CHANGEABLE, parse_change, parse_session, view_of
 from router.errors import BadInput

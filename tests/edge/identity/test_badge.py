@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from edge.disconnect import EXPIRED, FORBIDDEN, Disconnect
+from edge.errors import Problem
 from edge.identity.badge import Badge, Badges
 from edge.identity.door import Door
 from edge.identity.grants import Grants
 from edge.identity.principal import EVERYBODY, Principal
 from edge.identity.settings import IdentitySettings, LimitSettings
-from edge.problem import Problem
 from edge.registry import Session, SessionSpec
 from edge.view import View
 from router.broker import Broker

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from edge.errors import Problem
 from edge.identity.settings import IdentitySettings
 from edge.identity.token import Verifier
-from edge.problem import Problem
 from tests.edge.identity.attacks import Keys, claims
 from tests.edge.identity.conftest import SecuredFactory, bearer
 from tests.waiting import eventually

@@ -12,8 +12,8 @@ import websockets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.errors import TITLES, Problem
 from edge.identity import badge
-from edge.problem import TITLES, Problem
 from edge.transports.websocket import answer, opened
 from edge.view import View
 from router.broker import Broker

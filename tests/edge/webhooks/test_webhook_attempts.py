@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from edge.errors import Problem
 from edge.openapi import document
-from edge.problem import Problem
 from edge.webhooks.attempts import Attempt, AttemptLog, AttemptLogSettings, Attempts, Part, Place
 from edge.webhooks.job import delivery_id
 from edge.webhooks.outcome import Outcome, Verdict

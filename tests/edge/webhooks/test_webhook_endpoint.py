@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from edge.problem import Problem
+from edge.errors import Problem
 from edge.registry import parse_change as parse_session_change
 from edge.registry import parse_session
 from edge.webhooks.endpoint import (

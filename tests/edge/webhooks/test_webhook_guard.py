@@ -5,7 +5,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from edge.problem import Problem
+from edge.errors import Problem
 from edge.webhooks.guard import Blocked, Guard, GuardSettings, admits, check_url, literal
 from tests.edge.webhooks.stage import resolve_to
 

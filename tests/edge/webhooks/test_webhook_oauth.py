@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 import pytest
 from aiohttp import web
 
-from edge.problem import Problem
+from edge.errors import Problem
 from edge.webhooks.checks import check_endpoint
 from edge.webhooks.endpoint import EndpointSettings, parse_change, parse_endpoint
 from edge.webhooks.guard import GuardSettings

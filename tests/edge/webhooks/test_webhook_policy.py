@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from edge.problem import Problem
+from edge.errors import Problem
 from edge.webhooks.dispatcher import WebhookSettings
 from edge.webhooks.endpoint import EndpointSettings, parse_change, parse_endpoint
 from edge.webhooks.health import Health, HealthSettings

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from edge.problem import Problem
+from edge.errors import Problem
 from edge.webhooks.checks import check_endpoint
 from edge.webhooks.endpoint import EndpointSettings, parse_change, parse_endpoint
 from edge.webhooks.guard import GuardSettings

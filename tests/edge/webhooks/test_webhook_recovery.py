@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from edge.errors import Problem
 from edge.openapi import document
-from edge.problem import Problem
 from edge.webhooks.attempts import Part
 from edge.webhooks.recovery import Recoveries, Recovery, RecoverySettings, parse_moment, parse_rate
 from router.broker import Broker

@@ -11,7 +11,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks.webhooks import Webhook
 
-from edge.problem import Problem
+from edge.errors import Problem
 from edge.webhooks.endpoint import EndpointSettings, parse_change, parse_endpoint
 from edge.webhooks.sender import Sender
 from edge.webhooks.signature import key_of, new_secret, public_key_of, sign

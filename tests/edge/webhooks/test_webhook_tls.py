@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from edge.problem import Problem
+from edge.errors import Problem
 from edge.webhooks.endpoint import EndpointSettings, parse_change, parse_endpoint
 from edge.webhooks.outcome import Verdict
 from edge.webhooks.sender import Sender
