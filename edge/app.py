@@ -27,7 +27,7 @@ from edge import commands, ingest, metrics, trial
 from edge.dialects import DIALECTS
 from edge.disconnect import BAD_CURSOR, EXPIRED, FORBIDDEN, LOST_STORE, NO_SESSION, SHUTDOWN, Disconnect
 from edge.edge import Edge
-from edge.errors import Problem, count_refusal
+from edge.errors import Problem
 from edge.fields import json_object
 from edge.idempotency import name_events
 from edge.identity.badge import Badge, expires_at, require_subjects
@@ -37,6 +37,7 @@ from edge.identity.limits import Seat
 from edge.identity.principal import Principal
 from edge.openapi import document
 from edge.origin import Gate
+from edge.problem import count_refusal, to_response
 from edge.registry import (
     MAX_RATE,
     MIN_RATE,
@@ -232,7 +233,7 @@ def _json(value: object, status: int = 200, headers: Mapping[str, str] | None = 
 async def _http_problem(request: Request, fault: Exception) -> Response:
     assert isinstance(fault, HTTPException)
     code = {404: "not_found", 405: "method_not_allowed"}.get(fault.status_code, "bad_input")
-    return Problem(code, f"{request.method} {request.url.path}", headers=fault.headers).response()
+    return to_response(Problem(code, f"{request.method} {request.url.path}", headers=fault.headers))
 
 
 async def _body(request: Request) -> bytes:

@@ -1,15 +1,10 @@
-"""Refusals of the HTTP surface: RFC 9457 problem+json with a stable code, counted where they are sent."""
+"""The problems that a request is refused with: stable codes, their statuses and titles, and the router's errors as such."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
-
-from edge import metrics
-from router.codec import to_json
 from router.errors import BadInput, BrokerError, Forbidden, Refused, StoreFailed, TooLarge
 from router.store_health import FORBIDDEN, NO_QUORUM, STORAGE_FULL, STREAM_MISSING, UNREACHABLE, code_of
 
@@ -84,12 +79,8 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "internal": (500, "Something failed here"),
 }
 
-
 # Codes of the store's health that would say something else to a client.
 _STORE_CODES = {FORBIDDEN: "store_forbidden", UNREACHABLE: "broker_unavailable"}
-
-for _code in TITLES:
-    metrics.refusals.labels(_code)
 
 
 class Problem(Exception):
@@ -120,35 +111,9 @@ class Problem(Exception):
             body["detail"] = self.detail
         return body | self.more
 
-    def response(self) -> Refusal:
-        return Refusal(
-            self.code,
-            to_json(self.body()),
-            self.status,
-            media_type="application/problem+json",
-            headers={"Cache-Control": "no-store", **self.headers},
-        )
-
-
-class Refusal(Response):
-    """An answer that refuses a request; it is counted as it is sent, and not before."""
-
-    def __init__(self, code: str, *args: Any, **named: Any) -> None:
-        super().__init__(*args, **named)
-        self.code = code
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        count_refusal(self.code)
-        await super().__call__(scope, receive, send)
-
-
-def count_refusal(code: str) -> None:
-    """Counts a refusal that is sent in another way than by an ASGI answer; `code` is one of TITLES."""
-    metrics.refusals.labels(code).inc()
-
 
 def from_fault(fault: Exception) -> Problem:
-    """Says in HTTP what the router said in Python; never gives away an exception's text that is not meant for clients."""
+    """Turns an error of the router into a problem; never gives away an exception's text that is not meant for clients."""
     if isinstance(fault, BadInput):
         return Problem(fault.code, str(fault))
     if isinstance(fault, StoreFailed):
@@ -167,7 +132,7 @@ def from_fault(fault: Exception) -> Problem:
 
 
 def store_problem(code: str, detail: str, **more: Any) -> Problem:
-    """Says in HTTP that the store takes no writes; `code` is one of `router.store_health.CODES`."""
+    """The problem of a store that takes no writes; `code` is one of `router.store_health.CODES`."""
     return Problem(_STORE_CODES.get(code, code), detail, headers={"Retry-After": "1"}, **more)
 
 

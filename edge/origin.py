@@ -8,6 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge.errors import Problem
+from edge.problem import to_response
 from edge.settings import LOOPBACK, EdgeSettings
 
 METHODS = "GET, POST, PATCH, DELETE, OPTIONS"
@@ -105,7 +106,7 @@ class Gate:
     async def _refuse(scope: Scope, receive: Receive, send: Send, code: str, detail: str = "") -> None:
         if scope["type"] == "websocket":
             await receive()
-        await Problem(code, detail).response()(scope, receive, send)
+        await to_response(Problem(code, detail))(scope, receive, send)
 
 
 def _repeated(scope: Scope) -> str | None:

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edge.disconnect import EXPIRED, FORBIDDEN
-from edge.errors import Problem, count_refusal
+from edge.errors import Problem
 from edge.identity.door import Door
 from edge.identity.grants import Grants
 from edge.identity.limits import Seat
 from edge.identity.principal import Principal
 from edge.peers import answer_peer, ask_peers
+from edge.problem import count_refusal
 from edge.types import Authorized
 from router.codec import DECODE_FAULTS, rfc3339
 from router.connection import Connection

@@ -10,8 +10,9 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from edge.errors import Problem, count_refusal
+from edge.errors import Problem
 from edge.identity.settings import LimitSettings
+from edge.problem import count_refusal, to_response
 
 
 class TooLarge(Exception):
@@ -111,7 +112,7 @@ def impatient(base: type[HttpToolsProtocol], limits: LimitSettings) -> type[Http
             self._wait(0)
             if self.transport.is_closing():
                 return
-            answer = Problem(code).response()
+            answer = to_response(Problem(code))
             count_refusal(code)
             head: list[Any] = [STATUS_LINE[answer.status_code]]
             for name, value in (*answer.raw_headers, *self.server_state.default_headers, (b"connection", b"close")):

@@ -24,9 +24,10 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPe
 from websockets.http11 import Request, Response
 from websockets.typing import ExtensionParameter
 
-from edge.errors import Problem, count_refusal
+from edge.errors import Problem
 from edge.lane.frames import DEFLATE_WINDOW
 from edge.lane.half_closed import HalfClosable
+from edge.problem import count_refusal, to_response
 from edge.transports.abort import ABORT
 
 EXTENSION = "callboard.lane"
@@ -160,7 +161,7 @@ class PlainSocketProtocol(WebSocketsSansIOProtocol):
         problem = Problem(
             "bad_request" if known else "websocket_version", "" if known else f"this is version {VERSION}"
         )
-        answer = problem.response()
+        answer = to_response(problem)
         count_refusal(problem.code)
         raw = [*answer.raw_headers, *self.default_headers, (b"connection", b"close")]
         head = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in raw]

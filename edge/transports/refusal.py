@@ -16,7 +16,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from edge.disconnect import FAILED, LOST_STORE, REFUSED, SHUTDOWN, Disconnect
-from edge.errors import Problem, Refusal, problem_of
+from edge.errors import Problem, problem_of
+from edge.problem import Refusal, to_response
 from edge.transports.sse import last_event_id
 from edge.transports.wires import one_line
 from router.codec import to_json
@@ -36,7 +37,7 @@ async def refuse(request: Request, fault: Exception) -> Response:
     problem = problem_of(fault)
     if problem.status in TRANSIENT and asks_for_events(request):
         return in_band(problem, last_event_id(request))
-    return problem.response()
+    return to_response(problem)
 
 
 def asks_for_events(request: Request) -> bool:

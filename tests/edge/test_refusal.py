@@ -16,6 +16,7 @@ from prometheus_client import REGISTRY
 from edge.edge import Edge
 from edge.errors import Problem
 from edge.identity.settings import LimitSettings
+from edge.problem import to_response
 from edge.server import bind, serve
 from edge.settings import EdgeSettings
 from edge.transports.refusal import TRANSIENT, in_band
@@ -159,7 +160,7 @@ def test_what_is_refused_for_a_moment_says_when_to_come_back(code: str) -> None:
 def test_a_problem_that_is_made_and_not_sent_counts_as_no_refusal() -> None:
     before = refusals("bad_webhook")
 
-    Problem("bad_webhook", "tried, caught and answered otherwise").response()
+    to_response(Problem("bad_webhook", "tried, caught and answered otherwise"))
 
     assert refusals("bad_webhook") == before
 
