@@ -17,12 +17,11 @@ from edge.filtering import Filtering
 from edge.hub import Hub
 from edge.identity.badge import Badges
 from edge.identity.door import Door
-from edge.identity.settings import IdentitySettings
 from edge.lane.lanes import Lanes
 from edge.reaper import Reaper
 from edge.redrive import Redrives
 from edge.registry import Registry, Session
-from edge.settings import EdgeSettings
+from edge.settings import EdgeSettings, IdentitySettings
 from edge.standing import standing
 from edge.traffic import Receipts
 from edge.transports.since import PolledAnswers

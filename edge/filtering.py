@@ -14,8 +14,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
 from edge import metrics
-from edge.budget import Allowance, FilterSettings
+from edge.budget import Allowance
 from edge.filter_process import FilterProcess
+from edge.settings import FilterSettings
 from edge.view import View
 from router.event import Event
 from router.filter import NOTHING, Activation, Needs

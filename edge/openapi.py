@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from edge import settings as policy
 from edge import trial
 from edge.errors import TITLES
 from edge.ingest import FIELDS
@@ -14,7 +15,6 @@ from edge.redrive import DEFAULT_RATE, MAX_RATE, MIN_RATE
 from edge.registry import METHODS
 from edge.stats import Stats, describe
 from edge.webhooks import endpoint, news, recovery, schemas
-from edge.webhooks import settings as policy
 from router.deadletters import ORIGINS
 
 VERSION = "0.1.0"
@@ -1023,15 +1023,17 @@ def _policy_schemas() -> dict[str, Any]:
         return {"type": [kind, "null"], "minimum": bounds[0], "maximum": bounds[1], "description": description}
 
     breaker = {
-        "failures": bounded("integer", policy.FAILURES, "So many failures in a row open it."),
-        "failure_share": bounded("number", policy.SHARE, "So does this share of the attempts within the window."),
-        "min_attempts": bounded("integer", policy.MIN_ATTEMPTS, "The share counts from so many attempts on."),
-        "window": bounded("number", policy.WINDOW, "Seconds."),
+        "failures": bounded("integer", policy.BREAKER_FAILURES, "So many failures in a row open it."),
+        "failure_share": bounded(
+            "number", policy.BREAKER_SHARE, "So does this share of the attempts within the window."
+        ),
+        "min_attempts": bounded("integer", policy.BREAKER_MIN_ATTEMPTS, "The share counts from so many attempts on."),
+        "window": bounded("number", policy.BREAKER_WINDOW, "Seconds."),
         "pause": bounded(
             "number", policy.BREAKER_PAUSE, "The first pause in seconds, doubled after each failed probe."
         ),
         "max_pause": bounded("number", policy.BREAKER_MAX_PAUSE, "The longest pause in seconds."),
-        "probes": bounded("integer", policy.PROBES, "So many successful probes in a row close it."),
+        "probes": bounded("integer", policy.BREAKER_PROBES, "So many successful probes in a row close it."),
     }
     disable = {
         "after": bounded("number", policy.DISABLE_AFTER, "Seconds without any success."),
@@ -1040,7 +1042,7 @@ def _policy_schemas() -> dict[str, Any]:
     return {
         "retry_schedule": {
             "type": ["array", "null"],
-            "items": {"type": "number", "minimum": 0, "maximum": policy.MAX_PAUSE},
+            "items": {"type": "number", "minimum": 0, "maximum": policy.MAX_RETRY_PAUSE},
             "minItems": 1,
             "maxItems": policy.MAX_RETRY_ATTEMPTS,
             "description": "The longest pause in seconds before each retry, instead of the profile's; the last one stays.",

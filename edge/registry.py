@@ -15,11 +15,11 @@ import msgspec
 
 from edge.errors import Problem
 from edge.fields import UNCHANGEABLE, json_object
+from edge.settings import DEFAULT_RETRY_ATTEMPTS
 from edge.types import Pace
 from edge.view import MAX_PATTERNS, MAX_TYPES, View
 from edge.webhooks import endpoint as endpoints
 from edge.webhooks.endpoint import EndpointSettings
-from edge.webhooks.settings import DEFAULT_RETRY_ATTEMPTS
 from router.buckets import STREAM_FULL, Bucket, Entry, WriteGuard
 from router.clock import wall
 from router.codec import rfc3339

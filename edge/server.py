@@ -14,9 +14,8 @@ from edge.edge import Edge
 from edge.identity.discretion import be_discreet
 from edge.identity.patience import impatient
 from edge.identity.refusal import refusing
-from edge.identity.settings import IdentitySettings
 from edge.lane.handover import LaneHttpProtocol, LaneSocketProtocol, PlainHttpProtocol, PlainSocketProtocol
-from edge.settings import LOOPBACK, EdgeSettings
+from edge.settings import LOOPBACK, EdgeSettings, IdentitySettings
 from edge.webhooks.guard import GuardSettings
 from router.broker import Broker
 from router.connection import BrokerSettings

@@ -132,7 +132,7 @@ SECTIONS: Mapping[str, Section] = {
     "edge": Section("EDGE_", "edge.settings:EdgeSettings", {"webhooks": "WEBHOOK"}),
     "identity": Section(
         "JWT_",
-        "edge.identity.settings:IdentitySettings",
+        "edge.settings:IdentitySettings",
         {
             name: name.upper()
             for name in (

@@ -32,8 +32,8 @@ class Request:
 def run_token(settings: Settings, request: Request) -> int:
     """Prints a token. Raises Mistakes."""
     from edge.identity.grants import Grants
-    from edge.identity.settings import IdentitySettings
     from edge.identity.token import mint
+    from edge.settings import IdentitySettings
 
     identity: IdentitySettings = settings.section("identity")
     if identity.secret is None:

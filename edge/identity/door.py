@@ -18,9 +18,9 @@ from edge.errors import Problem
 from edge.identity.addresses import Proxies
 from edge.identity.limits import Limits
 from edge.identity.principal import EVERYBODY, NOBODY, Principal
-from edge.identity.settings import IdentitySettings, LimitSettings
 from edge.identity.tickets import Tickets
 from edge.identity.token import Verifier
+from edge.settings import IdentitySettings, LimitSettings
 from edge.subprotocol import offered_tokens, selecting
 from router.buckets import WriteGuard
 from router.connection import Connection

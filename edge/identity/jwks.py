@@ -11,7 +11,7 @@ import time
 import aiohttp
 
 from edge.identity.keys import MAX_FILE, BadKey, Key, jwks
-from edge.identity.settings import IdentitySettings
+from edge.settings import IdentitySettings
 from router.timing import full_jitter
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from edge.errors import Problem
-from edge.identity.settings import LimitSettings
 from edge.problem import count_refusal, to_response
+from edge.settings import LimitSettings
 
 
 class TooLarge(Exception):

@@ -23,7 +23,7 @@ from edge.identity.grants import MAX_GRANTS, Grants
 from edge.identity.jwks import Jwks
 from edge.identity.keys import ALGORITHMS, Key, load, secret_key
 from edge.identity.principal import Principal
-from edge.identity.settings import IdentitySettings
+from edge.settings import IdentitySettings
 from router.errors import BadPattern
 
 # 8 KiB: what common proxies take as one header line.

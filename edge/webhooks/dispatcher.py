@@ -12,6 +12,7 @@ from typing import Any
 
 from edge.filtering import Filtering
 from edge.registry import Registry, Session
+from edge.settings import PolicySettings
 from edge.stats import Stats
 from edge.webhooks import metrics
 from edge.webhooks.attempts import AttemptLog, AttemptLogSettings
@@ -27,7 +28,6 @@ from edge.webhooks.partitions import Partitions
 from edge.webhooks.pipeline import Pipeline
 from edge.webhooks.policy import default_health
 from edge.webhooks.sender import Sender
-from edge.webhooks.settings import PolicySettings
 from edge.webhooks.worker import Backstage, WorkerSettings, WorkTerm
 from router.broker import Broker
 from router.buckets import Bucket, WriteGuard

@@ -11,11 +11,11 @@ import msgspec
 
 from edge.errors import Problem
 from edge.fields import unknown_fields
+from edge.settings import DEFAULT_RETRY_ATTEMPTS, MAX_RETRY_ATTEMPTS
 from edge.webhooks import policy as policies
 from edge.webhooks.oauth import OAuth2, parse_oauth2
 from edge.webhooks.policy import Policy, parse_policy
 from edge.webhooks.proxy import parse_proxy, shown
-from edge.webhooks.settings import DEFAULT_RETRY_ATTEMPTS, MAX_RETRY_ATTEMPTS
 from edge.webhooks.signature import PRIVATE_PREFIX, SECRET_PREFIX, Key, key_of, new_secret, public_key_of, signing_of
 from edge.webhooks.signature_format import SignatureFormat, parse_signature
 from edge.webhooks.tls import ClientCertificate, parse_ca, parse_client_certificate

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from edge import settings as bounds
 from edge.errors import Problem
 from edge.fields import unknown_fields
-from edge.webhooks import settings as bounds
+from edge.settings import PolicySettings, schedule_fault, statuses_fault
 from edge.webhooks.health import HealthSettings
 from edge.webhooks.outcome import Outcome, Verdict
-from edge.webhooks.settings import PolicySettings, schedule_fault, statuses_fault
 
 # Faults that are an answer's status and nothing else: what `retry_statuses` decides.
 _BY_STATUS = frozenset(
@@ -65,13 +65,13 @@ class Policy(msgspec.Struct, frozen=True, omit_defaults=True):
 FIELDS = ("retry_schedule", "retry_statuses", "breaker", "auto_disable")
 
 _BREAKER: Mapping[str, tuple[tuple[float, float], bool]] = {
-    "failures": (bounds.FAILURES, True),
-    "failure_share": (bounds.SHARE, False),
-    "min_attempts": (bounds.MIN_ATTEMPTS, True),
-    "window": (bounds.WINDOW, False),
+    "failures": (bounds.BREAKER_FAILURES, True),
+    "failure_share": (bounds.BREAKER_SHARE, False),
+    "min_attempts": (bounds.BREAKER_MIN_ATTEMPTS, True),
+    "window": (bounds.BREAKER_WINDOW, False),
     "pause": (bounds.BREAKER_PAUSE, False),
     "max_pause": (bounds.BREAKER_MAX_PAUSE, False),
-    "probes": (bounds.PROBES, True),
+    "probes": (bounds.BREAKER_PROBES, True),
 }
 _AUTO_DISABLE: Mapping[str, tuple[tuple[float, float], bool]] = {
     "after": (bounds.DISABLE_AFTER, False),

@@ -26,6 +26,7 @@ from msgspec.structs import replace
 from edge.errors import Problem
 from edge.metrics import record_faults
 from edge.registry import Registry, Session
+from edge.settings import PolicySettings
 from edge.stats import Stats
 from edge.webhooks import metrics
 from edge.webhooks.absence import is_gone
@@ -45,7 +46,6 @@ from edge.webhooks.pipeline import Endings, Pipeline, is_too_large
 from edge.webhooks.policy import Rules, rules_of
 from edge.webhooks.posting import Posting, posting
 from edge.webhooks.sender import Sender
-from edge.webhooks.settings import PolicySettings
 from edge.webhooks.shortage import shortages
 from edge.webhooks.splitting import attempts_of, following, halve, head_of, is_to_be_split
 from router import tracing

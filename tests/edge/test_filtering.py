@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.budget import Allowance, FilterSettings
+from edge.budget import Allowance
 from edge.filter_child import Evaluator
 from edge.filter_process import MOST_BYTES, MOST_EVENTS, SLICE_BYTES, SLICE_EVENTS, FilterProcess, _Pipes, _slices
 from edge.filtering import Converted, Filtering, Wanted
 from edge.hub import SLOWED_AT_ONCE, Feed, Hub
 from edge.session import Reader
+from edge.settings import FilterSettings
 from edge.stats import Stats
 from edge.types import State
 from edge.view import View

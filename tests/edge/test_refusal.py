@@ -15,10 +15,9 @@ from prometheus_client import REGISTRY
 
 from edge.edge import Edge
 from edge.errors import Problem
-from edge.identity.settings import LimitSettings
 from edge.problem import to_response
 from edge.server import bind, serve
-from edge.settings import EdgeSettings
+from edge.settings import EdgeSettings, LimitSettings
 from edge.transports.refusal import TRANSIENT, in_band
 from edge.webhooks.guard import GuardSettings
 from router.connection import BrokerSettings

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from edge.identity.settings import IdentitySettings
 from edge.identity.token import Verifier
+from edge.settings import IdentitySettings
 from router.embedded import free_port
 from tests.ops.command import callboard, running
 

@@ -13,10 +13,9 @@ import pytest
 
 from edge.edge import Edge
 from edge.identity.grants import Grants
-from edge.identity.settings import IdentitySettings
 from edge.identity.token import mint
 from edge.server import bind, serve
-from edge.settings import EdgeSettings, SessionSettings
+from edge.settings import EdgeSettings, IdentitySettings, SessionSettings
 from edge.webhooks.guard import GuardSettings
 from router.connection import BrokerSettings
 from router.topology import TopologySettings

@@ -16,8 +16,8 @@ from edge.identity.badge import Badge, Badges
 from edge.identity.door import Door
 from edge.identity.grants import Grants
 from edge.identity.principal import EVERYBODY, Principal
-from edge.identity.settings import IdentitySettings, LimitSettings
 from edge.registry import Session, SessionSpec
+from edge.settings import IdentitySettings, LimitSettings
 from edge.view import View
 from router.broker import Broker
 from tests.edge.identity.conftest import SECRET, SecuredEdge, token

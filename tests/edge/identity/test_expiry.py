@@ -11,7 +11,7 @@ import pytest
 import websockets
 
 from edge.disconnect import EXPIRED, FORBIDDEN
-from edge.identity.settings import IdentitySettings, LimitSettings
+from edge.settings import IdentitySettings, LimitSettings
 from tests.clocks import Clock
 from tests.edge.conftest import Socket
 from tests.edge.identity.conftest import SECRET, SecuredEdge, SecuredFactory, token

@@ -12,8 +12,8 @@ import pytest
 from aiohttp import web
 
 from edge.errors import Problem
-from edge.identity.settings import IdentitySettings
 from edge.identity.token import Verifier
+from edge.settings import IdentitySettings
 from tests.edge.identity.attacks import Keys, claims
 from tests.edge.identity.conftest import SecuredFactory, bearer
 from tests.waiting import eventually

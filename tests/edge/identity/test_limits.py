@@ -17,7 +17,7 @@ from edge.identity.addresses import Proxies
 from edge.identity.grants import Grants
 from edge.identity.limits import Count, Limits, Rate
 from edge.identity.principal import EVERYBODY, Principal
-from edge.identity.settings import LimitSettings
+from edge.settings import LimitSettings
 from tests.clocks import Clock, set_clock
 from tests.edge.conftest import EdgeFactory, edge_factory  # noqa: F401
 from tests.edge.identity.conftest import SecuredEdge, SecuredFactory, bearer, token

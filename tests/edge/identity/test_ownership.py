@@ -288,7 +288,7 @@ async def test_pictures_need_all_that_is_said_of_their_source(edge: SecuredEdge,
 
 
 async def test_a_camera_s_socket_ends_with_its_token(secured: SecuredFactory, entity: str) -> None:
-    from edge.identity.settings import IdentitySettings
+    from edge.settings import IdentitySettings
     from tests.edge.identity.conftest import SECRET
 
     async with secured(identity=IdentitySettings(secret=SECRET, leeway=0)) as strict:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 import websockets
 
-from edge.identity.settings import IdentitySettings
+from edge.settings import IdentitySettings
 from router.broker import Broker
 from router.buckets import Bucket
 from router.event import Event

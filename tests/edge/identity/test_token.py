@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from edge.errors import Problem
 from edge.identity.grants import Grants
 from edge.identity.keys import BadKey, load, secret_key
-from edge.identity.settings import IdentitySettings
 from edge.identity.token import Verifier, mint
+from edge.settings import IdentitySettings
 from tests.clocks import set_clock
 from tests.edge.identity.attacks import Keys, attacks, claims, forge
 from tests.edge.identity.conftest import SECRET, SecuredEdge, SecuredFactory, bearer

@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from edge.errors import Problem
+from edge.settings import AutoDisableSettings, BreakerSettings, PolicySettings
 from edge.webhooks.dispatcher import WebhookSettings
 from edge.webhooks.endpoint import EndpointSettings, parse_change, parse_endpoint
 from edge.webhooks.health import Health, HealthSettings
 from edge.webhooks.outcome import Verdict, of_fault, of_status
 from edge.webhooks.policy import AutoDisable, Breaker, Policy, default_health, rules_of
-from edge.webhooks.settings import AutoDisableSettings, BreakerSettings, PolicySettings
 from tests.edge.conftest import RunningEdge
 from tests.edge.webhooks.stage import QUICK, Receiver, Stage
 from tests.edge.webhooks.test_webhook_order import reasons
