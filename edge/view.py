@@ -8,11 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edge.identity.grants import common, contains
 from router.event import Event
 from router.filter import Filter
 from router.record import Record
-from router.subject import check_pattern, distinct, escape, matches
+from router.subject import check_pattern, common, contains, distinct, escape, matches
 
 # A reader of 64 patterns is served by 64 subscriptions; more should be said with wildcards and a filter.
 MAX_PATTERNS = 64

@@ -16,6 +16,8 @@ LIVE = "live.ev."
 
 # 16 tokens and 255 bytes: far inside what NATS takes, and enough for any address a person can read.
 MAX_TOKENS = 16
+# Domain, entity, type.
+MIN_TOKENS = 3
 MAX_LENGTH = 255
 
 _TOKEN = re.compile(r"[A-Za-z0-9_=-]+\Z")
@@ -129,3 +131,47 @@ def distinct(patterns: Iterable[str]) -> tuple[str, ...]:
     """Drops each pattern that another one of the list covers, and sorts the rest."""
     unique = sorted(set(patterns))
     return tuple(p for p in unique if not any(p != q and covers(q, p) for q in unique))
+
+
+def contains(wide: Iterable[str], pattern: str) -> bool:
+    """Says whether every subject under a pattern falls under one of others.
+
+    A pattern without `>` stands for subjects of one length, and tokens are without number: so a union of patterns holds
+    it only where one of them does by itself. One with `>` is the union of such patterns, one for each length that a
+    subject can have, and each may be held by one of its own (`a.>` by `a.*.*` together with `a.*.*.>`).
+    """
+    wide = tuple(wide)
+    if any(covers(one, pattern) for one in wide):
+        return True
+    if not pattern.endswith(">"):
+        return False
+    head = pattern.split(".")[:-1]
+    shortest = max(len(head) + 1, MIN_TOKENS)
+    return bool(wide) and all(
+        any(covers(one, ".".join([*head, *("*" * (length - len(head)))])) for one in wide)
+        for length in range(shortest, MAX_TOKENS + 1)
+    )
+
+
+def meet(one: str, other: str) -> str | None:
+    """The pattern of the subjects that fall under both; None where there are none."""
+    left, right = one.split("."), other.split(".")
+    both: list[str] = []
+    for place in range(max(len(left), len(right))):
+        if place >= len(left) or place >= len(right):
+            return None
+        a, b = left[place], right[place]
+        if a == ">":
+            return ".".join(both + right[place:])
+        if b == ">":
+            return ".".join(both + left[place:])
+        if a != b and "*" not in (a, b):
+            return None
+        both.append(b if a == "*" else a)
+    return ".".join(both)
+
+
+def common(ones: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
+    """The patterns of what falls under one of each list."""
+    others = tuple(others)
+    return distinct(both for one in ones for other in others if (both := meet(one, other)) is not None)

@@ -1,17 +1,39 @@
 """Addresses: what is a subject, what a pattern matches, and that no id can break out of its token."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from router.errors import BadPattern, BadSubject
-from router.subject import Subject, check_pattern, covers, distinct, escape, matches, overlap, unescape
+from router.subject import (
+    Subject,
+    check_pattern,
+    common,
+    contains,
+    covers,
+    distinct,
+    escape,
+    matches,
+    meet,
+    overlap,
+    unescape,
+)
 
 TOKEN = st.from_regex(r"[A-Za-z0-9_-]{1,4}", fullmatch=True)
 SUBJECTS = st.lists(st.sampled_from(["a", "b", "c"]), min_size=3, max_size=5).map(".".join)
 PATTERNS = st.tuples(
     st.lists(st.sampled_from(["a", "b", "*"]), min_size=0, max_size=4), st.sampled_from(["a", "*", ">"])
 ).map(lambda parts: ".".join([*parts[0], parts[1]]))
+# Every subject of three to six tokens there could be; `z` stands for all the tokens that nobody names.
+ALL_SUBJECTS = [".".join(tokens) for length in (3, 4, 5, 6) for tokens in itertools.product("abz", repeat=length)]
+OPEN_PATTERNS = st.builds(
+    lambda tokens, open_ended: ".".join([*tokens, *([">"] if open_ended else [])]) or ">",
+    st.lists(st.sampled_from(["a", "b", "*"]), max_size=4),
+    st.booleans(),
+)
+SEVERAL = st.lists(OPEN_PATTERNS, max_size=4)
 
 
 @given(st.text())
@@ -90,3 +112,38 @@ def test_distinct_patterns_take_what_all_took(patterns: list[str], subject: str)
 
     assert any(matches(p, subject) for p in patterns) == any(matches(p, subject) for p in kept)
     assert not any(p != q and covers(q, p) for p in kept for q in kept)
+
+
+def _under(some: list[str] | tuple[str, ...]) -> set[str]:
+    return {subject for subject in ALL_SUBJECTS if any(matches(pattern, subject) for pattern in some)}
+
+
+@given(SEVERAL, OPEN_PATTERNS)
+def test_a_pattern_is_held_by_others_exactly_where_all_its_subjects_are(wide: list[str], pattern: str) -> None:
+    inside = _under([pattern]) <= _under(wide)
+
+    if contains(wide, pattern):
+        assert inside
+    elif len(pattern.split(".")) >= 3 or pattern.endswith(">"):
+        # Patterns of one or two tokens have no subjects at all; those are refused, though nothing would be seen.
+        assert not inside
+
+
+@given(OPEN_PATTERNS, OPEN_PATTERNS)
+def test_what_two_patterns_have_in_common_is_one_pattern(one: str, other: str) -> None:
+    both = meet(one, other)
+
+    assert _under([both] if both else []) == _under([one]) & _under([other])
+    assert (meet(other, one) is None) == (both is None)
+
+
+@given(SEVERAL, SEVERAL)
+def test_what_two_lists_have_in_common_is_a_list(ones: list[str], others: list[str]) -> None:
+    assert _under(common(ones, others)) == _under(ones) & _under(others)
+
+
+def test_a_union_may_hold_what_none_of_it_holds() -> None:
+    assert contains(["a.*.*", "a.*.*.>"], "a.>")
+    assert not contains(["a.*.*", "a.*.*.*.>"], "a.>")
+    assert contains([">"], ">") and contains(["*.>"], ">") and not contains(["*.*.*"], ">")
+    assert not contains([], ">") and not contains([], "a.b.c")
