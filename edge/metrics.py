@@ -1,4 +1,4 @@
-"""This file is where the edge's metrics are declared; labels come from closed sets, never from data."""
+"""Declares the metrics of the edge; labels come from closed sets, never from data."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from bisect import bisect_left
 from prometheus_client import Counter, Gauge, Histogram
 
 import router.metrics  # noqa: F401  NATS and the streams are shown beside it
-from edge import disconnect
-from edge.disconnect import Disconnect
 from router.deadletters import ORIGINS, REASONS
 
 LATENCY = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -157,10 +155,6 @@ for _transport in TRANSPORTS:
     readers.labels(_transport)
 for _transport in ("webhook", "polling"):
     acknowledge_seconds.labels(_transport)
-for _transport in ("websocket", "sse"):
-    for _reason in vars(disconnect).values():
-        if isinstance(_reason, Disconnect):
-            disconnects.labels(_transport, _reason.reason)
 for _reason in DROPS:
     dropped.labels(_reason)
 for _reason in GAPS:

@@ -14,6 +14,8 @@ from prometheus_client import REGISTRY
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from edge import disconnect, metrics
+from edge.disconnect import Disconnect
 from edge.hub import Hub
 from edge.metrics import TRANSPORTS
 from edge.registry import Registry
@@ -25,6 +27,12 @@ METHODS = ("websocket", "sse", "polling", "webhook")
 OPEN = (State.CONNECTING, State.REPLAYING, State.LIVE, State.LAGGING)
 STREAMS = tuple(stream.name for stream in streams(TopologySettings()))
 CHECKS = ("not_draining", "nats", "subscriptions", "events", "sessions", "store")
+
+# The reasons to end a connection are a closed set, shown as zeros until one occurs.
+for _transport in ("websocket", "sse"):
+    for _reason in vars(disconnect).values():
+        if isinstance(_reason, Disconnect):
+            metrics.disconnects.labels(_transport, _reason.reason)
 
 
 class Watched:
