@@ -20,10 +20,10 @@ from typing import Any
 from edge import metrics
 from router.broker import Broker
 from router.codec import rfc3339
-from router.consumer import Consumer, Message
 from router.deadletters import ORIGINS, Cemetery, DeadLetter, DeadLetters, label, read_headers
 from router.errors import BadInput, BrokerError, Refused
 from router.event import Event
+from router.nats.consumer import Consumer, Message
 from router.topology import DEADLETTERS
 
 log = logging.getLogger(__name__)

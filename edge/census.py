@@ -10,8 +10,8 @@ import msgspec
 
 from edge.peers import answer_peer, ask_peers
 from edge.stats import Stats, received, total
-from router.connection import Connection
 from router.leases import Leases, Viewers, view_key, watch
+from router.nats.connection import Connection
 
 # Edge processes hold `view.edge.fleet.<id>`: the same count of live leases that viewers use.
 DOMAIN, ENTITY = "edge", "fleet"

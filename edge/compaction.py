@@ -7,10 +7,10 @@ import logging
 import secrets
 
 from edge.registry import Registry
-from router.buckets import Bucket
 from router.compaction import compact
-from router.connection import Connection
 from router.errors import BrokerError
+from router.nats.bucket import Bucket
+from router.nats.connection import Connection
 from router.role import Role
 from router.topology import ENDPOINTS, JOBS, LEASES, SESSIONS
 

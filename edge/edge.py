@@ -34,9 +34,9 @@ from edge.webhooks.routes import WebhookDesk
 from edge.webhooks.shortage import shortages
 from edge.webhooks.verification import Verification
 from router.broker import Broker
-from router.buckets import Bucket
 from router.errors import Unreachable
 from router.metrics import survey
+from router.nats.bucket import Bucket
 from router.store_health import StoreHealth
 from router.topology import EVENTS, HOOKS, LEASES, RETRIES
 

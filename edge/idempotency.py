@@ -18,10 +18,10 @@ import msgspec
 from edge.errors import Problem
 from router.broker import Ack, Broker
 from router.codec import encode
-from router.connection import header
 from router.dedup import dedup_id
 from router.errors import Refused
 from router.event import Event
+from router.nats.connection import header
 from router.topology import EVENTS
 
 FINGERPRINT = "Callboard-Fingerprint"

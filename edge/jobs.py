@@ -17,11 +17,11 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import msgspec
 
 from edge.metrics import record_faults
-from router.buckets import Bucket, Entry, WriteGuard, read_through
 from router.clock import wall
-from router.connection import Connection
 from router.errors import BrokerError, Conflict, Refused
 from router.mirror import Mirror
+from router.nats.bucket import Bucket, Entry, WriteGuard, read_through
+from router.nats.connection import Connection
 from router.role import Role, RoleSettings
 from router.stored import decoder
 from router.topology import JOBS, LEASES

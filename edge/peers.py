@@ -7,8 +7,8 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-from router.connection import Connection
 from router.errors import BrokerError
+from router.nats.connection import Connection
 
 log = logging.getLogger(__name__)
 

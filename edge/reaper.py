@@ -14,9 +14,9 @@ from edge import metrics
 from edge.census import Census
 from edge.errors import Problem
 from edge.registry import Registry, Session
-from router.buckets import Bucket, Entry
 from router.clock import wall
 from router.errors import BrokerError
+from router.nats.bucket import Bucket, Entry
 
 log = logging.getLogger(__name__)
 

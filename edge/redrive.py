@@ -36,12 +36,12 @@ from edge.webhooks.job import Job
 from edge.webhooks.pipeline import is_too_large
 from edge.webhooks.room import Room
 from router.broker import Broker
-from router.buckets import Bucket, WriteGuard
 from router.clock import wall
 from router.codec import rfc3339
-from router.connection import header
 from router.deadletters import DeadLetter, DeadLetters
 from router.errors import BadEvent, BrokerError, Cut, NoResponders, Refused, Timeout
+from router.nats.bucket import Bucket, WriteGuard
+from router.nats.connection import header
 from router.refusals import has_no_room
 from router.role import RoleSettings
 from router.stored import decoder

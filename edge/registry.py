@@ -20,12 +20,12 @@ from edge.types import Pace
 from edge.view import MAX_PATTERNS, MAX_TYPES, View
 from edge.webhooks import endpoint as endpoints
 from edge.webhooks.endpoint import EndpointSettings
-from router.buckets import STREAM_FULL, Bucket, Entry, WriteGuard
 from router.clock import wall
 from router.codec import rfc3339
 from router.cursor import Cursor, parse_start
 from router.errors import BadInput, BrokerError, Conflict, Refused
 from router.mirror import Mirror
+from router.nats.bucket import STREAM_FULL, Bucket, Entry, WriteGuard
 from router.stored import decoder
 from router.topology import SESSIONS
 

@@ -18,8 +18,8 @@ from edge.lane.handover import LaneHttpProtocol, LaneSocketProtocol, PlainHttpPr
 from edge.settings import LOOPBACK, EdgeSettings, IdentitySettings
 from edge.webhooks.guard import GuardSettings
 from router.broker import Broker
-from router.connection import BrokerSettings
 from router.errors import RouterError
+from router.nats.connection import BrokerSettings
 from router.topology import TopologySettings
 
 

@@ -343,7 +343,7 @@ def parser() -> Parser:
         "logs [level LOGGER LEVEL] [OPTIONS]",
     )
     logs.add_argument("what", metavar="level", nargs="?", choices=["level"], help="set the level of a logger")
-    logs.add_argument("logger", metavar="LOGGER", nargs="?", help="root, edge, edge.hub, router.connection, …")
+    logs.add_argument("logger", metavar="LOGGER", nargs="?", help="root, edge, edge.hub, router.nats.connection, …")
     logs.add_argument("level", metavar="LEVEL", nargs="?", help="debug, info, warning or error")
     logs.setting(
         "--port", "INTERNAL_PORT", "the internal port of the process; without it that of a running edge", "PORT"

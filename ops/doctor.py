@@ -39,12 +39,12 @@ from ops.show import versions
 from ops.terminal import Paint
 from router import topology
 from router.broker import Broker
-from router.buckets import Bucket
-from router.connection import MIN_SERVER, Connection
 from router.cursor import parse_time
 from router.errors import Forbidden, NoResponders, Refused, RouterError, Timeout, Unreachable
-from router.figures import figures
 from router.limits import HEADROOM, SMALL_SERVER, largest_event
+from router.nats.bucket import Bucket
+from router.nats.connection import MIN_SERVER, Connection
+from router.nats.counters import figures
 from router.store_health import SOON_SECONDS, StoreHealth
 
 _STYLES = {OK: "green", WARN: "yellow", FAIL: "red", INFO: "dim"}

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TextIO
 
 from ops.register import is_locked, left_behind
-from router.embedded import write_private
 from router.errors import RouterError
+from router.nats.embedded import write_private
 
 # A look at a lock takes far less.
 LOOKED_AT_SECONDS = 5.0

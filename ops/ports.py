@@ -7,7 +7,7 @@ import socket
 
 from edge.settings import LOOPBACK
 from ops.folder import CannotStart
-from router.embedded import free_port
+from router.nats.embedded import free_port
 
 
 def open_port(host: str, port: int, secured: bool = False) -> socket.socket:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from router.codec import from_json
-from router.connection import Connection
 from router.errors import BadEvent, BrokerError
+from router.nats.connection import Connection
 
 
 async def answering(connection: Connection, names: set[str], within: float) -> dict[str, list[dict[str, Any]]]:

@@ -10,8 +10,8 @@ import sys
 
 from ops.settings import Settings
 from ops.terminal import Paint, table
-from router.embedded import binary
 from router.errors import EmbeddedError
+from router.nats.embedded import binary
 
 
 def run_settings(settings: Settings, *, json: bool) -> int:

@@ -45,8 +45,8 @@ from ops.settings import (
 from ops.terminal import Paint, StatusLine, safe, table
 from router.broker import Broker
 from router.codec import from_json
-from router.embedded import EmbeddedServer, free_port, password_of
 from router.errors import BadEvent, EmbeddedError
+from router.nats.embedded import EmbeddedServer, free_port, password_of
 
 EDGE = "edge"
 SIMULATOR = "simulator"
@@ -424,7 +424,7 @@ class Tree:
         if level not in _LOUD or self._stopping:
             return
         # When nats-server goes, everybody says so; it is told once, by us.
-        if self.server and " router.connection: " in line:
+        if self.server and " router.nats.connection: " in line:
             return
         self._status.clear()
         style = "red" if level in ("error", "critical") else "yellow"

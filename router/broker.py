@@ -14,15 +14,15 @@ import msgspec
 
 from router import topology, tracing
 from router.codec import encode, rfc3339
-from router.connection import BrokerSettings, Connection, Listening, Reply, header, status
 from router.cursor import epoch_of
 from router.dedup import of_event
-from router.direct import read_run
 from router.errors import BrokerError, Cut, Forbidden, NoResponders, Refused, Timeout, TooLarge, Unsuitable
 from router.event import Event
-from router.figures import DUPLICATE, REFUSED, TIMEOUT, figures
-from router.figures import STORED as TAKEN
 from router.limits import largest_event
+from router.nats.connection import BrokerSettings, Connection, Listening, Reply, header, status
+from router.nats.counters import DUPLICATE, REFUSED, TIMEOUT, figures
+from router.nats.counters import STORED as TAKEN
+from router.nats.stream import read_run
 from router.record import Record
 from router.refusals import Fate, fate
 from router.subject import LIVE, STORED

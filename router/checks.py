@@ -12,9 +12,9 @@ from collections import OrderedDict
 from typing import Any
 
 from router import topology
-from router.connection import Connection
 from router.cursor import UNKNOWN, check_of
 from router.errors import Refused, Timeout
+from router.nats.connection import Connection
 
 # Some 100 bytes each. Live readers stand at the last batches and heartbeats, so these reach back for many seconds.
 MAX_CHECKS = 16_384

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from router.buckets import Bucket, is_marker
-from router.connection import Connection
-from router.consumer import Consumer, Message
+from router.nats.bucket import Bucket, is_marker
+from router.nats.connection import Connection
+from router.nats.consumer import Consumer, Message
 
 # A thousand keys are read ahead of the purges, 32 of which are under way at once: a million markers take about a minute, and
 # the server answers others in between.

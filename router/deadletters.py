@@ -21,11 +21,11 @@ import msgspec
 
 from router.broker import Ack, Broker
 from router.codec import DECODE_FAULTS, decode, rfc3339
-from router.connection import Reply, all_headers
-from router.direct import Run, read_one, read_run
 from router.errors import BadEvent, Refused
 from router.event import Event
 from router.limits import message_size
+from router.nats.connection import Reply, all_headers
+from router.nats.stream import Run, read_one, read_run
 from router.subject import STORED, escape, unescape
 from router.topology import DEADLETTERS, EVENTS, HOOKS, RETRIES
 

@@ -14,9 +14,9 @@ import logging
 
 import msgspec
 
-from router.buckets import Bucket, Entry
-from router.connection import Connection
 from router.errors import BrokerError
+from router.nats.bucket import Bucket, Entry
+from router.nats.connection import Connection
 from router.stored import decoder
 from router.subject import escape
 from router.timing import Clock, SystemClock, full_jitter

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple
 
 from router.broker import Broker
-from router.connection import Listening
+from router.nats.connection import Listening
 from router.patterns import Patterns, Widest
 from router.record import Record
 from router.subject import overlap

@@ -13,10 +13,10 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from router import topology
-from router.connection import Connection
 from router.cursor import parse_time
 from router.errors import BrokerError, Refused
-from router.figures import BOUNDS, Delays, Figures, figures
+from router.nats.connection import Connection
+from router.nats.counters import BOUNDS, Delays, Figures, figures
 from router.topology import TopologySettings
 
 log = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from router.buckets import Bucket
 from router.errors import BrokerError, Conflict
+from router.nats.bucket import Bucket
 from router.tasks import run_cancellable
 
 log = logging.getLogger(__name__)

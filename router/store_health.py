@@ -18,8 +18,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from router import topology
 from router.broker import Broker
-from router.buckets import Bucket
 from router.errors import BrokerError, Forbidden, NoResponders, Refused, StoreFailed, Timeout
+from router.nats.bucket import Bucket
 from router.refusals import is_full
 from router.topology import Stream
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from router.codec import DECODE_FAULTS
-from router.figures import figures
+from router.nats.counters import figures
 
 T = TypeVar("T")
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from router.connection import Connection
 from router.errors import Forbidden, NoResponders, Refused, Timeout, Unsuitable
+from router.nats.connection import Connection
 from router.subject import LIVE, STORED
 
 log = logging.getLogger(__name__)
@@ -220,7 +220,7 @@ def _bucket(name: str, settings: TopologySettings, markers: bool) -> Stream:
         "deny_delete": True,
         "duplicate_window": 120 * SECOND,
         "max_bytes": settings.buckets_max_bytes or -1,
-        # The marker that each delete leaves has a TTL; see `router.buckets`.
+        # The marker that each delete leaves has a TTL; see `router.nats.bucket`.
         "allow_msg_ttl": True,
     }
     if markers:

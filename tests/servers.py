@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from router.embedded import binary, free_port
+from router.nats.embedded import binary, free_port
 from tests.waiting import PATIENCE
 
 

@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from router.buckets import Bucket, Entry
 from router.codec import from_json, to_json
-from router.connection import Connection
 from router.errors import BadInput
+from router.nats.bucket import Bucket, Entry
+from router.nats.connection import Connection
 from router.stored import decoder
 from router.subject import escape
 from router.topology import LEASES

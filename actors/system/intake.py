@@ -18,12 +18,12 @@ from actors.system.metrics import Gauges
 from actors.system.reception import command_address
 from router.broker import Ack, Broker
 from router.codec import decode
-from router.consumer import Consumer
-from router.consumer import Message as Stored
 from router.deadletters import DeadLetters, Origin, actor_subject
 from router.dedup import digest
 from router.errors import BadEvent, BrokerError, Refused
 from router.mailbox import Mailbox
+from router.nats.consumer import Consumer
+from router.nats.consumer import Message as Stored
 from router.subject import STORED, distinct, escape
 from router.timing import full_jitter
 from router.topology import EVENTS, SECOND

@@ -12,10 +12,10 @@ from typing import Any
 from actors.system.actor import REDRIVE, Actor
 from actors.system.life import Call, Message
 from actors.system.redrive import Redrive
-from router.connection import Connection
 from router.errors import BadInput
 from router.mailbox import Mailbox
-from router.service import Endpoint, Request, Service
+from router.nats.connection import Connection
+from router.nats.service import Endpoint, Request, Service
 from router.subject import escape
 
 VERSION = "1.0.0"

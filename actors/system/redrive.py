@@ -14,7 +14,7 @@ from router.codec import decode
 from router.dedup import digest
 from router.errors import BadEvent, BadInput
 from router.mailbox import Mailbox
-from router.service import Request
+from router.nats.service import Request
 
 # 10,000 letters at some hundred bytes each: more than are sent within the time in which anybody asks again.
 REMEMBERED = 10_000

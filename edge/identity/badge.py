@@ -28,7 +28,7 @@ from edge.peers import answer_peer, ask_peers
 from edge.problem import count_refusal
 from edge.types import Authorized
 from router.codec import DECODE_FAULTS, rfc3339
-from router.connection import Connection
+from router.nats.connection import Connection
 from router.subject import escape
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from edge.identity.tickets import Tickets
 from edge.identity.token import Verifier
 from edge.settings import IdentitySettings, LimitSettings
 from edge.subprotocol import offered_tokens, selecting
-from router.buckets import WriteGuard
-from router.connection import Connection
+from router.nats.bucket import WriteGuard
+from router.nats.connection import Connection
 
 COOKIE = "callboard_pass"
 PRINCIPAL = "callboard.principal"

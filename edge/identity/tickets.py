@@ -19,9 +19,9 @@ import msgspec
 
 from edge.identity.grants import Grants
 from edge.identity.principal import Principal
-from router.buckets import Bucket, WriteGuard
-from router.connection import Connection
 from router.errors import Conflict, Refused
+from router.nats.bucket import Bucket, WriteGuard
+from router.nats.connection import Connection
 from router.stored import decoder
 from router.topology import LEASES
 

@@ -18,10 +18,10 @@ import msgspec
 
 from edge.hub import Hub
 from edge.session import Reader
-from router.buckets import Bucket
 from router.codec import rfc3339
 from router.cursor import Start, marked
 from router.errors import BrokerError
+from router.nats.bucket import Bucket
 from router.record import Record
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import base64
 
 from edge.registry import Registry
-from router.connection import Connection
 from router.errors import Refused
+from router.nats.connection import Connection
 
 _NONE = 10037
 _ENDED = (b"KV-Operation: DEL", b"KV-Operation: PURGE", b"Nats-Marker-Reason")

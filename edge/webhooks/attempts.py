@@ -25,8 +25,8 @@ from edge.webhooks.job import delivery_id
 from edge.webhooks.outcome import Outcome, Timing, Verdict
 from router.broker import Broker
 from router.codec import DECODE_FAULTS, rfc3339
-from router.direct import read_run, stored
 from router.errors import BrokerError
+from router.nats.stream import read_run, stored
 from router.topology import ATTEMPTS
 
 log = logging.getLogger(__name__)

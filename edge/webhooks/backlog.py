@@ -6,8 +6,8 @@ import msgspec
 
 from edge.registry import Session
 from router.broker import Broker
-from router.buckets import Bucket
 from router.cursor import Cursor
+from router.nats.bucket import Bucket
 from router.stored import decoder
 from router.topology import LEASES
 

@@ -13,10 +13,10 @@ from collections.abc import Callable
 import msgspec
 
 from edge.webhooks.health import Condition
-from router.buckets import Bucket, Entry, WriteGuard
-from router.connection import Connection
 from router.errors import Conflict
 from router.mirror import Mirror
+from router.nats.bucket import Bucket, Entry, WriteGuard
+from router.nats.connection import Connection
 from router.stored import decoder
 from router.topology import ENDPOINTS
 

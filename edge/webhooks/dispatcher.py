@@ -30,9 +30,9 @@ from edge.webhooks.policy import default_health
 from edge.webhooks.sender import Sender
 from edge.webhooks.worker import Backstage, WorkerSettings, WorkTerm
 from router.broker import Broker
-from router.buckets import Bucket, WriteGuard
 from router.clock import wall
 from router.errors import BrokerError
+from router.nats.bucket import Bucket, WriteGuard
 from router.record import Record
 from router.role import RoleSettings
 from router.topology import LEASES

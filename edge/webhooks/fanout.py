@@ -41,12 +41,12 @@ from edge.webhooks.job import DUE, FRESH, NEWS, PARKED, SCHEDULED, Job, Publish,
 from edge.webhooks.pipeline import Pipeline, is_too_large
 from edge.webhooks.room import Room, RoomSettings
 from router.broker import Ack, Broker, StreamState
-from router.buckets import Bucket, Entry
 from router.clock import wall
 from router.cursor import UNKNOWN, Cursor, parse_time
 from router.deadletters import DeadLetters, Origin, webhook_subject
 from router.errors import BrokerError, Conflict, Cut, Forbidden, Refused, Timeout
 from router.event import Event
+from router.nats.bucket import Bucket, Entry
 from router.record import Record
 from router.refusals import has_no_room
 from router.replay import Replay

@@ -21,8 +21,8 @@ import msgspec
 from edge.stats import Stats
 from edge.webhooks.job import DUE, FRESH, PARKED, SCHEDULED
 from router.broker import Broker
-from router.buckets import Bucket
 from router.errors import BrokerError, Conflict
+from router.nats.bucket import Bucket
 from router.stored import decoder
 from router.topology import ENDPOINTS, HOOKS, RETRIES
 

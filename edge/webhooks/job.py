@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from router.clock import wall
 from router.codec import DECODE_FAULTS, decode, rfc3339
-from router.consumer import Message
+from router.nats.consumer import Message
 from router.topology import HOOKS, RETRIES
 
 FRESH = "hook.q"

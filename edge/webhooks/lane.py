@@ -22,7 +22,7 @@ from edge.webhooks.job import Job
 from router.codec import DECODE_FAULTS
 
 if TYPE_CHECKING:
-    from router.consumer import Consumer, Message
+    from router.nats.consumer import Consumer, Message
 
 ALL = "all"
 

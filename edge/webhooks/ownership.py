@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from router.buckets import Bucket, Entry
 from router.mirror import Mirror
+from router.nats.bucket import Bucket, Entry
 from router.stored import decoder
 from router.topology import LEASES
 

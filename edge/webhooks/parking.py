@@ -13,10 +13,10 @@ from typing import NamedTuple
 from edge.webhooks.job import PARKED, Job, Publish, read
 from edge.webhooks.pipeline import Pipeline, is_too_large
 from router.broker import STREAM_FULL, Ack, Broker
-from router.connection import Reply, all_headers
-from router.consumer import Message
-from router.direct import read_run
 from router.errors import BrokerError, Refused, Timeout
+from router.nats.connection import Reply, all_headers
+from router.nats.consumer import Message
+from router.nats.stream import read_run
 from router.topology import HOOKS
 
 # 32 jobs or 256 KiB are fetched at once: some tenths of a second of an endpoint's work.

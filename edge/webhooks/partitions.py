@@ -22,8 +22,8 @@ from typing import Protocol
 
 from edge.webhooks import metrics
 from edge.webhooks.ownership import ABANDONED, KEYS, Ownership, member_key, owner_key, owner_value
-from router.buckets import Bucket, Entry
 from router.errors import BrokerError, Conflict
+from router.nats.bucket import Bucket, Entry
 from router.role import RoleSettings
 
 log = logging.getLogger(__name__)

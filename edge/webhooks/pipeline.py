@@ -14,10 +14,10 @@ import msgspec
 from edge.webhooks.job import Publish
 from router.broker import Ack
 from router.codec import DECODE_FAULTS
-from router.connection import Connection, Listening, Outgoing
-from router.consumer import Message
 from router.errors import BrokerError, Forbidden, Refused, Timeout, TooLarge
 from router.limits import MESSAGE_TOO_LARGE, message_size
+from router.nats.connection import Connection, Listening, Outgoing
+from router.nats.consumer import Message
 from router.refusals import as_fault
 from router.topology import HOOKS
 

@@ -27,11 +27,11 @@ from edge.webhooks.job import NEWS, Job
 from edge.webhooks.letters import SentAgain
 from edge.webhooks.room import Room
 from router.broker import Broker
-from router.buckets import WriteGuard
 from router.clock import wall
 from router.codec import rfc3339
 from router.cursor import Cursor, Start, parse_time
 from router.errors import BadEvent, Refused
+from router.nats.bucket import WriteGuard
 from router.record import Record
 from router.refusals import has_no_room
 from router.replay import Replay

@@ -51,10 +51,10 @@ from edge.webhooks.splitting import attempts_of, following, halve, head_of, is_t
 from router import tracing
 from router.broker import Broker
 from router.clock import ceiling, wall
-from router.consumer import Consumer, Message
 from router.deadletters import DeadLetters, Origin, webhook_subject
 from router.errors import BadInput, BrokerError, Conflict, Cut, Refused
 from router.event import Event
+from router.nats.consumer import Consumer, Message
 from router.record import Record
 from router.subject import STORED
 from router.topology import EVENTS, HOOKS, LEASES, RETRIES

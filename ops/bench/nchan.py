@@ -20,7 +20,7 @@ import aiohttp
 
 from ops.bench.stand import BenchError, Plan
 from ops.children import tether
-from router.embedded import free_port
+from router.nats.embedded import free_port
 
 MODULES = (Path("/usr/lib/nginx/modules/ngx_nchan_module.so"), Path("/usr/share/nginx/modules/ngx_nchan_module.so"))
 CONF = Path(__file__).parent / "peers" / "nchan.conf"

@@ -15,7 +15,7 @@ import aiohttp
 from ops.bench.report import Row
 from ops.bench.stand import BenchError, Plan, Watch, process, resident
 from ops.launch import own_argv
-from router.embedded import free_port
+from router.nats.embedded import free_port
 
 READY_SECONDS = 40.0
 # The camera's viewers are counted with a lease; how long until pictures come, and until all is quiet after the start.

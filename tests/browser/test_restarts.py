@@ -16,7 +16,7 @@ import httpx
 import pytest
 from playwright.async_api import Page, async_playwright
 
-from router.embedded import free_port
+from router.nats.embedded import free_port
 from tests.browser.conftest import ARGUMENTS
 from tests.e2e.tree import RunningCallboard, running_tree
 from tests.edge.test_nginx import SILENCE, Nginx, nginx_binary

@@ -8,9 +8,9 @@ import signal
 import time
 from pathlib import Path
 
-from router.connection import BrokerSettings, Connection
-from router.embedded import binary, free_port
 from router.errors import BrokerError, RouterError
+from router.nats.connection import BrokerSettings, Connection
+from router.nats.embedded import binary, free_port
 from tests.waiting import PATIENCE
 
 START_SECONDS = PATIENCE

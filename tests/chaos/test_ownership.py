@@ -22,10 +22,10 @@ from edge.webhooks.dispatcher import WebhookSettings
 from edge.webhooks.job import PARTITIONS
 from edge.webhooks.ownership import ABANDONED, owner_key, owner_value
 from router.broker import Broker
-from router.buckets import Bucket
-from router.connection import BrokerSettings
-from router.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.event import Event
+from router.nats.bucket import Bucket
+from router.nats.connection import BrokerSettings
+from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.role import RoleSettings
 from router.topology import LEASES, TopologySettings
 from tests.edge.webhooks.stage import QUICK, Process, Receiver, Stage
@@ -45,7 +45,7 @@ SETTINGS = WebhookSettings(owner=ROLE, fanout=replace(QUICK.fanout, role=RoleSet
 JOINER = """
 import asyncio, sys, uvloop
 from router.broker import Broker
-from router.connection import BrokerSettings
+from router.nats.connection import BrokerSettings
 from router.topology import TopologySettings
 from tests.chaos.test_ownership import SETTINGS
 from tests.edge.webhooks.stage import LOCAL, Process

@@ -26,11 +26,11 @@ import pytest
 
 from ops.launch import own_argv
 from router.broker import Broker
-from router.connection import BrokerSettings
 from router.cursor import Cursor
-from router.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.errors import BrokerError
 from router.event import Event
+from router.nats.connection import BrokerSettings
+from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from tests.waiting import PATIENCE, eventually
 
 SECONDS = float(os.environ.get("CALLBOARD_TEST_CHAOS_SECONDS", "8"))

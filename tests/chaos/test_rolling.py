@@ -21,10 +21,10 @@ import msgspec
 import pytest
 
 from router.broker import Broker
-from router.connection import BrokerSettings
-from router.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.errors import BrokerError
 from router.event import Event
+from router.nats.connection import BrokerSettings
+from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.topology import EVENTS, TopologySettings
 from tests import parts
 from tests.chaos.cluster import Cluster

@@ -24,7 +24,7 @@ from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
 from edge.identity.grants import Grants
 from edge.identity.token import mint
-from router.embedded import free_port
+from router.nats.embedded import free_port
 from tests import parts
 from tests.waiting import PATIENCE, eventually
 

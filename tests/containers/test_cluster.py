@@ -10,8 +10,8 @@ import pytest
 from testcontainers.core.network import Network
 
 from router.broker import Broker
-from router.connection import BrokerSettings, Connection
 from router.errors import RouterError
+from router.nats.connection import BrokerSettings, Connection
 from router.topology import EVENTS, TopologySettings
 from tests.containers.audience import audience
 from tests.containers.engine import Edge, Product, Server, networks

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from router.embedded import free_port
+from router.nats.embedded import free_port
 from tests.browser.conftest import browser, chromium, tab
 from tests.e2e import guide
 from tests.e2e.tree import RunningCallboard

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from router.embedded import free_port
+from router.nats.embedded import free_port
 from tests.browser.conftest import Tab
 from tests.e2e import guide
 from tests.e2e.conftest import FlaskReceiver, listens

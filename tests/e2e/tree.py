@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ops.launch import own_argv
-from router.embedded import free_port
+from router.nats.embedded import free_port
 from tests.ops.command import ROOT, environment, family
 from tests.waiting import PATIENCE
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from router.broker import Broker
-from router.service import Endpoint, Request, Service
+from router.nats.service import Endpoint, Request, Service
 from tests.edge.conftest import RunningEdge
 from tests.edge.identity.conftest import SecuredFactory, secured  # noqa: F401
 

@@ -15,12 +15,12 @@ import pytest
 from edge.webhooks.job import Publish
 from edge.webhooks.pipeline import Pipeline
 from router.broker import Ack, Broker
-from router.connection import BrokerSettings
 from router.deadletters import DeadLetters
-from router.direct import read_run, stored
-from router.embedded import free_port
 from router.errors import Forbidden
 from router.event import Event
+from router.nats.connection import BrokerSettings
+from router.nats.embedded import free_port
+from router.nats.stream import read_run, stored
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.webhooks.stage import Receiver
 from tests.ops.command import callboard

@@ -19,9 +19,9 @@ from actors.system.actor import Actor
 from actors.system.supervisor import run_actor
 from router.broker import Broker
 from router.codec import decode
-from router.connection import BrokerSettings
 from router.deadletters import DeadLetters
 from router.errors import BadEvent, Refused
+from router.nats.connection import BrokerSettings
 from router.record import Record
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.webhooks.stage import Receiver

@@ -140,7 +140,7 @@ async def test_a_job_that_fails_says_why_and_others_go_on(broker: Broker, entity
 async def test_a_process_that_has_not_read_the_jobs_says_so_and_finds_one_by_its_id(
     broker: Broker, entity: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("router.buckets.READ_SECONDS", 0.01)
+    monkeypatch.setattr("router.nats.bucket.READ_SECONDS", 0.01)
     maker, stranger = Process(broker, entity), Process(broker, entity)
     id = await maker.make(1)
 

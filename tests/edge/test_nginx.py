@@ -23,10 +23,10 @@ import websockets
 
 from ops.launch import own_argv
 from router.broker import Broker
-from router.connection import BrokerSettings
-from router.embedded import free_port
 from router.event import Event
 from router.frame import frame_subject, pack
+from router.nats.connection import BrokerSettings
+from router.nats.embedded import free_port
 from tests import parts
 from tests.waiting import PATIENCE, eventually
 

@@ -12,7 +12,7 @@ import pytest
 import websockets
 
 from edge.settings import SessionSettings
-from router.embedded import EmbeddedServer, EmbeddedSettings, free_port
+from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.waiting import PATIENCE, eventually
 

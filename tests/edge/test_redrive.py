@@ -26,14 +26,14 @@ from edge.webhooks.endpoint import EndpointSettings
 from edge.webhooks.health import Condition
 from router.broker import Broker
 from router.codec import encode
-from router.connection import BrokerSettings, all_headers, header
 from router.cursor import Cursor
 from router.deadletters import DeadLetter, DeadLetters, Origin, actor_subject, ingest_subject, webhook_subject
-from router.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.errors import BrokerError
 from router.event import Event
+from router.nats.connection import BrokerSettings, all_headers, header
+from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
+from router.nats.service import Endpoint, Request, Service
 from router.role import RoleSettings
-from router.service import Endpoint, Request, Service
 from router.subject import STORED
 from router.topology import TopologySettings
 from tests.edge.webhooks.stage import Receiver

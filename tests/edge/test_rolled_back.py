@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from router.embedded import free_port
+from router.nats.embedded import free_port
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.webhooks.stage import Receiver
 from tests.servers import Server, running_server

@@ -24,7 +24,7 @@ from edge.identity.grants import ALL
 from edge.identity.token import mint
 from edge.openapi import document
 from ops.launch import own_argv
-from router.embedded import free_port
+from router.nats.embedded import free_port
 from tests.edge.identity.tally import table
 from tests.edge.identity.tally import tried as counts
 from tests.ops.command import ROOT, environment

@@ -6,12 +6,12 @@ import asyncio
 
 from edge.compaction import DONE
 from router.broker import Broker
-from router.buckets import Bucket
-from router.connection import BrokerSettings
+from router.nats.bucket import Bucket
+from router.nats.connection import BrokerSettings
 from router.topology import LEASES, SESSIONS, TopologySettings, streams
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.proxy import Proxy
-from tests.router.test_buckets import leave_old_marker, resize, stored_headers
+from tests.router.nats.test_bucket import leave_old_marker, resize, stored_headers
 from tests.waiting import eventually
 
 

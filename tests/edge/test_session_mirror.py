@@ -17,8 +17,8 @@ from edge.view import View
 from edge.webhooks.conditions import Conditions
 from edge.webhooks.health import Condition
 from router.broker import Broker
-from router.buckets import Bucket, Entry
 from router.errors import Conflict
+from router.nats.bucket import Bucket, Entry
 from router.topology import SESSIONS
 from tests.waiting import PATIENCE, eventually
 

@@ -14,10 +14,10 @@ from aiohttp import web
 
 from router.broker import Broker
 from router.codec import encode
-from router.connection import BrokerSettings
 from router.deadletters import DeadLetter, DeadLetters
 from router.event import Event
 from router.limits import HEADROOM
+from router.nats.connection import BrokerSettings
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.webhooks.stage import Receiver
 from tests.servers import Server, serving_small

@@ -18,10 +18,10 @@ import pytest
 
 from edge.edge import Edge
 from edge.webhooks import conditions, fanout
-from router import buckets
 from router.broker import Broker
-from router.buckets import Bucket
-from router.connection import BrokerSettings
+from router.nats import bucket as bucket_module
+from router.nats.bucket import Bucket
+from router.nats.connection import BrokerSettings
 from router.topology import SESSIONS, TopologySettings, streams
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.webhooks.stage import Receiver
@@ -146,7 +146,7 @@ async def test_sessions_that_come_and_go_leave_nothing(
     receiver: Receiver,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(buckets, "MARKER_SECONDS", 1.0)
+    monkeypatch.setattr(bucket_module, "MARKER_SECONDS", 1.0)
     monkeypatch.setattr(conditions, "TOMBSTONE_SECONDS", 1.0)
     monkeypatch.setattr(fanout, "_TOMBSTONE_SECONDS", 1.0)
     folder = tmp_path / "own-nats"

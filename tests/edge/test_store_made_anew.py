@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from router.broker import Broker
-from router.buckets import Bucket
-from router.connection import BrokerSettings
+from router.nats.bucket import Bucket
+from router.nats.connection import BrokerSettings
 from router.topology import LEASES, TopologySettings, streams
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.webhooks.stage import Receiver

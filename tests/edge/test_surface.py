@@ -154,7 +154,7 @@ async def test_pictures_reach_mjpeg_snapshot_and_socket(edge: RunningEdge, store
 
 
 async def test_watching_holds_a_lease_and_leaving_gives_it_back(edge: RunningEdge, store: Broker, entity: str) -> None:
-    from router.buckets import Bucket
+    from router.nats.bucket import Bucket
 
     bucket = Bucket(store.connection, "LEASES")
 

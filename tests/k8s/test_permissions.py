@@ -19,9 +19,9 @@ from aiohttp import web
 
 from router import topology
 from router.broker import Broker
-from router.connection import Connection
-from router.embedded import free_port
 from router.errors import Unreachable
+from router.nats.connection import Connection
+from router.nats.embedded import free_port
 from router.topology import TopologySettings
 from tests.k8s.cast import USERS, House, open_house
 from tests.ops.command import Running, callboard, running

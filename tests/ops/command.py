@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from ops.launch import own_argv
-from router.embedded import free_port
+from router.nats.embedded import free_port
 from tests.waiting import PATIENCE, eventually
 
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from router.embedded import free_port
+from router.nats.embedded import free_port
 from tests import parts
 
 ROOT = Path(__file__).parents[2]

@@ -27,7 +27,7 @@ from aiohttp import web
 from ops import boards, manifests
 from ops.ports import is_free
 from ops.rollcall import request
-from router.embedded import free_port
+from router.nats.embedded import free_port
 from tests.e2e.tree import RunningCallboard, running_tree
 from tests.ops.command import running
 from tests.ops.prometheus import COMPARED, Server, program, prometheus, rules

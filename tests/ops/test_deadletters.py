@@ -21,9 +21,9 @@ from edge.webhooks.guard import GuardSettings
 from ops.launch import own_argv
 from router.broker import Broker
 from router.codec import encode
-from router.connection import BrokerSettings
 from router.deadletters import DeadLetters, Origin, webhook_subject
 from router.event import Event
+from router.nats.connection import BrokerSettings
 from router.subject import STORED
 from router.topology import TopologySettings
 from tests.ops.command import ROOT, callboard, environment

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from router.embedded import EmbeddedServer, EmbeddedSettings
+from router.nats.embedded import EmbeddedServer, EmbeddedSettings
 from tests.disks import small_disk
 from tests.e2e.tree import running_tree
 from tests.waiting import PATIENCE, eventually

@@ -18,10 +18,10 @@ from ops import doctor
 from ops.doctor import _clock, _partitions
 from ops.findings import FAIL, OK, WARN
 from router.broker import Broker
-from router.buckets import Bucket
-from router.connection import BrokerSettings
-from router.embedded import free_port
 from router.limits import largest_event
+from router.nats.bucket import Bucket
+from router.nats.connection import BrokerSettings
+from router.nats.embedded import free_port
 from router.topology import LEASES
 from tests.ops.command import callboard, up
 from tests.servers import running_server, serving_small

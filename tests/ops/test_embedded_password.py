@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from router.broker import Broker
-from router.connection import BrokerSettings
-from router.embedded import free_port, password_of
 from router.errors import Unreachable
+from router.nats.connection import BrokerSettings
+from router.nats.embedded import free_port, password_of
 from tests.ops.command import callboard, family, up
 from tests.waiting import eventually
 

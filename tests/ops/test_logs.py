@@ -14,7 +14,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from ops.crowd import merged
 from ops.logs import BadLevel, LogSettings, configure, levels, set_level
-from router.embedded import free_port
+from router.nats.embedded import free_port
 from router.tracing import begin, bind, trace_id
 from tests.ops.command import callboard, running
 from tests.waiting import eventually

@@ -13,8 +13,8 @@ import pytest
 
 from ops.launch import own_argv
 from router.broker import Broker
-from router.embedded import free_port
 from router.event import Event
+from router.nats.embedded import free_port
 from tests.e2e.tree import RunningCallboard
 from tests.ops.command import ROOT, environment, running
 from tests.waiting import eventually

@@ -17,7 +17,7 @@ import pytest
 
 from ops.launch import own_argv
 from ops.register import Register, Running, folders
-from router.embedded import free_port
+from router.nats.embedded import free_port
 from tests.ops.command import callboard, environment, running
 from tests.waiting import PATIENCE, eventually
 

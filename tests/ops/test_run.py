@@ -21,10 +21,10 @@ from ops.progress import Line, Progress
 from ops.run import new_job, run_command
 from ops.spool import BATCH_LINES, Spool
 from router.broker import Broker
-from router.connection import BrokerSettings
-from router.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.errors import NoResponders
 from router.event import Event
+from router.nats.connection import BrokerSettings
+from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.producer import Run
 from tests.waiting import PATIENCE, eventually
 
@@ -34,7 +34,7 @@ import asyncio, sys
 import ops.run
 from ops.run import run_command
 from router.broker import Broker
-from router.connection import BrokerSettings
+from router.nats.connection import BrokerSettings
 url, job, mode, *command = sys.argv[1:]
 if mode == "hasty":
     ops.run.DRAIN_SECONDS = 0.3

@@ -17,7 +17,7 @@ from ops.crowd import Crowd, open_internal
 from ops.handshake import Handshake
 from ops.launch import own_argv
 from ops.rollcall import get
-from router.embedded import free_port
+from router.nats.embedded import free_port
 from tests.ops.command import ROOT, Running, environment
 from tests.waiting import PATIENCE, eventually
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from router.broker import Broker
-from router.buckets import Bucket
-from router.connection import BrokerSettings
-from router.embedded import EmbeddedServer, EmbeddedSettings, free_port
+from router.nats.bucket import Bucket
+from router.nats.connection import BrokerSettings
+from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.topology import SESSIONS, TopologySettings
 from tests.ops.command import callboard
 

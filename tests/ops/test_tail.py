@@ -13,10 +13,10 @@ import pytest
 from ops.tail import Tail, line
 from ops.terminal import Paint
 from router.broker import Broker
-from router.connection import BrokerSettings
 from router.cursor import Start
-from router.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.event import Event
+from router.nats.connection import BrokerSettings
+from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.record import Record
 from tests.ops.command import callboard, running
 from tests.waiting import PATIENCE, eventually

@@ -8,7 +8,7 @@ import pytest
 
 from edge.identity.token import Verifier
 from edge.settings import IdentitySettings
-from router.embedded import free_port
+from router.nats.embedded import free_port
 from tests.ops.command import callboard, running
 
 SECRET = "0123456789abcdef0123456789abcdef"

@@ -9,10 +9,10 @@ import pytest
 
 from router import topology
 from router.broker import Broker
-from router.connection import BrokerSettings, Connection, header, status
-from router.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.errors import EmbeddedError, NoResponders, Refused, Timeout, Unreachable, Unsuitable
 from router.event import Event
+from router.nats.connection import BrokerSettings, Connection, header, status
+from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.record import Record
 from router.topology import TopologySettings
 from tests.waiting import eventually

@@ -9,11 +9,11 @@ import pytest
 from edge.webhooks.job import Job
 from router.broker import Broker
 from router.codec import encode
-from router.connection import BrokerSettings, Outgoing
 from router.deadletters import DeadLetters, Origin, webhook_subject
 from router.errors import TooLarge
 from router.event import Event
 from router.limits import HEADROOM, headers_size, largest_event, message_size
+from router.nats.connection import BrokerSettings, Outgoing
 from tests.servers import serving_small
 from tests.waiting import eventually
 

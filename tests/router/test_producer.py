@@ -14,12 +14,12 @@ import msgspec
 import pytest
 
 from router.broker import Broker
-from router.buckets import Bucket
-from router.connection import BrokerSettings
-from router.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.errors import BadEvent, BadSubject, NoResponders, Unreachable
 from router.event import Event
 from router.leases import lease_key
+from router.nats.bucket import Bucket
+from router.nats.connection import BrokerSettings
+from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.producer import Run, RunOver, RunSettings, SyncRun
 from router.topology import LEASES
 from tests.waiting import PATIENCE, eventually

@@ -12,9 +12,9 @@ from edge.errors import from_fault
 from edge.webhooks.job import Publish
 from edge.webhooks.pipeline import Pipeline
 from router.broker import Broker
-from router.connection import BrokerSettings
 from router.errors import Refused, Timeout
 from router.event import Event
+from router.nats.connection import BrokerSettings
 from router.refusals import Fate, fate, is_full
 from router.unsent import Unsent
 from tests.waiting import eventually

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from router.broker import Broker, Page
-from router.connection import BrokerSettings
 from router.event import Event
+from router.nats.connection import BrokerSettings
 from router.replay import Replay
 
 

@@ -6,9 +6,9 @@ import time
 import pytest
 
 from router.broker import Broker
-from router.buckets import Bucket
-from router.connection import BrokerSettings
 from router.errors import Timeout
+from router.nats.bucket import Bucket
+from router.nats.connection import BrokerSettings
 from router.role import Lost, Role, RoleSettings
 from router.topology import LEASES
 from tests.waiting import PATIENCE, eventually

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from router.broker import Broker
-from router.buckets import Bucket
-from router.connection import BrokerSettings
 from router.errors import BrokerError
+from router.nats.bucket import Bucket
+from router.nats.connection import BrokerSettings
 from router.role import Role, RoleSettings
 from router.tasks import run_cancellable
 from router.topology import LEASES

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from router.broker import Broker
-from router.connection import BrokerSettings, Connection
-from router.embedded import free_port
 from router.errors import Unsuitable
+from router.nats.connection import BrokerSettings, Connection
+from router.nats.embedded import free_port
 from tests.ops.command import callboard
-from tests.router.test_credentials import USER, nkey
+from tests.router.nats.test_credentials import USER, nkey
 from tests.servers import Authority, running_server
 from tests.waiting import eventually
 

@@ -17,10 +17,10 @@ from actors.system.actor import Reject
 from actors.system.probe import Probe
 from actors.system.supervisor import run_actor
 from router.broker import Broker
-from router.connection import BrokerSettings
 from router.errors import NoResponders
 from router.event import Event
 from router.leases import Leases, lease_key
+from router.nats.connection import BrokerSettings
 from router.producer import Run, RunSettings
 from router.timing import ManualClock
 from tests.waiting import PATIENCE, eventually

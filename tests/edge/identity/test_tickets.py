@@ -12,8 +12,8 @@ import websockets
 
 from edge.settings import IdentitySettings
 from router.broker import Broker
-from router.buckets import Bucket
 from router.event import Event
+from router.nats.bucket import Bucket
 from tests.clocks import Clock
 from tests.edge.conftest import store  # noqa: F401
 from tests.edge.identity.conftest import SECRET, SecuredEdge, SecuredFactory

@@ -11,8 +11,8 @@ from aiohttp import web
 
 from edge.stats import EVERYTHING, Stats, received, total
 from edge.webhooks.figures import FIGURES, Figures, _Unanswered, shard_of
-from router.buckets import Bucket, Entry
 from router.errors import Conflict, Timeout
+from router.nats.bucket import Bucket, Entry
 from router.topology import ENDPOINTS, RETRIES
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.webhooks.stage import Process, Receiver, Stage, mortal

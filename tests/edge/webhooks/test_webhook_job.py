@@ -8,10 +8,10 @@ from msgspec.structs import replace
 
 from edge.webhooks.job import Job, delivery_id, partition_of, read
 from router.codec import encode
-from router.connection import Connection
-from router.consumer import Message
 from router.errors import BadEvent
 from router.event import Event
+from router.nats.connection import Connection
+from router.nats.consumer import Message
 
 JOB = Job("sess_1", 3, "0192-id", "orders.1.placed", 42, b"payload", 1_800_000_000_000_000_000)
 

@@ -6,9 +6,9 @@ from typing import cast
 from edge.webhooks.job import Job
 from edge.webhooks.lane import ALL, Held, Lane, lane_of
 from router.codec import encode
-from router.connection import Connection
-from router.consumer import Message
 from router.event import Event
+from router.nats.connection import Connection
+from router.nats.consumer import Message
 
 
 def job(n: int, key: str | None = None, subject: str = "orders.1.placed") -> Job:

@@ -14,9 +14,9 @@ from edge.webhooks.job import partition_of
 from edge.webhooks.ownership import MISSED, Ownership, owner_key, owner_value, unowned
 from edge.webhooks.partitions import Partitions
 from router.broker import Broker
-from router.buckets import Bucket, Entry
-from router.connection import BrokerSettings
 from router.errors import Timeout
+from router.nats.bucket import Bucket, Entry
+from router.nats.connection import BrokerSettings
 from router.role import RoleSettings
 from router.topology import LEASES
 from tests.edge.webhooks.stage import QUICK, Stage

@@ -7,8 +7,8 @@ import pytest
 from edge.webhooks.job import Publish
 from edge.webhooks.pipeline import Endings, Pipeline
 from router.broker import STREAM_FULL, Ack
-from router.consumer import Consumer, Message
 from router.errors import Refused, Timeout
+from router.nats.consumer import Consumer, Message
 from router.topology import HOOKS
 from tests.edge.webhooks.stage import Stage
 from tests.waiting import PATIENCE, eventually

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from router.embedded import free_port
+from router.nats.embedded import free_port
 from tests.edge.conftest import RunningEdge
 from tests.edge.webhooks.stage import Receiver
 from tests.waiting import eventually

@@ -1,4 +1,4 @@
-"""Tests of router/connection.py: what it does round nats-py's own ways. Each tells when a workaround can go."""
+"""Tests of router/nats/connection.py: what it does round nats-py's own ways. Each tells when a workaround can go."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 import pytest
 
 from router.broker import Broker
-from router.connection import BrokerSettings
 from router.errors import Timeout
+from router.nats.connection import BrokerSettings
 from tests.waiting import PATIENCE, eventually
 
 

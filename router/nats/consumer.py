@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 
-from router.connection import Connection, Outgoing, all_headers, status
 from router.errors import BrokerError, Refused
+from router.nats.connection import Connection, Outgoing, all_headers, status
 
 log = logging.getLogger(__name__)
 

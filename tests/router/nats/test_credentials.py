@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from router.broker import Broker
-from router.connection import BrokerSettings
-from router.credentials import Nkey
-from router.embedded import free_port
 from router.errors import BadCredentials, Unreachable
 from router.event import Event
+from router.nats.connection import BrokerSettings
+from router.nats.credentials import Nkey
+from router.nats.embedded import free_port
 from router.record import Record
 from tests.servers import Authority, running_server
 from tests.waiting import eventually

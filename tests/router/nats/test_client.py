@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nats.aio.client import Client
 from nats.protocol.parser import Parser
 
-from router.wire import MAX_WAITING, Wire
+from router.nats.client import MAX_WAITING, Wire
 
 TAPPED, OTHER = 1, 2
 

@@ -19,8 +19,8 @@ from typing import Any
 import msgpack
 
 from router.codec import from_json, rfc3339, to_json
-from router.connection import Connection, header
 from router.errors import BadEvent, BadInput, BrokerError, Refused
+from router.nats.connection import Connection, header
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,7 @@
-"""This file is where one connection to NATS is kept: what is heard on it, its inbox, its watchdog.
+"""One connection to NATS: subscriptions, requests over one inbox, reconnects, a watchdog.
 
-With `wire.py` it is all of Callboard that touches nats-py, which is kept as the protocol client: TLS, credentials, reconnects.
+With `client.py` and `permissions.py` it is all of Callboard that touches nats-py, which is kept as the protocol client: TLS,
+credentials, reconnects.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ import nats.errors
 
 from router.clock import wall
 from router.errors import BadCredentials, NoResponders, Refused, RouterError, Timeout, TooLarge, Unreachable, Unsuitable
-from router.figures import figures
 from router.limits import message_size
-from router.permissions import RefusedPublishes, RefusedSubscriptions
-from router.wire import Handler, PlainServer, Wire
-from router.wire import Outgoing as Outgoing
+from router.nats.client import Handler, PlainServer, Wire
+from router.nats.client import Outgoing as Outgoing
+from router.nats.counters import figures
+from router.nats.permissions import RefusedPublishes, RefusedSubscriptions
 
 log = logging.getLogger(__name__)
 
@@ -209,7 +210,7 @@ class Connection:
     def _proof(self) -> dict[str, Any]:
         """What is shown to the server. Raises BadCredentials."""
         # Here, because cryptography takes longer to load than all that a short command does.
-        from router.credentials import read_creds, read_seed, tls_context
+        from router.nats.credentials import read_creds, read_seed, tls_context
 
         settings = self.settings
         given = {"user": settings.user, "password": settings.password, "token": settings.token}

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from router.broker import Broker
-from router.connection import BrokerSettings
-from router.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.errors import EmbeddedError
+from router.nats.connection import BrokerSettings
+from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 
 
 async def test_another_nats_server_on_the_pinned_port_is_not_taken_for_ours(tmp_path: Path) -> None:

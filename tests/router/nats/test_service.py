@@ -1,4 +1,4 @@
-"""Tests of router/service.py against a real nats-server."""
+"""Tests of router/nats/service.py against a real nats-server."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import msgpack
 import pytest
 
 from router.broker import Broker
-from router.connection import Reply, header
 from router.errors import BadInput, NoResponders
-from router.service import Endpoint, Request, Service
+from router.nats.connection import Reply, header
+from router.nats.service import Endpoint, Request, Service
 from tests.waiting import eventually
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from router.broker import Broker
-from router.direct import read_one, read_run, stored
 from router.errors import BrokerError
 from router.event import Event
+from router.nats.stream import read_one, read_run, stored
 from router.subject import STORED
 from router.topology import EVENTS
 

@@ -20,7 +20,7 @@ from router.errors import Forbidden
 from router.timing import full_jitter
 
 if TYPE_CHECKING:
-    from router.wire import Wire
+    from router.nats.client import Wire
 
 log = logging.getLogger(__name__)
 

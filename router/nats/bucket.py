@@ -20,10 +20,10 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from router.connection import Connection, Reply, header, status
-from router.consumer import Consumer, Message
-from router.direct import read_one
 from router.errors import BrokerError, Conflict, Refused, Timeout
+from router.nats.connection import Connection, Reply, header, status
+from router.nats.consumer import Consumer, Message
+from router.nats.stream import read_one
 from router.tasks import run_cancellable
 
 log = logging.getLogger(__name__)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-import router.consumer as consumer_module
+import router.nats.consumer as consumer_module
 from router.broker import Broker
-from router.buckets import Bucket, Entry
-from router.connection import BrokerSettings
-from router.consumer import Consumer, Message
-from router.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.errors import Conflict
 from router.event import Event
+from router.nats.bucket import Bucket, Entry
+from router.nats.connection import BrokerSettings
+from router.nats.consumer import Consumer, Message
+from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from tests.waiting import PATIENCE, eventually
 
 

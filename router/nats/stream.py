@@ -8,8 +8,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from router.connection import Connection, Reply, header, status
 from router.errors import Refused, Timeout
+from router.nats.connection import Connection, Reply, header, status
 
 T = TypeVar("T")
 

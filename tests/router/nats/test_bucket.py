@@ -1,4 +1,4 @@
-"""Tests of router/buckets.py: delete markers run out, and a watcher that missed one finds out by comparison."""
+"""Tests of router/nats/bucket.py: delete markers run out, and a watcher that missed one finds out by comparison."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from router import buckets
 from router.broker import Broker
-from router.buckets import Bucket, Entry
 from router.compaction import compact
-from router.connection import BrokerSettings
 from router.errors import Refused
+from router.nats import bucket as bucket_module
+from router.nats.bucket import MARKER_SECONDS, STREAM_FULL, Bucket, Entry
+from router.nats.connection import BrokerSettings
 from router.topology import ALERTS, ENDPOINTS, JOBS, LEASES, RULES, SESSIONS, TopologySettings, apply, diff, streams
 from tests.proxy import Proxy
 from tests.waiting import eventually
@@ -79,7 +79,7 @@ async def test_a_delete_without_a_ttl_leaves_a_marker_that_has_one(broker: Broke
 
     await bucket.delete(entity)
 
-    assert (await stored_headers(broker, bucket, entity))["Nats-TTL"] == f"{buckets.MARKER_SECONDS:.0f}s"
+    assert (await stored_headers(broker, bucket, entity))["Nats-TTL"] == f"{MARKER_SECONDS:.0f}s"
 
 
 async def stored_headers(broker: Broker, bucket: Bucket, key: str) -> dict[str, str]:
@@ -135,7 +135,7 @@ async def test_a_watcher_drops_the_last_key_that_vanished_while_it_was_cut_off(
 async def test_a_connected_watcher_drops_a_key_that_was_purged_without_a_marker(
     broker: Broker, entity: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(buckets, "COMPARE_SECONDS", 0.2)
+    monkeypatch.setattr(bucket_module, "COMPARE_SECONDS", 0.2)
     bucket = Bucket(broker.connection, SESSIONS)
     await bucket.put(f"{entity}.gone", b"1")
     await bucket.put(f"{entity}.kept", b"1")
@@ -165,7 +165,7 @@ async def test_a_key_of_a_full_bucket_can_be_deleted(own_nats: str) -> None:
         with pytest.raises(Refused) as refusal:
             for number in range(1000):
                 await bucket.create(f"k{number}", b"x" * (600 if number < 8 else 10))
-        assert refusal.value.err_code == buckets.STREAM_FULL
+        assert refusal.value.err_code == STREAM_FULL
 
         await bucket.delete("k0", 30)
 

@@ -1,0 +1,1 @@
+"""The seam to NATS: connections, streams, consumers and buckets. Nothing else imports nats."""
