@@ -22,10 +22,10 @@ from router.dedup import dedup_id
 from router.errors import Refused
 from router.event import Event
 from router.nats.connection import header
+from router.nats.error_codes import ErrorCode
 from router.topology import EVENTS
 
 FINGERPRINT = "Callboard-Fingerprint"
-_NO_MESSAGE = 10037
 
 
 class Name(NamedTuple):
@@ -59,7 +59,7 @@ async def require_same(broker: Broker, name: Name, ack: Ack, **more: Any) -> Non
         # Asked of the stream's leader: a replica that lags may not have it yet.
         answer = await broker.connection.api(f"STREAM.MSG.GET.{EVENTS}", {"seq": ack.sequence})
     except Refused as refusal:
-        if refusal.err_code == _NO_MESSAGE:
+        if refusal.err_code == ErrorCode.NO_MESSAGE_FOUND:
             return  # no longer kept
         raise
     stored = header(base64.b64decode(answer["message"].get("hdrs") or ""), FINGERPRINT.encode())

@@ -42,7 +42,7 @@ from router.deadletters import DeadLetter, DeadLetters
 from router.errors import BadEvent, BrokerError, Cut, NoResponders, Refused, Timeout
 from router.nats.bucket import Bucket, WriteGuard
 from router.nats.connection import header
-from router.refusals import has_no_room
+from router.nats.refusals import has_no_room
 from router.role import RoleSettings
 from router.stored import decoder
 from router.subject import STORED

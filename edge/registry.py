@@ -25,7 +25,8 @@ from router.codec import rfc3339
 from router.cursor import Cursor, parse_start
 from router.errors import BadInput, BrokerError, Conflict, Refused
 from router.mirror import Mirror
-from router.nats.bucket import STREAM_FULL, Bucket, Entry, WriteGuard
+from router.nats.bucket import Bucket, Entry, WriteGuard
+from router.nats.error_codes import ErrorCode
 from router.stored import decoder
 from router.topology import SESSIONS
 
@@ -193,7 +194,7 @@ class Registry:
             try:
                 revision = await self.bucket.create(spec.id, msgspec.json.encode(spec))
             except Refused as refusal:
-                if refusal.err_code == STREAM_FULL:
+                if refusal.err_code == ErrorCode.STREAM_STORE_FAILED:
                     raise Problem("session_store_full", "no session can be made until others are deleted") from None
                 raise
         session = Session(spec, revision, view)

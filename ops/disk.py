@@ -16,7 +16,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from router.broker import Broker
-from router.refusals import is_full_disk
+from router.nats.refusals import is_full_disk
 from router.store_health import StoreHealth, Trouble
 
 # Under 1 GiB EVENTS may fill the disk before its own limit is reached; under 100 MiB that is near.

@@ -22,9 +22,9 @@ from router.limits import largest_event
 from router.nats.connection import BrokerSettings, Connection, Listening, Reply, header, status
 from router.nats.counters import DUPLICATE, REFUSED, TIMEOUT, figures
 from router.nats.counters import STORED as TAKEN
+from router.nats.refusals import Fate, fate
 from router.nats.stream import read_run
 from router.record import Record
-from router.refusals import Fate, fate
 from router.subject import LIVE, STORED
 from router.topology import TopologySettings
 
@@ -35,7 +35,6 @@ PAGE_EVENTS = 256
 PAGE_BYTES = 1024 * 1024
 # One multi_last request answers for at most this many subjects (413 above it).
 MULTI_LAST_SUBJECTS = 1024
-STREAM_FULL = topology.STREAM_FULL
 # So often the connection may be lost under one message before that is taken for the message's doing.
 MOST_CUTS = 5
 
@@ -178,7 +177,7 @@ class Broker:
     ) -> Ack:
         """Publishes bytes to whichever stream takes the subject, with retries under the same `Nats-Msg-Id`.
 
-        Raises Refused where it is not stored (`router.refusals`), and Timeout where that is unknown: Cut where the connection
+        Raises Refused where it is not stored (`router.nats.refusals`), and Timeout where that is unknown: Cut where the connection
         is lost each time, and another try would do the same. A right that is missing may be given within `timeout`; without
         `await_right` Forbidden is raised at once.
         """

@@ -25,6 +25,7 @@ from router.errors import BadEvent, Refused
 from router.event import Event
 from router.limits import message_size
 from router.nats.connection import Reply, all_headers
+from router.nats.error_codes import GONE
 from router.nats.stream import Run, read_one, read_run
 from router.subject import STORED, escape, unescape
 from router.topology import DEADLETTERS, EVENTS, HOOKS, RETRIES
@@ -323,7 +324,7 @@ class DeadLetters:
         try:
             await self._broker.connection.api(f"STREAM.MSG.DELETE.{DEADLETTERS}", {"seq": sequence, "no_erase": True})
         except Refused as refusal:
-            if refusal.err_code in (10043, 10057):  # no such message
+            if refusal.err_code in GONE:
                 return False
             raise
         return True

@@ -15,8 +15,6 @@ from collections.abc import Mapping
 HEADROOM = 8192
 # A server that takes less than this has hardly room for events beside that.
 SMALL_SERVER = 65_536
-# What JetStream says of a message that is larger than its stream's own `max_msg_size`.
-MESSAGE_TOO_LARGE = 10054
 
 
 def headers_size(headers: Mapping[str, str] | None) -> int:

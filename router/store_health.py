@@ -20,7 +20,8 @@ from router import topology
 from router.broker import Broker
 from router.errors import BrokerError, Forbidden, NoResponders, Refused, StoreFailed, Timeout
 from router.nats.bucket import Bucket
-from router.refusals import is_full
+from router.nats.error_codes import ErrorCode
+from router.nats.refusals import is_full
 from router.topology import Stream
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ PROBES: Mapping[str, str] = {
 # Where others make the streams, the edge may purge these and no others (k8s/base/nats/accounts.conf).
 PURGEABLE = frozenset({topology.HOOKS, topology.RETRIES, topology.DEADLETTERS})
 
-_NOT_FOUND, _NO_QUORUM, _PURGE_FAILED = 10059, 10008, 10051
+# Refusals of a purge that say why the stream takes no writes.
+_OF_WRITING = (ErrorCode.STREAM_GENERAL_ERROR, ErrorCode.CLUSTER_NOT_AVAILABLE, ErrorCode.STREAM_NOT_FOUND)
 
 T = TypeVar("T")
 
@@ -76,9 +78,9 @@ def code_of(refusal: Refused) -> str:
     """The code of a refused write."""
     if is_full(refusal):
         return STORAGE_FULL
-    if refusal.err_code == _NOT_FOUND:
+    if refusal.err_code == ErrorCode.STREAM_NOT_FOUND:
         return STREAM_MISSING
-    if refusal.err_code == _NO_QUORUM or refusal.code == 503:
+    if refusal.err_code == ErrorCode.CLUSTER_NOT_AVAILABLE or refusal.code == 503:
         return NO_QUORUM
     return FORBIDDEN if refusal.code == 403 else WRITE_FAILED
 
@@ -329,7 +331,7 @@ class StoreHealth:
             return False
         except Refused as refusal:
             # Any other refusal is of the purge, and not of writing: an operator may have denied purges.
-            if refusal.err_code in (_PURGE_FAILED, _NO_QUORUM, _NOT_FOUND):
+            if refusal.err_code in _OF_WRITING:
                 raise
             return False
         return True

@@ -14,6 +14,7 @@ from typing import Any
 
 from router.errors import Forbidden, NoResponders, Refused, Timeout, Unsuitable
 from router.nats.connection import Connection
+from router.nats.error_codes import ErrorCode
 from router.subject import LIVE, STORED
 
 log = logging.getLogger(__name__)
@@ -37,11 +38,6 @@ ENDPOINTS = "ENDPOINTS"
 
 # So long a stream is asked that is away with its only server; nothing depends on whether it answers.
 EXPENDABLE_SECONDS = 2.0
-_NOT_FOUND = 10059
-_NAME_IN_USE = 10058
-# JetStream's err_code for "maximum messages (per subject) exceeded" and "maximum bytes exceeded".
-STREAM_FULL = 10077
-
 
 # What the server gives a stream whose configuration does not name it, as far as it can be changed back: a limit that an
 # operator has set shows by this.
@@ -299,7 +295,7 @@ async def create(connection: Connection, stream: Stream) -> None:
     try:
         await connection.api(f"STREAM.CREATE.{stream.name}", stream.desired, timeout=10)
     except Refused as refusal:
-        if refusal.err_code != _NAME_IN_USE:
+        if refusal.err_code != ErrorCode.STREAM_NAME_EXISTS:
             raise
 
 
@@ -332,7 +328,7 @@ async def _config(connection: Connection, name: str, timeout: float | None) -> d
     try:
         info = await connection.api(f"STREAM.INFO.{name}", timeout=timeout)
     except Refused as refusal:
-        if refusal.err_code == _NOT_FOUND:
+        if refusal.err_code == ErrorCode.STREAM_NOT_FOUND:
             return None
         raise
     config: dict[str, Any] = info["config"]

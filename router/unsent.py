@@ -14,7 +14,7 @@ from router.broker import Broker
 from router.dedup import of_event
 from router.errors import Refused, Timeout
 from router.event import Event
-from router.refusals import has_no_room
+from router.nats.refusals import has_no_room
 from router.subject import STORED
 
 log = logging.getLogger(__name__)

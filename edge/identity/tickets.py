@@ -22,6 +22,7 @@ from edge.identity.principal import Principal
 from router.errors import Conflict, Refused
 from router.nats.bucket import Bucket, WriteGuard
 from router.nats.connection import Connection
+from router.nats.error_codes import ErrorCode
 from router.stored import decoder
 from router.topology import LEASES
 
@@ -30,7 +31,6 @@ _FORM = re.compile(r"[A-Za-z0-9_-]{43}\Z")
 MAX_PASS_SECONDS = 86400.0
 # As long as the mark of a used ticket stays; no ticket lives longer.
 SPENT_SECONDS = 300.0
-_NO_MESSAGE = 10037
 
 
 class _Kept(msgspec.Struct):
@@ -109,7 +109,7 @@ class Tickets:
                 {"last_by_subj": f"$KV.{self._bucket.name}.{_key(kind, value)}"},
             )
         except Refused as refusal:
-            if refusal.err_code == _NO_MESSAGE:
+            if refusal.err_code == ErrorCode.NO_MESSAGE_FOUND:
                 return None
             raise
         message = answer["message"]

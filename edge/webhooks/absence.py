@@ -11,8 +11,8 @@ import base64
 from edge.registry import Registry
 from router.errors import Refused
 from router.nats.connection import Connection
+from router.nats.error_codes import ErrorCode
 
-_NONE = 10037
 _ENDED = (b"KV-Operation: DEL", b"KV-Operation: PURGE", b"Nats-Marker-Reason")
 
 
@@ -24,7 +24,7 @@ async def is_gone(connection: Connection, registry: Registry, session_id: str) -
             f"STREAM.MSG.GET.{bucket.stream}", {"last_by_subj": f"$KV.{bucket.name}.{session_id}"}
         )
     except Refused as refusal:
-        if refusal.err_code == _NONE:
+        if refusal.err_code == ErrorCode.NO_MESSAGE_FOUND:
             return True
         raise
     headers = base64.b64decode(answer["message"].get("hdrs") or "")

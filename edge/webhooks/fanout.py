@@ -47,8 +47,8 @@ from router.deadletters import DeadLetters, Origin, webhook_subject
 from router.errors import BrokerError, Conflict, Cut, Forbidden, Refused, Timeout
 from router.event import Event
 from router.nats.bucket import Bucket, Entry
+from router.nats.refusals import has_no_room
 from router.record import Record
-from router.refusals import has_no_room
 from router.replay import Replay
 from router.role import Lost, Role, RoleSettings
 from router.stored import decoder

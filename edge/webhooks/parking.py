@@ -12,18 +12,17 @@ from typing import NamedTuple
 
 from edge.webhooks.job import PARKED, Job, Publish, read
 from edge.webhooks.pipeline import Pipeline, is_too_large
-from router.broker import STREAM_FULL, Ack, Broker
+from router.broker import Ack, Broker
 from router.errors import BrokerError, Refused, Timeout
 from router.nats.connection import Reply, all_headers
 from router.nats.consumer import Message
+from router.nats.error_codes import GONE, ErrorCode
 from router.nats.stream import read_run
 from router.topology import HOOKS
 
 # 32 jobs or 256 KiB are fetched at once: some tenths of a second of an endpoint's work.
 PAGE_JOBS = 32
 PAGE_BYTES = 256 * 1024
-# JetStream's err_code for "no message found".
-_NONE = 10037
 
 
 class Parked(NamedTuple):
@@ -85,7 +84,7 @@ class Parking:
         try:
             await self._broker.connection.api(f"STREAM.MSG.DELETE.{HOOKS}", {"seq": sequence, "no_erase": True})
         except Refused as refusal:
-            if refusal.err_code not in (10043, 10057):  # no such message
+            if refusal.err_code not in GONE:
                 raise
 
     async def counts(self, partition: int, session: str = "*") -> dict[tuple[str, str], int]:
@@ -104,7 +103,7 @@ async def next_job(broker: Broker, subject: str, after: int) -> int:
     try:
         answer = await broker.connection.api(f"STREAM.MSG.GET.{HOOKS}", {"seq": after + 1, "next_by_subj": subject})
     except Refused as refusal:
-        if refusal.err_code == _NONE:
+        if refusal.err_code == ErrorCode.NO_MESSAGE_FOUND:
             return 0
         raise
     place: int = answer["message"]["seq"]
@@ -118,7 +117,11 @@ def is_verdict(result: Ack | BrokerError) -> bool:
 
 def is_full(result: Ack | BrokerError) -> bool:
     """Whether a lane has no room for a job."""
-    return isinstance(result, Refused) and result.err_code == STREAM_FULL and "per subject" in result.description
+    return (
+        isinstance(result, Refused)
+        and result.err_code == ErrorCode.STREAM_STORE_FAILED
+        and "per subject" in result.description
+    )
 
 
 def _whole(reply: Reply) -> Reply:

@@ -15,10 +15,11 @@ from edge.webhooks.job import Publish
 from router.broker import Ack
 from router.codec import DECODE_FAULTS
 from router.errors import BrokerError, Forbidden, Refused, Timeout, TooLarge
-from router.limits import MESSAGE_TOO_LARGE, message_size
+from router.limits import message_size
 from router.nats.connection import Connection, Listening, Outgoing
 from router.nats.consumer import Message
-from router.refusals import as_fault
+from router.nats.error_codes import GONE, ErrorCode
+from router.nats.refusals import as_fault
 from router.topology import HOOKS
 
 log = logging.getLogger(__name__)
@@ -172,7 +173,9 @@ class Pipeline:
 
 def is_too_large(answer: Ack | BrokerError) -> bool:
     """Whether a message is too large for the server or its stream, which no other try would change."""
-    return isinstance(answer, TooLarge) or (isinstance(answer, Refused) and answer.err_code == MESSAGE_TOO_LARGE)
+    return isinstance(answer, TooLarge) or (
+        isinstance(answer, Refused) and answer.err_code == ErrorCode.MESSAGE_EXCEEDS_MAXIMUM
+    )
 
 
 def _read(payload: bytes) -> Ack | BrokerError:
@@ -257,10 +260,7 @@ class Endings:
             log.debug("settled jobs were not confirmed", extra={"fault": str(fault)})
         orders = [Publish(f"$JS.API.STREAM.MSG.DELETE.{HOOKS}", _order(sequence), {}) for sequence in removals]
         for answer in await self._pipeline.send(orders) if orders else ():
-            # 10043, 10057: it is gone already.
-            if isinstance(answer, BrokerError) and not (
-                isinstance(answer, Refused) and answer.err_code in (10043, 10057)
-            ):
+            if isinstance(answer, BrokerError) and not (isinstance(answer, Refused) and answer.err_code in GONE):
                 log.debug("a settled job was not removed", extra={"fault": str(answer)})
 
 

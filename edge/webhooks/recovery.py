@@ -32,8 +32,8 @@ from router.codec import rfc3339
 from router.cursor import Cursor, Start, parse_time
 from router.errors import BadEvent, Refused
 from router.nats.bucket import WriteGuard
+from router.nats.refusals import has_no_room
 from router.record import Record
-from router.refusals import has_no_room
 from router.replay import Replay
 from router.role import RoleSettings
 

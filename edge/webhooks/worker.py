@@ -55,6 +55,7 @@ from router.deadletters import DeadLetters, Origin, webhook_subject
 from router.errors import BadInput, BrokerError, Conflict, Cut, Refused
 from router.event import Event
 from router.nats.consumer import Consumer, Message
+from router.nats.error_codes import ErrorCode
 from router.record import Record
 from router.subject import STORED
 from router.topology import EVENTS, HOOKS, LEASES, RETRIES
@@ -294,7 +295,7 @@ class WorkTerm:
         try:
             answer = await self._broker.connection.api(f"STREAM.MSG.GET.{HOOKS}", request)
         except Refused as refusal:
-            if refusal.err_code == 10037:  # no message found
+            if refusal.err_code == ErrorCode.NO_MESSAGE_FOUND:
                 return 0
             raise
         place: int = answer["message"]["seq"]
@@ -337,7 +338,7 @@ class WorkTerm:
             try:
                 await self._broker.connection.api(f"CONSUMER.DELETE.{stream}.{name}")
             except Refused as refusal:
-                if refusal.err_code != 10014:  # no such consumer
+                if refusal.err_code != ErrorCode.CONSUMER_NOT_FOUND:
                     raise
 
     async def _is_owned(self) -> bool:
@@ -346,7 +347,7 @@ class WorkTerm:
         try:
             answer = await self._broker.connection.api(f"STREAM.MSG.GET.KV_{LEASES}", request)
         except Refused as refusal:
-            if refusal.err_code == 10037:  # no message found
+            if refusal.err_code == ErrorCode.NO_MESSAGE_FOUND:
                 return False
             raise
         revision: int = answer["message"]["seq"]

@@ -23,6 +23,7 @@ import msgspec
 from router.errors import BrokerError, Conflict, Refused, Timeout
 from router.nats.connection import Connection, Reply, header, status
 from router.nats.consumer import Consumer, Message
+from router.nats.error_codes import ErrorCode
 from router.nats.stream import read_one
 from router.tasks import run_cancellable
 
@@ -39,12 +40,8 @@ ENTRIES_PATIENCE = 10.0
 # So long a request waits for a watch that has just begun, in seconds.
 READ_SECONDS = 5.0
 
-_WRONG_LAST = (10071, 10164)
+_WRONG_LAST = (ErrorCode.WRONG_LAST_SEQUENCE, ErrorCode.WRONG_LAST_SEQUENCE_CONSTANT)
 _GONE = {"DEL", "PURGE"}
-# "maximum bytes exceeded": the bucket takes nothing that makes it larger.
-STREAM_FULL = 10077
-_TTL_DISABLED = 10166
-_NO_MESSAGE = 10037
 # Headers that say that a message is the marker of a deletion, as they stand in a message that the leader was asked for.
 _MARKS = (b"KV-Operation: DEL", b"KV-Operation: PURGE", b"Nats-Marker-Reason")
 
@@ -93,7 +90,7 @@ class Bucket:
         try:
             answer = await self._connection.api(f"STREAM.MSG.GET.{self.stream}", {"last_by_subj": self._prefix + key})
         except Refused as refusal:
-            if refusal.err_code == _NO_MESSAGE:
+            if refusal.err_code == ErrorCode.NO_MESSAGE_FOUND:
                 return None
             raise
         message = answer["message"]
@@ -135,7 +132,7 @@ class Bucket:
         try:
             return await self._write(key, b"", dict(operation), kept)
         except Refused as refusal:
-            if refusal.err_code != STREAM_FULL:
+            if refusal.err_code != ErrorCode.STREAM_STORE_FAILED:
                 raise
             # A full bucket has no room for a marker until the value is gone.
             await self.purge(key)
@@ -233,7 +230,7 @@ class Bucket:
             try:
                 return await self._send(key, value, {**headers, "Nats-TTL": f"{max(1, round(ttl))}s"})
             except Refused as refusal:
-                if refusal.err_code != _TTL_DISABLED:
+                if refusal.err_code != ErrorCode.MESSAGE_TTL_DISABLED:
                     raise
                 # A bucket of an earlier version that this process may not change; compaction cleans up later.
         return await self._send(key, value, headers)

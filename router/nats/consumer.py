@@ -17,6 +17,7 @@ import msgspec
 
 from router.errors import BrokerError, Refused
 from router.nats.connection import Connection, Outgoing, all_headers, status
+from router.nats.error_codes import ErrorCode
 
 log = logging.getLogger(__name__)
 
@@ -201,8 +202,8 @@ class Consumer:
         try:
             made = await self._connection.api(f"CONSUMER.CREATE.{self.stream}.{self.name}", request)
         except Refused as refusal:
-            # 10148: a durable exists whose start cannot be changed any more; its position is the one to keep.
-            if refusal.err_code not in (10012, 10148):
+            # The second: a durable exists whose start cannot be changed any more; its position is the one to keep.
+            if refusal.err_code not in (ErrorCode.CONSUMER_CREATE, ErrorCode.CONSUMER_ALREADY_EXISTS):
                 raise
             changeable = {
                 k: v for k, v in self._config.items() if k not in ("deliver_policy", "opt_start_seq", "opt_start_time")

@@ -6,9 +6,10 @@ import pytest
 
 from edge.webhooks.job import Publish
 from edge.webhooks.pipeline import Endings, Pipeline
-from router.broker import STREAM_FULL, Ack
+from router.broker import Ack
 from router.errors import Refused, Timeout
 from router.nats.consumer import Consumer, Message
+from router.nats.error_codes import ErrorCode
 from router.topology import HOOKS
 from tests.edge.webhooks.stage import Stage
 from tests.waiting import PATIENCE, eventually
@@ -33,7 +34,7 @@ async def test_each_message_is_answered_for_in_its_place(stage: Stage):
     assert [answers[0], answers[1], answers[2]] == [Ack(1, False), Ack(2, False), Ack(1, True)]
     assert isinstance(answers[3], Timeout)
     assert all(isinstance(answer, Ack) for answer in answers[4:54])
-    assert isinstance(answers[54], Refused) and answers[54].err_code == STREAM_FULL
+    assert isinstance(answers[54], Refused) and answers[54].err_code == ErrorCode.STREAM_STORE_FAILED
     await pipeline.close()
 
 

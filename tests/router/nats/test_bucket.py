@@ -14,8 +14,9 @@ from router.broker import Broker
 from router.compaction import compact
 from router.errors import Refused
 from router.nats import bucket as bucket_module
-from router.nats.bucket import MARKER_SECONDS, STREAM_FULL, Bucket, Entry
+from router.nats.bucket import MARKER_SECONDS, Bucket, Entry
 from router.nats.connection import BrokerSettings
+from router.nats.error_codes import ErrorCode
 from router.topology import ALERTS, ENDPOINTS, JOBS, LEASES, RULES, SESSIONS, TopologySettings, apply, diff, streams
 from tests.proxy import Proxy
 from tests.waiting import eventually
@@ -165,7 +166,7 @@ async def test_a_key_of_a_full_bucket_can_be_deleted(own_nats: str) -> None:
         with pytest.raises(Refused) as refusal:
             for number in range(1000):
                 await bucket.create(f"k{number}", b"x" * (600 if number < 8 else 10))
-        assert refusal.value.err_code == STREAM_FULL
+        assert refusal.value.err_code == ErrorCode.STREAM_STORE_FAILED
 
         await bucket.delete("k0", 30)
 

@@ -7,7 +7,7 @@
 | AGAIN   | not stored by this try; the server elects, recovers, is busy | tries again, then Timeout  | 503 broker_unavailable |
 | UNKNOWN | an earlier try with this id is neither stored nor given up   | tries again, then Timeout  | 503 broker_unavailable |
 
-Numbers are those of nats-server's `errors.json`. What is not listed goes by its HTTP-like code.
+What is not listed goes by its HTTP-like code.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from enum import Enum
 
 from router.errors import BrokerError, Refused, Timeout
-from router.topology import STREAM_FULL
+from router.nats.error_codes import ErrorCode
 
 
 class Fate(Enum):
@@ -29,16 +29,16 @@ class Fate(Enum):
 
 
 FATES: Mapping[int, Fate] = {
-    10008: Fate.AGAIN,  # JetStream system temporarily unavailable
-    10009: Fate.AGAIN,  # JetStream cluster can not handle request: not the leader
-    10023: Fate.FULL,  # insufficient resources
-    10028: Fate.FULL,  # insufficient memory resources available
-    10047: Fate.FULL,  # insufficient storage resources available
-    10118: Fate.AGAIN,  # stream is offline
+    ErrorCode.CLUSTER_NOT_AVAILABLE: Fate.AGAIN,
+    ErrorCode.CLUSTER_NOT_LEADER: Fate.AGAIN,
+    ErrorCode.INSUFFICIENT_RESOURCES: Fate.FULL,
+    ErrorCode.MEMORY_RESOURCES_EXCEEDED: Fate.FULL,
+    ErrorCode.STORAGE_RESOURCES_EXCEEDED: Fate.FULL,
+    ErrorCode.STREAM_OFFLINE: Fate.AGAIN,
     # Held for an earlier message with the same id that a leader has proposed and that is not committed yet. It may be
     # stored in a moment, or dropped at a change of leader; within the dedup window only another try finds out.
-    10158: Fate.UNKNOWN,
-    10167: Fate.AGAIN,  # too many requests
+    ErrorCode.DUPLICATE_MESSAGE_CONFLICT: Fate.UNKNOWN,
+    ErrorCode.TOO_MANY_REQUESTS: Fate.AGAIN,
 }
 # ENOSPC, EDQUOT, and EFBIG of a limit on the file size, as Go writes them.
 _FULL_WORDS = ("no space left", "disk quota exceeded", "file too large")
@@ -54,7 +54,7 @@ def fate(refusal: Refused) -> Fate:
     text = refusal.description.lower()
     if is_full_disk(text):
         return Fate.FULL
-    if refusal.err_code == STREAM_FULL:
+    if refusal.err_code == ErrorCode.STREAM_STORE_FAILED:
         # One number for everything that kept a stream from storing: its limits, but also "raft: not leader".
         return Fate.FULL if "exceeded" in text else Fate.AGAIN
     if known := FATES.get(refusal.err_code):

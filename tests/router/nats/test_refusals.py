@@ -15,7 +15,7 @@ from router.broker import Broker
 from router.errors import Refused, Timeout
 from router.event import Event
 from router.nats.connection import BrokerSettings
-from router.refusals import Fate, fate, is_full
+from router.nats.refusals import Fate, fate, is_full
 from router.unsent import Unsent
 from tests.waiting import eventually
 
