@@ -59,13 +59,13 @@ from edge.types import Pace, ReadRequest
 from edge.video import BOUNDARY, OPENING, Frame, Viewer
 from edge.webhooks.checks import check_endpoint
 from router import tracing
-from router.broker import Ack
 from router.codec import check_depth, encode, from_json, rfc3339, to_json
 from router.cursor import Start, check_of, parse_start, token
 from router.errors import BadEvent, BadInput, BrokerError, Conflict, RouterError
 from router.event import Event
 from router.frame import frame_subject
 from router.limits import largest_event
+from router.nats.stream import Ack
 from router.record import Record
 from router.subject import Subject, escape, unescape
 from router.topology import HOOKS

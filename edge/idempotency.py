@@ -8,7 +8,6 @@ name. The stream itself is the memory, so any replica answers alike, for as long
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,13 +15,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from edge.errors import Problem
-from router.broker import Ack, Broker
+from router.broker import Broker
 from router.codec import encode
 from router.dedup import dedup_id
-from router.errors import Refused
 from router.event import Event
 from router.nats.connection import header
-from router.nats.error_codes import ErrorCode
+from router.nats.stream import Ack
 from router.topology import EVENTS
 
 FINGERPRINT = "Callboard-Fingerprint"
@@ -55,14 +53,11 @@ async def require_same(broker: Broker, name: Name, ack: Ack, **more: Any) -> Non
     """Raises Problem where what is stored under a name is not what was sent now, or BrokerError."""
     if not ack.duplicate or name.fingerprint is None:
         return
-    try:
-        # Asked of the stream's leader: a replica that lags may not have it yet.
-        answer = await broker.connection.api(f"STREAM.MSG.GET.{EVENTS}", {"seq": ack.sequence})
-    except Refused as refusal:
-        if refusal.err_code == ErrorCode.NO_MESSAGE_FOUND:
-            return  # no longer kept
-        raise
-    stored = header(base64.b64decode(answer["message"].get("hdrs") or ""), FINGERPRINT.encode())
+    # Asked of the stream's leader: a replica that lags may not have it yet.
+    message = await broker.stream(EVENTS).get(ack.sequence)
+    if message is None:
+        return  # no longer kept
+    stored = header(message.headers, FINGERPRINT.encode())
     if stored is not None and stored != name.fingerprint:
         raise Problem(
             "idempotency_key_reused",

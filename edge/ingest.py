@@ -18,11 +18,12 @@ from edge.errors import Problem, from_fault
 from edge.fields import json_object
 from edge.idempotency import Name, require_same
 from edge.identity.principal import Principal
-from router.broker import Ack, Broker
+from router.broker import Broker
 from router.codec import check_depth, encode, from_json
 from router.dedup import of_event
 from router.errors import BadEvent, BadInput, BrokerError, Forbidden, Refused, StoreFailed
 from router.event import Event
+from router.nats.stream import Ack
 from router.store_health import StoreHealth
 from router.topology import EVENTS
 

@@ -45,6 +45,7 @@ from router.limits import HEADROOM, SMALL_SERVER, largest_event
 from router.nats.bucket import Bucket
 from router.nats.connection import MIN_SERVER, Connection
 from router.nats.counters import figures
+from router.nats.stream import Stream
 from router.store_health import SOON_SECONDS, StoreHealth
 
 _STYLES = {OK: "green", WARN: "yellow", FAIL: "red", INFO: "dim"}
@@ -350,7 +351,7 @@ async def _rooms(connection: Connection, settings: Settings) -> list[Finding]:
     off = 0.0
     for stream in topology.streams(settings.topology):
         try:
-            info = await connection.api(f"STREAM.INFO.{stream.name}")
+            info = await Stream(connection, stream.name).info()
         except Forbidden:
             raise
         except (NoResponders, Refused, Timeout):

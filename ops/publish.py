@@ -15,10 +15,11 @@ from ops.interruptible import run_interruptibly
 from ops.logs import quietly
 from ops.settings import Mistakes, Settings
 from ops.terminal import StatusLine, bar
-from router.broker import Ack, Broker
+from router.broker import Broker
 from router.codec import check_depth, from_json, to_json
 from router.errors import BadEvent, BadInput, RouterError
 from router.event import Event
+from router.nats.stream import Ack
 
 # 256 events on their way at once: a round trip is shared by many, and an error is known soon after its line.
 WINDOW = 256

@@ -19,14 +19,14 @@ from router.dedup import of_event
 from router.errors import BrokerError, Cut, Forbidden, NoResponders, Refused, Timeout, TooLarge, Unsuitable
 from router.event import Event
 from router.limits import largest_event
-from router.nats.connection import BrokerSettings, Connection, Listening, Reply, header, status
+from router.nats.connection import BrokerSettings, Connection, Listening, Reply, header
 from router.nats.counters import DUPLICATE, REFUSED, TIMEOUT, figures
 from router.nats.counters import STORED as TAKEN
 from router.nats.refusals import Fate, fate
-from router.nats.stream import read_run
+from router.nats.stream import Ack, Stream
 from router.record import Record
 from router.subject import LIVE, STORED
-from router.topology import TopologySettings
+from router.topology import EVENTS, TopologySettings
 
 _SEQUENCE, _PREVIOUS = b"\r\nNats-Sequence: ", b"\r\nNats-Last-Sequence: "
 
@@ -37,13 +37,6 @@ PAGE_BYTES = 1024 * 1024
 MULTI_LAST_SUBJECTS = 1024
 # So often the connection may be lost under one message before that is taken for the message's doing.
 MOST_CUTS = 5
-
-
-class Ack(NamedTuple):
-    """JetStream has the event: its sequence in the stream, and whether it was there already."""
-
-    sequence: int
-    duplicate: bool
 
 
 class Page(NamedTuple):
@@ -69,6 +62,7 @@ class Broker:
 
     def __init__(self, settings: BrokerSettings, name: str, topology: TopologySettings | None = None) -> None:
         self.connection = Connection(settings, name)
+        self._events = Stream(self.connection, EVENTS)
         self.topology = topology or TopologySettings()
         # Publishes that nobody has answered since the last one that was, by stream; and who is told of each.
         self.unanswered: dict[str, int] = {}
@@ -232,9 +226,13 @@ class Broker:
             return False
         return True
 
+    def stream(self, name: str) -> Stream:
+        """One of the streams on this connection."""
+        return Stream(self.connection, name)
+
     async def state(self) -> StreamState:
         """Reads how far EVENTS reaches, from its leader."""
-        info = await self.connection.api(f"STREAM.INFO.{topology.EVENTS}")
+        info = await self._events.info()
         state = info["state"]
         return StreamState(
             epoch=epoch_of(topology.EVENTS, info["created"]),
@@ -261,7 +259,7 @@ class Broker:
             request["start_time"] = rfc3339(int(since.timestamp() * 1_000_000_000))
         else:
             request["seq"] = after + 1
-        run = await read_run(self.connection, topology.EVENTS, request, _record)
+        run = await self._events.read_run(request, _record)
         page = Page(run.messages, run.left > 0)
         if upto and not page.more and self.topology.replicas > 1:
             last = page.records[-1].sequence if page.records else after
@@ -271,19 +269,18 @@ class Broker:
 
     async def _holds(self, pattern: str, after: int, upto: int) -> bool:
         """Whether the stream's leader, and not just any copy, has an event under a pattern after one sequence, up to another."""
-        wanted = {"seq": after + 1, "next_by_subj": STORED + pattern}
         try:
-            answer = await self.connection.api(f"STREAM.MSG.GET.{topology.EVENTS}", wanted)
+            message = await self._events.get_next(STORED + pattern, after)
         except Refused as refusal:
             if refusal.code != 404:
                 raise Timeout("the stream's leader does not answer") from None
             return False
-        return int(answer["message"]["seq"]) <= upto
+        return message is not None and message.sequence <= upto
 
     async def count(self, pattern: str, after: int) -> int:
         """Counts the events under one pattern that come after a sequence, without reading more than the first of them."""
         request = {"seq": after + 1, "batch": 1, "next_by_subj": STORED + pattern}
-        run = await read_run(self.connection, topology.EVENTS, request, _record)
+        run = await self._events.read_run(request, _record)
         return len(run.messages) + run.left
 
     async def latest(self, patterns: Sequence[str], upto: int | None = None) -> list[Record]:
@@ -292,7 +289,7 @@ class Broker:
         if upto:
             request["up_to_seq"] = upto
         try:
-            run = await read_run(self.connection, topology.EVENTS, request, _record)
+            run = await self._events.read_run(request, _record)
         except Refused as refusal:
             if refusal.code != 413:
                 raise
@@ -315,17 +312,14 @@ class Broker:
     async def last_frame(self, subject: str) -> bytes | None:
         """Reads the latest picture of a track; None where there is none."""
         try:
-            reply = await self.connection.ask(
-                f"$JS.API.DIRECT.GET.{topology.FRAMES}", msgspec.json.encode({"last_by_subj": subject}), timeout=2
-            )
+            reply = await self.stream(topology.FRAMES).read_one({"last_by_subj": subject}, timeout=2)
         except BrokerError:
             return None
-        return None if status(reply.headers)[0] else reply.payload
+        return None if reply is None else reply.payload
 
     async def frame_subjects(self, pattern: str = "frame.>") -> list[str]:
         """Lists the tracks that have a recent picture."""
-        info = await self.connection.api(f"STREAM.INFO.{topology.FRAMES}", {"subjects_filter": pattern})
-        return sorted(info["state"].get("subjects") or {})
+        return sorted((await self.stream(topology.FRAMES).subjects(pattern)).subjects)
 
     async def listen(self, pattern: str, heard: Any) -> Listening:
         """Hears every event under a pattern as it is stored: heard(Record), in the server's order, from the read loop."""

@@ -7,14 +7,13 @@ that sequence what it held when a cursor was given out, or whether an older stat
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections import OrderedDict
-from typing import Any
 
 from router import topology
 from router.cursor import UNKNOWN, check_of
 from router.errors import Refused, Timeout
 from router.nats.connection import Connection
+from router.nats.stream import Stream
 
 # Some 100 bytes each. Live readers stand at the last batches and heartbeats, so these reach back for many seconds.
 MAX_CHECKS = 16_384
@@ -94,9 +93,9 @@ async def stored_at(connection: Connection, sequence: int) -> bytes | None:
     Raises BrokerError.
     """
     try:
-        answer: dict[str, Any] = await connection.api(f"STREAM.MSG.GET.{topology.EVENTS}", {"seq": sequence})
+        message = await Stream(connection, topology.EVENTS).get(sequence)
     except Refused as refusal:
         if refusal.code != 404:
             raise Timeout("the stream's leader does not answer") from None
         return None
-    return base64.b64decode(answer["message"].get("data") or "")
+    return None if message is None else message.payload

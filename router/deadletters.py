@@ -19,14 +19,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from router.broker import Ack, Broker
+from router.broker import Broker
 from router.codec import DECODE_FAULTS, decode, rfc3339
-from router.errors import BadEvent, Refused
+from router.errors import BadEvent
 from router.event import Event
 from router.limits import message_size
 from router.nats.connection import Reply, all_headers
-from router.nats.error_codes import GONE
-from router.nats.stream import Run, read_one, read_run
+from router.nats.stream import Ack, Run
 from router.subject import STORED, escape, unescape
 from router.topology import DEADLETTERS, EVENTS, HOOKS, RETRIES
 
@@ -36,8 +35,6 @@ LONGEST_DETAIL = 1000
 LONGEST_HEADER = 500
 _LONG = frozenset({"Dead-Detail", "Dead-Destination"})
 PAGE_BYTES = 4 * 1024 * 1024
-# Asked of the server at most; whoever wants to know more than a hundred thousand names apart wants a list.
-MOST_ADDRESSES = 100_000
 
 EVERYWHERE = "dead.>"
 # Where a message may lie that is kept by reference.
@@ -169,6 +166,7 @@ class DeadLetters:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
+        self._stream = broker.stream(DEADLETTERS)
 
     async def bury(
         self,
@@ -299,13 +297,12 @@ class DeadLetters:
 
     async def state(self, pattern: str | None = None) -> Cemetery:
         """Says how full the whole stream is; and what there is under a pattern, address by address, where one is given."""
-        request = {"subjects_filter": _under(pattern)} if pattern else None
-        info = await self._broker.connection.api(f"STREAM.INFO.{DEADLETTERS}", request)
+        listing = await self._stream.page_of_subjects(_under(pattern)) if pattern else None
+        info = listing.info if listing else await self._stream.info()
         state = info["state"]
-        addresses: dict[str, int] = state.get("subjects") or {}
         return Cemetery(
-            addresses=addresses,
-            complete=info.get("total", 0) <= MOST_ADDRESSES,
+            addresses=listing.subjects if listing else {},
+            complete=listing.complete if listing else True,
             first=state["first_seq"],
             last=state["last_seq"],
             messages=state["messages"],
@@ -316,25 +313,16 @@ class DeadLetters:
 
     async def get(self, sequence: int) -> DeadLetter | None:
         """Reads one dead letter; None where there is none of that sequence."""
-        reply = await read_one(self._broker.connection, DEADLETTERS, {"seq": sequence})
+        reply = await self._stream.read_one({"seq": sequence})
         return _letter(reply) if reply is not None else None
 
     async def remove(self, sequence: int) -> bool:
         """Deletes one dead letter; False where there was none."""
-        try:
-            await self._broker.connection.api(f"STREAM.MSG.DELETE.{DEADLETTERS}", {"seq": sequence, "no_erase": True})
-        except Refused as refusal:
-            if refusal.err_code in GONE:
-                return False
-            raise
-        return True
+        return await self._stream.delete(sequence)
 
     async def purge(self, pattern: str, upto: int) -> int:
         """Deletes all under a pattern up to and with a sequence, at once; says how many."""
-        request = {"filter": _under(pattern), "seq": upto + 1}
-        answer = await self._broker.connection.api(f"STREAM.PURGE.{DEADLETTERS}", request, timeout=30)
-        purged: int = answer.get("purged", 0)
-        return purged
+        return await self._stream.purge(_under(pattern), before=upto + 1, timeout=30)
 
     async def payload_of(self, letter: DeadLetter) -> bytes | None:
         """The message that a letter is about, from where it lies if it is kept by reference; None where it is gone.
@@ -345,7 +333,7 @@ class DeadLetters:
             return letter.payload
         if letter.origin.stream not in STREAMS:
             return None
-        reply = await read_one(self._broker.connection, letter.origin.stream, {"seq": letter.origin.sequence})
+        reply = await self._broker.stream(letter.origin.stream).read_one({"seq": letter.origin.sequence})
         if reply is None:
             return None
         # A stream that was made anew counts from one again.
@@ -362,7 +350,7 @@ class DeadLetters:
         return await self._broker.store(subject, payload, lines)
 
     async def _run(self, request: dict[str, Any]) -> Run[DeadLetter | None]:
-        return await read_run(self._broker.connection, DEADLETTERS, request, _letter)
+        return await self._stream.read_run(request, _letter)
 
 
 def read_headers(headers: dict[str, str], subject: str, sequence: int, payload: bytes = b"") -> DeadLetter:

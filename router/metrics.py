@@ -17,6 +17,7 @@ from router.cursor import parse_time
 from router.errors import BrokerError, Refused
 from router.nats.connection import Connection
 from router.nats.counters import BOUNDS, Delays, Figures, figures
+from router.nats.stream import Stream
 from router.topology import TopologySettings
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ async def survey(connection: Connection, settings: TopologySettings) -> None:
 
 async def _ask(connection: Connection, name: str) -> None:
     try:
-        info = await connection.api(f"STREAM.INFO.{name}")
+        info = await Stream(connection, name).info()
     except Refused as refusal:
         log.debug("a stream cannot be asked", extra={"stream": name, "fault": str(refusal)})
         leader.labels(name).set(0)

@@ -22,7 +22,8 @@ from router.errors import BrokerError, Forbidden, NoResponders, Refused, StoreFa
 from router.nats.bucket import Bucket
 from router.nats.error_codes import ErrorCode
 from router.nats.refusals import is_full
-from router.topology import Stream
+from router.nats.stream import Stream
+from router.topology import DeclaredStream
 
 log = logging.getLogger(__name__)
 
@@ -250,7 +251,7 @@ class StoreHealth:
             if self.trouble(stream) is not None and not waiting.done():
                 waiting.set_result(None)
 
-    async def _look_at(self, stream: Stream, active: bool) -> tuple[Trouble, bool] | None:
+    async def _look_at(self, stream: DeclaredStream, active: bool) -> tuple[Trouble, bool] | None:
         if not topology.is_expendable(stream, self._broker.topology):
             return await self._examine(stream, active)
         # A single server that is away takes it along, and edges are not unready for that; `router_stream_leader` shows it.
@@ -261,14 +262,14 @@ class StoreHealth:
             return None
         return None if found is not None and found[0].code in (NO_QUORUM, UNREACHABLE) else found
 
-    async def _examine(self, stream: Stream, active: bool) -> tuple[Trouble, bool] | None:
+    async def _examine(self, stream: DeclaredStream, active: bool) -> tuple[Trouble, bool] | None:
         """What is wrong with a stream, and whether that is certain; None where nothing is."""
         name = stream.name
         # Of a stream with copies one server answers for all of them, if a majority has elected it.
         silent = NO_QUORUM if stream.config["num_replicas"] > 1 else UNREACHABLE
         info: dict[str, Any] = {}
         try:
-            info = await self._connection.api(f"STREAM.INFO.{name}")
+            info = await Stream(self._connection, name).info()
             self._compare(name, info["created"])
             cluster = info.get("cluster") or {}
             if cluster and not cluster.get("leader"):
@@ -318,7 +319,7 @@ class StoreHealth:
             for listener in self._listeners:
                 listener(name)
 
-    def _may_purge(self, stream: Stream, active: bool) -> bool:
+    def _may_purge(self, stream: DeclaredStream, active: bool) -> bool:
         if stream.config["storage"] == "memory":
             return False
         return self._broker.topology.apply_streams or (active and stream.name in PURGEABLE)
@@ -326,7 +327,7 @@ class StoreHealth:
     async def _purge_nothing(self, name: str) -> bool:
         """Raises Refused with the error that the stream's store has kept, if there is one; else whether it was purged."""
         try:
-            await self._connection.api(f"STREAM.PURGE.{name}", {"filter": NOTHING})
+            await Stream(self._connection, name).purge(NOTHING)
         except Forbidden:
             return False
         except Refused as refusal:
@@ -378,7 +379,7 @@ class StoreHealth:
             return None
         return Trouble(name, WRITE_FAILED, "publishes are not acknowledged; see the log of nats-server"), True
 
-    async def _make(self, stream: Stream) -> tuple[Trouble, bool] | None:
+    async def _make(self, stream: DeclaredStream) -> tuple[Trouble, bool] | None:
         """Makes a stream again that is missing."""
         name = stream.name
         if not self._broker.topology.apply_streams and stream.config["storage"] != "memory":

@@ -15,6 +15,7 @@ from typing import Any
 from router.errors import Forbidden, NoResponders, Refused, Timeout, Unsuitable
 from router.nats.connection import Connection
 from router.nats.error_codes import ErrorCode
+from router.nats.stream import Stream, stream_names
 from router.subject import LIVE, STORED
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ class TopologySettings:
 
 
 @dataclass(frozen=True)
-class Stream:
+class DeclaredStream:
     """One stream as it shall be: its name and its JetStream configuration."""
 
     name: str
@@ -99,13 +100,13 @@ class Stream:
         return {"name": self.name, **self.config}
 
 
-def streams(settings: TopologySettings) -> list[Stream]:
+def streams(settings: TopologySettings) -> list[DeclaredStream]:
     """All streams and buckets, in the order they are to be made."""
     replicas = settings.replicas
     kept = {"storage": "file", "num_replicas": replicas, "allow_direct": True}
     window = int(settings.dedup_window * SECOND)
     return [
-        Stream(
+        DeclaredStream(
             EVENTS,
             {
                 **kept,
@@ -119,7 +120,7 @@ def streams(settings: TopologySettings) -> list[Stream]:
                 "description": "every event, in the order it was said",
             },
         ),
-        Stream(
+        DeclaredStream(
             FRAMES,
             {
                 "storage": "memory",
@@ -135,7 +136,7 @@ def streams(settings: TopologySettings) -> list[Stream]:
                 "description": "the latest picture of each track, for who joins late",
             },
         ),
-        Stream(
+        DeclaredStream(
             HOOKS,
             {
                 **kept,
@@ -150,7 +151,7 @@ def streams(settings: TopologySettings) -> list[Stream]:
                 "description": "one job per event and webhook session",
             },
         ),
-        Stream(
+        DeclaredStream(
             RETRIES,
             {
                 **kept,
@@ -163,7 +164,7 @@ def streams(settings: TopologySettings) -> list[Stream]:
                 "description": "webhook retries, as scheduled messages",
             },
         ),
-        Stream(
+        DeclaredStream(
             DEADLETTERS,
             {
                 **kept,
@@ -176,7 +177,7 @@ def streams(settings: TopologySettings) -> list[Stream]:
                 "description": "what was given up, with the reason and the origin",
             },
         ),
-        Stream(
+        DeclaredStream(
             ATTEMPTS,
             {
                 **kept,
@@ -199,7 +200,7 @@ def streams(settings: TopologySettings) -> list[Stream]:
     ]
 
 
-def _bucket(name: str, settings: TopologySettings, markers: bool) -> Stream:
+def _bucket(name: str, settings: TopologySettings, markers: bool) -> DeclaredStream:
     """A JetStream key-value bucket, as the NATS tools know it (`KV_<name>`, `$KV.<name>.>`).
 
     With `markers` the server also says by a marker that a value's TTL ran out.
@@ -221,10 +222,10 @@ def _bucket(name: str, settings: TopologySettings, markers: bool) -> Stream:
     }
     if markers:
         config |= {"subject_delete_marker_ttl": 60 * SECOND}
-    return Stream(f"KV_{name}", config)
+    return DeclaredStream(f"KV_{name}", config)
 
 
-def is_expendable(stream: Stream, settings: TopologySettings) -> bool:
+def is_expendable(stream: DeclaredStream, settings: TopologySettings) -> bool:
     """Whether a stream has fewer copies than the others: it is away with its only server, and nobody waits for it."""
     copies: int = stream.config["num_replicas"]
     return copies < settings.replicas
@@ -272,13 +273,8 @@ async def diff(connection: Connection, settings: TopologySettings) -> list[Diffe
 
 async def missing(connection: Connection, settings: TopologySettings) -> list[str]:
     """Names the streams that a server does not have; asks for nothing but names."""
-    there: set[str] = set()
-    while True:
-        answer = await connection.api("STREAM.NAMES", {"offset": len(there)})
-        names = answer.get("streams") or []
-        there.update(names)
-        if not names or len(there) >= answer["total"]:
-            return [stream.name for stream in streams(settings) if stream.name not in there]
+    there = await stream_names(connection)
+    return [stream.name for stream in streams(settings) if stream.name not in there]
 
 
 async def restore(connection: Connection, settings: TopologySettings) -> None:
@@ -290,13 +286,9 @@ async def restore(connection: Connection, settings: TopologySettings) -> None:
                 await create(connection, stream)
 
 
-async def create(connection: Connection, stream: Stream) -> None:
+async def create(connection: Connection, stream: DeclaredStream) -> None:
     """Makes a stream that is missing; harmless where somebody else made it in between. Raises BrokerError."""
-    try:
-        await connection.api(f"STREAM.CREATE.{stream.name}", stream.desired, timeout=10)
-    except Refused as refusal:
-        if refusal.err_code != ErrorCode.STREAM_NAME_EXISTS:
-            raise
+    await Stream(connection, stream.name).create(stream.desired)
 
 
 async def apply(connection: Connection, settings: TopologySettings, patience: float = 15.0) -> list[Difference]:
@@ -318,7 +310,7 @@ async def apply(connection: Connection, settings: TopologySettings, patience: fl
             if missing:
                 await create(connection, by_name[name])
             else:
-                await connection.api(f"STREAM.UPDATE.{name}", by_name[name].desired, timeout=10)
+                await Stream(connection, name).update(by_name[name].desired)
         except Refused as refusal:
             raise Unsuitable(f"stream {name} cannot be made as declared: {refusal.description}") from None
     return changes
@@ -326,7 +318,7 @@ async def apply(connection: Connection, settings: TopologySettings, patience: fl
 
 async def _config(connection: Connection, name: str, timeout: float | None) -> dict[str, Any] | None:
     try:
-        info = await connection.api(f"STREAM.INFO.{name}", timeout=timeout)
+        info = await Stream(connection, name).info(timeout)
     except Refused as refusal:
         if refusal.err_code == ErrorCode.STREAM_NOT_FOUND:
             return None

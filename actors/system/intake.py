@@ -16,7 +16,7 @@ from actors.system.actor import REDRIVE, Actor
 from actors.system.life import Delivery, Message
 from actors.system.metrics import Gauges
 from actors.system.reception import command_address
-from router.broker import Ack, Broker
+from router.broker import Broker
 from router.codec import decode
 from router.deadletters import DeadLetters, Origin, actor_subject
 from router.dedup import digest
@@ -24,6 +24,7 @@ from router.errors import BadEvent, BrokerError, Refused
 from router.mailbox import Mailbox
 from router.nats.consumer import Consumer
 from router.nats.consumer import Message as Stored
+from router.nats.stream import Ack
 from router.subject import STORED, distinct, escape
 from router.timing import full_jitter
 from router.topology import EVENTS, SECOND

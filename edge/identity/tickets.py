@@ -8,7 +8,6 @@ that. Both lie in LEASES under a hash, so that any replica takes them and nobody
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import math
 import re
@@ -19,10 +18,9 @@ import msgspec
 
 from edge.identity.grants import Grants
 from edge.identity.principal import Principal
-from router.errors import Conflict, Refused
+from router.errors import Conflict
 from router.nats.bucket import Bucket, WriteGuard
 from router.nats.connection import Connection
-from router.nats.error_codes import ErrorCode
 from router.stored import decoder
 from router.topology import LEASES
 
@@ -102,22 +100,12 @@ class Tickets:
     async def _find(self, kind: str, value: str) -> tuple[_Kept, int] | None:
         if not _FORM.match(value):
             return None
-        try:
-            # Asked of the stream's leader: a replica that lags might not know yet what was just given out.
-            answer = await self._connection.api(
-                f"STREAM.MSG.GET.{self._bucket.stream}",
-                {"last_by_subj": f"$KV.{self._bucket.name}.{_key(kind, value)}"},
-            )
-        except Refused as refusal:
-            if refusal.err_code == ErrorCode.NO_MESSAGE_FOUND:
-                return None
-            raise
-        message = answer["message"]
-        raw = base64.b64decode(message.get("data") or "")
-        if not raw:
+        # Asked of the stream's leader: a replica that lags might not know yet what was just given out.
+        entry = await self._bucket.latest(_key(kind, value))
+        if entry is None or not entry.value:
             return None
-        kept = _kept(kind, raw)
-        return (kept, int(message["seq"])) if kept is not None and kept.until > time.time() else None
+        kept = _kept(kind, entry.value)
+        return (kept, entry.revision) if kept is not None and kept.until > time.time() else None
 
 
 def _key(kind: str, value: str) -> str:

@@ -26,7 +26,7 @@ from edge.webhooks.outcome import Outcome, Timing, Verdict
 from router.broker import Broker
 from router.codec import DECODE_FAULTS, rfc3339
 from router.errors import BrokerError
-from router.nats.stream import read_run, stored
+from router.nats.stream import stored
 from router.topology import ATTEMPTS
 
 log = logging.getLogger(__name__)
@@ -312,6 +312,7 @@ class Attempts:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
+        self._stream = broker.stream(ATTEMPTS)
 
     async def page(
         self,
@@ -386,14 +387,14 @@ class Attempts:
 
     async def span(self) -> tuple[int, int]:
         """The first and the last place in the stream that may hold something. Raises BrokerError."""
-        info = await self._broker.connection.api(f"STREAM.INFO.{ATTEMPTS}")
-        return max(1, info["state"]["first_seq"]), info["state"]["last_seq"]
+        state = await self._stream.state()
+        return max(1, state["first_seq"]), state["last_seq"]
 
     async def after(self, moment: datetime) -> int:
         """The place in the stream behind which all lies that was stored at a time or later. Raises BrokerError."""
         start = rfc3339(int(moment.timestamp() * 1_000_000) * 1000)
         request = {"start_time": start, "batch": 1, "next_by_subj": f"{PREFIX}.*.*"}
-        run = await read_run(self._broker.connection, ATTEMPTS, request, stored)
+        run = await self._stream.read_run(request, stored)
         if run.messages:
             return run.messages[0].sequence - 1
         return (await self.span())[1]
@@ -406,7 +407,7 @@ class Attempts:
             "max_bytes": READ_BYTES,
             "next_by_subj": f"{PREFIX}.{session}.{result}",
         }
-        run = await read_run(self._broker.connection, ATTEMPTS, request, stored)
+        run = await self._stream.read_run(request, stored)
         pages = []
         for message in run.messages:
             try:

@@ -40,7 +40,7 @@ from edge.webhooks.health import Condition, HealthSettings
 from edge.webhooks.job import DUE, FRESH, NEWS, PARKED, SCHEDULED, Job, Publish, partition_of
 from edge.webhooks.pipeline import Pipeline, is_too_large
 from edge.webhooks.room import Room, RoomSettings
-from router.broker import Ack, Broker, StreamState
+from router.broker import Broker, StreamState
 from router.clock import wall
 from router.cursor import UNKNOWN, Cursor, parse_time
 from router.deadletters import DeadLetters, Origin, webhook_subject
@@ -48,6 +48,7 @@ from router.errors import BrokerError, Conflict, Cut, Forbidden, Refused, Timeou
 from router.event import Event
 from router.nats.bucket import Bucket, Entry
 from router.nats.refusals import has_no_room
+from router.nats.stream import Ack
 from router.record import Record
 from router.replay import Replay
 from router.role import Lost, Role, RoleSettings
@@ -1054,7 +1055,7 @@ class Fanout:
             (RETRIES, f"{DUE}.*.{session_id}"),
             (RETRIES, f"{SCHEDULED}.{session_id}.*"),
         ):
-            await self._broker.connection.api(f"STREAM.PURGE.{stream}", {"filter": subjects})
+            await self._broker.stream(stream).purge(subjects)
         if self._forget_more is not None:
             await self._forget_more(session_id)
         await self._bucket.delete(f"{MARKS}.{session_id}", _TOMBSTONE_SECONDS)
@@ -1077,14 +1078,13 @@ class Fanout:
         """The sessions for which jobs lie in the streams, as far as one listing tells; the next one tells of others."""
         found: set[str] = set()
         for stream, subjects in ((HOOKS, "hook.>"), (RETRIES, f"{DUE}.>")):
-            request = {"subjects_filter": subjects}
-            info = await self._broker.connection.api(f"STREAM.INFO.{stream}", request, timeout=10)
-            found.update(subject.split(".")[3] for subject in info["state"].get("subjects") or {})
+            listing = await self._broker.stream(stream).page_of_subjects(subjects)
+            found.update(subject.split(".")[3] for subject in listing.subjects)
         return found
 
     async def _forget_if_gone(self, session_id: str) -> None:
         try:
-            gone = await is_gone(self._broker.connection, self._registry, session_id)
+            gone = await is_gone(self._registry, session_id)
         except BrokerError as fault:
             log.debug("a session could not be looked up", extra={"fault": str(fault)})
             return

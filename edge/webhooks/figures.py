@@ -296,7 +296,7 @@ class Figures:
         """The figures of all sessions together. Raises BrokerError."""
         queued = 0
         for stream in (HOOKS, RETRIES):
-            queued += int((await self._broker.connection.api(f"STREAM.INFO.{stream}"))["state"]["messages"])
+            queued += int((await self._broker.stream(stream).state())["messages"])
         whole = Kept()
         for shard in await self._all():
             for kept in shard.sessions.values():
@@ -308,13 +308,10 @@ class Figures:
         return (await self.session(session)).queued
 
     async def _waiting(self, *places: tuple[str, str]) -> int:
-        infos = await asyncio.gather(
-            *(
-                self._broker.connection.api(f"STREAM.INFO.{stream}", {"subjects_filter": subjects})
-                for stream, subjects in places
-            )
+        listings = await asyncio.gather(
+            *(self._broker.stream(stream).page_of_subjects(subjects) for stream, subjects in places)
         )
-        return sum(sum((info["state"].get("subjects") or {}).values()) for info in infos)
+        return sum(sum(listing.subjects.values()) for listing in listings)
 
     async def _all(self) -> Iterable[Shard]:
         entries = await self._bucket.entries(f"{FIGURES}.*")

@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 from edge.webhooks.job import PARKED, Job, Publish, read
 from edge.webhooks.pipeline import Pipeline, is_too_large
-from router.broker import Ack, Broker
+from router.broker import Broker
 from router.errors import BrokerError, Refused, Timeout
 from router.nats.connection import Reply, all_headers
 from router.nats.consumer import Message
-from router.nats.error_codes import GONE, ErrorCode
-from router.nats.stream import read_run
+from router.nats.error_codes import ErrorCode
+from router.nats.stream import Ack
 from router.topology import HOOKS
 
 # 32 jobs or 256 KiB are fetched at once: some tenths of a second of an endpoint's work.
@@ -73,7 +73,7 @@ class Parking:
         if not first:
             return [], 0
         request = {"seq": after + 1, "batch": jobs, "max_bytes": PAGE_BYTES, "next_by_subj": subject}
-        run = await read_run(self._broker.connection, HOOKS, request, _whole)
+        run = await self._broker.stream(HOOKS).read_run(request, _whole)
         page = [parked for reply in run.messages if (parked := _parked(reply)).sequence >= first]
         if not page or page[0].sequence != first:
             raise Timeout("who answered for the parked jobs is behind")
@@ -81,18 +81,13 @@ class Parking:
 
     async def remove(self, sequence: int) -> None:
         """Takes a settled job away; harmless where it is gone. Raises BrokerError."""
-        try:
-            await self._broker.connection.api(f"STREAM.MSG.DELETE.{HOOKS}", {"seq": sequence, "no_erase": True})
-        except Refused as refusal:
-            if refusal.err_code not in GONE:
-                raise
+        await self._broker.stream(HOOKS).delete(sequence)
 
     async def counts(self, partition: int, session: str = "*") -> dict[tuple[str, str], int]:
         """How many jobs each lane has parked, by session and lane. Raises BrokerError."""
-        request = {"subjects_filter": f"{PARKED}.{partition}.{session}.*"}
-        info = await self._broker.connection.api(f"STREAM.INFO.{HOOKS}", request)
+        listing = await self._broker.stream(HOOKS).subjects(f"{PARKED}.{partition}.{session}.*")
         found: dict[tuple[str, str], int] = {}
-        for subject, count in (info["state"].get("subjects") or {}).items():
+        for subject, count in listing.subjects.items():
             tokens = subject.split(".")
             found[tokens[3], tokens[4]] = count
         return found
@@ -100,14 +95,8 @@ class Parking:
 
 async def next_job(broker: Broker, subject: str, after: int) -> int:
     """Where the next job under a subject lies, as the leader of HOOKS knows it; 0 for none. Raises BrokerError."""
-    try:
-        answer = await broker.connection.api(f"STREAM.MSG.GET.{HOOKS}", {"seq": after + 1, "next_by_subj": subject})
-    except Refused as refusal:
-        if refusal.err_code == ErrorCode.NO_MESSAGE_FOUND:
-            return 0
-        raise
-    place: int = answer["message"]["seq"]
-    return place
+    message = await broker.stream(HOOKS).get_next(subject, after)
+    return message.sequence if message is not None else 0
 
 
 def is_verdict(result: Ack | BrokerError) -> bool:

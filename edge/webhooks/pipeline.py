@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 
 from edge.webhooks.job import Publish
-from router.broker import Ack
 from router.codec import DECODE_FAULTS
 from router.errors import BrokerError, Forbidden, Refused, Timeout, TooLarge
 from router.limits import message_size
@@ -20,6 +19,7 @@ from router.nats.connection import Connection, Listening, Outgoing
 from router.nats.consumer import Message
 from router.nats.error_codes import GONE, ErrorCode
 from router.nats.refusals import as_fault
+from router.nats.stream import Ack, deletion
 from router.topology import HOOKS
 
 log = logging.getLogger(__name__)
@@ -258,11 +258,7 @@ class Endings:
                 await self._pipeline.send_all([message.acknowledgement for message in acks])
         except BrokerError as fault:
             log.debug("settled jobs were not confirmed", extra={"fault": str(fault)})
-        orders = [Publish(f"$JS.API.STREAM.MSG.DELETE.{HOOKS}", _order(sequence), {}) for sequence in removals]
+        orders = [Publish(*deletion(HOOKS, sequence), {}) for sequence in removals]
         for answer in await self._pipeline.send(orders) if orders else ():
             if isinstance(answer, BrokerError) and not (isinstance(answer, Refused) and answer.err_code in GONE):
                 log.debug("a settled job was not removed", extra={"fault": str(answer)})
-
-
-def _order(sequence: int) -> bytes:
-    return b'{"seq":%d,"no_erase":true}' % sequence

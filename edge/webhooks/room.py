@@ -251,14 +251,8 @@ class Room:
         self._took = self._measured - begun
 
     async def _ask(self) -> tuple[dict[str, Any], dict[str, int]]:
-        subjects: dict[str, int] = {}
-        while True:
-            request = {"subjects_filter": "hook.>", "offset": len(subjects)}
-            info = await self._broker.connection.api(f"STREAM.INFO.{HOOKS}", request, timeout=10)
-            page: dict[str, int] = info["state"].get("subjects") or {}
-            subjects |= page
-            if not page or len(subjects) >= int(info.get("total", 0)):
-                return info, subjects
+        listing = await self._broker.stream(HOOKS).subjects("hook.>")
+        return listing.info, listing.subjects
 
     async def measure_or_not(self) -> None:
         """Measures; where the stream does not answer, what was known before still counts."""

@@ -54,8 +54,8 @@ from router.clock import ceiling, wall
 from router.deadletters import DeadLetters, Origin, webhook_subject
 from router.errors import BadInput, BrokerError, Conflict, Cut, Refused
 from router.event import Event
+from router.nats.bucket import Bucket
 from router.nats.consumer import Consumer, Message
-from router.nats.error_codes import ErrorCode
 from router.record import Record
 from router.subject import STORED
 from router.topology import EVENTS, HOOKS, LEASES, RETRIES
@@ -256,7 +256,7 @@ class WorkTerm:
         for stream, consumer in self._consumers.items():
             held = sum(1 for key in self._hand if key[0] == stream)
             for _ in range(10):
-                info = await self._broker.connection.api(f"CONSUMER.INFO.{stream}.{consumer.name}")
+                info = await self._broker.stream(stream).consumer_info(consumer.name)
                 if info["num_ack_pending"] <= held:
                     break
                 await asyncio.sleep(0.02)
@@ -291,34 +291,21 @@ class WorkTerm:
 
     async def _last_fresh(self) -> int:
         """Where the newest of the new jobs lies, as the leader knows it; 0 for none."""
-        request = {"last_by_subj": f"{FRESH}.{self.partition}.*"}
-        try:
-            answer = await self._broker.connection.api(f"STREAM.MSG.GET.{HOOKS}", request)
-        except Refused as refusal:
-            if refusal.err_code == ErrorCode.NO_MESSAGE_FOUND:
-                return 0
-            raise
-        place: int = answer["message"]["seq"]
-        return place
+        message = await self._broker.stream(HOOKS).get_last(f"{FRESH}.{self.partition}.*")
+        return message.sequence if message is not None else 0
 
     async def _names(self, stream: str) -> list[str]:
         """The consumers of this partition, whoever's they are."""
         prefix = ("hook" if stream == HOOKS else "due") + f"-{self.partition}"
-        found: list[str] = []
-        while True:
-            answer = await self._broker.connection.api(f"CONSUMER.NAMES.{stream}", {"offset": len(found)})
-            names: list[str] = answer.get("consumers") or []
-            found += names
-            if not names or len(found) >= answer["total"]:
-                break
-        return [name for name in found if name == prefix or name.startswith(f"{prefix}-")]
+        names = await self._broker.stream(stream).consumer_names()
+        return [name for name in names if name == prefix or name.startswith(f"{prefix}-")]
 
     async def _reached(self, stream: str) -> int:
         """How far the predecessors' consumers had handed jobs out."""
         reached = 0
         for name in await self._names(stream):
             try:
-                info = await self._broker.connection.api(f"CONSUMER.INFO.{stream}.{name}")
+                info = await self._broker.stream(stream).consumer_info(name)
             except Refused:
                 continue
             reached = max(reached, info["delivered"]["stream_seq"])
@@ -335,23 +322,12 @@ class WorkTerm:
                     owned = await self._is_owned()
                 if not owned:
                     continue
-            try:
-                await self._broker.connection.api(f"CONSUMER.DELETE.{stream}.{name}")
-            except Refused as refusal:
-                if refusal.err_code != ErrorCode.CONSUMER_NOT_FOUND:
-                    raise
+            await self._broker.stream(stream).delete_consumer(name)
 
     async def _is_owned(self) -> bool:
         """Whether the partition is this term's, as the bucket's leader knows it. Raises BrokerError."""
-        request = {"last_by_subj": f"$KV.{LEASES}.{owner_key(self.partition)}"}
-        try:
-            answer = await self._broker.connection.api(f"STREAM.MSG.GET.KV_{LEASES}", request)
-        except Refused as refusal:
-            if refusal.err_code == ErrorCode.NO_MESSAGE_FOUND:
-                return False
-            raise
-        revision: int = answer["message"]["seq"]
-        return revision == self.epoch
+        entry = await Bucket(self._broker.connection, LEASES).latest(owner_key(self.partition))
+        return entry is not None and entry.revision == self.epoch
 
     def _consumer(self, stream: str, name: str, subjects: str) -> Consumer:
         consumer = Consumer(
@@ -413,7 +389,7 @@ class WorkTerm:
 
     async def _purge(self, subjects: str) -> None:
         try:
-            await self._broker.connection.api(f"STREAM.PURGE.{HOOKS}", {"filter": subjects})
+            await self._broker.stream(HOOKS).purge(subjects)
         except BrokerError as fault:
             log.debug("parked jobs of a deleted session were not removed", extra={"fault": str(fault)})
 
@@ -570,7 +546,7 @@ class WorkTerm:
     async def _is_gone(self, session_id: str) -> bool:
         """Whether a session that is not known is no more; where that cannot be asked, it may be there."""
         try:
-            return await is_gone(self._broker.connection, self._registry, session_id)
+            return await is_gone(self._registry, session_id)
         except BrokerError as fault:
             log.debug("a session could not be looked up", extra={"fault": str(fault)})
             return False
@@ -928,7 +904,7 @@ class WorkTerm:
         if outcome.verdict is Verdict.DELIVERED:
             if unit.suspect and not lane.serial:
                 # One who died may have left a retry of this delivery, which would deliver it again.
-                await self._broker.connection.api(f"STREAM.PURGE.{RETRIES}", {"filter": job.next_attempt(0).schedule})
+                await self._broker.stream(RETRIES).purge(job.next_attempt(0).schedule)
             for part in unit.jobs if unit.has_letters else ():
                 await self._backstage.sent_again.remove(part)
             await self._over(gate, lane, unit)
@@ -1101,7 +1077,7 @@ class WorkTerm:
         for stream in (HOOKS, RETRIES):
             consumer = self._consumers.get(stream)
             try:
-                info = await self._broker.connection.api(f"CONSUMER.INFO.{stream}.{consumer.name}") if consumer else {}
+                info = await self._broker.stream(stream).consumer_info(consumer.name) if consumer else {}
             except Refused:  # it is being made again
                 info = {}
             found.append(int(info.get("num_pending", 0)))

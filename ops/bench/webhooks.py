@@ -93,7 +93,7 @@ class Crowd:
     async def settled(self) -> None:
         """Waits until the last jobs are acknowledged, which is part of what they cost."""
         while True:
-            if not (await self.place.broker.connection.api(f"STREAM.INFO.{HOOKS}"))["state"]["messages"]:
+            if not (await self.place.broker.stream(HOOKS).state())["messages"]:
                 return
             await asyncio.sleep(0.02)
 

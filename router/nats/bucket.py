@@ -11,7 +11,6 @@ reports as deleted every key that it knows and the bucket no longer has.
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import logging
 import random
@@ -21,10 +20,10 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from router.errors import BrokerError, Conflict, Refused, Timeout
-from router.nats.connection import Connection, Reply, header, status
+from router.nats.connection import Connection, Reply, header
 from router.nats.consumer import Consumer, Message
 from router.nats.error_codes import ErrorCode
-from router.nats.stream import read_one
+from router.nats.stream import Stream
 from router.tasks import run_cancellable
 
 log = logging.getLogger(__name__)
@@ -73,10 +72,11 @@ class Bucket:
         self.stream = f"KV_{name}"
         self._prefix = f"$KV.{name}."
         self._connection = connection
+        self._store = Stream(connection, self.stream)
 
     async def get(self, key: str) -> Entry | None:
         """Reads one key; None where there is none."""
-        reply = await read_one(self._connection, self.stream, {"last_by_subj": self._prefix + key})
+        reply = await self._store.read_one({"last_by_subj": self._prefix + key})
         if reply is None or _deleted(reply.headers):
             return None
         sequence = int(header(reply.headers, b"Nats-Sequence") or 0)
@@ -87,17 +87,11 @@ class Bucket:
 
         None where there is none; an entry without a value where the marker of its deletion is left.
         """
-        try:
-            answer = await self._connection.api(f"STREAM.MSG.GET.{self.stream}", {"last_by_subj": self._prefix + key})
-        except Refused as refusal:
-            if refusal.err_code == ErrorCode.NO_MESSAGE_FOUND:
-                return None
-            raise
-        message = answer["message"]
-        headers = base64.b64decode(message.get("hdrs") or "")
-        gone = any(mark in headers for mark in _MARKS)
-        value = None if gone else base64.b64decode(message.get("data") or "")
-        return Entry(key, value, int(message["seq"]), message.get("time") or "")
+        message = await self._store.get_last(self._prefix + key)
+        if message is None:
+            return None
+        gone = any(mark in message.headers for mark in _MARKS)
+        return Entry(key, None if gone else message.payload, message.sequence, message.time)
 
     async def put(self, key: str, value: bytes, ttl: float | None = None) -> int:
         """Writes a key whatever it held; `ttl` in seconds, at least one. Returns its revision."""
@@ -140,10 +134,7 @@ class Bucket:
 
     async def purge(self, key: str, before: int | None = None) -> None:
         """Removes a key without a marker, where its revision is lower than `before`. Watchers find out by comparison."""
-        request: dict[str, object] = {"filter": self._prefix + key}
-        if before is not None:
-            request["seq"] = before
-        await self._connection.api(f"STREAM.PURGE.{self.stream}", request)
+        await self._store.purge(self._prefix + key, before)
 
     async def keys(self) -> list[str]:
         """Lists the keys that have a value."""
@@ -199,31 +190,22 @@ class Bucket:
 
     async def created(self) -> str:
         """Reads when the bucket was made, as the server writes it: it names one life of the bucket."""
-        info = await self._connection.api(f"STREAM.INFO.{self.stream}")
-        moment: str = info["created"]
-        return moment
+        return await self._store.created()
 
     async def sequence(self) -> int:
         """Reads the revision of the newest write to the bucket."""
-        info = await self._connection.api(f"STREAM.INFO.{self.stream}")
-        last: int = info["state"]["last_seq"]
+        last: int = (await self._store.state())["last_seq"]
         return last
 
     async def names(self, pattern: str = ">") -> set[str]:
         """Lists the keys under a pattern as the stream's leader has them, deleted ones included while their markers last."""
-        found: set[str] = set()
-        while True:
-            request = {"subjects_filter": self._prefix + pattern, "offset": len(found)}
-            info = await self._connection.api(f"STREAM.INFO.{self.stream}", request, timeout=10)
-            page = info["state"].get("subjects") or {}
-            found.update(subject[len(self._prefix) :] for subject in page)
-            if not page or len(found) >= info.get("total", 0):
-                return found
+        listing = await self._store.subjects(self._prefix + pattern)
+        return {subject[len(self._prefix) :] for subject in listing.subjects}
 
     async def remove_consumer(self, name: str) -> None:
         """Removes a consumer that is no longer used, which the server would keep for a minute."""
         with contextlib.suppress(BrokerError):
-            await self._connection.api(f"CONSUMER.DELETE.{self.stream}.{name}", timeout=1)
+            await self._store.delete_consumer(name, timeout=1)
 
     async def _write(self, key: str, value: bytes, headers: dict[str, str], ttl: float | None) -> int:
         if ttl is not None:
@@ -249,9 +231,8 @@ class Bucket:
 
     async def _marker(self, key: str) -> int | None:
         """The revision of a deletion mark; None where the key has a value."""
-        request = msgspec.json.encode({"last_by_subj": self._prefix + key})
-        reply = await self._connection.ask(f"$JS.API.DIRECT.GET.{self.stream}", request)
-        if status(reply.headers)[0] == 404:
+        reply = await self._store.read_one({"last_by_subj": self._prefix + key})
+        if reply is None:
             return 0
         return int(header(reply.headers, b"Nats-Sequence") or 0) if _deleted(reply.headers) else None
 

@@ -14,13 +14,13 @@ import pytest
 
 from edge.webhooks.job import Publish
 from edge.webhooks.pipeline import Pipeline
-from router.broker import Ack, Broker
+from router.broker import Broker
 from router.deadletters import DeadLetters
 from router.errors import Forbidden
 from router.event import Event
 from router.nats.connection import BrokerSettings
 from router.nats.embedded import free_port
-from router.nats.stream import read_run, stored
+from router.nats.stream import Ack, stored
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.webhooks.stage import Receiver
 from tests.ops.command import callboard
@@ -222,7 +222,7 @@ async def test_reading_that_is_forbidden_is_told_at_once(rights: Rights, entity:
         rights.deny("$JS.API.DIRECT.GET.>")
         reads = [
             broker.read(f"job.{entity}.>", 0),
-            read_run(broker.connection, "ATTEMPTS", {"seq": 1, "batch": 10}, stored),
+            broker.stream("ATTEMPTS").read_run({"seq": 1, "batch": 10}, stored),
             DeadLetters(broker).read(),
         ]
         for read in reads:

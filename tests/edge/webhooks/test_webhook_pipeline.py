@@ -6,10 +6,10 @@ import pytest
 
 from edge.webhooks.job import Publish
 from edge.webhooks.pipeline import Endings, Pipeline
-from router.broker import Ack
 from router.errors import Refused, Timeout
 from router.nats.consumer import Consumer, Message
 from router.nats.error_codes import ErrorCode
+from router.nats.stream import Ack
 from router.topology import HOOKS
 from tests.edge.webhooks.stage import Stage
 from tests.waiting import PATIENCE, eventually
