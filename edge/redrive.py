@@ -33,7 +33,6 @@ from edge.registry import Registry
 from edge.webhooks.conditions import HEALTH
 from edge.webhooks.health import Condition
 from edge.webhooks.job import Job
-from edge.webhooks.pipeline import is_too_large
 from edge.webhooks.room import Room
 from router.broker import Broker
 from router.clock import wall
@@ -42,6 +41,7 @@ from router.deadletters import DeadLetter, DeadLetters
 from router.errors import BadEvent, BrokerError, Cut, NoResponders, Refused, Timeout
 from router.nats.bucket import Bucket, WriteGuard
 from router.nats.connection import header
+from router.nats.publisher import is_too_large
 from router.nats.refusals import has_no_room
 from router.role import RoleSettings
 from router.stored import decoder

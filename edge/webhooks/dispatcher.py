@@ -25,7 +25,6 @@ from edge.webhooks.health import Condition, Health, News
 from edge.webhooks.job import PARTITIONS, partition_of
 from edge.webhooks.news import endpoint_event
 from edge.webhooks.partitions import Partitions
-from edge.webhooks.pipeline import Pipeline
 from edge.webhooks.policy import default_health
 from edge.webhooks.sender import Sender
 from edge.webhooks.worker import Backstage, WorkerSettings, WorkTerm
@@ -33,6 +32,7 @@ from router.broker import Broker
 from router.clock import wall
 from router.errors import BrokerError
 from router.nats.bucket import Bucket, WriteGuard
+from router.nats.publisher import Publisher
 from router.record import Record
 from router.role import RoleSettings
 from router.topology import LEASES
@@ -82,14 +82,14 @@ class Webhooks:
         self._sender = Sender(guard)
         self.attempts = AttemptLog(broker, self.settings.attempts)
         self.conditions = Conditions(broker.connection, writes)
-        pipeline = Pipeline(broker.connection)
+        publisher = Publisher(broker.connection)
         holder = secrets.token_hex(8)
         self.figures = Figures(broker, holder)
         self.fanout = Fanout(
             broker,
             registry,
             self.figures.of,
-            pipeline,
+            publisher,
             self.settings.partitions,
             holder,
             self.settings.fanout,
@@ -107,14 +107,14 @@ class Webhooks:
             registry,
             self._sender,
             self.attempts,
-            pipeline,
+            publisher,
             self.conditions,
             self.figures.of,
             self._epoch,
             self.settings.worker,
             self.settings.partitions,
         )
-        self._backstage.endings.before = self.figures.flush
+        self._backstage.acks.before = self.figures.flush
         self.partitions = Partitions(
             Bucket(broker.connection, LEASES), self.settings.partitions, holder, self._begin, self.settings.owner
         )
@@ -134,7 +134,7 @@ class Webhooks:
             counting = tasks.create_task(self._count(), name="webhook counts")
             fanning = tasks.create_task(self.fanout.run(), name="webhook fan-out")
             noting = tasks.create_task(self.attempts.run(), name="webhook attempts")
-            ending = tasks.create_task(self._backstage.endings.run(), name="webhook endings")
+            ending = tasks.create_task(self._backstage.acks.run(), name="webhook acks")
             keeping = tasks.create_task(self.figures.run(), name="webhook figures")
             self._tasks = [fanning]
             await self._ready.wait()

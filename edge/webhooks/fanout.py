@@ -37,8 +37,7 @@ from edge.webhooks.admission import Admission, Reason
 from edge.webhooks.backlog import MARKS, Mark, read_mark
 from edge.webhooks.gaps import tell_gap
 from edge.webhooks.health import Condition, HealthSettings
-from edge.webhooks.job import DUE, FRESH, NEWS, PARKED, SCHEDULED, Job, Publish, partition_of
-from edge.webhooks.pipeline import Pipeline, is_too_large
+from edge.webhooks.job import DUE, FRESH, NEWS, PARKED, SCHEDULED, Job, partition_of
 from edge.webhooks.room import Room, RoomSettings
 from router.broker import Broker, StreamState
 from router.clock import wall
@@ -47,6 +46,7 @@ from router.deadletters import DeadLetters, Origin, webhook_subject
 from router.errors import BrokerError, Conflict, Cut, Forbidden, Refused, Timeout
 from router.event import Event
 from router.nats.bucket import Bucket, Entry
+from router.nats.publisher import Publish, Publisher, is_too_large
 from router.nats.refusals import has_no_room
 from router.nats.stream import Ack
 from router.record import Record
@@ -174,7 +174,7 @@ class Fanout:
         broker: Broker,
         registry: Registry,
         stats: Callable[[str], Stats],
-        pipeline: Pipeline,
+        publisher: Publisher,
         partitions: int,
         holder: str,
         settings: FanoutSettings | None = None,
@@ -202,7 +202,7 @@ class Fanout:
         self._broker = broker
         self._registry = registry
         self._stats = stats
-        self._pipeline = pipeline
+        self._publisher = publisher
         self._partitions = partitions
         self._deadletters = DeadLetters(broker)
         self._replay = Replay(broker, undecodable)
@@ -897,7 +897,7 @@ class Fanout:
             (left if _ordered(each[0].session) else free).append(each)
         for first in range(0, len(free), self.settings.pipeline):
             some = [(member, job) for member, job in free[first : first + self.settings.pipeline] if not member.removed]
-            answers = await self._pipeline.send([Publish(job.address, job.payload, job.headers()) for _, job in some])
+            answers = await self._publisher.send([Publish(job.address, job.payload, job.headers()) for _, job in some])
             for (member, job), answer in zip(some, answers, strict=True):
                 if isinstance(answer, Ack):
                     self._stored(job, answer)

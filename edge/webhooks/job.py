@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from router.clock import wall
 from router.codec import DECODE_FAULTS, decode, rfc3339
 from router.nats.consumer import Message
+from router.nats.publisher import Publish
 from router.topology import HOOKS, RETRIES
 
 FRESH = "hook.q"
@@ -44,14 +45,6 @@ def delivery_id(event_id: str, sequence: int, session_id: str) -> str:
     The event's place in EVENTS is part of it, because its id is chosen by who publishes it, and another may choose the same.
     """
     return hashlib.blake2b(f"{event_id}@{sequence}:{session_id}".encode(), digest_size=16).hexdigest()
-
-
-class Publish(NamedTuple):
-    """A message as `Broker.store` takes it."""
-
-    subject: str
-    payload: bytes
-    headers: dict[str, str]
 
 
 class Job(msgspec.Struct, frozen=True):

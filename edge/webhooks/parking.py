@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from edge.webhooks.job import PARKED, Job, Publish, read
-from edge.webhooks.pipeline import Pipeline, is_too_large
+from edge.webhooks.job import PARKED, Job, read
 from router.broker import Broker
 from router.errors import BrokerError, Refused, Timeout
 from router.nats.connection import Reply, all_headers
 from router.nats.consumer import Message
 from router.nats.error_codes import ErrorCode
+from router.nats.publisher import Publish, Publisher, is_too_large
 from router.nats.stream import Ack
 from router.topology import HOOKS
 
@@ -37,9 +37,9 @@ class Parked(NamedTuple):
 class Parking:
     """Parks jobs and gets them back."""
 
-    def __init__(self, broker: Broker, pipeline: Pipeline) -> None:
+    def __init__(self, broker: Broker, publisher: Publisher) -> None:
         self._broker = broker
-        self._pipeline = pipeline
+        self._publisher = publisher
 
     async def put(self, publishes: Sequence[Publish], in_order: bool) -> list[Ack | BrokerError]:
         """Parks jobs with one round trip for all of them; says of each that it is stored, or why not.
@@ -47,7 +47,7 @@ class Parking:
         Where there is an order to keep, what is stored after one that was not is removed again; whoever parks it the next
         time needs another id for it.
         """
-        results = await self._pipeline.send(publishes)
+        results = await self._publisher.send(publishes)
         if not in_order:
             return results
         failed = next(

@@ -30,6 +30,7 @@ from edge.settings import PolicySettings
 from edge.stats import Stats
 from edge.webhooks import metrics
 from edge.webhooks.absence import is_gone
+from edge.webhooks.acks import AckBatcher
 from edge.webhooks.attempts import Attempt, AttemptLog, Part
 from edge.webhooks.conditions import Conditions, Head, Piece
 from edge.webhooks.endpoint import MAX_BATCH_BYTES, EndpointSettings
@@ -42,7 +43,6 @@ from edge.webhooks.news import FAILING_ATTEMPTS, attempt_event, deadletter_event
 from edge.webhooks.outcome import MAX_RETRY_AFTER, Outcome, Verdict, pause, postponement
 from edge.webhooks.ownership import owner_key
 from edge.webhooks.parking import Parked, Parking, is_full, next_job
-from edge.webhooks.pipeline import Endings, Pipeline, is_too_large
 from edge.webhooks.policy import Rules, rules_of
 from edge.webhooks.posting import Posting, posting
 from edge.webhooks.sender import Sender
@@ -56,6 +56,7 @@ from router.errors import BadInput, BrokerError, Conflict, Cut, Refused
 from router.event import Event
 from router.nats.bucket import Bucket
 from router.nats.consumer import Consumer, Message
+from router.nats.publisher import Publisher, is_too_large
 from router.record import Record
 from router.subject import STORED
 from router.topology import EVENTS, HOOKS, LEASES, RETRIES
@@ -109,7 +110,7 @@ class Backstage:
     registry: Registry
     sender: Sender
     attempts: AttemptLog
-    pipeline: Pipeline
+    publisher: Publisher
     conditions: Conditions
     stats: Callable[[str], Stats]
     epoch: Callable[[], str]
@@ -119,8 +120,8 @@ class Backstage:
     def __post_init__(self) -> None:
         self.deadletters = DeadLetters(self.broker)
         self.sent_again = SentAgain(self.broker)
-        self.parking = Parking(self.broker, self.pipeline)
-        self.endings = Endings(self.pipeline)
+        self.parking = Parking(self.broker, self.publisher)
+        self.acks = AckBatcher(self.publisher)
         self._records: OrderedDict[int, Record] = OrderedDict()
 
     def record(self, job: Job) -> Record:
@@ -252,7 +253,7 @@ class WorkTerm:
 
     async def _all_ended(self) -> None:
         """Waits until the server knows what has been ended, else the successor would be handed it again."""
-        await self._backstage.endings.flushed()
+        await self._backstage.acks.flushed()
         for stream, consumer in self._consumers.items():
             held = sum(1 for key in self._hand if key[0] == stream)
             for _ in range(10):
@@ -1046,9 +1047,9 @@ class WorkTerm:
         for held in some:
             self._remember(held)
             if held.message is not None:
-                self._backstage.endings.acknowledge(held.message)
+                self._backstage.acks.acknowledge(held.message)
             elif held.parked_at:
-                self._backstage.endings.remove(held.parked_at)
+                self._backstage.acks.remove(held.parked_at)
             self._let_go(held)
 
     def _remember(self, held: Held) -> None:
@@ -1228,7 +1229,7 @@ class WorkTerm:
                 given_up = True
             if not page or not (given_up or gate.blocked_for > 0):
                 break  # what is posted meanwhile expires where it is posted
-        await self._backstage.endings.flushed()
+        await self._backstage.acks.flushed()
         return oldest
 
     async def _forget_head(self, gate: Gate, lane: Lane) -> None:

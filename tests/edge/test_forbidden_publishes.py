@@ -12,14 +12,13 @@ from typing import Any
 import httpx
 import pytest
 
-from edge.webhooks.job import Publish
-from edge.webhooks.pipeline import Pipeline
 from router.broker import Broker
 from router.deadletters import DeadLetters
 from router.errors import Forbidden
 from router.event import Event
 from router.nats.connection import BrokerSettings
 from router.nats.embedded import free_port
+from router.nats.publisher import Publish, Publisher
 from router.nats.stream import Ack, stored
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.webhooks.stage import Receiver
@@ -205,11 +204,11 @@ async def test_webhook_jobs_that_may_not_be_written_are_named_and_delivered_once
 
 async def test_messages_sent_side_by_side_are_each_told_whether_they_are_forbidden(rights: Rights, entity: str) -> None:
     async with Broker(BrokerSettings(rights.url), "test") as broker:
-        pipeline = Pipeline(broker.connection)
+        publisher = Publisher(broker.connection)
         subjects = ["hook.q.0.open", f"hook.q.0.Denied-{entity}", "hook.park.0.a.b", f"hook.q.0.Denied-{entity}"]
         rights.deny(f"hook.q.0.Denied-{entity}", "hook.park.>")
 
-        answers = await pipeline.send([Publish(subject, b"x", {}) for subject in subjects])
+        answers = await publisher.send([Publish(subject, b"x", {}) for subject in subjects])
 
         assert isinstance(answers[0], Ack)
         assert [type(answer) for answer in answers[1:]] == [Forbidden] * 3

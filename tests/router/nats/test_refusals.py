@@ -9,12 +9,11 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from edge.errors import from_fault
-from edge.webhooks.job import Publish
-from edge.webhooks.pipeline import Pipeline
 from router.broker import Broker
 from router.errors import Refused, Timeout
 from router.event import Event
 from router.nats.connection import BrokerSettings
+from router.nats.publisher import Publish, Publisher
 from router.nats.refusals import Fate, fate, is_full
 from router.unsent import Unsent
 from tests.waiting import eventually
@@ -142,10 +141,12 @@ async def test_a_verdict_is_told_at_once(
     assert from_fault(caught.value).status == status
 
 
-async def test_in_a_pipeline_what_is_in_process_is_unknown(broker: Broker, stream: ScriptedStream) -> None:
+async def test_of_those_published_side_by_side_what_is_in_process_is_unknown(
+    broker: Broker, stream: ScriptedStream
+) -> None:
     stream.answers = [IN_PROCESS, TOO_LARGE]
 
-    answers: Sequence[object] = await Pipeline(broker.connection).send(
+    answers: Sequence[object] = await Publisher(broker.connection).send(
         [Publish("ev.job.one.output", b"{}", {"Nats-Msg-Id": str(n)}) for n in range(3)]
     )
 
