@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edge.rates import TokenBucket
 from edge.settings import FilterSettings
+from router.rates import TokenBucket
 
 
 class Allowance(TokenBucket):

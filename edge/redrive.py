@@ -28,7 +28,6 @@ from edge.burials import Burials, fullness
 from edge.errors import Problem
 from edge.jobs import ENDED, BackgroundJob, Cancelled, JobFailed, JobRun, Jobs, new_id
 from edge.letters import Filter, Search, Span
-from edge.rates import EvenPace
 from edge.registry import Registry
 from edge.webhooks.conditions import HEALTH
 from edge.webhooks.health import Condition
@@ -43,6 +42,7 @@ from router.nats.bucket import Bucket, WriteGuard
 from router.nats.connection import header
 from router.nats.publisher import is_too_large
 from router.nats.refusals import has_no_room
+from router.rates import EvenPace
 from router.role import RoleSettings
 from router.stored import decoder
 from router.subject import STORED

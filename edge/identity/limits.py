@@ -13,8 +13,8 @@ from ipaddress import IPv6Address, ip_address
 
 from edge.errors import Problem
 from edge.identity.principal import Principal
-from edge.rates import TokenBucket
 from edge.settings import LimitSettings
+from router.rates import TokenBucket
 
 
 class Rate:

@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 from msgspec.structs import replace
 
-from edge.rates import EvenPace
 from edge.webhooks.conditions import Head
 from edge.webhooks.endpoint import EndpointSettings
 from edge.webhooks.health import Health
@@ -25,6 +24,7 @@ from edge.webhooks.parking import PAGE_JOBS, Parked, Parking
 from edge.webhooks.policy import Rules
 from router.clock import wall
 from router.errors import BrokerError
+from router.rates import EvenPace
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,6 @@ import msgspec
 from edge.errors import Problem
 from edge.filtering import Filtering
 from edge.jobs import ENDED, BackgroundJob, JobFailed, JobRun, Jobs, new_id
-from edge.rates import EvenPace
 from edge.registry import Registry, Session
 from edge.webhooks.attempts import Attempt, Attempts, Part
 from edge.webhooks.job import NEWS, Job
@@ -33,6 +32,7 @@ from router.cursor import Cursor, Start, parse_time
 from router.errors import BadEvent, Refused
 from router.nats.bucket import WriteGuard
 from router.nats.refusals import has_no_room
+from router.rates import EvenPace
 from router.record import Record
 from router.replay import Replay
 from router.role import RoleSettings

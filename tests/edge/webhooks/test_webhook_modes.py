@@ -16,11 +16,11 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.rates import EvenPace
 from edge.registry import Session
 from edge.webhooks.endpoint import Batch
 from edge.webhooks.job import Job
 from router.event import Event
+from router.rates import EvenPace
 from tests.edge.webhooks.stage import QUICK, Process, Receiver, Stage, mortal
 from tests.edge.webhooks.test_webhook_order import NARROW, Ledger, firsts, nothing_left, reasons
 from tests.waiting import eventually

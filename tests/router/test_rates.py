@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.rates import EvenPace, TokenBucket
+from router.rates import EvenPace, TokenBucket
 
 
 def test_a_token_bucket_begins_full_and_fills_up_at_its_rate() -> None:
