@@ -10,7 +10,7 @@ import msgspec
 
 from edge.peers import answer_peer, ask_peers
 from edge.stats import Stats, received, total
-from router.leases import Leases, Viewers, view_key, watch
+from router.cluster.leases import Leases, Viewers, view_key, watch
 from router.nats.connection import Connection
 
 # Edge processes hold `view.edge.fleet.<id>`: the same count of live leases that viewers use.

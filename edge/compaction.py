@@ -7,11 +7,11 @@ import logging
 import secrets
 
 from edge.registry import Registry
+from router.cluster.role import Role
 from router.compaction import compact
 from router.errors import BrokerError
 from router.nats.bucket import Bucket
 from router.nats.connection import Connection
-from router.role import Role
 from router.topology import ENDPOINTS, JOBS, LEASES, SESSIONS
 
 log = logging.getLogger(__name__)

@@ -18,11 +18,11 @@ import msgspec
 
 from edge.metrics import record_faults
 from router.clock import wall
+from router.cluster.role import Role, RoleSettings
 from router.errors import BrokerError, Conflict, Refused
 from router.mirror import Mirror
 from router.nats.bucket import Bucket, Entry, WriteGuard, read_through
 from router.nats.connection import Connection
-from router.role import Role, RoleSettings
 from router.stored import decoder
 from router.topology import JOBS, LEASES
 

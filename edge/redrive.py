@@ -35,6 +35,7 @@ from edge.webhooks.job import Job
 from edge.webhooks.room import Room
 from router.broker import Broker
 from router.clock import wall
+from router.cluster.role import RoleSettings
 from router.codec import rfc3339
 from router.deadletters import DeadLetter, DeadLetters
 from router.errors import BadEvent, BrokerError, Cut, NoResponders, Refused, Timeout
@@ -43,7 +44,6 @@ from router.nats.connection import header
 from router.nats.publisher import is_too_large
 from router.nats.refusals import has_no_room
 from router.rates import EvenPace
-from router.role import RoleSettings
 from router.stored import decoder
 from router.subject import STORED
 from router.topology import ENDPOINTS, HOOKS, RETRIES

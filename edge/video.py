@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from router.broker import Broker
+from router.cluster.leases import Leases, view_key
 from router.errors import BadEvent, BrokerError
 from router.frame import unpack
-from router.leases import Leases, view_key
 from router.nats.connection import Listening
 
 log = logging.getLogger(__name__)

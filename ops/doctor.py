@@ -22,7 +22,6 @@ from pathlib import Path
 from actors.catalog import CAST
 from edge.settings import EdgeSettings
 from edge.webhooks.job import PARTITIONS
-from edge.webhooks.ownership import unowned
 from ops.descriptors import attainable
 from ops.disk import LITTLE_SPACE, NO_SPACE
 from ops.findings import FAIL, INFO, OK, WARN, Finding, body_of, store_mend
@@ -39,6 +38,7 @@ from ops.show import versions
 from ops.terminal import Paint
 from router import topology
 from router.broker import Broker
+from router.cluster.ownership import unowned
 from router.cursor import parse_time
 from router.errors import Forbidden, NoResponders, Refused, RouterError, Timeout, Unreachable
 from router.limits import HEADROOM, SMALL_SERVER, largest_event

@@ -25,10 +25,10 @@ from ops.pulse import beat
 from ops.settings import INTERNAL_PORT, INTERNAL_SOCKET, SOCKET, Mistakes, Settings, inherited_descriptor
 from ops.tracing import recording
 from router.broker import Broker
+from router.cluster.leases import lease_key
+from router.cluster.role import Role, RoleSettings
 from router.errors import Unreachable
-from router.leases import lease_key
 from router.nats.bucket import Bucket
-from router.role import Role, RoleSettings
 from router.topology import LEASES
 
 if TYPE_CHECKING:

@@ -28,10 +28,10 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 from router.broker import Broker
+from router.cluster.leases import Leases, lease_key
 from router.codec import encode, from_json, to_json
 from router.errors import BadEvent, BadInput, BrokerError, RouterError
 from router.event import Event
-from router.leases import Leases, lease_key
 from router.nats.connection import BrokerSettings
 from router.subject import Subject, escape
 from router.unsent import Unsent

@@ -15,11 +15,11 @@ from actors.system.metrics import Gauges
 from actors.system.source import Run, Source, SourceEnded
 from actors.system.stage import Stage
 from router import tracing
+from router.cluster.leases import Viewers
 from router.codec import encode
 from router.dedup import dedup_id
 from router.errors import Refused, RouterError, Timeout
 from router.event import Event, new_id
-from router.leases import Viewers
 from router.timing import Clock, SystemClock
 
 __all__ = ["Context", "NotNow", "Outbox", "SourceEnded"]

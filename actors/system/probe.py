@@ -12,10 +12,10 @@ from actors.system.context import Context
 from actors.system.life import Call, Delivery, Message, Tick
 from actors.system.metrics import Gauges
 from actors.system.supervisor import supervise
+from router.cluster.leases import Viewers
 from router.codec import decode
 from router.event import Event
 from router.frame import frame_subject
-from router.leases import Viewers
 from router.mailbox import Mailbox
 from router.subject import matches
 from router.timing import Clock, SystemClock

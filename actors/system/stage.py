@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 from actors.system.metrics import Gauges
 from router.broker import Broker
+from router.cluster.leases import Viewers, watch
 from router.errors import BrokerError, Refused
 from router.event import Event
 from router.frame import frame_subject, pack
-from router.leases import Viewers, watch
 from router.timing import full_jitter
 
 log = logging.getLogger(__name__)

@@ -24,17 +24,17 @@ from edge.webhooks.guard import GuardSettings
 from edge.webhooks.health import Condition, Health, News
 from edge.webhooks.job import PARTITIONS, partition_of
 from edge.webhooks.news import endpoint_event
-from edge.webhooks.partitions import Partitions
 from edge.webhooks.policy import default_health
 from edge.webhooks.sender import Sender
 from edge.webhooks.worker import Backstage, WorkerSettings, WorkTerm
 from router.broker import Broker
 from router.clock import wall
+from router.cluster.partitions import Partitions
+from router.cluster.role import RoleSettings
 from router.errors import BrokerError
 from router.nats.bucket import Bucket, WriteGuard
 from router.nats.publisher import Publisher
 from router.record import Record
-from router.role import RoleSettings
 from router.topology import LEASES
 
 log = logging.getLogger(__name__)
@@ -116,7 +116,12 @@ class Webhooks:
         )
         self._backstage.acks.before = self.figures.flush
         self.partitions = Partitions(
-            Bucket(broker.connection, LEASES), self.settings.partitions, holder, self._begin, self.settings.owner
+            Bucket(broker.connection, LEASES),
+            self.settings.partitions,
+            holder,
+            self._begin,
+            self.settings.owner,
+            metrics.PartitionMetrics(),
         )
         self._ready = asyncio.Event()
         self._closing = False

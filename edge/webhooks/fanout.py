@@ -41,6 +41,7 @@ from edge.webhooks.job import DUE, FRESH, NEWS, PARKED, SCHEDULED, Job, partitio
 from edge.webhooks.room import Room, RoomSettings
 from router.broker import Broker, StreamState
 from router.clock import wall
+from router.cluster.role import Lost, Role, RoleSettings
 from router.cursor import UNKNOWN, Cursor, parse_time
 from router.deadletters import DeadLetters, Origin, webhook_subject
 from router.errors import BrokerError, Conflict, Cut, Forbidden, Refused, Timeout
@@ -51,7 +52,6 @@ from router.nats.refusals import has_no_room
 from router.nats.stream import Ack
 from router.record import Record
 from router.replay import Replay
-from router.role import Lost, Role, RoleSettings
 from router.stored import decoder
 from router.subject import STORED
 from router.topology import EVENTS, HOOKS, LEASES, RETRIES

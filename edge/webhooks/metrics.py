@@ -112,3 +112,14 @@ def attempt(fault: str, took: float) -> None:
     """Counts one attempt: what it came to ("" for success), and the seconds it took."""
     (_attempts.get(fault or "delivered") or _attempts["other"]).inc()
     seconds.observe_many(took, 1)
+
+
+class PartitionMetrics:
+    """Shows the partitions of this process."""
+
+    def lost(self, count: int) -> None:
+        leases_lost.inc(count)
+
+    def stand(self, owned: int, unowned: int) -> None:
+        partitions.set(owned)
+        partitions_unowned.set(unowned)

@@ -27,6 +27,7 @@ from edge.webhooks.letters import SentAgain
 from edge.webhooks.room import Room
 from router.broker import Broker
 from router.clock import wall
+from router.cluster.role import RoleSettings
 from router.codec import rfc3339
 from router.cursor import Cursor, Start, parse_time
 from router.errors import BadEvent, Refused
@@ -35,7 +36,6 @@ from router.nats.refusals import has_no_room
 from router.rates import EvenPace
 from router.record import Record
 from router.replay import Replay
-from router.role import RoleSettings
 
 log = logging.getLogger(__name__)
 

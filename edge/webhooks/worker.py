@@ -41,7 +41,6 @@ from edge.webhooks.lane import ALL, Held, Lane, LaneSettings, Unit
 from edge.webhooks.letters import SentAgain
 from edge.webhooks.news import FAILING_ATTEMPTS, attempt_event, deadletter_event, endpoint_event, is_told
 from edge.webhooks.outcome import MAX_RETRY_AFTER, Outcome, Verdict, pause, postponement
-from edge.webhooks.ownership import owner_key
 from edge.webhooks.parking import Parked, Parking, is_full, next_job
 from edge.webhooks.policy import Rules, rules_of
 from edge.webhooks.posting import Posting, posting
@@ -51,6 +50,7 @@ from edge.webhooks.splitting import attempts_of, following, halve, head_of, is_t
 from router import tracing
 from router.broker import Broker
 from router.clock import ceiling, wall
+from router.cluster.ownership import owner_key
 from router.deadletters import DeadLetters, Origin, webhook_subject
 from router.errors import BadInput, BrokerError, Conflict, Cut, Refused
 from router.event import Event

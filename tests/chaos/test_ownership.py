@@ -20,13 +20,13 @@ import pytest
 
 from edge.webhooks.dispatcher import WebhookSettings
 from edge.webhooks.job import PARTITIONS
-from edge.webhooks.ownership import ABANDONED, owner_key, owner_value
 from router.broker import Broker
+from router.cluster.ownership import ABANDONED, owner_key, owner_value
+from router.cluster.role import RoleSettings
 from router.event import Event
 from router.nats.bucket import Bucket
 from router.nats.connection import BrokerSettings
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
-from router.role import RoleSettings
 from router.topology import LEASES, TopologySettings
 from tests.edge.webhooks.stage import QUICK, Process, Receiver, Stage
 from tests.waiting import eventually

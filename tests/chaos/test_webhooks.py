@@ -52,7 +52,7 @@ CHILD = """
 import asyncio, sys, uvloop
 from dataclasses import replace
 from edge.webhooks.health import HealthSettings
-from router.role import RoleSettings
+from router.cluster.role import RoleSettings
 from edge.webhooks.dispatcher import WebhookSettings
 from edge.webhooks.fanout import FanoutSettings
 from edge.webhooks.worker import WorkerSettings

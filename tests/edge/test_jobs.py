@@ -13,8 +13,8 @@ import pytest
 from edge.jobs import BackgroundJob, Cancelled, JobFailed, JobRun, Jobs, new_id
 from router.broker import Broker
 from router.clock import wall
+from router.cluster.role import RoleSettings
 from router.errors import Timeout
-from router.role import RoleSettings
 from tests.waiting import eventually
 
 

@@ -25,6 +25,7 @@ from edge.webhooks.conditions import Conditions
 from edge.webhooks.endpoint import EndpointSettings
 from edge.webhooks.health import Condition
 from router.broker import Broker
+from router.cluster.role import RoleSettings
 from router.codec import encode
 from router.cursor import Cursor
 from router.deadletters import DeadLetter, DeadLetters, Origin, actor_subject, ingest_subject, webhook_subject
@@ -33,7 +34,6 @@ from router.event import Event
 from router.nats.connection import BrokerSettings, all_headers, header
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.nats.service import Endpoint, Request, Service
-from router.role import RoleSettings
 from router.subject import STORED
 from router.topology import TopologySettings
 from tests.edge.webhooks.stage import Receiver

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from edge.webhooks.job import PARTITIONS
-from edge.webhooks.ownership import member_key, owner_key, owner_value
 from ops import doctor
 from ops.doctor import _clock, _partitions
 from ops.findings import FAIL, OK, WARN
 from router.broker import Broker
+from router.cluster.ownership import member_key, owner_key, owner_value
 from router.limits import largest_event
 from router.nats.bucket import Bucket
 from router.nats.connection import BrokerSettings

@@ -14,9 +14,9 @@ import msgspec
 import pytest
 
 from router.broker import Broker
+from router.cluster.leases import lease_key
 from router.errors import BadEvent, BadSubject, NoResponders, Unreachable
 from router.event import Event
-from router.leases import lease_key
 from router.nats.bucket import Bucket
 from router.nats.connection import BrokerSettings
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port

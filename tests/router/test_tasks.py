@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from router.broker import Broker
+from router.cluster.role import Role, RoleSettings
 from router.errors import BrokerError
 from router.nats.bucket import Bucket
 from router.nats.connection import BrokerSettings
-from router.role import Role, RoleSettings
 from router.tasks import run_cancellable
 from router.topology import LEASES
 from tests.waiting import PATIENCE, eventually

@@ -17,9 +17,9 @@ from actors.system.actor import Reject
 from actors.system.probe import Probe
 from actors.system.supervisor import run_actor
 from router.broker import Broker
+from router.cluster.leases import Leases, lease_key
 from router.errors import NoResponders
 from router.event import Event
-from router.leases import Leases, lease_key
 from router.nats.connection import BrokerSettings
 from router.producer import Run, RunSettings
 from router.timing import ManualClock

@@ -17,11 +17,11 @@ from actors.system.context import Context
 from actors.system.intake import ack_wait, consumer_name
 from actors.system.supervisor import run_actor
 from router.broker import Broker
+from router.cluster.leases import Leases, view_key
 from router.deadletters import DeadLetter, DeadLetters
 from router.errors import Escalate, NoResponders
 from router.event import Event
 from router.frame import pack
-from router.leases import Leases, view_key
 from router.nats.connection import header
 from router.subject import STORED
 from tests.actors.system.cast import Stock, made

@@ -11,8 +11,8 @@ from actors.system.context import Context
 from actors.system.life import Tick
 from actors.system.probe import Probe
 from actors.system.supervisor import tick_along
+from router.cluster.leases import Viewers
 from router.errors import Escalate
-from router.leases import Viewers
 from router.mailbox import Mailbox
 from router.timing import ManualClock
 from tests.actors.system.cast import made

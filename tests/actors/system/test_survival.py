@@ -14,8 +14,8 @@ from actors.system.actor import Actor, command
 from actors.system.context import Context
 from actors.system.supervisor import run_actor
 from router.broker import Broker
+from router.cluster.leases import Leases, view_key
 from router.event import Event
-from router.leases import Leases, view_key
 from router.nats.connection import BrokerSettings
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from tests.waiting import PATIENCE, eventually

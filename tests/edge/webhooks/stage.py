@@ -25,11 +25,11 @@ from edge.webhooks.health import HealthSettings
 from edge.webhooks.worker import WorkerSettings
 from router import topology
 from router.broker import Broker
+from router.cluster.role import RoleSettings
 from router.cursor import Cursor
 from router.errors import BrokerError
 from router.event import Event
 from router.nats.connection import BrokerSettings
-from router.role import RoleSettings
 from router.topology import TopologySettings
 from tests.servers import Pair
 from tests.waiting import PATIENCE, eventually

@@ -14,9 +14,9 @@ from edge.webhooks.fanout import FanoutSettings
 from edge.webhooks.health import Condition
 from edge.webhooks.job import FRESH
 from router.broker import Page
+from router.cluster.role import RoleSettings
 from router.deadletters import DeadLetters, webhook_subject
 from router.nats.bucket import Bucket
-from router.role import RoleSettings
 from router.topology import ENDPOINTS, HOOKS
 from tests.edge.webhooks.stage import QUICK, Process, Receiver, Stage, mortal
 from tests.waiting import eventually

@@ -17,9 +17,9 @@ from edge.openapi import document
 from edge.webhooks.attempts import Part
 from edge.webhooks.recovery import Recoveries, Recovery, RecoverySettings, parse_moment, parse_rate
 from router.broker import Broker
+from router.cluster.role import RoleSettings
 from router.cursor import parse_start
 from router.nats.connection import BrokerSettings
-from router.role import RoleSettings
 from tests.edge.conftest import RunningEdge
 from tests.edge.webhooks.stage import Process, Receiver, Stage
 from tests.waiting import PATIENCE, eventually

@@ -1,6 +1,6 @@
 """Shares the partitions of the webhooks among the edge processes: each has one owner, and all own about as many.
 
-A process keeps a key of LEASES alive (`edge.webhooks.ownership` describes the keys) and writes itself as the owner of a
+A process keeps a key of LEASES alive (`router.cluster.ownership` describes the keys) and writes itself as the owner of a
 partition under compare-and-set. A partition whose owner is gone, or has let it go, is free; a process that has fewer than
 its share claims it. The revision of that write is the owner's epoch: it names the owner's consumers, so that nothing a
 predecessor still says about its jobs is heard any more.
@@ -20,11 +20,10 @@ import zlib
 from collections.abc import Callable
 from typing import Protocol
 
-from edge.webhooks import metrics
-from edge.webhooks.ownership import ABANDONED, KEYS, Ownership, member_key, owner_key, owner_value
+from router.cluster.ownership import ABANDONED, KEYS, Ownership, member_key, owner_key, owner_value
+from router.cluster.role import RoleSettings
 from router.errors import BrokerError, Conflict
 from router.nats.bucket import Bucket, Entry
-from router.role import RoleSettings
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +46,27 @@ class Term(Protocol):
         """Takes nothing more, and ends within about `grace` seconds in good order."""
 
 
+class PartitionCounters(Protocol):
+    """Who is told of what metrics show."""
+
+    def lost(self, count: int) -> None:
+        """So many partitions were lost to another process, or for want of NATS."""
+
+    def stand(self, owned: int, unowned: int) -> None:
+        """So many partitions are owned here, and so many by nobody."""
+
+
 class Partitions:
     """The partitions of this process, as far as others leave them to it."""
 
     def __init__(
-        self, bucket: Bucket, count: int, holder: str, begin: Callable[[int, int, bool], Term], settings: RoleSettings
+        self,
+        bucket: Bucket,
+        count: int,
+        holder: str,
+        begin: Callable[[int, int, bool], Term],
+        settings: RoleSettings,
+        counters: PartitionCounters,
     ) -> None:
         """`begin(partition, epoch, clean)` makes a term; `clean` says that the predecessor let go in good order."""
         self.settings = settings
@@ -61,6 +76,7 @@ class Partitions:
         self._count = count
         self._holder = holder
         self._begin = begin
+        self._counters = counters
         self._running: dict[int, asyncio.Task[None]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self._letting_go: set[int] = set()
@@ -155,7 +171,7 @@ class Partitions:
         self._good = float("-inf")
         if self._running:
             log.warning("the webhook partitions are lost", extra={"partitions": len(self._running)})
-            metrics.leases_lost.inc(len(self._running))
+            self._counters.lost(len(self._running))
         for task in self._running.values():
             task.cancel()
 
@@ -223,7 +239,7 @@ class Partitions:
         for partition in [each for each in self._running if self.ownership.owner(each) != self._holder]:
             # Taken by another, which must have believed us gone.
             log.warning("a webhook partition was taken over", extra={"partition": partition})
-            metrics.leases_lost.inc()
+            self._counters.lost(1)
             self._running[partition].cancel()
         for partition in sorted(self._running)[share:]:
             if partition in self.terms:
@@ -297,8 +313,7 @@ class Partitions:
         self._news.set()
 
     def _show(self) -> None:
-        metrics.partitions.set(len(self._running))
-        metrics.partitions_unowned.set(len(self.unowned))
+        self._counters.stand(len(self._running), len(self.unowned))
 
     def _leave(self, partition: int, grace: float) -> None:
         """Begins to let a partition go, for another to take."""

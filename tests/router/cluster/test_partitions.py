@@ -1,30 +1,42 @@
+"""Tests of router/cluster/partitions.py and ownership.py: each partition has one owner, and all own about as many."""
+
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.webhooks import metrics
-from edge.webhooks.job import partition_of
-from edge.webhooks.ownership import MISSED, Ownership, owner_key, owner_value, unowned
-from edge.webhooks.partitions import Partitions
 from router.broker import Broker
+from router.cluster.ownership import MISSED, Ownership, owner_key, owner_value, unowned
+from router.cluster.partitions import Partitions
+from router.cluster.role import RoleSettings
 from router.errors import Timeout
 from router.nats.bucket import Bucket, Entry
 from router.nats.connection import BrokerSettings
-from router.role import RoleSettings
 from router.topology import LEASES
-from tests.edge.webhooks.stage import QUICK, Stage
 from tests.waiting import PATIENCE, eventually
 
 # Short enough to wait for a death, and longer than a busy machine keeps a living member from its refresh.
 SETTINGS = RoleSettings(ttl=6.0, poll=0.1)
 PARTITIONS = 16
+
+
+class Counted:
+    """What metrics would show of the partitions of one process."""
+
+    losses = owned = unowned = 0
+
+    def lost(self, count: int) -> None:
+        self.losses += count
+
+    def stand(self, owned: int, unowned: int) -> None:
+        self.owned, self.unowned = owned, unowned
 
 
 class Term:
@@ -53,12 +65,14 @@ class Member:
         self.mine: set[int] = set()
         self.terms: list[Term] = []
         self.broker = broker
+        self.counted = Counted()
         self.partitions = Partitions(
             kind(broker.connection, LEASES),
             PARTITIONS,
             name,
             lambda partition, epoch, clean: Term(self, partition, clean),
             SETTINGS,
+            self.counted,
         )
         self.task = asyncio.ensure_future(self.partitions.run())
 
@@ -69,10 +83,17 @@ class Member:
         await asyncio.gather(self.task, return_exceptions=True)
 
 
-async def join(stage: Stage, name: str, kind: type[Bucket] = Bucket) -> Member:
-    broker = Broker(BrokerSettings(url=stage.url), name, stage.topology)
+async def join(url: str, name: str, kind: type[Bucket] = Bucket) -> Member:
+    broker = Broker(BrokerSettings(url=url, request_timeout=60.0), name)
     await broker.open()
     return Member(broker, name, kind)
+
+
+@pytest.fixture
+async def bucket(own_nats: str) -> AsyncIterator[Bucket]:
+    """The bucket of the owners, as one sees it who owns nothing."""
+    async with Broker(BrokerSettings(url=own_nats, request_timeout=60.0), "test") as broker:
+        yield Bucket(broker.connection, LEASES)
 
 
 async def leave(*members: Member) -> None:
@@ -89,11 +110,11 @@ def shared(*members: Member) -> bool:
     return owners == Counter(range(PARTITIONS)) and max(sizes) - min(sizes) <= 1
 
 
-async def test_partitions_are_shared_evenly_as_processes_come_go_and_die(stage: Stage):
-    first = await join(stage, "a")
+async def test_partitions_are_shared_evenly_as_processes_come_go_and_die(own_nats: str):
+    first = await join(own_nats, "a")
     await eventually(lambda: shared(first))
 
-    second, third = await join(stage, "b"), await join(stage, "c")
+    second, third = await join(own_nats, "b"), await join(own_nats, "c")
     await eventually(lambda: shared(first, second, third))
     # Who let go in good order says so to the next.
     assert all(term.clean for term in second.terms + third.terms)
@@ -108,8 +129,8 @@ async def test_partitions_are_shared_evenly_as_processes_come_go_and_die(stage: 
     await leave(first)
 
 
-async def test_of_those_who_reach_for_one_partition_at_once_one_gets_it(stage: Stage):
-    members = [await join(stage, name) for name in "abcd"]
+async def test_of_those_who_reach_for_one_partition_at_once_one_gets_it(own_nats: str):
+    members = [await join(own_nats, name) for name in "abcd"]
 
     await eventually(lambda: shared(*members))
 
@@ -173,10 +194,10 @@ class LateAnswers(Bucket):
         return written
 
 
-async def test_a_release_that_is_answered_after_the_next_claim_does_not_hide_that_claim(stage: Stage):
-    survivor = await join(stage, "a", LateAnswers)
+async def test_a_release_that_is_answered_after_the_next_claim_does_not_hide_that_claim(own_nats: str):
+    survivor = await join(own_nats, "a", LateAnswers)
     await eventually(lambda: shared(survivor))
-    joiner = await join(stage, "b")
+    joiner = await join(own_nats, "b")
     await eventually(lambda: shared(survivor, joiner))
 
     await joiner.die()
@@ -203,21 +224,19 @@ class MissingOwners(Bucket):
         await super().watch(some, pattern, ready, renewed)
 
 
-async def test_a_claim_that_conflicts_is_followed_by_a_read_of_who_owns_the_partition(stage: Stage):
-    bucket = Bucket(stage.broker.connection, LEASES)
+async def test_a_claim_that_conflicts_is_followed_by_a_read_of_who_owns_the_partition(own_nats: str, bucket: Bucket):
     for partition in range(PARTITIONS):
         await bucket.put(owner_key(partition), owner_value("gone"))
 
-    member = await join(stage, "a", MissingOwners)
+    member = await join(own_nats, "a", MissingOwners)
 
     await eventually(lambda: shared(member))
     assert await unowned(bucket, PARTITIONS) == ([], 1)
     await leave(member)
 
 
-async def test_owners_are_read_again_so_that_missed_news_does_not_last(stage: Stage):
-    bucket = Bucket(stage.broker.connection, LEASES)
-    member = await join(stage, "a", MissingOwners)
+async def test_owners_are_read_again_so_that_missed_news_does_not_last(own_nats: str, bucket: Bucket):
+    member = await join(own_nats, "a", MissingOwners)
     await eventually(lambda: shared(member))
     before = len(member.terms)
     await bucket.put(owner_key(5), owner_value("gone"))
@@ -230,9 +249,8 @@ async def test_owners_are_read_again_so_that_missed_news_does_not_last(stage: St
     await leave(member)
 
 
-async def test_a_partition_whose_record_was_purged_is_claimed_again(stage: Stage):
-    bucket = Bucket(stage.broker.connection, LEASES)
-    member = await join(stage, "a")
+async def test_a_partition_whose_record_was_purged_is_claimed_again(own_nats: str, bucket: Bucket):
+    member = await join(own_nats, "a")
     await eventually(lambda: shared(member))
 
     await bucket.purge(owner_key(7))
@@ -259,26 +277,26 @@ class RefusingReleases(Bucket):
         return await super().update(key, value, revision, ttl)
 
 
-async def test_a_release_that_was_not_answered_is_made_again(stage: Stage):
-    first = await join(stage, "a", RefusingReleases)
+async def test_a_release_that_was_not_answered_is_made_again(own_nats: str):
+    first = await join(own_nats, "a", RefusingReleases)
     await eventually(lambda: shared(first))
 
-    second = await join(stage, "b")
+    second = await join(own_nats, "b")
 
     await eventually(lambda: shared(first, second))
     await leave(first, second)
 
 
-async def test_a_term_that_does_not_end_does_not_keep_its_partition(stage: Stage, monkeypatch: Any):
-    monkeypatch.setattr("edge.webhooks.partitions.LINGER_SECONDS", 0.1)
-    first = await join(stage, "a")
+async def test_a_term_that_does_not_end_does_not_keep_its_partition(own_nats: str, monkeypatch: Any):
+    monkeypatch.setattr("router.cluster.partitions.LINGER_SECONDS", 0.1)
+    first = await join(own_nats, "a")
     await eventually(lambda: shared(first))
     for term in first.terms:
         # It waits for an answer that does not come.
         term.closed = asyncio.Event()
         term.close = lambda grace: asyncio.sleep(0)  # type: ignore[method-assign]
 
-    second = await join(stage, "b")
+    second = await join(own_nats, "b")
 
     await eventually(lambda: shared(first, second))
     # What did not end in good order is not said to have.
@@ -289,13 +307,12 @@ async def test_a_term_that_does_not_end_does_not_keep_its_partition(stage: Stage
     await first.broker.close()
 
 
-async def test_partitions_without_an_owner_are_counted_and_listed(stage: Stage):
-    bucket = Bucket(stage.broker.connection, LEASES)
+async def test_partitions_without_an_owner_are_counted_and_listed(own_nats: str, bucket: Bucket):
     assert await unowned(bucket, PARTITIONS) == (list(range(PARTITIONS)), 0)
-    member = await join(stage, "a")
+    member = await join(own_nats, "a")
     await eventually(lambda: shared(member))
     assert await unowned(bucket, PARTITIONS) == ([], 1)
-    assert metrics.partitions_unowned._value.get() == 0
+    assert member.counted.unowned == 0
 
     # Nobody claims what a living member is believed to own.
     await bucket.put("hook.member.idle", b"1", 3600)
@@ -303,26 +320,10 @@ async def test_partitions_without_an_owner_are_counted_and_listed(stage: Stage):
     await eventually(lambda: len(member.mine) == PARTITIONS // 2)
 
     await eventually(lambda: len(member.partitions.unowned) == PARTITIONS // 2)
-    await eventually(lambda: metrics.partitions_unowned._value.get() == PARTITIONS // 2)
+    await eventually(lambda: member.counted.unowned == PARTITIONS // 2)
     free, living = await unowned(bucket, PARTITIONS)
     assert len(free) == PARTITIONS // 2 and living == 2
     await leave(member)
-
-
-async def test_the_health_of_a_webhook_says_whether_its_partition_is_worked(stage: Stage):
-    process = await stage.process()
-    session = await stage.session("http://127.0.0.1:9/")
-    partition = partition_of(session.id, QUICK.partitions)
-    await eventually(lambda: process.webhooks.health(session.id)["partition_owned"])
-    assert process.webhooks.health(session.id)["partition"] == partition
-
-    # Owned by a process that does not live, of which nobody has learnt yet that it is free.
-    process.webhooks.partitions.ownership.wrote(partition, "gone", 1 << 40)
-
-    assert not process.webhooks.health(session.id)["partition_owned"]
-    # What was believed is read again.
-    await process.webhooks.partitions.reconcile()
-    await eventually(lambda: process.webhooks.health(session.id)["partition_owned"])
 
 
 def test_a_value_that_cannot_be_decoded_names_nobody() -> None:
@@ -334,8 +335,8 @@ def test_a_value_that_cannot_be_decoded_names_nobody() -> None:
     assert msgspec.json.decode(owner_value("a")) == {"holder": "a"}
 
 
-async def test_a_partition_that_is_taken_while_it_is_let_go_ends_nothing_else(stage: Stage):
-    first = await join(stage, "first")
+async def test_a_partition_that_is_taken_while_it_is_let_go_ends_nothing_else(own_nats: str):
+    first = await join(own_nats, "first")
     await eventually(lambda: first.mine == set(range(PARTITIONS)))
     # Heard at once: another process is there, and has taken four of the eight that it is now due.
     for partition in range(12, 16):

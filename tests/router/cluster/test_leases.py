@@ -1,4 +1,4 @@
-"""Tests of router/leases.py: counting on a clock that is moved by hand, and holding against a real nats-server."""
+"""Tests of router/cluster/leases.py: counting on a clock that is moved by hand, and holding against a real nats-server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from router.broker import Broker
-from router.leases import Leases, Viewers, lease_key, view_key, watch
+from router.cluster.leases import Leases, Viewers, lease_key, view_key, watch
 from router.timing import ManualClock
 from tests.waiting import PATIENCE, eventually
 
