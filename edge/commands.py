@@ -8,7 +8,8 @@ from typing import Any
 from edge.errors import Problem
 from router.codec import from_json, to_json
 from router.errors import BadEvent, NoResponders, Timeout
-from router.nats.connection import Connection, header
+from router.nats.connection import Connection
+from router.nats.headers import header
 
 # A name as actors, instances and commands have them: one token of a subject, and no wildcard.
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")

@@ -19,7 +19,7 @@ from router.broker import Broker
 from router.codec import encode
 from router.dedup import dedup_id
 from router.event import Event
-from router.nats.connection import header
+from router.nats.headers import header
 from router.nats.stream import Ack
 from router.topology import EVENTS
 

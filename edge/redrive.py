@@ -40,7 +40,7 @@ from router.codec import rfc3339
 from router.deadletters import DeadLetter, DeadLetters
 from router.errors import BadEvent, BrokerError, Cut, NoResponders, Refused, Timeout
 from router.nats.bucket import Bucket, WriteGuard
-from router.nats.connection import header
+from router.nats.headers import header
 from router.nats.publisher import is_too_large
 from router.nats.refusals import has_no_room
 from router.rates import EvenPace

@@ -19,7 +19,7 @@ from edge.settings import LOOPBACK, EdgeSettings, IdentitySettings
 from edge.webhooks.guard import GuardSettings
 from router.broker import Broker
 from router.errors import RouterError
-from router.nats.connection import BrokerSettings
+from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
 
 

@@ -28,8 +28,8 @@ from ops.register import Ambiguous, Register, Running, absolute, find, folders
 
 if TYPE_CHECKING:
     from ops.logs import LogSettings
-    from router.nats.connection import BrokerSettings
     from router.nats.embedded import EmbeddedSettings
+    from router.nats.settings import BrokerSettings
     from router.topology import TopologySettings
 
 PREFIX = "CALLBOARD_"
@@ -121,7 +121,7 @@ class Section(NamedTuple):
 
 # In the order of `callboard settings`. The parts that every command needs come first.
 SECTIONS: Mapping[str, Section] = {
-    "broker": Section("NATS_", "router.nats.connection:BrokerSettings"),
+    "broker": Section("NATS_", "router.nats.settings:BrokerSettings"),
     "embedded": Section("EMBEDDED_", "router.nats.embedded:EmbeddedSettings", {"data_dir": "DATA_DIR"}),
     "topology": Section("", "router.topology:TopologySettings"),
     "log": Section("LOG_", "ops.logs:LogSettings"),

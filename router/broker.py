@@ -19,10 +19,12 @@ from router.dedup import of_event
 from router.errors import BrokerError, Cut, Forbidden, NoResponders, Refused, Timeout, TooLarge, Unsuitable
 from router.event import Event
 from router.limits import largest_event
-from router.nats.connection import BrokerSettings, Connection, Listening, Reply, header
+from router.nats.connection import Connection, Listening
 from router.nats.counters import DUPLICATE, REFUSED, TIMEOUT, figures
 from router.nats.counters import STORED as TAKEN
+from router.nats.headers import Reply, header
 from router.nats.refusals import Fate, fate
+from router.nats.settings import BrokerSettings
 from router.nats.stream import Ack, Stream
 from router.record import Record
 from router.subject import LIVE, STORED

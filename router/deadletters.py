@@ -24,7 +24,7 @@ from router.codec import DECODE_FAULTS, decode, rfc3339
 from router.errors import BadEvent
 from router.event import Event
 from router.limits import message_size
-from router.nats.connection import Reply, all_headers
+from router.nats.headers import Reply, all_headers
 from router.nats.stream import Ack, Run
 from router.subject import STORED, escape, unescape
 from router.topology import DEADLETTERS, EVENTS, HOOKS, RETRIES

@@ -32,7 +32,7 @@ from router.cluster.leases import Leases, lease_key
 from router.codec import encode, from_json, to_json
 from router.errors import BadEvent, BadInput, BrokerError, RouterError
 from router.event import Event
-from router.nats.connection import BrokerSettings
+from router.nats.settings import BrokerSettings
 from router.subject import Subject, escape
 from router.unsent import Unsent
 

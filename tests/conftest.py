@@ -17,8 +17,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from router.broker import Broker
-from router.nats.connection import BrokerSettings
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, binary, free_port
+from router.nats.settings import BrokerSettings
 from tests import parts
 from tests.e2e.tree import RunningCallboard, running_tree
 

@@ -13,9 +13,9 @@ from typing import NamedTuple
 from edge.webhooks.job import PARKED, Job, read
 from router.broker import Broker
 from router.errors import BrokerError, Refused, Timeout
-from router.nats.connection import Reply, all_headers
 from router.nats.consumer import Message
 from router.nats.error_codes import ErrorCode
+from router.nats.headers import Reply, all_headers
 from router.nats.publisher import Publish, Publisher, is_too_large
 from router.nats.stream import Ack
 from router.topology import HOOKS

@@ -24,8 +24,8 @@ from ops.children import tether
 from ops.launch import own_argv
 from ops.settings import child_environment
 from router.broker import Broker
-from router.nats.connection import BrokerSettings
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
+from router.nats.settings import BrokerSettings
 
 RUNS = 3
 TRANSPORTS = {"websocket": "ws", "sse": "sse"}

@@ -28,8 +28,8 @@ from edge.server import bind, serve
 from edge.settings import EdgeSettings, SessionSettings
 from edge.webhooks.guard import GuardSettings
 from router.broker import Broker
-from router.nats.connection import BrokerSettings
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
+from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
 
 ROOT = Path(__file__).parents[2]

@@ -20,9 +20,10 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from router.errors import BrokerError, Conflict, Refused, Timeout
-from router.nats.connection import Connection, Reply, header
+from router.nats.connection import Connection
 from router.nats.consumer import Consumer, Message
 from router.nats.error_codes import ErrorCode
+from router.nats.headers import Reply, header
 from router.nats.stream import Stream
 from router.tasks import run_cancellable
 

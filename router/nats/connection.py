@@ -1,6 +1,6 @@
 """One connection to NATS: subscriptions, requests over one inbox, reconnects, a watchdog.
 
-With `client.py` and `permissions.py` it is all of Callboard that touches nats-py, which is kept as the protocol client: TLS,
+With `client.py`, `dial.py` and `permissions.py` it is all of Callboard that touches nats-py, which is kept as the protocol client: TLS,
 credentials, reconnects.
 """
 
@@ -9,26 +9,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 import secrets
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any
 
 import msgspec
 import nats.errors
 
 from router.clock import wall
-from router.errors import BadCredentials, NoResponders, Refused, RouterError, Timeout, TooLarge, Unreachable, Unsuitable
+from router.errors import NoResponders, Refused, RouterError, Timeout, TooLarge, Unreachable, Unsuitable
 from router.limits import message_size
 from router.nats.client import Handler, PlainServer, Wire
 from router.nats.client import Outgoing as Outgoing
 from router.nats.counters import figures
+from router.nats.dial import await_listener, credentials_for, without_secrets
+from router.nats.headers import Reply, status
 from router.nats.permissions import RefusedPublishes, RefusedSubscriptions
+from router.nats.settings import BrokerSettings
 
 log = logging.getLogger(__name__)
 
@@ -38,84 +37,6 @@ MIN_SERVER = (2, 12)
 PING_SECONDS = 5
 # How often the watchdog looks whether the read loop still runs (nats-py ends it silently on a parser's exception).
 WATCH_SECONDS = 2.0
-# A server that is being started again is waited for; where none is, a person is told before they wonder.
-KNOCK_SECONDS = 1.5
-
-
-class Reply(NamedTuple):
-    """One answer: payload and raw header block (empty where there was none)."""
-
-    payload: bytes
-    headers: bytes
-
-
-@dataclass(frozen=True)
-class BrokerSettings:
-    """Where NATS is and how to speak to it. Times in seconds."""
-
-    url: str = "nats://127.0.0.1:4222"
-    user: str | None = None
-    password: str | None = None
-    token: str | None = None
-    # Files, read anew for each connection: the creds of a user with a JWT, or the seed of an nkey (one of the two).
-    creds: Path | None = None
-    nkey_seed: Path | None = None
-    # Files in PEM: whom to believe instead of the system's authorities, and the certificate that we show.
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
-    # What answers to us are sent to. A name of its own for each component lets the server keep them apart.
-    inbox: str = "_INBOX"
-    connect_timeout: float = 5.0
-    request_timeout: float = 5.0
-
-    def __post_init__(self) -> None:
-        if self.creds and self.nkey_seed:
-            raise ValueError("nkey_seed and creds say the same in two ways; give one of them")
-        if self.key and not self.cert:
-            raise ValueError("key needs cert, the certificate that it belongs to")
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", self.inbox):
-            raise ValueError("inbox needs one token of A-Z, a-z, 0-9, - and _")
-
-    @property
-    def requires_tls(self) -> bool:
-        """Whether the connection must be encrypted: an address says so, or files for TLS are given."""
-        return bool(self.ca or self.cert) or any(url.startswith(("tls://", "wss://")) for url in self.servers)
-
-    @property
-    def servers(self) -> list[str]:
-        """The addresses one by one, each with its scheme in lower case."""
-        given = [url.strip() for url in self.url.split(",")]
-        parts = [url.partition("://") for url in given if url]
-        return [f"{scheme.lower()}://{rest}" if sep else f"nats://{scheme}" for scheme, sep, rest in parts]
-
-
-def header(raw: bytes, name: bytes) -> str | None:
-    """Reads one header from a raw NATS header block without parsing the others. `name` as sent, e.g. b"Nats-Sequence"."""
-    at = raw.find(b"\r\n" + name + b":")
-    if at < 0:
-        return None
-    start = at + len(name) + 3
-    return raw[start : raw.index(b"\r\n", start)].strip().decode()
-
-
-def all_headers(raw: bytes) -> dict[str, str]:
-    """Parses a whole header block; the last of equal names wins."""
-    found: dict[str, str] = {}
-    for line in raw.decode(errors="replace").split("\r\n")[1:]:
-        name, colon, value = line.partition(":")
-        if colon:
-            found[name] = value.strip()
-    return found
-
-
-def status(raw: bytes) -> tuple[int, str]:
-    """Reads the inline status of a JetStream control message (`NATS/1.0 404 No Messages`); (0, "") where there is none."""
-    line = raw[8 : raw.find(b"\r\n")].strip() if raw else b""
-    if not line:
-        return 0, ""
-    number, _, text = line.partition(b" ")
-    return (int(number), text.decode()) if number.isdigit() else (0, "")
 
 
 class Listening:
@@ -169,8 +90,8 @@ class Connection:
 
     async def open(self) -> None:
         """Connects, and checks that the server will do. Raises Unreachable, BadCredentials or Unsuitable."""
-        options = self._proof()
-        await self._knock()
+        options = credentials_for(self.settings, self._wire)
+        await await_listener(self.settings)
         self._dialled = True
         try:
             async with asyncio.timeout(self.settings.connect_timeout):
@@ -192,7 +113,7 @@ class Connection:
         except (OSError, TimeoutError, nats.errors.Error) as fault:
             await self._hang_up()
             why = self._refusal or _reason(fault)
-            raise Unreachable(f"no NATS server answers at {_safe(self.settings.url)} ({why})") from None
+            raise Unreachable(f"no NATS server answers at {without_secrets(self.settings.url)} ({why})") from None
         except Unsuitable:
             await self._hang_up()
             raise
@@ -207,65 +128,19 @@ class Connection:
             async with asyncio.timeout(1):
                 await self._wire.close()
 
-    def _proof(self) -> dict[str, Any]:
-        """What is shown to the server. Raises BadCredentials."""
-        # Here, because cryptography takes longer to load than all that a short command does.
-        from router.nats.credentials import read_creds, read_seed, tls_context
-
-        settings = self.settings
-        given = {"user": settings.user, "password": settings.password, "token": settings.token}
-        options: dict[str, Any] = {name: value for name, value in given.items() if value}
-        if settings.ca or settings.cert:
-            options["tls"] = tls_context(settings.ca, settings.cert, settings.key)
-        if creds := settings.creds:
-            read_creds(creds)  # what is wrong with it is said now
-            options["user_jwt_cb"] = _tried(lambda: read_creds(creds)[0])
-            options["signature_cb"] = _tried(lambda nonce: read_creds(creds)[1].sign(nonce))
-        elif path := settings.nkey_seed:
-            read_seed(path)
-
-            def signed(nonce: str) -> bytes:
-                pair = read_seed(path)
-                self._wire._public_nkey = pair.public
-                return pair.sign(nonce)
-
-            options["signature_cb"] = _tried(signed)
-        return options
-
-    async def _knock(self) -> None:
-        """Says soon that nobody listens; nats-py would try until the timeout and then name only that."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + min(KNOCK_SECONDS, self.settings.connect_timeout)
-        while await self._refused_everywhere():
-            if loop.time() > deadline:
-                raise Unreachable(f"no NATS server answers at {_safe(self.settings.url)} (connection refused)")
-            await asyncio.sleep(0.05)
-
-    async def _refused_everywhere(self) -> bool:
-        for url in self.settings.servers:
-            parts = urlsplit(url)
-            try:
-                async with asyncio.timeout(self.settings.connect_timeout):
-                    _, writer = await asyncio.open_connection(parts.hostname, parts.port or 4222)
-            except ConnectionRefusedError:
-                continue
-            except (OSError, TimeoutError):
-                return False  # a name that does not resolve yet, a packet lost: left to nats-py and its patience
-            writer.close()
-            return False
-        return True
-
     def _check(self) -> None:
         info = self._wire._server_info
         version = str(info.get("version", "0"))
         numbers = tuple(int(part) if part.isdigit() else 0 for part in version.split("-")[0].split(".")[:2])
         if numbers < MIN_SERVER:
             raise Unsuitable(
-                f"the NATS server at {_safe(self.settings.url)} is version {version}; "
+                f"the NATS server at {without_secrets(self.settings.url)} is version {version}; "
                 f"Callboard needs {MIN_SERVER[0]}.{MIN_SERVER[1]} or newer"
             )
         if not info.get("jetstream"):
-            raise Unsuitable(f"the NATS server at {_safe(self.settings.url)} runs without JetStream; start it with -js")
+            raise Unsuitable(
+                f"the NATS server at {without_secrets(self.settings.url)} runs without JetStream; start it with -js"
+            )
 
     async def close(self) -> None:
         """Sends what is still to be sent and hangs up; never longer than two seconds."""
@@ -481,7 +356,7 @@ class Connection:
                 log.error("NATS offers no TLS any more; nothing is sent to it until it does")
         elif self._wire.offers_no_tls:
             raise Unsuitable(
-                f"the NATS server at {_safe(self.settings.url)} offers no TLS, so nothing was sent to it; turn TLS on in its "
+                f"the NATS server at {without_secrets(self.settings.url)} offers no TLS, so nothing was sent to it; turn TLS on in its "
                 "configuration, or use nats:// without CALLBOARD_NATS_CA and CALLBOARD_NATS_CERT for a server without TLS"
             )
 
@@ -552,24 +427,5 @@ class Connection:
                         await self._wire.force_reconnect()
 
 
-def _tried(read: Callable[..., bytes]) -> Callable[..., bytes]:
-    """Reads credentials inside nats-py, which goes on trying only after errors of its own."""
-
-    def trying(*given: str) -> bytes:
-        try:
-            return read(*given)
-        except BadCredentials as fault:
-            raise nats.errors.Error(str(fault)) from None
-
-    return trying
-
-
 def _reason(fault: BaseException) -> str:
     return str(fault) or type(fault).__name__
-
-
-def _safe(url: str) -> str:
-    """Hides the credentials a NATS address may carry."""
-    return ",".join(
-        part if "@" not in part else f"{part.split('://')[0]}://***@{part.rsplit('@', 1)[1]}" for part in url.split(",")
-    )

@@ -16,8 +16,9 @@ from typing import Any
 import msgspec
 
 from router.errors import BrokerError, Refused
-from router.nats.connection import Connection, Outgoing, all_headers, status
+from router.nats.connection import Connection, Outgoing
 from router.nats.error_codes import ErrorCode
+from router.nats.headers import all_headers, status
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,8 @@ import msgpack
 
 from router.codec import from_json, rfc3339, to_json
 from router.errors import BadEvent, BadInput, BrokerError, Refused
-from router.nats.connection import Connection, header
+from router.nats.connection import Connection
+from router.nats.headers import header
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import msgspec
 
 from router.errors import Refused, Timeout
-from router.nats.connection import Connection, Reply, header, status
+from router.nats.connection import Connection
 from router.nats.error_codes import GONE, ErrorCode
+from router.nats.headers import Reply, header, status
 
 T = TypeVar("T")
 

@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 from router.errors import BrokerError, RouterError
-from router.nats.connection import BrokerSettings, Connection
+from router.nats.connection import Connection
 from router.nats.embedded import binary, free_port
+from router.nats.settings import BrokerSettings
 from tests.waiting import PATIENCE
 
 START_SECONDS = PATIENCE

@@ -25,8 +25,8 @@ from router.cluster.ownership import ABANDONED, owner_key, owner_value
 from router.cluster.role import RoleSettings
 from router.event import Event
 from router.nats.bucket import Bucket
-from router.nats.connection import BrokerSettings
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
+from router.nats.settings import BrokerSettings
 from router.topology import LEASES, TopologySettings
 from tests.edge.webhooks.stage import QUICK, Process, Receiver, Stage
 from tests.waiting import eventually
@@ -45,7 +45,7 @@ SETTINGS = WebhookSettings(owner=ROLE, fanout=replace(QUICK.fanout, role=RoleSet
 JOINER = """
 import asyncio, sys, uvloop
 from router.broker import Broker
-from router.nats.connection import BrokerSettings
+from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
 from tests.chaos.test_ownership import SETTINGS
 from tests.edge.webhooks.stage import LOCAL, Process

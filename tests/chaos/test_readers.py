@@ -29,8 +29,8 @@ from router.broker import Broker
 from router.cursor import Cursor
 from router.errors import BrokerError
 from router.event import Event
-from router.nats.connection import BrokerSettings
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
+from router.nats.settings import BrokerSettings
 from tests.waiting import PATIENCE, eventually
 
 SECONDS = float(os.environ.get("CALLBOARD_TEST_CHAOS_SECONDS", "8"))

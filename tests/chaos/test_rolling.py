@@ -23,8 +23,8 @@ import pytest
 from router.broker import Broker
 from router.errors import BrokerError
 from router.event import Event
-from router.nats.connection import BrokerSettings
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
+from router.nats.settings import BrokerSettings
 from router.topology import EVENTS, TopologySettings
 from tests import parts
 from tests.chaos.cluster import Cluster

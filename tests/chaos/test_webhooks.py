@@ -31,8 +31,8 @@ from router.broker import Broker
 from router.deadletters import DeadLetters
 from router.errors import BrokerError
 from router.event import Event
-from router.nats.connection import BrokerSettings
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
+from router.nats.settings import BrokerSettings
 from router.topology import HOOKS, RETRIES, TopologySettings
 from tests.chaos.cluster import Cluster
 from tests.edge.webhooks.stage import Stage
@@ -57,7 +57,7 @@ from edge.webhooks.dispatcher import WebhookSettings
 from edge.webhooks.fanout import FanoutSettings
 from edge.webhooks.worker import WorkerSettings
 from router.broker import Broker
-from router.nats.connection import BrokerSettings
+from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
 from tests.edge.webhooks.stage import LOCAL, Process
 

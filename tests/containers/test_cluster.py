@@ -11,7 +11,8 @@ from testcontainers.core.network import Network
 
 from router.broker import Broker
 from router.errors import RouterError
-from router.nats.connection import BrokerSettings, Connection
+from router.nats.connection import Connection
+from router.nats.settings import BrokerSettings
 from router.topology import EVENTS, TopologySettings
 from tests.containers.audience import audience
 from tests.containers.engine import Edge, Product, Server, networks

@@ -8,7 +8,7 @@ import contextlib
 import pytest
 
 from router.broker import Broker
-from router.nats.connection import BrokerSettings
+from router.nats.settings import BrokerSettings
 from tests.containers.audience import audience
 from tests.containers.engine import Edge, Product, Server, networks
 from tests.waiting import eventually

@@ -27,8 +27,8 @@ from router.broker import Broker
 from router.codec import rfc3339
 from router.cursor import parse_time
 from router.event import Event
-from router.nats.connection import BrokerSettings
 from router.nats.embedded import binary, free_port
+from router.nats.settings import BrokerSettings
 from tests.browser.conftest import Tab
 from tests.e2e.conftest import listens
 from tests.e2e.tree import RunningCallboard, running_tree

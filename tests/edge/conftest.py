@@ -18,7 +18,7 @@ from edge.server import bind, serve
 from edge.settings import EdgeSettings, SessionSettings
 from edge.webhooks.guard import GuardSettings
 from router.broker import Broker
-from router.nats.connection import BrokerSettings
+from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
 from tests.waiting import PATIENCE
 

@@ -16,9 +16,9 @@ from router.broker import Broker
 from router.deadletters import DeadLetters
 from router.errors import Forbidden
 from router.event import Event
-from router.nats.connection import BrokerSettings
 from router.nats.embedded import free_port
 from router.nats.publisher import Publish, Publisher
+from router.nats.settings import BrokerSettings
 from router.nats.stream import Ack, stored
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.webhooks.stage import Receiver

@@ -21,7 +21,7 @@ from router.broker import Broker
 from router.codec import decode
 from router.deadletters import DeadLetters
 from router.errors import BadEvent, Refused
-from router.nats.connection import BrokerSettings
+from router.nats.settings import BrokerSettings
 from router.record import Record
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.webhooks.stage import Receiver

@@ -23,7 +23,7 @@ from edge.lane.frames import frame
 from edge.server import bind, serve
 from edge.settings import EdgeSettings, LaneSettings, SessionSettings
 from edge.webhooks.guard import GuardSettings
-from router.nats.connection import BrokerSettings
+from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
 from tests.edge.conftest import QUIET, RunningEdge
 from tests.edge.test_lane_frames import client_frame

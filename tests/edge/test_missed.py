@@ -14,8 +14,8 @@ import pytest
 
 from edge.settings import SessionSettings
 from router.broker import Broker
-from router.nats.connection import BrokerSettings
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
+from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings, apply, streams
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.waiting import eventually

@@ -25,8 +25,8 @@ from ops.launch import own_argv
 from router.broker import Broker
 from router.event import Event
 from router.frame import frame_subject, pack
-from router.nats.connection import BrokerSettings
 from router.nats.embedded import free_port
+from router.nats.settings import BrokerSettings
 from tests import parts
 from tests.waiting import PATIENCE, eventually
 

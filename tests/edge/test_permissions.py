@@ -10,8 +10,9 @@ import pytest
 from router.broker import Broker
 from router.errors import Timeout
 from router.event import Event
-from router.nats.connection import BrokerSettings, Connection
+from router.nats.connection import Connection
 from router.nats.embedded import free_port
+from router.nats.settings import BrokerSettings
 from router.record import Record
 from tests.edge.conftest import EdgeFactory
 from tests.servers import Server, running_server

@@ -15,7 +15,7 @@ from edge.webhooks.job import PARTITIONS, partition_of
 from router import codec
 from router.broker import Broker
 from router.deadletters import DeadLetter, DeadLetters
-from router.nats.connection import BrokerSettings
+from router.nats.settings import BrokerSettings
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.webhooks.stage import Receiver
 from tests.waiting import eventually

@@ -13,7 +13,7 @@ import pytest
 from router import store_health
 from router.broker import Broker
 from router.errors import BrokerError
-from router.nats.connection import BrokerSettings
+from router.nats.settings import BrokerSettings
 from router.topology import FRAMES, TopologySettings, streams
 from tests.chaos.cluster import Cluster
 from tests.edge.conftest import EdgeFactory, RunningEdge, Socket

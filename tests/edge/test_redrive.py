@@ -31,9 +31,10 @@ from router.cursor import Cursor
 from router.deadletters import DeadLetter, DeadLetters, Origin, actor_subject, ingest_subject, webhook_subject
 from router.errors import BrokerError
 from router.event import Event
-from router.nats.connection import BrokerSettings, all_headers, header
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
+from router.nats.headers import all_headers, header
 from router.nats.service import Endpoint, Request, Service
+from router.nats.settings import BrokerSettings
 from router.subject import STORED
 from router.topology import TopologySettings
 from tests.edge.webhooks.stage import Receiver

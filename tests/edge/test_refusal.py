@@ -20,7 +20,7 @@ from edge.server import bind, serve
 from edge.settings import EdgeSettings, LimitSettings
 from edge.transports.refusal import TRANSIENT, in_band
 from edge.webhooks.guard import GuardSettings
-from router.nats.connection import BrokerSettings
+from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
 from tests.edge.conftest import RunningEdge
 from tests.proxy import Proxy

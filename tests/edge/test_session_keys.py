@@ -7,7 +7,7 @@ import asyncio
 from edge.compaction import DONE
 from router.broker import Broker
 from router.nats.bucket import Bucket
-from router.nats.connection import BrokerSettings
+from router.nats.settings import BrokerSettings
 from router.topology import LEASES, SESSIONS, TopologySettings, streams
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.proxy import Proxy

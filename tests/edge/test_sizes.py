@@ -17,7 +17,7 @@ from router.codec import encode
 from router.deadletters import DeadLetter, DeadLetters
 from router.event import Event
 from router.limits import HEADROOM
-from router.nats.connection import BrokerSettings
+from router.nats.settings import BrokerSettings
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.webhooks.stage import Receiver
 from tests.servers import Server, serving_small

@@ -21,7 +21,7 @@ from edge.webhooks import conditions, fanout
 from router.broker import Broker
 from router.nats import bucket as bucket_module
 from router.nats.bucket import Bucket
-from router.nats.connection import BrokerSettings
+from router.nats.settings import BrokerSettings
 from router.topology import SESSIONS, TopologySettings, streams
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.webhooks.stage import Receiver

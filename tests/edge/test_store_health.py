@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from router.broker import Broker
-from router.nats.connection import BrokerSettings
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
+from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
 from tests.disks import small_disk
 from tests.edge.conftest import EdgeFactory, RunningEdge

@@ -10,7 +10,7 @@ import pytest
 
 from router.broker import Broker
 from router.nats.bucket import Bucket
-from router.nats.connection import BrokerSettings
+from router.nats.settings import BrokerSettings
 from router.topology import LEASES, TopologySettings, streams
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.webhooks.stage import Receiver

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from router.nats.connection import BrokerSettings
 from router.nats.embedded import free_port
+from router.nats.settings import BrokerSettings
 from tests.servers import Authority, Server
 
 NATS = Path(__file__).parents[2] / "k8s" / "base" / "nats"

@@ -23,7 +23,7 @@ from router.broker import Broker
 from router.codec import encode
 from router.deadletters import DeadLetters, Origin, webhook_subject
 from router.event import Event
-from router.nats.connection import BrokerSettings
+from router.nats.settings import BrokerSettings
 from router.subject import STORED
 from router.topology import TopologySettings
 from tests.ops.command import ROOT, callboard, environment

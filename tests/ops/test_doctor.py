@@ -20,8 +20,8 @@ from router.broker import Broker
 from router.cluster.ownership import member_key, owner_key, owner_value
 from router.limits import largest_event
 from router.nats.bucket import Bucket
-from router.nats.connection import BrokerSettings
 from router.nats.embedded import free_port
+from router.nats.settings import BrokerSettings
 from router.topology import LEASES
 from tests.ops.command import callboard, up
 from tests.servers import running_server, serving_small

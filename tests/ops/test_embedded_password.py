@@ -10,8 +10,8 @@ import pytest
 
 from router.broker import Broker
 from router.errors import Unreachable
-from router.nats.connection import BrokerSettings
 from router.nats.embedded import free_port, password_of
+from router.nats.settings import BrokerSettings
 from tests.ops.command import callboard, family, up
 from tests.waiting import eventually
 

@@ -23,8 +23,8 @@ from ops.spool import BATCH_LINES, Spool
 from router.broker import Broker
 from router.errors import NoResponders
 from router.event import Event
-from router.nats.connection import BrokerSettings
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
+from router.nats.settings import BrokerSettings
 from router.producer import Run
 from tests.waiting import PATIENCE, eventually
 
@@ -34,7 +34,7 @@ import asyncio, sys
 import ops.run
 from ops.run import run_command
 from router.broker import Broker
-from router.nats.connection import BrokerSettings
+from router.nats.settings import BrokerSettings
 url, job, mode, *command = sys.argv[1:]
 if mode == "hasty":
     ops.run.DRAIN_SECONDS = 0.3

@@ -11,8 +11,8 @@ import pytest
 
 from router.broker import Broker
 from router.nats.bucket import Bucket
-from router.nats.connection import BrokerSettings
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
+from router.nats.settings import BrokerSettings
 from router.topology import SESSIONS, TopologySettings
 from tests.ops.command import callboard
 

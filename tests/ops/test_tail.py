@@ -15,8 +15,8 @@ from ops.terminal import Paint
 from router.broker import Broker
 from router.cursor import Start
 from router.event import Event
-from router.nats.connection import BrokerSettings
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
+from router.nats.settings import BrokerSettings
 from router.record import Record
 from tests.ops.command import callboard, running
 from tests.waiting import PATIENCE, eventually

@@ -17,8 +17,8 @@ import pytest
 
 from ops.rollcall import get
 from router.broker import Broker
-from router.nats.connection import BrokerSettings
 from router.nats.embedded import free_port
+from router.nats.settings import BrokerSettings
 from tests.ops.command import ROOT, callboard, environment, family, member, running, up
 from tests.waiting import PATIENCE, eventually
 

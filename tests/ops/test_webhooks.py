@@ -18,7 +18,7 @@ from standardwebhooks import Webhook
 from edge.server import bind, serve
 from edge.settings import EdgeSettings
 from edge.webhooks.guard import GuardSettings
-from router.nats.connection import BrokerSettings
+from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
 from tests.edge.webhooks.stage import Receiver
 from tests.ops.command import callboard

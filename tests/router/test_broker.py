@@ -11,8 +11,10 @@ from router import topology
 from router.broker import Broker
 from router.errors import EmbeddedError, NoResponders, Refused, Timeout, Unreachable, Unsuitable
 from router.event import Event
-from router.nats.connection import BrokerSettings, Connection, header, status
+from router.nats.connection import Connection
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
+from router.nats.headers import header, status
+from router.nats.settings import BrokerSettings
 from router.record import Record
 from router.topology import TopologySettings
 from tests.waiting import eventually

@@ -13,7 +13,8 @@ from router.deadletters import DeadLetters, Origin, webhook_subject
 from router.errors import TooLarge
 from router.event import Event
 from router.limits import HEADROOM, headers_size, largest_event, message_size
-from router.nats.connection import BrokerSettings, Outgoing
+from router.nats.connection import Outgoing
+from router.nats.settings import BrokerSettings
 from tests.servers import serving_small
 from tests.waiting import eventually
 

@@ -18,8 +18,8 @@ from router.cluster.leases import lease_key
 from router.errors import BadEvent, BadSubject, NoResponders, Unreachable
 from router.event import Event
 from router.nats.bucket import Bucket
-from router.nats.connection import BrokerSettings
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
+from router.nats.settings import BrokerSettings
 from router.producer import Run, RunOver, RunSettings, SyncRun
 from router.topology import LEASES
 from tests.waiting import PATIENCE, eventually

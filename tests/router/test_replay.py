@@ -11,7 +11,7 @@ import pytest
 
 from router.broker import Broker, Page
 from router.event import Event
-from router.nats.connection import BrokerSettings
+from router.nats.settings import BrokerSettings
 from router.replay import Replay
 
 

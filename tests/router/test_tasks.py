@@ -13,7 +13,7 @@ from router.broker import Broker
 from router.cluster.role import Role, RoleSettings
 from router.errors import BrokerError
 from router.nats.bucket import Bucket
-from router.nats.connection import BrokerSettings
+from router.nats.settings import BrokerSettings
 from router.tasks import run_cancellable
 from router.topology import LEASES
 from tests.waiting import PATIENCE, eventually

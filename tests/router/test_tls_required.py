@@ -14,8 +14,9 @@ import pytest
 
 from router.broker import Broker
 from router.errors import Unsuitable
-from router.nats.connection import BrokerSettings, Connection
+from router.nats.connection import Connection
 from router.nats.embedded import free_port
+from router.nats.settings import BrokerSettings
 from tests.ops.command import callboard
 from tests.router.nats.test_credentials import USER, nkey
 from tests.servers import Authority, running_server

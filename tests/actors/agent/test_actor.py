@@ -20,7 +20,7 @@ from router.broker import Broker
 from router.cluster.leases import Leases, lease_key
 from router.errors import NoResponders
 from router.event import Event
-from router.nats.connection import BrokerSettings
+from router.nats.settings import BrokerSettings
 from router.producer import Run, RunSettings
 from router.timing import ManualClock
 from tests.waiting import PATIENCE, eventually

@@ -22,7 +22,7 @@ from router.deadletters import DeadLetter, DeadLetters
 from router.errors import Escalate, NoResponders
 from router.event import Event
 from router.frame import pack
-from router.nats.connection import header
+from router.nats.headers import header
 from router.subject import STORED
 from tests.actors.system.cast import Stock, made
 from tests.waiting import PATIENCE, eventually

@@ -16,8 +16,8 @@ from actors.system.supervisor import run_actor
 from router.broker import Broker
 from router.cluster.leases import Leases, view_key
 from router.event import Event
-from router.nats.connection import BrokerSettings
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
+from router.nats.settings import BrokerSettings
 from tests.waiting import PATIENCE, eventually
 
 EVENTS = 200

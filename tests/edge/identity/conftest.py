@@ -17,7 +17,7 @@ from edge.identity.token import mint
 from edge.server import bind, serve
 from edge.settings import EdgeSettings, IdentitySettings, SessionSettings
 from edge.webhooks.guard import GuardSettings
-from router.nats.connection import BrokerSettings
+from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
 from tests.clocks import Clock, set_clock
 from tests.edge.conftest import RunningEdge

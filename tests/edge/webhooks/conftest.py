@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from router.broker import Broker
-from router.nats.connection import BrokerSettings
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
+from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
 from tests.edge.webhooks.stage import Receiver, Stage
 

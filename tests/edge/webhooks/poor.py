@@ -15,7 +15,7 @@ from prometheus_client import REGISTRY
 
 from edge.webhooks.lane import LaneSettings
 from router.broker import Broker
-from router.nats.connection import BrokerSettings
+from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
 from tests.edge.webhooks.stage import LOCAL, QUICK, Process
 

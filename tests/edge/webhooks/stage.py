@@ -29,7 +29,7 @@ from router.cluster.role import RoleSettings
 from router.cursor import Cursor
 from router.errors import BrokerError
 from router.event import Event
-from router.nats.connection import BrokerSettings
+from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
 from tests.servers import Pair
 from tests.waiting import PATIENCE, eventually

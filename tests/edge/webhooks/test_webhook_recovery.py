@@ -19,7 +19,7 @@ from edge.webhooks.recovery import Recoveries, Recovery, RecoverySettings, parse
 from router.broker import Broker
 from router.cluster.role import RoleSettings
 from router.cursor import parse_start
-from router.nats.connection import BrokerSettings
+from router.nats.settings import BrokerSettings
 from tests.edge.conftest import RunningEdge
 from tests.edge.webhooks.stage import Process, Receiver, Stage
 from tests.waiting import PATIENCE, eventually

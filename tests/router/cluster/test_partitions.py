@@ -18,7 +18,7 @@ from router.cluster.partitions import Partitions
 from router.cluster.role import RoleSettings
 from router.errors import Timeout
 from router.nats.bucket import Bucket, Entry
-from router.nats.connection import BrokerSettings
+from router.nats.settings import BrokerSettings
 from router.topology import LEASES
 from tests.waiting import PATIENCE, eventually
 

@@ -9,7 +9,7 @@ from router.broker import Broker
 from router.cluster.role import Lost, Role, RoleSettings
 from router.errors import Timeout
 from router.nats.bucket import Bucket
-from router.nats.connection import BrokerSettings
+from router.nats.settings import BrokerSettings
 from router.topology import LEASES
 from tests.waiting import PATIENCE, eventually
 

@@ -15,8 +15,8 @@ from router.compaction import compact
 from router.errors import Refused
 from router.nats import bucket as bucket_module
 from router.nats.bucket import MARKER_SECONDS, Bucket, Entry
-from router.nats.connection import BrokerSettings
 from router.nats.error_codes import ErrorCode
+from router.nats.settings import BrokerSettings
 from router.topology import ALERTS, ENDPOINTS, JOBS, LEASES, RULES, SESSIONS, TopologySettings, apply, diff, streams
 from tests.proxy import Proxy
 from tests.waiting import eventually

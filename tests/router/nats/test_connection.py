@@ -9,7 +9,7 @@ import pytest
 
 from router.broker import Broker
 from router.errors import Timeout
-from router.nats.connection import BrokerSettings
+from router.nats.settings import BrokerSettings
 from tests.waiting import PATIENCE, eventually
 
 

@@ -12,9 +12,9 @@ from router.broker import Broker
 from router.errors import Conflict
 from router.event import Event
 from router.nats.bucket import Bucket, Entry
-from router.nats.connection import BrokerSettings
 from router.nats.consumer import Consumer, Message
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
+from router.nats.settings import BrokerSettings
 from tests.waiting import PATIENCE, eventually
 
 

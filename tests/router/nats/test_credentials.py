@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from router.broker import Broker
 from router.errors import BadCredentials, Unreachable
 from router.event import Event
-from router.nats.connection import BrokerSettings
 from router.nats.credentials import Nkey
 from router.nats.embedded import free_port
+from router.nats.settings import BrokerSettings
 from router.record import Record
 from tests.servers import Authority, running_server
 from tests.waiting import eventually

@@ -10,8 +10,8 @@ import pytest
 
 from router.broker import Broker
 from router.errors import EmbeddedError
-from router.nats.connection import BrokerSettings
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
+from router.nats.settings import BrokerSettings
 
 
 async def test_another_nats_server_on_the_pinned_port_is_not_taken_for_ours(tmp_path: Path) -> None:

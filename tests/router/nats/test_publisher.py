@@ -9,9 +9,9 @@ import pytest
 
 from router.broker import Broker
 from router.errors import Refused, Timeout
-from router.nats.connection import BrokerSettings
 from router.nats.error_codes import ErrorCode
 from router.nats.publisher import Publish, Publisher
+from router.nats.settings import BrokerSettings
 from router.nats.stream import Ack
 from router.topology import TopologySettings
 from tests.waiting import PATIENCE, eventually

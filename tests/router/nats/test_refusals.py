@@ -12,9 +12,9 @@ from edge.errors import from_fault
 from router.broker import Broker
 from router.errors import Refused, Timeout
 from router.event import Event
-from router.nats.connection import BrokerSettings
 from router.nats.publisher import Publish, Publisher
 from router.nats.refusals import Fate, fate, is_full
+from router.nats.settings import BrokerSettings
 from router.unsent import Unsent
 from tests.waiting import eventually
 

@@ -12,7 +12,7 @@ import pytest
 
 from router.broker import Broker
 from router.errors import BadInput, NoResponders
-from router.nats.connection import Reply, header
+from router.nats.headers import Reply, header
 from router.nats.service import Endpoint, Request, Service
 from tests.waiting import eventually
 

@@ -1,0 +1,89 @@
+"""What comes before a connection: credentials for nats-py, and an early word where nobody listens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import nats.errors
+
+from router.errors import BadCredentials, Unreachable
+from router.nats.client import Wire
+from router.nats.settings import BrokerSettings
+
+# A server that is being started again is waited for; where none is, a person is told before they wonder.
+KNOCK_SECONDS = 1.5
+
+
+def credentials_for(settings: BrokerSettings, wire: Wire) -> dict[str, Any]:
+    """The options of nats-py that prove who we are. Raises BadCredentials."""
+    # Here, because cryptography takes longer to load than all that a short command does.
+    from router.nats.credentials import read_creds, read_seed, tls_context
+
+    given = {"user": settings.user, "password": settings.password, "token": settings.token}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value}
+    if settings.ca or settings.cert:
+        options["tls"] = tls_context(settings.ca, settings.cert, settings.key)
+    if creds := settings.creds:
+        read_creds(creds)  # what is wrong with it is said now
+        options["user_jwt_cb"] = _tried(lambda: read_creds(creds)[0])
+        options["signature_cb"] = _tried(lambda nonce: read_creds(creds)[1].sign(nonce))
+    elif path := settings.nkey_seed:
+        read_seed(path)
+
+        def signed(nonce: str) -> bytes:
+            pair = read_seed(path)
+            wire._public_nkey = pair.public
+            return pair.sign(nonce)
+
+        options["signature_cb"] = _tried(signed)
+    return options
+
+
+def _tried(read: Callable[..., bytes]) -> Callable[..., bytes]:
+    """Reads credentials inside nats-py, which goes on trying only after errors of its own."""
+
+    def trying(*given: str) -> bytes:
+        try:
+            return read(*given)
+        except BadCredentials as fault:
+            raise nats.errors.Error(str(fault)) from None
+
+    return trying
+
+
+async def await_listener(settings: BrokerSettings) -> None:
+    """Waits until somebody listens at one of the addresses. Raises Unreachable.
+
+    nats-py would try until its timeout, and then name only that.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + min(KNOCK_SECONDS, settings.connect_timeout)
+    while await _refused_everywhere(settings):
+        if loop.time() > deadline:
+            raise Unreachable(f"no NATS server answers at {without_secrets(settings.url)} (connection refused)")
+        await asyncio.sleep(0.05)
+
+
+async def _refused_everywhere(settings: BrokerSettings) -> bool:
+    for url in settings.servers:
+        parts = urlsplit(url)
+        try:
+            async with asyncio.timeout(settings.connect_timeout):
+                _, writer = await asyncio.open_connection(parts.hostname, parts.port or 4222)
+        except ConnectionRefusedError:
+            continue
+        except (OSError, TimeoutError):
+            return False  # a name that does not resolve yet, a packet lost: left to nats-py and its patience
+        writer.close()
+        return False
+    return True
+
+
+def without_secrets(url: str) -> str:
+    """Hides the credentials a NATS address may carry."""
+    return ",".join(
+        part if "@" not in part else f"{part.split('://')[0]}://***@{part.rsplit('@', 1)[1]}" for part in url.split(",")
+    )
