@@ -41,7 +41,7 @@ class Walk:
             return
         name = frame.f_code.co_name
         if name == "publish_events" and not self.inward:
-            self.inward.append("edge/app.py")
+            self.inward.append("edge/http/ingest.py")
         elif name == "parse" and "ingest" in frame.f_code.co_filename:
             # From here until it is sent nothing else has a turn.
             self._into = self.inward

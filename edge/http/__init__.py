@@ -1,0 +1,1 @@
+"""The handlers of the HTTP surface, by resource; `edge/app.py` has the routes."""

@@ -1,0 +1,89 @@
+"""Handlers that answer what is the case just now: runs, alerts, cameras, Octanes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from edge.errors import Problem
+from edge.http.body import edge_of, json_answer, number
+from edge.identity.door import principal_of
+from router.codec import rfc3339
+from router.record import Record
+from router.subject import escape, unescape
+
+# How far back `/alerts` looks: a page of alerts is for people, and older ones are in the stream.
+ALERTS_LOOKED_AT = 500
+
+
+async def _latest(request: Request, *patterns: str) -> list[Record]:
+    """The newest events under some patterns, of those that who asks may read."""
+    grants = principal_of(request.scope).grants
+    found = await edge_of(request).broker.latest(patterns)
+    return [record for record in found if record.event is not None and grants.may_read(record.subject)]
+
+
+async def list_runs(request: Request) -> Response:
+    records = await _latest(request, "agent.*.state", "job.*.state", "thread.*.state")
+    runs = [_state(record) for record in reversed(records)]
+    return json_answer({"runs": runs[: number(request, "limit", 100, 1, 1000)]})
+
+
+async def read_run(request: Request) -> Response:
+    token = escape(request.path_params["run"])
+    records = await _latest(request, *(f"{domain}.{token}.state" for domain in ("agent", "job", "thread")))
+    if not records:
+        raise Problem("run_not_found", f"no run {request.path_params['run'][:60]!r} is known")
+    return json_answer(_state(records[-1]))
+
+
+def _state(record: Record) -> dict[str, Any]:
+    event = record.event
+    assert event is not None
+    return {"run": unescape(event.subject.entity), "domain": event.subject.domain, **event.data}
+
+
+async def list_alerts(request: Request) -> Response:
+    """The newest word of each rule about each entity, among the last of all that rules have said."""
+    edge = edge_of(request)
+    grants = principal_of(request.scope).grants
+    newest: dict[tuple[str, str], dict[str, Any]] = {}
+    for record in await edge.hub.last(("alert.>",), ALERTS_LOOKED_AT):
+        event = record.event
+        if event is None or event.type not in ("firing", "resolved") or not grants.may_read(record.subject):
+            continue
+        rule = unescape(event.subject.entity)
+        newest[rule, str(event.data.get("key") or event.data.get("entity", ""))] = {
+            "rule": rule,
+            **event.data,
+            "status": event.type,
+            "timestamp": rfc3339(event.time),
+            "id": event.id,
+            "cursor": record.cursor(edge.hub.epoch),
+        }
+    alerts = sorted(newest.values(), key=lambda alert: str(alert["cursor"]), reverse=True)
+    return json_answer({"alerts": alerts[: number(request, "limit", 100, 1, 1000)]})
+
+
+async def list_cameras(request: Request) -> Response:
+    return json_answer({"cameras": await _entities(request, "camera")})
+
+
+async def list_octanes(request: Request) -> Response:
+    return json_answer({"octanes": await _entities(request, "octane")})
+
+
+async def _entities(request: Request, domain: str) -> list[dict[str, Any]]:
+    """Every camera or Octane that has said something, with what it said last."""
+    found: dict[str, dict[str, Any]] = {}
+    for record in await _latest(request, f"{domain}.*.state", f"{domain}.*.statistics"):
+        event = record.event
+        assert event is not None
+        shown = found.setdefault(event.subject.entity, {"id": unescape(event.subject.entity)})
+        if event.type == "state":
+            shown |= {**event.data, "updated": rfc3339(event.time)}
+        else:
+            shown["statistics"] = dict(event.data)
+    return sorted(found.values(), key=lambda shown: str(shown["id"]))

@@ -1,0 +1,161 @@
+"""Handlers that show pictures: MJPEG, snapshots, WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from edge import metrics
+from edge.disconnect import EXPIRED
+from edge.edge import Edge
+from edge.errors import Problem
+from edge.http.body import edge_of
+from edge.http.streams import Seated, time_left
+from edge.identity.door import principal_of
+from edge.identity.limits import Seat
+from edge.video import BOUNDARY, OPENING, Frame, Viewer
+from router.frame import frame_subject
+from router.subject import escape
+
+
+def _track(domain: str, connection: Request | WebSocket) -> tuple[str, str, str]:
+    """Which pictures are asked for. Raises Problem 403 where all that is said of their source may not be read."""
+    entity = connection.path_params["entity"]
+    principal_of(connection.scope).require_read(f"{domain}.{escape(entity)}.>")
+    track = connection.query_params.get("track") or ("beauty" if domain == "octane" else None)
+    return domain, entity, frame_subject(domain, entity, track)
+
+
+async def _mjpeg(domain: str, request: Request) -> Seated:
+    edge = edge_of(request)
+    where = _track(domain, request)
+
+    async def parts(viewer: Viewer) -> Any:
+        yield OPENING
+        while not edge.draining:
+            try:
+                async with asyncio.timeout(_patience(request)):
+                    frame = await viewer.next()
+            except TimeoutError:
+                return
+            yield frame.part
+            metrics.frames.labels("mjpeg").inc()
+
+    async def watched() -> Any:
+        gauge = metrics.viewers.labels("mjpeg")
+        gauge.inc()
+        try:
+            async with edge.video.watch(*where) as viewer:
+                async for part in parts(viewer):
+                    yield part
+        finally:
+            gauge.dec()
+
+    if not await _known(edge, domain, where[1]):
+        raise Problem(f"{domain}_not_found", f"nothing is known of {domain} {where[1][:60]!r}")
+    seat = _seat(request)
+    answer = StreamingResponse(
+        watched(),
+        media_type=f"multipart/x-mixed-replace; boundary={BOUNDARY.decode()}",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+    return Seated(answer, seat.leave)
+
+
+def _seat(connection: Request | WebSocket) -> Seat:
+    """Counts a connection that shows pictures. Raises Problem 429."""
+    edge = edge_of(connection)
+    return edge.door.limits.open(edge.door.address(connection.scope), principal_of(connection.scope))
+
+
+async def _known(edge: Edge, domain: str, entity: str) -> bool:
+    return bool(await edge.broker.latest([f"{domain}.{escape(entity)}.state"]))
+
+
+async def _snapshot(domain: str, request: Request) -> Response:
+    edge = edge_of(request)
+    where = _track(domain, request)
+    if not await _known(edge, domain, where[1]):
+        raise Problem(f"{domain}_not_found", f"nothing is known of {domain} {where[1][:60]!r}")
+    frame = await edge.video.newest(*where)
+    if frame is None:
+        raise Problem("no_frame", "the source has made no picture yet")
+    return Response(bytes(frame.jpeg), media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+
+
+async def _frames(domain: str, socket: WebSocket) -> None:
+    edge = edge_of(socket)
+    where = _track(domain, socket)
+    seat = _seat(socket)
+    gauge = metrics.viewers.labels("websocket")
+    sent = metrics.frames.labels("websocket")
+    gauge.inc()
+    try:
+        await socket.accept()
+        async with edge.video.watch(*where) as viewer:
+            await _show(socket, viewer, sent)
+    except WebSocketDisconnect:
+        pass
+    finally:
+        gauge.dec()
+        seat.leave()
+
+
+async def _show(socket: WebSocket, viewer: Viewer, sent: Any) -> None:
+    """Writes the newest frames until the client leaves, or its token ends; only reading tells that a client has left."""
+
+    async def leave() -> None:
+        while (await socket.receive())["type"] != "websocket.disconnect":
+            pass
+
+    async def show() -> None:
+        while True:
+            frame: Frame = await viewer.next()
+            await socket.send_bytes(frame.payload)
+            sent.inc()
+
+    tasks = {asyncio.ensure_future(leave()), asyncio.ensure_future(show())}
+    try:
+        done, _ = await asyncio.wait(tasks, timeout=_patience(socket), return_when=asyncio.FIRST_COMPLETED)
+        if not done:
+            await socket.close(EXPIRED.code, EXPIRED.reason)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        metrics.frames_dropped.labels("websocket").inc(viewer.dropped)
+
+
+def _patience(connection: Request | WebSocket) -> float | None:
+    """How long the token of who watches is still good; None for ever."""
+    left = time_left(connection)
+    return None if math.isinf(left) else left
+
+
+async def camera_mjpeg(request: Request) -> Seated:
+    return await _mjpeg("camera", request)
+
+
+async def camera_snapshot(request: Request) -> Response:
+    return await _snapshot("camera", request)
+
+
+async def camera_socket(socket: WebSocket) -> None:
+    await _frames("camera", socket)
+
+
+async def octane_mjpeg(request: Request) -> Seated:
+    return await _mjpeg("octane", request)
+
+
+async def octane_snapshot(request: Request) -> Response:
+    return await _snapshot("octane", request)
+
+
+async def octane_socket(socket: WebSocket) -> None:
+    await _frames("octane", socket)
