@@ -1,4 +1,4 @@
-"""This file is where events go to JetStream and come back: publish, read from a sequence, read the newest of each subject."""
+"""Publishes events to JetStream and reads them: from a sequence on, or the newest of each subject."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""This file is where an address is made, checked and matched: `<domain>.<entity>.<type>`, patterns with `*` and `>`.
+"""Makes, checks and matches subjects: `<domain>.<entity>.<type>`, and patterns with `*` and `>`.
 
 Outside the router a subject has no prefix; on the wire events live under `ev.`, their republished copies under `live.ev.`.
 Every token that comes from data goes through `Subject.of`, so that no id can inject a dot or a wildcard.

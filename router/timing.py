@@ -1,4 +1,4 @@
-"""This file is where time is told and waited for: a clock one can replace, and the pause before another try."""
+"""Clocks that a test can replace, and the backoff before another try."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""This file is where every stream and bucket is declared, as data; `diff` and `apply` make a server match.
+"""Declares every stream and bucket, as data; `diff` and `apply` make a server match.
 
 Nothing else may know how many streams hold the events: readers ask `EVENTS`, so that sharding stays an addition.
 """

@@ -1,4 +1,4 @@
-"""This file is where somebody says "I am here" and others count who is: keys in LEASES that vanish unless refreshed.
+"""Leases: keys in LEASES by which a process says that it uses something; others count them, and one that is not refreshed expires.
 
 `view.<domain>.<entity>.<holder>` is one viewer of one picture: an edge process holds it while somebody watches, and the
 actor that makes the picture works only while the count is not zero. A holder that dies is forgotten after its ttl, by

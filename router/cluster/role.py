@@ -1,4 +1,4 @@
-"""This file is where one process among many comes to own a role: by a lease that it must refresh, and releases when it goes."""
+"""Leader election: one process among many owns a role, by a lease that it refreshes, and releases when it goes."""
 
 from __future__ import annotations
 

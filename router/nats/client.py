@@ -1,4 +1,4 @@
-"""This file is where nats-py's client is bent to our use: what it hears goes round its queues, and mostly round its parser.
+"""Extends nats-py's client: received messages bypass its queues and mostly its parser, and a message is sent by one write.
 
 A subscription made here has a handler that is called from the read loop, in the order the server sent, with the raw
 headers. That costs no task, no queue and no header parsing per message, and two overlapping subscriptions cannot overtake
@@ -41,7 +41,7 @@ class _Express(Parser):
     It reads them where they lie, many out of one read: a third of the work, on a path that every event takes.
     """
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: NatsClient) -> None:
         self._wire = wire
         self._cut = b""
         super().__init__(wire)
@@ -177,7 +177,7 @@ class PlainServer(nats.errors.Error):
         return type(self).__doc__ or ""
 
 
-class Wire(Client):
+class NatsClient(Client):
     """nats-py's client, with handlers that are called in its read loop.
 
     With `secure` nothing at all is sent to a server over a connection that is not encrypted, whoever that server is: one

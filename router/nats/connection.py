@@ -21,7 +21,7 @@ import nats.errors
 from router.clock import wall
 from router.errors import NoResponders, Refused, RouterError, Timeout, TooLarge, Unreachable, Unsuitable
 from router.limits import message_size
-from router.nats.client import Handler, PlainServer, Wire
+from router.nats.client import Handler, NatsClient, PlainServer
 from router.nats.client import Outgoing as Outgoing
 from router.nats.counters import figures
 from router.nats.dial import await_listener, credentials_for, without_secrets
@@ -42,7 +42,7 @@ WATCH_SECONDS = 2.0
 class Listening:
     """One subscription; `stop` ends it."""
 
-    def __init__(self, wire: Wire, subscription: Any) -> None:
+    def __init__(self, wire: NatsClient, subscription: Any) -> None:
         self._wire = wire
         self._subscription = subscription
 
@@ -71,7 +71,7 @@ class Connection:
         self.name = name
         self.up = asyncio.Event()
         self.reconnects = 0
-        self._wire = Wire(settings.requires_tls)
+        self._wire = NatsClient(settings.requires_tls)
         self._denied = RefusedSubscriptions(self._wire, self._allowed_again)
         self.refused_publishes = RefusedPublishes()
         self._inbox = f"{settings.inbox}.{secrets.token_hex(8)}"

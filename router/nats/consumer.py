@@ -1,4 +1,4 @@
-"""This file is where stored messages are pulled for work: credit, heartbeats, redelivery, and a way to settle each.
+"""A pull consumer of a stream: credit, heartbeats, redelivery, and an acknowledgement for each message.
 
 Our own pull loop instead of nats-py's: its `fetch` swallows the statuses that say a consumer is gone, and does not pull
 again after a reconnect. Here a status is read, the consumer is made again where it is missing, and pulls follow credit.

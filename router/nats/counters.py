@@ -1,4 +1,4 @@
-"""This file is where the seam to NATS counts what it does, in plain numbers: `router/metrics.py` shows them to Prometheus.
+"""Counts what the seam to NATS does, in plain numbers; `router/metrics.py` shows them to Prometheus.
 
 Plain, because whoever publishes one event from a command or a script need not load what makes metrics of them.
 """

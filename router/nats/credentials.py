@@ -1,4 +1,4 @@
-"""This file is where Callboard proves to NATS who it is: TLS certificates, and a nonce signed by an nkey or a creds file.
+"""Reads the credentials for NATS: TLS certificates, and a nonce signed by an nkey or a creds file.
 
 The files are read anew for each connection, so that a key that was exchanged counts from the next reconnect on. Signed
 here and not by nats-py, whose `nkeys` is one more dependency for what `cryptography` does.

@@ -10,14 +10,14 @@ from urllib.parse import urlsplit
 import nats.errors
 
 from router.errors import BadCredentials, Unreachable
-from router.nats.client import Wire
+from router.nats.client import NatsClient
 from router.nats.settings import BrokerSettings
 
 # A server that is being started again is waited for; where none is, a person is told before they wonder.
 KNOCK_SECONDS = 1.5
 
 
-def credentials_for(settings: BrokerSettings, wire: Wire) -> dict[str, Any]:
+def credentials_for(settings: BrokerSettings, wire: NatsClient) -> dict[str, Any]:
     """The options of nats-py that prove who we are. Raises BadCredentials."""
     # Here, because cryptography takes longer to load than all that a short command does.
     from router.nats.credentials import read_creds, read_seed, tls_context

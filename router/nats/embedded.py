@@ -1,4 +1,4 @@
-"""This file is where the embedded nats-server is started as a child: on loopback, with JetStream in a data folder."""
+"""Starts the embedded nats-server as a child process: on loopback, with JetStream in a data folder."""
 
 from __future__ import annotations
 

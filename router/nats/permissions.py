@@ -20,7 +20,7 @@ from router.errors import Forbidden
 from router.timing import full_jitter
 
 if TYPE_CHECKING:
-    from router.nats.client import Wire
+    from router.nats.client import NatsClient
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class RefusedPublishes:
 class RefusedSubscriptions:
     """The subscriptions of one connection that the server does not allow just now."""
 
-    def __init__(self, wire: Wire, granted: Callable[[], None]) -> None:
+    def __init__(self, wire: NatsClient, granted: Callable[[], None]) -> None:
         """`granted` is called when something that was refused is heard again; what was published meanwhile was not."""
         self._wire = wire
         self._granted = granted

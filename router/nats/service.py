@@ -1,4 +1,4 @@
-"""This file is where something is offered as a NATS micro service (ADR-32), which `nats micro ls|info|stats` shows.
+"""Serves NATS micro services (ADR-32), which `nats micro ls|info|stats` shows.
 
 The protocol is spoken by hand: in nats-py's own, endpoints run beside one another, a stop drops requests in flight, and
 a caller is told an exception's repr. Here an endpoint is called from the read loop, puts the request where it is worked

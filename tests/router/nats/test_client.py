@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nats.aio.client import Client
 from nats.protocol.parser import Parser
 
-from router.nats.client import MAX_WAITING, Wire
+from router.nats.client import MAX_WAITING, NatsClient
 
 TAPPED, OTHER = 1, 2
 
@@ -42,7 +42,7 @@ MESSAGES = st.builds(
 CONTROLS = st.sampled_from([Said(b"PING\r\n", None), Said(b"+OK\r\n", None), Said(b"PONG\r\n", None)])
 
 
-class Heard(Wire):
+class Heard(NatsClient):
     """A wire without a server: it notes what is handed out."""
 
     def __init__(self) -> None:
@@ -123,6 +123,6 @@ def test_a_handler_that_fails_does_not_keep_the_next_message_from_its_own() -> N
 
 def test_nats_py_still_has_what_is_overridden() -> None:
     assert {"parse", "reset"} <= set(vars(Parser))
-    assert isinstance(Wire()._ps, Parser)
+    assert isinstance(NatsClient()._ps, Parser)
     # What keeps credentials off a connection that is not encrypted.
     assert {"_process_info", "_connect_command"} <= set(vars(Client))
