@@ -545,6 +545,8 @@ class _Run:
                 if not has_no_room(refusal):
                     raise
                 await self._sleep(self._settings.pause)
+            finally:
+                self._recoveries.room.settled(recovery.session)
 
     async def _sleep(self, seconds: float) -> None:
         """Waits, and looks now and then whether it is called off. Raises _Cancelled."""
