@@ -471,7 +471,10 @@ class _Run(JobRun[RedriveJob]):
             return Fate("skipped", "undecodable")
         while not self.job.dry_run and not await self._redrives.room.taken(session.id, len(letter.payload)):
             await self.pause()
-        return await self._store(again.subject, letter, again.headers)
+        try:
+            return await self._store(again.subject, letter, again.headers)
+        finally:
+            self._redrives.room.settled(session.id)
 
     async def _blocked(self, session_id: str) -> str | None:
         """Asked once a second at most, and not for each letter."""

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from router.errors import Timeout
+
 # How long a test waits for what must come, in seconds. Only a failing test waits so long, so it is far more than the
 # slowest machine needs.
 PATIENCE = 120.0
@@ -16,17 +18,18 @@ PATIENCE = 120.0
 async def eventually(fn: Callable[[], Any], within: float = PATIENCE) -> Any:
     """Calls `fn`, awaiting what it gives, until that is true, and returns it. A failed assertion in it means: not yet.
 
-    Raises AssertionError once `within` seconds are over.
+    So does a request that NATS leaves unanswered: its disk may stand still for seconds on a busy machine. Raises
+    AssertionError, or the last Timeout, once `within` seconds are over.
     """
     deadline = time.monotonic() + within
     while True:
-        fault: AssertionError | None = None
+        fault: AssertionError | Timeout | None = None
         try:
             found = fn()
             value = await found if inspect.isawaitable(found) else found
             if value:
                 return value
-        except AssertionError as failed:
+        except (AssertionError, Timeout) as failed:
             fault = failed
         if time.monotonic() > deadline:
             if fault:

@@ -19,7 +19,7 @@ import logging
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -853,7 +853,7 @@ class Fanout:
 
     # Storing
 
-    async def _store_all(self, jobs: Iterable[tuple[_Member, Job]]) -> list[tuple[_Member, Job]]:
+    async def _store_all(self, jobs: Sequence[tuple[_Member, Job]]) -> list[tuple[_Member, Job]]:
         """Publishes jobs side by side, those of an ordered session one after the other, and gives those without room.
 
         Every other is stored, dead-lettered, or without a session. Of an ordered session nothing behind a job without room
@@ -862,7 +862,7 @@ class Fanout:
         pending: deque[list[tuple[_Member, Job]]] = deque()
         lines: dict[str, list[tuple[_Member, Job]]] = {}
         refused: list[tuple[_Member, Job]] = []
-        for member, job in await self._store_most(list(jobs), refused):
+        for member, job in await self._store_most(jobs, refused):
             if not _ordered(member.session):
                 pending.append([(member, job)])
             elif (line := lines.get(job.session)) is not None:
@@ -882,10 +882,12 @@ class Fanout:
             async with asyncio.TaskGroup() as lanes:
                 for _ in range(min(len(pending), self.settings.pipeline)):
                     lanes.create_task(lane())
+        for _, job in jobs:
+            self.room.settled(job.session)
         return refused
 
     async def _store_most(
-        self, jobs: list[tuple[_Member, Job]], refused: list[tuple[_Member, Job]]
+        self, jobs: Sequence[tuple[_Member, Job]], refused: list[tuple[_Member, Job]]
     ) -> list[tuple[_Member, Job]]:
         """Stores what need not be in order, with one round trip for all of it; gives what is left to do with more patience.
 

@@ -38,7 +38,6 @@ class Floor(Protocol):
     """What a gate stands on: the term of its partition."""
 
     partition: int
-    caught_up: bool
     lane_settings: LaneSettings
     parking: Parking
 
@@ -49,6 +48,12 @@ class Floor(Protocol):
     @property
     def pressed(self) -> bool:
         """Whether the partition is nearly full."""
+
+    def was_there(self, held: Held) -> bool:
+        """Whether a new job lay in HOOKS already when the partition was taken over."""
+
+    def is_ready(self, session: str) -> bool:
+        """Whether all jobs of a session have been admitted that lay in HOOKS when the partition was taken over."""
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Runs something beside."""
@@ -158,7 +163,7 @@ class Gate:
         """Finds a place for a job that has come."""
         assert self.policy is not None
         lane = self.lane(*lane_of(held.job, self.policy.mode))
-        if lane.first is not None and held.order and not self._floor.caught_up:
+        if lane.first is not None and held.order and (lane.early or self._floor.was_there(held)):
             self._line_up(lane, held)
         elif self._is_full(lane, held):
             self._park(lane, held)
@@ -437,7 +442,7 @@ class Gate:
             if self.blocked_for > 0:
                 return None
             # What a predecessor had in hand comes first.
-            if lane.serial and not self._floor.caught_up:
+            if lane.serial and (lane.early or not self._floor.is_ready(self.session)):
                 continue
             again = lane.head.jobs if lane.head is not None else 1
             if len(lane.queue) < (max(batch, again) if lane.serial else max(batch, self.policy.concurrency)):

@@ -378,6 +378,8 @@ class _Run(JobRun[Recovery]):
                 if not has_no_room(refusal):
                     raise
                 await self.pause()
+            finally:
+                self._recoveries.room.settled(recovery.session)
 
     async def _reached(self, sequence: int) -> None:
         self.job.after = sequence

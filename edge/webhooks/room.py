@@ -97,7 +97,7 @@ class Sizes:
 class Account:
     """What one session holds: in its queue and the log of all its jobs (`line`), and in the logs of single keys."""
 
-    __slots__ = ("keys", "line", "parked", "parked_bytes", "stored", "touched")
+    __slots__ = ("keys", "line", "on_the_way", "parked", "parked_bytes", "taken", "touched")
 
     def __init__(self) -> None:
         self.line = Sizes()
@@ -106,8 +106,9 @@ class Account:
         self.touched: set[str] = set()
         self.parked = 0
         self.parked_bytes = 0
-        # Jobs stored in all, to tell those that a measurement cannot have seen.
-        self.stored = 0
+        # Jobs in all, and those that are not known to be stored: to tell which a measurement may not have seen.
+        self.taken = 0
+        self.on_the_way = 0
 
     @property
     def jobs(self) -> int:
@@ -119,7 +120,8 @@ class Account:
 
     def add(self, size: int, lane: str) -> None:
         self.line.add(size)
-        self.stored += 1
+        self.taken += 1
+        self.on_the_way += 1
         if lane != ALL:
             if (sizes := self.keys.get(lane)) is None:
                 sizes = self.keys[lane] = Sizes()
@@ -127,7 +129,10 @@ class Account:
             self.touched.add(lane)
 
     def measured(self, waiting: int, parked: dict[str, int], since: int, mean: int) -> None:
-        """Learns how many jobs are left: in the queue and the log of all, in the logs of keys; `since` were stored meanwhile."""
+        """Learns how many jobs are left: in the queue and the log of all, and in the logs of keys.
+
+        Of those that were taken `since` were not known to be stored when it was asked, and count besides.
+        """
         self.line.keep(waiting + since, mean)
         self.parked = self.parked_bytes = 0
         for lane in [lane for lane in self.keys if lane not in parked and lane not in self.touched]:
@@ -170,7 +175,10 @@ class Room:
         return (account.jobs, account.bytes) if account is not None else (0, 0)
 
     def take(self, session: str, size: int, lane: str = ALL) -> bool:
-        """Says whether a session may hold one more job with an event of `size` bytes; if so, it is accounted for."""
+        """Says whether a session may hold one more job with an event of `size` bytes; if so, it is accounted for.
+
+        Until it is `settled` it counts beside what is measured.
+        """
         account = self._accounts.get(session)
         size += OVERHEAD
         if account is None:
@@ -180,6 +188,11 @@ class Room:
         account.add(size, lane)
         self._free -= size
         return True
+
+    def settled(self, session: str, jobs: int = 1) -> None:
+        """Notes that jobs which were taken are stored, or were not: what is measured from now on tells."""
+        if (account := self._accounts.get(session)) is not None:
+            account.on_the_way = max(0, account.on_the_way - jobs)
 
     async def taken(self, session: str, size: int) -> bool:
         """As `take`, for who asks now and then: measures before, where the last measurement is old."""
@@ -220,7 +233,7 @@ class Room:
     async def measure(self) -> None:
         """Asks how much of HOOKS is used, and by whom. Raises BrokerError."""
         begun = time.monotonic()
-        before = {session: account.stored for session, account in self._accounts.items()}
+        known = {session: account.taken - account.on_the_way for session, account in self._accounts.items()}
         info, subjects = await self._ask()
         state, config = info["state"], info["config"]
         self.bytes, self.limit = state["bytes"], max(0, config.get("max_bytes", 0))
@@ -240,7 +253,7 @@ class Room:
             account = self._accounts.get(session)
             if account is None:
                 account = self._accounts[session] = Account()
-            since = account.stored - before.get(session, account.stored)
+            since = account.taken - known.get(session, 0)
             account.measured(waiting.get(session, 0), parked.get(session, {}), since, mean)
             if not account.jobs and not account.touched:
                 del self._accounts[session]

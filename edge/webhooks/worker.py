@@ -174,7 +174,8 @@ class WorkTerm:
         # How far new jobs have come: up to `goal` they were there before we were.
         self._goal = self._reached_fresh = 0
         # What the predecessors have parked, by session and lane.
-        self._parks: dict[tuple[str, str], int] = {}
+        # How many jobs of a predecessor each lane has parked, by session; until the session's gate is made.
+        self._parks: dict[str, dict[str, int]] = {}
         self._recount_at = 0.0
         self._dirty: dict[str, Gate] = {}
         self._pen = asyncio.Event()
@@ -262,6 +263,17 @@ class WorkTerm:
                     break
                 await asyncio.sleep(0.02)
 
+    def was_there(self, held: Held) -> bool:
+        return (
+            held.message is not None
+            and held.consumer is not None
+            and held.consumer.stream == HOOKS
+            and held.message.sequence <= self._goal
+        )
+
+    def is_ready(self, session: str) -> bool:
+        return self.caught_up and session not in self._limbo
+
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         if self._tasks is None:
             work.close()
@@ -282,7 +294,9 @@ class WorkTerm:
                     for key, head in heads.items()
                     if partition_of(key[0], self._backstage.partitions) == self.partition
                 }
-                self._parks = await self.parking.counts(self.partition)
+                self._parks = {}
+                for (session_id, name), count in (await self.parking.counts(self.partition)).items():
+                    self._parks.setdefault(session_id, {})[name] = count
                 self._goal = await self._last_fresh()
                 self.caught_up = not self._goal
                 return
@@ -352,23 +366,20 @@ class WorkTerm:
         return consumer
 
     def _open_parks(self) -> None:
-        for (session_id, name), count in self._parks.items():
-            gate = self._gate(session_id)
-            if gate is None:
-                self.spawn(self._find_parked(session_id, name, count), "find")
-            else:
-                self._open_park(gate, name, count)
+        for session_id in list(self._parks):
+            if self._gate(session_id) is None:
+                self.spawn(self._find_parked(session_id), "find")
 
     def _open_park(self, gate: Gate, name: str, count: int) -> None:
         assert gate.policy is not None
         lane = gate.lane(name, name != ALL or gate.policy.mode == "fifo")
         lane.behind += count
         lane.suspects = not self._clean
-        if lane.serial and not self.caught_up:
+        if lane.serial:
             lane.first = 0
         gate.wake()
 
-    async def _find_parked(self, session_id: str, name: str, count: int) -> None:
+    async def _find_parked(self, session_id: str) -> None:
         while self.open:
             try:
                 await self._registry.find(session_id)
@@ -383,9 +394,7 @@ class WorkTerm:
             except BrokerError:
                 await asyncio.sleep(0.5)
                 continue
-            gate = self._gate(session_id)
-            if gate is not None:
-                self._open_park(gate, name, count)
+            self._gate(session_id)
             return
 
     async def _purge(self, subjects: str) -> None:
@@ -415,8 +424,9 @@ class WorkTerm:
             # Further ahead than any pause is legal it was written by a clock that was wrong.
             longest = max(*rules.schedule, MAX_RETRY_AFTER) + 1.0
             gate.restored(lane, head, ceiling(head.not_before, wall.now(), longest))
-            if lane.first is None and not self.caught_up and self._parks.get(key):
-                lane.first = 0
+        # Before any job of it is admitted: what is new goes behind what is parked.
+        for name, count in self._parks.pop(session_id, {}).items():
+            self._open_park(gate, name, count)
         return gate
 
     def rules(self, endpoint: EndpointSettings) -> Rules:
@@ -513,11 +523,11 @@ class WorkTerm:
 
     def _admit(self, held: Held) -> None:
         session_id = held.job.session
-        gate = self._gate(session_id)
-        if gate is not None:
-            gate.admit(held)
-        elif session_id in self._limbo:
+        if session_id in self._limbo:
+            # Behind those that came before it, although the session may be known by now.
             self._limbo[session_id].append(held)
+        elif (gate := self._gate(session_id)) is not None:
+            gate.admit(held)
         else:
             self._limbo[session_id] = [held]
             self.spawn(self._find(session_id), "find")

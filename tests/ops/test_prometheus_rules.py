@@ -278,6 +278,7 @@ def _group(alert: str, series: dict[str, str], fires: bool) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_every_alert_fires_for_what_it_is_for_and_is_quiet_otherwise(tmp_path: Path) -> None:
     groups = [
         _group(alert, series, fires)

@@ -19,8 +19,10 @@ from hypothesis import strategies as st
 from edge.registry import Session
 from edge.webhooks.endpoint import Batch
 from edge.webhooks.job import Job
+from edge.webhooks.parking import Parking
 from router.event import Event
 from router.rates import EvenPace
+from router.topology import HOOKS
 from tests.edge.webhooks.stage import QUICK, Process, Receiver, Stage, mortal
 from tests.edge.webhooks.test_webhook_order import NARROW, Ledger, firsts, nothing_left, reasons
 from tests.waiting import eventually
@@ -398,3 +400,47 @@ async def test_a_job_that_its_workers_die_of_becomes_a_dead_letter(stage: Stage,
     await eventually(lambda: process.webhooks.stats(session.id).failed == 1)
     assert await reasons(stage.broker, session) == ["poison"]
     assert len(receiver.posts) == 3
+
+
+async def test_what_comes_while_the_log_of_a_dead_owner_is_looked_up_goes_behind_it(
+    stage: Stage, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+):
+    await stage.widen(1000)
+    first = await stage.process(mortal(NARROW))
+    session = await stage.session(receiver.url, mode="keyed", timeout=600.0)
+    ledger = Ledger(receiver)
+    ledger.gathers = 2  # the first is not answered
+    await keyed(stage, "a", 10)
+
+    async def parked() -> int:
+        request = {"subjects_filter": f"hook.park.*.{session.id}.*"}
+        subjects = (await stage.broker.connection.api(f"STREAM.INFO.{HOOKS}", request))["state"].get("subjects")
+        return sum((subjects or {}).values())
+
+    async def all_but_the_first() -> bool:
+        return await parked() == 9
+
+    await eventually(all_but_the_first)
+    await first.die()
+    stage.processes.remove(first)
+    # The first of the log is looked up for longer than the other jobs need to come.
+    looked_up, page = asyncio.Event(), Parking.page
+
+    async def slow_page(self: Parking, *given: Any) -> Any:
+        await looked_up.wait()
+        return await page(self, *given)
+
+    monkeypatch.setattr(Parking, "page", slow_page)
+    ledger.released.set()
+    second = await stage.process(mortal(NARROW))
+    await eventually(lambda: any(gate.lanes for term in second.webhooks._terms() for gate in term.gates.values()))
+    (term,) = [term for term in second.webhooks._terms() if session.id in term.gates]
+    await eventually(lambda: term.caught_up)
+    last = (await stage.broker.connection.api(f"STREAM.INFO.{HOOKS}"))["state"]["last_seq"]
+    await keyed(stage, "a", 5, first=10)
+    await eventually(lambda: term._reached_fresh >= last + 5)
+    looked_up.set()
+
+    await eventually(lambda: len(firsts(ledger.taken)) == 15)
+    assert firsts(ledger.taken) == list(range(15))
+    await eventually(lambda: nothing_left(stage.broker))
