@@ -54,7 +54,7 @@ shape: $(VENV)/.installed-dev ## Measure sizes, import circles and floors of the
 check-k8s: $(VENV)/.installed-dev ## Build, validate and cross-check the manifests of k8s/
 	@$(BIN)/python -m pytest -q tests/k8s/test_manifests.py $(ARGS)
 
-manifests: $(VENV)/.installed ## Write the dashboards, and copy them and the rules into k8s/
+manifests: $(VENV)/.installed ## Write the dashboards, and the rules as a manifest of k8s/
 	@$(BIN)/python -P -m ops.boards
 	@$(BIN)/python -P -m ops.manifests
 

@@ -1,28 +1,24 @@
-"""This file is where the rules and dashboards of ops/ are written once more, as objects of Kubernetes: `make manifests`.
+"""Writes the alert rules of ops/prometheus once more as a PrometheusRule of Kubernetes: `make manifests`.
 
-kustomize reads nothing outside its own folder, so what Prometheus and Grafana are given elsewhere is copied there. A test
-says so where the copy is old.
+A PrometheusRule holds the rules inside itself, so they cannot be used as they are. The dashboards need no copy:
+`k8s/components/monitoring` has `ops/grafana` as a base.
 """
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 ROOT = Path(__file__).parents[1]
 RULES = ROOT / "ops" / "prometheus" / "rules"
-DASHBOARDS = ROOT / "ops" / "grafana"
-GENERATED = ROOT / "k8s" / "components" / "monitoring" / "generated"
-HEADER = "# Made by `make manifests` out of ops/prometheus/rules and ops/grafana; change those.\n"
+MANIFEST = ROOT / "k8s" / "components" / "monitoring" / "rules.yaml"
+HEADER = "# Made by `make manifests` from ops/prometheus/rules; change those.\n"
 
 
-def manifests(rules: Path = RULES, dashboards: Path = DASHBOARDS) -> Mapping[str, str]:
-    """Makes the files, by name."""
+def prometheus_rule(rules: Path = RULES) -> str:
+    """Returns the manifest's text, with the groups of all rule files in the order of their names."""
     groups = [
         group
         for path in sorted(rules.glob("*.yml"))
@@ -34,45 +30,12 @@ def manifests(rules: Path = RULES, dashboards: Path = DASHBOARDS) -> Mapping[str
         "metadata": {"name": "callboard"},
         "spec": {"groups": groups},
     }
-    boards = {path.name: path.read_text(encoding="utf-8") for path in sorted(dashboards.glob("*.json"))}
-    made = {"rules.yaml": HEADER + _yaml(rule), "kustomization.yaml": HEADER + _yaml(_kustomization(boards))}
-    return made | boards
-
-
-def _kustomization(boards: Mapping[str, str]) -> dict[str, Any]:
-    made: dict[str, Any] = {
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "resources": ["rules.yaml"],
-    }
-    if boards:
-        for text in boards.values():
-            json.loads(text)
-        # One each: all of them together may be more than a ConfigMap holds.
-        made["configMapGenerator"] = [
-            {
-                "name": f"dashboard-{Path(name).stem.replace('_', '-').lower()}",
-                "files": [name],
-                "options": {"labels": {"grafana_dashboard": "1"}, "disableNameSuffixHash": True},
-            }
-            for name in boards
-        ]
-    return made
-
-
-def _yaml(value: object) -> str:
-    return yaml.safe_dump(value, sort_keys=False, width=120, allow_unicode=True)
+    return HEADER + yaml.safe_dump(rule, sort_keys=False, width=120, allow_unicode=True)
 
 
 def main() -> int:
-    """Writes the files, and takes away what is no longer made."""
-    made = manifests()
-    GENERATED.mkdir(parents=True, exist_ok=True)
-    for path in GENERATED.iterdir():
-        if path.name not in made:
-            path.unlink()
-    for name, text in made.items():
-        (GENERATED / name).write_text(text, encoding="utf-8")
+    """Writes the manifest."""
+    MANIFEST.write_text(prometheus_rule(), encoding="utf-8")
     return 0
 
 

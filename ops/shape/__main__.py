@@ -17,7 +17,7 @@ from ops.shape.sources import Size, count_tested, measure
 
 ROOT = Path(__file__).parents[2]
 # Dashboards that are committed a second time for Kubernetes.
-COPIES = "k8s/components/monitoring/generated/*.json"
+COPIES = "k8s/**/*.json"
 
 
 class Figure(NamedTuple):

@@ -16,7 +16,7 @@ from kubernetes_validate.utils import all_versions, major_minor
 
 from actors.catalog import CAST
 from ops.__main__ import parser
-from ops.manifests import GENERATED, manifests
+from ops.manifests import MANIFEST, prometheus_rule
 from ops.roles import WORKER_DRAIN
 from ops.settings import SECTIONS, Settings, seconds
 from router import topology
@@ -412,12 +412,19 @@ def test_what_scales_the_edge_is_a_figure_of_the_edge() -> None:
     assert named_there <= families
 
 
-def test_rules_and_dashboards_are_the_ones_of_ops() -> None:
-    made = manifests()
+def test_rules_are_the_ones_of_ops() -> None:
+    assert MANIFEST.read_text() == prometheus_rule(), "run `make manifests`"
 
-    assert {path.name: path.read_text() for path in GENERATED.iterdir()} == dict(made), (
-        "`make manifests` makes them anew"
-    )
+
+def test_grafana_is_given_every_dashboard_of_ops() -> None:
+    dashboards = {path.name: path.read_text() for path in (ROOT / "ops" / "grafana").glob("*.json")}
+    maps = [each for each in of_kind("prod", "ConfigMap") if each["metadata"]["name"].startswith("dashboard-")]
+
+    given = {name: text for each in maps for name, text in each["data"].items()}
+
+    assert given == dashboards, "ops/grafana/kustomization.yaml lists the dashboards"
+    assert all(each["metadata"]["labels"] == {"grafana_dashboard": "1"} for each in maps)
+    assert all(each["metadata"]["name"] == f"dashboard-{Path(*each['data']).stem}" for each in maps)
 
 
 def schema_of(kind: str) -> dict[str, Any]:

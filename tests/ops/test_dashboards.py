@@ -24,7 +24,7 @@ import pytest
 import websockets
 from aiohttp import web
 
-from ops import boards, manifests
+from ops import boards
 from ops.ports import is_free
 from ops.rollcall import request
 from router.nats.embedded import free_port
@@ -48,12 +48,6 @@ def test_the_files_are_what_the_code_makes() -> None:
     there = {path.name: path.read_text() for path in boards.FOLDER.glob("*.json")}
 
     assert there == dict(MADE), "run `make manifests`"
-
-
-def test_kubernetes_is_given_the_same_dashboards_and_rules() -> None:
-    there = {path.name: path.read_text() for path in manifests.GENERATED.iterdir()}
-
-    assert there == dict(manifests.manifests()), "run `make manifests`"
 
 
 def test_every_panel_has_a_title_a_meaning_a_unit_and_the_variables() -> None:
