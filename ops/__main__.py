@@ -15,7 +15,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from ops.settings import INTERNAL, KEYS, NATS, SECTIONS, Found, Mistakes, Settings, seconds, wants_traceback
+from ops.environment import Found, wants_traceback
+from ops.sections import SECTIONS
+from ops.settings import INTERNAL, KEYS, NATS, Mistakes, Settings
+from ops.values import seconds
 from router.errors import RouterError
 
 OVERVIEW = """\

@@ -19,10 +19,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from ops.environment import LIFELINE, child_environment, inherited_descriptor
 from ops.handshake import Handshake
 from ops.launch import own_argv
 from ops.logs import level_of
-from ops.settings import LIFELINE, child_environment, inherited_descriptor
 
 _PR_SET_PDEATHSIG = 1
 # 5 s: a process that lost its parent drains like one that was told to stop, but not for ever.

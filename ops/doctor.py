@@ -24,6 +24,7 @@ from edge.settings import EdgeSettings
 from edge.webhooks.job import PARTITIONS
 from ops.descriptors import attainable
 from ops.disk import LITTLE_SPACE, NO_SPACE
+from ops.environment import DATA_DIR, search_path
 from ops.findings import FAIL, INFO, OK, WARN, Finding, body_of, store_mend
 from ops.health import store_text
 from ops.interruptible import run_interruptibly
@@ -33,7 +34,7 @@ from ops.probing import probe
 from ops.register import is_locked
 from ops.rollcall import answering, get
 from ops.sessions import edge_of
-from ops.settings import DATA_DIR, Settings, search_path
+from ops.settings import Settings
 from ops.show import versions
 from ops.terminal import Paint
 from router import topology

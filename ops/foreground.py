@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Iterator
 
-from ops.settings import under_make
+from ops.environment import under_make
 
 
 @contextlib.contextmanager

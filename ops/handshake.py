@@ -12,7 +12,7 @@ import os
 import secrets
 from collections.abc import Callable
 
-from ops.settings import READY, inherited_descriptor
+from ops.environment import READY, inherited_descriptor
 
 _NONCE_BYTES = 16
 

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
-from ops.settings import DEFAULT_DATA_DIR, Settings
+from ops.environment import DEFAULT_DATA_DIR
+from ops.settings import Settings
 
 
 def hints(

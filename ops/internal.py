@@ -18,7 +18,7 @@ from prometheus_client.exposition import choose_encoder
 
 from ops.folder import CannotStart
 from ops.logs import BadLevel, levels, set_level
-from ops.settings import InternalSettings
+from ops.sections import InternalSettings
 from router.codec import to_json
 
 log = logging.getLogger(__name__)

@@ -18,11 +18,12 @@ from urllib.parse import urlencode
 from ops.children import Child, Lifeline, watch_lifeline
 from ops.descriptors import raise_limit
 from ops.disk import show_disk
+from ops.environment import INTERNAL_PORT, INTERNAL_SOCKET, SOCKET, inherited_descriptor
 from ops.handshake import report_ready
 from ops.internal import Internal
 from ops.logs import configure, set_level
 from ops.pulse import beat
-from ops.settings import INTERNAL_PORT, INTERNAL_SOCKET, SOCKET, Mistakes, Settings, inherited_descriptor
+from ops.settings import Mistakes, Settings
 from ops.tracing import recording
 from router.broker import Broker
 from router.cluster.leases import lease_key

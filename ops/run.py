@@ -19,8 +19,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
+from ops.environment import child_environment
 from ops.progress import Lines
-from ops.settings import child_environment
 from ops.spool import Spool
 from router.broker import Broker
 from router.codec import rfc3339, to_json

@@ -1,4 +1,4 @@
-"""This file is where the environment is read, and the only one that reads it: variables become frozen settings.
+"""Reads the settings once at start: from flags, the environment and a file, into frozen dataclasses.
 
 A variable's name is made from the field it sets: `CameraSettings.fps` is `CALLBOARD_CAMERA_FPS`. What a flag says wins over
 the environment, that over the file which CALLBOARD_CONFIG names, and that over the default. A part of the settings is
@@ -11,10 +11,8 @@ import dataclasses
 import difflib
 import functools
 import importlib
-import math
 import os
 import re
-import sys
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,8 +21,21 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from actors.catalog import CAST
+from ops.environment import (
+    DATA_DIR,
+    DEFAULT_DATA_DIR,
+    INTERNAL_SOCKET,
+    LIFELINE,
+    NATS_URL,
+    PREFIX,
+    READY,
+    SOCKET,
+    Found,
+    variables,
+)
 from ops.register import Ambiguous, Register, Running, absolute, find, folders
+from ops.sections import BASE, SECTIONS, CommandSettings, InternalSettings, UpSettings
+from ops.values import check_port, convert
 
 if TYPE_CHECKING:
     from ops.logs import LogSettings
@@ -32,42 +43,16 @@ if TYPE_CHECKING:
     from router.nats.settings import BrokerSettings
     from router.topology import TopologySettings
 
-PREFIX = "CALLBOARD_"
-NATS_URL = "CALLBOARD_NATS_URL"
-DATA_DIR = "CALLBOARD_DATA_DIR"
-DEFAULT_DATA_DIR = ".callboard"
 # Groups of settings that commands take from a running `callboard up`.
 NATS = "CALLBOARD_NATS_"
 KEYS = ("CALLBOARD_JWT_", "CALLBOARD_JWKS_")
 INTERNAL = "CALLBOARD_INTERNAL_"
 
-# How a process of the tree is told which descriptors it inherited; not for people to set.
-LIFELINE = "CALLBOARD_LIFELINE"
-SOCKET = "CALLBOARD_EDGE_SOCKET"
-INTERNAL_SOCKET = "CALLBOARD_INTERNAL_SOCKET"
-# Where a child reports that it is ready, and the nonce that it proves itself by: `7:3f0a…`.
-READY = "CALLBOARD_READY"
-INTERNAL_PORT = "CALLBOARD_INTERNAL_PORT"
 _INTERNAL = frozenset({LIFELINE, SOCKET, INTERNAL_SOCKET, READY, "CALLBOARD_CONFIG"})
 _ELSEWHERE = ("CALLBOARD_TEST_", "CALLBOARD_BENCH_")
 
-# What Kubernetes puts into every pod for a service called callboard or callboard-edge; none of it is meant for us.
-_SERVICE_LINK = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$")
 
 _SECRET = re.compile(r"password|passphrase|token|secret|creds|private|(^|_)keys?$")
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_SIZES = {
-    "": 1,
-    "k": 1000,
-    "m": 1000**2,
-    "g": 1000**3,
-    "t": 1000**4,
-    "ki": 1024,
-    "mi": 1024**2,
-    "gi": 1024**3,
-    "ti": 1024**4,
-}
-_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
 class Mistakes(Exception):
@@ -76,88 +61,6 @@ class Mistakes(Exception):
     def __init__(self, lines: Iterable[str]) -> None:
         self.lines = list(lines)
         super().__init__("\n".join(self.lines))
-
-
-@dataclass(frozen=True)
-class CommandSettings:
-    """What concerns the command itself and no part of the system."""
-
-    debug: bool = False
-    edge_url: str | None = None
-    # What the edge is shown by the commands that ask it.
-    token: str | None = None
-    instance: str = "main"
-    # Where running `callboard up` are registered; without it in the user's runtime folder.
-    runtime_dir: Path | None = None
-
-
-@dataclass(frozen=True)
-class UpSettings:
-    """Whom `callboard up` starts: everyone, or only those named; with or without the simulated Octane."""
-
-    only: tuple[str, ...] = ()
-    demo: bool = True
-
-
-@dataclass(frozen=True)
-class InternalSettings:
-    """Where a process answers those who look after it (/livez, /readyz, /metrics, /logs); without a port, nowhere.
-
-    /metrics is then no longer on the edge's public port. Of several processes of one tree each takes the next port; the
-    workers of one edge are answered for by the process above them.
-    """
-
-    port: int | None = None
-    host: str = "127.0.0.1"
-
-
-class Section(NamedTuple):
-    """A settings class: where it is, and what its variables begin with."""
-
-    prefix: str
-    where: str
-    renamed: Mapping[str, str] = {}
-
-
-# In the order of `callboard settings`. The parts that every command needs come first.
-SECTIONS: Mapping[str, Section] = {
-    "broker": Section("NATS_", "router.nats.settings:BrokerSettings"),
-    "embedded": Section("EMBEDDED_", "router.nats.embedded:EmbeddedSettings", {"data_dir": "DATA_DIR"}),
-    "topology": Section("", "router.topology:TopologySettings"),
-    "log": Section("LOG_", "ops.logs:LogSettings"),
-    "command": Section("", "ops.settings:CommandSettings"),
-    "up": Section("UP_", "ops.settings:UpSettings"),
-    "internal": Section("INTERNAL_", "ops.settings:InternalSettings"),
-    "otel": Section("OTEL_", "ops.tracing:TracingSettings"),
-    "edge": Section("EDGE_", "edge.settings:EdgeSettings", {"webhooks": "WEBHOOK"}),
-    "identity": Section(
-        "JWT_",
-        "edge.settings:IdentitySettings",
-        {
-            name: name.upper()
-            for name in (
-                "jwks_url",
-                "jwks_max_age",
-                "jwks_max_stale",
-                "jwks_min_interval",
-                "token_in_query",
-                "ticket_ttl",
-            )
-        },
-    ),
-    "guard": Section("WEBHOOK_", "edge.webhooks.guard:GuardSettings"),
-    **{name: Section(f"{name.upper()}_", part.settings) for name, part in CAST.items() if part.settings},
-    "simulator": Section("SIMULATOR_", "actors.octane.simulator:SimulatorSettings"),
-}
-BASE = ("broker", "embedded", "topology", "log", "command", "up", "internal", "otel")
-
-
-class Found(NamedTuple):
-    """What somebody set: the text, and where it was said."""
-
-    text: str
-    source: str
-    said: str  # what to name in an error: `--port`, or the variable
 
 
 class Row(NamedTuple):
@@ -192,7 +95,7 @@ class Settings:
         `adopt` names groups of settings that are taken from a running `callboard up` where nobody set them.
         """
         lines: list[str] = []
-        found = _environment()
+        found = variables()
         for name, value in _config(found, lines).items():
             found.setdefault(name, value)
         found |= flags or {}
@@ -314,7 +217,7 @@ class Settings:
             said[name] = found
             try:
                 values[name] = convert(leaf.kind, found.text)
-                _check_port(name, values[name])
+                check_port(name, values[name])
             except ValueError as fault:
                 text = "***" if _is_hidden(leaf) else found.text
                 lines.append(f"{found.said}={text} ({found.source}): {fault}")
@@ -351,75 +254,6 @@ class Settings:
             close = difflib.get_close_matches(variable, names, 1, 0.75)
             hint = f"; did you mean {close[0]}?" if close else "; `callboard settings` lists those there are"
             yield f"{found.said} ({found.source}): there is no such setting{hint}"
-
-
-def convert(kind: Any, text: str) -> Any:
-    """Reads a value of a kind from text; raises ValueError saying what is needed."""
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        if type(None) in args and text.lower() in ("", "none"):
-            return None
-        return convert(next(arg for arg in args if arg is not type(None)), text)
-    if origin is Literal:
-        if text in args:
-            return text
-        raise ValueError(f"needs one of {', '.join(map(str, args))}")
-    if origin in (tuple, list):
-        parts = [part.strip() for part in text.split(",") if part.strip()]
-        return origin(convert(args[0] if args else str, part) for part in parts)
-    if kind is bool:
-        if text.lower() in _TRUE + _FALSE:
-            return text.lower() in _TRUE
-        raise ValueError("needs true or false")
-    if kind is int:
-        return _whole(text)
-    if kind is float:
-        return seconds(text)
-    if kind is Path:
-        return Path(text).expanduser()
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return _member(kind, text)
-    return text
-
-
-def seconds(text: str) -> float:
-    """Reads a number, or a duration such as 90s, 7d, 1h30m or 250ms, as seconds; raises ValueError."""
-    text = text.strip().lower()
-    try:
-        value = float(text)
-    except ValueError:
-        parts = re.findall(r"(\d+(?:\.\d+)?)(ms|[smhdw])", text)
-        if not parts or "".join(number + unit for number, unit in parts) != text.replace(" ", ""):
-            raise ValueError("needs a number, or a duration such as 90s, 15m or 7d") from None
-        value = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    if not math.isfinite(value):
-        raise ValueError("needs a finite number")
-    return value
-
-
-def _whole(text: str) -> int:
-    found = re.fullmatch(r"([+-]?\d[\d_]*)(?:\s*([kmgt]i?)?b?)?", text.strip().lower())
-    if not found:
-        # 1.5GiB is no whole number of anything but bytes.
-        found = re.fullmatch(r"(\d+\.\d+)\s*([kmgt]i?)b?", text.strip().lower())
-        if not found:
-            raise ValueError("needs a whole number, or a size such as 512MiB or 1GB")
-        return int(float(found[1]) * _SIZES[found[2]])
-    return int(found[1]) * _SIZES[found[2] or ""]
-
-
-def _member(kind: type[Enum], text: str) -> Enum:
-    plain = text.lower().replace("-", "_").replace(" ", "_")
-    for member in kind:
-        if plain in (member.name.lower(), str(member.value).lower()):
-            return member
-    names = ", ".join(member.name.lower().replace("_", "-") for member in kind)
-    raise ValueError(f"needs one of {names}")
-
-
-def _check_port(name: str, value: object) -> None:
-    if (name == "port" or name.endswith("_port")) and isinstance(value, int) and not 0 <= value <= 65535:
-        raise ValueError("needs a port from 0 to 65535")
 
 
 def is_secret(name: str) -> bool:
@@ -483,14 +317,6 @@ def _settable(kind: Any) -> bool:
     return kind in (bool, int, float, str, Path) or (isinstance(kind, type) and issubclass(kind, Enum))
 
 
-def _environment() -> dict[str, Found]:
-    return {
-        name: Found(text, "environment", name)
-        for name, text in os.environ.items()
-        if name.startswith(PREFIX) and not _SERVICE_LINK.search(name) and not re.match(r"(tcp|udp|sctp)://", text)
-    }
-
-
 def _config(found: Mapping[str, Found], lines: list[str]) -> dict[str, Found]:
     """Reads the file that CALLBOARD_CONFIG names: NAME=value lines, # comments, quotes, `export` in front or not."""
     if "CALLBOARD_CONFIG" not in found:
@@ -538,38 +364,3 @@ def _adopted(running: Running, groups: tuple[str, ...], found: Mapping[str, Foun
         for name, text in running.settings.items()
         if name.startswith(tuple(wanted)) and name not in found
     }
-
-
-def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """Makes the environment of a process of the tree: ours, without what only we inherited, with what it is to know."""
-    inherited = {
-        name: text for name, text in os.environ.items() if name not in (LIFELINE, SOCKET, INTERNAL_SOCKET, READY)
-    }
-    return {**inherited, "PYTHONUNBUFFERED": "1", **extra}
-
-
-def inherited_descriptor(variable: str) -> int | None:
-    """Reads the number of a descriptor that the process above us left open; None where there is none."""
-    text = os.environ.get(variable, "").partition(":")[0]
-    if not text.isdigit():
-        return None
-    try:
-        os.fstat(int(text))
-    except OSError:
-        return None
-    return int(text)
-
-
-def under_make() -> bool:
-    """Says whether make started us."""
-    return "MAKELEVEL" in os.environ
-
-
-def wants_traceback() -> bool:
-    """Says whether errors are to be shown with their traceback; asked where the settings themselves may have failed."""
-    return os.environ.get("CALLBOARD_DEBUG", "").lower() in _TRUE
-
-
-def search_path() -> str:
-    """The PATH with the folder of this Python in front, so that tools installed beside it are found."""
-    return os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 
 from ops.interruptible import run_interruptibly
 from ops.logs import quietly
-from ops.settings import Mistakes, Settings, seconds
+from ops.settings import Mistakes, Settings
 from ops.terminal import Paint, safe
+from ops.values import seconds
 from router.broker import Broker
 from router.codec import to_json
 from router.cursor import Cursor, Start, parse_start

@@ -10,8 +10,9 @@ import sys
 import time
 from dataclasses import dataclass
 
-from ops.settings import Mistakes, Settings, seconds
+from ops.settings import Mistakes, Settings
 from ops.terminal import Paint
+from ops.values import seconds
 from router.codec import rfc3339
 from router.errors import BadPattern
 

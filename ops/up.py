@@ -24,25 +24,16 @@ from edge.settings import EdgeSettings
 from ops.children import Backoff, Child, Lifeline, reason, tether
 from ops.descriptors import raise_limit
 from ops.disk import DiskWatch
+from ops.environment import DATA_DIR, INTERNAL_PORT, NATS_URL, SOCKET
 from ops.folder import Folder
 from ops.foreground import own_foreground
 from ops.hints import hints
 from ops.ports import is_free, open_port, reachable, url_of
 from ops.register import Running
 from ops.rollcall import answering, get
-from ops.settings import (
-    DATA_DIR,
-    INTERNAL,
-    INTERNAL_PORT,
-    KEYS,
-    NATS,
-    NATS_URL,
-    SOCKET,
-    Mistakes,
-    Settings,
-    convert,
-)
+from ops.settings import INTERNAL, KEYS, NATS, Mistakes, Settings
 from ops.terminal import Paint, StatusLine, safe, table
+from ops.values import convert
 from router.broker import Broker
 from router.codec import from_json
 from router.errors import BadEvent, EmbeddedError

@@ -20,8 +20,9 @@ from ops.interruptible import run_interruptibly
 from ops.ports import url_of
 from ops.rollcall import get
 from ops.sessions import edge_of, refused
-from ops.settings import Mistakes, Settings, seconds
+from ops.settings import Mistakes, Settings
 from ops.terminal import Paint, StatusLine, bar, safe, table
+from ops.values import seconds
 from router.codec import from_json
 from router.errors import BadEvent, RouterError
 

@@ -21,8 +21,8 @@ from typing import Any
 import aiohttp
 
 from ops.children import tether
+from ops.environment import child_environment
 from ops.launch import own_argv
-from ops.settings import child_environment
 from router.broker import Broker
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.nats.settings import BrokerSettings

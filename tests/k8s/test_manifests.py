@@ -18,7 +18,9 @@ from actors.catalog import CAST
 from ops.__main__ import parser
 from ops.manifests import MANIFEST, prometheus_rule
 from ops.roles import WORKER_DRAIN
-from ops.settings import SECTIONS, Settings, seconds
+from ops.sections import SECTIONS
+from ops.settings import Settings
+from ops.values import seconds
 from router import topology
 from router.topology import TopologySettings
 from tests.k8s.overlay import K8S, OVERLAYS, ROOT, Object, built, chosen, containers, named, of_kind, pods, variables

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ops.settings import Found, Mistakes, Settings, convert, is_secret, seconds
+from ops.environment import Found
+from ops.settings import Mistakes, Settings, is_secret
+from ops.values import convert, seconds
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,84 @@
+"""Lists the sections of the settings: the class of each, and what its variables begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from actors.catalog import CAST
+
+
+@dataclass(frozen=True)
+class CommandSettings:
+    """What concerns the command itself and no part of the system."""
+
+    debug: bool = False
+    edge_url: str | None = None
+    # What the edge is shown by the commands that ask it.
+    token: str | None = None
+    instance: str = "main"
+    # Where running `callboard up` are registered; without it in the user's runtime folder.
+    runtime_dir: Path | None = None
+
+
+@dataclass(frozen=True)
+class UpSettings:
+    """Whom `callboard up` starts: everyone, or only those named; with or without the simulated Octane."""
+
+    only: tuple[str, ...] = ()
+    demo: bool = True
+
+
+@dataclass(frozen=True)
+class InternalSettings:
+    """Where a process answers those who look after it (/livez, /readyz, /metrics, /logs); without a port, nowhere.
+
+    /metrics is then no longer on the edge's public port. Of several processes of one tree each takes the next port; the
+    workers of one edge are answered for by the process above them.
+    """
+
+    port: int | None = None
+    host: str = "127.0.0.1"
+
+
+class Section(NamedTuple):
+    """A settings class: where it is, and what its variables begin with."""
+
+    prefix: str
+    where: str
+    renamed: Mapping[str, str] = {}
+
+
+# In the order of `callboard settings`. The parts that every command needs come first.
+SECTIONS: Mapping[str, Section] = {
+    "broker": Section("NATS_", "router.nats.settings:BrokerSettings"),
+    "embedded": Section("EMBEDDED_", "router.nats.embedded:EmbeddedSettings", {"data_dir": "DATA_DIR"}),
+    "topology": Section("", "router.topology:TopologySettings"),
+    "log": Section("LOG_", "ops.logs:LogSettings"),
+    "command": Section("", "ops.sections:CommandSettings"),
+    "up": Section("UP_", "ops.sections:UpSettings"),
+    "internal": Section("INTERNAL_", "ops.sections:InternalSettings"),
+    "otel": Section("OTEL_", "ops.tracing:TracingSettings"),
+    "edge": Section("EDGE_", "edge.settings:EdgeSettings", {"webhooks": "WEBHOOK"}),
+    "identity": Section(
+        "JWT_",
+        "edge.settings:IdentitySettings",
+        {
+            name: name.upper()
+            for name in (
+                "jwks_url",
+                "jwks_max_age",
+                "jwks_max_stale",
+                "jwks_min_interval",
+                "token_in_query",
+                "ticket_ttl",
+            )
+        },
+    ),
+    "guard": Section("WEBHOOK_", "edge.webhooks.guard:GuardSettings"),
+    **{name: Section(f"{name.upper()}_", part.settings) for name, part in CAST.items() if part.settings},
+    "simulator": Section("SIMULATOR_", "actors.octane.simulator:SimulatorSettings"),
+}
+BASE = ("broker", "embedded", "topology", "log", "command", "up", "internal", "otel")
