@@ -55,8 +55,8 @@ check-k8s: $(VENV)/.installed-dev ## Build, validate and cross-check the manifes
 	@$(BIN)/python -m pytest -q tests/k8s/test_manifests.py $(ARGS)
 
 manifests: $(VENV)/.installed ## Write the dashboards, and the rules as a manifest of k8s/
-	@$(BIN)/python -P -m ops.boards
-	@$(BIN)/python -P -m ops.manifests
+	@$(BIN)/python -P -m ops.dashboards.write
+	@$(BIN)/python -P -m ops.dashboards.manifests
 
 image: ## Build the container image (IMAGE=callboard:dev)
 	@docker build --quiet -f ops/Dockerfile -t $(IMAGE) $(ARGS) .

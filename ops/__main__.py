@@ -577,13 +577,13 @@ def load(given: argparse.Namespace, *sections: str, adopt: Sequence[str] = (NATS
 
 
 def _up(given: argparse.Namespace, _: list[str]) -> int:
-    from ops.up import run_up
+    from ops.process.up import run_up
 
     return run_up(load(given, "edge", "identity", adopt=()))
 
 
 def _edge(given: argparse.Namespace, _: list[str]) -> int:
-    from ops.roles import run_role, serve_edge
+    from ops.process.roles import run_role, serve_edge
 
     settings = load(given, "edge", "guard", "identity", adopt=(NATS, *KEYS))
     return run_role(functools.partial(serve_edge, settings), settings, "edge")
@@ -591,7 +591,7 @@ def _edge(given: argparse.Namespace, _: list[str]) -> int:
 
 def _actor(given: argparse.Namespace, _: list[str]) -> int:
     from actors.catalog import CAST
-    from ops.roles import play, run_role
+    from ops.process.roles import play, run_role
 
     if given.name not in CAST:
         raise Mistakes([f"actor {given.name}: there is no such actor; there are {', '.join(CAST)}"])
@@ -600,21 +600,21 @@ def _actor(given: argparse.Namespace, _: list[str]) -> int:
 
 
 def _simulate(given: argparse.Namespace, _: list[str]) -> int:
-    from ops.roles import run_role, simulate_octane
+    from ops.process.roles import run_role, simulate_octane
 
     settings = load(given, "simulator")
     return run_role(functools.partial(simulate_octane, settings), settings)
 
 
 def _publish(given: argparse.Namespace, _: list[str]) -> int:
-    from ops.publish import Request, run_publish
+    from ops.cli.publish import Request, run_publish
 
     request = Request(given.subject, given.data, given.type, given.key, given.test, given.json)
     return run_publish(load(given), request)
 
 
 def _tail(given: argparse.Namespace, _: list[str]) -> int:
-    from ops.tail import Request, run_tail
+    from ops.cli.tail import Request, run_tail
 
     request = Request(
         tuple(given.patterns),
@@ -633,9 +633,9 @@ def _run_command(given: argparse.Namespace, command: list[str]) -> int:
     if not command:
         raise Mistakes(["run: no command was given; write it after --, as in `callboard run -- python train.py`"])
     settings = load(given)
-    from ops.interruptible import run_interruptibly
-    from ops.logs import quietly
-    from ops.run import run_command
+    from ops.cli.interruptible import run_interruptibly
+    from ops.cli.run import run_command
+    from ops.process.logs import quietly
     from router.broker import Broker
 
     quietly(settings.log)
@@ -651,13 +651,13 @@ def _run_command(given: argparse.Namespace, command: list[str]) -> int:
 
 
 def _sessions(given: argparse.Namespace, _: list[str]) -> int:
-    from ops.sessions import run_sessions
+    from ops.cli.sessions import run_sessions
 
     return run_sessions(load(given, "edge"), json=given.json)
 
 
 def _deadletters(given: argparse.Namespace, _: list[str]) -> int:
-    from ops.deadletters import FIELDS, Request, run_deadletters
+    from ops.cli.deadletters import FIELDS, Request, run_deadletters
 
     request = Request(
         given.what,
@@ -677,7 +677,7 @@ def _deadletters(given: argparse.Namespace, _: list[str]) -> int:
 
 
 def _webhooks(given: argparse.Namespace, _: list[str]) -> int:
-    from ops.webhooks import Request, run_webhooks
+    from ops.cli.webhooks import Request, run_webhooks
 
     more = {
         name: value
@@ -701,7 +701,7 @@ def _webhooks(given: argparse.Namespace, _: list[str]) -> int:
 
 
 def _streams(given: argparse.Namespace, _: list[str]) -> int:
-    from ops.streams import run_streams
+    from ops.cli.streams import run_streams
 
     try:
         patience = seconds(given.patience)
@@ -711,7 +711,7 @@ def _streams(given: argparse.Namespace, _: list[str]) -> int:
 
 
 def _token(given: argparse.Namespace, _: list[str]) -> int:
-    from ops.token import Request, run_token
+    from ops.cli.token import Request, run_token
 
     request = Request(
         given.subject,
@@ -726,25 +726,25 @@ def _token(given: argparse.Namespace, _: list[str]) -> int:
 
 
 def _settings(given: argparse.Namespace, _: list[str]) -> int:
-    from ops.show import run_settings
+    from ops.cli.show import run_settings
 
     return run_settings(load(given, *SECTIONS, adopt=(NATS, *KEYS)), json=given.json)
 
 
 def _doctor(given: argparse.Namespace, _: list[str]) -> int:
-    from ops.doctor import run_doctor
+    from ops.cli.doctor import run_doctor
 
     return run_doctor(load(given, "edge"), json=given.json)
 
 
 def _health(given: argparse.Namespace, _: list[str]) -> int:
-    from ops.health import run_health
+    from ops.cli.health import run_health
 
     return run_health(load(given, "edge"))
 
 
 def _logs(given: argparse.Namespace, _: list[str]) -> int:
-    from ops.levels import run_levels
+    from ops.cli.levels import run_levels
 
     if given.what and not given.level:
         raise Mistakes(["logs: level needs a logger and a level; as in `callboard logs level edge debug`"])
@@ -752,7 +752,7 @@ def _logs(given: argparse.Namespace, _: list[str]) -> int:
 
 
 def _version(given: argparse.Namespace, _: list[str]) -> int:
-    from ops.show import run_version
+    from ops.cli.show import run_version
 
     return run_version(json=given.json)
 

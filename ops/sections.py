@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from actors.catalog import CAST
 
@@ -43,6 +43,18 @@ class InternalSettings:
     host: str = "127.0.0.1"
 
 
+@dataclass(frozen=True)
+class LogSettings:
+    """How much is logged, and in which form."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+    # Of one text at most so many lines in a row, and then so many a second: a fault that repeats must not fill a disk.
+    # What was left out is counted in the next line. 0 leaves nothing out.
+    burst: int = 20
+    per_second: float = 2.0
+
+
 class Section(NamedTuple):
     """A settings class: where it is, and what its variables begin with."""
 
@@ -56,11 +68,11 @@ SECTIONS: Mapping[str, Section] = {
     "broker": Section("NATS_", "router.nats.settings:BrokerSettings"),
     "embedded": Section("EMBEDDED_", "router.nats.embedded:EmbeddedSettings", {"data_dir": "DATA_DIR"}),
     "topology": Section("", "router.topology:TopologySettings"),
-    "log": Section("LOG_", "ops.logs:LogSettings"),
+    "log": Section("LOG_", "ops.sections:LogSettings"),
     "command": Section("", "ops.sections:CommandSettings"),
     "up": Section("UP_", "ops.sections:UpSettings"),
     "internal": Section("INTERNAL_", "ops.sections:InternalSettings"),
-    "otel": Section("OTEL_", "ops.tracing:TracingSettings"),
+    "otel": Section("OTEL_", "ops.process.tracing:TracingSettings"),
     "edge": Section("EDGE_", "edge.settings:EdgeSettings", {"webhooks": "WEBHOOK"}),
     "identity": Section(
         "JWT_",

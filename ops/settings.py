@@ -34,11 +34,10 @@ from ops.environment import (
     variables,
 )
 from ops.register import Ambiguous, Register, Running, absolute, find, folders
-from ops.sections import BASE, SECTIONS, CommandSettings, InternalSettings, UpSettings
+from ops.sections import BASE, SECTIONS, CommandSettings, InternalSettings, LogSettings, UpSettings
 from ops.values import check_port, convert
 
 if TYPE_CHECKING:
-    from ops.logs import LogSettings
     from router.nats.embedded import EmbeddedSettings
     from router.nats.settings import BrokerSettings
     from router.topology import TopologySettings

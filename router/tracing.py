@@ -2,7 +2,7 @@
 
 An event carries its `traceparent`. Whoever does something with an event tells a span of it, under the one it came with;
 where nobody records spans (`recorder` is None, as it is unless OpenTelemetry is installed and configured) that costs a
-comparison. `ops/tracing.py` puts the recorder here.
+comparison. `ops/process/tracing.py` puts the recorder here.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import aiohttp
 
 from ops.bench.stand import BenchError, Plan
-from ops.children import tether
+from ops.process.children import tether
 from router.nats.embedded import free_port
 
 MODULES = (Path("/usr/lib/nginx/modules/ngx_nchan_module.so"), Path("/usr/share/nginx/modules/ngx_nchan_module.so"))

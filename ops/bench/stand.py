@@ -20,9 +20,9 @@ from typing import Any
 
 import aiohttp
 
-from ops.children import tether
 from ops.environment import child_environment
 from ops.launch import own_argv
+from ops.process.children import tether
 from router.broker import Broker
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.nats.settings import BrokerSettings

@@ -16,8 +16,8 @@ from kubernetes_validate.utils import all_versions, major_minor
 
 from actors.catalog import CAST
 from ops.__main__ import parser
-from ops.manifests import MANIFEST, prometheus_rule
-from ops.roles import WORKER_DRAIN
+from ops.dashboards.manifests import MANIFEST, prometheus_rule
+from ops.process.roles import WORKER_DRAIN
 from ops.sections import SECTIONS
 from ops.settings import Settings
 from ops.values import seconds

@@ -133,7 +133,7 @@ async def test_the_whole_system_plays_under_its_users_without_a_violation(house:
 
 
 async def _everybody_is_there(house: House) -> None:
-    from ops.rollcall import answering
+    from ops.process.micro import answering
 
     connection = Connection(house.settings("operator"), "test")
     await connection.open()

@@ -1,0 +1,352 @@
+"""This file is where `callboard run -- COMMAND…` runs a command and tells of it: its lines, its progress and its end.
+
+The command sees what it would see without us: our input, our signals, its exit code handed on. What it writes goes to
+our output unchanged and at once; telling of it comes second and can never stop it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import secrets
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import IO, Any
+
+from ops.cli.progress import Lines
+from ops.cli.spool import Spool
+from ops.environment import child_environment
+from router.broker import Broker
+from router.codec import rfc3339, to_json
+from router.errors import BrokerError, Unsuitable
+from router.event import Event
+from router.producer import Run, RunSettings
+from router.subject import escape
+
+# 64 kB: what a pipe holds.
+CHUNK_BYTES = 65536
+# 32 unsent events: few, so that what comes faster piles up in the spool, where it is put together.
+UNSENT_EVENTS = 32
+# A second: something the command left running in the background may still hold its output open; it is not waited for.
+LINGER_SECONDS = 1.0
+# Five seconds for the lines and five for the end: so long a finished command waits for NATS to take its last events.
+DRAIN_SECONDS = 5.0
+# Ten seconds to stop when asked to; then it is killed.
+STOP_SECONDS = 10.0
+# Half a second between two tries to reach a NATS that was not there.
+RETRY_SECONDS = 0.5
+
+NOT_FOUND = 127
+NOT_EXECUTABLE = 126
+
+_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Child:
+    """The command as a process. It has a process group of its own, unless it shall read from our terminal."""
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        """Raises OSError where it cannot be started."""
+        # A group in the background that reads from the terminal is stopped by it. In ours, a Ctrl-C reaches it anyway.
+        self.shares_terminal = _in_foreground()
+        self.asked_to_end = False
+        self._process = subprocess.Popen(
+            list(argv),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            env=child_environment({}),
+            process_group=None if self.shares_terminal else 0,
+        )
+        assert self._process.stdout and self._process.stderr
+        self.stdout: IO[bytes] = self._process.stdout
+        self.stderr: IO[bytes] = self._process.stderr
+
+    def send(self, number: int) -> None:
+        """Sends a signal to the command and what it started."""
+        self.asked_to_end = True
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if self.shares_terminal:
+                self._process.send_signal(number)
+            elif self._process.poll() is None:
+                os.killpg(self._process.pid, number)
+
+    def forward(self, number: int) -> None:
+        """Hands on a signal that we got."""
+        self.asked_to_end = True
+        if not (self.shares_terminal and number == signal.SIGINT):
+            self.send(number)
+
+    async def wait(self) -> int:
+        """Returns the exit code, or the negative number of the signal that ended it."""
+        return await asyncio.get_running_loop().run_in_executor(None, self._process.wait)
+
+    async def stop(self, grace: float) -> None:
+        """Ends the command: asks first, kills after `grace` seconds."""
+        self.send(signal.SIGTERM)
+        await asyncio.sleep(grace)
+        self.send(signal.SIGKILL)
+
+    def abandon(self) -> None:
+        """Kills what is left where we are cut short ourselves, and closes the pipes that nobody came to read."""
+        if self._process.poll() is None:
+            self.send(signal.SIGKILL)
+            self._process.wait()
+        self.stdout.close()
+        self.stderr.close()
+
+
+class Stream:
+    """One of the command's outputs on its way to ours."""
+
+    def __init__(self, name: str, target: int | None, spool: Spool) -> None:
+        self.name = name
+        self._target = target
+        self._spool = spool
+        self._waiting_since: float | None = None
+
+    async def relay(self, pipe: IO[bytes]) -> None:
+        """Passes bytes on until the end of the stream, and puts its lines into the spool."""
+        loop = asyncio.get_running_loop()
+        reader, transport = await _connect(pipe)
+        lines = Lines()
+        try:
+            while chunk := await self._read(reader):
+                if self._target is not None:
+                    try:
+                        await loop.run_in_executor(None, _write, self._target, chunk)
+                    except OSError:
+                        # Nobody reads us any more. With its pipe closed the command learns it as it would without us.
+                        break
+                out, progress = lines.feed(chunk)
+                for line in out:
+                    await self._spool.room()
+                    self._spool.add(self.name, line)
+                if progress:
+                    self._spool.tell(progress)
+        finally:
+            transport.close()
+            out, progress = lines.end()
+            for line in out:
+                self._spool.add(self.name, line)
+            if progress:
+                self._spool.tell(progress)
+
+    def idle(self, seconds: float) -> bool:
+        """Says whether nothing has come for so long."""
+        since = self._waiting_since
+        return since is not None and time.monotonic() - since >= seconds
+
+    async def _read(self, reader: asyncio.StreamReader) -> bytes:
+        self._waiting_since = time.monotonic()
+        chunk = await reader.read(CHUNK_BYTES)
+        self._waiting_since = None
+        return chunk
+
+
+async def _connect(pipe: IO[bytes]) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
+    """Opens a pipe for reading; the transport closes it, here where the caller is cancelled meanwhile."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(CHUNK_BYTES)
+    # uvloop, when cancelled in this, closes the descriptor by its number: the file object would close it once more, when
+    # the number may belong to another file.
+    connecting = loop.create_task(loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe))
+    try:
+        transport, _ = await asyncio.shield(connecting)
+    except asyncio.CancelledError:
+        (await connecting)[0].close()
+        raise
+    return reader, transport
+
+
+async def run_command(
+    broker: Broker,
+    argv: Sequence[str],
+    *,
+    job: str | None,
+    domain: str = "job",
+    name: str | None = None,
+    quiet: bool = False,
+    json: bool = False,
+) -> int:
+    """Runs a command and tells of it; returns its exit code, 128 + n where signal n ended it.
+
+    The broker may be open, or never opened: then it is opened here, as soon as NATS answers, and closed at the end.
+    """
+    command = shlex.join(argv)
+    # Who names the job wants to find it by that; else the command says what it is.
+    name = name or job or " ".join(command.split())[:100]
+    job = job or new_job(argv)
+    run = Run(
+        job,
+        broker,
+        domain=domain,
+        name=name,
+        about={"command": command[:1000]},
+        source="run",
+        settings=RunSettings(capacity=UNSENT_EVENTS, drain=DRAIN_SECONDS),
+        watch=_print if json else None,
+    )
+    try:
+        child = Child(argv)
+    except (FileNotFoundError, NotADirectoryError):
+        _say(f"{argv[0]}: command not found")
+        return NOT_FOUND
+    except OSError as fault:
+        _say(f"{argv[0]}: {fault.strerror}")
+        return NOT_EXECUTABLE
+    _say(f"{job} runs; watch it with: callboard tail '{domain}.{escape(job)}.>'")
+    spool = Spool()
+    opened = broker.connection.connected
+    try:
+        with _signals(child):
+            async with asyncio.TaskGroup() as group:
+                opening = None if opened else group.create_task(_open(broker))
+                async with run:
+                    code = await _follow(run, child, spool, shown=not (quiet or json))
+                    await run.complete(**_ending(code, child.asked_to_end or run.stopped.is_set()))
+                if opening:
+                    opening.cancel()
+    finally:
+        child.abandon()
+        if not opened:
+            await broker.close()
+    _report(run, spool)
+    return code if code >= 0 else 128 - code
+
+
+async def _follow(run: Run, child: Child, spool: Spool, shown: bool) -> int:
+    """Tells of the command until it has ended and all is said, or NATS takes nothing any more."""
+    streams = {
+        Stream("stdout", 1 if shown else None, spool): child.stdout,
+        Stream("stderr", 2 if shown else None, spool): child.stderr,
+    }
+    async with asyncio.TaskGroup() as group:
+        relaying = group.create_task(spool.relay(run))
+        stopping = group.create_task(_stop_when_asked(run, child))
+        reading = {group.create_task(stream.relay(pipe)): stream for stream, pipe in streams.items()}
+        code = await child.wait()
+        stopping.cancel()
+        while left := {task for task in reading if not task.done()}:
+            await asyncio.wait(left, timeout=LINGER_SECONDS / 4)
+            for task in left:
+                if reading[task].idle(LINGER_SECONDS):
+                    task.cancel()
+        spool.close()
+        await asyncio.wait({relaying}, timeout=DRAIN_SECONDS)
+        relaying.cancel()
+    return code
+
+
+async def _stop_when_asked(run: Run, child: Child) -> None:
+    await run.stopped.wait()
+    await child.stop(STOP_SECONDS)
+
+
+async def _open(broker: Broker) -> None:
+    """Opens the broker as soon as there is one."""
+    told = False
+    while True:
+        try:
+            await broker.open()
+            return
+        except Unsuitable as fault:
+            _say(f"{fault}; the command runs, nothing is told of it")
+            return
+        except BrokerError as fault:
+            if not told:
+                _say(f"{fault}; the command runs, what it says waits")
+                told = True
+        await asyncio.sleep(RETRY_SECONDS)
+
+
+def new_job(argv: Sequence[str]) -> str:
+    """Makes a job's id that a person can tell from others: `job-python-train-py-3f9a`."""
+    words = [os.path.basename(argv[0]), *argv[1:]]
+    slug = re.sub(r"[^a-z0-9]+", "-", " ".join(words).lower()).strip("-")[:24].strip("-")
+    return f"job-{slug or 'command'}-{secrets.token_hex(2)}"
+
+
+def _ending(code: int, asked: bool) -> dict[str, Any]:
+    """Says how the command ended, as the completion's data."""
+    if code == 0:
+        return {"success": True, "exit_code": 0}
+    more = {"status": "cancelled"} if asked else {}
+    if code > 0:
+        return {"success": False, "exit_code": code, "error": f"exit code {code}", **more}
+    word = _signal_name(-code)
+    return {"success": False, "exit_code": 128 - code, "signal": word, "error": f"killed by {word}", **more}
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _report(run: Run, spool: Spool) -> None:
+    """Says what nobody will hear."""
+    lost = spool.dropped + len(spool)
+    events = run.unsent + run.refused
+    if lost or events:
+        parts = [f"{lost} lines" if lost else "", f"{events} events" if events else ""]
+        _say(f"NATS did not take all of {run.run}: {' and '.join(filter(None, parts))} were dropped")
+
+
+@contextlib.contextmanager
+def _signals(child: Child) -> Iterator[None]:
+    """Hands our signals on to the command while it runs."""
+    loop = asyncio.get_running_loop()
+    taken: list[signal.Signals] = []
+    try:
+        for number in _FORWARDED:
+            # Only the main thread gets signals; elsewhere there are none to hand on.
+            with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
+                loop.add_signal_handler(number, child.forward, number)
+                taken.append(number)
+        yield
+    finally:
+        for number in taken:
+            loop.remove_signal_handler(number)
+
+
+def _in_foreground() -> bool:
+    try:
+        return os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:
+        return False
+
+
+def _write(target: int, chunk: bytes) -> None:
+    """Writes all of it; waits as long as whoever reads it does not."""
+    view = memoryview(chunk)
+    while view:
+        view = view[os.write(target, view) :]
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):
+        print(f"callboard: {text}", file=sys.stderr, flush=True)
+
+
+def _print(event: Event) -> None:
+    """Prints an event as a JSON line, in the shape that sessions deliver."""
+    line = to_json(
+        {
+            "id": event.id,
+            "event_type": event.type,
+            "subject": event.subject,
+            "source": event.source,
+            "timestamp": rfc3339(event.time),
+            "data": event.data,
+        }
+    )
+    with contextlib.suppress(OSError):
+        print(line.decode(), flush=True)

@@ -1,0 +1,91 @@
+"""This file is where a server's streams are compared with what they should be, and made so, or waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import json as jsonlib
+
+from ops.cli.interruptible import run_interruptibly
+from ops.process.logs import quietly
+from ops.settings import Settings
+from router import topology
+from router.broker import Broker
+from router.errors import Refused, Timeout, Unreachable
+from router.topology import Difference
+
+# Between two looks at a NATS that is not there yet, or not complete.
+PAUSE = 0.5
+
+
+def run_streams(settings: Settings, what: str, *, patience: float = 0.0, json: bool) -> int:
+    """Prints the differences, mends them (`apply`), or waits for somebody else to (`wait`); raises BrokerError.
+
+    Exit code 1 where something is left to be done. NATS itself, too, is waited for as long as `patience` lasts.
+    """
+    quietly(settings.log)
+    found = run_interruptibly(
+        _wait(settings, patience) if what == "wait" else _compare(settings, what == "apply", patience)
+    )
+    if json:
+        print(
+            jsonlib.dumps(
+                [{"stream": d.stream, "field": d.field, "want": d.want, "have": d.have} for d in found], default=str
+            )
+        )
+    elif not found:
+        print("all streams are there" if what == "wait" else "all streams are as they should be")
+    else:
+        for difference in found:
+            print(_mended(difference) if what == "apply" else str(difference))
+    return 0 if what == "apply" or not found else 1
+
+
+async def _compare(settings: Settings, apply: bool, patience: float) -> list[Difference]:
+    deadline = asyncio.get_running_loop().time() + patience
+    broker = await _open(settings, deadline)
+    try:
+        if apply:
+            left = deadline - asyncio.get_running_loop().time()
+            # 15 s at least: a server that has just started may still be electing.
+            return await topology.apply(broker.connection, settings.topology, max(15.0, left))
+        return await topology.diff(broker.connection, settings.topology)
+    finally:
+        await broker.close()
+
+
+async def _wait(settings: Settings, patience: float) -> list[Difference]:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience
+    broker = await _open(settings, deadline)
+    try:
+        while True:
+            try:
+                lacking = await topology.missing(broker.connection, settings.topology)
+            except (Refused, Timeout):
+                if loop.time() > deadline:
+                    raise
+                continue
+            if not lacking or loop.time() > deadline:
+                return [Difference(name, "*", None, None) for name in lacking]
+            await asyncio.sleep(PAUSE)
+    finally:
+        await broker.close()
+
+
+async def _open(settings: Settings, deadline: float) -> Broker:
+    loop = asyncio.get_running_loop()
+    while True:
+        broker = Broker(settings.broker, "streams", settings.topology)
+        try:
+            await broker.open(apply=False)
+            return broker
+        except Unreachable:
+            if loop.time() > deadline:
+                raise
+            await asyncio.sleep(PAUSE)
+
+
+def _mended(difference: Difference) -> str:
+    if difference.field == "*":
+        return f"{difference.stream}: made"
+    return f"{difference.stream}.{difference.field}: {difference.have!r} became {difference.want!r}"

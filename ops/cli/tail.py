@@ -1,0 +1,246 @@
+"""This file is where events are followed on the command line: from the past into the present, none missing between.
+
+The hand-over is that of every reader: hear what is new into a bounded buffer first, read what is stored up to it, then go on
+with what was heard. Whatever breaks that (a lost connection, a full buffer) leads back to reading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import sys
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from ops.cli.interruptible import run_interruptibly
+from ops.process.logs import quietly
+from ops.settings import Mistakes, Settings
+from ops.terminal import Paint, safe
+from ops.values import seconds
+from router.broker import Broker
+from router.codec import to_json
+from router.cursor import Cursor, Start, parse_start
+from router.errors import BadInput, BrokerError
+from router.event import Event
+from router.live import Live, Loss
+from router.record import Record
+from router.replay import Gap, Replay
+from router.subject import check_pattern, distinct
+
+if TYPE_CHECKING:
+    from router.filter import Filter
+
+# 10,000 events heard and not yet printed: more are read from the store instead.
+BUFFER = 10_000
+# A NATS that is away is asked again this often.
+RETRY_SECONDS = 0.3
+
+_STYLES = {
+    "octane": "magenta", "camera": "blue", "agent": "cyan", "job": "cyan", "thread": "cyan",
+    "alert": "red", "session": "dim", "system": "yellow", "metric": "green",
+}  # fmt: skip
+# A value longer than this is cut on a terminal; --json shows all.
+MAX_VALUE = 120
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be followed, and from where."""
+
+    patterns: tuple[str, ...]
+    since: str | None = None
+    last: str | None = None
+    types: tuple[str, ...] = ()
+    filter: str | None = None
+    count: int | None = None
+    follow: bool = True
+    json: bool = False
+
+
+class Tail:
+    """One reader of EVENTS, from a start to the end of time or of the past."""
+
+    def __init__(self, broker: Broker, patterns: tuple[str, ...]) -> None:
+        self.epoch = ""
+        self._broker = broker
+        self._patterns = patterns
+        self._replay = Replay(broker)
+        self._live = Live(broker, self._heard, self._broken)
+        self._buffer: deque[Record] = deque()
+        self._something = asyncio.Event()
+        self._lost = False
+        # The newest event that was yielded.
+        self._last: Record | None = None
+        broker.connection.on_loss(lambda: self._broken("the connection to NATS was lost"))
+        broker.connection.on_reconnect(self._something.set)
+
+    def _heard(self, record: Record) -> None:
+        if len(self._buffer) >= BUFFER:
+            self._broken("too many at once")
+        else:
+            self._buffer.append(record)
+            self._something.set()
+
+    def _broken(self, _reason: str, _loss: Loss | None = None) -> None:
+        self._lost = True
+        self._buffer.clear()
+        self._live.forget()
+        self._something.set()
+
+    async def follow(self, start: Start, follow: bool = True) -> AsyncGenerator[Record | Gap, None]:
+        """Yields events in stream order, and gaps where some are gone for ever. Raises BrokerError at the start only."""
+        await self._live.want(self._patterns)
+        state = await self._broker.state()
+        self.epoch = state.epoch
+        place = await self._replay.place(start, self._patterns, state)
+        at, known = place.after, state.last
+        self._live.restart(known)
+        while True:
+            more = True
+            while more:
+                try:
+                    stretch = await self._replay.stretch(self._patterns, at, known)
+                except BrokerError:
+                    if not follow:
+                        raise
+                    await asyncio.sleep(RETRY_SECONDS)
+                    continue
+                for record in stretch.records:
+                    self._last = record
+                    yield record
+                at, more = max(at, stretch.upto), stretch.more
+            if not follow:
+                return
+            while not self._lost:
+                while self._buffer:
+                    record = self._buffer.popleft()
+                    if record.sequence > at:
+                        at = record.sequence
+                        self._last = record
+                        yield record
+                if not self._lost:
+                    self._something.clear()
+                    await self._something.wait()
+            gap, at, known = await self._recover(at)
+            if gap:
+                yield gap
+
+    async def _recover(self, at: int) -> tuple[Gap | None, int, int]:
+        """Waits for NATS and finds out where the stream is now; tells of a stream that begins after our place."""
+        while True:
+            self._lost = False
+            self._buffer.clear()
+            try:
+                async with asyncio.timeout(5):
+                    await self._broker.connection.up.wait()
+                state = await self._broker.state()
+                self._replay.forget()
+                last = self._last
+                seen = None if last is None else Cursor(self.epoch, last.sequence, last.check)
+                rolled_back = at > state.last or (seen is not None and not await self._replay.fits(seen, state))
+            except (BrokerError, TimeoutError):
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            if self._lost:
+                continue
+            self._live.restart(state.last)
+            reset = rolled_back or state.epoch != self.epoch
+            if reset:
+                self._last = None
+                self.epoch, at = state.epoch, 0
+            if at < state.first - 1:
+                return Gap(at + 1, state.first - 1, reset), state.first - 1, state.last
+            return (Gap(0, 0, True) if reset else None), at, state.last
+
+
+def run_tail(settings: Settings, request: Request) -> int:
+    """Prints events until Ctrl-C, or until what was asked for has been shown. Raises Mistakes or BrokerError."""
+    quietly(settings.log)
+    try:
+        patterns = distinct(check_pattern(pattern) for pattern in request.patterns)
+        start = _start(request)
+        accepts = _accepts(request)
+    except BadInput as fault:
+        raise Mistakes([f"tail: {fault}"]) from None
+    if request.count is not None and request.count < 1:
+        raise Mistakes(["tail: --count needs a number from 1 on"])
+    run_interruptibly(_print(settings, request, patterns, start, accepts))
+    return 0
+
+
+def _start(request: Request) -> Start:
+    since = request.since
+    if since and re.fullmatch(r"[\d.]+(ms|[smhdw])(\d+(ms|[smhdw]))*", since):
+        since = datetime.fromtimestamp(time.time() - seconds(since), UTC).isoformat()
+    if request.last == "all":
+        return Start(earliest=True)
+    return parse_start(None, since, request.last) or Start(now=request.follow, earliest=not request.follow)
+
+
+def _accepts(request: Request) -> Callable[[Event], bool]:
+    types = frozenset(request.types)
+    chosen: Filter | None = None
+    if request.filter:
+        from router.filter import Filter
+
+        chosen = Filter.compile(request.filter)
+    return lambda event: (not types or event.type in types) and (chosen is None or chosen.matches(event))
+
+
+async def _print(
+    settings: Settings, request: Request, patterns: tuple[str, ...], start: Start, accepts: Callable[[Event], bool]
+) -> None:
+    lines = sys.stdout.isatty() and not request.json
+    paint = Paint.of(sys.stdout)
+    left = request.count
+    async with Broker(settings.broker, "tail", settings.topology) as broker:
+        tail = Tail(broker, patterns)
+        if lines and request.follow:
+            print(paint(f"following {' '.join(patterns)}; Ctrl-C ends it", "dim"), file=sys.stderr)
+        async with contextlib.aclosing(tail.follow(start, request.follow)) as records:
+            async for record in records:
+                if isinstance(record, Gap):
+                    whole = (
+                        "the stream was made anew"
+                        if record.reset
+                        else f"{record.first} to {record.last} are no longer kept"
+                    )
+                    print(f"callboard: events are missing: {whole}", file=sys.stderr)
+                    continue
+                event = record.event
+                if event is None or not accepts(event):
+                    continue
+                print(line(event, paint) if lines else _json(record, tail.epoch), flush=True)
+                if left is not None:
+                    left -= 1
+                    if left == 0:
+                        return
+
+
+def _json(record: Record, epoch: str) -> str:
+    from edge.dialects.callback import callback
+
+    return callback(record, epoch).decode()
+
+
+def line(event: Event, paint: Paint) -> str:
+    """Writes one event for people: when, where, and what it says."""
+    moment = datetime.fromtimestamp(event.time / 1e9).strftime("%H:%M:%S.%f")[:-3]
+    style = _STYLES.get(event.subject.domain, "")
+    kind = "" if event.subject.endswith(f".{event.type}") else f" {paint(event.type, 'bold')}"
+    mark = paint(" test", "yellow") if event.test else ""
+    values = "  ".join(f"{paint(safe(str(name)) + '=', 'dim')}{_value(value)}" for name, value in event.data.items())
+    return f"{paint(moment, 'dim')}  {paint(event.subject, style)}{kind}{mark}  {values}".rstrip()
+
+
+def _value(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = value if isinstance(value, str) else to_json(value).decode()
+    text = safe(text.replace("\n", "⏎").replace("\r", ""))
+    return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 1] + "…"

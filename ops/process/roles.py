@@ -1,0 +1,309 @@
+"""This file is where one process of the tree runs its role: an actor, the edge, the simulated Octane."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from ops.environment import INTERNAL_PORT, INTERNAL_SOCKET, SOCKET, inherited_descriptor
+from ops.process.children import Child, Lifeline, watch_lifeline
+from ops.process.descriptors import raise_limit
+from ops.process.disk import show_disk
+from ops.process.handshake import report_ready
+from ops.process.internal import Internal
+from ops.process.logs import configure, set_level
+from ops.process.looplag import beat
+from ops.process.tracing import recording
+from ops.settings import Mistakes, Settings
+from router.broker import Broker
+from router.cluster.leases import lease_key
+from router.cluster.role import Role, RoleSettings
+from router.errors import Unreachable
+from router.nats.bucket import Bucket
+from router.topology import LEASES
+
+if TYPE_CHECKING:
+    from edge.edge import Edge
+
+log = logging.getLogger(__name__)
+
+# 10 s: who is started together with NATS waits for it; who is started without it says so.
+NATS_PATIENCE = 10.0
+# One of a kind: whoever comes second is there when the first is gone. An actor that cannot reach NATS goes on: what an Octane
+# says meanwhile is said once.
+ACTOR_ROLE = RoleSettings(ttl=10.0, poll=1.0, wary=False)
+# What the edge takes to end beside its drain: answers in work, webhooks in hand, the connection to NATS.
+WORKER_DRAIN = 8.0
+
+
+def run_role(role: Callable[[asyncio.Event], Coroutine[Any, Any, None]], settings: Settings, name: str = "") -> int:
+    """Runs a role until SIGTERM, SIGINT or the end of the process above us; a second Ctrl-C ends it at once."""
+    configure(settings.log)
+    watch_lifeline()
+    raise_limit()
+    with recording(settings.section("otel"), name), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_until_told(role))
+    return 0
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+async def _until_told(role: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    stop = asyncio.Event()
+
+    def told(number: int) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            os._exit(130)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told, number)
+    async with asyncio.TaskGroup() as group:
+        beating = group.create_task(beat(), name="pulse")
+        try:
+            await role(stop)
+        finally:
+            beating.cancel()
+
+
+@contextlib.asynccontextmanager
+async def patient_broker(settings: Settings, name: str, stop: asyncio.Event) -> AsyncIterator[Broker]:
+    """Opens a broker, waiting a little for a NATS that is just being started. Raises Unreachable or Unsuitable."""
+    deadline = asyncio.get_running_loop().time() + NATS_PATIENCE
+    while True:
+        broker = Broker(settings.broker, name, settings.topology)
+        try:
+            await broker.open()
+            break
+        except Unreachable:
+            if stop.is_set() or asyncio.get_running_loop().time() > deadline:
+                raise
+            await asyncio.sleep(0.2)
+    try:
+        yield broker
+    finally:
+        await broker.close()
+
+
+async def play(name: str, settings: Settings, stop: asyncio.Event) -> None:
+    """Runs one actor. Raises Escalate where it crashes too often."""
+    from actors.catalog import CAST
+    from actors.system.supervisor import run_actor
+
+    actor: Callable[..., Any] = CAST[name].load()
+    make = functools.partial(actor, settings.section(name)) if CAST[name].settings else actor
+    async with (
+        Internal(settings.internal).serving() as internal,
+        patient_broker(settings, f"actor {name}", stop) as broker,
+    ):
+        internal.checks = lambda: {
+            "nats": broker.connection.connected,
+            "subscriptions": not broker.connection.refused_subjects,
+        }
+        # Also where another process works now: this one is then ready to follow it.
+        report_ready()
+        instance = settings.command.instance
+        key = lease_key("actor", name, instance)
+        role = Role(Bucket(broker.connection, LEASES), key, _this_process(), ACTOR_ROLE, _is_dead)
+        await _alone(role, functools.partial(run_actor, make, broker, instance=instance, stop=stop), stop)
+
+
+async def _alone(role: Role, work: Callable[[], Coroutine[Any, Any, None]], stop: asyncio.Event) -> None:
+    """Works while no other process does the same, and is the next one where one does. Raises what the work raises."""
+    from actors.system.supervisor import root
+
+    while not stop.is_set():
+        term = asyncio.ensure_future(role.term(work))
+        told = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait({term, told}, return_when=asyncio.FIRST_COMPLETED)
+            # Who works has been told, too, and ends in order; who waits has nothing to end.
+            if not term.done() and not role.holds:
+                return
+            if await term:
+                return
+            log.warning("another process does this work now")
+        except ExceptionGroup as group:
+            raise root(group) from None
+        finally:
+            told.cancel()
+            term.cancel()
+            await asyncio.gather(term, told, return_exceptions=True)
+
+
+def _this_process() -> str:
+    """Names a process for as long as it lives: its machine, the table that its number is from, and its number."""
+    return f"{socket.gethostname()}/{_table()}/{os.getpid()}"
+
+
+def _table() -> str:
+    # Containers may share a name, and each begins to count at 1.
+    try:
+        return str(os.stat("/proc/self/ns/pid").st_ino)
+    except OSError:
+        return "0"
+
+
+def _is_dead(holder: str) -> bool:
+    """Whether a process that held a role is no more, as far as its own machine can tell."""
+    where, _, number = holder.rpartition("/")
+    if where != f"{socket.gethostname()}/{_table()}" or not number.isdigit():
+        return False
+    return int(number) == os.getpid() or not _lives(int(number))
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+async def serve_edge(settings: Settings, stop: asyncio.Event) -> None:
+    """Serves the edge: on the socket that the process above us opened, or on one of its own."""
+    edge = settings.section("edge")
+    descriptor = inherited_descriptor(SOCKET)
+    if edge.workers > 1 and descriptor is None:
+        return await _share(settings, stop)
+    from edge.identity.keys import BadKey
+    from edge.server import serve
+
+    listener, own = _inherited(descriptor), _inherited(inherited_descriptor(INTERNAL_SOCKET))
+
+    def ready(port: int) -> None:
+        # What was loaded stays; looking through all of it for garbage now and then would hold events up for 20 ms.
+        gc.collect()
+        gc.freeze()
+        # Events and jobs come and go by the thousand and refer to each other in no circle: a look for such after every 700
+        # of them finds nothing and takes a twentieth of the time.
+        gc.set_threshold(10_000, 20, 20)
+        log.info("the edge listens", extra={"host": edge.host, "port": port})
+        report_ready()
+
+    show_disk(settings.embedded.data_dir)
+    try:
+        async with Internal(settings.internal, own).serving() as internal:
+
+            def opened(one: Edge) -> None:
+                internal.checks = lambda: one.ready
+                internal.details = lambda: {"store": one.store.describe()}
+
+            await serve(
+                edge,
+                settings.broker,
+                settings.topology,
+                stop=stop,
+                guard=settings.section("guard"),
+                identity=settings.section("identity"),
+                listener=listener,
+                opened=opened,
+                ready=ready,
+                metrics=not internal.wanted,
+            )
+    except BadKey as fault:
+        raise Mistakes([f"CALLBOARD_JWT_KEYS: {fault}"]) from None
+    return None
+
+
+def _inherited(descriptor: int | None) -> socket.socket | None:
+    """Takes over a socket that the process above us opened."""
+    if descriptor is None:
+        return None
+    os.set_inheritable(descriptor, False)
+    inherited = socket.socket(fileno=descriptor)
+    inherited.setblocking(False)
+    return inherited
+
+
+async def _share(settings: Settings, stop: asyncio.Event) -> None:
+    """Runs several edge processes on one socket; one that dies is started again, while the others serve."""
+    from ops.process.ports import open_port
+    from ops.process.workers import Crowd, open_internal
+
+    edge = settings.section("edge")
+    listener = open_port(edge.host, edge.port, settings.section("identity").configured)
+    lifeline = Lifeline()
+    insides = [open_internal() for _ in range(edge.workers)]
+    crowd = Crowd([inside.getsockname()[1] for inside in insides], lambda place: children[place].ready.is_set())
+
+    async def level_of_all(logger: str, level: str) -> None:
+        set_level(logger, level)
+        await crowd.pass_on("PUT", f"/logs?{urlencode({'logger': logger, 'level': level})}")
+
+    def say(name: str, level: str, line: str) -> None:
+        log.warning("a worker is restarted" if level == "restart" else "a worker", extra={"worker": name, "why": line})
+
+    children = [
+        Child(
+            f"edge {number + 1}",
+            ["edge"],
+            say=say,
+            lifeline=lifeline,
+            # Each its own internal socket, since each has figures of its own; the port is ours.
+            environment={SOCKET: str(listener.fileno()), INTERNAL_SOCKET: str(inside.fileno()), INTERNAL_PORT: ""},
+            descriptors=[listener.fileno(), inside.fileno()],
+        )
+        for number, inside in enumerate(insides)
+    ]
+    try:
+        async with Internal(settings.internal).serving() as internal, asyncio.TaskGroup() as group:
+            internal.checks, internal.metrics, internal.level = crowd.checks, crowd.metrics, level_of_all
+            if not internal.wanted:
+                log.info("several workers show their metrics together, once CALLBOARD_INTERNAL_PORT is set")
+            keeping = [group.create_task(child.keep()) for child in children]
+            keeping.append(group.create_task(crowd.watch(), name="workers' readiness"))
+            await stop.wait()
+            # The workers close theirs, too: what comes now is refused at once instead of waiting for nobody.
+            listener.close()
+            await asyncio.gather(*(child.stop(edge.drain + WORKER_DRAIN) for child in children))
+            for task in keeping:
+                task.cancel()
+    finally:
+        for child in children:
+            child.send(signal.SIGKILL)
+        lifeline.close()
+        listener.close()
+        for inside in insides:
+            inside.close()
+
+
+async def simulate_octane(settings: Settings, stop: asyncio.Event) -> None:
+    """Serves a simulated Octane."""
+    from actors.octane.simulator_server import serve
+
+    simulator = settings.section("simulator")
+
+    def ready(address: str) -> None:
+        log.info("a simulated Octane listens", extra={"address": address})
+        report_ready()
+        if sys.stderr.isatty():
+            print(f"A simulated Octane listens on {address}; Ctrl-C ends it.", file=sys.stderr)
+
+    async with Internal(settings.internal).serving() as internal, asyncio.TaskGroup() as group:
+        internal.checks = dict
+        serving = group.create_task(serve(simulator, ready))
+        ending = group.create_task(stop.wait())
+        await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
+        serving.cancel()
+        ending.cancel()

@@ -1,0 +1,439 @@
+"""This file is where the whole system is started as one tree of processes, watched over, and ended in order.
+
+nats-server first, then everybody at once: the simulated Octane, the actors, the edge. Each is a process of its own; one
+that dies is started again. The edge's socket is opened here, so a connection that comes while the edge is restarted waits
+for the next one instead of being refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any, NoReturn
+
+from actors.catalog import CAST
+from edge.settings import EdgeSettings
+from ops.environment import DATA_DIR, INTERNAL_PORT, NATS_URL, SOCKET
+from ops.process.children import Backoff, Child, Lifeline, reason, tether
+from ops.process.datadir import Folder
+from ops.process.descriptors import raise_limit
+from ops.process.disk import DiskWatch
+from ops.process.foreground import own_foreground
+from ops.process.hints import hints
+from ops.process.micro import answering, get
+from ops.process.ports import is_free, open_port, reachable, url_of
+from ops.register import Running
+from ops.settings import INTERNAL, KEYS, NATS, Mistakes, Settings
+from ops.terminal import Paint, StatusLine, safe, table
+from ops.values import convert
+from router.broker import Broker
+from router.codec import from_json
+from router.errors import BadEvent, EmbeddedError
+from router.nats.embedded import EmbeddedServer, free_port, password_of
+
+EDGE = "edge"
+SIMULATOR = "simulator"
+EVERYONE = (EDGE, *CAST, SIMULATOR)
+
+# The port of a real Octane. Where it is taken the simulator goes elsewhere, and the actor is told.
+OCTANE_PORT = 51022
+# What proves to a NATS who we are, by its names in BrokerSettings.
+LOGIN = ("user", "password", "token", "creds", "nkey_seed", "ca", "cert", "key")
+# After this the table is shown anyway, with the names of those still missing.
+READY_SECONDS = 60.0
+HOPELESS = 3
+# How long each part of the tree may take to end: the edge lets its readers go, an actor works off its mailbox.
+EDGE_DRAIN, ACTOR_DRAIN, OTHER_DRAIN = 8.0, 7.0, 3.0
+
+_LOUD = frozenset({"warning", "error", "critical", "restart"})
+
+
+def run_up(settings: Settings) -> int:
+    """Starts the system and stays until it is told to stop. Raises CannotStart, EmbeddedError or BrokerError."""
+    # For nats-server, which inherits it; the roles raise theirs themselves.
+    raise_limit()
+    folder = Folder(settings.embedded.data_dir)
+    cast = chosen(settings)
+    listener: socket.socket | None = None
+    folder.refuse_a_second()
+    if EDGE in cast:
+        edge: EdgeSettings = settings.section(EDGE)
+        listener = open_port(edge.host, edge.port, settings.section("identity").configured)
+    with contextlib.ExitStack() as stack:
+        if listener:
+            stack.callback(listener.close)
+        stack.enter_context(folder.owned())
+        stack.enter_context(own_foreground())
+        return asyncio.run(Tree(settings, folder, cast, listener).run())
+
+
+def chosen(settings: Settings) -> list[str]:
+    """Says who is to be started; raises Mistakes for a name nobody has."""
+    only = settings.up.only
+    if strangers := [name for name in only if name not in EVERYONE]:
+        raise Mistakes(
+            f"--only {name}: there is nobody of that name; there are {', '.join(EVERYONE)}" for name in strangers
+        )
+    cast = [name for name in EVERYONE if not only or name in only]
+    if (
+        SIMULATOR in cast
+        and SIMULATOR not in only
+        and (not settings.up.demo or settings.was_set("CALLBOARD_OCTANE_ADDRESS") or "octane" not in cast)
+    ):
+        cast.remove(SIMULATOR)
+    return cast
+
+
+def port_of_simulator(settings: Settings) -> int:
+    """Says where the simulated Octane goes: where it was asked to, else where a real one would be; raises Mistakes."""
+    asked = settings.found.get("CALLBOARD_SIMULATOR_PORT")
+    if asked is None:
+        return OCTANE_PORT if is_free("127.0.0.1", OCTANE_PORT) else free_port()
+    try:
+        return int(convert(int, asked.text)) or free_port()
+    except ValueError as fault:
+        raise Mistakes([f"{asked.said}={asked.text} ({asked.source}): {fault}"]) from None
+
+
+class Tree:
+    """The system while it runs."""
+
+    def __init__(self, settings: Settings, folder: Folder, cast: list[str], listener: socket.socket | None) -> None:
+        self.settings = settings
+        self.folder = folder
+        self.cast = cast
+        self.listener = listener
+        self.children: dict[str, Child] = {}
+        self.server: EmbeddedServer | None = None
+        self._stop = asyncio.Event()
+        self._signals = 0
+        self._stopping = False
+        self._lifeline = Lifeline()
+        self._simulator_port = OCTANE_PORT
+        self._status = StatusLine(sys.stderr)
+        self._paint = Paint.of(sys.stderr)
+        self._begun = time.monotonic()
+
+    async def run(self) -> int:
+        """Starts, watches, ends; the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._told, number)
+        try:
+            async with self._nats() as url, self._broker(url) as broker:
+                self._hire(url)
+                with self.settings.register().kept(self._entry(url)) as registered:
+                    if not registered:
+                        self._say("up", "warning", "no folder takes its address; commands find it by --data-dir only")
+                    return await self._watch_over(broker)
+        finally:
+            self._status.clear()
+            for child in self.children.values():
+                child.send(signal.SIGKILL)
+            self._lifeline.close()
+
+    def _entry(self, url: str) -> Running:
+        """Makes what other commands of this user find us by."""
+        return Running(
+            str(self.folder.path.resolve()),
+            os.getpid(),
+            url_of(*self.listener.getsockname()[:2]) if self.listener else None,
+            self.settings.reach(INTERNAL, *KEYS) | self._login() | {NATS_URL: url},
+        )
+
+    def _login(self) -> dict[str, str]:
+        """What proves who we are: to the NATS that was named, or nothing, since our own server's is in its address."""
+        return {f"{NATS}{name.upper()}": "" for name in LOGIN} if self.server else self.settings.reach(NATS)
+
+    def _told(self, number: int) -> None:
+        self._signals += 1
+        self._stop.set()
+        if self._signals > 1 and number == signal.SIGINT:
+            self._kill()
+
+    def _kill(self) -> NoReturn:
+        """The second Ctrl-C: no more patience."""
+        for child in self.children.values():
+            child.give_up()
+            child.send(signal.SIGKILL)
+        if self.server and self.server.process and self.server.process.returncode is None:
+            self.server.process.kill()
+        os._exit(130)
+
+    @contextlib.asynccontextmanager
+    async def _nats(self) -> AsyncIterator[str]:
+        """Gives the address of the NATS to use, of a server of our own where none was named."""
+        if self.settings.was_set(NATS_URL):
+            self.folder.leave("nats.url", self.settings.broker.url)
+            yield self.settings.broker.url
+            return
+        self._status.show("starting nats-server")
+        # With keys configured a login says what somebody may see; NATS itself would show it to every user of the machine.
+        closed = self.settings.section("identity").configured
+        password = password_of(self.folder.path) if closed else None
+        self.server = EmbeddedServer(self.settings.embedded, tether(), password)
+        try:
+            await self.server.start()
+            self.folder.leave("nats.url", self.server.url)
+            yield self.server.url
+        finally:
+            await self.server.stop(OTHER_DRAIN)
+
+    @contextlib.asynccontextmanager
+    async def _broker(self, url: str) -> AsyncIterator[Broker]:
+        """Connects and makes the streams, before anybody else needs them."""
+        settings = dataclasses.replace(self.settings.broker, url=url)
+        if self.server:
+            # How to log in to another server says nothing about ours.
+            nothing: dict[str, Any] = dict.fromkeys(LOGIN)
+            settings = dataclasses.replace(settings, **nothing)
+        async with Broker(settings, "up", self.settings.topology) as broker:
+            yield broker
+
+    def _hire(self, url: str) -> None:
+        """Makes a child of everybody in the cast."""
+        told = {NATS_URL: url, DATA_DIR: str(self.settings.embedded.data_dir.resolve())}
+        if self.server:
+            told |= self._login()
+        told |= {
+            name: found.text
+            for name, found in self.settings.found.items()
+            if found.source == "flag" and name not in told
+        }
+        octane = {}
+        if SIMULATOR in self.cast:
+            self._simulator_port = port_of_simulator(self.settings)
+            octane = {"CALLBOARD_OCTANE_ADDRESS": f"127.0.0.1:{self._simulator_port}"}
+        internal = self.settings.internal.port
+        for place, name in enumerate(self.cast):
+            extra, descriptors, arguments = dict(told), [], ["actor", name]
+            if internal is not None:
+                extra[INTERNAL_PORT] = str(internal + place)
+            if name == SIMULATOR:
+                arguments = ["simulate", "octane", "--host", "127.0.0.1", "--port", str(self._simulator_port)]
+            elif name == "octane":
+                extra |= octane
+            elif name == EDGE and self.listener:
+                arguments = ["edge"]
+                extra |= self._of_the_edge()
+                descriptors = [self.listener.fileno()]
+                self.folder.leave("edge.url", url_of(*self.listener.getsockname()[:2]))
+            self.children[name] = Child(
+                name,
+                arguments,
+                say=self._say,
+                lifeline=self._lifeline,
+                environment=extra,
+                log=self.folder.logs / f"{name}.log",
+                descriptors=descriptors,
+            )
+
+    def _of_the_edge(self) -> dict[str, str]:
+        assert self.listener
+        told = {SOCKET: str(self.listener.fileno())}
+        # On one's own machine the receiver of a webhook is a program beside us; production names what it allows.
+        for name in ("CALLBOARD_WEBHOOK_ALLOW_LOOPBACK", "CALLBOARD_WEBHOOK_ALLOW_HTTP"):
+            if not self.settings.was_set(name):
+                told[name] = "true"
+        return told
+
+    async def _watch_over(self, broker: Broker) -> int:
+        async with asyncio.TaskGroup() as group:
+            keeping = {name: group.create_task(child.keep(), name=name) for name, child in self.children.items()}
+            tasks: list[asyncio.Task[Any]] = list(keeping.values())
+            if self.server:
+                tasks.append(group.create_task(self._keep_server(self.server), name="nats-server"))
+                disk = DiskWatch(self.folder.path, broker, partial(self._say, "nats-server"), self.server.terminate)
+                tasks.append(group.create_task(disk.run(), name="disk"))
+            mistaken = group.create_task(self._notice_mistakes(keeping))
+            tasks.append(mistaken)
+            try:
+                starting = group.create_task(self._start(broker))
+                ending = group.create_task(self._stop.wait())
+                tasks += [starting, ending]
+                await asyncio.wait({starting, ending, mistaken}, return_when=asyncio.FIRST_COMPLETED)
+                if not mistaken.done():
+                    await asyncio.wait({ending, mistaken}, return_when=asyncio.FIRST_COMPLETED)
+                starting.cancel()
+                if mistaken.done() and not self._stop.is_set():
+                    raise Mistakes(mistaken.result())
+            finally:
+                await self._end()
+                for task in tasks:
+                    task.cancel()
+        return 0
+
+    async def _notice_mistakes(self, keeping: dict[str, asyncio.Task[None]]) -> list[str]:
+        """Returns once a child has given up over its settings, with what all of them have to say about theirs."""
+        if not keeping:
+            await asyncio.get_running_loop().create_future()
+        await asyncio.wait(keeping.values(), return_when=asyncio.FIRST_COMPLETED)
+        # The others read theirs at the same time: one that is ready has no mistakes, one that ends has told them.
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline and any(
+            not task.done() and not self.children[name].ready.is_set() for name, task in keeping.items()
+        ):
+            await asyncio.wait(keeping.values(), timeout=0.05)
+        said = [
+            word.removeprefix("callboard: ")
+            for child in self.children.values()
+            if child.exit_code is not None
+            for word in child.words
+            if word.startswith("callboard: ")
+        ]
+        return list(dict.fromkeys(said)) or ["a process gave up over its settings"]
+
+    async def _keep_server(self, server: EmbeddedServer) -> None:
+        """Starts nats-server again whenever it ends: same port, same data."""
+        backoff = Backoff()
+        while True:
+            assert server.process
+            code = await server.process.wait()
+            if self._stopping:
+                return
+            delay = backoff.next()
+            if backoff.failures <= 3:
+                self._say("nats-server", "restart", f"{reason(code)}; starting it again")
+            await asyncio.sleep(delay)
+            try:
+                await server.start()
+                backoff.started()
+            except EmbeddedError as fault:
+                self._say("nats-server", "error", str(fault))
+
+    async def _start(self, broker: Broker) -> None:
+        """Waits until everybody is there, says what to do with it, and says later who came late."""
+        waiting = set(self.cast)
+        announced = False
+
+        def here(name: str) -> None:
+            waiting.discard(name)
+            if announced:
+                self._say(name, "restart", "is ready now")
+            else:
+                self._show_progress(waiting)
+
+        self._show_progress(waiting)
+        async with asyncio.TaskGroup() as group:
+            waiters = [group.create_task(self._await_actors(broker, waiting & CAST.keys(), here))]
+            if EDGE in waiting:
+                waiters.append(group.create_task(self._await_edge(here)))
+            if SIMULATOR in waiting:
+                waiters.append(group.create_task(self._await_simulator(here)))
+            deadline = time.monotonic() + READY_SECONDS
+            # Who has crashed this often already is not what the others' table waits for.
+            while time.monotonic() < deadline and any(self.children[name].restarts < HOPELESS for name in waiting):
+                await asyncio.wait(waiters, timeout=0.05)
+            session = None if EDGE in waiting else await self._session()
+            self._status.clear()
+            self._announce(broker.connection.server_version, waiting, session)
+            announced = True
+
+    async def _await_actors(self, broker: Broker, waiting: set[str], here: Callable[[str], None]) -> None:
+        pause = 0.05
+        began = time.monotonic()
+        while waiting:
+            # An answer alone may be that of another process on the same NATS.
+            ours = {name for name in waiting if self.children[name].ready.is_set()}
+            for name in ours and ours & (await answering(broker.connection, ours, pause)).keys():
+                waiting.discard(name)
+                here(name)
+            # A table that is shown already can wait for a second.
+            pause = 0.05 if time.monotonic() - began < READY_SECONDS else 1.0
+            await asyncio.sleep(pause if waiting else 0)
+
+    async def _await_edge(self, here: Callable[[str], None]) -> None:
+        assert self.listener
+        host, port = self.listener.getsockname()[:2]
+        while True:
+            # The socket is ours; that who takes from it is our edge, only the child can prove.
+            await self.children[EDGE].ready.wait()
+            with contextlib.suppress(OSError):
+                if (await get(reachable(host), port, "/readyz", timeout=READY_SECONDS)).status == 200:
+                    return here(EDGE)
+            await asyncio.sleep(0.05)
+
+    async def _await_simulator(self, here: Callable[[str], None]) -> None:
+        await self.children[SIMULATOR].ready.wait()
+        here(SIMULATOR)
+
+    async def _session(self) -> str | None:
+        """Finds the session that the table shows, or makes it: the same one at every start."""
+        if not self.listener:
+            return None
+        host, port = self.listener.getsockname()[:2]
+        note = self.folder.path / "session"
+        try:
+            known = note.read_text().strip() if note.exists() else ""
+            token = self.settings.command.token
+            path = "/callbacks/sessions"
+            if known and (await get(reachable(host), port, f"{path}/{known}", token=token)).status == 200:
+                return known
+            made = await get(reachable(host), port, path, method="POST", body=b'{"delivery_method":"sse"}', token=token)
+            session = str(from_json(made.body)["session_id"])
+            note.write_text(session + "\n")
+        except (OSError, BadEvent, KeyError, TypeError):
+            return None
+        return session
+
+    def _show_progress(self, waiting: set[str]) -> None:
+        marks = [self._paint(f"✓ {name}", "green") if name not in waiting else f"… {name}" for name in self.cast]
+        self._status.show("starting  " + "  ".join(marks))
+
+    def _announce(self, version: str, missing: set[str], session: str | None) -> None:
+        """Prints what to open and try."""
+        paint = Paint.of(sys.stdout)
+        took = time.monotonic() - self._begun
+        here = [name for name in self.cast if name not in missing]
+        nats = self.server.url if self.server else self.settings.broker.url
+        names = ", ".join("simulator (a simulated Octane)" if name == SIMULATOR else name for name in here)
+        if missing:
+            print(f"\n{paint('Callboard is not ready', 'bold', 'yellow')} after {took:.1f} s; nats-server {version}")
+            print(f"{paint('Not ready yet:', 'yellow')} {', '.join(sorted(missing))}; see {self.folder.logs}")
+            if here:
+                print(f"Ready: {names}")
+        else:
+            print(
+                f"\n{paint('Callboard is ready', 'bold', 'green')} after {took:.1f} s: {names}; nats-server {version}"
+            )
+        print()
+        edge = url_of(*self.listener.getsockname()[:2]) if self.listener else None
+        rows = hints(self.settings, self.cast, self.folder.path, edge, nats, session)
+        print(table([(paint(what, "dim"), paint(how, "cyan")) for what, how in rows], indent="  "))
+        print("\nCtrl-C ends it; the data stays.", flush=True)
+
+    def _say(self, name: str, level: str, line: str) -> None:
+        """Shows what is serious of what a child says, and what becomes of it."""
+        if level not in _LOUD or self._stopping:
+            return
+        # When nats-server goes, everybody says so; it is told once, by us.
+        if self.server and " router.nats.connection: " in line:
+            return
+        self._status.clear()
+        style = "red" if level in ("error", "critical") else "yellow"
+        print(f"{self._paint(f'{name:<11}', style)} {safe(line)}", file=sys.stderr, flush=True)
+
+    def _drain(self, name: str) -> float:
+        """What the edge was given for its readers, beside the rest of its end."""
+        return float(self.settings.section(EDGE).drain) if name == EDGE else 0.0
+
+    async def _end(self) -> None:
+        """Ends the tree from the outside in, so that whoever ends still has those it needs."""
+        self._stopping = True
+        self._status.show("ending …")
+        # Nobody of this tree will accept what comes now: better refused at once than left waiting, and reset.
+        if self.listener:
+            self.listener.close()
+        for names, patience in (({EDGE}, EDGE_DRAIN), (set(CAST), ACTOR_DRAIN), ({SIMULATOR}, OTHER_DRAIN)):
+            async with asyncio.TaskGroup() as group:
+                for name in names & self.children.keys():
+                    group.create_task(self.children[name].stop(patience + self._drain(name)))
+        self._status.clear()

@@ -1,0 +1,133 @@
+"""The command itself: help, errors in one line, what it imports."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ops.__main__ import COMMANDS, OVERVIEW, _split_run
+from tests.ops.command import ROOT, callboard, environment
+from tests.waiting import PATIENCE
+
+
+def test_help_names_every_command_and_loads_nothing_heavy() -> None:
+    done = callboard("--help")
+    loaded = "import sys, ops.__main__; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    modules = subprocess.run(
+        [sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+
+    assert done.returncode == 0
+    assert done.stdout == OVERVIEW
+    assert all(f"  {name}" in OVERVIEW for name in COMMANDS)
+    assert not {"numpy", "grpc", "starlette", "uvicorn", "nats", "av", "PIL", "rich"} & set(modules.split())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str) -> None:
+    done = callboard(name, "--help")
+
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"usage: callboard {name}")
+
+
+def test_a_command_that_is_none_gets_a_hint() -> None:
+    done = callboard("tial", ">")
+
+    assert (done.returncode, done.stderr) == (2, "callboard: tial: there is no such command; did you mean tail?\n")
+
+
+def test_a_wrong_flag_is_told_in_one_line() -> None:
+    done = callboard("tail", "--colour", ">")
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("callboard: tail: ") and done.stderr.endswith("see `callboard tail --help`\n")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_actor_that_is_none_is_told_with_those_there_are() -> None:
+    done = callboard("actor", "fish")
+
+    assert done.returncode == 2
+    assert "octane, camera, agent, alerts" in done.stderr
+
+
+def test_a_failure_shows_no_traceback_unless_asked(tmp_path: Path) -> None:
+    nowhere = "nats://127.0.0.1:1"
+
+    plain = callboard("streams", "diff", NATS_URL=nowhere, NATS_CONNECT_TIMEOUT="0.5")
+    verbose = callboard("streams", "diff", "--debug", NATS_URL=nowhere, NATS_CONNECT_TIMEOUT="0.5")
+
+    assert plain.returncode == 1
+    assert len(plain.stderr.splitlines()) == 1 and plain.stderr.startswith("callboard: no NATS server answers")
+    assert "Traceback" in verbose.stderr
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m ops settings | head -1; echo $?"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        cwd=ROOT,
+        env=environment(),
+        check=False,
+    )
+
+    assert done.stderr == ""
+    assert done.stdout.startswith("setting")
+
+
+@pytest.mark.parametrize(
+    ("written", "options", "command"),
+    [
+        ("run -- echo --json", ["run"], ["echo", "--json"]),
+        ("run --job a -- sh -c x", ["run", "--job", "a"], ["sh", "-c", "x"]),
+        ("run --job a --json python x.py --job b", ["run", "--job", "a", "--json"], ["python", "x.py", "--job", "b"]),
+        ("run -- grep -- x", ["run"], ["grep", "--", "x"]),
+        ("run --job=a echo", ["run", "--job=a"], ["echo"]),
+        ("run", ["run"], []),
+    ],
+)
+def test_what_belongs_to_run_and_what_to_its_command(written: str, options: list[str], command: list[str]) -> None:
+    assert _split_run(written.split()) == (options, command)
+
+
+def test_run_without_a_command_says_how() -> None:
+    done = callboard("run", "--job", "a")
+
+    assert done.returncode == 2
+    assert "callboard run -- python train.py" in done.stderr
+
+
+def test_an_actor_does_not_load_what_only_others_need() -> None:
+    code = (
+        "import sys; from ops.settings import Settings; from actors.catalog import CAST; import ops.process.roles; "
+        "Settings.load(); print(sorted({'grpc', 'numpy', 'av', 'starlette', 'PIL'} & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment(), check=True
+    )
+
+    assert done.stdout == "[]\n"
+
+
+def test_settings_are_listed_with_value_and_source() -> None:
+    done = callboard("settings", "--json", EDGE_PORT="9000", NATS_PASSWORD="hunter2")
+
+    assert done.returncode == 0, done.stderr
+    rows = {row["variable"]: row for row in json.loads(done.stdout)}
+    assert rows["CALLBOARD_EDGE_PORT"]["value"] == 9000
+    assert rows["CALLBOARD_EDGE_PORT"]["source"] == "environment"
+    assert rows["CALLBOARD_NATS_PASSWORD"]["value"] == "***"
+    assert {"CALLBOARD_CAMERA_FPS", "CALLBOARD_OCTANE_ADDRESS", "CALLBOARD_DATA_DIR"} <= rows.keys()
+
+
+def test_versions_are_shown() -> None:
+    done = callboard("version", "--json")
+
+    assert json.loads(done.stdout).keys() == {"callboard", "python", "nats-server"}
