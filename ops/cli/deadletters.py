@@ -39,7 +39,7 @@ _MISTAKES = frozenset({"bad_parameter", "bad_filter", "bad_pattern", "bad_body",
 
 
 @dataclass(frozen=True)
-class Request:
+class DeadLetterRequest:
     """What is to be done with which letters. `filter` has what is set of FIELDS."""
 
     what: str
@@ -56,7 +56,7 @@ class Request:
     json: bool = False
 
 
-def run_deadletters(settings: Settings, request: Request) -> int:
+def run_deadletters(settings: Settings, request: DeadLetterRequest) -> int:
     """Does what is asked; the exit code is 1 where not all was sent. Raises Mistakes or RouterError."""
     filter = {name: _moment(text) if name in ("since", "until") else text for name, text in request.filter.items()}
     if request.limit is not None and request.limit < 1:
@@ -125,7 +125,7 @@ class _Desk:
 # Looking
 
 
-async def _list(desk: _Desk, request: Request, filter: Mapping[str, str]) -> int:
+async def _list(desk: _Desk, request: DeadLetterRequest, filter: Mapping[str, str]) -> int:
     left = request.limit or 50
     paint = Paint.of(sys.stdout)
     found: list[dict[str, Any]] = []
@@ -184,7 +184,7 @@ def _when(text: object) -> str:
         return safe(str(text or ""))
 
 
-async def _show(desk: _Desk, request: Request) -> int:
+async def _show(desk: _Desk, request: DeadLetterRequest) -> int:
     letter = await desk.ask(f"/{quote(request.id or '', safe='')}")
     if request.json:
         print(jsonlib.dumps(letter, indent=2))
@@ -209,7 +209,7 @@ async def _show(desk: _Desk, request: Request) -> int:
     return 0
 
 
-async def _summary(desk: _Desk, request: Request) -> int:
+async def _summary(desk: _Desk, request: DeadLetterRequest) -> int:
     summary = await desk.ask("/summary")
     if request.json:
         print(jsonlib.dumps(summary, indent=2))
@@ -235,7 +235,7 @@ async def _summary(desk: _Desk, request: Request) -> int:
 # Sending again
 
 
-async def _redrive(desk: _Desk, request: Request, filter: Mapping[str, str]) -> int:
+async def _redrive(desk: _Desk, request: DeadLetterRequest, filter: Mapping[str, str]) -> int:
     body: dict[str, Any] = {"dry_run": request.dry_run, "force": request.force}
     body |= {name: value for name in ("rate", "limit") if (value := getattr(request, name)) is not None}
     if request.id is not None:
@@ -297,7 +297,7 @@ def _ended(job: Mapping[str, Any]) -> str:
     return told
 
 
-async def _jobs(desk: _Desk, request: Request) -> int:
+async def _jobs(desk: _Desk, request: DeadLetterRequest) -> int:
     jobs = (await desk.ask("/jobs"))["jobs"]
     if request.json:
         for job in jobs:
@@ -324,7 +324,7 @@ async def _jobs(desk: _Desk, request: Request) -> int:
     return 0
 
 
-async def _cancel(desk: _Desk, request: Request) -> int:
+async def _cancel(desk: _Desk, request: DeadLetterRequest) -> int:
     path = f"/jobs/{quote(request.id or '', safe='')}"
     job = await desk.ask(path, "DELETE")
     job = await _watch(desk, job)
@@ -335,7 +335,7 @@ async def _cancel(desk: _Desk, request: Request) -> int:
 # Purging
 
 
-async def _purge(desk: _Desk, request: Request, filter: Mapping[str, str]) -> int:
+async def _purge(desk: _Desk, request: DeadLetterRequest, filter: Mapping[str, str]) -> int:
     if not filter and not request.everything:
         raise Mistakes(["deadletters purge: which? give a filter such as --reason or --until, or --all"])
     if not request.dry_run and not request.yes:

@@ -29,7 +29,7 @@ SHOW_EVERY = 0.1
 
 
 @dataclass(frozen=True)
-class Request:
+class PublishRequest:
     """What is to be published. `data` is JSON, - for a line each, or nothing; a subject of - takes whole events."""
 
     subject: str
@@ -62,7 +62,7 @@ class Request:
         return Event.new(subject, data, type=kind, key=key, id=id, source="callboard publish", test=self.test)
 
 
-def run_publish(settings: Settings, request: Request) -> int:
+def run_publish(settings: Settings, request: PublishRequest) -> int:
     """Publishes what is asked; returns once all of it is stored. Raises Mistakes or BrokerError."""
     quietly(settings.log)
     if not request.streams:
@@ -76,13 +76,13 @@ def run_publish(settings: Settings, request: Request) -> int:
     return run_interruptibly(_lines(settings, request))
 
 
-async def _one(settings: Settings, request: Request, event: Event) -> int:
+async def _one(settings: Settings, request: PublishRequest, event: Event) -> int:
     async with Broker(settings.broker, "publish", settings.topology) as broker:
         _print(request, event, await broker.publish(event))
     return 0
 
 
-def _print(request: Request, event: Event, ack: Ack) -> None:
+def _print(request: PublishRequest, event: Event, ack: Ack) -> None:
     if request.json:
         said: dict[str, Any] = {
             "id": event.id, "subject": event.subject, "type": event.type,
@@ -125,7 +125,7 @@ class _Progress:
         self._line.clear()
 
 
-async def _lines(settings: Settings, request: Request) -> int:
+async def _lines(settings: Settings, request: PublishRequest) -> int:
     progress = _Progress()
     number = 0
     window = asyncio.Semaphore(WINDOW)

@@ -49,7 +49,7 @@ MAX_VALUE = 120
 
 
 @dataclass(frozen=True)
-class Request:
+class TailRequest:
     """What is to be followed, and from where."""
 
     patterns: tuple[str, ...]
@@ -158,7 +158,7 @@ class Tail:
             return (Gap(0, 0, True) if reset else None), at, state.last
 
 
-def run_tail(settings: Settings, request: Request) -> int:
+def run_tail(settings: Settings, request: TailRequest) -> int:
     """Prints events until Ctrl-C, or until what was asked for has been shown. Raises Mistakes or BrokerError."""
     quietly(settings.log)
     try:
@@ -173,7 +173,7 @@ def run_tail(settings: Settings, request: Request) -> int:
     return 0
 
 
-def _start(request: Request) -> Start:
+def _start(request: TailRequest) -> Start:
     since = request.since
     if since and re.fullmatch(r"[\d.]+(ms|[smhdw])(\d+(ms|[smhdw]))*", since):
         since = datetime.fromtimestamp(time.time() - seconds(since), UTC).isoformat()
@@ -182,7 +182,7 @@ def _start(request: Request) -> Start:
     return parse_start(None, since, request.last) or Start(now=request.follow, earliest=not request.follow)
 
 
-def _accepts(request: Request) -> Callable[[Event], bool]:
+def _accepts(request: TailRequest) -> Callable[[Event], bool]:
     types = frozenset(request.types)
     chosen: Filter | None = None
     if request.filter:
@@ -193,7 +193,7 @@ def _accepts(request: Request) -> Callable[[Event], bool]:
 
 
 async def _print(
-    settings: Settings, request: Request, patterns: tuple[str, ...], start: Start, accepts: Callable[[Event], bool]
+    settings: Settings, request: TailRequest, patterns: tuple[str, ...], start: Start, accepts: Callable[[Event], bool]
 ) -> None:
     lines = sys.stdout.isatty() and not request.json
     paint = Paint.of(sys.stdout)

@@ -18,7 +18,7 @@ from router.errors import BadPattern
 
 
 @dataclass(frozen=True)
-class Request:
+class TokenRequest:
     """For whom a token is to be, for what, and for how long."""
 
     subject: str
@@ -30,7 +30,7 @@ class Request:
     json: bool = False
 
 
-def run_token(settings: Settings, request: Request) -> int:
+def run_token(settings: Settings, request: TokenRequest) -> int:
     """Prints a token. Raises Mistakes."""
     from edge.identity.grants import Grants
     from edge.identity.token import mint

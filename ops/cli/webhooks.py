@@ -39,7 +39,7 @@ _DELIVERY = re.compile(r"(msg_)?[0-9a-f]{32}\Z")
 
 
 @dataclass(frozen=True)
-class Request:
+class WebhookRequest:
     """What is to be done with the webhook of which session."""
 
     what: str
@@ -59,7 +59,7 @@ class Request:
     json: bool = False
 
 
-def run_webhooks(settings: Settings, request: Request) -> int:
+def run_webhooks(settings: Settings, request: WebhookRequest) -> int:
     """Does what is asked; the exit code is 1 where a recovery did not end well. Raises Mistakes or RouterError."""
     if request.limit is not None and request.limit < 1:
         raise Mistakes([f"webhooks {request.what}: --limit needs a number from 1 on"])
@@ -122,7 +122,7 @@ class _Hook:
 # Looking
 
 
-async def _attempts(hook: _Hook, request: Request) -> int:
+async def _attempts(hook: _Hook, request: WebhookRequest) -> int:
     left = request.limit or DEFAULT_LIMIT
     asked = {name: text for name in ("event", "result") if (text := getattr(request, name)) is not None}
     found: list[dict[str, Any]] = []
@@ -182,7 +182,7 @@ def _when(text: object) -> str:
         return safe(str(text or ""))
 
 
-async def _health(hook: _Hook, request: Request, order: str | None = None, body: object = None) -> int:
+async def _health(hook: _Hook, request: WebhookRequest, order: str | None = None, body: object = None) -> int:
     """Shows how an endpoint is, after an order where there is one."""
     health = await (hook.ask("health") if order is None else hook.ask(order, "POST", body or {}))
     if request.json:
@@ -217,7 +217,7 @@ async def _health(hook: _Hook, request: Request, order: str | None = None, body:
 # Sending again
 
 
-async def _resend(hook: _Hook, request: Request) -> int:
+async def _resend(hook: _Hook, request: WebhookRequest) -> int:
     id = request.id or ""
     answer = await hook.ask("resend", "POST", {"delivery" if _DELIVERY.match(id) else "event": id})
     what = "it is" if answer["events"] == 1 else f"its {answer['events']:,} events are"
@@ -225,7 +225,7 @@ async def _resend(hook: _Hook, request: Request) -> int:
     return 0
 
 
-async def _recover(hook: _Hook, request: Request) -> int:
+async def _recover(hook: _Hook, request: WebhookRequest) -> int:
     if request.since is None:
         raise Mistakes(["webhooks recover: since when? give --since, such as 2h, or RFC 3339"])
     body: dict[str, Any] = {"since": _moment(request.since)}
@@ -234,7 +234,7 @@ async def _recover(hook: _Hook, request: Request) -> int:
     return await _watch(hook, request, await hook.ask("recover", "POST", body))
 
 
-async def _replay(hook: _Hook, request: Request) -> int:
+async def _replay(hook: _Hook, request: WebhookRequest) -> int:
     if (request.since is None) == (request.last is None):
         raise Mistakes(["webhooks replay: from where? give --since, such as 2h or RFC 3339, or --last N"])
     body: dict[str, Any] = {"last": request.last} if request.since is None else {"since": _moment(request.since)}
@@ -243,7 +243,7 @@ async def _replay(hook: _Hook, request: Request) -> int:
     return await _watch(hook, request, await hook.ask("replay", "POST", body))
 
 
-async def _watch(hook: _Hook, request: Request, recovery: dict[str, Any]) -> int:
+async def _watch(hook: _Hook, request: WebhookRequest, recovery: dict[str, Any]) -> int:
     """Shows how far it is until it has ended, or only says that it has begun."""
     if not request.wait:
         print(jsonlib.dumps(recovery) if request.json else f"{recovery['kind']} {recovery['id']} has begun")
@@ -266,7 +266,7 @@ async def _watch(hook: _Hook, request: Request, recovery: dict[str, Any]) -> int
 # Its secret, and its consent
 
 
-async def _rotate(hook: _Hook, request: Request) -> int:
+async def _rotate(hook: _Hook, request: WebhookRequest) -> int:
     try:
         body: dict[str, Any] = {} if request.overlap is None else {"overlap": seconds(request.overlap)}
     except ValueError as fault:
@@ -285,7 +285,7 @@ async def _rotate(hook: _Hook, request: Request) -> int:
     return 0
 
 
-async def _verify(hook: _Hook, request: Request) -> int:
+async def _verify(hook: _Hook, request: WebhookRequest) -> int:
     answer = await hook.ask("verify", "POST", {})
     verification = answer["verification"]
     if request.json:

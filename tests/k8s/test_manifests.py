@@ -15,7 +15,7 @@ import pytest
 from kubernetes_validate.utils import all_versions, major_minor
 
 from actors.catalog import CAST
-from ops.__main__ import parser
+from ops.cli.commands import parser
 from ops.dashboards.manifests import MANIFEST, prometheus_rule
 from ops.process.roles import WORKER_DRAIN
 from ops.sections import SECTIONS

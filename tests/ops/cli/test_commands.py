@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ops.__main__ import COMMANDS, OVERVIEW, _split_run
+from ops.cli.commands import NAMES
+from ops.cli.commands.run import split
+from ops.cli.overview import OVERVIEW
 from tests.ops.command import ROOT, callboard, environment
 from tests.waiting import PATIENCE
 
@@ -23,11 +25,11 @@ def test_help_names_every_command_and_loads_nothing_heavy() -> None:
 
     assert done.returncode == 0
     assert done.stdout == OVERVIEW
-    assert all(f"  {name}" in OVERVIEW for name in COMMANDS)
+    assert all(f"  {name}" in OVERVIEW for name in NAMES)
     assert not {"numpy", "grpc", "starlette", "uvicorn", "nats", "av", "PIL", "rich"} & set(modules.split())
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_command_has_help(name: str) -> None:
     done = callboard(name, "--help")
 
@@ -94,7 +96,7 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     ],
 )
 def test_what_belongs_to_run_and_what_to_its_command(written: str, options: list[str], command: list[str]) -> None:
-    assert _split_run(written.split()) == (options, command)
+    assert split(written.split()) == (options, command)
 
 
 def test_run_without_a_command_says_how() -> None:

@@ -17,7 +17,7 @@ from tests.waiting import PATIENCE
 ROOT = Path(__file__).parents[3]
 ROLE = """
 import argparse, resource, sys
-from ops.__main__ import load
+from ops.cli.flags import load
 from ops.process.roles import run_role
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, int(sys.argv[1])))

@@ -1,0 +1,37 @@
+"""The text of `callboard --help`."""
+
+OVERVIEW = """\
+usage: callboard COMMAND [OPTIONS]
+
+Callboard routes events from actors to whoever listens: one cursor over WebSocket, SSE, webhook and polling.
+
+Run it
+  up                start everything: NATS, the actors, the edge
+  edge              serve HTTP only, beside a NATS that runs already
+  actor NAME        run one actor: octane, camera, agent or alerts
+  simulate octane   serve a simulated Octane, with the wire of a real one
+
+Use it
+  publish SUBJECT   say an event
+  tail PATTERN…     follow events as they are said
+  run -- COMMAND    run a command and publish its output, progress and end
+  sessions          list who is subscribed
+
+Look after it
+  doctor            check that everything is well, and say how to mend what is not
+  health            say whether the process here is ready: a container's health check
+  logs              see how much a running process says, and change it
+  deadletters       see what was given up, and send it again
+  webhooks          see what was posted and how an endpoint is, and send it again
+  streams           compare a server's streams with what they should be, or make them so
+  token             make a token for development
+  settings          show every setting, its value, and where that comes from
+  version           show the versions
+
+Begin with:
+  callboard up
+  callboard tail '>'
+  callboard run -- sh -c 'for i in 25 50 75 100; do echo "$i%"; sleep 1; done'
+
+`callboard COMMAND --help` says more. Every flag has a variable, too: `callboard settings` lists them.
+"""
