@@ -1,6 +1,6 @@
-"""This file is where Grafana's dashboards are written out of `ops/dashboards/panel.py`: one JSON file each, under `ops/grafana`.
+"""Writes the dashboards as Grafana reads them: one JSON file each, under `ops/grafana`.
 
-`make manifests` makes them; a test says where they are old, and another runs each expression against a real
+`make manifests` runs it; a test says where the files are old, and another runs each expression against a real
 Prometheus. Every query is narrowed by the dashboard's two variables.
 """
 
@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ops.dashboards.panel import BOARDS, Board, Panel
+from ops.dashboards.all import BOARDS
+from ops.dashboards.panel import Board, Panel
 
 FOLDER = Path(__file__).parents[1] / "grafana"
 # A metric of ours or of the process, and the selector that stands behind it, if any.

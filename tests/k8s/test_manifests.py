@@ -16,7 +16,6 @@ from kubernetes_validate.utils import all_versions, major_minor
 
 from actors.catalog import CAST
 from ops.cli.commands import parser
-from ops.dashboards.manifests import MANIFEST, prometheus_rule
 from ops.process.roles import WORKER_DRAIN
 from ops.sections import SECTIONS
 from ops.settings import Settings
@@ -412,10 +411,6 @@ def test_what_scales_the_edge_is_a_figure_of_the_edge() -> None:
 
     assert {"edge_readers", "edge_webhook_pending_jobs"} <= named_there
     assert named_there <= families
-
-
-def test_rules_are_the_ones_of_ops() -> None:
-    assert MANIFEST.read_text() == prometheus_rule(), "run `make manifests`"
 
 
 def test_grafana_is_given_every_dashboard_of_ops() -> None:
