@@ -32,7 +32,8 @@ from ops.cli.show import versions
 from ops.environment import DATA_DIR, search_path
 from ops.process.descriptors import attainable
 from ops.process.disk import LITTLE_SPACE, NO_SPACE
-from ops.process.micro import answering, get
+from ops.process.http import get
+from ops.process.micro import answering
 from ops.process.ports import is_free, url_of
 from ops.register import is_locked
 from ops.settings import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ops.process.micro import Answer
+from ops.process.http import Answer
 from router.codec import from_json
 from router.errors import BadEvent
 

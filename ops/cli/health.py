@@ -7,7 +7,7 @@ from typing import Any
 
 from ops.cli.interruptible import run_interruptibly
 from ops.cli.sessions import edge_of
-from ops.process.micro import get
+from ops.process.http import get
 from ops.process.ports import reachable, url_of
 from ops.settings import Settings
 from router.codec import from_json

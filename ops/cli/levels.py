@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from ops.cli.health import where
 from ops.cli.interruptible import run_interruptibly
-from ops.process.micro import get
+from ops.process.http import get
 from ops.process.ports import url_of
 from ops.settings import Mistakes, Settings
 from router.codec import from_json

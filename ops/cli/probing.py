@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from ops.cli.findings import FAIL, OK, WARN, Finding, body_of
 from ops.cli.sessions import refused
-from ops.process.micro import get, parse_head, request
+from ops.process.http import get, parse_head, request
 
 # What takes longer than this is held back by something between.
 PATIENCE = 2.0

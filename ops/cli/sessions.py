@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ops.cli.interruptible import run_interruptibly
-from ops.process.micro import Answer, get
+from ops.process.http import Answer, get
 from ops.process.ports import reachable, url_of
 from ops.settings import Mistakes, Settings
 from ops.terminal import Paint, safe, table

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode
 
 from ops.cli.interruptible import run_interruptibly
 from ops.cli.sessions import edge_of, refused
-from ops.process.micro import get
+from ops.process.http import get
 from ops.process.ports import url_of
 from ops.settings import Mistakes, Settings
 from ops.terminal import Paint, StatusLine, bar, safe, table

@@ -28,7 +28,8 @@ from ops.process.descriptors import raise_limit
 from ops.process.disk import DiskWatch
 from ops.process.foreground import own_foreground
 from ops.process.hints import hints
-from ops.process.micro import answering, get
+from ops.process.http import get
+from ops.process.micro import answering
 from ops.process.ports import is_free, open_port, reachable, url_of
 from ops.register import Running
 from ops.settings import INTERNAL, KEYS, NATS, Mistakes, Settings

@@ -10,7 +10,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Iterable, Sequence
 
-from ops.process.micro import Answer, get
+from ops.process.http import Answer, get
 
 # How often the workers are asked whether they are ready; a probe comes every few seconds.
 LOOK_SECONDS = 1.0

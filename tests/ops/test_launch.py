@@ -15,7 +15,7 @@ import pytest
 
 from ops.launch import own_argv
 from ops.process.handshake import Handshake
-from ops.process.micro import get
+from ops.process.http import get
 from ops.process.workers import Crowd, open_internal
 from router.nats.embedded import free_port
 from tests.ops.command import ROOT, Running, environment

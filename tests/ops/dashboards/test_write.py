@@ -25,7 +25,7 @@ import websockets
 from aiohttp import web
 
 from ops.dashboards.write import FOLDER, files
-from ops.process.micro import request
+from ops.process.http import request
 from ops.process.ports import is_free
 from router.nats.embedded import free_port
 from tests.e2e.tree import RunningCallboard, running_tree

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from aiohttp import web
 
-from ops.process.micro import request
+from ops.process.http import request
 from ops.process.tracing import TracingSettings
 from ops.settings import Mistakes, Settings
 from router import tracing

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.process.micro import get
+from ops.process.http import get
 from router.broker import Broker
 from router.nats.embedded import free_port
 from router.nats.settings import BrokerSettings
