@@ -22,18 +22,18 @@ from typing import Any, NoReturn
 from actors.catalog import CAST
 from edge.settings import EdgeSettings
 from ops.environment import DATA_DIR, INTERNAL_PORT, NATS_URL, SOCKET
+from ops.process.banner import Ready, announce
 from ops.process.children import Backoff, Child, Lifeline, reason, tether
 from ops.process.datadir import Folder
 from ops.process.descriptors import raise_limit
 from ops.process.disk import DiskWatch
 from ops.process.foreground import own_foreground
-from ops.process.hints import hints
 from ops.process.http import get
 from ops.process.micro import answering
 from ops.process.ports import is_free, open_port, reachable, url_of
 from ops.register import Running
 from ops.settings import INTERNAL, KEYS, NATS, Mistakes, Settings
-from ops.terminal import Paint, StatusLine, safe, table
+from ops.terminal import Paint, StatusLine, safe
 from ops.values import convert
 from router.broker import Broker
 from router.codec import from_json
@@ -335,7 +335,17 @@ class Tree:
                 await asyncio.wait(waiters, timeout=0.05)
             session = None if EDGE in waiting else await self._session()
             self._status.clear()
-            self._announce(broker.connection.server_version, waiting, session)
+            ready = Ready(
+                cast=self.cast,
+                missing=waiting,
+                seconds=time.monotonic() - self._begun,
+                server_version=broker.connection.server_version,
+                folder=self.folder,
+                edge=url_of(*self.listener.getsockname()[:2]) if self.listener else None,
+                nats=self.server.url if self.server else self.settings.broker.url,
+                session=session,
+            )
+            announce(ready, self.settings)
             announced = True
 
     async def _await_actors(self, broker: Broker, waiting: set[str], here: Callable[[str], None]) -> None:
@@ -388,28 +398,6 @@ class Tree:
     def _show_progress(self, waiting: set[str]) -> None:
         marks = [self._paint(f"✓ {name}", "green") if name not in waiting else f"… {name}" for name in self.cast]
         self._status.show("starting  " + "  ".join(marks))
-
-    def _announce(self, version: str, missing: set[str], session: str | None) -> None:
-        """Prints what to open and try."""
-        paint = Paint.of(sys.stdout)
-        took = time.monotonic() - self._begun
-        here = [name for name in self.cast if name not in missing]
-        nats = self.server.url if self.server else self.settings.broker.url
-        names = ", ".join("simulator (a simulated Octane)" if name == SIMULATOR else name for name in here)
-        if missing:
-            print(f"\n{paint('Callboard is not ready', 'bold', 'yellow')} after {took:.1f} s; nats-server {version}")
-            print(f"{paint('Not ready yet:', 'yellow')} {', '.join(sorted(missing))}; see {self.folder.logs}")
-            if here:
-                print(f"Ready: {names}")
-        else:
-            print(
-                f"\n{paint('Callboard is ready', 'bold', 'green')} after {took:.1f} s: {names}; nats-server {version}"
-            )
-        print()
-        edge = url_of(*self.listener.getsockname()[:2]) if self.listener else None
-        rows = hints(self.settings, self.cast, self.folder.path, edge, nats, session)
-        print(table([(paint(what, "dim"), paint(how, "cyan")) for what, how in rows], indent="  "))
-        print("\nCtrl-C ends it; the data stays.", flush=True)
 
     def _say(self, name: str, level: str, line: str) -> None:
         """Shows what is serious of what a child says, and what becomes of it."""

@@ -1,4 +1,4 @@
-"""Lists what a person may open and type once `callboard up` is ready; each line works as it is pasted, in any folder."""
+"""Prints what a person may open and type once `callboard up` is ready; each line works as it is pasted, in any folder."""
 
 from __future__ import annotations
 
@@ -6,11 +6,47 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ops.environment import DEFAULT_DATA_DIR
+from ops.process.datadir import Folder
 from ops.settings import Settings
+from ops.terminal import Paint, table
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What runs after the start. `missing` names the processes that are not ready; `edge` and `nats` are addresses."""
+
+    cast: Sequence[str]
+    missing: Collection[str]
+    seconds: float
+    server_version: str
+    folder: Folder
+    edge: str | None
+    nats: str
+    session: str | None  # one that can be read
+
+
+def announce(ready: Ready, settings: Settings) -> None:
+    """Prints what runs, and what to open and try."""
+    paint = Paint.of(sys.stdout)
+    here = [name for name in ready.cast if name not in ready.missing]
+    names = ", ".join("simulator (a simulated Octane)" if name == "simulator" else name for name in here)
+    after = f"after {ready.seconds:.1f} s"
+    if ready.missing:
+        print(f"\n{paint('Callboard is not ready', 'bold', 'yellow')} {after}; nats-server {ready.server_version}")
+        print(f"{paint('Not ready yet:', 'yellow')} {', '.join(sorted(ready.missing))}; see {ready.folder.logs}")
+        if here:
+            print(f"Ready: {names}")
+    else:
+        print(f"\n{paint('Callboard is ready', 'bold', 'green')} {after}: {names}; nats-server {ready.server_version}")
+    print()
+    rows = hints(settings, ready.cast, ready.folder.path, ready.edge, ready.nats, ready.session)
+    print(table([(paint(what, "dim"), paint(how, "cyan")) for what, how in rows], indent="  "))
+    print("\nCtrl-C ends it; the data stays.", flush=True)
 
 
 def hints(
