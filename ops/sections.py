@@ -91,6 +91,6 @@ SECTIONS: Mapping[str, Section] = {
     ),
     "guard": Section("WEBHOOK_", "edge.webhooks.guard:GuardSettings"),
     **{name: Section(f"{name.upper()}_", part.settings) for name, part in CAST.items() if part.settings},
-    "simulator": Section("SIMULATOR_", "actors.octane.simulator:SimulatorSettings"),
+    "simulator": Section("SIMULATOR_", "actors.octane.simulator.simulator:SimulatorSettings"),
 }
 BASE = ("broker", "embedded", "topology", "log", "command", "up", "internal", "otel")

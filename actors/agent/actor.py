@@ -17,7 +17,7 @@ from actors.agent.record import STOPPING, TERMINAL_TYPES, Outcome, Record
 from actors.agent.runs import Runs
 from actors.system.actor import Actor, Reject, command
 from actors.system.context import Context
-from actors.system.stage import BrokerStage
+from actors.system.runtime import BrokerRuntime
 from router.clock import wall
 from router.errors import BadSubject, NoResponders, Timeout
 from router.event import Event, new_id
@@ -55,7 +55,7 @@ class Agent(Actor):
     every = 0.25
 
     def __init__(self, settings: AgentSettings = AgentSettings(), producers: Producers | None = None) -> None:
-        """`producers` are those of the stage where none are given."""
+        """`producers` are those of the runtime where none are given."""
         self.settings = settings
         self.known = Runs(settings.most_runs)
         self.vigil = Vigil()
@@ -245,6 +245,6 @@ def _token(run: str) -> str:
 
 
 def _producers_of(ctx: Context) -> Producers | None:
-    """Finds the way to the producers on a stage that is NATS; there is none under a Probe."""
-    stage = ctx._stage
-    return NatsProducers(stage.broker.connection) if isinstance(stage, BrokerStage) else None
+    """Finds the way to the producers on a runtime on NATS; there is none under a Probe."""
+    runtime = ctx._runtime
+    return NatsProducers(runtime.broker.connection) if isinstance(runtime, BrokerRuntime) else None

@@ -18,10 +18,10 @@ from typing import Any
 
 from actors.camera.capture import CaptureThread
 from actors.camera.encode import MAX_QUALITY, MIN_QUALITY, encode_jpeg
-from actors.camera.open import about, source_of
 from actors.camera.pacing import MAX_FPS, MIN_FPS, Meter, Pacer
-from actors.camera.simulated import MAX_HEIGHT, MAX_WIDTH, MIN_HEIGHT, MIN_WIDTH
-from actors.camera.sources import SIMULATED, BadFrame, Picture, Source, SourceUnavailable
+from actors.camera.sources.open import about, source_of
+from actors.camera.sources.simulated import MAX_HEIGHT, MAX_WIDTH, MIN_HEIGHT, MIN_WIDTH
+from actors.camera.sources.source import SIMULATED, BadFrame, Picture, Source, SourceUnavailable
 from actors.system.actor import Actor, Reject, command
 from actors.system.context import Context
 from router.errors import BrokerError

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from actors.camera.sources import BadFrame, Pixels
+from actors.camera.sources.source import BadFrame, Pixels
 
 # Pillow's own advice: above 95 a file grows, and no eye sees why.
 MIN_QUALITY = 1

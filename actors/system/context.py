@@ -12,8 +12,8 @@ from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
 from actors.system.metrics import Gauges
+from actors.system.runtime import Runtime
 from actors.system.source import Run, Source, SourceEnded
-from actors.system.stage import Stage
 from router import tracing
 from router.cluster.leases import Viewers
 from router.codec import encode
@@ -86,12 +86,12 @@ class Context:
     """One incarnation's view of the world."""
 
     def __init__(
-        self, name: str, instance: str, stage: Stage, clock: Clock | None = None, gauges: Gauges | None = None
+        self, name: str, instance: str, runtime: Runtime, clock: Clock | None = None, gauges: Gauges | None = None
     ) -> None:
         self.name = name
         self.instance = instance
         self.gauges = gauges or Gauges(name)
-        self._stage = stage
+        self._runtime = runtime
         self._clock = clock or SystemClock()
         self._group: asyncio.TaskGroup | None = None
         self._children: list[asyncio.Task[None]] = []
@@ -117,11 +117,11 @@ class Context:
         """Stores an event now; JetStream has it when this returns. Raises BrokerError."""
         trace = tracing.begin() if tracing.recorder else None
         event = Event.new(subject, data, type=type, source=self.name, key=key, id=id, trace=trace)
-        await self._stage.publish(event, encode(event))
+        await self._runtime.publish(event, encode(event))
 
     def frame(self, domain: str, entity: str, header: Mapping[str, Any], body: bytes, track: str | None = None) -> None:
         """Shows a picture: at once, or never where a newer one of its track comes first."""
-        self._stage.frame(domain, entity, track, header, body)
+        self._runtime.frame(domain, entity, track, header, body)
 
     def source(self, name: str, run: Run, silence: float | None) -> Source:
         """Starts a long-running child and keeps it running; see `Source`. It ends with this incarnation."""
@@ -148,13 +148,13 @@ class Context:
         """Counts who watches an entity's pictures now."""
         found = self._viewers.get((domain, entity))
         if found is None:
-            found = self._viewers[domain, entity] = self._stage.viewers(domain, entity)
-            self._child(self._stage.count(found), f"viewers of {domain}.{entity}")
+            found = self._viewers[domain, entity] = self._runtime.viewers(domain, entity)
+            self._child(self._runtime.count(found), f"viewers of {domain}.{entity}")
         return found
 
     async def latest(self, *patterns: str) -> list[Event]:
         """Reads the newest stored event of every subject under the patterns, oldest first."""
-        return await self._stage.latest(patterns)
+        return await self._runtime.latest(patterns)
 
     @contextlib.asynccontextmanager
     async def incarnation(self) -> AsyncIterator[None]:
@@ -206,7 +206,7 @@ class Context:
         for place, (event, payload) in enumerate(outbox.events):
             while True:
                 try:
-                    await self._stage.publish(event, payload, outbox.dedup(place))
+                    await self._runtime.publish(event, payload, outbox.dedup(place))
                     break
                 except Refused:
                     raise

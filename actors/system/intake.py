@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from actors.system.actor import REDRIVE, Actor
+from actors.system.commands import command_address
 from actors.system.life import Delivery, Message
 from actors.system.metrics import Gauges
-from actors.system.reception import command_address
-from router.broker import Broker
+from router.broker import Ack, Broker
 from router.codec import decode
 from router.deadletters import DeadLetters, Origin, actor_subject
 from router.dedup import digest

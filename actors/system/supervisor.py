@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 from actors.system.actor import Actor, Restart, check
+from actors.system.commands import CommandService
 from actors.system.context import Context
 from actors.system.intake import Intake
 from actors.system.life import Call, Message, Tick, live
 from actors.system.metrics import Gauges
-from actors.system.reception import Reception
-from actors.system.stage import BrokerStage
+from actors.system.runtime import BrokerRuntime
 from router.broker import Broker
 from router.errors import Escalate
 from router.mailbox import Mailbox
@@ -99,7 +99,7 @@ async def _run(make: Callable[[], Actor], broker: Broker, instance: str, stop: a
     # is still on the way when pulls are issued anew.
     mailbox: Mailbox[Message] = Mailbox(2 * first.capacity + 1)
     gauges.measure(mailbox)
-    stage = BrokerStage(broker, gauges)
+    runtime = BrokerRuntime(broker, gauges)
     started = asyncio.Event()
 
     def next_one() -> Actor:
@@ -109,15 +109,15 @@ async def _run(make: Callable[[], Actor], broker: Broker, instance: str, stop: a
         return actor
 
     def context() -> Context:
-        return Context(name, instance, stage, clock, gauges)
+        return Context(name, instance, runtime, clock, gauges)
 
     intake = Intake(first, instance, broker, mailbox, gauges) if first.subjects else None
-    reception = Reception(first, instance, broker.connection, mailbox)
+    service = CommandService(first, instance, broker.connection, mailbox)
     async with asyncio.TaskGroup() as group:
-        helping = [group.create_task(stage.send_frames()), group.create_task(reception.run())]
+        helping = [group.create_task(runtime.send_frames()), group.create_task(service.run())]
         pulling: list[asyncio.Task[None]] = []
         # Its addresses first, so that whoever sees the actor's first event can also ask it.
-        await _either(group.create_task(reception.serving()), group.create_task(stop.wait()))
+        await _either(group.create_task(service.serving()), group.create_task(stop.wait()))
         if intake:
             helping.append(group.create_task(intake.keep()))
             pulling.append(group.create_task(intake.pull()))
@@ -127,13 +127,13 @@ async def _run(make: Callable[[], Actor], broker: Broker, instance: str, stop: a
         if first.every is not None:
             pulling.append(group.create_task(tick_along(first.every, mailbox, clock, started)))
         life = group.create_task(
-            supervise(next_one, mailbox, context, started=started, crashed=reception.crashed), name=f"actor {name}"
+            supervise(next_one, mailbox, context, started=started, crashed=service.crashed), name=f"actor {name}"
         )
         try:
             await _either(life, group.create_task(stop.wait()), keep=life)
             log.info("an actor ends", extra={"actor": name, "instance": instance, "waiting": len(mailbox)})
             await _end(pulling)
-            reception.close()
+            service.close()
             mailbox.close()
             await asyncio.wait({life}, timeout=grace)
         finally:
@@ -142,7 +142,7 @@ async def _run(make: Callable[[], Actor], broker: Broker, instance: str, stop: a
             for message in mailbox.drain():
                 if isinstance(message, Call):
                     await message.answer.error(503, "shutting down")
-            await reception.give_back()
+            await service.give_back()
             if intake:
                 await intake.give_back()
             await _end(helping)

@@ -290,7 +290,7 @@ async def _share(settings: Settings, stop: asyncio.Event) -> None:
 
 async def simulate_octane(settings: Settings, stop: asyncio.Event) -> None:
     """Serves a simulated Octane."""
-    from actors.octane.simulator_server import serve
+    from actors.octane.simulator.server import serve
 
     simulator = settings.section("simulator")
 

@@ -29,7 +29,7 @@ from tests.waiting import PATIENCE, eventually
 
 
 @contextlib.asynccontextmanager
-async def on_stage(
+async def running_actor(
     make: Callable[[], Actor], broker: Broker, instance: str = "main", grace: float = 5.0
 ) -> AsyncIterator[asyncio.Task[None]]:
     """Runs an actor for the length of a block; returns once it takes deliveries and calls."""
@@ -85,7 +85,7 @@ async def consumer(broker: Broker, entity: str) -> dict[str, Any]:
 
 
 async def test_an_event_is_received_and_what_it_leads_to_is_stored(broker: Broker, entity: str) -> None:
-    async with on_stage(stock(entity), broker):
+    async with running_actor(stock(entity), broker):
         cause = await say(broker, f"{entity}.1.placed", {"sku": entity, "qty": 1})
 
         (event,) = await eventually(lambda: told(broker, f"stock.{entity}.emptied"))
@@ -98,7 +98,7 @@ async def test_an_event_is_received_and_what_it_leads_to_is_stored(broker: Broke
 
 
 async def test_what_events_of_two_publishers_with_one_id_lead_to_is_all_stored(broker: Broker, entity: str) -> None:
-    async with on_stage(stock(entity), broker):
+    async with running_actor(stock(entity), broker):
         for source in ("alice", "bob"):
             await broker.publish(Event.new(f"{entity}.1.placed", {"sku": entity, "qty": 1}, source=source, id="1"))
 
@@ -121,7 +121,7 @@ async def settled(broker: Broker, entity: str, name: str = "") -> dict[str, Any]
 async def test_a_redelivered_event_is_not_answered_twice(broker: Broker, entity: str) -> None:
     cause = Event.new(f"{entity}.1.placed", {"sku": entity, "qty": 1})
     for _ in range(2):
-        async with on_stage(stock(entity, subjects=(f"{entity}.*.placed",)), broker):
+        async with running_actor(stock(entity, subjects=(f"{entity}.*.placed",)), broker):
             await broker.store(STORED + cause.subject, msgpack.packb(_map(cause)), {})
             await eventually(lambda: settled(broker, entity))
 
@@ -141,7 +141,7 @@ def _map(event: Event) -> dict[str, Any]:
 
 
 async def test_a_rejected_event_lies_in_deadletters(broker: Broker, entity: str) -> None:
-    async with on_stage(stock(entity), broker):
+    async with running_actor(stock(entity), broker):
         await say(broker, f"{entity}.1.placed", {"qty": 1})
 
         (letter,) = await eventually(lambda: buried(broker, entity))
@@ -157,7 +157,7 @@ async def test_what_is_no_event_lies_in_deadletters_once_and_is_not_delivered_ag
     broker: Broker, entity: str
 ) -> None:
     other = stock(entity, name=f"other-{entity}")
-    async with on_stage(stock(entity), broker), on_stage(other, broker):
+    async with running_actor(stock(entity), broker), running_actor(other, broker):
         ack = await broker.store(f"ev.{entity}.1.placed", b"\xc1 garbage", {})
 
         (letter,) = await eventually(lambda: spoiled(broker, ack.sequence))
@@ -195,7 +195,7 @@ async def test_a_dead_letter_that_comes_back_is_received_once_and_answered(broke
         ctx.emit(f"stock.{entity}.emptied", {})
 
     actor = made(name=f"stock-{entity}", subjects=(f"{entity}.*.placed",), receive=receive)
-    async with on_stage(actor, broker, instance="east"):
+    async with running_actor(actor, broker, instance="east"):
         event = await say(broker, f"{entity}.1.placed", {})
         (letter,) = await eventually(lambda: buried(broker, entity))
         assert letter.back == f"cmd.stock-{entity}.east.redrive"
@@ -215,7 +215,7 @@ async def test_a_dead_letter_that_comes_back_is_received_once_and_answered(broke
 async def test_a_dead_letter_that_crashes_the_actor_again_is_answered_at_the_first_crash(
     broker: Broker, entity: str
 ) -> None:
-    async with on_stage(stock(entity, attempts=2), broker):
+    async with running_actor(stock(entity, attempts=2), broker):
         await say(broker, f"{entity}.1.placed", {"explode": True})
         (letter,) = await eventually(lambda: buried(broker, entity))
 
@@ -232,7 +232,7 @@ async def restarts(broker: Broker, entity: str, count: int) -> bool:
 
 
 async def test_a_letter_that_cannot_be_taken_back_is_refused_with_a_code(broker: Broker, entity: str) -> None:
-    async with on_stage(stock(entity), broker):
+    async with running_actor(stock(entity), broker):
         await say(broker, f"{entity}.1.placed", {})
         (letter,) = await eventually(lambda: buried(broker, entity))
 
@@ -256,7 +256,7 @@ async def test_who_sent_a_letter_is_told_of_a_shutdown(broker: Broker, entity: s
         await asyncio.Event().wait()
 
     actor = made(name=f"stock-{entity}", subjects=(f"{entity}.*.placed",), receive=receive)
-    async with on_stage(actor, broker, grace=0.1):
+    async with running_actor(actor, broker, grace=0.1):
         await say(broker, f"{entity}.1.placed", {})
         (letter,) = await eventually(lambda: buried(broker, entity))
         asking = [asyncio.ensure_future(redrive(broker, letter, f"rd.{n}")) for n in range(2)]
@@ -266,7 +266,7 @@ async def test_who_sent_a_letter_is_told_of_a_shutdown(broker: Broker, entity: s
 
 
 async def test_a_poison_event_is_given_up_and_the_next_is_received(broker: Broker, entity: str) -> None:
-    async with on_stage(stock(entity, attempts=3), broker):
+    async with running_actor(stock(entity, attempts=3), broker):
         await say(broker, f"{entity}.1.placed", {"explode": True})
         await say(broker, f"{entity}.2.placed", {"sku": entity, "qty": 1})
 
@@ -290,7 +290,7 @@ async def test_a_crash_loses_nothing_of_what_waits_in_the_mailbox(broker: Broker
 
     restart = Restart(tries=100, base=0.005, cap=0.01)
     actor = made(name=f"stock-{entity}", subjects=(f"{entity}.*.placed",), receive=receive, restart=restart)
-    async with on_stage(actor, broker):
+    async with running_actor(actor, broker):
         for number in range(40):
             await say(broker, f"{entity}.{number}.placed", {"n": number})
 
@@ -301,7 +301,7 @@ async def test_a_crash_loses_nothing_of_what_waits_in_the_mailbox(broker: Broker
 
 async def test_more_crashes_than_allowed_end_the_run(broker: Broker, entity: str) -> None:
     actor = stock(entity, restart=Restart(tries=1, within=60, base=0.01, cap=0.01))
-    async with on_stage(actor, broker) as running:
+    async with running_actor(actor, broker) as running:
         await say(broker, f"{entity}.1.placed", {"explode": True})
 
         with pytest.raises(Escalate, match=f"stock-{entity} crashed 2 times"):
@@ -312,7 +312,7 @@ async def test_more_crashes_than_allowed_end_the_run(broker: Broker, entity: str
 
 
 async def test_commands_are_answered_in_the_callers_format(broker: Broker, entity: str) -> None:
-    async with on_stage(stock(entity), broker, instance="east"):
+    async with running_actor(stock(entity), broker, instance="east"):
         subject = f"cmd.stock-{entity}.east.level"
         in_json = await broker.connection.ask(subject, b'{"sku": "tea"}')
         in_msgpack = await broker.connection.ask(subject, msgpack.packb({"sku": "tea", "scale": 2}))
@@ -322,7 +322,7 @@ async def test_commands_are_answered_in_the_callers_format(broker: Broker, entit
 
 
 async def test_a_refused_command_says_why_and_a_broken_one_says_only_a_number(broker: Broker, entity: str) -> None:
-    async with on_stage(stock(entity), broker):
+    async with running_actor(stock(entity), broker):
         refused = await broker.connection.ask(f"cmd.stock-{entity}.main.fill", b'{"sku": "tea"}')
         malformed = await broker.connection.ask(f"cmd.stock-{entity}.main.level", b'{"sku": 7}')
         broken = await broker.connection.ask(f"cmd.stock-{entity}.main.burn", b"")
@@ -340,7 +340,7 @@ async def test_a_refused_command_says_why_and_a_broken_one_says_only_a_number(br
 
 
 async def test_the_cast_is_described_to_nats(broker: Broker, entity: str) -> None:
-    async with on_stage(stock(entity), broker, instance="east"):
+    async with running_actor(stock(entity), broker, instance="east"):
         info = await described(broker, entity)
 
     assert info["description"] == "Counts units on hand and says so when a shelf runs empty."
@@ -363,7 +363,7 @@ async def test_instances_see_every_event_each(broker: Broker, entity: str) -> No
     assert consumer_name("stock", "a.b") == "actor-stock-a=2Eb"
     actor = made(name=f"stock-{entity}", subjects=(f"{entity}.*.placed",), receive=note(entity))
 
-    async with on_stage(actor, broker, "east"), on_stage(actor, broker, "west"):
+    async with running_actor(actor, broker, "east"), running_actor(actor, broker, "west"):
         await say(broker, f"{entity}.1.placed", {})
 
         await eventually(lambda: heard_by(broker, entity, {"east", "west"}))
@@ -388,7 +388,7 @@ async def test_a_shutdown_works_off_the_mailbox(broker: Broker, entity: str) -> 
         received.append(event.data["n"])
 
     actor = made(name=f"stock-{entity}", subjects=(f"{entity}.*.placed",), receive=receive)
-    async with on_stage(actor, broker):
+    async with running_actor(actor, broker):
         for number in range(20):
             await say(broker, f"{entity}.{number}.placed", {"n": number})
         await eventually(lambda: received)
@@ -414,13 +414,13 @@ async def test_what_a_shutdown_leaves_is_handed_back_at_once(broker: Broker, ent
         received.append(event.data["n"])
 
     fields: dict[str, Any] = {"name": f"stock-{entity}", "subjects": (f"{entity}.*.placed",)}
-    async with on_stage(made(receive=stuck, stop=stop, **fields), broker, grace=0.1):
+    async with running_actor(made(receive=stuck, stop=stop, **fields), broker, grace=0.1):
         for number in range(5):
             await say(broker, f"{entity}.{number}.placed", {"n": number})
         await eventually(lambda: received == [0])
     assert stopped == [True]
 
-    async with on_stage(made(receive=free, **fields), broker):
+    async with running_actor(made(receive=free, **fields), broker):
         # Far below ack_wait (10 s): nothing slept it out.
         await eventually(lambda: sorted(received) == [0, 0, 1, 2, 3, 4])
 
@@ -437,7 +437,7 @@ async def test_calls_in_hand_and_waiting_at_a_shutdown_are_answered(broker: Brok
             await asyncio.Event().wait()
             return "never"
 
-    async with on_stage(Slow, broker, grace=0.1):
+    async with running_actor(Slow, broker, grace=0.1):
         asking = [asyncio.ensure_future(broker.connection.ask(f"cmd.stock-{entity}.main.wait", b"")) for _ in range(3)]
         await asyncio.wait_for(entered.wait(), PATIENCE)
 
@@ -454,7 +454,7 @@ async def test_a_slow_actor_is_not_delivered_its_own_backlog_again(broker: Broke
 
     actor = made(name=f"stock-{entity}", subjects=(f"{entity}.*.placed",), receive=receive, timeout=3.0, capacity=2)
     assert ack_wait(actor()) == 6.0
-    async with on_stage(actor, broker):
+    async with running_actor(actor, broker):
         for number in range(4):
             await say(broker, f"{entity}.{number}.placed", {"n": number})
 
@@ -468,7 +468,7 @@ async def test_a_producer_ticks(broker: Broker, entity: str) -> None:
     async def tick(self: Actor, ctx: Context) -> None:
         ctx.emit(f"{entity}.1.ticked", {})
 
-    async with on_stage(made(name=f"stock-{entity}", tick=tick, every=0.02), broker):
+    async with running_actor(made(name=f"stock-{entity}", tick=tick, every=0.02), broker):
         await eventually(lambda: many(broker, f"{entity}.1.ticked", 3))
 
 
@@ -489,7 +489,7 @@ async def test_what_is_latest_before_and_delivered_after_leaves_no_gap(broker: B
         seen.add(event.data["n"])
 
     actor = made(name=f"stock-{entity}", subjects=(f"{entity}.*.placed",), start=start, receive=receive)
-    async with on_stage(actor, broker):
+    async with running_actor(actor, broker):
         await eventually(lambda: seen == {0, 1})
 
 
@@ -507,7 +507,7 @@ async def test_a_camera_shows_its_newest_picture_only_while_somebody_watches(bro
         ctx.source("capture", run, silence=None)
 
     passed_over = sample("actors_frames_total", actor=f"stock-{entity}", outcome="passed_over")
-    async with on_stage(made(name=f"stock-{entity}", start=start), broker):
+    async with running_actor(made(name=f"stock-{entity}", start=start), broker):
         holding = asyncio.ensure_future(Leases(broker.connection).hold(view_key("camera", entity, "s1"), 5))
         wanted = pack({"seq": 99}, b"jpeg")
         await eventually(lambda: shown(broker, entity, wanted))
@@ -528,7 +528,7 @@ def sample(name: str, **labels: str) -> float:
 
 async def test_what_happens_is_counted(broker: Broker, entity: str) -> None:
     name = f"stock-{entity}"
-    async with on_stage(stock(entity, attempts=1), broker):
+    async with running_actor(stock(entity, attempts=1), broker):
         await say(broker, f"{entity}.1.placed", {"sku": entity, "qty": 1})
         await say(broker, f"{entity}.2.placed", {})
         await say(broker, f"{entity}.3.placed", {"explode": True})
@@ -546,7 +546,7 @@ async def test_what_happens_is_counted(broker: Broker, entity: str) -> None:
 
 async def test_a_run_that_is_cancelled_leaves_nothing_running(broker: Broker, entity: str) -> None:
     before = asyncio.all_tasks()
-    async with on_stage(stock(entity), broker) as running:
+    async with running_actor(stock(entity), broker) as running:
         running.cancel()
         await asyncio.wait({running})
         assert running.cancelled()

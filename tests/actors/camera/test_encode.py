@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from actors.camera.encode import encode_jpeg
-from actors.camera.sources import BadFrame
+from actors.camera.sources.source import BadFrame
 
 
 def decoded(jpeg: bytes) -> np.ndarray:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.octane.scene import Floats, Plate
+from actors.octane.simulator.scene import Floats, Plate
 
 # Light up to 4 has a place of its own in the table; the curve is flat above.
 _STEPS, _WHITE = 16384, 4.0

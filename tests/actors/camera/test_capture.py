@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from actors.camera.capture import CaptureThread
-from actors.camera.sources import BadFrame, Picture, SourceUnavailable
+from actors.camera.sources.source import BadFrame, Picture, SourceUnavailable
 from tests.waiting import PATIENCE
 
 

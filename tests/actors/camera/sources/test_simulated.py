@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from actors.camera.encode import encode_jpeg
-from actors.camera.simulated import SimulatedSource, read_strip, write_strip
+from actors.camera.sources.simulated import SimulatedSource, read_strip, write_strip
 
 
 def opened(width: int = 640, height: int = 480, at: float = 1_700_000_000.25) -> SimulatedSource:

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from actors.camera.actor import BAD_IN_A_ROW, LEFT_BEHIND, Camera, CameraSettings
-from actors.camera.simulated import read_strip
-from actors.camera.sources import BadFrame, Picture, Source, SourceUnavailable
+from actors.camera.sources.simulated import read_strip
+from actors.camera.sources.source import BadFrame, Picture, Source, SourceUnavailable
 from actors.system.actor import Reject
 from actors.system.probe import Probe
 from tests.waiting import PATIENCE, eventually

@@ -9,16 +9,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from octane_stage import LONG, eventually, free_port, simulated
 from PIL import Image
 
 from actors.octane.actor import Octane, OctaneSettings
 from actors.octane.client import ClientSettings
-from actors.octane.simulator import Generation, Kind
+from actors.octane.simulator.simulator import Generation, Kind
 from actors.octane.watch import track_name
 from actors.system.actor import Reject
 from actors.system.probe import Probe
 from protos import octane_types_pb2 as wire
+from router.nats.embedded import free_port
+from tests.actors.octane.simulation import LONG, simulated
+from tests.waiting import eventually
 
 
 def watching(address: str, *, stream_lifetime: float = 60.0, **settings: Any) -> Probe:

@@ -1,17 +1,14 @@
-"""This file is where tests get a real simulator on a real socket, and a way to wait for what must come."""
+"""Runs a real simulator of Octane on a real socket, for tests."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
 
-from actors.octane.simulator import Simulator, SimulatorSettings
-from actors.octane.simulator_server import run
-from tests.waiting import PATIENCE
+from actors.octane.simulator.server import run
+from actors.octane.simulator.simulator import Simulator, SimulatorSettings
 
 # Small and quick: a render of a few pixels that is done in half a second.
 QUICK = SimulatorSettings(
@@ -42,19 +39,3 @@ async def simulated(settings: SimulatorSettings = QUICK) -> AsyncIterator[Simula
     finally:
         task.cancel()
         await asyncio.wait({task})
-
-
-async def eventually(holds: Callable[[], Any], within: float = PATIENCE) -> Any:
-    """Waits for a condition, and gives what it gave."""
-    async with asyncio.timeout(within):
-        # What is waited for happens on a socket, in another process or thread.
-        while not (found := holds()):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-    return found
-
-
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

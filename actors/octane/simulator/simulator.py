@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from actors.octane.film import Film
-from actors.octane.render import Render
-from actors.octane.scene import Point, View, trace
+from actors.octane.simulator.film import Film
+from actors.octane.simulator.render import Render
+from actors.octane.simulator.scene import Point, View, trace
 from protos import octane_render_pb2 as engine
 from protos import octane_types_pb2 as wire
 

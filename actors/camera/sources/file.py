@@ -11,7 +11,7 @@ from typing import Any
 import av
 import numpy as np
 
-from actors.camera.sources import BadFrame, Picture, Pixels, SourceUnavailable
+from actors.camera.sources.source import BadFrame, Picture, Pixels, SourceUnavailable
 
 # For a stream that does not say how fast it is.
 USUAL_FPS = 25.0

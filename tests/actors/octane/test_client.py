@@ -11,15 +11,16 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.empty_pb2 import Empty
-from octane_stage import LONG, QUICK, eventually, free_port, simulated
 
 from actors.octane.client import Client, ClientSettings, Kind, read_signal
 from actors.octane.errors import Declined, Disconnected
-from actors.octane.simulator import Generation
-from actors.octane.simulator import Kind as Told
+from actors.octane.simulator.simulator import Generation
+from actors.octane.simulator.simulator import Kind as Told
 from protos import octane_stream_pb2_grpc as stream_rpc
 from protos import octane_types_pb2 as wire
-from tests.waiting import PATIENCE
+from router.nats.embedded import free_port
+from tests.actors.octane.simulation import LONG, QUICK, simulated
+from tests.waiting import PATIENCE, eventually
 
 
 @asynccontextmanager

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import grpc
 
 from actors.octane.errors import AddressBusy
-from actors.octane.services import add_services
-from actors.octane.simulator import Simulator, SimulatorSettings
+from actors.octane.simulator.services import add_services
+from actors.octane.simulator.simulator import Simulator, SimulatorSettings
 
 logger = logging.getLogger(__name__)
 

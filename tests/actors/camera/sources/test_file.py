@@ -10,10 +10,10 @@ import av
 import numpy as np
 import pytest
 
-from actors.camera.file import VideoFileSource
-from actors.camera.open import about, source_of
-from actors.camera.simulated import read_strip, write_strip
-from actors.camera.sources import BadFrame, SourceUnavailable
+from actors.camera.sources.file import VideoFileSource
+from actors.camera.sources.open import about, source_of
+from actors.camera.sources.simulated import read_strip, write_strip
+from actors.camera.sources.source import BadFrame, SourceUnavailable
 
 
 class ManualClock:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from actors.camera.sources import SIMULATED, Picture, Pixels
+from actors.camera.sources.source import SIMULATED, Picture, Pixels
 
 Image8 = NDArray[np.uint8]
 _Colour = tuple[int, int, int]

@@ -18,7 +18,7 @@ from router.timing import full_jitter
 log = logging.getLogger(__name__)
 
 
-class Stage(Protocol):
+class Runtime(Protocol):
     """What an actor plays on: NATS, or a Probe."""
 
     async def publish(self, event: Event, payload: bytes, dedup: str | None = None) -> None:
@@ -42,8 +42,8 @@ class Stage(Protocol):
         ...
 
 
-class BrokerStage:
-    """The stage of a running actor."""
+class BrokerRuntime:
+    """The runtime of an actor that runs on NATS."""
 
     def __init__(self, broker: Broker, gauges: Gauges) -> None:
         self.broker = broker

@@ -15,8 +15,8 @@ from actors.system.probe import Probe
 from router.broker import Broker
 from router.codec import encode
 from router.event import Event
-from tests.actors.alerts.test_alerts_actor import HOT, made, reading, said, written
-from tests.actors.system.test_run_actor import on_stage
+from tests.actors.alerts.test_actor import HOT, made, reading, said, written
+from tests.actors.system.test_run_actor import running_actor
 from tests.waiting import eventually
 
 SAID = {"rule": "gone", "key": "k", "alert": "gone-1", "count": 1, "since": "2026-01-01T00:00:00Z"}
@@ -41,7 +41,7 @@ async def test_a_foreign_alert_in_the_stream_crashes_no_start_and_no_tick(
     await broker.store(f"ev.{event.subject}", encode(event), {})
     before = restarts()
 
-    async with on_stage(Alerts, broker, instance=entity) as running:
+    async with running_actor(Alerts, broker, instance=entity) as running:
 
         async def ticked() -> bool:
             reply = await broker.connection.ask(f"cmd.alerts.{entity}.firing", b"{}")

@@ -10,15 +10,14 @@ import grpc
 import numpy as np
 import pytest
 from google.protobuf.empty_pb2 import Empty
-from octane_stage import LONG, QUICK, eventually, simulated
 
 from actors.octane.errors import AddressBusy
-from actors.octane.film import Film
 from actors.octane.pixels import decode
-from actors.octane.render import Render
-from actors.octane.scene import View, trace
-from actors.octane.simulator import Generation, Kind
-from actors.octane.simulator_server import serve
+from actors.octane.simulator.film import Film
+from actors.octane.simulator.render import Render
+from actors.octane.simulator.scene import View, trace
+from actors.octane.simulator.server import serve
+from actors.octane.simulator.simulator import Generation, Kind
 from protos import octane_livelink_pb2 as livelink
 from protos import octane_livelink_pb2_grpc as livelink_rpc
 from protos import octane_project_pb2 as project
@@ -29,7 +28,8 @@ from protos import octane_stream_alpha_pb2 as alpha
 from protos import octane_stream_pb2 as stream
 from protos import octane_stream_pb2_grpc as stream_rpc
 from protos import octane_types_pb2 as wire
-from tests.waiting import PATIENCE
+from tests.actors.octane.simulation import LONG, QUICK, simulated
+from tests.waiting import PATIENCE, eventually
 
 Engine = render.ApiRenderEngine
 

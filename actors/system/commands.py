@@ -26,7 +26,7 @@ def command_address(actor: str, instance: str, command: str) -> str:
     return f"cmd.{escape(actor)}.{escape(instance)}.{command}"
 
 
-class Reception:
+class CommandService:
     """Takes calls for one actor and puts them into the mailbox's urgent lane, so that none runs beside `receive`."""
 
     def __init__(self, actor: Actor, instance: str, connection: Connection, mailbox: Mailbox[Message]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 from google.protobuf.empty_pb2 import Empty
 
-from actors.octane.simulator import Kind, Simulator
+from actors.octane.simulator.simulator import Kind, Simulator
 from protos import octane_livelink_pb2 as livelink
 from protos import octane_livelink_pb2_grpc as livelink_rpc
 from protos import octane_project_pb2 as project

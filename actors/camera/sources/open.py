@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from actors.camera.simulated import SimulatedSource
-from actors.camera.sources import SIMULATED, Source
+from actors.camera.sources.simulated import SimulatedSource
+from actors.camera.sources.source import SIMULATED, Source
 
 
 def source_of(setting: str, width: int, height: int) -> Source:
@@ -14,7 +14,7 @@ def source_of(setting: str, width: int, height: int) -> Source:
     if setting == SIMULATED:
         return SimulatedSource(width, height)
     # Loads FFmpeg, which a simulated camera does not need.
-    from actors.camera.file import VideoFileSource
+    from actors.camera.sources.file import VideoFileSource
 
     return VideoFileSource(setting)
 

@@ -1,0 +1,1 @@
+"""What a camera takes its pictures from: one module for each kind."""

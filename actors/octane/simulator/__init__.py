@@ -1,0 +1,1 @@
+"""A simulator of Octane that speaks its wire."""
