@@ -1,4 +1,4 @@
-"""This file is where the cast is listed. Reading the list imports no actor; `load` imports one."""
+"""Lists the actors. Reading the list imports none of them; `load` imports one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from actors.system.actor import Actor
 
 
-class Part(NamedTuple):
+class CatalogEntry(NamedTuple):
     """One actor of the cast: where its class is, where its settings are (None where it takes none), and what it does."""
 
     actor: str
@@ -23,23 +23,23 @@ class Part(NamedTuple):
         return found
 
 
-CAST: Mapping[str, Part] = {
-    "octane": Part(
+CAST: Mapping[str, CatalogEntry] = {
+    "octane": CatalogEntry(
         "actors.octane.actor:Octane",
         "actors.octane.actor:OctaneSettings",
         "follows an Octane render over gRPC",
     ),
-    "camera": Part(
+    "camera": CatalogEntry(
         "actors.camera.actor:Camera",
         "actors.camera.actor:CameraSettings",
         "streams a camera's pictures while somebody watches",
     ),
-    "agent": Part(
+    "agent": CatalogEntry(
         "actors.agent.actor:Agent",
         "actors.agent.actor:AgentSettings",
         "keeps the latest state of every run, job and thread",
     ),
-    "alerts": Part(
+    "alerts": CatalogEntry(
         "actors.alerts.actor:Alerts",
         "actors.alerts.actor:AlertsSettings",
         "watches all events and raises alerts by rules",

@@ -27,7 +27,7 @@ INTERNAL_PORT = "CALLBOARD_INTERNAL_PORT"
 _SERVICE_LINK = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$")
 
 
-class Found(NamedTuple):
+class RawValue(NamedTuple):
     """What somebody set: the text, and where it was said."""
 
     text: str
@@ -35,10 +35,10 @@ class Found(NamedTuple):
     said: str  # what to name in an error: `--port`, or the variable
 
 
-def variables() -> dict[str, Found]:
+def variables() -> dict[str, RawValue]:
     """Lists the variables that are ours, without those that Kubernetes sets for a service of our name."""
     return {
-        name: Found(text, "environment", name)
+        name: RawValue(text, "environment", name)
         for name, text in os.environ.items()
         if name.startswith(PREFIX) and not _SERVICE_LINK.search(name) and not re.match(r"(tcp|udp|sctp)://", text)
     }

@@ -30,7 +30,7 @@ from ops.environment import (
     PREFIX,
     READY,
     SOCKET,
-    Found,
+    RawValue,
     variables,
 )
 from ops.register import Ambiguous, Register, Running, absolute, find, folders
@@ -62,7 +62,7 @@ class Mistakes(Exception):
         super().__init__("\n".join(self.lines))
 
 
-class Row(NamedTuple):
+class SettingRow(NamedTuple):
     """One line of `callboard settings`."""
 
     section: str
@@ -82,13 +82,15 @@ class _Leaf(NamedTuple):
 class Settings:
     """Everything that can be configured, read once at start."""
 
-    found: Mapping[str, Found] = field(default_factory=dict)
+    found: Mapping[str, RawValue] = field(default_factory=dict)
     # The `callboard up` that a command is for; of several none, until the command says which.
     running: Running | None = None
     ambiguous: Ambiguous | None = None
 
     @classmethod
-    def load(cls, *sections: str, flags: Mapping[str, Found] | None = None, adopt: Iterable[str] = (NATS,)) -> Settings:
+    def load(
+        cls, *sections: str, flags: Mapping[str, RawValue] | None = None, adopt: Iterable[str] = (NATS,)
+    ) -> Settings:
         """Reads and checks the settings that every command has, and those of the sections; raises Mistakes with all of them.
 
         `adopt` names groups of settings that are taken from a running `callboard up` where nobody set them.
@@ -184,7 +186,7 @@ class Settings:
         """Says whether somebody set the variable, by whatever way."""
         return variable in self.found
 
-    def rows(self, sections: Iterable[str] = ()) -> list[Row]:
+    def rows(self, sections: Iterable[str] = ()) -> list[SettingRow]:
         """Lists the settings of some sections, or of all, with value and source; secrets are starred."""
         rows = []
         for name in sections or SECTIONS:
@@ -196,13 +198,13 @@ class Settings:
                 found = self.found.get(leaf.variable)
                 secret = _is_hidden(leaf)
                 rows.append(
-                    Row(name, leaf.variable, _shown(value, secret), found.source if found else "default", secret)
+                    SettingRow(name, leaf.variable, _shown(value, secret), found.source if found else "default", secret)
                 )
         return rows
 
     def _build(self, cls: type, leaves: list[_Leaf], at: tuple[str, ...], lines: list[str]) -> Any:
         values: dict[str, Any] = {}
-        said: dict[str, Found] = {}
+        said: dict[str, RawValue] = {}
         for leaf in leaves:
             name = leaf.path[len(at)]
             if len(leaf.path) > len(at) + 1:
@@ -316,7 +318,7 @@ def _settable(kind: Any) -> bool:
     return kind in (bool, int, float, str, Path) or (isinstance(kind, type) and issubclass(kind, Enum))
 
 
-def _config(found: Mapping[str, Found], lines: list[str]) -> dict[str, Found]:
+def _config(found: Mapping[str, RawValue], lines: list[str]) -> dict[str, RawValue]:
     """Reads the file that CALLBOARD_CONFIG names: NAME=value lines, # comments, quotes, `export` in front or not."""
     if "CALLBOARD_CONFIG" not in found:
         return {}
@@ -326,7 +328,7 @@ def _config(found: Mapping[str, Found], lines: list[str]) -> dict[str, Found]:
     except (OSError, UnicodeDecodeError) as fault:
         lines.append(f"CALLBOARD_CONFIG={path}: {getattr(fault, 'strerror', None) or 'not a text file'}")
         return {}
-    read: dict[str, Found] = {}
+    read: dict[str, RawValue] = {}
     for number, line in enumerate(text.splitlines(), 1):
         line = line.strip().removeprefix("export ").strip()
         if not line or line.startswith("#"):
@@ -338,28 +340,28 @@ def _config(found: Mapping[str, Found], lines: list[str]) -> dict[str, Found]:
             continue
         quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
         value = value[1:-1] if quoted else value.split(" #")[0].rstrip()
-        read[name] = Found(value, f"{path}:{number}", name)
+        read[name] = RawValue(value, f"{path}:{number}", name)
     return read
 
 
-def _register(found: Mapping[str, Found]) -> Register:
+def _register(found: Mapping[str, RawValue]) -> Register:
     given = found.get("CALLBOARD_RUNTIME_DIR")
     return Register(folders(Path(given.text).expanduser().absolute() if given and given.text else None, os.environ))
 
 
-def _running(found: Mapping[str, Found]) -> Running | None:
+def _running(found: Mapping[str, RawValue]) -> Running | None:
     named = DATA_DIR in found
     folder = Path(found[DATA_DIR].text if named else DEFAULT_DATA_DIR).expanduser()
     return find(folder, named, _register(found))
 
 
-def _adopted(running: Running, groups: tuple[str, ...], found: Mapping[str, Found]) -> dict[str, Found]:
+def _adopted(running: Running, groups: tuple[str, ...], found: Mapping[str, RawValue]) -> dict[str, RawValue]:
     """Takes groups of settings from a running `callboard up`, each whole or not at all: no password for another server."""
     if NATS in groups and NATS_URL in found:
         return {}
     wanted = [group for group in groups if not any(name.startswith(group) for name in found) or group == NATS]
     return {
-        name: Found(text, "a running `callboard up`", name)
+        name: RawValue(text, "a running `callboard up`", name)
         for name, text in running.settings.items()
         if name.startswith(tuple(wanted)) and name not in found
     }

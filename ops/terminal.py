@@ -1,4 +1,4 @@
-"""This file is where the command draws on a terminal: colours, tables, a line that moves. Elsewhere it stays plain text."""
+"""Draws on a terminal: colours, tables, a status line. Elsewhere its output is plain text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""This file is where runs are known: what each agent, job and thread says becomes its latest state, for who joins late.
+"""Folds what agents, jobs and threads report into the latest state of each run, for readers that join late.
 
 A run ends once. Whatever comes after its completion changes nothing, until a workflow_start begins it anew. A run whose
 producer is gone without a word is ended here, so that nobody watches a bar that will never move again.
@@ -13,7 +13,7 @@ from typing import Any
 
 from actors.agent.metrics import IGNORED_BY, KNOWN, VANISHED
 from actors.agent.producers import NatsProducers, Producers, Vigil
-from actors.agent.record import STOPPING, TERMINAL_TYPES, Outcome, Record
+from actors.agent.record import STOPPING, TERMINAL_TYPES, Change, RunRecord
 from actors.agent.runs import Runs
 from actors.system.actor import Actor, Reject, command
 from actors.system.context import Context
@@ -60,7 +60,7 @@ class Agent(Actor):
         self.known = Runs(settings.most_runs)
         self.vigil = Vigil()
         self._producers = producers
-        self._untold: dict[str, Record] = {}  # in the order they changed
+        self._untold: dict[str, RunRecord] = {}  # in the order they changed
         self._looked = 0.0
         self._ctx: Context
 
@@ -69,7 +69,7 @@ class Agent(Actor):
         if self._producers is None:
             self._producers = _producers_of(ctx)
         for event in await ctx.latest(*(f"{domain}.*.state" for domain in DOMAINS)):
-            record = Record.of_state(event)
+            record = RunRecord.of_state(event)
             if record is None:
                 continue
             silent = max(0.0, (wall.now_ns() - record.updated) / 1e9)
@@ -88,7 +88,7 @@ class Agent(Actor):
             return  # our own word
         record = await self._record(event, ctx)
         outcome = record.begin(event) if event.type == "workflow_start" else record.fold(event)
-        if outcome not in (Outcome.CHANGED, Outcome.TURNED):
+        if outcome not in (Change.CHANGED, Change.TURNED):
             # What we said ourselves, in a vanished producer's stead, comes by as well.
             if not event.data.get("synthesized"):
                 IGNORED_BY[outcome.value].inc()
@@ -96,7 +96,7 @@ class Agent(Actor):
         record.heard = ctx.now()
         if record.over:
             self.vigil.forget(record.key)
-        self._kept(record, ctx, at_once=outcome is Outcome.TURNED)
+        self._kept(record, ctx, at_once=outcome is Change.TURNED)
 
     async def tick(self, ctx: Context) -> None:
         now = ctx.now()
@@ -148,21 +148,21 @@ class Agent(Actor):
         """Adds `stop`, a name that every actor's own end has already."""
         return {**super().commands(), "stop": self.stop_run}
 
-    async def _record(self, event: Event, ctx: Context) -> Record:
+    async def _record(self, event: Event, ctx: Context) -> RunRecord:
         """Finds the run of an event; one that is not in memory may be over for long, and must not be opened again."""
         domain, token = event.subject.domain, event.subject.entity
         record = self.known.get(f"{domain}.{token}") or await self._recall(domain, token, ctx)
-        return record or Record(domain, token, event.time, event.time)
+        return record or RunRecord(domain, token, event.time, event.time)
 
-    async def _recall(self, domain: str, token: str, ctx: Context) -> Record | None:
+    async def _recall(self, domain: str, token: str, ctx: Context) -> RunRecord | None:
         stored = await ctx.latest(f"{domain}.{token}.state")
-        record = Record.of_state(stored[-1]) if stored else None
+        record = RunRecord.of_state(stored[-1]) if stored else None
         if record is not None:
             record.heard = ctx.now()
             self.known.keep(record)
         return record
 
-    async def _find(self, run: str, domain: str | None) -> Record:
+    async def _find(self, run: str, domain: str | None) -> RunRecord:
         """Finds a run by the name its producer gave it, or by its token. Raises Reject."""
         for each in DOMAINS if domain is None else (domain,):
             if each not in DOMAINS:
@@ -172,7 +172,7 @@ class Agent(Actor):
                 return record
         raise Reject(f"no run {run[:60]!r} is known")
 
-    def _kept(self, record: Record, ctx: Context, at_once: bool) -> None:
+    def _kept(self, record: RunRecord, ctx: Context, at_once: bool) -> None:
         """Keeps a changed run and tells of it: now, or with the next tick that is due."""
         if record.key in self.vigil:
             record.leased = True
@@ -182,7 +182,7 @@ class Agent(Actor):
         else:
             self._untold.setdefault(record.key, record)
 
-    def _tell(self, record: Record, ctx: Context) -> None:
+    def _tell(self, record: RunRecord, ctx: Context) -> None:
         self._untold.pop(record.key, None)
         record.told = ctx.now()
         ctx.emit(f"{record.key}.state", record.state(), type="state", key=record.key)
@@ -220,7 +220,7 @@ class Agent(Actor):
                 hours = self.settings.silent_after / 3600
                 await self._fail(record, f"nothing was heard of it for {hours:g} h", ctx)
 
-    async def _fail(self, record: Record, error: str, ctx: Context) -> None:
+    async def _fail(self, record: RunRecord, error: str, ctx: Context) -> None:
         """Says the completion that the producer did not say, unless it did and we have not come to it yet."""
         patterns = [f"{record.key}.{kind}" for kind in sorted(TERMINAL_TYPES)]
         if any(event.time >= record.started for event in await ctx.latest(*patterns)):

@@ -1,4 +1,4 @@
-"""This file is where the agent counts what it did not take."""
+"""Counts the events that the agent actor could not use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""This file is where the agent knows the programs behind the runs: which of them are alive, and how to ask one to stop."""
+"""Tracks which producers of runs are alive, and asks one to stop a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""This file is where one run's events are folded into its latest state: how far it is, how fast, how it ended."""
+"""Folds the events of one run into its latest state: how far it is, how fast it goes, how it ended."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TOLERANCE = 1e-6
 SPEED_SECONDS = 10.0
 
 
-class Outcome(Enum):
+class Change(Enum):
     """What an event did to a run's state."""
 
     CHANGED = "changed"
@@ -38,7 +38,7 @@ class Outcome(Enum):
 
 
 @dataclass(slots=True)
-class Record:
+class RunRecord:
     """One run as its events tell it. Times in ns since the epoch."""
 
     domain: str
@@ -134,26 +134,26 @@ class Record:
             leased=data.get("leased") is True,
         )
 
-    def begin(self, event: Event) -> Outcome:
+    def begin(self, event: Event) -> Change:
         """Takes a workflow_start: of a run that is new, or of its next incarnation."""
         incarnation = _text(event.data.get("incarnation")) or event.id
         if incarnation == self.incarnation:
-            return Outcome.REPEATED
-        fresh = Record(self.domain, self.token, event.time, event.time)
+            return Change.REPEATED
+        fresh = RunRecord(self.domain, self.token, event.time, event.time)
         fresh.name = _text(event.data.get("name")) or self.name
         fresh.message = _text(event.data.get("message"))
         fresh.incarnation = incarnation
         fresh.heard, fresh.told = self.heard, self.told
         for field in self.__slots__:
             setattr(self, field, getattr(fresh, field))
-        return Outcome.TURNED
+        return Change.TURNED
 
-    def fold(self, event: Event) -> Outcome:
+    def fold(self, event: Event) -> Change:
         """Takes any other event. Raises Reject for one that says nonsense; the state is as before then."""
         if event.type in TERMINAL_TYPES:
             return self._end(event)
         if self.over:
-            return Outcome.LATE
+            return Change.LATE
         turned = False
         match event.type:
             case "progress" | "job_progress" | "video_render_progress":
@@ -169,7 +169,7 @@ class Record:
                 self.stage = _text(event.data.get("stage")) or self.stage
                 self.message = _first(event.data, "message", "content") or self.message
         self.updated = max(self.updated, event.time)
-        return Outcome.TURNED if turned else Outcome.CHANGED
+        return Change.TURNED if turned else Change.CHANGED
 
     def _go_on(self, event: Event) -> None:
         data = event.data
@@ -223,10 +223,10 @@ class Record:
         elif done > 0:
             self.eta_seconds = round(left / (done / passed), 1)
 
-    def _end(self, event: Event) -> Outcome:
+    def _end(self, event: Event) -> Change:
         data = event.data
         if self.over:
-            return Outcome.REPEATED if event.id == self.ended_by else Outcome.SECOND
+            return Change.REPEATED if event.id == self.ended_by else Change.SECOND
         success, code, tokens = data.get("success"), data.get("exit_code"), data.get("tokens_used")
         said, error = data.get("status"), _text(data.get("error"))
         if success is not None and not isinstance(success, bool):
@@ -250,7 +250,7 @@ class Record:
         self.eta_seconds = None
         self.ended_by = event.id
         self.updated = max(self.updated, event.time)
-        return Outcome.TURNED
+        return Change.TURNED
 
 
 def _share(data: Mapping[str, Any]) -> float | None:

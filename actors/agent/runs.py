@@ -1,11 +1,11 @@
-"""This file is where the runs are kept that may still change, and for a while those that are over. Bounded."""
+"""Holds the runs that may still change, and for a while those that have ended. Bounded."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
 
-from actors.agent.record import Record
+from actors.agent.record import RunRecord
 
 
 class Runs:
@@ -13,25 +13,25 @@ class Runs:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._open: OrderedDict[str, Record] = OrderedDict()
-        self._over: OrderedDict[str, Record] = OrderedDict()
+        self._open: OrderedDict[str, RunRecord] = OrderedDict()
+        self._over: OrderedDict[str, RunRecord] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._open) + len(self._over)
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[RunRecord]:
         """All of them, who was heard of last first."""
         yield from reversed(self._open.values())
         yield from reversed(self._over.values())
 
-    def get(self, key: str) -> Record | None:
+    def get(self, key: str) -> RunRecord | None:
         return self._open.get(key) or self._over.get(key)
 
-    def open(self) -> list[Record]:
+    def open(self) -> list[RunRecord]:
         """Those that are not over, who has been silent longest first."""
         return list(self._open.values())
 
-    def keep(self, record: Record) -> None:
+    def keep(self, record: RunRecord) -> None:
         """Adds a run, or puts it where it belongs now. Beyond the bound those that are over go first."""
         here, there = (self._over, self._open) if record.over else (self._open, self._over)
         there.pop(record.key, None)

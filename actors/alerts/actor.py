@@ -1,4 +1,4 @@
-"""This file is where events that match a rule become alerts: `alert.<rule>.firing`, and later `alert.<rule>.resolved`.
+"""Turns events that match a rule into alerts: `alert.<rule>.firing`, and later `alert.<rule>.resolved`.
 
 An alert is one episode of one rule and one dedup key (by default the entity, with its domain). While it fires,
 further matches raise its count, and at most once per cooldown it says again that it fires, under the same id. Times

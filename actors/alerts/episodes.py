@@ -1,4 +1,4 @@
-"""This file is where it is remembered what is going on: per rule and dedup key, what was seen and whether it fires."""
+"""Holds the open episodes of alerts: per rule and dedup key, what was seen and whether it fires."""
 
 from __future__ import annotations
 

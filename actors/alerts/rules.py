@@ -1,4 +1,4 @@
-"""This file is where a YAML file becomes rules, or a list of all that is wrong with it."""
+"""Reads alert rules from a YAML file, or lists all mistakes in it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import yaml
 
-from actors.alerts.template import BadTemplate, Template, shown
+from actors.alerts.template import BadTemplate, TextTemplate, shown
 from router.errors import BadFilter, BadPattern, RouterError
 from router.filter import Activation, Expression, Filter
 from router.subject import check_pattern, matches
@@ -72,7 +72,7 @@ class Label:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._template = Template.compile(text) if "{" in text else None
+        self._template = TextTemplate.compile(text) if "{" in text else None
         self._expression = None if self._template else Expression.compile(text)
 
     def of(self, event: Activation, scope: Mapping[str, Any]) -> str | None:
@@ -90,7 +90,7 @@ class Action:
 
     label: str
     kind: str  # "url" or "command"
-    target: Template
+    target: TextTemplate
 
     def describe(self, scope: Mapping[str, Any]) -> dict[str, str]:
         """Fills it in; a value cannot change what a URL addresses."""
@@ -104,8 +104,8 @@ class Rule:
 
     name: str
     when: Filter
-    title: Template
-    message: Template
+    title: TextTemplate
+    message: TextTemplate
     subjects: tuple[str, ...] = (">",)
     severity: Severity = Severity.WARNING
     category: str = "general"
@@ -230,8 +230,8 @@ class _Entry:
         if name and not _NAME.match(name):
             self._note("name", "use a-z, 0-9, - and _, beginning with a letter")
         when = self._made("when", None, Filter.compile)
-        title = self._made("title", "{rule}: {entity}", Template.compile)
-        message = self._made("message", "", Template.compile)
+        title = self._made("title", "{rule}: {entity}", TextTemplate.compile)
+        message = self._made("message", "", TextTemplate.compile)
         threshold = self._map("threshold", ("count", "within"))
         count = self._number("count", 1, 1, MAX_COUNT, threshold, "threshold.")
         within = self._number("within", 60, 0.001, DAY, threshold, "threshold.")
@@ -360,7 +360,7 @@ class _Entry:
         if label is None or target is None:
             return None
         try:
-            template = Template.compile(target)
+            template = TextTemplate.compile(target)
         except BadTemplate as fault:
             self._note(f"{place}.{kind}", str(fault))
             return None

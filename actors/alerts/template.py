@@ -1,4 +1,4 @@
-"""This file is where a title such as `{entity} is at {data.progress} %` is filled in from an event.
+"""Fills titles such as `{entity} is at {data.progress} %` with the fields of an event.
 
 Not `str.format`: what stands in the braces only ever looks things up in maps and lists, so that neither a rule's author
 nor an event can reach an attribute, and what comes out is bounded.
@@ -31,7 +31,7 @@ class BadTemplate(ValueError):
         return super().__str__() or str(self.__doc__)
 
 
-class Template:
+class TextTemplate:
     """A text with places to fill in."""
 
     def __init__(self, text: str, parts: tuple[str | tuple[str, ...], ...]) -> None:
@@ -39,7 +39,7 @@ class Template:
         self._parts = parts
 
     @classmethod
-    def compile(cls, text: str) -> Template:
+    def compile(cls, text: str) -> TextTemplate:
         """Takes a template as written by a person; raises BadTemplate."""
         parts: list[str | tuple[str, ...]] = []
         at = 0

@@ -1,5 +1,4 @@
-"""This file is where a camera becomes an actor: it captures on time while somebody watches, encodes once, and says
-how it is.
+"""Runs a camera: captures on time while somebody watches, encodes each picture once, and publishes the camera's state.
 
 Three things run side by side. The capture (a supervised source) waits for viewers, opens the device in a thread of its
 own, and grabs picture n+1 while picture n is encoded. The report (another source) publishes what the capture notes
@@ -18,10 +17,10 @@ from typing import Any
 
 from actors.camera.capture import CaptureThread
 from actors.camera.encode import MAX_QUALITY, MIN_QUALITY, encode_jpeg
-from actors.camera.pacing import MAX_FPS, MIN_FPS, Meter, Pacer
+from actors.camera.pacing import MAX_FPS, MIN_FPS, CaptureMeter, Pacer
 from actors.camera.sources.open import about, source_of
 from actors.camera.sources.simulated import MAX_HEIGHT, MAX_WIDTH, MIN_HEIGHT, MIN_WIDTH
-from actors.camera.sources.source import SIMULATED, BadFrame, Picture, Source, SourceUnavailable
+from actors.camera.sources.source import SIMULATED, BadPicture, CameraSource, Picture, SourceUnavailable
 from actors.system.actor import Actor, Reject, command
 from actors.system.context import Context
 from router.errors import BrokerError
@@ -46,7 +45,7 @@ UNTOLD = 32
 REPORT_EVERY = 1.0
 
 # What a source may raise for one bad picture; a native library's own errors are mostly of the other two kinds.
-_BAD = (BadFrame, OSError, ValueError)
+_BAD = (BadPicture, OSError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,7 @@ class Camera(Actor):
     def __init__(
         self,
         settings: CameraSettings = CameraSettings(),
-        sources: Callable[[str, int, int], Source] = source_of,
+        sources: Callable[[str, int, int], CameraSource] = source_of,
     ) -> None:
         self.settings = settings
         self._sources = sources
@@ -118,7 +117,7 @@ class Camera(Actor):
         self._rolling = False
         self._left: list[CaptureThread] = []
         self._pacer: Pacer | None = None
-        self._meter = Meter()
+        self._meter = CaptureMeter()
         self._seq = 0
         self._frames = 0
         self._dropped = 0
@@ -296,7 +295,7 @@ class Camera(Actor):
         """Grabs on time; each picture is encoded while the next one is grabbed. Says why the source gave up, if so."""
         watched = self._ctx.now()
         self._pacer = pacer = Pacer(self._fps, watched)
-        self._meter = Meter()
+        self._meter = CaptureMeter()
         self._bad = 0
         async with asyncio.TaskGroup() as group:
             sending: asyncio.Task[None] | None = None
@@ -366,5 +365,5 @@ class Camera(Actor):
         self._bad += 1
         self._dropped += 1
         # Only texts that were written here may reach a viewer.
-        self._bad_reason = str(fault) if isinstance(fault, BadFrame) else type(fault).__name__
+        self._bad_reason = str(fault) if isinstance(fault, BadPicture) else type(fault).__name__
         log.warning("a picture is bad", extra={"reason": self._bad_reason, "in_a_row": self._bad})

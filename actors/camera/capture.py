@@ -1,4 +1,4 @@
-"""This file is where one source gets a thread of its own, so that a driver that hangs takes nothing else down.
+"""Runs one camera source in a thread of its own, so that a driver that hangs blocks nothing else.
 
 A native call cannot be cancelled. So a source's open, grab and close run in one daemon thread; whoever gives up
 waiting calls `leave` and walks away: the thread closes the source when the call comes back, if it ever does.
@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from actors.camera.sources.source import Picture, Source
+from actors.camera.sources.source import CameraSource, Picture
 
 _Call = tuple[asyncio.Future[Any], Callable[..., Any], tuple[Any, ...]]
 
@@ -21,7 +21,7 @@ _Call = tuple[asyncio.Future[Any], Callable[..., Any], tuple[Any, ...]]
 class CaptureThread:
     """One opening of one source. Not for use again after it was left."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: CameraSource) -> None:
         self._source = source
         self._loop = asyncio.get_running_loop()
         # One call at a time is the contract; the other places are for calls given up on, and for the order to end.

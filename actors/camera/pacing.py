@@ -1,4 +1,4 @@
-"""This file is where a capture keeps its time: when the next picture is due, and how well that went."""
+"""Paces a capture and measures it: when the next picture is due, and how evenly pictures were sent."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Pacer:
         return self._index - due - 1
 
 
-class Meter:
+class CaptureMeter:
     """Measures what was really sent: pictures and bytes a second, and how unevenly they came."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""This file is where the Octane actor stands: it keeps a connection to one Octane, and passes commands on to it."""
+"""Keeps a connection to one Octane, publishes what it reports, and passes commands on to it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from actors.octane.client import Client, ClientSettings, Identity
+from actors.octane.client import ClientSettings, Identity, OctaneClient
 from actors.octane.errors import Declined, Disconnected
-from actors.octane.watch import Watch, WatchSettings, tell
+from actors.octane.watch import OctaneWatch, WatchSettings, tell
 from actors.system.actor import Actor, Reject, command
 from actors.system.context import Context
 from protos import octane_types_pb2 as wire
@@ -58,8 +58,8 @@ class Octane(Actor):
     ) -> None:
         self._settings, self._client_settings = settings, client_settings or ClientSettings()
         self._numbers = itertools.count(1)
-        self._client: Client | None = None
-        self._watch: Watch | None = None
+        self._client: OctaneClient | None = None
+        self._watch: OctaneWatch | None = None
         self._identity: Identity | None = None
         self._status = ""
         self._target: wire.ObjectRef | None = None
@@ -88,7 +88,7 @@ class Octane(Actor):
     async def restart_render(self) -> None:
         """Renders from no samples; also after a stop."""
 
-        async def again(client: Client) -> None:
+        async def again(client: OctaneClient) -> None:
             if self._target is not None and not (await client.target()).handle:
                 await client.set_target(self._target)
             else:
@@ -100,7 +100,7 @@ class Octane(Actor):
     async def stop_render(self) -> None:
         """Ends the render and frees its devices."""
 
-        async def end(client: Client) -> None:
+        async def end(client: OctaneClient) -> None:
             # A stopped Octane has forgotten what it rendered; a restart will need it.
             target = await client.target()
             if target.handle:
@@ -119,7 +119,7 @@ class Octane(Actor):
             raise Reject("a region needs left < right and top < bottom")
         await self._tell(lambda client: client.set_region(region if any(region) else None))
 
-    async def _tell(self, order: Callable[[Client], Awaitable[Any]]) -> None:
+    async def _tell(self, order: Callable[[OctaneClient], Awaitable[Any]]) -> None:
         """Passes a command on. A refusal, or an Octane that is not there, is the caller's answer."""
         if self._client is None:
             raise Reject(f"no octane answers at {self._settings.address}")
@@ -149,13 +149,13 @@ class Octane(Actor):
 
     async def _watch_once(self, ctx: Context, beat: Callable[[], None]) -> None:
         settings = self._settings
-        async with Client(settings.address, self._client_settings, ctx.offload) as client:
+        async with OctaneClient(settings.address, self._client_settings, ctx.offload) as client:
             self._identity = await client.identify()
             beat()
             await self._say(ctx, beat, "connected")
             watching = WatchSettings(quality=settings.quality, max_fps=settings.max_fps, idle_fps=settings.idle_fps)
             self._client = client
-            self._watch = Watch(client, self._identity, watching, ctx, beat, self._numbers)
+            self._watch = OctaneWatch(client, self._identity, watching, ctx, beat, self._numbers)
             await self._watch.run()
 
     async def _say(self, ctx: Context, beat: Callable[[], None], status: str, reason: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""This file is where one conversation with an Octane is held: the channel, the calls and their deadlines.
+"""Speaks gRPC to one Octane: the channel, the calls and their deadlines.
 
 It knows both generations: Beta 2 says that there is an image, and the client grabs it; Alpha 5 sends it along.
 """
@@ -66,7 +66,7 @@ class ClientSettings:
     stream_shortest: float = 1.0
 
 
-class Kind(Enum):
+class CallbackKind(Enum):
     """What an event of the callback stream is about."""
 
     NEW_IMAGE = "newImage"
@@ -80,7 +80,7 @@ class Kind(Enum):
 class Signal:
     """One event of the callback stream, with the images if they came along."""
 
-    kind: Kind
+    kind: CallbackKind
     images: Sequence[wire.ApiRenderImage] = ()
 
 
@@ -104,7 +104,7 @@ class DeviceFault:
     message: str
 
 
-class Client:
+class OctaneClient:
     """One connection to an Octane; after Disconnected it is of no more use."""
 
     def __init__(
@@ -193,7 +193,7 @@ class Client:
             call = self._open()
             try:
                 # A server with nothing to say sends no headers either, so there is no waiting for them.
-                yield Signal(Kind.OPENED)
+                yield Signal(CallbackKind.OPENED)
                 async for payload in call:
                     if (signal := read_signal(payload)) is not None:
                         yield signal
@@ -364,7 +364,7 @@ def read_signal(payload: bytes) -> Signal | None:
     except DecodeError:
         return None
     name = event.WhichOneof("payload")
-    return Signal(Kind(name), tuple(event.newImage.render_images.data)) if name is not None else None
+    return Signal(CallbackKind(name), tuple(event.newImage.render_images.data)) if name is not None else None
 
 
 def enum_name(enum: Any, value: int, prefix: str) -> str:

@@ -1,4 +1,4 @@
-"""This file is where every way a talk with Octane can fail is named."""
+"""Defines the errors of talking to an Octane."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""This file is where the bytes of an ApiRenderImage become a picture: every image type, any pitch, any missing rows."""
+"""Decodes the bytes of an ApiRenderImage into a picture: every image type, any pitch, any missing rows."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _TRANSFER_BYTES = _transfer_table(256)
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class RenderPicture:
     """What one ApiRenderImage shows: contiguous bytes, RGB or (where the image has alpha) RGBA, first row on top."""
 
     pixels: NDArray[np.uint8]
@@ -81,17 +81,17 @@ class Picture:
         return self.rows < self.height
 
 
-def decode(image: wire.ApiRenderImage) -> Picture:
+def decode(image: wire.ApiRenderImage) -> RenderPicture:
     """Decodes one image of a render result. Raises Unreadable."""
     layout = LAYOUTS.get(image.type)
     if layout is None:
         raise Unreadable(f"image type {image.type} is not one that renders come in")
     raw, rows = _unpad(image, layout)
     linear = image.isLinear or image.colorSpace in _LINEAR
-    return Picture(_display(raw, linear=linear, alpha=image.hasAlpha), rows)
+    return RenderPicture(_display(raw, linear=linear, alpha=image.hasAlpha), rows)
 
 
-def to_jpeg(picture: Picture, quality: int) -> bytes:
+def to_jpeg(picture: RenderPicture, quality: int) -> bytes:
     """Encodes a picture without its alpha."""
     out = io.BytesIO()
     # 4:2:0 and no optimisation pass: the sizes and times of a video frame, not of an archive.

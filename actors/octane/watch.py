@@ -1,4 +1,4 @@
-"""This file is where a connected Octane is watched: its events heard, its pictures and statistics fetched."""
+"""Watches a connected Octane: receives its events, fetches its pictures and statistics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from prometheus_client import Counter, Histogram
 
-from actors.octane.client import Client, Identity, Kind, enum_name
+from actors.octane.client import CallbackKind, Identity, OctaneClient, enum_name
 from actors.octane.errors import Declined, Disconnected, Unreadable
 from actors.octane.pixels import decode, to_jpeg
 from actors.system.context import Context
@@ -53,12 +53,12 @@ class WatchSettings:
     statistics_idle: float = 2.0
 
 
-class Watch:
+class OctaneWatch:
     """One stretch of being connected, from the registration of callbacks to the end of the connection."""
 
     def __init__(
         self,
-        client: Client,
+        client: OctaneClient,
         identity: Identity,
         settings: WatchSettings,
         ctx: Context,
@@ -100,16 +100,16 @@ class Watch:
             async for signal in signals:
                 self._beat()
                 match signal.kind:
-                    case Kind.NEW_IMAGE:
+                    case CallbackKind.NEW_IMAGE:
                         self._embedded = signal.images
                         self.look()
-                    case Kind.OPENED:
+                    case CallbackKind.OPENED:
                         self.look()
-                    case Kind.NEW_STATISTICS:
+                    case CallbackKind.NEW_STATISTICS:
                         self._statistics_wait.set()
-                    case Kind.RENDER_FAILURE:
+                    case CallbackKind.RENDER_FAILURE:
                         await self._tell_failure()
-                    case Kind.PROJECT_CHANGED:
+                    case CallbackKind.PROJECT_CHANGED:
                         await tell(
                             self._ctx, self._beat, "project_changed", {"project": await self._client.current_project()}
                         )

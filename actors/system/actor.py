@@ -1,4 +1,4 @@
-"""This file is where it is said what an actor is; its author needs no other.
+"""Defines what an actor is; the author of an actor needs no other module.
 
 An actor takes one message at a time out of a mailbox: events of its subjects (`receive`), the passing of time (`tick`)
 and commands (`@command`). No two of them ever run beside one another, so an actor needs no lock.

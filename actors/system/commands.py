@@ -1,4 +1,4 @@
-"""This file is where calls from NATS reach an actor: a micro service, an endpoint a command, all into the mailbox.
+"""Serves an actor's commands as a NATS micro service, one endpoint for each, and puts the calls into its mailbox.
 
 An actor that receives events has one endpoint more, `redrive`: it takes one of its dead letters back.
 """

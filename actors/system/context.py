@@ -1,4 +1,4 @@
-"""This file is where an actor finds its world: what it may emit, publish, show, start, ask and wait for."""
+"""Gives an actor its context: what it may emit, publish, show, start, ask and wait for."""
 
 from __future__ import annotations
 

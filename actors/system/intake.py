@@ -1,4 +1,4 @@
-"""This file is where stored events come to an actor: a durable pull consumer, its deliveries, and how each is settled.
+"""Pulls stored events for an actor from a durable consumer, and settles each delivery.
 
 JetStream's patience (`ack_wait`) runs while a delivery waits in our mailbox. So it is kept short, for the sake of what
 a killed process held, and whatever is held here tells the server now and then that work goes on.
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from actors.system.actor import REDRIVE, Actor
 from actors.system.commands import command_address
-from actors.system.life import Delivery, Message
+from actors.system.life import EventDelivery, Message
 from actors.system.metrics import Gauges
 from router.broker import Ack, Broker
 from router.codec import decode
@@ -142,7 +142,7 @@ class Intake:
         except BadEvent as fault:
             self._spoiled.put_nowait((stored, str(fault)))
             return
-        delivery = Delivery(event, stored.attempt, _Settle(self, stored.sequence), digest(stored.payload))
+        delivery = EventDelivery(event, stored.attempt, _Settle(self, stored.sequence), digest(stored.payload))
         if not self._mailbox.offer(delivery):
             # Closed, or more came than was asked for: the server keeps it for later.
             self._spoiled.put_nowait((stored, ""))

@@ -1,4 +1,4 @@
-"""This file is where an actor lives: one incarnation, one message at a time, each message settled."""
+"""Runs one incarnation of an actor: start, one message at a time, each settled, stop."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Settle(Protocol):
 
 
 @dataclass(slots=True)
-class Delivery:
+class EventDelivery:
     """One attempt to hand one event to the actor; `origin` is a digest of the stored event, the same at each attempt."""
 
     event: Event
@@ -51,7 +51,7 @@ class Delivery:
     origin: str | None = None
 
 
-class Answer(Protocol):
+class Reply(Protocol):
     """How a call ends."""
 
     async def value(self, value: Any) -> None:
@@ -69,7 +69,7 @@ class Call:
 
     command: str
     arguments: Mapping[str, Any]
-    answer: Answer
+    answer: Reply
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ class Tick:
     done: asyncio.Future[None] | None = None
 
 
-Message = Delivery | Call | Tick
+Message = EventDelivery | Call | Tick
 
 
 async def live(actor: Actor, mailbox: Mailbox[Message], ctx: Context, started: asyncio.Event | None = None) -> None:
@@ -94,7 +94,7 @@ async def live(actor: Actor, mailbox: Mailbox[Message], ctx: Context, started: a
                 started.set()
             async for message in mailbox:
                 match message:
-                    case Delivery():
+                    case EventDelivery():
                         await handle(actor, message, ctx)
                     case Call():
                         await answer(actor, message, ctx)
@@ -116,7 +116,7 @@ async def end(actor: Actor, ctx: Context) -> None:
         log.exception("an actor failed to stop", extra={"actor": actor.name})
 
 
-async def handle(actor: Actor, delivery: Delivery, ctx: Context) -> None:
+async def handle(actor: Actor, delivery: EventDelivery, ctx: Context) -> None:
     """Settle one delivery: every path out of here decides what becomes of the event."""
     if delivery.attempt > actor.attempts + CUT_SHORT:
         ctx.gauges.deadletters.inc()
@@ -135,7 +135,7 @@ async def handle(actor: Actor, delivery: Delivery, ctx: Context) -> None:
             tracing.tell("receive", "consumer", trace, span, began, fault, actor=actor.name, event=delivery.event.id)
 
 
-async def _handle(actor: Actor, delivery: Delivery, ctx: Context, trace: str | None) -> None:
+async def _handle(actor: Actor, delivery: EventDelivery, ctx: Context, trace: str | None) -> None:
     begun = ctx.now()
     outcome = "cancelled"
     ctx.gauges.take.observe(max(0.0, time.time() - delivery.event.time / 1e9))

@@ -1,4 +1,4 @@
-"""This file is where the runtime counts. Labels come from closed sets only: the cast, and the outcomes below."""
+"""Defines the metrics of the actor runtime. Labels come from closed sets only: the actors, and the outcomes below."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""This file is where an actor is tested without a server: the real mailbox and supervision, on a stage of lists."""
+"""Tests an actor without a server: with the real mailbox and supervision, and a runtime that keeps lists."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from actors.system.actor import Actor, Reject, check
 from actors.system.context import Context
-from actors.system.life import Call, Delivery, Message, Tick
+from actors.system.life import Call, EventDelivery, Message, Tick
 from actors.system.metrics import Gauges
 from actors.system.supervisor import supervise
 from router.cluster.leases import Viewers
@@ -105,7 +105,7 @@ class Probe:
         event = subject if isinstance(subject, Event) else Event.new(subject, data, **fields)
         settled: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         crashes = len(self.crashes)
-        await self._mailbox.put(Delivery(event, attempt, _Settle(self, event, settled)))
+        await self._mailbox.put(EventDelivery(event, attempt, _Settle(self, event, settled)))
         outcome: str = await self._patiently(settled)
         if outcome == "retried" or (outcome == "rejected" and self.rejected[-1][1].startswith("attempts_spent: ")):
             await self._next_crash(crashes)

@@ -1,4 +1,4 @@
-"""This file is where a dead letter comes back to its actor: into the mailbox like any event, answered once it is settled.
+"""Takes a dead letter back into its actor's mailbox, and answers once the event is settled.
 
 There is one attempt: what made the event a dead letter has been looked at, or so it is hoped. Whoever asks names the letter,
 and may ask again where no answer came: the event is then not received a second time, as long as this process remembers.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
-from actors.system.life import Delivery, Message
+from actors.system.life import EventDelivery, Message
 from router.codec import decode
 from router.dedup import digest
 from router.errors import BadEvent, BadInput
@@ -52,7 +52,7 @@ class Redrive:
             request.refuse(400, str(fault))
             return
         # The last attempt: whatever happens now settles it.
-        if self._mailbox.offer(Delivery(event, self._attempts, _Settle(self, id), digest(payload))):
+        if self._mailbox.offer(EventDelivery(event, self._attempts, _Settle(self, id), digest(payload))):
             self._letters[id] = [request]
         else:
             request.refuse(503, "shutting down" if self._mailbox.closed else "the mailbox is full")

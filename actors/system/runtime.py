@@ -1,4 +1,4 @@
-"""This file is where an actor's world is named: what a context needs of it, and the one made of NATS."""
+"""Defines what a context needs of the world around an actor, and implements it on NATS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""This file is where a long-running child of an actor is restarted when it ends, crashes or falls silent."""
+"""Restarts a long-running child of an actor when it ends, crashes or falls silent."""
 
 from __future__ import annotations
 

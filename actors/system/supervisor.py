@@ -1,4 +1,4 @@
-"""This file is where an actor is kept alive: restarted after a crash, given up after too many, ended in good order."""
+"""Supervises an actor: restarts it after a crash, gives up after too many, and stops it in order."""
 
 from __future__ import annotations
 

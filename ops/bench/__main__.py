@@ -1,4 +1,4 @@
-"""This file is where `make bench` measures Callboard on this machine and prints one table.
+"""Measures Callboard on this machine and prints one table: `make bench`.
 
     make bench                                        all of it, within four minutes
     make bench ARGS='--only deliver,latency --seconds 3'
@@ -40,11 +40,11 @@ from ops.bench import (
     tree,
     webhooks,
 )
-from ops.bench.report import Row
+from ops.bench.report import ReportRow
 from ops.bench.stand import BenchError, Plan
 from router.errors import RouterError
 
-Part = Callable[[Plan], AsyncIterator[Row]]
+Part = Callable[[Plan], AsyncIterator[ReportRow]]
 
 PARTS: Mapping[str, Part] = {
     "fanout": fanout.run,
@@ -61,9 +61,9 @@ PARTS: Mapping[str, Part] = {
 }
 
 
-async def measure(parts: list[str], plan: Plan, quiet: bool) -> tuple[list[Row], bool]:
+async def measure(parts: list[str], plan: Plan, quiet: bool) -> tuple[list[ReportRow], bool]:
     """Runs parts one after the other; a part that fails is said to have failed, and the others still run."""
-    rows: list[Row] = []
+    rows: list[ReportRow] = []
     whole = True
     for name in parts:
         try:
@@ -73,7 +73,7 @@ async def measure(parts: list[str], plan: Plan, quiet: bool) -> tuple[list[Row],
                     print(report.line(row), flush=True)
         except (BenchError, RouterError, OSError, RuntimeError) as fault:
             whole = False
-            rows.append(Row(name, f"{name}: failed", note=str(fault)))
+            rows.append(ReportRow(name, f"{name}: failed", note=str(fault)))
             print(report.line(rows[-1]) if not quiet else f"{name}: {fault}", file=sys.stderr, flush=True)
     return rows, whole
 

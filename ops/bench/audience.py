@@ -1,4 +1,4 @@
-"""This file is where thousands of clients read and cost less than what they measure.
+"""Runs thousands of reading clients that cost less than what they measure.
 
 Most of them only count: the kernel throws their bytes away (MSG_TRUNC) and says how many there were. A few witnesses look
 into what they get, and count events. All readers of one session are sent the same bytes, so all have everything once each
@@ -34,7 +34,7 @@ PAUSE = 0.003
 OTHERS = 0.005
 
 
-class Client:
+class AudienceMember:
     """One connection."""
 
     __slots__ = ("bytes", "events", "head", "rest", "socket", "witness")
@@ -47,15 +47,15 @@ class Client:
         self.rest = b""
 
 
-class Group:
+class AudienceGroup:
     """The clients of one session and transport."""
 
     def __init__(self) -> None:
-        self.clients: dict[int, Client] = {}
+        self.clients: dict[int, AudienceMember] = {}
         self.latencies: list[int] = []
 
     @property
-    def witness(self) -> Client:
+    def witness(self) -> AudienceMember:
         """The last one that looks: who is written to last in each tick."""
         return [client for client in self.clients.values() if client.witness][-1]
 
@@ -69,14 +69,14 @@ class Audience:
     """All groups, and the buffer they share."""
 
     def __init__(self, progress: Path) -> None:
-        self._groups: dict[str, Group] = {}
+        self._groups: dict[str, AudienceGroup] = {}
         self._buffer = bytearray(LARGE)
         with progress.open("r+b") as file:
             self._progress = mmap.mmap(file.fileno(), 8)
 
     # Reading.
 
-    def _read(self, client: Client, group: Group, stamps: bool) -> None:
+    def _read(self, client: AudienceMember, group: AudienceGroup, stamps: bool) -> None:
         try:
             if client.head is not None or client.witness:
                 got = client.socket.recv_into(self._buffer)
@@ -112,7 +112,7 @@ class Audience:
             end = found.end()
         client.rest = said[max(end, len(said) - 23) :]
 
-    def _round(self, poll: select.epoll, group: Group, seconds: float, stamps: bool = False) -> None:
+    def _round(self, poll: select.epoll, group: AudienceGroup, seconds: float, stamps: bool = False) -> None:
         for number, _ in poll.poll(seconds):
             self._read(group.clients[number], group, stamps)
 
@@ -126,7 +126,7 @@ class Audience:
             poll.register(number, select.EPOLLIN)
         return poll
 
-    def _settle(self, group: Group, quiet: float = 0.2) -> None:
+    def _settle(self, group: AudienceGroup, quiet: float = 0.2) -> None:
         """Reads until nothing has come for a moment."""
         with self._poll(group.clients) as poll:
             until = time.monotonic() + quiet
@@ -157,18 +157,18 @@ class Audience:
         self._connect(group, port, path, transport, count, count)
         return {"began": began, "ready": time.monotonic(), **self.collect(group, events, seconds)}
 
-    def _connect(self, name: str, port: int, path: str, transport: str, count: int, at_once: int) -> Group:
-        group = self._groups.setdefault(name, Group())
+    def _connect(self, name: str, port: int, path: str, transport: str, count: int, at_once: int) -> AudienceGroup:
+        group = self._groups.setdefault(name, AudienceGroup())
         asked = request(f"{HOST}:{port}", path, transport)
         looking = {count * (2 * place + 1) // (2 * WITNESSES) for place in range(WITNESSES)} | {count - 1}
         for first in range(0, count, at_once):
-            fresh: dict[int, Client] = {}
+            fresh: dict[int, AudienceMember] = {}
             with select.epoll() as poll:
                 for place in range(first, min(first + at_once, count)):
                     connection = socket.socket()
                     connection.setblocking(False)
                     connection.connect_ex((HOST, port))
-                    client = Client(connection, place in looking)
+                    client = AudienceMember(connection, place in looking)
                     fresh[connection.fileno()] = group.clients[connection.fileno()] = client
                     poll.register(connection.fileno(), select.EPOLLOUT)
                 while any(client.head is not None for client in fresh.values()):

@@ -1,4 +1,4 @@
-"""This file is where delivery is measured: one producer as fast as readers follow, each event to every reader."""
+"""Measures delivery: one producer as fast as readers follow, each event to every reader."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from ops.bench.report import Row, middle
+from ops.bench.report import ReportRow, middle
 from ops.bench.stand import RUNS, TITLES, TRANSPORTS, Plan, Stand, stand
 
 CLIENTS = (1, 200)
@@ -16,7 +16,7 @@ WARMING = 2000
 
 
 @dataclass
-class Run:
+class DeliveryRun:
     """One run: events a second, deliveries a CPU-second of the edge, and how many events went into one write."""
 
     rate: float
@@ -27,7 +27,7 @@ class Run:
 
 
 @dataclass
-class Crowd:
+class ReaderCrowd:
     """Readers of one session, and the subject they hear."""
 
     place: Stand
@@ -37,7 +37,7 @@ class Crowd:
     subject: str
     events: int = WARMING
 
-    async def burst(self, events: int) -> Run:
+    async def burst(self, events: int) -> DeliveryRun:
         """Publishes as fast as it goes, until everyone has everything."""
         place = self.place
         await place.audience.ask("begin", group=self.name)
@@ -49,7 +49,7 @@ class Crowd:
         )
         busy, spent = watch.shares(), watch.read()
         writes, reread = (after - earlier for after, earlier in zip(await self._counts(), before, strict=True))
-        return Run(
+        return DeliveryRun(
             events / (heard["ended"] - said["began"]),
             events * self.clients / spent["edge"],
             busy,
@@ -69,23 +69,23 @@ class Crowd:
 
 
 @contextlib.asynccontextmanager
-async def crowd(place: Stand, transport: str, clients: int) -> AsyncIterator[Crowd]:
+async def crowd(place: Stand, transport: str, clients: int) -> AsyncIterator[ReaderCrowd]:
     """Opens readers of a session of their own, and lets them go."""
     name = f"{transport}-{clients}"
     subject = f"job.bench-{name}.said"
     path = f"{await place.session(subject)}/{TRANSPORTS[transport]}"
     await place.audience.ask("open", group=name, port=place.port, path=path, transport=transport, count=clients)
-    yield Crowd(place, name, transport, clients, subject)
+    yield ReaderCrowd(place, name, transport, clients, subject)
     await place.audience.ask("close", group=name)
 
 
-async def run(plan: Plan) -> AsyncIterator[Row]:
+async def run(plan: Plan) -> AsyncIterator[ReportRow]:
     """Measures one and many readers on each transport, in turn."""
     async with stand() as place:
         for clients in CLIENTS:
             async with contextlib.AsyncExitStack() as stack:
                 crowds = [await stack.enter_async_context(crowd(place, each, clients)) for each in TRANSPORTS]
-                runs: dict[str, list[Run]] = {each.transport: [] for each in crowds}
+                runs: dict[str, list[DeliveryRun]] = {each.transport: [] for each in crowds}
                 for each in crowds:
                     await each.warm(plan.seconds)
                 for _ in range(RUNS):
@@ -95,12 +95,12 @@ async def run(plan: Plan) -> AsyncIterator[Row]:
                 yield _row(transport, clients, found)
 
 
-def _row(transport: str, clients: int, runs: list[Run]) -> Row:
+def _row(transport: str, clients: int, runs: list[DeliveryRun]) -> ReportRow:
     a_write = middle({"": each.a_write} for each in runs)[""]
     note = f"{a_write:.0f} events a write"
     if reread := sum(each.reread for each in runs):
         note += f"; readers fell behind: {reread:,.0f} pages were read again"
-    return Row(
+    return ReportRow(
         "deliver",
         f"delivered to {clients} {TITLES[transport]} client{'s' if clients > 1 else ''}",
         "events/s",

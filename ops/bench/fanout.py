@@ -1,4 +1,4 @@
-"""This file is where fan-out is measured: one event to 300 clients, as deliveries per CPU-second of the server.
+"""Measures fan-out: one event to 300 clients, as deliveries per CPU-second of the server.
 
 The clients live in another process and only count bytes. Beside our two paths run what one writes first with Starlette and
 uvicorn (`peers/starlette_loop.py`; told what to say by a call, it hears no broker, and that flatters it), nchan where it is
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ops.bench import nchan
-from ops.bench.report import Row
+from ops.bench.report import ReportRow
 from ops.bench.stand import TITLES, TRANSPORTS, BenchError, Plan, Stand, cpu_seconds, process, settle_on, stand
 from ops.launch import own_argv
 from router.event import Event
@@ -39,7 +39,7 @@ PEER, NCHAN, BARE = "starlette loop", "nchan", "bare sends"
 LANE, PLAIN = "callboard", "callboard without lanes"
 
 
-class Lines:
+class CountingProcess:
     """A process that answers each line with numbers."""
 
     def __init__(self, child: asyncio.subprocess.Process) -> None:
@@ -73,10 +73,10 @@ class Server:
     broker_pid: int | None = None
 
 
-class Fanout:
+class FanoutStand:
     """The servers and the readers of one benchmark."""
 
-    def __init__(self, readers: Lines, servers: list[Server]) -> None:
+    def __init__(self, readers: CountingProcess, servers: list[Server]) -> None:
         self.servers = servers
         self._readers = readers
         self._size: dict[tuple[str, str], float] = {}
@@ -120,20 +120,22 @@ def _group(server: Server, transport: str) -> str:
     return f"{server.name}/{transport}".replace(" ", "-")
 
 
-async def run(plan: Plan) -> AsyncIterator[Row]:
+async def run(plan: Plan) -> AsyncIterator[ReportRow]:
     """Measures all servers in turn, transport by transport, one event a tick and bursts."""
     async with contextlib.AsyncExitStack() as stack:
         servers = [await _peer(stack, PEER, "starlette_loop.py"), await _peer(stack, BARE, "bare_sends.py")]
         where = nchan.found(plan)
         if isinstance(where, str):
-            yield Row("fanout", "fan-out beside nchan", note=where)
+            yield ReportRow("fanout", "fan-out beside nchan", note=where)
         else:
             servers.append(await _nchan(stack, *where))
         servers.append(await _edge(stack, LANE))
         servers.append(await _edge(stack, PLAIN))
-        readers = Lines(await stack.enter_async_context(process(*own_argv(module="ops.bench.readers"), piped=True)))
+        readers = CountingProcess(
+            await stack.enter_async_context(process(*own_argv(module="ops.bench.readers"), piped=True))
+        )
         _settle(stack, readers, servers)
-        contest = Fanout(readers, servers)
+        contest = FanoutStand(readers, servers)
         for transport in TRANSPORTS:
             for burst in BURSTS:
                 runs: dict[str, list[float]] = {server.name: [] for server in servers}
@@ -149,7 +151,7 @@ async def run(plan: Plan) -> AsyncIterator[Row]:
                     yield _row(transport, burst, name, figures, runs)
 
 
-def _settle(stack: contextlib.AsyncExitStack, readers: Lines, servers: list[Server]) -> None:
+def _settle(stack: contextlib.AsyncExitStack, readers: CountingProcess, servers: list[Server]) -> None:
     first, *others = sorted(os.sched_getaffinity(0))
     if others:
         settle_on({first}, readers.pid, *(server.pid for server in servers))
@@ -157,7 +159,7 @@ def _settle(stack: contextlib.AsyncExitStack, readers: Lines, servers: list[Serv
         stack.callback(settle_on, {first, *others}, os.getpid())
 
 
-def _row(transport: str, burst: int, name: str, figures: list[float], runs: dict[str, list[float]]) -> Row:
+def _row(transport: str, burst: int, name: str, figures: list[float], runs: dict[str, list[float]]) -> ReportRow:
     ratios = [
         f"{statistics.median(mine / theirs for mine, theirs in zip(figures, runs[peer], strict=True)):.2f}x {peer}"
         for peer in (PEER, NCHAN, BARE)
@@ -165,12 +167,12 @@ def _row(transport: str, burst: int, name: str, figures: list[float], runs: dict
     ]
     said = "one per tick" if burst == 1 else f"bursts of {burst}"
     title = f"fan-out to {CLIENTS}, {TITLES[transport]}, {said}: {name}"
-    return Row("fanout", title, "a CPU-s", figures, note=", ".join(ratios))
+    return ReportRow("fanout", title, "a CPU-s", figures, note=", ".join(ratios))
 
 
 async def _peer(stack: contextlib.AsyncExitStack, name: str, program: str) -> Server:
     script = Path(__file__).parent / "peers" / program
-    peer = Lines(await stack.enter_async_context(process(sys.executable, str(script), piped=True)))
+    peer = CountingProcess(await stack.enter_async_context(process(sys.executable, str(script), piped=True)))
     port = int((await peer.line())[1])
 
     async def say(transport: str, burst: int) -> None:

@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from ops.bench.readers import request
-from ops.bench.report import Row
+from ops.bench.report import ReportRow
 from ops.bench.stand import BenchError, Plan, Stand, cpu_seconds, process, stand
 from router.codec import encode
 from router.event import Event
@@ -58,7 +58,7 @@ class Phase(NamedTuple):
     waited: float
 
 
-async def run(plan: Plan) -> AsyncIterator[Row]:
+async def run(plan: Plan) -> AsyncIterator[ReportRow]:
     """One row for each kind of request in each phase: its 99th percentile, and beside it what it grew by."""
     async with stand() as place, contextlib.AsyncExitStack() as stack:
         asks: dict[str, Ask] = {"publish": lambda: _publish(place.http), "/livez": lambda: _livez(place.http)}
@@ -82,7 +82,7 @@ async def run(plan: Plan) -> AsyncIterator[Row]:
                 yield _row(name, during, phases)
 
 
-def _row(name: str, during: str, phases: Mapping[str, Phase]) -> Row:
+def _row(name: str, during: str, phases: Mapping[str, Phase]) -> ReportRow:
     p99 = {title: _p99(phase.times[name]) for title, phase in phases.items()}
     phase = phases[during]
     times = phase.times[name]
@@ -91,7 +91,9 @@ def _row(name: str, during: str, phases: Mapping[str, Phase]) -> Row:
         grown = [f"{p99[during] - p99[title]:+.1f} ms to {title!r}" for title in (QUIET, BUSY)]
         notes.insert(0, ", ".join(grown))
     notes.append(f"edge ran {phase.ran:.0%}, waited for a core {phase.waited:.0%}")
-    return Row("filters", f"{name} of another principal, {during}, p99", "ms", [p99[during]], note="; ".join(notes))
+    return ReportRow(
+        "filters", f"{name} of another principal, {during}, p99", "ms", [p99[during]], note="; ".join(notes)
+    )
 
 
 def _p99(times: list[float]) -> float:

@@ -1,4 +1,4 @@
-"""This file is where it is measured how long an event takes from its producer to a reader, when little and when much is said.
+"""Measures the time from a producer to a reader, at a low and at a high rate.
 
 The producer keeps its rate whatever happens (no run waits for a slow answer) and stamps each event with the nanosecond it
 was sent; of the readers some look at every stamp, first and last of a tick among them.
@@ -11,8 +11,8 @@ import contextlib
 import statistics
 from collections.abc import AsyncIterator
 
-from ops.bench.delivery import Crowd, crowd
-from ops.bench.report import Row, middle, number
+from ops.bench.delivery import ReaderCrowd, crowd
+from ops.bench.report import ReportRow, middle, number
 from ops.bench.stand import RUNS, TITLES, TRANSPORTS, Plan, stand
 
 CLIENTS = 50
@@ -21,7 +21,7 @@ LOADS = {"a fifth": 0.2, "four fifths": 0.8}
 REST = 1.0
 
 
-async def run(plan: Plan) -> AsyncIterator[Row]:
+async def run(plan: Plan) -> AsyncIterator[ReportRow]:
     """Finds where 50 readers saturate, then measures below that, transports and loads in turn."""
     async with stand() as place, contextlib.AsyncExitStack() as stack:
         crowds = [await stack.enter_async_context(crowd(place, each, CLIENTS)) for each in TRANSPORTS]
@@ -38,12 +38,12 @@ async def run(plan: Plan) -> AsyncIterator[Row]:
                     rate = statistics.median(saturation[each.transport]) * share
                     found.setdefault((each.transport, load), []).append(await _paced(each, rate, plan.seconds))
         for transport, rates in saturation.items():
-            yield Row("latency", f"saturation, {CLIENTS} {TITLES[transport]} clients", "events/s", rates)
+            yield ReportRow("latency", f"saturation, {CLIENTS} {TITLES[transport]} clients", "events/s", rates)
         for (transport, load), runs in found.items():
             rate = statistics.median(saturation[transport]) * LOADS[load]
             late = max(answer["late"] for answer, _ in runs) * 1000
             for name in ("p50", "p99"):
-                yield Row(
+                yield ReportRow(
                     "latency",
                     f"publish to receive, {TITLES[transport]}, {load}, {name}",
                     "ms",
@@ -54,7 +54,7 @@ async def run(plan: Plan) -> AsyncIterator[Row]:
                 )
 
 
-async def _paced(readers: Crowd, rate: float, seconds: float) -> tuple[dict[str, float], dict[str, float]]:
+async def _paced(readers: ReaderCrowd, rate: float, seconds: float) -> tuple[dict[str, float], dict[str, float]]:
     """One run at a rate: how long events took, and who was busy."""
     place, count = readers.place, max(100, int(rate * seconds))
     await asyncio.sleep(REST)

@@ -1,4 +1,4 @@
-"""This file is where the memory of an idle connection is measured: what the edge grows by, session state included.
+"""Measures the memory of an idle connection: what the edge grows by, session state included.
 
 Sockets' own buffers are the kernel's and not counted.
 """
@@ -8,25 +8,25 @@ from __future__ import annotations
 import resource
 from collections.abc import AsyncIterator
 
-from ops.bench.report import Row
+from ops.bench.report import ReportRow
 from ops.bench.stand import TITLES, TRANSPORTS, Plan, Stand, resident, stand
 
 # Opened first and kept: what is made once is not counted, and what they would give back would hide the next.
 WARMING = 100
 
 
-async def run(plan: Plan) -> AsyncIterator[Row]:
+async def run(plan: Plan) -> AsyncIterator[ReportRow]:
     """Opens idle readers, on a stand of its own for each transport and size."""
     for count in (1000, 5000) if plan.full else (1000,):
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         for transport in TRANSPORTS:
             title = f"memory of an idle {TITLES[transport]} connection, of {count:,}"
             if count + WARMING + 200 > most:
-                yield Row("memory", title, note=f"left out: only {most:,} files may be open (ulimit -n)")
+                yield ReportRow("memory", title, note=f"left out: only {most:,} files may be open (ulimit -n)")
                 continue
             async with stand() as place:
                 grown = await _grown(place, transport, count)
-                yield Row("memory", title, "kB", [grown / count / 1000], note=f"{grown / 1e6:.1f} MB in all")
+                yield ReportRow("memory", title, "kB", [grown / count / 1000], note=f"{grown / 1e6:.1f} MB in all")
 
 
 async def _grown(place: Stand, transport: str, count: int) -> int:

@@ -1,4 +1,4 @@
-"""This file is where nginx with its nchan module is run as a peer to measure against, where both are installed.
+"""Runs nginx with its nchan module as a peer to compare with, where both are installed.
 
 It is told what to say by a POST to its publisher, as its users do; that is part of its cost, as hearing NATS is of ours.
 """

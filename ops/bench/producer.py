@@ -1,4 +1,4 @@
-"""This file is where the benchmarks' one producer is: a raw socket to NATS that costs little beside what it makes others do.
+"""Runs the benchmarks' one producer: a raw socket to NATS that costs little beside the work that it causes.
 
 Events are packed once and stamped by patching bytes: id, time, and `data.at`, the nanosecond they were sent. `python -m
 ops.bench.producer NATS_URL PROGRESS` takes one JSON order a line. `burst` publishes as fast as JetStream acknowledges and
@@ -44,7 +44,7 @@ def data(size: int = 100) -> dict[str, Any]:
     }
 
 
-class Template:
+class EventTemplate:
     """An event of one subject as the bytes of its NATS message, but for id and times."""
 
     def __init__(self, subject: str, inbox: str) -> None:
@@ -81,7 +81,7 @@ class Producer:
         self._socket = socket.create_connection((parts.hostname, parts.port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._inbox = f"_INBOX.{secrets.token_hex(8)}"
-        self._templates: dict[str, Template] = {}
+        self._templates: dict[str, EventTemplate] = {}
         self._acknowledged = 0
         self._rest = b""
         with progress.open("r+b") as file:
@@ -89,8 +89,8 @@ class Producer:
         options = {"verbose": False, "headers": True, "no_responders": False, "name": "bench", "lang": "raw"}
         self._socket.sendall(f"CONNECT {json.dumps(options)}\r\nSUB {self._inbox} 1\r\nPING\r\n".encode())
 
-    def template(self, subject: str) -> Template:
-        return self._templates.setdefault(subject, Template(subject, self._inbox))
+    def template(self, subject: str) -> EventTemplate:
+        return self._templates.setdefault(subject, EventTemplate(subject, self._inbox))
 
     def listen(self, seconds: float) -> None:
         """Waits so long for what the server has to say, and counts the acknowledgements in it."""

@@ -1,4 +1,4 @@
-"""This file is where publishing is measured: events stored and acknowledged a second, by the SDK's broker and over HTTP.
+"""Measures publishing: events stored and acknowledged a second, by the SDK's broker and over HTTP.
 
 The SDK runs in the benchmark's own process. HTTP requests are made once and sent again and again over raw sockets, so that
 the client costs less than the edge.
@@ -16,8 +16,8 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from ops.bench.report import Row, middle
-from ops.bench.stand import RUNS, BenchError, Plan, Stand, Watch, stand
+from ops.bench.report import ReportRow, middle
+from ops.bench.stand import RUNS, BenchError, CpuWatch, Plan, Stand, stand
 from router.event import Event
 
 PAYLOAD = {"text": "x" * 89}  # 100 bytes of JSON
@@ -29,7 +29,7 @@ LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 
 
 @dataclass
-class Run:
+class PublishRun:
     """One run: events a second, and what it cost."""
 
     rate: float
@@ -37,10 +37,10 @@ class Run:
     busy: dict[str, float]
 
 
-async def run(plan: Plan) -> AsyncIterator[Row]:
+async def run(plan: Plan) -> AsyncIterator[ReportRow]:
     """Measures both ways, in turn."""
     async with stand() as place:
-        found: dict[str, list[Run]] = {}
+        found: dict[str, list[PublishRun]] = {}
         await _sdk(place, 256, 0.3)
         await _http(place, *POSTS[0], 0.3)
         for _ in range(RUNS):
@@ -52,13 +52,13 @@ async def run(plan: Plan) -> AsyncIterator[Row]:
                 found.setdefault(title, []).append(await _http(place, size, beside, plan.seconds))
         for title, runs in found.items():
             per_cpu = [each.per_cpu for each in runs] if title.startswith("POST") else []
-            yield Row(
+            yield ReportRow(
                 "publish", title, "events/s", [each.rate for each in runs], per_cpu, middle(each.busy for each in runs)
             )
 
 
-async def _sdk(place: Stand, beside: int, seconds: float) -> Run:
-    watch = Watch(sdk=os.getpid(), nats=place.nats_pid)
+async def _sdk(place: Stand, beside: int, seconds: float) -> PublishRun:
+    watch = CpuWatch(sdk=os.getpid(), nats=place.nats_pid)
     began = time.perf_counter()
     until = began + seconds
     counts = [0] * beside
@@ -70,15 +70,15 @@ async def _sdk(place: Stand, beside: int, seconds: float) -> Run:
 
     await asyncio.gather(*map(one, range(beside)))
     passed = time.perf_counter() - began
-    return Run(sum(counts) / passed, sum(counts) / watch.read()["sdk"], watch.shares())
+    return PublishRun(sum(counts) / passed, sum(counts) / watch.read()["sdk"], watch.shares())
 
 
-async def _http(place: Stand, size: int, beside: int, seconds: float) -> Run:
+async def _http(place: Stand, size: int, beside: int, seconds: float) -> PublishRun:
     event = {"subject": SUBJECT, "data": PAYLOAD}
     body = json.dumps(event if size == 1 else [event] * size).encode()
-    watch = Watch(edge=place.edge_pid, nats=place.nats_pid, client=os.getpid())
+    watch = CpuWatch(edge=place.edge_pid, nats=place.nats_pid, client=os.getpid())
     count, passed = await asyncio.to_thread(post, place.port, body, beside, seconds)
-    return Run(count * size / passed, count * size / watch.read()["edge"], watch.shares())
+    return PublishRun(count * size / passed, count * size / watch.read()["edge"], watch.shares())
 
 
 def post(port: int, body: bytes, beside: int, seconds: float) -> tuple[int, float]:

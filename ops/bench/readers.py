@@ -1,4 +1,4 @@
-"""This file is where hundreds of clients read and cost little: one process, bytes counted in the kernel and nothing parsed.
+"""Runs hundreds of reading clients at little cost: one process, bytes counted in the kernel and nothing parsed.
 
 `python -m ops.bench.readers` takes lines: `open NAME HOST PORT PATH websocket|sse COUNT` connects clients and answers when
 all have had their first bytes; `count NAME` answers with the bytes of that group so far; `wait NAME BYTES SECONDS` answers
@@ -18,7 +18,7 @@ BUFFER = 1 << 18
 PAUSE = 0.002
 
 
-class Group:
+class ReaderGroup:
     """The clients of one server and transport."""
 
     def __init__(self, name: str) -> None:
@@ -52,11 +52,11 @@ class Readers:
     """All groups. Nobody waits on a socket: to wake who sleeps on one costs the writer a tenth of what it is to write."""
 
     def __init__(self) -> None:
-        self._groups: dict[str, Group] = {}
+        self._groups: dict[str, ReaderGroup] = {}
 
     def open(self, name: str, host: str, port: int, path: str, transport: str, count: int) -> None:
         """Connects clients, a few at a time, and waits until each has been answered."""
-        group = self._groups[name] = Group(name)
+        group = self._groups[name] = ReaderGroup(name)
         for place in range(count):
             client = socket.create_connection((host, port))
             client.sendall(request(f"{host}:{port}", path, transport))
@@ -67,7 +67,7 @@ class Readers:
                     opened.setblocking(False)
         self.settle(group)
 
-    def settle(self, group: Group, quiet: float = 0.3) -> None:
+    def settle(self, group: ReaderGroup, quiet: float = 0.3) -> None:
         """Reads until nothing has come for a moment."""
         before = -1
         while before != group.bytes:
@@ -75,7 +75,7 @@ class Readers:
             time.sleep(quiet)
             group.read()
 
-    def wait(self, group: Group, wanted: int, seconds: float) -> None:
+    def wait(self, group: ReaderGroup, wanted: int, seconds: float) -> None:
         """Reads until so many bytes have come, or the time is over."""
         until = time.monotonic() + seconds
         while group.bytes < wanted and time.monotonic() < until:

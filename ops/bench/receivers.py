@@ -1,4 +1,4 @@
-"""This file is where the benchmarks' webhook receivers are: one process that answers posts at little cost, and looks at each.
+"""Runs the benchmarks' webhook receivers: one process that answers posts at little cost and checks each.
 
 `python -m ops.bench.receivers PROGRESS` takes one JSON order a line: `ports` asks where it is (`well` answers 204 at any path,
 `dead` takes posts and never answers), `begin` forgets what came, `collect` waits until so many came to the one that is well.

@@ -1,4 +1,4 @@
-"""This file is where replay is measured: one reader that begins at the earliest event and reads all there is.
+"""Measures replay: one reader that starts at the earliest event and reads all there is.
 
 Each run has a subject of its own that nobody has read before, so no page of it is in the edge's memory.
 """
@@ -8,14 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 
-from ops.bench.report import Row, middle
+from ops.bench.report import ReportRow, middle
 from ops.bench.stand import RUNS, TITLES, TRANSPORTS, BenchError, Plan, Stand, stand
 
 EVENTS = 20_000
 PAGE = 1000
 
 
-async def run(plan: Plan) -> AsyncIterator[Row]:
+async def run(plan: Plan) -> AsyncIterator[ReportRow]:
     """Reads by polling, and as streams, in turn."""
     count = int(EVENTS * plan.seconds / Plan().seconds)
     async with stand() as place:
@@ -32,7 +32,7 @@ async def run(plan: Plan) -> AsyncIterator[Row]:
                 busy, spent = watch.shares(), watch.read()
                 found.setdefault(way, []).append((count / seconds, count / spent["edge"], busy))
         for way, runs in found.items():
-            yield Row(
+            yield ReportRow(
                 "replay",
                 f"replayed from the earliest by {TITLES.get(way, way)}",
                 "events/s",

@@ -1,4 +1,4 @@
-"""This file is where what was measured becomes one table, or JSON for scripts."""
+"""Prints measurements as one table, or as JSON for scripts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class Row:
+class ReportRow:
     """One thing that was measured: a figure of each run, and who was how busy meanwhile. No runs: it was left out, see `note`."""
 
     part: str
@@ -44,7 +44,7 @@ def middle(runs: Iterable[Mapping[str, float]]) -> dict[str, float]:
 HEAD = f"{'':60}{'median':>14} {'':10}{'lowest–highest':>22}{'per edge CPU-s':>16}  busy, share of a core"
 
 
-def line(row: Row) -> str:
+def line(row: ReportRow) -> str:
     """One row of the table."""
     figure = row.figure
     if figure is None:
@@ -57,5 +57,5 @@ def line(row: Row) -> str:
     )
 
 
-def as_json(rows: Iterable[Row]) -> str:
+def as_json(rows: Iterable[ReportRow]) -> str:
     return json.dumps([{**dataclasses.asdict(row), "median": row.figure} for row in rows], ensure_ascii=False, indent=1)

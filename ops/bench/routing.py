@@ -24,9 +24,9 @@ from edge.matching import Matching
 from edge.registry import Registry, SessionSpec
 from edge.view import View
 from edge.webhooks.endpoint import EndpointSettings
-from ops.bench.report import Row
+from ops.bench.report import ReportRow
 from ops.bench.stand import BenchError, Plan, cpu_seconds
-from ops.bench.webhooks import Crowd, crowd
+from ops.bench.webhooks import WebhookCrowd, crowd
 from router.cursor import Cursor
 from router.event import Event
 from router.patterns import Widest
@@ -41,7 +41,7 @@ UNWANTED = 8 * AT_ONCE
 SECONDS_TO_KNOW = 60
 
 
-async def run(plan: Plan) -> AsyncIterator[Row]:
+async def run(plan: Plan) -> AsyncIterator[ReportRow]:
     """The index, then an edge that grows."""
     for row in _index():
         yield row
@@ -56,11 +56,13 @@ async def run(plan: Plan) -> AsyncIterator[Row]:
             costs[size] = passes[1:]
             unwanted = [await _unwanted(hooks, f"{size}-{turn}") for turn in range(PASSES)]
             what = f"an event for none of {size:,} webhook sessions, CPU time of the edge"
-            yield Row("routing", what, "µs", unwanted)
+            yield ReportRow("routing", what, "µs", unwanted)
         least = statistics.median(costs[SIZES[0]])
         for size, spent in costs.items():
             note = "" if size == SIZES[0] else f"{statistics.median(spent) / least:.2f} times that of {SIZES[0]:,}"
-            yield Row("routing", f"a post, {size:,} webhook sessions, CPU time of the edge", "µs", spent, note=note)
+            yield ReportRow(
+                "routing", f"a post, {size:,} webhook sessions, CPU time of the edge", "µs", spent, note=note
+            )
 
 
 def views(count: int) -> list[View]:
@@ -80,7 +82,7 @@ def views(count: int) -> list[View]:
     return found
 
 
-def _index() -> list[Row]:
+def _index() -> list[ReportRow]:
     crowd = views(VIEWS)
     index: Matching[int] = Matching()
     begun = time.process_time()
@@ -99,10 +101,10 @@ def _index() -> list[Row]:
         widest.add(f"agent.run-{number}.>")
     live = [_each(lambda: _come_and_go(widest), LIVE) for _ in range(INDEX_RUNS)]
     return [
-        Row("routing", f"a subject not seen before, among {VIEWS:,} views", "µs", first),
-        Row("routing", "a subject seen before", "µs", again),
-        Row("routing", "a view that is changed", "µs", changed, note=f"one that is added {added:.0f} µs"),
-        Row("routing", f"a live pattern that comes and goes, beside {VIEWS:,}", "µs", live),
+        ReportRow("routing", f"a subject not seen before, among {VIEWS:,} views", "µs", first),
+        ReportRow("routing", "a subject seen before", "µs", again),
+        ReportRow("routing", "a view that is changed", "µs", changed, note=f"one that is added {added:.0f} µs"),
+        ReportRow("routing", f"a live pattern that comes and goes, beside {VIEWS:,}", "µs", live),
     ]
 
 
@@ -123,7 +125,7 @@ def _each(work: Callable[[], object], count: int) -> float:
     return (time.process_time() - begun) / count * 1e6
 
 
-async def _grow(hooks: Crowd, registry: Registry, have: int, size: int) -> None:
+async def _grow(hooks: WebhookCrowd, registry: Registry, have: int, size: int) -> None:
     """Stores sessions until there are so many, and waits until the edge knows them."""
     state = await hooks.place.broker.state()
     start = str(Cursor(state.epoch, state.last))
@@ -148,7 +150,7 @@ async def _grow(hooks: Crowd, registry: Registry, have: int, size: int) -> None:
     raise BenchError(f"the edge does not know {size:,} sessions after {SECONDS_TO_KNOW} s")
 
 
-async def _unwanted(hooks: Crowd, name: str) -> float:
+async def _unwanted(hooks: WebhookCrowd, name: str) -> float:
     """Publishes events of new subjects that are for nobody; gives the edge's CPU time of one in microseconds."""
     place = hooks.place
     begun = cpu_seconds(place.edge_pid)
@@ -162,7 +164,7 @@ async def _unwanted(hooks: Crowd, name: str) -> float:
     raise BenchError("the fan-out does not keep up with events that are for nobody")
 
 
-async def _pass(hooks: Crowd, size: int) -> float:
+async def _pass(hooks: WebhookCrowd, size: int) -> float:
     """Sends each session one event; gives the edge's CPU time of a post in microseconds."""
     place = hooks.place
     await hooks.receivers.ask("begin", sessions=1)

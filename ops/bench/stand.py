@@ -1,4 +1,4 @@
-"""This file is where a benchmark gets its servers: nats-server and `callboard edge` as people run them, each a process.
+"""Starts a benchmark's servers: nats-server and `callboard edge` as people run them, each a process.
 
 What is measured is in other processes than who measures: events come from `producer`, readers are in `audience`.
 """
@@ -119,7 +119,7 @@ async def process(
                 await child.wait()
 
 
-class Watch:
+class CpuWatch:
     """How busy some processes are, from `start` to `read`."""
 
     def __init__(self, **pids: int) -> None:
@@ -154,8 +154,8 @@ class Stand:
     port: int
     progress: Path
 
-    def watch(self) -> Watch:
-        return Watch(edge=self.edge_pid, nats=self.nats_pid, readers=self.audience.pid, producer=self.producer.pid)
+    def watch(self) -> CpuWatch:
+        return CpuWatch(edge=self.edge_pid, nats=self.nats_pid, readers=self.audience.pid, producer=self.producer.pid)
 
     async def session(self, subject: str) -> str:
         """Makes a session that sees one subject, and says where it is."""

@@ -1,4 +1,4 @@
-"""This file is where a reconnect storm is measured: all readers come back at once, each with 100 events to catch up on.
+"""Measures a reconnect storm: all readers come back at once, each with 100 events to catch up on.
 
 The time runs from the first connect until every reader has what it missed, and then one more event that is said live.
 """
@@ -9,13 +9,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from ops.bench.report import Row, middle
+from ops.bench.report import ReportRow, middle
 from ops.bench.stand import RUNS, TITLES, TRANSPORTS, Plan, Stand, stand
 
 MISSED = 100
 
 
-async def run(plan: Plan) -> AsyncIterator[Row]:
+async def run(plan: Plan) -> AsyncIterator[ReportRow]:
     """Lets storms rage on each transport, in turn."""
     count = 2000 if plan.full else 500
     async with stand() as place:
@@ -25,7 +25,7 @@ async def run(plan: Plan) -> AsyncIterator[Row]:
                 found.setdefault(transport, []).append(await _storm(place, transport, count, number))
         for transport, runs in found.items():
             connected = middle({"": each[1]} for each in runs)[""]
-            yield Row(
+            yield ReportRow(
                 "storm",
                 f"{count:,} {TITLES[transport]} readers reconnect, {MISSED} missed each",
                 "s",

@@ -1,4 +1,4 @@
-"""This file is where a whole `callboard up` is weighed: at rest, and while one person watches the camera."""
+"""Measures the memory and CPU of a whole `callboard up`: at rest, and while one person watches the camera."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import aiohttp
 
-from ops.bench.report import Row
-from ops.bench.stand import BenchError, Plan, Watch, process, resident
+from ops.bench.report import ReportRow
+from ops.bench.stand import BenchError, CpuWatch, Plan, process, resident
 from ops.launch import own_argv
 from router.nats.embedded import free_port
 
@@ -22,7 +22,7 @@ READY_SECONDS = 40.0
 SETTLING = 2.0
 
 
-async def run(plan: Plan) -> AsyncIterator[Row]:
+async def run(plan: Plan) -> AsyncIterator[ReportRow]:
     """Starts a tree, and looks at it twice."""
     with tempfile.TemporaryDirectory(prefix="callboard-bench-") as folder:
         port = free_port()
@@ -38,7 +38,7 @@ async def run(plan: Plan) -> AsyncIterator[Row]:
                 while b"Ctrl-C ends it" not in (said := await up.stdout.readline()):
                     if not said:
                         raise BenchError("callboard up ended; look at what it said above")
-            yield Row("tree", "`callboard up` until it is ready", "s", [time.monotonic() - began])
+            yield ReportRow("tree", "`callboard up` until it is ready", "s", [time.monotonic() - began])
             await asyncio.sleep(SETTLING)
             for row in await _weighed(up.pid, "at rest", plan.seconds * 2):
                 yield row
@@ -49,20 +49,20 @@ async def run(plan: Plan) -> AsyncIterator[Row]:
                 rate = await pictures
             for row in rows:
                 yield row
-            yield Row("tree", "pictures the viewer got", "a second", [rate])
+            yield ReportRow("tree", "pictures the viewer got", "a second", [rate])
 
 
-async def _weighed(root: int, when: str, seconds: float) -> list[Row]:
+async def _weighed(root: int, when: str, seconds: float) -> list[ReportRow]:
     pids = {"up": root, **_children(root)}
-    watch = Watch(**pids)
+    watch = CpuWatch(**pids)
     await asyncio.sleep(seconds)
     shares = watch.shares()
     sizes = {name: resident(pid) for name, pid in pids.items()}
     own = sum(_proportional(pid) for pid in pids.values())
     each = ", ".join(f"{name} {size / 1e6:.0f}" for name, size in sizes.items())
     return [
-        Row("tree", f"CPU of the tree, {when}", "% of a core", [100 * sum(shares.values())], busy=shares),
-        Row(
+        ReportRow("tree", f"CPU of the tree, {when}", "% of a core", [100 * sum(shares.values())], busy=shares),
+        ReportRow(
             "tree",
             f"memory of the tree, {when}",
             "MB",

@@ -1,4 +1,4 @@
-"""This file is where webhooks are measured: signed posts a CPU-second of the edge, beside a bare aiohttp client loop.
+"""Measures webhooks: signed posts per CPU-second of the edge, beside a bare aiohttp client loop.
 
 The edge's CPU time holds all that a delivery takes: the fan-out, the job stored and taken, the signature, the post, its
 settling, and its note in the attempt log. The loop beside it (`peers/aiohttp_loop.py`) posts the same body to the same
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ops.bench.report import Row, middle, number
+from ops.bench.report import ReportRow, middle, number
 from ops.bench.stand import RUNS, BenchError, Partner, Plan, Stand, partner, process, stand
 from router.topology import HOOKS
 
@@ -38,7 +38,7 @@ LOCAL = {"CALLBOARD_WEBHOOK_ALLOW_LOOPBACK": "true"}
 
 
 @dataclass
-class Run:
+class WebhookRun:
     """One run: posts a second, posts a CPU-second of the edge or of the loop, and who was how busy."""
 
     rate: float
@@ -48,7 +48,7 @@ class Run:
 
 
 @dataclass
-class Crowd:
+class WebhookCrowd:
     """Webhook sessions of one edge, and where their receivers are."""
 
     place: Stand
@@ -68,7 +68,7 @@ class Crowd:
 
     async def send(
         self, subject: str, events: int, sessions: int, rate: float | None, ahead: int = 0
-    ) -> tuple[Run, dict[str, Any]]:
+    ) -> tuple[WebhookRun, dict[str, Any]]:
         """Publishes so many events, at a rate, or so many ahead of the receivers, or at once, until each session has them and
 
         no job is left.
@@ -88,7 +88,7 @@ class Crowd:
         if rate is None:
             await self.settled()
         spent = watch.read()["edge"]
-        return Run(posts / (heard["ended"] - said["began"]), posts / spent, watch.shares(), heard["body"]), heard
+        return WebhookRun(posts / (heard["ended"] - said["began"]), posts / spent, watch.shares(), heard["body"]), heard
 
     async def settled(self) -> None:
         """Waits until the last jobs are acknowledged, which is part of what they cost."""
@@ -99,12 +99,12 @@ class Crowd:
 
 
 @contextlib.asynccontextmanager
-async def crowd() -> AsyncIterator[Crowd]:
+async def crowd() -> AsyncIterator[WebhookCrowd]:
     async with stand(variables=LOCAL) as place, partner("receivers", str(place.progress)) as receivers:
-        yield Crowd(place, receivers, await receivers.ask("ports"))
+        yield WebhookCrowd(place, receivers, await receivers.ask("ports"))
 
 
-async def run(plan: Plan) -> AsyncIterator[Row]:
+async def run(plan: Plan) -> AsyncIterator[ReportRow]:
     """Measures what a webhook costs, then what a dead receiver costs the others."""
     async for row in _cost(plan):
         yield row
@@ -112,17 +112,17 @@ async def run(plan: Plan) -> AsyncIterator[Row]:
         yield row
 
 
-async def _cost(plan: Plan) -> AsyncIterator[Row]:
+async def _cost(plan: Plan) -> AsyncIterator[ReportRow]:
     script = Path(__file__).parent / "peers" / "aiohttp_loop.py"
     async with crowd() as hooks, process(sys.executable, str(script), piped=True) as child:
         loop = Partner("loop", child)
         for index in range(RECEIVERS):
             await hooks.session(f"{index}", "well", "job.bench-hooks.said")
         burst, _ = await hooks.send("job.bench-hooks.said", 100, RECEIVERS, None)
-        steady: list[Run] = []
-        kept: list[Run] = []
-        bursts: list[Run] = []
-        bare: list[Run] = []
+        steady: list[WebhookRun] = []
+        kept: list[WebhookRun] = []
+        bursts: list[WebhookRun] = []
+        bare: list[WebhookRun] = []
         for _ in range(RUNS):
             events = max(50, int(burst.rate * plan.seconds / RECEIVERS))
             burst, _ = await hooks.send("job.bench-hooks.said", events, RECEIVERS, None)
@@ -139,23 +139,23 @@ async def _cost(plan: Plan) -> AsyncIterator[Row]:
     yield _row("the bare aiohttp client loop", bare)
     for name, runs in (("at 60 %", steady), ("as fast as they go", kept), ("at once", bursts)):
         shares = [100 * ours.per_cpu / theirs.per_cpu for ours, theirs in zip(runs, bare, strict=True)]
-        yield Row("webhooks", f"of the bare loop, per CPU-second, {name}", "%", shares)
+        yield ReportRow("webhooks", f"of the bare loop, per CPU-second, {name}", "%", shares)
 
 
-async def _bare(loop: Partner, hooks: Crowd, posts: int, body: str) -> Run:
+async def _bare(loop: Partner, hooks: WebhookCrowd, posts: int, body: str) -> WebhookRun:
     await hooks.receivers.ask("begin")
     url = f"http://127.0.0.1:{hooks.ports['well']}"
     # As many side by side as the edge may have under way to as many receivers.
     said = await loop.ask("post", url=url, count=posts, beside=8 * RECEIVERS, body=body)
-    return Run(posts / said["seconds"], posts / said["cpu"], {"loop": said["cpu"] / said["seconds"]})
+    return WebhookRun(posts / said["seconds"], posts / said["cpu"], {"loop": said["cpu"] / said["seconds"]})
 
 
-def _row(what: str, runs: Sequence[Run]) -> Row:
+def _row(what: str, runs: Sequence[WebhookRun]) -> ReportRow:
     rates, per_cpu = [each.rate for each in runs], [each.per_cpu for each in runs]
-    return Row("webhooks", what, "posts/s", rates, per_cpu, middle(each.busy for each in runs))
+    return ReportRow("webhooks", what, "posts/s", rates, per_cpu, middle(each.busy for each in runs))
 
 
-async def _dead(plan: Plan) -> AsyncIterator[Row]:
+async def _dead(plan: Plan) -> AsyncIterator[ReportRow]:
     alone: list[dict[str, Any]] = []
     beside: list[dict[str, Any]] = []
     busy: list[dict[str, float]] = []
@@ -173,7 +173,7 @@ async def _dead(plan: Plan) -> AsyncIterator[Row]:
                 busy.append(found.busy)
     for name in ("p50", "p99"):
         for what, runs in (("alone", alone), ("beside a dead one", beside)):
-            yield Row(
+            yield ReportRow(
                 "webhooks",
                 f"publish to post, {BESIDE} receivers {what}, {name}",
                 "ms",
@@ -182,7 +182,7 @@ async def _dead(plan: Plan) -> AsyncIterator[Row]:
                 note=f"{number(BESIDE * BESIDE_RATE)} posts/s; worst {max(each['worst'] for each in runs):.0f} ms",
             )
     change = _slowest(beside) / _slowest(alone) - 1
-    yield Row("webhooks", "change of the p99 by a dead one, all runs together", "%", [100 * change])
+    yield ReportRow("webhooks", "change of the p99 by a dead one, all runs together", "%", [100 * change])
 
 
 def _slowest(runs: Sequence[dict[str, Any]]) -> float:

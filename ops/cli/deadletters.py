@@ -1,4 +1,4 @@
-"""This file is where dead letters are dealt with on the command line: listed, shown, counted, sent again, purged.
+"""Lists, shows, counts, redrives and purges dead letters: what `callboard deadletters` does.
 
 It asks a running edge over HTTP, as pages do. A redrive is a job of the edge: it goes on where this command is ended.
 """

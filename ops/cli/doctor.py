@@ -1,4 +1,4 @@
-"""This file is where everything that commonly goes wrong is looked at, with how to mend it.
+"""Checks for everything that commonly goes wrong, and says how to mend it: what `callboard doctor` does.
 
 A check never raises: what it finds out, also that it cannot find out, is a Finding.
 """

@@ -1,11 +1,11 @@
-"""This file is where it is said what a check found: one line, a verdict, and how to mend it."""
+"""Defines what a check found: one line, a verdict, and how to mend it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from ops.process.http import Answer
+from ops.process.http import HttpAnswer
 from router.codec import from_json
 from router.errors import BadEvent
 
@@ -40,7 +40,7 @@ class Finding:
     mend: str = ""
 
 
-def body_of(answer: Answer) -> dict[str, Any]:
+def body_of(answer: HttpAnswer) -> dict[str, Any]:
     """Reads a JSON object from an answer; an empty one where it holds none."""
     try:
         value = from_json(answer.body)

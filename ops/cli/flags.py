@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
 
-from ops.environment import Found
+from ops.environment import RawValue
 from ops.settings import NATS, Mistakes, Settings
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # argparse has no public name for it
@@ -63,9 +63,9 @@ class Command:
 
 def load(given: argparse.Namespace, *sections: str, adopt: Sequence[str] = (NATS,)) -> Settings:
     """Reads the settings, with what the flags say, and groups of them from a running `callboard up`."""
-    flags: dict[str, Found] = {}
+    flags: dict[str, RawValue] = {}
     for variable, value in vars(given).items():
         if variable.startswith("CALLBOARD_"):
             text = ",".join(value) if isinstance(value, list) else value
-            flags[variable] = Found(text, "flag", vars(given)[f"flag {variable}"])
+            flags[variable] = RawValue(text, "flag", vars(given)[f"flag {variable}"])
     return Settings.load(*sections, flags=flags, adopt=adopt)

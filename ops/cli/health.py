@@ -1,4 +1,4 @@
-"""This file is where a process on this machine is asked whether it is ready: what a container's health check runs."""
+"""Asks a process on this machine whether it is ready: what a container's health check runs."""
 
 from __future__ import annotations
 

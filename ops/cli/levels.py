@@ -1,4 +1,4 @@
-"""This file is where a running process is told to say more, or less: what `callboard logs` does."""
+"""Reads and changes the log levels of a running process: what `callboard logs` does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""This file is where the way to the edge is tried as clients go it: a stream, a WebSocket, a page of another origin.
+"""Connects to the edge as clients do, for `callboard doctor`: a stream, a WebSocket, a page of another origin.
 
 What stands between (a proxy, a load balancer) shows itself only here: the edge itself never sees what is held back.
 """

@@ -1,4 +1,4 @@
-"""This file is where a command's output is understood: its lines, and how far it says it is.
+"""Parses a command's output: its lines, and the progress that they report.
 
 What counts as progress: a tqdm bar (`42%|████ | 42/100 [00:03<00:04, 12.3it/s]`), a percentage (`42%`, `42.5 %`), a
 count (`step 3/10`, `epoch 3 of 10`, `[3/10]`). Bars redraw themselves after a carriage return: such a text is looked
@@ -121,14 +121,14 @@ def _seconds(text: str) -> float | None:
     return float(seconds + 86400 * int(days.split()[0])) if days[:1].isdigit() else float(seconds)
 
 
-class Line(NamedTuple):
+class OutputLine(NamedTuple):
     """One line of output, without its end; `cut` says how many bytes were left out."""
 
     text: str
     cut: int
 
 
-class Lines:
+class LineReader:
     """Takes one stream's bytes as they come and makes lines of them. Holds one line, at most 8 kB of it."""
 
     def __init__(self) -> None:
@@ -136,9 +136,9 @@ class Lines:
         self._cut = 0
         self._returned = False  # a carriage return is the last thing that came: of `\r\n`, or of a bar?
 
-    def feed(self, chunk: bytes) -> tuple[list[Line], Progress | None]:
+    def feed(self, chunk: bytes) -> tuple[list[OutputLine], Progress | None]:
         """Takes what came; gives the lines it completed, and the newest progress told in it."""
-        lines: list[Line] = []
+        lines: list[OutputLine] = []
         newest: Progress | None = None
         whole = chunk.split(b"\n")
         for place, piece in enumerate(whole):
@@ -152,7 +152,7 @@ class Lines:
             newest = read_progress(_text(self._held), partial=True) or newest
         return lines, newest
 
-    def end(self) -> tuple[list[Line], Progress | None]:
+    def end(self) -> tuple[list[OutputLine], Progress | None]:
         """Takes the end of the stream; gives the line that had none."""
         if not self._held:
             return [], None
@@ -184,8 +184,8 @@ class Lines:
         self._held += text[:room]
         self._cut += max(0, len(text) - room)
 
-    def _take(self) -> Line:
-        line = Line(_text(self._held), self._cut)
+    def _take(self) -> OutputLine:
+        line = OutputLine(_text(self._held), self._cut)
         self._held.clear()
         self._cut = 0
         self._returned = False

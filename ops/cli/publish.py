@@ -1,4 +1,4 @@
-"""This file is where events are published from the command line: one, or a line each from standard input."""
+"""Publishes events from the command line: one, or one for each line of standard input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""This file is where `callboard run -- COMMAND…` runs a command and tells of it: its lines, its progress and its end.
+"""Runs a command and publishes its lines, its progress and its end: what `callboard run -- COMMAND…` does.
 
 The command sees what it would see without us: our input, our signals, its exit code handed on. What it writes goes to
 our output unchanged and at once; telling of it comes second and can never stop it.
@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
-from ops.cli.progress import Lines
+from ops.cli.progress import LineReader
 from ops.cli.spool import Spool
 from ops.environment import child_environment
 from router.broker import Broker
@@ -48,7 +48,7 @@ NOT_EXECUTABLE = 126
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Child:
+class CommandProcess:
     """The command as a process. It has a process group of its own, unless it shall read from our terminal."""
 
     def __init__(self, argv: Sequence[str]) -> None:
@@ -102,7 +102,7 @@ class Child:
         self.stderr.close()
 
 
-class Stream:
+class OutputStream:
     """One of the command's outputs on its way to ours."""
 
     def __init__(self, name: str, target: int | None, spool: Spool) -> None:
@@ -115,7 +115,7 @@ class Stream:
         """Passes bytes on until the end of the stream, and puts its lines into the spool."""
         loop = asyncio.get_running_loop()
         reader, transport = await _connect(pipe)
-        lines = Lines()
+        lines = LineReader()
         try:
             while chunk := await self._read(reader):
                 if self._target is not None:
@@ -194,7 +194,7 @@ async def run_command(
         watch=_print if json else None,
     )
     try:
-        child = Child(argv)
+        child = CommandProcess(argv)
     except (FileNotFoundError, NotADirectoryError):
         _say(f"{argv[0]}: command not found")
         return NOT_FOUND
@@ -221,11 +221,11 @@ async def run_command(
     return code if code >= 0 else 128 - code
 
 
-async def _follow(run: Run, child: Child, spool: Spool, shown: bool) -> int:
+async def _follow(run: Run, child: CommandProcess, spool: Spool, shown: bool) -> int:
     """Tells of the command until it has ended and all is said, or NATS takes nothing any more."""
     streams = {
-        Stream("stdout", 1 if shown else None, spool): child.stdout,
-        Stream("stderr", 2 if shown else None, spool): child.stderr,
+        OutputStream("stdout", 1 if shown else None, spool): child.stdout,
+        OutputStream("stderr", 2 if shown else None, spool): child.stderr,
     }
     async with asyncio.TaskGroup() as group:
         relaying = group.create_task(spool.relay(run))
@@ -244,7 +244,7 @@ async def _follow(run: Run, child: Child, spool: Spool, shown: bool) -> int:
     return code
 
 
-async def _stop_when_asked(run: Run, child: Child) -> None:
+async def _stop_when_asked(run: Run, child: CommandProcess) -> None:
     await run.stopped.wait()
     await child.stop(STOP_SECONDS)
 
@@ -301,7 +301,7 @@ def _report(run: Run, spool: Spool) -> None:
 
 
 @contextlib.contextmanager
-def _signals(child: Child) -> Iterator[None]:
+def _signals(child: CommandProcess) -> Iterator[None]:
     """Hands our signals on to the command while it runs."""
     loop = asyncio.get_running_loop()
     taken: list[signal.Signals] = []

@@ -1,4 +1,4 @@
-"""This file is where the edge is asked who is subscribed."""
+"""Lists the sessions of a running edge."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ops.cli.interruptible import run_interruptibly
-from ops.process.http import Answer, get
+from ops.process.http import HttpAnswer, get
 from ops.process.ports import reachable, url_of
 from ops.settings import Mistakes, Settings
 from ops.terminal import Paint, safe, table
@@ -80,7 +80,7 @@ async def _page(host: str, port: int, offset: int, token: str | None) -> tuple[l
     raise RouterError(f"{url_of(host, port)} answered {answer.status}, and not with a list of sessions")
 
 
-def refused(answer: Answer, token: str | None) -> str:
+def refused(answer: HttpAnswer, token: str | None) -> str:
     """Says what a token that the edge did not take wants."""
     said = from_json(answer.body) if answer.body.startswith(b"{") else {}
     why = safe(str(said.get("detail") or said.get("title") or answer.status))

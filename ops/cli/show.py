@@ -1,4 +1,4 @@
-"""This file is where settings and versions are printed."""
+"""Prints settings and versions."""
 
 from __future__ import annotations
 

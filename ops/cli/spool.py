@@ -1,4 +1,4 @@
-"""This file is where a command's lines wait to be said: bounded, and said together where there are many.
+"""Queues a command's lines until they are published: bounded, and in batches where there are many.
 
 While NATS takes them, a command that writes faster is slowed down, as by any pipe. Where NATS takes nothing for two
 seconds, the oldest lines are dropped and counted: a command never waits long for the sake of those who watch it.
@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from typing import Any, NamedTuple
 
-from ops.cli.progress import Line, Progress
+from ops.cli.progress import OutputLine, Progress
 from router.producer import Run
 
 # 20,000 lines or 8 MiB: minutes of a talkative build while NATS is away.
@@ -26,7 +26,7 @@ STALL_SECONDS = 2.0
 class _Waiting(NamedTuple):
     stream: str
     number: int
-    line: Line
+    line: OutputLine
 
 
 class Spool:
@@ -52,7 +52,7 @@ class Spool:
     def full(self) -> bool:
         return len(self._lines) >= self._capacity or self._bytes >= SPOOL_BYTES
 
-    def add(self, stream: str, line: Line) -> None:
+    def add(self, stream: str, line: OutputLine) -> None:
         """Puts a line behind the others; where it is full, the oldest goes."""
         while self.full:
             self._bytes -= len(self._lines.popleft().line.text)

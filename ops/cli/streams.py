@@ -1,4 +1,4 @@
-"""This file is where a server's streams are compared with what they should be, and made so, or waited for."""
+"""Compares a server's streams with the declared ones, applies them, or waits for them."""
 
 from __future__ import annotations
 

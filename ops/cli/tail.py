@@ -1,4 +1,4 @@
-"""This file is where events are followed on the command line: from the past into the present, none missing between.
+"""Follows events on the command line: from stored ones to live ones, with none missing between.
 
 The hand-over is that of every reader: hear what is new into a bounded buffer first, read what is stored up to it, then go on
 with what was heard. Whatever breaks that (a lost connection, a full buffer) leads back to reading.

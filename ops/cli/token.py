@@ -1,4 +1,4 @@
-"""This file is where tokens for development are made, with the secret that the edge checks them by.
+"""Makes tokens for development, signed with the secret that the edge checks them by.
 
 In production an issuer makes them; the claims are the same.
 """

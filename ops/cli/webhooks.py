@@ -1,4 +1,4 @@
-"""This file is where one session's webhook is looked after on the command line: its attempts, health and secret, what is sent again.
+"""Looks after the webhook of one session, by the edge's HTTP API: its attempts, health and secret, and recovery.
 
 It asks a running edge over HTTP. A recovery is work of the edge: it goes on where this command is ended.
 """

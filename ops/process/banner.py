@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ops.environment import DEFAULT_DATA_DIR
-from ops.process.datadir import Folder
+from ops.process.datadir import DataFolder
 from ops.settings import Settings
 from ops.terminal import Paint, table
 
@@ -24,7 +24,7 @@ class Ready:
     missing: Collection[str]
     seconds: float
     server_version: str
-    folder: Folder
+    folder: DataFolder
     edge: str | None
     nats: str
     session: str | None  # one that can be read

@@ -1,4 +1,4 @@
-"""This file is where a process of the tree is started, listened to, restarted, and ended; and where it holds on to us.
+"""Starts, reads, restarts and ends a child process, and makes sure that none outlives its parent.
 
 Nothing is left behind when we are killed: on Linux the kernel tells the children (PR_SET_PDEATHSIG), elsewhere and beside
 that a pipe does, whose other end only we hold open (`watch_lifeline`).

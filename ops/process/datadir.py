@@ -1,4 +1,4 @@
-"""This file is where the data folder is taken: by one `callboard up` at a time, which leaves its addresses in it."""
+"""Locks the data folder for one `callboard up` at a time, and writes its addresses into it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class CannotStart(RouterError):
     """the system cannot be started"""
 
 
-class Folder:
+class DataFolder:
     """The data folder while we own it."""
 
     def __init__(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""This file is where we step out of make's process group, so that Ctrl-C reaches us and not make.
+"""Leaves make's process group, so that Ctrl-C reaches `callboard up` and not make.
 
 Under make, Ctrl-C would go to make too, which then reports an error although everything ended in good order. So while we
 run, the terminal's foreground is a group of our own.

@@ -12,7 +12,7 @@ class Unanswered(OSError):
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpAnswer:
     """One answer over HTTP; header names in lower case."""
 
     status: int
@@ -29,7 +29,7 @@ async def get(
     body: bytes = b"",
     token: str | None = None,
     headers: Mapping[str, str] | None = None,
-) -> Answer:
+) -> HttpAnswer:
     """Sends one request and returns the answer. Raises OSError."""
     try:
         async with asyncio.timeout(timeout):
@@ -40,7 +40,7 @@ async def get(
                 answer = parse_head(head)
                 length = answer.headers.get("content-length")
                 content = await (reader.readexactly(int(length)) if length else reader.read())
-                return Answer(answer.status, answer.headers, content)
+                return HttpAnswer(answer.status, answer.headers, content)
             finally:
                 writer.close()
     except ConnectionRefusedError as fault:
@@ -70,10 +70,10 @@ def request(
     return f"{method} {path} HTTP/1.1\r\nHost: {name}:{port}\r\n{proof}{content}\r\n".encode() + body
 
 
-def parse_head(head: bytes) -> Answer:
+def parse_head(head: bytes) -> HttpAnswer:
     """Reads status and headers; raises ValueError."""
     first, *lines = head.decode("latin-1").split("\r\n")
     if not first.startswith("HTTP/1."):
         raise ValueError(first)
     pairs = (line.partition(":") for line in lines if ":" in line)
-    return Answer(int(first.split(" ")[1]), {name.lower(): value.strip() for name, _, value in pairs})
+    return HttpAnswer(int(first.split(" ")[1]), {name.lower(): value.strip() for name, _, value in pairs})

@@ -1,4 +1,4 @@
-"""This file is where a process answers those who look after it: whether it lives, whether it is ready, its metrics.
+"""Serves the internal port of a process: liveness, readiness, metrics and log levels.
 
 On a port of its own, which Docker, Kubernetes and Prometheus ask and which nobody else is to reach. Spoken by hand, so
 that an actor, which loads no web framework, has it too.

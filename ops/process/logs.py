@@ -1,4 +1,4 @@
-"""This file is where log records become lines: text with the values behind it for people, JSON for machines."""
+"""Formats log records as lines: text with the values behind it for people, JSON for machines."""
 
 from __future__ import annotations
 

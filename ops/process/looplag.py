@@ -1,4 +1,4 @@
-"""This file is where a process shows how it is itself: what it runs, and how late its event loop comes to its work."""
+"""Measures how late a process's event loop runs, and exports its build information."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""This file is where ports are looked at and opened before anybody needs them."""
+"""Checks ports, and opens the edge's before anything else is started."""
 
 from __future__ import annotations
 

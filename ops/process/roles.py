@@ -1,4 +1,4 @@
-"""This file is where one process of the tree runs its role: an actor, the edge, the simulated Octane."""
+"""Runs the role of one process: an actor, the edge, the simulated Octane."""
 
 from __future__ import annotations
 
@@ -239,17 +239,17 @@ def _inherited(descriptor: int | None) -> socket.socket | None:
 async def _share(settings: Settings, stop: asyncio.Event) -> None:
     """Runs several edge processes on one socket; one that dies is started again, while the others serve."""
     from ops.process.ports import open_port
-    from ops.process.workers import Crowd, open_internal
+    from ops.process.workers import Workers, open_internal
 
     edge = settings.section("edge")
     listener = open_port(edge.host, edge.port, settings.section("identity").configured)
     lifeline = Lifeline()
     insides = [open_internal() for _ in range(edge.workers)]
-    crowd = Crowd([inside.getsockname()[1] for inside in insides], lambda place: children[place].ready.is_set())
+    workers = Workers([inside.getsockname()[1] for inside in insides], lambda place: children[place].ready.is_set())
 
     async def level_of_all(logger: str, level: str) -> None:
         set_level(logger, level)
-        await crowd.pass_on("PUT", f"/logs?{urlencode({'logger': logger, 'level': level})}")
+        await workers.pass_on("PUT", f"/logs?{urlencode({'logger': logger, 'level': level})}")
 
     def say(name: str, level: str, line: str) -> None:
         log.warning("a worker is restarted" if level == "restart" else "a worker", extra={"worker": name, "why": line})
@@ -268,11 +268,11 @@ async def _share(settings: Settings, stop: asyncio.Event) -> None:
     ]
     try:
         async with Internal(settings.internal).serving() as internal, asyncio.TaskGroup() as group:
-            internal.checks, internal.metrics, internal.level = crowd.checks, crowd.metrics, level_of_all
+            internal.checks, internal.metrics, internal.level = workers.checks, workers.metrics, level_of_all
             if not internal.wanted:
                 log.info("several workers show their metrics together, once CALLBOARD_INTERNAL_PORT is set")
             keeping = [group.create_task(child.keep()) for child in children]
-            keeping.append(group.create_task(crowd.watch(), name="workers' readiness"))
+            keeping.append(group.create_task(workers.watch(), name="workers' readiness"))
             await stop.wait()
             # The workers close theirs, too: what comes now is refused at once instead of waiting for nobody.
             listener.close()

@@ -1,4 +1,4 @@
-"""This file is where spans go to OpenTelemetry: over OTLP, from a thread of the SDK's own, and only where that is configured.
+"""Sends spans to OpenTelemetry: over OTLP, from a thread of the SDK's own, and only where that is configured.
 
 The SDK is an optional extra (`pip install 'callboard[otel]'`) and is not imported before an endpoint is set.
 """

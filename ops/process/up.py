@@ -1,4 +1,4 @@
-"""This file is where the whole system is started as one tree of processes, watched over, and ended in order.
+"""Starts the whole system as one tree of processes, supervises it, and ends it in order.
 
 nats-server first, then everybody at once: the simulated Octane, the actors, the edge. Each is a process of its own; one
 that dies is started again. The edge's socket is opened here, so a connection that comes while the edge is restarted waits
@@ -24,7 +24,7 @@ from edge.settings import EdgeSettings
 from ops.environment import DATA_DIR, INTERNAL_PORT, NATS_URL, SOCKET
 from ops.process.banner import Ready, announce
 from ops.process.children import Backoff, Child, Lifeline, reason, tether
-from ops.process.datadir import Folder
+from ops.process.datadir import DataFolder
 from ops.process.descriptors import raise_limit
 from ops.process.disk import DiskWatch
 from ops.process.foreground import own_foreground
@@ -61,7 +61,7 @@ def run_up(settings: Settings) -> int:
     """Starts the system and stays until it is told to stop. Raises CannotStart, EmbeddedError or BrokerError."""
     # For nats-server, which inherits it; the roles raise theirs themselves.
     raise_limit()
-    folder = Folder(settings.embedded.data_dir)
+    folder = DataFolder(settings.embedded.data_dir)
     cast = chosen(settings)
     listener: socket.socket | None = None
     folder.refuse_a_second()
@@ -107,7 +107,7 @@ def port_of_simulator(settings: Settings) -> int:
 class Tree:
     """The system while it runs."""
 
-    def __init__(self, settings: Settings, folder: Folder, cast: list[str], listener: socket.socket | None) -> None:
+    def __init__(self, settings: Settings, folder: DataFolder, cast: list[str], listener: socket.socket | None) -> None:
         self.settings = settings
         self.folder = folder
         self.cast = cast

@@ -1,4 +1,4 @@
-"""This file is where several workers look like one process to those who look after them: see ADR 0009.
+"""Answers for several worker processes as if they were one: readiness, metrics, log levels (ADR 9).
 
 Each worker counts for itself and answers on a socket of its own, which nobody else is told of. Who asks the process above
 them gets the figures of all, each with the label `worker`; it is ready as long as one of them is.
@@ -10,7 +10,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Iterable, Sequence
 
-from ops.process.http import Answer, get
+from ops.process.http import HttpAnswer, get
 
 # How often the workers are asked whether they are ready; a probe comes every few seconds.
 LOOK_SECONDS = 1.0
@@ -27,7 +27,7 @@ def open_internal() -> socket.socket:
     return listener
 
 
-class Crowd:
+class Workers:
     """The workers of one process, by their internal ports; `proved` says whether the process at a place is ours."""
 
     def __init__(self, ports: Sequence[int], proved: Callable[[int], bool] = lambda _place: True) -> None:
@@ -63,8 +63,8 @@ class Crowd:
 
     async def _ask(
         self, path: str, method: str = "GET", accept: str = "", timeout: float = PATIENCE
-    ) -> list[Answer | None]:
-        async def one(port: int) -> Answer | None:
+    ) -> list[HttpAnswer | None]:
+        async def one(port: int) -> HttpAnswer | None:
             try:
                 return await get(
                     "127.0.0.1", port, path, timeout, method, headers={"Accept": accept} if accept else None

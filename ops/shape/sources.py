@@ -21,7 +21,7 @@ class Size(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Sizes:
+class CodeSizes:
     """Longest first."""
 
     files: list[Size]
@@ -37,7 +37,7 @@ def python_files(root: Path, packages: tuple[str, ...] = PACKAGES) -> Iterator[P
                 yield path
 
 
-def measure(root: Path) -> Sizes:
+def measure(root: Path) -> CodeSizes:
     """Measures all files below a folder. Raises SyntaxError."""
     files: list[Size] = []
     classes: list[Size] = []
@@ -50,7 +50,7 @@ def measure(root: Path) -> Sizes:
             if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
                 size = Size((node.end_lineno or node.lineno) - node.lineno + 1, f"{place}:{node.name}")
                 (classes if isinstance(node, ast.ClassDef) else functions).append(size)
-    return Sizes(sorted(files, reverse=True), sorted(classes, reverse=True), sorted(functions, reverse=True))
+    return CodeSizes(sorted(files, reverse=True), sorted(classes, reverse=True), sorted(functions, reverse=True))
 
 
 def count_tested(root: Path, packages: tuple[str, ...] = PACKAGES) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""This file is where tests get NATS as k8s/base/nats configures it: those very files, on ports and paths of their own."""
+"""Runs NATS for tests as k8s/base/nats configures it: with those very files, on ports and paths of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""This file is where an overlay of k8s/ is built by kubectl, and its objects are looked at."""
+"""Builds an overlay of k8s/ with kubectl, and finds its objects."""
 
 from __future__ import annotations
 

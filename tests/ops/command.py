@@ -1,4 +1,4 @@
-"""This file is where tests run the `callboard` command as people do: as a process, with an environment of its own."""
+"""Runs the `callboard` command for tests as people do: as a process, with an environment of its own."""
 
 from __future__ import annotations
 

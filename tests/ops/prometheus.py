@@ -1,4 +1,4 @@
-"""This file is where tests run Debian's Prometheus: as promtool for the rules, and as a server that scrapes."""
+"""Runs Debian's Prometheus for tests: as promtool for the rules, and as a server that scrapes."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ import pytest
 from ops.launch import own_argv
 from ops.process.handshake import Handshake
 from ops.process.http import get
-from ops.process.workers import Crowd, open_internal
+from ops.process.workers import Workers, open_internal
 from router.nats.embedded import free_port
 from tests.ops.command import ROOT, Running, environment
 from tests.waiting import PATIENCE, eventually
@@ -220,7 +220,7 @@ async def test_workers_that_did_not_prove_themselves_make_no_edge_ready() -> Non
         asked.set()
 
     asked = asyncio.Event()
-    crowd = Crowd([inside.getsockname()[1]], lambda _place: proof)
+    crowd = Workers([inside.getsockname()[1]], lambda _place: proof)
     async with await asyncio.start_server(answer, sock=inside):
         watching = asyncio.create_task(crowd.watch())
         try:

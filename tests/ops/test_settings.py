@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.environment import Found
+from ops.environment import RawValue
 from ops.settings import Mistakes, Settings, is_secret
 from ops.values import convert, seconds
 
@@ -49,7 +49,7 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(
     monkeypatch.setenv("CALLBOARD_EDGE_WORKERS", "4")
     monkeypatch.setenv("CALLBOARD_EDGE_PORT", "2")
 
-    settings = Settings.load("edge", flags={"CALLBOARD_EDGE_PORT": Found("3", "flag", "--port")})
+    settings = Settings.load("edge", flags={"CALLBOARD_EDGE_PORT": RawValue("3", "flag", "--port")})
 
     edge = settings.section("edge")
     assert (edge.port, edge.workers, edge.host) == (3, 4, "::1")

@@ -1,4 +1,4 @@
-"""This file is where a video file plays the camera: in its own time, and over again when it ends."""
+"""Plays a video file as a camera: at the file's own pace, and again from the start when it ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import av
 import numpy as np
 
-from actors.camera.sources.source import BadFrame, Picture, Pixels, SourceUnavailable
+from actors.camera.sources.source import BadPicture, Picture, Pixels, SourceUnavailable
 
 # For a stream that does not say how fast it is.
 USUAL_FPS = 25.0
@@ -84,7 +84,7 @@ class VideoFileSource:
         except (av.FFmpegError, OSError, ValueError) as fault:
             # A generator that raised is spent; a new one goes on behind the broken packet.
             self._frames = self._container.decode(self._stream)
-            raise BadFrame(f"a picture of {self._path.name} is damaged") from fault
+            raise BadPicture(f"a picture of {self._path.name} is damaged") from fault
 
     def _due(self) -> Any:
         """Decodes up to the newest picture whose time has come."""

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from actors.camera.sources.simulated import SimulatedSource
-from actors.camera.sources.source import SIMULATED, Source
+from actors.camera.sources.source import SIMULATED, CameraSource
 
 
-def source_of(setting: str, width: int, height: int) -> Source:
+def source_of(setting: str, width: int, height: int) -> CameraSource:
     """Gives the source that a setting names; opens nothing."""
     if setting == SIMULATED:
         return SimulatedSource(width, height)

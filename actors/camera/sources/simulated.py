@@ -1,4 +1,4 @@
-"""This file is where a camera that does not exist is drawn: a moving test card that says it is simulated.
+"""Draws the pictures of a simulated camera: a moving test card that says it is simulated.
 
 Every picture bears its number and the time, once for people and once as a strip of black and white squares that
 survives JPEG, so that a test, or a page, can read from the pixels which picture it sees and how old it is.

@@ -24,7 +24,7 @@ class SourceUnavailable(CameraError):
     """the source cannot be opened, or gave up"""
 
 
-class BadFrame(CameraError):
+class BadPicture(CameraError):
     """one picture could not be read; the next may be good"""
 
 
@@ -48,7 +48,7 @@ class Picture:
         return int(self.pixels.shape[0])
 
 
-class Source(Protocol):
+class CameraSource(Protocol):
     """A backend. It may block; all three are called in one thread that belongs to this source alone.
 
     Two members say what the pictures are; texts of both errors may reach a viewer, so they name no folder.

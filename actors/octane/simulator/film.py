@@ -1,4 +1,4 @@
-"""This file is where the simulator's samples add up: noise that falls as one over the root of their number."""
+"""Accumulates the simulator's samples: noise that falls as one over the root of their number."""
 
 from __future__ import annotations
 

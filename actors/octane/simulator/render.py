@@ -1,4 +1,4 @@
-"""This file is where the simulator's render goes on: samples over time, paused, stopped, finished. No I/O."""
+"""Advances the simulator's render: samples over time, paused, stopped, finished. No I/O."""
 
 from __future__ import annotations
 

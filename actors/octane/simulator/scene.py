@@ -1,4 +1,4 @@
-"""This file is where the simulator's scene stands: balls on a tiled floor at evening, traced once a view.
+"""Traces the simulator's scene, once for each view: balls on a tiled floor at evening.
 
 Octane would shoot thousands of rays through each pixel. Here each pixel is worked out once, together with how much a
 path tracer would struggle with it; `film.py` makes the noise that Octane would show on its way there.
@@ -46,7 +46,7 @@ BALLS = (
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class Viewpoint:
     """Where the camera stands and what it looks at."""
 
     position: Point = (0.0, 2.0, 7.2)
@@ -54,7 +54,7 @@ class View:
     fov: float = 44.0
 
     @classmethod
-    def around(cls, turn: int) -> View:
+    def around(cls, turn: int) -> Viewpoint:
         """The view of the n-th render: each stands a little further round the scene than the one before."""
         angle = math.radians(-24 + 37 * turn)
         return cls(position=(7.2 * math.sin(angle), 1.9 + 0.5 * math.sin(1.7 * turn), 7.2 * math.cos(angle)))
@@ -68,7 +68,7 @@ class Plate:
     noise: Floats  # (height, width, 1)
 
 
-def trace(view: View, width: int, height: int) -> Plate:
+def trace(view: Viewpoint, width: int, height: int) -> Plate:
     """Traces the scene: one ray a pixel, and four more where neighbours differ."""
     columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     origin, aim = _camera(view, width, height)
@@ -90,7 +90,7 @@ def trace(view: View, width: int, height: int) -> Plate:
     return Plate(np.ascontiguousarray(light, np.float32), np.ascontiguousarray(noise, np.float32))
 
 
-def _camera(view: View, width: int, height: int) -> tuple[Floats, Callable[[Floats, Floats], Floats]]:
+def _camera(view: Viewpoint, width: int, height: int) -> tuple[Floats, Callable[[Floats, Floats], Floats]]:
     """The eye, and what turns places on the plate into rays."""
     eye, target = np.array(view.position, np.float32), np.array(view.target, np.float32)
     forward = _unit((target - eye)[None])[0]

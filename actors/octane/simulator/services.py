@@ -1,4 +1,4 @@
-"""This file is where the simulator answers Octane's rpcs, one class a service; each method has the name of its rpc."""
+"""Answers Octane's RPCs for the simulator: one class for each service, one method for each RPC."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 from google.protobuf.empty_pb2 import Empty
 
-from actors.octane.simulator.simulator import Kind, Simulator
+from actors.octane.simulator.simulator import SimulatedKind, Simulator
 from protos import octane_livelink_pb2 as livelink
 from protos import octane_livelink_pb2_grpc as livelink_rpc
 from protos import octane_project_pb2 as project
@@ -37,14 +37,14 @@ def add_services(server: grpc.aio.Server, simulator: Simulator) -> None:
         add(servicer, server)  # type: ignore[no-untyped-call]
 
 
-class Service:
+class SimulatedService:
     """What the services have in common: the simulator they speak for."""
 
     def __init__(self, simulator: Simulator) -> None:
         self.simulator = simulator
 
 
-class StreamService(Service, stream_rpc.StreamCallbackServiceServicer):
+class StreamService(SimulatedService, stream_rpc.StreamCallbackServiceServicer):
     """The callback stream."""
 
     async def callbackChannel(self, request: Empty, context: Context) -> AsyncIterator[stream.StreamCallbackRequest]:
@@ -52,7 +52,7 @@ class StreamService(Service, stream_rpc.StreamCallbackServiceServicer):
             while True:
                 yield await self._event(await listener.next())
 
-    async def _event(self, kind: Kind) -> stream.StreamCallbackRequest:
+    async def _event(self, kind: SimulatedKind) -> stream.StreamCallbackRequest:
         user_data = self.simulator.registered.get(kind, 0)
         if not self.simulator.embeds_images:
             return stream.StreamCallbackRequest(**{kind.value: {"user_data": user_data}})
@@ -64,7 +64,7 @@ class StreamService(Service, stream_rpc.StreamCallbackServiceServicer):
         return stream.StreamCallbackRequest.FromString(event.SerializeToString())
 
 
-class EngineService(Service, render_rpc.ApiRenderEngineServiceServicer):
+class EngineService(SimulatedService, render_rpc.ApiRenderEngineServiceServicer):
     """The render engine."""
 
     async def setOnNewImageCallback(
@@ -201,7 +201,7 @@ class EngineService(Service, render_rpc.ApiRenderEngineServiceServicer):
         return Engine.errorcodeToStringResponse(result=name.removeprefix("RENDER_ERROR_").replace("_", " ").lower())
 
 
-class InfoService(Service, project_rpc.ApiInfoServiceServicer):
+class InfoService(SimulatedService, project_rpc.ApiInfoServiceServicer):
     """Who answers."""
 
     async def octaneVersion(
@@ -220,7 +220,7 @@ class InfoService(Service, project_rpc.ApiInfoServiceServicer):
         return project.ApiInfo.isDemoVersionResponse(result=False)
 
 
-class ProjectService(Service, project_rpc.ApiProjectManagerServiceServicer):
+class ProjectService(SimulatedService, project_rpc.ApiProjectManagerServiceServicer):
     """Which project is open."""
 
     async def rootNodeGraph(
@@ -241,14 +241,14 @@ class ProjectService(Service, project_rpc.ApiProjectManagerServiceServicer):
         return project.ApiProjectManager.resetProjectResponse(result=True)
 
 
-class ChangeService(Service, project_rpc.ApiChangeManagerServiceServicer):
+class ChangeService(SimulatedService, project_rpc.ApiChangeManagerServiceServicer):
     """Changes of the scene; the simulator takes each at once, so there is nothing to apply."""
 
     async def update(self, request: project.ApiChangeManager.updateRequest, context: Context) -> Empty:
         return Empty()
 
 
-class LiveLinkService(Service, livelink_rpc.LiveLinkServiceServicer):
+class LiveLinkService(SimulatedService, livelink_rpc.LiveLinkServiceServicer):
     """The camera."""
 
     async def SetCamera(self, request: livelink.CameraState, context: Context) -> livelink.Empty:

@@ -17,7 +17,7 @@ from typing import Any
 
 from actors.octane.simulator.film import Film
 from actors.octane.simulator.render import Render
-from actors.octane.simulator.scene import Point, View, trace
+from actors.octane.simulator.scene import Point, Viewpoint, trace
 from protos import octane_render_pb2 as engine
 from protos import octane_types_pb2 as wire
 
@@ -33,7 +33,7 @@ class Generation(Enum):
     ALPHA_5 = 15000005  # events carry the image
 
 
-class Kind(Enum):
+class SimulatedKind(Enum):
     """What an event of the callback stream is about."""
 
     NEW_IMAGE = "newImage"
@@ -74,14 +74,14 @@ class Listener:
     """One open callback stream: what it has yet to be told. A kind waits at most once, so this never grows."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Kind, None] = {}
+        self._waiting: dict[SimulatedKind, None] = {}
         self._some = asyncio.Event()
 
-    def tell(self, kind: Kind) -> None:
+    def tell(self, kind: SimulatedKind) -> None:
         self._waiting[kind] = None
         self._some.set()
 
-    async def next(self) -> Kind:
+    async def next(self) -> SimulatedKind:
         await self._some.wait()
         kind = next(iter(self._waiting))
         del self._waiting[kind]
@@ -96,19 +96,19 @@ class Simulator:
     def __init__(self, settings: SimulatorSettings = SimulatorSettings()) -> None:
         self.settings = settings
         self.render = Render(settings.max_samples, settings.samples_per_second, settings.rest)
-        self.registered: dict[Kind, int] = {}  # kind → user data
+        self.registered: dict[SimulatedKind, int] = {}  # kind → user data
         self.listeners: set[Listener] = set()
         self.grabs = self.releases = self.statistics_asked = self.streams_opened = 0
         self.error: int = wire.RENDER_ERROR_NONE
         self.buffer_type: int = wire.TONEMAP_BUFFER_TYPE_LDR
         self.target = wire.ObjectRef(handle=1000007, type=wire.ObjectRef.ApiNode)
         self.region = engine.ApiRenderEngine.setRenderRegionRequest()
-        self.camera: View | None = None  # set over LiveLink; else each render has a view of its own
+        self.camera: Viewpoint | None = None  # set over LiveLink; else each render has a view of its own
         self.address = ""
         self.name, self.device = NAME, DEVICE
         self.embeds_images = settings.generation is Generation.ALPHA_5
         self._film: Film | None = None
-        self._filmed: View | None = None
+        self._filmed: Viewpoint | None = None
         self._image: wire.ApiRenderImage | None = None
         self._image_key: tuple[object, ...] = ()
         self._darkroom = asyncio.Lock()  # one thread at a time works on the film
@@ -117,8 +117,8 @@ class Simulator:
         """Renders until cancelled, and sends the events of it to open streams."""
         while True:
             if self.render.advance(time.monotonic()):
-                self.tell(Kind.NEW_IMAGE)
-                self.tell(Kind.NEW_STATISTICS)
+                self.tell(SimulatedKind.NEW_IMAGE)
+                self.tell(SimulatedKind.NEW_STATISTICS)
             if self.render.state == wire.RSTATE_WAITING_FOR_DATA:
                 await self._load()
             await asyncio.sleep(1 / self.settings.images_per_second)
@@ -133,7 +133,7 @@ class Simulator:
         if view == self.view:
             self.render.loaded()
 
-    def _prepare(self, view: View) -> Film:
+    def _prepare(self, view: Viewpoint) -> Film:
         return Film(trace(view, self.settings.width, self.settings.height), self.settings.pitch, self.render.wipes)
 
     @contextmanager
@@ -149,16 +149,16 @@ class Simulator:
 
     def register(self, name: str, request: Any) -> int:
         """Takes the one registration of a kind, or gives it back where the request names no callback."""
-        kind = Kind(name)
+        kind = SimulatedKind(name)
         if request.HasField("callback"):
             self.registered[kind] = request.userData
-            return list(Kind).index(kind) + 1
+            return list(SimulatedKind).index(kind) + 1
         self.registered.pop(kind, None)
         return 0
 
-    def tell(self, kind: Kind) -> None:
+    def tell(self, kind: SimulatedKind) -> None:
         """Sends an event on every open stream, if its kind is registered; project changes come unasked."""
-        if kind in self.registered or kind is Kind.PROJECT_CHANGED:
+        if kind in self.registered or kind is SimulatedKind.PROJECT_CHANGED:
             for listener in self.listeners:
                 listener.tell(kind)
 
@@ -166,7 +166,7 @@ class Simulator:
         """Makes the device fail, as a kernel crash would."""
         self.error = error
         self.render.stop()
-        self.tell(Kind.RENDER_FAILURE)
+        self.tell(SimulatedKind.RENDER_FAILURE)
 
     def aim(self, target: wire.ObjectRef) -> bool:
         """Sets the render target; that starts a render which was stopped."""
@@ -186,17 +186,17 @@ class Simulator:
         self.camera = None
         self.aim(self.target)
         self.render.restart()
-        self.tell(Kind.PROJECT_CHANGED)
+        self.tell(SimulatedKind.PROJECT_CHANGED)
 
     @property
-    def view(self) -> View:
+    def view(self) -> Viewpoint:
         """What the camera sees: the one that was set, or this render's own."""
-        return self.camera or View.around(self.render.view)
+        return self.camera or Viewpoint.around(self.render.view)
 
     def look(self, position: Point | None, target: Point | None, fov: float | None) -> None:
         """Moves the camera; parts that are None stay as they are."""
         now = self.view
-        self.camera = View(position or now.position, target or now.target, now.fov if fov is None else fov)
+        self.camera = Viewpoint(position or now.position, target or now.target, now.fov if fov is None else fov)
         self.render.restart()
 
     async def image(self) -> wire.ApiRenderImage | None:

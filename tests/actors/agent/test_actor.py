@@ -294,7 +294,7 @@ def test_a_vigil_gives_each_lease_its_time_twice() -> None:
 
 
 @contextlib.asynccontextmanager
-async def running_actor(broker: Broker, entity: str) -> AsyncIterator[None]:
+async def running_agent(broker: Broker, entity: str) -> AsyncIterator[None]:
     """The agent under a name of its own, on the tests' server."""
     own = type("OwnAgent", (Agent,), {"name": f"agent-{entity}"})
     stop = asyncio.Event()
@@ -323,7 +323,7 @@ async def test_a_real_run_is_followed_and_stopped(nats_server: str, broker: Brok
     async def status() -> str | None:
         return (await state()).get("status")
 
-    async with Broker(BrokerSettings(url=nats_server), "agent") as own, running_actor(own, entity):
+    async with Broker(BrokerSettings(url=nats_server), "agent") as own, running_agent(own, entity):
         async with Run(entity, broker, name="Real") as run:
             await run.progress(0.5)
             await eventually(lambda: answers(broker, entity, "run", run=entity))
@@ -357,7 +357,7 @@ asyncio.run(main())
 
 
 async def test_a_killed_producers_run_fails_within_seconds(nats_server: str, broker: Broker, entity: str) -> None:
-    async with Broker(BrokerSettings(url=nats_server), "agent") as own, running_actor(own, entity):
+    async with Broker(BrokerSettings(url=nats_server), "agent") as own, running_agent(own, entity):
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", VANISHING, nats_server, entity, stdout=asyncio.subprocess.PIPE
         )
@@ -381,7 +381,7 @@ async def test_an_open_run_with_a_short_lease_lives_on(nats_server: str, broker:
     bucket, key = Leases(broker.connection).bucket, lease_key("run", "agent", entity)
     async with (
         Broker(BrokerSettings(url=nats_server), "agent") as own,
-        running_actor(own, entity),
+        running_agent(own, entity),
         Run(entity, broker, settings=RunSettings(ttl=4)),
     ):
         first = await eventually(lambda: bucket.get(key))

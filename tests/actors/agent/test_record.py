@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.agent.record import Outcome, Record
+from actors.agent.record import Change, RunRecord
 from actors.agent.runs import Runs
 from actors.system.actor import Reject
 from router.event import Event
@@ -20,8 +20,8 @@ def said(kind: str, data: dict[str, Any] | None = None, at: float = 0.0, **field
     return Event.new(f"agent.run-1.{kind}", data or {}, time_ns=BEGAN + int(at * 1e9), **fields)
 
 
-def begun() -> Record:
-    record = Record("agent", "run-1", BEGAN, BEGAN)
+def begun() -> RunRecord:
+    record = RunRecord("agent", "run-1", BEGAN, BEGAN)
     record.begin(said("workflow_start", {"name": "One", "incarnation": "a"}))
     return record
 
@@ -83,7 +83,7 @@ def test_nonsense_is_rejected_or_passed_over_and_harms_nothing(kind: str, data: 
         assert str(fault)
         assert record.state() == before
     assert record.progress is None or 0 <= record.progress <= 1
-    assert Record.of_state(Event.new("agent.run-1.state", record.state())) is not None
+    assert RunRecord.of_state(Event.new("agent.run-1.state", record.state())) is not None
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_what_the_producer_says_of_its_speed_wins() -> None:
 def test_a_completion_ends_the_run_in_its_way(data: dict[str, Any], status: str, error: str | None) -> None:
     record = begun()
 
-    assert record.fold(said("completion", data, at=2)) is Outcome.TURNED
+    assert record.fold(said("completion", data, at=2)) is Change.TURNED
 
     assert (record.status, record.error, record.exit_code) == (status, error, data.get("exit_code"))
     assert record.progress == (1.0 if status == "completed" else None)
@@ -169,13 +169,13 @@ def test_a_run_ends_once_and_only_a_new_start_opens_it() -> None:
     record.fold(end)
     over = record.state()
 
-    assert record.fold(end) is Outcome.REPEATED
-    assert record.fold(said("completion", {"success": True}, at=3)) is Outcome.SECOND
-    assert record.fold(said("progress", {"progress": 0.9}, at=4)) is Outcome.LATE
-    assert record.begin(said("workflow_start", {"incarnation": "a"})) is Outcome.REPEATED
+    assert record.fold(end) is Change.REPEATED
+    assert record.fold(said("completion", {"success": True}, at=3)) is Change.SECOND
+    assert record.fold(said("progress", {"progress": 0.9}, at=4)) is Change.LATE
+    assert record.begin(said("workflow_start", {"incarnation": "a"})) is Change.REPEATED
     assert record.state() == over
 
-    assert record.begin(said("workflow_start", {"incarnation": "b"}, at=5)) is Outcome.TURNED
+    assert record.begin(said("workflow_start", {"incarnation": "b"}, at=5)) is Change.TURNED
     assert (record.status, record.progress, record.error) == ("running", None, None)
     assert record.name == "One" and record.started == BEGAN + 5_000_000_000
 
@@ -183,8 +183,8 @@ def test_a_run_ends_once_and_only_a_new_start_opens_it() -> None:
 def test_a_stopping_run_stays_so_until_its_end() -> None:
     record = begun()
 
-    assert record.fold(said("stopping")) is Outcome.TURNED
-    assert record.fold(said("stopping")) is Outcome.CHANGED
+    assert record.fold(said("stopping")) is Change.TURNED
+    assert record.fold(said("stopping")) is Change.CHANGED
     record.fold(said("progress", {"progress": 0.4}))
     assert record.status == "stopping"
     record.fold(said("completion", {"success": True}))
@@ -196,16 +196,16 @@ def test_a_state_is_made_a_run_again() -> None:
     record.fold(said("progress", {"current": 3, "total": 10, "message": "m", "stage": "s", "rate": 2.0}, at=1))
     record.leased = True
 
-    again = Record.of_state(Event.new("agent.run-1.state", record.state()))
+    again = RunRecord.of_state(Event.new("agent.run-1.state", record.state()))
 
     assert again is not None and again.state() == record.state()
-    assert Record.of_state(Event.new("agent.run-1.state", {"status": "running"})) is None
-    assert Record.of_state(Event.new("agent.run-1.state", {**record.state(), "status": "odd"})) is None
+    assert RunRecord.of_state(Event.new("agent.run-1.state", {"status": "running"})) is None
+    assert RunRecord.of_state(Event.new("agent.run-1.state", {**record.state(), "status": "odd"})) is None
 
 
 def test_of_too_many_runs_those_that_are_over_go_first() -> None:
     runs = Runs(most=3)
-    records = [Record("job", f"j{n}", 0, 0, status="completed" if n == 1 else "running") for n in range(5)]
+    records = [RunRecord("job", f"j{n}", 0, 0, status="completed" if n == 1 else "running") for n in range(5)]
 
     for record in records:
         runs.keep(record)
@@ -216,7 +216,7 @@ def test_of_too_many_runs_those_that_are_over_go_first() -> None:
 def test_runs_that_are_over_are_forgotten_after_a_while() -> None:
     runs = Runs(most=10)
     for n, status in enumerate(["completed", "running", "failed"]):
-        runs.keep(Record("job", f"j{n}", 0, 0, status=status, heard=float(n)))
+        runs.keep(RunRecord("job", f"j{n}", 0, 0, status=status, heard=float(n)))
 
     runs.drop_over(before=2.0)
 

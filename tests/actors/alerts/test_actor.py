@@ -1,4 +1,4 @@
-"""This file is where alerts are tested as they are raised: when, how often, for what, and how they end."""
+"""Alerts as they are raised: when, how often, for what, and how they end."""
 
 from __future__ import annotations
 

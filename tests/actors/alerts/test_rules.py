@@ -1,4 +1,4 @@
-"""This file is where the rules file is tested: what it may say, and how its mistakes are told."""
+"""The rules file: what it may contain, and how its mistakes are reported."""
 
 from __future__ import annotations
 

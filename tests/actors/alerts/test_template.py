@@ -1,4 +1,4 @@
-"""This file is where titles and messages are tested: what they show, and that nothing else can be reached."""
+"""Titles and messages: what they show, and that nothing else can be reached."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.alerts.template import BadTemplate, Template
+from actors.alerts.template import BadTemplate, TextTemplate
 
 SCOPE = {
     "entity": "run-42",
@@ -39,7 +39,7 @@ SCOPE = {
     ],
 )
 def test_a_template_shows_what_an_event_holds_and_nothing_else(template: str, said: str) -> None:
-    assert Template.compile(template).fill(SCOPE, 200) == said
+    assert TextTemplate.compile(template).fill(SCOPE, 200) == said
 
 
 @pytest.mark.parametrize(
@@ -61,18 +61,18 @@ def test_a_template_shows_what_an_event_holds_and_nothing_else(template: str, sa
 )
 def test_what_is_no_template_is_refused(text: str) -> None:
     with pytest.raises(BadTemplate):
-        Template.compile(text)
+        TextTemplate.compile(text)
 
 
 def test_a_value_is_kept_on_one_line_and_in_bounds() -> None:
     scope = {"data": {"a": "x\r\ny\u202ez" + "w" * 10_000, "n": 10**5000, "b": b"123", "o": object()}}
 
-    said = Template.compile("{data.a}|{data.n}|{data.b}|{data.o}").fill(scope, 1000)
+    said = TextTemplate.compile("{data.a}|{data.n}|{data.b}|{data.o}").fill(scope, 1000)
 
     assert said.startswith("x y zww")
     assert said.endswith("|?|[3 bytes]|?")
     assert len(said) < 230
-    assert Template.compile("{data.a}").fill(scope, 10) == "x y zwwwww"
+    assert TextTemplate.compile("{data.a}").fill(scope, 10) == "x y zwwwww"
 
 
 values = st.recursive(
@@ -87,7 +87,7 @@ values = st.recursive(
 def test_no_template_and_no_data_bring_it_down(text: str, data: object) -> None:
     for written in (text, "{data.a}{data.0}" + text):
         try:
-            template = Template.compile(written)
+            template = TextTemplate.compile(written)
         except BadTemplate:
             continue
         assert len(template.fill({"data": data}, 100)) <= 100
@@ -97,4 +97,4 @@ def test_no_template_and_no_data_bring_it_down(text: str, data: object) -> None:
 def test_doubled_braces_give_back_any_text(text: str) -> None:
     doubled = text.replace("{", "{{").replace("}", "}}")
 
-    assert Template.compile(doubled).fill({}, 1000) == text
+    assert TextTemplate.compile(doubled).fill({}, 1000) == text

@@ -14,7 +14,7 @@ from PIL import Image
 
 from actors.camera.actor import BAD_IN_A_ROW, LEFT_BEHIND, Camera, CameraSettings
 from actors.camera.sources.simulated import read_strip
-from actors.camera.sources.source import BadFrame, Picture, Source, SourceUnavailable
+from actors.camera.sources.source import BadPicture, CameraSource, Picture, SourceUnavailable
 from actors.system.actor import Reject
 from actors.system.probe import Probe
 from tests.waiting import PATIENCE, eventually
@@ -60,7 +60,7 @@ class Script:
         self.released = threading.Event()
         self.pixels: Callable[[], np.ndarray] = lambda: np.full((24, 32), 128, dtype=np.uint8)
 
-    def source(self, setting: str, width: int, height: int) -> Source:
+    def source(self, setting: str, width: int, height: int) -> CameraSource:
         return Scripted(self)
 
     def camera(self, **settings: Any) -> Probe:
@@ -261,7 +261,7 @@ async def test_a_command_out_of_range_is_refused_and_changes_nothing(
 
 
 async def test_a_bad_picture_is_counted_and_the_next_one_is_shown(script: Script) -> None:
-    script.faults = [None, BadFrame("torn"), OSError(5, "io"), None, ValueError("odd"), None]
+    script.faults = [None, BadPicture("torn"), OSError(5, "io"), None, ValueError("odd"), None]
     async with script.camera() as camera:
         camera.set_viewers("camera", "main", 1)
         await eventually(lambda: len(camera.frames) >= 5)
@@ -283,7 +283,7 @@ async def test_a_picture_that_cannot_be_encoded_is_a_bad_picture(script: Script)
 
 
 async def test_bad_pictures_in_a_row_open_the_source_anew_until_it_is_well(script: Script) -> None:
-    script.fault = BadFrame("no light")
+    script.fault = BadPicture("no light")
     async with script.camera() as camera:
         camera.set_viewers("camera", "main", 1)
         await eventually(lambda: script.opened >= 2)

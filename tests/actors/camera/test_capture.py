@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from actors.camera.capture import CaptureThread
-from actors.camera.sources.source import BadFrame, Picture, SourceUnavailable
+from actors.camera.sources.source import BadPicture, Picture, SourceUnavailable
 from tests.waiting import PATIENCE
 
 
@@ -64,7 +64,9 @@ async def test_open_grab_and_close_run_in_one_thread_of_their_own() -> None:
     assert (picture.width, picture.height) == (3, 2)
 
 
-@pytest.mark.parametrize("fault", [BadFrame("torn"), SourceUnavailable("gone"), OSError(5, "io"), RuntimeError("sdk")])
+@pytest.mark.parametrize(
+    "fault", [BadPicture("torn"), SourceUnavailable("gone"), OSError(5, "io"), RuntimeError("sdk")]
+)
 async def test_what_the_source_raises_arrives_where_it_is_awaited_and_the_thread_lives(fault: Exception) -> None:
     source = Scripted()
     thread = CaptureThread(source)

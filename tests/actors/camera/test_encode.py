@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from actors.camera.encode import encode_jpeg
-from actors.camera.sources.source import BadFrame
+from actors.camera.sources.source import BadPicture
 
 
 def decoded(jpeg: bytes) -> np.ndarray:
@@ -79,5 +79,5 @@ def test_a_view_with_strides_is_encoded_as_it_looks() -> None:
     ],
 )
 def test_what_is_no_picture_is_a_bad_frame(pixels: np.ndarray) -> None:
-    with pytest.raises(BadFrame):
+    with pytest.raises(BadPicture):
         encode_jpeg(pixels)

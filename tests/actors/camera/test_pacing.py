@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.camera.pacing import MAX_FPS, MIN_FPS, WINDOW, Meter, Pacer
+from actors.camera.pacing import MAX_FPS, MIN_FPS, WINDOW, CaptureMeter, Pacer
 
 
 class ManualClock:
@@ -106,7 +106,7 @@ def test_a_changed_rate_holds_at_once() -> None:
 @given(rates)
 def test_even_pictures_are_measured_at_their_rate_without_jitter(fps: float) -> None:
     clock = ManualClock()
-    meter = Meter()
+    meter = CaptureMeter()
 
     for _ in range(30):
         meter.mark(clock(), 1000)
@@ -119,7 +119,7 @@ def test_even_pictures_are_measured_at_their_rate_without_jitter(fps: float) -> 
 
 def test_jitter_is_the_deviation_of_the_intervals() -> None:
     clock = ManualClock()
-    meter = Meter()
+    meter = CaptureMeter()
 
     meter.mark(clock())
     for interval in (0.030, 0.040) * 10:
@@ -131,7 +131,7 @@ def test_jitter_is_the_deviation_of_the_intervals() -> None:
 
 def test_the_meter_forgets_what_is_older_than_its_window() -> None:
     clock = ManualClock()
-    meter = Meter()
+    meter = CaptureMeter()
     for _ in range(100):
         meter.mark(clock(), 10)
         clock.advance(0.1)
@@ -144,7 +144,7 @@ def test_the_meter_forgets_what_is_older_than_its_window() -> None:
 
 
 def test_nothing_is_measured_before_two_pictures() -> None:
-    meter = Meter()
+    meter = CaptureMeter()
     assert (meter.fps, meter.bytes_per_second, meter.jitter_ms) == (0.0, 0.0, 0.0)
 
     meter.mark(1.0, 500)

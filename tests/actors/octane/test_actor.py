@@ -1,4 +1,4 @@
-"""This file is where the Octane actor is watched at work: under the Probe, against the simulator over real gRPC."""
+"""The Octane actor under the Probe, against the simulator over real gRPC."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 from actors.octane.actor import Octane, OctaneSettings
 from actors.octane.client import ClientSettings
-from actors.octane.simulator.simulator import Generation, Kind
+from actors.octane.simulator.simulator import Generation, SimulatedKind
 from actors.octane.watch import track_name
 from actors.system.actor import Reject
 from actors.system.probe import Probe
@@ -115,7 +115,7 @@ async def test_an_octane_that_was_killed_is_back_when_it_is_back():
 
         async with simulated(replace(LONG, port=port)) as again:
             await eventually(lambda: max(pictures(probe)) > before + 2)
-            assert Kind.NEW_IMAGE in again.registered
+            assert SimulatedKind.NEW_IMAGE in again.registered
 
     assert statuses(probe) == ["disconnected", "connected", "disconnected", "connected", "disconnected"]
     assert probe.crashes == []
@@ -149,8 +149,8 @@ async def test_a_picture_that_was_shown_is_not_shown_again_as_a_new_one():
         grabs, seen = octane.grabs, len(pictures(probe))
 
         for count in range(1, 4):
-            octane.tell(Kind.NEW_IMAGE)
-            octane.tell(Kind.NEW_IMAGE)
+            octane.tell(SimulatedKind.NEW_IMAGE)
+            octane.tell(SimulatedKind.NEW_IMAGE)
             await eventually(lambda count=count: octane.grabs >= grabs + count)
 
         assert len(pictures(probe)) == seen

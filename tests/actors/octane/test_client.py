@@ -1,4 +1,4 @@
-"""This file is where the client's side of the wire is shown, against the simulator and servers that misbehave."""
+"""The client's side of the wire, against the simulator and servers that misbehave."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import grpc
 import pytest
 from google.protobuf.empty_pb2 import Empty
 
-from actors.octane.client import Client, ClientSettings, Kind, read_signal
+from actors.octane.client import CallbackKind, ClientSettings, OctaneClient, read_signal
 from actors.octane.errors import Declined, Disconnected
 from actors.octane.simulator.simulator import Generation
-from actors.octane.simulator.simulator import Kind as Told
+from actors.octane.simulator.simulator import SimulatedKind as Told
 from protos import octane_stream_pb2_grpc as stream_rpc
 from protos import octane_types_pb2 as wire
 from router.nats.embedded import free_port
@@ -38,7 +38,7 @@ async def serving(*parts: tuple[Any, Any]) -> AsyncIterator[str]:
 
 
 async def test_it_learns_who_is_there_and_that_it_is_simulated():
-    async with simulated() as octane, Client(octane.address) as client:
+    async with simulated() as octane, OctaneClient(octane.address) as client:
         identity = await client.identify()
 
     assert (identity.simulated, identity.version) == (True, "15.0.0.8")
@@ -48,13 +48,13 @@ async def test_it_learns_who_is_there_and_that_it_is_simulated():
 async def test_an_address_where_nobody_listens_is_found_out_at_once():
     # Without an answer a call would go on for an hour.
     settings = ClientSettings(call_timeout=3600.0)
-    async with Client(f"127.0.0.1:{free_port()}", settings) as client, asyncio.timeout(PATIENCE):
+    async with OctaneClient(f"127.0.0.1:{free_port()}", settings) as client, asyncio.timeout(PATIENCE):
         with pytest.raises(Disconnected):
             await client.identify()
 
 
 async def test_a_picture_larger_than_grpcs_own_limit_arrives_and_is_released():
-    async with simulated(replace(LONG, height=1100, pitch=1200)) as octane, Client(octane.address) as client:
+    async with simulated(replace(LONG, height=1100, pitch=1200)) as octane, OctaneClient(octane.address) as client:
         await eventually(lambda: octane.render.samples)
 
         (image,) = await client.grab()
@@ -64,20 +64,20 @@ async def test_a_picture_larger_than_grpcs_own_limit_arrives_and_is_released():
 
 
 async def test_before_the_first_sample_there_is_nothing_to_grab_or_release():
-    async with simulated(replace(LONG, samples_per_second=0.1)) as octane, Client(octane.address) as client:
+    async with simulated(replace(LONG, samples_per_second=0.1)) as octane, OctaneClient(octane.address) as client:
         assert await client.grab() == []
         assert octane.releases == 0
 
 
 async def test_the_stream_is_opened_again_when_its_time_is_up():
     settings = ClientSettings(stream_lifetime=0.4, stream_shortest=0.0)
-    async with simulated(LONG) as octane, Client(octane.address, settings) as client:
+    async with simulated(LONG) as octane, OctaneClient(octane.address, settings) as client:
         await client.register()
         opened = images = 0
         async with aclosing(client.signals()) as signals:
             async for signal in signals:
-                opened += signal.kind is Kind.OPENED
-                images += signal.kind is Kind.NEW_IMAGE
+                opened += signal.kind is CallbackKind.OPENED
+                images += signal.kind is CallbackKind.NEW_IMAGE
                 if opened >= 3 and images >= 5:
                     break
 
@@ -87,7 +87,7 @@ async def test_the_stream_is_opened_again_when_its_time_is_up():
 
 async def test_leaving_takes_the_registrations_back():
     async with simulated(LONG) as octane:
-        async with Client(octane.address) as client:
+        async with OctaneClient(octane.address) as client:
             await client.register()
             assert set(octane.registered) == {Told.NEW_IMAGE, Told.NEW_STATISTICS, Told.RENDER_FAILURE}
 
@@ -95,7 +95,7 @@ async def test_leaving_takes_the_registrations_back():
 
 
 async def test_the_devices_say_why_a_render_failed():
-    async with simulated(LONG) as octane, Client(octane.address) as client:
+    async with simulated(LONG) as octane, OctaneClient(octane.address) as client:
         assert await client.device_faults() == []
         octane.fail(wire.RENDER_ERROR_NOT_ENOUGH_DEVICE_MEMORY)
 
@@ -106,7 +106,7 @@ async def test_the_devices_say_why_a_render_failed():
 
 
 async def test_a_server_that_knows_no_call_is_answered_with_patience():
-    async with serving() as address, Client(address) as client:
+    async with serving() as address, OctaneClient(address) as client:
         identity = await client.identify()
         await client.register()
         await client.tone_map()
@@ -126,15 +126,15 @@ class Shut(stream_rpc.StreamCallbackServiceServicer):
 
 async def test_a_stream_that_ends_at_once_is_no_reason_to_spin():
     only = (stream_rpc.add_StreamCallbackServiceServicer_to_server, Shut())
-    async with serving(only) as address, Client(address) as client, aclosing(client.signals()) as signals:
-        assert (await anext(signals)).kind is Kind.OPENED
+    async with serving(only) as address, OctaneClient(address) as client, aclosing(client.signals()) as signals:
+        assert (await anext(signals)).kind is CallbackKind.OPENED
         with pytest.raises(Disconnected):
             await anext(signals)
 
 
 async def test_a_server_that_dies_ends_the_stream():
     async with simulated(LONG) as octane:
-        client = Client(octane.address)
+        client = OctaneClient(octane.address)
         await client.__aenter__()
         signals = client.signals()
         await anext(signals)
@@ -154,7 +154,7 @@ async def test_a_call_whose_channel_another_task_closes_is_not_taken_for_a_cance
             await gate.wait()
 
         octane.image = never  # type: ignore[method-assign, assignment]
-        async with Client(octane.address) as client:
+        async with OctaneClient(octane.address) as client:
             calling = asyncio.create_task(client.grab())
             await eventually(lambda: octane.grabs)
 
@@ -166,7 +166,7 @@ async def test_a_call_whose_channel_another_task_closes_is_not_taken_for_a_cance
 async def test_a_server_that_does_not_answer_is_given_up():
     async with simulated(LONG) as octane:
         octane.image = asyncio.Event().wait  # type: ignore[method-assign, assignment]
-        async with Client(octane.address, ClientSettings(call_timeout=0.2)) as client:
+        async with OctaneClient(octane.address, ClientSettings(call_timeout=0.2)) as client:
             with pytest.raises(Disconnected):
                 await client.grab()
 
@@ -174,12 +174,12 @@ async def test_a_server_that_does_not_answer_is_given_up():
 @pytest.mark.parametrize(
     ("payload", "kind", "images"),
     [
-        ("5200", Kind.NEW_IMAGE, 0),
-        ("52020807", Kind.NEW_IMAGE, 0),
-        ("5a00", Kind.RENDER_FAILURE, 0),
-        ("6200", Kind.NEW_STATISTICS, 0),
-        ("6a00", Kind.PROJECT_CHANGED, 0),
-        ("52240a04677270631003180722180a162a040802100130023a0c0a0800010203040506071008", Kind.NEW_IMAGE, 1),
+        ("5200", CallbackKind.NEW_IMAGE, 0),
+        ("52020807", CallbackKind.NEW_IMAGE, 0),
+        ("5a00", CallbackKind.RENDER_FAILURE, 0),
+        ("6200", CallbackKind.NEW_STATISTICS, 0),
+        ("6a00", CallbackKind.PROJECT_CHANGED, 0),
+        ("52240a04677270631003180722180a162a040802100130023a0c0a0800010203040506071008", CallbackKind.NEW_IMAGE, 1),
     ],
 )
 def test_events_of_both_generations_are_read(payload, kind, images):
@@ -195,7 +195,7 @@ def test_what_is_no_event_is_passed_over(payload):
 
 async def test_alpha_5_brings_its_images_along():
     older = replace(QUICK, generation=Generation.ALPHA_5)
-    async with simulated(older) as octane, Client(octane.address) as client:
+    async with simulated(older) as octane, OctaneClient(octane.address) as client:
         await client.register()
         async with aclosing(client.signals()) as signals:
             async for signal in signals:

@@ -1,4 +1,4 @@
-"""This file is where it is shown that every image type, pitch and missing byte becomes the picture it should."""
+"""Every image type, pitch and missing byte becomes the picture it should."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""This file is where the actors that the runtime's tests play with are."""
+"""Actors for the tests of the runtime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of run_actor, intake.py, reception.py and stage.py: one actor on a real nats-server."""
+"""One actor on a real nats-server: run_actor, and with it intake, commands and runtime."""
 
 from __future__ import annotations
 

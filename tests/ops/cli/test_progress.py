@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.cli.progress import LINE_BYTES, Line, Lines, Progress, read_progress
+from ops.cli.progress import LINE_BYTES, LineReader, OutputLine, Progress, read_progress
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_every_bar_that_tqdm_could_draw_is_read(current: int, total: int, said: 
 
 
 def fed(*chunks: bytes) -> tuple[list[str], list[float]]:
-    lines, seen = Lines(), []
+    lines, seen = LineReader(), []
     texts: list[str] = []
     for out, progress in [*map(lines.feed, chunks), lines.end()]:
         texts += [line.text for line in out]
@@ -105,12 +105,12 @@ def test_colours_are_taken_off_and_broken_utf8_is_replaced() -> None:
 
 
 def test_a_long_line_is_cut_between_characters_and_says_so() -> None:
-    lines = Lines()
+    lines = LineReader()
     raw = b"x" + "ü".encode() * 5000
 
     out = lines.feed(raw[:4000])[0] + lines.feed(raw[4000:] + b"\nnext\n")[0]
 
-    assert out == [Line("x" + "ü" * ((LINE_BYTES - 1) // 2), len(raw) - LINE_BYTES), Line("next", 0)]
+    assert out == [OutputLine("x" + "ü" * ((LINE_BYTES - 1) // 2), len(raw) - LINE_BYTES), OutputLine("next", 0)]
 
 
 @given(st.lists(st.binary(max_size=20)))

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from ops.cli.progress import Line, Progress
+from ops.cli.progress import OutputLine, Progress
 from ops.cli.run import new_job, run_command
 from ops.cli.spool import BATCH_LINES, Spool
 from router.broker import Broker
@@ -356,8 +356,8 @@ def test_a_jobs_id_tells_of_its_command() -> None:
 async def test_a_spool_that_is_full_drops_the_oldest_and_says_where(broker: Broker, entity: str) -> None:
     spool = Spool(lines=3)
     for n in range(5):
-        spool.add("stdout", Line(f"{n}", 0))
-    spool.add("stderr", Line("x" * 10, 7))
+        spool.add("stdout", OutputLine(f"{n}", 0))
+    spool.add("stderr", OutputLine("x" * 10, 7))
     spool.tell(Progress(0.5))
     spool.close()
 
@@ -376,8 +376,8 @@ async def test_a_spool_that_is_full_drops_the_oldest_and_says_where(broker: Brok
 async def test_a_batch_is_bounded(broker: Broker, entity: str) -> None:
     spool = Spool()
     for n in range(BATCH_LINES + 1):
-        spool.add("stdout", Line(f"{n}", 0))
-    spool.add("stdout", Line("y" * 8000, 0))
+        spool.add("stdout", OutputLine(f"{n}", 0))
+    spool.add("stdout", OutputLine("y" * 8000, 0))
     spool.close()
 
     async with Run(entity, broker, domain="job") as run:

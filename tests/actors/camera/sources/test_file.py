@@ -13,7 +13,7 @@ import pytest
 from actors.camera.sources.file import VideoFileSource
 from actors.camera.sources.open import about, source_of
 from actors.camera.sources.simulated import read_strip, write_strip
-from actors.camera.sources.source import BadFrame, SourceUnavailable
+from actors.camera.sources.source import BadPicture, SourceUnavailable
 
 
 class ManualClock:
@@ -211,7 +211,7 @@ def test_a_damaged_film_plays_what_can_be_played(
         try:
             source.grab(0)
             good += 1
-        except BadFrame as fault:
+        except BadPicture as fault:
             assert "\n" not in str(fault)
             bad += 1
         clock.now += 0.1001

@@ -1,4 +1,4 @@
-"""This file is where the simulator is held to what a real Octane does, by a client that knows only the wire."""
+"""The simulator behaves as a real Octane does, to a client that knows only the wire."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from actors.octane.errors import AddressBusy
 from actors.octane.pixels import decode
 from actors.octane.simulator.film import Film
 from actors.octane.simulator.render import Render
-from actors.octane.simulator.scene import View, trace
+from actors.octane.simulator.scene import Viewpoint, trace
 from actors.octane.simulator.server import serve
-from actors.octane.simulator.simulator import Generation, Kind
+from actors.octane.simulator.simulator import Generation, SimulatedKind
 from protos import octane_livelink_pb2 as livelink
 from protos import octane_livelink_pb2_grpc as livelink_rpc
 from protos import octane_project_pb2 as project
@@ -82,7 +82,7 @@ async def test_no_image_is_announced_before_a_callback_is_registered():
         await eventually(lambda: octane.listeners and octane.render.samples > 2)
 
         # A project change comes unasked, so what it is first of was the first event of all.
-        octane.tell(Kind.PROJECT_CHANGED)
+        octane.tell(SimulatedKind.PROJECT_CHANGED)
         assert (await events.read()).WhichOneof("payload") == "projectManagerChanged"
 
         await register(engine, user_data=7)
@@ -235,7 +235,7 @@ def test_a_finished_render_rests_and_makes_room_for_the_next_view():
 
 
 def test_noise_falls_as_one_over_the_root_of_the_samples():
-    plate = trace(View.around(0), 96, 54)
+    plate = trace(Viewpoint.around(0), 96, 54)
     film = Film(plate, 96)
     film.expose(1)
 
