@@ -228,7 +228,7 @@ class Agent(Actor):
             self.known.keep(record)
             return
         VANISHED.inc()
-        log.warning("a run is failed in its producer's stead", extra={"run": record.key, "error": error})
+        log.warning("producer of the run is gone; run ended as failed", extra={"run": record.key, "error": error})
         data = {"success": False, "error": error, "synthesized": True}
         subject = Subject.check(f"{record.key}.completion")
         ctx.emit(subject, data)

@@ -103,7 +103,10 @@ class Alerts(Actor):
                     self._judge(rule, seen, ctx)
                 except Exception as fault:
                     # Not a crash: that would end what all other rules know, and come again with each such event.
-                    log.exception("a rule failed at an event", extra={"rule": rule.name, "event": event.id})
+                    log.exception(
+                        "alert rule raised an error on an event; the other rules go on",
+                        extra={"rule": rule.name, "event": event.id},
+                    )
                     RULE_FAULTS.inc()
                     told = {"rule": rule.name, "event": event.id, "subject": event.subject, "fault": repr(fault)[:500]}
                     ctx.emit("system.alerts.rule_failed", told)
@@ -143,14 +146,17 @@ class Alerts(Actor):
             rules = await ctx.offload(read, self._file)
         except BadRules as fault:
             self._mistakes, self._untold = tuple(map(str, fault.mistakes)), True
-            log.error("rules rejected", extra={"file": str(self._file), "mistakes": self._mistakes[:MAX_MISTAKES]})
+            log.error(
+                "alert rules rejected; the previous rules stay in force",
+                extra={"file": str(self._file), "mistakes": self._mistakes[:MAX_MISTAKES]},
+            )
             return False
         self._mistakes, self._untold = (), False
         self._rules = {rule.name: rule for rule in rules}
         found = {each.needs for rule in rules for each in (rule.when, rule.resolve_when) if each is not None}
         self._whole = any(each.fields is None for each in found)
         self._needs = reduce(or_, (Needs(each.variables, each.fields or frozenset()) for each in found), NOTHING)
-        log.info("rules loaded", extra={"file": str(self._file), "rules": len(rules)})
+        log.info("alert rules loaded", extra={"file": str(self._file), "rules": len(rules)})
         return True
 
     def _judge(self, rule: Rule, seen: Activation, ctx: Context) -> None:
@@ -212,7 +218,9 @@ class Alerts(Actor):
                 self._end_if_quiet(episode, now, ctx)
             except Exception:
                 # What cannot be ended would fail at every tick, and after a restart again.
-                log.exception("an alert cannot be resolved and is forgotten", extra={"rule": episode.rule})
+                log.exception(
+                    "alert could not be resolved; it is dropped without a resolved event", extra={"rule": episode.rule}
+                )
                 RULE_FAULTS.inc()
                 self._episodes.forget(episode)
 
@@ -234,7 +242,7 @@ class Alerts(Actor):
             case _:
                 return
         if not _can_be_said_again(event, rule, alert):
-            log.warning("an alert in the stream is passed over", extra={"event": event.id, "subject": event.subject})
+            log.warning("stored alert is invalid and is ignored", extra={"event": event.id, "subject": event.subject})
             return
         episode, _ = self._episodes.touch(rule, key)
         if event.type == "resolved" and episode.said.get("alert") not in (None, alert):

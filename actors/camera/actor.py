@@ -217,7 +217,7 @@ class Camera(Actor):
                     await self._ctx.publish(self._subject("statistics"), self._statistics())
                     due = self._ctx.now() + REPORT_EVERY
             except BrokerError as fault:
-                log.warning("the camera's state could not be published", extra={"fault": str(fault)})
+                log.warning("camera state could not be published; retrying", extra={"fault": str(fault)})
                 await self._ctx.sleep(REPORT_EVERY)
                 continue
             with contextlib.suppress(TimeoutError):
@@ -270,7 +270,9 @@ class Camera(Actor):
             if fault is not None:
                 raise fault
             if not await thread.close(self.settings.silence / 2):
-                log.warning("the camera's source does not close and is left behind", extra={"source": self._about})
+                log.warning(
+                    "camera source did not close in time; its thread is abandoned", extra={"source": self._about}
+                )
         except SourceUnavailable as unavailable:
             self._rolling = False
             self._turn("failed", str(unavailable))
@@ -366,4 +368,7 @@ class Camera(Actor):
         self._dropped += 1
         # Only texts that were written here may reach a viewer.
         self._bad_reason = str(fault) if isinstance(fault, BadPicture) else type(fault).__name__
-        log.warning("a picture is bad", extra={"reason": self._bad_reason, "in_a_row": self._bad})
+        log.warning(
+            "picture could not be read or encoded; the stream goes on",
+            extra={"reason": self._bad_reason, "in_a_row": self._bad},
+        )

@@ -161,7 +161,7 @@ class Octane(Actor):
     async def _say(self, ctx: Context, beat: Callable[[], None], status: str, reason: str | None = None) -> None:
         """Publishes whether there is an Octane, and which."""
         state = self._state(status, reason)
-        logger.info("octane changed its state", extra={"octane": ctx.instance, "state": state})
+        logger.info("Octane connection state changed", extra={"octane": ctx.instance, "state": state})
         await tell(ctx, beat, "state", state, key=ctx.instance)
         self._status = status
 

@@ -154,7 +154,10 @@ class OctaneClient:
             ).result
         except Declined as fault:
             # Some servers know no information service. They answered, and that is what counts.
-            logger.info("octane does not say who it is", extra={"address": self.address, "reason": str(fault)})
+            logger.info(
+                "Octane did not identify itself; continuing without its name and version",
+                extra={"address": self.address, "reason": str(fault)},
+            )
         return Identity(name or "Octane", _version(version), "callboard simulator" in name.lower())
 
     async def register(self) -> None:
@@ -256,7 +259,9 @@ class OctaneClient:
             # 64: more devices than one machine holds; the number comes from outside.
             faults = [await self._device_fault(index) for index in range(min(count, 64))]
         except Declined as fault:
-            logger.info("octane gives no reasons", extra={"address": self.address, "reason": str(fault)})
+            logger.info(
+                "Octane's device errors could not be read", extra={"address": self.address, "reason": str(fault)}
+            )
             return []
         failed = wire.RenderDeviceState.Name(wire.RENDER_DEVICE_STATE_ACTIVE_FAILED)
         return [
@@ -327,7 +332,7 @@ class OctaneClient:
         try:
             await self._call(_ENGINE + name, request, response)
         except Declined as fault:
-            logger.info("octane refused a call", extra={"call": name, "reason": str(fault), "address": self.address})
+            logger.info("Octane refused a call", extra={"call": name, "reason": str(fault), "address": self.address})
 
     async def _call(
         self, path: str, request: Any, response: Any, timeout: float | None = None, *, large: bool = False

@@ -222,7 +222,10 @@ class OctaneWatch:
         """Logs a reason once, not once a picture."""
         if reason != self._complaint:
             self._complaint = reason
-            logger.warning("octane is not seen as it should be", extra={"reason": reason, "octane": self._ctx.instance})
+            logger.warning(
+                "Octane's pictures or statistics cannot be shown",
+                extra={"reason": reason, "octane": self._ctx.instance},
+            )
 
 
 async def publish(ctx: Context, kind: str, data: dict[str, Any], key: str | None = None, id: str | None = None) -> None:
@@ -240,7 +243,7 @@ async def tell(ctx: Context, beat: Callable[[], None], kind: str, data: dict[str
         except Refused:
             raise
         except BrokerError as fault:
-            logger.warning("an event of octane waits for NATS", extra={"type": kind, "reason": str(fault)})
+            logger.warning("Octane event could not be published; retrying", extra={"type": kind, "reason": str(fault)})
             await ctx.sleep(0.5)
 
 

@@ -212,7 +212,10 @@ class Context:
                     raise
                 except Timeout as fault:
                     # The same id again: if it was stored after all, the repeat is dropped.
-                    log.warning("an event waits for NATS", extra={"actor": self.name, "fault": str(fault)})
+                    log.warning(
+                        "emitted event could not be published; retrying until NATS is back",
+                        extra={"actor": self.name, "fault": str(fault)},
+                    )
 
     def _child(self, running: Coroutine[Any, Any, None], name: str) -> None:
         if self._group is None:

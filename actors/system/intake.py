@@ -124,7 +124,9 @@ class Intake:
             try:
                 await held.stored.nak()
             except BrokerError as fault:
-                log.debug("a delivery was not handed back", extra={"fault": str(fault)})
+                log.debug(
+                    "delivery could not be returned; NATS redelivers it after ack_wait", extra={"fault": str(fault)}
+                )
         self._held.clear()
 
     def _heard(self, stored: Stored) -> None:
@@ -178,7 +180,7 @@ class Intake:
         try:
             await held.stored.nak(delay)
         except BrokerError as fault:
-            log.debug("a delivery was not handed back", extra={"fault": str(fault)})
+            log.debug("delivery could not be returned; NATS redelivers it after ack_wait", extra={"fault": str(fault)})
         self._consumer.done()
 
     async def reject(self, sequence: int, reason: str, detail: str) -> None:
@@ -222,15 +224,20 @@ class Intake:
                 break
             except Refused as refusal:
                 # Not stored and perhaps never will be: better the event comes again and again than is gone.
-                log.error("a dead letter was refused", extra={"actor": self.actor.name, "fault": str(refusal)})
+                log.error(
+                    "NATS refused to store a dead letter; the event will be redelivered",
+                    extra={"actor": self.actor.name, "fault": str(refusal)},
+                )
                 await self.retry(sequence, LONGEST_WAIT)
                 return
             except BrokerError as fault:
                 failures += 1
-                log.warning("a dead letter waits for NATS", extra={"actor": self.actor.name, "fault": str(fault)})
+                log.warning(
+                    "dead letter could not be stored; retrying", extra={"actor": self.actor.name, "fault": str(fault)}
+                )
                 await asyncio.sleep(full_jitter(failures, 0.1, 2.0))
         log.warning(
-            "an event is a dead letter",
+            "event moved to dead letters",
             extra={"actor": self.actor.name, "reason": reason, "detail": detail, "sequence": sequence},
         )
         await self._settle(sequence, lambda stored: stored.term(reason))
@@ -248,11 +255,17 @@ class Intake:
             else:
                 await held.stored.ack_soon()
         except BrokerError as fault:
-            log.debug("an end was not confirmed", extra={"sequence": sequence, "fault": str(fault)})
+            log.debug(
+                "acknowledgement was not confirmed; sending it once more",
+                extra={"sequence": sequence, "fault": str(fault)},
+            )
             try:
                 await held.stored.ack_soon()
             except BrokerError as again:
-                log.info("an end was not told", extra={"sequence": sequence, "fault": str(again)})
+                log.info(
+                    "acknowledgement could not be sent; NATS redelivers the event",
+                    extra={"sequence": sequence, "fault": str(again)},
+                )
         # Not reached when cancelled: then it stays held, and is handed back.
         self._held.pop(sequence, None)
         self._consumer.done()

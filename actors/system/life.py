@@ -113,7 +113,7 @@ async def end(actor: Actor, ctx: Context) -> None:
                 await actor.stop(ctx)
             await ctx.flush(outbox)
     except Exception:
-        log.exception("an actor failed to stop", extra={"actor": actor.name})
+        log.exception("actor failed to stop cleanly", extra={"actor": actor.name})
 
 
 async def handle(actor: Actor, delivery: EventDelivery, ctx: Context) -> None:
@@ -182,7 +182,10 @@ async def answer(actor: Actor, call: Call, ctx: Context) -> None:
         await call.answer.error(400, str(fault))
     except Exception as crash:
         number = secrets.token_hex(6)
-        log.warning("a command crashed", extra={"actor": actor.name, "command": call.command, "error_id": number})
+        log.warning(
+            "command raised an unexpected error; the actor restarts",
+            extra={"actor": actor.name, "command": call.command, "error_id": number},
+        )
         await call.answer.error(500, f"error {number}", crash)
         raise
     except asyncio.CancelledError:

@@ -77,7 +77,7 @@ class BrokerRuntime:
             try:
                 await self.broker.connection.flush()
             except BrokerError as fault:
-                log.debug("pictures wait for NATS", extra={"fault": str(fault)})
+                log.debug("pictures could not be flushed; retrying with the next", extra={"fault": str(fault)})
 
     async def latest(self, patterns: Sequence[str]) -> list[Event]:
         failures = 0
@@ -89,7 +89,7 @@ class BrokerRuntime:
             except BrokerError as fault:
                 # NATS being away is no fault of the actor; its `start` has a time limit anyway.
                 failures += 1
-                log.debug("stored events cannot be read", extra={"fault": str(fault)})
+                log.debug("stored events could not be read; retrying", extra={"fault": str(fault)})
                 await asyncio.sleep(full_jitter(failures, 0.1, 2.0))
             else:
                 return [event for record in records if (event := record.event) is not None]

@@ -54,7 +54,7 @@ class Source:
             self.restarts += 1
             self._restarted()
             log.warning(
-                "a source is restarted",
+                "source ended; restarting it",
                 extra={"source": self.name, "reason": reason, "failures": failures, "pause": round(pause, 3)},
             )
             await self._first(self._clock.sleep(pause), self._stopping.wait())
@@ -86,7 +86,7 @@ class Source:
             return None
         if not isinstance(fault, Exception):
             raise fault
-        log.info("a source crashed", extra={"source": self.name}, exc_info=fault)
+        log.info("source crashed", extra={"source": self.name}, exc_info=fault)
         return f"{type(fault).__name__}: {fault}"
 
     async def _quiet(self) -> None:

@@ -57,7 +57,7 @@ async def supervise(
             while crashes[0] < ctx.now() - restart.within:
                 crashes.popleft()
             log.error(
-                "an actor crashed",
+                "actor crashed",
                 extra={"actor": ctx.name, "instance": ctx.instance, "crashes": len(crashes)},
                 exc_info=crash,
             )
@@ -131,7 +131,7 @@ async def _run(make: Callable[[], Actor], broker: Broker, instance: str, stop: a
         )
         try:
             await _either(life, group.create_task(stop.wait()), keep=life)
-            log.info("an actor ends", extra={"actor": name, "instance": instance, "waiting": len(mailbox)})
+            log.info("actor is stopping", extra={"actor": name, "instance": instance, "waiting": len(mailbox)})
             await _end(pulling)
             service.close()
             mailbox.close()

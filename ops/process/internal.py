@@ -139,4 +139,4 @@ async def _own(accept: str) -> tuple[bytes, str]:
 
 async def _set(logger: str, level: str) -> None:
     set_level(logger, level)
-    log.warning("a log level is changed", extra={"of": logger, "to": level})
+    log.warning("log level changed", extra={"of": logger, "to": level})

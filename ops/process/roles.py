@@ -140,7 +140,7 @@ async def _alone(role: Role, work: Callable[[], Coroutine[Any, Any, None]], stop
                 return
             if await term:
                 return
-            log.warning("another process does this work now")
+            log.warning("another process took over this role; waiting to take it back")
         except ExceptionGroup as group:
             raise root(group) from None
         finally:
@@ -198,7 +198,7 @@ async def serve_edge(settings: Settings, stop: asyncio.Event) -> None:
         # Events and jobs come and go by the thousand and refer to each other in no circle: a look for such after every 700
         # of them finds nothing and takes a twentieth of the time.
         gc.set_threshold(10_000, 20, 20)
-        log.info("the edge listens", extra={"host": edge.host, "port": port})
+        log.info("edge is listening", extra={"host": edge.host, "port": port})
         report_ready()
 
     show_disk(settings.embedded.data_dir)
@@ -252,7 +252,7 @@ async def _share(settings: Settings, stop: asyncio.Event) -> None:
         await workers.pass_on("PUT", f"/logs?{urlencode({'logger': logger, 'level': level})}")
 
     def say(name: str, level: str, line: str) -> None:
-        log.warning("a worker is restarted" if level == "restart" else "a worker", extra={"worker": name, "why": line})
+        log.warning("worker restarted" if level == "restart" else "worker reports", extra={"worker": name, "why": line})
 
     children = [
         Child(
@@ -270,7 +270,7 @@ async def _share(settings: Settings, stop: asyncio.Event) -> None:
         async with Internal(settings.internal).serving() as internal, asyncio.TaskGroup() as group:
             internal.checks, internal.metrics, internal.level = workers.checks, workers.metrics, level_of_all
             if not internal.wanted:
-                log.info("several workers show their metrics together, once CALLBOARD_INTERNAL_PORT is set")
+                log.info("no metrics of the workers are served; set CALLBOARD_INTERNAL_PORT to serve them together")
             keeping = [group.create_task(child.keep()) for child in children]
             keeping.append(group.create_task(workers.watch(), name="workers' readiness"))
             await stop.wait()
@@ -295,7 +295,6 @@ async def simulate_octane(settings: Settings, stop: asyncio.Event) -> None:
     simulator = settings.section("simulator")
 
     def ready(address: str) -> None:
-        log.info("a simulated Octane listens", extra={"address": address})
         report_ready()
         if sys.stderr.isatty():
             print(f"A simulated Octane listens on {address}; Ctrl-C ends it.", file=sys.stderr)

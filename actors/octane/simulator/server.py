@@ -47,7 +47,7 @@ async def run(simulator: Simulator, ready: Callable[[str], None] | None = None) 
     simulator.address = f"{host}:{port}"
     try:
         await server.start()
-        logger.info("the simulated Octane listens", extra={"address": simulator.address})
+        logger.info("simulated Octane is listening", extra={"address": simulator.address})
         if ready is not None:
             ready(simulator.address)
         await simulator.work()

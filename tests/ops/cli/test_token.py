@@ -89,7 +89,7 @@ async def test_with_a_key_any_address_is_listened_on_and_the_commands_take_a_tok
     given = {"NATS_URL": own_nats, "JWT_SECRET": SECRET, "EDGE_PORT": port}
     token = callboard("token", "--operate", "--read", ">", JWT_SECRET=SECRET).stdout.strip()
     async with running("edge", "--host", "0.0.0.0", **given) as edge:
-        await edge.says("the edge listens")
+        await edge.says("edge is listening")
         url = f"http://127.0.0.1:{port}"
         refused = callboard("sessions", "--edge-url", url)
         listed = callboard("sessions", "--edge-url", url, "--json", TOKEN=token)

@@ -112,7 +112,7 @@ async def test_the_command_changes_the_level_in_every_worker(tmp_path: Path, own
             return done.returncode == 0
 
         await eventually(ready)
-        await eventually(lambda: edge.err.count("the edge listens") == 2)
+        await eventually(lambda: edge.err.count("edge is listening") == 2)
         done = await asyncio.to_thread(callboard, "logs", "level", "root", "debug", "--port", str(inside))
         assert done.returncode == 0, done.stderr
         assert "root debug" in done.stdout
@@ -120,7 +120,7 @@ async def test_the_command_changes_the_level_in_every_worker(tmp_path: Path, own
         assert wrong.returncode == 2 and "edge.hub" in wrong.stderr
 
         # Each worker says so itself; the process above them only passes it on.
-        await eventually(lambda: edge.err.count("a log level is changed") == 2)
+        await eventually(lambda: edge.err.count("log level changed") == 2)
 
 
 def test_expositions_of_several_workers_become_one() -> None:
