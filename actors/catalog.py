@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class CatalogEntry(NamedTuple):
-    """One actor of the cast: where its class is, where its settings are (None where it takes none), and what it does."""
+    """One actor: where its class is, where its settings are (None where it takes none), and what it does."""
 
     actor: str
     settings: str | None
@@ -23,7 +23,7 @@ class CatalogEntry(NamedTuple):
         return found
 
 
-CAST: Mapping[str, CatalogEntry] = {
+ACTORS: Mapping[str, CatalogEntry] = {
     "octane": CatalogEntry(
         "actors.octane.actor:Octane",
         "actors.octane.actor:OctaneSettings",

@@ -16,7 +16,7 @@ from router.errors import RouterError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; the exit code: 0, 1 for what went wrong, 2 for what was asked wrongly, 130 after Ctrl-C."""
+    """Runs the command; the exit code: 0, 1 for a failure, 2 for wrong usage or settings, 130 after Ctrl-C."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if os.getpid() == 1:
         # The first process of a container: the kernel spares it from every signal that it does not handle.
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(fault: BaseException, debug: bool) -> int:
-    """Says in one line what went wrong; what nobody foresaw keeps its traceback."""
+    """Prints an error in one line; an unexpected one keeps its traceback."""
     cause = fault
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
@@ -43,7 +43,7 @@ def _fail(fault: BaseException, debug: bool) -> int:
         case KeyboardInterrupt():
             return 130
         case BrokenPipeError():
-            # Whoever read our output has seen enough. What is still buffered must not fail again when Python ends.
+            # The reader of our output has closed it. What is still buffered must not fail again when Python ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         case RouterError() | OSError() if not (debug or wants_traceback()):

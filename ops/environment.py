@@ -16,7 +16,7 @@ NATS_URL = "CALLBOARD_NATS_URL"
 DATA_DIR = "CALLBOARD_DATA_DIR"
 DEFAULT_DATA_DIR = ".callboard"
 
-# How a process of the tree is told which descriptors it inherited; not for people to set.
+# These tell a child process which descriptors it inherited; not for people to set.
 LIFELINE = "CALLBOARD_LIFELINE"
 SOCKET = "CALLBOARD_EDGE_SOCKET"
 INTERNAL_SOCKET = "CALLBOARD_INTERNAL_SOCKET"
@@ -28,7 +28,7 @@ _SERVICE_LINK = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP
 
 
 class RawValue(NamedTuple):
-    """What somebody set: the text, and where it was said."""
+    """A setting's text as it was given, and where it comes from."""
 
     text: str
     source: str
@@ -45,7 +45,7 @@ def variables() -> dict[str, RawValue]:
 
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """Makes the environment of a process of the tree: ours, without what only we inherited, with what it is to know."""
+    """Makes the environment of a child process: ours, without the inherited descriptors, with `extra`."""
     inherited = {
         name: text for name, text in os.environ.items() if name not in (LIFELINE, SOCKET, INTERNAL_SOCKET, READY)
     }

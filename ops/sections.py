@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from actors.catalog import CAST
+from actors.catalog import ACTORS
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class CommandSettings:
 
     debug: bool = False
     edge_url: str | None = None
-    # What the edge is shown by the commands that ask it.
+    # The token that commands send to the edge.
     token: str | None = None
     instance: str = "main"
     # Where running `callboard up` are registered; without it in the user's runtime folder.
@@ -25,7 +25,7 @@ class CommandSettings:
 
 @dataclass(frozen=True)
 class UpSettings:
-    """Whom `callboard up` starts: everyone, or only those named; with or without the simulated Octane."""
+    """Which processes `callboard up` starts: all, or only those named; with or without the simulated Octane."""
 
     only: tuple[str, ...] = ()
     demo: bool = True
@@ -33,7 +33,7 @@ class UpSettings:
 
 @dataclass(frozen=True)
 class InternalSettings:
-    """Where a process answers those who look after it (/livez, /readyz, /metrics, /logs); without a port, nowhere.
+    """Where a process serves /livez, /readyz, /metrics and /logs; without a port, nowhere.
 
     /metrics is then no longer on the edge's public port. Of several processes of one tree each takes the next port; the
     workers of one edge are answered for by the process above them.
@@ -90,7 +90,7 @@ SECTIONS: Mapping[str, Section] = {
         },
     ),
     "guard": Section("WEBHOOK_", "edge.webhooks.guard:GuardSettings"),
-    **{name: Section(f"{name.upper()}_", part.settings) for name, part in CAST.items() if part.settings},
+    **{name: Section(f"{name.upper()}_", part.settings) for name, part in ACTORS.items() if part.settings},
     "simulator": Section("SIMULATOR_", "actors.octane.simulator.simulator:SimulatorSettings"),
 }
 BASE = ("broker", "embedded", "topology", "log", "command", "up", "internal", "otel")

@@ -18,7 +18,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class Paint:
-    """Colours text where somebody sees it."""
+    """Colours text on a terminal."""
 
     def __init__(self, colours: bool) -> None:
         self.colours = colours
@@ -65,7 +65,7 @@ def table(
 
 
 class StatusLine:
-    """One line that is written over again and again; nothing where nobody looks."""
+    """One line that is written over again and again; nothing where the stream is no terminal."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.agent.metrics import IGNORED_BY, KNOWN, VANISHED
-from actors.agent.producers import NatsProducers, Producers, Vigil
+from actors.agent.producers import LeaseWatch, NatsProducers, Producers
 from actors.agent.record import STOPPING, TERMINAL_TYPES, Change, RunRecord
 from actors.agent.runs import Runs
 from actors.system.actor import Actor, Reject, command
@@ -27,11 +27,11 @@ log = logging.getLogger(__name__)
 
 DOMAINS = ("agent", "job", "thread")
 
-# So often leases are looked at; a lease lives for ten seconds.
+# How often leases are checked; a lease lives for ten seconds.
 VIGIL_SECONDS = 1.0
-# 200 states a tick, 800 a second: what is told of runs must not crowd out what they say themselves.
+# 200 states a tick, 800 a second: states of runs must not crowd out the runs' own events.
 STATES_A_TICK = 200
-# What a rebuilt run's producer may take to be heard of, where its lease had been seen before.
+# How long a rebuilt run waits for the lease of its producer, where that had been seen before.
 EXPECTED_TTL = 10.0
 
 GONE = "the producer vanished"
@@ -58,9 +58,9 @@ class Agent(Actor):
         """`producers` are those of the runtime where none are given."""
         self.settings = settings
         self.known = Runs(settings.most_runs)
-        self.vigil = Vigil()
+        self.leases = LeaseWatch()
         self._producers = producers
-        self._untold: dict[str, RunRecord] = {}  # in the order they changed
+        self._unpublished: dict[str, RunRecord] = {}  # in the order they changed
         self._looked = 0.0
         self._ctx: Context
 
@@ -78,29 +78,29 @@ class Agent(Actor):
             record.heard = ctx.now() - silent
             self.known.keep(record)
             if record.leased and not record.over:
-                self.vigil.saw(record.key, EXPECTED_TTL, ctx.now())
+                self.leases.saw(record.key, EXPECTED_TTL, ctx.now())
         self._looked = ctx.now()
         if self._producers is not None:
             ctx.source("leases", self._watch, None)
 
     async def receive(self, event: Event, ctx: Context) -> None:
         if event.type == "state":
-            return  # our own word
+            return  # our own event
         record = await self._record(event, ctx)
         outcome = record.begin(event) if event.type == "workflow_start" else record.fold(event)
         if outcome not in (Change.CHANGED, Change.TURNED):
-            # What we said ourselves, in a vanished producer's stead, comes by as well.
+            # The completions that this actor published for lost producers are received as well.
             if not event.data.get("synthesized"):
                 IGNORED_BY[outcome.value].inc()
             return
         record.heard = ctx.now()
         if record.over:
-            self.vigil.forget(record.key)
+            self.leases.forget(record.key)
         self._kept(record, ctx, at_once=outcome is Change.TURNED)
 
     async def tick(self, ctx: Context) -> None:
         now = ctx.now()
-        due = [record for record in self._untold.values() if now - record.told >= self.settings.interval]
+        due = [record for record in self._unpublished.values() if now - record.told >= self.settings.interval]
         for record in due[:STATES_A_TICK]:
             self._tell(record, ctx)
         if now - self._looked < VIGIL_SECONDS:
@@ -108,12 +108,12 @@ class Agent(Actor):
         self._looked = now
         self.known.drop_over(now - self.settings.keep_over)
         KNOWN.set(len(self.known))
-        await self._keep_vigil(ctx)
+        await self._fail_lost_runs(ctx)
         await self._end_the_silent(ctx)
 
     @command
     async def runs(self, domain: str | None = None, status: str | None = None, limit: int = 100) -> dict[str, Any]:
-        """The latest states, who was heard of last first."""
+        """The latest states, the most recently heard of first."""
         states: list[dict[str, Any]] = []
         for record in self.known:
             if len(states) >= max(1, min(limit, 1000)):
@@ -128,7 +128,7 @@ class Agent(Actor):
         return (await self._find(run, domain)).state()
 
     async def stop_run(self, run: str, domain: str | None = None, reason: str | None = None) -> dict[str, Any]:
-        """Asks the program behind a run to stop."""
+        """Asks the producer of a run to stop it."""
         record = await self._find(run, domain)
         if record.over:
             raise Reject(f"the run {run} is over already: {record.status}")
@@ -173,17 +173,17 @@ class Agent(Actor):
         raise Reject(f"no run {run[:60]!r} is known")
 
     def _kept(self, record: RunRecord, ctx: Context, at_once: bool) -> None:
-        """Keeps a changed run and tells of it: now, or with the next tick that is due."""
-        if record.key in self.vigil:
+        """Keeps a changed run and publishes its state: now, or with the next tick that is due."""
+        if record.key in self.leases:
             record.leased = True
         self.known.keep(record)
         if at_once or ctx.now() - record.told >= self.settings.interval:
             self._tell(record, ctx)
         else:
-            self._untold.setdefault(record.key, record)
+            self._unpublished.setdefault(record.key, record)
 
     def _tell(self, record: RunRecord, ctx: Context) -> None:
-        self._untold.pop(record.key, None)
+        self._unpublished.pop(record.key, None)
         record.told = ctx.now()
         ctx.emit(f"{record.key}.state", record.state(), type="state", key=record.key)
 
@@ -191,23 +191,23 @@ class Agent(Actor):
         assert self._producers is not None
 
         def heard(key: str, ttl: float | None) -> None:
-            self.vigil.saw(key, ttl, self._ctx.now())
+            self.leases.saw(key, ttl, self._ctx.now())
 
         await self._producers.watch(heard)
 
-    async def _keep_vigil(self, ctx: Context) -> None:
+    async def _fail_lost_runs(self, ctx: Context) -> None:
         """Fails the runs whose producer is gone."""
         now = ctx.now()
         if self._producers is None or not self._producers.connected:
-            self.vigil.forgive(now)
+            self.leases.forgive(now)
             return
         for record in self.known.open():
-            if not record.leased and record.key in self.vigil:
-                # Told, so that the next incarnation of this actor knows to expect the lease.
+            if not record.leased and record.key in self.leases:
+                # Published, so that the next incarnation of this actor expects the lease.
                 record.leased = True
-                self._untold.setdefault(record.key, record)
-        for key in self.vigil.lost(now):
-            self.vigil.forget(key)
+                self._unpublished.setdefault(record.key, record)
+        for key in self.leases.lost(now):
+            self.leases.forget(key)
             gone = self.known.get(key)
             if gone is not None and not gone.over:
                 await self._fail(gone, GONE, ctx)
@@ -221,7 +221,7 @@ class Agent(Actor):
                 await self._fail(record, f"nothing was heard of it for {hours:g} h", ctx)
 
     async def _fail(self, record: RunRecord, error: str, ctx: Context) -> None:
-        """Says the completion that the producer did not say, unless it did and we have not come to it yet."""
+        """Publishes the completion that the producer did not, unless its own is stored and not received yet."""
         patterns = [f"{record.key}.{kind}" for kind in sorted(TERMINAL_TYPES)]
         if any(event.time >= record.started for event in await ctx.latest(*patterns)):
             record.heard = ctx.now()

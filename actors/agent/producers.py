@@ -18,20 +18,20 @@ from router.topology import LEASES
 Heard = Callable[[str, float | None], None]
 """Called as heard(key, ttl) with `<domain>.<token>`; ttl is None where the lease is gone."""
 
-# Two seconds: a program that hangs is not waited for.
+# 2 s: how long a producer may take to answer.
 STOP_SECONDS = 2.0
 
 
 class Producers(Protocol):
-    """What the agent needs of them: NATS, or a test's own."""
+    """What the agent needs to know of producers: from NATS, or a fake in tests."""
 
     @property
     def connected(self) -> bool:
-        """Whether anything can be heard of them at all."""
+        """Whether leases are received at all."""
         ...
 
     async def watch(self, heard: Heard) -> None:
-        """Tells of every lease and each change, until cancelled."""
+        """Reports every lease and each change of one, until cancelled."""
         ...
 
     async def stop(self, domain: str, run: str, reason: str | None) -> dict[str, Any]:
@@ -78,8 +78,8 @@ def _ttl(value: bytes | None) -> float | None:
     return lease.ttl if lease is not None else None
 
 
-class Vigil:
-    """Who is alive, by leases. One that ran out gets its ttl once more, for a producer that was only cut off."""
+class LeaseWatch:
+    """Which producers are alive, by their leases. A lease that ran out gets its ttl once more, for a producer that was only cut off."""
 
     def __init__(self) -> None:
         self._until: dict[str, tuple[float, float]] = {}  # key -> when it runs out, and its ttl
@@ -99,7 +99,7 @@ class Vigil:
             self._until[key] = (min(until, now), known)
 
     def forgive(self, now: float) -> None:
-        """Starts everybody's time afresh: while nothing could be heard, silence proved nothing."""
+        """Restarts the time of all leases: while the connection was down, a missing refresh proves nothing."""
         for key, (_, ttl) in self._until.items():
             self._until[key] = (now + ttl, ttl)
 
@@ -107,5 +107,5 @@ class Vigil:
         self._until.pop(key, None)
 
     def lost(self, now: float) -> list[str]:
-        """Those whose time is over."""
+        """The producers whose lease ran out."""
         return [key for key, (until, ttl) in self._until.items() if now > until + ttl]

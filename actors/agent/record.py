@@ -14,7 +14,7 @@ from router.codec import rfc3339
 from router.event import Event
 from router.subject import unescape
 
-# What ends a run: the SDK's word, and those of the other dialects.
+# The event types that end a run: the SDK's, and those of the other dialects.
 TERMINAL_TYPES = frozenset({"completion", "complete", "done"})
 OVER = frozenset({"completed", "failed", "cancelled"})
 RUNNING, STOPPING, COMPLETED, FAILED, CANCELLED = "running", "stopping", "completed", "failed", "cancelled"
@@ -39,7 +39,7 @@ class Change(Enum):
 
 @dataclass(slots=True)
 class RunRecord:
-    """One run as its events tell it. Times in ns since the epoch."""
+    """One run, folded from its events. Times in ns since the epoch."""
 
     domain: str
     token: str
@@ -59,11 +59,11 @@ class RunRecord:
     total: float | None = None
     tokens_used: int | None = None
     leased: bool = False
-    # Not part of the state that is told.
+    # Not part of the published state.
     ended_by: str | None = None
     measured: tuple[int, float, float] | None = None  # when, the progress and the count then
     heard: float = 0.0  # when an event came last, on the actor's clock
-    told: float = -math.inf  # when the state was told last
+    told: float = -math.inf  # when the state was published last
 
     @property
     def key(self) -> str:
@@ -78,7 +78,7 @@ class RunRecord:
         return self.status in OVER
 
     def state(self) -> dict[str, Any]:
-        """What who joins late is told. Every field is there, so that none is left over from a run before."""
+        """The published state, for readers that join late. It has every field, so that none is left over from a run before."""
         return {
             "run": self.run,
             "domain": self.domain,
@@ -101,7 +101,7 @@ class RunRecord:
 
     @classmethod
     def of_state(cls, event: Event) -> Self | None:
-        """Makes the run again from its state as it was told; None where that is none."""
+        """Rebuilds the run from its published state; None where that is invalid."""
         data = event.data
         try:
             started, updated = _ns(data["started"]), _ns(data["updated"])
@@ -149,7 +149,7 @@ class RunRecord:
         return Change.TURNED
 
     def fold(self, event: Event) -> Change:
-        """Takes any other event. Raises Reject for one that says nonsense; the state is as before then."""
+        """Takes any other event. Raises Reject for an invalid one; the state then stays as it was."""
         if event.type in TERMINAL_TYPES:
             return self._end(event)
         if self.over:

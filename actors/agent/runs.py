@@ -9,7 +9,7 @@ from actors.agent.record import RunRecord
 
 
 class Runs:
-    """Runs by `<domain>.<token>`, each kind in the order in which it was heard of last."""
+    """Runs by `<domain>.<token>`, each kind ordered by its last event."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -20,7 +20,7 @@ class Runs:
         return len(self._open) + len(self._over)
 
     def __iter__(self) -> Iterator[RunRecord]:
-        """All of them, who was heard of last first."""
+        """All of them, the most recently heard of first."""
         yield from reversed(self._open.values())
         yield from reversed(self._over.values())
 
@@ -28,7 +28,7 @@ class Runs:
         return self._open.get(key) or self._over.get(key)
 
     def open(self) -> list[RunRecord]:
-        """Those that are not over, who has been silent longest first."""
+        """Those that are not over, the longest silent first."""
         return list(self._open.values())
 
     def keep(self, record: RunRecord) -> None:

@@ -102,7 +102,7 @@ class Alerts(Actor):
                 try:
                     self._judge(rule, seen, ctx)
                 except Exception as fault:
-                    # Not a crash: that would end what all other rules know, and come again with each such event.
+                    # Not a crash: that would lose the state of all other rules, and happen again with each such event.
                     log.exception(
                         "alert rule raised an error on an event; the other rules go on",
                         extra={"rule": rule.name, "event": event.id},
@@ -111,7 +111,7 @@ class Alerts(Actor):
                     told = {"rule": rule.name, "event": event.id, "subject": event.subject, "fault": repr(fault)[:500]}
                     ctx.emit("system.alerts.rule_failed", told)
             if time.perf_counter() - begun > MAX_TURN:
-                # Other actors of this process, and its probes, have their turn.
+                # Let the event loop run: health probes are served by it too.
                 await asyncio.sleep(0)
                 begun = time.perf_counter()
 
@@ -134,7 +134,7 @@ class Alerts(Actor):
 
     @command
     async def firing(self) -> list[dict[str, Any]]:
-        """Lists what fires now, the newest first, as it was said last."""
+        """Lists the firing alerts as last published, the newest first."""
         alerts = [{**each.said, "count": each.count} for each in self._episodes if each.alert]
         return sorted(alerts, key=lambda said: str(said["since"]), reverse=True)[:MAX_LISTED]
 
@@ -160,7 +160,7 @@ class Alerts(Actor):
         return True
 
     def _judge(self, rule: Rule, seen: Activation, ctx: Context) -> None:
-        """Asks one rule about one event."""
+        """Evaluates one rule on one event."""
         event = seen.event
         ends = rule.resolve_when is not None and rule.resolve_when.matches(seen)
         if not ends and not rule.when.matches(seen):
@@ -176,7 +176,7 @@ class Alerts(Actor):
         episode, forgotten = self._episodes.touch(rule.name, key)
         self._end(forgotten, event, "forgotten", ctx)
         if _is_cause(episode.said, event):
-            # Delivered again: said again, word for word and in its place, so that the ids of what follows stay.
+            # Redelivered: emitted again, unchanged and in the same order, so that the ids of what follows stay the same.
             _say(episode, ctx)
         elif episode.saw(event.time, _identity(event), rule.count, rule.within):
             self._matched(rule, episode, seen, scope, ctx)
@@ -211,13 +211,13 @@ class Alerts(Actor):
             _say(episode, ctx)
 
     def _end_quiet(self, ctx: Context) -> None:
-        """Resolves what has been quiet for long enough, and what no rule stands for any more."""
+        """Resolves alerts that have been quiet for long enough, and those whose rule was removed."""
         now = self._now()
         for episode in self._episodes:
             try:
                 self._end_if_quiet(episode, now, ctx)
             except Exception:
-                # What cannot be ended would fail at every tick, and after a restart again.
+                # An episode that cannot be resolved would fail at every tick, and after each restart.
                 log.exception(
                     "alert could not be resolved; it is dropped without a resolved event", extra={"rule": episode.rule}
                 )
@@ -235,7 +235,7 @@ class Alerts(Actor):
             self._end(episode, None, "resolve_after", ctx)
 
     def _recall(self, event: Event) -> None:
-        """Takes up an episode again from what was said about it."""
+        """Rebuilds an episode from its stored alert."""
         match event.data:
             case {"rule": str(rule), "key": str(key), "alert": str(alert), "count": int(count)}:
                 pass
@@ -266,7 +266,7 @@ def _can_be_said_again(event: Event, rule: str, alert: str) -> bool:
 
 
 def _own(event: Event) -> bool:
-    """Says whether an event is one of those that this actor says; a rule about them would feed itself."""
+    """Says whether this actor emitted an event; a rule that matched those would trigger itself."""
     subject = event.subject
     if subject.startswith("alert."):
         return event.type in ("firing", "resolved") or event.source == Alerts.name

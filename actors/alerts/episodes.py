@@ -21,10 +21,10 @@ class Episode:
     alert: str | None = None  # the id of the alert, while it fires
     since: int = 0
     last: int = 0  # the newest match
-    told: int | None = None  # when it last said that it fires
+    told: int | None = None  # when it was last published as firing
     count: int = 0  # matches since it fires
-    said: dict[str, Any] = field(default_factory=dict)  # the data of what it said last
-    ending: bool = False  # what it said last is that it is resolved
+    said: dict[str, Any] = field(default_factory=dict)  # the data of the event that was published last
+    ending: bool = False  # that event said that it is resolved
 
     def saw(self, time: int, id: str, count: int, within: float) -> bool:
         """Notes a match; False for one that was noted before."""
@@ -37,7 +37,7 @@ class Episode:
         return True
 
     def rested(self, time: int, cooldown: float) -> bool:
-        """Says whether it may speak again; measured both ways, so that one event from the future mutes nothing."""
+        """Says whether the cooldown is over; measured both ways, so that one event from the future blocks nothing."""
         return self.told is None or abs(time - self.told) >= cooldown * NS
 
 
@@ -74,5 +74,5 @@ class Episodes:
         return found, self._all.popitem(last=False)[1] if len(self._all) > self._capacity else None
 
     def forget(self, episode: Episode) -> None:
-        """Lets one go."""
+        """Removes an episode."""
         self._all.pop((episode.rule, episode.key), None)

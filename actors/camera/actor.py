@@ -30,7 +30,7 @@ from router.subject import Subject
 log = logging.getLogger(__name__)
 
 # 0.5 s: how soon a wait notices that a viewer left or that the rate changed, and how often an idle camera beats.
-GLANCE = 0.5
+CHECK_EVERY = 0.5
 
 # One bad picture is a glitch; five in a row are a device to be opened anew.
 BAD_IN_A_ROW = 5
@@ -38,10 +38,10 @@ BAD_IN_A_ROW = 5
 # Threads that hang in a driver cannot be ended. When so many do, no more are started until one comes back.
 LEFT_BEHIND = 4
 
-# A state that could not be told yet waits here; when the broker is away for longer than 32 changes, the oldest goes.
+# States that could not be published yet; when the broker is away for longer than 32 changes, the oldest is dropped.
 UNTOLD = 32
 
-# How often a streaming camera says how it does.
+# How often a streaming camera publishes statistics.
 REPORT_EVERY = 1.0
 
 # What a source may raise for one bad picture; a native library's own errors are mostly of the other two kinds.
@@ -68,7 +68,7 @@ class CameraSettings:
         _whole("width", self.width, MIN_WIDTH, MAX_WIDTH)
         _whole("height", self.height, MIN_HEIGHT, MAX_HEIGHT)
         _number("linger", self.linger, 0.0, 3600.0)
-        _number("silence", self.silence, 2 * GLANCE, 3600.0)
+        _number("silence", self.silence, 2 * CHECK_EVERY, 3600.0)
 
 
 def checked_fps(value: object) -> float:
@@ -114,7 +114,7 @@ class Camera(Actor):
         if settings.source == SIMULATED:
             self._size = settings.width, settings.height
         self._about = about(settings.source)
-        self._rolling = False
+        self._grabbing = False
         self._left: list[CaptureThread] = []
         self._pacer: Pacer | None = None
         self._meter = CaptureMeter()
@@ -123,22 +123,22 @@ class Camera(Actor):
         self._dropped = 0
         self._bad = 0
         self._bad_reason = ""
-        self._untold: deque[tuple[str, dict[str, Any]]] = deque(maxlen=UNTOLD)
-        self._news = asyncio.Event()
+        self._unpublished: deque[tuple[str, dict[str, Any]]] = deque(maxlen=UNTOLD)
+        self._changed_state = asyncio.Event()
 
     async def start(self, ctx: Context) -> None:
         """Starts to wait for viewers."""
         self._ctx = ctx
         self._viewers = ctx.viewers("camera", ctx.instance)
-        self._note()
+        self._note_state()
         ctx.source("capture", self._capture, silence=self.settings.silence)
         ctx.source("report", self._report, silence=None)
 
     async def stop(self, ctx: Context) -> None:
-        """Says what was not said yet, and that nothing streams any more."""
+        """Publishes the states that wait, and that nothing is streamed any more."""
         if self._status == "streaming":
             self._turn("idle")
-        for _, state in self._untold:
+        for _, state in self._unpublished:
             ctx.emit(Subject.of("camera", ctx.instance, "state"), state)
 
     @command
@@ -148,7 +148,7 @@ class Camera(Actor):
             self._quality = checked_quality(quality)
         except ValueError as fault:
             raise Reject(str(fault)) from fault
-        self._note()
+        self._note_state()
         return self._described()
 
     @command
@@ -160,7 +160,7 @@ class Camera(Actor):
             raise Reject(str(fault)) from fault
         if self._pacer is not None:
             self._pacer.change(self._fps, self._ctx.now())
-        self._note()
+        self._note_state()
         return self._described()
 
     @command
@@ -168,7 +168,7 @@ class Camera(Actor):
         """State and statistics of now."""
         return self._described()
 
-    # What is said
+    # What is published
 
     def _described(self) -> dict[str, Any]:
         return {"id": self._ctx.instance, **self._state(), "statistics": self._statistics()}
@@ -197,22 +197,22 @@ class Camera(Actor):
         }
 
     def _turn(self, status: str, reason: str | None = None) -> None:
-        """Enters a state, and notes it down where it is a new one."""
+        """Enters a state, and queues it for publishing where it is a new one."""
         if (status, reason) != (self._status, self._reason):
             self._status, self._reason = status, reason
-            self._note()
+            self._note_state()
 
-    def _note(self) -> None:
-        # The id is made now, so that a state told twice is stored once.
-        self._untold.append((new_id(), self._state()))
-        self._news.set()
+    def _note_state(self) -> None:
+        # The id is made now, so that a state published twice is stored once.
+        self._unpublished.append((new_id(), self._state()))
+        self._changed_state.set()
 
     async def _report(self, beat: Callable[[], None]) -> None:
         """Publishes each change of state in order, and statistics once a second while streaming."""
         due = self._ctx.now() + REPORT_EVERY
         while True:
             try:
-                await self._tell()
+                await self._publish_states()
                 if self._status == "streaming" and self._ctx.now() >= due:
                     await self._ctx.publish(self._subject("statistics"), self._statistics())
                     due = self._ctx.now() + REPORT_EVERY
@@ -222,18 +222,18 @@ class Camera(Actor):
                 continue
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._until_report(due)):
-                    await self._news.wait()
+                    await self._changed_state.wait()
 
     def _until_report(self, due: float) -> float | None:
         return max(0.0, due - self._ctx.now()) if self._status == "streaming" else None
 
-    async def _tell(self) -> None:
-        self._news.clear()
-        while self._untold:
-            told = self._untold[0]
+    async def _publish_states(self) -> None:
+        self._changed_state.clear()
+        while self._unpublished:
+            told = self._unpublished[0]
             await self._ctx.publish(self._subject("state"), told[1], id=told[0])
-            if self._untold and self._untold[0] is told:
-                self._untold.popleft()
+            if self._unpublished and self._unpublished[0] is told:
+                self._unpublished.popleft()
 
     def _subject(self, kind: str) -> Subject:
         return Subject.of("camera", self._ctx.instance, kind)
@@ -242,9 +242,9 @@ class Camera(Actor):
 
     async def _capture(self, beat: Callable[[], None]) -> None:
         """Waits for viewers, streams until they are gone, and begins again. Raises when the source gave up."""
-        if self._rolling:
+        if self._grabbing:
             # The last run did not end by itself: it was cancelled for its silence, or crashed.
-            self._rolling = False
+            self._grabbing = False
             self._turn("failed", f"the source stopped answering for {self.settings.silence:g} s or crashed")
         while True:
             await self._until_watched(beat)
@@ -255,18 +255,18 @@ class Camera(Actor):
         beat()
         while not self._viewers.count:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(GLANCE):
+                async with asyncio.timeout(CHECK_EVERY):
                     await self._viewers.wait_for_some()
             beat()
 
     async def _stream(self, beat: Callable[[], None]) -> None:
         """One opening of the source: from the first viewer until `linger` seconds after the last."""
         thread = self._thread()
-        self._rolling = True
+        self._grabbing = True
         try:
             await thread.open()
             beat()
-            fault = await self._roll(thread, beat)
+            fault = await self._grab_pictures(thread, beat)
             if fault is not None:
                 raise fault
             if not await thread.close(self.settings.silence / 2):
@@ -274,13 +274,13 @@ class Camera(Actor):
                     "camera source did not close in time; its thread is abandoned", extra={"source": self._about}
                 )
         except SourceUnavailable as unavailable:
-            self._rolling = False
+            self._grabbing = False
             self._turn("failed", str(unavailable))
             raise
         finally:
             self._pacer = None
             thread.leave()
-        self._rolling = False
+        self._grabbing = False
 
     def _thread(self) -> CaptureThread:
         self._left = [thread for thread in self._left if thread.alive]
@@ -293,7 +293,7 @@ class Camera(Actor):
         self._left.append(thread)
         return thread
 
-    async def _roll(self, thread: CaptureThread, beat: Callable[[], None]) -> SourceUnavailable | None:
+    async def _grab_pictures(self, thread: CaptureThread, beat: Callable[[], None]) -> SourceUnavailable | None:
         """Grabs on time; each picture is encoded while the next one is grabbed. Says why the source gave up, if so."""
         watched = self._ctx.now()
         self._pacer = pacer = Pacer(self._fps, watched)
@@ -308,7 +308,7 @@ class Camera(Actor):
                 elif now - watched >= self.settings.linger:
                     return None
                 if (wait := pacer.remaining(now)) > 0:
-                    await self._ctx.sleep(min(wait, GLANCE))
+                    await self._ctx.sleep(min(wait, CHECK_EVERY))
                     beat()
                     continue
                 self._dropped += pacer.tick(now)
@@ -317,7 +317,7 @@ class Camera(Actor):
                 except SourceUnavailable as unavailable:
                     return unavailable
                 except _BAD as fault:
-                    self._spoil(fault)
+                    self._count_bad_picture(fault)
                 else:
                     if sending is not None:
                         await sending
@@ -333,7 +333,7 @@ class Camera(Actor):
         try:
             jpeg = await self._ctx.offload(encode_jpeg, picture.pixels, quality, picture.bits)
         except _BAD as fault:
-            self._spoil(fault)
+            self._count_bad_picture(fault)
             return
         self._bad = 0
         self._frames += 1
@@ -358,11 +358,11 @@ class Camera(Actor):
         size = picture.width, picture.height
         if self._size != size and self._status == "streaming":
             self._size = size
-            self._note()
+            self._note_state()
         self._size = size
         self._turn("streaming")
 
-    def _spoil(self, fault: Exception) -> None:
+    def _count_bad_picture(self, fault: Exception) -> None:
         """Counts a picture that could not be read or encoded; the stream goes on."""
         self._bad += 1
         self._dropped += 1

@@ -1,7 +1,7 @@
 """Runs one camera source in a thread of its own, so that a driver that hangs blocks nothing else.
 
-A native call cannot be cancelled. So a source's open, grab and close run in one daemon thread; whoever gives up
-waiting calls `leave` and walks away: the thread closes the source when the call comes back, if it ever does.
+A native call cannot be cancelled. So a source's open, grab and close run in one daemon thread; a caller that stops
+waiting calls `leave`: the thread closes the source when the call returns, if it ever does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _Call = tuple[asyncio.Future[Any], Callable[..., Any], tuple[Any, ...]]
 
 
 class CaptureThread:
-    """One opening of one source. Not for use again after it was left."""
+    """One opening of one source. Not for use after `leave`."""
 
     def __init__(self, source: CameraSource) -> None:
         self._source = source

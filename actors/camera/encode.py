@@ -19,7 +19,7 @@ MAX_SIDE = 65535
 
 
 def encode_jpeg(pixels: Pixels, quality: int = 85, bits: int = 16) -> bytes:
-    """Encodes grey or RGB of 8 or 16 bits; raises BadFrame for anything else. Takes milliseconds: offload it."""
+    """Encodes grey or RGB of 8 or 16 bits; raises BadPicture for anything else. Takes milliseconds: offload it."""
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):

@@ -50,7 +50,7 @@ class Octane(Actor):
 
     name = "octane"
     subjects = ()
-    # Of the source below. The pulse is the statistics, every 2 seconds at most; a call may take 10.
+    # Silence timeout of the source below. Its heartbeat are the statistics, every 2 s at most; a call may take 10 s.
     silence = 30.0
 
     def __init__(
@@ -69,7 +69,7 @@ class Octane(Actor):
         ctx.source("octane", functools.partial(self._keep_watching, ctx), silence=self.silence)
 
     async def stop(self, ctx: Context) -> None:
-        """Says that nobody watches any more."""
+        """Publishes that the Octane is not watched any more."""
         if self._status == "connected":
             state = self._state("disconnected", "the actor was stopped")
             ctx.emit(Subject.of("octane", ctx.instance, "state"), state, key=ctx.instance)
@@ -120,7 +120,7 @@ class Octane(Actor):
         await self._tell(lambda client: client.set_region(region if any(region) else None))
 
     async def _tell(self, order: Callable[[OctaneClient], Awaitable[Any]]) -> None:
-        """Passes a command on. A refusal, or an Octane that is not there, is the caller's answer."""
+        """Passes a command on. Raises Reject with a refusal, or where there is no Octane."""
         if self._client is None:
             raise Reject(f"no octane answers at {self._settings.address}")
         try:
@@ -143,7 +143,7 @@ class Octane(Actor):
                     await self._say(ctx, beat, "disconnected", reason=str(fault))
             finally:
                 self._client = self._watch = None
-            # One that hangs up at once each time is not worth four attempts a second.
+            # One that closes the connection at once each time is not tried four times a second.
             attempt = 0 if ctx.now() - connected > 10 else attempt + 1
             await ctx.sleep(min(self._settings.reconnect, 0.25 * 2 ** min(attempt, 8)) * random.uniform(0.5, 1))
 

@@ -40,10 +40,10 @@ _OPTIONS = [
     ("grpc.use_local_subchannel_pool", 1),
     # Octane is on this machine or the next one; a proxy of the environment knows neither.
     ("grpc.enable_http_proxy", 0),
-    # No keepalive pings: a server with gRPC's defaults hangs up on who pings often. Statistics are our pulse.
+    # No keepalive pings: a server with gRPC's defaults closes connections that ping often. Statistics are the heartbeat.
 ]
 
-# What these mean is that nobody is there; any other code is an answer.
+# These codes mean that no Octane is there; any other code is an answer.
 _GONE = frozenset(
     {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED, grpc.StatusCode.ABORTED}
 )
@@ -86,7 +86,7 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who answers at the address."""
+    """Which Octane answers at the address."""
 
     name: str
     version: str
@@ -132,7 +132,7 @@ class OctaneClient:
                 await channel.close(None)
 
     async def identify(self) -> Identity:
-        """Asks who is there, which is also the health check. Raises Disconnected."""
+        """Asks for name and version, which is also the health check. Raises Disconnected."""
         version, name = 0, ""
         timeout = self._settings.health_timeout
         try:

@@ -44,17 +44,17 @@ class WatchSettings:
 
     quality: int = 85
     max_fps: float = 30.0
-    # Pictures with nobody watching: enough that who comes sees something at once.
+    # Pictures without viewers: enough that a new viewer sees something at once.
     idle_fps: float = 0.5
     # FRAMES forgets a picture soon, so one that still holds is sent again.
     refresh: float = 2.0
     statistics_interval: float = 0.25
-    # Statistics without a new picture: they are the pulse of the connection, and tell of a pause.
+    # Statistics without a new picture: they are the heartbeat of the connection, and show a pause.
     statistics_idle: float = 2.0
 
 
 class OctaneWatch:
-    """One stretch of being connected, from the registration of callbacks to the end of the connection."""
+    """One connection to an Octane, from the registration of callbacks to its end."""
 
     def __init__(
         self,
@@ -234,7 +234,7 @@ async def publish(ctx: Context, kind: str, data: dict[str, Any], key: str | None
 
 
 async def tell(ctx: Context, beat: Callable[[], None], kind: str, data: dict[str, Any], key: str | None = None) -> None:
-    """Publishes what must not be lost: NATS being away is waited out, and the same id makes a repeat harmless."""
+    """Publishes an event, retrying until it is stored; all tries have one id, so JetStream drops a repeat."""
     id = new_id()
     while True:
         beat()

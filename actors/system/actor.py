@@ -55,7 +55,7 @@ class BadActor(RouterError, ValueError):
 
 @dataclass(frozen=True)
 class Restart:
-    """How often an actor may crash, and how long it rests after: more than `tries` within `within` seconds escalate."""
+    """How often an actor may crash, and the backoff after a crash: more than `tries` within `within` seconds escalate."""
 
     tries: int = 12
     within: float = 60.0
@@ -63,7 +63,7 @@ class Restart:
     cap: float = 10.0
 
     def delay(self, attempt: int) -> float:
-        """Picks the rest after the given crash, counted from 1; jittered."""
+        """The backoff after the given crash, counted from 1; jittered."""
         return full_jitter(attempt, self.base, self.cap)
 
 
@@ -98,7 +98,7 @@ class Actor:
         """Runs every `every` seconds."""
 
     async def stop(self, ctx: Context) -> None:
-        """Lets go of what `start` took; runs after a crash as well."""
+        """Releases what `start` acquired; runs after a crash as well."""
 
     def commands(self) -> Mapping[str, Callable[..., Awaitable[Any]]]:
         """The commands by name."""
@@ -125,7 +125,7 @@ def check(actor: Actor) -> None:
     for place, one in enumerate(patterns):
         for other in patterns[place + 1 :]:
             if overlap(one, other):
-                # JetStream refuses such filters, for it could not say which of them a message came by.
+                # JetStream refuses such filters: it could not tell which of them matched a message.
                 raise BadActor(f"{actor.name}: the subjects {one} and {other} overlap; write them as one wider pattern")
 
 

@@ -22,12 +22,12 @@ VERSION = "1.0.0"
 
 
 def command_address(actor: str, instance: str, command: str) -> str:
-    """Where one command of one actor is heard."""
+    """The NATS subject of one command of one actor."""
     return f"cmd.{escape(actor)}.{escape(instance)}.{command}"
 
 
 class CommandService:
-    """Takes calls for one actor and puts them into the mailbox's urgent lane, so that none runs beside `receive`."""
+    """Takes calls for one actor and puts them first into its mailbox, so that none runs beside `receive`."""
 
     def __init__(self, actor: Actor, instance: str, connection: Connection, mailbox: Mailbox[Message]) -> None:
         self.restarts = 0
@@ -71,7 +71,7 @@ class CommandService:
         await self._service.run()
 
     async def serving(self) -> None:
-        """Returns once calls are heard."""
+        """Returns once calls are received."""
         await self._service.serving.wait()
 
     def close(self) -> None:
@@ -79,7 +79,7 @@ class CommandService:
         self._service.close()
 
     async def give_back(self) -> None:
-        """Tells those who sent letters again and have no answer yet that there will be none."""
+        """Refuses the redrives that were not answered yet."""
         await self._redrive.give_back()
 
     def crashed(self, _crash: Exception) -> None:
@@ -100,7 +100,7 @@ class CommandService:
 
 
 class _Answer:
-    """One call's way back."""
+    """Answers one call."""
 
     __slots__ = ("_request",)
 

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Three threads: one for a capture, one for an encoding, one to spare. The machine's cores belong to all actors.
+# Three threads: one for a capture, one for an encoding, one to spare. All actors share the machine's cores.
 THREADS = 3
 # A cause's id longer than this is shortened to its digest, for an id has at most 200 characters.
 LONGEST_CAUSE = 120
@@ -40,12 +40,12 @@ class NotNow(RouterError):
 
 
 class Outbox:
-    """What one message led to; it leaves when the actor's method has returned."""
+    """The events that one message led to; they are published when the actor's method has returned."""
 
     def __init__(self, actor: str, cause: Event | None, origin: str | None = None) -> None:
         """`origin` tells the cause from every other event of the same id: a digest of it as it was stored."""
         self.cause = cause
-        # What the events are traced under: the cause's trace, or the span of what is done with it.
+        # The trace of the events: that of the cause, or the span of handling it.
         self.trace = cause.trace if cause else None
         self.open = True
         self.events: list[tuple[Event, bytes]] = []
@@ -83,7 +83,7 @@ _outbox: ContextVar[Outbox | None] = ContextVar("outbox", default=None)
 
 
 class Context:
-    """One incarnation's view of the world."""
+    """What one incarnation of an actor can do beyond itself."""
 
     def __init__(
         self, name: str, instance: str, runtime: Runtime, clock: Clock | None = None, gauges: Gauges | None = None
@@ -99,7 +99,7 @@ class Context:
         self._threads: ThreadPoolExecutor | None = None
 
     def emit(self, subject: str, data: Mapping[str, Any], *, type: str | None = None, key: str | None = None) -> None:
-        """Says a fact; it is published once the method that is running returns, and not at all where it raises."""
+        """Emits an event; it is published once the running method returns, and not at all where it raises."""
         outbox = _outbox.get()
         if outbox is None or not outbox.open:
             raise NotNow
@@ -179,7 +179,7 @@ class Context:
             child.cancel()
 
     async def children_ended(self) -> None:
-        """Cancels the children and returns once they have let go."""
+        """Cancels the children and returns once they have ended."""
         self.end_children()
         # From here on a new child would outlive the incarnation.
         self._group = None
@@ -188,7 +188,7 @@ class Context:
 
     @contextlib.contextmanager
     def outbox(self, cause: Event | None = None, origin: str | None = None) -> Iterator[Outbox]:
-        """Opens the box that `emit` fills; `origin` is where the cause comes from."""
+        """Opens the outbox that `emit` fills; `origin` is where the cause comes from."""
         outbox = Outbox(self.name, cause, origin)
         token = _outbox.set(outbox)
         try:
@@ -198,7 +198,7 @@ class Context:
             _outbox.reset(token)
 
     async def flush(self, outbox: Outbox) -> None:
-        """Publishes what was emitted, in order. NATS being away is waited out: the actor takes nothing new meanwhile.
+        """Publishes what was emitted, in order. Waits where NATS is away: the actor takes nothing new meanwhile.
 
         Raises Refused where JetStream will not have an event at all.
         """

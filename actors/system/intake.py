@@ -1,7 +1,7 @@
 """Pulls stored events for an actor from a durable consumer, and settles each delivery.
 
-JetStream's patience (`ack_wait`) runs while a delivery waits in our mailbox. So it is kept short, for the sake of what
-a killed process held, and whatever is held here tells the server now and then that work goes on.
+`ack_wait` runs while a delivery waits in the mailbox. It is short, so that the deliveries of a killed process come again
+soon; each delivery that is held here is extended with an in-progress ack before it runs out.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from router.topology import EVENTS, SECOND
 
 log = logging.getLogger(__name__)
 
-# 10 s at most: so long sleeps what a killed process held, or what was on the way when a connection broke. 2 s at least:
-# a slow loop must not be taken for a dead one.
+# At most 10 s: the delay until the deliveries of a killed process or of a broken connection come again. At least 2 s, so
+# that a slow event loop does not cause redeliveries.
 LONGEST_WAIT = 10.0
 SHORTEST_WAIT = 2.0
-# 30 days: as long as a dead letter is kept, and longer than the events are that the actor would find.
+# 30 days: as long as a dead letter is kept, and longer than events are.
 ABANDONED_SECONDS = 30 * 86400.0
 
 
@@ -45,7 +45,7 @@ def consumer_name(actor: str, instance: str) -> str:
 
 
 def ack_wait(actor: Actor) -> float:
-    """How long the server waits for a sign of life: what a full mailbox may take, within bounds."""
+    """How long the server waits for an ack before it redelivers: the time that a full mailbox may take, within bounds."""
     return max(SHORTEST_WAIT, min(actor.timeout * actor.capacity, LONGEST_WAIT))
 
 
@@ -71,8 +71,8 @@ class Intake:
         self._dead = DeadLetters(broker)
         self._held: dict[int, _Held] = {}
         self._behind = 0  # what the server had beyond the delivery that came last
-        # Bounded by the consumer's credit: what is here is outstanding.
-        self._spoiled: asyncio.Queue[tuple[Stored, str]] = asyncio.Queue()
+        # Bounded by the consumer's credit: what is queued here is not acknowledged.
+        self._undecodable: asyncio.Queue[tuple[Stored, str]] = asyncio.Queue()
         self._consumer = Consumer(
             broker.connection,
             EVENTS,
@@ -82,11 +82,11 @@ class Intake:
                 "filter_subjects": [STORED + pattern for pattern in distinct(actor.subjects)],
                 "deliver_policy": "new",
                 "ack_wait": int(self._ack_wait * SECOND),
-                # Ours to decide: `life.handle` makes a dead letter of the event. A bound here would let it vanish.
+                # Unlimited: `life.handle` decides when the event becomes a dead letter. A limit here would lose it.
                 "max_deliver": -1,
                 # An actor that is gone for good leaves its consumer behind, and an instance has a consumer of its own.
                 "inactive_threshold": int(ABANDONED_SECONDS * SECOND),
-                # A nak with a delay holds a place; there must be enough of them beside those in the mailbox.
+                # A nak with a delay still counts as pending; there must be room for those beside the ones in the mailbox.
                 "max_ack_pending": max(1000, 2 * actor.capacity),
             },
             self._heard,
@@ -113,13 +113,13 @@ class Intake:
         await self._consumer.created.wait()
 
     async def keep(self) -> None:
-        """Keeps what is held from being delivered again, and buries what is no event, until cancelled."""
+        """Extends the deliveries that are held, and moves undecodable ones to dead letters, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_alive())
-            group.create_task(self._bury_spoiled())
+            group.create_task(self._settle_undecodable())
 
     async def give_back(self) -> None:
-        """Hands back all that is held and not settled, so that it need not sleep out the server's patience."""
+        """Returns all deliveries that are not settled, so that NATS redelivers them now and not after `ack_wait`."""
         for held in list(self._held.values()):
             try:
                 await held.stored.nak()
@@ -136,18 +136,18 @@ class Intake:
         again = stored.sequence in self._held
         self._held[stored.sequence] = _Held(stored, self._broker.connection.reconnects)
         if again:
-            # The server lost patience with one we still hold; whichever we settle settles both.
+            # `ack_wait` ran out for one that is still held; settling either of the two settles both.
             self._consumer.done()
             return
         try:
             event = decode(stored.payload)
         except BadEvent as fault:
-            self._spoiled.put_nowait((stored, str(fault)))
+            self._undecodable.put_nowait((stored, str(fault)))
             return
         delivery = EventDelivery(event, stored.attempt, _Settle(self, stored.sequence), digest(stored.payload))
         if not self._mailbox.offer(delivery):
-            # Closed, or more came than was asked for: the server keeps it for later.
-            self._spoiled.put_nowait((stored, ""))
+            # The mailbox is closed, or more came than was pulled: the server delivers it later.
+            self._undecodable.put_nowait((stored, ""))
 
     async def _keep_alive(self) -> None:
         while True:
@@ -158,22 +158,22 @@ class Intake:
                 except BrokerError:
                     break
 
-    async def _bury_spoiled(self) -> None:
+    async def _settle_undecodable(self) -> None:
         while True:
-            stored, fault = await self._spoiled.get()
+            stored, fault = await self._undecodable.get()
             if fault:
                 self._gauges.deadletters.inc()
-                await self.spoiled(stored.sequence, fault)
+                await self.undecodable(stored.sequence, fault)
             else:
                 # Not at once: each delivery counts as an attempt.
                 await self.retry(stored.sequence, 0.0 if self._mailbox.closed else LONGEST_WAIT / 2)
 
     async def ack(self, sequence: int) -> None:
-        """Tells the server that an event is done with."""
+        """Acknowledges an event."""
         await self._settle(sequence, Stored.ack)
 
     async def retry(self, sequence: int, delay: float) -> None:
-        """Gives an event back for another attempt. Unconfirmed: where it is not heard, the server's patience ends."""
+        """Returns an event for another attempt. Not confirmed: where the server misses it, `ack_wait` runs out."""
         held = self._held.pop(sequence, None)
         if held is None:
             return
@@ -184,12 +184,14 @@ class Intake:
         self._consumer.done()
 
     async def reject(self, sequence: int, reason: str, detail: str) -> None:
-        """Makes a dead letter of an event: copied first, ended then, so that it is never in neither place."""
-        await self._bury(sequence, reason, detail, lambda stored: self._rejected(stored, reason, detail))
+        """Moves an event to dead letters: stored there first and acknowledged then, so that it is never lost between."""
+        await self._move_to_dead_letters(
+            sequence, reason, detail, lambda stored: self._rejected(stored, reason, detail)
+        )
 
-    async def spoiled(self, sequence: int, fault: str) -> None:
-        """Makes a dead letter of what is no event: the same one for all actors that meet it."""
-        await self._bury(
+    async def undecodable(self, sequence: int, fault: str) -> None:
+        """Moves an undecodable message to dead letters: one dead letter for all actors that receive it."""
+        await self._move_to_dead_letters(
             sequence,
             "decode_error",
             fault,
@@ -213,17 +215,19 @@ class Intake:
             back=self._back,
         )
 
-    async def _bury(self, sequence: int, reason: str, detail: str, bury: Callable[[Stored], Awaitable[Ack]]) -> None:
+    async def _move_to_dead_letters(
+        self, sequence: int, reason: str, detail: str, store: Callable[[Stored], Awaitable[Ack]]
+    ) -> None:
         held = self._held.get(sequence)
         if held is None:
             return
         failures = 0
         while True:
             try:
-                await bury(held.stored)
+                await store(held.stored)
                 break
             except Refused as refusal:
-                # Not stored and perhaps never will be: better the event comes again and again than is gone.
+                # The dead letter may never be stored: redelivering the event for ever is better than losing it.
                 log.error(
                     "NATS refused to store a dead letter; the event will be redelivered",
                     extra={"actor": self.actor.name, "fault": str(refusal)},
@@ -243,13 +247,13 @@ class Intake:
         await self._settle(sequence, lambda stored: stored.term(reason))
 
     async def _settle(self, sequence: int, tell: Callable[[Stored], Awaitable[None]]) -> None:
-        """Tells the server how a delivery ended. Where it does not hear it, the event comes again: at least once."""
+        """Sends how a delivery ended. Where the server misses it, the event is redelivered: at least once."""
         held = self._held.get(sequence)
         if held is None:
             return
         connection = self._broker.connection
         try:
-            # A server that was killed meanwhile may have forgotten the delivery, and then confirms nothing.
+            # A server that was restarted meanwhile may have forgotten the delivery, and then confirms nothing.
             if held.life == connection.reconnects and connection.up.is_set():
                 await tell(held.stored)
             else:
@@ -266,13 +270,13 @@ class Intake:
                     "acknowledgement could not be sent; NATS redelivers the event",
                     extra={"sequence": sequence, "fault": str(again)},
                 )
-        # Not reached when cancelled: then it stays held, and is handed back.
+        # Not reached when cancelled: the delivery then stays held, and is returned at the end.
         self._held.pop(sequence, None)
         self._consumer.done()
 
 
 class _Settle:
-    """One delivery's way back to the intake that made it."""
+    """Settles one delivery through the intake that received it."""
 
     __slots__ = ("_intake", "_sequence")
 

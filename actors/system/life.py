@@ -18,10 +18,10 @@ from router.mailbox import Mailbox
 
 log = logging.getLogger(__name__)
 
-# Deliveries beyond `attempts` that never came to an end here: each was cut short by a process that died or was shut
-# down. After five of these the event itself is suspected.
+# Deliveries beyond `attempts` that were never settled, each cut short by a process that died or was shut down. After
+# five of these the event itself is assumed to be the cause.
 CUT_SHORT = 5
-# What an actor may take to let go of its things; a shutdown does not wait longer for it.
+# How long an actor's `stop` may take.
 STOP_SECONDS = 5.0
 
 
@@ -74,7 +74,7 @@ class Call:
 
 @dataclass(slots=True)
 class Tick:
-    """The passing of time; `done` is for whoever wants to know when it was taken."""
+    """A tick of the actor's clock; `done` is set once it was handled."""
 
     done: asyncio.Future[None] | None = None
 
@@ -105,7 +105,7 @@ async def live(actor: Actor, mailbox: Mailbox[Message], ctx: Context, started: a
 
 
 async def end(actor: Actor, ctx: Context) -> None:
-    """Ends the sources, then lets the actor let go. What fails here must not hide what went before."""
+    """Ends the sources, then calls the actor's `stop`. An error here must not hide the one that came before."""
     await ctx.children_ended()
     try:
         async with asyncio.timeout(min(actor.timeout, STOP_SECONDS)):
@@ -166,7 +166,7 @@ async def _handle(actor: Actor, delivery: EventDelivery, ctx: Context, trace: st
 
 
 async def answer(actor: Actor, call: Call, ctx: Context) -> None:
-    """Runs one command and answers: a refusal with its text, an accident with a number that is found in the log."""
+    """Runs one command and answers: a refusal with its text, an unexpected error with an id that is found in the log."""
     outcome = "failed"
     try:
         method = actor.commands().get(call.command)
@@ -200,7 +200,7 @@ async def answer(actor: Actor, call: Call, ctx: Context) -> None:
 
 
 async def tick(actor: Actor, message: Tick, ctx: Context) -> None:
-    """Lets the actor see that time has passed."""
+    """Runs the actor's `tick`."""
     try:
         with ctx.outbox() as outbox:
             async with asyncio.timeout(actor.timeout):

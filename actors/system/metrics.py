@@ -13,7 +13,7 @@ from prometheus_client import Counter, Gauge, Histogram
 import router.metrics  # noqa: F401  NATS is shown beside it
 
 OUTCOMES = ("acked", "rejected", "failed", "timeout", "cancelled")
-# refused: the caller's fault; failed: ours, and the actor begins anew.
+# refused: the caller's error; failed: ours, and the actor restarts.
 ANSWERS = ("answered", "refused", "failed", "cancelled")
 
 # From a tenth of a millisecond (a plain receive) to the default timeout.
@@ -25,7 +25,7 @@ RECEIVE_SECONDS = Histogram(
     ("actor", "outcome"),
     buckets=_SECONDS,
 )
-# From a millisecond, an actor that is idle, to the hour after which somebody has long been told.
+# From a millisecond (an idle actor) to an hour, long after an alert has fired.
 _AGE = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3600)
 TAKE_SECONDS = Histogram(
     "actors_publish_to_receive_seconds", "From an event's own time until its receive began", ("actor",), buckets=_AGE
@@ -54,7 +54,7 @@ _mailboxes: defaultdict[str, weakref.WeakSet[Sized]] = defaultdict(weakref.WeakS
 
 
 class Lagging(Protocol):
-    """What events come to an actor by."""
+    """The intake of an actor, as the gauges see it."""
 
     @property
     def lag(self) -> int:

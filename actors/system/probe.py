@@ -20,8 +20,8 @@ from router.mailbox import Mailbox
 from router.subject import matches
 from router.timing import Clock, SystemClock
 
-# Long enough for any honest test; what takes longer hangs.
-PATIENCE = 20.0
+# Longer than any test takes; what takes longer hangs.
+ANSWER_TIMEOUT = 20.0
 # A lease that nobody refreshes must not run out in a test.
 FOREVER = 1e9
 
@@ -82,7 +82,7 @@ class Probe:
         )
         ready = asyncio.ensure_future(started.wait())
         try:
-            await asyncio.wait({self._running, ready}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({self._running, ready}, timeout=ANSWER_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
         finally:
             ready.cancel()
         if not started.is_set():
@@ -95,7 +95,7 @@ class Probe:
     ) -> None:
         self._mailbox.close()
         if self._running and kind is None:
-            await asyncio.wait({self._running}, timeout=PATIENCE)
+            await asyncio.wait({self._running}, timeout=ANSWER_TIMEOUT)
         await self._end()
 
     async def receive(
@@ -106,7 +106,7 @@ class Probe:
         settled: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         crashes = len(self.crashes)
         await self._mailbox.put(EventDelivery(event, attempt, _Settle(self, event, settled)))
-        outcome: str = await self._patiently(settled)
+        outcome: str = await self._answer_of(settled)
         if outcome == "retried" or (outcome == "rejected" and self.rejected[-1][1].startswith("attempts_spent: ")):
             await self._next_crash(crashes)
         return outcome
@@ -116,13 +116,13 @@ class Probe:
         answer = _Answer()
         if not self._mailbox.offer_urgent(Call(command, arguments, answer)):
             raise Reject("too many calls are waiting")
-        return await self._patiently(answer.future)
+        return await self._answer_of(answer.future)
 
     async def tick(self) -> None:
         """Lets `tick` run once."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         await self._mailbox.put(Tick(done))
-        await self._patiently(done)
+        await self._answer_of(done)
 
     def set_viewers(self, domain: str, entity: str, count: int) -> None:
         """Lets the actor see so many viewers of an entity, from now on and after restarts."""
@@ -131,7 +131,7 @@ class Probe:
             self._show(viewers, count)
 
     async def publish(self, event: Event, payload: bytes, dedup: str | None = None) -> None:
-        """Takes what the actor says; seen as a reader would see it, after its way through msgpack."""
+        """Takes an event as a reader would see it, after its way through msgpack."""
         event = decode(payload)
         self.events.append(event)
         self.emitted.append((event.subject, event.data))
@@ -167,21 +167,21 @@ class Probe:
         for number in range(1, count + 1):
             viewers.saw(f"probe-{number}", FOREVER)
 
-    async def _patiently(self, future: asyncio.Future[Any]) -> Any:
+    async def _answer_of(self, future: asyncio.Future[Any]) -> Any:
         """Waits for an answer, or for the actor's end."""
         assert self._running is not None
-        await asyncio.wait({future, self._running}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({future, self._running}, timeout=ANSWER_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
         if future.done():
             return future.result()
         if self._running.done():
             self._running.result()
             raise RuntimeError("the actor has ended")
         future.cancel()
-        raise TimeoutError(f"the actor did not answer within {PATIENCE:g} s")
+        raise TimeoutError(f"the actor did not answer within {ANSWER_TIMEOUT:g} s")
 
     async def _next_crash(self, before: int) -> None:
         """Raises the crash that settled a delivery, once the supervisor knows of it."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(ANSWER_TIMEOUT):
             while len(self.crashes) == before:
                 self._crash.clear()
                 await self._crash.wait()

@@ -1,7 +1,7 @@
 """Takes a dead letter back into its actor's mailbox, and answers once the event is settled.
 
-There is one attempt: what made the event a dead letter has been looked at, or so it is hoped. Whoever asks names the letter,
-and may ask again where no answer came: the event is then not received a second time, as long as this process remembers.
+There is one attempt. The caller names the dead letter, and may repeat the request where no answer came: the event is then not
+received a second time, as long as this process remembers the dead letter.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from router.errors import BadEvent, BadInput
 from router.mailbox import Mailbox
 from router.nats.service import Request
 
-# 10,000 letters at some hundred bytes each: more than are sent within the time in which anybody asks again.
+# 10,000 dead letters at some hundred bytes each: more than are redriven in the time in which a request is repeated.
 REMEMBERED = 10_000
 
 
 class Redrive:
-    """The letters that were sent again to one actor."""
+    """The dead letters that were redriven to one actor."""
 
     def __init__(self, attempts: int, mailbox: Mailbox[Message]) -> None:
         self._attempts = attempts
         self._mailbox = mailbox
-        # By letter: who waits for its answer, or the answer.
+        # By dead letter: the requests that wait for its answer, or the answer.
         self._letters: OrderedDict[str, list[Request] | dict[str, Any]] = OrderedDict()
 
     def called(self, request: Request) -> None:
-        """Takes a request `{"id", "event"}`, the event as it lay in the letter; from the read loop."""
+        """Takes a request `{"id", "event"}`, the event as it was stored in the dead letter; called by the read loop."""
         try:
             match request.arguments():
                 case {"id": str(id), "event": bytes(payload)} if id:
@@ -51,21 +51,21 @@ class Redrive:
         except BadInput as fault:
             request.refuse(400, str(fault))
             return
-        # The last attempt: whatever happens now settles it.
+        # Counted as the last attempt, so that every outcome settles it.
         if self._mailbox.offer(EventDelivery(event, self._attempts, _Settle(self, id), digest(payload))):
             self._letters[id] = [request]
         else:
             request.refuse(503, "shutting down" if self._mailbox.closed else "the mailbox is full")
 
     async def give_back(self) -> None:
-        """Tells whoever still waits that the process ends."""
+        """Answers all requests that still wait: the process ends."""
         waiting = [request for letter in self._letters.values() if isinstance(letter, list) for request in letter]
         self._letters.clear()
         for request in waiting:
             await request.fail(503, "shutting down")
 
     async def settled(self, id: str, answer: dict[str, Any] | None) -> None:
-        """Answers all who wait for one letter; None where it was not settled, and may be asked again."""
+        """Answers all requests for one dead letter; None where it was not settled, and may be redriven again."""
         waiting = self._letters.pop(id, [])
         if answer is not None:
             self._letters[id] = answer
@@ -79,7 +79,7 @@ class Redrive:
 
 
 class _Settle:
-    """One letter's way back to who sent it."""
+    """Settles one redriven dead letter."""
 
     __slots__ = ("_id", "_redrive")
 

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Runtime(Protocol):
-    """What an actor plays on: NATS, or a Probe."""
+    """What an actor runs on: NATS, or a Probe."""
 
     async def publish(self, event: Event, payload: bytes, dedup: str | None = None) -> None:
         """Stores an event; the payload is its encoding, `dedup` its name for duplicate detection. Raises BrokerError."""
@@ -34,7 +34,7 @@ class Runtime(Protocol):
         ...
 
     def viewers(self, domain: str, entity: str) -> Viewers:
-        """Makes a count of who watches."""
+        """Makes a count of the viewers."""
         ...
 
     async def count(self, viewers: Viewers) -> None:
@@ -87,7 +87,7 @@ class BrokerRuntime:
             except Refused:
                 raise
             except BrokerError as fault:
-                # NATS being away is no fault of the actor; its `start` has a time limit anyway.
+                # An unreachable NATS is no error of the actor; its `start` has a time limit anyway.
                 failures += 1
                 log.debug("stored events could not be read; retrying", extra={"fault": str(fault)})
                 await asyncio.sleep(full_jitter(failures, 0.1, 2.0))

@@ -16,7 +16,7 @@ Run = Callable[[Callable[[], None]], Awaitable[None]]
 
 REST_SECONDS = 0.2
 MOST_REST_SECONDS = 15.0
-# A run of a minute was a good one: the next failure is the first again.
+# After a run of a minute the backoff starts over.
 GOOD_RUN_SECONDS = 60.0
 
 
@@ -60,7 +60,7 @@ class Source:
             await self._first(self._clock.sleep(pause), self._stopping.wait())
 
     def beat(self) -> None:
-        """Says that the source is alive; may be called from any thread."""
+        """Heartbeat: resets the silence timeout. May be called from any thread."""
         self._heard = self._clock.now()
 
     async def _once(self) -> str | None:

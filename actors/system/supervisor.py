@@ -79,10 +79,10 @@ async def run_actor(
     stop: asyncio.Event,
     grace: float = 5.0,
 ) -> None:
-    """Runs one actor on an open broker until `stop` is set: commands, events, ticks, restarts, and an end in order.
+    """Runs one actor on an open broker until `stop` is set: commands, events, ticks, restarts, and a graceful shutdown.
 
-    The end: no more events are pulled, calls are refused, the mailbox is worked off within `grace` seconds, and what is
-    left is handed back at once. Raises Escalate where the actor crashes too often.
+    The shutdown: no more events are pulled, calls are refused, the mailbox is drained for `grace` seconds at most, and
+    the rest is returned to NATS at once. Raises Escalate where the actor crashes too often.
     """
     try:
         await _run(make, broker, instance, stop, grace)
@@ -116,7 +116,7 @@ async def _run(make: Callable[[], Actor], broker: Broker, instance: str, stop: a
     async with asyncio.TaskGroup() as group:
         helping = [group.create_task(runtime.send_frames()), group.create_task(service.run())]
         pulling: list[asyncio.Task[None]] = []
-        # Its addresses first, so that whoever sees the actor's first event can also ask it.
+        # The command service first, so that a reader of the actor's first event can also call it.
         await _either(group.create_task(service.serving()), group.create_task(stop.wait()))
         if intake:
             helping.append(group.create_task(intake.keep()))
@@ -149,25 +149,25 @@ async def _run(make: Callable[[], Actor], broker: Broker, instance: str, stop: a
 
 
 async def tick_along(every: float, mailbox: Mailbox[Message], clock: Clock, started: asyncio.Event) -> None:
-    """Puts a tick into the mailbox at a steady pace; one that still waits there stands for those that follow."""
+    """Puts a tick into the mailbox at a steady pace; while one still waits there no other is added."""
     await started.wait()
     due = clock.now() + every
     waiting: asyncio.Future[None] | None = None
     while True:
         await clock.sleep(due - clock.now())
-        # Paced by deadlines: what a tick took does not make the next one later, and missed ones are not made up for.
+        # Paced by deadlines: the time that a tick took does not delay the next, and missed ticks are skipped.
         due = max(due + every, clock.now())
         if waiting is None or waiting.done():
             tick = Tick(asyncio.get_running_loop().create_future())
             if mailbox.offer(tick):
                 waiting = tick.done
                 assert waiting is not None
-                # Looked at, so that a crashed tick is told of once, by the supervisor.
+                # Retrieved, so that a crashed tick is reported once, by the supervisor.
                 waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 async def _either(one: asyncio.Task[Any], other: asyncio.Task[Any], keep: asyncio.Task[Any] | None = None) -> None:
-    """Waits for the first of two children and lets go of the other, unless it is to be kept."""
+    """Waits for the first of two tasks and cancels the other, unless it is to be kept."""
     try:
         await asyncio.wait({one, other}, return_when=asyncio.FIRST_COMPLETED)
     finally:

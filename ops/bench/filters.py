@@ -39,7 +39,7 @@ BURSTS = {"60 events of 7 KiB": (60, 600), "6 events of 375 KiB": (6, 29_000)}
 PROBE_SECONDS = 0.02
 # Each phase is so long: 250 requests of each kind. Then it is waited until every filter has seen all events.
 PHASE_SECONDS = 5.0
-PATIENCE = 120.0
+TIMEOUT = 120.0
 QUIET, BUSY = "nothing else", "beside a busy process"
 BURN = "import os\nos.nice(10)\nwhile True: pass"
 
@@ -171,7 +171,7 @@ async def _burst(nats: socket.socket, messages: bytes, seconds: float) -> None:
 async def _settle(place: Stand) -> None:
     """Waits until the edge and its filter process have nothing more to do."""
     began, busy = time.monotonic(), True
-    while busy and time.monotonic() - began < PATIENCE:
+    while busy and time.monotonic() - began < TIMEOUT:
         before = _work(place.edge_pid)
         await asyncio.sleep(1.0)
         busy = _work(place.edge_pid) - before > 0.1

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import aiohttp
 
 from ops.bench.stand import BenchError, Plan
-from ops.process.children import tether
+from ops.process.children import end_with_parent
 from router.nats.embedded import free_port
 
 MODULES = (Path("/usr/lib/nginx/modules/ngx_nchan_module.so"), Path("/usr/share/nginx/modules/ngx_nchan_module.so"))
@@ -61,7 +61,7 @@ async def nginx(binary: str, module: Path) -> AsyncIterator[Nginx]:
             os.chown(folder, pwd.getpwnam("nobody").pw_uid, -1)
         conf.write_text(CONF.read_text().format(module=module, folder=folder, port=port))
         process = await asyncio.create_subprocess_exec(
-            *(binary, "-e", str(folder / "error.log"), "-p", str(folder), "-c", str(conf)), preexec_fn=tether()
+            *(binary, "-e", str(folder / "error.log"), "-p", str(folder), "-c", str(conf)), preexec_fn=end_with_parent()
         )
         try:
             async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:

@@ -30,7 +30,7 @@ UNRECEIVED = 1000
 BATCH = 100
 # 1 ms: how exactly a rate is kept.
 TICK = 0.001
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 _ID = "I" * 36
 _TIME, _AT = 0x1111111111111111, 0x1222222222222222
@@ -124,8 +124,8 @@ class Producer:
                 self.listen(0)
             else:
                 self.listen(0.0005)
-            if time.monotonic() - began > PATIENCE:
-                raise SystemExit(f"{self._acknowledged} of {count} acknowledged within {PATIENCE:g} s")
+            if time.monotonic() - began > TIMEOUT:
+                raise SystemExit(f"{self._acknowledged} of {count} acknowledged within {TIMEOUT:g} s")
         return {"began": began, "ended": time.monotonic()}
 
     def pace(self, subject: str, rate: float, count: int) -> dict[str, float]:
@@ -150,7 +150,7 @@ class Producer:
             else:
                 time.sleep(max(0.0, sent / rate - now, next_look - now))
         ended = time.monotonic()
-        while self._acknowledged < count and time.monotonic() - ended < PATIENCE:
+        while self._acknowledged < count and time.monotonic() - ended < TIMEOUT:
             self.listen(0.01)
         return {"began": began, "ended": ended, "late": late}
 

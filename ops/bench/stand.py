@@ -22,7 +22,7 @@ import aiohttp
 
 from ops.environment import child_environment
 from ops.launch import own_argv
-from ops.process.children import tether
+from ops.process.children import end_with_parent
 from router.broker import Broker
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.nats.settings import BrokerSettings
@@ -103,7 +103,7 @@ async def process(
         stdin=pipe,
         stdout=pipe,
         env=child_environment(variables or {}),
-        preexec_fn=tether(),
+        preexec_fn=end_with_parent(),
     )
     try:
         yield child
@@ -174,7 +174,7 @@ async def stand(lane: bool = True, variables: Mapping[str, str] = MappingProxyTy
     """Starts one of its own for each benchmark: what another has left behind would hide what this one takes."""
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="callboard-bench-")))
-        nats = EmbeddedServer(EmbeddedSettings(folder, free_port()), tether())
+        nats = EmbeddedServer(EmbeddedSettings(folder, free_port()), end_with_parent())
         await nats.start()
         stack.push_async_callback(nats.stop)
         broker = await stack.enter_async_context(Broker(BrokerSettings(nats.url), "bench"))

@@ -1,6 +1,6 @@
 """Lists, shows, counts, redrives and purges dead letters: what `callboard deadletters` does.
 
-It asks a running edge over HTTP, as pages do. A redrive is a job of the edge: it goes on where this command is ended.
+It uses the HTTP API of a running edge. A redrive is a job of the edge: it goes on where this command is ended.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from router.errors import BadEvent, RouterError
 FIELDS = ("origin", "name", "reason", "subject", "event", "since", "until", "text")
 PAGE = 500
 # Longer than any one request may take: a purge of a full stream is the longest.
-PATIENCE = 40.0
-LOOK_EVERY = 0.3
+REQUEST_TIMEOUT = 40.0
+POLL_EVERY = 0.3
 # A detail longer than this is cut in a list; `show` has it whole.
 MAX_DETAIL = 60
 
-# What was asked wrongly, rather than what went wrong.
+# Codes of wrong requests, rather than of failures.
 _MISTAKES = frozenset({"bad_parameter", "bad_filter", "bad_pattern", "bad_body", "bad_cursor", "missing_field"})
 
 
 @dataclass(frozen=True)
 class DeadLetterRequest:
-    """What is to be done with which letters. `filter` has what is set of FIELDS."""
+    """What is to be done with which dead letters. `filter` has those of FIELDS that are set."""
 
     what: str
     filter: Mapping[str, str] = field(default_factory=dict)
@@ -61,22 +61,22 @@ def run_deadletters(settings: Settings, request: DeadLetterRequest) -> int:
     filter = {name: _moment(text) if name in ("since", "until") else text for name, text in request.filter.items()}
     if request.limit is not None and request.limit < 1:
         raise Mistakes([f"deadletters {request.what}: --limit needs a number from 1 on"])
-    desk = _Desk(settings)
+    client = _EdgeClient(settings)
     match request.what:
         case "ls":
-            return run_interruptibly(_list(desk, request, filter))
+            return run_interruptibly(_list(client, request, filter))
         case "show":
-            return run_interruptibly(_show(desk, request))
+            return run_interruptibly(_show(client, request))
         case "summary":
-            return run_interruptibly(_summary(desk, request))
+            return run_interruptibly(_summary(client, request))
         case "redrive":
-            return run_interruptibly(_redrive(desk, request, filter))
+            return run_interruptibly(_redrive(client, request, filter))
         case "jobs":
-            return run_interruptibly(_jobs(desk, request))
+            return run_interruptibly(_jobs(client, request))
         case "cancel":
-            return run_interruptibly(_cancel(desk, request))
+            return run_interruptibly(_cancel(client, request))
         case _:
-            return run_interruptibly(_purge(desk, request, filter))
+            return run_interruptibly(_purge(client, request, filter))
 
 
 def _moment(text: str) -> str:
@@ -86,8 +86,8 @@ def _moment(text: str) -> str:
     return datetime.fromtimestamp(time.time() - seconds(text), UTC).isoformat()
 
 
-class _Desk:
-    """The edge, as it is asked here."""
+class _EdgeClient:
+    """Calls the dead-letter API of the edge."""
 
     def __init__(self, settings: Settings) -> None:
         self.host, self.port = edge_of(settings)
@@ -99,7 +99,7 @@ class _Desk:
         content = jsonlib.dumps(body).encode() if body is not None else b""
         try:
             answer = await get(
-                self.host, self.port, f"/deadletters{path}", PATIENCE, method, content, token=self._token
+                self.host, self.port, f"/deadletters{path}", REQUEST_TIMEOUT, method, content, token=self._token
             )
         except OSError as fault:
             why = fault.strerror or str(fault)
@@ -122,17 +122,17 @@ class _Desk:
         raise RouterError(why)
 
 
-# Looking
+# Listing and showing
 
 
-async def _list(desk: _Desk, request: DeadLetterRequest, filter: Mapping[str, str]) -> int:
+async def _list(client: _EdgeClient, request: DeadLetterRequest, filter: Mapping[str, str]) -> int:
     left = request.limit or 50
     paint = Paint.of(sys.stdout)
     found: list[dict[str, Any]] = []
     cursor: str | None = None
     while left > 0:
         query = {**filter, "limit": str(min(left, PAGE)), "order": "oldest" if request.oldest else "newest"}
-        page = await desk.ask("?" + urlencode(query | ({"cursor": cursor} if cursor else {})))
+        page = await client.ask("?" + urlencode(query | ({"cursor": cursor} if cursor else {})))
         letters, cursor = page["deadletters"], page["next"]
         left -= len(letters)
         if request.json:
@@ -184,8 +184,8 @@ def _when(text: object) -> str:
         return safe(str(text or ""))
 
 
-async def _show(desk: _Desk, request: DeadLetterRequest) -> int:
-    letter = await desk.ask(f"/{quote(request.id or '', safe='')}")
+async def _show(client: _EdgeClient, request: DeadLetterRequest) -> int:
+    letter = await client.ask(f"/{quote(request.id or '', safe='')}")
     if request.json:
         print(jsonlib.dumps(letter, indent=2))
         return 0
@@ -209,8 +209,8 @@ async def _show(desk: _Desk, request: DeadLetterRequest) -> int:
     return 0
 
 
-async def _summary(desk: _Desk, request: DeadLetterRequest) -> int:
-    summary = await desk.ask("/summary")
+async def _summary(client: _EdgeClient, request: DeadLetterRequest) -> int:
+    summary = await client.ask("/summary")
     if request.json:
         print(jsonlib.dumps(summary, indent=2))
         return 0
@@ -232,10 +232,10 @@ async def _summary(desk: _Desk, request: DeadLetterRequest) -> int:
     return 0
 
 
-# Sending again
+# Redriving
 
 
-async def _redrive(desk: _Desk, request: DeadLetterRequest, filter: Mapping[str, str]) -> int:
+async def _redrive(client: _EdgeClient, request: DeadLetterRequest, filter: Mapping[str, str]) -> int:
     body: dict[str, Any] = {"dry_run": request.dry_run, "force": request.force}
     body |= {name: value for name in ("rate", "limit") if (value := getattr(request, name)) is not None}
     if request.id is not None:
@@ -246,12 +246,12 @@ async def _redrive(desk: _Desk, request: DeadLetterRequest, filter: Mapping[str,
         body["filter"] = dict(filter)
     else:
         raise Mistakes(["deadletters redrive: which? give the id of a letter, a filter such as --name, or --all"])
-    job = await desk.ask("/redrive", "POST", body)
+    job = await client.ask("/redrive", "POST", body)
     if not request.wait:
         print(jsonlib.dumps(job) if request.json else f"redrive {job['id']} has begun")
         return 0
     try:
-        job = await _watch(desk, job)
+        job = await _watch(client, job)
     except asyncio.CancelledError:
         print(f"\nthe redrive goes on; `callboard deadletters cancel {job['id']}` ends it", file=sys.stderr)
         raise
@@ -259,14 +259,14 @@ async def _redrive(desk: _Desk, request: DeadLetterRequest, filter: Mapping[str,
     return 0 if job["dry_run"] or (job["state"] == "done" and not job["failed"] and not job["skipped"]) else 1
 
 
-async def _watch(desk: _Desk, job: dict[str, Any]) -> dict[str, Any]:
+async def _watch(client: _EdgeClient, job: dict[str, Any]) -> dict[str, Any]:
     """Shows how far a redrive has come, until it is over."""
     line = StatusLine(sys.stderr)
     try:
         while job["state"] == "running":
             line.show(_progress(job))
-            await asyncio.sleep(LOOK_EVERY)
-            job = await desk.ask(f"/jobs/{job['id']}")
+            await asyncio.sleep(POLL_EVERY)
+            job = await client.ask(f"/jobs/{job['id']}")
     finally:
         line.clear()
     return job
@@ -297,8 +297,8 @@ def _ended(job: Mapping[str, Any]) -> str:
     return told
 
 
-async def _jobs(desk: _Desk, request: DeadLetterRequest) -> int:
-    jobs = (await desk.ask("/jobs"))["jobs"]
+async def _jobs(client: _EdgeClient, request: DeadLetterRequest) -> int:
+    jobs = (await client.ask("/jobs"))["jobs"]
     if request.json:
         for job in jobs:
             print(jsonlib.dumps(job))
@@ -324,10 +324,10 @@ async def _jobs(desk: _Desk, request: DeadLetterRequest) -> int:
     return 0
 
 
-async def _cancel(desk: _Desk, request: DeadLetterRequest) -> int:
+async def _cancel(client: _EdgeClient, request: DeadLetterRequest) -> int:
     path = f"/jobs/{quote(request.id or '', safe='')}"
-    job = await desk.ask(path, "DELETE")
-    job = await _watch(desk, job)
+    job = await client.ask(path, "DELETE")
+    job = await _watch(client, job)
     print(jsonlib.dumps(job) if request.json else _ended(job))
     return 0
 
@@ -335,19 +335,19 @@ async def _cancel(desk: _Desk, request: DeadLetterRequest) -> int:
 # Purging
 
 
-async def _purge(desk: _Desk, request: DeadLetterRequest, filter: Mapping[str, str]) -> int:
+async def _purge(client: _EdgeClient, request: DeadLetterRequest, filter: Mapping[str, str]) -> int:
     if not filter and not request.everything:
         raise Mistakes(["deadletters purge: which? give a filter such as --reason or --until, or --all"])
     if not request.dry_run and not request.yes:
         if not sys.stdin.isatty():
             raise Mistakes(["deadletters purge: what is purged is gone; say --yes, or look with --dry-run first"])
-        count = await _purged(desk, filter, dry=True)
+        count = await _purged(client, filter, dry=True)
         # Not by input(): its thread could not be ended by Ctrl-C.
         print(f"{count:,} dead letters will be gone for ever. Go on? [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             print("nothing was purged")
             return 1
-    count = await _purged(desk, filter, request.dry_run)
+    count = await _purged(client, filter, request.dry_run)
     if request.json:
         print(jsonlib.dumps({"purged": 0 if request.dry_run else count, "matched": count, "dry_run": request.dry_run}))
     else:
@@ -355,14 +355,14 @@ async def _purge(desk: _Desk, request: DeadLetterRequest, filter: Mapping[str, s
     return 0
 
 
-async def _purged(desk: _Desk, filter: Mapping[str, str], dry: bool) -> int:
+async def _purged(client: _EdgeClient, filter: Mapping[str, str], dry: bool) -> int:
     """Asks until all is purged, and counts."""
     line = StatusLine(sys.stderr)
     count = 0
     body: dict[str, Any] = {"filter": dict(filter), "dry_run": dry}
     try:
         while True:
-            answer = await desk.ask("/purge", "POST", body)
+            answer = await client.ask("/purge", "POST", body)
             count += int(answer["matched"])
             if not answer["next"]:
                 return count

@@ -1,6 +1,6 @@
 """Checks for everything that commonly goes wrong, and says how to mend it: what `callboard doctor` does.
 
-A check never raises: what it finds out, also that it cannot find out, is a Finding.
+A check never raises: every result, also that it could not be run, is a Finding.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from contextlib import aclosing
 from dataclasses import asdict
 from pathlib import Path
 
-from actors.catalog import CAST
+from actors.catalog import ACTORS
 from edge.settings import EdgeSettings
 from edge.webhooks.job import PARTITIONS
 from ops.cli.findings import FAIL, INFO, OK, WARN, Finding, body_of, store_mend
@@ -78,7 +78,7 @@ def run_doctor(settings: Settings, *, json: bool) -> int:
 async def _examine(settings: Settings, show: bool) -> list[Finding]:
     paint = Paint.of(sys.stdout)
     findings: list[Finding] = []
-    # Closed here, and not whenever Python comes to it: whoever reads our output may have seen enough in the middle.
+    # Closed here and not by the garbage collector: the reader of our output may close the pipe at any finding.
     async with aclosing(examine(settings)) as found:
         async for finding in found:
             findings.append(finding)
@@ -230,7 +230,7 @@ async def _nats(settings: Settings) -> AsyncGenerator[Finding, None]:
     try:
         await broker.open(apply=False)
     except RouterError as fault:
-        # What is wrong with a server that answers is said by the fault itself.
+        # The error itself says what is wrong with a server that answers.
         start = "start one with `callboard up`, or set CALLBOARD_NATS_URL" if isinstance(fault, Unreachable) else ""
         yield Finding("nats", FAIL, str(fault), start)
         return
@@ -268,8 +268,8 @@ async def _nats(settings: Settings) -> AsyncGenerator[Finding, None]:
                 for finding in await _rooms(broker.connection, settings):
                     yield finding
         yield await _partitions(broker)
-        heard = await answering(broker.connection, set(CAST), 1.0)
-        for name, part in CAST.items():
+        heard = await answering(broker.connection, set(ACTORS), 1.0)
+        for name, part in ACTORS.items():
             if answers := heard.get(name):
                 instances = sorted(str(answer.get("metadata", {}).get("instance", "main")) for answer in answers)
                 yield Finding(f"actor {name}", OK, f"answers: {', '.join(instances)}")
@@ -416,7 +416,7 @@ async def _edge(settings: Settings) -> AsyncGenerator[Finding, None]:
             mend = mend or store_mend("forbidden")
         yield Finding("edge", FAIL, found, mend or "see its log; it needs NATS and the streams")
         if mend:
-            # What is tried below needs a store that takes writes; a proxy would be blamed for what is none of its fault.
+            # The checks below need a store that takes writes; else a proxy would be blamed for a failure of the store.
             return
     else:
         yield Finding("edge", FAIL, f"what answers at {url} is not Callboard", "choose another port with --port")

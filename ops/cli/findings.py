@@ -32,7 +32,7 @@ def store_mend(code: object) -> str:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     check: str
     verdict: str

@@ -14,14 +14,14 @@ from router.codec import from_json
 from router.errors import BadEvent
 
 # A health check that takes longer is itself a finding.
-PATIENCE = 2.0
+REQUEST_TIMEOUT = 2.0
 
 
 def run_health(settings: Settings) -> int:
     """Says whether the process is ready; exit code 1 where it is not."""
     host, port = where(settings)
     try:
-        answer = run_interruptibly(get(host, port, "/readyz", timeout=PATIENCE))
+        answer = run_interruptibly(get(host, port, "/readyz", timeout=REQUEST_TIMEOUT))
     except OSError as fault:
         print(f"{url_of(host, port)}: {fault.strerror or fault}", file=sys.stderr)
         return 1

@@ -14,7 +14,7 @@ from ops.settings import Mistakes, Settings
 from router.codec import from_json
 from router.errors import BadEvent
 
-PATIENCE = 5.0
+REQUEST_TIMEOUT = 5.0
 
 
 def run_levels(settings: Settings, logger: str | None, level: str | None, *, json: bool) -> int:
@@ -27,7 +27,7 @@ def run_levels(settings: Settings, logger: str | None, level: str | None, *, jso
     if logger is not None:
         method, path = "PUT", f"/logs?{urlencode({'logger': logger, 'level': level or ''})}"
     try:
-        answer = run_interruptibly(get(host, port, path, timeout=PATIENCE, method=method))
+        answer = run_interruptibly(get(host, port, path, timeout=REQUEST_TIMEOUT, method=method))
         said = from_json(answer.body)
     except (OSError, BadEvent) as fault:
         print(f"callboard: {url_of(host, port)}: {fault}", file=sys.stderr)

@@ -1,6 +1,6 @@
 """Connects to the edge as clients do, for `callboard doctor`: a stream, a WebSocket, a page of another origin.
 
-What stands between (a proxy, a load balancer) shows itself only here: the edge itself never sees what is held back.
+Only this finds what a proxy or load balancer between does: the edge itself does not see what is buffered.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from ops.cli.findings import FAIL, OK, WARN, Finding, body_of
 from ops.cli.sessions import refused
 from ops.process.http import get, parse_head, request
 
-# What takes longer than this is held back by something between.
-PATIENCE = 2.0
+# What takes longer than this is buffered by something between.
+REQUEST_TIMEOUT = 2.0
 STRANGER = "https://nobody.invalid"
 _UPGRADE = {
     "Connection": "Upgrade",
@@ -60,7 +60,7 @@ async def _stream(host: str, port: int, session: str, token: str | None) -> Find
     begun = time.monotonic()
     said = False
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(REQUEST_TIMEOUT):
             reader, writer = await asyncio.open_connection(host, port)
             try:
                 writer.write(request(host, port, f"/callbacks/sessions/{session}/sse", token=token))
@@ -80,7 +80,7 @@ async def _stream(host: str, port: int, session: str, token: str | None) -> Find
                 writer.close()
     except TimeoutError:
         what = "an event was said and did not arrive" if said else "nothing arrived"
-        return Finding("sse", FAIL, f"{what} within {PATIENCE:g} s", _HELD_BACK)
+        return Finding("sse", FAIL, f"{what} within {REQUEST_TIMEOUT:g} s", _HELD_BACK)
     except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as fault:
         return Finding("sse", FAIL, f"the stream broke off: {fault}", _HELD_BACK)
     if "content-encoding" in head.headers:
@@ -92,7 +92,7 @@ async def _socket(host: str, port: int, session: str, token: str | None) -> Find
     """Asks for an upgrade to WebSocket, and waits for its first frame."""
     mend = "let the proxy speak HTTP/1.1 upstream and pass the headers Upgrade and Connection on"
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(REQUEST_TIMEOUT):
             reader, writer = await asyncio.open_connection(host, port)
             try:
                 path = f"/callbacks/sessions/{session}/ws"
@@ -104,7 +104,7 @@ async def _socket(host: str, port: int, session: str, token: str | None) -> Find
             finally:
                 writer.close()
     except TimeoutError:
-        return Finding("websocket", FAIL, f"no message within {PATIENCE:g} s", mend)
+        return Finding("websocket", FAIL, f"no message within {REQUEST_TIMEOUT:g} s", mend)
     except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as fault:
         return Finding("websocket", FAIL, f"the connection broke off: {fault}", mend)
     return Finding("websocket", OK, "upgrades come through")

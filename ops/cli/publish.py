@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ops.cli.interruptible import run_interruptibly
-from ops.process.logs import quietly
+from ops.process.logs import configure_quiet
 from ops.settings import Mistakes, Settings
 from ops.terminal import StatusLine, bar
 from router.broker import Broker
@@ -64,7 +64,7 @@ class PublishRequest:
 
 def run_publish(settings: Settings, request: PublishRequest) -> int:
     """Publishes what is asked; returns once all of it is stored. Raises Mistakes or BrokerError."""
-    quietly(settings.log)
+    configure_quiet(settings.log)
     if not request.streams:
         try:
             event = request.event(request.data)

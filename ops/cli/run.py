@@ -1,7 +1,7 @@
 """Runs a command and publishes its lines, its progress and its end: what `callboard run -- COMMAND…` does.
 
-The command sees what it would see without us: our input, our signals, its exit code handed on. What it writes goes to
-our output unchanged and at once; telling of it comes second and can never stop it.
+The command runs as it would without us: it has our input and our signals, and its exit code is returned. Its output goes to
+ours unchanged and at once; publishing comes second and can never stop it.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class CommandProcess:
                 os.killpg(self._process.pid, number)
 
     def forward(self, number: int) -> None:
-        """Hands on a signal that we got."""
+        """Forwards a signal to the command."""
         self.asked_to_end = True
         if not (self.shares_terminal and number == signal.SIGINT):
             self.send(number)
@@ -103,7 +103,7 @@ class CommandProcess:
 
 
 class OutputStream:
-    """One of the command's outputs on its way to ours."""
+    """Copies one of the command's outputs to ours."""
 
     def __init__(self, name: str, target: int | None, spool: Spool) -> None:
         self.name = name
@@ -122,7 +122,7 @@ class OutputStream:
                     try:
                         await loop.run_in_executor(None, _write, self._target, chunk)
                     except OSError:
-                        # Nobody reads us any more. With its pipe closed the command learns it as it would without us.
+                        # Our reader is gone. Closing the command's pipe tells it so, as it would without us.
                         break
                 out, progress = lines.feed(chunk)
                 for line in out:
@@ -175,7 +175,7 @@ async def run_command(
     quiet: bool = False,
     json: bool = False,
 ) -> int:
-    """Runs a command and tells of it; returns its exit code, 128 + n where signal n ended it.
+    """Runs a command and publishes its events; returns its exit code, 128 + n where signal n ended it.
 
     The broker may be open, or never opened: then it is opened here, as soon as NATS answers, and closed at the end.
     """
@@ -222,7 +222,7 @@ async def run_command(
 
 
 async def _follow(run: Run, child: CommandProcess, spool: Spool, shown: bool) -> int:
-    """Tells of the command until it has ended and all is said, or NATS takes nothing any more."""
+    """Publishes the command's events until it has ended and all are stored, or NATS takes nothing any more."""
     streams = {
         OutputStream("stdout", 1 if shown else None, spool): child.stdout,
         OutputStream("stderr", 2 if shown else None, spool): child.stderr,
@@ -292,7 +292,7 @@ def _signal_name(number: int) -> str:
 
 
 def _report(run: Run, spool: Spool) -> None:
-    """Says what nobody will hear."""
+    """Reports the events that could not be published."""
     lost = spool.dropped + len(spool)
     events = run.unsent + run.refused
     if lost or events:
@@ -302,7 +302,7 @@ def _report(run: Run, spool: Spool) -> None:
 
 @contextlib.contextmanager
 def _signals(child: CommandProcess) -> Iterator[None]:
-    """Hands our signals on to the command while it runs."""
+    """Forwards our signals to the command while it runs."""
     loop = asyncio.get_running_loop()
     taken: list[signal.Signals] = []
     try:

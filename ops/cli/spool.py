@@ -1,7 +1,7 @@
 """Queues a command's lines until they are published: bounded, and in batches where there are many.
 
 While NATS takes them, a command that writes faster is slowed down, as by any pipe. Where NATS takes nothing for two
-seconds, the oldest lines are dropped and counted: a command never waits long for the sake of those who watch it.
+seconds, the oldest lines are dropped and counted: publishing never blocks the command for long.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _Waiting(NamedTuple):
 
 
 class Spool:
-    """The lines of one run, and the newest progress told in them."""
+    """The lines of one run that wait to be published, and the newest progress."""
 
     def __init__(self, lines: int = SPOOL_LINES) -> None:
         self.dropped = 0
@@ -69,7 +69,7 @@ class Spool:
         self._filled.set()
 
     async def room(self) -> None:
-        """Holds up who adds while the spool is full and there is hope; never for long."""
+        """Backpressure: waits while the spool is full and NATS still takes lines, two seconds at most."""
         while self.full and not self._stalled:
             self._room.clear()
             try:
@@ -79,12 +79,12 @@ class Spool:
                 self._stalled = True
 
     def close(self) -> None:
-        """Nothing more is added; `relay` returns once all is said."""
+        """Takes no more lines; `relay` returns once all are published."""
         self._closed = True
         self._filled.set()
 
     async def relay(self, run: Run) -> None:
-        """Says what is there until the spool is closed and empty."""
+        """Publishes lines until the spool is closed and empty."""
         while True:
             while not self._lines and self._progress is None:
                 if self._closed:

@@ -6,7 +6,7 @@ import asyncio
 import json as jsonlib
 
 from ops.cli.interruptible import run_interruptibly
-from ops.process.logs import quietly
+from ops.process.logs import configure_quiet
 from ops.settings import Settings
 from router import topology
 from router.broker import Broker
@@ -22,7 +22,7 @@ def run_streams(settings: Settings, what: str, *, patience: float = 0.0, json: b
 
     Exit code 1 where something is left to be done. NATS itself, too, is waited for as long as `patience` lasts.
     """
-    quietly(settings.log)
+    configure_quiet(settings.log)
     found = run_interruptibly(
         _wait(settings, patience) if what == "wait" else _compare(settings, what == "apply", patience)
     )

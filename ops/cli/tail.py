@@ -1,7 +1,7 @@
 """Follows events on the command line: from stored ones to live ones, with none missing between.
 
-The hand-over is that of every reader: hear what is new into a bounded buffer first, read what is stored up to it, then go on
-with what was heard. Whatever breaks that (a lost connection, a full buffer) leads back to reading.
+The hand-over is that of every reader: buffer live events first (bounded), read the stored ones up to them, then go on with the
+buffer. A lost connection or a full buffer leads back to reading stored events.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ops.cli.interruptible import run_interruptibly
-from ops.process.logs import quietly
+from ops.process.logs import configure_quiet
 from ops.settings import Mistakes, Settings
 from ops.terminal import Paint, safe
 from ops.values import seconds
@@ -35,7 +35,7 @@ from router.subject import check_pattern, distinct
 if TYPE_CHECKING:
     from router.filter import Filter
 
-# 10,000 events heard and not yet printed: more are read from the store instead.
+# 10,000 live events that are not printed yet: more are read from the store instead.
 BUFFER = 10_000
 # A NATS that is away is asked again this often.
 RETRY_SECONDS = 0.3
@@ -160,7 +160,7 @@ class Tail:
 
 def run_tail(settings: Settings, request: TailRequest) -> int:
     """Prints events until Ctrl-C, or until what was asked for has been shown. Raises Mistakes or BrokerError."""
-    quietly(settings.log)
+    configure_quiet(settings.log)
     try:
         patterns = distinct(check_pattern(pattern) for pattern in request.patterns)
         start = _start(request)

@@ -1,6 +1,6 @@
 """Looks after the webhook of one session, by the edge's HTTP API: its attempts, health and secret, and recovery.
 
-It asks a running edge over HTTP. A recovery is work of the edge: it goes on where this command is ended.
+A recovery is work of the edge: it goes on where this command is ended.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from router.errors import BadEvent, RouterError
 
 PAGE = 500
 DEFAULT_LIMIT = 20
-PATIENCE = 20.0
-LOOK_EVERY = 0.3
+REQUEST_TIMEOUT = 20.0
+POLL_EVERY = 0.3
 
-# What was asked wrongly, rather than what went wrong.
+# Codes of wrong requests, rather than of failures.
 _MISTAKES = frozenset(
     {"bad_parameter", "bad_body", "bad_cursor", "bad_webhook", "missing_field", "session_not_found", "not_a_webhook"}
 )
@@ -63,29 +63,29 @@ def run_webhooks(settings: Settings, request: WebhookRequest) -> int:
     """Does what is asked; the exit code is 1 where a recovery did not end well. Raises Mistakes or RouterError."""
     if request.limit is not None and request.limit < 1:
         raise Mistakes([f"webhooks {request.what}: --limit needs a number from 1 on"])
-    hook = _Hook(settings, request.session)
+    client = _WebhookClient(settings, request.session)
     match request.what:
         case "attempts":
-            return run_interruptibly(_attempts(hook, request))
+            return run_interruptibly(_attempts(client, request))
         case "resend":
-            return run_interruptibly(_resend(hook, request))
+            return run_interruptibly(_resend(client, request))
         case "recover":
-            return run_interruptibly(_recover(hook, request))
+            return run_interruptibly(_recover(client, request))
         case "replay":
-            return run_interruptibly(_replay(hook, request))
+            return run_interruptibly(_replay(client, request))
         case "rotate":
-            return run_interruptibly(_rotate(hook, request))
+            return run_interruptibly(_rotate(client, request))
         case "verify":
-            return run_interruptibly(_verify(hook, request))
+            return run_interruptibly(_verify(client, request))
         case "health":
-            return run_interruptibly(_health(hook, request))
+            return run_interruptibly(_health(client, request))
         case _:
             body = {"reason": request.reason} if request.reason is not None else {}
-            return run_interruptibly(_health(hook, request, request.what, body))
+            return run_interruptibly(_health(client, request, request.what, body))
 
 
-class _Hook:
-    """One session of the edge, as it is asked about here."""
+class _WebhookClient:
+    """Calls the webhook API of one session."""
 
     def __init__(self, settings: Settings, session: str) -> None:
         self.host, self.port = edge_of(settings)
@@ -98,7 +98,7 @@ class _Hook:
         content = jsonlib.dumps(body).encode() if body is not None else b""
         try:
             answer = await get(
-                self.host, self.port, f"{self._base}/{path}", PATIENCE, method, content, token=self._token
+                self.host, self.port, f"{self._base}/{path}", REQUEST_TIMEOUT, method, content, token=self._token
             )
         except OSError as fault:
             why = fault.strerror or str(fault)
@@ -119,17 +119,17 @@ class _Hook:
         raise RouterError(why)
 
 
-# Looking
+# Listing and showing
 
 
-async def _attempts(hook: _Hook, request: WebhookRequest) -> int:
+async def _attempts(client: _WebhookClient, request: WebhookRequest) -> int:
     left = request.limit or DEFAULT_LIMIT
     asked = {name: text for name in ("event", "result") if (text := getattr(request, name)) is not None}
     found: list[dict[str, Any]] = []
     cursor: str | None = None
     while left > 0:
         query = {**asked, "limit": str(min(left, PAGE))} | ({"cursor": cursor} if cursor else {})
-        page = await hook.ask("attempts?" + urlencode(query))
+        page = await client.ask("attempts?" + urlencode(query))
         found += page["attempts"]
         left -= len(page["attempts"])
         cursor = page["next"]
@@ -182,9 +182,11 @@ def _when(text: object) -> str:
         return safe(str(text or ""))
 
 
-async def _health(hook: _Hook, request: WebhookRequest, order: str | None = None, body: object = None) -> int:
+async def _health(
+    client: _WebhookClient, request: WebhookRequest, order: str | None = None, body: object = None
+) -> int:
     """Shows how an endpoint is, after an order where there is one."""
-    health = await (hook.ask("health") if order is None else hook.ask(order, "POST", body or {}))
+    health = await (client.ask("health") if order is None else client.ask(order, "POST", body or {}))
     if request.json:
         print(jsonlib.dumps(health, indent=2))
         return 0
@@ -217,33 +219,33 @@ async def _health(hook: _Hook, request: WebhookRequest, order: str | None = None
 # Sending again
 
 
-async def _resend(hook: _Hook, request: WebhookRequest) -> int:
+async def _resend(client: _WebhookClient, request: WebhookRequest) -> int:
     id = request.id or ""
-    answer = await hook.ask("resend", "POST", {"delivery" if _DELIVERY.match(id) else "event": id})
+    answer = await client.ask("resend", "POST", {"delivery" if _DELIVERY.match(id) else "event": id})
     what = "it is" if answer["events"] == 1 else f"its {answer['events']:,} events are"
     print(jsonlib.dumps(answer) if request.json else f"{what} sent again; webhook-id {safe(str(answer['webhook_id']))}")
     return 0
 
 
-async def _recover(hook: _Hook, request: WebhookRequest) -> int:
+async def _recover(client: _WebhookClient, request: WebhookRequest) -> int:
     if request.since is None:
         raise Mistakes(["webhooks recover: since when? give --since, such as 2h, or RFC 3339"])
     body: dict[str, Any] = {"since": _moment(request.since)}
     body |= {"until": _moment(request.until)} if request.until is not None else {}
     body |= {"rate": request.rate} if request.rate is not None else {}
-    return await _watch(hook, request, await hook.ask("recover", "POST", body))
+    return await _watch(client, request, await client.ask("recover", "POST", body))
 
 
-async def _replay(hook: _Hook, request: WebhookRequest) -> int:
+async def _replay(client: _WebhookClient, request: WebhookRequest) -> int:
     if (request.since is None) == (request.last is None):
         raise Mistakes(["webhooks replay: from where? give --since, such as 2h or RFC 3339, or --last N"])
     body: dict[str, Any] = {"last": request.last} if request.since is None else {"since": _moment(request.since)}
     body |= {"until": _moment(request.until)} if request.until is not None else {}
     body |= {"rate": request.rate} if request.rate is not None else {}
-    return await _watch(hook, request, await hook.ask("replay", "POST", body))
+    return await _watch(client, request, await client.ask("replay", "POST", body))
 
 
-async def _watch(hook: _Hook, request: WebhookRequest, recovery: dict[str, Any]) -> int:
+async def _watch(client: _WebhookClient, request: WebhookRequest, recovery: dict[str, Any]) -> int:
     """Shows how far it is until it has ended, or only says that it has begun."""
     if not request.wait:
         print(jsonlib.dumps(recovery) if request.json else f"{recovery['kind']} {recovery['id']} has begun")
@@ -252,8 +254,8 @@ async def _watch(hook: _Hook, request: WebhookRequest, recovery: dict[str, Any])
     try:
         while recovery["state"] == "running":
             line.show(_progress(recovery))
-            await asyncio.sleep(LOOK_EVERY)
-            recovery = await hook.ask(f"recoveries/{recovery['id']}")
+            await asyncio.sleep(POLL_EVERY)
+            recovery = await client.ask(f"recoveries/{recovery['id']}")
     except asyncio.CancelledError:
         print("\nit goes on without you", file=sys.stderr)
         raise
@@ -266,14 +268,14 @@ async def _watch(hook: _Hook, request: WebhookRequest, recovery: dict[str, Any])
 # Its secret, and its consent
 
 
-async def _rotate(hook: _Hook, request: WebhookRequest) -> int:
+async def _rotate(client: _WebhookClient, request: WebhookRequest) -> int:
     try:
         body: dict[str, Any] = {} if request.overlap is None else {"overlap": seconds(request.overlap)}
     except ValueError as fault:
         raise Mistakes([f"webhooks rotate: --overlap {fault}"]) from None
     if request.signing is not None:
         body["signing"] = request.signing
-    answer = await hook.ask("secret/rotate", "POST", body)
+    answer = await client.ask("secret/rotate", "POST", body)
     if request.json:
         print(jsonlib.dumps(answer, indent=2))
         return 0
@@ -285,8 +287,8 @@ async def _rotate(hook: _Hook, request: WebhookRequest) -> int:
     return 0
 
 
-async def _verify(hook: _Hook, request: WebhookRequest) -> int:
-    answer = await hook.ask("verify", "POST", {})
+async def _verify(client: _WebhookClient, request: WebhookRequest) -> int:
+    answer = await client.ask("verify", "POST", {})
     verification = answer["verification"]
     if request.json:
         print(jsonlib.dumps(verification))

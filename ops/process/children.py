@@ -39,7 +39,7 @@ Say = Callable[[str, str, str], None]
 
 
 class Lifeline:
-    """A pipe whose writing end only this process has. Children see its end when we are gone, however we went."""
+    """A pipe whose writing end only this process has. Children read its end when this process is gone, however it ended."""
 
     def __init__(self) -> None:
         self.reading, self._writing = os.pipe()
@@ -49,8 +49,8 @@ class Lifeline:
         os.close(self._writing)
 
 
-def tether(signum: int = signal.SIGTERM) -> Callable[[], None] | None:
-    """Makes what a child calls before exec, so that the kernel signals it when we die; None where the kernel does not."""
+def end_with_parent(signum: int = signal.SIGTERM) -> Callable[[], None] | None:
+    """Makes a function for a child to call before exec, so that the kernel signals it when its parent dies; None elsewhere."""
     if not sys.platform.startswith("linux"):
         return None
     # Loaded here: between fork and exec nothing may be imported or allocated that a lock could guard.
@@ -66,7 +66,7 @@ def tether(signum: int = signal.SIGTERM) -> Callable[[], None] | None:
 
 
 def watch_lifeline() -> None:
-    """Ends this process in good order when the one that started it is gone; by force where order takes too long."""
+    """Shuts this process down when the one that started it is gone; kills it where that takes too long."""
     descriptor = inherited_descriptor(LIFELINE)
     if descriptor is None:
         return
@@ -83,7 +83,7 @@ def watch_lifeline() -> None:
 
 
 class Backoff:
-    """How long to wait before the next start: longer each time, a little at random, short again after a good life."""
+    """The delay before the next start: exponential, jittered, and short again after a long run."""
 
     def __init__(self) -> None:
         self.failures = 0
@@ -102,7 +102,7 @@ class Backoff:
 
 
 def reason(code: int) -> str:
-    """Says in words how a process ended."""
+    """Says in last_lines how a process ended."""
     if code < 0:
         try:
             return f"was killed by {signal.Signals(-code).name}"
@@ -134,7 +134,7 @@ class LogFile:
 
 
 class Child:
-    """One process of the tree, kept alive until it is told to stop."""
+    """One child process, restarted until `stop`."""
 
     def __init__(
         self,
@@ -148,17 +148,17 @@ class Child:
         descriptors: Iterable[int] = (),
     ) -> None:
         self.name = name
-        self.words: deque[str] = deque(maxlen=40)
+        self.last_lines: deque[str] = deque(maxlen=40)
         self.restarts = 0
         self.exit_code: int | None = None
-        # Set while the process that runs now has proved that it is ours, and ready.
+        # Set while the process that runs now has proved that it is ours, and is ready.
         self.ready = asyncio.Event()
         self._argv = own_argv(*arguments)
         self._say = say
         self._log = log
         self._descriptors = (lifeline.reading, *descriptors)
         self._environment = child_environment({**(environment or {}), LIFELINE: str(lifeline.reading)})
-        self._tether = tether()
+        self._end_with_parent = end_with_parent()
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
 
@@ -169,7 +169,7 @@ class Child:
         return process.pid if process and process.returncode is None else None
 
     async def keep(self) -> None:
-        """Runs the process, and runs it again whenever it ends, until `stop`. A mistake in its settings ends it for good."""
+        """Runs the process, and runs it again whenever it ends, until `stop`. Wrong settings (exit code 2) end it for good."""
         backoff = Backoff()
         log = LogFile(self._log) if self._log else None
         try:
@@ -184,9 +184,11 @@ class Child:
                 delay = backoff.next()
                 self.restarts += 1
                 if backoff.failures <= 3:
-                    self._say(self.name, "restart", f"{reason(code)}{self._last_words(code)}; starting it again")
+                    self._say(self.name, "restart", f"{reason(code)}{self._last_line(code)}; starting it again")
                 elif backoff.failures == 4:
-                    self._say(self.name, "restart", "ends again and again; trying on, and keeping quiet about it")
+                    self._say(
+                        self.name, "restart", "ends again and again; still restarting it, without further reports"
+                    )
                 await asyncio.sleep(delay)
         finally:
             if log:
@@ -201,7 +203,7 @@ class Child:
             self.ready.clear()
 
     async def _run_with(self, handshake: Handshake, log: LogFile | None) -> int:
-        self.words.clear()
+        self.last_lines.clear()
         piped = asyncio.subprocess.PIPE if self._log else None
         try:
             self._process = process = await asyncio.create_subprocess_exec(
@@ -212,10 +214,10 @@ class Child:
                 env=self._environment | handshake.environment,
                 pass_fds=(*self._descriptors, handshake.descriptor),
                 start_new_session=True,  # the terminal's Ctrl-C is for us alone; we stop them in order
-                preexec_fn=self._tether,
+                preexec_fn=self._end_with_parent,
             )
         except OSError as fault:
-            self.words.append(fault.strerror or str(fault))
+            self.last_lines.append(fault.strerror or str(fault))
             return 1
         handshake.started()
         if self._stopping:  # while it was being made
@@ -225,13 +227,13 @@ class Child:
         async with asyncio.TaskGroup() as group:
             listening = group.create_task(self._listen(process.stdout, log))
             code = await process.wait()
-            # What it said last is still in the pipe; something else that holds the pipe open is not waited for.
+            # Its last lines are still in the pipe; another process that holds the pipe open is not waited for.
             await asyncio.wait({listening}, timeout=0.5)
             listening.cancel()
         return code
 
     async def _listen(self, stream: asyncio.StreamReader, log: LogFile | None) -> None:
-        """Keeps every line, and passes on the serious ones."""
+        """Writes every line to the log, and reports the serious ones."""
         rest = b""
         while chunk := await stream.read(65536):
             *lines, rest = (rest + chunk).split(b"\n")
@@ -247,13 +249,13 @@ class Child:
         if log:
             log.write(line)
         if text := line.decode(errors="replace").rstrip():
-            self.words.append(text)
-            # A traceback stays in the log: its record tells the reason, or the last words of who ends by it do.
+            self.last_lines.append(text)
+            # A traceback stays in the log: its record or the last line of the process has the reason.
             if level := level_of(text):
                 self._say(self.name, level, text)
 
-    def _last_words(self, code: int) -> str:
-        said = self.words[-1].removeprefix("callboard: ") if self.words and code > 0 else ""
+    def _last_line(self, code: int) -> str:
+        said = self.last_lines[-1].removeprefix("callboard: ") if self.last_lines and code > 0 else ""
         return f" ({said[:200]})" if said else ""
 
     def send(self, signum: int) -> None:
@@ -266,16 +268,16 @@ class Child:
         """Says that the process shall not be started again."""
         self._stopping = True
 
-    async def stop(self, patience: float) -> None:
-        """Asks the process to end, and ends it by force where it takes longer than `patience` seconds."""
+    async def stop(self, timeout: float) -> None:
+        """Asks the process to end, and ends it by force where it takes longer than `timeout` seconds."""
         self.give_up()
         process = self._process
         if process is None or process.returncode is not None:
             return
         self.send(signal.SIGTERM)
         try:
-            await asyncio.wait_for(process.wait(), patience)
+            await asyncio.wait_for(process.wait(), timeout)
         except TimeoutError:
-            self._say(self.name, "warning", f"did not end within {patience:g} s and is killed")
+            self._say(self.name, "warning", f"did not end within {timeout:g} s and is killed")
             self.send(signal.SIGKILL)
             await process.wait()

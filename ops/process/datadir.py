@@ -14,7 +14,7 @@ from ops.register import is_locked, left_behind
 from router.errors import RouterError
 from router.nats.embedded import write_private
 
-# A look at a lock takes far less.
+# Testing a lock takes far less.
 LOOKED_AT_SECONDS = 5.0
 
 
@@ -66,7 +66,7 @@ class DataFolder:
                     path.unlink(missing_ok=True)
 
     def _lock(self, lock: TextIO) -> None:
-        """Locks the file until it is closed or we are gone: the descriptor is not inherited. Raises CannotStart."""
+        """Locks the file until it is closed or this process ends: the descriptor is not inherited. Raises CannotStart."""
         deadline = time.monotonic() + LOOKED_AT_SECONDS
         while True:
             try:

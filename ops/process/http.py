@@ -61,7 +61,7 @@ def request(
     token: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> bytes:
-    """Writes an HTTP request that closes the connection behind it."""
+    """Builds an HTTP request with `Connection: close`."""
     content = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
     name = f"[{host}]" if ":" in host else host
     proof = f"Authorization: Bearer {token}\r\n" if token else ""

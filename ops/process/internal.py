@@ -1,7 +1,7 @@
 """Serves the internal port of a process: liveness, readiness, metrics and log levels.
 
-On a port of its own, which Docker, Kubernetes and Prometheus ask and which nobody else is to reach. Spoken by hand, so
-that an actor, which loads no web framework, has it too.
+It is a port of its own, for Docker, Kubernetes and Prometheus and not for the public. The HTTP is written by hand, so that an
+actor, which loads no web framework, has it too.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from router.codec import to_json
 log = logging.getLogger(__name__)
 
 Checks = Callable[[], Mapping[str, bool]]
-"""Called to find out what readiness hangs on, one by one."""
+"""The checks of readiness by name."""
 Expose = Callable[[str], Awaitable[tuple[bytes, str]]]
-"""Given what a scraper accepts, makes the metrics and says of what type they are."""
+"""Takes the Accept header of a scraper, and returns the metrics with their content type."""
 Level = Callable[[str, str], Awaitable[None]]
 """Sets the level of a logger. Raises BadLevel."""
 
-# 5 s for a request, 8 kB for its head: who asks here is a program beside us, and wants one line.
-PATIENCE = 5.0
+# 5 s for a request, 8 kB for its head: clients are probes and scrapers beside us.
+REQUEST_TIMEOUT = 5.0
 HEAD_BYTES = 8 * 1024
-# 32 at once: a scraper and the probes of one process. One more is hung up on.
-MOST_ASKING = 32
+# 32 at once: a scraper and the probes of one process. One more connection is closed.
+MAX_CONNECTIONS = 32
 
 _REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
 
 
 class Internal:
-    """The answers of one process; `checks` says what readiness hangs on, `details` more about it."""
+    """The internal HTTP server of one process; `checks` decides readiness, `details` are shown beside it."""
 
     def __init__(self, settings: InternalSettings, listener: socket.socket | None = None) -> None:
         """Answers on a socket that is open already where one is given."""
@@ -50,7 +50,7 @@ class Internal:
         self.metrics: Expose = _own
         self.level: Level = _set
         self._listener = listener
-        self._asking = 0
+        self._open = 0
 
     @property
     def wanted(self) -> bool:
@@ -66,9 +66,9 @@ class Internal:
         host, port = self.settings.host, self.settings.port
         try:
             if self._listener is not None:
-                server = await asyncio.start_server(self._asked, sock=self._listener, limit=HEAD_BYTES)
+                server = await asyncio.start_server(self._connected, sock=self._listener, limit=HEAD_BYTES)
             else:
-                server = await asyncio.start_server(self._asked, host, port, limit=HEAD_BYTES)
+                server = await asyncio.start_server(self._connected, host, port, limit=HEAD_BYTES)
         except OSError as fault:
             raise CannotStart(
                 f"cannot listen on {host}:{port} ({fault.strerror}); choose another CALLBOARD_INTERNAL_PORT"
@@ -78,18 +78,18 @@ class Internal:
         finally:
             server.close()
 
-    async def _asked(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._asking += 1
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open += 1
         try:
-            if self._asking <= MOST_ASKING:
-                async with asyncio.timeout(PATIENCE):
+            if self._open <= MAX_CONNECTIONS:
+                async with asyncio.timeout(REQUEST_TIMEOUT):
                     head = await reader.readuntil(b"\r\n\r\n")
                     writer.write(await self._answer(head.decode("latin-1")))
                     await writer.drain()
         except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
-            pass  # who asks so gets no answer
+            pass  # a broken or slow request gets no answer
         finally:
-            self._asking -= 1
+            self._open -= 1
             writer.close()
 
     async def _answer(self, head: str) -> bytes:
@@ -110,7 +110,7 @@ class Internal:
         elif method not in ("GET", "HEAD"):
             status = 405
         elif path == "/livez":
-            # That this answers is the proof: the event loop turns. A broker's fault mends nothing by a restart.
+            # An answer proves that the event loop runs. A restart would not mend a broker that is away.
             body = to_json({"status": "ok"})
         elif path == "/readyz":
             checks = dict(self.checks())

@@ -20,11 +20,11 @@ _STYLES = {"DEBUG": "dim", "INFO": "", "WARNING": "yellow", "ERROR": "red", "CRI
 
 
 LEVELS = ("debug", "info", "warning", "error")
-# Whose levels may be set: ours, and those of what we stand on. Anything else is a slip of the pen.
+# The loggers whose level may be set: ours, and those of our libraries. Any other name is a typing mistake.
 _LOGGER = re.compile(r"(root|((actors|edge|ops|router|aiohttp|asyncio|nats|uvicorn)(\.[a-z_0-9]+)*))\Z")
-# These tell at INFO what we tell ourselves.
+# These log at INFO what Callboard logs itself.
 _TALKATIVE = ("uvicorn", "asyncio", "aiohttp", "PIL", "nats")
-# Texts are constant, so there are few; past this all begin anew.
+# Texts are constant, so there are few; past this all counts are reset.
 MOST_TEXTS = 1000
 
 
@@ -32,14 +32,14 @@ class BadLevel(RouterError, ValueError):
     """a log level is debug, info, warning or error, and a logger one of ours, such as edge.hub"""
 
 
-class Sparing(logging.Filter):
-    """Lets one text through so many times and then only now and then; the next line says how many were left out."""
+class RepeatLimit(logging.Filter):
+    """Rate-limits each log text with a token bucket; the next line says how many were left out."""
 
     def __init__(self, burst: int, per_second: float) -> None:
         super().__init__()
         self._burst = float(burst)
         self._rate = per_second
-        # By logger and text: what may still be said, since when, and how many were not.
+        # By logger and text: the tokens left, when they were counted, and how many lines were left out.
         self._left: dict[tuple[str, str], tuple[float, float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -60,7 +60,7 @@ class Sparing(logging.Filter):
         return True
 
 
-class Bound(logging.Filter):
+class BoundIds(logging.Filter):
     """Adds what the work in hand is bound to: the ids of its event, its session and its trace."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -112,8 +112,8 @@ def configure(settings: LogSettings, stream: TextIO = sys.stderr) -> None:
     """Sends the logs of this process to a stream."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines() if settings.format == "json" else TextLines(Paint.of(stream)))
-    handler.addFilter(Sparing(settings.burst, settings.per_second))
-    handler.addFilter(Bound())
+    handler.addFilter(RepeatLimit(settings.burst, settings.per_second))
+    handler.addFilter(BoundIds())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
@@ -137,8 +137,8 @@ def levels() -> dict[str, str]:
     return {name: logging.getLevelName(level).lower() for name, level in found.items()}
 
 
-def quietly(settings: LogSettings) -> None:
-    """For commands that people look at: only what is serious."""
+def configure_quiet(settings: LogSettings) -> None:
+    """Sets up logging for commands that people look at: only warnings and errors."""
     level: Literal["debug", "warning"] = "debug" if settings.level == "debug" else "warning"
     configure(dataclasses.replace(settings, level=level))
 

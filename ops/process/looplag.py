@@ -8,8 +8,8 @@ import platform
 
 from prometheus_client import Gauge, Histogram
 
-# Four looks a second find a loop that is held up for longer than that, and cost nothing.
-LOOK_SECONDS = 0.25
+# Four measurements a second find every longer stall, and cost nothing.
+MEASURE_EVERY = 0.25
 
 lag = Histogram(
     "ops_loop_lag_seconds",
@@ -19,8 +19,8 @@ lag = Histogram(
 build = Gauge("ops_build_info", "Always 1; its labels say what runs", ["version", "python"])
 
 
-async def beat() -> None:
-    """Shows both until cancelled."""
+async def measure_loop_lag() -> None:
+    """Exports both until cancelled."""
     try:
         version = importlib.metadata.version("callboard")
     except importlib.metadata.PackageNotFoundError:
@@ -28,6 +28,6 @@ async def beat() -> None:
     build.labels(version, platform.python_version()).set(1)
     loop = asyncio.get_running_loop()
     while True:
-        due = loop.time() + LOOK_SECONDS
-        await asyncio.sleep(LOOK_SECONDS)
+        due = loop.time() + MEASURE_EVERY
+        await asyncio.sleep(MEASURE_EVERY)
         lag.observe(max(0.0, loop.time() - due))

@@ -22,7 +22,7 @@ from ops.process.disk import show_disk
 from ops.process.handshake import report_ready
 from ops.process.internal import Internal
 from ops.process.logs import configure, set_level
-from ops.process.looplag import beat
+from ops.process.looplag import measure_loop_lag
 from ops.process.tracing import recording
 from ops.settings import Mistakes, Settings
 from router.broker import Broker
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# 10 s: who is started together with NATS waits for it; who is started without it says so.
-NATS_PATIENCE = 10.0
-# One of a kind: whoever comes second is there when the first is gone. An actor that cannot reach NATS goes on: what an Octane
-# says meanwhile is said once.
+# 10 s: a process that is started together with NATS waits for it; after that it fails with the reason.
+NATS_TIMEOUT = 10.0
+# Only one process runs an actor; a second one is a standby. An actor that cannot reach NATS goes on: the events of an
+# Octane meanwhile would else be lost.
 ACTOR_ROLE = RoleSettings(ttl=10.0, poll=1.0, wary=False)
-# What the edge takes to end beside its drain: answers in work, webhooks in hand, the connection to NATS.
+# What the edge takes to end beside its drain: open requests, webhook posts in flight, the connection to NATS.
 WORKER_DRAIN = 8.0
 
 
@@ -77,17 +77,17 @@ async def _until_told(role: Callable[[asyncio.Event], Coroutine[Any, Any, None]]
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told, number)
     async with asyncio.TaskGroup() as group:
-        beating = group.create_task(beat(), name="pulse")
+        measuring = group.create_task(measure_loop_lag(), name="pulse")
         try:
             await role(stop)
         finally:
-            beating.cancel()
+            measuring.cancel()
 
 
 @contextlib.asynccontextmanager
-async def patient_broker(settings: Settings, name: str, stop: asyncio.Event) -> AsyncIterator[Broker]:
-    """Opens a broker, waiting a little for a NATS that is just being started. Raises Unreachable or Unsuitable."""
-    deadline = asyncio.get_running_loop().time() + NATS_PATIENCE
+async def connected_broker(settings: Settings, name: str, stop: asyncio.Event) -> AsyncIterator[Broker]:
+    """Opens a broker, retrying for some seconds where NATS is just being started. Raises Unreachable or Unsuitable."""
+    deadline = asyncio.get_running_loop().time() + NATS_TIMEOUT
     while True:
         broker = Broker(settings.broker, name, settings.topology)
         try:
@@ -103,31 +103,31 @@ async def patient_broker(settings: Settings, name: str, stop: asyncio.Event) -> 
         await broker.close()
 
 
-async def play(name: str, settings: Settings, stop: asyncio.Event) -> None:
+async def serve_actor(name: str, settings: Settings, stop: asyncio.Event) -> None:
     """Runs one actor. Raises Escalate where it crashes too often."""
-    from actors.catalog import CAST
+    from actors.catalog import ACTORS
     from actors.system.supervisor import run_actor
 
-    actor: Callable[..., Any] = CAST[name].load()
-    make = functools.partial(actor, settings.section(name)) if CAST[name].settings else actor
+    actor: Callable[..., Any] = ACTORS[name].load()
+    make = functools.partial(actor, settings.section(name)) if ACTORS[name].settings else actor
     async with (
         Internal(settings.internal).serving() as internal,
-        patient_broker(settings, f"actor {name}", stop) as broker,
+        connected_broker(settings, f"actor {name}", stop) as broker,
     ):
         internal.checks = lambda: {
             "nats": broker.connection.connected,
             "subscriptions": not broker.connection.refused_subjects,
         }
-        # Also where another process works now: this one is then ready to follow it.
+        # Also where another process holds the role: this one is then a ready standby.
         report_ready()
         instance = settings.command.instance
         key = lease_key("actor", name, instance)
         role = Role(Bucket(broker.connection, LEASES), key, _this_process(), ACTOR_ROLE, _is_dead)
-        await _alone(role, functools.partial(run_actor, make, broker, instance=instance, stop=stop), stop)
+        await _run_exclusively(role, functools.partial(run_actor, make, broker, instance=instance, stop=stop), stop)
 
 
-async def _alone(role: Role, work: Callable[[], Coroutine[Any, Any, None]], stop: asyncio.Event) -> None:
-    """Works while no other process does the same, and is the next one where one does. Raises what the work raises."""
+async def _run_exclusively(role: Role, work: Callable[[], Coroutine[Any, Any, None]], stop: asyncio.Event) -> None:
+    """Runs the work while this process holds the role, and waits for the role while another does. Raises what the work raises."""
     from actors.system.supervisor import root
 
     while not stop.is_set():
@@ -135,7 +135,7 @@ async def _alone(role: Role, work: Callable[[], Coroutine[Any, Any, None]], stop
         told = asyncio.ensure_future(stop.wait())
         try:
             await asyncio.wait({term, told}, return_when=asyncio.FIRST_COMPLETED)
-            # Who works has been told, too, and ends in order; who waits has nothing to end.
+            # The work gets `stop` too, and shuts down by itself; a standby has nothing to shut down.
             if not term.done() and not role.holds:
                 return
             if await term:
@@ -192,11 +192,10 @@ async def serve_edge(settings: Settings, stop: asyncio.Event) -> None:
     listener, own = _inherited(descriptor), _inherited(inherited_descriptor(INTERNAL_SOCKET))
 
     def ready(port: int) -> None:
-        # What was loaded stays; looking through all of it for garbage now and then would hold events up for 20 ms.
+        # Frozen: a full collection over all loaded modules would delay events by 20 ms.
         gc.collect()
         gc.freeze()
-        # Events and jobs come and go by the thousand and refer to each other in no circle: a look for such after every 700
-        # of them finds nothing and takes a twentieth of the time.
+        # Events and jobs form no reference cycles; a collection after every 700 of them finds nothing and takes 5 % of the time.
         gc.set_threshold(10_000, 20, 20)
         log.info("edge is listening", extra={"host": edge.host, "port": port})
         report_ready()
@@ -249,7 +248,7 @@ async def _share(settings: Settings, stop: asyncio.Event) -> None:
 
     async def level_of_all(logger: str, level: str) -> None:
         set_level(logger, level)
-        await workers.pass_on("PUT", f"/logs?{urlencode({'logger': logger, 'level': level})}")
+        await workers.forward("PUT", f"/logs?{urlencode({'logger': logger, 'level': level})}")
 
     def say(name: str, level: str, line: str) -> None:
         log.warning("worker restarted" if level == "restart" else "worker reports", extra={"worker": name, "why": line})
@@ -274,7 +273,7 @@ async def _share(settings: Settings, stop: asyncio.Event) -> None:
             keeping = [group.create_task(child.keep()) for child in children]
             keeping.append(group.create_task(workers.watch(), name="workers' readiness"))
             await stop.wait()
-            # The workers close theirs, too: what comes now is refused at once instead of waiting for nobody.
+            # The workers close theirs too: new connections are refused at once instead of left in the backlog.
             listener.close()
             await asyncio.gather(*(child.stop(edge.drain + WORKER_DRAIN) for child in children))
             for task in keeping:

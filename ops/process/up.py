@@ -1,6 +1,6 @@
 """Starts the whole system as one tree of processes, supervises it, and ends it in order.
 
-nats-server first, then everybody at once: the simulated Octane, the actors, the edge. Each is a process of its own; one
+nats-server first, then all others at once: the simulated Octane, the actors, the edge. Each is a process of its own; one
 that dies is started again. The edge's socket is opened here, so a connection that comes while the edge is restarted waits
 for the next one instead of being refused.
 """
@@ -19,11 +19,11 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any, NoReturn
 
-from actors.catalog import CAST
+from actors.catalog import ACTORS
 from edge.settings import EdgeSettings
 from ops.environment import DATA_DIR, INTERNAL_PORT, NATS_URL, SOCKET
 from ops.process.banner import Ready, announce
-from ops.process.children import Backoff, Child, Lifeline, reason, tether
+from ops.process.children import Backoff, Child, Lifeline, end_with_parent, reason
 from ops.process.datadir import DataFolder
 from ops.process.descriptors import raise_limit
 from ops.process.disk import DiskWatch
@@ -42,16 +42,16 @@ from router.nats.embedded import EmbeddedServer, free_port, password_of
 
 EDGE = "edge"
 SIMULATOR = "simulator"
-EVERYONE = (EDGE, *CAST, SIMULATOR)
+PARTS = (EDGE, *ACTORS, SIMULATOR)
 
 # The port of a real Octane. Where it is taken the simulator goes elsewhere, and the actor is told.
 OCTANE_PORT = 51022
-# What proves to a NATS who we are, by its names in BrokerSettings.
+# The credentials for NATS, by their names in BrokerSettings.
 LOGIN = ("user", "password", "token", "creds", "nkey_seed", "ca", "cert", "key")
-# After this the table is shown anyway, with the names of those still missing.
+# After this the banner is shown anyway, with the names of the processes that are not ready.
 READY_SECONDS = 60.0
-HOPELESS = 3
-# How long each part of the tree may take to end: the edge lets its readers go, an actor works off its mailbox.
+MAX_RESTARTS_WAITED_FOR = 3
+# How long each process may take to end: the edge drains its readers, an actor its mailbox.
 EDGE_DRAIN, ACTOR_DRAIN, OTHER_DRAIN = 8.0, 7.0, 3.0
 
 _LOUD = frozenset({"warning", "error", "critical", "restart"})
@@ -77,13 +77,13 @@ def run_up(settings: Settings) -> int:
 
 
 def chosen(settings: Settings) -> list[str]:
-    """Says who is to be started; raises Mistakes for a name nobody has."""
+    """Lists the processes to start; raises Mistakes for an unknown name."""
     only = settings.up.only
-    if strangers := [name for name in only if name not in EVERYONE]:
+    if strangers := [name for name in only if name not in PARTS]:
         raise Mistakes(
-            f"--only {name}: there is nobody of that name; there are {', '.join(EVERYONE)}" for name in strangers
+            f"--only {name}: there is nobody of that name; there are {', '.join(PARTS)}" for name in strangers
         )
-    cast = [name for name in EVERYONE if not only or name in only]
+    cast = [name for name in PARTS if not only or name in only]
     if (
         SIMULATOR in cast
         and SIMULATOR not in only
@@ -127,22 +127,22 @@ class Tree:
         """Starts, watches, ends; the exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._told, number)
+            loop.add_signal_handler(number, self._on_signal, number)
         try:
             async with self._nats() as url, self._broker(url) as broker:
-                self._hire(url)
-                with self.settings.register().kept(self._entry(url)) as registered:
+                self._create_children(url)
+                with self.settings.register().kept(self._register_entry(url)) as registered:
                     if not registered:
                         self._say("up", "warning", "no folder takes its address; commands find it by --data-dir only")
-                    return await self._watch_over(broker)
+                    return await self._supervise(broker)
         finally:
             self._status.clear()
             for child in self.children.values():
                 child.send(signal.SIGKILL)
             self._lifeline.close()
 
-    def _entry(self, url: str) -> Running:
-        """Makes what other commands of this user find us by."""
+    def _register_entry(self, url: str) -> Running:
+        """Makes the entry by which other commands of this user find this system."""
         return Running(
             str(self.folder.path.resolve()),
             os.getpid(),
@@ -151,17 +151,17 @@ class Tree:
         )
 
     def _login(self) -> dict[str, str]:
-        """What proves who we are: to the NATS that was named, or nothing, since our own server's is in its address."""
+        """The credentials for the NATS that was named; empty for the embedded one, whose password is in its URL."""
         return {f"{NATS}{name.upper()}": "" for name in LOGIN} if self.server else self.settings.reach(NATS)
 
-    def _told(self, number: int) -> None:
+    def _on_signal(self, number: int) -> None:
         self._signals += 1
         self._stop.set()
         if self._signals > 1 and number == signal.SIGINT:
             self._kill()
 
     def _kill(self) -> NoReturn:
-        """The second Ctrl-C: no more patience."""
+        """Kills all processes: the answer to a second Ctrl-C."""
         for child in self.children.values():
             child.give_up()
             child.send(signal.SIGKILL)
@@ -180,7 +180,7 @@ class Tree:
         # With keys configured a login says what somebody may see; NATS itself would show it to every user of the machine.
         closed = self.settings.section("identity").configured
         password = password_of(self.folder.path) if closed else None
-        self.server = EmbeddedServer(self.settings.embedded, tether(), password)
+        self.server = EmbeddedServer(self.settings.embedded, end_with_parent(), password)
         try:
             await self.server.start()
             self.folder.leave("nats.url", self.server.url)
@@ -199,8 +199,8 @@ class Tree:
         async with Broker(settings, "up", self.settings.topology) as broker:
             yield broker
 
-    def _hire(self, url: str) -> None:
-        """Makes a child of everybody in the cast."""
+    def _create_children(self, url: str) -> None:
+        """Makes a child process for each name."""
         told = {NATS_URL: url, DATA_DIR: str(self.settings.embedded.data_dir.resolve())}
         if self.server:
             told |= self._login()
@@ -224,7 +224,7 @@ class Tree:
                 extra |= octane
             elif name == EDGE and self.listener:
                 arguments = ["edge"]
-                extra |= self._of_the_edge()
+                extra |= self._edge_environment()
                 descriptors = [self.listener.fileno()]
                 self.folder.leave("edge.url", url_of(*self.listener.getsockname()[:2]))
             self.children[name] = Child(
@@ -237,16 +237,16 @@ class Tree:
                 descriptors=descriptors,
             )
 
-    def _of_the_edge(self) -> dict[str, str]:
+    def _edge_environment(self) -> dict[str, str]:
         assert self.listener
         told = {SOCKET: str(self.listener.fileno())}
-        # On one's own machine the receiver of a webhook is a program beside us; production names what it allows.
+        # On a developer's machine webhook receivers run on loopback; production sets what it allows.
         for name in ("CALLBOARD_WEBHOOK_ALLOW_LOOPBACK", "CALLBOARD_WEBHOOK_ALLOW_HTTP"):
             if not self.settings.was_set(name):
                 told[name] = "true"
         return told
 
-    async def _watch_over(self, broker: Broker) -> int:
+    async def _supervise(self, broker: Broker) -> int:
         async with asyncio.TaskGroup() as group:
             keeping = {name: group.create_task(child.keep(), name=name) for name, child in self.children.items()}
             tasks: list[asyncio.Task[Any]] = list(keeping.values())
@@ -254,7 +254,7 @@ class Tree:
                 tasks.append(group.create_task(self._keep_server(self.server), name="nats-server"))
                 disk = DiskWatch(self.folder.path, broker, partial(self._say, "nats-server"), self.server.terminate)
                 tasks.append(group.create_task(disk.run(), name="disk"))
-            mistaken = group.create_task(self._notice_mistakes(keeping))
+            mistaken = group.create_task(self._wrong_settings(keeping))
             tasks.append(mistaken)
             try:
                 starting = group.create_task(self._start(broker))
@@ -272,23 +272,23 @@ class Tree:
                     task.cancel()
         return 0
 
-    async def _notice_mistakes(self, keeping: dict[str, asyncio.Task[None]]) -> list[str]:
-        """Returns once a child has given up over its settings, with what all of them have to say about theirs."""
+    async def _wrong_settings(self, keeping: dict[str, asyncio.Task[None]]) -> list[str]:
+        """Returns once a child has ended because of wrong settings, with the mistakes that all children report."""
         if not keeping:
             await asyncio.get_running_loop().create_future()
         await asyncio.wait(keeping.values(), return_when=asyncio.FIRST_COMPLETED)
-        # The others read theirs at the same time: one that is ready has no mistakes, one that ends has told them.
+        # The others read theirs at the same time: a ready one has no mistakes, an ended one has reported them.
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline and any(
             not task.done() and not self.children[name].ready.is_set() for name, task in keeping.items()
         ):
             await asyncio.wait(keeping.values(), timeout=0.05)
         said = [
-            word.removeprefix("callboard: ")
+            line.removeprefix("callboard: ")
             for child in self.children.values()
             if child.exit_code is not None
-            for word in child.words
-            if word.startswith("callboard: ")
+            for line in child.last_lines
+            if line.startswith("callboard: ")
         ]
         return list(dict.fromkeys(said)) or ["a process gave up over its settings"]
 
@@ -311,7 +311,7 @@ class Tree:
                 self._say("nats-server", "error", str(fault))
 
     async def _start(self, broker: Broker) -> None:
-        """Waits until everybody is there, says what to do with it, and says later who came late."""
+        """Waits until all processes are ready, prints the banner, and reports those that become ready later."""
         waiting = set(self.cast)
         announced = False
 
@@ -324,14 +324,16 @@ class Tree:
 
         self._show_progress(waiting)
         async with asyncio.TaskGroup() as group:
-            waiters = [group.create_task(self._await_actors(broker, waiting & CAST.keys(), here))]
+            waiters = [group.create_task(self._await_actors(broker, waiting & ACTORS.keys(), here))]
             if EDGE in waiting:
                 waiters.append(group.create_task(self._await_edge(here)))
             if SIMULATOR in waiting:
                 waiters.append(group.create_task(self._await_simulator(here)))
             deadline = time.monotonic() + READY_SECONDS
-            # Who has crashed this often already is not what the others' table waits for.
-            while time.monotonic() < deadline and any(self.children[name].restarts < HOPELESS for name in waiting):
+            # The banner does not wait for a process that has crashed this often.
+            while time.monotonic() < deadline and any(
+                self.children[name].restarts < MAX_RESTARTS_WAITED_FOR for name in waiting
+            ):
                 await asyncio.wait(waiters, timeout=0.05)
             session = None if EDGE in waiting else await self._session()
             self._status.clear()
@@ -352,12 +354,12 @@ class Tree:
         pause = 0.05
         began = time.monotonic()
         while waiting:
-            # An answer alone may be that of another process on the same NATS.
+            # An answer alone may come from another process on the same NATS.
             ours = {name for name in waiting if self.children[name].ready.is_set()}
             for name in ours and ours & (await answering(broker.connection, ours, pause)).keys():
                 waiting.discard(name)
                 here(name)
-            # A table that is shown already can wait for a second.
+            # Once the banner is shown, polling may be slow.
             pause = 0.05 if time.monotonic() - began < READY_SECONDS else 1.0
             await asyncio.sleep(pause if waiting else 0)
 
@@ -365,7 +367,7 @@ class Tree:
         assert self.listener
         host, port = self.listener.getsockname()[:2]
         while True:
-            # The socket is ours; that who takes from it is our edge, only the child can prove.
+            # The listening socket is ours; only the child can prove that the process behind it is our edge.
             await self.children[EDGE].ready.wait()
             with contextlib.suppress(OSError):
                 if (await get(reachable(host), port, "/readyz", timeout=READY_SECONDS)).status == 200:
@@ -377,7 +379,7 @@ class Tree:
         here(SIMULATOR)
 
     async def _session(self) -> str | None:
-        """Finds the session that the table shows, or makes it: the same one at every start."""
+        """Finds or creates the session that the banner shows: the same one at every start."""
         if not self.listener:
             return None
         host, port = self.listener.getsockname()[:2]
@@ -400,10 +402,10 @@ class Tree:
         self._status.show("starting  " + "  ".join(marks))
 
     def _say(self, name: str, level: str, line: str) -> None:
-        """Shows what is serious of what a child says, and what becomes of it."""
+        """Shows a child's warnings, errors and restarts."""
         if level not in _LOUD or self._stopping:
             return
-        # When nats-server goes, everybody says so; it is told once, by us.
+        # When nats-server ends, every child logs it; it is reported once, by us.
         if self.server and " router.nats.connection: " in line:
             return
         self._status.clear()
@@ -411,18 +413,18 @@ class Tree:
         print(f"{self._paint(f'{name:<11}', style)} {safe(line)}", file=sys.stderr, flush=True)
 
     def _drain(self, name: str) -> float:
-        """What the edge was given for its readers, beside the rest of its end."""
+        """The edge's setting for draining its readers."""
         return float(self.settings.section(EDGE).drain) if name == EDGE else 0.0
 
     async def _end(self) -> None:
-        """Ends the tree from the outside in, so that whoever ends still has those it needs."""
+        """Ends the processes in the reverse order of their dependencies."""
         self._stopping = True
         self._status.show("ending …")
-        # Nobody of this tree will accept what comes now: better refused at once than left waiting, and reset.
+        # Nothing accepts connections from now on: refuse them at once instead of leaving them in the backlog.
         if self.listener:
             self.listener.close()
-        for names, patience in (({EDGE}, EDGE_DRAIN), (set(CAST), ACTOR_DRAIN), ({SIMULATOR}, OTHER_DRAIN)):
+        for names, timeout in (({EDGE}, EDGE_DRAIN), (set(ACTORS), ACTOR_DRAIN), ({SIMULATOR}, OTHER_DRAIN)):
             async with asyncio.TaskGroup() as group:
                 for name in names & self.children.keys():
-                    group.create_task(self.children[name].stop(patience + self._drain(name)))
+                    group.create_task(self.children[name].stop(timeout + self._drain(name)))
         self._status.clear()

@@ -1,7 +1,7 @@
 """Answers for several worker processes as if they were one: readiness, metrics, log levels (ADR 9).
 
-Each worker counts for itself and answers on a socket of its own, which nobody else is told of. Who asks the process above
-them gets the figures of all, each with the label `worker`; it is ready as long as one of them is.
+Each worker has metrics of its own and serves them on a private socket. The process above them merges the metrics of all, each
+with the label `worker`; it is ready as long as one of them is.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from ops.process.http import HttpAnswer, get
 
 # How often the workers are asked whether they are ready; a probe comes every few seconds.
-LOOK_SECONDS = 1.0
-# A worker that answers later is left out: what a scraper waits for is ten seconds.
-PATIENCE = 5.0
+CHECK_EVERY = 1.0
+# A worker that answers later is left out: a scraper waits for ten seconds.
+REQUEST_TIMEOUT = 5.0
 
 
 def open_internal() -> socket.socket:
@@ -36,33 +36,33 @@ class Workers:
         self._ready = False
 
     def checks(self) -> dict[str, bool]:
-        """What readiness hangs on: that one of them takes connections."""
+        """The checks of readiness: that one of them takes connections."""
         return {"a_worker": self._ready}
 
     async def watch(self) -> None:
         """Asks the workers whether they are ready, until cancelled."""
         while True:
-            answers = await self._ask("/readyz", timeout=LOOK_SECONDS)
+            answers = await self._request_all("/readyz", timeout=CHECK_EVERY)
             self._ready = any(
                 answer is not None and answer.status == 200 and self._proved(place)
                 for place, answer in enumerate(answers)
             )
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(CHECK_EVERY)
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
-        """Gathers the figures of all in the format that is asked for; a worker that does not answer is left out."""
-        answers = await self._ask("/metrics", accept=accept)
+        """Merges the metrics of all workers in the requested format; a worker that does not answer is left out."""
+        answers = await self._request_all("/metrics", accept=accept)
         told = [(place, answer) for place, answer in enumerate(answers, 1) if answer and answer.status == 200]
         kind = told[0][1].headers.get("content-type", "text/plain") if told else "text/plain"
         texts = [(str(place), answer.body.decode()) for place, answer in told]
         return merged(texts).encode(), kind
 
-    async def pass_on(self, method: str, path: str) -> None:
-        """Has all workers do the same; one that is just being started again begins as it was configured."""
-        await self._ask(path, method)
+    async def forward(self, method: str, path: str) -> None:
+        """Sends one request to all workers; one that is just restarting misses it and starts as configured."""
+        await self._request_all(path, method)
 
-    async def _ask(
-        self, path: str, method: str = "GET", accept: str = "", timeout: float = PATIENCE
+    async def _request_all(
+        self, path: str, method: str = "GET", accept: str = "", timeout: float = REQUEST_TIMEOUT
     ) -> list[HttpAnswer | None]:
         async def one(port: int) -> HttpAnswer | None:
             try:
@@ -76,7 +76,7 @@ class Workers:
 
 
 def merged(texts: Iterable[tuple[str, str]]) -> str:
-    """Puts expositions together, family by family as the format wants it, each sample with its worker's name."""
+    """Merges expositions, family by family as the format requires, each sample with its worker's label."""
     heads: dict[str, list[str]] = {}
     samples: dict[str, list[str]] = {}
     end = ""

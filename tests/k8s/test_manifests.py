@@ -14,7 +14,7 @@ import kubernetes_validate
 import pytest
 from kubernetes_validate.utils import all_versions, major_minor
 
-from actors.catalog import CAST
+from actors.catalog import ACTORS
 from ops.cli.commands import parser
 from ops.process.roles import WORKER_DRAIN
 from ops.sections import SECTIONS
@@ -156,7 +156,7 @@ def test_an_edge_has_the_time_to_send_its_readers_away(overlay: str) -> None:
 @every_overlay
 def test_an_actor_is_alone_and_has_the_time_to_work_off_its_mailbox(overlay: str) -> None:
     actors = [each for each in pods(overlay) if each.name.startswith("actor-")]
-    assert {each.name.removeprefix("actor-") for each in actors} <= CAST.keys()
+    assert {each.name.removeprefix("actor-") for each in actors} <= ACTORS.keys()
     assert {"actor-agent", "actor-alerts"} <= {each.name for each in actors}
     for each in actors:
         assert each.owner["spec"]["replicas"] == 1, each.name

@@ -17,7 +17,7 @@ from actors.camera.sources.source import BadPicture, Picture, Pixels, SourceUnav
 USUAL_FPS = 25.0
 
 # 1 s: what one grab may spend on decoding pictures that nobody will see, far below any silence timeout.
-PATIENCE = 1.0
+MAX_CATCH_UP = 1.0
 
 
 class VideoFileSource:
@@ -98,7 +98,7 @@ class VideoFileSource:
             self._ahead_at, self._ahead = self._next()
             behind = self._clock() - self._ahead_at
             # A decoder slower than the film would race after the clock for ever: it plays on instead, more slowly.
-            if behind > 0 and (behind >= before or self._clock() - started > PATIENCE):
+            if behind > 0 and (behind >= before or self._clock() - started > MAX_CATCH_UP):
                 self._begin = (self._begin or 0.0) + behind
                 self._ahead_at += behind
                 self._current = self._current or self._ahead

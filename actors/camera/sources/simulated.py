@@ -93,7 +93,7 @@ class SimulatedSource:
         return Picture(card, wall * 1000.0)
 
     def close(self) -> None:
-        """Has nothing to let go of."""
+        """Has nothing to close."""
 
     def _background(self, wall: float) -> Image8:
         shift = int(wall / _PASSING % 1.0 * self._width)

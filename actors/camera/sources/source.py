@@ -58,10 +58,10 @@ class CameraSource(Protocol):
     simulated: bool
 
     def open(self) -> None:
-        """Gets hold of the device; raises SourceUnavailable."""
+        """Opens the device; raises SourceUnavailable."""
 
     def grab(self, seq: int) -> Picture:
-        """Gives the current picture, to be sent as number seq, and writes to its array no more; raises BadFrame."""
+        """Gives the current picture, to be sent as number seq, and writes to its array no more; raises BadPicture."""
 
     def close(self) -> None:
-        """Lets go of the device. Called once, also when open failed."""
+        """Closes the device. Called once, also when open failed."""

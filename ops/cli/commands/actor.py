@@ -25,13 +25,13 @@ def declare(parser: Parser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
-    from actors.catalog import CAST
-    from ops.process.roles import play, run_role
+    from actors.catalog import ACTORS
+    from ops.process.roles import run_role, serve_actor
 
-    if given.name not in CAST:
-        raise Mistakes([f"actor {given.name}: there is no such actor; there are {', '.join(CAST)}"])
+    if given.name not in ACTORS:
+        raise Mistakes([f"actor {given.name}: there is no such actor; there are {', '.join(ACTORS)}"])
     settings = load(given, *SECTIONS.keys() & {given.name})
-    return run_role(functools.partial(play, given.name, settings), settings, f"actor {given.name}")
+    return run_role(functools.partial(serve_actor, given.name, settings), settings, f"actor {given.name}")
 
 
 COMMAND = Command("Runs one actor until it is told to stop.", declare, run, examples=_EXAMPLES)

@@ -50,10 +50,10 @@ def run(given: argparse.Namespace) -> int:
     settings = load(given)
     from ops.cli.interruptible import run_interruptibly
     from ops.cli.run import run_command
-    from ops.process.logs import quietly
+    from ops.process.logs import configure_quiet
     from router.broker import Broker
 
-    quietly(settings.log)
+    configure_quiet(settings.log)
 
     async def run_it() -> int:
         # Not opened here: the command starts at once, also where NATS is away.

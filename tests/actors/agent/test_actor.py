@@ -12,7 +12,7 @@ import msgpack
 import pytest
 
 from actors.agent.actor import GONE, Agent, AgentSettings
-from actors.agent.producers import Heard, Vigil
+from actors.agent.producers import Heard, LeaseWatch
 from actors.system.actor import Reject
 from actors.system.probe import Probe
 from actors.system.supervisor import run_actor
@@ -282,15 +282,15 @@ async def test_runs_are_listed_by_domain_and_status() -> None:
 
 
 def test_a_vigil_gives_each_lease_its_time_twice() -> None:
-    vigil = Vigil()
-    vigil.saw("a", 10, now=0)
-    vigil.saw("b", 10, now=0)
-    vigil.saw("b", None, now=2)
-    vigil.saw("unknown", None, now=2)
+    leases = LeaseWatch()
+    leases.saw("a", 10, now=0)
+    leases.saw("b", 10, now=0)
+    leases.saw("b", None, now=2)
+    leases.saw("unknown", None, now=2)
 
-    assert vigil.lost(12) == [] and vigil.lost(12.1) == ["b"] and vigil.lost(20.1) == ["a", "b"]
-    vigil.forgive(20)
-    assert vigil.lost(40) == [] and len(vigil) == 2
+    assert leases.lost(12) == [] and leases.lost(12.1) == ["b"] and leases.lost(20.1) == ["a", "b"]
+    leases.forgive(20)
+    assert leases.lost(40) == [] and len(leases) == 2
 
 
 @contextlib.asynccontextmanager

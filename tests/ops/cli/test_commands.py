@@ -108,7 +108,7 @@ def test_run_without_a_command_says_how() -> None:
 
 def test_an_actor_does_not_load_what_only_others_need() -> None:
     code = (
-        "import sys; from ops.settings import Settings; from actors.catalog import CAST; import ops.process.roles; "
+        "import sys; from ops.settings import Settings; from actors.catalog import ACTORS; import ops.process.roles; "
         "Settings.load(); print(sorted({'grpc', 'numpy', 'av', 'starlette', 'PIL'} & sys.modules.keys()))"
     )
     done = subprocess.run(
