@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -14,16 +13,14 @@ from pathlib import Path
 import pytest
 
 from ops.launch import own_argv
-from ops.process.handshake import Handshake
 from ops.process.http import get
-from ops.process.workers import Workers, open_internal
 from router.nats.embedded import free_port
 from tests.ops.command import ROOT, Running, environment
 from tests.waiting import PATIENCE, eventually
 
 NAMES = ("ops", "edge", "router", "actors", "protos")
-COMMAND = Path(sys.executable).parent / "callboard"
 WAIT = 40.0
+COMMAND = Path(sys.executable).parent / "callboard"
 
 
 @pytest.fixture(params=["files", "folders"])
@@ -187,50 +184,3 @@ async def test_a_stranger_on_a_childs_port_is_not_called_ready(tmp_path: Path) -
             await command.says("is ready now", WAIT)
         finally:
             await end(command, reading)
-
-
-async def test_a_child_is_ready_only_by_the_nonce_of_this_start() -> None:
-    proved: list[str] = []
-    ours = Handshake(lambda: proved.append("ours"))
-    stranger = Handshake(lambda: proved.append("stranger"))
-    repeated = Handshake(lambda: proved.append("repeated"))
-    nonce = next(iter(ours.environment.values())).partition(":")[2]
-
-    os.write(stranger.descriptor, b"ready\n")
-    os.write(repeated.descriptor, nonce.encode())
-    os.write(ours.descriptor, nonce.encode())
-    for one in (ours, stranger, repeated):
-        one.started()
-
-    await eventually(lambda: proved, WAIT)
-    await asyncio.sleep(0)
-    for one in (ours, stranger, repeated):
-        one.close()
-    assert proved == ["ours"]
-
-
-async def test_workers_that_did_not_prove_themselves_make_no_edge_ready() -> None:
-    inside = open_internal()
-    proof = False
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
-        writer.close()
-        asked.set()
-
-    asked = asyncio.Event()
-    crowd = Workers([inside.getsockname()[1]], lambda _place: proof)
-    async with await asyncio.start_server(answer, sock=inside):
-        watching = asyncio.create_task(crowd.watch())
-        try:
-            for _ in range(2):  # the second time the first answer has been judged
-                asked.clear()
-                await asyncio.wait_for(asked.wait(), WAIT)
-            assert crowd.checks() == {"a_worker": False}
-
-            proof = True
-
-            await eventually(lambda: crowd.checks() == {"a_worker": True}, WAIT)
-        finally:
-            watching.cancel()

@@ -9,7 +9,6 @@ import pytest
 
 from ops.environment import RawValue
 from ops.settings import Mistakes, Settings, is_secret
-from ops.values import convert, seconds
 
 
 @pytest.fixture(autouse=True)
@@ -76,15 +75,6 @@ def test_all_mistakes_are_told_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert any("CALLBOARD_LOG_LEVEL=loud" in line and "warning" in line for line in lines)
 
 
-def test_what_kubernetes_puts_into_every_pod_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CALLBOARD_EDGE_PORT", "tcp://10.0.0.7:8000")
-    monkeypatch.setenv("CALLBOARD_EDGE_SERVICE_HOST", "10.0.0.7")
-    monkeypatch.setenv("CALLBOARD_EDGE_SERVICE_PORT_HTTP", "8000")
-    monkeypatch.setenv("CALLBOARD_EDGE_PORT_8000_TCP_ADDR", "10.0.0.7")
-
-    assert Settings.load("edge").section("edge").port == 8000
-
-
 def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CALLBOARD_EDGE_PORT", "")
 
@@ -108,48 +98,6 @@ def test_secrets_are_starred_also_inside_an_address(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("name", ["password", "api_token", "client_secret", "creds", "signing_key", "private_pem"])
 def test_names_of_secrets_are_known(name: str) -> None:
     assert is_secret(name)
-
-
-@pytest.mark.parametrize(
-    ("text", "value"), [("90", 90), ("1.5", 1.5), ("90s", 90), ("250ms", 0.25), ("1h30m", 5400), ("7d", 604800)]
-)
-def test_durations_are_read(text: str, value: float) -> None:
-    assert seconds(text) == value
-
-
-@pytest.mark.parametrize("text", ["", "soon", "7 apples", "nan", "inf", "5x", "d"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
-    with pytest.raises(ValueError):
-        seconds(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [("42", 42), ("1_000", 1000), ("1GiB", 1 << 30), ("1.5 KiB", 1536), ("2MB", 2_000_000), ("-1", -1)],
-)
-def test_sizes_are_read(text: str, value: int) -> None:
-    assert convert(int, text) == value
-
-
-@pytest.mark.parametrize(
-    ("kind", "text", "value"),
-    [
-        (bool, "Yes", True),
-        (bool, "off", False),
-        (Path, "a/b", Path("a/b")),
-        (str | None, "none", None),
-        (int | None, "3", 3),
-        (tuple[str, ...], "a, b,,c", ("a", "b", "c")),
-    ],
-)
-def test_values_take_the_type_of_their_field(kind: object, text: str, value: object) -> None:
-    assert convert(kind, text) == value
-
-
-@pytest.mark.parametrize(("kind", "text"), [(bool, "maybe"), (int, "1.5"), (int, "many"), (int, "0x10")])
-def test_values_of_another_type_are_refused(kind: object, text: str) -> None:
-    with pytest.raises(ValueError, match="needs"):
-        convert(kind, text)
 
 
 def test_settings_are_frozen() -> None:
@@ -176,3 +124,12 @@ def test_how_webhooks_are_retried_is_set_beside_what_they_may_reach(monkeypatch:
     monkeypatch.setenv("CALLBOARD_WEBHOOK_BREAKER_PAUSE", "0")
     with pytest.raises(Mistakes, match="CALLBOARD_WEBHOOK_BREAKER_PAUSE=0: pause must be"):
         Settings.load("edge", "guard")
+
+
+def test_what_kubernetes_puts_into_every_pod_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALLBOARD_EDGE_PORT", "tcp://10.0.0.7:8000")
+    monkeypatch.setenv("CALLBOARD_EDGE_SERVICE_HOST", "10.0.0.7")
+    monkeypatch.setenv("CALLBOARD_EDGE_SERVICE_PORT_HTTP", "8000")
+    monkeypatch.setenv("CALLBOARD_EDGE_PORT_8000_TCP_ADDR", "10.0.0.7")
+
+    assert Settings.load("edge").section("edge").port == 8000

@@ -12,7 +12,7 @@ import msgpack
 import pytest
 
 from actors.agent.actor import GONE, Agent, AgentSettings
-from actors.agent.producers import Heard, LeaseWatch
+from actors.agent.producers import Heard
 from actors.system.actor import Reject
 from actors.system.probe import Probe
 from actors.system.supervisor import run_actor
@@ -279,18 +279,6 @@ async def test_runs_are_listed_by_domain_and_status() -> None:
         assert await listed(domain="agent") == ["a"]
         assert await listed(status="completed") == ["j1"]
         assert await listed(limit=2) == ["a", "j4"]
-
-
-def test_a_vigil_gives_each_lease_its_time_twice() -> None:
-    leases = LeaseWatch()
-    leases.saw("a", 10, now=0)
-    leases.saw("b", 10, now=0)
-    leases.saw("b", None, now=2)
-    leases.saw("unknown", None, now=2)
-
-    assert leases.lost(12) == [] and leases.lost(12.1) == ["b"] and leases.lost(20.1) == ["a", "b"]
-    leases.forgive(20)
-    assert leases.lost(40) == [] and len(leases) == 2
 
 
 @contextlib.asynccontextmanager

@@ -2,44 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from actors.alerts.actor import Alerts, AlertsSettings
+from actors.alerts.actor import Alerts
 from actors.system.probe import Probe
 from router.event import Event
-
-START = 1_800_000_000_000_000_000
-S = 1_000_000_000
-
-HOT = """
-rules:
-  - name: hot
-    when: data.celsius > 80
-    title: "{entity} is hot"
-    message: "{value} degrees, {count} times"
-    value: data.celsius
-    cooldown: 60
-"""
-
-
-def reading(celsius: float, at: float = 0, *, host: str = "lab-1", id: str | None = None) -> Event:
-    return Event.new(f"metric.{host}.temperature", {"celsius": celsius}, time_ns=START + int(at * S), id=id)
-
-
-def written(folder: Path, text: str) -> Path:
-    """Writes a rules file that is newer than it was, however coarse the disk's clock is."""
-    file = folder / "rules.yaml"
-    before = file.stat().st_mtime_ns if file.exists() else START
-    file.write_text(text)
-    os.utime(file, ns=(before + S, before + S))
-    return file
-
-
-def made(file: Path, now: Callable[[], int] = lambda: START, **more: Any) -> Callable[[], Alerts]:
-    return lambda: Alerts(AlertsSettings(rules_file=str(file), **more), now)
+from tests.actors.alerts.readings import HOT, START, S, made, reading, written
 
 
 def said(alerts: Probe) -> list[str]:
@@ -330,20 +299,6 @@ async def test_the_end_of_an_older_alert_does_not_end_a_newer_one(tmp_path: Path
     forged = Event.new("alert.other.firing", {**data, "rule": "other", "alert": "x"}, source="somebody")
     async with Probe(made(file), stored=[newer, older, forged]) as alerts:
         assert [alert["alert"] for alert in await alerts.ask("firing")] == ["hot-2"]
-
-
-async def test_only_so_many_keys_are_remembered_and_a_forgotten_alert_is_ended(tmp_path: Path) -> None:
-    async with Probe(made(written(tmp_path, HOT), keys=2)) as alerts:
-        for host in ("a", "b", "a", "c"):
-            await alerts.receive(reading(90, host=host))
-
-        assert [(subject, data["entity"]) for subject, data in alerts.emitted] == [
-            ("alert.hot.firing", "a"),
-            ("alert.hot.firing", "b"),
-            ("alert.hot.resolved", "b"),
-            ("alert.hot.firing", "c"),
-        ]
-        assert {alert["entity"] for alert in await alerts.ask("firing")} == {"a", "c"}
 
 
 async def test_no_event_however_odd_crashes_the_actor(tmp_path: Path) -> None:

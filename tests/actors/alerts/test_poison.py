@@ -15,8 +15,8 @@ from actors.system.probe import Probe
 from router.broker import Broker
 from router.codec import encode
 from router.event import Event
-from tests.actors.alerts.test_actor import HOT, made, reading, said, written
-from tests.actors.system.test_run_actor import running_actor
+from tests.actors.alerts.readings import HOT, made, reading, said, written
+from tests.actors.system.running import running_actor
 from tests.waiting import eventually
 
 SAID = {"rule": "gone", "key": "k", "alert": "gone-1", "count": 1, "since": "2026-01-01T00:00:00Z"}

@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
-import itertools
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from PIL import Image
 
-from actors.octane.actor import Octane, OctaneSettings
-from actors.octane.client import ClientSettings
-from actors.octane.simulator.simulator import Generation, SimulatedKind
-from actors.octane.watch import track_name
+from actors.octane.actor import OctaneSettings
+from actors.octane.simulator.simulator import SimulatedKind
 from actors.system.actor import Reject
-from actors.system.probe import Probe
 from protos import octane_types_pb2 as wire
 from router.nats.embedded import free_port
 from tests.actors.octane.simulation import LONG, simulated
+from tests.actors.octane.watching import pictures, said, statuses, watching
 from tests.waiting import eventually
-
-
-def watching(address: str, *, stream_lifetime: float = 60.0, **settings: Any) -> Probe:
-    quick = OctaneSettings(address=address, reconnect=0.3, **settings)
-    return Probe(lambda: Octane(quick, ClientSettings(stream_lifetime=stream_lifetime)))
-
-
-def said(probe: Probe, kind: str) -> list[Any]:
-    """The data of every event of a kind, in order."""
-    return [data for subject, data in probe.emitted if subject == f"octane.main.{kind}"]
-
-
-def statuses(probe: Probe) -> list[str]:
-    return [state["status"] for state in said(probe, "state")]
-
-
-def pictures(probe: Probe) -> dict[int, dict[str, Any]]:
-    """The headers of the different pictures by number."""
-    return {header["seq"]: dict(header) for _, header, _ in probe.frames}
 
 
 async def test_a_render_is_seen_from_its_first_sample_to_its_last():
@@ -130,59 +106,6 @@ async def test_leaving_closes_the_stream_and_takes_the_registrations_back():
         assert octane.registered == {}
 
 
-async def test_pictures_go_on_when_the_stream_is_opened_again():
-    async with simulated(LONG) as octane, watching(octane.address, stream_lifetime=1.1) as probe:
-        probe.set_viewers("octane", "main", 1)
-        await eventually(lambda: octane.streams_opened >= 3)
-        seen = len(pictures(probe))
-        await eventually(lambda: len(pictures(probe)) > seen + 3)
-
-        assert statuses(probe) == ["connected"]
-
-
-async def test_a_picture_that_was_shown_is_not_shown_again_as_a_new_one():
-    async with simulated(LONG) as octane, watching(octane.address) as probe:
-        probe.set_viewers("octane", "main", 1)
-        await eventually(lambda: len(pictures(probe)) > 2)
-        await probe.ask("pause")
-        await eventually(lambda: pictures(probe)[max(pictures(probe))]["samples"] == octane.render.samples)
-        grabs, seen = octane.grabs, len(pictures(probe))
-
-        for count in range(1, 4):
-            octane.tell(SimulatedKind.NEW_IMAGE)
-            octane.tell(SimulatedKind.NEW_IMAGE)
-            await eventually(lambda count=count: octane.grabs >= grabs + count)
-
-        assert len(pictures(probe)) == seen
-        # Who comes now still gets it, for it is sent again now and then.
-        sent = len(probe.frames)
-        await eventually(lambda: len(probe.frames) > sent)
-        assert len(pictures(probe)) == seen
-
-
-async def test_one_grab_is_under_way_at_most_however_many_images_are_announced():
-    async with simulated(LONG) as octane:
-        grabbing, most, image = 0, 0, octane.image
-
-        async def slow_image() -> wire.ApiRenderImage | None:
-            nonlocal grabbing, most
-            grabbing += 1
-            most = max(most, grabbing)
-            await asyncio.sleep(0.15)
-            grabbing -= 1
-            return await image()
-
-        octane.image = slow_image  # type: ignore[method-assign]
-        async with watching(octane.address) as probe:
-            probe.set_viewers("octane", "main", 3)
-            await eventually(lambda: len(pictures(probe)) > 4)
-            samples = [header["samples"] for header in pictures(probe).values()]
-
-        assert most == 1
-        # What was announced meanwhile was merged: each picture is several images on.
-        assert max(late - early for early, late in itertools.pairwise(samples[1:])) > 2
-
-
 async def test_a_failed_render_is_told_with_its_reason():
     async with simulated(LONG) as octane, watching(octane.address) as probe:
         await eventually(lambda: octane.listeners)
@@ -241,33 +164,6 @@ async def test_a_command_without_an_octane_is_refused_with_its_address():
             await probe.ask("pause")
 
 
-async def test_alpha_5s_own_images_are_shown_without_grabbing():
-    async with simulated(replace(LONG, generation=Generation.ALPHA_5)) as octane, watching(octane.address) as probe:
-        probe.set_viewers("octane", "main", 1)
-        await eventually(lambda: len(pictures(probe)) > 5)
-
-        assert octane.grabs <= 2
-        assert said(probe, "state")[0]["version"] == "15.0.0.5"
-
-
-async def test_an_unreadable_picture_costs_no_connection():
-    async with simulated(LONG) as octane:
-        image = octane.image
-
-        async def spoilt() -> wire.ApiRenderImage | None:
-            found = await image()
-            if found is not None and octane.grabs < 4:
-                found = wire.ApiRenderImage(size=found.size, type=wire.IMAGE_TYPE_BC7_UNORM)
-            return found
-
-        octane.image = spoilt  # type: ignore[method-assign]
-        async with watching(octane.address) as probe:
-            probe.set_viewers("octane", "main", 1)
-            await eventually(lambda: probe.frames)
-
-            assert statuses(probe) == ["connected"]
-
-
 @pytest.mark.parametrize(
     ("change", "name"),
     [
@@ -281,7 +177,3 @@ async def test_an_unreadable_picture_costs_no_connection():
 def test_a_setting_that_cannot_be_is_refused_by_name(change, name):
     with pytest.raises(ValueError, match=name):
         OctaneSettings(**change)
-
-
-def test_tracks_have_the_names_of_their_passes():
-    assert [track_name(number) for number in (0, 1003, 501, 10042)] == ["beauty", "z_depth", "pass-501", "pass-10042"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from ops.cli.commands import NAMES
-from ops.cli.commands.run import split
 from ops.cli.overview import OVERVIEW
 from tests.ops.command import ROOT, callboard, environment
 from tests.waiting import PATIENCE
@@ -51,13 +49,6 @@ def test_a_wrong_flag_is_told_in_one_line() -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_an_actor_that_is_none_is_told_with_those_there_are() -> None:
-    done = callboard("actor", "fish")
-
-    assert done.returncode == 2
-    assert "octane, camera, agent, alerts" in done.stderr
-
-
 def test_a_failure_shows_no_traceback_unless_asked(tmp_path: Path) -> None:
     nowhere = "nats://127.0.0.1:1"
 
@@ -82,54 +73,3 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
 
     assert done.stderr == ""
     assert done.stdout.startswith("setting")
-
-
-@pytest.mark.parametrize(
-    ("written", "options", "command"),
-    [
-        ("run -- echo --json", ["run"], ["echo", "--json"]),
-        ("run --job a -- sh -c x", ["run", "--job", "a"], ["sh", "-c", "x"]),
-        ("run --job a --json python x.py --job b", ["run", "--job", "a", "--json"], ["python", "x.py", "--job", "b"]),
-        ("run -- grep -- x", ["run"], ["grep", "--", "x"]),
-        ("run --job=a echo", ["run", "--job=a"], ["echo"]),
-        ("run", ["run"], []),
-    ],
-)
-def test_what_belongs_to_run_and_what_to_its_command(written: str, options: list[str], command: list[str]) -> None:
-    assert split(written.split()) == (options, command)
-
-
-def test_run_without_a_command_says_how() -> None:
-    done = callboard("run", "--job", "a")
-
-    assert done.returncode == 2
-    assert "callboard run -- python train.py" in done.stderr
-
-
-def test_an_actor_does_not_load_what_only_others_need() -> None:
-    code = (
-        "import sys; from ops.settings import Settings; from actors.catalog import ACTORS; import ops.process.roles; "
-        "Settings.load(); print(sorted({'grpc', 'numpy', 'av', 'starlette', 'PIL'} & sys.modules.keys()))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment(), check=True
-    )
-
-    assert done.stdout == "[]\n"
-
-
-def test_settings_are_listed_with_value_and_source() -> None:
-    done = callboard("settings", "--json", EDGE_PORT="9000", NATS_PASSWORD="hunter2")
-
-    assert done.returncode == 0, done.stderr
-    rows = {row["variable"]: row for row in json.loads(done.stdout)}
-    assert rows["CALLBOARD_EDGE_PORT"]["value"] == 9000
-    assert rows["CALLBOARD_EDGE_PORT"]["source"] == "environment"
-    assert rows["CALLBOARD_NATS_PASSWORD"]["value"] == "***"
-    assert {"CALLBOARD_CAMERA_FPS", "CALLBOARD_OCTANE_ADDRESS", "CALLBOARD_DATA_DIR"} <= rows.keys()
-
-
-def test_versions_are_shown() -> None:
-    done = callboard("version", "--json")
-
-    assert json.loads(done.stdout).keys() == {"callboard", "python", "nats-server"}

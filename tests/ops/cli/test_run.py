@@ -17,15 +17,12 @@ from typing import Any
 
 import pytest
 
-from ops.cli.progress import OutputLine, Progress
 from ops.cli.run import new_job, run_command
-from ops.cli.spool import BATCH_LINES, Spool
 from router.broker import Broker
 from router.errors import NoResponders
-from router.event import Event
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.nats.settings import BrokerSettings
-from router.producer import Run
+from tests.ops.cli.jobs import only, told
 from tests.waiting import PATIENCE, eventually
 
 # `callboard run` without its flags: the address, the job, the command.
@@ -33,8 +30,6 @@ DRIVER = """
 import asyncio, sys
 import ops.cli.run
 from ops.cli.run import run_command
-from router.broker import Broker
-from router.nats.settings import BrokerSettings
 url, job, mode, *command = sys.argv[1:]
 if mode == "hasty":
     ops.cli.run.DRAIN_SECONDS = 0.3
@@ -67,20 +62,6 @@ def python(program: str) -> tuple[str, str, str]:
     return (sys.executable, "-c", program)
 
 
-async def told(broker: Broker, job: str) -> list[Event]:
-    found: list[Event] = []
-    after, more = 0, True
-    while more:
-        page = await broker.read(f"job.{job}.>", after, 1000)
-        found += [record.event for record in page.records if record.event]
-        after, more = page.records[-1].sequence if page.records else after, page.more
-    return found
-
-
-def only(events: list[Event], kind: str) -> list[dict[str, Any]]:
-    return [dict(event.data) for event in events if event.type == kind]
-
-
 @pytest.fixture
 async def ending_server(tmp_path: Path) -> AsyncIterator[EmbeddedServer]:
     """A server that a test may start late or stop."""
@@ -95,7 +76,6 @@ async def test_a_commands_output_passes_unchanged_and_becomes_events(
     nats_server: str, broker: Broker, entity: str
 ) -> None:
     program = """
-import sys
 print("eins"); print("zwei", file=sys.stderr); sys.stdout.buffer.write(b"dr\\xffei\\n\\x00end"); sys.exit(3)
 """
 
@@ -142,7 +122,6 @@ async def test_a_bar_becomes_few_progress_events_the_last_one_among_them(
     nats_server: str, broker: Broker, entity: str
 ) -> None:
     program = """
-import sys
 for n in range(1, 3001):
     sys.stderr.write(f"\\rtrain: {n*100//3000:3d}%|####      | {n}/3000 [00:03<00:04, 12.5it/s]")
 sys.stderr.write("\\n")
@@ -351,36 +330,3 @@ def test_a_jobs_id_tells_of_its_command() -> None:
 
     assert one.startswith("job-python3-train-py-epoch") and len(one) <= 36
     assert other.startswith("job-command-") and new_job(["x"]) != new_job(["x"])
-
-
-async def test_a_spool_that_is_full_drops_the_oldest_and_says_where(broker: Broker, entity: str) -> None:
-    spool = Spool(lines=3)
-    for n in range(5):
-        spool.add("stdout", OutputLine(f"{n}", 0))
-    spool.add("stderr", OutputLine("x" * 10, 7))
-    spool.tell(Progress(0.5))
-    spool.close()
-
-    async with Run(entity, broker, domain="job") as run:
-        await spool.relay(run)
-
-    assert spool.dropped == 3
-    events = await told(broker, entity)
-    assert only(events, "output") == [
-        {"line": "3\n4", "stream": "stdout", "n": 4, "count": 2, "dropped": 3},
-        {"line": "x" * 10, "stream": "stderr", "n": 6, "cut": 7},
-    ]
-    assert only(events, "progress") == [{"progress": 0.5}]
-
-
-async def test_a_batch_is_bounded(broker: Broker, entity: str) -> None:
-    spool = Spool()
-    for n in range(BATCH_LINES + 1):
-        spool.add("stdout", OutputLine(f"{n}", 0))
-    spool.add("stdout", OutputLine("y" * 8000, 0))
-    spool.close()
-
-    async with Run(entity, broker, domain="job") as run:
-        await spool.relay(run)
-
-    assert [data.get("count") for data in only(await told(broker, entity), "output")] == [BATCH_LINES, 2]

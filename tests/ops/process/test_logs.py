@@ -7,18 +7,12 @@ import io
 import json
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from ops.process.logs import BadLevel, configure, levels, set_level
-from ops.process.workers import merged
 from ops.sections import LogSettings
-from router.nats.embedded import free_port
 from router.tracing import begin, bind, trace_id
-from tests.ops.command import callboard, running
-from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -98,44 +92,3 @@ def test_a_slip_of_the_pen_is_refused_and_changes_nothing(lines: io.StringIO, lo
         set_level(logger, level)
 
     assert levels() == before
-
-
-async def test_the_command_changes_the_level_in_every_worker(tmp_path: Path, own_nats: str) -> None:
-    inside = free_port()
-    async with running(
-        "edge", "--workers", "2", "--port", str(free_port()), NATS_URL=own_nats, INTERNAL_PORT=str(inside),
-        LOG_FORMAT="json",
-    ) as edge:  # fmt: skip
-
-        async def ready() -> bool:
-            done = await asyncio.to_thread(callboard, "health", INTERNAL_PORT=str(inside))
-            return done.returncode == 0
-
-        await eventually(ready)
-        await eventually(lambda: edge.err.count("edge is listening") == 2)
-        done = await asyncio.to_thread(callboard, "logs", "level", "root", "debug", "--port", str(inside))
-        assert done.returncode == 0, done.stderr
-        assert "root debug" in done.stdout
-        wrong = await asyncio.to_thread(callboard, "logs", "level", "edgy", "debug", "--port", str(inside))
-        assert wrong.returncode == 2 and "edge.hub" in wrong.stderr
-
-        # Each worker says so itself; the process above them only passes it on.
-        await eventually(lambda: edge.err.count("log level changed") == 2)
-
-
-def test_expositions_of_several_workers_become_one() -> None:
-    one = (
-        "# HELP edge_spills Mailboxes.\n# TYPE edge_spills counter\nedge_spills_total 2.0\n"
-        '# TYPE edge_seconds histogram\nedge_seconds_bucket{le="1.0"} 1.0 # {trace_id="a{b} c"} 0.5\n'
-        'edge_seconds_bucket{le="+Inf"} 1.0\nedge_seconds_count 1.0\nedge_seconds_sum 0.5\n# EOF\n'
-    )
-    two = "# HELP edge_spills Mailboxes.\n# TYPE edge_spills counter\nedge_spills_total 3.0\n# EOF\n"
-
-    text = merged([("1", one), ("2", two)])
-
-    families = {family.name: family for family in text_string_to_metric_families(text)}
-    assert [(s.labels["worker"], s.value) for s in families["edge_spills"].samples] == [("1", 2.0), ("2", 3.0)]
-    (bucket, *_) = families["edge_seconds"].samples
-    assert bucket.labels == {"worker": "1", "le": "1.0"}
-    assert bucket.exemplar and bucket.exemplar.labels == {"trace_id": "a{b} c"}
-    assert text.count("# TYPE edge_spills") == 1

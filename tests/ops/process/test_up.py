@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import pty
 import re
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,34 +16,10 @@ import pytest
 from ops.process.http import get
 from router.broker import Broker
 from router.nats.embedded import free_port
-from router.nats.settings import BrokerSettings
-from tests.ops.command import ROOT, callboard, environment, family, member, running, up
+from tests.ops.command import ROOT, callboard, environment, family, member, up
 from tests.waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
-
-
-def test_a_busy_port_is_told_with_a_free_one_before_anything_is_made(tmp_path: Path) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        port = other.getsockname()[1]
-
-        done = callboard("up", "--port", str(port), "--data-dir", str(tmp_path / "data"))
-
-    assert done.returncode == 1
-    assert re.fullmatch(rf"callboard: port {port} on 127\.0\.0\.1 is in use; .* --port \d+\n", done.stderr)
-    assert not (tmp_path / "data").exists()
-
-
-def test_a_data_folder_that_is_a_file_is_told_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "data").write_text("")
-
-    done = callboard("up", "--only", "agent", "--data-dir", str(tmp_path / "data"))
-
-    assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == 1
-    assert "cannot be used" in done.stderr and "--data-dir" in done.stderr
 
 
 def test_an_unreachable_nats_is_told_in_one_line(tmp_path: Path) -> None:
@@ -56,13 +30,6 @@ def test_an_unreachable_nats_is_told_in_one_line(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert url in done.stderr
-
-
-def test_the_edge_is_not_offered_to_the_public(tmp_path: Path) -> None:
-    done = callboard("up", "--host", "0.0.0.0", "--data-dir", str(tmp_path))
-
-    assert done.returncode == 1
-    assert "without authentication" in done.stderr
 
 
 def test_a_missing_nats_server_is_told_in_one_line(tmp_path: Path) -> None:
@@ -128,14 +95,6 @@ async def test_mistakes_in_an_actors_settings_end_the_start_and_are_all_told(tmp
     assert not family(tmp_path)
 
 
-async def test_a_second_start_on_the_same_folder_is_refused(tmp_path: Path) -> None:
-    async with up(tmp_path, "--only", "camera"):
-        done = await asyncio.to_thread(callboard, "up", "--data-dir", str(tmp_path))
-
-        assert done.returncode == 1
-        assert "already runs" in done.stderr
-
-
 async def test_ctrl_c_ends_everything_in_order_with_exit_code_0(tmp_path: Path) -> None:
     async with up(tmp_path, "--only", "camera,octane") as command:
         assert len(family(tmp_path)) == 4  # up, nats-server, two actors
@@ -171,37 +130,6 @@ async def test_nobody_is_left_behind_when_it_is_killed(tmp_path: Path) -> None:
         await command.ends()
 
         await eventually(lambda: not family(tmp_path))
-
-
-async def test_the_lifeline_alone_ends_a_child(tmp_path: Path, nats_server: str) -> None:
-    reading, writing = os.pipe()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "ops",
-        "actor",
-        "camera",
-        env=environment({"CALLBOARD_NATS_URL": nats_server, "CALLBOARD_LIFELINE": str(reading)}),
-        cwd=ROOT,
-        pass_fds=[reading],
-    )
-    os.close(reading)
-
-    os.close(writing)
-
-    # In order where it had begun to listen for signals, by the signal itself where not.
-    assert await asyncio.wait_for(process.wait(), PATIENCE) in (0, -signal.SIGTERM)
-
-
-async def test_a_killed_child_is_started_again_and_it_is_said_why(tmp_path: Path) -> None:
-    async with up(tmp_path, "--only", "camera,octane") as command:
-        first = member(tmp_path, "actor camera")
-
-        os.kill(first, signal.SIGKILL)
-
-        await command.says("was killed by SIGKILL; starting it again")
-        await eventually(lambda: member(tmp_path, "actor camera") != first)
-        assert command.err.startswith("camera ")
 
 
 async def test_a_killed_nats_server_is_started_again_with_its_data(tmp_path: Path) -> None:
@@ -250,70 +178,3 @@ async def test_a_killed_edge_is_back_on_its_port_and_refuses_nobody_meanwhile(tm
         os.kill(member(tmp_path, "ops edge"), signal.SIGKILL)
 
         assert (await get("127.0.0.1", port, "/livez", timeout=PATIENCE)).status == 200
-
-
-async def test_under_make_ctrl_c_does_not_reach_make(tmp_path: Path) -> None:
-    (tmp_path / "Makefile").write_text(
-        f"up:\n\t@{sys.executable} -m ops up --only camera --data-dir {tmp_path / 'data'}\n"
-    )
-    controller, terminal = pty.openpty()
-    process = await asyncio.create_subprocess_exec(
-        "setsid",
-        "--ctty",
-        "--wait",
-        "make",
-        "-C",
-        str(tmp_path),
-        "up",
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        env=environment({"CALLBOARD_EMBEDDED_PORT": str(free_port())}),
-    )
-    os.close(terminal)
-    os.set_blocking(controller, False)
-    said = b""
-
-    def read() -> bool:
-        nonlocal said
-        try:
-            said += os.read(controller, 65536)
-        except OSError:
-            pass
-        return b"Ctrl-C ends it" in said
-
-    try:
-        await eventually(read)
-
-        os.write(controller, b"\x03")
-
-        code = await asyncio.wait_for(process.wait(), PATIENCE)
-        read()
-        assert code == 0, said.decode()
-        assert b"Error" not in said, said.decode()
-        assert not family(tmp_path)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-        os.close(controller)
-
-
-async def test_workers_share_one_port(tmp_path: Path, nats_server: str) -> None:
-    port = free_port()
-    async with running("edge", "--port", str(port), "--workers", "2", NATS_URL=nats_server) as command:
-
-        async def answers() -> bool:
-            try:
-                return (await get("127.0.0.1", port, "/livez")).status == 200
-            except OSError:
-                return False
-
-        await eventually(answers)
-        children = Path(f"/proc/{command.process.pid}/task/{command.process.pid}/children").read_text().split()
-        assert len(children) == 2
-
-        command.signal(signal.SIGTERM)
-
-        assert await command.ends() == 0
-        assert not any(Path(f"/proc/{pid}").exists() for pid in children)

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from actors.camera.sources.file import VideoFileSource
-from actors.camera.sources.open import about, source_of
 from actors.camera.sources.simulated import read_strip, write_strip
 from actors.camera.sources.source import BadPicture, SourceUnavailable
 
@@ -217,10 +216,3 @@ def test_a_damaged_film_plays_what_can_be_played(
         clock.now += 0.1001
 
     assert good >= 40
-
-
-def test_a_setting_names_its_source() -> None:
-    assert source_of("simulated", 640, 480).simulated
-    assert not source_of("film.mp4", 640, 480).simulated
-    assert about("/home/somebody/film.mp4") == {"source": "file", "simulated": False, "file": "film.mp4"}
-    assert about("simulated") == {"source": "simulated", "simulated": True}

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from dataclasses import replace
 
 import grpc
-import numpy as np
 import pytest
 from google.protobuf.empty_pb2 import Empty
 
-from actors.octane.errors import AddressBusy
 from actors.octane.pixels import decode
-from actors.octane.simulator.film import Film
-from actors.octane.simulator.render import Render
-from actors.octane.simulator.scene import Viewpoint, trace
-from actors.octane.simulator.server import serve
 from actors.octane.simulator.simulator import Generation, SimulatedKind
 from protos import octane_livelink_pb2 as livelink
 from protos import octane_livelink_pb2_grpc as livelink_rpc
@@ -28,8 +20,8 @@ from protos import octane_stream_alpha_pb2 as alpha
 from protos import octane_stream_pb2 as stream
 from protos import octane_stream_pb2_grpc as stream_rpc
 from protos import octane_types_pb2 as wire
-from tests.actors.octane.simulation import LONG, QUICK, simulated
-from tests.waiting import PATIENCE, eventually
+from tests.actors.octane.simulation import LONG, simulated
+from tests.waiting import eventually
 
 Engine = render.ApiRenderEngine
 
@@ -179,72 +171,3 @@ async def test_alpha_5_sends_the_picture_along():
         events.cancel()
 
     assert len(event.newImage.render_images.data) == 1
-
-
-async def test_a_busy_port_is_one_clear_line():
-    async with simulated() as octane:
-        port = int(octane.address.rpartition(":")[2])
-
-        with pytest.raises(AddressBusy, match=rf"cannot listen on 127\.0\.0\.1:{port}: another program") as refused:
-            await serve(replace(QUICK, port=port))
-
-    assert isinstance(refused.value, OSError) and "\n" not in str(refused.value)
-
-
-async def test_cancelling_frees_the_port_while_a_stream_is_open():
-    async with simulated() as octane:
-        channel = grpc.aio.insecure_channel(octane.address)
-        events = stream_rpc.StreamCallbackServiceStub(channel).callbackChannel(Empty())
-        await eventually(lambda: octane.listeners)
-    with pytest.raises(grpc.aio.AioRpcError):
-        while True:
-            assert await events.read() is not grpc.aio.EOF
-    await channel.close()
-
-    host, _, port = octane.address.rpartition(":")
-    with socket.socket() as again:
-        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        again.bind((host, int(port)))
-
-
-async def test_serve_tells_its_address_and_ends_when_cancelled():
-    told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(serve(QUICK, told.set_result))
-    address = await asyncio.wait_for(told, PATIENCE)
-    assert address.startswith("127.0.0.1:") and not address.endswith(":0")
-
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-
-
-def test_a_finished_render_rests_and_makes_room_for_the_next_view():
-    progress = Render(max_samples=10, samples_per_second=10, rest=5)
-    progress.loaded()
-    assert not progress.advance(100.0)
-    assert progress.advance(100.5) and progress.samples == 5
-    progress.pause()
-    assert not progress.advance(200.0) and progress.samples == 5
-    progress.resume()
-    assert progress.advance(201.0) and (progress.samples, progress.state) == (10, wire.RSTATE_FINISHED)
-
-    progress.advance(204.0)
-    assert progress.state == wire.RSTATE_FINISHED
-    progress.advance(206.5)
-    assert (progress.state, progress.samples, progress.view) == (wire.RSTATE_WAITING_FOR_DATA, 0, 1)
-
-
-def test_noise_falls_as_one_over_the_root_of_the_samples():
-    plate = trace(Viewpoint.around(0), 96, 54)
-    film = Film(plate, 96)
-    film.expose(1)
-
-    noise = {}
-    for samples in (16, 64, 256):
-        film.expose(samples)
-        noise[samples] = float(np.std((film.light() - plate.light) / plate.noise))
-
-    assert noise[16] / noise[64] == pytest.approx(2, rel=0.35)
-    assert noise[64] / noise[256] == pytest.approx(2, rel=0.35)
-    film.expose(4)
-    assert float(np.std((film.light() - plate.light) / plate.noise)) == pytest.approx(0.5, rel=0.35)

@@ -1,0 +1,28 @@
+"""Runs the Octane actor under a Probe, for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actors.octane.actor import Octane, OctaneSettings
+from actors.octane.client import ClientSettings
+from actors.system.probe import Probe
+
+
+def watching(address: str, *, stream_lifetime: float = 60.0, **settings: Any) -> Probe:
+    quick = OctaneSettings(address=address, reconnect=0.3, **settings)
+    return Probe(lambda: Octane(quick, ClientSettings(stream_lifetime=stream_lifetime)))
+
+
+def said(probe: Probe, kind: str) -> list[Any]:
+    """The data of every event of a kind, in order."""
+    return [data for subject, data in probe.emitted if subject == f"octane.main.{kind}"]
+
+
+def statuses(probe: Probe) -> list[str]:
+    return [state["status"] for state in said(probe, "state")]
+
+
+def pictures(probe: Probe) -> dict[int, dict[str, Any]]:
+    """The headers of the different pictures by number."""
+    return {header["seq"]: dict(header) for _, header, _ in probe.frames}

@@ -1,0 +1,44 @@
+"""The runtime on NATS: pictures, viewers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from actors.system.actor import Actor
+from actors.system.context import Context
+from router.broker import Broker
+from router.frame import pack
+from router.leases import Leases, view_key
+from tests.actors.system.cast import made
+from tests.actors.system.running import running_actor, sample, told
+from tests.waiting import eventually
+
+
+async def test_a_camera_shows_its_newest_picture_only_while_somebody_watches(broker: Broker, entity: str) -> None:
+    async def start(self: Actor, ctx: Context) -> None:
+        viewers = ctx.viewers("camera", entity)
+
+        async def run(beat: Callable[[], None]) -> None:
+            await viewers.wait_for_some()
+            for seq in range(100):
+                ctx.frame("camera", entity, {"seq": seq}, b"jpeg")
+            await viewers.wait_for_none()
+            await ctx.publish(f"camera.{entity}.state", {"status": "idle"})
+
+        ctx.source("capture", run, silence=None)
+
+    passed_over = sample("actors_frames_total", actor=f"stock-{entity}", outcome="passed_over")
+    async with running_actor(made(name=f"stock-{entity}", start=start), broker):
+        holding = asyncio.ensure_future(Leases(broker.connection).hold(view_key("camera", entity, "s1"), 5))
+        wanted = pack({"seq": 99}, b"jpeg")
+        await eventually(lambda: shown(broker, entity, wanted))
+        holding.cancel()
+        await asyncio.gather(holding, return_exceptions=True)
+        await eventually(lambda: told(broker, f"camera.{entity}.state"))
+
+    assert sample("actors_frames_total", actor=f"stock-{entity}", outcome="passed_over") == passed_over + 99
+
+
+async def shown(broker: Broker, entity: str, frame: bytes) -> bool:
+    return await broker.last_frame(f"frame.camera.{entity}") == frame

@@ -1,0 +1,47 @@
+"""Child processes are restarted, and none outlives its parent."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.ops.command import ROOT, environment, member, up
+from tests.waiting import PATIENCE, eventually
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+
+
+async def test_the_lifeline_alone_ends_a_child(tmp_path: Path, nats_server: str) -> None:
+    reading, writing = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "ops",
+        "actor",
+        "camera",
+        env=environment({"CALLBOARD_NATS_URL": nats_server, "CALLBOARD_LIFELINE": str(reading)}),
+        cwd=ROOT,
+        pass_fds=[reading],
+    )
+    os.close(reading)
+
+    os.close(writing)
+
+    # In order where it had begun to listen for signals, by the signal itself where not.
+    assert await asyncio.wait_for(process.wait(), PATIENCE) in (0, -signal.SIGTERM)
+
+
+async def test_a_killed_child_is_started_again_and_it_is_said_why(tmp_path: Path) -> None:
+    async with up(tmp_path, "--only", "camera,octane") as command:
+        first = member(tmp_path, "actor camera")
+
+        os.kill(first, signal.SIGKILL)
+
+        await command.says("was killed by SIGKILL; starting it again")
+        await eventually(lambda: member(tmp_path, "actor camera") != first)
+        assert command.err.startswith("camera ")
