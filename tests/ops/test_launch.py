@@ -19,7 +19,6 @@ from tests.ops.command import ROOT, Running, environment
 from tests.waiting import PATIENCE, eventually
 
 NAMES = ("ops", "edge", "router", "actors", "protos")
-WAIT = 40.0
 COMMAND = Path(sys.executable).parent / "callboard"
 
 
@@ -61,7 +60,7 @@ async def start(folder: Path, *arguments: str, **variables: str) -> Running:
 async def end(command: Running, reading: asyncio.Task[None]) -> None:
     command.signal(15)
     try:
-        await command.ends(WAIT)
+        await command.ends(PATIENCE)
     except TimeoutError:
         command.process.kill()
     await reading
@@ -74,7 +73,7 @@ async def test_up_runs_its_own_code_in_a_folder_with_files_of_the_same_names(tra
     )  # fmt: skip
     reading = asyncio.create_task(command.read())
     try:
-        await command.says("Ctrl-C ends it", WAIT)
+        await command.says("Ctrl-C ends it", PATIENCE)
 
         assert "Callboard is ready" in command.out
     finally:
@@ -94,7 +93,7 @@ async def test_workers_of_an_edge_run_their_own_code_in_such_a_folder(trap: Path
             return False
 
     try:
-        await eventually(ready, WAIT)
+        await eventually(ready, PATIENCE)
     finally:
         await end(command, reading)
 
@@ -103,7 +102,7 @@ async def test_a_command_is_run_and_told_of_from_such_a_folder(trap: Path, nats_
     command = await start(trap, "run", "--json", "--job", entity, "--", "echo", "hello", NATS_URL=nats_server)
     reading = asyncio.create_task(command.read())
 
-    assert await command.ends(WAIT) == 0
+    assert await command.ends(PATIENCE) == 0
 
     await reading
     types = [json.loads(line)["event_type"] for line in command.out.splitlines()]
@@ -175,12 +174,12 @@ async def test_a_stranger_on_a_childs_port_is_not_called_ready(tmp_path: Path) -
         )  # fmt: skip
         reading = asyncio.create_task(command.read())
         try:
-            await command.says("Ctrl-C ends it", WAIT)
+            await command.says("Ctrl-C ends it", PATIENCE)
             assert "Callboard is not ready" in command.out and "Not ready yet: simulator" in command.out
             assert "Callboard is ready" not in command.out
 
             stranger.close()
 
-            await command.says("is ready now", WAIT)
+            await command.says("is ready now", PATIENCE)
         finally:
             await end(command, reading)

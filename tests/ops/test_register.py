@@ -24,7 +24,6 @@ from tests.waiting import PATIENCE, eventually
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="the processes of a tree are found in /proc"
 )
-WAIT = 40.0
 SECRET = "a secret that is long enough for HS256"
 
 
@@ -52,7 +51,7 @@ def tree(register: str, data: Path, *only: str, **variables: str):  # type: igno
 
 async def test_every_command_finds_the_running_up_from_another_folder(tmp_path: Path, register: str) -> None:
     async with tree(register, tmp_path / "data", "edge", "agent", INTERNAL_PORT=str(free_port())) as up:
-        await up.says("Callboard is ready", WAIT)
+        await up.says("Callboard is ready", PATIENCE)
         other = tmp_path / "other"
 
         async def asked(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -86,8 +85,8 @@ async def test_every_command_finds_the_running_up_from_another_folder(tmp_path: 
 
 async def test_of_several_the_command_says_which_there_are_and_how_to_choose(tmp_path: Path, register: str) -> None:
     async with tree(register, tmp_path / "one", "agent") as one, tree(register, tmp_path / "two", "agent") as two:
-        await one.says("Callboard is ready", WAIT)
-        await two.says("Callboard is ready", WAIT)
+        await one.says("Callboard is ready", PATIENCE)
+        await two.says("Callboard is ready", PATIENCE)
 
         def asked(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
             return elsewhere(tmp_path / "other", *arguments, RUNTIME_DIR=register, **variables)
@@ -117,8 +116,8 @@ async def test_of_several_the_command_says_which_there_are_and_how_to_choose(tmp
 async def test_the_up_of_this_folder_comes_before_all_others(tmp_path: Path, register: str) -> None:
     here = tmp_path / "here"
     async with tree(register, here / ".callboard", "agent") as one, tree(register, tmp_path / "two", "agent") as two:
-        await one.says("Callboard is ready", WAIT)
-        await two.says("Callboard is ready", WAIT)
+        await one.says("Callboard is ready", PATIENCE)
+        await two.says("Callboard is ready", PATIENCE)
 
         said = await asyncio.to_thread(elsewhere, here, "publish", "job.a.started", "{}", RUNTIME_DIR=register)
         told = await asyncio.to_thread(
@@ -131,7 +130,7 @@ async def test_the_up_of_this_folder_comes_before_all_others(tmp_path: Path, reg
 
 async def test_a_named_folder_without_an_up_is_not_taken_for_another_ones(tmp_path: Path, register: str) -> None:
     async with tree(register, tmp_path / "one", "agent") as up:
-        await up.says("Callboard is ready", WAIT)
+        await up.says("Callboard is ready", PATIENCE)
 
         shown = await asyncio.to_thread(
             elsewhere, tmp_path / "other", "settings", "--json", RUNTIME_DIR=register, DATA_DIR=str(tmp_path / "none")
@@ -143,12 +142,12 @@ async def test_a_named_folder_without_an_up_is_not_taken_for_another_ones(tmp_pa
 
 async def test_one_that_was_killed_is_not_found(tmp_path: Path, register: str) -> None:
     async with tree(register, tmp_path / "data", "agent") as up:
-        await up.says("Callboard is ready", WAIT)
+        await up.says("Callboard is ready", PATIENCE)
         [entry] = Path(register).glob("up-*.json")
         assert entry.stat().st_mode & 0o777 == 0o600 and Path(register).stat().st_mode & 0o777 == 0o700
 
         up.signal(signal.SIGKILL)
-        await up.ends(WAIT)
+        await up.ends(PATIENCE)
 
         assert entry.exists()
         shown = await asyncio.to_thread(elsewhere, tmp_path / "other", "settings", "--json", RUNTIME_DIR=register)
@@ -160,7 +159,7 @@ async def test_one_that_was_killed_is_not_found(tmp_path: Path, register: str) -
 
 async def test_flags_and_variables_come_before_a_running_up(tmp_path: Path, register: str) -> None:
     async with tree(register, tmp_path / "data", "agent") as up:
-        await up.says("Callboard is ready", WAIT)
+        await up.says("Callboard is ready", PATIENCE)
 
         def source(*arguments: str, **variables: str) -> tuple[str, str]:
             shown = elsewhere(tmp_path / "other", "settings", "--json", *arguments, RUNTIME_DIR=register, **variables)
@@ -180,8 +179,8 @@ async def test_flags_and_variables_come_before_a_running_up(tmp_path: Path, regi
 async def test_the_lines_that_up_prints_work_as_pasted_in_another_folder(tmp_path: Path, register: str) -> None:
     data = tmp_path / "a folder's data"
     async with tree(register, data, "edge", "agent") as up, tree(register, tmp_path / "two", "agent") as two:
-        await up.says("Ctrl-C ends it", WAIT)
-        await two.says("Ctrl-C ends it", WAIT)
+        await up.says("Ctrl-C ends it", PATIENCE)
+        await two.says("Ctrl-C ends it", PATIENCE)
         other = tmp_path / "other"
         other.mkdir()
 
@@ -212,7 +211,7 @@ async def test_with_keys_the_line_for_a_token_works_as_pasted_and_its_token_open
     tmp_path: Path, register: str
 ) -> None:
     async with tree(register, tmp_path / "data", "edge", "agent", JWT_SECRET=SECRET) as up:
-        await up.says("Ctrl-C ends it", WAIT)
+        await up.says("Ctrl-C ends it", PATIENCE)
         line = re.search(r"^  a token +(.+)$", up.out, re.MULTILINE)
         assert line, up.out
         [entry] = Path(register).glob("up-*.json")
@@ -274,9 +273,9 @@ async def test_a_look_at_the_lock_does_not_keep_an_up_from_starting(tmp_path: Pa
             "up", "--only", "agent", "--data-dir", str(tmp_path / "data"), EMBEDDED_PORT=str(free_port())
         ) as up:
             # It has opened the lock by then, and waits for it.
-            await eventually(lambda: _waits(up.process.pid, tmp_path / "data" / "up.lock"), WAIT)
+            await eventually(lambda: _waits(up.process.pid, tmp_path / "data" / "up.lock"), PATIENCE)
             fcntl.flock(lock, fcntl.LOCK_UN)
-            await up.says("Callboard is ready", WAIT)
+            await up.says("Callboard is ready", PATIENCE)
 
 
 def _waits(pid: int, lock: Path) -> bool:
