@@ -17,9 +17,8 @@ from router.event import Event
 from router.nats.embedded import free_port
 from tests.e2e.tree import RunningCallboard
 from tests.ops.command import ROOT, environment, running
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
-WAIT = 40.0
 QUIET = (0, 141, -signal.SIGPIPE)
 
 
@@ -35,7 +34,7 @@ def closed_early(lines: int, *arguments: str, both: bool = False, **variables: s
             process.stdout.readline()
         process.stdout.close()
         said = process.stderr.read().decode() if process.stderr else ""
-        return process.wait(WAIT), said
+        return process.wait(PATIENCE), said
 
 
 @pytest.mark.parametrize("lines", [0, 1, 5, 9, 11, 14])
@@ -71,14 +70,14 @@ def test_a_command_ends_quietly_when_nobody_reads_it(
 async def test_tail_ends_quietly_when_its_reader_is_gone(broker: Broker, nats_server: str, entity: str) -> None:
     async with running("tail", f"job.{entity}.>", "--last", "all", "--json", NATS_URL=nats_server) as command:
         await broker.publish(Event.new(f"job.{entity}.started"))
-        await command.says(entity, WAIT)
+        await command.says(entity, PATIENCE)
         transport = command.process._transport.get_pipe_transport(1)  # type: ignore[attr-defined]
         transport.close()
 
         for n in range(3):
             await broker.publish(Event.new(f"job.{entity}.progress", {"n": n}))
 
-        assert await command.ends(WAIT) in QUIET
+        assert await command.ends(PATIENCE) in QUIET
     assert command.err == ""
 
 
@@ -116,11 +115,11 @@ async def test_ctrl_c_ends_a_command_without_a_traceback(arguments: tuple[str, .
         os.close(reading)
         try:
             if arguments[0] == "simulate":
-                await eventually(lambda: _answers(int(variables["INTERNAL_PORT"])), WAIT)
+                await eventually(lambda: _answers(int(variables["INTERNAL_PORT"])), PATIENCE)
             else:
-                await asyncio.wait_for(asked.wait(), WAIT)
+                await asyncio.wait_for(asked.wait(), PATIENCE)
             os.kill(process.pid, signal.SIGINT)
-            out, said = await asyncio.wait_for(process.communicate(), WAIT)
+            out, said = await asyncio.wait_for(process.communicate(), PATIENCE)
         finally:
             os.close(writing)
             if process.returncode is None:
