@@ -30,22 +30,16 @@ from ops.process.disk import DiskWatch
 from ops.process.foreground import own_foreground
 from ops.process.http import get
 from ops.process.micro import answering
-from ops.process.ports import is_free, open_port, reachable, url_of
+from ops.process.parts import EDGE, OCTANE_PORT, SIMULATOR, chosen, port_of_simulator
+from ops.process.ports import open_port, reachable, url_of
 from ops.register import Running
 from ops.settings import INTERNAL, KEYS, NATS, Mistakes, Settings
 from ops.terminal import Paint, StatusLine, safe
-from ops.values import convert
 from router.broker import Broker
 from router.codec import from_json
 from router.errors import BadEvent, EmbeddedError
-from router.nats.embedded import EmbeddedServer, free_port, password_of
+from router.nats.embedded import EmbeddedServer, password_of
 
-EDGE = "edge"
-SIMULATOR = "simulator"
-PARTS = (EDGE, *ACTORS, SIMULATOR)
-
-# The port of a real Octane. Where it is taken the simulator goes elsewhere, and the actor is told.
-OCTANE_PORT = 51022
 # The credentials for NATS, by their names in BrokerSettings.
 LOGIN = ("user", "password", "token", "creds", "nkey_seed", "ca", "cert", "key")
 # After this the banner is shown anyway, with the names of the processes that are not ready.
@@ -73,38 +67,10 @@ def run_up(settings: Settings) -> int:
             stack.callback(listener.close)
         stack.enter_context(folder.owned())
         stack.enter_context(own_foreground())
-        return asyncio.run(Tree(settings, folder, cast, listener).run())
+        return asyncio.run(ProcessTree(settings, folder, cast, listener).run())
 
 
-def chosen(settings: Settings) -> list[str]:
-    """Lists the processes to start; raises Mistakes for an unknown name."""
-    only = settings.up.only
-    if strangers := [name for name in only if name not in PARTS]:
-        raise Mistakes(
-            f"--only {name}: there is nobody of that name; there are {', '.join(PARTS)}" for name in strangers
-        )
-    cast = [name for name in PARTS if not only or name in only]
-    if (
-        SIMULATOR in cast
-        and SIMULATOR not in only
-        and (not settings.up.demo or settings.was_set("CALLBOARD_OCTANE_ADDRESS") or "octane" not in cast)
-    ):
-        cast.remove(SIMULATOR)
-    return cast
-
-
-def port_of_simulator(settings: Settings) -> int:
-    """Says where the simulated Octane goes: where it was asked to, else where a real one would be; raises Mistakes."""
-    asked = settings.found.get("CALLBOARD_SIMULATOR_PORT")
-    if asked is None:
-        return OCTANE_PORT if is_free("127.0.0.1", OCTANE_PORT) else free_port()
-    try:
-        return int(convert(int, asked.text)) or free_port()
-    except ValueError as fault:
-        raise Mistakes([f"{asked.said}={asked.text} ({asked.source}): {fault}"]) from None
-
-
-class Tree:
+class ProcessTree:
     """The system while it runs."""
 
     def __init__(self, settings: Settings, folder: DataFolder, cast: list[str], listener: socket.socket | None) -> None:

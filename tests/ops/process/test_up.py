@@ -69,13 +69,6 @@ def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
     assert "No space left" in done.stderr and "--data-dir" in done.stderr
 
 
-def test_a_stranger_is_not_started() -> None:
-    done = callboard("up", "--only", "fish")
-
-    assert done.returncode == 2
-    assert "fish" in done.stderr and "camera" in done.stderr
-
-
 async def test_mistakes_in_an_actors_settings_end_the_start_and_are_all_told(tmp_path: Path) -> None:
     done = await asyncio.to_thread(
         callboard,
