@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Iterable
 from functools import partial
 from typing import Any, NoReturn
 
@@ -28,22 +28,18 @@ from ops.process.datadir import DataFolder
 from ops.process.descriptors import raise_limit
 from ops.process.disk import DiskWatch
 from ops.process.foreground import own_foreground
-from ops.process.http import get
-from ops.process.micro import answering
 from ops.process.parts import EDGE, OCTANE_PORT, SIMULATOR, chosen, port_of_simulator
 from ops.process.ports import open_port, reachable, url_of
+from ops.process.readiness import READY_SECONDS, await_actors, await_child, await_edge, shown_session
 from ops.register import Running
 from ops.settings import INTERNAL, KEYS, NATS, Mistakes, Settings
 from ops.terminal import Paint, StatusLine, safe
 from router.broker import Broker
-from router.codec import from_json
-from router.errors import BadEvent, EmbeddedError
+from router.errors import EmbeddedError
 from router.nats.embedded import EmbeddedServer, password_of
 
 # The credentials for NATS, by their names in BrokerSettings.
 LOGIN = ("user", "password", "token", "creds", "nkey_seed", "ca", "cert", "key")
-# After this the banner is shown anyway, with the names of the processes that are not ready.
-READY_SECONDS = 60.0
 MAX_RESTARTS_WAITED_FOR = 3
 # How long each process may take to end: the edge drains its readers, an actor its mailbox.
 EDGE_DRAIN, ACTOR_DRAIN, OTHER_DRAIN = 8.0, 7.0, 3.0
@@ -290,18 +286,23 @@ class ProcessTree:
 
         self._show_progress(waiting)
         async with asyncio.TaskGroup() as group:
-            waiters = [group.create_task(self._await_actors(broker, waiting & ACTORS.keys(), here))]
+            waiters = [
+                group.create_task(await_actors(broker.connection, self._ready_events(waiting & ACTORS.keys()), here))
+            ]
             if EDGE in waiting:
-                waiters.append(group.create_task(self._await_edge(here)))
+                waiters.append(group.create_task(await_edge(self._edge_address(), self.children[EDGE].ready, here)))
             if SIMULATOR in waiting:
-                waiters.append(group.create_task(self._await_simulator(here)))
+                waiters.append(group.create_task(await_child(SIMULATOR, self.children[SIMULATOR].ready, here)))
             deadline = time.monotonic() + READY_SECONDS
             # The banner does not wait for a process that has crashed this often.
             while time.monotonic() < deadline and any(
                 self.children[name].restarts < MAX_RESTARTS_WAITED_FOR for name in waiting
             ):
                 await asyncio.wait(waiters, timeout=0.05)
-            session = None if EDGE in waiting else await self._session()
+            session = None
+            if self.listener and EDGE not in waiting:
+                note, token = self.folder.path / "session", self.settings.command.token
+                session = await shown_session(self._edge_address(), note, token)
             self._status.clear()
             ready = Ready(
                 cast=self.cast,
@@ -316,52 +317,13 @@ class ProcessTree:
             announce(ready, self.settings)
             announced = True
 
-    async def _await_actors(self, broker: Broker, waiting: set[str], here: Callable[[str], None]) -> None:
-        pause = 0.05
-        began = time.monotonic()
-        while waiting:
-            # An answer alone may come from another process on the same NATS.
-            ours = {name for name in waiting if self.children[name].ready.is_set()}
-            for name in ours and ours & (await answering(broker.connection, ours, pause)).keys():
-                waiting.discard(name)
-                here(name)
-            # Once the banner is shown, polling may be slow.
-            pause = 0.05 if time.monotonic() - began < READY_SECONDS else 1.0
-            await asyncio.sleep(pause if waiting else 0)
+    def _ready_events(self, names: Iterable[str]) -> dict[str, asyncio.Event]:
+        return {name: self.children[name].ready for name in names}
 
-    async def _await_edge(self, here: Callable[[str], None]) -> None:
+    def _edge_address(self) -> tuple[str, int]:
         assert self.listener
         host, port = self.listener.getsockname()[:2]
-        while True:
-            # The listening socket is ours; only the child can prove that the process behind it is our edge.
-            await self.children[EDGE].ready.wait()
-            with contextlib.suppress(OSError):
-                if (await get(reachable(host), port, "/readyz", timeout=READY_SECONDS)).status == 200:
-                    return here(EDGE)
-            await asyncio.sleep(0.05)
-
-    async def _await_simulator(self, here: Callable[[str], None]) -> None:
-        await self.children[SIMULATOR].ready.wait()
-        here(SIMULATOR)
-
-    async def _session(self) -> str | None:
-        """Finds or creates the session that the banner shows: the same one at every start."""
-        if not self.listener:
-            return None
-        host, port = self.listener.getsockname()[:2]
-        note = self.folder.path / "session"
-        try:
-            known = note.read_text().strip() if note.exists() else ""
-            token = self.settings.command.token
-            path = "/callbacks/sessions"
-            if known and (await get(reachable(host), port, f"{path}/{known}", token=token)).status == 200:
-                return known
-            made = await get(reachable(host), port, path, method="POST", body=b'{"delivery_method":"sse"}', token=token)
-            session = str(from_json(made.body)["session_id"])
-            note.write_text(session + "\n")
-        except (OSError, BadEvent, KeyError, TypeError):
-            return None
-        return session
+        return reachable(host), port
 
     def _show_progress(self, waiting: set[str]) -> None:
         marks = [self._paint(f"✓ {name}", "green") if name not in waiting else f"… {name}" for name in self.cast]
