@@ -12,7 +12,7 @@ from ops.process.http import get
 from ops.process.workers import Workers, merged, open_internal
 from router.nats.embedded import free_port
 from tests.ops.command import running
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 
 async def test_workers_that_did_not_prove_themselves_make_no_edge_ready() -> None:
@@ -26,18 +26,18 @@ async def test_workers_that_did_not_prove_themselves_make_no_edge_ready() -> Non
         asked.set()
 
     asked = asyncio.Event()
-    crowd = Workers([inside.getsockname()[1]], lambda _place: proof)
+    workers = Workers([inside.getsockname()[1]], lambda _place: proof)
     async with await asyncio.start_server(answer, sock=inside):
-        watching = asyncio.create_task(crowd.watch())
+        watching = asyncio.create_task(workers.watch())
         try:
             for _ in range(2):  # the second time the first answer has been judged
                 asked.clear()
-                await asyncio.wait_for(asked.wait())
-            assert crowd.checks() == {"a_worker": False}
+                await asyncio.wait_for(asked.wait(), PATIENCE)
+            assert workers.checks() == {"a_worker": False}
 
             proof = True
 
-            await eventually(lambda: crowd.checks() == {"a_worker": True})
+            await eventually(lambda: workers.checks() == {"a_worker": True})
         finally:
             watching.cancel()
 
