@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.alerts.actor import Alerts, AlertsSettings
+from actors.system.probe import Probe
 from router.event import Event
 
 START = 1_800_000_000_000_000_000
@@ -42,3 +43,7 @@ def written(folder: Path, text: str) -> Path:
 
 def made(file: Path, now: Callable[[], int] = lambda: START, **more: Any) -> Callable[[], Alerts]:
     return lambda: Alerts(AlertsSettings(rules_file=str(file), **more), now)
+
+
+def said(alerts: Probe) -> list[str]:
+    return [subject for subject, _ in alerts.emitted]

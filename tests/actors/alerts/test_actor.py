@@ -8,11 +8,7 @@ from typing import Any
 from actors.alerts.actor import Alerts
 from actors.system.probe import Probe
 from router.event import Event
-from tests.actors.alerts.readings import HOT, START, S, made, reading, written
-
-
-def said(alerts: Probe) -> list[str]:
-    return [subject for subject, _ in alerts.emitted]
+from tests.actors.alerts.readings import HOT, START, S, made, reading, said, written
 
 
 async def test_an_event_that_matches_raises_an_alert_that_says_what_and_why(tmp_path: Path) -> None:
