@@ -16,7 +16,7 @@ from actors.system.actor import REDRIVE, Actor
 from actors.system.commands import command_address
 from actors.system.life import EventDelivery, Message
 from actors.system.metrics import Gauges
-from router.broker import Ack, Broker
+from router.broker import Broker
 from router.codec import decode
 from router.deadletters import DeadLetters, Origin, actor_subject
 from router.dedup import digest

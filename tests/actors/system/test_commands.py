@@ -10,7 +10,7 @@ import msgpack
 
 from actors.system.actor import Actor, command
 from router.broker import Broker
-from router.nats.connection import header
+from router.nats.headers import header
 from tests.actors.system.running import running_actor, stock
 from tests.waiting import PATIENCE
 

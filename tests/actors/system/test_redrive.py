@@ -15,7 +15,7 @@ from router.broker import Broker
 from router.deadletters import DeadLetter
 from router.errors import NoResponders
 from router.event import Event
-from router.nats.connection import header
+from router.nats.headers import header
 from tests.actors.system.cast import made
 from tests.actors.system.running import buried, running_actor, say, stock, told
 from tests.waiting import PATIENCE, eventually

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from actors.system.actor import Actor
 from actors.system.context import Context
 from router.broker import Broker
+from router.cluster.leases import Leases, view_key
 from router.frame import pack
-from router.leases import Leases, view_key
 from tests.actors.system.cast import made
 from tests.actors.system.running import running_actor, sample, told
 from tests.waiting import eventually

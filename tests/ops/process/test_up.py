@@ -16,6 +16,7 @@ import pytest
 from ops.process.http import get
 from router.broker import Broker
 from router.nats.embedded import free_port
+from router.nats.settings import BrokerSettings
 from tests.ops.command import ROOT, callboard, environment, family, member, up
 from tests.waiting import PATIENCE, eventually
 
