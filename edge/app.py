@@ -2,23 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
-from edge.edge import Edge
+from edge.auth.authenticator import Access, Door
 from edge.errors import Problem
 from edge.http import commands, deadletters, ingest, sessions, state, streams, system, tickets, video, webhooks
 from edge.http.body import http_problem
-from edge.identity.door import Access, Admitted, Door
-from edge.origin import Gate
-from edge.slashes import SlashRedirect
-from edge.traffic import Timed
+from edge.http.middleware import Admitted
+from edge.http.origin import Gate
+from edge.http.slashes import SlashRedirect
+from edge.http.traffic import Timed
+from edge.runtime import Edge
+from edge.settings import EdgeSettings, IdentitySettings
 from edge.transports.refusal import refuse
+from edge.webhooks.client.ssrf import GuardSettings
+from router.broker import Broker
 from router.errors import RouterError
+from router.nats.settings import BrokerSettings
+from router.topology import TopologySettings
+
+
+@asynccontextmanager
+async def application(
+    settings: EdgeSettings,
+    broker_settings: BrokerSettings,
+    topology_settings: TopologySettings,
+    *,
+    guard: GuardSettings | None = None,
+    identity: IdentitySettings | None = None,
+    metrics: bool = True,
+) -> AsyncIterator[tuple[Starlette, Edge]]:
+    """Connects to NATS, starts an edge, and gives its application; without `metrics` they are on another port.
+
+    Raises BadKey, Unreachable or Unsuitable.
+    """
+    async with (
+        Broker(broker_settings, "edge", topology_settings) as broker,
+        Edge(settings, broker, guard or GuardSettings(), identity).running() as edge,
+    ):
+        yield create_app(edge, show_metrics=metrics), edge
 
 
 def create_app(edge: Edge, show_metrics: bool = True) -> Starlette:

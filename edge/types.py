@@ -26,17 +26,6 @@ class State(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """How much a client wants to see: leaving out what is superseded, and at most so many writes a second."""
-
-    conflate: bool = False
-    max_rate: float | None = None
-
-
-FULL = Pace()
-
-
-@dataclass(frozen=True, slots=True)
 class Notice:
     """Something the server says about the connection itself: ready, gap, position, heartbeat or bye."""
 

@@ -102,3 +102,14 @@ class View:
 
     def describe(self) -> dict[str, Any]:
         return {"subjects": list(self.patterns) if self.session is None else None, "filter": self.filter_text}
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How much a client wants to see: leaving out what is superseded, and at most so many writes a second."""
+
+    conflate: bool = False
+    max_rate: float | None = None
+
+
+FULL = Pace()

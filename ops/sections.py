@@ -89,7 +89,7 @@ SECTIONS: Mapping[str, Section] = {
             )
         },
     ),
-    "guard": Section("WEBHOOK_", "edge.webhooks.guard:GuardSettings"),
+    "guard": Section("WEBHOOK_", "edge.webhooks.client.ssrf:GuardSettings"),
     **{name: Section(f"{name.upper()}_", part.settings) for name, part in ACTORS.items() if part.settings},
     "simulator": Section("SIMULATOR_", "actors.octane.simulator.simulator:SimulatorSettings"),
 }

@@ -11,9 +11,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
-from edge.edge import Edge
 from edge.errors import Problem
 from edge.problem import to_response
+from edge.runtime import Edge
 from router.codec import check_depth, from_json, to_json
 from router.errors import BadEvent
 

@@ -2,40 +2,53 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import re
 import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+import msgpack
 from starlette.requests import Request
 from starlette.responses import Response
 
-from edge import ingest
-from edge.edge import Edge
+from edge import metrics
+from edge.auth.authenticator import principal_of
+from edge.auth.principal import Principal
+from edge.errors import Problem, from_fault, json_object
 from edge.http.body import edge_of, json_answer, leaving, read_body
-from edge.idempotency import name_events
-from edge.identity.door import principal_of
+from edge.http.idempotency import Name, name_events, require_same
+from edge.runtime import Edge
 from router import tracing
+from router.broker import Broker
+from router.codec import check_depth, encode, from_json
 from router.cursor import check_of, token
+from router.dedup import of_event
+from router.errors import BadEvent, BadInput, BrokerError, Forbidden, Refused, StoreFailed
+from router.event import Event
 from router.limits import largest_event
 from router.nats.stream import Ack
+from router.store_health import StoreHealth
+from router.topology import EVENTS
 
 
 async def publish_events(request: Request) -> Response:
     edge = edge_of(request)
     if edge.draining:
         raise leaving()
-    given, single = ingest.parse(
-        await read_body(request), request.headers.get("content-type", ""), edge.settings.max_batch
-    )
+    given, single = parse(await read_body(request), request.headers.get("content-type", ""), edge.settings.max_batch)
     principal = principal_of(request.scope)
     came_with = request.headers.get("traceparent")
     trace = tracing.begin(came_with) if came_with or tracing.recorder else None
     begun = time.time_ns()
     key = request.headers.get("idempotency-key")
-    many = ingest.events(given, key, trace, principal.id)
-    ingest.permit(many, principal)
-    ingest.fit(many, largest_event(edge.broker.connection.max_payload, edge.settings.max_body))
+    many = events(given, key, trace, principal.id)
+    permit(many, principal)
+    fit(many, largest_event(edge.broker.connection.max_payload, edge.settings.max_body))
     edge.door.limits.publish(edge.door.address(request.scope), principal, len(many))
     names = name_events([event for event, _ in many], [item.get("id") is not None for item in given], principal.id, key)
-    acks = await ingest.publish(edge.broker, many, edge.store, names, keyed=key is not None)
+    acks = await publish(edge.broker, many, edge.store, names, keyed=key is not None)
     if trace:
         tracing.tell("publish", "server", came_with, trace, begun, events=len(many))
     answers = [
@@ -45,8 +58,212 @@ async def publish_events(request: Request) -> Response:
     return json_answer({**(answers[0] if single else {}), "events": answers}, 201)
 
 
-async def cursor_of_published(edge: Edge, accepted: ingest.Accepted, ack: Ack) -> str:
+async def cursor_of_published(edge: Edge, accepted: Accepted, ack: Ack) -> str:
     """The cursor of an event that was just stored; a repeat has that of the first, whose bytes may be others."""
     if ack.duplicate:
         return await edge.hub.find_cursor(ack.sequence)
     return token(edge.hub.epoch, ack.sequence, check_of(accepted.payload))
+
+
+FIELDS = frozenset({"id", "subject", "type", "data", "source", "key", "cause", "trace", "test"})
+
+# What the system says of itself is not for others to say.
+RESERVED = frozenset({"system"})
+
+
+class Accepted(NamedTuple):
+    """An event that may be stored, and its bytes."""
+
+    event: Event
+    payload: bytes
+
+
+_KEY = re.compile(r"[\x21-\x7e]{1,200}\Z")
+
+
+def parse(body: bytes, content_type: str, most: int) -> tuple[list[dict[str, Any]], bool]:
+    """Reads one event, a list, or `{"events": [...]}`; says whether it was a single one. Raises Problem."""
+    kind = content_type.split(";")[0].strip().lower() or "application/json"
+    if kind in ("application/msgpack", "application/x-msgpack", "application/vnd.msgpack"):
+        try:
+            given = msgpack.unpackb(body, raw=False, strict_map_key=False)
+        except (ValueError, TypeError, OverflowError, MemoryError, msgpack.UnpackException, RecursionError) as fault:
+            raise Problem("bad_json", f"not msgpack: {fault}") from None
+    elif kind in ("application/x-ndjson", "application/jsonl"):
+        given = [_json(line) for line in body.splitlines() if line.strip()]
+    elif kind in ("application/json", "text/plain", "application/x-www-form-urlencoded"):
+        # The latter two: what `curl -d` and a page's no-preflight fetch send when nobody says otherwise.
+        given = _json(body)
+    else:
+        raise Problem(
+            "unsupported_media_type", f"{kind[:80]} is not known; send application/json or application/msgpack"
+        )
+    single = isinstance(given, dict) and "events" not in given
+    many = [given] if single else given.get("events") if isinstance(given, dict) else given
+    if not isinstance(many, list) or not all(isinstance(item, dict) for item in many):
+        raise Problem("bad_body", 'the body must be an event, a list of events, or {"events": [...]}')
+    if not many:
+        raise Problem("bad_body", "the list of events is empty")
+    if len(many) > most:
+        raise Problem("batch_too_large", f"{len(many)} events; at most {most} at a time")
+    return many, single
+
+
+def _json(text: bytes) -> Any:
+    try:
+        return from_json(text)
+    except BadEvent as fault:
+        raise Problem("bad_json", str(fault)) from None
+
+
+def events(
+    given: list[dict[str, Any]],
+    idempotency_key: str | None,
+    trace: str | None = None,
+    principal: str | None = None,
+) -> list[Accepted]:
+    """Makes events of what was sent; with a key their ids follow from it and the principal. Raises Problem.
+
+    `trace` is for those that come without one of their own.
+    """
+    if idempotency_key is not None and not _KEY.match(idempotency_key):
+        raise Problem("bad_parameter", "Idempotency-Key must be 1 to 200 visible characters")
+    made: list[Accepted] = []
+    for place, item in enumerate(given):
+        where: dict[str, Any] = {} if len(given) == 1 else {"index": place}
+        try:
+            made.append(_event(item, _derived(idempotency_key, place, principal), trace))
+        except BadInput as fault:
+            raise Problem(fault.code, str(fault), **where) from None
+        except Problem as fault:
+            fault.more |= where
+            raise
+    return made
+
+
+def permit(many: list[Accepted], principal: Principal) -> None:
+    """Raises Problem where one of the events is not for this principal to publish; then none is stored."""
+    for place, (event, _) in enumerate(many):
+        principal.require_publish(event.subject, **({} if len(many) == 1 else {"index": place}))
+
+
+def _derived(key: str | None, place: int, principal: str | None) -> str | None:
+    if key is None:
+        return None
+    seed = key if principal is None else f"{principal}\0{key}"
+    return f"idem-{hashlib.sha256(seed.encode()).hexdigest()[:32]}-{place}"
+
+
+def _event(item: Mapping[str, Any], id: str | None, trace: str | None) -> Accepted:
+    json_object(item, FIELDS)
+    if "subject" not in item:
+        raise Problem("missing_field", "an event needs a subject, such as agent.run-42.progress")
+    for name in ("source", "key", "cause", "trace"):
+        value = item.get(name)
+        if value is not None and (not isinstance(value, str) or len(value) > 200):
+            raise Problem("bad_event", f"{name} must be a text of at most 200 characters")
+    test = item.get("test", False)
+    if not isinstance(test, bool):
+        raise Problem("bad_event", "test must be true or false")
+    check_depth(item.get("data"))
+    event = Event.new(
+        item["subject"],
+        item.get("data"),
+        type=item.get("type"),
+        source=item.get("source") or "http",
+        id=item["id"] if item.get("id") is not None else id,
+        key=item.get("key"),
+        cause=item.get("cause"),
+        trace=item.get("trace") or trace,
+        test=test,
+    )
+    if event.subject.domain in RESERVED:
+        raise Problem("forbidden_subject", f"{event.subject.domain}.> is what the system says of itself")
+    # Data that msgpack cannot hold, or no reader could decode, is found before the first event is stored.
+    return Accepted(event, encode(event))
+
+
+def fit(many: list[Accepted], limit: int) -> None:
+    """Raises Problem 413 where one of the events has more than `limit` bytes as msgpack; then none is stored."""
+    for place, (_, payload) in enumerate(many):
+        if len(payload) > limit:
+            where: dict[str, Any] = {} if len(many) == 1 else {"index": place}
+            raise Problem(
+                "event_too_large",
+                f"the event has {len(payload)} bytes as msgpack, at most {limit} are taken; store it elsewhere and publish "
+                "a reference",
+                size=len(payload),
+                limit=limit,
+                **where,
+            )
+
+
+async def publish(
+    broker: Broker, many: list[Accepted], health: StoreHealth, names: list[Name] | None = None, *, keyed: bool = False
+) -> list[Ack]:
+    """Stores all, in order; returns once each is acknowledged. Raises Problem that says how many were stored.
+
+    Where it is known that the store takes no writes, nobody waits to find that out. `names` are what the events are stored
+    under, and `keyed` says that they follow from an Idempotency-Key: nothing of the request is stored where its first name
+    is another request's.
+    """
+    names = names or [Name(of_event(event), None) for event, _ in many]
+    answers: list[Ack | BaseException] = []
+    if keyed and len(many) > 1:
+        answers = await _store(broker, many[:1], names[:1], health)
+        if isinstance(answers[0], Ack):
+            await _require_same(broker, names[0], answers[0], index=0, stored=0)
+    if all(isinstance(answer, Ack) for answer in answers):
+        answers += await _store(broker, many[len(answers) :], names[len(answers) :], health)
+    stored = [answer for answer in answers if isinstance(answer, Ack)]
+    for ack in stored:
+        metrics.ingested.labels("duplicate" if ack.duplicate else "stored").inc()
+    for place, answer in enumerate(answers):
+        if isinstance(answer, BaseException):
+            metrics.ingested.labels("refused").inc(len(many) - len(stored))
+            if isinstance(answer, (Forbidden, Refused, StoreFailed)):
+                raise from_fault(answer).with_more(index=place, stored=len(stored))
+            if isinstance(answer, BrokerError):
+                raise Problem(
+                    "broker_unavailable",
+                    "not acknowledged in time; send it again with the same Idempotency-Key",
+                    headers={"Retry-After": "1"},
+                    index=place,
+                    stored=len(stored),
+                )
+            raise answer
+    new = sum(not ack.duplicate for ack in stored)
+    for place, (name, ack) in enumerate(zip(names, stored, strict=True)):
+        await _require_same(broker, name, ack, **({} if len(many) == 1 else {"index": place, "stored": new}))
+    return stored
+
+
+async def _require_same(broker: Broker, name: Name, ack: Ack, **more: Any) -> None:
+    try:
+        await require_same(broker, name, ack, **more)
+    except BrokerError as fault:
+        raise from_fault(fault) from None
+
+
+async def _store(
+    broker: Broker, many: list[Accepted], names: list[Name], health: StoreHealth
+) -> list[Ack | BaseException]:
+    """What became of each event."""
+    try:
+        health.require(EVENTS)
+    except StoreFailed as fault:
+        return [fault] * len(many)
+    tasks = [
+        asyncio.ensure_future(broker.put(event, payload, dedup=name.dedup, headers=name.headers, await_right=False))
+        for (event, payload), name in zip(many, names, strict=True)
+    ]
+    failed: StoreFailed | None = None
+    try:
+        await health.guard(EVENTS, asyncio.wait(tasks))
+    except StoreFailed as fault:
+        failed = fault
+    finally:
+        for task in tasks:
+            task.cancel()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    return [failed if failed and isinstance(answer, asyncio.CancelledError) else answer for answer in answers]

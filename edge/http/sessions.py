@@ -10,19 +10,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
-from edge import ingest, trial
+from edge.auth.authenticator import path_of, principal_of
+from edge.auth.connection import expires_at, require_subjects
+from edge.auth.grants import Grants
+from edge.auth.principal import Principal
 from edge.dialects import DIALECTS
-from edge.edge import Edge
 from edge.errors import Problem
+from edge.http import ingest
+from edge.http import session_test as trial
 from edge.http.body import edge_of, json_answer, number, read_json
 from edge.http.ingest import cursor_of_published
-from edge.identity.badge import expires_at, require_subjects
-from edge.identity.door import path_of, principal_of
-from edge.identity.grants import Grants
-from edge.identity.principal import Principal
-from edge.registry import Session, SessionSpec, parse_change, parse_session, unknown_session, view_of
+from edge.runtime import Edge
+from edge.sessions.registry import Session, SessionSpec, parse_change, parse_session, unknown_session, view_of
 from edge.stats import Stats, beside, describe, total
-from edge.webhooks.checks import check_endpoint
+from edge.webhooks.client.checks import check_endpoint
 from router.codec import encode, rfc3339
 from router.cursor import Start
 from router.errors import Conflict

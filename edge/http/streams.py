@@ -11,20 +11,21 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from edge.auth.authenticator import principal_of
+from edge.auth.connection import Badge
 from edge.disconnect import BAD_CURSOR, FORBIDDEN, LOST_STORE, NO_SESSION, SHUTDOWN, Disconnect
-from edge.edge import Edge
 from edge.errors import Problem
 from edge.http.body import edge_of, leaving, number
 from edge.http.sessions import session_of
-from edge.identity.badge import Badge
-from edge.identity.door import principal_of
 from edge.problem import count_refusal
-from edge.registry import MAX_RATE, MIN_RATE, Session
+from edge.runtime import Edge
+from edge.sessions.registry import MAX_RATE, MIN_RATE, Session
 from edge.stats import EVERYTHING
 from edge.transports import polling
 from edge.transports.sse import HEADERS, SseResponse, stream_start
 from edge.transports.websocket import Opening, SocketReader
-from edge.types import Pace, ReadRequest
+from edge.types import ReadRequest
+from edge.view import Pace
 from router.codec import to_json
 from router.cursor import Start, parse_start
 from router.errors import BadInput, BrokerError

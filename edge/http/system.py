@@ -13,7 +13,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from edge.http.body import edge_of, json_answer
-from edge.openapi import document
+from edge.http.openapi.document import document
 
 CONSOLE = Path(__file__).parents[1] / "console"
 # Nothing that is not from here: no script, style or frame of others, and none in the page itself.

@@ -5,12 +5,11 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from edge.errors import Problem
-from edge.fields import json_object
+from edge.auth.authenticator import principal_of
+from edge.auth.connection import require_subjects
+from edge.errors import Problem, json_object
 from edge.http.body import edge_of, json_answer, read_json
-from edge.identity.badge import require_subjects
-from edge.identity.door import principal_of
-from edge.registry import unknown_session
+from edge.sessions.registry import unknown_session
 from router.subject import escape
 
 # What a ticket can be for: the field of the body that names it, and the first part of its path.

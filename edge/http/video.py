@@ -11,14 +11,14 @@ from starlette.responses import Response, StreamingResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from edge import metrics
+from edge.auth.authenticator import principal_of
+from edge.auth.limits import Seat
 from edge.disconnect import EXPIRED
-from edge.edge import Edge
 from edge.errors import Problem
 from edge.http.body import edge_of
 from edge.http.streams import Seated, time_left
-from edge.identity.door import principal_of
-from edge.identity.limits import Seat
-from edge.video import BOUNDARY, OPENING, Frame, Viewer
+from edge.runtime import Edge
+from edge.transports.video import BOUNDARY, OPENING, Frame, Viewer
 from router.frame import frame_subject
 from router.subject import escape
 

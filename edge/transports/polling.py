@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from edge.dialects import DIALECTS
 from edge.dialects.callback import callback
-from edge.hub import Hub
-from edge.session import Reader, open_reader
+from edge.hub.hub import Hub
+from edge.hub.reader import Reader, open_reader
 from edge.stats import Stats
 from edge.transports.since import PolledAnswers, with_places
 from edge.types import Batch, Notice, ReadRequest

@@ -16,8 +16,8 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from edge.hub import Hub
-from edge.session import Reader
+from edge.hub.hub import Hub
+from edge.hub.reader import Reader
 from router.codec import rfc3339
 from router.cursor import Start, marked
 from router.errors import BrokerError

@@ -12,13 +12,14 @@ from starlette.types import Receive, Scope, Send
 
 from edge import metrics
 from edge.dialects import DIALECTS
-from edge.hub import Hub
-from edge.lane.meter import Meter
-from edge.session import Reader, open_reader
+from edge.hub.hub import Hub
+from edge.hub.meter import Meter
+from edge.hub.reader import Reader, open_reader
 from edge.stats import Stats
 from edge.transports.abort import abort
-from edge.transports.wires import ChunkedSseWire, SseWire
-from edge.types import Notice, Pace, ReadRequest
+from edge.transports.encoders import ChunkedSseWire, SseWire
+from edge.types import Notice, ReadRequest
+from edge.view import Pace
 from router.cursor import Start, parse_start
 from router.errors import BadCursor
 

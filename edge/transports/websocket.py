@@ -14,13 +14,14 @@ from edge import metrics
 from edge.dialects import DIALECTS
 from edge.disconnect import BAD_CURSOR, BAD_FRAME, SILENT, Disconnect
 from edge.errors import Problem
-from edge.hub import Hub
-from edge.lane.meter import Meter
-from edge.session import Reader, open_reader
+from edge.hub.hub import Hub
+from edge.hub.meter import Meter
+from edge.hub.reader import Reader, open_reader
 from edge.stats import Stats
 from edge.transports.abort import abort
-from edge.transports.wires import TextWire
-from edge.types import Notice, Pace, ReadRequest, State
+from edge.transports.encoders import TextWire
+from edge.types import Notice, ReadRequest, State
+from edge.view import Pace
 from router.codec import from_json, rfc3339, to_json
 from router.cursor import Start
 from router.errors import BadEvent, BadInput

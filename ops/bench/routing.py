@@ -20,10 +20,10 @@ import statistics
 import time
 from collections.abc import AsyncIterator, Callable
 
-from edge.matching import Matching
-from edge.registry import Registry, SessionSpec
+from edge.filters.matching import Matching
+from edge.sessions.endpoint.settings import EndpointSettings
+from edge.sessions.registry import Registry, SessionSpec
 from edge.view import View
-from edge.webhooks.endpoint import EndpointSettings
 from ops.bench.report import ReportRow
 from ops.bench.stand import BenchError, Plan, cpu_seconds
 from ops.bench.webhooks import WebhookCrowd, crowd

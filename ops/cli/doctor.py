@@ -21,7 +21,7 @@ from pathlib import Path
 
 from actors.catalog import ACTORS
 from edge.settings import EdgeSettings
-from edge.webhooks.job import PARTITIONS
+from edge.webhooks.queue.job import PARTITIONS
 from ops.cli.findings import FAIL, INFO, OK, WARN, Finding, body_of, store_mend
 from ops.cli.health import store_text
 from ops.cli.interruptible import run_interruptibly

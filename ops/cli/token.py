@@ -32,8 +32,8 @@ class TokenRequest:
 
 def run_token(settings: Settings, request: TokenRequest) -> int:
     """Prints a token. Raises Mistakes."""
-    from edge.identity.grants import Grants
-    from edge.identity.token import mint
+    from edge.auth.grants import Grants
+    from edge.auth.token import mint
     from edge.settings import IdentitySettings
 
     identity: IdentitySettings = settings.section("identity")

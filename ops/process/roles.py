@@ -33,7 +33,7 @@ from router.nats.bucket import Bucket
 from router.topology import LEASES
 
 if TYPE_CHECKING:
-    from edge.edge import Edge
+    from edge.runtime import Edge
 
 log = logging.getLogger(__name__)
 
@@ -186,8 +186,9 @@ async def serve_edge(settings: Settings, stop: asyncio.Event) -> None:
     descriptor = inherited_descriptor(SOCKET)
     if edge.workers > 1 and descriptor is None:
         return await _share(settings, stop)
-    from edge.identity.keys import BadKey
-    from edge.server import serve
+    from edge.app import application
+    from edge.auth.keys import BadKey
+    from edge.server.serve import bind, serve
 
     listener, own = _inherited(descriptor), _inherited(inherited_descriptor(INTERNAL_SOCKET))
 
@@ -209,16 +210,18 @@ async def serve_edge(settings: Settings, stop: asyncio.Event) -> None:
                 internal.details = lambda: {"store": one.store.describe()}
 
             await serve(
-                edge,
-                settings.broker,
-                settings.topology,
+                application(
+                    edge,
+                    settings.broker,
+                    settings.topology,
+                    guard=settings.section("guard"),
+                    identity=settings.section("identity"),
+                    metrics=not internal.wanted,
+                ),
+                listener or bind(edge.host, edge.port, settings.section("identity")),
                 stop=stop,
-                guard=settings.section("guard"),
-                identity=settings.section("identity"),
-                listener=listener,
                 opened=opened,
                 ready=ready,
-                metrics=not internal.wanted,
             )
     except BadKey as fault:
         raise Mistakes([f"CALLBOARD_JWT_KEYS: {fault}"]) from None

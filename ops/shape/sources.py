@@ -56,7 +56,7 @@ def measure(root: Path) -> CodeSizes:
 def count_tested(root: Path, packages: tuple[str, ...] = PACKAGES) -> tuple[int, int]:
     """Counts the modules that have behaviour (a function or method), and those of them that have a test file.
 
-    The tests of `edge/webhooks/room.py` are looked for in `tests/edge/webhooks/test_room.py` and, while tests lie flat in
+    The tests of `edge/webhooks/queue/room.py` are looked for in `tests/edge/webhooks/test_room.py` and, while tests lie flat in
     one folder per package, in `tests/edge/test_room.py` and `tests/edge/test_webhook_room.py` too.
     """
     tests = {path.relative_to(root / "tests").as_posix() for path in (root / "tests").rglob("test_*.py")}

@@ -23,10 +23,11 @@ from aiohttp import web
 
 from actors.agent.actor import Agent
 from actors.system.supervisor import run_actor
-from edge.edge import Edge
-from edge.server import bind, serve
+from edge.app import application
+from edge.runtime import Edge
+from edge.server.serve import bind, serve
 from edge.settings import EdgeSettings, SessionSettings
-from edge.webhooks.guard import GuardSettings
+from edge.webhooks.client.ssrf import GuardSettings
 from router.broker import Broker
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.nats.settings import BrokerSettings
@@ -84,7 +85,7 @@ class _Profile:
         walk.functions.add((name, code.co_qualname))
         if name == "edge/view.py" and code.co_qualname == "View.of":
             walk.views += 1
-        elif name == "edge/registry.py" and code.co_name == "_tell":
+        elif name == "edge/sessions/registry.py" and code.co_name == "_tell":
             walk.announcements += 1
         if any(_carries(frame.f_locals.get(argument), walk.marker) for argument in _arguments(code)):
             walk.packs += name == "router/codec.py" and code.co_name == "encode"
@@ -184,13 +185,14 @@ async def house() -> AsyncIterator[House]:
         group.create_task(run_actor(Agent, broker, stop=stop))
         group.create_task(
             serve(
-                # No heartbeat among what is followed.
-                EdgeSettings(port=port, drain=0.1, session=SessionSettings(heartbeat=3600.0)),
-                BrokerSettings(nats.url),
-                TopologySettings(),
+                application(
+                    EdgeSettings(port=port, drain=0.1, session=SessionSettings(heartbeat=3600.0)),
+                    BrokerSettings(nats.url),
+                    TopologySettings(),
+                    guard=GuardSettings(allow_loopback=True, allow_http=True),
+                ),
+                listener,
                 stop=stop,
-                guard=GuardSettings(allow_loopback=True, allow_http=True),
-                listener=listener,
                 opened=opened.append,
                 ready=lambda _port: ready.set(),
             )

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.webhooks.dispatcher import WebhookSettings
-from edge.webhooks.job import PARTITIONS
+from edge.webhooks.queue.job import PARTITIONS
+from edge.webhooks.service import WebhookSettings
 from router.broker import Broker
 from router.cluster.ownership import ABANDONED, owner_key, owner_value
 from router.cluster.role import RoleSettings

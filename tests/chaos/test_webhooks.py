@@ -25,8 +25,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from edge.registry import Session
-from edge.webhooks.endpoint import DEFAULT_CONCURRENCY
+from edge.sessions.endpoint.settings import DEFAULT_CONCURRENCY
+from edge.sessions.registry import Session
 from router.broker import Broker
 from router.deadletters import DeadLetters
 from router.errors import BrokerError

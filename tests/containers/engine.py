@@ -22,8 +22,8 @@ from testcontainers.core.container import DockerContainer
 from testcontainers.core.network import Network
 from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
-from edge.identity.grants import Grants
-from edge.identity.token import mint
+from edge.auth.grants import Grants
+from edge.auth.token import mint
 from router.nats.embedded import free_port
 from tests import parts
 from tests.waiting import PATIENCE, eventually

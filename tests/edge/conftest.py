@@ -13,10 +13,11 @@ import httpx
 import pytest
 import websockets
 
-from edge.edge import Edge
-from edge.server import bind, serve
+from edge.app import application
+from edge.runtime import Edge
+from edge.server.serve import bind, serve
 from edge.settings import EdgeSettings, SessionSettings
-from edge.webhooks.guard import GuardSettings
+from edge.webhooks.client.ssrf import GuardSettings
 from router.broker import Broker
 from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
@@ -161,12 +162,14 @@ def edge_factory(nats_server: str) -> EdgeFactory:
         async with asyncio.TaskGroup() as group:
             group.create_task(
                 serve(
-                    chosen,
-                    BrokerSettings(nats or nats_server),
-                    topology or TopologySettings(),
+                    application(
+                        chosen,
+                        BrokerSettings(nats or nats_server),
+                        topology or TopologySettings(),
+                        guard=GuardSettings(allow_loopback=True, allow_http=True),
+                    ),
+                    listener,
                     stop=stop,
-                    guard=GuardSettings(allow_loopback=True, allow_http=True),
-                    listener=listener,
                     opened=opened.append,
                     ready=lambda _port: ready.set(),
                 )

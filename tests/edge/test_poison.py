@@ -11,7 +11,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from edge.webhooks.job import PARTITIONS, partition_of
+from edge.webhooks.queue.job import PARTITIONS, partition_of
 from router import codec
 from router.broker import Broker
 from router.deadletters import DeadLetter, DeadLetters

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.dialects import DIALECTS
-from edge.transports.wires import SseWire, one_line
+from edge.transports.encoders import SseWire, one_line
 from edge.types import Batch, Notice
 from router.codec import encode, to_json
 from router.event import Event

@@ -19,14 +19,14 @@ from hypothesis.strategies import SearchStrategy
 from schemathesis import Case
 from schemathesis.generation import GenerationMode
 
+from edge.auth.grants import ALL
+from edge.auth.token import mint
 from edge.errors import TITLES
-from edge.identity.grants import ALL
-from edge.identity.token import mint
-from edge.openapi import document
+from edge.http.openapi.document import document
 from ops.launch import own_argv
 from router.nats.embedded import free_port
-from tests.edge.identity.tally import table
-from tests.edge.identity.tally import tried as counts
+from tests.edge.auth.tally import table
+from tests.edge.auth.tally import tried as counts
 from tests.ops.command import ROOT, environment
 from tests.waiting import PATIENCE
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from edge.compaction import DONE
+from edge.sessions.compaction import DONE
 from router.broker import Broker
 from router.nats.bucket import Bucket
 from router.nats.settings import BrokerSettings

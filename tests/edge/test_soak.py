@@ -16,8 +16,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from edge.edge import Edge
-from edge.webhooks import conditions, fanout
+from edge.runtime import Edge
+from edge.webhooks.endpoint import state as conditions
+from edge.webhooks.fanout import fanout
 from router.broker import Broker
 from router.nats import bucket as bucket_module
 from router.nats.bucket import Bucket

@@ -9,7 +9,7 @@ import websockets
 from starlette.routing import Mount, Route, WebSocketRoute
 
 from edge.app import routes
-from edge.openapi import VERSION, document
+from edge.http.openapi.document import VERSION, document
 from router.broker import Broker
 from router.event import Event
 from router.frame import frame_subject, pack

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.webhooks.job import Job
+from edge.webhooks.queue.job import Job
 from router.broker import Broker
 from router.codec import encode
 from router.deadletters import DeadLetters, Origin, webhook_subject

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from prometheus_client import REGISTRY
 
-from edge.webhooks.lane import LaneSettings
+from edge.webhooks.queue.ordering import LaneSettings
 from router.broker import Broker
 from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings

@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from edge.registry import Registry, Session, SessionSpec
-from edge.webhooks.dispatcher import Webhooks, WebhookSettings
-from edge.webhooks.endpoint import EndpointSettings
-from edge.webhooks.fanout import FanoutSettings
-from edge.webhooks.guard import GuardSettings, literal
-from edge.webhooks.health import HealthSettings
-from edge.webhooks.worker import WorkerSettings
+from edge.sessions.endpoint.settings import EndpointSettings
+from edge.sessions.registry import Registry, Session, SessionSpec
+from edge.webhooks.client.ssrf import GuardSettings, literal
+from edge.webhooks.endpoint.breaker import HealthSettings
+from edge.webhooks.fanout.fanout import FanoutSettings
+from edge.webhooks.service import Webhooks, WebhookSettings
+from edge.webhooks.worker.worker import WorkerSettings
 from router import topology
 from router.broker import Broker
 from router.cluster.role import RoleSettings

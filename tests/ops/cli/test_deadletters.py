@@ -15,9 +15,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import httpx
 import pytest
 
-from edge.server import bind, serve
+from edge.app import application
+from edge.server.serve import bind, serve
 from edge.settings import EdgeSettings
-from edge.webhooks.guard import GuardSettings
+from edge.webhooks.client.ssrf import GuardSettings
 from ops.launch import own_argv
 from router.broker import Broker
 from router.codec import encode
@@ -41,12 +42,14 @@ async def url(nats_server: str) -> AsyncIterator[str]:
     async with asyncio.TaskGroup() as group:
         group.create_task(
             serve(
-                EdgeSettings(port=port, drain=0.1),
-                BrokerSettings(nats_server),
-                TopologySettings(),
+                application(
+                    EdgeSettings(port=port, drain=0.1),
+                    BrokerSettings(nats_server),
+                    TopologySettings(),
+                    guard=GuardSettings(allow_loopback=True, allow_http=True),
+                ),
+                listener,
                 stop=stop,
-                guard=GuardSettings(allow_loopback=True, allow_http=True),
-                listener=listener,
                 ready=lambda _port: ready.set(),
             )
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.webhooks.job import PARTITIONS
+from edge.webhooks.queue.job import PARTITIONS
 from ops.cli import doctor
 from ops.cli.doctor import _clock, _partitions
 from ops.cli.findings import FAIL, OK, WARN

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from edge.identity.token import Verifier
+from edge.auth.token import Verifier
 from edge.settings import IdentitySettings
 from router.nats.embedded import free_port
 from tests.ops.command import callboard, running

@@ -15,9 +15,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook
 
-from edge.server import bind, serve
+from edge.app import application
+from edge.server.serve import bind, serve
 from edge.settings import EdgeSettings
-from edge.webhooks.guard import GuardSettings
+from edge.webhooks.client.ssrf import GuardSettings
 from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
 from tests.edge.webhooks.stage import Receiver
@@ -36,12 +37,14 @@ async def url(own_nats: str) -> AsyncIterator[str]:
     async with asyncio.TaskGroup() as group:
         group.create_task(
             serve(
-                EdgeSettings(port=port, drain=0.1),
-                BrokerSettings(own_nats),
-                TopologySettings(),
+                application(
+                    EdgeSettings(port=port, drain=0.1),
+                    BrokerSettings(own_nats),
+                    TopologySettings(),
+                    guard=GuardSettings(allow_loopback=True, allow_http=True),
+                ),
+                listener,
                 stop=stop,
-                guard=GuardSettings(allow_loopback=True, allow_http=True),
-                listener=listener,
                 ready=lambda _port: ready.set(),
             )
         )

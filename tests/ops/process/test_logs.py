@@ -27,7 +27,7 @@ def lines() -> Iterator[io.StringIO]:
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
-        for name in ("edge", "edge.hub"):
+        for name in ("edge", "edge.hub.hub"):
             logging.getLogger(name).setLevel(logging.NOTSET)
 
 
@@ -38,8 +38,8 @@ def _said(stream: io.StringIO) -> list[dict[str, object]]:
 def test_a_line_carries_the_ids_that_the_work_is_bound_to(lines: io.StringIO) -> None:
     trace = trace_id(begin())
     with bind(event="e1", trace=trace), bind(session="sess_1"):
-        logging.getLogger("edge.hub").info("a reader failed", extra={"reader": 3})
-    logging.getLogger("edge.hub").info("another thing")
+        logging.getLogger("edge.hub.hub").info("a reader failed", extra={"reader": 3})
+    logging.getLogger("edge.hub.hub").info("another thing")
 
     bound, free = _said(lines)
     assert bound["event"] == "e1" and bound["session"] == "sess_1" and bound["trace"] == trace and bound["reader"] == 3
@@ -60,7 +60,7 @@ async def test_ids_are_bound_to_one_task_and_no_other(lines: io.StringIO) -> Non
 def test_one_text_is_said_a_few_times_and_then_counted(lines: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr("time.time", lambda: now)
-    log = logging.getLogger("edge.hub")
+    log = logging.getLogger("edge.hub.hub")
     for number in range(50):
         log.warning("it failed again", extra={"number": number})
     log.warning("something else")
@@ -73,7 +73,7 @@ def test_one_text_is_said_a_few_times_and_then_counted(lines: io.StringIO, monke
 
 
 def test_levels_are_changed_while_the_process_runs(lines: io.StringIO) -> None:
-    log = logging.getLogger("edge.hub")
+    log = logging.getLogger("edge.hub.hub")
     log.debug("before")
     set_level("edge", "debug")
     log.debug("after")

@@ -10,7 +10,11 @@ async def test_an_event_is_packed_once_on_its_way_and_no_view_is_made_for_it() -
         walk = await walks.to_a_websocket(place)
 
     assert (walk.packs, walk.views) == (1, 0)
-    assert {"edge/ingest.py", "router/broker.py", "router/live.py", "edge/hub.py"} <= walk.visits.keys() <= walk.files
+    assert (
+        {"edge/http/ingest.py", "router/broker.py", "router/live.py", "edge/hub/hub.py"}
+        <= walk.visits.keys()
+        <= walk.files
+    )
 
 
 async def test_a_session_that_is_made_has_one_view_and_is_announced_once() -> None:
@@ -24,4 +28,4 @@ async def test_an_event_that_is_posted_is_packed_once() -> None:
     async with walks.house() as place:
         walk = await walks.to_a_webhook(place)
 
-    assert walk.packs == 1 and "edge/webhooks/worker.py" in walk.visits
+    assert walk.packs == 1 and "edge/webhooks/worker/worker.py" in walk.visits

@@ -1,0 +1,202 @@
+"""This file is where a token is checked and read: a signed JWT becomes a principal, or a sentence that says why not.
+
+    {"sub": "alice", "exp": 1790000000, "iss": "…", "aud": "…",
+     "callboard": {"read": ["agent.*.>"], "publish": ["agent.alice.>"], "command": ["camera.main.*"], "operate": false}}
+
+`sub` and `exp` are required; what `callboard` does not grant is denied.
+"""
+
+from __future__ import annotations
+
+import binascii
+import math
+import re
+import time
+from base64 import urlsafe_b64decode
+from typing import Annotated, Any
+
+import jwt
+import msgspec
+
+from edge.auth.grants import MAX_GRANTS, Grants
+from edge.auth.jwks import Jwks
+from edge.auth.keys import ALGORITHMS, Key, load, secret_key
+from edge.auth.principal import Principal
+from edge.errors import Problem
+from edge.settings import IdentitySettings
+from router.errors import BadPattern
+
+# 8 KiB: what common proxies take as one header line.
+MAX_TOKEN = 8192
+_COMPACT = re.compile(r"[A-Za-z0-9_-]{2,}\.[A-Za-z0-9_-]{2,}\.[A-Za-z0-9_-]{2,}\Z")
+# A token that brings its own key, or says where to fetch it, is made by somebody who hopes that it is believed.
+_FOREIGN_KEYS = ("jwk", "jku", "x5u", "x5c")
+_TYPES = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
+
+_Pattern = Annotated[str, msgspec.Meta(max_length=255)]
+_Patterns = Annotated[list[_Pattern], msgspec.Meta(max_length=MAX_GRANTS)]
+
+
+class _Granted(msgspec.Struct):
+    """The claim `callboard`."""
+
+    read: _Patterns = []
+    publish: _Patterns = []
+    command: _Patterns = []
+    operate: bool = False
+
+
+class _Claims(msgspec.Struct):
+    """What is read of a token's claims; of the wrong type, it is refused."""
+
+    sub: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    exp: float
+    nbf: float = -math.inf
+    iat: float = -math.inf
+    iss: Annotated[str, msgspec.Meta(max_length=500)] | None = None
+    aud: str | list[str] | None = None
+    callboard: _Granted = msgspec.field(default_factory=_Granted)
+
+
+_read_claims = msgspec.json.Decoder(_Claims).decode
+_read_header = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Verifier:
+    """Checks tokens by the configured keys and rules."""
+
+    def __init__(self, settings: IdentitySettings) -> None:
+        """Reads the key files. Raises BadKey."""
+        self._settings = settings
+        self._keys: list[Key] = load(settings.keys)
+        if settings.secret:
+            self._keys.append(secret_key(settings.secret))
+        self.jwks = Jwks(settings) if settings.jwks_url else None
+
+    async def verify(self, token: str) -> Principal:
+        """Says who a token proves. Raises Problem 401, or 503 where the keys could never be fetched."""
+        algorithm, kid = self._look(token)
+        if self.jwks and not self._candidates(algorithm, kid):
+            await self.jwks.look_again()
+        return self.verify_now(token)
+
+    def verify_now(self, token: str) -> Principal:
+        """The same by the keys at hand. Raises Problem."""
+        algorithm, kid = self._look(token)
+        candidates = self._candidates(algorithm, kid)
+        if not candidates and self.jwks and not self.jwks.keys:
+            raise Problem("keys_unavailable", headers={"Retry-After": "5"})
+        for key in candidates:
+            payload = _signed(token, key)
+            if payload is not None:
+                return self._principal(payload)
+        raise bad_token("no known key has signed it")
+
+    @staticmethod
+    def _look(token: str) -> tuple[str, str | None]:
+        """Reads the head: which algorithm, and which key by name."""
+        if len(token) > MAX_TOKEN:
+            raise bad_token(f"it is longer than {MAX_TOKEN} characters")
+        if not _COMPACT.match(token):
+            raise bad_token("it is not a signed JWT")
+        head = token[: token.index(".")]
+        try:
+            header = _read_header(urlsafe_b64decode(head + "=" * (-len(head) % 4)))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, binascii.Error):
+            raise bad_token("its header cannot be read") from None
+        algorithm, kid, kind = header.get("alg"), header.get("kid"), header.get("typ", "JWT")
+        if algorithm not in ALGORITHMS:
+            raise bad_token(f"its algorithm must be one of {', '.join(ALGORITHMS)}")
+        if any(name in header for name in _FOREIGN_KEYS):
+            raise bad_token("it brings a key of its own")
+        if "crit" in header or "b64" in header:
+            raise bad_token("it needs an extension that is not known here")
+        if not isinstance(kind, str) or kind.lower() not in _TYPES:
+            raise bad_token("it is of another type than JWT")
+        if kid is not None and not (isinstance(kid, str) and len(kid) <= 256):
+            raise bad_token("its kid must be a text")
+        return algorithm, kid
+
+    def _candidates(self, algorithm: str, kid: str | None) -> list[Key]:
+        """The keys that may have signed: of that algorithm, and of that name where both have one."""
+        keys = self._keys + (self.jwks.keys if self.jwks else [])
+        return [key for key in keys if key.algorithm == algorithm and (None in (kid, key.kid) or key.kid == kid)]
+
+    def _principal(self, payload: bytes) -> Principal:
+        try:
+            claims = _read_claims(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
+            why = str(fault) if isinstance(fault, msgspec.ValidationError) else "they cannot be read"
+            raise bad_token(f"its claims are not as they should be: {why[:200]}") from None
+        self._in_time(claims)
+        self._for_us(claims)
+        granted = claims.callboard
+        try:
+            grants = Grants.of(granted.read, granted.publish, granted.command, granted.operate)
+        except BadPattern as fault:
+            raise bad_token(f"its claim callboard: {fault}") from None
+        if not claims.sub.isprintable() or claims.sub.isspace():
+            raise bad_token("its sub must be readable")
+        # Within the leeway it is believed, so what it opens lives as long.
+        return Principal(f"{claims.iss or '-'} {claims.sub}", grants, claims.exp + self._settings.leeway)
+
+    def _in_time(self, claims: _Claims) -> None:
+        now, leeway = time.time(), self._settings.leeway
+        if claims.exp <= now - leeway:
+            raise Problem("token_expired", "get a new one", headers=_challenge("the token has expired"))
+        if claims.nbf > now + leeway or claims.iat > now + leeway:
+            raise bad_token("it is not good yet")
+        if self._settings.max_lifetime and claims.exp > now + self._settings.max_lifetime + leeway:
+            raise bad_token(f"it is good for longer than {self._settings.max_lifetime:g} seconds")
+
+    def _for_us(self, claims: _Claims) -> None:
+        issuer, audience = self._settings.issuer, self._settings.audience
+        if issuer is not None and claims.iss != issuer:
+            raise bad_token("another issuer made it")
+        if claims.iss is not None and not (claims.iss.isprintable() and " " not in claims.iss):
+            raise bad_token("its iss must be readable, and without blanks")
+        if audience:
+            named = [claims.aud] if isinstance(claims.aud, str) else claims.aud or []
+            if not set(named) & set(audience):
+                raise bad_token("it is meant for another audience")
+
+
+# The algorithms are named again at each use; none of them is `none`.
+_JWS = jwt.PyJWS(algorithms=list(ALGORITHMS), options={"enforce_minimum_key_length": True})
+
+
+def _signed(token: str, key: Key) -> bytes | None:
+    """The payload of a token that this key has signed; None where it has not."""
+    try:
+        payload: bytes = _JWS.decode_complete(token, key.material, algorithms=[key.algorithm])["payload"]
+    except (jwt.PyJWTError, ValueError, TypeError):
+        return None
+    return payload
+
+
+def bad_token(why: str) -> Problem:
+    """The refusal of a token that proves nobody."""
+    return Problem("bad_token", f"the token is refused: {why}", headers=_challenge(why))
+
+
+def _challenge(why: str) -> dict[str, str]:
+    described = re.sub(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]", "?", why)
+    return {"WWW-Authenticate": f'Bearer realm="callboard", error="invalid_token", error_description="{described}"'}
+
+
+def mint(secret: str, subject: str, grants: Grants, ttl: float, issuer: str | None, audience: str | None) -> str:
+    """Makes a token, for development and for tests; in production an issuer does. Raises BadKey."""
+    now = int(time.time())
+    claims: dict[str, Any] = {
+        "sub": subject,
+        "iat": now,
+        "exp": now + max(1, math.ceil(ttl)),
+        "callboard": {
+            "read": list(grants.read),
+            "publish": list(grants.publish),
+            "command": list(grants.command),
+            "operate": grants.operate,
+        },
+    }
+    claims |= {name: value for name, value in (("iss", issuer), ("aud", audience)) if value}
+    return jwt.encode(claims, secret_key(secret).material, algorithm="HS256")

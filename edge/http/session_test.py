@@ -1,0 +1,96 @@
+"""Makes the test event of a session, and waits for what its webhook answers where that is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from edge.errors import Problem, json_object
+from edge.sessions.registry import Session
+from edge.webhooks.history.attempts import Attempt, Attempts
+from edge.webhooks.service import Webhooks
+
+DEFAULT_TYPE = "progress"
+MAX_WAIT = 60.0
+# How often the attempt log is asked, in seconds: it is written within a quarter of a second.
+_LOOKS = (0.1, 0.5)
+# States of an endpoint in which nothing is posted until somebody changes that.
+_HELD = frozenset({"disabled", "pending"})
+
+# Data with every field that the callback guide shows for a type, so that a receiver made after it takes the test event.
+_DATA: Mapping[str, Mapping[str, Any]] = {
+    "thinking": {"thought": "This is a test event."},
+    "tool_use": {"tool_name": "test", "parameters": {}},
+    "tool_result": {"tool_name": "test", "result": {}, "success": True, "execution_time": 0.1},
+    "progress": {"progress": 0.5, "message": "test", "current_step": "test", "total_steps": 2},
+    "completion": {"result": {}, "success": True, "total_time": 0.1, "tokens_used": 0},
+    "error": {"error": "test", "error_type": "test", "recoverable": True, "retry_count": 0},
+}
+
+
+def data_for(kind: str) -> dict[str, Any]:
+    """The data of a test event of some type where none is given."""
+    return {"message": "test", **_DATA.get(kind, {})}
+
+
+def parse_trial(body: Any) -> tuple[str, dict[str, Any]]:
+    """Reads what a test event is to be: its type and its data. Raises Problem."""
+    body = json_object(body, ("event_type", "test_data"))
+    kind = body.get("event_type", DEFAULT_TYPE)
+    data = body.get("test_data", data_for(kind) if isinstance(kind, str) else {})
+    if not isinstance(kind, str) or not isinstance(data, dict):
+        raise Problem("bad_body", "event_type must be a text and test_data an object")
+    return kind, data
+
+
+async def watch(
+    webhooks: Webhooks, attempts: Attempts, session: Session, event: str, patience: float
+) -> dict[str, Any]:
+    """Waits for the first attempt of a test event, at most `patience` seconds, and says what came of it.
+
+    `success` is None where that is not known yet. Raises BrokerError.
+    """
+    loop = asyncio.get_running_loop()
+    deadline, pause = loop.time() + patience, _LOOKS[0]
+    while True:
+        attempt = await _attempt_of(attempts, session.id, event) if patience else None
+        state = _state(webhooks, session)
+        if attempt is not None or state in _HELD or loop.time() >= deadline:
+            return _answer(attempt, state)
+        await asyncio.sleep(min(pause, max(0.0, deadline - loop.time())))
+        pause = min(2 * pause, _LOOKS[1])
+
+
+def not_matched(session: Session) -> dict[str, Any]:
+    """The answer where the session's own subjects or filter leave its test events out."""
+    left_out = "filter does" if session.spec.filter and not session.spec.subjects else "subjects and filter do"
+    detail = f"the session's {left_out} not match its test events, which are session.{session.id}.<event_type>"
+    return {"status": "not_matched", "success": False, "detail": detail}
+
+
+async def _attempt_of(attempts: Attempts, session: str, event: str) -> Attempt | None:
+    found = await attempts.page(session, event=event, limit=1)
+    return found.attempts[0] if found.attempts else None
+
+
+def _state(webhooks: Webhooks, session: Session) -> str:
+    endpoint = session.spec.webhook
+    if endpoint is not None and not endpoint.active:
+        return "pending"
+    return str(webhooks.health(session.id)["state"])
+
+
+def _answer(attempt: Attempt | None, state: str) -> dict[str, Any]:
+    if attempt is not None:
+        status, success = ("delivered", True) if attempt.ok else ("failed", False)
+    elif state in _HELD:
+        status, success = "held", False
+    else:
+        return {"status": "published", "success": None, "endpoint": state, "attempt": None}
+    return {
+        "status": status,
+        "success": success,
+        "endpoint": state,
+        "attempt": attempt.describe() if attempt is not None else None,
+    }

@@ -1,1 +1,0 @@
-"""This file is where it begins who a client is and what it may do: keys, tokens, grants, tickets, limits."""

@@ -1,0 +1,182 @@
+"""This file is where one edge process is put together out of its parts, from the broker to the dead letters; and taken apart again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from edge.auth.authenticator import Door
+from edge.auth.connection import Badges
+from edge.collector import standing
+from edge.deadletters.desk import Desk
+from edge.deadletters.redrive import Redrives
+from edge.deadletters.undecodable import Undecodable
+from edge.disconnect import DELETED, SHUTDOWN
+from edge.filters.evaluation import Filtering
+from edge.hub.hub import Hub
+from edge.sessions.cluster_stats import Census
+from edge.sessions.compaction import Compaction
+from edge.sessions.expiry import Reaper
+from edge.sessions.registry import Registry, Session
+from edge.settings import EdgeSettings, IdentitySettings
+from edge.transports.fast.takeover import Lanes
+from edge.transports.receipts import Receipts
+from edge.transports.since import PolledAnswers
+from edge.transports.video import Video
+from edge.webhooks.client.ssrf import GuardSettings
+from edge.webhooks.desk import WebhookDesk
+from edge.webhooks.endpoint.verification import Verification
+from edge.webhooks.history.recovery import Recoveries
+from edge.webhooks.service import Webhooks, WebhookSettings
+from edge.webhooks.shortage import shortages
+from router.broker import Broker
+from router.errors import Unreachable
+from router.metrics import survey
+from router.nats.bucket import Bucket
+from router.store_health import StoreHealth
+from router.topology import EVENTS, HOOKS, LEASES, RETRIES
+
+
+class Edge:
+    """Everything one edge process holds. `running` gives it life; `drain` lets its readers go."""
+
+    def __init__(
+        self, settings: EdgeSettings, broker: Broker, guard: GuardSettings, identity: IdentitySettings | None = None
+    ) -> None:
+        """Raises BadKey where a key cannot be read."""
+        self.settings = settings
+        self.broker = broker
+        # A webhook to this edge itself could make events for ever.
+        self.guard = guard = replace(guard, closed_ports=(*guard.closed_ports, settings.port))
+        self.started = time.time()
+        self.draining = False
+        self.store = StoreHealth(broker)
+        self.undecodable = Undecodable(broker)
+        self.filtering = Filtering(settings.filters)
+        self.hub = Hub(broker, settings.session, self.undecodable.found, self.filtering)
+        self.polled = PolledAnswers(Bucket(broker.connection, LEASES))
+        self.lanes = Lanes(self.hub, settings.lanes)
+        self.registry = Registry.over(broker.connection, self.store)
+        self.census = Census(broker.connection, self.hub.measure)
+        self.receipts = Receipts()
+        self.door = Door(
+            identity or IdentitySettings(), settings.limits, settings.trusted_proxies, broker.connection, self.store
+        )
+        self.badges = Badges(self.door, broker.connection, self.census.id, lambda: self.census.size)
+        self.video = Video(broker, self.census.id)
+        self.webhooks = Webhooks(
+            broker,
+            self.registry,
+            guard,
+            WebhookSettings.of(settings.webhooks),
+            epoch=lambda: self.hub.epoch,
+            undecodable=self.undecodable.found,
+            filtering=self.filtering,
+            writes=self.store,
+            subscribe=self.hub.followers.follow,
+        )
+        self.reaper = Reaper(self.registry.bucket, self.registry, self.census, settings.session_ttl)
+        self.compaction = Compaction(broker.connection, self.registry)
+        self.redrives = Redrives(broker, self.registry, self.webhooks.settings.partitions, guard=self.store)
+        self.desk = Desk(self.redrives)
+        self.recoveries = Recoveries(
+            broker, self.registry, self.webhooks.settings.partitions, filtering=self.filtering, guard=self.store
+        )
+        self.verification = Verification(self.registry, guard, self.webhooks.attempts)
+        self.hooks = WebhookDesk(self.registry, self.webhooks, self.recoveries, self.verification)
+        self.registry.on_change(self._session_changed)
+        self.store.on_renewed(self._stream_renewed)
+        self._shown = standing.watch(self.hub, self.registry, self.store, lambda: self.ready)
+
+    def _stream_renewed(self, stream: str) -> None:
+        """What is known of a stream's former life is void."""
+        if stream == EVENTS:
+            self.hub.renew("the stream was made anew")
+        elif stream in (HOOKS, RETRIES):
+            self.webhooks.partitions.restart()
+
+    def _session_changed(self, session_id: str, session: Session | None) -> None:
+        if session is None:
+            self.hub.close_session(session_id, DELETED)
+            self.census.forget(session_id)
+        else:
+            self.hub.change_session(session_id, session.view)
+            self.badges.change(session)
+
+    @asynccontextmanager
+    async def running(self, patience: float = 15.0) -> AsyncIterator[Edge]:
+        """Starts all parts and waits until sessions can be served. Raises Unreachable."""
+        async with asyncio.TaskGroup() as group:
+            parts = [
+                group.create_task(part.run(), name=name)
+                for name, part in (
+                    ("store", self.store),
+                    ("hub", self.hub),
+                    ("lanes", self.lanes),
+                    ("registry", self.registry),
+                    ("census", self.census),
+                    ("door", self.door),
+                    ("badges", self.badges),
+                    ("video", self.video),
+                    ("webhooks", self.webhooks),
+                    ("reaper", self.reaper),
+                    ("compaction", self.compaction),
+                    ("redrives", self.redrives),
+                    ("recoveries", self.recoveries),
+                    ("verification", self.verification),
+                    ("undecodable", self.undecodable),
+                )
+            ]
+            try:
+                async with asyncio.timeout(patience):
+                    await self.hub.steady(patience)
+                await self.registry.loaded(patience)
+            except TimeoutError:
+                raise Unreachable("the event store did not get ready; see `callboard doctor`") from None
+            try:
+                parts.append(group.create_task(survey(self.broker.connection, self.broker.topology), name="survey"))
+                yield self
+            finally:
+                await self.webhooks.close(grace=2.0)
+                for part in parts:
+                    part.cancel()
+                await self.filtering.close()
+
+    @property
+    def ready(self) -> dict[str, bool]:
+        """What readiness hangs on, one by one."""
+        return {
+            "not_draining": not self.draining,
+            "nats": self.broker.connection.connected,
+            "subscriptions": not self.broker.connection.refused_subjects,
+            "events": self.hub.is_steady,
+            "sessions": self.registry.ready.is_set(),
+            "store": self.store.writable,
+        }
+
+    @property
+    def readiness(self) -> dict[str, Any]:
+        """What `/readyz` answers: each check, and of the store which streams take no writes and why."""
+        checks = self.ready
+        return {
+            "status": "ok" if all(checks.values()) else "unavailable",
+            "checks": checks,
+            "store": self.store.describe(),
+            # What this process lacked in the last ten minutes when it wanted to post a webhook, and how many seconds ago.
+            "shortages": shortages.recent(),
+        }
+
+    async def drain(self) -> None:
+        """Refuses what is new, and lets the readers go one after the other over the drain time."""
+        self.draining = True
+        readers = list(self.hub.readers)
+        pause = self.settings.drain / len(readers) if readers else 0.0
+        for reader in readers:
+            reader.close(SHUTDOWN)
+            if pause:
+                await asyncio.sleep(pause)
+        await self.lanes.finish()

@@ -1,0 +1,162 @@
+"""This file is where the edge is run under uvicorn: bound early, drained before it goes, and never to the public unguarded."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol, TypeVar
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from edge.server.handshake import refusing
+from edge.server.redaction import be_discreet
+from edge.server.timeouts import impatient
+from edge.settings import LOOPBACK, EdgeSettings, IdentitySettings
+from edge.transports.fast.upgrade import LaneHttpProtocol, LaneSocketProtocol, PlainHttpProtocol, PlainSocketProtocol
+from router.errors import RouterError
+
+
+class Drainable(Protocol):
+    """What refuses new work while it is `draining`, and lets its readers go one after the other."""
+
+    draining: bool
+
+    @property
+    def settings(self) -> EdgeSettings:
+        """How it is served."""
+
+    async def drain(self) -> None:
+        """Returns once the readers are gone."""
+
+
+Served = TypeVar("Served", bound=Drainable)
+
+
+class CannotListen(RouterError):
+    """the edge cannot listen there"""
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: who runs the process decides when it goes."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+        self._leaving = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+    async def main_loop(self) -> None:
+        # uvicorn's own looks ten times a second whether it is to go; this one is told, and keeps the date of answers.
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._leaving.wait()
+
+    def stop_accepting(self) -> None:
+        """Closes the listening socket and idle connections; requests in work, streams and WebSockets go on.
+
+        Where another process has the socket too, new connections wait in it until somebody accepts them. Else they are
+        refused, which clients and proxies take for a reason to try again or elsewhere.
+        """
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, PlainHttpProtocol):
+                connection.shutdown()
+
+    def leave(self) -> None:
+        """Ends what `serve` does."""
+        self.should_exit = True
+        self._leaving.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def bind(host: str, port: int, identity: IdentitySettings | None = None) -> socket.socket:
+    """Opens the listening socket. Raises CannotListen with what to do about it."""
+    if host not in LOOPBACK and not (identity and identity.configured):
+        raise CannotListen(
+            f"will not listen on {host} without authentication; set CALLBOARD_JWT_SECRET, CALLBOARD_JWT_KEYS or "
+            "CALLBOARD_JWKS_URL, or listen on 127.0.0.1"
+        )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The protocol is named because asyncio turns Nagle's algorithm off only on sockets that say they are TCP.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as fault:
+        listener.close()
+        raise CannotListen(
+            f"cannot listen on {host}:{port} ({fault.strerror}); choose another port with --port or CALLBOARD_EDGE_PORT"
+        ) from None
+    listener.listen(4096)
+    listener.setblocking(False)
+    return listener
+
+
+async def serve(
+    starting: AbstractAsyncContextManager[tuple[ASGIApp, Served]],
+    listener: socket.socket,
+    *,
+    stop: asyncio.Event,
+    opened: Callable[[Served], None] | None = None,
+    ready: Callable[[int], None] | None = None,
+) -> None:
+    """Starts an application and serves it on a socket until `stop` is set, then drains.
+
+    `opened` is called with what `starting` gives besides the application, and `ready` with the port once requests are taken.
+    Raises whatever `starting` raises: BadKey, Unreachable or Unsuitable.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(listener.close)
+        app, edge = await stack.enter_async_context(starting)
+        settings = edge.settings
+        if opened:
+            opened(edge)
+        be_discreet()
+        server = _Server(
+            uvicorn.Config(
+                app,
+                http=impatient(LaneHttpProtocol if settings.lane else PlainHttpProtocol, settings.limits),
+                ws=refusing(LaneSocketProtocol if settings.lane else PlainSocketProtocol),
+                # What is compressed per connection can be shared by none. Lanes have a way of their own.
+                ws_per_message_deflate=False,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                # Whose word counts for where somebody comes from is a setting of ours.
+                proxy_headers=False,
+                headers=[("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer")],
+                server_header=False,
+                ws_max_size=64 * 1024,
+                ws_ping_interval=20,
+                ws_ping_timeout=20,
+                timeout_keep_alive=65,
+                timeout_graceful_shutdown=3,
+                backlog=4096,
+            )
+        )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(server.serve(sockets=[listener]))
+            try:
+                await server.listening.wait()
+                if ready:
+                    ready(listener.getsockname()[1])
+                await stop.wait()
+                # Before the readers are sent away: they come back within a second, and not to be refused here.
+                edge.draining = True
+                server.stop_accepting()
+                await edge.drain()
+            finally:
+                edge.draining = True
+                server.leave()

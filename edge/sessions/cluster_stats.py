@@ -1,0 +1,89 @@
+"""This file is where the edge processes know of one another, and add up what each has counted for a session."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from edge.stats import Stats, received, total
+from router.cluster.leases import Leases, Viewers, view_key, watch
+from router.cluster.peers import answer_peer, ask_peers
+from router.nats.connection import Connection
+
+# Edge processes hold `view.edge.fleet.<id>`: the same count of live leases that viewers use.
+DOMAIN, ENTITY = "edge", "fleet"
+LEASE_SECONDS = 9.0
+SUBJECT = "edge.stats"
+
+
+class Census:
+    """Who else serves sessions, and what all together have counted."""
+
+    def __init__(self, connection: Connection, measure: Callable[[Mapping[str, Stats]], None]) -> None:
+        """`measure` brings up to date what changes without being counted."""
+        self.id = secrets.token_hex(4)
+        self.stats: dict[str, Stats] = {}
+        self._connection = connection
+        self._measure = measure
+        self._fleet = Viewers(DOMAIN, ENTITY)
+
+    @property
+    def size(self) -> int:
+        """How many edge processes are alive, this one counted."""
+        return max(1, self._fleet.count)
+
+    def of(self, session_id: str) -> Stats:
+        """What this process counts for a session; changed in place by its readers."""
+        found = self.stats.get(session_id)
+        if found is None:
+            found = self.stats[session_id] = Stats()
+        return found
+
+    def forget(self, session_id: str) -> None:
+        self.stats.pop(session_id, None)
+
+    async def run(self) -> None:
+        """Is seen and sees until cancelled."""
+        listening = await self._connection.listen(SUBJECT, self._asked)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(Leases(self._connection).hold(view_key(DOMAIN, ENTITY, self.id), LEASE_SECONDS))
+                group.create_task(watch(self._fleet, self._connection))
+        finally:
+            await listening.stop()
+
+    def _asked(self, _subject: str, reply: str, payload: bytes, _headers: bytes) -> None:
+        question = msgspec.json.decode(payload)
+        if question.get("from") == self.id or not reply:
+            return
+        answer = msgspec.json.encode({"edge": self.id, "sessions": self._own(question.get("session"))})
+        answer_peer(self._connection, reply, answer)
+
+    def _own(self, session_id: str | None) -> dict[str, Stats]:
+        """What this process has counted, up to date."""
+        wanted = self.stats if session_id is None else (session_id,)
+        chosen = {known: self.stats[known] for known in wanted if known in self.stats}
+        self._measure(chosen)
+        return chosen
+
+    async def gather(self, session_id: str | None = None) -> dict[str, Stats]:
+        """Adds up what every edge process has counted, for one session or for all."""
+        parts: dict[str, list[Stats]] = {known: [stats] for known, stats in self._own(session_id).items()}
+        others = self.size - 1
+        if others > 0:
+            question = msgspec.json.encode({"from": self.id, "session": session_id})
+            for theirs in await ask_peers(self._connection, SUBJECT, question, others, _answers.decode):
+                for known, stats in theirs.sessions.items():
+                    parts.setdefault(known, []).append(stats)
+        return {known: received(total(each)) for known, each in parts.items()}
+
+
+class _Answer(msgspec.Struct):
+    edge: str
+    sessions: dict[str, Stats]
+
+
+_answers = msgspec.json.Decoder(_Answer)

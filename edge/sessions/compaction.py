@@ -1,0 +1,62 @@
+"""Compacts the buckets that earlier versions left full of markers: at start and once a day, by one process of all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+
+from edge.sessions.registry import Registry
+from router.cluster.role import Role
+from router.compaction import compact
+from router.errors import BrokerError
+from router.nats.bucket import Bucket
+from router.nats.connection import Connection
+from router.topology import ENDPOINTS, JOBS, LEASES, SESSIONS
+
+log = logging.getLogger(__name__)
+
+ROLE = "role.compaction"
+# Says that it was done, for a day: an edge of an earlier version may still have run beside the one that did it.
+DONE = "compaction.done"
+DAY_SECONDS = 86400.0
+BUCKETS = (SESSIONS, LEASES, JOBS, ENDPOINTS)
+
+
+class Compaction:
+    """The role that compacts."""
+
+    def __init__(self, connection: Connection, registry: Registry) -> None:
+        self._connection = connection
+        self._registry = registry
+        self._leases = Bucket(connection, LEASES)
+        self._role = Role(self._leases, ROLE, secrets.token_hex(8))
+
+    async def run(self) -> None:
+        """Compacts until cancelled."""
+        await self._registry.ready.wait()
+        while True:
+            try:
+                if await self._leases.get(DONE) is None:
+                    await self._role.term(self._compact)
+                pause = DAY_SECONDS
+            except* BrokerError as faults:
+                # In a group where the work itself failed, by itself where the role could not be asked for.
+                log.warning("the buckets could not be compacted", extra={"fault": str(faults.exceptions[0])})
+                pause = 60.0
+            await asyncio.sleep(pause)
+
+    async def _compact(self) -> None:
+        # Asked again: who waited for the role finds that its predecessor has done the work.
+        if await self._leases.get(DONE) is not None:
+            return
+        for name in BUCKETS:
+            purged = await compact(self._connection, name, self._is_orphan)
+            if purged:
+                log.info("a bucket was compacted", extra={"bucket": name, "purged": purged})
+        await self._leases.put(DONE, b"1", DAY_SECONDS)
+
+    def _is_orphan(self, key: str) -> bool:
+        """Whether a key says when a session was last read that is no more."""
+        kind, _, session_id = key.partition(".")
+        return kind == "seen" and session_id not in self._registry.sessions

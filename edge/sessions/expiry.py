@@ -1,0 +1,111 @@
+"""Deletes the sessions that nobody reads any more: each has a time that it may lie idle.
+
+Whoever serves a reader of a session says so now and then, under `seen.<session>` in the sessions' bucket; any process may
+delete what has been idle too long, because deleting twice is deleting once. Such a key is removed with its session, and has
+a TTL for the case that another process writes it in the moment of the deletion.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from edge import metrics
+from edge.errors import Problem
+from edge.sessions.cluster_stats import Census
+from edge.sessions.registry import Registry, Session
+from router.clock import wall
+from router.errors import BrokerError
+from router.nats.bucket import Bucket, Entry
+
+log = logging.getLogger(__name__)
+
+# Idle times are hours; a minute's unsharpness saves a write per session and second.
+MOST_SECONDS_BETWEEN_MARKS = 60.0
+ROUND_SECONDS = 1.0
+ROUNDS_BETWEEN_SWEEPS = 60
+# A `seen` key outlives its session's idle time, and stays for a week at least: who lengthens the idle time of a session
+# that was read this week does not lose it.
+LEAST_SECONDS_SEEN = 7 * 86400.0
+
+
+class Reaper:
+    """Marks the sessions that are read here, and deletes those that are read nowhere."""
+
+    def __init__(self, bucket: Bucket, registry: Registry, census: Census, idle: float) -> None:
+        """`idle` is the time in seconds for sessions that name none of their own; 0: they stay."""
+        self._bucket = bucket
+        self._registry = registry
+        self._census = census
+        self._idle = idle
+        self._seen: dict[str, float] = {}
+        self._counted: dict[str, int] = {}
+        self._rounds = 0
+        registry.on_change(self._changed)
+        registry.on_delete(self._forget)
+
+    def idle_of(self, session: Session) -> float:
+        """How long a session may lie idle, in seconds; 0 for ever. A webhook session is never idle: it is written to."""
+        if session.spec.delivery_method == "webhook":
+            return 0.0
+        return self._idle if session.spec.ttl is None else session.spec.ttl
+
+    async def run(self) -> None:
+        """Marks and deletes until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._bucket.watch(self._marked, "seen.*"))
+            await self._registry.ready.wait()
+            while True:
+                await asyncio.sleep(ROUND_SECONDS)
+                try:
+                    await self._round()
+                except (BrokerError, Problem) as fault:
+                    log.debug("idle sessions could not be looked at", extra={"fault": str(fault)})
+
+    async def _round(self) -> None:
+        self._rounds += 1
+        if self._rounds % ROUNDS_BETWEEN_SWEEPS == 0:
+            # Counted by a reader or a webhook that had the session before it was deleted, and counted after that.
+            for session_id in self._census.stats.keys() - self._registry.sessions.keys():
+                self._census.forget(session_id)
+        now = wall.now()
+        for session in list(self._registry.sessions.values()):
+            if not (idle := self.idle_of(session)):
+                continue
+            last = max(session.spec.created / 1e9, self._seen.get(session.id, 0.0))
+            if self._is_read(session.id):
+                if now - last > min(MOST_SECONDS_BETWEEN_MARKS, idle / 4):
+                    self._seen[session.id] = now
+                    kept = max(2 * idle, LEAST_SECONDS_SEEN)
+                    await self._bucket.put(f"seen.{session.id}", b"%d" % int(now * 1000), kept)
+            # The other processes' marks may be a quarter and two rounds old.
+            elif now - last > idle * 1.25 + 2 * ROUND_SECONDS:
+                log.info("a session lay idle and is deleted", extra={"session": session.id})
+                metrics.sessions_expired.inc()
+                await self._registry.delete(session.id)
+
+    async def _forget(self, session_id: str) -> None:
+        """Removes the key of a session that this process deletes. It needs no marker: nobody asks for it any more."""
+        if session_id in self._seen:
+            try:
+                await self._bucket.purge(f"seen.{session_id}")
+            except BrokerError as fault:
+                log.debug("a session's last reading stays until it expires", extra={"fault": str(fault)})
+
+    def _is_read(self, session_id: str) -> bool:
+        """Whether a reader is connected here, or was served since the last look."""
+        stats = self._census.stats.get(session_id)
+        if stats is None:
+            return False
+        served, self._counted[session_id] = stats.served != self._counted.get(session_id, 0), stats.served
+        return served or bool(stats.websockets or stats.sses or stats.polls)
+
+    def _marked(self, entry: Entry, _ready: bool) -> None:
+        if entry.value is not None and entry.value.isdigit():
+            session_id = entry.key.removeprefix("seen.")
+            self._seen[session_id] = max(self._seen.get(session_id, 0.0), int(entry.value) / 1000)
+
+    def _changed(self, session_id: str, session: Session | None) -> None:
+        if session is None:
+            self._seen.pop(session_id, None)
+            self._counted.pop(session_id, None)

@@ -1,0 +1,121 @@
+"""Looks after connections that were taken over: their deadlines, short tasks, and the heartbeats that they share.
+
+No connection has a task or a timer of its own while all is well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Protocol
+
+from edge.hub.meter import Meter
+from edge.settings import LaneSettings
+from edge.types import Notice, Wire
+
+# How often deadlines are looked at; they are seconds long.
+LOOK_SECONDS = 0.5
+
+
+class Swept(Protocol):
+    """A connection, as far as its deadlines and heartbeats go."""
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes wait in its socket's buffer."""
+
+    @property
+    def position(self) -> int:
+        """The sequence up to which all has been written, or was not for it."""
+
+    def overdue(self, before: int) -> int | None:
+        """Hears that its deadline is over; returns how much still waits to be written, or None where it has ended."""
+
+    def heartbeat(self, control: str) -> Notice:
+        """What a heartbeat or a position says just now."""
+
+
+class Sweeper:
+    """The connections of one process that were taken over."""
+
+    def __init__(self, settings: LaneSettings | None = None) -> None:
+        self.settings = settings or LaneSettings()
+        self.meters = {name: Meter(name) for name in ("websocket", "sse")}
+        # Counts the pings that are due: a connection that sees it changed sends one with its next heartbeat.
+        self.round = 0
+        self._open = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._group: asyncio.TaskGroup | None = None
+        # The few that owe something: by when, and how much was waiting to be written at the last look.
+        self._owing: dict[Swept, tuple[float, float, int]] = {}
+        self._pulse: tuple[tuple[Wire, str, int, int], bytes] | None = None
+
+    @property
+    def owing(self) -> Iterator[Swept]:
+        """The connections that have a deadline."""
+        return iter(tuple(self._owing))
+
+    async def run(self, stopped: Callable[[], None]) -> None:
+        """Looks after the connections until cancelled; then calls `stopped`, while their tasks still run."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            try:
+                while True:
+                    await asyncio.sleep(LOOK_SECONDS)
+                    self._look()
+            finally:
+                self._group = None
+                stopped()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+        """Runs something short for a connection, as a child of this; not any more once this has ended."""
+        if self._group is None:
+            work.close()
+            return None
+        return self._group.create_task(work)
+
+    def opened(self) -> None:
+        """Counts a connection in."""
+        self._open += 1
+        self._empty.clear()
+
+    def lost(self, connection: Swept) -> None:
+        """Counts a connection out."""
+        self._owing.pop(connection, None)
+        self._open -= 1
+        if self._open == 0:
+            self._empty.set()
+
+    async def emptied(self) -> None:
+        """Waits until no connection is open."""
+        await self._empty.wait()
+
+    def expect(self, connection: Swept, seconds: float) -> None:
+        """Sets a connection's deadline: its socket drains, or closes, by then."""
+        self._owing[connection] = (time.monotonic() + seconds, seconds, connection.waiting)
+
+    def expected(self, connection: Swept) -> None:
+        """Lifts a connection's deadline."""
+        self._owing.pop(connection, None)
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        self.round = int(now / self.settings.ping)
+        for connection, (deadline, seconds, before) in list(self._owing.items()):
+            if now >= deadline:
+                del self._owing[connection]
+                waiting = connection.overdue(before)
+                if waiting is not None:
+                    self._owing[connection] = (now + seconds, seconds, waiting)
+
+    def pulse(self, wire: Wire, control: str, connection: Swept) -> bytes:
+        """A heartbeat in a wire's form: connections that are due together and stand at one place share its bytes."""
+        # 10 ms: as old as the time in it may be.
+        key = (wire, control, connection.position, int(time.monotonic() * 100))
+        if self._pulse is not None and self._pulse[0] == key:
+            return self._pulse[1]
+        said: bytes = wire.notice(connection.heartbeat(control))
+        self._pulse = (key, said)
+        return said

@@ -1,0 +1,162 @@
+"""This file is where a WebSocket that was handed over speaks its protocol: messages, pings and the closing handshake."""
+
+from __future__ import annotations
+
+from edge import metrics
+from edge.disconnect import BAD_CURSOR, SILENT, Disconnect
+from edge.hub.hub import Feed, Hub
+from edge.stats import Stats
+from edge.transports import frames
+from edge.transports.encoders import DeflatedWire
+from edge.transports.fast.connection import LaneReader
+from edge.transports.fast.sweeper import Sweeper
+from edge.transports.frames import BadFrame, FrameParser
+from edge.transports.websocket import OPENING_PATIENCE, Opening, answer, opened
+from edge.types import State, Wire
+from edge.view import FULL, Pace
+from router.codec import to_json
+from router.cursor import Start
+
+_PING = frames.frame(frames.PING, b"")
+_OPEN, _CLOSING, _DEAF = range(3)
+# A client that has left this many pings in a row unanswered has gone.
+PINGS = 2
+
+
+class SocketLane(LaneReader):
+    """One WebSocket that reads one session, and answers what its client says."""
+
+    __slots__ = ("_closing", "_opening", "_parser", "_round", "_unanswered")
+
+    transport_name = "websocket"
+
+    def __init__(
+        self, hub: Hub, sweeper: Sweeper, feed: Feed, session_id: str, stats: Stats, wire: Wire, pace: Pace = FULL
+    ) -> None:
+        super().__init__(hub, sweeper, feed, session_id, stats, wire, pace)
+        self._closing = _OPEN
+        # Only while something is half received: clients say little.
+        self._parser: FrameParser | None = None
+        self._round = sweeper.round
+        self._unanswered = 0
+        self._opening: Opening | None = None
+
+    def listen_for(self, opening: Opening) -> None:
+        """Begins where the client says, once it has."""
+        self._opening = opening
+        self._sweeper.expect(self, OPENING_PATIENCE)
+
+    def overdue(self, before: int) -> int | None:
+        """Told by the sweeper that a deadline is over."""
+        if self._opening is None:
+            return super().overdue(before)
+        self._opening = None
+        self.close(SILENT)
+        return None
+
+    def _open(self, payload: bytes, opening: Opening) -> None:
+        """Hears where to begin, or answers what else is said before that."""
+        assert self._transport is not None
+        heard = opened(payload, opening)
+        if isinstance(heard, Start):
+            self._opening = None
+            self._sweeper.expected(self)
+            self.begin(heard)
+            return
+        self._transport.write(frames.frame(frames.TEXT, to_json(heard)))
+        if heard["control"] == "error":
+            self._opening = None
+            self._ended(BAD_CURSOR)
+            self._shut(BAD_CURSOR.code, BAD_CURSOR.reason)
+
+    def _count(self, change: int) -> None:
+        self.stats.websockets += change
+        self.stats.served += change > 0
+        metrics.readers.labels("websocket").inc(change)
+
+    def data_received(self, data: bytes) -> None:
+        self._unanswered = 0
+        if self._closing == _DEAF:
+            return
+        parser = self._parser or FrameParser(isinstance(self.wire, DeflatedWire))
+        try:
+            for opcode, payload in parser.feed(data):
+                if not self._take(opcode, payload):
+                    self._parser = None
+                    return
+        except BadFrame as fault:
+            self._parser = None
+            self._fail(fault)
+            return
+        self._parser = None if parser.idle else parser
+
+    def _take(self, opcode: int, payload: bytes) -> bool:
+        """Answers one message or control frame; says whether what comes behind it is of interest."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return False
+        if opcode == frames.CLOSE:
+            code = frames.close_code(payload)
+            if self._closing:
+                transport.close()
+            else:
+                self._shut(code)
+                transport.close()
+            return False
+        if self._closing:
+            return True
+        if opcode == frames.PING:
+            transport.write(frames.frame(frames.PONG, payload))
+        elif opcode != frames.PONG and self._opening is not None:
+            self._open(payload, self._opening)
+        elif opcode != frames.PONG:
+            transport.write(frames.frame(frames.TEXT, to_json(answer(payload, self))))
+        return True
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        # Who does not read is not answered either: otherwise its pings would fill our memory.
+        if self._transport is not None and self.state is not State.CLOSED:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+        super().resume_writing()
+
+    def _pulse(self, said: bytes) -> None:
+        assert self._transport is not None
+        if self._round == self._sweeper.round:
+            self._transport.write(said)
+            return
+        if self._unanswered >= PINGS:
+            self._silent()
+            return
+        self._round = self._sweeper.round
+        self._unanswered += 1
+        self._transport.write(said + _PING)
+
+    def _hang_up(self, reason: Disconnect) -> None:
+        self._shut(reason.code, reason.reason)
+
+    def _shut(self, code: int | None, reason: str = "") -> None:
+        """Sends a close frame, once, and waits a while for the client's."""
+        transport = self._transport
+        if self._closing or transport is None or transport.is_closing():
+            return
+        self._closing = _CLOSING
+        transport.write(frames.frame(frames.CLOSE, b"") if code is None else frames.close_frame(code, reason))
+        self.end()
+        if self._paused:
+            # The client's own close frame lies behind what it has not read.
+            transport.resume_reading()
+        self._sweeper.expect(self, self._sweeper.settings.close_patience)
+
+    def _fail(self, fault: BadFrame) -> None:
+        """Gives up on a client that broke the protocol: says why, and hears nothing more."""
+        self._shut(fault.code, fault.reason)
+        self._closing = _DEAF
+        transport = self._transport
+        if transport is not None and not transport.is_closing() and transport.can_write_eof():
+            # Not closed yet: to close what still has bytes to read is to reset it, and the reason would be lost.
+            transport.write_eof()

@@ -1,0 +1,368 @@
+"""This file is where it is judged how an endpoint is: a breaker that opens and probes, a pace that gives way, and an end to patience.
+
+One process owns an endpoint at a time, so this is a plain object and exact. What it comes to is a `Condition`, kept in
+ENDPOINTS at each transition, for the next owner and for who asks.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from edge.webhooks.client.outcome import MAX_RETRY_AFTER, Outcome, Verdict
+from router.clock import wall
+from router.codec import rfc3339
+
+State = Literal["closed", "open", "half_open", "disabled"]
+STATES: tuple[State, ...] = ("closed", "open", "half_open", "disabled")
+# How a closed endpoint is shown while it is left alone because it asked for that (429, 503, Retry-After).
+PAUSED = "paused"
+# Answers that ask for patience; they are not counted as failures.
+_PATIENCE = (429, 503)
+# What is added to Retry-After at most, as a share of it: many may have been told the same.
+PLEA_SPREAD = 0.1
+
+
+@dataclass(frozen=True)
+class HealthSettings:
+    """When an endpoint is left alone, and when it is given up. Times in seconds."""
+
+    # Ten failures among twenty within a minute, or five in a row, say more than bad luck.
+    window: float = 60.0
+    buckets: int = 6
+    least: int = 10
+    share: float = 0.5
+    in_a_row: int = 5
+    # It is left alone for so long, twice as long each time, give or take a fifth: a restart takes seconds.
+    open: float = 1.0
+    open_most: float = 900.0
+    spread: float = 0.2
+    # So many probes in a row must be answered well.
+    probes: int = 3
+    # Trips are forgotten after so long without one.
+    forget: float = 600.0
+    # The second and each further plea for patience in a row is given a pause of this, doubled each time.
+    patience_after: int = 3
+    pause: float = 1.0
+    pause_most: float = 900.0
+    # Five days without one success, and so many attempts in them, end in its being disabled; people are told before.
+    disable_after: float = 5 * 86400.0
+    disable_attempts: int = 50
+    warn_after: tuple[float, ...] = (86400.0, 3 * 86400.0, 4 * 86400.0)
+
+
+class Condition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How an endpoint is, as it lies in ENDPOINTS. Times are seconds since the epoch, 0 for never."""
+
+    state: State = "closed"
+    since: float = 0.0
+    until: float = 0.0
+    trips: int = 0
+    # Failures in a row, and attempts since the last success.
+    failures: int = 0
+    attempts: int = 0
+    failing_since: float = 0.0
+    warned: int = 0
+    reason: str = ""
+    limit: float = 0.0
+    # How much is parked, as of the last look, and when the oldest of it was queued.
+    parked: int = 0
+    oldest: float = 0.0
+    closed_at: float = 0.0
+    # When somebody last enabled it: whatever was halted before goes on.
+    enabled_at: float = 0.0
+
+    def describe(self, rate: float | None = None, now: float | None = None) -> dict[str, Any]:
+        """The condition as the API shows it."""
+        now = wall.now() if now is None else now
+        state = shown_state(self.state, self.until, now)
+        return {
+            "state": state,
+            "since": _when(self.since),
+            "until": _when(self.until) if self.state == "open" or self.until > now else None,
+            # Of a pause that is over there is nothing to say any more.
+            "reason": self.reason or None if state != "closed" else None,
+            "trips": self.trips,
+            "failures": self.failures,
+            "failing_since": _when(self.failing_since),
+            "rate": rate,
+            "parked": self.parked,
+            "oldest_parked_seconds": round(max(0.0, now - self.oldest), 3) if self.oldest else None,
+        }
+
+
+def shown_state(state: State, until: float, now: float) -> str:
+    """The state as people see it: `paused` for a closed one that is left alone until a time."""
+    return PAUSED if state == "closed" and until > now else state
+
+
+class News(NamedTuple):
+    """Something to be told of an endpoint: `opened`, `closed`, `recovered`, `failing`, `disabled` or `enabled`."""
+
+    name: str
+    reason: str = ""
+
+
+class Health:
+    """One endpoint's health, as its owner sees it."""
+
+    __slots__ = (
+        "_buckets",
+        "_clock",
+        "_jitter",
+        "_pleas",
+        "_probed",
+        "_ramping",
+        "attempts",
+        "closed_at",
+        "enabled_at",
+        "failing_since",
+        "failures",
+        "limit",
+        "reason",
+        "settings",
+        "since",
+        "state",
+        "trips",
+        "until",
+        "warned",
+    )
+
+    def __init__(
+        self,
+        settings: HealthSettings,
+        concurrency: int,
+        condition: Condition | None = None,
+        clock: Callable[[], float] = wall.now,
+        jitter: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self.settings = settings
+        self._clock = clock
+        self._jitter = jitter
+        self.limit = float(concurrency)
+        self.enabled_at = 0.0
+        self._ramping = False
+        self._reset()
+        if condition is not None:
+            self.adopt(condition)
+
+    def _reset(self) -> None:
+        self.state: State = "closed"
+        self.since = self.until = self.failing_since = self.closed_at = 0.0
+        self.trips = self.failures = self.attempts = self.warned = 0
+        self.reason = ""
+        self._probed = 0
+        self._pleas = 0
+        self._buckets: list[list[float]] = []  # [number of the stretch of time, requests, failures]
+
+    def adopt(self, condition: Condition) -> None:
+        """Goes on from what another wrote."""
+        self._reset()
+        self.state, self.since, self.until = condition.state, condition.since, condition.until
+        self.trips, self.failures, self.attempts = condition.trips, condition.failures, condition.attempts
+        self.failing_since, self.warned, self.reason = condition.failing_since, condition.warned, condition.reason
+        self.closed_at, self.enabled_at = condition.closed_at, condition.enabled_at
+        if condition.limit:
+            self.limit, self._ramping = condition.limit, True
+
+    def condition(self, parked: int = 0, oldest: float = 0.0) -> Condition:
+        """What there is to keep."""
+        return Condition(
+            state=self.state,
+            since=self.since,
+            until=self.until,
+            trips=self.trips,
+            failures=self.failures,
+            attempts=self.attempts,
+            failing_since=self.failing_since,
+            warned=self.warned,
+            reason=self.reason,
+            limit=self.limit if self._ramping else 0.0,
+            parked=parked,
+            oldest=oldest,
+            closed_at=self.closed_at,
+            enabled_at=self.enabled_at,
+        )
+
+    # What may be done now
+
+    def _heed_ceiling(self, now: float) -> None:
+        """Calls a pause over that is longer than any there is: it was written by a clock that was ahead."""
+        settings = self.settings
+        longest = max(settings.open, settings.open_most) * (1 + settings.spread)
+        longest = max(longest, settings.pause_most, MAX_RETRY_AFTER * (1 + PLEA_SPREAD))
+        # A second for what passes between two looks at the clock.
+        if self.until > now + longest + 1.0:
+            self.until = now
+
+    def places(self, concurrency: int) -> int:
+        """How many posts may be under way at once; 0 where none may begin."""
+        now = self._clock()
+        self._heed_ceiling(now)
+        if self.state == "open" and now >= self.until:
+            self.state, self.since, self._probed = "half_open", now, 0
+        if self.state == "disabled" or now < self.until:
+            return 0
+        if self.state == "half_open":
+            return 1
+        return max(1, min(concurrency, int(self.limit)))
+
+    @property
+    def blocked_for(self) -> float:
+        """The seconds until a post may begin; infinite where only a person can change that."""
+        if self.state == "disabled":
+            return float("inf")
+        now = self._clock()
+        self._heed_ceiling(now)
+        return max(0.0, self.until - now)
+
+    @property
+    def shown_state(self) -> str:
+        """The state as people see it."""
+        return shown_state(self.state, self.until, self._clock())
+
+    @property
+    def memorable(self) -> bool:
+        """Whether there is anything to remember."""
+        return bool(self.state != "closed" or self.failing_since or self._ramping or self.blocked_for or self._recent())
+
+    def resize(self, concurrency: int) -> None:
+        """Learns how many posts may be under way to an endpoint that is well."""
+        self.limit = min(self.limit, float(concurrency)) if self._ramping else float(concurrency)
+
+    # What is learnt
+
+    def note(self, outcome: Outcome, concurrency: int) -> list[News]:
+        """Learns from an attempt; says what there is to tell."""
+        if outcome.disable and self.state != "disabled":
+            return self.disable(outcome.fault or "asked")
+        if self.state == "disabled":
+            return []
+        if outcome.verdict is Verdict.DELIVERED:
+            return self._succeeded(concurrency)
+        if outcome.verdict is Verdict.FINAL:
+            return []  # it is about this event alone, or nobody was asked
+        now = self._clock()
+        self.attempts += 1
+        self.failing_since = self.failing_since or now
+        if outcome.slow_down:
+            self.limit = max(1.0, min(self.limit, concurrency) / 2)
+            self._ramping = True
+            self._pleas += 1
+        news: list[News] = []
+        if outcome.status in _PATIENCE:
+            self._pause(outcome, now)
+        else:
+            self.failures += 1
+            news = self._failed(outcome, now)
+        return news + self._lose_patience(now)
+
+    def _succeeded(self, concurrency: int) -> list[News]:
+        self.failures = self._pleas = 0
+        self.attempts = 0
+        was_known = self.warned > 0
+        self.failing_since, self.warned = 0.0, 0
+        now = self._clock()
+        if self.state == "closed":
+            self._count(now, 0)
+            if self._ramping:
+                # One more for each that is answered: from one to two to four, round by round.
+                self.limit = min(self.limit + 1.0, float(concurrency))
+                self._ramping = self.limit < concurrency
+            return [News("recovered")] if was_known else []
+        if self.state == "open":
+            return []  # it was under way when the breaker opened; the probes decide
+        self._probed += 1
+        if self._probed < self.settings.probes:
+            return []
+        self.state, self.since, self.until, self.closed_at, self.reason = "closed", now, 0.0, now, ""
+        self.limit, self._ramping = 1.0, True
+        self._buckets.clear()
+        return [News("closed"), News("recovered")]
+
+    def _failed(self, outcome: Outcome, now: float) -> list[News]:
+        if self.state == "half_open":
+            return self._open(outcome, now)
+        if self.state == "open":
+            return []
+        self._count(now, 1)
+        requests, failures = self._recent() or (0, 0)
+        settings = self.settings
+        if self.failures >= settings.in_a_row or (requests >= settings.least and failures >= requests * settings.share):
+            return self._open(outcome, now)
+        return []
+
+    def _open(self, outcome: Outcome, now: float) -> list[News]:
+        settings = self.settings
+        if self.state == "closed" and now - self.closed_at > settings.forget:
+            self.trips = 0
+        length = min(settings.open * 2.0**self.trips, settings.open_most)
+        length *= self._jitter(1 - settings.spread, 1 + settings.spread)
+        was_open = self.state == "half_open"
+        self.state, self.since, self.reason = "open", now, outcome.detail
+        self.until = now + max(length, outcome.retry_after)
+        self.trips = min(self.trips + 1, 30)
+        # A probe that failed is no news: it was open all the time.
+        return [] if was_open else [News("opened", outcome.detail)]
+
+    def _pause(self, outcome: Outcome, now: float) -> None:
+        """Leaves the endpoint alone for as long as it asked, or where it asks again and again without saying how long."""
+        settings, retry_after = self.settings, outcome.retry_after
+        pause = retry_after + self._jitter(0.0, PLEA_SPREAD * retry_after) if retry_after else 0.0
+        if not pause and self._pleas >= settings.patience_after:
+            most = min(settings.pause * 2.0 ** (self._pleas - settings.patience_after), settings.pause_most)
+            pause = self._jitter(most / 2, most)
+        if pause:
+            self.until = max(self.until, now + pause)
+            if self.state == "closed":
+                self.reason = outcome.detail
+
+    def _lose_patience(self, now: float) -> list[News]:
+        settings = self.settings
+        failing = now - self.failing_since
+        if failing >= settings.disable_after and self.attempts >= settings.disable_attempts:
+            return self.disable("failing")
+        told = sum(1 for after in settings.warn_after if failing >= after)
+        if told > self.warned:
+            self.warned = told
+            return [News("failing", f"no success for {failing / 86400:.1f} days")]
+        return []
+
+    def disable(self, reason: str) -> list[News]:
+        """Lets nothing begin until somebody enables it."""
+        self.state, self.since, self.until, self.reason = "disabled", self._clock(), 0.0, reason
+        return [News("disabled", reason)]
+
+    def enable(self) -> list[News]:
+        """Begins anew, carefully."""
+        self._reset()
+        self.since = self.closed_at = self.enabled_at = self._clock()
+        self.limit, self._ramping = 1.0, True
+        return [News("enabled")]
+
+    # The window
+
+    def _count(self, now: float, failed: int) -> None:
+        stretch = now // (self.settings.window / self.settings.buckets)
+        if not self._buckets or self._buckets[-1][0] != stretch:
+            self._buckets.append([stretch, 0, 0])
+            del self._buckets[: -self.settings.buckets]
+        self._buckets[-1][1] += 1
+        self._buckets[-1][2] += failed
+
+    def _recent(self) -> tuple[int, int] | None:
+        """Requests and failures within the window; None where there were no failures."""
+        oldest = self._clock() // (self.settings.window / self.settings.buckets) - self.settings.buckets
+        requests = failures = 0
+        for stretch, asked, failed in self._buckets:
+            if stretch > oldest:
+                requests, failures = requests + int(asked), failures + int(failed)
+        return (requests, failures) if failures else None
+
+
+def _when(moment: float) -> str | None:
+    return rfc3339(int(moment * 1e9)) if moment else None

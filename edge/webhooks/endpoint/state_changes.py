@@ -1,0 +1,138 @@
+"""Makes the operational events of webhooks: what became of an endpoint or of a delivery, with destination, answer and event.
+
+They are `system` events, `system.webhook.<kind>`, and read like any other: by a session, which may be a webhook itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edge.sessions.registry import Session
+from edge.webhooks.client.outcome import Outcome
+from edge.webhooks.endpoint.breaker import Condition, News
+from edge.webhooks.endpoint.splitting import UNPOSTED, attempts_of
+from edge.webhooks.queue.job import NEWS, Job
+from router.cursor import Cursor
+from router.event import Event
+from router.subject import escape
+
+SOURCE = "edge.webhooks"
+# A delivery of which so many attempts have failed, and that is tried again, is told of before it is given up.
+FAILING_ATTEMPTS = 3
+# Of an endpoint, and of a delivery.
+ENDPOINT_KINDS = ("opened", "closed", "failing", "recovered", "disabled", "enabled")
+DELIVERY_KINDS = ("attempt_failing", "attempt_recovered", "deadlettered")
+
+
+def is_told(job: Job) -> bool:
+    """Whether what becomes of a job is told: not of news, else two dead endpoints would tell of one another for ever."""
+    return not any(part.subject.startswith("system.") for part in job.parts or (job,))
+
+
+def endpoint_event(
+    session: Session,
+    news: News,
+    unique: str,
+    condition: Condition,
+    job: Job | None = None,
+    outcome: Outcome | None = None,
+    epoch: str = "",
+) -> Event:
+    """An event that tells of an endpoint; job and outcome are those of the attempt that led to it, if one did."""
+    shown = condition.describe()
+    return Event.new(
+        f"{NEWS}{news.name}",
+        {
+            **_endpoint(session),
+            "reason": news.reason or None,
+            "state": shown["state"],
+            "until": shown["until"],
+            "failures": shown["failures"],
+            "failing_since": shown["failing_since"],
+            "answer": _answer(outcome),
+            "event": _event(job, epoch) if job is not None else None,
+        },
+        source=SOURCE,
+        id=f"{session.id}.{news.name}.{unique}",
+        key=escape(session.id),
+    )
+
+
+def attempt_event(kind: str, session: Session, job: Job, outcome: Outcome, epoch: str) -> Event:
+    """An event that tells of a delivery that goes on failing (`attempt_failing`), or was made then (`attempt_recovered`)."""
+    return Event.new(
+        f"{NEWS}{kind}",
+        {
+            **_endpoint(session),
+            "attempts": job.attempt,
+            "answer": _answer(outcome),
+            "event": _event(job, epoch),
+        },
+        source=SOURCE,
+        id=f"{job.letter_id.removeprefix('dead.')}.{kind}",
+        key=escape(session.id),
+        cause=_first(job).event_id,
+    )
+
+
+def deadletter_event(session: Session, part: Job, job: Job, outcome: Outcome, reason: str, epoch: str) -> Event:
+    """An event that tells of a delivery that was given up; `job` is the batch that it was part of, or itself."""
+    attempts = attempts_of(job, outcome)
+    return Event.new(
+        f"{NEWS}deadlettered",
+        {
+            **_endpoint(session),
+            "event_id": part.event_id,
+            "subject": part.subject,
+            "reason": reason,
+            "attempts": attempts,
+            "status": outcome.status or None,
+            "answer": _answer(outcome),
+            "event": {**_event(part, epoch), "attempt": attempts},
+        },
+        source=SOURCE,
+        id=part.letter_id.removeprefix("dead.") + ".deadlettered",
+        key=escape(session.id),
+        cause=part.event_id,
+    )
+
+
+def _endpoint(session: Session) -> dict[str, Any]:
+    endpoint = session.spec.webhook
+    return {
+        "session_id": session.id,
+        "name": session.spec.name,
+        "destination": endpoint.destination if endpoint is not None else None,
+    }
+
+
+def _answer(outcome: Outcome | None) -> dict[str, Any] | None:
+    """What the endpoint answered, or why it did not; None where nothing was posted. What it wrote is in the attempt log."""
+    if outcome is None or outcome.fault in UNPOSTED:
+        return None
+    return {
+        "status": outcome.status or None,
+        "error": outcome.fault or None,
+        "detail": outcome.note or None,
+        "retry_after": outcome.retry_after or None,
+        "seconds": round(outcome.seconds, 3),
+    }
+
+
+def _event(job: Job, epoch: str) -> dict[str, Any]:
+    """The event of an attempt; of a batch the first one, and how many there are."""
+    first = _first(job)
+    return {
+        "id": first.event_id,
+        "type": first.subject.rpartition(".")[2],
+        "subject": first.subject,
+        "cursor": str(Cursor(epoch, first.sequence)) if epoch else None,
+        "events": len(job.parts) or 1,
+        "delivery": job.id,
+        "webhook_id": f"msg_{job.id}",
+        "attempt": job.attempt,
+    }
+
+
+def _first(job: Job) -> Job:
+    return job.parts[0] if job.parts else job

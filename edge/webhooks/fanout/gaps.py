@@ -1,0 +1,43 @@
+"""Tells that events ran out of retention before a webhook session got them: as an event, a metric and in its figures."""
+
+from __future__ import annotations
+
+import logging
+
+from edge.sessions.registry import Session
+from edge.webhooks import metrics
+from edge.webhooks.queue.job import NEWS
+from router.broker import Broker
+from router.event import Event
+from router.subject import escape
+
+log = logging.getLogger(__name__)
+
+
+async def tell_gap(broker: Broker, session: Session, first: int, last: int) -> None:
+    """Says that a session misses what it would have been shown of the events from `first` to `last`, both of them gone.
+
+    It is said under one id however often it is told; returns once it is stored. Raises BrokerError.
+    """
+    endpoint = session.spec.webhook
+    event = Event.new(
+        f"{NEWS}gap",
+        {
+            "session_id": session.id,
+            "destination": endpoint.destination if endpoint is not None else None,
+            "reason": "retention",
+            "first": first,
+            "last": last,
+            "events": last - first + 1,
+        },
+        source="edge.webhooks",
+        id=f"{session.id}.gap.{first}.{last}",
+        key=escape(session.id),
+    )
+    await broker.publish(event)
+    metrics.gaps.inc()
+    metrics.gap_events.inc(last - first + 1)
+    log.error(
+        "events ran out of retention before a webhook got them",
+        extra={"session": session.id, "first": first, "last": last},
+    )

@@ -1,0 +1,124 @@
+"""This file is where the jobs of an endpoint wait that cannot take them: a log for each lane, read in order, at no one's cost.
+
+Parked jobs lie in HOOKS under `hook.park.<partition>.<session>.<lane>`, where no consumer looks. The partition's owner
+reads a lane's log page by page from where it was, and deletes each message once its job is settled: no consumer is made
+for an endpoint, and what is parked takes none of the places that deliveries have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from edge.webhooks.queue.job import PARKED, Job, read
+from router.broker import Broker
+from router.errors import BrokerError, Refused, Timeout
+from router.nats.consumer import Message
+from router.nats.error_codes import ErrorCode
+from router.nats.headers import Reply, all_headers
+from router.nats.publisher import Publish, Publisher, is_too_large
+from router.nats.stream import Ack
+from router.topology import HOOKS
+
+# 32 jobs or 256 KiB are fetched at once: some tenths of a second of an endpoint's work.
+PAGE_JOBS = 32
+PAGE_BYTES = 256 * 1024
+
+
+class Parked(NamedTuple):
+    """One parked job, and its place in HOOKS. The job is None where the message is none."""
+
+    sequence: int
+    subject: str
+    job: Job | None
+    payload: bytes
+
+
+class Parking:
+    """Parks jobs and gets them back."""
+
+    def __init__(self, broker: Broker, publisher: Publisher) -> None:
+        self._broker = broker
+        self._publisher = publisher
+
+    async def put(self, publishes: Sequence[Publish], in_order: bool) -> list[Ack | BrokerError]:
+        """Parks jobs with one round trip for all of them; says of each that it is stored, or why not.
+
+        Where there is an order to keep, what is stored after one that was not is removed again; whoever parks it the next
+        time needs another id for it.
+        """
+        results = await self._publisher.send(publishes)
+        if not in_order:
+            return results
+        failed = next(
+            (n for n, result in enumerate(results) if isinstance(result, BrokerError) and not is_verdict(result)),
+            len(results),
+        )
+        for result in results[failed:]:
+            if isinstance(result, Ack):
+                await self._broker.connection.up.wait()
+                await self.remove(result.sequence)
+        return results
+
+    async def page(
+        self, partition: int, session: str, lane: str, after: int, jobs: int = PAGE_JOBS
+    ) -> tuple[list[Parked], int]:
+        """Reads a lane's jobs that come after a place, oldest first, and counts those behind them. Raises BrokerError.
+
+        In a cluster a page may come from a node that is behind: it lacks the end, and has what was removed. So the leader
+        is asked where the page begins; of an ordered lane, whose jobs go in order, the rest then is right, too.
+        """
+        subject = f"{PARKED}.{partition}.{session}.{lane}"
+        first = await next_job(self._broker, subject, after)
+        if not first:
+            return [], 0
+        request = {"seq": after + 1, "batch": jobs, "max_bytes": PAGE_BYTES, "next_by_subj": subject}
+        run = await self._broker.stream(HOOKS).read_run(request, _whole)
+        page = [parked for reply in run.messages if (parked := _parked(reply)).sequence >= first]
+        if not page or page[0].sequence != first:
+            raise Timeout("who answered for the parked jobs is behind")
+        return page, run.left
+
+    async def remove(self, sequence: int) -> None:
+        """Takes a settled job away; harmless where it is gone. Raises BrokerError."""
+        await self._broker.stream(HOOKS).delete(sequence)
+
+    async def counts(self, partition: int, session: str = "*") -> dict[tuple[str, str], int]:
+        """How many jobs each lane has parked, by session and lane. Raises BrokerError."""
+        listing = await self._broker.stream(HOOKS).subjects(f"{PARKED}.{partition}.{session}.*")
+        found: dict[tuple[str, str], int] = {}
+        for subject, count in listing.subjects.items():
+            tokens = subject.split(".")
+            found[tokens[3], tokens[4]] = count
+        return found
+
+
+async def next_job(broker: Broker, subject: str, after: int) -> int:
+    """Where the next job under a subject lies, as the leader of HOOKS knows it; 0 for none. Raises BrokerError."""
+    message = await broker.stream(HOOKS).get_next(subject, after)
+    return message.sequence if message is not None else 0
+
+
+def is_verdict(result: Ack | BrokerError) -> bool:
+    """Whether a job can never be parked: there is no room for it, or it is too large."""
+    return is_full(result) or is_too_large(result)
+
+
+def is_full(result: Ack | BrokerError) -> bool:
+    """Whether a lane has no room for a job."""
+    return (
+        isinstance(result, Refused)
+        and result.err_code == ErrorCode.STREAM_STORE_FAILED
+        and "per subject" in result.description
+    )
+
+
+def _whole(reply: Reply) -> Reply:
+    return reply
+
+
+def _parked(reply: Reply) -> Parked:
+    headers = all_headers(reply.headers)
+    sequence, subject = int(headers["Nats-Sequence"]), headers["Nats-Subject"]
+    message = Message(subject, reply.payload, headers, sequence, 1, 0, 0, "", None)  # type: ignore[arg-type]
+    return Parked(sequence, subject, read(message), reply.payload)

@@ -1,0 +1,68 @@
+"""Finds the dead letters of deliveries that are sent again, and removes them once those deliveries are over."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+
+from edge.webhooks.queue.job import Job
+from router.broker import Broker
+from router.deadletters import DeadLetters, webhook_subject
+
+log = logging.getLogger(__name__)
+
+# The clocks of an edge and of the store may differ by so many seconds.
+SKEW = 60.0
+PAGE = 200
+# Of one delivery so many letters are removed, the newest; there is one, unless an earlier version left more.
+MOST_LETTERS = 8
+
+
+class SentAgain:
+    """The dead letters of one session's deliveries that are sent again."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._dead = DeadLetters(broker)
+
+    async def find(
+        self, session: str, wanted: Collection[int], since: float = 0.0, pages: int | None = None
+    ) -> Mapping[int, tuple[int, ...]]:
+        """The letters of deliveries by the place of their events in EVENTS.
+
+        Letters that were buried before `since` (seconds since the epoch) are not looked at, nor more than so many `pages`.
+        Raises BrokerError.
+        """
+        found: dict[int, tuple[int, ...]] = {}
+        after = 0
+        if since > SKEW:
+            first = await self._dead.at(datetime.fromtimestamp(since - SKEW, UTC))
+            if first is None:
+                return found
+            after = first - 1
+        read = 0
+        while pages is None or read < pages:
+            page = await self._dead.read(after, PAGE, webhook_subject(session))
+            for letter in page.letters:
+                place = letter.origin.sequence
+                if place in wanted:
+                    found[place] = (*found.get(place, ()), letter.sequence)[-MOST_LETTERS:]
+            if not page.more or not page.letters:
+                break
+            after, read = page.letters[-1].sequence, read + 1
+        return found
+
+    async def remove(self, job: Job) -> None:
+        """Removes the letters that a job was sent again for, as far as they are still there. Raises BrokerError."""
+        for sequence in job.letters:
+            letter = await self._dead.get(sequence)
+            # A stream that was made anew counts from one again: whatever lies there now is another's.
+            if letter is None or (letter.kind, letter.name, letter.event_id, letter.origin.sequence) != (
+                "webhook",
+                job.session,
+                job.event_id,
+                job.sequence,
+            ):
+                continue
+            await self._dead.remove(sequence)
+            log.info("a dead letter is settled", extra={"session": job.session, "letter": sequence})

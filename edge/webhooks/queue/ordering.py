@@ -1,0 +1,232 @@
+"""This file is where the jobs of one endpoint stand in line: one line for all, or one for each key, here and in its log.
+
+A lane is what is in hand (`queue`), and behind it what is parked. What is new joins the queue only where nothing is parked,
+so that nothing overtakes. In a serial lane one post is under way at a time, and a failed one is tried again in its place.
+
+Of a serial lane at most one unit that is not parked stands before parked ones: the one that is being tried. That is what a
+successor relies on, who finds it first among the new jobs and the others in the log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edge.webhooks.queue.job import Job
+from router.codec import DECODE_FAULTS
+
+if TYPE_CHECKING:
+    from router.nats.consumer import Consumer, Message
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class LaneSettings:
+    """How much of a partition one endpoint may hold."""
+
+    # Jobs in hand that wait for a place; further ones are parked. Of an endpoint that takes `quick` within a second it is so
+    # many: who waits behind them waits shorter than parking takes. While a partition is nearly full, only `pressed`.
+    waiting: int = 64
+    quick: int = 256
+    pressed: int = 4
+    # A serial lane that waits longer than this, in seconds, waits in its log.
+    hold: float = 0.5
+
+
+class Held:
+    """One job in the hands of this process: from a consumer, or from a lane's log (`parked_at`, its place there)."""
+
+    __slots__ = ("consumer", "job", "message", "order", "parked_at", "resting", "since", "size", "suspect", "unsure")
+
+    def __init__(
+        self,
+        job: Job,
+        since: float,
+        message: Message | None = None,
+        consumer: Consumer | None = None,
+        parked_at: int = 0,
+        size: int = 0,
+    ) -> None:
+        self.job = job
+        self.message = message
+        self.consumer = consumer
+        self.parked_at = parked_at
+        self.since = since
+        self.size = size
+        self.order = job.order or (message.sequence if message is not None else 0)
+        # Whether somebody may have died of it.
+        self.suspect = False
+        # Whether it may lie in the log already, because its parking was not answered.
+        self.unsure = False
+        # Whether it waits here without having one of the partition's places.
+        self.resting = False
+
+
+class Unit:
+    """What goes out in one post: a job, or several as a batch. `job` is the one that stands for it."""
+
+    __slots__ = ("held", "id", "job", "suspect")
+
+    def __init__(self, held: list[Held], job: Job) -> None:
+        self.held = held
+        self.job = job
+        self.id = job.id
+        self.suspect = any(each.suspect for each in held)
+
+    @property
+    def jobs(self) -> Sequence[Job]:
+        """Each event's own job."""
+        return self.job.parts or (self.job,)
+
+    @property
+    def has_letters(self) -> bool:
+        """Whether dead letters are out of date once it is over."""
+        return any(job.letters for job in self.jobs)
+
+
+class Lane:
+    """One line of an endpoint's jobs."""
+
+    __slots__ = (
+        "after",
+        "behind",
+        "early",
+        "first",
+        "head",
+        "name",
+        "not_before",
+        "queue",
+        "serial",
+        "stowing",
+        "suspects",
+        "under_way",
+    )
+
+    def __init__(self, name: str, serial: bool, behind: int = 0) -> None:
+        self.name = name
+        self.serial = serial
+        self.queue: deque[Held] = deque()
+        # On their way into the log, in order.
+        self.stowing: deque[Held] = deque()
+        # Jobs in the log that are not in hand, those on their way included; and up to where it has been fetched.
+        self.behind = behind
+        self.after = 0
+        self.under_way = 0
+        self.head: Head | None = None
+        self.not_before = 0.0
+        # Where a predecessor has left a log: the place of its first (0: not looked up yet), for what stands before it; None
+        # as soon as that has been heard. What comes before it was looked up waits here.
+        self.first: int | None = None
+        self.early: list[Held] = []
+        # Jobs that are fetched first after a predecessor died, of which it may have died.
+        self.suspects = False
+
+    @property
+    def halted(self) -> bool:
+        return self.head is not None and self.head.halted
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to remember."""
+        return not (self.queue or self.early or self.stowing or self.behind or self.under_way or self.head)
+
+    def may_begin(self, now: float) -> bool:
+        """Whether the next unit may be posted, as far as the lane goes."""
+        if not self.queue or self.halted or (self.serial and self.under_way):
+            return False
+        return now >= self.not_before
+
+    def put_back(self, held: list[Held]) -> None:
+        """Lets jobs stand in front again, in their order."""
+        self.queue.extendleft(reversed(held))
+
+    def stow(self) -> list[Held]:
+        """Lets go of what waits: what came from the log is there still, the rest goes there, in order.
+
+        Gives what must stay in hand, because it stands before what lies in the log, and there is an order to keep.
+        """
+        waiting, self.queue = self.queue, deque()
+        parked_behind = self.serial and self.behind > 0
+        goes: deque[Held] = deque()
+        for held in reversed(waiting):
+            if held.parked_at:
+                parked_behind = self.serial
+            elif parked_behind:
+                self.queue.appendleft(held)
+            else:
+                goes.appendleft(held)
+        self.unfetch(held for held in waiting if held.parked_at)
+        self.park(goes)
+        return list(self.queue)
+
+    def unfetch(self, fetched: Iterable[Held]) -> None:
+        """Lets jobs be fetched again."""
+        for held in fetched:
+            self.behind += 1
+            self.after = min(self.after, held.parked_at - 1)
+
+    def park(self, fresh: Iterable[Held]) -> None:
+        """Sends new jobs to the log."""
+        for held in fresh:
+            self.stowing.append(held)
+            self.behind += 1
+
+    @property
+    def stored(self) -> int:
+        """Jobs that can be fetched."""
+        return self.behind - len(self.stowing)
+
+
+class _Keyed(msgspec.Struct, gc=False):
+    """An event as far as its key goes."""
+
+    key: str | None = None
+
+
+_keyed = msgspec.msgpack.Decoder(_Keyed).decode
+
+
+def lane_of(job: Job, mode: str) -> tuple[str, bool]:
+    """The name of a job's lane, and whether it is serial. A key is the event's own, else its subject."""
+    if mode != "keyed" or job.parts:
+        return ALL, mode == "fifo"
+    try:
+        key = _keyed(job.payload).key
+    except DECODE_FAULTS:
+        key = None
+    text = (key or job.subject).encode(errors="replace")
+    # 64 bits: two keys that share a lane are as good as never.
+    return f"k{hashlib.blake2b(text, digest_size=8).hexdigest()}", True
+
+
+class Piece(msgspec.Struct, frozen=True, array_like=True):
+    """One part of a batch that was split, whose turn is still to come."""
+
+    id: str
+    jobs: int
+    attempt: int
+    tried: int = 0
+    last_status: int = 0
+
+
+class Head(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far the first job of an ordered lane has come: its delivery (or batch), the jobs in it, what is to follow."""
+
+    id: str
+    jobs: int = 1
+    attempt: int = 1
+    # Seconds since the epoch; where it is halted, somebody has to say so first.
+    not_before: float = 0.0
+    halted: bool = False
+    last_status: int = 0
+    # When it was halted, in seconds since the epoch.
+    since: float = 0.0
+    # Of a piece of a batch that was split: the attempts of the batch, and the pieces after this one.
+    tried: int = 0
+    rest: list[Piece] = []

@@ -1,0 +1,265 @@
+"""This file is where webhooks are put together: the fan-out that makes jobs, the partitions they lie in, the work on those."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from edge.filters.evaluation import Filtering
+from edge.sessions.registry import Registry, Session
+from edge.settings import PolicySettings
+from edge.stats import Stats
+from edge.webhooks import metrics
+from edge.webhooks.client.sender import Sender
+from edge.webhooks.client.ssrf import GuardSettings
+from edge.webhooks.endpoint.breaker import Condition, Health, News
+from edge.webhooks.endpoint.rules import default_health
+from edge.webhooks.endpoint.state import Conditions
+from edge.webhooks.endpoint.state_changes import endpoint_event
+from edge.webhooks.fanout.fanout import Fanout, FanoutSettings, Subscribe
+from edge.webhooks.fanout.marks import waiting_events
+from edge.webhooks.history.attempts import AttemptLog, AttemptLogSettings
+from edge.webhooks.history.figures import Figures
+from edge.webhooks.queue.job import PARTITIONS, partition_of
+from edge.webhooks.worker.worker import Backstage, WorkerSettings, WorkTerm
+from router.broker import Broker
+from router.clock import wall
+from router.cluster.partitions import Partitions
+from router.cluster.role import RoleSettings
+from router.errors import BrokerError
+from router.nats.bucket import Bucket, WriteGuard
+from router.nats.publisher import Publisher
+from router.record import Record
+from router.topology import LEASES
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WebhookSettings:
+    """How webhooks are delivered. All processes of a deployment must agree on `partitions`. Times in seconds."""
+
+    partitions: int = PARTITIONS
+    owner: RoleSettings = field(default_factory=RoleSettings)
+    fanout: FanoutSettings = field(default_factory=FanoutSettings)
+    worker: WorkerSettings = field(default_factory=WorkerSettings)
+    attempts: AttemptLogSettings = field(default_factory=AttemptLogSettings)
+    # How often it is counted what lies in the partitions.
+    count_every: float = 15.0
+
+    @classmethod
+    def of(cls, policy: PolicySettings) -> WebhookSettings:
+        """The settings of a deployment that sets its own defaults for endpoints."""
+        return cls(worker=WorkerSettings(policy=policy, health=default_health(policy)))
+
+
+class Webhooks:
+    """The webhooks of one edge process: it works its share of the partitions, and fans out where it owns that role."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        registry: Registry,
+        guard: GuardSettings,
+        settings: WebhookSettings | None = None,
+        epoch: Callable[[], str] = lambda: "",
+        undecodable: Callable[[Record], None] = lambda _record: None,
+        filtering: Filtering | None = None,
+        writes: WriteGuard | None = None,
+        subscribe: Subscribe | None = None,
+    ) -> None:
+        """`undecodable` is told of each record that the fan-out met and that is no event; for `subscribe` see Fanout."""
+        self.settings = settings or WebhookSettings()
+        self._broker = broker
+        self._registry = registry
+        self._told_epoch = epoch
+        self._first_epoch = ""
+        self._sender = Sender(guard)
+        self.attempts = AttemptLog(broker, self.settings.attempts)
+        self.conditions = Conditions(broker.connection, writes)
+        publisher = Publisher(broker.connection)
+        holder = secrets.token_hex(8)
+        self.figures = Figures(broker, holder)
+        self.fanout = Fanout(
+            broker,
+            registry,
+            self.figures.of,
+            publisher,
+            self.settings.partitions,
+            holder,
+            self.settings.fanout,
+            forget=self._forget,
+            kept=self._kept,
+            undecodable=undecodable,
+            filtering=filtering,
+            condition=self.conditions.of,
+            health=self.settings.worker.health,
+            keep=self.settings.worker.keep,
+            subscribe=subscribe,
+        )
+        self._backstage = Backstage(
+            broker,
+            registry,
+            self._sender,
+            self.attempts,
+            publisher,
+            self.conditions,
+            self.figures.of,
+            self._epoch,
+            self.settings.worker,
+            self.settings.partitions,
+        )
+        self._backstage.acks.before = self.figures.flush
+        self.partitions = Partitions(
+            Bucket(broker.connection, LEASES),
+            self.settings.partitions,
+            holder,
+            self._begin,
+            self.settings.owner,
+            metrics.PartitionMetrics(),
+        )
+        self._ready = asyncio.Event()
+        self._closing = False
+        self._tasks: list[asyncio.Task[None]] = []
+        registry.on_change(self._changed)
+
+    async def run(self) -> None:
+        """Delivers until cancelled or closed."""
+        await self._registry.ready.wait()
+        await self._learn_epoch()
+        if self._closing:
+            return
+        async with self._sender, asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(self._watch(), name="webhook conditions")
+            counting = tasks.create_task(self._count(), name="webhook counts")
+            fanning = tasks.create_task(self.fanout.run(), name="webhook fan-out")
+            noting = tasks.create_task(self.attempts.run(), name="webhook attempts")
+            ending = tasks.create_task(self._backstage.acks.run(), name="webhook acks")
+            keeping = tasks.create_task(self.figures.run(), name="webhook figures")
+            self._tasks = [fanning]
+            await self._ready.wait()
+            await self.partitions.run()
+            for each in (watching, counting, fanning, noting, ending, keeping):
+                each.cancel()
+
+    async def _learn_epoch(self) -> None:
+        """Asks for the epoch itself, because the one who tells it later may not know it yet."""
+        while not self._closing:
+            try:
+                self._first_epoch = (await self._broker.state()).epoch
+                return
+            except BrokerError as fault:
+                log.info("webhooks wait for the event store", extra={"fault": str(fault)})
+                await asyncio.sleep(0.5)
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                await self.conditions.run(self._ready.set)
+            except BrokerError as fault:
+                log.info("webhooks wait for what is known of their endpoints", extra={"fault": str(fault)})
+                await asyncio.sleep(0.5)
+
+    def _begin(self, partition: int, epoch: int, clean: bool) -> WorkTerm:
+        return WorkTerm(self._backstage, partition, epoch, clean)
+
+    def _epoch(self) -> str:
+        return self._told_epoch() or self._first_epoch
+
+    def stats(self, session_id: str) -> Stats:
+        """What this process has counted for a session. Jobs are counted where the fan-out runs, deliveries where they happen."""
+        return self.figures.of(session_id)
+
+    async def _forget(self, session_id: str) -> None:
+        await self.conditions.forget(session_id)
+        await self.figures.forget(session_id)
+
+    async def _kept(self) -> set[str]:
+        return await self.conditions.kept() | await self.figures.kept()
+
+    # The health of endpoints, from whichever process
+
+    def health(self, session_id: str) -> dict[str, Any]:
+        """How a session's endpoint is, as its owner last said."""
+        session = self._registry.sessions.get(session_id)
+        rate = session.spec.webhook.rate if session is not None and session.spec.webhook is not None else None
+        partition = partition_of(session_id, self.settings.partitions)
+        return {
+            **(self.conditions.of(session_id) or Condition()).describe(rate),
+            "partition": partition,
+            "partition_owned": partition not in self.partitions.unowned,
+        }
+
+    async def waiting_events(self, session: Session) -> int:
+        """How many events wait in EVENTS for a session, at most. Raises BrokerError."""
+        return await waiting_events(self._broker, session)
+
+    async def enable(self, session_id: str) -> dict[str, Any]:
+        """Lets a disabled or halted endpoint have its jobs again, the parked ones first. Raises Problem or BrokerError."""
+        return await self._order(session_id, Health.enable)
+
+    async def disable(self, session_id: str, reason: str = "operator") -> dict[str, Any]:
+        """Lets an endpoint have nothing until it is enabled: its jobs are parked, and it gets no more of them.
+
+        Raises Problem or BrokerError.
+        """
+        return await self._order(session_id, lambda health: health.disable(reason))
+
+    async def _order(self, session_id: str, order: Callable[[Health], list[News]]) -> dict[str, Any]:
+        session = await self._registry.find(session_id)
+        told: list[News] = []
+
+        def make(before: Condition) -> Condition:
+            health = Health(self.settings.worker.health, 1, before)
+            told[:] = order(health)
+            return health.condition(before.parked, before.oldest)
+
+        condition = await self.conditions.change(session_id, make)
+        if session.spec.webhook is not None:
+            for news in told:
+                unique = str(int(condition.since * 1000))
+                await self._backstage.tell(endpoint_event(session, news, unique, condition))
+        return self.health(session_id)
+
+    async def close(self, grace: float) -> None:
+        """Lets the fan-out and the partitions go to other processes at once, and finishes the posts under way."""
+        self._closing = True
+        for task in self._tasks:
+            task.cancel()
+        self._ready.set()
+        await self.partitions.close(grace)
+
+    # Beside
+
+    async def _count(self) -> None:
+        """Counts what lies in the partitions of this process, at a slow pace: it is the server that counts."""
+        while True:
+            gates = [gate for term in self._terms() for gate in term.gates.values()]
+            states = Counter(gate.health.shown_state for gate in gates)
+            for state in metrics.STATES:
+                metrics.endpoints.labels(state).set(states[state])
+            metrics.parked.set(sum(gate.parked for gate in gates))
+            oldest = min((gate.oldest for gate in gates if gate.oldest), default=0.0)
+            metrics.parked_age.set(max(0.0, wall.now() - oldest) if oldest else 0.0)
+            try:
+                pending = [await term.pending() for term in self._terms()]
+                metrics.pending.labels("fresh").set(sum(fresh for fresh, _ in pending))
+                metrics.pending.labels("due").set(sum(due for _, due in pending))
+            except BrokerError as fault:
+                log.debug("what is pending cannot be counted", extra={"fault": str(fault)})
+            self._sender.retain(self._registry.sessions)
+            await asyncio.sleep(self.settings.count_every)
+
+    def _terms(self) -> list[WorkTerm]:
+        return [term for term in self.partitions.terms.values() if isinstance(term, WorkTerm)]
+
+    def _changed(self, session_id: str, session: Session | None) -> None:
+        for term in self._terms():
+            term.changed(session_id, session)
+        if session is None:
+            self.figures.drop(session_id)

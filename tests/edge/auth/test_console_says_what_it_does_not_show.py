@@ -1,0 +1,158 @@
+"""The console says of each view whether there is no right to see it, no connection, or nothing there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from router.broker import Broker
+from router.event import Event
+from tests.browser.conftest import Tab, Wire, browser, chromium, tab  # noqa: F401
+from tests.edge.auth.conftest import SecuredFactory, token
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+
+VIEWS = {"camera": "cameras", "render": "renders", "runs": "runs", "alerts": "alerts", "stream": "events"}
+NOTHING = {
+    "camera": "No camera yet",
+    "render": "No render yet",
+    "runs": "Nothing is running",
+    "alerts": "All quiet",
+    "stream": "No event has come yet",
+}
+# What a view shows in the place of its list, and beside its heading.
+SHOWN = """(id) => {
+  const panel = document.getElementById(id);
+  const lesson = panel.querySelector(".lesson:not([hidden])");
+  const badges = [...panel.querySelectorAll(".heading .badge:not([hidden])")].map((badge) => badge.textContent).filter(Boolean);
+  return { text: lesson?.innerText ?? "", kind: lesson?.dataset.kind ?? "", badges };
+}"""
+
+
+async def shown(tab: Tab, view: str) -> dict[str, Any]:  # noqa: F811
+    found: dict[str, Any] = await tab.page.evaluate(SHOWN, view)
+    return found
+
+
+async def until(tab: Tab, view: str, kind: str) -> dict[str, Any]:  # noqa: F811
+    """Waits until a view says why it shows nothing; "" for nothing there."""
+    await tab.until(f"(id) => ({SHOWN})(id).text && ({SHOWN})(id).kind === '{kind}'", view)
+    return await shown(tab, view)
+
+
+def unlike_nothing(said: dict[str, Any], view: str) -> None:
+    assert NOTHING[view] not in said["text"] and "all clear" not in said["badges"], said
+
+
+async def test_without_a_token_every_view_says_that_one_is_needed(tab: Tab, secured: SecuredFactory) -> None:  # noqa: F811
+    async with secured() as edge:
+        await tab.page.goto(edge.url)
+
+        for view, what in VIEWS.items():
+            said = await until(tab, view, "denied")
+            assert f"No {what} are shown without a valid token" in said["text"]
+            assert "not shown" in said["badges"]
+            unlike_nothing(said, view)
+        assert await tab.page.title() == "(?) Callboard"
+
+
+async def test_a_token_that_may_not_read_a_view_is_told_so_there_and_nowhere_else(
+    tab: Tab,  # noqa: F811
+    secured: SecuredFactory,
+    broker_settings: Any,
+    entity: str,
+) -> None:
+    async with Broker(broker_settings, "camera") as store, secured() as edge:
+        await store.publish(Event.new(f"camera.{entity}.state", {"status": "streaming"}))
+        await tab.page.goto(f"{edge.url}/#token={token('alice', read=[f'camera.{entity}.>', 'job.nothing-here.>'])}")
+        await tab.until("() => callboard.client.state.phase === 'live'")
+
+        for view in ("render", "alerts"):
+            said = await until(tab, view, "denied")
+            assert f"Your token may not read {VIEWS[view]}" in said["text"] and f"camera.{entity}.>" in said["text"]
+            assert "not shown" in said["badges"]
+            unlike_nothing(said, view)
+        said = await until(tab, "runs", "partial")
+        assert "None of the runs that your token may read" in said["text"] and "in part" in said["badges"]
+        unlike_nothing(said, "runs")
+        await tab.until(f"() => callboard.store.cameras.has('{entity}')")
+        camera = await shown(tab, "camera")
+        assert camera["text"] == "" and "in part" in camera["badges"]
+        await tab.page.click(".pill")
+        assert f"alice reads camera.{entity}.>" in await tab.page.inner_text("#connection")
+
+
+async def test_a_camera_whose_pictures_may_not_be_seen_says_so(
+    tab: Tab,  # noqa: F811
+    secured: SecuredFactory,
+    broker_settings: Any,
+    entity: str,
+) -> None:
+    async with Broker(broker_settings, "camera") as store, secured() as edge:
+        await store.publish(Event.new(f"camera.{entity}.state", {"status": "streaming"}))
+        await tab.page.goto(f"{edge.url}/#token={token('alice', read=[f'camera.{entity}.state'])}")
+
+        await tab.until(
+            "() => document.querySelector('#camera .veil').innerText.includes('No picture is shown: reading')"
+        )
+
+        assert "Not shown" in (await shown(tab, "camera"))["badges"]
+
+
+async def test_where_nothing_is_there_and_all_may_be_seen_every_view_says_that(
+    tab: Tab,  # noqa: F811
+    secured: SecuredFactory,
+    own_nats: str,
+) -> None:
+    async with secured(nats=own_nats) as edge:
+        await tab.page.goto(f"{edge.url}/#token={token('alice', read=['>'])}")
+        await tab.until("() => callboard.client.state.phase === 'live'")
+
+        for view in VIEWS:
+            assert NOTHING[view] in (await until(tab, view, ""))["text"]
+        assert (await shown(tab, "alerts"))["badges"] == ["all clear"]
+        assert await tab.page.title() == "Callboard"
+
+
+async def test_without_a_connection_every_view_says_that_nothing_is_known(
+    tab: Tab,  # noqa: F811
+    secured: SecuredFactory,
+    own_nats: str,
+) -> None:
+    async with secured(nats=own_nats) as edge, Wire(edge.url) as wire:
+        await tab.page.goto(f"{wire.url}/#token={token('alice', read=['>'])}")
+        await until(tab, "alerts", "")
+
+        wire.cut()
+
+        for view, what in VIEWS.items():
+            if view == "stream":
+                continue  # it shows that the connection was lost, as a note
+            said = await until(tab, view, "unreachable")
+            assert f"Which {what} there are is not known" in said["text"] and "not known" in said["badges"]
+            unlike_nothing(said, view)
+
+        wire.mend()
+
+        assert NOTHING["alerts"] in (await until(tab, "alerts", ""))["text"]
+        assert (await shown(tab, "alerts"))["badges"] == ["all clear"]
+
+
+async def test_a_list_that_cannot_be_read_is_not_taken_for_an_empty_one(
+    tab: Tab,  # noqa: F811
+    secured: SecuredFactory,
+    own_nats: str,
+) -> None:
+    async with secured(nats=own_nats) as edge:
+        await tab.page.route(
+            "**/alerts",
+            lambda route: route.fulfill(status=503, json={"code": "broker_unavailable", "detail": "NATS is away"}),
+        )
+        await tab.page.goto(f"{edge.url}/#token={token('alice', read=['>'])}")
+
+        said = await until(tab, "alerts", "unreachable")
+
+        assert "NATS is away" in said["text"]
+        unlike_nothing(said, "alerts")
+        assert NOTHING["runs"] in (await until(tab, "runs", ""))["text"]

@@ -1,0 +1,677 @@
+"""The fast lane and the plain ASGI path: the same behaviour on both, and what only the lane does itself."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import threading
+import zlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+import uvloop
+import websockets
+
+from edge.app import application
+from edge.server.serve import bind, serve
+from edge.settings import EdgeSettings, LaneSettings, SessionSettings
+from edge.transports import frames
+from edge.transports.frames import frame
+from edge.webhooks.client.ssrf import GuardSettings
+from router.nats.settings import BrokerSettings
+from router.topology import TopologySettings
+from tests.edge.conftest import QUIET, RunningEdge
+from tests.edge.transports.test_frames import client_frame
+from tests.waiting import PATIENCE, eventually
+
+
+@dataclass(frozen=True)
+class Path:
+    """How the edge under test writes to its sockets, and on which event loop."""
+
+    lane: bool
+    loop: Callable[[], asyncio.AbstractEventLoop]
+
+
+PATHS = {
+    "plain": Path(False, asyncio.new_event_loop),
+    "lane": Path(True, asyncio.new_event_loop),
+    "lane-uvloop": Path(True, uvloop.new_event_loop),
+}
+
+
+class StoppableEdge(RunningEdge):
+    """A running edge that may be told to stop while its clients look on."""
+
+    def __init__(self, port: int, http: httpx.AsyncClient, stop: Callable[[], object]) -> None:
+        super().__init__(port, http)
+        self.stop = stop
+
+
+@contextlib.asynccontextmanager
+async def running(nats: str, path: Path, **given: Any) -> AsyncIterator[StoppableEdge]:
+    """An edge in a thread and event loop of its own."""
+    listener = bind("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    options = {"drain": 0.1, "session": QUIET, "lane": path.lane, **given}
+    up = threading.Event()
+    loop = path.loop()
+    stop = asyncio.Event()
+    faults: list[BaseException] = []
+
+    def run() -> None:
+        serving = serve(
+            application(
+                EdgeSettings(port=port, **options),
+                BrokerSettings(nats),
+                TopologySettings(),
+                guard=GuardSettings(allow_loopback=True, allow_http=True),
+            ),
+            listener,
+            stop=stop,
+            ready=lambda _port: up.set(),
+        )
+        try:
+            loop.run_until_complete(serving)
+        except BaseException as fault:  # noqa: BLE001 - raised again below, in the test
+            faults.append(fault)
+        finally:
+            loop.close()
+            up.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    await asyncio.to_thread(up.wait, 15)
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as http:
+            yield StoppableEdge(port, http, lambda: loop.call_soon_threadsafe(stop.set))
+    finally:
+        if thread.is_alive():
+            loop.call_soon_threadsafe(stop.set)
+        await asyncio.to_thread(thread.join, 20)
+        assert not thread.is_alive(), "the edge does not stop"
+    if faults:
+        raise faults[0]
+
+
+@pytest.fixture(params=PATHS.values(), ids=PATHS)
+def path(request: pytest.FixtureRequest) -> Path:
+    return request.param
+
+
+@pytest.fixture
+async def edge(nats_server: str, path: Path) -> AsyncIterator[RunningEdge]:
+    async with running(nats_server, path) as edge:
+        yield edge
+
+
+@pytest.fixture(params=[name for name in PATHS if name != "plain"])
+async def lane(nats_server: str, request: pytest.FixtureRequest) -> AsyncIterator[RunningEdge]:
+    settings = SessionSettings(heartbeat=0.5)
+    async with running(nats_server, PATHS[request.param], session=settings) as edge:
+        yield edge
+
+
+def n(events: list[dict[str, Any]]) -> list[int]:
+    return [event["data"]["n"] for event in events]
+
+
+async def metric(edge: RunningEdge, line: str) -> float:
+    text = (await edge.http.get("/metrics")).text
+    found = [row for row in text.splitlines() if row.startswith(line + " ")]
+    return float(found[0].rsplit(" ", 1)[1]) if found else 0.0
+
+
+# The same on both paths
+
+
+async def test_a_socket_and_a_stream_read_what_was_and_what_comes(edge: RunningEdge, entity: str) -> None:
+    session = await edge.session(subjects=[f"job.{entity}.>"])
+    await edge.numbers(entity, 5)
+    async with edge.socket(session) as socket, edge.sse(session) as stream:
+        ready = await socket.control("ready")
+        name, cursor, data = await stream.next()
+        assert ready["session_id"] == session and ready["recovered"] is True
+        assert name == "ready" and cursor == data["cursor"]
+        assert n(await socket.events(5)) == n(await stream.events(5)) == [0, 1, 2, 3, 4]
+
+        await edge.numbers(entity, 50, start=5)
+
+        assert n(await socket.events(50)) == n(await stream.events(50)) == list(range(5, 55))
+
+
+async def test_a_reader_comes_back_at_its_cursor_on_the_other_transport(edge: RunningEdge, entity: str) -> None:
+    session = await edge.session(subjects=[f"job.{entity}.>"])
+    await edge.numbers(entity, 30)
+    async with edge.socket(session, max_queue=None) as socket:
+        first = await socket.events(10)
+    async with edge.sse(session, headers={"Last-Event-ID": first[-1]["cursor"]}) as stream:
+        second = await stream.events(10)
+    async with edge.socket(session, f"?cursor={second[-1]['cursor']}", max_queue=None) as socket:
+        third = await socket.events(10)
+
+    assert n(first + second + third) == list(range(30))
+
+
+async def test_who_reads_a_deleted_session_is_told_and_closed(edge: RunningEdge, entity: str) -> None:
+    session = await edge.session(subjects=[f"job.{entity}.>"])
+    async with edge.socket(session) as socket, edge.sse(session) as stream:
+        await socket.control("ready")
+        await stream.next()
+        await edge.numbers(entity, 3)
+        assert (await edge.http.delete(f"/callbacks/sessions/{session}")).status_code == 204
+
+        assert n(await socket.events(3)) == n(await stream.events(3)) == [0, 1, 2]
+        bye = await socket.control("bye")
+        await socket.raw.wait_closed()
+        name, cursor, data = await stream.next()
+
+        assert (bye["reason"], bye["reconnect"]) == ("session_deleted", False)
+        assert (socket.raw.close_code, socket.raw.close_reason) == (4504, "session_deleted")
+        assert (name, data["reason"], data["cursor"]) == ("bye", "session_deleted", cursor)
+        with pytest.raises(AssertionError, match="the stream ended"):
+            await stream.next()
+
+
+async def test_a_reader_that_does_not_read_lags_and_catches_up(nats_server: str, path: Path, entity: str) -> None:
+    limits = SessionSettings(mailbox_events=50, mailbox_bytes=64 * 1024)
+    async with running(nats_server, path, session=limits) as edge:
+        session = await edge.session(subjects=[f"job.{entity}.>"])
+        async with (
+            edge.socket(session, max_queue=1) as lazy,
+            edge.socket(session) as quick,
+            edge.sse(session) as idle,
+        ):
+            await lazy.control("ready")
+            for batch in range(40):
+                await edge.publish(
+                    *(
+                        {"subject": f"job.{entity}.output", "data": {"n": batch * 50 + k, "x": "y" * 4000}}
+                        for k in range(50)
+                    )
+                )
+            assert n(await quick.events(2000)) == list(range(2000))
+            stats = await edge.stats(session)
+            assert stats["events_sent"] == sum(
+                stats[k] for k in ("events_delivered", "events_failed", "queued_events", "events_dropped")
+            )
+            assert stats["spills"] >= 2
+
+            assert n(await lazy.events(2000)) == n(await idle.events(2000)) == list(range(2000))
+            settled = await eventually(lambda: edge.stats(session))
+            assert settled["events_delivered"] == settled["events_sent"] == 6000
+
+
+async def test_a_second_reader_takes_nothing_and_leaves_nothing(edge: RunningEdge, entity: str) -> None:
+    session = await edge.session(subjects=[f"job.{entity}.>"])
+    sockets_before = await metric(edge, 'edge_readers{transport="websocket"}')
+    delivered_before = await metric(edge, 'edge_delivered_events_total{transport="sse"}')
+    written_before = await metric(edge, 'edge_publish_to_write_seconds_count{transport="sse"}')
+    async with edge.socket(session) as first:
+        async with edge.socket(session) as second, edge.sse(session) as third:
+            await edge.numbers(entity, 10)
+            assert n(await first.events(10)) == n(await second.events(10)) == n(await third.events(10))
+            stats = await edge.stats(session)
+            assert stats["events_delivered"] == stats["events_sent"] == 30
+            assert stats["readers"] == {"websocket": 2, "sse": 1, "polling": 0}
+            assert await metric(edge, 'edge_readers{transport="websocket"}') == sockets_before + 2
+            assert await metric(edge, 'edge_delivered_events_total{transport="sse"}') == delivered_before + 10
+            assert await metric(edge, 'edge_publish_to_write_seconds_count{transport="sse"}') > written_before
+
+        async def alone() -> bool:
+            return (await edge.stats(session))["readers"] == {"websocket": 1, "sse": 0, "polling": 0}
+
+        await eventually(alone)
+        await edge.numbers(entity, 10, start=10)
+        assert n(await first.events(10)) == list(range(10, 20))
+        assert await metric(edge, 'edge_readers{transport="websocket"}') == sockets_before + 1
+
+
+async def test_a_ping_is_answered_and_nonsense_is_named(edge: RunningEdge) -> None:
+    session = await edge.session()
+    async with edge.socket(session) as socket:
+        ready = await socket.control("ready")
+        for said, code in (("x", "bad_json"), ("[]", "unknown_control"), (b'{"control":"dance"}', "unknown_control")):
+            await socket.raw.send(said)
+            assert (await socket.control("error"))["code"] == code
+        await socket.raw.send('{"control":"ping","id":7}')
+        pong = await socket.control("pong")
+        assert pong["id"] == 7 and pong["cursor"] >= ready["cursor"]
+        await asyncio.wait_for(await socket.raw.ping(b"are you there"), PATIENCE)
+        await socket.raw.send(["in ", "two ", "parts"])
+        assert (await socket.control("error"))["code"] == "bad_json"
+
+
+async def test_a_stopping_edge_says_bye_and_closes(nats_server: str, path: Path, entity: str) -> None:
+    async with running(nats_server, path) as edge, contextlib.AsyncExitStack() as stack:
+        session = await edge.session(subjects=[f"job.{entity}.>"])
+        sockets = [await stack.enter_async_context(edge.socket(session)) for _ in range(3)]
+        streams = [await stack.enter_async_context(edge.sse(session)) for _ in range(2)]
+        (cursor,) = await edge.numbers(entity, 1)
+        for reader in (*sockets, *streams):
+            await reader.events(1)
+
+        edge.stop()
+
+        for socket in sockets:
+            bye = await socket.control("bye")
+            await socket.raw.wait_closed()
+            assert (bye["reason"], bye["reconnect"], bye["cursor"]) == ("shutdown", True, cursor)
+            assert socket.raw.close_code == 4001
+        for stream in streams:
+            name, at, _ = await stream.next()
+            assert (name, at) == ("bye", cursor)
+            with pytest.raises(AssertionError, match="the stream ended"):
+                await stream.next()
+
+
+async def test_a_stop_does_not_wait_for_a_client_that_does_not_answer(nats_server: str) -> None:
+    async with running(nats_server, PATHS["lane-uvloop"], lanes=LaneSettings(grace=0.5)) as edge:
+        session = await edge.session()
+        async with handshake(edge, session) as (reader, _):
+            await next_of(reader, frames.TEXT, b'"ready"')
+            edge.stop()
+            await next_of(reader, frames.TEXT, b'"shutdown"')
+            assert int.from_bytes((await next_of(reader, frames.CLOSE))[:2], "big") == 4001
+            with contextlib.suppress(ConnectionError):
+                assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
+
+
+async def test_the_answer_to_a_stream_has_all_its_headers(edge: RunningEdge) -> None:
+    session = await edge.session()
+    async with edge.sse(session, headers={"Origin": "http://localhost:3000"}) as stream:
+        headers = stream.headers
+
+        assert headers["access-control-allow-origin"] == "http://localhost:3000"
+        assert "Origin" in headers["vary"]
+        assert headers["content-type"].startswith("text/event-stream") and "no-transform" in headers["cache-control"]
+        assert headers["x-accel-buffering"] == "no" and "date" in headers
+        assert (await stream.next())[0] == "ready"
+
+
+async def test_a_foreign_page_gets_neither_stream_nor_socket(edge: RunningEdge) -> None:
+    session = await edge.session()
+    foreign = {"Origin": "https://evil.example"}
+
+    assert (await edge.http.get(f"/callbacks/sessions/{session}/sse", headers=foreign)).status_code == 403
+    with pytest.raises(websockets.InvalidStatus):
+        async with edge.socket(session, additional_headers=foreign):
+            pass
+
+
+async def test_head_of_a_stream_ends_and_the_connection_goes_on(edge: RunningEdge) -> None:
+    session = await edge.session()
+
+    answer = await edge.http.head(f"/callbacks/sessions/{session}/sse")
+
+    assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/event-stream")
+    assert (await edge.http.get("/livez")).status_code == 200
+
+
+async def test_a_stream_over_http_1_0_and_one_behind_another_request(edge: RunningEdge, entity: str) -> None:
+    session = await edge.session(subjects=[f"job.{entity}.>"])
+    await edge.numbers(entity, 1)
+    target = f"/callbacks/sessions/{session}/sse"
+    host = f"Host: 127.0.0.1:{edge.port}\r\n"
+    requests = (
+        f"GET {target} HTTP/1.0\r\n{host}\r\n",
+        f"GET /livez HTTP/1.1\r\n{host}\r\nGET {target} HTTP/1.1\r\n{host}\r\n",
+        f"GET {target} HTTP/1.1\r\n{host}\r\nGET /livez HTTP/1.1\r\n{host}\r\n",
+        f"GET {target} HTTP/1.1\r\n{host}Connection: keep-alive\r\nContent-Length: 3\r\n\r\nabc",
+    )
+    for number, request in enumerate(requests, 1):
+        async with connected(edge) as (reader, writer):
+            writer.write(request.encode())
+            await until(reader, f'"n":{number - 1}'.encode())
+            await edge.numbers(entity, 1, start=number)
+            await until(reader, f'"n":{number}'.encode())
+
+
+async def test_a_filtered_reader_s_cursor_moves_on(nats_server: str, path: Path, entity: str) -> None:
+    async with running(nats_server, path, session=SessionSettings(heartbeat=0.3)) as edge:
+        session = await edge.session(subjects=[f"job.{entity}.wanted"])
+        async with edge.socket(session) as socket, edge.sse(session) as stream:
+            ready = await socket.control("ready")
+            (cursor,) = await edge.publish({"subject": f"job.{entity}.other", "data": {}})
+            while (said := await socket.next()).get("cursor", "") < cursor:
+                assert said["control"] in ("heartbeat", "position")
+            assert said["cursor"] > ready["cursor"]
+            while (told := await stream.next())[1] < cursor:
+                pass
+            assert told[0] == "position"
+
+
+async def test_a_rotated_connection_is_asked_to_come_back(nats_server: str, path: Path) -> None:
+    async with running(nats_server, path, session=SessionSettings(heartbeat=0.3, rotate=0.5)) as edge:
+        session = await edge.session()
+        async with edge.socket(session) as socket:
+            await socket.control("ready")
+            while (said := await socket.next())["control"] != "bye":
+                pass
+            await socket.raw.wait_closed()
+
+    assert said["reason"] == "rotated" and socket.raw.close_code == 4002
+
+
+# What only the lane does itself
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    edge: RunningEdge, **options: Any
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A raw socket to the edge."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.port, **options)
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def handshake(
+    edge: RunningEdge, session: str, behind: bytes = b"", offer: str = "", agreed: bytes = b""
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A raw socket behind a WebSocket handshake; `behind` travels in one packet with it, `offer` is an extension."""
+    key = base64.b64encode(os.urandom(16)).decode()
+    request = (
+        f"GET /callbacks/sessions/{session}/ws HTTP/1.1\r\nHost: 127.0.0.1:{edge.port}\r\nUpgrade: websocket\r\n"
+        f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
+        f"{f'Sec-WebSocket-Extensions: {offer}' + chr(13) + chr(10) if offer else ''}\r\n"
+    )
+    async with connected(edge) as (reader, writer):
+        writer.write(request.encode() + behind)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
+        assert head.startswith(b"HTTP/1.1 101")
+        assert agreed in head if agreed else b"xtensions" not in head
+        yield reader, writer
+
+
+async def until(reader: asyncio.StreamReader, sign: bytes) -> bytes:
+    got = b""
+    async with asyncio.timeout(PATIENCE):
+        while sign not in got:
+            piece = await reader.read(65536)
+            assert piece, got
+            got += piece
+    return got
+
+
+async def next_frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """One unmasked frame from the server."""
+    async with asyncio.timeout(PATIENCE):
+        first, second = await reader.readexactly(2)
+        assert first & 0x80 and not second & 0x80
+        size = second
+        if size == 126:
+            size = int.from_bytes(await reader.readexactly(2), "big")
+        return first & 0x7F, await reader.readexactly(size)
+
+
+async def next_of(reader: asyncio.StreamReader, opcode: int, sign: bytes = b"") -> bytes:
+    while True:
+        found, payload = await next_frame(reader)
+        if found == opcode and sign in payload:
+            return payload
+
+
+async def test_what_is_sent_in_one_packet_with_the_handshake_is_heard(lane: RunningEdge) -> None:
+    session = await lane.session()
+    said = client_frame(frames.TEXT, b'{"control":"ping","id":"early"}') + client_frame(frames.PING, b"me too")
+
+    async with handshake(lane, session, behind=said + client_frame(frames.TEXT, b'{"control":"ping"}')[:5]) as (
+        reader,
+        writer,
+    ):
+        assert json.loads(await next_of(reader, frames.TEXT, b"pong"))["id"] == "early"
+        assert await next_of(reader, frames.PONG) == b"me too"
+        writer.write(client_frame(frames.TEXT, b'{"control":"ping"}')[5:])
+        assert json.loads(await next_of(reader, frames.TEXT, b"pong"))["id"] is None
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (frame(frames.TEXT, b"not masked"), 1002),
+        (client_frame(frames.TEXT, b"\xff\xff"), 1007),
+        (client_frame(frames.BINARY, b"x" * 70_000), 1009),
+        (bytes([0xC1]) + client_frame(frames.TEXT, b"compressed")[1:], 1002),
+        (client_frame(frames.CLOSE, b"\x03"), 1002),
+    ],
+)
+async def test_a_client_that_breaks_the_protocol_is_cut_off_with_the_reason(
+    lane: RunningEdge, sent: bytes, code: int
+) -> None:
+    session = await lane.session()
+    async with handshake(lane, session) as (reader, writer):
+        await next_of(reader, frames.TEXT, b"ready")
+
+        writer.write(sent)
+
+        closed = await next_of(reader, frames.CLOSE)
+        assert int.from_bytes(closed[:2], "big") == code
+        assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
+
+        async def gone() -> bool:
+            return (await lane.stats(session))["readers"]["websocket"] == 0
+
+        await eventually(gone)
+
+
+AGREED = b"permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+
+
+async def test_what_is_long_is_compressed_for_clients_that_take_it(lane: RunningEdge, entity: str) -> None:
+    session = await lane.session(subjects=[f"job.{entity}.>"])
+    text = "so many words " * 400
+    async with handshake(lane, session, offer="permessage-deflate; client_max_window_bits", agreed=AGREED) as (
+        reader,
+        _,
+    ):
+        await next_of(reader, frames.TEXT, b"ready")
+        await lane.publish(
+            {"subject": f"job.{entity}.said", "data": {"n": 1, "text": text}},
+            {"subject": f"job.{entity}.said", "data": {"n": 2}},
+        )
+        pressed = await next_of(reader, frames.TEXT | 0x40)
+        assert len(pressed) < 500
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        assert json.loads(inflater.decompress(pressed + b"\0\0\xff\xff"))["data"] == {"n": 1, "text": text}
+        assert json.loads(await next_of(reader, frames.TEXT))["data"] == {"n": 2}
+
+
+async def test_compressed_clients_and_others_read_the_same(lane: RunningEdge, entity: str) -> None:
+    session = await lane.session(subjects=[f"job.{entity}.>"])
+    async with (
+        lane.socket(session, compression="deflate") as one,
+        lane.socket(session, compression=None) as other,
+    ):
+        assert one.raw.response is not None
+        assert "permessage-deflate" in one.raw.response.headers["Sec-WebSocket-Extensions"]
+        for socket in (one, other):
+            await socket.control("ready")
+            await socket.raw.send(json.dumps({"control": "ping", "id": "x" * 5000}))
+            assert (await socket.control("pong"))["id"] == "x" * 5000
+        await lane.publish(*({"subject": f"job.{entity}.said", "data": {"text": "word " * 10**at}} for at in range(5)))
+        seen = [await socket.events(5) for socket in (one, other)]
+    assert seen[0] == seen[1]
+    assert [len(event["data"]["text"]) for event in seen[0]] == [5, 50, 500, 5000, 50_000]
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        (zlib.compress(b" " * 10_000_000, wbits=-15), 1009),
+        (b"\xff\xff\xff\xff", 1007),
+        (zlib.compress(b"\xff\xfe", wbits=-15), 1007),
+    ],
+)
+async def test_what_does_not_inflate_to_a_message_is_refused(lane: RunningEdge, payload: bytes, code: int) -> None:
+    session = await lane.session()
+    async with handshake(lane, session, offer="permessage-deflate", agreed=AGREED) as (reader, writer):
+        await next_of(reader, frames.TEXT, b"ready")
+        sent = client_frame(frames.TEXT, payload)
+        writer.write(bytes([0xC1]) + sent[1:])
+        assert int.from_bytes((await next_of(reader, frames.CLOSE))[:2], "big") == code
+
+
+async def test_a_client_with_a_smaller_window_than_all_share_is_served_uncompressed(lane: RunningEdge) -> None:
+    session = await lane.session()
+    async with handshake(lane, session, offer="permessage-deflate; server_max_window_bits=9") as (reader, _):
+        await next_of(reader, frames.TEXT, b"ready")
+
+
+@pytest.mark.parametrize("payload", [b"", (1000).to_bytes(2, "big") + b"enough", (4321).to_bytes(2, "big")])
+async def test_a_client_s_close_is_answered_with_its_code(lane: RunningEdge, payload: bytes) -> None:
+    session = await lane.session()
+    async with handshake(lane, session) as (reader, writer):
+        await next_of(reader, frames.TEXT, b"ready")
+
+        writer.write(client_frame(frames.CLOSE, payload) + client_frame(frames.PING, b"after"))
+
+        assert await next_of(reader, frames.CLOSE) == payload[:2]
+        assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
+
+
+async def test_control_frames_may_stand_inside_a_fragmented_message(lane: RunningEdge) -> None:
+    session = await lane.session()
+    async with handshake(lane, session) as (reader, writer):
+        await next_of(reader, frames.TEXT, b"ready")
+
+        writer.write(client_frame(frames.TEXT, b'{"control":', fin=False))
+        writer.write(client_frame(frames.PING, b"between"))
+        assert await next_of(reader, frames.PONG) == b"between"
+        writer.write(client_frame(0, b'"ping","id":1}'))
+
+        assert json.loads(await next_of(reader, frames.TEXT, b"pong"))["id"] == 1
+
+
+async def test_a_socket_that_leaves_two_pings_unanswered_is_closed(nats_server: str) -> None:
+    impatient = LaneSettings(ping=1.5, close_patience=1.5)
+    async with running(
+        nats_server, PATHS["lane-uvloop"], lanes=impatient, session=SessionSettings(heartbeat=0.2)
+    ) as edge:
+        session = await edge.session()
+        async with handshake(edge, session) as (quiet, _), handshake(edge, session) as (lively, writer):
+
+            async def answer() -> None:
+                while True:
+                    opcode, payload = await next_frame(lively)
+                    assert opcode != frames.CLOSE
+                    if opcode == frames.PING:
+                        writer.write(client_frame(frames.PONG, payload))
+
+            answering = asyncio.ensure_future(answer())
+            pings = 0
+            async with asyncio.timeout(PATIENCE):
+                while (said := await next_frame(quiet))[0] != frames.CLOSE:
+                    pings += said[0] == frames.PING
+            assert int.from_bytes(said[1][:2], "big") == 4007 and pings == 2
+            assert await asyncio.wait_for(quiet.read(), PATIENCE) == b""
+            assert not answering.done()
+            answering.cancel()
+            await asyncio.gather(answering, return_exceptions=True)
+
+
+@pytest.mark.parametrize("transport", ["websocket", "sse"])
+async def test_a_reader_that_never_reads_costs_little_delays_nobody_and_is_cut(
+    nats_server: str, path: Path, entity: str, transport: str
+) -> None:
+    limits = SessionSettings(mailbox_events=50, mailbox_bytes=64 * 1024, send_timeout=3.0)
+    cut = f'edge_disconnects_total{{reason="slow",transport="{transport}"}}'
+    async with running(nats_server, path, session=limits) as edge:
+        session = await edge.session(subjects=[f"job.{entity}.>"])
+        before = await metric(edge, cut)
+        async with (
+            connected(edge, limit=1024) as (_, writer),
+            edge.sse(await edge.session(subjects=[f"job.{entity}.>"])) as quick,
+        ):
+            ask(writer, session, transport)
+            await eventually(lambda: served(edge, session, transport))
+            owed = []
+            for batch in range(40):
+                await edge.publish(
+                    *({"subject": f"job.{entity}.output", "data": {"n": batch, "x": "y" * 8000}} for _ in range(50))
+                )
+                assert len(await quick.events(50)) == 50
+                owed.append(await metric(edge, "edge_mailbox_bytes"))
+            stats = await edge.stats(session)
+            # 16 MB were told it; what is kept for it are at most so many bytes of events that all readers share.
+            assert max(owed) <= 2 * limits.mailbox_bytes
+            if stats["readers"][transport]:
+                assert stats["lag_events"] >= 500
+                assert stats["oldest_event_seconds"] > 0
+
+            async def gone() -> bool:
+                return await metric(edge, cut) == before + 1
+
+            await eventually(gone)
+            stats = await edge.stats(session)
+            assert stats["readers"][transport] == 0
+            assert stats["lag_events"] == 0
+            assert stats["events_sent"] == stats["events_delivered"] < 1000
+
+
+def ask(writer: asyncio.StreamWriter, session: str, transport: str) -> None:
+    """Asks for a stream or a socket, whose answer need not be read."""
+    key = base64.b64encode(os.urandom(16)).decode()
+    upgrade = f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
+    last, more = ("ws", upgrade) if transport == "websocket" else ("sse", "")
+    writer.write(f"GET /callbacks/sessions/{session}/{last} HTTP/1.1\r\nHost: 127.0.0.1\r\n{more}\r\n".encode())
+
+
+async def served(edge: RunningEdge, session: str, transport: str) -> bool:
+    readers: dict[str, int] = (await edge.stats(session))["readers"]
+    return readers[transport] == 1
+
+
+async def test_a_flood_of_pings_that_reads_nothing_back_is_held_off(nats_server: str) -> None:
+    async with running(
+        nats_server, PATHS["lane-uvloop"], session=SessionSettings(send_timeout=1.0, heartbeat=0.5)
+    ) as edge:
+        session = await edge.session()
+        async with handshake(edge, session) as (_reader, writer):
+            flood = client_frame(frames.PING, b"x" * 125) * 4000
+            async with asyncio.timeout(PATIENCE):
+                with contextlib.suppress(ConnectionError):
+                    # It stops taking them long before the end, and cuts the connection after the send timeout.
+                    for _ in range(2000):
+                        writer.write(flood)
+                        await writer.drain()
+                    pytest.fail("a gigabyte of pings was taken without one answer being read")
+
+
+async def test_a_session_with_a_rate_is_served_by_asgi(lane: RunningEdge, entity: str) -> None:
+    session = await lane.session(subjects=[f"job.{entity}.>"], max_rate=20.0, conflate=True)
+    async with lane.socket(session) as socket, lane.sse(session) as stream:
+        await socket.control("ready")
+        await stream.next()
+        await lane.numbers(entity, 100)
+        assert n(await socket.events(100)) == n(await stream.events(100)) == list(range(100))
+
+
+async def test_many_come_and_go_and_nothing_stays(lane: RunningEdge, entity: str) -> None:
+    session = await lane.session(subjects=[f"job.{entity}.>"])
+
+    async def visit(number: int) -> None:
+        async with lane.socket(session) if number % 2 else lane.sse(session) as reader:
+            await (reader.control("ready") if number % 2 else reader.next())
+
+    for _ in range(3):
+        await asyncio.gather(*(visit(number) for number in range(20)))
+
+    async def nobody() -> bool:
+        return (await lane.stats(session))["readers"] == {"websocket": 0, "sse": 0, "polling": 0}
+
+    await eventually(nobody)
+    await lane.numbers(entity, 1)
+    stats = await lane.stats(session)
+    assert stats["events_sent"] == stats["events_delivered"] == 0

@@ -1,0 +1,336 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.errors import Problem
+from edge.sessions.endpoint.settings import EndpointSettings, parse_change, parse_endpoint
+from edge.webhooks.client.checks import check_endpoint
+from edge.webhooks.client.outcome import Verdict
+from edge.webhooks.client.proxy import goes_direct, proxy_for
+from edge.webhooks.client.sender import Sender
+from edge.webhooks.client.ssrf import GuardSettings
+from edge.webhooks.shortage import shortages
+from tests.edge.conftest import RunningEdge
+from tests.edge.webhooks.stage import LOCAL, Receiver, Stage, resolve_to
+from tests.servers import Authority
+from tests.waiting import eventually
+
+PUBLIC = "1.1.1.1"
+
+
+class Forward:
+    """A forward proxy that tunnels whatever is asked for to one port of this machine, and keeps what it was asked."""
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.asked: list[dict[str, str]] = []
+        self.answer = b"HTTP/1.1 200 Connection established\r\n\r\n"
+        self.tls: ssl.SSLContext | None = None
+        self.port = 0
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def url(self) -> str:
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
+
+    @property
+    def targets(self) -> list[str]:
+        return [each["target"] for each in self.asked]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        # Cancelled at the end of the test, of which nobody needs to hear.
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            method, target, _ = first.split(" ")
+            headers = {name.lower(): text for name, text in (line.split(": ", 1) for line in lines if line)}
+            self.asked.append({**headers, "method": method, "target": target})
+            writer.write(self.answer)
+            if self.answer.startswith(b"HTTP/1.1 200"):
+                there, back = await asyncio.open_connection("127.0.0.1", self.target)
+                try:
+                    await asyncio.gather(self._pipe(reader, back), self._pipe(there, writer))
+                finally:
+                    back.transport.abort()
+            elif not self.answer:
+                await reader.read()
+        writer.close()
+
+    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+            writer.close()
+
+    @contextlib.asynccontextmanager
+    async def serving(self, port: int = 0) -> AsyncIterator[Forward]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", port, ssl=self.tls)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+@pytest.fixture
+async def forward(receiver: Receiver) -> AsyncIterator[Forward]:
+    async with Forward(receiver.port).serving() as serving:
+        yield serving
+
+
+async def post(sender: Sender, url: str, **more: Any) -> Any:
+    return await sender.post(EndpointSettings(url=url, **more), "d1", "sess_1", b"{}")
+
+
+async def test_a_webhook_leaves_through_the_proxy_of_its_endpoint(forward: Forward, receiver: Receiver) -> None:
+    proxy = forward.url.replace("://", "://us%40er:p%3Aw@")
+    endpoint = EndpointSettings(url=receiver.url, proxy=proxy)
+    async with Sender(LOCAL) as sender:
+        outcomes = [await sender.post(endpoint, "d1", "sess_1", b"{}") for _ in range(3)]
+
+    assert [each.verdict for each in outcomes] == [Verdict.DELIVERED] * 3
+    # One tunnel for all three.
+    (asked,) = forward.asked
+    assert (asked["method"], asked["target"], asked["host"]) == (
+        "CONNECT",
+        f"127.0.0.1:{receiver.port}",
+        asked["target"],
+    )
+    assert asked["proxy-authorization"] == "Basic " + base64.b64encode(b"us@er:p:w").decode()
+    assert asked["user-agent"].startswith("Callboard/")
+    assert all("proxy-authorization" not in each.headers for each in receiver.posts)
+
+
+@pytest.mark.parametrize("tls_to_proxy", [False, True])
+async def test_tls_goes_through_the_tunnel_and_is_the_receivers(
+    tls_to_proxy: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, receiver = Authority(tmp_path), Receiver()
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.cert))
+    receiver.use_tls(authority.issue("receiver", "receiver.example"))
+    resolve_to(monkeypatch, "127.0.0.1")
+    async with receiver.serving():
+        forward = Forward(receiver.port)
+        if tls_to_proxy:
+            pair = authority.issue("proxy", "127.0.0.1")
+            forward.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            forward.tls.load_cert_chain(pair.cert, pair.key)
+        async with forward.serving(), Sender(LOCAL) as sender:
+            good = await post(sender, f"https://receiver.example:{receiver.port}/hook", proxy=forward.url)
+            wrong = await post(sender, f"https://another.example:{receiver.port}/hook", proxy=forward.url)
+
+    assert good.verdict is Verdict.DELIVERED, good
+    assert (wrong.verdict, wrong.fault) == (Verdict.RETRY, "tls") and "ostname mismatch" in wrong.note
+    # The addresses that were checked, and not names that may lead elsewhere by then.
+    assert set(forward.targets) == {f"127.0.0.1:{receiver.port}"}
+    assert receiver.posts[0].headers["host"] == f"receiver.example:{receiver.port}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "note"),
+    [
+        (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\nno access", "the proxy answered 403: no access"),
+        (b"HTTP/1.1 407 Authenticate\r\nContent-Length: 0\r\n\r\n", "the proxy answered 407"),
+        (b"HTTP/1.0 502 Bad Gateway\r\n\r\n", "the proxy answered 502"),
+    ],
+)
+async def test_what_the_endpoints_own_proxy_refuses_is_a_failed_attempt(
+    forward: Forward, receiver: Receiver, answer: bytes, note: str
+) -> None:
+    forward.answer = answer
+    async with Sender(LOCAL) as sender:
+        outcome = await post(sender, receiver.url, proxy=forward.url)
+
+    assert (outcome.verdict, outcome.fault, outcome.note) == (Verdict.RETRY, "proxy", note)
+    assert receiver.posts == []
+
+
+async def test_a_proxy_of_the_endpoint_that_is_not_there_is_a_failed_attempt(receiver: Receiver) -> None:
+    async with Sender(LOCAL) as sender:
+        outcome = await post(sender, receiver.url, proxy="http://us:geheim@127.0.0.1:1")
+
+    assert (outcome.verdict, outcome.fault) == (Verdict.RETRY, "proxy")
+    assert "127.0.0.1 cannot be reached" in outcome.note and "geheim" not in outcome.note
+
+
+async def test_a_tunnel_that_does_not_open_in_time_is_told(forward: Forward, receiver: Receiver) -> None:
+    forward.answer = b""
+    async with Sender(LOCAL) as sender:
+        outcome = await post(sender, receiver.url, proxy=forward.url, timeout=4.0)
+
+    assert (outcome.verdict, outcome.fault) == (Verdict.RETRY, "connect_timeout")
+
+
+async def test_a_proxy_that_speaks_behind_its_answer_is_not_believed(forward: Forward, receiver: Receiver) -> None:
+    forward.answer += b"HTTP/1.1 200 OK\r\n\r\n"
+    async with Sender(LOCAL) as sender:
+        outcome = await post(sender, receiver.url, proxy=forward.url)
+
+    assert (outcome.verdict, outcome.fault) == (Verdict.RETRY, "bad_answer")
+
+
+async def test_all_webhooks_leave_through_the_proxy_of_the_settings_which_may_be_within(
+    forward: Forward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The proxy lies at an address that no webhook may reach.
+    resolve_to(monkeypatch, PUBLIC)
+    settings = GuardSettings(allow_http=True, proxy=forward.url, no_proxy=("direct.example",))
+    async with Sender(settings) as sender:
+        outcome = await post(sender, "http://receiver.example/hook")
+        resolve_to(monkeypatch, "127.0.0.1")
+        direct = await post(sender, f"http://direct.example:{forward.target}/")
+
+    assert outcome.verdict is Verdict.DELIVERED and forward.targets == [f"{PUBLIC}:80"]
+    assert (direct.verdict, direct.fault) == (Verdict.POSTPONED, "ssrf_blocked")
+
+
+@pytest.mark.parametrize(
+    "broken", ["gone", b"HTTP/1.1 407 Authenticate\r\nContent-Length: 0\r\n\r\n", b"HTTP/1.1 503 Busy\r\n\r\n"]
+)
+async def test_a_proxy_of_the_settings_that_does_not_work_is_no_receivers_fault(
+    forward: Forward, monkeypatch: pytest.MonkeyPatch, broken: str | bytes
+) -> None:
+    resolve_to(monkeypatch, PUBLIC)
+    url = "http://127.0.0.1:1" if isinstance(broken, str) else forward.url
+    forward.answer = broken if isinstance(broken, bytes) else b""
+    async with Sender(GuardSettings(allow_http=True, proxy=url)) as sender:
+        outcome = await post(sender, "http://receiver.example/hook")
+
+    if broken == b"HTTP/1.1 503 Busy\r\n\r\n":
+        # It works, and cannot reach this receiver.
+        assert (outcome.verdict, outcome.fault) == (Verdict.RETRY, "proxy")
+    else:
+        assert (outcome.verdict, outcome.postponed_for) == (Verdict.POSTPONED, "proxy"), outcome
+
+
+async def test_nothing_denied_is_reached_through_a_proxy(forward: Forward, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = GuardSettings(allow_http=True, proxy=forward.url)
+    resolve_to(monkeypatch, "10.0.0.1", "fd00::1", "169.254.169.254")
+    async with Sender(settings) as sender:
+        name = await post(sender, "http://inside.example/hook")
+        literal = await post(sender, "http://169.254.169.254/latest")
+        odd = await post(sender, "http://0x7f.1/")
+        # One good address among bad ones is the one that is used.
+        resolve_to(monkeypatch, "10.0.0.1", PUBLIC)
+        mixed = await post(sender, "http://mixed.example/hook")
+    async with Sender(replace(settings, proxy_resolves=True)) as sender:
+        still = await post(sender, "http://169.254.169.254/latest")
+        by_name = await post(sender, "http://inside.example/hook")
+
+    assert (name.verdict, name.fault, name.note) == (Verdict.POSTPONED, "ssrf_blocked", name.note)
+    assert name.note in ("private", "link_local")
+    assert [(each.verdict, each.fault) for each in (literal, odd, still)] == [(Verdict.FINAL, "ssrf_blocked")] * 3
+    assert (mixed.verdict, by_name.verdict) == (Verdict.DELIVERED, Verdict.DELIVERED)
+    assert forward.targets == [f"{PUBLIC}:80", "inside.example:80"]
+
+
+async def test_a_proxy_of_an_endpoint_may_not_lie_within(forward: Forward, receiver: Receiver) -> None:
+    endpoint = EndpointSettings(url="http://1.1.1.1/", proxy=forward.url)
+    settings = GuardSettings(allow_http=True)
+    async with Sender(settings) as sender:
+        outcome = await sender.post(endpoint, "d1", "sess_1", b"{}")
+    with pytest.raises(Problem) as refused:
+        await check_endpoint(endpoint, settings)
+
+    assert (outcome.verdict, outcome.fault) == (Verdict.POSTPONED, "ssrf_blocked")
+    assert refused.value.more == {"field": "proxy", "reason": "loopback"} and forward.asked == []
+
+
+@pytest.mark.parametrize(
+    ("host", "direct"),
+    [
+        ("receiver.example", False),
+        ("internal.example", True),
+        ("api.internal.example", True),
+        ("notinternal.example", False),
+        ("INTERNAL.example.", True),
+        ("10.1.2.3", True),
+        ("11.1.2.3", False),
+        ("192.0.2.7", True),
+    ],
+)
+def test_what_needs_no_proxy_is_told_by_name_and_network(host: str, direct: bool) -> None:
+    entries = (".internal.example", "10.0.0.0/8", "192.0.2.7")
+
+    assert goes_direct(host, entries) is direct
+    assert goes_direct(host, ("*",)) is True and goes_direct(host, ()) is False
+    chosen = proxy_for(f"https://{host}/", "", "http://proxy:3128", entries, False)
+    assert (chosen is None) is direct
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    ["proxy:3128", "socks5://proxy:1080", "http://", "http://proxy:0", "http://proxy/path", "http://proxy?x=1",
+     "http://proxy#x", "http://***@proxy:3128", "http://pro xy", "http://proxy:99999", 7, ""],
+)  # fmt: skip
+def test_what_is_no_proxy_is_refused(proxy: Any) -> None:
+    with pytest.raises(Problem) as refused:
+        parse_endpoint({"webhook_url": "https://receiver.example/", "proxy": proxy})
+
+    assert (refused.value.code, refused.value.more["field"]) == ("bad_webhook", "proxy")
+    if isinstance(proxy, str) and proxy:
+        with pytest.raises(ValueError, match="proxy"):
+            GuardSettings(proxy=proxy)
+
+
+def test_the_credentials_of_a_proxy_are_never_shown_and_stay_over_changes() -> None:
+    made = parse_endpoint(
+        {"webhook_url": "https://receiver.example/", "proxy": "http://user:geheim@proxy.example:3128"}
+    )
+
+    changed = parse_change(made, {"timeout": 7}, "callback")
+
+    assert changed.proxy == made.proxy and changed.describe()["proxy"] == "http://***@proxy.example:3128"
+    assert "geheim" not in repr(changed) + str(changed.describe())
+    assert parse_change(changed, {"proxy": None}, "callback").describe()["proxy"] is None
+
+
+async def test_a_session_with_a_proxy_is_delivered_through_it(
+    edge: RunningEdge, forward: Forward, receiver: Receiver, entity: str
+) -> None:
+    proxy = forward.url.replace("://", "://user:geheim@")
+    body = {"delivery_method": "webhook", "webhook_url": receiver.url, "subjects": [f"job.{entity}.>"], "proxy": proxy}
+    made = await edge.http.post("/callbacks/sessions", json=body)
+    refused = await edge.http.post("/callbacks/sessions", json={**body, "proxy": "http://10.0.0.1:3128"})
+
+    await edge.numbers(entity, 2)
+    await eventually(lambda: len(receiver.posts) == 2)
+    assert made.status_code == 201 and "geheim" not in made.text and len(forward.asked) >= 1
+    assert (refused.status_code, refused.json()["field"], refused.json()["reason"]) == (422, "proxy", "private")
+
+
+async def test_while_the_proxy_of_the_settings_is_away_nothing_is_counted_and_nothing_lost(
+    stage: Stage, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.webhooks.outcome.random.uniform", lambda _least, _most: 0.2)
+    forward = Forward(receiver.port)
+    async with forward.serving():
+        pass
+    guard = GuardSettings(allow_loopback=True, proxy=forward.url)
+    process = await stage.process(guard=guard)
+    session = await stage.session(receiver.url, retry_attempts=0)
+    await stage.publish("agent.run-1.progress", 3)
+
+    def postponed() -> bool:
+        return "proxy" in shortages.recent()
+
+    await eventually(postponed)
+    async with forward.serving(forward.port):
+        await eventually(lambda: process.webhooks.stats(session.id).delivered == 3)
+        health = process.webhooks.health(session.id)
+    assert (health["state"], health["trips"], process.webhooks.stats(session.id).failed) == ("closed", 0, 0)

@@ -1,0 +1,447 @@
+"""Deliveries asked for once more: one, all that failed since a time, a stretch of the past; and a recovery that outlives its worker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from edge.errors import Problem
+from edge.http.openapi.document import document
+from edge.webhooks.history.attempts import Part
+from edge.webhooks.history.recovery import Recoveries, Recovery, RecoverySettings, parse_moment, parse_rate
+from router.broker import Broker
+from router.cluster.role import RoleSettings
+from router.cursor import parse_start
+from router.nats.settings import BrokerSettings
+from tests.edge.conftest import RunningEdge
+from tests.edge.webhooks.stage import Process, Receiver, Stage
+from tests.waiting import PATIENCE, eventually
+
+QUICK = RecoverySettings(role=RoleSettings(ttl=1.0, poll=0.05), chunk=10, note_every=0.05, pause=0.05)
+
+
+def numbers(receiver: Receiver) -> list[int]:
+    return [json.loads(post.body)["data"]["n"] for post in receiver.posts]
+
+
+async def hook(edge: RunningEdge, receiver: Receiver, entity: str, **more: Any) -> str:
+    return await edge.session(
+        delivery_method="webhook", webhook_url=receiver.url, subjects=[f"job.{entity}.>"], retry_attempts=0, **more
+    )
+
+
+async def attempts(edge: RunningEdge, session: str, query: str = "") -> list[dict[str, Any]]:
+    answer = await edge.http.get(f"/callbacks/sessions/{session}/attempts{query}")
+    return answer.json()["attempts"]  # type: ignore[no-any-return]
+
+
+async def over(edge: RunningEdge, answer: Any) -> dict[str, Any]:
+    """Waits until a recovery is over."""
+    assert answer.status_code == 202, answer.text
+    address = answer.headers["location"]
+
+    async def ended() -> dict[str, Any] | None:
+        shown: dict[str, Any] = (await edge.http.get(address)).json()
+        return shown if shown["ended"] else None
+
+    return await eventually(ended)  # type: ignore[no-any-return]
+
+
+# Over HTTP
+
+
+async def test_one_delivery_is_sent_again_under_its_own_id(edge: RunningEdge, receiver: Receiver, entity: str) -> None:
+    session = await hook(edge, receiver, entity)
+    await edge.numbers(entity, 3)
+
+    async def all_noted() -> list[dict[str, Any]]:
+        found = await attempts(edge, session)
+        return found if len(found) == 3 else []
+
+    noted = await eventually(all_noted)
+    base = f"/callbacks/sessions/{session}"
+    by_event = await edge.http.post(f"{base}/resend", json={"event": noted[0]["event"], "idempotency_key": "k"})
+    repeated = await edge.http.post(f"{base}/resend", json={"event": noted[0]["event"], "idempotency_key": "k"})
+    by_delivery = await edge.http.post(f"{base}/resend", json={"delivery": noted[1]["delivery"]})
+    assert [answer.status_code for answer in (by_event, repeated, by_delivery)] == [202, 202, 202]
+
+    await eventually(lambda: len(receiver.posts) == 5)
+
+    async def manual() -> bool:
+        return len([each for each in await attempts(edge, session) if each["trigger"] == "manual"]) == 2
+
+    await eventually(manual)
+    # The key was given twice, and it is one delivery.
+    ids = Counter(post.headers["webhook-id"] for post in receiver.posts)
+    assert ids == {noted[0]["webhook_id"]: 2, noted[1]["webhook_id"]: 2, noted[2]["webhook_id"]: 1}
+
+
+async def letters(edge: RunningEdge, session: str) -> list[dict[str, Any]]:
+    answer = await edge.http.get(f"/deadletters?origin=webhook&name={session}")
+    assert answer.status_code == 200, answer.text
+    return answer.json()["deadletters"]  # type: ignore[no-any-return]
+
+
+async def has_letters(edge: RunningEdge, session: str, count: int) -> bool:
+    return len(await letters(edge, session)) == count
+
+
+@pytest.mark.parametrize("more", [{}, {"batch": {"max_n": 3, "linger": 60}}, {"mode": "fifo"}], ids=str)
+async def test_a_resend_that_succeeds_takes_its_dead_letter_with_it(
+    edge: RunningEdge, receiver: Receiver, entity: str, more: dict[str, Any]
+) -> None:
+    session = await hook(edge, receiver, entity, **more)
+    receiver.answer = 503
+    await edge.numbers(entity, 3)
+    await eventually(lambda: has_letters(edge, session, 3))
+    failed = await eventually(lambda: attempts(edge, session))
+    receiver.answer = 200
+
+    resend = await edge.http.post(f"/callbacks/sessions/{session}/resend", json={"delivery": failed[0]["delivery"]})
+
+    assert resend.status_code == 202, resend.text
+    left = 3 - resend.json()["events"]
+    await eventually(lambda: has_letters(edge, session, left))
+    assert {letter["event_id"] for letter in await letters(edge, session)}.isdisjoint(failed[0]["events"])
+
+
+async def test_a_resend_that_fails_leaves_one_dead_letter_the_newest(
+    edge: RunningEdge, receiver: Receiver, entity: str
+) -> None:
+    session = await hook(edge, receiver, entity)
+    receiver.answer = 413
+    await edge.numbers(entity, 1)
+    await eventually(lambda: has_letters(edge, session, 1))
+    (failed,) = await eventually(lambda: attempts(edge, session))
+
+    for answer in (415, 413):
+        receiver.answer = answer
+        await edge.http.post(f"/callbacks/sessions/{session}/resend", json={"delivery": failed["delivery"]})
+        reason = "unsupported_type" if answer == 415 else "payload_too_large"
+
+        async def replaced(reason: str = reason) -> bool:
+            return [letter["reason"] for letter in await letters(edge, session)] == [reason]
+
+        await eventually(replaced)
+
+
+async def test_a_recovery_and_a_replay_take_the_dead_letters_of_what_they_deliver(
+    edge: RunningEdge, receiver: Receiver, entity: str
+) -> None:
+    session = await hook(edge, receiver, entity)
+    other = await hook(edge, receiver, entity)
+    receiver.answer = 413
+    before = time.time()
+    cursors = await edge.numbers(entity, 12)
+
+    async def noted(each: str) -> bool:
+        return len(await attempts(edge, each)) == 12
+
+    for each in (session, other):
+        await eventually(lambda each=each: has_letters(edge, each, 12))
+        await eventually(lambda each=each: noted(each))
+    receiver.answer = 200
+
+    await over(edge, await edge.http.post(f"/callbacks/sessions/{session}/recover", json={"since": before - 5}))
+    await eventually(lambda: has_letters(edge, session, 0))
+    await over(edge, await edge.http.post(f"/callbacks/sessions/{other}/replay", json={"cursor": cursors[3]}))
+
+    # Those of events before it, and those of other sessions, stay.
+    await eventually(lambda: has_letters(edge, other, 4))
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({}, 422, "missing_field"),
+        ({"event": "a", "delivery": "b"}, 422, "missing_field"),
+        ({"event": "nobody knows"}, 404, "attempt_not_found"),
+        ({"delivery": "f" * 32}, 404, "attempt_not_found"),
+        ({"delivery": "x"}, 422, "bad_body"),
+        ({"event": 7}, 422, "bad_body"),
+        ({"event": "a", "idempotency_key": "\n"}, 422, "bad_body"),
+        ({"nonsense": 1}, 422, "unknown_field"),
+        ([], 422, "bad_body"),
+    ],
+    ids=str,
+)
+async def test_a_bad_resend_gets_a_clear_answer(
+    edge: RunningEdge, receiver: Receiver, body: object, status: int, code: str
+) -> None:
+    session = await edge.session(delivery_method="webhook", webhook_url=receiver.url)
+
+    answer = await edge.http.post(f"/callbacks/sessions/{session}/resend", json=body)
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+async def test_all_that_failed_since_a_time_is_sent_again_and_nothing_else(
+    edge: RunningEdge, receiver: Receiver, entity: str
+) -> None:
+    session = await hook(edge, receiver, entity)
+    await edge.numbers(entity, 2)
+    await eventually(lambda: len(receiver.posts) == 2)
+    receiver.answer = 500
+    await edge.numbers(entity, 3, start=10)
+
+    async def failed() -> bool:
+        return len(await attempts(edge, session, "?result=fail")) == 3
+
+    await eventually(failed)
+    receiver.answer = 204
+    receiver.posts.clear()
+    base = f"/callbacks/sessions/{session}"
+
+    done = await over(edge, await edge.http.post(f"{base}/recover", json={"since": time.time() - 3600}))
+    await eventually(lambda: len(receiver.posts) == 3)
+
+    assert sorted(numbers(receiver)) == [10, 11, 12]
+    assert (done["state"], done["total"], done["sent"], done["skipped"]) == ("done", 3, 3, 0)
+    schema = document()["components"]["schemas"]["Recovery"]
+    assert set(done) == set(schema["properties"])
+
+    async def made_good() -> bool:
+        return len(await attempts(edge, session, "?result=ok")) == 5
+
+    # Now that they are delivered, there is nothing to recover.
+    await eventually(made_good)
+    nothing = await over(edge, await edge.http.post(f"{base}/recover", json={"since": time.time() - 3600}))
+    assert (nothing["state"], nothing["total"], nothing["sent"]) == ("done", 0, 0)
+    assert [each["id"] for each in (await edge.http.get(f"{base}/recoveries")).json()["recoveries"]] == [
+        nothing["id"],
+        done["id"],
+    ]
+
+
+async def test_a_stretch_of_the_past_is_sent_again(edge: RunningEdge, receiver: Receiver, entity: str) -> None:
+    cursors = await edge.numbers(entity, 10)
+    session = await hook(edge, receiver, entity)
+
+    done = await over(
+        edge,
+        await edge.http.post(
+            f"/callbacks/sessions/{session}/replay",
+            json={"cursor": cursors[2], "until_cursor": cursors[6], "rate": 500},
+        ),
+    )
+    await eventually(lambda: len(receiver.posts) == 4)
+
+    assert sorted(numbers(receiver)) == [3, 4, 5, 6]
+    assert (done["kind"], done["state"], done["sent"], done["total"]) == ("replay", "done", 4, 4)
+
+
+async def test_a_recovery_can_be_called_off(edge: RunningEdge, receiver: Receiver, entity: str) -> None:
+    await edge.numbers(entity, 50)
+    session = await hook(edge, receiver, entity)
+    base = f"/callbacks/sessions/{session}"
+
+    started = await edge.http.post(f"{base}/replay", json={"last": 50, "rate": 1})
+    address = started.headers["location"]
+    assert (await edge.http.delete(address)).status_code == 202
+    done = await over(edge, started)
+    again = await edge.http.delete(address)
+
+    assert done["state"] == "cancelled" and done["sent"] < 50
+    assert (again.status_code, again.json()["code"]) == (409, "recovery_ended")
+    foreign = await hook(edge, receiver, entity)
+    answer = await edge.http.get(f"/callbacks/sessions/{foreign}/recoveries/{done['id']}")
+    assert (answer.status_code, answer.json()["code"]) == (404, "recovery_not_found")
+
+
+@pytest.mark.parametrize(
+    ("way", "body", "status", "code"),
+    [
+        ("recover", {}, 422, "missing_field"),
+        ("recover", {"since": "yesterday"}, 400, "bad_cursor"),
+        ("recover", {"since": True}, 422, "bad_body"),
+        ("recover", {"since": 100, "until": 50}, 422, "bad_body"),
+        ("recover", {"since": 100, "rate": 0}, 422, "bad_body"),
+        ("recover", {"since": 100, "rate": "fast"}, 422, "bad_body"),
+        ("recover", {"since": 100, "nonsense": 1}, 422, "unknown_field"),
+        ("replay", {}, 422, "missing_field"),
+        ("replay", {"cursor": "nonsense"}, 400, "bad_cursor"),
+        ("replay", {"cursor": 5}, 422, "bad_body"),
+        ("replay", {"last": -1}, 400, "bad_cursor"),
+        ("replay", {"last": "5"}, 422, "bad_body"),
+        ("replay", {"last": 5, "since": 100}, 400, "bad_cursor"),
+    ],
+    ids=str,
+)
+async def test_a_bad_order_gets_a_clear_answer_and_makes_nothing(
+    edge: RunningEdge, receiver: Receiver, way: str, body: object, status: int, code: str
+) -> None:
+    session = await edge.session(delivery_method="webhook", webhook_url=receiver.url)
+
+    answer = await edge.http.post(f"/callbacks/sessions/{session}/{way}", json=body)
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert (await edge.http.get(f"/callbacks/sessions/{session}/recoveries")).json() == {"recoveries": []}
+
+
+async def test_an_endpoint_is_disabled_and_enabled_over_http(
+    edge: RunningEdge, receiver: Receiver, entity: str
+) -> None:
+    session = await hook(edge, receiver, entity)
+    base = f"/callbacks/sessions/{session}"
+
+    disabled = (await edge.http.post(f"{base}/disable", json={"reason": "moving house"})).json()
+    await edge.numbers(entity, 2)
+    assert (disabled["state"], disabled["reason"]) == ("disabled", "moving house")
+
+    async def waiting() -> bool:
+        return bool((await edge.http.get(f"{base}/health")).json()["waiting_events"] == 2)
+
+    await eventually(waiting)
+    assert receiver.posts == []
+    enabled = (await edge.http.post(f"{base}/enable")).json()
+    await eventually(lambda: len(receiver.posts) == 2)
+
+    assert enabled["state"] == "closed"
+    assert set(enabled) == set(document()["components"]["schemas"]["Health"]["properties"])
+    for way, body in (("disable", {"reason": ""}), ("disable", {"reason": "a\nb"}), ("disable", {"why": "x"})):
+        answer = await edge.http.post(f"{base}/{way}", json=body)
+        assert answer.status_code == 422
+
+
+# Under deaths
+
+
+@contextlib.asynccontextmanager
+async def working(stage: Stage, process: Process) -> AsyncIterator[tuple[Recoveries, asyncio.Task[None], Broker]]:
+    """Recoveries of one process, with a connection that can be cut."""
+    broker = Broker(BrokerSettings(url=stage.url), "recoveries", stage.topology)
+    await broker.open()
+    recoveries = Recoveries(broker, process.registry, 2, QUICK)
+    task = asyncio.ensure_future(recoveries.run())
+    try:
+        yield recoveries, task, broker
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await broker.close()
+
+
+async def test_a_recovery_is_taken_over_where_its_worker_dies_and_asks_for_nothing_twice(
+    stage: Stage, receiver: Receiver
+) -> None:
+    await stage.widen(1000)
+    await stage.publish("job.a.output", 200)
+    process = await stage.process()
+    session = await stage.session(receiver.url)
+    await asyncio.wait_for(process.registry.ready.wait(), PATIENCE)
+    await eventually(lambda: session.id in process.registry.sessions)
+
+    async with working(stage, process) as (first, task, broker):
+        start = parse_start("earliest")
+        assert start is not None
+        recovery = await first.replay(session, start, None, 200.0)
+        await eventually(lambda: first.known[recovery.id].sent >= 50)
+        # Without a word: nothing is released.
+        await broker.connection._wire.close()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    async with working(stage, process) as (second, _, _):
+
+        def done() -> Recovery | None:
+            known = second.known.get(recovery.id)
+            return known if known is not None and known.ended else None
+
+        await eventually(done)
+        await eventually(lambda: len(receiver.posts) >= 200)
+
+    assert Counter(numbers(receiver)) == dict.fromkeys(range(200), 1)
+
+
+async def test_a_replay_to_a_dead_endpoint_leaves_room_for_the_others(stage: Stage, receiver: Receiver) -> None:
+    await stage.reshape(hooks_max_bytes=1024 * 1024)
+    await stage.publish("dead.a.output", 40, text="x" * 100_000)
+    process = await stage.process()
+    dead = await stage.session(receiver.url, subjects=["dead.>"])
+    well = await stage.session(receiver.url, subjects=["well.>"])
+    await eventually(lambda: dead.id in process.registry.sessions)
+    await process.webhooks.disable(dead.id)
+    async with working(stage, process) as (recoveries, _, _):
+        start = parse_start("earliest")
+        assert start is not None
+        recovery = await recoveries.replay(dead, start, None, 10_000.0)
+        # Its share: one event of such a size.
+        await eventually(lambda: recoveries.known[recovery.id].sent or process.webhooks.stats(dead.id).sent)
+
+        await stage.publish("well.a.output", 36)
+        await eventually(lambda: process.webhooks.stats(well.id).delivered == 36)
+        assert (await stage.broker.connection.api("STREAM.INFO.HOOKS"))["state"]["bytes"] < 800 * 1024
+
+        await process.webhooks.enable(dead.id)
+        await eventually(lambda: recoveries.known[recovery.id].ended)
+        assert recoveries.known[recovery.id].sent == 40
+    await eventually(lambda: process.webhooks.stats(dead.id).delivered == 40)
+
+
+async def test_a_session_that_is_deleted_ends_its_recoveries(stage: Stage, receiver: Receiver) -> None:
+    await stage.publish("job.a.output", 20)
+    process = await stage.process()
+    session = await stage.session(receiver.url)
+    async with working(stage, process) as (recoveries, _, _):
+        start = parse_start("earliest")
+        assert start is not None
+        await process.registry.delete(session.id)
+        recovery = await recoveries.replay(session, start, None, 100.0)
+        await eventually(lambda: recoveries.known[recovery.id].ended)
+
+        assert recoveries.known[recovery.id].state == "failed"
+        assert recoveries.known[recovery.id].error == "the session was deleted"
+    assert receiver.posts == []
+
+
+async def test_no_more_than_a_few_recoveries_of_a_session_are_under_way(stage: Stage, receiver: Receiver) -> None:
+    process = await stage.process()
+    session = await stage.session(receiver.url)
+    recoveries = Recoveries(stage.broker, process.registry, 2, QUICK)
+    start = parse_start("earliest")
+    assert start is not None
+    # More than one replay sends within the test, at one event a second.
+    await stage.publish("agent.run-1.progress", 1000)
+    running = asyncio.ensure_future(recoveries.run())
+    try:
+        for _ in range(4):
+            await recoveries.replay(session, start, None, 1.0)
+
+        with pytest.raises(Problem) as refused:
+            await recoveries.replay(session, start, None, 1.0)
+
+        assert refused.value.code == "too_many_recoveries"
+        assert len(await recoveries.of(session.id)) == 4
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+
+
+def test_rates_and_moments_are_read_strictly() -> None:
+    assert (parse_rate(None), parse_rate(5)) == (100.0, 5.0)
+    assert parse_moment("2026-01-01T00:00:00Z", "since") == parse_moment(1767225600, "since")
+    for bad in (0, -1, True, "5", float("nan"), 1e9):
+        with pytest.raises(Problem):
+            parse_rate(bad)
+    for worse in (None, True, [], {}):
+        with pytest.raises(Problem):
+            parse_moment(worse, "since")
+
+
+async def test_what_is_no_longer_granted_is_not_sent_again(stage: Stage, receiver: Receiver) -> None:
+    process = await stage.process()
+    (event,) = await stage.publish("job.a.output")
+    free = await stage.session(receiver.url, subjects=["job.>"])
+    narrowed = await stage.session(receiver.url, granted=["agent.>"])
+    recoveries = Recoveries(stage.broker, process.registry, 2, QUICK)
+    part = Part(event, (await stage.broker.state()).last)
+
+    assert await recoveries.record(part, free) is not None
+    assert await recoveries.record(part, narrowed) is None

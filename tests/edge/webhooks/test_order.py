@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from typing import Any
+
+from aiohttp import web
+
+from edge.sessions.registry import Session
+from edge.webhooks.queue.ordering import LaneSettings
+from router.broker import Broker
+from router.deadletters import DeadLetters, webhook_subject
+from router.topology import HOOKS, RETRIES
+from tests.edge.webhooks.stage import QUICK, Receiver, Stage, mortal
+from tests.waiting import eventually
+
+
+class Ledger:
+    """A receiver that keeps what it took, and answers as `refuses` says."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self.taken: list[Any] = []
+        self.asked: list[Any] = []
+        self.refuses: Any = lambda n: False
+        self.slow = 0.0
+        # Answers wait until so many posts are under way, or `released`.
+        self.gathers = 0
+        self.released = asyncio.Event()
+        self._receiver = receiver
+        receiver.answer = self._answer
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        said = json.loads(await request.read())
+        numbers = [event["data"]["n"] for event in (said if isinstance(said, list) else [said])]
+        self.asked += numbers
+        if self.slow:
+            await asyncio.sleep(self.slow)
+        if self._receiver.under_way >= self.gathers:
+            self.released.set()
+        await self.released.wait()
+        if any(self.refuses(n) for n in numbers):
+            return web.Response(status=500)
+        self.taken += numbers
+        return web.Response()
+
+
+async def nothing_left(broker: Broker) -> bool:
+    left = [(await broker.connection.api(f"STREAM.INFO.{stream}"))["state"]["messages"] for stream in (HOOKS, RETRIES)]
+    return left == [0, 0]
+
+
+async def reasons(broker: Broker, session: Session) -> list[str]:
+    letters = (await DeadLetters(broker).read(pattern=webhook_subject(session.id))).letters
+    return [letter.reason for letter in letters]
+
+
+def firsts(numbers: list[int]) -> list[int]:
+    """The order in which they were taken, without repeats."""
+    return list(dict.fromkeys(numbers))
+
+
+# Little is in hand, so that most of what comes goes through the log.
+NARROW = replace(QUICK, worker=replace(QUICK.worker, lane=LaneSettings(waiting=4, quick=4, pressed=2, hold=0.1)))
+
+
+async def test_a_retry_of_an_ordered_session_is_never_overtaken(stage: Stage, receiver: Receiver):
+    await stage.process(NARROW)
+    await stage.session(receiver.url, mode="fifo", retry_attempts=10)
+    ledger = Ledger(receiver)
+    tries: dict[int, int] = {}
+
+    def refuses(n: int) -> bool:
+        tries[n] = tries.get(n, 0) + 1
+        return n % 7 == 3 and tries[n] < 3
+
+    ledger.refuses = refuses
+    await stage.publish("agent.run-1.progress", 40)
+
+    await eventually(lambda: len(ledger.taken) == 40)
+    assert ledger.taken == list(range(40))
+    assert receiver.most_under_way == 1
+    await eventually(lambda: nothing_left(stage.broker))
+
+
+async def test_after_the_last_attempt_an_ordered_session_goes_on(stage: Stage, receiver: Receiver):
+    process = await stage.process(NARROW)
+    session = await stage.session(receiver.url, mode="fifo", retry_attempts=1)
+    ledger = Ledger(receiver)
+    ledger.refuses = lambda n: n == 2
+
+    await stage.publish("agent.run-1.progress", 6)
+
+    await eventually(lambda: process.webhooks.stats(session.id).delivered == 5)
+    assert ledger.taken == [0, 1, 3, 4, 5]
+    assert ledger.asked.count(2) == 2
+    assert await reasons(stage.broker, session) == ["exhausted"]
+    await eventually(lambda: nothing_left(stage.broker))
+
+
+async def test_an_ordered_backlog_survives_changes_of_owner_in_order_and_none_is_skipped(
+    stage: Stage, receiver: Receiver
+):
+    await stage.widen(1000)
+    settings = mortal(NARROW)
+    process = await stage.process(settings)
+    session = await stage.session(receiver.url, mode="fifo", retry_attempts=20)
+    ledger = Ledger(receiver)
+    ledger.slow = 0.01
+    ledger.refuses = lambda n: len(ledger.asked) % 13 == 5
+    publishing = asyncio.ensure_future(stage.publish("agent.run-1.progress", 120))
+
+    for turn in range(3):
+        await eventually(lambda turn=turn: len(firsts(ledger.taken)) > 15 * (turn + 1))
+        if turn == 1:
+            await process.stop()
+        else:
+            await process.die()
+        stage.processes.remove(process)
+        process = await stage.process(settings)
+    await publishing
+
+    await eventually(lambda: len(firsts(ledger.taken)) == 120)
+    assert firsts(ledger.taken) == list(range(120))
+    assert session.id in process.registry.sessions
+    await eventually(lambda: nothing_left(stage.broker))
+
+
+async def test_a_failing_ordered_session_holds_nobody_up_and_none_of_the_places(stage: Stage, receiver: Receiver):
+    settings = replace(NARROW, partitions=1, worker=replace(NARROW.worker, credit=16, schedule=(30.0,)))
+    process = await stage.process(settings)
+    async with Receiver().serving() as failing:
+        failing.answer = 500
+        blocked = await stage.session(failing.url, mode="fifo", retry_attempts=20, events=["progress"])
+        well = await stage.session(receiver.url, events=["completed"])
+        await stage.publish("agent.run-1.progress", 45)
+        await eventually(lambda: failing.posts)
+
+        await stage.publish("agent.run-1.completed", 30)
+
+        await eventually(lambda: process.webhooks.stats(well.id).delivered == 30)
+        (term,) = process.webhooks._terms()
+        await eventually(lambda: term.gates[blocked.id].parked == 45 or term.held <= 1)
+        consumer = term._consumers[HOOKS]
+        await eventually(lambda: consumer.outstanding == 0)
+
+
+async def test_the_order_outlives_a_lost_connection(stage: Stage, receiver: Receiver):
+    await stage.widen(1000)
+    process = await stage.process(NARROW)
+    await stage.session(receiver.url, mode="fifo", retry_attempts=20)
+    ledger = Ledger(receiver)
+    ledger.slow = 0.002
+    publishing = asyncio.ensure_future(stage.publish("agent.run-1.progress", 150))
+
+    for turn in range(3):
+        await eventually(lambda turn=turn: len(ledger.taken) > 30 * (turn + 1))
+        await process.broker.connection._wire.force_reconnect()
+    await publishing
+
+    await eventually(lambda: len(firsts(ledger.taken)) == 150)
+    assert ledger.taken == list(range(150))
+    await eventually(lambda: nothing_left(stage.broker))
