@@ -42,7 +42,7 @@ class Walk:
         name = frame.f_code.co_name
         if name == "publish_events" and not self.inward:
             self.inward.append("edge/http/ingest.py")
-        elif name == "parse" and "ingest" in frame.f_code.co_filename:
+        elif name == "parse" and frame.f_code.co_filename.endswith("http/ingest.py"):
             # From here until it is sent nothing else has a turn.
             self._into = self.inward
         elif name == "raw" and str(frame.f_locals.get("subject", "")).endswith(self._subject):
