@@ -53,29 +53,33 @@ def measure(root: Path) -> CodeSizes:
     return CodeSizes(sorted(files, reverse=True), sorted(classes, reverse=True), sorted(functions, reverse=True))
 
 
-def count_tested(root: Path, packages: tuple[str, ...] = PACKAGES) -> tuple[int, int]:
-    """Counts the modules that have behaviour (a function or method), and those of them that have a test file.
+@dataclass(frozen=True)
+class Mirror:
+    """How many modules have behaviour (a function or method), and which of them lack a test file."""
 
-    The tests of `edge/webhooks/queue/room.py` are looked for in `tests/edge/webhooks/test_room.py` and, while tests lie flat in
-    one folder per package, in `tests/edge/test_room.py` and `tests/edge/test_webhook_room.py` too.
+    modules: int
+    untested: list[str]
+
+    @property
+    def tested(self) -> int:
+        return self.modules - len(self.untested)
+
+
+def count_tested(root: Path, packages: tuple[str, ...] = PACKAGES) -> Mirror:
+    """Looks for a test file of each module with behaviour at the mirrored path, and nowhere else.
+
+    The tests of `edge/webhooks/queue/room.py` belong in `tests/edge/webhooks/queue/test_room.py`.
     """
-    tests = {path.relative_to(root / "tests").as_posix() for path in (root / "tests").rglob("test_*.py")}
-    modules = tested = 0
+    modules = 0
+    untested: list[str] = []
     for path in python_files(root, packages):
         if path.name in ("__init__.py", "__main__.py") or not _has_behaviour(path):
             continue
         modules += 1
-        inner = path.relative_to(root).with_suffix("").parts
-        rooms = [room.removesuffix("s") for room in inner[1:-1]]
-        tested += bool(
-            tests
-            & {
-                "/".join((*inner[:-1], f"test_{inner[-1]}.py")),
-                f"{inner[0]}/test_{inner[-1]}.py",
-                f"{inner[0]}/test_{'_'.join((*rooms, inner[-1]))}.py",
-            }
-        )
-    return tested, modules
+        module = path.relative_to(root)
+        if not (root / "tests" / module.with_name(f"test_{path.name}")).is_file():
+            untested.append(module.as_posix())
+    return Mirror(modules, untested)
 
 
 def _has_behaviour(path: Path) -> bool:

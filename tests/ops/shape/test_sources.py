@@ -1,0 +1,63 @@
+"""Sizes of files, classes and functions, and modules without a test file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ops.shape.sources import count_tested, measure
+
+MODULE = """class Room:
+    def enter(self):
+        return 1
+
+
+def close():
+    return 2
+"""
+
+
+def write(root: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def test_the_longest_file_class_and_function_come_first(tmp_path: Path) -> None:
+    write(tmp_path, {"edge/queue/room.py": MODULE, "edge/short.py": "def close(): ...\n"})
+
+    sizes = measure(tmp_path)
+
+    assert [tuple(size) for size in sizes.files] == [(7, "edge/queue/room.py"), (1, "edge/short.py")]
+    assert [tuple(size) for size in sizes.classes] == [(3, "edge/queue/room.py:Room")]
+    assert [size.name for size in sizes.functions][-1] == "edge/short.py:close"
+
+
+def test_generated_code_has_no_size(tmp_path: Path) -> None:
+    write(tmp_path, {"router/event_pb2.py": MODULE, "router/event_pb2_grpc.py": MODULE})
+
+    assert measure(tmp_path).files == []
+
+
+def test_only_a_test_file_at_the_mirrored_path_counts(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "edge/webhooks/queue/room.py": MODULE,
+            "edge/webhooks/queue/job.py": MODULE,
+            "tests/edge/webhooks/queue/test_room.py": "",
+            "tests/edge/webhooks/test_job.py": "",
+            "tests/edge/test_job.py": "",
+        },
+    )
+
+    mirror = count_tested(tmp_path)
+
+    assert (mirror.tested, mirror.modules) == (1, 2)
+    assert mirror.untested == ["edge/webhooks/queue/job.py"]
+
+
+def test_a_module_without_a_function_needs_no_test_file(tmp_path: Path) -> None:
+    write(tmp_path, {"edge/names.py": "WIDTH = 3\n", "edge/__main__.py": MODULE, "edge/__init__.py": MODULE})
+
+    assert count_tested(tmp_path).modules == 0
