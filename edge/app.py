@@ -10,14 +10,14 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
-from edge.auth.authenticator import Access, Door
+from edge.auth.authenticator import Access, Authenticator
 from edge.errors import Problem
 from edge.http import commands, deadletters, ingest, sessions, state, streams, system, tickets, video, webhooks
 from edge.http.body import http_problem
-from edge.http.middleware import Admitted
+from edge.http.middleware import AuthMiddleware
 from edge.http.origin import Gate
 from edge.http.slashes import SlashRedirect
-from edge.http.traffic import Timed
+from edge.http.traffic import RequestMetrics
 from edge.runtime import Edge
 from edge.settings import EdgeSettings, IdentitySettings
 from edge.transports.refusal import refuse
@@ -53,7 +53,7 @@ def create_app(edge: Edge, show_metrics: bool = True) -> Starlette:
     """Builds the application over a running edge; without metrics where another port has them."""
     app = Starlette(
         routes=[
-            _admitted(route, edge.door)
+            _guarded(route, edge.authenticator)
             for route in routes()
             if show_metrics or getattr(route, "path", "") != "/metrics"
         ],
@@ -105,10 +105,12 @@ ACCESS: Mapping[str, Access] = {
 }
 
 
-def _admitted(route: BaseRoute, door: Door) -> BaseRoute:
-    """Puts a route behind the door."""
+def _guarded(route: BaseRoute, authenticator: Authenticator) -> BaseRoute:
+    """Wraps a route in authentication and in its request metrics."""
     assert isinstance(route, (Route, WebSocketRoute, Mount))
-    route.app = Timed(Admitted(route.app, ACCESS.get(route.path, Access.OPERATOR), door), route.path)
+    route.app = RequestMetrics(
+        AuthMiddleware(route.app, ACCESS.get(route.path, Access.OPERATOR), authenticator), route.path
+    )
     return route
 
 

@@ -47,7 +47,7 @@ class Watched:
         self.ready = ready
 
 
-class Standing(Collector):
+class EdgeCollector(Collector):
     """The gauges of the edges of this process; in production that is one."""
 
     def __init__(self) -> None:
@@ -139,5 +139,5 @@ def _labelled(name: str, about: str, labels: tuple[str, ...], values: Mapping[tu
     return family
 
 
-standing = Standing()
-REGISTRY.register(standing)
+collector = EdgeCollector()
+REGISTRY.register(collector)

@@ -9,18 +9,18 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from edge.auth.authenticator import Door
-from edge.auth.connection import Badges
-from edge.collector import standing
+from edge.auth.authenticator import Authenticator
+from edge.auth.connection import ConnectionAuths
+from edge.collector import collector
 from edge.deadletters.desk import Desk
 from edge.deadletters.redrive import Redrives
 from edge.deadletters.undecodable import Undecodable
 from edge.disconnect import DELETED, SHUTDOWN
 from edge.filters.evaluation import Filtering
 from edge.hub.hub import Hub
-from edge.sessions.cluster_stats import Census
+from edge.sessions.cluster_stats import ClusterStats
 from edge.sessions.compaction import Compaction
-from edge.sessions.expiry import Reaper
+from edge.sessions.expiry import SessionExpiry
 from edge.sessions.registry import Registry, Session
 from edge.settings import EdgeSettings, IdentitySettings
 from edge.transports.fast.takeover import Lanes
@@ -61,13 +61,15 @@ class Edge:
         self.polled = PolledAnswers(Bucket(broker.connection, LEASES))
         self.lanes = Lanes(self.hub, settings.lanes)
         self.registry = Registry.over(broker.connection, self.store)
-        self.census = Census(broker.connection, self.hub.measure)
+        self.cluster_stats = ClusterStats(broker.connection, self.hub.measure)
         self.receipts = Receipts()
-        self.door = Door(
+        self.authenticator = Authenticator(
             identity or IdentitySettings(), settings.limits, settings.trusted_proxies, broker.connection, self.store
         )
-        self.badges = Badges(self.door, broker.connection, self.census.id, lambda: self.census.size)
-        self.video = Video(broker, self.census.id)
+        self.connection_auths = ConnectionAuths(
+            self.authenticator, broker.connection, self.cluster_stats.id, lambda: self.cluster_stats.size
+        )
+        self.video = Video(broker, self.cluster_stats.id)
         self.webhooks = Webhooks(
             broker,
             self.registry,
@@ -79,7 +81,9 @@ class Edge:
             writes=self.store,
             subscribe=self.hub.followers.follow,
         )
-        self.reaper = Reaper(self.registry.bucket, self.registry, self.census, settings.session_ttl)
+        self.session_expiry = SessionExpiry(
+            self.registry.bucket, self.registry, self.cluster_stats, settings.session_ttl
+        )
         self.compaction = Compaction(broker.connection, self.registry)
         self.redrives = Redrives(broker, self.registry, self.webhooks.settings.partitions, guard=self.store)
         self.desk = Desk(self.redrives)
@@ -90,7 +94,7 @@ class Edge:
         self.hooks = WebhookDesk(self.registry, self.webhooks, self.recoveries, self.verification)
         self.registry.on_change(self._session_changed)
         self.store.on_renewed(self._stream_renewed)
-        self._shown = standing.watch(self.hub, self.registry, self.store, lambda: self.ready)
+        self._shown = collector.watch(self.hub, self.registry, self.store, lambda: self.ready)
 
     def _stream_renewed(self, stream: str) -> None:
         """What is known of a stream's former life is void."""
@@ -102,13 +106,13 @@ class Edge:
     def _session_changed(self, session_id: str, session: Session | None) -> None:
         if session is None:
             self.hub.close_session(session_id, DELETED)
-            self.census.forget(session_id)
+            self.cluster_stats.forget(session_id)
         else:
             self.hub.change_session(session_id, session.view)
-            self.badges.change(session)
+            self.connection_auths.change(session)
 
     @asynccontextmanager
-    async def running(self, patience: float = 15.0) -> AsyncIterator[Edge]:
+    async def running(self, timeout: float = 15.0) -> AsyncIterator[Edge]:
         """Starts all parts and waits until sessions can be served. Raises Unreachable."""
         async with asyncio.TaskGroup() as group:
             parts = [
@@ -118,12 +122,12 @@ class Edge:
                     ("hub", self.hub),
                     ("lanes", self.lanes),
                     ("registry", self.registry),
-                    ("census", self.census),
-                    ("door", self.door),
-                    ("badges", self.badges),
+                    ("cluster_stats", self.cluster_stats),
+                    ("authenticator", self.authenticator),
+                    ("connection_auths", self.connection_auths),
                     ("video", self.video),
                     ("webhooks", self.webhooks),
-                    ("reaper", self.reaper),
+                    ("session_expiry", self.session_expiry),
                     ("compaction", self.compaction),
                     ("redrives", self.redrives),
                     ("recoveries", self.recoveries),
@@ -132,9 +136,9 @@ class Edge:
                 )
             ]
             try:
-                async with asyncio.timeout(patience):
-                    await self.hub.steady(patience)
-                await self.registry.loaded(patience)
+                async with asyncio.timeout(timeout):
+                    await self.hub.steady(timeout)
+                await self.registry.loaded(timeout)
             except TimeoutError:
                 raise Unreachable("the event store did not get ready; see `callboard doctor`") from None
             try:

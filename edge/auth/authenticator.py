@@ -40,7 +40,7 @@ class Access(Enum):
     OPERATOR = "operator"  # who operates the system
 
 
-class Door:
+class Authenticator:
     """Finds out who asks. One per process."""
 
     def __init__(
@@ -76,7 +76,7 @@ class Door:
         """Says who a token proves; who offers too many that prove nobody is refused for a while. Raises Problem."""
         if self.verifier is None:
             return EVERYBODY
-        self.limits.doubted(address)
+        self.limits.check_failures(address)
         try:
             return await self.verifier.verify(token)
         except Problem as refusal:
@@ -128,7 +128,7 @@ class Door:
         if ticket is None and value is None:
             raise Problem("token_required", "send Authorization: Bearer <token>, or a ticket", headers=CHALLENGE)
         address = self.address(scope)
-        self.limits.doubted(address)
+        self.limits.check_failures(address)
         if ticket is not None and (principal := await self.tickets.spend(ticket, resource, _transport(scope))):
             scope[PASS] = await self.tickets.give_pass(principal, resource)
             return principal

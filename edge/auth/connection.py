@@ -1,7 +1,7 @@
 """This file is where a live connection keeps who reads it: what that may see, until when, and what a new token changes.
 
 A token is looked at when a connection opens, and again whenever it could have stopped being true: when it ends, when the
-session changes, when the client brings another. Each replayed event is read under the view that the badge allows, so what
+session changes, when the client brings another. Each replayed event is read under the view that the auth allows, so what
 is not granted any more is not sent. Nothing is taken away in silence: who loses a right is told, or closed.
 """
 
@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edge.auth.authenticator import Door
+from edge.auth.authenticator import Authenticator
 from edge.auth.grants import Grants
-from edge.auth.limits import Seat
+from edge.auth.limits import ConnectionSlot
 from edge.auth.principal import Principal
 from edge.disconnect import EXPIRED, FORBIDDEN
 from edge.errors import Problem
@@ -48,17 +48,19 @@ def require_subjects(principal: Principal, spec: SessionSpec) -> None:
     principal.require_read(*(pattern for pattern in spec.subjects or () if not pattern.startswith(own)))
 
 
-class Badge:
+class ConnectionAuth:
     """Who reads one connection."""
 
-    __slots__ = ("_address", "_badges", "_seat", "_warned", "principal", "reader", "session")
+    __slots__ = ("_address", "_auths", "_slot", "_warned", "principal", "reader", "session")
 
-    def __init__(self, badges: Badges, principal: Principal, session: Session, seat: Seat, address: str) -> None:
+    def __init__(
+        self, auths: ConnectionAuths, principal: Principal, session: Session, slot: ConnectionSlot, address: str
+    ) -> None:
         self.principal = principal
         self.session = session
         self.reader: Authorized | None = None
-        self._badges = badges
-        self._seat = seat
+        self._auths = auths
+        self._slot = slot
         self._address = address
         self._warned = False
 
@@ -74,13 +76,13 @@ class Badge:
     def attach(self, reader: Authorized) -> None:
         """The reader has begun; from now on it is told what changes."""
         self.reader = reader
-        self._badges.worn(self)
+        self._auths.attached(self)
 
     def leave(self) -> None:
         """The reader has ended. Harmless the second time."""
         self.reader = None
-        self._seat.leave()
-        self._badges.forget(self)
+        self._slot.release()
+        self._auths.forget(self)
 
     def done(self) -> None:
         """The request is over; where no reader goes on with the connection, so is that."""
@@ -90,13 +92,13 @@ class Badge:
     def refresh(self, token: object) -> dict[str, Any]:
         """Takes a new token over the connection itself; returns what to answer."""
         try:
-            self.take(self._badges.read(token, self._address))
+            self.take(self._auths.read(token, self._address))
         except Problem as refusal:
             count_refusal(refusal.code)
             return {"control": "error", "code": refusal.code, "detail": refusal.detail}
         return {"control": "refreshed", "expires_at": self.expires_at}
 
-    # Called by the badges and the hub.
+    # Called by the auths and the hub.
 
     def change(self, session: Session) -> None:
         """The session was changed: its reader goes on under what of it is granted, or not at all."""
@@ -121,7 +123,7 @@ class Badge:
             self.principal = before
             raise
         self._warned = False
-        self._badges.schedule(self)
+        self._auths.schedule(self)
         if self.reader is not None and principal.grants.read != before.grants.read:
             self.reader.change(view)
 
@@ -161,33 +163,35 @@ class _Renewal(msgspec.Struct):
     expires: float
 
 
-class Badges:
-    """All badges of one process, by when they must be looked at next."""
+class ConnectionAuths:
+    """All auths of one process, by when they must be looked at next."""
 
-    def __init__(self, door: Door, connection: Connection, me: str, others: Callable[[], int]) -> None:
-        self._door = door
+    def __init__(
+        self, authenticator: Authenticator, connection: Connection, me: str, others: Callable[[], int]
+    ) -> None:
+        self._authenticator = authenticator
         self._connection = connection
         self._me = me
         self._others = others
-        self._worn: dict[str, set[Badge]] = {}
+        self._attached: dict[str, set[ConnectionAuth]] = {}
         self._count = 0
-        self._due: list[tuple[float, int, Badge]] = []
+        self._due: list[tuple[float, int, ConnectionAuth]] = []
         self._order = itertools.count()
 
     def __len__(self) -> int:
         return self._count
 
-    def issue(self, principal: Principal, session: Session, address: str, poll: bool = False) -> Badge | None:
-        """Makes a badge for a connection that opens, or a poll; None where nobody is told apart. Raises Problem 429."""
-        if self._door.open and self._door.limits.key(address) is None:
+    def issue(self, principal: Principal, session: Session, address: str, poll: bool = False) -> ConnectionAuth | None:
+        """Makes a auth for a connection that opens, or a poll; None where nobody is told apart. Raises Problem 429."""
+        if self._authenticator.open and self._authenticator.limits.key(address) is None:
             return None
-        seat = self._door.limits.open(address, principal, handshake=not poll)
-        return Badge(self, principal, session, seat, address)
+        slot = self._authenticator.limits.open(address, principal, handshake=not poll)
+        return ConnectionAuth(self, principal, session, slot, address)
 
     def read(self, token: object, address: str) -> Principal:
         """Says who a token proves, by the keys at hand; tries are counted as those of requests are. Raises Problem."""
-        verifier, limits = self._door.verifier, self._door.limits
-        limits.doubted(address)
+        verifier, limits = self._authenticator.verifier, self._authenticator.limits
+        limits.check_failures(address)
         try:
             if verifier is None or not isinstance(token, str):
                 raise Problem("bad_token", "there is no token to take")
@@ -197,45 +201,45 @@ class Badges:
                 limits.failed(address)
             raise
 
-    def worn(self, badge: Badge) -> None:
-        mine = self._worn.setdefault(badge.session.id, set())
-        if badge not in mine:
-            mine.add(badge)
+    def attached(self, auth: ConnectionAuth) -> None:
+        mine = self._attached.setdefault(auth.session.id, set())
+        if auth not in mine:
+            mine.add(auth)
             self._count += 1
-        self.schedule(badge)
+        self.schedule(auth)
 
-    def forget(self, badge: Badge) -> None:
-        mine = self._worn.get(badge.session.id)
-        if mine is None or badge not in mine:
+    def forget(self, auth: ConnectionAuth) -> None:
+        mine = self._attached.get(auth.session.id)
+        if mine is None or auth not in mine:
             return
-        mine.discard(badge)
+        mine.discard(auth)
         self._count -= 1
         if not mine:
-            del self._worn[badge.session.id]
+            del self._attached[auth.session.id]
 
     def change(self, session: Session) -> None:
         """A session was changed: each of its connections sees as much of it as is granted to who reads."""
-        for badge in tuple(self._worn.get(session.id, ())):
-            badge.change(session)
+        for auth in tuple(self._attached.get(session.id, ())):
+            auth.change(session)
 
-    def schedule(self, badge: Badge) -> None:
-        """Has a badge looked at when its token nears its end."""
-        if math.isinf(badge.principal.expires) or badge.reader is None:
+    def schedule(self, auth: ConnectionAuth) -> None:
+        """Has a auth looked at when its token nears its end."""
+        if math.isinf(auth.principal.expires) or auth.reader is None:
             return
-        # The badges of who left long before their tokens end must not pile up.
+        # The auths of who left long before their tokens end must not pile up.
         if len(self._due) > 2 * self._count + 1000:
             self._due = [entry for entry in self._due if entry[2].reader is not None]
             heapq.heapify(self._due)
-        at = badge.principal.expires - self._door.settings.expiry_notice
-        heapq.heappush(self._due, (at, next(self._order), badge))
+        at = auth.principal.expires - self._authenticator.settings.expiry_notice
+        heapq.heappush(self._due, (at, next(self._order), auth))
 
     def sweep(self, now: float) -> None:
-        """Looks at every badge that is due."""
+        """Looks at every auth that is due."""
         while self._due and self._due[0][0] <= now:
-            _, _, badge = heapq.heappop(self._due)
-            again = badge.look(now, self._door.settings.expiry_notice)
+            _, _, auth = heapq.heappop(self._due)
+            again = auth.look(now, self._authenticator.settings.expiry_notice)
             if again is not None:
-                heapq.heappush(self._due, (max(again, now + 0.001), next(self._order), badge))
+                heapq.heappush(self._due, (max(again, now + 0.001), next(self._order), auth))
 
     async def run(self) -> None:
         """Tells connections that their tokens end, and hears of new tokens, until cancelled."""
@@ -266,9 +270,9 @@ class Badges:
         return renewed + sum(counts)
 
     def _renew(self, principal: Principal, session_id: str) -> int:
-        mine = [badge for badge in self._worn.get(session_id, ()) if badge.principal.id == principal.id]
-        for badge in mine:
-            badge.take(principal)
+        mine = [auth for auth in self._attached.get(session_id, ()) if auth.principal.id == principal.id]
+        for auth in mine:
+            auth.take(principal)
         return len(mine)
 
     def _heard(self, _subject: str, reply: str, payload: bytes, _headers: bytes) -> None:

@@ -82,8 +82,8 @@ class Count:
             self._counts.pop(key, None)
 
 
-class Seat:
-    """One connection as it is counted; `leave` gives it back, once."""
+class ConnectionSlot:
+    """One connection as it is counted; `release` gives it back, once."""
 
     __slots__ = ("_address", "_limits", "_principal")
 
@@ -92,8 +92,8 @@ class Seat:
         self._address = address
         self._principal = principal
 
-    def leave(self) -> None:
-        """Gives the seat back. Harmless the second time."""
+    def release(self) -> None:
+        """Gives the slot back; idempotent."""
         limits, self._limits = self._limits, None
         if limits is None:
             return
@@ -135,7 +135,7 @@ class Limits:
                 return str(IPv6Address(int(parsed) >> 64 << 64))
         return None if parsed.is_loopback and not self.settings.loopback else str(parsed)
 
-    def open(self, address: str, principal: Principal, handshake: bool = True) -> Seat:
+    def open(self, address: str, principal: Principal, handshake: bool = True) -> ConnectionSlot:
         """Counts a connection that is to be opened. Raises Problem 429."""
         where, who = self.key(address), principal.id
         if where is not None:
@@ -149,7 +149,7 @@ class Limits:
             self.connections_of_address.enter(where)
         if who is not None:
             self.connections_of_principal.enter(who)
-        return Seat(self, where, who)
+        return ConnectionSlot(self, where, who)
 
     def publish(self, address: str, principal: Principal, count: int) -> None:
         """Counts events that are to be published. Raises Problem 429."""
@@ -167,7 +167,7 @@ class Limits:
         if (where := self.key(address)) is not None:
             self._failures.take(where)
 
-    def doubted(self, address: str) -> None:
+    def check_failures(self, address: str) -> None:
         """Refuses an address from which too many tokens came that proved nobody. Raises Problem 429."""
         if (where := self.key(address)) is not None:
             _refuse("refused tokens", self._failures.empty(where))

@@ -46,7 +46,7 @@ async def publish_events(request: Request) -> Response:
     many = events(given, key, trace, principal.id)
     permit(many, principal)
     fit(many, largest_event(edge.broker.connection.max_payload, edge.settings.max_body))
-    edge.door.limits.publish(edge.door.address(request.scope), principal, len(many))
+    edge.authenticator.limits.publish(edge.authenticator.address(request.scope), principal, len(many))
     names = name_events([event for event, _ in many], [item.get("id") is not None for item in given], principal.id, key)
     acks = await publish(edge.broker, many, edge.store, names, keyed=key is not None)
     if trace:

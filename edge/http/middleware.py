@@ -1,27 +1,27 @@
-"""Lets those in whom a route is for."""
+"""Authenticates requests: middleware between the route table and the handlers."""
 
 from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edge.auth.authenticator import PASS, PRINCIPAL, Access, Door, path_of
+from edge.auth.authenticator import PASS, PRINCIPAL, Access, Authenticator, path_of
 from edge.auth.subprotocol import selecting
 
 
-class Admitted:
-    """A route that is asked only by those whom it is for."""
+class AuthMiddleware:
+    """Middleware that authenticates each request of one route before the route sees it."""
 
-    def __init__(self, app: ASGIApp, access: Access, door: Door) -> None:
+    def __init__(self, app: ASGIApp, access: Access, authenticator: Authenticator) -> None:
         self._app = app
         self.access = access
-        self._door = door
+        self._authenticator = authenticator
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         send = selecting(scope, send)
         if self.access is not Access.OPEN:
-            scope[PRINCIPAL] = await self._door.admit(scope, self.access)
+            scope[PRINCIPAL] = await self._authenticator.admit(scope, self.access)
             if given := scope.get(PASS):
-                header = self._door.cookie(scope, path_of(scope), *given)
+                header = self._authenticator.cookie(scope, path_of(scope), *given)
                 send = _with_header(send, (b"set-cookie", header.encode("latin-1")))
         await self._app(scope, receive, send)
 

@@ -48,7 +48,9 @@ async def create_session(request: Request) -> Response:
     spec = _owned(spec, principal)
     view = view_of(spec)
     require_subjects(principal, spec)
-    edge.door.limits.create(edge.door.address(request.scope), principal, edge.registry.owned(principal.id))
+    edge.authenticator.limits.create(
+        edge.authenticator.address(request.scope), principal, edge.registry.owned(principal.id)
+    )
     # Before anything is read: the streams that have no leader for a write answer no read either.
     edge.store.require(edge.registry.bucket.stream)
     if spec.webhook:
@@ -122,7 +124,7 @@ async def session_stats(request: Request) -> Response:
 
 
 async def _stats(edge: Edge, session: Session) -> Stats:
-    gathered = await edge.census.gather(session.id)
+    gathered = await edge.cluster_stats.gather(session.id)
     read = gathered.get(session.id, Stats())
     if session.spec.delivery_method != "webhook":
         return read
@@ -132,7 +134,7 @@ async def _stats(edge: Edge, session: Session) -> Stats:
 
 async def overall_stats(request: Request) -> Response:
     edge = edge_of(request)
-    gathered = await edge.census.gather()
+    gathered = await edge.cluster_stats.gather()
     posted, read = await edge.webhooks.figures.total(), []
     for session_id, stats in gathered.items():
         known = edge.registry.sessions.get(session_id)
@@ -147,7 +149,7 @@ async def overall_stats(request: Request) -> Response:
         {
             "active_sessions": len(edge.registry.sessions),
             "sessions_by_method": methods,
-            "edges": edge.census.size,
+            "edges": edge.cluster_stats.size,
             "uptime_seconds": round(time.time() - edge.started, 3),
             **whole,
         }
@@ -189,10 +191,10 @@ async def refresh_session(request: Request) -> Response:
     session = await session_of(request)
     principal = principal_of(request.scope)
     require_subjects(principal, session.spec)
-    renewed = await edge.badges.renew(principal, session.id)
+    renewed = await edge.connection_auths.renew(principal, session.id)
     headers = {}
-    if passed := await edge.door.renew_pass(request.scope, principal):
-        headers["Set-Cookie"] = edge.door.cookie(request.scope, path_of(request.scope), *passed)
+    if passed := await edge.authenticator.renew_pass(request.scope, principal):
+        headers["Set-Cookie"] = edge.authenticator.cookie(request.scope, path_of(request.scope), *passed)
     return json_answer(
         {"session_id": session.id, "expires_at": expires_at(principal), "connections": renewed}, headers=headers
     )

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from edge.auth.authenticator import principal_of
-from edge.auth.connection import Badge
+from edge.auth.connection import ConnectionAuth
 from edge.disconnect import BAD_CURSOR, FORBIDDEN, LOST_STORE, NO_SESSION, SHUTDOWN, Disconnect
 from edge.errors import Problem
 from edge.http.body import edge_of, leaving, number
@@ -76,16 +76,16 @@ async def poll_session(request: Request) -> Response:
     limit = number(request, "limit", polling.DEFAULT_LIMIT, 1, polling.MAX_LIMIT)
     wait = number(request, "wait", 0.0, 0.0, polling.MAX_WAIT)
     start = _start(request.query_params, session)
-    stats = edge.census.of(session.id)
+    stats = edge.cluster_stats.of(session.id)
     stats.served += 1
-    badge = _badge(request, session, poll=True)
+    auth = _authorize(request, session, poll=True)
     try:
-        reading = _reading(session, badge)
+        reading = _reading(session, auth)
         asked = polling.Poll(start, limit, min(wait, time_left(request)), _said(request.query_params, "cursor"))
         polled = await polling.poll(edge.hub, reading, asked, stats, edge.polled)
     finally:
-        if badge:
-            badge.leave()
+        if auth:
+            auth.leave()
     # A poll by time is a receipt too: it says what the client saw last.
     stats.acknowledged(str(start.cursor) if start.cursor else EVERYTHING if start.since else None)
     stats.handed(len(polled.records), polled.next)
@@ -108,30 +108,32 @@ async def stream_session(request: Request) -> Response | ASGIApp:
     pace = _pace(request.query_params, session)
     if request.method == "HEAD":
         return Response(headers={name.decode(): value.decode() for name, value in HEADERS})
-    badge = _badge(request, session)
+    auth = _authorize(request, session)
     try:
-        asked = _reading(session, badge)
+        asked = _reading(session, auth)
     except Problem:
-        if badge is not None:
-            badge.leave()
+        if auth is not None:
+            auth.leave()
         raise
-    stats = edge.census.of(session.id)
+    stats = edge.cluster_stats.of(session.id)
     answer: ASGIApp = SseResponse(edge.hub, asked, start, stats, pace)
     if edge.settings.lane:
         answer = edge.lanes.streaming(asked, start, stats, pace, answer)
-    return answer if badge is None else Seated(answer, badge.done)
+    return answer if auth is None else WithCleanup(answer, auth.done)
 
 
-def _badge(connection: Request | WebSocket, session: Session, poll: bool = False) -> Badge | None:
+def _authorize(connection: Request | WebSocket, session: Session, poll: bool = False) -> ConnectionAuth | None:
     """Who reads over a connection, counted; None where nobody is told apart. Raises Problem 429."""
     edge = edge_of(connection)
-    return edge.badges.issue(principal_of(connection.scope), session, edge.door.address(connection.scope), poll)
+    return edge.connection_auths.issue(
+        principal_of(connection.scope), session, edge.authenticator.address(connection.scope), poll
+    )
 
 
-def _reading(session: Session, badge: Badge | None) -> ReadRequest:
+def _reading(session: Session, auth: ConnectionAuth | None) -> ReadRequest:
     """What a connection reads: no more of a session than is granted to who reads. Raises Problem."""
-    view = session.view if badge is None else badge.view(session)
-    return ReadRequest(session.id, view, session.spec.dialect, badge)
+    view = session.view if auth is None else auth.view(session)
+    return ReadRequest(session.id, view, session.spec.dialect, auth)
 
 
 def time_left(connection: Request | WebSocket) -> float:
@@ -139,7 +141,7 @@ def time_left(connection: Request | WebSocket) -> float:
     return max(0.0, principal_of(connection.scope).left)
 
 
-class Seated:
+class WithCleanup:
     """An answer that holds something until it is over, however that comes."""
 
     def __init__(self, answer: ASGIApp, over: Callable[[], None]) -> None:
@@ -158,15 +160,15 @@ async def socket_session(socket: WebSocket) -> None:
     if edge.draining:
         # Before the handshake: a proxy passes the request on to another replica, and does not fill this one as it empties.
         raise leaving()
-    badge: Badge | None = None
+    auth: ConnectionAuth | None = None
     refusal: Problem | BadInput | None = None
     try:
         session = await session_of(socket)
         # Too many are refused by the handshake: a socket that is accepted has cost most already.
-        badge = _badge(socket, session)
+        auth = _authorize(socket, session)
         start = _opening(socket.query_params, session)
         pace = _pace(socket.query_params, session)
-        asked = _reading(session, badge)
+        asked = _reading(session, auth)
     except Problem as problem:
         if problem.status == 429:
             raise
@@ -184,15 +186,15 @@ async def socket_session(socket: WebSocket) -> None:
         else:
             await _serve_socket(edge, socket, asked, start, pace)
     finally:
-        if badge:
-            badge.done()
+        if auth:
+            auth.done()
 
 
 _SOCKET_REFUSALS: Mapping[str, Disconnect] = {"session_not_found": NO_SESSION, "not_granted": FORBIDDEN}
 
 
 async def _serve_socket(edge: Edge, socket: WebSocket, asked: ReadRequest, start: Start | Opening, pace: Pace) -> None:
-    stats = edge.census.of(asked.session_id)
+    stats = edge.cluster_stats.of(asked.session_id)
     try:
         if not (edge.settings.lane and await edge.lanes.take_socket(socket.scope, asked, start, stats, pace)):
             await SocketReader(edge.hub, asked, start, stats, pace, socket).run()

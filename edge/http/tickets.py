@@ -35,5 +35,5 @@ async def give_ticket(request: Request) -> Response:
         require_subjects(principal, session.spec)
     else:
         principal.require_read(f"{field}.{escape(name)}.>")
-    ticket = await edge.door.tickets.give(principal, f"{_TICKETS[field]}/{name}", transport)
-    return json_answer({"ticket": ticket, "expires_in": edge.door.settings.ticket_ttl}, 201)
+    ticket = await edge.authenticator.tickets.give(principal, f"{_TICKETS[field]}/{name}", transport)
+    return json_answer({"ticket": ticket, "expires_in": edge.authenticator.settings.ticket_ttl}, 201)

@@ -13,7 +13,7 @@ from router import tracing
 KINDS = ("1xx", "2xx", "3xx", "4xx", "5xx")
 
 
-class Timed:
+class RequestMetrics:
     """One route, with its requests counted and timed until their answer begins."""
 
     def __init__(self, app: ASGIApp, route: str) -> None:

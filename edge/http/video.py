@@ -12,11 +12,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from edge import metrics
 from edge.auth.authenticator import principal_of
-from edge.auth.limits import Seat
+from edge.auth.limits import ConnectionSlot
 from edge.disconnect import EXPIRED
 from edge.errors import Problem
 from edge.http.body import edge_of
-from edge.http.streams import Seated, time_left
+from edge.http.streams import WithCleanup, time_left
 from edge.runtime import Edge
 from edge.transports.video import BOUNDARY, OPENING, Frame, Viewer
 from router.frame import frame_subject
@@ -31,7 +31,7 @@ def _track(domain: str, connection: Request | WebSocket) -> tuple[str, str, str]
     return domain, entity, frame_subject(domain, entity, track)
 
 
-async def _mjpeg(domain: str, request: Request) -> Seated:
+async def _mjpeg(domain: str, request: Request) -> WithCleanup:
     edge = edge_of(request)
     where = _track(domain, request)
 
@@ -58,19 +58,19 @@ async def _mjpeg(domain: str, request: Request) -> Seated:
 
     if not await _known(edge, domain, where[1]):
         raise Problem(f"{domain}_not_found", f"nothing is known of {domain} {where[1][:60]!r}")
-    seat = _seat(request)
+    slot = _open_slot(request)
     answer = StreamingResponse(
         watched(),
         media_type=f"multipart/x-mixed-replace; boundary={BOUNDARY.decode()}",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
-    return Seated(answer, seat.leave)
+    return WithCleanup(answer, slot.release)
 
 
-def _seat(connection: Request | WebSocket) -> Seat:
+def _open_slot(connection: Request | WebSocket) -> ConnectionSlot:
     """Counts a connection that shows pictures. Raises Problem 429."""
     edge = edge_of(connection)
-    return edge.door.limits.open(edge.door.address(connection.scope), principal_of(connection.scope))
+    return edge.authenticator.limits.open(edge.authenticator.address(connection.scope), principal_of(connection.scope))
 
 
 async def _known(edge: Edge, domain: str, entity: str) -> bool:
@@ -91,7 +91,7 @@ async def _snapshot(domain: str, request: Request) -> Response:
 async def _frames(domain: str, socket: WebSocket) -> None:
     edge = edge_of(socket)
     where = _track(domain, socket)
-    seat = _seat(socket)
+    slot = _open_slot(socket)
     gauge = metrics.viewers.labels("websocket")
     sent = metrics.frames.labels("websocket")
     gauge.inc()
@@ -103,7 +103,7 @@ async def _frames(domain: str, socket: WebSocket) -> None:
         pass
     finally:
         gauge.dec()
-        seat.leave()
+        slot.release()
 
 
 async def _show(socket: WebSocket, viewer: Viewer, sent: Any) -> None:
@@ -137,7 +137,7 @@ def _patience(connection: Request | WebSocket) -> float | None:
     return None if math.isinf(left) else left
 
 
-async def camera_mjpeg(request: Request) -> Seated:
+async def camera_mjpeg(request: Request) -> WithCleanup:
     return await _mjpeg("camera", request)
 
 
@@ -149,7 +149,7 @@ async def camera_socket(socket: WebSocket) -> None:
     await _frames("camera", socket)
 
 
-async def octane_mjpeg(request: Request) -> Seated:
+async def octane_mjpeg(request: Request) -> WithCleanup:
     return await _mjpeg("octane", request)
 
 

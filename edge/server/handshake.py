@@ -6,10 +6,10 @@ from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 
-def refusing(base: type[WebSocketsSansIOProtocol]) -> type[WebSocketsSansIOProtocol]:
+def with_refusals(base: type[WebSocketsSansIOProtocol]) -> type[WebSocketsSansIOProtocol]:
     """Makes a WebSocket protocol that does not log each refusal as an error of the application, as uvicorn does."""
 
-    class Refusing(base):  # type: ignore[misc, valid-type]
+    class RefusingProtocol(base):  # type: ignore[misc, valid-type]
         """A WebSocket protocol whose refusals are answers."""
 
         async def send(self, message: ASGISendEvent) -> None:
@@ -17,4 +17,4 @@ def refusing(base: type[WebSocketsSansIOProtocol]) -> type[WebSocketsSansIOProto
             if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
                 self.handshake_complete = True
 
-    return Refusing
+    return RefusingProtocol

@@ -9,26 +9,26 @@ _QUERY = re.compile(r"((?:^|[?&\s])(?:ticket|token|access_token)=)[^&\s\"']+", r
 _HEADER = re.compile(r"((?:authorization|cookie|sec-websocket-protocol)['\"]?\s*[:,]\s*).+", re.IGNORECASE)
 
 
-def discreet(text: str) -> str:
+def redact(text: str) -> str:
     """The text without what proves who asks."""
     return _HEADER.sub(r"\1***", _QUERY.sub(r"\1***", text))
 
 
-class Discretion(logging.Filter):
+class RedactionFilter(logging.Filter):
     """Rewrites records: uvicorn logs the address of each WebSocket, and the headers of its handshake where it debugs."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         said = record.getMessage()
-        shown = discreet(said)
+        shown = redact(said)
         if shown != said:
             record.msg, record.args = shown, None
         return True
 
 
-_DISCRETION = Discretion()
+_FILTER = RedactionFilter()
 
 
-def be_discreet() -> None:
+def install_log_redaction() -> None:
     """Keeps uvicorn's loggers from saying more than they should. Harmless the second time."""
     for name in ("uvicorn.error", "uvicorn.access"):
-        logging.getLogger(name).addFilter(_DISCRETION)
+        logging.getLogger(name).addFilter(_FILTER)

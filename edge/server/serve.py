@@ -12,9 +12,9 @@ from typing import Protocol, TypeVar
 import uvicorn
 from starlette.types import ASGIApp
 
-from edge.server.handshake import refusing
-from edge.server.redaction import be_discreet
-from edge.server.timeouts import impatient
+from edge.server.handshake import with_refusals
+from edge.server.redaction import install_log_redaction
+from edge.server.timeouts import with_timeouts
 from edge.settings import LOOPBACK, EdgeSettings, IdentitySettings
 from edge.transports.fast.upgrade import LaneHttpProtocol, LaneSocketProtocol, PlainHttpProtocol, PlainSocketProtocol
 from router.errors import RouterError
@@ -123,12 +123,12 @@ async def serve(
         settings = edge.settings
         if opened:
             opened(edge)
-        be_discreet()
+        install_log_redaction()
         server = _Server(
             uvicorn.Config(
                 app,
-                http=impatient(LaneHttpProtocol if settings.lane else PlainHttpProtocol, settings.limits),
-                ws=refusing(LaneSocketProtocol if settings.lane else PlainSocketProtocol),
+                http=with_timeouts(LaneHttpProtocol if settings.lane else PlainHttpProtocol, settings.limits),
+                ws=with_refusals(LaneSocketProtocol if settings.lane else PlainSocketProtocol),
                 # What is compressed per connection can be shared by none. Lanes have a way of their own.
                 ws_per_message_deflate=False,
                 lifespan="off",

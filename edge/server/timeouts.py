@@ -19,10 +19,10 @@ class TooLarge(Exception):
     """the head of a request is larger than it may be"""
 
 
-def impatient(base: type[HttpToolsProtocol], limits: LimitSettings) -> type[HttpToolsProtocol]:
+def with_timeouts(base: type[HttpToolsProtocol], limits: LimitSettings) -> type[HttpToolsProtocol]:
     """Makes an HTTP protocol that gives up on who takes too long, or says too much before it says what it wants."""
 
-    class Impatient(base):  # type: ignore[misc, valid-type]
+    class TimedProtocol(base):  # type: ignore[misc, valid-type]
         """An HTTP protocol with deadlines."""
 
         _deadline: asyncio.TimerHandle | None = None
@@ -120,4 +120,4 @@ def impatient(base: type[HttpToolsProtocol], limits: LimitSettings) -> type[Http
             self.transport.write(b"".join([*head, b"\r\n", bytes(answer.body)]))
             self.transport.close()
 
-    return Impatient
+    return TimedProtocol

@@ -19,7 +19,7 @@ LEASE_SECONDS = 9.0
 SUBJECT = "edge.stats"
 
 
-class Census:
+class ClusterStats:
     """Who else serves sessions, and what all together have counted."""
 
     def __init__(self, connection: Connection, measure: Callable[[Mapping[str, Stats]], None]) -> None:

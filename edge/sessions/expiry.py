@@ -12,7 +12,7 @@ import logging
 
 from edge import metrics
 from edge.errors import Problem
-from edge.sessions.cluster_stats import Census
+from edge.sessions.cluster_stats import ClusterStats
 from edge.sessions.registry import Registry, Session
 from router.clock import wall
 from router.errors import BrokerError
@@ -29,14 +29,14 @@ ROUNDS_BETWEEN_SWEEPS = 60
 LEAST_SECONDS_SEEN = 7 * 86400.0
 
 
-class Reaper:
+class SessionExpiry:
     """Marks the sessions that are read here, and deletes those that are read nowhere."""
 
-    def __init__(self, bucket: Bucket, registry: Registry, census: Census, idle: float) -> None:
+    def __init__(self, bucket: Bucket, registry: Registry, cluster_stats: ClusterStats, idle: float) -> None:
         """`idle` is the time in seconds for sessions that name none of their own; 0: they stay."""
         self._bucket = bucket
         self._registry = registry
-        self._census = census
+        self._cluster_stats = cluster_stats
         self._idle = idle
         self._seen: dict[str, float] = {}
         self._counted: dict[str, int] = {}
@@ -66,8 +66,8 @@ class Reaper:
         self._rounds += 1
         if self._rounds % ROUNDS_BETWEEN_SWEEPS == 0:
             # Counted by a reader or a webhook that had the session before it was deleted, and counted after that.
-            for session_id in self._census.stats.keys() - self._registry.sessions.keys():
-                self._census.forget(session_id)
+            for session_id in self._cluster_stats.stats.keys() - self._registry.sessions.keys():
+                self._cluster_stats.forget(session_id)
         now = wall.now()
         for session in list(self._registry.sessions.values()):
             if not (idle := self.idle_of(session)):
@@ -94,7 +94,7 @@ class Reaper:
 
     def _is_read(self, session_id: str) -> bool:
         """Whether a reader is connected here, or was served since the last look."""
-        stats = self._census.stats.get(session_id)
+        stats = self._cluster_stats.stats.get(session_id)
         if stats is None:
             return False
         served, self._counted[session_id] = stats.served != self._counted.get(session_id, 0), stats.served

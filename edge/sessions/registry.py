@@ -170,12 +170,12 @@ class Registry:
         """Keeps in step with the bucket until cancelled."""
         await self.bucket.watch(self._heard, "*", ready=self.ready.set, renewed=self._renewed)
 
-    async def loaded(self, patience: float) -> None:
-        """Waits until all sessions are known. Raises TimeoutError where nothing was heard for `patience` seconds."""
+    async def loaded(self, timeout: float) -> None:
+        """Waits until all sessions are known. Raises TimeoutError where nothing was heard for `timeout` seconds."""
         while not self.ready.is_set():
             before = self._heard_of
             try:
-                async with asyncio.timeout(patience):
+                async with asyncio.timeout(timeout):
                     await self.ready.wait()
             except TimeoutError:
                 # Hundreds of thousands of sessions, or of markers of an earlier version, take their time.

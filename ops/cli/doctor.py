@@ -55,7 +55,7 @@ _STYLES = {OK: "green", WARN: "yellow", FAIL: "red", INFO: "dim"}
 OLDEST_PYTHON = (3, 11)
 # Half of what Debian gives a login; each reader takes one, and NATS, webhooks and logs some more.
 FEW_FILES = 4096
-# A stream past this is no longer far from refusing, or from dropping what was to be kept.
+# A stream past this is no longer far from with_refusals, or from dropping what was to be kept.
 NEARLY_FULL = 0.8
 # A round trip to NATS within one data centre takes a tenth of it.
 SLOW_TRIP = 0.05

@@ -20,7 +20,7 @@ async def test_no_session_is_deleted_because_the_clock_jumped(
         monkeypatch.setattr(time, "time", lambda: real() + 86400.0)
         monkeypatch.setattr(time, "time_ns", lambda: real_ns() + 86400 * 10**9)
 
-        # A session that is made now and may lie idle for a second goes: the reaper has looked at both.
+        # A session that is made now and may lie idle for a second goes: the expiry has looked at both.
         idle = await edge.session(subjects=[f"job.{entity}.>"], ttl=1)
 
         async def gone() -> bool:

@@ -66,9 +66,9 @@ def size_of(edge: Edge) -> dict[str, int]:
     """What one process holds in memory for its sessions."""
     return {
         "sessions": len(edge.registry.sessions),
-        "seen": len(edge.reaper._seen),
-        "counted": len(edge.reaper._counted),
-        "stats": len(edge.census.stats),
+        "seen": len(edge.session_expiry._seen),
+        "counted": len(edge.session_expiry._counted),
+        "stats": len(edge.cluster_stats.stats),
         "conditions": len(edge.webhooks.conditions._known),
         "writes": len(edge.webhooks.conditions._own),
         "gone": len(edge.webhooks.fanout._gone),
@@ -184,8 +184,8 @@ async def test_sessions_that_come_and_go_leave_nothing(
                 return True
 
             await eventually(as_before, within=120)
-            inner.reaper._rounds = -1  # the next round sweeps
-            await eventually(lambda: len(inner.census.stats) <= KEPT)
+            inner.session_expiry._rounds = -1  # the next round sweeps
+            await eventually(lambda: len(inner.cluster_stats.stats) <= KEPT)
             print(f"after: {await weigh(store)}, {disk(folder)} bytes on disk, {size_of(inner)}")
         begun = time.monotonic()
         async with edge_factory(nats=own_nats) as edge:

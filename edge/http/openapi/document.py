@@ -75,7 +75,7 @@ def _operation(
 ) -> dict[str, Any]:
     responses = dict(answers)
     by_status: dict[str, list[str]] = {}
-    # The gate and the door before every route, and the errors that any route can meet.
+    # The checks before every route, and the errors that any route can meet.
     for code in (
         *problems,
         *(_DOOR if secured else ()),

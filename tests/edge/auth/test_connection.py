@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from edge.auth.authenticator import Door
-from edge.auth.connection import Badge, Badges
+from edge.auth.authenticator import Authenticator
+from edge.auth.connection import ConnectionAuth, ConnectionAuths
 from edge.auth.grants import Grants
 from edge.auth.principal import EVERYBODY, Principal
 from edge.disconnect import EXPIRED, FORBIDDEN, Disconnect
@@ -56,21 +56,21 @@ def alice(expires: float, *read: str, id: str = "- alice") -> Principal:
     return Principal(id, Grants.of(read or (">",)), expires)
 
 
-def badges(broker: Broker, others: int = 1, **limits: Any) -> Badges:
-    door = Door(IdentitySettings(secret=SECRET), LimitSettings(**limits), (), broker.connection)
-    return Badges(door, broker.connection, f"edge-{id(door)}", lambda: others)
+def auths(broker: Broker, others: int = 1, **limits: Any) -> ConnectionAuths:
+    authenticator = Authenticator(IdentitySettings(secret=SECRET), LimitSettings(**limits), (), broker.connection)
+    return ConnectionAuths(authenticator, broker.connection, f"edge-{id(authenticator)}", lambda: others)
 
 
-def worn(badges: Badges, principal: Principal, of: Session) -> tuple[Badge, FakeReader]:
-    badge, reader = badges.issue(principal, of, "192.0.2.1"), FakeReader()
-    assert badge
-    badge.attach(reader)
-    return badge, reader
+def attached(auths: ConnectionAuths, principal: Principal, of: Session) -> tuple[ConnectionAuth, FakeReader]:
+    auth, reader = auths.issue(principal, of, "192.0.2.1"), FakeReader()
+    assert auth
+    auth.attach(reader)
+    return auth, reader
 
 
 async def test_a_connection_is_told_that_its_token_ends_and_then_closed_to_come_back(broker: Broker) -> None:
-    mine, now = badges(broker), time.time()
-    _, reader = worn(mine, alice(now + 100), session())
+    mine, now = auths(broker), time.time()
+    _, reader = attached(mine, alice(now + 100), session())
 
     mine.sweep(now + 39)
     assert reader.said == [] and reader.closed is None
@@ -84,11 +84,11 @@ async def test_a_connection_is_told_that_its_token_ends_and_then_closed_to_come_
 
 
 async def test_who_left_is_not_looked_at_and_not_held(broker: Broker) -> None:
-    mine, now = badges(broker, handshakes_per_address=0), time.time()
+    mine, now = auths(broker, handshakes_per_address=0), time.time()
     for _ in range(5000):
-        badge, reader = worn(mine, alice(now + 1000), session())
-        badge.leave()
-        badge.leave()
+        auth, reader = attached(mine, alice(now + 1000), session())
+        auth.leave()
+        auth.leave()
 
     assert len(mine) == 0 and len(mine._due) <= 1001
     mine.sweep(now + 2000)
@@ -96,14 +96,14 @@ async def test_who_left_is_not_looked_at_and_not_held(broker: Broker) -> None:
 
 
 async def test_a_request_that_ends_without_a_reader_gives_back_its_seat(broker: Broker) -> None:
-    mine = badges(broker, connections_per_principal=1)
+    mine = auths(broker, connections_per_principal=1)
     refused = mine.issue(alice(1e10), session(), "192.0.2.1")
     assert refused
     with pytest.raises(Problem):
         mine.issue(alice(1e10), session(), "192.0.2.1")
     refused.done()
 
-    kept, _ = worn(mine, alice(1e10), session())
+    kept, _ = attached(mine, alice(1e10), session())
     kept.done()
     with pytest.raises(Problem):
         mine.issue(alice(1e10), session(), "192.0.2.1")
@@ -112,16 +112,19 @@ async def test_a_request_that_ends_without_a_reader_gives_back_its_seat(broker: 
 
 
 async def test_where_nobody_is_told_apart_there_are_no_badges(broker: Broker) -> None:
-    door = Door(IdentitySettings(), LimitSettings(), (), broker.connection)
+    authenticator = Authenticator(IdentitySettings(), LimitSettings(), (), broker.connection)
 
-    assert Badges(door, broker.connection, "x", lambda: 1).issue(EVERYBODY, session(), "127.0.0.1") is None
+    assert (
+        ConnectionAuths(authenticator, broker.connection, "x", lambda: 1).issue(EVERYBODY, session(), "127.0.0.1")
+        is None
+    )
 
 
 async def test_a_new_token_over_the_connection_moves_its_end(broker: Broker) -> None:
-    mine, now = badges(broker), time.time()
-    badge, reader = worn(mine, alice(now + 30), session())
+    mine, now = auths(broker), time.time()
+    auth, reader = attached(mine, alice(now + 30), session())
     mine.sweep(now + 1)
-    answer = badge.refresh(token("alice", ttl=600, read=[">"]))
+    answer = auth.refresh(token("alice", ttl=600, read=[">"]))
     mine.sweep(now + 500)
 
     assert (answer["control"], answer["expires_at"][:4]) == ("refreshed", str(time.gmtime().tm_year))
@@ -144,39 +147,39 @@ async def test_a_new_token_over_the_connection_moves_its_end(broker: Broker) -> 
     ],
 )
 async def test_a_token_that_is_not_good_changes_nothing(broker: Broker, said: object, code: str) -> None:
-    mine, now = badges(broker), time.time()
-    badge, reader = worn(mine, alice(now + 100, "job.>"), session("job.>"))
-    before = badge.principal
-    answer = badge.refresh(said)
+    mine, now = auths(broker), time.time()
+    auth, reader = attached(mine, alice(now + 100, "job.>"), session("job.>"))
+    before = auth.principal
+    answer = auth.refresh(said)
 
     assert (answer["control"], answer["code"]) == ("error", code)
-    assert badge.principal is before and reader.views == [] and reader.closed is None
+    assert auth.principal is before and reader.views == [] and reader.closed is None
 
 
 async def test_a_new_token_that_grants_less_shows_less_of_a_session_without_subjects(broker: Broker) -> None:
-    mine, now = badges(broker), time.time()
-    badge, reader = worn(mine, alice(now + 100, "job.>", "agent.>"), session())
-    badge.refresh(token("alice", read=["job.>"]))
+    mine, now = auths(broker), time.time()
+    auth, reader = attached(mine, alice(now + 100, "job.>", "agent.>"), session())
+    auth.refresh(token("alice", read=["job.>"]))
 
     (view,) = reader.views
     assert view.admits("job.x.output", "output") and not view.admits("agent.x.output", "output")
 
 
 async def test_a_change_of_the_session_is_followed_as_far_as_it_is_granted(broker: Broker) -> None:
-    mine, now = badges(broker), time.time()
-    badge, reader = worn(mine, alice(now + 100, "job.>"), session("job.a.>"))
-    badge.change(session("job.b.>"))
+    mine, now = auths(broker), time.time()
+    auth, reader = attached(mine, alice(now + 100, "job.>"), session("job.a.>"))
+    auth.change(session("job.b.>"))
     assert reader.views[-1].patterns == ("job.b.>",) and reader.closed is None
-    badge.change(session())
+    auth.change(session())
     assert set(reader.views[-1].patterns) == {"job.>", "session.sess_0123456789abcdef.>"}
 
-    badge.change(session("agent.>"))
+    auth.change(session("agent.>"))
 
     assert reader.closed == FORBIDDEN and not FORBIDDEN.reconnect and len(reader.views) == 2
 
 
 @contextlib.asynccontextmanager
-async def _running(*several: Badges) -> AsyncIterator[None]:
+async def _running(*several: ConnectionAuths) -> AsyncIterator[None]:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(each.run()) for each in several]
         await asyncio.sleep(0)
@@ -191,20 +194,20 @@ async def test_a_refresh_reaches_the_connections_of_the_principal_on_every_repli
     broker: Broker, broker_settings: Any
 ) -> None:
     async with Broker(broker_settings, "other") as second:
-        one, other = badges(broker, 2), badges(second, 2)
+        one, other = auths(broker, 2), auths(second, 2)
         shared, now = session(), time.time()
-        here, _ = worn(one, alice(now + 10), shared)
-        there = [worn(other, alice(now + 10), shared)[0] for _ in range(3)]
+        here, _ = attached(one, alice(now + 10), shared)
+        there = [attached(other, alice(now + 10), shared)[0] for _ in range(3)]
         strangers = [
-            worn(other, alice(now + 10, id="- root"), shared)[0],
-            worn(other, alice(now + 10), session(id="sess_fedcba9876543210"))[0],
+            attached(other, alice(now + 10, id="- root"), shared)[0],
+            attached(other, alice(now + 10), session(id="sess_fedcba9876543210"))[0],
         ]
         async with _running(one, other):
             renewed = await one.renew(alice(now + 500), shared.id)
 
     assert renewed == 4
-    assert {badge.principal.expires for badge in (here, *there)} == {now + 500}
-    assert {badge.principal.expires for badge in strangers} == {now + 10}
+    assert {auth.principal.expires for auth in (here, *there)} == {now + 500}
+    assert {auth.principal.expires for auth in strangers} == {now + 10}
 
 
 async def test_the_route_takes_the_token_it_is_asked_with(edge: SecuredEdge) -> None:

@@ -98,13 +98,13 @@ def test_who_has_an_ipv6_address_has_its_whole_network() -> None:
 
 def test_a_seat_is_given_back_once() -> None:
     limits = Limits(LimitSettings(connections_per_principal=2))
-    seats = [limits.open("192.0.2.1", ALICE) for _ in range(2)]
+    slots = [limits.open("192.0.2.1", ALICE) for _ in range(2)]
     with pytest.raises(Problem) as refused:
         limits.open("192.0.2.2", ALICE)
     assert (refused.value.code, refused.value.status, refused.value.headers["Retry-After"]) == ("too_many", 429, "10")
 
-    seats[0].leave()
-    seats[0].leave()
+    slots[0].release()
+    slots[0].release()
     limits.open("192.0.2.1", ALICE)
     with pytest.raises(Problem):
         limits.open("192.0.2.1", ALICE)

@@ -12,7 +12,7 @@ import websockets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.auth import connection as badge
+from edge.auth.connection import ConnectionAuth
 from edge.errors import TITLES, Problem
 from edge.transports.websocket import answer, opened
 from edge.view import View
@@ -119,7 +119,7 @@ class Listener:
 
     state: Any = None
     cursor = "1-0-0"
-    authorization: badge.Badge | None = None
+    authorization: ConnectionAuth | None = None
 
 
 def _start(said: Any) -> Start:

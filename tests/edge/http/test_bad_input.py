@@ -212,7 +212,7 @@ async def test_what_is_no_request_or_two_at_once_gets_no_5xx_and_nothing_it_shou
             for head in heads:
                 statuses[int(head.split()[1])] += 1
                 assert not head.startswith(b"HTTP/1.1 5"), (name, answer)
-            # The address of the encoded slash is that of the route, for the door as for everybody.
+            # The address of the encoded slash is that of the route, for authentication as for everything else.
             assert name == "encoded slash" or b"active_sessions" not in answer, name
             assert b"\r\nset-cookie: a=b" not in answer.lower(), name
         assert (await edge.http.get("/livez")).status_code == 200
