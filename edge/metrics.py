@@ -7,7 +7,7 @@ from bisect import bisect_left
 from prometheus_client import Counter, Gauge, Histogram
 
 import router.metrics  # noqa: F401  NATS and the streams are shown beside it
-from router.deadletters import ORIGINS, REASONS
+from router.deadletter import ORIGINS, REASONS
 
 LATENCY = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 

@@ -3,7 +3,7 @@
 The server counts a message's headers and payload together (`max_payload`), and closes the connection of whoever sends
 more. An event is stored with few headers, and copied later with more: as a webhook job, as a retry with its schedule, in a
 batch of one, as a dead letter, and into the envelope that a client gets. `HEADROOM` is room for the longest of these, so
-that what was accepted can always be delivered, retried and buried. ADR 0016 lists what each adds.
+that what was accepted can always be delivered, retried and stored as a dead letter. ADR 0016 lists what each adds.
 """
 
 from __future__ import annotations

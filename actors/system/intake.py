@@ -18,7 +18,8 @@ from actors.system.life import EventDelivery, Message
 from actors.system.metrics import Gauges
 from router.broker import Broker
 from router.codec import decode
-from router.deadletters import DeadLetters, Origin, actor_subject
+from router.deadletter import Origin, actor_subject
+from router.deadletters import DeadLetters
 from router.dedup import digest
 from router.errors import BadEvent, BrokerError, Refused
 from router.mailbox import Mailbox
@@ -195,13 +196,13 @@ class Intake:
             sequence,
             "decode_error",
             fault,
-            lambda stored: self._dead.bury_spoiled(
+            lambda stored: self._dead.add_undecodable(
                 EVENTS, stored.sequence, stored.subject, stored.payload, fault=fault, source=self.actor.name
             ),
         )
 
     async def _rejected(self, stored: Stored, reason: str, detail: str) -> Ack:
-        return await self._dead.bury(
+        return await self._dead.add(
             actor_subject(self.actor.name),
             stored.payload,
             origin=Origin(EVENTS, stored.sequence, stored.subject),

@@ -11,7 +11,7 @@ from edge.deadletters.query import DEFAULT_LIMIT, FIELDS, MAX_LIMIT, READS, Filt
 from edge.deadletters.redrive import MOST_REDRIVES, Redrives, new_job, parse_rate
 from edge.errors import Problem, json_object
 from edge.jobs import ENDED
-from router.deadletters import ORIGINS, Cemetery, DeadLetter
+from router.deadletter import ORIGINS, DeadLetter, DeadLetterStats
 from router.subject import unescape
 
 # Names that a summary tells apart, those with the most letters first.
@@ -58,7 +58,7 @@ class Desk:
 
     async def summary(self) -> dict[str, Any]:
         """Counts by origin, reason and name, without reading a letter."""
-        return summarise(await self._dead.state("dead.>"))
+        return summarise(await self._dead.stats("dead.>"))
 
     async def _find(self, id: str) -> DeadLetter:
         letter = await self._dead.get(int(id)) if _is_id(id) else None
@@ -169,12 +169,12 @@ class Desk:
         return count, span.after
 
 
-def summarise(state: Cemetery) -> dict[str, Any]:
+def summarise(state: DeadLetterStats) -> dict[str, Any]:
     """Adds up what lies at each address."""
     origins: Counter[str] = Counter(dict.fromkeys(ORIGINS, 0))
     reasons: Counter[str] = Counter()
     names: Counter[tuple[str, str]] = Counter()
-    for address, count in state.addresses.items():
+    for address, count in state.subjects.items():
         _, origin, name, *reason = address.split(".")
         origins[origin] += count
         reasons[unescape(reason[0]) if reason else ""] += count

@@ -20,7 +20,8 @@ from typing import Any
 from edge import metrics
 from router.broker import Broker
 from router.codec import rfc3339
-from router.deadletters import ORIGINS, Cemetery, DeadLetter, DeadLetters, label, read_headers
+from router.deadletter import ORIGINS, DeadLetter, DeadLetterStats, label, read_headers
+from router.deadletters import DeadLetters
 from router.errors import BadInput, BrokerError, Refused
 from router.event import Event
 from router.nats.consumer import Consumer, Message
@@ -82,7 +83,7 @@ class Burials:
                 await asyncio.sleep(ROUND_SECONDS)
 
     def _heard(self, message: Message) -> None:
-        letter = replace(read_headers(message.headers, message.subject, message.sequence), buried=rfc3339(message.time))
+        letter = replace(read_headers(message.headers, message.subject, message.sequence), stored=rfc3339(message.time))
         if message.attempt == 1:
             if letter.kind in ORIGINS:
                 metrics.deadletters.labels(letter.kind, label(letter.reason)).inc()
@@ -113,7 +114,7 @@ class Burials:
         filling = False
         while True:
             try:
-                state = await dead.state()
+                state = await dead.stats()
                 if state.fullness >= FILLING and not filling:
                     log.warning("the dead letters fill up; at 100 % the oldest are dropped", extra=_room(state))
                     await self._broker.publish(
@@ -158,7 +159,7 @@ def _of_one(letter: DeadLetter) -> Event:
             "subject": letter.event_subject or None,
         },
         # With its time, because a stream that was made anew counts from one again.
-        f"{letter.sequence}.{zlib.crc32(letter.buried.encode()):08x}",
+        f"{letter.sequence}.{zlib.crc32(letter.stored.encode()):08x}",
         letter.event_id or None,
     )
 
@@ -175,7 +176,7 @@ def _of_many(group: list[DeadLetter], told: list[DeadLetter], alike: bool = True
             "reason": first.reason if alike else None,
         },
         # Named after the round, so that another round with other letters is not taken for this one.
-        f"{first.sequence}.{zlib.crc32(first.buried.encode()):08x}.{told[0].sequence}.{told[-1].sequence}.{len(group)}",
+        f"{first.sequence}.{zlib.crc32(first.stored.encode()):08x}.{told[0].sequence}.{told[-1].sequence}.{len(group)}",
         None,
     )
 
@@ -186,7 +187,7 @@ def _event(data: dict[str, Any], name: str, cause: str | None) -> Event:
     )
 
 
-def _room(state: Cemetery) -> dict[str, Any]:
+def _room(state: DeadLetterStats) -> dict[str, Any]:
     return {"messages": state.messages, "bytes": state.bytes, "max_bytes": state.max_bytes, "fullness": state.fullness}
 
 
@@ -194,7 +195,7 @@ async def fullness(dead: DeadLetters) -> None:
     """Keeps the metrics of what DEADLETTERS holds up to date, in every process, until cancelled."""
     while True:
         try:
-            state = await dead.state()
+            state = await dead.stats()
         except BrokerError as fault:
             log.debug("the dead letters are not known", extra={"fault": str(fault)})
         else:

@@ -17,7 +17,8 @@ import msgspec
 from edge.errors import Problem
 from router.codec import rfc3339
 from router.cursor import Cursor, parse_time
-from router.deadletters import ORIGINS, DeadLetter, DeadLetters
+from router.deadletter import ORIGINS, DeadLetter
+from router.deadletters import DeadLetters
 from router.errors import BadCursor
 from router.event import Event
 from router.subject import check_pattern, escape, matches
@@ -122,7 +123,7 @@ class Search:
 
     async def span(self, chosen: Filter) -> Span:
         """Where in the stream letters that fit can lie, as it is now."""
-        state = await self.dead.state()
+        state = await self.dead.stats()
         after, upto = max(state.first - 1, 0), state.last
         if chosen.since is not None:
             first = await self.dead.at(parse_time(chosen.since))
@@ -143,8 +144,8 @@ class Search:
         if span.after >= span.upto:
             return [], span.upto
         page = await self.dead.read(span.after, limit, chosen.pattern, READ_BYTES)
-        letters = [letter for letter in page.letters if letter.sequence <= span.upto]
-        reached = letters[-1].sequence if letters and page.more and len(letters) == len(page.letters) else span.upto
+        letters = [letter for letter in page.deadletters if letter.sequence <= span.upto]
+        reached = letters[-1].sequence if letters and page.more and len(letters) == len(page.deadletters) else span.upto
         return await _fitting(chosen, letters), reached
 
     async def page(self, chosen: Filter, cursor: str | None, limit: int, newest: bool) -> Found:
@@ -185,8 +186,8 @@ class Search:
                 break
             start = max(span.after, at - width)
             page = await self.dead.read(start, min(READ_LETTERS, at - start), chosen.pattern, READ_BYTES)
-            letters = [letter for letter in page.letters if letter.sequence <= at]
-            if page.more and len(letters) == len(page.letters) and (not letters or letters[-1].sequence < at):
+            letters = [letter for letter in page.deadletters if letter.sequence <= at]
+            if page.more and len(letters) == len(page.deadletters) and (not letters or letters[-1].sequence < at):
                 # It did not reach the window's end: what is newest in it is still unread. A window of one always does.
                 width = max(1, min(width, at - start) // 4)
                 continue
@@ -237,7 +238,7 @@ def describe(letter: DeadLetter, epoch: str, whole: bool = False) -> dict[str, A
         "redrives": letter.redrives,
         "first": letter.first or None,
         "last": letter.last or None,
-        "buried": letter.buried,
+        "buried": letter.stored,
         "destination": letter.destination,
         "source": letter.source,
         "from": {

@@ -37,7 +37,8 @@ from router.broker import Broker
 from router.clock import wall
 from router.cluster.role import RoleSettings
 from router.codec import rfc3339
-from router.deadletters import DeadLetter, DeadLetters
+from router.deadletter import DeadLetter
+from router.deadletters import DeadLetters
 from router.errors import BadEvent, BrokerError, Cut, NoResponders, Refused, Timeout
 from router.nats.bucket import Bucket, WriteGuard
 from router.nats.headers import header
@@ -565,14 +566,14 @@ class _Run(JobRun[RedriveJob]):
         if outcome == "acked":
             return SENT
         # The letter stays, with what is known now: the new one first, then the old one goes.
-        await self.patiently(self._bury_again, letter, reason, detail)
+        await self.patiently(self._add_again, letter, reason, detail)
         await self.patiently(self._redrives.dead.remove, letter.sequence)
         if reason == "attempts_spent":
             await self.sleep(self._settings.after_crash)
         return Fate("failed", reason, detail)
 
-    async def _bury_again(self, letter: DeadLetter, reason: str, detail: str) -> None:
-        await self._redrives.dead.bury_again(letter, reason=reason, detail=detail, attempts=1, id=self._id(letter))
+    async def _add_again(self, letter: DeadLetter, reason: str, detail: str) -> None:
+        await self._redrives.dead.add_again(letter, reason=reason, detail=detail, attempts=1, id=self._id(letter))
 
 
 def new_job(chosen: Filter, span: Span, **more: Any) -> RedriveJob:

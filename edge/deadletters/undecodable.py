@@ -12,7 +12,8 @@ from collections import OrderedDict, deque
 
 from edge import metrics
 from router.broker import Broker
-from router.deadletters import DeadLetters, ingest_subject
+from router.deadletter import ingest_subject
+from router.deadletters import DeadLetters
 from router.errors import BrokerError, Refused
 from router.record import Record
 from router.subject import STORED
@@ -95,7 +96,7 @@ class Undecodable:
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def _bury(self, record: Record, reason: str) -> None:
-        await self._dead.bury_spoiled(
+        await self._dead.add_undecodable(
             EVENTS,
             record.sequence,
             STORED + record.subject,
@@ -113,10 +114,10 @@ class Undecodable:
         more = True
         while more:
             page = await self._dead.read(after=self._letters, pattern=ingest_subject(EVENTS))
-            for letter in page.letters:
+            for letter in page.deadletters:
                 self._letters = letter.sequence
                 _note(self._buried, (letter.origin.sequence, hash(letter.payload)))
-            more = page.more and bool(page.letters)
+            more = page.more and bool(page.deadletters)
         return _key(record) in self._buried
 
     async def _read_again(self) -> None:

@@ -195,10 +195,10 @@ async def _letters(broker: Broker) -> dict[str, dict[str, str]]:
     after, more = 0, True
     while more:
         page = await DeadLetters(broker).read(after, 500)
-        for letter in page.letters:
+        for letter in page.deadletters:
             after = letter.sequence
             found[letter.source][letter.event_id] = letter.reason
-        more = page.more and bool(page.letters)
+        more = page.more and bool(page.deadletters)
     return found
 
 

@@ -177,7 +177,7 @@ async def test_whatever_is_published_everything_lives_and_each_record_is_deliver
             async def all_accounted() -> bool:
                 buried = {
                     letter.origin.sequence
-                    for letter in (await letters.read(pattern="dead.ingest.EVENTS", limit=1000)).letters
+                    for letter in (await letters.read(pattern="dead.ingest.EVENTS", limit=1000)).deadletters
                 }
                 spoilt = {record.sequence for record in records} - {record.sequence for record in sound}
                 assert spoilt <= buried

@@ -14,7 +14,8 @@ import pytest
 from edge.webhooks.queue.job import PARTITIONS, partition_of
 from router import codec
 from router.broker import Broker
-from router.deadletters import DeadLetter, DeadLetters
+from router.deadletter import DeadLetter
+from router.deadletters import DeadLetters
 from router.nats.settings import BrokerSettings
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.webhooks.stage import Receiver
@@ -45,7 +46,7 @@ def foreign(entity: str, data: Any, number: int = 0) -> bytes:
 
 
 async def undecodable(broker: Broker) -> list[DeadLetter]:
-    return (await DeadLetters(broker).read(pattern="dead.ingest.EVENTS")).letters
+    return (await DeadLetters(broker).read(pattern="dead.ingest.EVENTS")).deadletters
 
 
 @pytest.mark.parametrize(

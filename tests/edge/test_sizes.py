@@ -14,7 +14,8 @@ from aiohttp import web
 
 from router.broker import Broker
 from router.codec import encode
-from router.deadletters import DeadLetter, DeadLetters
+from router.deadletter import DeadLetter
+from router.deadletters import DeadLetters
 from router.event import Event
 from router.limits import HEADROOM
 from router.nats.settings import BrokerSettings
@@ -71,7 +72,7 @@ async def ready(edge: RunningEdge) -> bool:
 
 
 async def letters(broker: Broker, pattern: str) -> list[DeadLetter]:
-    return (await DeadLetters(broker).read(pattern=pattern)).letters
+    return (await DeadLetters(broker).read(pattern=pattern)).deadletters
 
 
 async def test_sizes_around_the_limit_are_answered_at_once_and_what_is_taken_is_delivered(

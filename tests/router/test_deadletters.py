@@ -7,30 +7,17 @@ from datetime import datetime, timedelta
 
 from router.broker import Broker
 from router.codec import encode
-from router.deadletters import DeadLetters, Origin, actor_subject, ingest_subject, webhook_subject
+from router.deadletter import Origin, actor_subject, ingest_subject, webhook_subject
+from router.deadletters import DeadLetters
 from router.event import Event
 from router.subject import STORED
 
 
-def test_an_origin_is_read_as_it_was_written() -> None:
-    origin = Origin("EVENTS", 42, "ev.orders.1.placed")
-
-    assert str(origin) == "EVENTS:42:ev.orders.1.placed"
-    assert Origin.parse(str(origin)) == origin
-    assert Origin.parse("nonsense") == Origin("nonsense", 0, "")
-
-
-def test_subjects_are_escaped() -> None:
-    assert actor_subject("stock") == "dead.actor.stock"
-    assert webhook_subject("sess.1") == "dead.webhook.sess=2E1"
-    assert ingest_subject("EVENTS") == "dead.ingest.EVENTS"
-
-
-async def test_a_dead_letter_is_read_as_it_was_buried(broker: Broker, entity: str) -> None:
+async def test_a_dead_letter_is_read_as_it_was_added(broker: Broker, entity: str) -> None:
     dead = DeadLetters(broker)
     origin = Origin("EVENTS", 7, f"ev.orders.{entity}.placed")
 
-    ack = await dead.bury(
+    ack = await dead.add(
         actor_subject(entity),
         b"\x00raw",
         origin=origin,
@@ -45,49 +32,49 @@ async def test_a_dead_letter_is_read_as_it_was_buried(broker: Broker, entity: st
         back="cmd.stock.main.redrive",
     )
 
-    letter = await dead.get(ack.sequence)
-    assert letter is not None
-    assert letter.subject == f"dead.actor.{entity}.rejected"
-    assert (letter.kind, letter.name, letter.event_subject) == ("actor", entity, f"orders.{entity}.placed")
-    assert letter.payload == b"\x00raw"
-    assert letter.origin == origin
-    assert (letter.reason, letter.attempts) == ("rejected", 3)
-    assert letter.detail == "no sku Nats-Msg-Id: forged äöü"
-    assert letter.first == "2023-11-14T22:13:20.123456Z"
-    assert letter.last == "2023-11-14T22:13:21.000000Z"
-    assert (letter.destination, letter.source) == ("actor-stock", "stock")
-    assert (letter.redrives, letter.back, letter.event_id) == (2, "cmd.stock.main.redrive", "")
-    assert letter.event() is None
-    assert abs(datetime.fromisoformat(letter.buried).timestamp() - time.time()) < 60
+    found = await dead.get(ack.sequence)
+    assert found is not None
+    assert found.subject == f"dead.actor.{entity}.rejected"
+    assert (found.kind, found.name, found.event_subject) == ("actor", entity, f"orders.{entity}.placed")
+    assert found.payload == b"\x00raw"
+    assert found.origin == origin
+    assert (found.reason, found.attempts) == ("rejected", 3)
+    assert found.detail == "no sku Nats-Msg-Id: forged äöü"
+    assert found.first == "2023-11-14T22:13:20.123456Z"
+    assert found.last == "2023-11-14T22:13:21.000000Z"
+    assert (found.destination, found.source) == ("actor-stock", "stock")
+    assert (found.redrives, found.back, found.event_id) == (2, "cmd.stock.main.redrive", "")
+    assert found.event() is None
+    assert abs(datetime.fromisoformat(found.stored).timestamp() - time.time()) < 60
 
 
 async def test_times_that_are_not_said_are_now(broker: Broker, entity: str) -> None:
     dead = DeadLetters(broker)
 
-    ack = await dead.bury(webhook_subject(entity), b"x", origin=Origin("EVENTS", 1, "ev.a.b.c"), reason="overflow")
+    ack = await dead.add(webhook_subject(entity), b"x", origin=Origin("EVENTS", 1, "ev.a.b.c"), reason="overflow")
 
-    letter = await dead.get(ack.sequence)
-    assert letter is not None and letter.first == letter.last
-    assert abs(datetime.fromisoformat(letter.last).timestamp() - time.time()) < 60
+    found = await dead.get(ack.sequence)
+    assert found is not None and found.first == found.last
+    assert abs(datetime.fromisoformat(found.last).timestamp() - time.time()) < 60
 
 
 async def test_the_events_id_is_known_without_decoding_it(broker: Broker, entity: str) -> None:
     dead = DeadLetters(broker)
     event = Event.new(f"job.{entity}.progress", {"n": 1})
 
-    ack = await dead.bury(
+    ack = await dead.add(
         webhook_subject(entity), encode(event), origin=Origin("EVENTS", 1, STORED + event.subject), reason="gone"
     )
 
-    letter = await dead.get(ack.sequence)
-    assert letter is not None
-    assert letter.event_id == event.id
-    assert letter.event() == event
+    found = await dead.get(ack.sequence)
+    assert found is not None
+    assert found.event_id == event.id
+    assert found.event() == event
 
 
-async def test_a_letter_that_was_sent_in_vain_is_kept_with_what_is_known_now(broker: Broker, entity: str) -> None:
+async def test_a_dead_letter_whose_redrive_failed_is_added_with_the_new_reason(broker: Broker, entity: str) -> None:
     dead = DeadLetters(broker)
-    ack = await dead.bury(
+    ack = await dead.add(
         actor_subject(entity),
         b"x",
         origin=Origin("EVENTS", 5, "ev.a.b.c"),
@@ -99,7 +86,7 @@ async def test_a_letter_that_was_sent_in_vain_is_kept_with_what_is_known_now(bro
     old = await dead.get(ack.sequence)
     assert old is not None
 
-    again = [await dead.bury_again(old, reason="rejected", detail="no", attempts=1, id=f"rd.{entity}.1") for _ in "ab"]
+    again = [await dead.add_again(old, reason="rejected", detail="no", attempts=1, id=f"rd.{entity}.1") for _ in "ab"]
 
     assert [each.duplicate for each in again] == [False, True]
     new = await dead.get(again[0].sequence)
@@ -109,100 +96,102 @@ async def test_a_letter_that_was_sent_in_vain_is_kept_with_what_is_known_now(bro
     assert new.last > old.last
 
 
-async def test_what_is_no_event_is_one_letter_however_many_find_it(broker: Broker, entity: str) -> None:
+async def test_an_undecodable_record_is_one_dead_letter_however_many_readers_find_it(
+    broker: Broker, entity: str
+) -> None:
     dead = DeadLetters(broker)
     found = {"stream": "EVENTS", "sequence": 77, "subject": f"ev.a.{entity}.c", "payload": entity.encode()}
 
-    one = await dead.bury_spoiled(**found, fault="not msgpack", source="alerts")  # type: ignore[arg-type]
-    two = await dead.bury_spoiled(**found, fault="not msgpack", source="edge")  # type: ignore[arg-type]
-    other = await dead.bury_spoiled(**{**found, "sequence": 78}, fault="not msgpack", source="edge")  # type: ignore[arg-type]
+    one = await dead.add_undecodable(**found, fault="not msgpack", source="alerts")  # type: ignore[arg-type]
+    two = await dead.add_undecodable(**found, fault="not msgpack", source="edge")  # type: ignore[arg-type]
+    other = await dead.add_undecodable(**{**found, "sequence": 78}, fault="not msgpack", source="edge")  # type: ignore[arg-type]
 
     assert (one.duplicate, two.duplicate, other.duplicate) == (False, True, False)
-    letter = await dead.get(one.sequence)
-    assert letter is not None
-    assert (letter.subject, letter.kind, letter.name) == ("dead.ingest.EVENTS.decode_error", "ingest", "EVENTS")
-    assert (letter.origin.sequence, letter.detail, letter.source) == (77, "not msgpack", "alerts")
+    found = await dead.get(one.sequence)
+    assert found is not None
+    assert (found.subject, found.kind, found.name) == ("dead.ingest.EVENTS.decode_error", "ingest", "EVENTS")
+    assert (found.origin.sequence, found.detail, found.source) == (77, "not msgpack", "alerts")
 
 
-async def test_a_second_burial_of_the_same_delivery_is_dropped(broker: Broker, entity: str) -> None:
+async def test_a_second_dead_letter_of_the_same_delivery_is_dropped(broker: Broker, entity: str) -> None:
     dead = DeadLetters(broker)
     subject = actor_subject(entity)
     origin = Origin("EVENTS", 7, f"ev.orders.{entity}.placed")
 
-    first = await dead.bury(subject, b"x", origin=origin, reason="rejected", destination="a")
-    again = await dead.bury(subject, b"x", origin=origin, reason="rejected", destination="a")
-    other = await dead.bury(subject, b"x", origin=origin, reason="rejected", destination="b")
+    first = await dead.add(subject, b"x", origin=origin, reason="rejected", destination="a")
+    again = await dead.add(subject, b"x", origin=origin, reason="rejected", destination="a")
+    other = await dead.add(subject, b"x", origin=origin, reason="rejected", destination="b")
 
     assert (first.duplicate, again.duplicate, other.duplicate) == (False, True, False)
-    assert len((await dead.read(pattern=subject)).letters) == 2
+    assert len((await dead.read(pattern=subject)).deadletters) == 2
 
 
 async def test_dead_letters_are_listed_page_by_page(broker: Broker, entity: str) -> None:
     dead = DeadLetters(broker)
     subject = webhook_subject(entity)
     for number in range(5):
-        await dead.bury(subject, b"%d" % number, origin=Origin("HOOKS", number, entity), reason="exhausted")
+        await dead.add(subject, b"%d" % number, origin=Origin("HOOKS", number, entity), reason="exhausted")
 
     first = await dead.read(limit=3, pattern=subject)
-    rest = await dead.read(after=first.letters[-1].sequence, limit=3, pattern=subject)
-    none = await dead.read(after=rest.letters[-1].sequence, pattern=subject)
+    rest = await dead.read(after=first.deadletters[-1].sequence, limit=3, pattern=subject)
+    none = await dead.read(after=rest.deadletters[-1].sequence, pattern=subject)
 
-    assert [letter.payload for letter in first.letters + rest.letters] == [b"0", b"1", b"2", b"3", b"4"]
+    assert [found.payload for found in first.deadletters + rest.deadletters] == [b"0", b"1", b"2", b"3", b"4"]
     assert (first.more, rest.more, none) == (True, False, ([], False))
 
 
 async def test_a_removed_dead_letter_is_gone(broker: Broker, entity: str) -> None:
     dead = DeadLetters(broker)
-    ack = await dead.bury(ingest_subject(entity), b"x", origin=Origin("", 0, ""), reason="too_large")
+    ack = await dead.add(ingest_subject(entity), b"x", origin=Origin("", 0, ""), reason="too_large")
 
     assert await dead.remove(ack.sequence)
     assert not await dead.remove(ack.sequence)
     assert await dead.get(ack.sequence) is None
 
 
-async def _bury(dead: DeadLetters, subject: str, *reasons: str) -> list[int]:
+async def _add(dead: DeadLetters, subject: str, *reasons: str) -> list[int]:
     origin = Origin("EVENTS", 1, "ev.a.b.c")
     return [
-        (await dead.bury(subject, b"x", origin=origin, reason=reason, id=f"{subject}-{n}")).sequence
+        (await dead.add(subject, b"x", origin=origin, reason=reason, id=f"{subject}-{n}")).sequence
         for n, reason in enumerate(reasons)
     ]
 
 
-async def test_letters_are_counted_and_purged_by_their_address(broker: Broker, entity: str) -> None:
+async def test_dead_letters_are_counted_and_purged_by_subject(broker: Broker, entity: str) -> None:
     dead = DeadLetters(broker)
     subject = webhook_subject(entity)
-    numbers = await _bury(dead, subject, "gone", "exhausted", "gone", "gone")
+    numbers = await _add(dead, subject, "gone", "exhausted", "gone", "gone")
 
-    state = await dead.state(subject)
+    state = await dead.stats(subject)
     counts = [await dead.count(after, f"{subject}.gone") for after in (0, numbers[0], numbers[3])]
     purged = await dead.purge(f"{subject}.gone", numbers[2])
 
-    assert state.addresses == {f"{subject}.gone": 3, f"{subject}.exhausted": 1}
+    assert state.subjects == {f"{subject}.gone": 3, f"{subject}.exhausted": 1}
     assert state.complete and state.last >= numbers[3] and 0 < state.fullness < 1
     assert counts == [3, 2, 0]
     assert purged == 2
-    assert [letter.sequence for letter in (await dead.read(pattern=subject)).letters] == [numbers[1], numbers[3]]
+    assert [found.sequence for found in (await dead.read(pattern=subject)).deadletters] == [numbers[1], numbers[3]]
 
 
 async def test_a_time_is_found_in_the_stream(broker: Broker, entity: str) -> None:
     dead = DeadLetters(broker)
-    (first,) = await _bury(dead, webhook_subject(entity), "gone")
-    letter = await dead.get(first)
-    assert letter is not None
-    (second,) = await _bury(dead, actor_subject(entity), "rejected")
-    moment = datetime.fromisoformat(letter.buried[:26] + "+00:00")
+    (first,) = await _add(dead, webhook_subject(entity), "gone")
+    found = await dead.get(first)
+    assert found is not None
+    (second,) = await _add(dead, actor_subject(entity), "rejected")
+    moment = datetime.fromisoformat(found.stored[:26] + "+00:00")
 
     assert await dead.at(moment) == first
     assert await dead.at(moment + timedelta(microseconds=1)) == second
     assert await dead.at(moment + timedelta(days=1)) is None
 
 
-async def test_a_page_ends_at_its_bytes_and_has_one_letter_at_least(broker: Broker, entity: str) -> None:
+async def test_a_page_ends_at_its_bytes_and_has_at_least_one_dead_letter(broker: Broker, entity: str) -> None:
     dead = DeadLetters(broker)
     subject = actor_subject(entity)
     for number in range(3):
-        await dead.bury(subject, bytes(10_000), origin=Origin("EVENTS", number, entity), reason="rejected")
+        await dead.add(subject, bytes(10_000), origin=Origin("EVENTS", number, entity), reason="rejected")
 
     page = await dead.read(pattern=subject, max_bytes=1000)
 
-    assert (len(page.letters), page.more) == (1, True)
+    assert (len(page.deadletters), page.more) == (1, True)

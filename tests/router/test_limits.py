@@ -9,7 +9,8 @@ import pytest
 from edge.webhooks.queue.job import Job
 from router.broker import Broker
 from router.codec import encode
-from router.deadletters import DeadLetters, Origin, webhook_subject
+from router.deadletter import Origin, webhook_subject
+from router.deadletters import DeadLetters
 from router.errors import TooLarge
 from router.event import Event
 from router.limits import HEADROOM, headers_size, largest_event, message_size
@@ -59,7 +60,7 @@ async def test_a_letter_with_the_longest_headers_fits_beside_the_largest_event(t
             payload = bytes(broker.largest_event)
             wide = "日" * 5000
 
-            ack = await dead.bury(
+            ack = await dead.add(
                 webhook_subject(SESSION),
                 payload,
                 origin=Origin("EVENTS", 2**63, wide),
@@ -86,7 +87,7 @@ async def test_what_does_not_fit_into_a_letter_is_kept_by_reference_and_found_by
             stored = await broker.store("ev.job.large.output", payload, {"Nats-Msg-Id": event.id})
 
             origin = Origin("EVENTS", stored.sequence, "ev.job.large.output")
-            ack = await dead.bury(webhook_subject(SESSION), payload, origin=origin, reason="too_large")
+            ack = await dead.add(webhook_subject(SESSION), payload, origin=origin, reason="too_large")
             letter = await dead.get(ack.sequence)
 
             assert letter is not None and letter.payload == b""

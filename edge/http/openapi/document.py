@@ -18,7 +18,7 @@ from edge.sessions.registry import METHODS
 from edge.stats import Stats, describe
 from edge.webhooks.endpoint import state_changes as news
 from edge.webhooks.history import recovery
-from router.deadletters import ORIGINS
+from router.deadletter import ORIGINS
 
 VERSION = "0.1.0"
 

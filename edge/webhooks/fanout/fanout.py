@@ -42,7 +42,8 @@ from router.broker import Broker, StreamState
 from router.clock import wall
 from router.cluster.role import Lost, Role, RoleSettings
 from router.cursor import UNKNOWN, Cursor, parse_time
-from router.deadletters import DeadLetters, Origin, webhook_subject
+from router.deadletter import Origin, webhook_subject
+from router.deadletters import DeadLetters
 from router.errors import BrokerError, Conflict, Cut, Forbidden, Refused, Timeout
 from router.event import Event
 from router.nats.bucket import Bucket, Entry
@@ -949,7 +950,7 @@ class Fanout:
         endpoint = session.spec.webhook
         while True:
             try:
-                await self._deadletters.bury(
+                await self._deadletters.add(
                     webhook_subject(job.session),
                     job.payload,
                     origin=Origin(EVENTS, job.sequence, STORED + job.subject),

@@ -413,5 +413,5 @@ class Attempts:
             try:
                 pages.append((message.sequence, decode(message.payload)))
             except DECODE_FAULTS:
-                log.warning("what lies among the attempts is none", extra={"sequence": message.sequence})
+                log.warning("message in ATTEMPTS is not an attempt; skipped", extra={"sequence": message.sequence})
         return pages, run.messages[-1].sequence if run.left and run.messages else None

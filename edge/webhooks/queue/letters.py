@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 from edge.webhooks.queue.job import Job
 from router.broker import Broker
-from router.deadletters import DeadLetters, webhook_subject
+from router.deadletter import webhook_subject
+from router.deadletters import DeadLetters
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +44,13 @@ class SentAgain:
         read = 0
         while pages is None or read < pages:
             page = await self._dead.read(after, PAGE, webhook_subject(session))
-            for letter in page.letters:
+            for letter in page.deadletters:
                 place = letter.origin.sequence
                 if place in wanted:
                     found[place] = (*found.get(place, ()), letter.sequence)[-MOST_LETTERS:]
-            if not page.more or not page.letters:
+            if not page.more or not page.deadletters:
                 break
-            after, read = page.letters[-1].sequence, read + 1
+            after, read = page.deadletters[-1].sequence, read + 1
         return found
 
     async def remove(self, job: Job) -> None:

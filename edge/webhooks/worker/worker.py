@@ -56,7 +56,8 @@ from router import tracing
 from router.broker import Broker
 from router.clock import ceiling, wall
 from router.cluster.ownership import owner_key
-from router.deadletters import DeadLetters, Origin, webhook_subject
+from router.deadletter import Origin, webhook_subject
+from router.deadletters import DeadLetters
 from router.errors import BadInput, BrokerError, Conflict, Cut, Refused
 from router.event import Event
 from router.nats.bucket import Bucket
@@ -505,7 +506,7 @@ class WorkTerm:
             metrics.redelivered.inc()
             self._tasks.create_task(self._confirm_again(message, consumer))
         elif (job := read(message)) is None:
-            log.error("what lies among the jobs is none", extra={"subject": message.subject})
+            log.error("message in HOOKS is not a job; moved to dead letters", extra={"subject": message.subject})
             self._tasks.create_task(self._end_for_good(message, consumer))
         else:
             held = Held(job, asyncio.get_running_loop().time(), message, consumer, size=len(message.payload))
@@ -574,15 +575,15 @@ class WorkTerm:
 
     async def _end_for_good(self, message: Message, consumer: Consumer) -> None:
         try:
-            await self._bury_spoiled(consumer.stream, message.sequence, message.subject, message.payload)
+            await self._add_undecodable(consumer.stream, message.sequence, message.subject, message.payload)
             await message.term("not a job")
         except BrokerError:
             log.debug("what is no job was not ended; it comes again")
         finally:
             consumer.done()
 
-    async def _bury_spoiled(self, stream: str, sequence: int, subject: str, payload: bytes) -> None:
-        await self._backstage.deadletters.bury_spoiled(
+    async def _add_undecodable(self, stream: str, sequence: int, subject: str, payload: bytes) -> None:
+        await self._backstage.deadletters.add_undecodable(
             stream, sequence, subject, payload, fault="not a job", source="edge.webhooks", reason="not_a_job"
         )
 
@@ -619,12 +620,12 @@ class WorkTerm:
         return True
 
     async def throw_away(self, parked: Parked) -> None:
-        log.error("what lies among the parked jobs is none", extra={"sequence": parked.sequence})
+        log.error("parked message in HOOKS is not a job; moved to dead letters", extra={"sequence": parked.sequence})
         try:
-            await self._bury_spoiled(HOOKS, parked.sequence, parked.subject, parked.payload)
+            await self._add_undecodable(HOOKS, parked.sequence, parked.subject, parked.payload)
             await self.parking.remove(parked.sequence)
         except BrokerError:
-            log.debug("what is no job was not removed; it comes again")
+            log.debug("a parked message that is not a job was not removed; it will be read again")
 
     async def stored(self, gate: Gate, lane: Lane, some: list[Held]) -> None:
         publishes = [held.job.parked(lane.name, held.order) for held in some]
@@ -1030,7 +1031,7 @@ class WorkTerm:
         attempts = attempts_of(job, outcome)
         detail = outcome.detail + (f": {outcome.head.decode(errors='replace')}" if outcome.head else "")
         for part in job.parts or (job,):
-            await self._backstage.deadletters.bury(
+            await self._backstage.deadletters.add(
                 webhook_subject(session.id),
                 part.payload,
                 origin=Origin(EVENTS, part.sequence, STORED + part.subject),

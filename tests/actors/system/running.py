@@ -13,7 +13,8 @@ from actors.system.actor import Actor
 from actors.system.context import Context
 from actors.system.supervisor import run_actor
 from router.broker import Broker
-from router.deadletters import DeadLetter, DeadLetters
+from router.deadletter import DeadLetter
+from router.deadletters import DeadLetters
 from router.errors import Escalate
 from router.event import Event
 from tests.actors.system.cast import Stock
@@ -69,7 +70,7 @@ async def told(broker: Broker, pattern: str) -> list[Event]:
 
 
 async def buried(broker: Broker, entity: str) -> list[DeadLetter]:
-    return (await DeadLetters(broker).read(pattern=f"dead.actor.stock-{entity}")).letters
+    return (await DeadLetters(broker).read(pattern=f"dead.actor.stock-{entity}")).deadletters
 
 
 async def consumer(broker: Broker, entity: str) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from actors.system.actor import Actor
 from actors.system.context import Context
 from actors.system.intake import ack_wait, consumer_name
 from router.broker import Broker
-from router.deadletters import DeadLetter, DeadLetters
+from router.deadletter import DeadLetter
+from router.deadletters import DeadLetters
 from router.event import Event
 from router.subject import STORED
 from tests.actors.system.cast import made
@@ -74,7 +75,7 @@ async def test_what_is_no_event_lies_in_deadletters_once_and_is_not_delivered_ag
 
 async def spoiled(broker: Broker, sequence: int) -> list[DeadLetter]:
     """The letters of what was no event, by its place in EVENTS."""
-    letters = (await DeadLetters(broker).read(pattern="dead.ingest.EVENTS")).letters
+    letters = (await DeadLetters(broker).read(pattern="dead.ingest.EVENTS")).deadletters
     return [letter for letter in letters if letter.origin.sequence == sequence]
 
 

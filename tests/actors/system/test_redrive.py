@@ -12,7 +12,7 @@ import pytest
 from actors.system.actor import Actor, Reject
 from actors.system.context import Context
 from router.broker import Broker
-from router.deadletters import DeadLetter
+from router.deadletter import DeadLetter
 from router.errors import NoResponders
 from router.event import Event
 from router.nats.headers import header

@@ -28,7 +28,8 @@ from router.broker import Broker
 from router.cluster.role import RoleSettings
 from router.codec import encode
 from router.cursor import Cursor
-from router.deadletters import DeadLetter, DeadLetters, Origin, actor_subject, ingest_subject, webhook_subject
+from router.deadletter import DeadLetter, Origin, actor_subject, ingest_subject, webhook_subject
+from router.deadletters import DeadLetters
 from router.errors import BrokerError
 from router.event import Event
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
@@ -147,7 +148,7 @@ async def bury(dead: DeadLetters, subject: str, count: int = 1, reason: str = "e
     events = []
     for number in range(count):
         event = Event.new(f"job.{secrets.token_hex(3)}.output", {"n": number})
-        await dead.bury(
+        await dead.add(
             subject,
             encode(event),
             origin=Origin("EVENTS", 100 + number, STORED + event.subject),
@@ -161,7 +162,7 @@ async def bury(dead: DeadLetters, subject: str, count: int = 1, reason: str = "e
 
 
 async def letters(process: Process, pattern: str = "dead.>") -> list[DeadLetter]:
-    return (await process.dead.read(limit=1000, pattern=pattern)).letters
+    return (await process.dead.read(limit=1000, pattern=pattern)).deadletters
 
 
 async def jobs(broker: Broker, session: str) -> list[dict[str, str]]:
@@ -232,7 +233,7 @@ async def test_a_letter_that_came_back_five_times_needs_force(process: Process) 
 async def test_what_could_not_be_read_goes_into_the_events_once_it_can(process: Process, entity: str) -> None:
     event = Event.new(f"job.{entity}.output", {"n": 1})
     for number, payload in enumerate((encode(event), b"\xc1 garbage")):
-        await process.dead.bury(
+        await process.dead.add(
             ingest_subject("EVENTS"), payload, origin=Origin("EVENTS", number, "ev.x"), reason="decode_error"
         )
 
@@ -246,7 +247,7 @@ async def test_what_could_not_be_read_goes_into_the_events_once_it_can(process: 
 
 async def test_a_job_that_could_not_be_read_is_not_said_to_everybody_again(process: Process, entity: str) -> None:
     event = Event.new(f"job.{entity}.output", {"n": 1})
-    await process.dead.bury_spoiled(
+    await process.dead.add_undecodable(
         "HOOKS", 1, "hook.q.0.x", encode(event), fault="not a job", source="edge", reason="not_a_job"
     )
 
@@ -421,7 +422,7 @@ async def test_a_job_stops_where_webhooks_give_up_again_what_it_sent(process: Pr
     await eventually(lambda: process.redrives.jobs[job.id].sent >= 3)
 
     for event in events[:3]:
-        await process.dead.bury(
+        await process.dead.add(
             webhook_subject(session),
             encode(event),
             origin=Origin("EVENTS", 1, STORED + event.subject),
@@ -530,7 +531,7 @@ async def test_letters_that_fill_their_stream_are_told_of_before_the_oldest_are_
         async with Broker(BrokerSettings(url=server.url), "edge", small) as broker:
             dead = DeadLetters(broker)
             for number in range(85):
-                await dead.bury(
+                await dead.add(
                     actor_subject("stock"), bytes(700), origin=Origin("EVENTS", number, "ev.a.b.c"), reason="rejected"
                 )
             telling = asyncio.ensure_future(Burials(broker, lambda _letter: None).run())

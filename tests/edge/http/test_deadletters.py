@@ -14,7 +14,8 @@ from edge.webhooks.endpoint.breaker import Condition
 from edge.webhooks.endpoint.state import Conditions
 from router.broker import Broker
 from router.codec import encode
-from router.deadletters import DeadLetter, DeadLetters, Origin, actor_subject, ingest_subject, webhook_subject
+from router.deadletter import DeadLetter, Origin, actor_subject, ingest_subject, webhook_subject
+from router.deadletters import DeadLetters
 from router.errors import Refused
 from router.event import Event
 from router.subject import STORED
@@ -30,7 +31,7 @@ async def bury(
     for number in range(count):
         data = more.get("data") or {"n": number}
         event = Event.new(f"job.{subject.split('.')[2]}.{kind}", data)
-        ack = await DeadLetters(store).bury(
+        ack = await DeadLetters(store).add(
             subject,
             more.get("payload") or encode(event),
             origin=Origin("EVENTS", 100 + number, STORED + event.subject),
@@ -449,7 +450,7 @@ async def counted(store: Broker, name: str, count: int) -> bool:
 async def test_the_burial_of_news_makes_no_news(edge: RunningEdge, store: Broker, entity: str) -> None:
     await eventually(lambda: owns(edge))
     about = Event.new("system.deadletter.buried", {"name": entity}, type="deadletter_buried")
-    await DeadLetters(store).bury(
+    await DeadLetters(store).add(
         webhook_subject(entity), encode(about), origin=Origin("EVENTS", 1, STORED + about.subject), reason="gone"
     )
     await bury(store, webhook_subject(f"after{entity}"))

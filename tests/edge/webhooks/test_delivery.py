@@ -18,7 +18,8 @@ from edge.webhooks.history.attempts import Attempt, Attempts
 from edge.webhooks.queue.job import Job, partition_of
 from edge.webhooks.queue.ordering import LaneSettings
 from router.broker import Broker
-from router.deadletters import DeadLetter, DeadLetters, webhook_subject
+from router.deadletter import DeadLetter, webhook_subject
+from router.deadletters import DeadLetters
 from router.event import Event
 from router.record import Record
 from router.topology import DEADLETTERS, HOOKS, RETRIES
@@ -32,7 +33,7 @@ def bodies(receiver: Receiver) -> list[Any]:
 
 
 async def dead(broker: Broker, session: Session) -> list[DeadLetter]:
-    return (await DeadLetters(broker).read(pattern=webhook_subject(session.id))).letters
+    return (await DeadLetters(broker).read(pattern=webhook_subject(session.id))).deadletters
 
 
 async def system_events(broker: Broker) -> list[Record]:
@@ -101,7 +102,7 @@ async def test_dead_letters_of_two_publishers_with_one_id_are_both_kept(stage: S
     letters = DeadLetters(stage.broker)
 
     async def kept() -> bool:
-        return len((await letters.read(pattern=f"dead.webhook.{session.id}")).letters) == 2
+        return len((await letters.read(pattern=f"dead.webhook.{session.id}")).deadletters) == 2
 
     await eventually(kept)
 
@@ -499,7 +500,7 @@ async def test_what_is_no_job_becomes_a_dead_letter_and_stops_nobody(stage: Stag
     await eventually(lambda: process.webhooks.stats(session.id).delivered == 1)
 
     async def buried() -> list[DeadLetter]:
-        return (await DeadLetters(stage.broker).read(pattern="dead.ingest.>")).letters
+        return (await DeadLetters(stage.broker).read(pattern="dead.ingest.>")).deadletters
 
     (letter,) = await eventually(buried)
     assert (letter.reason, letter.payload, letter.origin.subject) == ("not_a_job", b"rubbish", rubbish)

@@ -10,7 +10,8 @@ from aiohttp import web
 from edge.sessions.registry import Session
 from edge.webhooks.queue.ordering import LaneSettings
 from router.broker import Broker
-from router.deadletters import DeadLetters, webhook_subject
+from router.deadletter import webhook_subject
+from router.deadletters import DeadLetters
 from router.topology import HOOKS, RETRIES
 from tests.edge.webhooks.stage import QUICK, Receiver, Stage, mortal
 from tests.waiting import eventually
@@ -51,7 +52,7 @@ async def nothing_left(broker: Broker) -> bool:
 
 
 async def reasons(broker: Broker, session: Session) -> list[str]:
-    letters = (await DeadLetters(broker).read(pattern=webhook_subject(session.id))).letters
+    letters = (await DeadLetters(broker).read(pattern=webhook_subject(session.id))).deadletters
     return [letter.reason for letter in letters]
 
 

@@ -203,7 +203,7 @@ async def test_a_process_with_few_descriptors_blames_no_receiver(
                 child.kill()
                 await child.wait()
 
-    assert (await DeadLetters(stage.broker).read()).letters == []
+    assert (await DeadLetters(stage.broker).read()).deadletters == []
     told = [record.subject async for record in _system(stage)]
     assert told == []
 

@@ -22,7 +22,8 @@ from edge.webhooks.client.ssrf import GuardSettings
 from ops.launch import own_argv
 from router.broker import Broker
 from router.codec import encode
-from router.deadletters import DeadLetters, Origin, webhook_subject
+from router.deadletter import Origin, webhook_subject
+from router.deadletters import DeadLetters
 from router.event import Event
 from router.nats.settings import BrokerSettings
 from router.subject import STORED
@@ -72,7 +73,7 @@ async def bury(broker: Broker, name: str, count: int = 1, reason: str = "exhaust
     numbers = []
     for number in range(count):
         event = Event.new(f"job.{name}.output", {"n": number, "text": "\x1b[31mred"})
-        ack = await DeadLetters(broker).bury(
+        ack = await DeadLetters(broker).add(
             webhook_subject(name),
             encode(event),
             origin=Origin("EVENTS", 100 + number, STORED + event.subject),

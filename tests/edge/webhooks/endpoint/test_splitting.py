@@ -21,7 +21,8 @@ from edge.webhooks.queue.job import Job, partition_of
 from edge.webhooks.queue.ordering import Head
 from router.broker import Broker
 from router.clock import wall
-from router.deadletters import DeadLetter, DeadLetters, webhook_subject
+from router.deadletter import DeadLetter, webhook_subject
+from router.deadletters import DeadLetters
 from tests.edge.webhooks.stage import Receiver, Stage, mortal
 from tests.edge.webhooks.test_order import NARROW, firsts, nothing_left
 from tests.waiting import eventually
@@ -56,7 +57,7 @@ class Picky:
 
 
 async def letters(broker: Broker, session: Session) -> dict[int, DeadLetter]:
-    found = (await DeadLetters(broker).read(pattern=webhook_subject(session.id))).letters
+    found = (await DeadLetters(broker).read(pattern=webhook_subject(session.id))).deadletters
     return {event.data["n"]: letter for letter in found if (event := letter.event()) is not None}
 
 

@@ -15,7 +15,8 @@ from edge.webhooks.queue.ordering import Head
 from edge.webhooks.service import WebhookSettings
 from router.broker import Page
 from router.cluster.role import RoleSettings
-from router.deadletters import DeadLetters, webhook_subject
+from router.deadletter import webhook_subject
+from router.deadletters import DeadLetters
 from router.nats.bucket import Bucket
 from router.topology import ENDPOINTS, HOOKS
 from tests.edge.webhooks.stage import QUICK, Process, Receiver, Stage, mortal
@@ -187,7 +188,7 @@ async def test_more_than_a_session_may_hold_waits_in_the_event_store(stage: Stag
     await eventually(lambda: process.webhooks.fanout.position >= 53)
     await eventually(full)
     held = await jobs(stage, session.id)
-    assert (await DeadLetters(stage.broker).read(pattern=webhook_subject(session.id))).letters == []
+    assert (await DeadLetters(stage.broker).read(pattern=webhook_subject(session.id))).deadletters == []
     await stage.broker.connection.api(f"STREAM.PURGE.{HOOKS}", {"filter": f"{FRESH}.*.{session.id}"})
 
     async def rest() -> bool:
