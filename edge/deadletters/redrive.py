@@ -29,7 +29,7 @@ from edge.deadletters.query import Filter, Search, Span
 from edge.errors import Problem
 from edge.jobs import ENDED, BackgroundJob, Cancelled, JobFailed, JobRun, Jobs, new_id
 from edge.sessions.registry import Registry
-from edge.webhooks.endpoint.breaker import Condition
+from edge.webhooks.endpoint.breaker import EndpointState
 from edge.webhooks.endpoint.state import HEALTH
 from edge.webhooks.queue.job import Job
 from edge.webhooks.queue.room import Room
@@ -151,7 +151,7 @@ class RedriveJob(BackgroundJob, kw_only=True, omit_defaults=True):
         return round(max(0, self.total - self.dealt_with) / pace, 1)
 
 
-_condition = decoder(Condition, ENDPOINTS)
+_condition = decoder(EndpointState, ENDPOINTS)
 
 
 class Fate(NamedTuple):

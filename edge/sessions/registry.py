@@ -466,7 +466,7 @@ def _text(body: dict[str, Any], field: str) -> str | None:
     return value
 
 
-async def is_gone(registry: Registry, session_id: str) -> bool:
+async def is_deleted(registry: Registry, session_id: str) -> bool:
     """Whether a session was deleted, or never was. Raises BrokerError where that is not known."""
     entry = await registry.bucket.latest(session_id)
     return entry is None or entry.value is None

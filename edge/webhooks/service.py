@@ -17,16 +17,16 @@ from edge.stats import Stats
 from edge.webhooks import metrics
 from edge.webhooks.client.sender import Sender
 from edge.webhooks.client.ssrf import GuardSettings
-from edge.webhooks.endpoint.breaker import Condition, Health, News
+from edge.webhooks.endpoint.breaker import CircuitBreaker, EndpointState, StateChange
 from edge.webhooks.endpoint.rules import default_health
-from edge.webhooks.endpoint.state import Conditions
+from edge.webhooks.endpoint.state import EndpointStore
 from edge.webhooks.endpoint.state_changes import endpoint_event
 from edge.webhooks.fanout.fanout import Fanout, FanoutSettings, Subscribe
 from edge.webhooks.fanout.marks import waiting_events
 from edge.webhooks.history.attempts import AttemptLog, AttemptLogSettings
 from edge.webhooks.history.figures import Figures
 from edge.webhooks.queue.job import PARTITIONS, partition_of
-from edge.webhooks.worker.worker import Backstage, WorkerSettings, WorkTerm
+from edge.webhooks.worker.worker import PartitionWorker, WorkerContext, WorkerSettings
 from router.broker import Broker
 from router.clock import wall
 from router.cluster.partitions import Partitions
@@ -81,7 +81,7 @@ class Webhooks:
         self._first_epoch = ""
         self._sender = Sender(guard)
         self.attempts = AttemptLog(broker, self.settings.attempts)
-        self.conditions = Conditions(broker.connection, writes)
+        self.conditions = EndpointStore(broker.connection, writes)
         publisher = Publisher(broker.connection)
         holder = secrets.token_hex(8)
         self.figures = Figures(broker, holder)
@@ -102,7 +102,7 @@ class Webhooks:
             keep=self.settings.worker.keep,
             subscribe=subscribe,
         )
-        self._backstage = Backstage(
+        self._backstage = WorkerContext(
             broker,
             registry,
             self._sender,
@@ -165,8 +165,8 @@ class Webhooks:
                 log.info("webhooks wait for what is known of their endpoints", extra={"fault": str(fault)})
                 await asyncio.sleep(0.5)
 
-    def _begin(self, partition: int, epoch: int, clean: bool) -> WorkTerm:
-        return WorkTerm(self._backstage, partition, epoch, clean)
+    def _begin(self, partition: int, epoch: int, clean: bool) -> PartitionWorker:
+        return PartitionWorker(self._backstage, partition, epoch, clean)
 
     def _epoch(self) -> str:
         return self._told_epoch() or self._first_epoch
@@ -190,7 +190,7 @@ class Webhooks:
         rate = session.spec.webhook.rate if session is not None and session.spec.webhook is not None else None
         partition = partition_of(session_id, self.settings.partitions)
         return {
-            **(self.conditions.of(session_id) or Condition()).describe(rate),
+            **(self.conditions.of(session_id) or EndpointState()).describe(rate),
             "partition": partition,
             "partition_owned": partition not in self.partitions.unowned,
         }
@@ -201,7 +201,7 @@ class Webhooks:
 
     async def enable(self, session_id: str) -> dict[str, Any]:
         """Lets a disabled or halted endpoint have its jobs again, the parked ones first. Raises Problem or BrokerError."""
-        return await self._order(session_id, Health.enable)
+        return await self._order(session_id, CircuitBreaker.enable)
 
     async def disable(self, session_id: str, reason: str = "operator") -> dict[str, Any]:
         """Lets an endpoint have nothing until it is enabled: its jobs are parked, and it gets no more of them.
@@ -210,12 +210,12 @@ class Webhooks:
         """
         return await self._order(session_id, lambda health: health.disable(reason))
 
-    async def _order(self, session_id: str, order: Callable[[Health], list[News]]) -> dict[str, Any]:
+    async def _order(self, session_id: str, order: Callable[[CircuitBreaker], list[StateChange]]) -> dict[str, Any]:
         session = await self._registry.find(session_id)
-        told: list[News] = []
+        told: list[StateChange] = []
 
-        def make(before: Condition) -> Condition:
-            health = Health(self.settings.worker.health, 1, before)
+        def make(before: EndpointState) -> EndpointState:
+            health = CircuitBreaker(self.settings.worker.health, 1, before)
             told[:] = order(health)
             return health.condition(before.parked, before.oldest)
 
@@ -255,8 +255,8 @@ class Webhooks:
             self._sender.retain(self._registry.sessions)
             await asyncio.sleep(self.settings.count_every)
 
-    def _terms(self) -> list[WorkTerm]:
-        return [term for term in self.partitions.terms.values() if isinstance(term, WorkTerm)]
+    def _terms(self) -> list[PartitionWorker]:
+        return [term for term in self.partitions.terms.values() if isinstance(term, PartitionWorker)]
 
     def _changed(self, session_id: str, session: Session | None) -> None:
         for term in self._terms():

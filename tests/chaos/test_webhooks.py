@@ -51,11 +51,11 @@ KEEP = 30.0 if LONG else 7.0
 CHILD = """
 import asyncio, sys, uvloop
 from dataclasses import replace
-from edge.webhooks.health import HealthSettings
+from edge.webhooks.endpoint.breaker import CircuitBreakerSettings
 from router.cluster.role import RoleSettings
-from edge.webhooks.dispatcher import WebhookSettings
-from edge.webhooks.fanout import FanoutSettings
-from edge.webhooks.worker import WorkerSettings
+from edge.webhooks.service import WebhookSettings
+from edge.webhooks.fanout.fanout import FanoutSettings
+from edge.webhooks.worker.worker import WorkerSettings
 from router.broker import Broker
 from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
@@ -66,7 +66,11 @@ async def main(url, replicas, keep):
         owner=RoleSettings(ttl=3.0, poll=0.2),
         fanout=FanoutSettings(role=RoleSettings(ttl=3.0, poll=0.2)),
         worker=WorkerSettings(
-            schedule=(0.5, 1, 2), ack_wait=5.0, keep=keep, sweep=1.0, health=HealthSettings(open=0.5, open_most=3.0)
+            schedule=(0.5, 1, 2),
+            ack_wait=5.0,
+            keep=keep,
+            sweep=1.0,
+            health=CircuitBreakerSettings(open=0.5, open_most=3.0),
         ),
     )
     broker = Broker(BrokerSettings(url=url), "edge", TopologySettings(replicas=replicas))

@@ -1,6 +1,6 @@
 """This file is where it is judged how an endpoint is: a breaker that opens and probes, a pace that gives way, and an end to patience.
 
-One process owns an endpoint at a time, so this is a plain object and exact. What it comes to is a `Condition`, kept in
+One process owns an endpoint at a time, so this is a plain object and exact. What it comes to is a `EndpointState`, kept in
 ENDPOINTS at each transition, for the next owner and for who asks.
 """
 
@@ -28,7 +28,7 @@ PLEA_SPREAD = 0.1
 
 
 @dataclass(frozen=True)
-class HealthSettings:
+class CircuitBreakerSettings:
     """When an endpoint is left alone, and when it is given up. Times in seconds."""
 
     # Ten failures among twenty within a minute, or five in a row, say more than bad luck.
@@ -55,7 +55,7 @@ class HealthSettings:
     warn_after: tuple[float, ...] = (86400.0, 3 * 86400.0, 4 * 86400.0)
 
 
-class Condition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class EndpointState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How an endpoint is, as it lies in ENDPOINTS. Times are seconds since the epoch, 0 for never."""
 
     state: State = "closed"
@@ -100,14 +100,14 @@ def shown_state(state: State, until: float, now: float) -> str:
     return PAUSED if state == "closed" and until > now else state
 
 
-class News(NamedTuple):
+class StateChange(NamedTuple):
     """Something to be told of an endpoint: `opened`, `closed`, `recovered`, `failing`, `disabled` or `enabled`."""
 
     name: str
     reason: str = ""
 
 
-class Health:
+class CircuitBreaker:
     """One endpoint's health, as its owner sees it."""
 
     __slots__ = (
@@ -134,9 +134,9 @@ class Health:
 
     def __init__(
         self,
-        settings: HealthSettings,
+        settings: CircuitBreakerSettings,
         concurrency: int,
-        condition: Condition | None = None,
+        condition: EndpointState | None = None,
         clock: Callable[[], float] = wall.now,
         jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
@@ -159,7 +159,7 @@ class Health:
         self._pleas = 0
         self._buckets: list[list[float]] = []  # [number of the stretch of time, requests, failures]
 
-    def adopt(self, condition: Condition) -> None:
+    def adopt(self, condition: EndpointState) -> None:
         """Goes on from what another wrote."""
         self._reset()
         self.state, self.since, self.until = condition.state, condition.since, condition.until
@@ -169,9 +169,9 @@ class Health:
         if condition.limit:
             self.limit, self._ramping = condition.limit, True
 
-    def condition(self, parked: int = 0, oldest: float = 0.0) -> Condition:
+    def condition(self, parked: int = 0, oldest: float = 0.0) -> EndpointState:
         """What there is to keep."""
-        return Condition(
+        return EndpointState(
             state=self.state,
             since=self.since,
             until=self.until,
@@ -236,7 +236,7 @@ class Health:
 
     # What is learnt
 
-    def note(self, outcome: Outcome, concurrency: int) -> list[News]:
+    def note(self, outcome: Outcome, concurrency: int) -> list[StateChange]:
         """Learns from an attempt; says what there is to tell."""
         if outcome.disable and self.state != "disabled":
             return self.disable(outcome.fault or "asked")
@@ -253,7 +253,7 @@ class Health:
             self.limit = max(1.0, min(self.limit, concurrency) / 2)
             self._ramping = True
             self._pleas += 1
-        news: list[News] = []
+        news: list[StateChange] = []
         if outcome.status in _PATIENCE:
             self._pause(outcome, now)
         else:
@@ -261,7 +261,7 @@ class Health:
             news = self._failed(outcome, now)
         return news + self._lose_patience(now)
 
-    def _succeeded(self, concurrency: int) -> list[News]:
+    def _succeeded(self, concurrency: int) -> list[StateChange]:
         self.failures = self._pleas = 0
         self.attempts = 0
         was_known = self.warned > 0
@@ -273,7 +273,7 @@ class Health:
                 # One more for each that is answered: from one to two to four, round by round.
                 self.limit = min(self.limit + 1.0, float(concurrency))
                 self._ramping = self.limit < concurrency
-            return [News("recovered")] if was_known else []
+            return [StateChange("recovered")] if was_known else []
         if self.state == "open":
             return []  # it was under way when the breaker opened; the probes decide
         self._probed += 1
@@ -282,9 +282,9 @@ class Health:
         self.state, self.since, self.until, self.closed_at, self.reason = "closed", now, 0.0, now, ""
         self.limit, self._ramping = 1.0, True
         self._buckets.clear()
-        return [News("closed"), News("recovered")]
+        return [StateChange("closed"), StateChange("recovered")]
 
-    def _failed(self, outcome: Outcome, now: float) -> list[News]:
+    def _failed(self, outcome: Outcome, now: float) -> list[StateChange]:
         if self.state == "half_open":
             return self._open(outcome, now)
         if self.state == "open":
@@ -296,7 +296,7 @@ class Health:
             return self._open(outcome, now)
         return []
 
-    def _open(self, outcome: Outcome, now: float) -> list[News]:
+    def _open(self, outcome: Outcome, now: float) -> list[StateChange]:
         settings = self.settings
         if self.state == "closed" and now - self.closed_at > settings.forget:
             self.trips = 0
@@ -307,7 +307,7 @@ class Health:
         self.until = now + max(length, outcome.retry_after)
         self.trips = min(self.trips + 1, 30)
         # A probe that failed is no news: it was open all the time.
-        return [] if was_open else [News("opened", outcome.detail)]
+        return [] if was_open else [StateChange("opened", outcome.detail)]
 
     def _pause(self, outcome: Outcome, now: float) -> None:
         """Leaves the endpoint alone for as long as it asked, or where it asks again and again without saying how long."""
@@ -321,7 +321,7 @@ class Health:
             if self.state == "closed":
                 self.reason = outcome.detail
 
-    def _lose_patience(self, now: float) -> list[News]:
+    def _lose_patience(self, now: float) -> list[StateChange]:
         settings = self.settings
         failing = now - self.failing_since
         if failing >= settings.disable_after and self.attempts >= settings.disable_attempts:
@@ -329,20 +329,20 @@ class Health:
         told = sum(1 for after in settings.warn_after if failing >= after)
         if told > self.warned:
             self.warned = told
-            return [News("failing", f"no success for {failing / 86400:.1f} days")]
+            return [StateChange("failing", f"no success for {failing / 86400:.1f} days")]
         return []
 
-    def disable(self, reason: str) -> list[News]:
+    def disable(self, reason: str) -> list[StateChange]:
         """Lets nothing begin until somebody enables it."""
         self.state, self.since, self.until, self.reason = "disabled", self._clock(), 0.0, reason
-        return [News("disabled", reason)]
+        return [StateChange("disabled", reason)]
 
-    def enable(self) -> list[News]:
+    def enable(self) -> list[StateChange]:
         """Begins anew, carefully."""
         self._reset()
         self.since = self.closed_at = self.enabled_at = self._clock()
         self.limit, self._ramping = 1.0, True
-        return [News("enabled")]
+        return [StateChange("enabled")]
 
     # The window
 

@@ -16,11 +16,11 @@ from typing import Any, Protocol
 from msgspec.structs import replace
 
 from edge.sessions.endpoint.settings import EndpointSettings
-from edge.webhooks.endpoint.breaker import Health
+from edge.webhooks.endpoint.breaker import CircuitBreaker
 from edge.webhooks.endpoint.rules import Rules
-from edge.webhooks.queue.backlog import PAGE_JOBS, Parked, Parking
+from edge.webhooks.queue.backlog import PAGE_JOBS, Backlog, ParkedJob
 from edge.webhooks.queue.job import Job
-from edge.webhooks.queue.ordering import Head, Held, Lane, LaneSettings, Unit, lane_of
+from edge.webhooks.queue.ordering import Head, OrderedQueue, PendingJob, Post, QueueSettings, queue_of
 from router.clock import wall
 from router.errors import BrokerError
 from router.rates import EvenPace
@@ -33,12 +33,12 @@ KEY_PAGE = 4
 STORING = 64
 
 
-class Floor(Protocol):
+class DispatchHost(Protocol):
     """What a gate stands on: the term of its partition."""
 
     partition: int
-    lane_settings: LaneSettings
-    parking: Parking
+    lane_settings: QueueSettings
+    parking: Backlog
 
     @property
     def open(self) -> bool:
@@ -48,7 +48,7 @@ class Floor(Protocol):
     def pressed(self) -> bool:
         """Whether the partition is nearly full."""
 
-    def was_there(self, held: Held) -> bool:
+    def was_there(self, held: PendingJob) -> bool:
         """Whether a new job lay in HOOKS already when the partition was taken over."""
 
     def is_ready(self, session: str) -> bool:
@@ -57,36 +57,36 @@ class Floor(Protocol):
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Runs something beside."""
 
-    def begin(self, gate: Gate, lane: Lane, unit: Unit) -> None:
+    def begin(self, gate: EndpointDispatcher, lane: OrderedQueue, unit: Post) -> None:
         """Posts a unit; `finished` follows."""
 
     def rules(self, endpoint: EndpointSettings) -> Rules:
         """What counts for an endpoint of retries, circuit breaker and auto-disable."""
 
-    def weigh(self, held: Held) -> int:
+    def weigh(self, held: PendingJob) -> int:
         """The bytes of a job in a batch."""
 
-    def rest(self, held: list[Held]) -> None:
+    def rest(self, held: list[PendingJob]) -> None:
         """Gives the partition's places back for jobs that stay in hand."""
 
-    def fetched(self, gate: Gate, lane: Lane, held: Held) -> bool:
+    def fetched(self, gate: EndpointDispatcher, lane: OrderedQueue, held: PendingJob) -> bool:
         """Takes a job from a log in hand; False where it was settled already."""
 
-    async def stored(self, gate: Gate, lane: Lane, some: list[Held]) -> None:
+    async def stored(self, gate: EndpointDispatcher, lane: OrderedQueue, some: list[PendingJob]) -> None:
         """Parks some jobs, in order if the lane is serial. Raises BrokerError where the rest has to be parked again."""
 
-    async def throw_away(self, parked: Parked) -> None:
+    async def throw_away(self, parked: ParkedJob) -> None:
         """Takes out of a log what is no job, into the dead letters."""
 
 
-class Gate:
+class EndpointDispatcher:
     """One endpoint, as its owner serves it."""
 
-    def __init__(self, floor: Floor, session: str, health: Health, endpoint: EndpointSettings) -> None:
+    def __init__(self, floor: DispatchHost, session: str, health: CircuitBreaker, endpoint: EndpointSettings) -> None:
         self.session = session
         self.health = health
         self.policy: EndpointSettings | None = None
-        self.lanes: dict[str, Lane] = {}
+        self.lanes: dict[str, OrderedQueue] = {}
         self.under_way = 0
         # The seconds that one post takes, of late; 0 where it is not known yet.
         self.pace = 0.0
@@ -95,11 +95,11 @@ class Gate:
         self.oldest = 0.0
         self.shown = (0, 0.0)
         self._floor = floor
-        self._ready: dict[str, Lane] = {}
+        self._ready: dict[str, OrderedQueue] = {}
         # Lanes that wait for a place or for a time, and those with jobs on their way into the log: among tens of thousands
         # of keys whose jobs all lie in the log there are few.
-        self._waiting: dict[str, Lane] = {}
-        self._to_store: dict[str, Lane] = {}
+        self._waiting: dict[str, OrderedQueue] = {}
+        self._to_store: dict[str, OrderedQueue] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._fetching = False
@@ -149,19 +149,19 @@ class Gate:
             and all(lane.idle for lane in self.lanes.values())
         )
 
-    def lane(self, name: str, serial: bool) -> Lane:
+    def lane(self, name: str, serial: bool) -> OrderedQueue:
         """Finds a lane, or begins it."""
         lane = self.lanes.get(name)
         if lane is None:
-            lane = self.lanes[name] = Lane(name, serial)
+            lane = self.lanes[name] = OrderedQueue(name, serial)
         return lane
 
     # In
 
-    def admit(self, held: Held) -> None:
+    def admit(self, held: PendingJob) -> None:
         """Finds a place for a job that has come."""
         assert self.policy is not None
-        lane = self.lane(*lane_of(held.job, self.policy.mode))
+        lane = self.lane(*queue_of(held.job, self.policy.mode))
         if lane.first is not None and held.order and (lane.early or self._floor.was_there(held)):
             self._line_up(lane, held)
         elif self._is_full(lane, held):
@@ -171,7 +171,7 @@ class Gate:
             self._mark(lane)
         self.pump()
 
-    def _is_full(self, lane: Lane, held: Held) -> bool:
+    def _is_full(self, lane: OrderedQueue, held: PendingJob) -> bool:
         settings = self._floor.lane_settings
         # A retry that is due may go before what is parked, where there is no order to keep.
         if lane.behind and (lane.serial or not held.job.due_at):
@@ -188,7 +188,7 @@ class Gate:
             waiting = max(waiting, 2 * self.policy.batch.max_n)
         return len(lane.queue) >= waiting
 
-    def _park(self, lane: Lane, held: Held) -> None:
+    def _park(self, lane: OrderedQueue, held: PendingJob) -> None:
         if lane.serial:
             # What came before goes before.
             self._floor.rest(lane.stow())
@@ -196,7 +196,7 @@ class Gate:
         self._mark(lane)
         self._store(lane)
 
-    def _line_up(self, lane: Lane, held: Held) -> None:
+    def _line_up(self, lane: OrderedQueue, held: PendingJob) -> None:
         """Finds the place of a new job where a predecessor has left a log: before it, or behind it."""
         if lane.first == 0:
             if not lane.early:
@@ -209,7 +209,7 @@ class Gate:
             lane.park([held])
             self._store(lane)
 
-    async def _look_up(self, lane: Lane) -> None:
+    async def _look_up(self, lane: OrderedQueue) -> None:
         while self._floor.open:
             try:
                 page, _ = await self._floor.parking.page(self._floor.partition, self.session, lane.name, 0, 1)
@@ -267,7 +267,7 @@ class Gate:
         if blocked != float("inf"):
             self.wake(blocked)
 
-    def _unit(self, lane: Lane, policy: EndpointSettings) -> Unit | None:
+    def _unit(self, lane: OrderedQueue, policy: EndpointSettings) -> Post | None:
         """Takes the next unit out of a lane; None where a batch is not full yet."""
         head, batch, first = lane.head, policy.batch, lane.queue[0]
         if batch is None and (head is None or head.jobs == 1 or first.job.parts):
@@ -288,9 +288,9 @@ class Gate:
                 job = replace(job, attempt=head.attempt, last_status=head.last_status, tried=head.tried)
             else:
                 lane.head = None  # of a job that is no more
-        return Unit(some, job)
+        return Post(some, job)
 
-    def _gather(self, lane: Lane, policy: EndpointSettings) -> list[Held] | None:
+    def _gather(self, lane: OrderedQueue, policy: EndpointSettings) -> list[PendingJob] | None:
         """Takes a batch out of a lane: as full as it may be, or as old, or the one that is to be tried again."""
         batch = policy.batch
         again = lane.head.jobs if lane.head is not None else 0
@@ -322,7 +322,7 @@ class Gate:
         """Learns how long a post took."""
         self.pace = seconds if not self.pace else 0.8 * self.pace + 0.2 * seconds
 
-    def finished(self, lane: Lane) -> None:
+    def finished(self, lane: OrderedQueue) -> None:
         """One unit is over: its place is free."""
         self.under_way -= 1
         lane.under_way -= 1
@@ -334,7 +334,7 @@ class Gate:
             self._mark(lane)
         self.pump()
 
-    def retry(self, lane: Lane, unit: Unit, head: Head) -> None:
+    def retry(self, lane: OrderedQueue, unit: Post, head: Head) -> None:
         """Lets a serial lane's unit stand in front again, for a later time."""
         lane.head = head
         lane.not_before = head.not_before
@@ -344,12 +344,12 @@ class Gate:
             self._store(lane)
         self._mark(lane)
 
-    def restored(self, lane: Lane, head: Head, not_before: float) -> None:
+    def restored(self, lane: OrderedQueue, head: Head, not_before: float) -> None:
         """Takes over how far the first of a lane had come at a predecessor."""
         lane.head, lane.not_before = head, not_before
         self._mark(lane)
 
-    def postpone(self, lane: Lane, unit: Unit, seconds: float) -> None:
+    def postpone(self, lane: OrderedQueue, unit: Post, seconds: float) -> None:
         """Lets a unit that was not posted stand in front again; nothing of its lane begins for so many seconds."""
         lane.not_before = max(lane.not_before, wall.now() + seconds)
         lane.put_back(unit.held)
@@ -358,12 +358,12 @@ class Gate:
             self._store(lane)
         self._mark(lane)
 
-    def resume(self, lane: Lane) -> None:
+    def resume(self, lane: OrderedQueue) -> None:
         """Lets a halted lane go on."""
         lane.not_before = 0.0
         self._mark(lane)
 
-    def _mark(self, lane: Lane) -> None:
+    def _mark(self, lane: OrderedQueue) -> None:
         """Notes whether a lane may begin."""
         now = wall.now()
         if lane.queue or (lane.not_before > now and not lane.halted):
@@ -402,7 +402,7 @@ class Gate:
 
     # To the log and back
 
-    def _store(self, lane: Lane) -> None:
+    def _store(self, lane: OrderedQueue) -> None:
         if lane.stowing:
             self._to_store[lane.name] = lane
         if not self._storing and self._floor.open and self._to_store:
@@ -431,7 +431,7 @@ class Gate:
             self._fetching = True
             self._floor.spawn(self._fetch_all(), "fetch")
 
-    def _hungry(self) -> Lane | None:
+    def _hungry(self) -> OrderedQueue | None:
         """A lane that could go on if it had what lies in its log."""
         assert self.policy is not None
         batch = self.policy.batch.max_n if self.policy.batch is not None else 1
@@ -469,7 +469,7 @@ class Gate:
         finally:
             self._fetching = False
 
-    async def _fetch_page(self, lane: Lane) -> int:
+    async def _fetch_page(self, lane: OrderedQueue) -> int:
         assert self.policy is not None
         jobs = PAGE_JOBS if lane.name == "all" else KEY_PAGE
         if self.policy.batch is not None:
@@ -485,7 +485,7 @@ class Gate:
             if parked.job is None:
                 self._floor.spawn(self._floor.throw_away(parked), "throw away")
                 continue
-            held = Held(parked.job, self._loop.time(), parked_at=parked.sequence, size=len(parked.payload))
+            held = PendingJob(parked.job, self._loop.time(), parked_at=parked.sequence, size=len(parked.payload))
             held.suspect = lane.suspects
             if self._floor.fetched(self, lane, held):
                 lane.queue.append(held)

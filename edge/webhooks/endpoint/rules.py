@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from edge.sessions.endpoint.policy import AutoDisable, Breaker, Policy
 from edge.settings import PolicySettings
 from edge.webhooks.client.outcome import Outcome, Verdict
-from edge.webhooks.endpoint.breaker import HealthSettings
+from edge.webhooks.endpoint.breaker import CircuitBreakerSettings
 
 # Faults that are an answer's status and nothing else: what `retry_statuses` decides.
 _BY_STATUS = frozenset(
@@ -23,7 +23,7 @@ class Rules(NamedTuple):
 
     schedule: tuple[float, ...]
     statuses: frozenset[int] | None
-    health: HealthSettings
+    health: CircuitBreakerSettings
 
     def judge(self, outcome: Outcome) -> Outcome:
         """The outcome with its status retried or not, as `retry_statuses` says."""
@@ -34,7 +34,7 @@ class Rules(NamedTuple):
 
 
 def rules_of(
-    own: Policy | None, schedule: tuple[float, ...], defaults: PolicySettings, health: HealthSettings
+    own: Policy | None, schedule: tuple[float, ...], defaults: PolicySettings, health: CircuitBreakerSettings
 ) -> Rules:
     """Merges what an endpoint sets with the defaults; `schedule` is the one where it sets none."""
     own = own or Policy()
@@ -46,7 +46,7 @@ def rules_of(
     )
 
 
-def default_health(defaults: PolicySettings) -> HealthSettings:
+def default_health(defaults: PolicySettings) -> CircuitBreakerSettings:
     """The breaker and auto-disable of a deployment."""
     breaker, disable = defaults.breaker, defaults.auto_disable
     own = Policy(
@@ -61,10 +61,10 @@ def default_health(defaults: PolicySettings) -> HealthSettings:
         ),
         auto_disable=AutoDisable(disable.after, disable.attempts),
     )
-    return _health(own, HealthSettings())
+    return _health(own, CircuitBreakerSettings())
 
 
-def _health(own: Policy, health: HealthSettings) -> HealthSettings:
+def _health(own: Policy, health: CircuitBreakerSettings) -> CircuitBreakerSettings:
     if own.breaker is None and own.auto_disable is None:
         return health
     breaker, disable = own.breaker or Breaker(), own.auto_disable or AutoDisable()

@@ -1,6 +1,6 @@
 """This file is where the condition of every endpoint is kept: in ENDPOINTS, written by its owner, read by every process.
 
-`health.<session>` is a `Condition`. `head.<session>.<lane>` says how often the first of an ordered lane has been tried, so
+`health.<session>` is a `EndpointState`. `head.<session>.<lane>` says how often the first of an ordered lane has been tried, so
 that a change of owner neither forgets an attempt nor makes one too many. `kills.<stream>.<sequence>` counts the workers
 that died with a job in their hands.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from edge.webhooks.endpoint.breaker import Condition
+from edge.webhooks.endpoint.breaker import EndpointState
 from edge.webhooks.queue.ordering import Head
 from router.errors import Conflict
 from router.mirror import Mirror
@@ -30,36 +30,36 @@ KILLS_SECONDS = 86400.0
 
 
 _head = decoder(Head, ENDPOINTS)
-_read_condition = decoder(Condition, ENDPOINTS)
+_read_condition = decoder(EndpointState, ENDPOINTS)
 
 
-class Conditions:
+class EndpointStore:
     """All conditions, kept in step with the bucket."""
 
     def __init__(self, connection: Connection, guard: WriteGuard | None = None) -> None:
         self._bucket = Bucket(connection, ENDPOINTS, guard)
-        self._known: Mirror[str, Condition] = Mirror()
+        self._known: Mirror[str, EndpointState] = Mirror()
         # What this process wrote last, which is no news when it is heard, be it before the write's own answer.
         self._own: dict[str, bytes] = {}
-        self._listeners: list[Callable[[str, Condition], None]] = []
+        self._listeners: list[Callable[[str, EndpointState], None]] = []
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Keeps in step with the bucket until cancelled."""
         await self._bucket.watch(self._heard, f"{HEALTH}.*", ready=ready, renewed=self._renewed)
 
-    def of(self, session: str) -> Condition | None:
+    def of(self, session: str) -> EndpointState | None:
         """The condition as far as it is known here; None for an endpoint of which there never was anything to say."""
         return self._known.get(session)
 
-    def all(self) -> list[Condition]:
+    def all(self) -> list[EndpointState]:
         return list(self._known.values.values())
 
-    def on_change(self, listener: Callable[[str, Condition], None]) -> Callable[[], None]:
+    def on_change(self, listener: Callable[[str, EndpointState], None]) -> Callable[[], None]:
         """Calls listener(session, condition) where another process wrote one. Returns what takes the listener off."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
-    async def keep(self, session: str, condition: Condition) -> None:
+    async def keep(self, session: str, condition: EndpointState) -> None:
         """Writes what its owner knows. Raises Conflict where another wrote since: what that says counts. Raises BrokerError."""
         value = msgspec.json.encode(condition)
         key = f"{HEALTH}.{session}"
@@ -78,13 +78,13 @@ class Conditions:
             revision = entry.revision  # a write of our own whose answer was lost
         self._known.put(session, condition, revision)
 
-    async def change(self, session: str, make: Callable[[Condition], Condition]) -> Condition:
+    async def change(self, session: str, make: Callable[[EndpointState], EndpointState]) -> EndpointState:
         """Changes a condition from wherever one is; its owner follows. Raises BrokerError."""
         key = f"{HEALTH}.{session}"
         while True:
             entry = await self._bucket.get(key)
             before = _condition(entry) if entry else None
-            after = make(before or Condition())
+            after = make(before or EndpointState())
             value = msgspec.json.encode(after)
             try:
                 if entry is None:
@@ -168,10 +168,10 @@ class Conditions:
         if session not in self._known:
             self._own.pop(session, None)
 
-    def _tell(self, session: str, condition: Condition) -> None:
+    def _tell(self, session: str, condition: EndpointState) -> None:
         for listener in list(self._listeners):
             listener(session, condition)
 
 
-def _condition(entry: Entry) -> Condition | None:
+def _condition(entry: Entry) -> EndpointState | None:
     return _read_condition(entry.key, entry.value)

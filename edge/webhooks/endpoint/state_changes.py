@@ -9,7 +9,7 @@ from typing import Any
 
 from edge.sessions.registry import Session
 from edge.webhooks.client.outcome import Outcome
-from edge.webhooks.endpoint.breaker import Condition, News
+from edge.webhooks.endpoint.breaker import EndpointState, StateChange
 from edge.webhooks.endpoint.splitting import UNPOSTED, attempts_of
 from edge.webhooks.queue.job import NEWS, Job
 from router.cursor import Cursor
@@ -31,9 +31,9 @@ def is_told(job: Job) -> bool:
 
 def endpoint_event(
     session: Session,
-    news: News,
+    news: StateChange,
     unique: str,
-    condition: Condition,
+    condition: EndpointState,
     job: Job | None = None,
     outcome: Outcome | None = None,
     epoch: str = "",

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Literal
 
 from edge.sessions.registry import Session
-from edge.webhooks.endpoint.breaker import Condition, Health, HealthSettings
+from edge.webhooks.endpoint.breaker import CircuitBreaker, CircuitBreakerSettings, EndpointState
 from edge.webhooks.queue.job import Job
-from edge.webhooks.queue.ordering import ALL, lane_of
+from edge.webhooks.queue.ordering import ALL, queue_of
 from edge.webhooks.queue.room import Room
 from router.clock import wall
 
@@ -25,14 +25,14 @@ class Admission:
     """Asks an endpoint's condition and the room in HOOKS."""
 
     def __init__(
-        self, room: Room, condition: Callable[[str], Condition | None], health: HealthSettings | None = None
+        self, room: Room, condition: Callable[[str], EndpointState | None], health: CircuitBreakerSettings | None = None
     ) -> None:
         """`condition` gives what the owner of an endpoint last said of it."""
         self.room = room
         self._condition = condition
-        self._health = health or HealthSettings()
+        self._health = health or CircuitBreakerSettings()
         # Until when each endpoint is to be left alone, as its condition says, in seconds of the store's clock.
-        self._known: dict[str, tuple[Condition, float]] = {}
+        self._known: dict[str, tuple[EndpointState, float]] = {}
 
     def take(self, session: Session, job: Job) -> Reason:
         """Accounts for one more job; or says why the session is to have none now."""
@@ -40,7 +40,7 @@ class Admission:
             return reason
         lane = ALL
         if session.spec.webhook is not None and session.spec.webhook.mode == "keyed":
-            lane = lane_of(job, "keyed")[0]
+            lane = queue_of(job, "keyed")[0]
         return "" if self.room.take(session.id, len(job.payload), lane) else "share"
 
     def may_go_on(self, session: Session) -> Reason:
@@ -66,7 +66,7 @@ class Admission:
         known = self._known.get(session.id)
         if known is None or known[0] is not condition:
             # As its owner reads it: a time further ahead than any legal one does not count.
-            seconds = Health(self._health, 1, condition).blocked_for
+            seconds = CircuitBreaker(self._health, 1, condition).blocked_for
             known = self._known[session.id] = condition, wall.now() + seconds if seconds else 0.0
         if known[1] and wall.now() < known[1]:
             return "endpoint"

@@ -29,10 +29,10 @@ import msgspec
 from edge.filters.evaluation import Filtering
 from edge.filters.matching import Matching
 from edge.metrics import record_faults
-from edge.sessions.registry import Registry, Session, is_gone
+from edge.sessions.registry import Registry, Session, is_deleted
 from edge.stats import Stats
 from edge.webhooks import metrics
-from edge.webhooks.endpoint.breaker import Condition, HealthSettings
+from edge.webhooks.endpoint.breaker import CircuitBreakerSettings, EndpointState
 from edge.webhooks.fanout.admission import Admission, Reason
 from edge.webhooks.fanout.gaps import tell_gap
 from edge.webhooks.fanout.marks import MARKS, Mark, read_mark
@@ -182,8 +182,8 @@ class Fanout:
         kept: Callable[[], Awaitable[set[str]]] | None = None,
         undecodable: Callable[[Record], None] = lambda _record: None,
         filtering: Filtering | None = None,
-        condition: Callable[[str], Condition | None] = lambda _session: None,
-        health: HealthSettings | None = None,
+        condition: Callable[[str], EndpointState | None] = lambda _session: None,
+        health: CircuitBreakerSettings | None = None,
         keep: float = 7 * 86400.0,
         subscribe: Subscribe | None = None,
     ) -> None:
@@ -1086,7 +1086,7 @@ class Fanout:
 
     async def _forget_if_gone(self, session_id: str) -> None:
         try:
-            gone = await is_gone(self._registry, session_id)
+            gone = await is_deleted(self._registry, session_id)
         except BrokerError as fault:
             log.debug("a session could not be looked up", extra={"fault": str(fault)})
             return

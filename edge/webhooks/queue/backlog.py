@@ -1,6 +1,6 @@
 """This file is where the jobs of an endpoint wait that cannot take them: a log for each lane, read in order, at no one's cost.
 
-Parked jobs lie in HOOKS under `hook.park.<partition>.<session>.<lane>`, where no consumer looks. The partition's owner
+ParkedJob jobs lie in HOOKS under `hook.park.<partition>.<session>.<lane>`, where no consumer looks. The partition's owner
 reads a lane's log page by page from where it was, and deletes each message once its job is settled: no consumer is made
 for an endpoint, and what is parked takes none of the places that deliveries have.
 """
@@ -25,7 +25,7 @@ PAGE_JOBS = 32
 PAGE_BYTES = 256 * 1024
 
 
-class Parked(NamedTuple):
+class ParkedJob(NamedTuple):
     """One parked job, and its place in HOOKS. The job is None where the message is none."""
 
     sequence: int
@@ -34,7 +34,7 @@ class Parked(NamedTuple):
     payload: bytes
 
 
-class Parking:
+class Backlog:
     """Parks jobs and gets them back."""
 
     def __init__(self, broker: Broker, publisher: Publisher) -> None:
@@ -62,7 +62,7 @@ class Parking:
 
     async def page(
         self, partition: int, session: str, lane: str, after: int, jobs: int = PAGE_JOBS
-    ) -> tuple[list[Parked], int]:
+    ) -> tuple[list[ParkedJob], int]:
         """Reads a lane's jobs that come after a place, oldest first, and counts those behind them. Raises BrokerError.
 
         In a cluster a page may come from a node that is behind: it lacks the end, and has what was removed. So the leader
@@ -117,8 +117,8 @@ def _whole(reply: Reply) -> Reply:
     return reply
 
 
-def _parked(reply: Reply) -> Parked:
+def _parked(reply: Reply) -> ParkedJob:
     headers = all_headers(reply.headers)
     sequence, subject = int(headers["Nats-Sequence"]), headers["Nats-Subject"]
     message = Message(subject, reply.payload, headers, sequence, 1, 0, 0, "", None)  # type: ignore[arg-type]
-    return Parked(sequence, subject, read(message), reply.payload)
+    return ParkedJob(sequence, subject, read(message), reply.payload)

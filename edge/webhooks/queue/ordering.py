@@ -27,7 +27,7 @@ ALL = "all"
 
 
 @dataclass(frozen=True)
-class LaneSettings:
+class QueueSettings:
     """How much of a partition one endpoint may hold."""
 
     # Jobs in hand that wait for a place; further ones are parked. Of an endpoint that takes `quick` within a second it is so
@@ -39,7 +39,7 @@ class LaneSettings:
     hold: float = 0.5
 
 
-class Held:
+class PendingJob:
     """One job in the hands of this process: from a consumer, or from a lane's log (`parked_at`, its place there)."""
 
     __slots__ = ("consumer", "job", "message", "order", "parked_at", "resting", "since", "size", "suspect", "unsure")
@@ -68,12 +68,12 @@ class Held:
         self.resting = False
 
 
-class Unit:
+class Post:
     """What goes out in one post: a job, or several as a batch. `job` is the one that stands for it."""
 
     __slots__ = ("held", "id", "job", "suspect")
 
-    def __init__(self, held: list[Held], job: Job) -> None:
+    def __init__(self, held: list[PendingJob], job: Job) -> None:
         self.held = held
         self.job = job
         self.id = job.id
@@ -90,7 +90,7 @@ class Unit:
         return any(job.letters for job in self.jobs)
 
 
-class Lane:
+class OrderedQueue:
     """One line of an endpoint's jobs."""
 
     __slots__ = (
@@ -111,9 +111,9 @@ class Lane:
     def __init__(self, name: str, serial: bool, behind: int = 0) -> None:
         self.name = name
         self.serial = serial
-        self.queue: deque[Held] = deque()
+        self.queue: deque[PendingJob] = deque()
         # On their way into the log, in order.
-        self.stowing: deque[Held] = deque()
+        self.stowing: deque[PendingJob] = deque()
         # Jobs in the log that are not in hand, those on their way included; and up to where it has been fetched.
         self.behind = behind
         self.after = 0
@@ -123,7 +123,7 @@ class Lane:
         # Where a predecessor has left a log: the place of its first (0: not looked up yet), for what stands before it; None
         # as soon as that has been heard. What comes before it was looked up waits here.
         self.first: int | None = None
-        self.early: list[Held] = []
+        self.early: list[PendingJob] = []
         # Jobs that are fetched first after a predecessor died, of which it may have died.
         self.suspects = False
 
@@ -142,18 +142,18 @@ class Lane:
             return False
         return now >= self.not_before
 
-    def put_back(self, held: list[Held]) -> None:
+    def put_back(self, held: list[PendingJob]) -> None:
         """Lets jobs stand in front again, in their order."""
         self.queue.extendleft(reversed(held))
 
-    def stow(self) -> list[Held]:
+    def stow(self) -> list[PendingJob]:
         """Lets go of what waits: what came from the log is there still, the rest goes there, in order.
 
         Gives what must stay in hand, because it stands before what lies in the log, and there is an order to keep.
         """
         waiting, self.queue = self.queue, deque()
         parked_behind = self.serial and self.behind > 0
-        goes: deque[Held] = deque()
+        goes: deque[PendingJob] = deque()
         for held in reversed(waiting):
             if held.parked_at:
                 parked_behind = self.serial
@@ -165,13 +165,13 @@ class Lane:
         self.park(goes)
         return list(self.queue)
 
-    def unfetch(self, fetched: Iterable[Held]) -> None:
+    def unfetch(self, fetched: Iterable[PendingJob]) -> None:
         """Lets jobs be fetched again."""
         for held in fetched:
             self.behind += 1
             self.after = min(self.after, held.parked_at - 1)
 
-    def park(self, fresh: Iterable[Held]) -> None:
+    def park(self, fresh: Iterable[PendingJob]) -> None:
         """Sends new jobs to the log."""
         for held in fresh:
             self.stowing.append(held)
@@ -192,7 +192,7 @@ class _Keyed(msgspec.Struct, gc=False):
 _keyed = msgspec.msgpack.Decoder(_Keyed).decode
 
 
-def lane_of(job: Job, mode: str) -> tuple[str, bool]:
+def queue_of(job: Job, mode: str) -> tuple[str, bool]:
     """The name of a job's lane, and whether it is serial. A key is the event's own, else its subject."""
     if mode != "keyed" or job.parts:
         return ALL, mode == "fifo"

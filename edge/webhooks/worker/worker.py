@@ -26,18 +26,18 @@ from msgspec.structs import replace
 from edge.errors import Problem
 from edge.metrics import record_faults
 from edge.sessions.endpoint.settings import MAX_BATCH_BYTES, EndpointSettings
-from edge.sessions.registry import Registry, Session, is_gone
+from edge.sessions.registry import Registry, Session, is_deleted
 from edge.settings import PolicySettings
 from edge.stats import Stats
 from edge.webhooks import metrics
 from edge.webhooks.client.outcome import MAX_RETRY_AFTER, Outcome, Verdict, pause, postponement
 from edge.webhooks.client.payload import Posting, posting
 from edge.webhooks.client.sender import Sender
-from edge.webhooks.endpoint.breaker import Condition, Health, HealthSettings, News
-from edge.webhooks.endpoint.dispatch import Gate
+from edge.webhooks.endpoint.breaker import CircuitBreaker, CircuitBreakerSettings, EndpointState, StateChange
+from edge.webhooks.endpoint.dispatch import EndpointDispatcher
 from edge.webhooks.endpoint.rules import Rules, rules_of
 from edge.webhooks.endpoint.splitting import attempts_of, following, halve, head_of, is_to_be_split
-from edge.webhooks.endpoint.state import Conditions
+from edge.webhooks.endpoint.state import EndpointStore
 from edge.webhooks.endpoint.state_changes import (
     FAILING_ATTEMPTS,
     attempt_event,
@@ -47,10 +47,10 @@ from edge.webhooks.endpoint.state_changes import (
 )
 from edge.webhooks.history.attempts import Attempt, AttemptLog, Part
 from edge.webhooks.queue.acks import AckBatcher
-from edge.webhooks.queue.backlog import Parked, Parking, is_full, next_job
+from edge.webhooks.queue.backlog import Backlog, ParkedJob, is_full, next_job
 from edge.webhooks.queue.job import FRESH, PARKED, Job, due_filter, fresh_filter, partition_of, read
 from edge.webhooks.queue.letters import SentAgain
-from edge.webhooks.queue.ordering import ALL, Head, Held, Lane, LaneSettings, Piece, Unit
+from edge.webhooks.queue.ordering import ALL, Head, OrderedQueue, PendingJob, Piece, Post, QueueSettings
 from edge.webhooks.shortage import shortages
 from router import tracing
 from router.broker import Broker
@@ -77,7 +77,7 @@ _SPOILT = (BadInput, ValueError, OverflowError, RecursionError, TypeError, Looku
 _OURS = frozenset({"decode_error", "ttl_expired", "poison", "ssrf_blocked", "bad_url"})
 # The share of its time that a term spends on counting what is parked.
 RECOUNT_SHARE = 0.01
-# Parked jobs of one endpoint that are looked at in one sweep: pages of so many.
+# ParkedJob jobs of one endpoint that are looked at in one sweep: pages of so many.
 EXPIRE_PAGES, EXPIRE_JOBS = 256, 16
 # Settled jobs that are remembered, in case the server hands them out again.
 SETTLED = 8192
@@ -94,8 +94,8 @@ class WorkerSettings:
     credit_bytes: int = 16 * 1024 * 1024
     # The server hands a job out again after so long without a word of it; one that is still worked is spoken of before.
     ack_wait: float = 30.0
-    lane: LaneSettings = field(default_factory=LaneSettings)
-    health: HealthSettings = field(default_factory=HealthSettings)
+    lane: QueueSettings = field(default_factory=QueueSettings)
+    health: CircuitBreakerSettings = field(default_factory=CircuitBreakerSettings)
     # The longest pause before each retry, instead of what the session's profile says.
     schedule: tuple[float, ...] | None = None
     # What counts for endpoints that set nothing of their own.
@@ -109,7 +109,7 @@ class WorkerSettings:
 
 
 @dataclass
-class Backstage:
+class WorkerContext:
     """What all terms of a process share."""
 
     broker: Broker
@@ -117,7 +117,7 @@ class Backstage:
     sender: Sender
     attempts: AttemptLog
     publisher: Publisher
-    conditions: Conditions
+    conditions: EndpointStore
     stats: Callable[[str], Stats]
     epoch: Callable[[], str]
     settings: WorkerSettings
@@ -126,7 +126,7 @@ class Backstage:
     def __post_init__(self) -> None:
         self.deadletters = DeadLetters(self.broker)
         self.sent_again = SentAgain(self.broker)
-        self.parking = Parking(self.broker, self.publisher)
+        self.parking = Backlog(self.broker, self.publisher)
         self.acks = AckBatcher(self.publisher)
         self._records: OrderedDict[int, Record] = OrderedDict()
 
@@ -144,10 +144,10 @@ class Backstage:
         await self.broker.publish(event)
 
 
-class WorkTerm:
+class PartitionWorker:
     """The work on one partition."""
 
-    def __init__(self, backstage: Backstage, partition: int, epoch: int, clean: bool) -> None:
+    def __init__(self, backstage: WorkerContext, partition: int, epoch: int, clean: bool) -> None:
         """`clean` says that the predecessor let go in good order."""
         self.partition = partition
         self.epoch = epoch
@@ -155,7 +155,7 @@ class WorkTerm:
         self.settings = backstage.settings
         self.lane_settings = backstage.settings.lane
         self.parking = backstage.parking
-        self.gates: dict[str, Gate] = {}
+        self.gates: dict[str, EndpointDispatcher] = {}
         self._backstage = backstage
         self._broker = backstage.broker
         self._registry = backstage.registry
@@ -166,14 +166,14 @@ class WorkTerm:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._pulling: list[asyncio.Task[None]] = []
-        self._hand: dict[tuple[str, int, int], Held] = {}
+        self._hand: dict[tuple[str, int, int], PendingJob] = {}
         self._settled: OrderedDict[tuple[str, int, int], None] = OrderedDict()
         self._gone: OrderedDict[int, None] = OrderedDict()
         self._bytes = 0
         self._posting: set[asyncio.Task[None]] = set()
         # Where the next unit goes while somebody asks for one.
-        self._asking: list[tuple[Gate, Lane, Unit]] | None = None
-        self._limbo: dict[str, list[Held]] = {}
+        self._asking: list[tuple[EndpointDispatcher, OrderedQueue, Post]] | None = None
+        self._limbo: dict[str, list[PendingJob]] = {}
         self._heads: dict[tuple[str, str], Head] = {}
         # Up to here jobs were in the hands of a predecessor who died.
         self._suspects = {HOOKS: 0, RETRIES: 0}
@@ -183,7 +183,7 @@ class WorkTerm:
         # How many jobs of a predecessor each lane has parked, by session; until the session's gate is made.
         self._parks: dict[str, dict[str, int]] = {}
         self._recount_at = 0.0
-        self._dirty: dict[str, Gate] = {}
+        self._dirty: dict[str, EndpointDispatcher] = {}
         self._pen = asyncio.Event()
         self._consumers: dict[str, Consumer] = {}
 
@@ -269,7 +269,7 @@ class WorkTerm:
                     break
                 await asyncio.sleep(0.02)
 
-    def was_there(self, held: Held) -> bool:
+    def was_there(self, held: PendingJob) -> bool:
         return (
             held.message is not None
             and held.consumer is not None
@@ -376,7 +376,7 @@ class WorkTerm:
             if self._gate(session_id) is None:
                 self.spawn(self._find_parked(session_id), "find")
 
-    def _open_park(self, gate: Gate, name: str, count: int) -> None:
+    def _open_park(self, gate: EndpointDispatcher, name: str, count: int) -> None:
         assert gate.policy is not None
         lane = gate.lane(name, name != ALL or gate.policy.mode == "fifo")
         lane.behind += count
@@ -411,7 +411,7 @@ class WorkTerm:
 
     # Gates
 
-    def _gate(self, session_id: str) -> Gate | None:
+    def _gate(self, session_id: str) -> EndpointDispatcher | None:
         """The gate of a session; None where the session is not known, or is no webhook."""
         gate = self.gates.get(session_id)
         if gate is not None:
@@ -420,8 +420,8 @@ class WorkTerm:
         if session is None or session.spec.webhook is None:
             return None
         rules = self.rules(session.spec.webhook)
-        health = Health(rules.health, 1, self._backstage.conditions.of(session_id))
-        gate = self.gates[session_id] = Gate(self, session_id, health, session.spec.webhook)
+        health = CircuitBreaker(rules.health, 1, self._backstage.conditions.of(session_id))
+        gate = self.gates[session_id] = EndpointDispatcher(self, session_id, health, session.spec.webhook)
         for key in [key for key in self._heads if key[0] == session_id]:
             head = self._heads.pop(key)
             if head.halted and health.enabled_at > head.since:
@@ -460,7 +460,7 @@ class WorkTerm:
         else:
             gate.change(session.spec.webhook)
 
-    def _condition_changed(self, session_id: str, condition: Condition) -> None:
+    def _condition_changed(self, session_id: str, condition: EndpointState) -> None:
         """Hears that somebody enabled or disabled an endpoint."""
         gate = self.gates.get(session_id)
         if gate is None:
@@ -473,13 +473,13 @@ class WorkTerm:
                     self._resume(gate, lane)
         gate.wake()
 
-    def _resume(self, gate: Gate, lane: Lane) -> None:
+    def _resume(self, gate: EndpointDispatcher, lane: OrderedQueue) -> None:
         assert lane.head is not None
         lane.head = _resumed(lane.head)
         self.spawn(self._keep_head(gate, lane), "head")
         gate.resume(lane)
 
-    async def _keep_head(self, gate: Gate, lane: Lane) -> None:
+    async def _keep_head(self, gate: EndpointDispatcher, lane: OrderedQueue) -> None:
         """Keeps how far a lane's first has come; where that fails, a successor may try it more often than it should."""
         try:
             if lane.head is None:
@@ -509,7 +509,7 @@ class WorkTerm:
             log.error("message in HOOKS is not a job; moved to dead letters", extra={"subject": message.subject})
             self._tasks.create_task(self._end_for_good(message, consumer))
         else:
-            held = Held(job, asyncio.get_running_loop().time(), message, consumer, size=len(message.payload))
+            held = PendingJob(job, asyncio.get_running_loop().time(), message, consumer, size=len(message.payload))
             held.suspect = message.sequence <= self._suspects[consumer.stream] or message.attempt > 1
             self._hand[key] = held
             self._bytes += held.size
@@ -527,7 +527,7 @@ class WorkTerm:
         for gate in self.gates.values():
             gate.wake()
 
-    def _admit(self, held: Held) -> None:
+    def _admit(self, held: PendingJob) -> None:
         session_id = held.job.session
         if session_id in self._limbo:
             # Behind those that came before it, although the session may be known by now.
@@ -563,12 +563,12 @@ class WorkTerm:
     async def _is_gone(self, session_id: str) -> bool:
         """Whether a session that is not known is no more; where that cannot be asked, it may be there."""
         try:
-            return await is_gone(self._registry, session_id)
+            return await is_deleted(self._registry, session_id)
         except BrokerError as fault:
             log.debug("a session could not be looked up", extra={"fault": str(fault)})
             return False
 
-    async def _drop(self, held: Held) -> None:
+    async def _drop(self, held: PendingJob) -> None:
         """Ends a job of a session that is no more."""
         self._end([held])
         metrics.jobs.labels("dropped").inc(len(held.job.parts) or 1)
@@ -595,7 +595,7 @@ class WorkTerm:
         finally:
             consumer.done()
 
-    def weigh(self, held: Held) -> int:
+    def weigh(self, held: PendingJob) -> int:
         session = self._registry.sessions.get(held.job.session)
         try:
             # What costs most of it is kept for the post.
@@ -606,20 +606,20 @@ class WorkTerm:
         room = self._broker.connection.max_payload // 2
         return max(len(body) + 1, (held.size + 512) * MAX_BATCH_BYTES // room)
 
-    def rest(self, held: list[Held]) -> None:
+    def rest(self, held: list[PendingJob]) -> None:
         for each in held:
             if each.consumer is not None and not each.resting:
                 each.resting = True
                 each.consumer.done()
                 self._bytes -= each.size
 
-    def fetched(self, gate: Gate, lane: Lane, held: Held) -> bool:
+    def fetched(self, gate: EndpointDispatcher, lane: OrderedQueue, held: PendingJob) -> bool:
         if held.parked_at in self._gone:
             self._end([held])
             return False
         return True
 
-    async def throw_away(self, parked: Parked) -> None:
+    async def throw_away(self, parked: ParkedJob) -> None:
         log.error("parked message in HOOKS is not a job; moved to dead letters", extra={"sequence": parked.sequence})
         try:
             await self._add_undecodable(HOOKS, parked.sequence, parked.subject, parked.payload)
@@ -627,11 +627,11 @@ class WorkTerm:
         except BrokerError:
             log.debug("a parked message that is not a job was not removed; it will be read again")
 
-    async def stored(self, gate: Gate, lane: Lane, some: list[Held]) -> None:
+    async def stored(self, gate: EndpointDispatcher, lane: OrderedQueue, some: list[PendingJob]) -> None:
         publishes = [held.job.parked(lane.name, held.order) for held in some]
         results = await self.parking.put(publishes, in_order=lane.serial)
         fault: BrokerError | None = None
-        again: list[Held] = []
+        again: list[PendingJob] = []
         for held, result in zip(some, results, strict=True):
             if fault is not None and lane.serial:
                 again.append(held)
@@ -651,7 +651,7 @@ class WorkTerm:
             else:
                 metrics.parked_jobs.inc()
                 if result.duplicate and not held.unsure:
-                    # Parked by a predecessor: it is counted, or settled since.
+                    # ParkedJob by a predecessor: it is counted, or settled since.
                     lane.behind -= 1
                 self._end([held])
         for _ in some:
@@ -660,24 +660,24 @@ class WorkTerm:
         if fault is not None:
             raise fault
 
-    async def _overflow(self, gate: Gate, held: Held, reason: str = "overflow") -> None:
+    async def _overflow(self, gate: EndpointDispatcher, held: PendingJob, reason: str = "overflow") -> None:
         session = self._registry.sessions.get(gate.session)
         if session is not None:
             await self._give_up(session, [held], reason)
         else:
             await self._drop(held)
 
-    async def _give_up(self, session: Session, some: list[Held], reason: str) -> None:
+    async def _give_up(self, session: Session, some: list[PendingJob], reason: str) -> None:
         """Buries jobs that are over before they were posted."""
         for held in some:
-            unit, outcome = Unit([held], held.job), Outcome(Verdict.FINAL, fault=reason)
+            unit, outcome = Post([held], held.job), Outcome(Verdict.FINAL, fault=reason)
             await self._insist(partial(self._bury, session, unit, outcome, reason))
             self._end([held])
             self._count_failed(session, unit, reason)
 
     # One attempt and its end
 
-    def begin(self, gate: Gate, lane: Lane, unit: Unit) -> None:
+    def begin(self, gate: EndpointDispatcher, lane: OrderedQueue, unit: Post) -> None:
         if self._asking is not None:
             # Whoever has just freed the place goes on with it.
             self._asking.append((gate, lane, unit))
@@ -688,7 +688,7 @@ class WorkTerm:
         self._posting.add(task)
         task.add_done_callback(self._posting.discard)
 
-    async def _work_on(self, gate: Gate, lane: Lane, unit: Unit) -> None:
+    async def _work_on(self, gate: EndpointDispatcher, lane: OrderedQueue, unit: Post) -> None:
         """One attempt after the other: a place that is free again is taken by who has freed it, which saves a task each."""
         going = [(gate, lane, unit)]
         while going:
@@ -704,7 +704,7 @@ class WorkTerm:
                 gate.finished(lane)
                 self._asking = None
 
-    async def _failed(self, gate: Gate, lane: Lane, unit: Unit, fault: Exception) -> None:
+    async def _failed(self, gate: EndpointDispatcher, lane: OrderedQueue, unit: Post, fault: Exception) -> None:
         """Gives up jobs at which the work itself failed: each becomes a dead letter that says so."""
         log.error("the work on a webhook job failed", extra={"session": gate.session}, exc_info=fault)
         record_faults.labels("webhook").inc()
@@ -721,7 +721,7 @@ class WorkTerm:
         await self._over(gate, lane, unit)
         self._count_failed(session, unit, "fault")
 
-    async def _work(self, gate: Gate, lane: Lane, unit: Unit) -> bool:
+    async def _work(self, gate: EndpointDispatcher, lane: OrderedQueue, unit: Post) -> bool:
         """One attempt, from the jobs in hand to their end; says whether the place it had is still to be freed."""
         taken = True
         try:
@@ -770,7 +770,7 @@ class WorkTerm:
                 gate.finished(lane)
             raise
 
-    def _postpone(self, gate: Gate, lane: Lane, unit: Unit, outcome: Outcome) -> None:
+    def _postpone(self, gate: EndpointDispatcher, lane: OrderedQueue, unit: Post, outcome: Outcome) -> None:
         """Puts off what could not be posted for a reason of ours: no attempt is counted, and the breaker is not told."""
         metrics.postponed.labels(outcome.postponed_for).inc()
         if outcome.postponed_for == "address":
@@ -783,12 +783,12 @@ class WorkTerm:
         for held in unit.held:
             self._admit(held)
 
-    def _too_old(self, unit: Unit, policy: EndpointSettings) -> Outcome | None:
+    def _too_old(self, unit: Post, policy: EndpointSettings) -> Outcome | None:
         """Whether a unit is over before it is posted, because it has waited too long."""
         age = (wall.now_ns() - unit.job.queued) / 1e9
         return Outcome(Verdict.FINAL, fault="ttl_expired") if age > self._patience(policy) else None
 
-    async def _killed(self, unit: Unit) -> Outcome | None:
+    async def _killed(self, unit: Post) -> Outcome | None:
         """Whether a unit is over before it is posted, because too many have died of it."""
         for held in unit.held:
             if held.suspect:
@@ -817,7 +817,7 @@ class WorkTerm:
                 raise BadInput("a job's event cannot be read")
         return posting(records, self._backstage.epoch(), session.id, session.spec.dialect, batch)
 
-    async def _attempt(self, session: Session, endpoint: EndpointSettings, unit: Unit) -> Outcome:
+    async def _attempt(self, session: Session, endpoint: EndpointSettings, unit: Post) -> Outcome:
         try:
             records = [self._backstage.record(job) for job in unit.jobs]
             made = self._posting_of(session, records, bool(unit.job.parts))
@@ -858,7 +858,7 @@ class WorkTerm:
             metrics.acknowledged(event.time, len(unit.jobs))
         return outcome
 
-    def _wait(self, rules: Rules, policy: EndpointSettings, unit: Unit, outcome: Outcome) -> float | None:
+    def _wait(self, rules: Rules, policy: EndpointSettings, unit: Post, outcome: Outcome) -> float | None:
         """The seconds until the next try; None where there is none."""
         job = unit.job
         made = job.attempt - job.tried
@@ -871,8 +871,8 @@ class WorkTerm:
     def _note(
         self,
         session: Session,
-        gate: Gate,
-        unit: Unit,
+        gate: EndpointDispatcher,
+        unit: Post,
         outcome: Outcome,
         begun: int,
         wait: float | None,
@@ -910,9 +910,9 @@ class WorkTerm:
         self,
         session: Session,
         policy: EndpointSettings,
-        gate: Gate,
-        lane: Lane,
-        unit: Unit,
+        gate: EndpointDispatcher,
+        lane: OrderedQueue,
+        unit: Post,
         outcome: Outcome,
         wait: float | None,
     ) -> None:
@@ -963,7 +963,7 @@ class WorkTerm:
             head = Head(unit.id, len(unit.held), 1, 0.0, True, outcome.status, wall.now(), rest=_rest(lane))
             gate.retry(lane, unit, head)
             await self._keep_head(gate, lane)
-            for each in gate.health.disable("halted") if lane.name == ALL else [News("disabled", "halted")]:
+            for each in gate.health.disable("halted") if lane.name == ALL else [StateChange("disabled", "halted")]:
                 self._tell(session, gate, each, unit, outcome)
             self._noted(gate)
             return
@@ -982,8 +982,10 @@ class WorkTerm:
             return False
         return True
 
-    async def _split(self, session: Session, gate: Gate, lane: Lane, unit: Unit, outcome: Outcome, wait: float) -> None:
-        """Tries a batch in two halves, after so many seconds: in an ordered lane one after the other. Raises BrokerError."""
+    async def _split(
+        self, session: Session, gate: EndpointDispatcher, lane: OrderedQueue, unit: Post, outcome: Outcome, wait: float
+    ) -> None:
+        """Tries a batch in two halves, after so many seconds: in an ordered queue one after the other. Raises BrokerError."""
         halves = halve(unit.job, outcome)
         if lane.serial and len(unit.held) > 1:
             gate.retry(lane, unit, head_of(halves, lane.head, wall.now() + wait if wait else 0.0))
@@ -991,7 +993,7 @@ class WorkTerm:
         else:
             for half in halves:
                 if not await self._store_retry(session, half, wait):
-                    lost = Unit([], half)
+                    lost = Post([], half)
                     await self._bury(session, lost, outcome, "too_large")
                     self._count_failed(session, lost, "too_large")
             await self._over(gate, lane, unit)
@@ -1001,7 +1003,7 @@ class WorkTerm:
             extra={"session": session.id, "events": len(unit.jobs), "reason": outcome.fault, "status": outcome.status},
         )
 
-    def _count_delivered(self, session: Session, unit: Unit) -> None:
+    def _count_delivered(self, session: Session, unit: Post) -> None:
         stats = self._backstage.stats(session.id)
         stats.offered(_asked_again(unit))
         stats.written(len(unit.jobs))
@@ -1009,21 +1011,21 @@ class WorkTerm:
         for part in unit.jobs:
             metrics.age.observe_many(max(0.0, (now - part.queued) / 1e9), 1)
 
-    def _count_failed(self, session: Session, unit: Unit, reason: str) -> None:
+    def _count_failed(self, session: Session, unit: Post, reason: str) -> None:
         stats = self._backstage.stats(session.id)
         stats.offered(_asked_again(unit))
         stats.failed += len(unit.jobs)
         stats.last_error = stats.last_error or reason
         metrics.jobs.labels("deadlettered").inc(len(unit.jobs))
 
-    async def _over(self, gate: Gate, lane: Lane, unit: Unit) -> None:
+    async def _over(self, gate: EndpointDispatcher, lane: OrderedQueue, unit: Post) -> None:
         """Ends a unit for good."""
         self._end(unit.held)
         if lane.head is not None:
             lane.head, lane.not_before = following(lane.head), 0.0
             await self._keep_head(gate, lane)
 
-    async def _bury(self, session: Session, unit: Unit, outcome: Outcome, reason: str) -> None:
+    async def _bury(self, session: Session, unit: Post, outcome: Outcome, reason: str) -> None:
         """Buries jobs and says so."""
         endpoint = session.spec.webhook
         assert endpoint is not None
@@ -1058,7 +1060,7 @@ class WorkTerm:
             "a webhook delivery was given up", extra={"session": session.id, "reason": reason, "attempts": attempts}
         )
 
-    def _end(self, some: list[Held]) -> None:
+    def _end(self, some: list[PendingJob]) -> None:
         """Takes settled jobs out of the stream. They are remembered: where that fails they are ended when they come again."""
         for held in some:
             self._remember(held)
@@ -1068,7 +1070,7 @@ class WorkTerm:
                 self._backstage.acks.remove(held.parked_at)
             self._let_go(held)
 
-    def _remember(self, held: Held) -> None:
+    def _remember(self, held: PendingJob) -> None:
         if held.message is None:
             self._gone[held.parked_at] = None
             if len(self._gone) > SETTLED:
@@ -1078,7 +1080,7 @@ class WorkTerm:
             if len(self._settled) > SETTLED:
                 self._settled.popitem(last=False)
 
-    def _let_go(self, held: Held) -> None:
+    def _let_go(self, held: PendingJob) -> None:
         if held.message is None or held.consumer is None:
             return
         known = self._hand.pop((held.consumer.stream, held.message.sequence, held.message.time), None)
@@ -1114,7 +1116,7 @@ class WorkTerm:
                     except BrokerError:
                         break
 
-    def _noted(self, gate: Gate) -> None:
+    def _noted(self, gate: EndpointDispatcher) -> None:
         self._dirty[gate.session] = gate
         self._pen.set()
 
@@ -1145,7 +1147,9 @@ class WorkTerm:
             self._dirty.setdefault(session, gate)
             raise
 
-    def _tell(self, session: Session, gate: Gate, news: News, unit: Unit, outcome: Outcome) -> None:
+    def _tell(
+        self, session: Session, gate: EndpointDispatcher, news: StateChange, unit: Post, outcome: Outcome
+    ) -> None:
         """Tells of an endpoint, and of the attempt that changed it."""
         log.warning(
             "a webhook endpoint changed", extra={"session": session.id, "news": news.name, "reason": news.reason}
@@ -1158,7 +1162,7 @@ class WorkTerm:
         event = endpoint_event(session, news, unique, gate.health.condition(), job, outcome, self._backstage.epoch())
         self.spawn(self._insist(lambda: self._backstage.tell(event)), "tell")
 
-    def _tell_attempt(self, session: Session, unit: Unit, outcome: Outcome, again: bool) -> None:
+    def _tell_attempt(self, session: Session, unit: Post, outcome: Outcome, again: bool) -> None:
         """Tells of a delivery whose attempts go on failing, and of one that was made after all."""
         job = unit.job
         if outcome.verdict is Verdict.DELIVERED:
@@ -1218,7 +1222,7 @@ class WorkTerm:
         # The server lists each lane by name: of tens of thousands that takes as long as a share of the time allows.
         self._recount_at = now + (now - begun) / RECOUNT_SHARE
 
-    async def _expire_parked(self, gate: Gate, session: Session, born: int, reason: str) -> int:
+    async def _expire_parked(self, gate: EndpointDispatcher, session: Session, born: int, reason: str) -> int:
         """Gives up what is parked and was queued before `born`, where nothing may be posted; says when the oldest was, in ns.
 
         All lanes are read together, oldest first, up to the first job that is young enough: one page, however many lanes
@@ -1241,20 +1245,20 @@ class WorkTerm:
                     continue
                 await self._forget_head(gate, lane)
                 lane.behind -= 1
-                await self._give_up(session, [Held(job, 0.0, parked_at=after)], reason)
+                await self._give_up(session, [PendingJob(job, 0.0, parked_at=after)], reason)
                 given_up = True
             if not page or not (given_up or gate.blocked_for > 0):
                 break  # what is posted meanwhile expires where it is posted
         await self._backstage.acks.flushed()
         return oldest
 
-    async def _forget_head(self, gate: Gate, lane: Lane) -> None:
+    async def _forget_head(self, gate: EndpointDispatcher, lane: OrderedQueue) -> None:
         """Forgets how far a lane's first has come, because it is given up unposted."""
         if lane.head is not None:
             lane.head, lane.not_before = None, 0.0
             await self._keep_head(gate, lane)
 
-    async def _expire(self, gate: Gate) -> None:
+    async def _expire(self, gate: EndpointDispatcher) -> None:
         """Buries what has waited too long at a gate that is shut."""
         session = self._registry.sessions.get(gate.session)
         if session is None or session.spec.webhook is None:
@@ -1272,7 +1276,7 @@ class WorkTerm:
             self._noted(gate)
 
 
-def _is_shut(gate: Gate, lane: Lane) -> bool:
+def _is_shut(gate: EndpointDispatcher, lane: OrderedQueue) -> bool:
     """Whether nothing of a lane may be posted now."""
     return gate.blocked_for > 0 or lane.halted or lane.not_before > wall.now()
 
@@ -1282,11 +1286,11 @@ def _resumed(head: Head) -> Head:
     return replace(head, attempt=1, not_before=0.0, halted=False, tried=0)
 
 
-def _rest(lane: Lane) -> list[Piece]:
+def _rest(lane: OrderedQueue) -> list[Piece]:
     """The pieces of a split batch that follow a lane's first."""
     return lane.head.rest if lane.head is not None else []
 
 
-def _asked_again(unit: Unit) -> int:
+def _asked_again(unit: Post) -> int:
     """Deliveries of a unit that the fan-out did not ask for."""
     return sum(1 for job in unit.jobs if job.chain)

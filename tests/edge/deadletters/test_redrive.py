@@ -22,8 +22,8 @@ from edge.deadletters.redrive import RedriveJob, Redrives, RedriveSettings, new_
 from edge.errors import Problem
 from edge.sessions.endpoint.settings import EndpointSettings
 from edge.sessions.registry import Registry, SessionSpec
-from edge.webhooks.endpoint.breaker import Condition
-from edge.webhooks.endpoint.state import Conditions
+from edge.webhooks.endpoint.breaker import EndpointState
+from edge.webhooks.endpoint.state import EndpointStore
 from router.broker import Broker
 from router.cluster.role import RoleSettings
 from router.codec import encode
@@ -209,7 +209,7 @@ async def test_a_letter_of_a_blocked_endpoint_is_skipped_unless_forced(
     process: Process, state: Any, reason: str
 ) -> None:
     session = await webhook_session(process.broker)
-    await Conditions(process.broker.connection).keep(session, Condition(state=state))
+    await EndpointStore(process.broker.connection).keep(session, EndpointState(state=state))
     await bury(process.dead, webhook_subject(session))
 
     skipped = await process.ended((await process.start()).id)

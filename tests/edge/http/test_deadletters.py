@@ -10,8 +10,8 @@ import pytest
 
 from edge.deadletters.notifier import CONSUMER, MOST_GROUPS, TOLD_SINGLY, news
 from edge.http.openapi.document import document
-from edge.webhooks.endpoint.breaker import Condition
-from edge.webhooks.endpoint.state import Conditions
+from edge.webhooks.endpoint.breaker import EndpointState
+from edge.webhooks.endpoint.state import EndpointStore
 from router.broker import Broker
 from router.codec import encode
 from router.deadletter import DeadLetter, Origin, actor_subject, ingest_subject, webhook_subject
@@ -303,7 +303,7 @@ async def test_what_an_endpoint_would_not_take_is_refused_at_once(
     session = await edge.session(
         delivery_method="webhook", webhook_url="http://127.0.0.1:9/hook", subjects=["job.nobody.>"]
     )
-    await Conditions(store.connection).keep(session, Condition(state="disabled"))
+    await EndpointStore(store.connection).keep(session, EndpointState(state="disabled"))
     ((id, _),) = await bury(store, webhook_subject(session))
 
     one = await edge.http.post("/deadletters/redrive", json={"id": id})

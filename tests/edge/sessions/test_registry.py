@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from edge.sessions.registry import Registry, SessionSpec
 from edge.view import View
-from edge.webhooks.endpoint.breaker import Condition
-from edge.webhooks.endpoint.state import Conditions
+from edge.webhooks.endpoint.breaker import EndpointState
+from edge.webhooks.endpoint.state import EndpointStore
 from router.broker import Broker
 from router.errors import Conflict
 from router.nats.bucket import Bucket, Entry
@@ -148,20 +148,20 @@ async def test_who_repeats_a_change_after_a_conflict_starts_from_what_is_stored(
 
 
 async def test_a_condition_that_is_read_after_a_conflict_is_the_one_to_write_over(broker: Broker):
-    ours, other = Conditions(broker.connection), Conditions(broker.connection)
+    ours, other = EndpointStore(broker.connection), EndpointStore(broker.connection)
     session = f"sess_{secrets.token_hex(12)}"
     told: list[str] = []
     ours.on_change(lambda _, condition: told.append(condition.reason))
-    await ours.keep(session, Condition(reason="first"))
-    await other.change(session, lambda _: Condition(reason="theirs"))
+    await ours.keep(session, EndpointState(reason="first"))
+    await other.change(session, lambda _: EndpointState(reason="theirs"))
     # As after a restore of the bucket from a backup: what is known is newer than what is stored.
-    ours._known.put(session, Condition(reason="of before the restore"), 1 << 40)
+    ours._known.put(session, EndpointState(reason="of before the restore"), 1 << 40)
 
     with pytest.raises(Conflict):
-        await ours.keep(session, Condition(reason="ours"))
+        await ours.keep(session, EndpointState(reason="ours"))
 
-    assert ours.of(session) == Condition(reason="theirs") and told == ["theirs"]
-    await ours.keep(session, Condition(reason="ours"))
+    assert ours.of(session) == EndpointState(reason="theirs") and told == ["theirs"]
+    await ours.keep(session, EndpointState(reason="ours"))
     await ours.forget(session)
     ours._heard(Entry(f"health.{session}", b'{"reason": "late"}', 1), True)
     assert ours.of(session) is None

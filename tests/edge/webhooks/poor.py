@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from prometheus_client import REGISTRY
 
-from edge.webhooks.queue.ordering import LaneSettings
+from edge.webhooks.queue.ordering import QueueSettings
 from router.broker import Broker
 from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
@@ -21,7 +21,7 @@ from tests.edge.webhooks.stage import LOCAL, QUICK, Process
 
 
 async def main(url: str, descriptors: int, connections: int) -> None:
-    settings = replace(QUICK, worker=replace(QUICK.worker, lane=LaneSettings()))
+    settings = replace(QUICK, worker=replace(QUICK.worker, lane=QueueSettings()))
     async with Broker(BrokerSettings(url=url), "poor", TopologySettings(hooks_per_session=50)) as broker:
         process = Process(broker, settings, replace(LOCAL, max_connections=connections))
         await process.registry.ready.wait()

@@ -19,7 +19,7 @@ from aiohttp import web
 from edge.sessions.endpoint.settings import EndpointSettings
 from edge.sessions.registry import Registry, Session, SessionSpec
 from edge.webhooks.client.ssrf import GuardSettings, literal
-from edge.webhooks.endpoint.breaker import HealthSettings
+from edge.webhooks.endpoint.breaker import CircuitBreakerSettings
 from edge.webhooks.fanout.fanout import FanoutSettings
 from edge.webhooks.service import Webhooks, WebhookSettings
 from edge.webhooks.worker.worker import WorkerSettings
@@ -41,7 +41,7 @@ QUICK = WebhookSettings(
     partitions=2,
     fanout=FanoutSettings(role=RoleSettings(ttl=30.0, poll=0.1), save_every=0.1),
     owner=RoleSettings(ttl=30.0, poll=0.1),
-    worker=WorkerSettings(schedule=(0.3,), ack_wait=30.0, sweep=0.5, health=HealthSettings(open=0.3, probes=1)),
+    worker=WorkerSettings(schedule=(0.3,), ack_wait=30.0, sweep=0.5, health=CircuitBreakerSettings(open=0.3, probes=1)),
 )
 
 
@@ -52,7 +52,7 @@ def mortal(settings: WebhookSettings) -> WebhookSettings:
 
 
 @dataclass
-class Post:
+class ReceivedPost:
     """One request that a receiver got."""
 
     headers: dict[str, str]
@@ -63,7 +63,7 @@ class Receiver:
     """A real HTTP server that keeps what it is sent and answers as it is told."""
 
     def __init__(self) -> None:
-        self.posts: list[Post] = []
+        self.posts: list[ReceivedPost] = []
         self.answer: Callable[[web.Request], Awaitable[web.StreamResponse]] | int = 204
         self.under_way = 0
         self.most_under_way = 0
@@ -87,7 +87,7 @@ class Receiver:
             self.tls.verify_mode = ssl.CERT_REQUIRED
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        self.posts.append(Post({k.lower(): v for k, v in request.headers.items()}, await request.read()))
+        self.posts.append(ReceivedPost({k.lower(): v for k, v in request.headers.items()}, await request.read()))
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:

@@ -16,7 +16,7 @@ from edge.sessions.endpoint.settings import Batch
 from edge.sessions.registry import Session
 from edge.webhooks.history.attempts import Attempt, Attempts
 from edge.webhooks.queue.job import Job, partition_of
-from edge.webhooks.queue.ordering import LaneSettings
+from edge.webhooks.queue.ordering import QueueSettings
 from router.broker import Broker
 from router.deadletter import DeadLetter, webhook_subject
 from router.deadletters import DeadLetters
@@ -360,7 +360,7 @@ async def test_a_long_post_is_not_given_to_another_process(stage: Stage, receive
 
 
 async def test_a_receiver_that_hangs_does_not_hold_up_another(stage: Stage, receiver: Receiver):
-    lane = LaneSettings(waiting=2, pressed=1)
+    lane = QueueSettings(waiting=2, pressed=1)
     settings = replace(QUICK, partitions=1, worker=replace(QUICK.worker, credit=16, lane=lane))
     process = await stage.process(settings)
     released = asyncio.Event()
@@ -553,7 +553,7 @@ async def test_cloudevents_are_posted_in_both_modes_of_the_http_binding(stage: S
 async def test_an_endpoint_that_is_quick_is_spared_the_log(stage: Stage, receiver: Receiver):
     # What was delivered is acknowledged a moment later, and until then is among the waiting.
     await stage.widen(1000)
-    lane = LaneSettings(waiting=2, quick=64, pressed=2)
+    lane = QueueSettings(waiting=2, quick=64, pressed=2)
     process = await stage.process(replace(QUICK, worker=replace(QUICK.worker, lane=lane)))
     # With 32 places even an endpoint that needs most of a second is quick, and eight of each burst have to wait.
     session = await stage.session(receiver.url, concurrency=32)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from edge.sessions.endpoint.settings import Batch
 from edge.sessions.registry import Session
-from edge.webhooks.queue.backlog import Parking
+from edge.webhooks.queue.backlog import Backlog
 from edge.webhooks.queue.job import Job
 from router.event import Event
 from router.rates import EvenPace
@@ -424,13 +424,13 @@ async def test_what_comes_while_the_log_of_a_dead_owner_is_looked_up_goes_behind
     await first.die()
     stage.processes.remove(first)
     # The first of the log is looked up for longer than the other jobs need to come.
-    looked_up, page = asyncio.Event(), Parking.page
+    looked_up, page = asyncio.Event(), Backlog.page
 
-    async def slow_page(self: Parking, *given: Any) -> Any:
+    async def slow_page(self: Backlog, *given: Any) -> Any:
         await looked_up.wait()
         return await page(self, *given)
 
-    monkeypatch.setattr(Parking, "page", slow_page)
+    monkeypatch.setattr(Backlog, "page", slow_page)
     ledger.released.set()
     second = await stage.process(mortal(NARROW))
     await eventually(lambda: any(gate.lanes for term in second.webhooks._terms() for gate in term.gates.values()))

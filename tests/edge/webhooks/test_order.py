@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from edge.sessions.registry import Session
-from edge.webhooks.queue.ordering import LaneSettings
+from edge.webhooks.queue.ordering import QueueSettings
 from router.broker import Broker
 from router.deadletter import webhook_subject
 from router.deadletters import DeadLetters
@@ -62,7 +62,7 @@ def firsts(numbers: list[int]) -> list[int]:
 
 
 # Little is in hand, so that most of what comes goes through the log.
-NARROW = replace(QUICK, worker=replace(QUICK.worker, lane=LaneSettings(waiting=4, quick=4, pressed=2, hold=0.1)))
+NARROW = replace(QUICK, worker=replace(QUICK.worker, lane=QueueSettings(waiting=4, quick=4, pressed=2, hold=0.1)))
 
 
 async def test_a_retry_of_an_ordered_session_is_never_overtaken(stage: Stage, receiver: Receiver):

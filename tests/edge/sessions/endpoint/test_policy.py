@@ -13,7 +13,7 @@ from edge.sessions.endpoint.policy import AutoDisable, Breaker, Policy
 from edge.sessions.endpoint.settings import EndpointSettings, parse_change, parse_endpoint
 from edge.settings import AutoDisableSettings, BreakerSettings, PolicySettings
 from edge.webhooks.client.outcome import Verdict, of_fault, of_status
-from edge.webhooks.endpoint.breaker import Health, HealthSettings
+from edge.webhooks.endpoint.breaker import CircuitBreaker, CircuitBreakerSettings
 from edge.webhooks.endpoint.rules import default_health, rules_of
 from edge.webhooks.service import WebhookSettings
 from tests.edge.conftest import RunningEdge
@@ -119,7 +119,7 @@ def test_the_deployment_says_what_an_endpoint_leaves_open():
     assert (own.health.in_a_row, own.health.open, own.health.open_most, own.health.disable_after) == (3, 2, 60, 3600)
     assert (defaults.default_attempts, PolicySettings().default_attempts) == (2, 3)
     assert parse_endpoint(URL, retries=2).retry_attempts == 2
-    assert default_health(PolicySettings()) == HealthSettings()
+    assert default_health(PolicySettings()) == CircuitBreakerSettings()
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_a_bad_breaker_of_a_deployment_is_refused_at_start():
 
 
 def test_of_two_pauses_the_one_that_an_endpoint_sets_wins():
-    health = HealthSettings(open=5.0, open_most=60.0)
+    health = CircuitBreakerSettings(open=5.0, open_most=60.0)
 
     longer = rules_of(Policy(breaker=Breaker(pause=90.0)), (1,), PolicySettings(), health).health
     shorter = rules_of(Policy(breaker=Breaker(max_pause=2.0)), (1,), PolicySettings(), health).health
@@ -156,7 +156,7 @@ def test_of_two_pauses_the_one_that_an_endpoint_sets_wins():
 
 
 def test_only_the_statuses_that_are_named_are_retried():
-    rules = rules_of(Policy(retry_statuses=("413", "5xx")), (1,), PolicySettings(), HealthSettings())
+    rules = rules_of(Policy(retry_statuses=("413", "5xx")), (1,), PolicySettings(), CircuitBreakerSettings())
 
     verdicts = {status: rules.judge(of_status(status, None, 0.0)).verdict for status in (200, 404, 413, 429, 503)}
 
@@ -215,7 +215,7 @@ async def test_an_endpoint_that_is_disabled_early_is_disabled_early(stage: Stage
 
 
 async def test_a_changed_breaker_counts_from_now_on(stage: Stage, receiver: Receiver):
-    settings = replace(QUICK, worker=replace(QUICK.worker, health=HealthSettings(in_a_row=1000, least=1000)))
+    settings = replace(QUICK, worker=replace(QUICK.worker, health=CircuitBreakerSettings(in_a_row=1000, least=1000)))
     process = await stage.process(settings)
     session = await stage.session(receiver.url, retry_attempts=0, concurrency=1)
     receiver.answer = 500
@@ -242,7 +242,7 @@ class Clock:
 @pytest.mark.parametrize("away", [0.5, 3.0, 10.0])
 def test_the_restart_of_a_receiver_costs_no_more_than_it_takes(away: float):
     clock = Clock()
-    health = Health(HealthSettings(), 8, None, clock)
+    health = CircuitBreaker(CircuitBreakerSettings(), 8, None, clock)
     back, pauses = clock.now + away, []
     for _ in range(5):
         health.note(of_status(502, None, 0.0), 8)

@@ -7,11 +7,11 @@ import pytest
 from msgspec.structs import replace
 
 from edge.webhooks.client.outcome import Outcome, of_status
-from edge.webhooks.endpoint.breaker import Condition, Health, HealthSettings
+from edge.webhooks.endpoint.breaker import CircuitBreaker, CircuitBreakerSettings, EndpointState
 
 GOOD, BAD = of_status(200, None, 0.0), of_status(500, None, 0.0)
 BUSY = of_status(503, None, 0.0)
-SETTINGS = HealthSettings(warn_after=(86400.0,), open=30.0)
+SETTINGS = CircuitBreakerSettings(warn_after=(86400.0,), open=30.0)
 DAY = 86400.0
 
 
@@ -28,11 +28,11 @@ def clock() -> Clock:
     return Clock()
 
 
-def healthy(clock: Clock, condition: Condition | None = None, concurrency: int = 8) -> Health:
-    return Health(SETTINGS, concurrency, condition, clock, jitter=lambda low, high: (low + high) / 2)
+def healthy(clock: Clock, condition: EndpointState | None = None, concurrency: int = 8) -> CircuitBreaker:
+    return CircuitBreaker(SETTINGS, concurrency, condition, clock, jitter=lambda low, high: (low + high) / 2)
 
 
-def note(health: Health, *outcomes: Outcome) -> list[str]:
+def note(health: CircuitBreaker, *outcomes: Outcome) -> list[str]:
     return [news.name for outcome in outcomes for news in health.note(outcome, 8)]
 
 
@@ -186,7 +186,7 @@ def test_what_is_kept_goes_on_at_the_next_owner(clock: Clock):
     note(health, *[BAD] * 5)
     clock.now += 10
 
-    kept = msgspec.json.decode(msgspec.json.encode(health.condition(7, clock.now)), type=Condition)
+    kept = msgspec.json.decode(msgspec.json.encode(health.condition(7, clock.now)), type=EndpointState)
     successor = healthy(clock, kept)
 
     assert (successor.state, successor.blocked_for, successor.trips) == ("open", 20.0, 1)
@@ -198,7 +198,7 @@ def test_what_is_kept_goes_on_at_the_next_owner(clock: Clock):
 def test_whatever_comes_the_places_are_never_more_than_may_be_nor_stuck_for_ever(clock: Clock):
     rng = random.Random(7)
     outcomes = [GOOD, BAD, BUSY, of_status(429, "3", 0.0), replace(BAD, status=0, fault="timeout")]
-    health = Health(HealthSettings(), 8, None, clock, rng.uniform)
+    health = CircuitBreaker(CircuitBreakerSettings(), 8, None, clock, rng.uniform)
 
     for _ in range(20_000):
         places = health.places(8)
@@ -214,7 +214,7 @@ def test_whatever_comes_the_places_are_never_more_than_may_be_nor_stuck_for_ever
 @pytest.mark.parametrize("state", ["closed", "open"])
 def test_a_stored_pause_longer_than_any_there_is_counts_as_over(clock: Clock, state: str):
     longest = max(SETTINGS.open_most * (1 + SETTINGS.spread), 3600.0 * 1.1)
-    condition = Condition(state=state, until=clock.now + 7200.0)
+    condition = EndpointState(state=state, until=clock.now + 7200.0)
 
     beyond, legal = healthy(clock, condition), healthy(clock, replace(condition, until=clock.now + longest))
 

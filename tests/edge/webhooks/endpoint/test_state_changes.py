@@ -10,13 +10,15 @@ from aiohttp import web
 
 from edge.sessions.endpoint.settings import Batch
 from edge.sessions.registry import Session
-from edge.webhooks.endpoint.breaker import HealthSettings
+from edge.webhooks.endpoint.breaker import CircuitBreakerSettings
 from edge.webhooks.endpoint.state_changes import DELIVERY_KINDS, ENDPOINT_KINDS
 from tests.edge.webhooks.stage import QUICK, Receiver, Stage
 from tests.waiting import eventually
 
 # No breaker comes between the attempts.
-CALM = replace(QUICK, worker=replace(QUICK.worker, schedule=(0.05,), health=HealthSettings(in_a_row=1000, least=1000)))
+CALM = replace(
+    QUICK, worker=replace(QUICK.worker, schedule=(0.05,), health=CircuitBreakerSettings(in_a_row=1000, least=1000))
+)
 
 
 async def told(stage: Stage, session: Session, *kinds: str) -> list[dict[str, Any]]:

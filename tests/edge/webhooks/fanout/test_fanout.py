@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from edge.webhooks.endpoint.breaker import Condition
+from edge.webhooks.endpoint.breaker import EndpointState
 from edge.webhooks.fanout.fanout import FanoutSettings
 from edge.webhooks.queue.job import FRESH
 from edge.webhooks.queue.ordering import Head
@@ -268,8 +268,8 @@ async def test_what_was_written_of_a_session_after_its_deletion_is_removed(stage
     await eventually(lambda: process.webhooks.fanout.owner)
 
     gone = "sess_000000000000000000000000"
-    await endpoints.put(f"health.{gone}", msgspec.json.encode(Condition()))
-    await endpoints.put(f"health.{live.id}", msgspec.json.encode(Condition()))
+    await endpoints.put(f"health.{gone}", msgspec.json.encode(EndpointState()))
+    await endpoints.put(f"health.{live.id}", msgspec.json.encode(EndpointState()))
     await endpoints.put(f"head.{gone}.all", msgspec.json.encode(Head("1")))
     await stage.broker.store(f"hook.park.0.{gone}.all", b"?", {})
 

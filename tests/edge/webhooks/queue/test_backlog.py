@@ -10,8 +10,8 @@ import msgspec
 from aiohttp import web
 
 from edge.sessions.registry import Session
-from edge.webhooks.endpoint.breaker import HealthSettings
-from edge.webhooks.queue.ordering import LaneSettings
+from edge.webhooks.endpoint.breaker import CircuitBreakerSettings
+from edge.webhooks.queue.ordering import QueueSettings
 from tests.edge.webhooks.stage import QUICK, Process, Receiver, Stage, mortal
 from tests.edge.webhooks.test_modes import keyed
 from tests.edge.webhooks.test_order import nothing_left, reasons
@@ -21,12 +21,12 @@ PATIENT = replace(
     QUICK,
     worker=replace(
         QUICK.worker,
-        lane=LaneSettings(waiting=8, quick=8, pressed=2, hold=0.1),
-        health=HealthSettings(open=0.5, probes=2, open_most=0.5),
+        lane=QueueSettings(waiting=8, quick=8, pressed=2, hold=0.1),
+        health=CircuitBreakerSettings(open=0.5, probes=2, open_most=0.5),
     ),
 )
 # Once it is open, it stays so.
-SHUT = replace(PATIENT, worker=replace(PATIENT.worker, health=HealthSettings(open=600.0, probes=1)))
+SHUT = replace(PATIENT, worker=replace(PATIENT.worker, health=CircuitBreakerSettings(open=600.0, probes=1)))
 
 
 async def news(stage: Stage, session: Session) -> list[str]:
@@ -301,7 +301,9 @@ async def test_what_waits_too_long_under_many_keys_becomes_dead_letters(stage: S
 
 async def test_keys_that_wait_in_the_log_each_for_its_own_time_are_all_tried_again(stage: Stage, receiver: Receiver):
     """Without the sweep, which would find one that was forgotten."""
-    patient = replace(PATIENT.worker, sweep=3600.0, schedule=(1.5,), health=HealthSettings(in_a_row=1000, least=1000))
+    patient = replace(
+        PATIENT.worker, sweep=3600.0, schedule=(1.5,), health=CircuitBreakerSettings(in_a_row=1000, least=1000)
+    )
     process = await stage.process(replace(PATIENT, worker=patient))
     session = await stage.session(receiver.url, mode="keyed", retry_attempts=20)
     asked: dict[int, int] = {}

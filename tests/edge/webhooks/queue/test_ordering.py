@@ -4,7 +4,7 @@ import time
 from typing import cast
 
 from edge.webhooks.queue.job import Job
-from edge.webhooks.queue.ordering import ALL, Held, Lane, lane_of
+from edge.webhooks.queue.ordering import ALL, OrderedQueue, PendingJob, queue_of
 from router.codec import encode
 from router.event import Event
 from router.nats.connection import Connection
@@ -16,23 +16,23 @@ def job(n: int, key: str | None = None, subject: str = "orders.1.placed") -> Job
     return Job("sess_1", 0, event.id, subject, n, encode(event), 1)
 
 
-def new(n: int) -> Held:
+def new(n: int) -> PendingJob:
     """A job as it comes from a consumer."""
     message = Message("hook.q.0.sess_1", b"", {}, n, 1, 0, 0, "", cast(Connection, None))
-    return Held(job(n), 0.0, message)
+    return PendingJob(job(n), 0.0, message)
 
 
-def parked(n: int) -> Held:
+def parked(n: int) -> PendingJob:
     """A job as it comes from a log."""
-    return Held(job(n), 0.0, parked_at=n)
+    return PendingJob(job(n), 0.0, parked_at=n)
 
 
-def places(lane: Lane) -> tuple[list[int], list[int]]:
+def places(lane: OrderedQueue) -> tuple[list[int], list[int]]:
     return [held.job.sequence for held in lane.queue], [held.job.sequence for held in lane.stowing]
 
 
 def test_in_a_serial_lane_one_goes_at_a_time():
-    lane = Lane("all", serial=True)
+    lane = OrderedQueue("all", serial=True)
     lane.queue.append(new(1))
 
     assert lane.may_begin(time.time())
@@ -43,7 +43,7 @@ def test_in_a_serial_lane_one_goes_at_a_time():
 
 
 def test_what_waits_is_parked_in_its_order():
-    lane = Lane("all", serial=True)
+    lane = OrderedQueue("all", serial=True)
     lane.queue.extend(new(n) for n in (1, 2, 3))
 
     assert lane.stow() == []
@@ -52,7 +52,7 @@ def test_what_waits_is_parked_in_its_order():
 
 
 def test_what_came_out_of_the_log_is_there_still():
-    lane = Lane("all", serial=True)
+    lane = OrderedQueue("all", serial=True)
     lane.after = 12
     lane.queue.extend([parked(11), parked(12), new(13)])
 
@@ -62,7 +62,7 @@ def test_what_came_out_of_the_log_is_there_still():
 
 
 def test_what_stands_before_the_log_stays_in_hand():
-    lane = Lane("all", serial=True, behind=5)
+    lane = OrderedQueue("all", serial=True, behind=5)
     front = new(1)
     lane.queue.append(front)
 
@@ -77,9 +77,9 @@ def test_what_stands_before_the_log_stays_in_hand():
 
 
 def test_a_key_has_a_lane_of_its_own_and_where_there_is_none_the_subject_has():
-    keyed = {lane_of(job(n, key), "keyed") for n in range(3) for key in ("a", "b", None)}
+    keyed = {queue_of(job(n, key), "keyed") for n in range(3) for key in ("a", "b", None)}
 
     assert len(keyed) == 3 and all(serial for _, serial in keyed)
-    assert lane_of(job(1, subject="orders.2.placed"), "keyed") != lane_of(job(1), "keyed")
-    assert lane_of(job(1, "a"), "fifo") == (ALL, True)
-    assert lane_of(job(1, "a"), "unordered") == (ALL, False)
+    assert queue_of(job(1, subject="orders.2.placed"), "keyed") != queue_of(job(1), "keyed")
+    assert queue_of(job(1, "a"), "fifo") == (ALL, True)
+    assert queue_of(job(1, "a"), "unordered") == (ALL, False)
