@@ -26,7 +26,8 @@ from router.broker import Broker
 from router.codec import rfc3339, to_json
 from router.errors import BrokerError, Unsuitable
 from router.event import Event
-from router.producer import Run, RunSettings
+from router.sdk.run import Run
+from router.sdk.values import RunSettings
 from router.subject import escape
 
 # 64 kB: what a pipe holds.

@@ -11,7 +11,7 @@ from collections import deque
 from typing import Any, NamedTuple
 
 from ops.cli.progress import OutputLine, Progress
-from router.producer import Run
+from router.sdk.run import Run
 
 # 20,000 lines or 8 MiB: minutes of a talkative build while NATS is away.
 SPOOL_LINES = 20_000

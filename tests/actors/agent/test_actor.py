@@ -21,7 +21,7 @@ from router.cluster.leases import Leases, lease_key
 from router.errors import NoResponders
 from router.event import Event
 from router.nats.settings import BrokerSettings
-from router.producer import Run, RunSettings
+from router.sdk import Run, RunSettings
 from router.timing import ManualClock
 from tests.waiting import PATIENCE, eventually
 
@@ -334,7 +334,7 @@ async def test_a_real_run_is_followed_and_stopped(nats_server: str, broker: Brok
 # A program that is gone without a word, and without giving back its lease.
 VANISHING = """
 import asyncio, os, sys
-from router.producer import Run, RunSettings
+from router.sdk import Run, RunSettings
 async def main():
     async with Run(sys.argv[2], url=sys.argv[1], settings=RunSettings(ttl=1)) as run:
         await run.progress(0.3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ops.cli.progress import OutputLine, Progress
 from ops.cli.spool import BATCH_LINES, Spool
 from router.broker import Broker
-from router.producer import Run
+from router.sdk import Run
 from tests.ops.cli.jobs import only, told
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -14,64 +12,30 @@ from router.errors import Refused, Timeout
 from router.event import Event
 from router.nats.publisher import Publish, Publisher
 from router.nats.refusals import Fate, fate, is_full
-from router.nats.settings import BrokerSettings
-from router.unsent import Unsent
-from tests.waiting import eventually
-
-IN_PROCESS = (409, 10158, "duplicate message id is in process")
-ELECTING = (503, 10008, "JetStream system temporarily unavailable")
-NOT_LEADER = (503, 10077, "raft: not leader")
-BUSY = (429, 10167, "too many requests")
-FULL = (503, 10077, "maximum bytes exceeded")
-NO_STORAGE = (500, 10047, "insufficient storage resources available")
-TOO_LARGE = (400, 10054, "message size exceeds maximum allowed")
-
-
-class ScriptedStream:
-    """Answers publishes as JetStream does, with what it was told to answer, and then with an acknowledgement."""
-
-    def __init__(self) -> None:
-        self.ids: list[str] = []
-        self.answers: list[tuple[int, int, str]] = []
-        self.for_ever = False
-
-    def answer(self) -> bytes:
-        if not self.answers:
-            return json.dumps({"stream": "EVENTS", "seq": len(self.ids)}).encode()
-        code, err_code, text = self.answers[0] if self.for_ever else self.answers.pop(0)
-        return json.dumps({"error": {"code": code, "err_code": err_code, "description": text}}).encode()
+from tests.router.scripted_stream import (
+    BUSY,
+    ELECTING,
+    FULL,
+    IN_PROCESS,
+    NO_STORAGE,
+    NOT_LEADER,
+    TOO_LARGE,
+    ScriptedStream,
+    connected,
+    scripted_stream,
+)
 
 
 @pytest.fixture
 async def broker(own_nats: str) -> AsyncIterator[Broker]:
-    """A broker on a server without streams: a subscriber answers in their place."""
-    broker = Broker(BrokerSettings(own_nats), "publisher")
-    await broker.open(apply=False)
-    yield broker
-    await broker.close()
+    async with connected(own_nats) as broker:
+        yield broker
 
 
 @pytest.fixture
 async def stream(own_nats: str, broker: Broker) -> AsyncIterator[ScriptedStream]:
-    scripted = ScriptedStream()
-    other = Broker(BrokerSettings(own_nats), "stream")
-    await other.open(apply=False)
-    replies: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
-
-    def published(_subject: str, reply: str, _payload: bytes, raw: bytes) -> None:
-        scripted.ids.append(raw.decode().partition("Nats-Msg-Id: ")[2].partition("\r\n")[0])
-        replies.put_nowait((reply, scripted.answer()))
-
-    async def answer() -> None:
-        while True:
-            reply, text = await replies.get()
-            await other.connection.send(reply, text)
-
-    await other.connection.listen("ev.>", published)
-    task = asyncio.create_task(answer())
-    yield scripted
-    task.cancel()
-    await other.close()
+    async with scripted_stream(own_nats) as stream:
+        yield stream
 
 
 @pytest.mark.parametrize(
@@ -151,17 +115,3 @@ async def test_of_those_published_side_by_side_what_is_in_process_is_unknown(
     )
 
     assert [type(answer).__name__ for answer in answers] == ["Timeout", "Refused", "Ack"]
-
-
-async def test_a_run_s_event_that_finds_the_store_full_or_electing_is_not_lost(
-    broker: Broker, stream: ScriptedStream
-) -> None:
-    stream.answers = [FULL, NO_STORAGE, IN_PROCESS, ELECTING]
-    unsent = Unsent(8)
-    event = Event.new("job.one.output", {"n": 1})
-    unsent.add(event, b"{}")
-
-    await asyncio.wait_for(unsent.publish_one(broker), 30)
-
-    assert (unsent.sent, unsent.refused) == (1, 0)
-    await eventually(lambda: len(stream.ids) == 5 and len(set(stream.ids)) == 1)

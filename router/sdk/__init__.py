@@ -1,0 +1,7 @@
+"""The Python SDK: `from router.sdk import Run` in a program that emits events about its own work."""
+
+from router.sdk.run import Run
+from router.sdk.sync import SyncRun
+from router.sdk.values import RunOver, RunSettings, ToolCall
+
+__all__ = ["Run", "RunOver", "RunSettings", "SyncRun", "ToolCall"]

@@ -1,0 +1,54 @@
+"""Tests of router/sdk/encoder.py."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router.broker import Broker
+from router.errors import BadEvent, BadSubject
+from router.sdk import Run
+from router.sdk.encoder import _id_stem
+from tests.router.sdk.runs import events_of, types
+
+
+async def test_data_that_msgpack_does_not_know_becomes_text(broker: Broker, entity: str) -> None:
+    async with Run(entity, broker) as run:
+        await run.emit("noted", {"when": datetime(2026, 11, 21, tzinfo=UTC), "where": Path("/tmp")})
+        await run.chunk("half a character: \ud800")
+        with pytest.raises(BadEvent):
+            await run.emit("noted", {"text": "\ud800"})
+        loop: dict[str, Any] = {}
+        loop["self"] = loop
+        with pytest.raises(BadEvent):
+            await run.progress(0.5, context=loop)
+
+    events = await events_of(broker, entity)
+    assert events[1].data == {"when": "2026-11-21T00:00:00Z", "where": "/tmp"}
+    assert types(events)[2:] == ["streaming_chunk", "completion"]
+
+
+async def test_an_event_too_large_for_the_server_is_refused_at_once(broker: Broker, entity: str) -> None:
+    async with Run(entity, broker) as run:
+        with pytest.raises(BadEvent):
+            await run.emit("noted", {"blob": bytes(broker.connection.max_payload)})
+
+    assert types(await events_of(broker, entity)) == ["workflow_start", "completion"]
+
+
+async def test_names_are_escaped_and_nonsense_is_refused(broker: Broker, entity: str) -> None:
+    async with Run(f"{entity} a.b*", broker):
+        pass
+
+    assert len(await events_of(broker, f"{entity}=20a=2Eb=2A")) == 2
+    with pytest.raises(BadSubject):
+        Run("x" * 300, broker)
+
+
+def test_an_id_fits_however_long_the_run_s_name_is() -> None:
+    assert _id_stem("run-42 a") == "run-42:20a"
+    long = _id_stem("x" * 151)
+    assert len(long) == 32 and long != _id_stem("x" * 152)
