@@ -21,8 +21,10 @@ from edge.webhooks.endpoint.breaker import CircuitBreaker, EndpointState, StateC
 from edge.webhooks.endpoint.rules import default_health
 from edge.webhooks.endpoint.state import EndpointStore
 from edge.webhooks.endpoint.state_changes import endpoint_event
-from edge.webhooks.fanout.fanout import Fanout, FanoutSettings, Subscribe
+from edge.webhooks.fanout.fanout import Fanout
 from edge.webhooks.fanout.marks import waiting_events
+from edge.webhooks.fanout.settings import FanoutSettings
+from edge.webhooks.fanout.source import Subscribe
 from edge.webhooks.history.attempts import AttemptLog, AttemptLogSettings
 from edge.webhooks.history.figures import Figures
 from edge.webhooks.queue.job import PARTITIONS, partition_of

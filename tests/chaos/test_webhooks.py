@@ -54,7 +54,7 @@ from dataclasses import replace
 from edge.webhooks.endpoint.breaker import CircuitBreakerSettings
 from router.cluster.role import RoleSettings
 from edge.webhooks.service import WebhookSettings
-from edge.webhooks.fanout.fanout import FanoutSettings
+from edge.webhooks.fanout.settings import FanoutSettings
 from edge.webhooks.worker.worker import WorkerSettings
 from router.broker import Broker
 from router.nats.settings import BrokerSettings

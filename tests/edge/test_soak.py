@@ -18,7 +18,7 @@ import pytest
 
 from edge.runtime import Edge
 from edge.webhooks.endpoint import state as conditions
-from edge.webhooks.fanout import fanout
+from edge.webhooks.fanout import cleanup
 from router.broker import Broker
 from router.nats import bucket as bucket_module
 from router.nats.bucket import Bucket
@@ -71,8 +71,8 @@ def size_of(edge: Edge) -> dict[str, int]:
         "stats": len(edge.cluster_stats.stats),
         "conditions": len(edge.webhooks.conditions._known),
         "writes": len(edge.webhooks.conditions._own),
-        "gone": len(edge.webhooks.fanout._gone),
-        "members": len(edge.webhooks.fanout._members),
+        "gone": len(edge.webhooks.fanout._members.gone),
+        "members": len(edge.webhooks.fanout._members.all),
         "gates": sum(len(term.gates) for term in edge.webhooks._terms()),
         "readers": len(edge.hub.readers),
     }
@@ -149,7 +149,7 @@ async def test_sessions_that_come_and_go_leave_nothing(
 ) -> None:
     monkeypatch.setattr(bucket_module, "MARKER_SECONDS", 1.0)
     monkeypatch.setattr(conditions, "TOMBSTONE_SECONDS", 1.0)
-    monkeypatch.setattr(fanout, "_TOMBSTONE_SECONDS", 1.0)
+    monkeypatch.setattr(cleanup, "_TOMBSTONE_SECONDS", 1.0)
     folder = tmp_path / "own-nats"
     async with Broker(BrokerSettings(own_nats), "soak") as store:
         async with edge_factory(nats=own_nats) as edge, aiohttp.ClientSession(edge.url) as client:
@@ -195,7 +195,7 @@ async def test_sessions_that_come_and_go_leave_nothing(
 
 async def _settled(store: Broker, edge: Edge) -> dict[str, tuple[int, int, int]] | None:
     """What there is of everything once it is the same twice, and nothing waits to be removed."""
-    if edge.webhooks.fanout._gone or len(edge.registry.sessions) != KEPT:
+    if edge.webhooks.fanout._members.gone or len(edge.registry.sessions) != KEPT:
         return None
     first = await weigh(store)
     await asyncio.sleep(3.0)

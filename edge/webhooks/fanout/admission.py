@@ -47,6 +47,11 @@ class Admission:
         """Why a session that waits is to wait on; "" where it may go on."""
         return self._blocked(session) or ("" if self.room.is_roomy(session.id) else "share")
 
+    def is_disabled(self, session: Session) -> bool:
+        """Whether the endpoint's owner last said that it is disabled."""
+        condition = self._condition(session.id)
+        return condition is not None and condition.state == "disabled"
+
     def forget(self, session: str) -> None:
         self._known.pop(session, None)
         self.room.forget(session)

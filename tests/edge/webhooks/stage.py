@@ -20,7 +20,7 @@ from edge.sessions.endpoint.settings import EndpointSettings
 from edge.sessions.registry import Registry, Session, SessionSpec
 from edge.webhooks.client.ssrf import GuardSettings, literal
 from edge.webhooks.endpoint.breaker import CircuitBreakerSettings
-from edge.webhooks.fanout.fanout import FanoutSettings
+from edge.webhooks.fanout.settings import FanoutSettings
 from edge.webhooks.service import Webhooks, WebhookSettings
 from edge.webhooks.worker.worker import WorkerSettings
 from router import topology

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from edge.webhooks.endpoint.breaker import EndpointState
-from edge.webhooks.fanout.fanout import FanoutSettings
+from edge.webhooks.fanout.settings import FanoutSettings
 from edge.webhooks.queue.job import FRESH
 from edge.webhooks.queue.ordering import Head
 from edge.webhooks.service import WebhookSettings
@@ -284,7 +284,7 @@ async def test_what_was_written_of_a_session_after_its_deletion_is_removed(stage
 async def test_quiet_events_cost_the_store_no_question_where_none_is_missing(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ):
-    process = await fanning(stage, replace(IDLE, fanout=replace(IDLE.fanout, look_every=3600.0)))
+    process = await fanning(stage, replace(IDLE, fanout=replace(IDLE.fanout, check_every=3600.0)))
     session = await stage.session(NOWHERE)
     asked: list[str] = []
     read = process.broker.read
@@ -311,7 +311,7 @@ async def test_quiet_events_cost_the_store_no_question_where_none_is_missing(
 
 
 async def test_events_that_were_not_heard_are_read_once_that_is_noticed(stage: Stage):
-    process = await fanning(stage, replace(IDLE, fanout=replace(IDLE.fanout, look_every=0.2)))
+    process = await fanning(stage, replace(IDLE, fanout=replace(IDLE.fanout, check_every=0.2)))
     session = await stage.session(NOWHERE)
     await stage.publish("agent.run-1.progress")
     fanout = process.webhooks.fanout
@@ -321,7 +321,7 @@ async def test_events_that_were_not_heard_are_read_once_that_is_noticed(stage: S
 
     await eventually(lambda: counted(1))
     # As where the server drops messages for a subscriber that is too slow.
-    fanout._heard = deque(maxlen=0)
+    fanout._source._received = deque(maxlen=0)
     await stage.publish("agent.run-1.progress", 3)
 
     await eventually(lambda: counted(4))
