@@ -1,7 +1,7 @@
-"""This file is where it is looked up how things stand, at the time when Prometheus asks and at no other.
+"""Reads the edge's gauges off its readers and sessions at each scrape of Prometheus.
 
-What is counted elsewhere moves with each event; what is here is read off the readers and sessions as they are, so that it
-costs deliveries nothing and cannot drift from the truth.
+Counters move with each event (edge/metrics.py); what is collected here costs deliveries nothing and cannot drift from the
+actual state.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OPEN = (State.CONNECTING, State.REPLAYING, State.LIVE, State.LAGGING)
 STREAMS = tuple(stream.name for stream in streams(TopologySettings()))
 CHECKS = ("not_draining", "nats", "subscriptions", "events", "sessions", "store")
 
-# The reasons to end a connection are a closed set, shown as zeros until one occurs.
+# The reasons to end a connection are a closed set, exported as zeros until one occurs.
 for _transport in ("websocket", "sse"):
     for _reason in vars(disconnect).values():
         if isinstance(_reason, Disconnect):
@@ -36,7 +36,7 @@ for _transport in ("websocket", "sse"):
 
 
 class Watched:
-    """The parts of an edge whose state is shown."""
+    """The parts of one edge whose state is exported."""
 
     def __init__(
         self, hub: Hub, registry: Registry, store: StoreHealth, ready: Callable[[], Mapping[str, bool]]
@@ -47,8 +47,80 @@ class Watched:
         self.ready = ready
 
 
+class Snapshot:
+    """The state of all edges of this process at one scrape, added up."""
+
+    def __init__(self) -> None:
+        self.states: dict[tuple[str, ...], int] = {(way, state.value): 0 for way in TRANSPORTS for state in OPEN}
+        self.methods = dict.fromkeys(METHODS, 0)
+        self.mailbox_events = 0
+        self.mailbox_bytes = 0
+        self.lag_events = 0
+        self.lag_seconds = 0.0
+        self.position = 0
+        self.checks: Counter[str] = Counter()
+        self.store: Counter[str] = Counter()
+        self.recreated: Counter[str] = Counter()
+
+    def add(self, edge: Watched) -> None:
+        """Adds one edge. Collections are copied in one step: a scrape runs in a thread beside the event loop."""
+        self._add_readers(edge.hub)
+        for session in tuple(edge.registry.sessions.values()):
+            if session.spec.delivery_method in self.methods:
+                self.methods[session.spec.delivery_method] += 1
+        self.position = max(self.position, edge.hub.position)
+        self.checks.update(name for name, passed in edge.ready().items() if passed)
+        self.store[edge.store.code] += 1
+        self.recreated.update(edge.store.recreated)
+
+    def _add_readers(self, hub: Hub) -> None:
+        furthest: int | None = None
+        for reader in tuple(hub.readers):
+            if (key := (reader.transport_name, reader.state.value)) in self.states:
+                self.states[key] += 1
+            events, size = reader.owed
+            self.mailbox_events += events
+            self.mailbox_bytes += size
+            if lag := hub.behind(reader):
+                self.lag_events = max(self.lag_events, lag)
+                furthest = reader.position if furthest is None else min(furthest, reader.position)
+        if furthest is not None:
+            self.lag_seconds = max(self.lag_seconds, hub.age_behind(furthest))
+
+    def families(self) -> Iterable[Metric]:
+        """The snapshot as metric families."""
+        yield _labelled(
+            "edge_reader_states",
+            "Open connections that read sessions, by state",
+            ("transport", "state"),
+            self.states.items(),
+        )
+        methods = [((name,), count) for name, count in self.methods.items()]
+        yield _labelled("edge_sessions", "Sessions known to this process: the same in each", ("method",), methods)
+        checks = [((name,), self.checks[name]) for name in CHECKS]
+        yield _labelled("edge_ready", "1 for each readiness check that passes", ("check",), checks)
+        codes = [((code,), self.store[code]) for code in CODES]
+        yield _labelled(
+            "edge_store_state", "1 for the store's current state: ok, or why it accepts no writes", ("code",), codes
+        )
+        recreated = CounterMetricFamily(
+            "edge_store_recreated_streams", "Streams that were missing and were created again", labels=["stream"]
+        )
+        for name in STREAMS:
+            recreated.add_metric([name], float(self.recreated[name]))
+        yield recreated
+        for name, about, value in (
+            ("edge_mailbox_events", "Events that wait in the mailboxes of readers", self.mailbox_events),
+            ("edge_mailbox_bytes", "Bytes of events that wait in the mailboxes of readers", self.mailbox_bytes),
+            ("edge_lag_events", "Lag of the slowest reader behind the newest event received", self.lag_events),
+            ("edge_lag_seconds", "Age of the oldest event that a reader has not been sent yet", self.lag_seconds),
+            ("edge_position_sequence", "Sequence of the newest event received", self.position),
+        ):
+            yield GaugeMetricFamily(name, about, float(value))
+
+
 class EdgeCollector(Collector):
-    """The gauges of the edges of this process; in production that is one."""
+    """Collects the gauges of the edges of this process; in production that is one."""
 
     def __init__(self) -> None:
         self._edges: weakref.WeakSet[Watched] = weakref.WeakSet()
@@ -56,85 +128,21 @@ class EdgeCollector(Collector):
     def watch(
         self, hub: Hub, registry: Registry, store: StoreHealth, ready: Callable[[], Mapping[str, bool]]
     ) -> Watched:
-        """Shows the parts of an edge for as long as somebody keeps what is returned; `ready` gives CHECKS."""
+        """Exports the parts of an edge for as long as the caller keeps the result; `ready` returns CHECKS."""
         watched = Watched(hub, registry, store, ready)
         self._edges.add(watched)
         return watched
 
     def collect(self) -> Iterable[Metric]:
-        # Copied in one step each: this runs beside the event loop, in a thread.
-        edges = list(self._edges)
-        states: dict[tuple[str, ...], int] = {(way, state.value): 0 for way in TRANSPORTS for state in OPEN}
-        methods = dict.fromkeys(METHODS, 0)
-        owed_events = owed_bytes = behind = 0
-        age = 0.0
-        checks: Counter[str] = Counter()
-        store: Counter[str] = Counter()
-        recreated: Counter[str] = Counter()
-        for edge in edges:
-            last: int | None = None
-            for reader in tuple(edge.hub.readers):
-                if (key := (reader.transport_name, reader.state.value)) in states:
-                    states[key] += 1
-                events, size = reader.owed
-                owed_events += events
-                owed_bytes += size
-                if lag := edge.hub.behind(reader):
-                    behind = max(behind, lag)
-                    last = reader.position if last is None else min(last, reader.position)
-            if last is not None:
-                age = max(age, edge.hub.age_behind(last))
-            for session in tuple(edge.registry.sessions.values()):
-                if session.spec.delivery_method in methods:
-                    methods[session.spec.delivery_method] += 1
-            checks.update(name for name, well in edge.ready().items() if well)
-            store[edge.store.code] += 1
-            recreated.update(edge.store.recreated)
-        yield _labelled(
-            "edge_reader_states",
-            "Open connections that read sessions, by what they are at",
-            ("transport", "state"),
-            states,
-        )
-        yield _labelled(
-            "edge_sessions", "Sessions known to this process: the same in each", ("method",),
-            {(name,): count for name, count in methods.items()},
-        )  # fmt: skip
-        yield _labelled(
-            "edge_ready", "1 for each thing that readiness hangs on and that is well", ("check",),
-            {(name,): checks[name] for name in CHECKS},
-        )  # fmt: skip
-        yield _labelled(
-            "edge_store_state", "1 for the code that says whether the store takes writes now: ok, or why not", ("code",),
-            {(code,): store[code] for code in CODES},
-        )  # fmt: skip
-        made = CounterMetricFamily(
-            "edge_store_recreated_streams", "Streams that were missing and were made again", labels=["stream"]
-        )
-        for name in STREAMS:
-            made.add_metric([name], float(recreated[name]))
-        yield made
-        for name, about, value in (
-            ("edge_mailbox_events", "Events that wait in the mailboxes of readers", owed_events),
-            ("edge_mailbox_bytes", "Bytes of them", owed_bytes),
-            (
-                "edge_lag_events",
-                "How far the reader that is furthest behind is from what was heard, in sequences",
-                behind,
-            ),
-            ("edge_lag_seconds", "Age of the oldest event that a reader is still owed", age),
-            (
-                "edge_position_sequence",
-                "Sequence of the newest event heard",
-                max((e.hub.position for e in edges), default=0),
-            ),
-        ):
-            yield GaugeMetricFamily(name, about, float(value))
+        snapshot = Snapshot()
+        for edge in list(self._edges):
+            snapshot.add(edge)
+        return snapshot.families()
 
 
-def _labelled(name: str, about: str, labels: tuple[str, ...], values: Mapping[tuple[str, ...], int]) -> Metric:
+def _labelled(name: str, about: str, labels: tuple[str, ...], values: Iterable[tuple[tuple[str, ...], int]]) -> Metric:
     family = GaugeMetricFamily(name, about, labels=labels)
-    for key, value in values.items():
+    for key, value in values:
         family.add_metric(key, float(value))
     return family
 

@@ -1,4 +1,4 @@
-"""Declares the metrics of the edge; labels come from closed sets, never from data."""
+"""Declares the Prometheus metrics of the edge; labels come from closed sets, never from data."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from bisect import bisect_left
 
 from prometheus_client import Counter, Gauge, Histogram
 
-import router.metrics  # noqa: F401  NATS and the streams are shown beside it
+import router.metrics  # noqa: F401  registers the metrics of NATS and the streams
 from router.deadletter import ORIGINS, REASONS
 
 LATENCY = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
-class _Plain:
-    """A value without prometheus_client's lock: only the event loop's thread adds to it, and that in every tick."""
+class _UnlockedValue:
+    """A metric value without prometheus_client's lock: only the event loop's thread adds to it, in every tick."""
 
     __slots__ = ("total",)
 
@@ -31,14 +31,14 @@ class _Plain:
 
 
 class Tally(Counter):
-    """A counter for what every tick counts: a tenth of the cost, and for the event loop's thread alone."""
+    """A counter without a lock, at a tenth of the cost, for what every tick counts; for the event loop's thread alone."""
 
     def _metric_init(self) -> None:
         super()._metric_init()
-        self._value = self._plain = _Plain()
+        self._value = self._plain = _UnlockedValue()
 
     def add(self, amount: float) -> None:
-        """Counts so many."""
+        """Adds an amount."""
         self._plain.total += amount
 
 
@@ -50,98 +50,107 @@ class Timing(Histogram):
 
     def _metric_init(self) -> None:
         super()._metric_init()
-        self._sum = self._plain = _Plain()
-        self._buckets = self._counts = [_Plain() for _ in self._upper_bounds]
+        self._sum = self._plain = _UnlockedValue()
+        self._buckets = self._counts = [_UnlockedValue() for _ in self._upper_bounds]
 
     def observe_many(self, amount: float, count: int) -> None:
-        """Observes the same amount so many times."""
+        """Observes the same amount `count` times."""
         self._plain.total += amount * count
         self._counts[bisect_left(self._upper_bounds, amount)].total += count
 
 
-heard = Tally("edge_heard_events_total", "Events that this process heard from the store")
-hear_seconds = Timing(
-    "edge_publish_to_hear_seconds", "From an event's own time until this process heard it", buckets=LATENCY
+received = Tally("edge_received_events_total", "Events received live from the event store by this process")
+receive_seconds = Timing(
+    "edge_publish_to_receive_seconds", "Time from an event's timestamp until this process received it", buckets=LATENCY
 )
 write_seconds = Timing(
     "edge_publish_to_write_seconds",
-    "From the newest event's own time until a batch was written",
+    "Time from the newest event's timestamp until its batch was written",
     ["transport"],
     buckets=LATENCY,
 )
 acknowledge_seconds = Timing(
     "edge_publish_to_acknowledge_seconds",
-    "From an event's own time until its receiver said that it has it: a 2xx, or the next poll",
+    "Time from an event's timestamp until its receiver acknowledged it: a 2xx, or the next poll",
     ["transport"],
     buckets=(*LATENCY, 30, 60, 600, 3600),
 )
 replay_seconds = Timing(
     "edge_publish_to_replay_seconds",
-    "From the newest event's own time until a batch was written that was read again: how far behind its reader was",
+    "Time from the newest event's timestamp until its replayed batch was written: how far behind the reader was",
     ["transport"],
     buckets=(*LATENCY, 60, 600, 3600, 86400),
 )
 delivered = Tally("edge_delivered_events_total", "Events written to readers", ["transport"])
-replayed = Tally("edge_replayed_events_total", "Those of them that were read again for who came later", ["transport"])
-written = Tally("edge_written_bytes_total", "Bytes of events written to readers", ["transport"])
-dropped = Counter("edge_dropped_events_total", "Events left out, by why", ["reason"])
-spills = Counter("edge_spills_total", "Mailboxes that were full: their readers read from the store instead")
-gaps = Counter("edge_gaps_total", "Times that a reader was told of events lost to it, by why", ["reason"])
-recoveries = Counter(
-    "edge_recoveries_total", "Readers that began, by whether they could go on where they were", ["outcome"]
+replayed = Tally(
+    "edge_replayed_events_total", "Events written to readers that were replayed from the store", ["transport"]
 )
-refusals = Counter("edge_refusals_total", "Requests refused, by the code of the problem", ["code"])
-requests = Counter("edge_requests_total", "Requests answered, by route and kind of status", ["route", "status"])
+written = Tally("edge_written_bytes_total", "Bytes of events written to readers", ["transport"])
+dropped = Counter("edge_dropped_events_total", "Events dropped, by reason", ["reason"])
+spills = Counter("edge_spills_total", "Mailboxes that overflowed, so that their readers read from the store instead")
+gaps = Counter("edge_gaps_total", "Gaps reported to readers, by reason", ["reason"])
+recoveries = Counter(
+    "edge_recoveries_total", "Readers that connected, by whether they resumed at their cursor", ["outcome"]
+)
+refusals = Counter("edge_refusals_total", "Requests refused, by problem code", ["code"])
+requests = Counter("edge_requests_total", "Requests answered, by route and status class", ["route", "status"])
 request_seconds = Timing(
     "edge_request_seconds",
-    "From a request until its answer began",
+    "Time from a request until its response began",
     ["route"],
     buckets=(0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10),
 )
 readers = Gauge("edge_readers", "Open connections that read sessions", ["transport"])
-disconnects = Counter("edge_disconnects_total", "Connections that ended", ["transport", "reason"])
-rollbacks = Counter("edge_rollbacks_total", "Times that the event stream was found restored from an older state")
-suspicions = Counter("edge_suspicions_total", "Times that events may have been missed and were read again")
-filters_deferred = Counter(
-    "edge_filters_deferred_total", "Times that a session's filter was over its principal's budget and off the live path"
+disconnects = Counter(
+    "edge_disconnects_total", "Connections that ended, by transport and reason", ["transport", "reason"]
 )
-filters_offloaded = Counter("edge_filters_offloaded_events_total", "Events that filters saw in the filter process")
-filter_process_losses = Counter("edge_filter_process_losses_total", "Times that the filter process was lost")
-replays = Counter("edge_replay_reads_total", "Pages that readers asked of the store")
-ingested = Counter("edge_ingested_events_total", "Events accepted over HTTP", ["outcome"])
-sessions_expired = Counter("edge_sessions_expired_total", "Sessions deleted because nobody read them")
-frames = Counter("edge_frames_total", "Pictures written to viewers", ["transport"])
-frames_dropped = Counter("edge_frames_dropped_total", "Pictures a viewer was too slow for", ["transport"])
-viewers = Gauge("edge_viewers", "Open connections that watch pictures", ["transport"])
+rollbacks = Counter("edge_rollbacks_total", "Times that the event stream was found restored to an older state")
+possible_losses = Counter(
+    "edge_possible_losses_total", "Times that events may have been lost and were read again from the store"
+)
+filters_deferred = Counter(
+    "edge_filters_deferred_total",
+    "Times that a session's filter exceeded its principal's budget and left the live path",
+)
+filters_offloaded = Counter("edge_filters_offloaded_events_total", "Events evaluated in the filter process")
+filter_process_losses = Counter("edge_filter_process_losses_total", "Times that the filter process died")
+replays = Counter("edge_replay_reads_total", "Pages read from the store for replays")
+ingested = Counter("edge_ingested_events_total", "Events published over HTTP, by outcome", ["outcome"])
+sessions_expired = Counter("edge_sessions_expired_total", "Sessions deleted because their idle time (TTL) ran out")
+frames = Counter("edge_frames_total", "Video frames written to viewers", ["transport"])
+frames_dropped = Counter(
+    "edge_frames_dropped_total", "Video frames dropped because a viewer was too slow", ["transport"]
+)
+viewers = Gauge("edge_viewers", "Open video connections", ["transport"])
 deadletters = Counter(
     "edge_deadletters_total",
-    "Dead letters made by all processes; counted by the one that follows them",
+    "Dead letters stored by all processes; counted by the one that follows the stream",
     ["origin", "reason"],
 )
-deadletters_kept = Gauge("edge_deadletters_messages", "Dead letters kept")
-deadletters_bytes = Gauge("edge_deadletters_bytes", "Bytes of dead letters kept")
+deadletters_kept = Gauge("edge_deadletters_messages", "Dead letters stored")
+deadletters_bytes = Gauge("edge_deadletters_bytes", "Bytes of dead letters stored")
 deadletters_fullness = Gauge(
-    "edge_deadletters_fullness_ratio", "Share of their room that dead letters take; at 1 the oldest are dropped"
+    "edge_deadletters_fullness_ratio", "Share of the dead letter stream's capacity in use; at 1 the oldest are dropped"
 )
-deadletters_owner = Gauge("edge_deadletters_owner", "1 in the process that tells of dead letters and works redrives")
+deadletters_owner = Gauge("edge_deadletters_owner", "1 in the process that announces dead letters and runs redrives")
 undecodable = Counter(
     "edge_undecodable_records_total",
-    "Records of the event stream that are no events, met by this process and passed over, by why",
+    "Records of the event stream that this process could not decode and skipped, by reason",
     ["reason"],
 )
 record_faults = Counter(
-    "edge_record_faults_total", "Records at which a loop failed, and went on with the next, by the loop", ["loop"]
+    "edge_record_faults_total", "Records at which a loop failed and went on with the next, by loop", ["loop"]
 )
-redriven = Counter("edge_redriven_deadletters_total", "Dead letters that redrives dealt with", ["outcome"])
-redrives = Counter("edge_redrives_total", "Redrives that are over", ["state"])
+redriven = Counter("edge_redriven_deadletters_total", "Dead letters processed by redrives, by outcome", ["outcome"])
+redrives = Counter("edge_redrives_total", "Redrives that ended, by state", ["state"])
 
 TRANSPORTS = ("websocket", "sse", "polling")
 DROPS = ("conflated",)
 GAPS = ("beyond_retention", "foreign_cursor")
-# fresh: came without a cursor of its own; gap: came with one that is no longer, or was never, good here.
+# fresh: sent no cursor; gap: sent one that is no longer, or never was, valid here.
 RECOVERIES = ("recovered", "gap", "fresh")
 UNDECODABLE = ("decode_error", "fault", "too_large")
-LOOPS = ("hear", "encode", "fanout", "webhook", "redrive", "recovery")
+LOOPS = ("receive", "encode", "fanout", "webhook", "redrive", "recovery")
 for _reason in UNDECODABLE:
     undecodable.labels(_reason)
 for _loop in LOOPS:

@@ -377,7 +377,7 @@ class Hub:
         try:
             self._take(record)
         except Exception as fault:  # noqa: BLE001 - logged by `_failed`
-            self._failed(record, fault, "hear")
+            self._failed(record, fault, "receive")
         self.followers.hear(record)
 
     def unencodable(self, record: Record, fault: Exception) -> None:
@@ -460,9 +460,9 @@ class Hub:
         """Hands what was collected to every live reader; feeds with the same records share one batch."""
         if self._heard:
             heard, self._heard = self._heard, 0
-            metrics.heard.add(heard)
+            metrics.received.add(heard)
             # The first of a tick has waited longest; the others are no older than it was.
-            metrics.hear_seconds.observe_many(max(0.0, time.time() - self._oldest / 1e9), heard)
+            metrics.receive_seconds.observe_many(max(0.0, time.time() - self._oldest / 1e9), heard)
         if not self._dirty:
             return
         # Not the loop's time, which may stand still for as long as a tick takes.
@@ -509,7 +509,7 @@ class Hub:
         if not self._steady.is_set():
             return
         log.warning("events may have been missed, reading again", extra={"reason": reason})
-        metrics.suspicions.inc()
+        metrics.possible_losses.inc()
         self.life += 1
         self.flush()
         self._steady.clear()

@@ -18,39 +18,39 @@ JETSTREAM = Board(
             ),
             line("Bytes", "In each stream and bucket.", "bytes", (most("router_stream_bytes", "stream"), "{{stream}}")),
             line(
-                "Share of their room",
-                "0 where there is no limit.",
+                "Share of capacity",
+                "0 without a limit.",
                 "percentunit",
                 (most("router_stream_fullness_ratio", "stream"), "{{stream}}"),
             ),
             line(
                 "Oldest message",
-                "Its age: how far back one can read.",
+                "Its age: how far back readers can go.",
                 "s",
                 (most("router_stream_oldest_age_seconds", "stream"), "{{stream}}"),
             ),
             line(
                 "Newest sequence of EVENTS",
-                "And what edges have heard; apart only while something is wrong.",
+                "And the newest that edges have received; they differ only while something is wrong.",
                 "none",
                 ('max(router_stream_last_sequence{stream="EVENTS"})', "stored"),
-                ("max(edge_position_sequence)", "heard"),
+                ("max(edge_position_sequence)", "received"),
             ),
             line("Consumers", "Of each stream.", "short", (most("router_stream_consumers", "stream"), "{{stream}}")),
             line(
                 "Leaders",
-                "1 where the stream has one.",
+                "1 while the stream has a leader.",
                 "short",
                 ("min by (stream) (router_stream_leader)", "{{stream}}"),
             ),
             line(
                 "Replicas behind",
-                "Not current, or away.",
+                "Not current, or offline.",
                 "short",
                 (most("router_stream_replicas_behind", "stream"), "{{stream}}"),
             ),
             line(
-                "Last look at the streams",
+                "Last survey of the streams",
                 "Seconds ago.",
                 "s",
                 ("time() - max(router_streams_surveyed_timestamp_seconds)", "ago"),
@@ -59,8 +59,8 @@ JETSTREAM = Board(
         "Publishing": [
             PUBLISHED,
             line(
-                "Until JetStream had it",
-                "From publishing to the acknowledgement, tries included.",
+                "Delay until stored",
+                "From publishing to the acknowledgement, including retries.",
                 "s",
                 *quantiles("router_publish_seconds"),
             ),
@@ -69,14 +69,14 @@ JETSTREAM = Board(
         "Connections": [
             line(
                 "Connections up",
-                "Beside those there should be.",
+                "Against those expected.",
                 "short",
                 ("sum(router_nats_connected)", "up"),
-                ("sum(router_nats_connections)", "wanted"),
+                ("sum(router_nats_connections)", "expected"),
             ),
             line(
-                "Losses and repairs",
-                "Silences: believed up, and heard nothing. Slow: messages dropped by the client. Forbidden: a permission is missing.",
+                "Connection faults",
+                "Silences: seemed up, received nothing. Slow: messages dropped by the client. Forbidden: a permission is missing.",
                 "ops",
                 *(
                     (rate(f"router_nats_{name}_total"), name.replace("_", " "))

@@ -1,4 +1,4 @@
-"""The dashboard that shows at one look whether all is well."""
+"""The dashboard that shows at a glance whether the system is healthy."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ OVERVIEW = Board(
     {
         "Now": [
             stat("Processes up", "Targets that Prometheus could scrape.", "short", 'sum(up{job=~"callboard-.*"})'),
-            stat(
-                "Ready", "1 while each thing that readiness hangs on is well in every edge.", "short", "min(edge_ready)"
-            ),
+            stat("Ready", "1 while all readiness checks of all edges pass.", "short", "min(edge_ready)"),
             stat(
                 "Alerts firing",
                 "Of the rules under ops/prometheus.",
@@ -22,14 +20,14 @@ OVERVIEW = Board(
             ),
             stat(
                 "Delay, p99",
-                "From an event's own time until it was written, live.",
+                "From an event's timestamp until it was written, live.",
                 "s",
                 quantile(0.99, "edge_publish_to_write_seconds"),
             ),
             stat("Readers", "Open connections that read sessions.", "short", "sum(edge_readers)"),
             stat(
                 "Dead letters kept",
-                "Deliveries that were given up and lie there.",
+                "Deliveries that were given up, in the dead letter stream.",
                 "short",
                 "max(edge_deadletters_messages)",
             ),
@@ -40,7 +38,7 @@ OVERVIEW = Board(
             HOPS,
             line(
                 "Delay until written",
-                "From an event's own time until it was written to a live reader.",
+                "From an event's timestamp until it was written to a live reader.",
                 "s",
                 *quantiles("edge_publish_to_write_seconds"),
             ),
@@ -61,12 +59,12 @@ OVERVIEW = Board(
             ),
             line(
                 "Dead letters",
-                "Deliveries given up, by why.",
+                "Deliveries given up, by reason.",
                 "ops",
                 (f"topk(10, {rate('edge_deadletters_total', 'reason')})", "{{reason}}"),
             ),
             line(
-                "Streams, share of their room",
+                "Streams, share of capacity",
                 "At 1 the oldest is dropped, or (webhook jobs) the newest refused.",
                 "percentunit",
                 (most("router_stream_fullness_ratio", "stream"), "{{stream}}"),

@@ -6,10 +6,10 @@ from ops.dashboards.panel import line, quantile, rate
 
 HOPS = line(
     "Delay by hop, p99",
-    "From an event's own time until each hop. Written covers live delivery; acknowledged is a webhook's 2xx or the next poll.",
+    "From an event's timestamp until each hop. Written covers live delivery; acknowledged is a webhook's 2xx or the next poll.",
     "s",
     (quantile(0.99, "router_publish_to_store_seconds"), "stored"),
-    (quantile(0.99, "edge_publish_to_hear_seconds"), "heard"),
+    (quantile(0.99, "edge_publish_to_receive_seconds"), "received"),
     (quantile(0.99, "edge_publish_to_write_seconds"), "written"),
     (quantile(0.99, "edge_publish_to_acknowledge_seconds"), "acknowledged"),
     (quantile(0.99, "actors_publish_to_acknowledge_seconds"), "done by actors"),
@@ -30,13 +30,13 @@ DELIVERIES = line(
 )
 PUBLISHED = line(
     "Events published",
-    "By every process that publishes through the router, by what JetStream made of them.",
+    "By all processes that publish through the router, by outcome.",
     "ops",
     (rate("router_published_events_total", "outcome"), "{{outcome}}"),
 )
 LOOP = line(
     "Event loop lag, p99",
-    "How late each process comes to its work. Above 50 ms everything it does waits.",
+    "How late each process runs its callbacks. Above 50 ms everything it does is delayed.",
     "s",
     (quantile(0.99, "ops_loop_lag_seconds", "job, instance"), "{{job}} {{instance}}"),
 )

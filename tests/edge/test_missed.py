@@ -50,10 +50,10 @@ class Deaf:
         await apply(self._broker.connection, settings)
         return cursors
 
-    async def suspicions(self) -> float:
+    async def possible_losses(self) -> float:
         """How often the edge had reason to read again, so far."""
         lines = (await self.edge.http.get("/metrics")).text.splitlines()
-        return next(float(line.split()[1]) for line in lines if line.startswith("edge_suspicions_total "))
+        return next(float(line.split()[1]) for line in lines if line.startswith("edge_possible_losses_total "))
 
     async def polling(self, path: str) -> bool:
         """Whether a poll is being waited for."""
@@ -165,7 +165,7 @@ async def test_a_long_poll_leads_past_nothing_that_was_missed(deaf: Deaf) -> Non
 
 async def test_nobody_is_sent_anywhere_while_nothing_is_missed(deaf: Deaf) -> None:
     session = await deaf.edge.session(subjects=["job.>"])
-    suspicions = await deaf.suspicions()
+    before = await deaf.possible_losses()
     async with deaf.edge.socket(session) as socket:
         for number in range(6):
             await deaf.say(f"job.a{number}.said", f"job.b{number}.said", "job.c.said")
@@ -174,12 +174,12 @@ async def test_nobody_is_sent_anywhere_while_nothing_is_missed(deaf: Deaf) -> No
             await socket.control("heartbeat")
 
     assert {said["control"] for said in socket.controls} <= {"ready", "heartbeat", "position"}
-    assert await deaf.suspicions() == suspicions
+    assert await deaf.possible_losses() == before
 
 
 async def test_what_happened_while_nobody_listened_is_not_missed(deaf: Deaf) -> None:
     session = await deaf.edge.session(subjects=["job.>"])
-    suspicions = await deaf.suspicions()
+    before = await deaf.possible_losses()
     for number in range(3):
         async with deaf.edge.socket(session) as socket:
             await deaf.say("job.a.said", "job.b.said")
@@ -187,7 +187,7 @@ async def test_what_happened_while_nobody_listened_is_not_missed(deaf: Deaf) -> 
         await eventually(lambda: deaf.left(session))
         await deaf.say("job.a.said", "job.b.said")
 
-    assert await deaf.suspicions() == suspicions
+    assert await deaf.possible_losses() == before
 
 
 async def test_what_was_missed_before_the_server_died_is_found_once_it_is_back(

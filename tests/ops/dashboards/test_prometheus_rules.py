@@ -62,8 +62,8 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         },
     ),
     "CallboardEventsMissed": (
-        {f"edge_suspicions_total{{{EDGE}}}": "0+1x60"},
-        {f"edge_suspicions_total{{{EDGE}}}": "0x20 1x40"},
+        {f"edge_possible_losses_total{{{EDGE}}}": "0+1x60"},
+        {f"edge_possible_losses_total{{{EDGE}}}": "0x20 1x40"},
     ),
     "CallboardReconnectStorm": (
         {f'edge_recoveries_total{{{EDGE},outcome="recovered"}}': "0+18000x60"},

@@ -333,7 +333,7 @@ def test_every_worker_is_seen_by_one_target_and_told_apart(shown: Shown) -> None
 def test_the_hops_of_one_event_follow_one_another(shown: Shown) -> None:
     means = [
         shown.server.value(f"sum({name}_sum) / sum({name}_count)")[0]
-        for name in ("router_publish_to_store_seconds", "edge_publish_to_hear_seconds", "edge_publish_to_acknowledge_seconds")
+        for name in ("router_publish_to_store_seconds", "edge_publish_to_receive_seconds", "edge_publish_to_acknowledge_seconds")
     ]  # fmt: skip
 
     assert 0 < means[0] < 300 and 0 < means[1] < 300
