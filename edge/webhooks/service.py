@@ -18,7 +18,7 @@ from edge.webhooks import metrics
 from edge.webhooks.client.sender import Sender
 from edge.webhooks.client.ssrf import GuardSettings
 from edge.webhooks.endpoint.breaker import CircuitBreaker, EndpointState, StateChange
-from edge.webhooks.endpoint.rules import default_health
+from edge.webhooks.endpoint.rules import default_breaker
 from edge.webhooks.endpoint.state import EndpointStore
 from edge.webhooks.endpoint.state_changes import endpoint_event
 from edge.webhooks.fanout.fanout import Fanout
@@ -57,7 +57,7 @@ class WebhookSettings:
     @classmethod
     def of(cls, policy: PolicySettings) -> WebhookSettings:
         """The settings of a deployment that sets its own defaults for endpoints."""
-        return cls(worker=WorkerSettings(policy=policy, health=default_health(policy)))
+        return cls(worker=WorkerSettings(policy=policy, breaker=default_breaker(policy)))
 
 
 class Webhooks:
@@ -83,7 +83,7 @@ class Webhooks:
         self._first_epoch = ""
         self._sender = Sender(guard)
         self.attempts = AttemptLog(broker, self.settings.attempts)
-        self.conditions = EndpointStore(broker.connection, writes)
+        self.endpoints = EndpointStore(broker.connection, writes)
         publisher = Publisher(broker.connection)
         holder = secrets.token_hex(8)
         self.figures = Figures(broker, holder)
@@ -99,24 +99,24 @@ class Webhooks:
             kept=self._kept,
             undecodable=undecodable,
             filtering=filtering,
-            condition=self.conditions.of,
-            health=self.settings.worker.health,
+            condition=self.endpoints.of,
+            health=self.settings.worker.breaker,
             keep=self.settings.worker.keep,
             subscribe=subscribe,
         )
-        self._backstage = WorkerContext(
+        self._context = WorkerContext(
             broker,
             registry,
             self._sender,
             self.attempts,
             publisher,
-            self.conditions,
+            self.endpoints,
             self.figures.of,
             self._epoch,
             self.settings.worker,
             self.settings.partitions,
         )
-        self._backstage.acks.before = self.figures.flush
+        self._context.acks.before = self.figures.flush
         self.partitions = Partitions(
             Bucket(broker.connection, LEASES),
             self.settings.partitions,
@@ -141,7 +141,7 @@ class Webhooks:
             counting = tasks.create_task(self._count(), name="webhook counts")
             fanning = tasks.create_task(self.fanout.run(), name="webhook fan-out")
             noting = tasks.create_task(self.attempts.run(), name="webhook attempts")
-            ending = tasks.create_task(self._backstage.acks.run(), name="webhook acks")
+            ending = tasks.create_task(self._context.acks.run(), name="webhook acks")
             keeping = tasks.create_task(self.figures.run(), name="webhook figures")
             self._tasks = [fanning]
             await self._ready.wait()
@@ -162,13 +162,13 @@ class Webhooks:
     async def _watch(self) -> None:
         while True:
             try:
-                await self.conditions.run(self._ready.set)
+                await self.endpoints.run(self._ready.set)
             except BrokerError as fault:
                 log.info("webhooks wait for what is known of their endpoints", extra={"fault": str(fault)})
                 await asyncio.sleep(0.5)
 
     def _begin(self, partition: int, epoch: int, clean: bool) -> PartitionWorker:
-        return PartitionWorker(self._backstage, partition, epoch, clean)
+        return PartitionWorker(self._context, partition, epoch, clean)
 
     def _epoch(self) -> str:
         return self._told_epoch() or self._first_epoch
@@ -178,11 +178,11 @@ class Webhooks:
         return self.figures.of(session_id)
 
     async def _forget(self, session_id: str) -> None:
-        await self.conditions.forget(session_id)
+        await self.endpoints.forget(session_id)
         await self.figures.forget(session_id)
 
     async def _kept(self) -> set[str]:
-        return await self.conditions.kept() | await self.figures.kept()
+        return await self.endpoints.kept() | await self.figures.kept()
 
     # The health of endpoints, from whichever process
 
@@ -192,7 +192,7 @@ class Webhooks:
         rate = session.spec.webhook.rate if session is not None and session.spec.webhook is not None else None
         partition = partition_of(session_id, self.settings.partitions)
         return {
-            **(self.conditions.of(session_id) or EndpointState()).describe(rate),
+            **(self.endpoints.of(session_id) or EndpointState()).describe(rate),
             "partition": partition,
             "partition_owned": partition not in self.partitions.unowned,
         }
@@ -210,22 +210,22 @@ class Webhooks:
 
         Raises Problem or BrokerError.
         """
-        return await self._order(session_id, lambda health: health.disable(reason))
+        return await self._order(session_id, lambda breaker: breaker.disable(reason))
 
     async def _order(self, session_id: str, order: Callable[[CircuitBreaker], list[StateChange]]) -> dict[str, Any]:
         session = await self._registry.find(session_id)
-        told: list[StateChange] = []
+        changes: list[StateChange] = []
 
         def make(before: EndpointState) -> EndpointState:
-            health = CircuitBreaker(self.settings.worker.health, 1, before)
-            told[:] = order(health)
-            return health.condition(before.parked, before.oldest)
+            breaker = CircuitBreaker(self.settings.worker.breaker, 1, before)
+            changes[:] = order(breaker)
+            return breaker.snapshot(before.parked, before.oldest)
 
-        condition = await self.conditions.change(session_id, make)
+        state = await self.endpoints.change(session_id, make)
         if session.spec.webhook is not None:
-            for news in told:
-                unique = str(int(condition.since * 1000))
-                await self._backstage.tell(endpoint_event(session, news, unique, condition))
+            for change in changes:
+                unique = str(int(state.since * 1000))
+                await self._context.tell(endpoint_event(session, change, unique, state))
         return self.health(session_id)
 
     async def close(self, grace: float) -> None:
@@ -241,15 +241,15 @@ class Webhooks:
     async def _count(self) -> None:
         """Counts what lies in the partitions of this process, at a slow pace: it is the server that counts."""
         while True:
-            gates = [gate for term in self._terms() for gate in term.gates.values()]
-            states = Counter(gate.health.shown_state for gate in gates)
+            dispatchers = [each for worker in self._workers() for each in worker.dispatchers.values()]
+            states = Counter(each.breaker.shown_state for each in dispatchers)
             for state in metrics.STATES:
                 metrics.endpoints.labels(state).set(states[state])
-            metrics.parked.set(sum(gate.parked for gate in gates))
-            oldest = min((gate.oldest for gate in gates if gate.oldest), default=0.0)
+            metrics.parked.set(sum(each.parked for each in dispatchers))
+            oldest = min((each.oldest for each in dispatchers if each.oldest), default=0.0)
             metrics.parked_age.set(max(0.0, wall.now() - oldest) if oldest else 0.0)
             try:
-                pending = [await term.pending() for term in self._terms()]
+                pending = [await worker.count_pending() for worker in self._workers()]
                 metrics.pending.labels("fresh").set(sum(fresh for fresh, _ in pending))
                 metrics.pending.labels("due").set(sum(due for _, due in pending))
             except BrokerError as fault:
@@ -257,11 +257,11 @@ class Webhooks:
             self._sender.retain(self._registry.sessions)
             await asyncio.sleep(self.settings.count_every)
 
-    def _terms(self) -> list[PartitionWorker]:
-        return [term for term in self.partitions.terms.values() if isinstance(term, PartitionWorker)]
+    def _workers(self) -> list[PartitionWorker]:
+        return [each for each in self.partitions.terms.values() if isinstance(each, PartitionWorker)]
 
     def _changed(self, session_id: str, session: Session | None) -> None:
-        for term in self._terms():
-            term.changed(session_id, session)
+        for worker in self._workers():
+            worker.changed(session_id, session)
         if session is None:
             self.figures.drop(session_id)

@@ -70,7 +70,7 @@ async def main(url, replicas, keep):
             ack_wait=5.0,
             keep=keep,
             sweep=1.0,
-            health=CircuitBreakerSettings(open=0.5, open_most=3.0),
+            breaker=CircuitBreakerSettings(pause=0.5, max_pause=3.0),
         ),
     )
     broker = Broker(BrokerSettings(url=url), "edge", TopologySettings(replicas=replicas))

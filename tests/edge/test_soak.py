@@ -69,11 +69,11 @@ def size_of(edge: Edge) -> dict[str, int]:
         "seen": len(edge.session_expiry._seen),
         "counted": len(edge.session_expiry._counted),
         "stats": len(edge.cluster_stats.stats),
-        "conditions": len(edge.webhooks.conditions._known),
-        "writes": len(edge.webhooks.conditions._own),
+        "states": len(edge.webhooks.endpoints._known),
+        "writes": len(edge.webhooks.endpoints._own),
         "gone": len(edge.webhooks.fanout._members.gone),
         "members": len(edge.webhooks.fanout._members.all),
-        "gates": sum(len(term.gates) for term in edge.webhooks._terms()),
+        "dispatchers": sum(len(worker.dispatchers) for worker in edge.webhooks._workers()),
         "readers": len(edge.hub.readers),
     }
 

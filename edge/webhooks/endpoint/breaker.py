@@ -22,9 +22,9 @@ STATES: tuple[State, ...] = ("closed", "open", "half_open", "disabled")
 # How a closed endpoint is shown while it is left alone because it asked for that (429, 503, Retry-After).
 PAUSED = "paused"
 # Answers that ask for patience; they are not counted as failures.
-_PATIENCE = (429, 503)
+_OVERLOADED = (429, 503)
 # What is added to Retry-After at most, as a share of it: many may have been told the same.
-PLEA_SPREAD = 0.1
+RETRY_AFTER_JITTER = 0.1
 
 
 @dataclass(frozen=True)
@@ -34,21 +34,21 @@ class CircuitBreakerSettings:
     # Ten failures among twenty within a minute, or five in a row, say more than bad luck.
     window: float = 60.0
     buckets: int = 6
-    least: int = 10
-    share: float = 0.5
-    in_a_row: int = 5
+    min_attempts: int = 10
+    failure_share: float = 0.5
+    failures: int = 5
     # It is left alone for so long, twice as long each time, give or take a fifth: a restart takes seconds.
-    open: float = 1.0
-    open_most: float = 900.0
-    spread: float = 0.2
+    pause: float = 1.0
+    max_pause: float = 900.0
+    jitter: float = 0.2
     # So many probes in a row must be answered well.
     probes: int = 3
     # Trips are forgotten after so long without one.
     forget: float = 600.0
     # The second and each further plea for patience in a row is given a pause of this, doubled each time.
-    patience_after: int = 3
-    pause: float = 1.0
-    pause_most: float = 900.0
+    overloads_before_pause: int = 3
+    overload_pause: float = 1.0
+    max_overload_pause: float = 900.0
     # Five days without one success, and so many attempts in them, end in its being disabled; people are told before.
     disable_after: float = 5 * 86400.0
     disable_attempts: int = 50
@@ -77,7 +77,7 @@ class EndpointState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     enabled_at: float = 0.0
 
     def describe(self, rate: float | None = None, now: float | None = None) -> dict[str, Any]:
-        """The condition as the API shows it."""
+        """The state as the API shows it."""
         now = wall.now() if now is None else now
         state = shown_state(self.state, self.until, now)
         return {
@@ -114,7 +114,7 @@ class CircuitBreaker:
         "_buckets",
         "_clock",
         "_jitter",
-        "_pleas",
+        "_overloads",
         "_probed",
         "_ramping",
         "attempts",
@@ -136,7 +136,7 @@ class CircuitBreaker:
         self,
         settings: CircuitBreakerSettings,
         concurrency: int,
-        condition: EndpointState | None = None,
+        state: EndpointState | None = None,
         clock: Callable[[], float] = wall.now,
         jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
@@ -147,8 +147,8 @@ class CircuitBreaker:
         self.enabled_at = 0.0
         self._ramping = False
         self._reset()
-        if condition is not None:
-            self.adopt(condition)
+        if state is not None:
+            self.adopt(state)
 
     def _reset(self) -> None:
         self.state: State = "closed"
@@ -156,21 +156,21 @@ class CircuitBreaker:
         self.trips = self.failures = self.attempts = self.warned = 0
         self.reason = ""
         self._probed = 0
-        self._pleas = 0
+        self._overloads = 0
         self._buckets: list[list[float]] = []  # [number of the stretch of time, requests, failures]
 
-    def adopt(self, condition: EndpointState) -> None:
+    def adopt(self, state: EndpointState) -> None:
         """Goes on from what another wrote."""
         self._reset()
-        self.state, self.since, self.until = condition.state, condition.since, condition.until
-        self.trips, self.failures, self.attempts = condition.trips, condition.failures, condition.attempts
-        self.failing_since, self.warned, self.reason = condition.failing_since, condition.warned, condition.reason
-        self.closed_at, self.enabled_at = condition.closed_at, condition.enabled_at
-        if condition.limit:
-            self.limit, self._ramping = condition.limit, True
+        self.state, self.since, self.until = state.state, state.since, state.until
+        self.trips, self.failures, self.attempts = state.trips, state.failures, state.attempts
+        self.failing_since, self.warned, self.reason = state.failing_since, state.warned, state.reason
+        self.closed_at, self.enabled_at = state.closed_at, state.enabled_at
+        if state.limit:
+            self.limit, self._ramping = state.limit, True
 
-    def condition(self, parked: int = 0, oldest: float = 0.0) -> EndpointState:
-        """What there is to keep."""
+    def snapshot(self, parked: int = 0, oldest: float = 0.0) -> EndpointState:
+        """The state to store, for the next owner and for the API."""
         return EndpointState(
             state=self.state,
             since=self.since,
@@ -193,8 +193,8 @@ class CircuitBreaker:
     def _heed_ceiling(self, now: float) -> None:
         """Calls a pause over that is longer than any there is: it was written by a clock that was ahead."""
         settings = self.settings
-        longest = max(settings.open, settings.open_most) * (1 + settings.spread)
-        longest = max(longest, settings.pause_most, MAX_RETRY_AFTER * (1 + PLEA_SPREAD))
+        longest = max(settings.pause, settings.max_pause) * (1 + settings.jitter)
+        longest = max(longest, settings.max_overload_pause, MAX_RETRY_AFTER * (1 + RETRY_AFTER_JITTER))
         # A second for what passes between two looks at the clock.
         if self.until > now + longest + 1.0:
             self.until = now
@@ -226,7 +226,7 @@ class CircuitBreaker:
         return shown_state(self.state, self.until, self._clock())
 
     @property
-    def memorable(self) -> bool:
+    def has_state(self) -> bool:
         """Whether there is anything to remember."""
         return bool(self.state != "closed" or self.failing_since or self._ramping or self.blocked_for or self._recent())
 
@@ -236,8 +236,8 @@ class CircuitBreaker:
 
     # What is learnt
 
-    def note(self, outcome: Outcome, concurrency: int) -> list[StateChange]:
-        """Learns from an attempt; says what there is to tell."""
+    def record(self, outcome: Outcome, concurrency: int) -> list[StateChange]:
+        """Takes in the outcome of an attempt, and returns the state changes to announce."""
         if outcome.disable and self.state != "disabled":
             return self.disable(outcome.fault or "asked")
         if self.state == "disabled":
@@ -252,17 +252,17 @@ class CircuitBreaker:
         if outcome.slow_down:
             self.limit = max(1.0, min(self.limit, concurrency) / 2)
             self._ramping = True
-            self._pleas += 1
-        news: list[StateChange] = []
-        if outcome.status in _PATIENCE:
+            self._overloads += 1
+        changes: list[StateChange] = []
+        if outcome.status in _OVERLOADED:
             self._pause(outcome, now)
         else:
             self.failures += 1
-            news = self._failed(outcome, now)
-        return news + self._lose_patience(now)
+            changes = self._failed(outcome, now)
+        return changes + self._auto_disable(now)
 
     def _succeeded(self, concurrency: int) -> list[StateChange]:
-        self.failures = self._pleas = 0
+        self.failures = self._overloads = 0
         self.attempts = 0
         was_known = self.warned > 0
         self.failing_since, self.warned = 0.0, 0
@@ -292,7 +292,9 @@ class CircuitBreaker:
         self._count(now, 1)
         requests, failures = self._recent() or (0, 0)
         settings = self.settings
-        if self.failures >= settings.in_a_row or (requests >= settings.least and failures >= requests * settings.share):
+        if self.failures >= settings.failures or (
+            requests >= settings.min_attempts and failures >= requests * settings.failure_share
+        ):
             return self._open(outcome, now)
         return []
 
@@ -300,28 +302,31 @@ class CircuitBreaker:
         settings = self.settings
         if self.state == "closed" and now - self.closed_at > settings.forget:
             self.trips = 0
-        length = min(settings.open * 2.0**self.trips, settings.open_most)
-        length *= self._jitter(1 - settings.spread, 1 + settings.spread)
+        length = min(settings.pause * 2.0**self.trips, settings.max_pause)
+        length *= self._jitter(1 - settings.jitter, 1 + settings.jitter)
         was_open = self.state == "half_open"
         self.state, self.since, self.reason = "open", now, outcome.detail
         self.until = now + max(length, outcome.retry_after)
         self.trips = min(self.trips + 1, 30)
-        # A probe that failed is no news: it was open all the time.
+        # A failed probe changes nothing: the breaker was open all the time.
         return [] if was_open else [StateChange("opened", outcome.detail)]
 
     def _pause(self, outcome: Outcome, now: float) -> None:
         """Leaves the endpoint alone for as long as it asked, or where it asks again and again without saying how long."""
         settings, retry_after = self.settings, outcome.retry_after
-        pause = retry_after + self._jitter(0.0, PLEA_SPREAD * retry_after) if retry_after else 0.0
-        if not pause and self._pleas >= settings.patience_after:
-            most = min(settings.pause * 2.0 ** (self._pleas - settings.patience_after), settings.pause_most)
+        pause = retry_after + self._jitter(0.0, RETRY_AFTER_JITTER * retry_after) if retry_after else 0.0
+        if not pause and self._overloads >= settings.overloads_before_pause:
+            most = min(
+                settings.overload_pause * 2.0 ** (self._overloads - settings.overloads_before_pause),
+                settings.max_overload_pause,
+            )
             pause = self._jitter(most / 2, most)
         if pause:
             self.until = max(self.until, now + pause)
             if self.state == "closed":
                 self.reason = outcome.detail
 
-    def _lose_patience(self, now: float) -> list[StateChange]:
+    def _auto_disable(self, now: float) -> list[StateChange]:
         settings = self.settings
         failing = now - self.failing_since
         if failing >= settings.disable_after and self.attempts >= settings.disable_attempts:

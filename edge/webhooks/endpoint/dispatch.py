@@ -1,6 +1,6 @@
 """This file is where one endpoint is served: which of its jobs may be posted now, and where the others wait meanwhile.
 
-A gate is there as long as there is anything to remember of its endpoint, in the one process that owns its partition. Where
+A dispatcher is there as long as there is anything to remember of its endpoint, in the one process that owns its partition. Where
 it is shut (the breaker is open, the endpoint is disabled or asked for patience) nothing waits in hand: all is parked, at the
 cost of one write each, and fetched in order once it opens.
 """
@@ -34,11 +34,11 @@ STORING = 64
 
 
 class DispatchHost(Protocol):
-    """What a gate stands on: the term of its partition."""
+    """What a dispatcher stands on: the term of its partition."""
 
     partition: int
-    lane_settings: QueueSettings
-    parking: Backlog
+    queue_settings: QueueSettings
+    backlog: Backlog
 
     @property
     def open(self) -> bool:
@@ -48,7 +48,7 @@ class DispatchHost(Protocol):
     def pressed(self) -> bool:
         """Whether the partition is nearly full."""
 
-    def was_there(self, held: PendingJob) -> bool:
+    def was_there(self, pending: PendingJob) -> bool:
         """Whether a new job lay in HOOKS already when the partition was taken over."""
 
     def is_ready(self, session: str) -> bool:
@@ -57,23 +57,23 @@ class DispatchHost(Protocol):
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Runs something beside."""
 
-    def begin(self, gate: EndpointDispatcher, lane: OrderedQueue, unit: Post) -> None:
-        """Posts a unit; `finished` follows."""
+    def begin(self, dispatcher: EndpointDispatcher, queue: OrderedQueue, post: Post) -> None:
+        """Posts a post; `finished` follows."""
 
     def rules(self, endpoint: EndpointSettings) -> Rules:
         """What counts for an endpoint of retries, circuit breaker and auto-disable."""
 
-    def weigh(self, held: PendingJob) -> int:
+    def weigh(self, pending: PendingJob) -> int:
         """The bytes of a job in a batch."""
 
-    def rest(self, held: list[PendingJob]) -> None:
+    def rest(self, pending: list[PendingJob]) -> None:
         """Gives the partition's places back for jobs that stay in hand."""
 
-    def fetched(self, gate: EndpointDispatcher, lane: OrderedQueue, held: PendingJob) -> bool:
+    def fetched(self, dispatcher: EndpointDispatcher, queue: OrderedQueue, pending: PendingJob) -> bool:
         """Takes a job from a log in hand; False where it was settled already."""
 
-    async def stored(self, gate: EndpointDispatcher, lane: OrderedQueue, some: list[PendingJob]) -> None:
-        """Parks some jobs, in order if the lane is serial. Raises BrokerError where the rest has to be parked again."""
+    async def stored(self, dispatcher: EndpointDispatcher, queue: OrderedQueue, some: list[PendingJob]) -> None:
+        """Parks some jobs, in order if the queue is serial. Raises BrokerError where the rest has to be parked again."""
 
     async def throw_away(self, parked: ParkedJob) -> None:
         """Takes out of a log what is no job, into the dead letters."""
@@ -82,11 +82,11 @@ class DispatchHost(Protocol):
 class EndpointDispatcher:
     """One endpoint, as its owner serves it."""
 
-    def __init__(self, floor: DispatchHost, session: str, health: CircuitBreaker, endpoint: EndpointSettings) -> None:
+    def __init__(self, floor: DispatchHost, session: str, breaker: CircuitBreaker, endpoint: EndpointSettings) -> None:
         self.session = session
-        self.health = health
+        self.breaker = breaker
         self.policy: EndpointSettings | None = None
-        self.lanes: dict[str, OrderedQueue] = {}
+        self.queues: dict[str, OrderedQueue] = {}
         self.under_way = 0
         # The seconds that one post takes, of late; 0 where it is not known yet.
         self.pace = 0.0
@@ -114,11 +114,11 @@ class EndpointDispatcher:
         """Takes new settings, from now on."""
         before, self.policy = self.policy, endpoint
         self.rules = self._floor.rules(endpoint)
-        self.health.settings = self.rules.health
+        self.breaker.settings = self.rules.breaker
         # As the attempt log has it.
         self.destination = endpoint.destination
         if before is None or before.concurrency != endpoint.concurrency:
-            self.health.resize(endpoint.concurrency)
+            self.breaker.resize(endpoint.concurrency)
         if endpoint.rate is None:
             self._tokens = None
         elif self._tokens is None or self._tokens.rate != endpoint.rate:
@@ -126,103 +126,103 @@ class EndpointDispatcher:
             due = self._tokens.next if self._tokens is not None else 0.0
             self._tokens = EvenPace(endpoint.rate, self._loop.time(), min(due, self._loop.time() + 1.0 / endpoint.rate))
         # A line of all is what the mode says; what waits in lines of keys goes out in order, whatever the mode is now.
-        if (lane := self.lanes.get("all")) is not None:
-            lane.serial = endpoint.mode == "fifo"
+        if (queue := self.queues.get("all")) is not None:
+            queue.serial = endpoint.mode == "fifo"
         self.wake()
 
     @property
     def blocked_for(self) -> float:
         """The seconds until a post may begin; infinite where somebody has to say so first."""
-        return self.health.blocked_for if self.policy is not None and self.policy.active else float("inf")
+        return self.breaker.blocked_for if self.policy is not None and self.policy.active else float("inf")
 
     @property
     def parked(self) -> int:
-        return sum(lane.behind for lane in self.lanes.values())
+        return sum(queue.behind for queue in self.queues.values())
 
     @property
     def idle(self) -> bool:
         """Whether there is nothing to remember."""
         return (
             not self.under_way
-            and not self.health.memorable
+            and not self.breaker.has_state
             and (self._tokens is None or self._tokens.full(self._loop.time()))
-            and all(lane.idle for lane in self.lanes.values())
+            and all(queue.idle for queue in self.queues.values())
         )
 
-    def lane(self, name: str, serial: bool) -> OrderedQueue:
-        """Finds a lane, or begins it."""
-        lane = self.lanes.get(name)
-        if lane is None:
-            lane = self.lanes[name] = OrderedQueue(name, serial)
-        return lane
+    def queue(self, name: str, serial: bool) -> OrderedQueue:
+        """Finds a queue, or begins it."""
+        queue = self.queues.get(name)
+        if queue is None:
+            queue = self.queues[name] = OrderedQueue(name, serial)
+        return queue
 
     # In
 
-    def admit(self, held: PendingJob) -> None:
+    def admit(self, pending: PendingJob) -> None:
         """Finds a place for a job that has come."""
         assert self.policy is not None
-        lane = self.lane(*queue_of(held.job, self.policy.mode))
-        if lane.first is not None and held.order and (lane.early or self._floor.was_there(held)):
-            self._line_up(lane, held)
-        elif self._is_full(lane, held):
-            self._park(lane, held)
+        queue = self.queue(*queue_of(pending.job, self.policy.mode))
+        if queue.first is not None and pending.order and (queue.early or self._floor.was_there(pending)):
+            self._line_up(queue, pending)
+        elif self._is_full(queue, pending):
+            self._park(queue, pending)
         else:
-            lane.queue.append(held)
-            self._mark(lane)
+            queue.waiting.append(pending)
+            self._mark(queue)
         self.pump()
 
-    def _is_full(self, lane: OrderedQueue, held: PendingJob) -> bool:
-        settings = self._floor.lane_settings
+    def _is_full(self, queue: OrderedQueue, pending: PendingJob) -> bool:
+        settings = self._floor.queue_settings
         # A retry that is due may go before what is parked, where there is no order to keep.
-        if lane.behind and (lane.serial or not held.job.due_at):
+        if queue.behind and (queue.serial or not pending.job.due_at):
             return True
-        if self.blocked_for > settings.hold or lane.halted or lane.not_before > wall.now() + settings.hold:
+        if self.blocked_for > settings.hold or queue.halted or queue.not_before > wall.now() + settings.hold:
             return True
-        if self.health.state == "half_open":
-            return bool(lane.queue)
+        if self.breaker.state == "half_open":
+            return bool(queue.waiting)
         assert self.policy is not None
         waiting = settings.pressed if self._floor.pressed else settings.waiting
         if waiting < settings.quick and not self._floor.pressed and self.pace and self._tokens is None:
             waiting = max(waiting, min(settings.quick, int(self.policy.concurrency / self.pace)))
         if self.policy.batch is not None:
             waiting = max(waiting, 2 * self.policy.batch.max_n)
-        return len(lane.queue) >= waiting
+        return len(queue.waiting) >= waiting
 
-    def _park(self, lane: OrderedQueue, held: PendingJob) -> None:
-        if lane.serial:
+    def _park(self, queue: OrderedQueue, pending: PendingJob) -> None:
+        if queue.serial:
             # What came before goes before.
-            self._floor.rest(lane.stow())
-        lane.park([held])
-        self._mark(lane)
-        self._store(lane)
+            self._floor.rest(queue.park_waiting())
+        queue.park([pending])
+        self._mark(queue)
+        self._store(queue)
 
-    def _line_up(self, lane: OrderedQueue, held: PendingJob) -> None:
+    def _line_up(self, queue: OrderedQueue, pending: PendingJob) -> None:
         """Finds the place of a new job where a predecessor has left a log: before it, or behind it."""
-        if lane.first == 0:
-            if not lane.early:
-                self._floor.spawn(self._look_up(lane), f"first of {lane.name}")
-            lane.early.append(held)
-        elif lane.first is not None and held.order < lane.first:
-            lane.queue.append(held)
-            self._mark(lane)
+        if queue.first == 0:
+            if not queue.early:
+                self._floor.spawn(self._look_up(queue), f"first of {queue.name}")
+            queue.early.append(pending)
+        elif queue.first is not None and pending.order < queue.first:
+            queue.waiting.append(pending)
+            self._mark(queue)
         else:
-            lane.park([held])
-            self._store(lane)
+            queue.park([pending])
+            self._store(queue)
 
-    async def _look_up(self, lane: OrderedQueue) -> None:
+    async def _look_up(self, queue: OrderedQueue) -> None:
         while self._floor.open:
             try:
-                page, _ = await self._floor.parking.page(self._floor.partition, self.session, lane.name, 0, 1)
+                page, _ = await self._floor.backlog.page(self._floor.partition, self.session, queue.name, 0, 1)
             except BrokerError as fault:
-                log.debug("a lane's log cannot be read", extra={"fault": str(fault)})
+                log.debug("a queue's log cannot be read", extra={"fault": str(fault)})
                 await asyncio.sleep(0.2)
                 continue
             job = page[0].job if page else None
             # Of one that has no place of its own, all that is new counts as later.
-            lane.first = job.order if job is not None and job.order else 1
-            early, lane.early = lane.early, []
-            for held in early:
-                self._line_up(lane, held)
+            queue.first = job.order if job is not None and job.order else 1
+            early, queue.early = queue.early, []
+            for pending in early:
+                self._line_up(queue, pending)
             self.pump()
             return
 
@@ -234,22 +234,22 @@ class EndpointDispatcher:
         if not floor.open or policy is None:
             return
         self.used = time.monotonic()
-        places = self.health.places(policy.concurrency) if policy.active else 0
+        places = self.breaker.places(policy.concurrency) if policy.active else 0
         while self.under_way < places and self._ready:
             if self._tokens is not None and (wait := self._tokens.wait(self._loop.time())):
                 self.wake(wait)
                 break
-            name, lane = next(iter(self._ready.items()))
+            name, queue = next(iter(self._ready.items()))
             del self._ready[name]
-            unit = self._unit(lane, policy)
-            if unit is None:
+            post = self._next_post(queue, policy)
+            if post is None:
                 continue
             if self._tokens is not None:
                 self._tokens.take(self._loop.time())
             self.under_way += 1
-            lane.under_way += 1
-            self._mark(lane)
-            floor.begin(self, lane, unit)
+            queue.under_way += 1
+            self._mark(queue)
+            floor.begin(self, queue, post)
         if places:
             self._fetch()
         else:
@@ -258,124 +258,124 @@ class EndpointDispatcher:
     def _shut(self) -> None:
         """Nothing may begin: what waits is parked, unless it is for a moment only."""
         blocked = self.blocked_for
-        if blocked > self._floor.lane_settings.hold:
-            for lane in list(self._waiting.values()):
-                if lane.queue:
-                    self._floor.rest(lane.stow())
-                self._mark(lane)
-                self._store(lane)
+        if blocked > self._floor.queue_settings.hold:
+            for queue in list(self._waiting.values()):
+                if queue.waiting:
+                    self._floor.rest(queue.park_waiting())
+                self._mark(queue)
+                self._store(queue)
         if blocked != float("inf"):
             self.wake(blocked)
 
-    def _unit(self, lane: OrderedQueue, policy: EndpointSettings) -> Post | None:
-        """Takes the next unit out of a lane; None where a batch is not full yet."""
-        head, batch, first = lane.head, policy.batch, lane.queue[0]
+    def _next_post(self, queue: OrderedQueue, policy: EndpointSettings) -> Post | None:
+        """Takes the next post out of a queue; None where a batch is not full yet."""
+        head, batch, first = queue.head, policy.batch, queue.waiting[0]
         if batch is None and (head is None or head.jobs == 1 or first.job.parts):
-            lane.queue.popleft()
+            queue.waiting.popleft()
             some = [first]
             job = first.job
         elif first.job.parts:
-            lane.queue.popleft()
+            queue.waiting.popleft()
             some, job = [first], first.job
         else:
-            taken = self._gather(lane, policy)
+            taken = self._gather(queue, policy)
             if taken is None:
                 return None
             some = taken
-            job = Job.batch([held.job for held in some])
+            job = Job.batch([pending.job for pending in some])
         if head is not None:
             if head.id == job.id:
                 job = replace(job, attempt=head.attempt, last_status=head.last_status, tried=head.tried)
             else:
-                lane.head = None  # of a job that is no more
+                queue.head = None  # of a job that is no more
         return Post(some, job)
 
-    def _gather(self, lane: OrderedQueue, policy: EndpointSettings) -> list[PendingJob] | None:
-        """Takes a batch out of a lane: as full as it may be, or as old, or the one that is to be tried again."""
+    def _gather(self, queue: OrderedQueue, policy: EndpointSettings) -> list[PendingJob] | None:
+        """Takes a batch out of a queue: as full as it may be, or as old, or the one that is to be tried again."""
         batch = policy.batch
-        again = lane.head.jobs if lane.head is not None else 0
+        again = queue.head.jobs if queue.head is not None else 0
         most = again or (batch.max_n if batch is not None else 1)
         # What is tried again is what it was.
         most_bytes = batch.max_bytes if batch is not None and not again else 0
         count = size = 0
         full = False
-        for held in lane.queue:
-            weight = self._floor.weigh(held) if most_bytes else 0
-            if held.job.parts or count == most or (count and most_bytes and size + weight > most_bytes):
+        for pending in queue.waiting:
+            weight = self._floor.weigh(pending) if most_bytes else 0
+            if pending.job.parts or count == most or (count and most_bytes and size + weight > most_bytes):
                 full = True
                 break
             count, size = count + 1, size + weight
         full = full or count >= most or size >= most_bytes > 0
-        if again and not full and lane.behind:
+        if again and not full and queue.behind:
             self.wake(0.1)
             self._fetch()
             return None
         if not full and batch is not None and not again:
-            left = lane.queue[0].since + batch.linger - self._loop.time()
+            left = queue.waiting[0].since + batch.linger - self._loop.time()
             if left > 0:
                 self.wake(left)
                 self._fetch()
                 return None
-        return [lane.queue.popleft() for _ in range(count)]
+        return [queue.waiting.popleft() for _ in range(count)]
 
     def took(self, seconds: float) -> None:
         """Learns how long a post took."""
         self.pace = seconds if not self.pace else 0.8 * self.pace + 0.2 * seconds
 
-    def finished(self, lane: OrderedQueue) -> None:
-        """One unit is over: its place is free."""
+    def finished(self, queue: OrderedQueue) -> None:
+        """One post is over: its place is free."""
         self.under_way -= 1
-        lane.under_way -= 1
-        if lane.idle and lane.first is None:
-            self.lanes.pop(lane.name, None)
-            self._ready.pop(lane.name, None)
-            self._waiting.pop(lane.name, None)
+        queue.under_way -= 1
+        if queue.idle and queue.first is None:
+            self.queues.pop(queue.name, None)
+            self._ready.pop(queue.name, None)
+            self._waiting.pop(queue.name, None)
         else:
-            self._mark(lane)
+            self._mark(queue)
         self.pump()
 
-    def retry(self, lane: OrderedQueue, unit: Post, head: Head) -> None:
-        """Lets a serial lane's unit stand in front again, for a later time."""
-        lane.head = head
-        lane.not_before = head.not_before
-        lane.put_back(unit.held)
-        if head.halted or head.not_before - wall.now() > self._floor.lane_settings.hold:
-            self._floor.rest(lane.stow())
-            self._store(lane)
-        self._mark(lane)
+    def retry(self, queue: OrderedQueue, post: Post, head: Head) -> None:
+        """Lets a serial queue's post stand in front again, for a later time."""
+        queue.head = head
+        queue.not_before = head.not_before
+        queue.put_back(post.pending)
+        if head.halted or head.not_before - wall.now() > self._floor.queue_settings.hold:
+            self._floor.rest(queue.park_waiting())
+            self._store(queue)
+        self._mark(queue)
 
-    def restored(self, lane: OrderedQueue, head: Head, not_before: float) -> None:
-        """Takes over how far the first of a lane had come at a predecessor."""
-        lane.head, lane.not_before = head, not_before
-        self._mark(lane)
+    def restored(self, queue: OrderedQueue, head: Head, not_before: float) -> None:
+        """Takes over how far the first of a queue had come at a predecessor."""
+        queue.head, queue.not_before = head, not_before
+        self._mark(queue)
 
-    def postpone(self, lane: OrderedQueue, unit: Post, seconds: float) -> None:
-        """Lets a unit that was not posted stand in front again; nothing of its lane begins for so many seconds."""
-        lane.not_before = max(lane.not_before, wall.now() + seconds)
-        lane.put_back(unit.held)
-        if seconds > self._floor.lane_settings.hold:
-            self._floor.rest(lane.stow())
-            self._store(lane)
-        self._mark(lane)
+    def postpone(self, queue: OrderedQueue, post: Post, seconds: float) -> None:
+        """Lets a post that was not posted stand in front again; nothing of its queue begins for so many seconds."""
+        queue.not_before = max(queue.not_before, wall.now() + seconds)
+        queue.put_back(post.pending)
+        if seconds > self._floor.queue_settings.hold:
+            self._floor.rest(queue.park_waiting())
+            self._store(queue)
+        self._mark(queue)
 
-    def resume(self, lane: OrderedQueue) -> None:
-        """Lets a halted lane go on."""
-        lane.not_before = 0.0
-        self._mark(lane)
+    def resume(self, queue: OrderedQueue) -> None:
+        """Lets a halted queue go on."""
+        queue.not_before = 0.0
+        self._mark(queue)
 
-    def _mark(self, lane: OrderedQueue) -> None:
-        """Notes whether a lane may begin."""
+    def _mark(self, queue: OrderedQueue) -> None:
+        """Notes whether a queue may begin."""
         now = wall.now()
-        if lane.queue or (lane.not_before > now and not lane.halted):
-            self._waiting[lane.name] = lane
+        if queue.waiting or (queue.not_before > now and not queue.halted):
+            self._waiting[queue.name] = queue
         else:
-            self._waiting.pop(lane.name, None)
-        if lane.may_begin(now):
-            self._ready[lane.name] = lane
+            self._waiting.pop(queue.name, None)
+        if queue.may_begin(now):
+            self._ready[queue.name] = queue
             return
-        self._ready.pop(lane.name, None)
-        if lane.not_before > now and not lane.halted:
-            self.wake(lane.not_before - now)
+        self._ready.pop(queue.name, None)
+        if queue.not_before > now and not queue.halted:
+            self.wake(queue.not_before - now)
 
     def wake(self, seconds: float = 0.0) -> None:
         """Looks again after so many seconds, or sooner."""
@@ -390,8 +390,8 @@ class EndpointDispatcher:
 
     def _woken(self) -> None:
         self._timer = None
-        for lane in list(self._waiting.values()):
-            self._mark(lane)
+        for queue in list(self._waiting.values()):
+            self._mark(queue)
         self.pump()
 
     def end(self) -> None:
@@ -402,9 +402,9 @@ class EndpointDispatcher:
 
     # To the log and back
 
-    def _store(self, lane: OrderedQueue) -> None:
-        if lane.stowing:
-            self._to_store[lane.name] = lane
+    def _store(self, queue: OrderedQueue) -> None:
+        if queue.parking:
+            self._to_store[queue.name] = queue
         if not self._storing and self._floor.open and self._to_store:
             self._storing = True
             self._floor.spawn(self._store_all(), "park")
@@ -412,13 +412,13 @@ class EndpointDispatcher:
     async def _store_all(self) -> None:
         try:
             while self._floor.open and self._to_store:
-                lane = next(iter(self._to_store.values()))
-                if not lane.stowing:
-                    del self._to_store[lane.name]
+                queue = next(iter(self._to_store.values()))
+                if not queue.parking:
+                    del self._to_store[queue.name]
                     continue
-                some = [lane.stowing[n] for n in range(min(STORING, len(lane.stowing)))]
+                some = [queue.parking[n] for n in range(min(STORING, len(queue.parking)))]
                 try:
-                    await self._floor.stored(self, lane, some)
+                    await self._floor.stored(self, queue, some)
                 except BrokerError as fault:
                     log.warning("jobs were not parked yet", extra={"fault": str(fault)})
                     await asyncio.sleep(0.2)
@@ -432,66 +432,66 @@ class EndpointDispatcher:
             self._floor.spawn(self._fetch_all(), "fetch")
 
     def _hungry(self) -> OrderedQueue | None:
-        """A lane that could go on if it had what lies in its log."""
+        """A queue that could go on if it had what lies in its log."""
         assert self.policy is not None
         batch = self.policy.batch.max_n if self.policy.batch is not None else 1
-        for lane in self.lanes.values():
-            if lane.stored <= 0 or lane.halted or lane.not_before > wall.now():
+        for queue in self.queues.values():
+            if queue.stored <= 0 or queue.halted or queue.not_before > wall.now():
                 continue
             if self.blocked_for > 0:
                 return None
             # What a predecessor had in hand comes first.
-            if lane.serial and (lane.early or not self._floor.is_ready(self.session)):
+            if queue.serial and (queue.early or not self._floor.is_ready(self.session)):
                 continue
-            again = lane.head.jobs if lane.head is not None else 1
-            if len(lane.queue) < (max(batch, again) if lane.serial else max(batch, self.policy.concurrency)):
-                return lane
+            again = queue.head.jobs if queue.head is not None else 1
+            if len(queue.waiting) < (max(batch, again) if queue.serial else max(batch, self.policy.concurrency)):
+                return queue
         return None
 
     async def _fetch_all(self) -> None:
         empty = 0
         try:
-            while self._floor.open and (lane := self._hungry()) is not None:
+            while self._floor.open and (queue := self._hungry()) is not None:
                 try:
-                    found = await self._fetch_page(lane)
+                    found = await self._fetch_page(queue)
                 except BrokerError as fault:
-                    log.debug("a lane's log cannot be read", extra={"fault": str(fault)})
+                    log.debug("a queue's log cannot be read", extra={"fault": str(fault)})
                     await asyncio.sleep(0.1)
                     continue
                 empty = 0 if found else empty + 1
                 if empty:
-                    if empty > 10 and lane.stored > 0:
+                    if empty > 10 and queue.stored > 0:
                         # It was counted, and is not there; the next look at the stream tells.
-                        lane.behind = len(lane.stowing)
+                        queue.behind = len(queue.parking)
                         empty = 0
                     await asyncio.sleep(0.1)
                 self.pump()
         finally:
             self._fetching = False
 
-    async def _fetch_page(self, lane: OrderedQueue) -> int:
+    async def _fetch_page(self, queue: OrderedQueue) -> int:
         assert self.policy is not None
-        jobs = PAGE_JOBS if lane.name == "all" else KEY_PAGE
+        jobs = PAGE_JOBS if queue.name == "all" else KEY_PAGE
         if self.policy.batch is not None:
             jobs = max(jobs, self.policy.batch.max_n)
-        after = lane.after
-        page, _ = await self._floor.parking.page(self._floor.partition, self.session, lane.name, after, jobs)
-        if lane.after != after or lane.halted or lane.not_before > wall.now():
-            return len(page)  # it was stowed meanwhile
-        lane.first = None
+        after = queue.after
+        page, _ = await self._floor.backlog.page(self._floor.partition, self.session, queue.name, after, jobs)
+        if queue.after != after or queue.halted or queue.not_before > wall.now():
+            return len(page)  # it was parked meanwhile
+        queue.first = None
         for parked in page:
-            lane.after = parked.sequence
-            lane.behind -= 1
+            queue.after = parked.sequence
+            queue.behind -= 1
             if parked.job is None:
                 self._floor.spawn(self._floor.throw_away(parked), "throw away")
                 continue
-            held = PendingJob(parked.job, self._loop.time(), parked_at=parked.sequence, size=len(parked.payload))
-            held.suspect = lane.suspects
-            if self._floor.fetched(self, lane, held):
-                lane.queue.append(held)
+            pending = PendingJob(parked.job, self._loop.time(), parked_at=parked.sequence, size=len(parked.payload))
+            pending.suspect = queue.suspects
+            if self._floor.fetched(self, queue, pending):
+                queue.waiting.append(pending)
             else:
                 # It was counted when it was taken before. One too many is found out, one too few would be left behind.
-                lane.behind += 1
-        lane.suspects = False
-        self._mark(lane)
+                queue.behind += 1
+        queue.suspects = False
+        self._mark(queue)
         return len(page)

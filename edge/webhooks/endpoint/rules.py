@@ -23,7 +23,7 @@ class Rules(NamedTuple):
 
     schedule: tuple[float, ...]
     statuses: frozenset[int] | None
-    health: CircuitBreakerSettings
+    breaker: CircuitBreakerSettings
 
     def judge(self, outcome: Outcome) -> Outcome:
         """The outcome with its status retried or not, as `retry_statuses` says."""
@@ -34,7 +34,7 @@ class Rules(NamedTuple):
 
 
 def rules_of(
-    own: Policy | None, schedule: tuple[float, ...], defaults: PolicySettings, health: CircuitBreakerSettings
+    own: Policy | None, schedule: tuple[float, ...], defaults: PolicySettings, breaker: CircuitBreakerSettings
 ) -> Rules:
     """Merges what an endpoint sets with the defaults; `schedule` is the one where it sets none."""
     own = own or Policy()
@@ -42,11 +42,11 @@ def rules_of(
     return Rules(
         schedule if own.retry_schedule is None else own.retry_schedule,
         None if statuses is None else _codes(statuses),
-        _health(own, health),
+        _breaker(own, breaker),
     )
 
 
-def default_health(defaults: PolicySettings) -> CircuitBreakerSettings:
+def default_breaker(defaults: PolicySettings) -> CircuitBreakerSettings:
     """The breaker and auto-disable of a deployment."""
     breaker, disable = defaults.breaker, defaults.auto_disable
     own = Policy(
@@ -61,29 +61,29 @@ def default_health(defaults: PolicySettings) -> CircuitBreakerSettings:
         ),
         auto_disable=AutoDisable(disable.after, disable.attempts),
     )
-    return _health(own, CircuitBreakerSettings())
+    return _breaker(own, CircuitBreakerSettings())
 
 
-def _health(own: Policy, health: CircuitBreakerSettings) -> CircuitBreakerSettings:
+def _breaker(own: Policy, defaults: CircuitBreakerSettings) -> CircuitBreakerSettings:
     if own.breaker is None and own.auto_disable is None:
-        return health
+        return defaults
     breaker, disable = own.breaker or Breaker(), own.auto_disable or AutoDisable()
     given: dict[str, Any] = {
-        "in_a_row": breaker.failures,
-        "share": breaker.failure_share,
-        "least": breaker.min_attempts,
+        "failures": breaker.failures,
+        "failure_share": breaker.failure_share,
+        "min_attempts": breaker.min_attempts,
         "window": breaker.window,
-        "open": breaker.pause,
-        "open_most": breaker.max_pause,
+        "pause": breaker.pause,
+        "max_pause": breaker.max_pause,
         "probes": breaker.probes,
         "disable_after": float("inf") if disable.after == 0 else disable.after,
         "disable_attempts": disable.attempts,
     }
-    changed = with_fields(health, **{name: value for name, value in given.items() if value is not None})
+    merged = with_fields(defaults, **{name: value for name, value in given.items() if value is not None})
     # Of the first and the longest pause the one that the endpoint sets wins over the other of the deployment.
     if breaker.pause is None:
-        return with_fields(changed, open=min(changed.open, changed.open_most))
-    return with_fields(changed, open_most=max(changed.open, changed.open_most))
+        return with_fields(merged, pause=min(merged.pause, merged.max_pause))
+    return with_fields(merged, max_pause=max(merged.pause, merged.max_pause))
 
 
 def _codes(statuses: tuple[str, ...]) -> frozenset[int]:

@@ -62,13 +62,13 @@ def halve(job: Job, outcome: Outcome) -> Halves:
 
 
 def head_of(halves: Halves, before: Head | None, not_before: float = 0.0) -> Head:
-    """The head of an ordered lane whose first batch was split: the first half, and after it the others."""
+    """The head of an ordered queue whose first batch was split: the first half, and after it the others."""
     first, second = (Piece(half.id, len(half.parts), half.attempt, half.tried, half.last_status) for half in halves)
     return _head(first, [second, *(before.rest if before is not None else [])], not_before)
 
 
 def following(head: Head) -> Head | None:
-    """The head of an ordered lane after its first batch is over; None where no piece of a split batch follows."""
+    """The head of an ordered queue after its first batch is over; None where no piece of a split batch follows."""
     return _head(head.rest[0], head.rest[1:]) if head.rest else None
 
 

@@ -1,6 +1,6 @@
 """This file is where the condition of every endpoint is kept: in ENDPOINTS, written by its owner, read by every process.
 
-`health.<session>` is a `EndpointState`. `head.<session>.<lane>` says how often the first of an ordered lane has been tried, so
+`health.<session>` is a `EndpointState`. `head.<session>.<queue>` says how often the first of an ordered queue has been tried, so
 that a change of owner neither forgets an attempt nor makes one too many. `kills.<stream>.<sequence>` counts the workers
 that died with a job in their hands.
 """
@@ -108,24 +108,24 @@ class EndpointStore:
         if session in self._known or await self._bucket.get(f"{HEALTH}.{session}") is not None:
             self._drop(session, await self._bucket.delete(f"{HEALTH}.{session}", TOMBSTONE_SECONDS))
 
-    # Heads of ordered lanes
+    # Heads of ordered queues
 
     async def heads(self) -> dict[tuple[str, str], Head]:
-        """All heads there are, by session and lane. Raises BrokerError."""
+        """All heads there are, by session and queue. Raises BrokerError."""
         found: dict[tuple[str, str], Head] = {}
         for entry in await self._bucket.entries(f"{HEAD}.*.*"):
             head = _head(entry.key, entry.value)
             if head is None:
                 continue
-            _, session, lane = entry.key.split(".")
-            found[session, lane] = head
+            _, session, queue = entry.key.split(".")
+            found[session, queue] = head
         return found
 
-    async def keep_head(self, session: str, lane: str, head: Head) -> None:
-        await self._bucket.put(f"{HEAD}.{session}.{lane}", msgspec.json.encode(head))
+    async def keep_head(self, session: str, queue: str, head: Head) -> None:
+        await self._bucket.put(f"{HEAD}.{session}.{queue}", msgspec.json.encode(head))
 
-    async def drop_head(self, session: str, lane: str) -> None:
-        await self._bucket.delete(f"{HEAD}.{session}.{lane}", TOMBSTONE_SECONDS)
+    async def drop_head(self, session: str, queue: str) -> None:
+        await self._bucket.delete(f"{HEAD}.{session}.{queue}", TOMBSTONE_SECONDS)
 
     # Jobs that were in the hands of one who died
 

@@ -1,7 +1,7 @@
-"""This file is where the jobs of an endpoint wait that cannot take them: a log for each lane, read in order, at no one's cost.
+"""This file is where the jobs of an endpoint wait that cannot take them: a log for each queue, read in order, at no one's cost.
 
-ParkedJob jobs lie in HOOKS under `hook.park.<partition>.<session>.<lane>`, where no consumer looks. The partition's owner
-reads a lane's log page by page from where it was, and deletes each message once its job is settled: no consumer is made
+Parked jobs lie in HOOKS under `hook.park.<partition>.<session>.<queue>`, where no consumer looks. The partition's owner
+reads a queue's log page by page from where it was, and deletes each message once its job is settled: no consumer is made
 for an endpoint, and what is parked takes none of the places that deliveries have.
 """
 
@@ -61,14 +61,14 @@ class Backlog:
         return results
 
     async def page(
-        self, partition: int, session: str, lane: str, after: int, jobs: int = PAGE_JOBS
+        self, partition: int, session: str, queue: str, after: int, jobs: int = PAGE_JOBS
     ) -> tuple[list[ParkedJob], int]:
-        """Reads a lane's jobs that come after a place, oldest first, and counts those behind them. Raises BrokerError.
+        """Reads a queue's jobs that come after a place, oldest first, and counts those behind them. Raises BrokerError.
 
         In a cluster a page may come from a node that is behind: it lacks the end, and has what was removed. So the leader
-        is asked where the page begins; of an ordered lane, whose jobs go in order, the rest then is right, too.
+        is asked where the page begins; of an ordered queue, whose jobs go in order, the rest then is right, too.
         """
-        subject = f"{PARKED}.{partition}.{session}.{lane}"
+        subject = f"{PARKED}.{partition}.{session}.{queue}"
         first = await next_job(self._broker, subject, after)
         if not first:
             return [], 0
@@ -84,7 +84,7 @@ class Backlog:
         await self._broker.stream(HOOKS).delete(sequence)
 
     async def counts(self, partition: int, session: str = "*") -> dict[tuple[str, str], int]:
-        """How many jobs each lane has parked, by session and lane. Raises BrokerError."""
+        """How many jobs each queue has parked, by session and queue. Raises BrokerError."""
         listing = await self._broker.stream(HOOKS).subjects(f"{PARKED}.{partition}.{session}.*")
         found: dict[tuple[str, str], int] = {}
         for subject, count in listing.subjects.items():
@@ -105,7 +105,7 @@ def is_verdict(result: Ack | BrokerError) -> bool:
 
 
 def is_full(result: Ack | BrokerError) -> bool:
-    """Whether a lane has no room for a job."""
+    """Whether a queue has no room for a job."""
     return (
         isinstance(result, Refused)
         and result.err_code == ErrorCode.STREAM_STORE_FAILED

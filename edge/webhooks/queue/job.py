@@ -163,8 +163,8 @@ class Job(msgspec.Struct, frozen=True):
             return self.payload
         return _encode([(part._state(), part.payload) for part in self.parts])
 
-    def parked(self, lane: str, order: int = 0) -> Publish:
-        """What to store so that the job waits in its lane's log. How often it has been parked is in the id.
+    def parked(self, queue: str, order: int = 0) -> Publish:
+        """What to store so that the job waits in its queue's log. How often it has been parked is in the id.
 
         A worker that dies between this and its acknowledgement repeats it, and JetStream drops the repeat; when the job
         is parked another time, that is another message.
@@ -172,7 +172,7 @@ class Job(msgspec.Struct, frozen=True):
         job = replace(self, parks=self.parks + 1, order=order or self.order)
         name = f"park.{self.id}.{self._which}.{job.attempt}.{job.parks}"
         return Publish(
-            f"{PARKED}.{self.partition}.{self.session}.{lane}", self.body, {"Nats-Msg-Id": name, **job._state()}
+            f"{PARKED}.{self.partition}.{self.session}.{queue}", self.body, {"Nats-Msg-Id": name, **job._state()}
         )
 
     def headers(self) -> dict[str, str]:

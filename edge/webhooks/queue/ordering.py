@@ -1,9 +1,9 @@
 """This file is where the jobs of one endpoint stand in line: one line for all, or one for each key, here and in its log.
 
-A lane is what is in hand (`queue`), and behind it what is parked. What is new joins the queue only where nothing is parked,
-so that nothing overtakes. In a serial lane one post is under way at a time, and a failed one is tried again in its place.
+A queue is what is in hand (`waiting`), and behind it what is parked. What is new joins the waiting ones only where nothing is parked,
+so that nothing overtakes. In a serial queue one post is under way at a time, and a failed one is tried again in its place.
 
-Of a serial lane at most one unit that is not parked stands before parked ones: the one that is being tried. That is what a
+Of a serial queue at most one post that is not parked stands before parked ones: the one that is being tried. That is what a
 successor relies on, who finds it first among the new jobs and the others in the log.
 """
 
@@ -31,16 +31,16 @@ class QueueSettings:
     """How much of a partition one endpoint may hold."""
 
     # Jobs in hand that wait for a place; further ones are parked. Of an endpoint that takes `quick` within a second it is so
-    # many: who waits behind them waits shorter than parking takes. While a partition is nearly full, only `pressed`.
+    # many: who waits behind them waits shorter than backlog takes. While a partition is nearly full, only `pressed`.
     waiting: int = 64
     quick: int = 256
     pressed: int = 4
-    # A serial lane that waits longer than this, in seconds, waits in its log.
+    # A serial queue that waits longer than this, in seconds, waits in its log.
     hold: float = 0.5
 
 
 class PendingJob:
-    """One job in the hands of this process: from a consumer, or from a lane's log (`parked_at`, its place there)."""
+    """One job in the hands of this process: from a consumer, or from a queue's log (`parked_at`, its place there)."""
 
     __slots__ = ("consumer", "job", "message", "order", "parked_at", "resting", "since", "size", "suspect", "unsure")
 
@@ -62,7 +62,7 @@ class PendingJob:
         self.order = job.order or (message.sequence if message is not None else 0)
         # Whether somebody may have died of it.
         self.suspect = False
-        # Whether it may lie in the log already, because its parking was not answered.
+        # Whether it may lie in the log already, because its backlog was not answered.
         self.unsure = False
         # Whether it waits here without having one of the partition's places.
         self.resting = False
@@ -71,13 +71,13 @@ class PendingJob:
 class Post:
     """What goes out in one post: a job, or several as a batch. `job` is the one that stands for it."""
 
-    __slots__ = ("held", "id", "job", "suspect")
+    __slots__ = ("id", "job", "pending", "suspect")
 
-    def __init__(self, held: list[PendingJob], job: Job) -> None:
-        self.held = held
+    def __init__(self, pending: list[PendingJob], job: Job) -> None:
+        self.pending = pending
         self.job = job
         self.id = job.id
-        self.suspect = any(each.suspect for each in held)
+        self.suspect = any(each.suspect for each in pending)
 
     @property
     def jobs(self) -> Sequence[Job]:
@@ -101,19 +101,19 @@ class OrderedQueue:
         "head",
         "name",
         "not_before",
-        "queue",
+        "parking",
         "serial",
-        "stowing",
         "suspects",
         "under_way",
+        "waiting",
     )
 
     def __init__(self, name: str, serial: bool, behind: int = 0) -> None:
         self.name = name
         self.serial = serial
-        self.queue: deque[PendingJob] = deque()
+        self.waiting: deque[PendingJob] = deque()
         # On their way into the log, in order.
-        self.stowing: deque[PendingJob] = deque()
+        self.parking: deque[PendingJob] = deque()
         # Jobs in the log that are not in hand, those on their way included; and up to where it has been fetched.
         self.behind = behind
         self.after = 0
@@ -134,53 +134,53 @@ class OrderedQueue:
     @property
     def idle(self) -> bool:
         """Whether there is nothing to remember."""
-        return not (self.queue or self.early or self.stowing or self.behind or self.under_way or self.head)
+        return not (self.waiting or self.early or self.parking or self.behind or self.under_way or self.head)
 
     def may_begin(self, now: float) -> bool:
-        """Whether the next unit may be posted, as far as the lane goes."""
-        if not self.queue or self.halted or (self.serial and self.under_way):
+        """Whether the next post may be posted, as far as the queue goes."""
+        if not self.waiting or self.halted or (self.serial and self.under_way):
             return False
         return now >= self.not_before
 
-    def put_back(self, held: list[PendingJob]) -> None:
+    def put_back(self, pending: list[PendingJob]) -> None:
         """Lets jobs stand in front again, in their order."""
-        self.queue.extendleft(reversed(held))
+        self.waiting.extendleft(reversed(pending))
 
-    def stow(self) -> list[PendingJob]:
+    def park_waiting(self) -> list[PendingJob]:
         """Lets go of what waits: what came from the log is there still, the rest goes there, in order.
 
         Gives what must stay in hand, because it stands before what lies in the log, and there is an order to keep.
         """
-        waiting, self.queue = self.queue, deque()
+        waiting, self.waiting = self.waiting, deque()
         parked_behind = self.serial and self.behind > 0
         goes: deque[PendingJob] = deque()
-        for held in reversed(waiting):
-            if held.parked_at:
+        for pending in reversed(waiting):
+            if pending.parked_at:
                 parked_behind = self.serial
             elif parked_behind:
-                self.queue.appendleft(held)
+                self.waiting.appendleft(pending)
             else:
-                goes.appendleft(held)
-        self.unfetch(held for held in waiting if held.parked_at)
+                goes.appendleft(pending)
+        self.unfetch(pending for pending in waiting if pending.parked_at)
         self.park(goes)
-        return list(self.queue)
+        return list(self.waiting)
 
     def unfetch(self, fetched: Iterable[PendingJob]) -> None:
         """Lets jobs be fetched again."""
-        for held in fetched:
+        for pending in fetched:
             self.behind += 1
-            self.after = min(self.after, held.parked_at - 1)
+            self.after = min(self.after, pending.parked_at - 1)
 
     def park(self, fresh: Iterable[PendingJob]) -> None:
         """Sends new jobs to the log."""
-        for held in fresh:
-            self.stowing.append(held)
+        for pending in fresh:
+            self.parking.append(pending)
             self.behind += 1
 
     @property
     def stored(self) -> int:
         """Jobs that can be fetched."""
-        return self.behind - len(self.stowing)
+        return self.behind - len(self.parking)
 
 
 class _Keyed(msgspec.Struct, gc=False):
@@ -193,7 +193,7 @@ _keyed = msgspec.msgpack.Decoder(_Keyed).decode
 
 
 def queue_of(job: Job, mode: str) -> tuple[str, bool]:
-    """The name of a job's lane, and whether it is serial. A key is the event's own, else its subject."""
+    """The name of a job's queue, and whether it is serial. A key is the event's own, else its subject."""
     if mode != "keyed" or job.parts:
         return ALL, mode == "fifo"
     try:
@@ -201,7 +201,7 @@ def queue_of(job: Job, mode: str) -> tuple[str, bool]:
     except DECODE_FAULTS:
         key = None
     text = (key or job.subject).encode(errors="replace")
-    # 64 bits: two keys that share a lane are as good as never.
+    # 64 bits: two keys that share a queue are as good as never.
     return f"k{hashlib.blake2b(text, digest_size=8).hexdigest()}", True
 
 
@@ -216,7 +216,7 @@ class Piece(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Head(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How far the first job of an ordered lane has come: its delivery (or batch), the jobs in it, what is to follow."""
+    """How far the first job of an ordered queue has come: its delivery (or batch), the jobs in it, what is to follow."""
 
     id: str
     jobs: int = 1

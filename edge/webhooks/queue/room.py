@@ -118,15 +118,15 @@ class Account:
     def bytes(self) -> int:
         return self.line.bytes + self.parked_bytes
 
-    def add(self, size: int, lane: str) -> None:
+    def add(self, size: int, queue: str) -> None:
         self.line.add(size)
         self.taken += 1
         self.on_the_way += 1
-        if lane != ALL:
-            if (sizes := self.keys.get(lane)) is None:
-                sizes = self.keys[lane] = Sizes()
+        if queue != ALL:
+            if (sizes := self.keys.get(queue)) is None:
+                sizes = self.keys[queue] = Sizes()
             sizes.add(size)
-            self.touched.add(lane)
+            self.touched.add(queue)
 
     def measured(self, waiting: int, parked: dict[str, int], since: int, mean: int) -> None:
         """Learns how many jobs are left: in the queue and the log of all, and in the logs of keys.
@@ -135,12 +135,12 @@ class Account:
         """
         self.line.keep(waiting + since, mean)
         self.parked = self.parked_bytes = 0
-        for lane in [lane for lane in self.keys if lane not in parked and lane not in self.touched]:
-            del self.keys[lane]
+        for queue in [queue for queue in self.keys if queue not in parked and queue not in self.touched]:
+            del self.keys[queue]
         self.touched.clear()
-        for lane, count in parked.items():
-            if (sizes := self.keys.get(lane)) is None:
-                sizes = self.keys[lane] = Sizes()
+        for queue, count in parked.items():
+            if (sizes := self.keys.get(queue)) is None:
+                sizes = self.keys[queue] = Sizes()
             sizes.keep(count, mean)
             self.parked += count
             self.parked_bytes += sizes.bytes
@@ -174,7 +174,7 @@ class Room:
         account = self._accounts.get(session)
         return (account.jobs, account.bytes) if account is not None else (0, 0)
 
-    def take(self, session: str, size: int, lane: str = ALL) -> bool:
+    def take(self, session: str, size: int, queue: str = ALL) -> bool:
         """Says whether a session may hold one more job with an event of `size` bytes; if so, it is accounted for.
 
         Until it is `settled` it counts beside what is measured.
@@ -185,7 +185,7 @@ class Room:
             account = self._accounts[session] = Account()
         elif account.jobs and (account.jobs >= self._most_jobs or account.bytes + size > self.most_bytes):
             return False
-        account.add(size, lane)
+        account.add(size, queue)
         self._free -= size
         return True
 

@@ -73,7 +73,7 @@ log = logging.getLogger(__name__)
 RECORDS = 512
 # What the encoding of a spoilt event may raise.
 _SPOILT = (BadInput, ValueError, OverflowError, RecursionError, TypeError, LookupError, AttributeError)
-# What ends a job without its endpoint having said anything: no reason to halt a lane.
+# What ends a job without its endpoint having said anything: no reason to halt a queue.
 _OURS = frozenset({"decode_error", "ttl_expired", "poison", "ssrf_blocked", "bad_url"})
 # The share of its time that a term spends on counting what is parked.
 RECOUNT_SHARE = 0.01
@@ -88,14 +88,14 @@ _PHASE = random.random() * 3600.0
 class WorkerSettings:
     """How jobs are worked. Times in seconds."""
 
-    # Jobs one partition may have in hand, of new ones and of retries each; past three quarters, or so many bytes, lanes
+    # Jobs one partition may have in hand, of new ones and of retries each; past three quarters, or so many bytes, queues
     # hold fewer.
     credit: int = 512
     credit_bytes: int = 16 * 1024 * 1024
     # The server hands a job out again after so long without a word of it; one that is still worked is spoken of before.
     ack_wait: float = 30.0
-    lane: QueueSettings = field(default_factory=QueueSettings)
-    health: CircuitBreakerSettings = field(default_factory=CircuitBreakerSettings)
+    queue: QueueSettings = field(default_factory=QueueSettings)
+    breaker: CircuitBreakerSettings = field(default_factory=CircuitBreakerSettings)
     # The longest pause before each retry, instead of what the session's profile says.
     schedule: tuple[float, ...] | None = None
     # What counts for endpoints that set nothing of their own.
@@ -117,7 +117,7 @@ class WorkerContext:
     sender: Sender
     attempts: AttemptLog
     publisher: Publisher
-    conditions: EndpointStore
+    endpoints: EndpointStore
     stats: Callable[[str], Stats]
     epoch: Callable[[], str]
     settings: WorkerSettings
@@ -126,7 +126,7 @@ class WorkerContext:
     def __post_init__(self) -> None:
         self.deadletters = DeadLetters(self.broker)
         self.sent_again = SentAgain(self.broker)
-        self.parking = Backlog(self.broker, self.publisher)
+        self.backlog = Backlog(self.broker, self.publisher)
         self.acks = AckBatcher(self.publisher)
         self._records: OrderedDict[int, Record] = OrderedDict()
 
@@ -147,18 +147,18 @@ class WorkerContext:
 class PartitionWorker:
     """The work on one partition."""
 
-    def __init__(self, backstage: WorkerContext, partition: int, epoch: int, clean: bool) -> None:
+    def __init__(self, context: WorkerContext, partition: int, epoch: int, clean: bool) -> None:
         """`clean` says that the predecessor let go in good order."""
         self.partition = partition
         self.epoch = epoch
         self.caught_up = False
-        self.settings = backstage.settings
-        self.lane_settings = backstage.settings.lane
-        self.parking = backstage.parking
-        self.gates: dict[str, EndpointDispatcher] = {}
-        self._backstage = backstage
-        self._broker = backstage.broker
-        self._registry = backstage.registry
+        self.settings = context.settings
+        self.queue_settings = context.settings.queue
+        self.backlog = context.backlog
+        self.dispatchers: dict[str, EndpointDispatcher] = {}
+        self._context = context
+        self._broker = context.broker
+        self._registry = context.registry
         self._clean = clean
         self._tasks: asyncio.TaskGroup | None = None
         self._closing = False
@@ -171,16 +171,16 @@ class PartitionWorker:
         self._gone: OrderedDict[int, None] = OrderedDict()
         self._bytes = 0
         self._posting: set[asyncio.Task[None]] = set()
-        # Where the next unit goes while somebody asks for one.
+        # Where the next post goes while somebody asks for one.
         self._asking: list[tuple[EndpointDispatcher, OrderedQueue, Post]] | None = None
-        self._limbo: dict[str, list[PendingJob]] = {}
+        self._unresolved: dict[str, list[PendingJob]] = {}
         self._heads: dict[tuple[str, str], Head] = {}
         # Up to here jobs were in the hands of a predecessor who died.
         self._suspects = {HOOKS: 0, RETRIES: 0}
         # How far new jobs have come: up to `goal` they were there before we were.
         self._goal = self._reached_fresh = 0
-        # What the predecessors have parked, by session and lane.
-        # How many jobs of a predecessor each lane has parked, by session; until the session's gate is made.
+        # What the predecessors have parked, by session and queue.
+        # How many jobs of a predecessor each queue has parked, by session; until the session's dispatcher is made.
         self._parks: dict[str, dict[str, int]] = {}
         self._recount_at = 0.0
         self._dirty: dict[str, EndpointDispatcher] = {}
@@ -198,13 +198,13 @@ class PartitionWorker:
         return len(self._hand) > self.settings.credit * 3 // 4 or self._bytes > self.settings.credit_bytes
 
     @property
-    def held(self) -> int:
+    def in_hand(self) -> int:
         """Jobs in hand that came from a consumer."""
         return len(self._hand)
 
     async def run(self) -> None:
         """Works until cancelled, or until `close` has let everything go."""
-        unlisten = self._backstage.conditions.on_change(self._condition_changed)
+        unlisten = self._context.endpoints.on_change(self._condition_changed)
         try:
             await self._take_stock()
             async with asyncio.TaskGroup() as tasks:
@@ -229,8 +229,8 @@ class PartitionWorker:
                 finally:
                     self._closing = True
                     self._tasks = None
-                    for gate in self.gates.values():
-                        gate.end()
+                    for dispatcher in self.dispatchers.values():
+                        dispatcher.end()
         finally:
             unlisten()
             self._closed.set()
@@ -260,25 +260,25 @@ class PartitionWorker:
 
     async def _all_ended(self) -> None:
         """Waits until the server knows what has been ended, else the successor would be handed it again."""
-        await self._backstage.acks.flushed()
+        await self._context.acks.flushed()
         for stream, consumer in self._consumers.items():
-            held = sum(1 for key in self._hand if key[0] == stream)
+            pending = sum(1 for key in self._hand if key[0] == stream)
             for _ in range(10):
                 info = await self._broker.stream(stream).consumer_info(consumer.name)
-                if info["num_ack_pending"] <= held:
+                if info["num_ack_pending"] <= pending:
                     break
                 await asyncio.sleep(0.02)
 
-    def was_there(self, held: PendingJob) -> bool:
+    def was_there(self, pending: PendingJob) -> bool:
         return (
-            held.message is not None
-            and held.consumer is not None
-            and held.consumer.stream == HOOKS
-            and held.message.sequence <= self._goal
+            pending.message is not None
+            and pending.consumer is not None
+            and pending.consumer.stream == HOOKS
+            and pending.message.sequence <= self._goal
         )
 
     def is_ready(self, session: str) -> bool:
-        return self.caught_up and session not in self._limbo
+        return self.caught_up and session not in self._unresolved
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         if self._tasks is None:
@@ -294,14 +294,14 @@ class PartitionWorker:
                 if not self._clean:
                     for stream in (HOOKS, RETRIES):
                         self._suspects[stream] = await self._reached(stream)
-                heads = await self._backstage.conditions.heads()
+                heads = await self._context.endpoints.heads()
                 self._heads = {
                     key: head
                     for key, head in heads.items()
-                    if partition_of(key[0], self._backstage.partitions) == self.partition
+                    if partition_of(key[0], self._context.partitions) == self.partition
                 }
                 self._parks = {}
-                for (session_id, name), count in (await self.parking.counts(self.partition)).items():
+                for (session_id, name), count in (await self.backlog.counts(self.partition)).items():
                     self._parks.setdefault(session_id, {})[name] = count
                 self._goal = await self._last_fresh()
                 self.caught_up = not self._goal
@@ -373,17 +373,17 @@ class PartitionWorker:
 
     def _open_parks(self) -> None:
         for session_id in list(self._parks):
-            if self._gate(session_id) is None:
+            if self._dispatcher(session_id) is None:
                 self.spawn(self._find_parked(session_id), "find")
 
-    def _open_park(self, gate: EndpointDispatcher, name: str, count: int) -> None:
-        assert gate.policy is not None
-        lane = gate.lane(name, name != ALL or gate.policy.mode == "fifo")
-        lane.behind += count
-        lane.suspects = not self._clean
-        if lane.serial:
-            lane.first = 0
-        gate.wake()
+    def _open_park(self, dispatcher: EndpointDispatcher, name: str, count: int) -> None:
+        assert dispatcher.policy is not None
+        queue = dispatcher.queue(name, name != ALL or dispatcher.policy.mode == "fifo")
+        queue.behind += count
+        queue.suspects = not self._clean
+        if queue.serial:
+            queue.first = 0
+        dispatcher.wake()
 
     async def _find_parked(self, session_id: str) -> None:
         while self.open:
@@ -400,7 +400,7 @@ class PartitionWorker:
             except BrokerError:
                 await asyncio.sleep(0.5)
                 continue
-            self._gate(session_id)
+            self._dispatcher(session_id)
             return
 
     async def _purge(self, subjects: str) -> None:
@@ -411,83 +411,83 @@ class PartitionWorker:
 
     # Gates
 
-    def _gate(self, session_id: str) -> EndpointDispatcher | None:
-        """The gate of a session; None where the session is not known, or is no webhook."""
-        gate = self.gates.get(session_id)
-        if gate is not None:
-            return gate
+    def _dispatcher(self, session_id: str) -> EndpointDispatcher | None:
+        """The dispatcher of a session; None where the session is not known, or is no webhook."""
+        dispatcher = self.dispatchers.get(session_id)
+        if dispatcher is not None:
+            return dispatcher
         session = self._registry.sessions.get(session_id)
         if session is None or session.spec.webhook is None:
             return None
         rules = self.rules(session.spec.webhook)
-        health = CircuitBreaker(rules.health, 1, self._backstage.conditions.of(session_id))
-        gate = self.gates[session_id] = EndpointDispatcher(self, session_id, health, session.spec.webhook)
+        breaker = CircuitBreaker(rules.breaker, 1, self._context.endpoints.of(session_id))
+        dispatcher = self.dispatchers[session_id] = EndpointDispatcher(self, session_id, breaker, session.spec.webhook)
         for key in [key for key in self._heads if key[0] == session_id]:
             head = self._heads.pop(key)
-            if head.halted and health.enabled_at > head.since:
+            if head.halted and breaker.enabled_at > head.since:
                 head = _resumed(head)
-            lane = gate.lane(key[1], True)
+            queue = dispatcher.queue(key[1], True)
             # Further ahead than any pause is legal it was written by a clock that was wrong.
             longest = max(*rules.schedule, MAX_RETRY_AFTER) + 1.0
-            gate.restored(lane, head, ceiling(head.not_before, wall.now(), longest))
+            dispatcher.restored(queue, head, ceiling(head.not_before, wall.now(), longest))
         # Before any job of it is admitted: what is new goes behind what is parked.
         for name, count in self._parks.pop(session_id, {}).items():
-            self._open_park(gate, name, count)
-        return gate
+            self._open_park(dispatcher, name, count)
+        return dispatcher
 
     def rules(self, endpoint: EndpointSettings) -> Rules:
         """What counts for an endpoint of retries, circuit breaker and auto-disable."""
         policy = self.settings.policy
         schedule = self.settings.schedule or (endpoint.retry_profile == "guide" and policy.retry_schedule)
-        return rules_of(endpoint.policy, schedule or endpoint.schedule, policy, self.settings.health)
+        return rules_of(endpoint.policy, schedule or endpoint.schedule, policy, self.settings.breaker)
 
     def changed(self, session_id: str, session: Session | None) -> None:
         """Hears that a session was changed, or deleted."""
-        gate = self.gates.get(session_id)
-        if gate is None:
+        dispatcher = self.dispatchers.get(session_id)
+        if dispatcher is None:
             return
         if session is None or session.spec.webhook is None:
-            del self.gates[session_id]
-            gate.end()
-            for lane in gate.lanes.values():
-                for held in (*lane.queue, *lane.early, *lane.stowing):
-                    self.spawn(self._drop(held), "drop")
-                lane.queue.clear()
-                lane.early.clear()
-                lane.stowing.clear()
-                lane.behind = 0
-            gate.policy = None
+            del self.dispatchers[session_id]
+            dispatcher.end()
+            for queue in dispatcher.queues.values():
+                for pending in (*queue.waiting, *queue.early, *queue.parking):
+                    self.spawn(self._drop(pending), "drop")
+                queue.waiting.clear()
+                queue.early.clear()
+                queue.parking.clear()
+                queue.behind = 0
+            dispatcher.policy = None
         else:
-            gate.change(session.spec.webhook)
+            dispatcher.change(session.spec.webhook)
 
     def _condition_changed(self, session_id: str, condition: EndpointState) -> None:
         """Hears that somebody enabled or disabled an endpoint."""
-        gate = self.gates.get(session_id)
-        if gate is None:
+        dispatcher = self.dispatchers.get(session_id)
+        if dispatcher is None:
             return  # nothing in hand: it is read when there is
-        enabled_at = gate.health.enabled_at
-        gate.health.adopt(condition)
+        enabled_at = dispatcher.breaker.enabled_at
+        dispatcher.breaker.adopt(condition)
         if condition.enabled_at > enabled_at:
-            for lane in gate.lanes.values():
-                if lane.head is not None:
-                    self._resume(gate, lane)
-        gate.wake()
+            for queue in dispatcher.queues.values():
+                if queue.head is not None:
+                    self._resume(dispatcher, queue)
+        dispatcher.wake()
 
-    def _resume(self, gate: EndpointDispatcher, lane: OrderedQueue) -> None:
-        assert lane.head is not None
-        lane.head = _resumed(lane.head)
-        self.spawn(self._keep_head(gate, lane), "head")
-        gate.resume(lane)
+    def _resume(self, dispatcher: EndpointDispatcher, queue: OrderedQueue) -> None:
+        assert queue.head is not None
+        queue.head = _resumed(queue.head)
+        self.spawn(self._keep_head(dispatcher, queue), "head")
+        dispatcher.resume(queue)
 
-    async def _keep_head(self, gate: EndpointDispatcher, lane: OrderedQueue) -> None:
-        """Keeps how far a lane's first has come; where that fails, a successor may try it more often than it should."""
+    async def _keep_head(self, dispatcher: EndpointDispatcher, queue: OrderedQueue) -> None:
+        """Keeps how far a queue's first has come; where that fails, a successor may try it more often than it should."""
         try:
-            if lane.head is None:
-                await self._backstage.conditions.drop_head(gate.session, lane.name)
+            if queue.head is None:
+                await self._context.endpoints.drop_head(dispatcher.session, queue.name)
             else:
-                await self._backstage.conditions.keep_head(gate.session, lane.name, lane.head)
+                await self._context.endpoints.keep_head(dispatcher.session, queue.name, queue.head)
         except BrokerError as fault:
-            log.debug("a lane's head was not kept", extra={"fault": str(fault)})
+            log.debug("a queue's head was not kept", extra={"fault": str(fault)})
 
     # In
 
@@ -497,9 +497,9 @@ class PartitionWorker:
             return  # a successor gets it
         key = (consumer.stream, message.sequence, message.time)
         fresh = consumer.stream == HOOKS
-        if (held := self._hand.get(key)) is not None:
+        if (pending := self._hand.get(key)) is not None:
             # Handed out again while it is worked: there is one more way to say so, and nothing more to do.
-            held.message = message
+            pending.message = message
             consumer.done()
             metrics.redelivered.inc()
         elif key in self._settled:
@@ -509,13 +509,13 @@ class PartitionWorker:
             log.error("message in HOOKS is not a job; moved to dead letters", extra={"subject": message.subject})
             self._tasks.create_task(self._end_for_good(message, consumer))
         else:
-            held = PendingJob(job, asyncio.get_running_loop().time(), message, consumer, size=len(message.payload))
-            held.suspect = message.sequence <= self._suspects[consumer.stream] or message.attempt > 1
-            self._hand[key] = held
-            self._bytes += held.size
+            pending = PendingJob(job, asyncio.get_running_loop().time(), message, consumer, size=len(message.payload))
+            pending.suspect = message.sequence <= self._suspects[consumer.stream] or message.attempt > 1
+            self._hand[key] = pending
+            self._bytes += pending.size
             if job.due_at:
                 metrics.lateness.observe(max(0.0, (message.time - job.due_at) / 1e9))
-            self._admit(held)
+            self._admit(pending)
         if fresh:
             self._reached_fresh = message.sequence
             # What the consumer believes to be left is not asked: in a cluster it may be behind.
@@ -524,18 +524,18 @@ class PartitionWorker:
 
     def _caught_up(self) -> None:
         self.caught_up = True
-        for gate in self.gates.values():
-            gate.wake()
+        for dispatcher in self.dispatchers.values():
+            dispatcher.wake()
 
-    def _admit(self, held: PendingJob) -> None:
-        session_id = held.job.session
-        if session_id in self._limbo:
+    def _admit(self, pending: PendingJob) -> None:
+        session_id = pending.job.session
+        if session_id in self._unresolved:
             # Behind those that came before it, although the session may be known by now.
-            self._limbo[session_id].append(held)
-        elif (gate := self._gate(session_id)) is not None:
-            gate.admit(held)
+            self._unresolved[session_id].append(pending)
+        elif (dispatcher := self._dispatcher(session_id)) is not None:
+            dispatcher.admit(pending)
         else:
-            self._limbo[session_id] = [held]
+            self._unresolved[session_id] = [pending]
             self.spawn(self._find(session_id), "find")
 
     async def _find(self, session_id: str) -> None:
@@ -553,11 +553,11 @@ class PartitionWorker:
                 log.debug("a session could not be looked up", extra={"fault": str(fault)})
                 await asyncio.sleep(0.3)
                 continue
-            for held in self._limbo.pop(session_id, []):
-                if known and (gate := self._gate(session_id)) is not None:
-                    gate.admit(held)
+            for pending in self._unresolved.pop(session_id, []):
+                if known and (dispatcher := self._dispatcher(session_id)) is not None:
+                    dispatcher.admit(pending)
                 else:
-                    await self._drop(held)
+                    await self._drop(pending)
             return
 
     async def _is_gone(self, session_id: str) -> bool:
@@ -568,10 +568,10 @@ class PartitionWorker:
             log.debug("a session could not be looked up", extra={"fault": str(fault)})
             return False
 
-    async def _drop(self, held: PendingJob) -> None:
+    async def _drop(self, pending: PendingJob) -> None:
         """Ends a job of a session that is no more."""
-        self._end([held])
-        metrics.jobs.labels("dropped").inc(len(held.job.parts) or 1)
+        self._end([pending])
+        metrics.jobs.labels("dropped").inc(len(pending.job.parts) or 1)
 
     async def _end_for_good(self, message: Message, consumer: Consumer) -> None:
         try:
@@ -583,7 +583,7 @@ class PartitionWorker:
             consumer.done()
 
     async def _add_undecodable(self, stream: str, sequence: int, subject: str, payload: bytes) -> None:
-        await self._backstage.deadletters.add_undecodable(
+        await self._context.deadletters.add_undecodable(
             stream, sequence, subject, payload, fault="not a job", source="edge.webhooks", reason="not_a_job"
         )
 
@@ -595,27 +595,27 @@ class PartitionWorker:
         finally:
             consumer.done()
 
-    def weigh(self, held: PendingJob) -> int:
-        session = self._registry.sessions.get(held.job.session)
+    def weigh(self, pending: PendingJob) -> int:
+        session = self._registry.sessions.get(pending.job.session)
         try:
             # What costs most of it is kept for the post.
-            body = self._posting_of(session, [self._backstage.record(held.job)], batch=True).body if session else b""
+            body = self._posting_of(session, [self._context.record(pending.job)], batch=True).body if session else b""
         except _SPOILT:
             body = b""
         # A batch that fails becomes one message: it holds each event with its headers.
         room = self._broker.connection.max_payload // 2
-        return max(len(body) + 1, (held.size + 512) * MAX_BATCH_BYTES // room)
+        return max(len(body) + 1, (pending.size + 512) * MAX_BATCH_BYTES // room)
 
-    def rest(self, held: list[PendingJob]) -> None:
-        for each in held:
+    def rest(self, pending: list[PendingJob]) -> None:
+        for each in pending:
             if each.consumer is not None and not each.resting:
                 each.resting = True
                 each.consumer.done()
                 self._bytes -= each.size
 
-    def fetched(self, gate: EndpointDispatcher, lane: OrderedQueue, held: PendingJob) -> bool:
-        if held.parked_at in self._gone:
-            self._end([held])
+    def fetched(self, dispatcher: EndpointDispatcher, queue: OrderedQueue, pending: PendingJob) -> bool:
+        if pending.parked_at in self._gone:
+            self._end([pending])
             return False
         return True
 
@@ -623,183 +623,183 @@ class PartitionWorker:
         log.error("parked message in HOOKS is not a job; moved to dead letters", extra={"sequence": parked.sequence})
         try:
             await self._add_undecodable(HOOKS, parked.sequence, parked.subject, parked.payload)
-            await self.parking.remove(parked.sequence)
+            await self.backlog.remove(parked.sequence)
         except BrokerError:
             log.debug("a parked message that is not a job was not removed; it will be read again")
 
-    async def stored(self, gate: EndpointDispatcher, lane: OrderedQueue, some: list[PendingJob]) -> None:
-        publishes = [held.job.parked(lane.name, held.order) for held in some]
-        results = await self.parking.put(publishes, in_order=lane.serial)
+    async def stored(self, dispatcher: EndpointDispatcher, queue: OrderedQueue, some: list[PendingJob]) -> None:
+        publishes = [pending.job.parked(queue.name, pending.order) for pending in some]
+        results = await self.backlog.put(publishes, in_order=queue.serial)
         fault: BrokerError | None = None
         again: list[PendingJob] = []
-        for held, result in zip(some, results, strict=True):
-            if fault is not None and lane.serial:
-                again.append(held)
+        for pending, result in zip(some, results, strict=True):
+            if fault is not None and queue.serial:
+                again.append(pending)
                 if not isinstance(result, BrokerError):
                     # Stored before one that was not, and removed again: the next time it is another message.
-                    held.job = replace(held.job, parks=held.job.parks + 1)
+                    pending.job = replace(pending.job, parks=pending.job.parks + 1)
             elif is_full(result):
-                lane.behind -= 1
-                self.spawn(self._overflow(gate, held), "overflow")
+                queue.behind -= 1
+                self.spawn(self._overflow(dispatcher, pending), "overflow")
             elif is_too_large(result):
-                lane.behind -= 1
-                self.spawn(self._overflow(gate, held, "too_large"), "too large")
+                queue.behind -= 1
+                self.spawn(self._overflow(dispatcher, pending, "too_large"), "too large")
             elif isinstance(result, BrokerError):
                 fault = result
-                held.unsure = True
-                again.append(held)
+                pending.unsure = True
+                again.append(pending)
             else:
                 metrics.parked_jobs.inc()
-                if result.duplicate and not held.unsure:
+                if result.duplicate and not pending.unsure:
                     # ParkedJob by a predecessor: it is counted, or settled since.
-                    lane.behind -= 1
-                self._end([held])
+                    queue.behind -= 1
+                self._end([pending])
         for _ in some:
-            lane.stowing.popleft()
-        lane.stowing.extendleft(reversed(again))
+            queue.parking.popleft()
+        queue.parking.extendleft(reversed(again))
         if fault is not None:
             raise fault
 
-    async def _overflow(self, gate: EndpointDispatcher, held: PendingJob, reason: str = "overflow") -> None:
-        session = self._registry.sessions.get(gate.session)
+    async def _overflow(self, dispatcher: EndpointDispatcher, pending: PendingJob, reason: str = "overflow") -> None:
+        session = self._registry.sessions.get(dispatcher.session)
         if session is not None:
-            await self._give_up(session, [held], reason)
+            await self._give_up(session, [pending], reason)
         else:
-            await self._drop(held)
+            await self._drop(pending)
 
     async def _give_up(self, session: Session, some: list[PendingJob], reason: str) -> None:
         """Buries jobs that are over before they were posted."""
-        for held in some:
-            unit, outcome = Post([held], held.job), Outcome(Verdict.FINAL, fault=reason)
-            await self._insist(partial(self._bury, session, unit, outcome, reason))
-            self._end([held])
-            self._count_failed(session, unit, reason)
+        for pending in some:
+            post, outcome = Post([pending], pending.job), Outcome(Verdict.FINAL, fault=reason)
+            await self._insist(partial(self._bury, session, post, outcome, reason))
+            self._end([pending])
+            self._count_failed(session, post, reason)
 
     # One attempt and its end
 
-    def begin(self, gate: EndpointDispatcher, lane: OrderedQueue, unit: Post) -> None:
+    def begin(self, dispatcher: EndpointDispatcher, queue: OrderedQueue, post: Post) -> None:
         if self._asking is not None:
             # Whoever has just freed the place goes on with it.
-            self._asking.append((gate, lane, unit))
+            self._asking.append((dispatcher, queue, post))
             self._asking = None
             return
         assert self._tasks is not None
-        task = self._tasks.create_task(self._work_on(gate, lane, unit))
+        task = self._tasks.create_task(self._work_on(dispatcher, queue, post))
         self._posting.add(task)
         task.add_done_callback(self._posting.discard)
 
-    async def _work_on(self, gate: EndpointDispatcher, lane: OrderedQueue, unit: Post) -> None:
+    async def _work_on(self, dispatcher: EndpointDispatcher, queue: OrderedQueue, post: Post) -> None:
         """One attempt after the other: a place that is free again is taken by who has freed it, which saves a task each."""
-        going = [(gate, lane, unit)]
+        going = [(dispatcher, queue, post)]
         while going:
-            gate, lane, unit = going.pop()
+            dispatcher, queue, post = going.pop()
             try:
-                freed = await self._work(gate, lane, unit)
+                freed = await self._work(dispatcher, queue, post)
             except Exception as fault:  # noqa: BLE001 - logged with its traceback by `_failed`
                 # The place was freed by then. A fault of ours at one job must not end the work on all others.
-                await self._failed(gate, lane, unit, fault)
+                await self._failed(dispatcher, queue, post, fault)
                 freed = False
             if freed:
                 self._asking = going
-                gate.finished(lane)
+                dispatcher.finished(queue)
                 self._asking = None
 
-    async def _failed(self, gate: EndpointDispatcher, lane: OrderedQueue, unit: Post, fault: Exception) -> None:
+    async def _failed(self, dispatcher: EndpointDispatcher, queue: OrderedQueue, post: Post, fault: Exception) -> None:
         """Gives up jobs at which the work itself failed: each becomes a dead letter that says so."""
-        log.error("the work on a webhook job failed", extra={"session": gate.session}, exc_info=fault)
+        log.error("the work on a webhook job failed", extra={"session": dispatcher.session}, exc_info=fault)
         record_faults.labels("webhook").inc()
-        session = self._registry.sessions.get(gate.session)
+        session = self._registry.sessions.get(dispatcher.session)
         if session is None or session.spec.webhook is None:
-            for held in unit.held:
-                await self._drop(held)
+            for pending in post.pending:
+                await self._drop(pending)
             return
         outcome = Outcome(Verdict.FINAL, fault="fault", note=repr(fault)[:500])
-        if is_to_be_split(unit.job, outcome) and not lane.serial:
-            await self._insist(partial(self._split, session, gate, lane, unit, outcome, 0.0))
+        if is_to_be_split(post.job, outcome) and not queue.serial:
+            await self._insist(partial(self._split, session, dispatcher, queue, post, outcome, 0.0))
             return
-        await self._insist(partial(self._bury, session, unit, outcome, "fault"))
-        await self._over(gate, lane, unit)
-        self._count_failed(session, unit, "fault")
+        await self._insist(partial(self._bury, session, post, outcome, "fault"))
+        await self._over(dispatcher, queue, post)
+        self._count_failed(session, post, "fault")
 
-    async def _work(self, gate: EndpointDispatcher, lane: OrderedQueue, unit: Post) -> bool:
+    async def _work(self, dispatcher: EndpointDispatcher, queue: OrderedQueue, post: Post) -> bool:
         """One attempt, from the jobs in hand to their end; says whether the place it had is still to be freed."""
         taken = True
         try:
-            session = self._registry.sessions.get(gate.session)
+            session = self._registry.sessions.get(dispatcher.session)
             if session is None or session.spec.webhook is None:
-                for held in unit.held:
-                    await self._drop(held)
+                for pending in post.pending:
+                    await self._drop(pending)
                 return True
             endpoint = session.spec.webhook
-            policy = gate.policy or endpoint
-            outcome = self._too_old(unit, policy) or (await self._killed(unit) if unit.suspect else None)
+            policy = dispatcher.policy or endpoint
+            outcome = self._too_old(post, policy) or (await self._killed(post) if post.suspect else None)
             if outcome is None:
                 begun = wall.now_ns()
-                answer = await self._attempt(session, endpoint, unit)
+                answer = await self._attempt(session, endpoint, post)
                 if answer.verdict is Verdict.POSTPONED:
-                    self._postpone(gate, lane, unit, answer)
+                    self._postpone(dispatcher, queue, post, answer)
                     return True
-                outcome = gate.rules.judge(answer)
-                wait = self._wait(gate.rules, policy, unit, outcome)
-                split = wait is None and is_to_be_split(unit.job, outcome)
-                self._note(session, gate, unit, outcome, begun, 0.0 if split else wait)
-                gate.took(outcome.seconds)
+                outcome = dispatcher.rules.judge(answer)
+                wait = self._wait(dispatcher.rules, policy, post, outcome)
+                split = wait is None and is_to_be_split(post.job, outcome)
+                self._note(session, dispatcher, post, outcome, begun, 0.0 if split else wait)
+                dispatcher.took(outcome.seconds)
                 # How the endpoint is has nothing to do with what is retried.
-                news = gate.health.note(answer, policy.concurrency)
-                if news or gate.health.shown_state != "closed":
-                    self._noted(gate)
+                news = dispatcher.breaker.record(answer, policy.concurrency)
+                if news or dispatcher.breaker.shown_state != "closed":
+                    self._noted(dispatcher)
                 for each in news:
-                    self._tell(session, gate, each, unit, answer)
-                if unit.job.attempt >= FAILING_ATTEMPTS:
-                    self._tell_attempt(session, unit, outcome, wait is not None or split)
+                    self._tell(session, dispatcher, each, post, answer)
+                if post.job.attempt >= FAILING_ATTEMPTS:
+                    self._tell_attempt(session, post, outcome, wait is not None or split)
             else:
                 wait = None
-            quick = outcome.verdict is Verdict.DELIVERED and not unit.suspect and lane.head is None
-            if quick and not unit.has_letters:
-                self._end(unit.held)
-                self._count_delivered(session, unit)
+            quick = outcome.verdict is Verdict.DELIVERED and not post.suspect and queue.head is None
+            if quick and not post.has_letters:
+                self._end(post.pending)
+                self._count_delivered(session, post)
                 return True
-            if not lane.serial:
+            if not queue.serial:
                 # The endpoint is free for its next; what follows is between us and NATS.
                 taken = False
-                gate.finished(lane)
-            await self._insist(lambda: self._settle(session, policy, gate, lane, unit, outcome, wait))
+                dispatcher.finished(queue)
+            await self._insist(lambda: self._settle(session, policy, dispatcher, queue, post, outcome, wait))
             return taken
         except BaseException:
             if taken:
-                gate.finished(lane)
+                dispatcher.finished(queue)
             raise
 
-    def _postpone(self, gate: EndpointDispatcher, lane: OrderedQueue, unit: Post, outcome: Outcome) -> None:
+    def _postpone(self, dispatcher: EndpointDispatcher, queue: OrderedQueue, post: Post, outcome: Outcome) -> None:
         """Puts off what could not be posted for a reason of ours: no attempt is counted, and the breaker is not told."""
         metrics.postponed.labels(outcome.postponed_for).inc()
         if outcome.postponed_for == "address":
-            log.warning("a webhook leads to an address that is denied", extra={"session": gate.session})
+            log.warning("a webhook leads to an address that is denied", extra={"session": dispatcher.session})
             shortages.note("address")
-        if self.gates.get(gate.session) is gate:
-            gate.postpone(lane, unit, postponement(outcome))
+        if self.dispatchers.get(dispatcher.session) is dispatcher:
+            dispatcher.postpone(queue, post, postponement(outcome))
             return
-        # The session was deleted meanwhile: nothing would come of it in the lanes that it had.
-        for held in unit.held:
-            self._admit(held)
+        # The session was deleted meanwhile: nothing would come of it in the queues that it had.
+        for pending in post.pending:
+            self._admit(pending)
 
-    def _too_old(self, unit: Post, policy: EndpointSettings) -> Outcome | None:
-        """Whether a unit is over before it is posted, because it has waited too long."""
-        age = (wall.now_ns() - unit.job.queued) / 1e9
+    def _too_old(self, post: Post, policy: EndpointSettings) -> Outcome | None:
+        """Whether a post is over before it is posted, because it has waited too long."""
+        age = (wall.now_ns() - post.job.queued) / 1e9
         return Outcome(Verdict.FINAL, fault="ttl_expired") if age > self._patience(policy) else None
 
-    async def _killed(self, unit: Post) -> Outcome | None:
-        """Whether a unit is over before it is posted, because too many have died of it."""
-        for held in unit.held:
-            if held.suspect:
+    async def _killed(self, post: Post) -> Outcome | None:
+        """Whether a post is over before it is posted, because too many have died of it."""
+        for pending in post.pending:
+            if pending.suspect:
                 stream, sequence = (
-                    (HOOKS, held.parked_at)
-                    if held.message is None or held.consumer is None
-                    else (held.consumer.stream, held.message.sequence)
+                    (HOOKS, pending.parked_at)
+                    if pending.message is None or pending.consumer is None
+                    else (pending.consumer.stream, pending.message.sequence)
                 )
-                held.suspect = False
+                pending.suspect = False
                 try:
-                    kills = await self._backstage.conditions.count_kill(stream, sequence)
+                    kills = await self._context.endpoints.count_kill(stream, sequence)
                 except BrokerError:
                     continue
                 if kills > self.settings.kills:
@@ -815,12 +815,12 @@ class PartitionWorker:
         for record in records:
             if record.event is None:
                 raise BadInput("a job's event cannot be read")
-        return posting(records, self._backstage.epoch(), session.id, session.spec.dialect, batch)
+        return posting(records, self._context.epoch(), session.id, session.spec.dialect, batch)
 
-    async def _attempt(self, session: Session, endpoint: EndpointSettings, unit: Post) -> Outcome:
+    async def _attempt(self, session: Session, endpoint: EndpointSettings, post: Post) -> Outcome:
         try:
-            records = [self._backstage.record(job) for job in unit.jobs]
-            made = self._posting_of(session, records, bool(unit.job.parts))
+            records = [self._context.record(job) for job in post.jobs]
+            made = self._posting_of(session, records, bool(post.job.parts))
         except _SPOILT:
             return Outcome(Verdict.FINAL, fault="decode_error")
         event = records[0].event
@@ -828,11 +828,11 @@ class PartitionWorker:
         # The receiver's own spans hang under this attempt.
         trace = tracing.begin(came_with) if came_with and tracing.recorder else came_with
         begun = wall.now_ns()
-        metrics.under_way.add(unit)
+        metrics.under_way.add(post)
         try:
-            outcome = await self._backstage.sender.post(
+            outcome = await self._context.sender.post(
                 endpoint,
-                unit.id,
+                post.id,
                 session.id,
                 made.body,
                 trace,
@@ -840,7 +840,7 @@ class PartitionWorker:
                 more=made.headers,
             )
         finally:
-            metrics.under_way.discard(unit)
+            metrics.under_way.discard(post)
         if outcome.verdict is not Verdict.POSTPONED:
             metrics.attempt(outcome.fault, outcome.seconds)
         if trace is not None and trace is not came_with:
@@ -852,15 +852,15 @@ class PartitionWorker:
                 begun,
                 outcome.fault,
                 session=session.id,
-                attempt=unit.job.attempt,
+                attempt=post.job.attempt,
             )
         if outcome.verdict is Verdict.DELIVERED and event is not None:
-            metrics.acknowledged(event.time, len(unit.jobs))
+            metrics.acknowledged(event.time, len(post.jobs))
         return outcome
 
-    def _wait(self, rules: Rules, policy: EndpointSettings, unit: Post, outcome: Outcome) -> float | None:
+    def _wait(self, rules: Rules, policy: EndpointSettings, post: Post, outcome: Outcome) -> float | None:
         """The seconds until the next try; None where there is none."""
-        job = unit.job
+        job = post.job
         made = job.attempt - job.tried
         if outcome.verdict is not Verdict.RETRY or made > policy.retry_attempts:
             return None
@@ -871,26 +871,26 @@ class PartitionWorker:
     def _note(
         self,
         session: Session,
-        gate: EndpointDispatcher,
-        unit: Post,
+        dispatcher: EndpointDispatcher,
+        post: Post,
         outcome: Outcome,
         begun: int,
         wait: float | None,
     ) -> None:
         """Notes the attempt for who asks what became of a delivery."""
-        job = unit.job
-        self._backstage.attempts.note(
+        job = post.job
+        self._context.attempts.note(
             Attempt.of(
                 outcome,
                 session=session.id,
-                delivery=unit.id,
+                delivery=post.id,
                 event=job.event_id,
                 sequence=job.sequence,
                 begun=begun,
                 subject=job.subject,
                 attempt=job.attempt,
                 trigger=job.trigger,
-                destination=gate.destination,
+                destination=dispatcher.destination,
                 next=0 if wait is None else wall.now_ns() + int(wait * 1e9),
                 parts=[Part(part.event_id, part.sequence) for part in job.parts],
             )
@@ -910,66 +910,68 @@ class PartitionWorker:
         self,
         session: Session,
         policy: EndpointSettings,
-        gate: EndpointDispatcher,
-        lane: OrderedQueue,
-        unit: Post,
+        dispatcher: EndpointDispatcher,
+        queue: OrderedQueue,
+        post: Post,
         outcome: Outcome,
         wait: float | None,
     ) -> None:
         """Makes what an attempt came to true. Raises BrokerError where the jobs must stay as they are."""
-        job, stats = unit.job, self._backstage.stats(session.id)
+        job, stats = post.job, self._context.stats(session.id)
         if outcome.verdict is Verdict.DELIVERED:
-            if unit.suspect and not lane.serial:
+            if post.suspect and not queue.serial:
                 # One who died may have left a retry of this delivery, which would deliver it again.
                 await self._broker.stream(RETRIES).purge(job.next_attempt(0).schedule)
-            for part in unit.jobs if unit.has_letters else ():
-                await self._backstage.sent_again.remove(part)
-            await self._over(gate, lane, unit)
-            self._count_delivered(session, unit)
+            for part in post.jobs if post.has_letters else ():
+                await self._context.sent_again.remove(part)
+            await self._over(dispatcher, queue, post)
+            self._count_delivered(session, post)
             return
         stats.last_error = outcome.detail
         if wait is not None:
-            if lane.serial:
+            if queue.serial:
                 head = Head(
-                    unit.id,
-                    len(unit.held),
+                    post.id,
+                    len(post.pending),
                     job.attempt + 1,
                     wall.now() + wait,
                     last_status=outcome.status,
                     tried=job.tried,
-                    rest=_rest(lane),
+                    rest=_rest(queue),
                 )
-                gate.retry(lane, unit, head)
-                await self._keep_head(gate, lane)
+                dispatcher.retry(queue, post, head)
+                await self._keep_head(dispatcher, queue)
             else:
                 if not await self._store_retry(session, job.next_attempt(outcome.status), wait):
                     if len(job.parts) > 1:
-                        await self._split(session, gate, lane, unit, outcome, wait)
+                        await self._split(session, dispatcher, queue, post, outcome, wait)
                         return
                     # What the last attempt said is kept with it.
-                    await self._bury(session, unit, outcome, "too_large")
-                    self._end(unit.held)
-                    self._count_failed(session, unit, "too_large")
+                    await self._bury(session, post, outcome, "too_large")
+                    self._end(post.pending)
+                    self._count_failed(session, post, "too_large")
                     return
-                self._end(unit.held)
+                self._end(post.pending)
             stats.retries += 1
             metrics.retried.inc()
             return
         if is_to_be_split(job, outcome):
-            await self._split(session, gate, lane, unit, outcome, outcome.retry_after)
+            await self._split(session, dispatcher, queue, post, outcome, outcome.retry_after)
             return
         reason = outcome.fault if outcome.verdict is Verdict.FINAL else "exhausted"
-        if lane.serial and policy.on_exhausted == "halt" and reason not in _OURS:
-            head = Head(unit.id, len(unit.held), 1, 0.0, True, outcome.status, wall.now(), rest=_rest(lane))
-            gate.retry(lane, unit, head)
-            await self._keep_head(gate, lane)
-            for each in gate.health.disable("halted") if lane.name == ALL else [StateChange("disabled", "halted")]:
-                self._tell(session, gate, each, unit, outcome)
-            self._noted(gate)
+        if queue.serial and policy.on_exhausted == "halt" and reason not in _OURS:
+            head = Head(post.id, len(post.pending), 1, 0.0, True, outcome.status, wall.now(), rest=_rest(queue))
+            dispatcher.retry(queue, post, head)
+            await self._keep_head(dispatcher, queue)
+            for each in (
+                dispatcher.breaker.disable("halted") if queue.name == ALL else [StateChange("disabled", "halted")]
+            ):
+                self._tell(session, dispatcher, each, post, outcome)
+            self._noted(dispatcher)
             return
-        await self._bury(session, unit, outcome, reason)
-        await self._over(gate, lane, unit)
-        self._count_failed(session, unit, reason)
+        await self._bury(session, post, outcome, reason)
+        await self._over(dispatcher, queue, post)
+        self._count_failed(session, post, reason)
 
     async def _store_retry(self, session: Session, job: Job, wait: float) -> bool:
         """Schedules a job to come back in so many seconds; False where it is too large to be stored. Raises BrokerError."""
@@ -983,57 +985,63 @@ class PartitionWorker:
         return True
 
     async def _split(
-        self, session: Session, gate: EndpointDispatcher, lane: OrderedQueue, unit: Post, outcome: Outcome, wait: float
+        self,
+        session: Session,
+        dispatcher: EndpointDispatcher,
+        queue: OrderedQueue,
+        post: Post,
+        outcome: Outcome,
+        wait: float,
     ) -> None:
         """Tries a batch in two halves, after so many seconds: in an ordered queue one after the other. Raises BrokerError."""
-        halves = halve(unit.job, outcome)
-        if lane.serial and len(unit.held) > 1:
-            gate.retry(lane, unit, head_of(halves, lane.head, wall.now() + wait if wait else 0.0))
-            await self._keep_head(gate, lane)
+        halves = halve(post.job, outcome)
+        if queue.serial and len(post.pending) > 1:
+            dispatcher.retry(queue, post, head_of(halves, queue.head, wall.now() + wait if wait else 0.0))
+            await self._keep_head(dispatcher, queue)
         else:
             for half in halves:
                 if not await self._store_retry(session, half, wait):
                     lost = Post([], half)
                     await self._bury(session, lost, outcome, "too_large")
                     self._count_failed(session, lost, "too_large")
-            await self._over(gate, lane, unit)
+            await self._over(dispatcher, queue, post)
         metrics.jobs.labels("split").inc()
         log.info(
             "a batch was split",
-            extra={"session": session.id, "events": len(unit.jobs), "reason": outcome.fault, "status": outcome.status},
+            extra={"session": session.id, "events": len(post.jobs), "reason": outcome.fault, "status": outcome.status},
         )
 
-    def _count_delivered(self, session: Session, unit: Post) -> None:
-        stats = self._backstage.stats(session.id)
-        stats.offered(_asked_again(unit))
-        stats.written(len(unit.jobs))
+    def _count_delivered(self, session: Session, post: Post) -> None:
+        stats = self._context.stats(session.id)
+        stats.offered(_asked_again(post))
+        stats.written(len(post.jobs))
         now = wall.now_ns()
-        for part in unit.jobs:
+        for part in post.jobs:
             metrics.age.observe_many(max(0.0, (now - part.queued) / 1e9), 1)
 
-    def _count_failed(self, session: Session, unit: Post, reason: str) -> None:
-        stats = self._backstage.stats(session.id)
-        stats.offered(_asked_again(unit))
-        stats.failed += len(unit.jobs)
+    def _count_failed(self, session: Session, post: Post, reason: str) -> None:
+        stats = self._context.stats(session.id)
+        stats.offered(_asked_again(post))
+        stats.failed += len(post.jobs)
         stats.last_error = stats.last_error or reason
-        metrics.jobs.labels("deadlettered").inc(len(unit.jobs))
+        metrics.jobs.labels("deadlettered").inc(len(post.jobs))
 
-    async def _over(self, gate: EndpointDispatcher, lane: OrderedQueue, unit: Post) -> None:
-        """Ends a unit for good."""
-        self._end(unit.held)
-        if lane.head is not None:
-            lane.head, lane.not_before = following(lane.head), 0.0
-            await self._keep_head(gate, lane)
+    async def _over(self, dispatcher: EndpointDispatcher, queue: OrderedQueue, post: Post) -> None:
+        """Ends a post for good."""
+        self._end(post.pending)
+        if queue.head is not None:
+            queue.head, queue.not_before = following(queue.head), 0.0
+            await self._keep_head(dispatcher, queue)
 
-    async def _bury(self, session: Session, unit: Post, outcome: Outcome, reason: str) -> None:
+    async def _bury(self, session: Session, post: Post, outcome: Outcome, reason: str) -> None:
         """Buries jobs and says so."""
         endpoint = session.spec.webhook
         assert endpoint is not None
-        job = unit.job
+        job = post.job
         attempts = attempts_of(job, outcome)
         detail = outcome.detail + (f": {outcome.head.decode(errors='replace')}" if outcome.head else "")
         for part in job.parts or (job,):
-            await self._backstage.deadletters.add(
+            await self._context.deadletters.add(
                 webhook_subject(session.id),
                 part.payload,
                 origin=Origin(EVENTS, part.sequence, STORED + part.subject),
@@ -1048,11 +1056,11 @@ class PartitionWorker:
                 id=part.letter_id,
             )
             # The new letter takes the place of that of an earlier time.
-            await self._backstage.sent_again.remove(part)
+            await self._context.sent_again.remove(part)
             if is_told(part):
-                event = deadletter_event(session, part, job, outcome, reason, self._backstage.epoch())
+                event = deadletter_event(session, part, job, outcome, reason, self._context.epoch())
                 try:
-                    await self._backstage.tell(event)
+                    await self._context.tell(event)
                 except BadInput as fault:
                     # Of a job whose headers are not ours; its letter is there.
                     log.warning("news of a dead letter cannot be told", extra={"fault": str(fault)})
@@ -1062,35 +1070,35 @@ class PartitionWorker:
 
     def _end(self, some: list[PendingJob]) -> None:
         """Takes settled jobs out of the stream. They are remembered: where that fails they are ended when they come again."""
-        for held in some:
-            self._remember(held)
-            if held.message is not None:
-                self._backstage.acks.acknowledge(held.message)
-            elif held.parked_at:
-                self._backstage.acks.remove(held.parked_at)
-            self._let_go(held)
+        for pending in some:
+            self._remember(pending)
+            if pending.message is not None:
+                self._context.acks.acknowledge(pending.message)
+            elif pending.parked_at:
+                self._context.acks.remove(pending.parked_at)
+            self._let_go(pending)
 
-    def _remember(self, held: PendingJob) -> None:
-        if held.message is None:
-            self._gone[held.parked_at] = None
+    def _remember(self, pending: PendingJob) -> None:
+        if pending.message is None:
+            self._gone[pending.parked_at] = None
             if len(self._gone) > SETTLED:
                 self._gone.popitem(last=False)
-        elif held.consumer is not None:
-            self._settled[held.consumer.stream, held.message.sequence, held.message.time] = None
+        elif pending.consumer is not None:
+            self._settled[pending.consumer.stream, pending.message.sequence, pending.message.time] = None
             if len(self._settled) > SETTLED:
                 self._settled.popitem(last=False)
 
-    def _let_go(self, held: PendingJob) -> None:
-        if held.message is None or held.consumer is None:
+    def _let_go(self, pending: PendingJob) -> None:
+        if pending.message is None or pending.consumer is None:
             return
-        known = self._hand.pop((held.consumer.stream, held.message.sequence, held.message.time), None)
-        if known is not None and not held.resting:
-            held.consumer.done()
-            self._bytes -= held.size
+        known = self._hand.pop((pending.consumer.stream, pending.message.sequence, pending.message.time), None)
+        if known is not None and not pending.resting:
+            pending.consumer.done()
+            self._bytes -= pending.size
 
     # Beside the work
 
-    async def pending(self) -> tuple[int, int]:
+    async def count_pending(self) -> tuple[int, int]:
         """How many new jobs and retries are not in hand yet. Raises BrokerError."""
         found = []
         for stream in (HOOKS, RETRIES):
@@ -1109,15 +1117,15 @@ class PartitionWorker:
         every = self.settings.ack_wait / 4
         while True:
             await asyncio.sleep(every)
-            for held in list(self._hand.values()):
-                if held.message is not None and loop.time() - held.since >= every / 2:
+            for pending in list(self._hand.values()):
+                if pending.message is not None and loop.time() - pending.since >= every / 2:
                     try:
-                        await held.message.working()
+                        await pending.message.working()
                     except BrokerError:
                         break
 
-    def _noted(self, gate: EndpointDispatcher) -> None:
-        self._dirty[gate.session] = gate
+    def _noted(self, dispatcher: EndpointDispatcher) -> None:
+        self._dirty[dispatcher.session] = dispatcher
         self._pen.set()
 
     async def _write(self) -> None:
@@ -1134,21 +1142,23 @@ class PartitionWorker:
             await asyncio.sleep(0.1)
 
     async def _write_one(self, session: str) -> None:
-        gate = self._dirty.pop(session, None)
-        if gate is None or self.gates.get(session) is not gate:
+        dispatcher = self._dirty.pop(session, None)
+        if dispatcher is None or self.dispatchers.get(session) is not dispatcher:
             return
         try:
-            await self._backstage.conditions.keep(session, gate.health.condition(gate.parked, gate.oldest))
+            await self._context.endpoints.keep(
+                session, dispatcher.breaker.snapshot(dispatcher.parked, dispatcher.oldest)
+            )
         except Conflict:
-            condition = self._backstage.conditions.of(session)
+            condition = self._context.endpoints.of(session)
             if condition is not None:
                 self._condition_changed(session, condition)
         except BrokerError:
-            self._dirty.setdefault(session, gate)
+            self._dirty.setdefault(session, dispatcher)
             raise
 
     def _tell(
-        self, session: Session, gate: EndpointDispatcher, news: StateChange, unit: Post, outcome: Outcome
+        self, session: Session, dispatcher: EndpointDispatcher, news: StateChange, post: Post, outcome: Outcome
     ) -> None:
         """Tells of an endpoint, and of the attempt that changed it."""
         log.warning(
@@ -1156,15 +1166,17 @@ class PartitionWorker:
         )
         if news.name == "disabled":
             metrics.disabled.inc()
-        unique = f"{int(gate.health.since * 1000)}.{gate.health.warned}"
+        unique = f"{int(dispatcher.breaker.since * 1000)}.{dispatcher.breaker.warned}"
         # Of news that could not be delivered it is not said what they were: a chain of them would grow with each link.
-        job = unit.job if is_told(unit.job) else None
-        event = endpoint_event(session, news, unique, gate.health.condition(), job, outcome, self._backstage.epoch())
-        self.spawn(self._insist(lambda: self._backstage.tell(event)), "tell")
+        job = post.job if is_told(post.job) else None
+        event = endpoint_event(
+            session, news, unique, dispatcher.breaker.snapshot(), job, outcome, self._context.epoch()
+        )
+        self.spawn(self._insist(lambda: self._context.tell(event)), "tell")
 
-    def _tell_attempt(self, session: Session, unit: Post, outcome: Outcome, again: bool) -> None:
+    def _tell_attempt(self, session: Session, post: Post, outcome: Outcome, again: bool) -> None:
         """Tells of a delivery whose attempts go on failing, and of one that was made after all."""
-        job = unit.job
+        job = post.job
         if outcome.verdict is Verdict.DELIVERED:
             kind = "attempt_recovered" if job.attempt > FAILING_ATTEMPTS else ""
         else:
@@ -1172,11 +1184,11 @@ class PartitionWorker:
         if not kind or not is_told(job):
             return
         try:
-            event = attempt_event(kind, session, job, outcome, self._backstage.epoch())
+            event = attempt_event(kind, session, job, outcome, self._context.epoch())
         except BadInput as fault:
             log.warning("news of a delivery cannot be told", extra={"fault": str(fault)})
             return
-        self.spawn(self._insist(lambda: self._backstage.tell(event)), "tell")
+        self.spawn(self._insist(lambda: self._context.tell(event)), "tell")
 
     async def _sweep(self) -> None:
         """Looks after what is parked: what has waited too long, what was counted wrongly, what is remembered for nothing."""
@@ -1197,100 +1209,113 @@ class PartitionWorker:
                 self._caught_up()
         if time.monotonic() >= self._recount_at:
             await self._recount()
-        for gate in list(self.gates.values()):
-            if gate.policy is None:
+        for dispatcher in list(self.dispatchers.values()):
+            if dispatcher.policy is None:
                 continue
-            await self._expire(gate)
-            if gate.idle and time.monotonic() - gate.used > 10 * self.settings.sweep:
-                gate.end()
-                self.gates.pop(gate.session, None)
+            await self._expire(dispatcher)
+            if dispatcher.idle and time.monotonic() - dispatcher.used > 10 * self.settings.sweep:
+                dispatcher.end()
+                self.dispatchers.pop(dispatcher.session, None)
 
     async def _recount(self) -> None:
         """Counts what is parked, as the server knows it, in case it was counted wrongly here."""
         begun = time.monotonic()
-        counts = await self.parking.counts(self.partition)
+        counts = await self.backlog.counts(self.partition)
         for (session_id, name), count in counts.items():
-            gate = self._gate(session_id)
-            if gate is None:
+            dispatcher = self._dispatcher(session_id)
+            if dispatcher is None:
                 continue
-            assert gate.policy is not None
-            lane = gate.lane(name, name != ALL or gate.policy.mode == "fifo")
-            if not (lane.behind or lane.queue or lane.under_way or lane.stowing):
-                lane.behind, lane.after = count, 0
-                gate.wake()
+            assert dispatcher.policy is not None
+            queue = dispatcher.queue(name, name != ALL or dispatcher.policy.mode == "fifo")
+            if not (queue.behind or queue.waiting or queue.under_way or queue.parking):
+                queue.behind, queue.after = count, 0
+                dispatcher.wake()
         now = time.monotonic()
-        # The server lists each lane by name: of tens of thousands that takes as long as a share of the time allows.
+        # The server lists each queue by name: of tens of thousands that takes as long as a share of the time allows.
         self._recount_at = now + (now - begun) / RECOUNT_SHARE
 
-    async def _expire_parked(self, gate: EndpointDispatcher, session: Session, born: int, reason: str) -> int:
+    async def _expire_parked(self, dispatcher: EndpointDispatcher, session: Session, born: int, reason: str) -> int:
         """Gives up what is parked and was queued before `born`, where nothing may be posted; says when the oldest was, in ns.
 
-        All lanes are read together, oldest first, up to the first job that is young enough: one page, however many lanes
+        All queues are read together, oldest first, up to the first job that is young enough: one page, however many queues
         there are. Raises BrokerError.
         """
         after = oldest = 0
         for _ in range(EXPIRE_PAGES):
             given_up = False
-            page, _ = await self.parking.page(self.partition, gate.session, "*", after, EXPIRE_JOBS)
+            page, _ = await self.backlog.page(self.partition, dispatcher.session, "*", after, EXPIRE_JOBS)
             for parked in page:
                 after, job = parked.sequence, parked.job
                 if job is None or after in self._gone:
                     continue
                 if job.queued >= born:
                     return min(oldest or job.queued, job.queued)
-                lane = gate.lanes.get(parked.subject.rpartition(".")[2])
+                queue = dispatcher.queues.get(parked.subject.rpartition(".")[2])
                 # What has been fetched is in hand, and expires there.
-                if lane is None or lane.queue or lane.under_way or after <= lane.after or not _is_shut(gate, lane):
+                if (
+                    queue is None
+                    or queue.waiting
+                    or queue.under_way
+                    or after <= queue.after
+                    or not _is_shut(dispatcher, queue)
+                ):
                     oldest = min(oldest or job.queued, job.queued)
                     continue
-                await self._forget_head(gate, lane)
-                lane.behind -= 1
+                await self._forget_head(dispatcher, queue)
+                queue.behind -= 1
                 await self._give_up(session, [PendingJob(job, 0.0, parked_at=after)], reason)
                 given_up = True
-            if not page or not (given_up or gate.blocked_for > 0):
+            if not page or not (given_up or dispatcher.blocked_for > 0):
                 break  # what is posted meanwhile expires where it is posted
-        await self._backstage.acks.flushed()
+        await self._context.acks.flushed()
         return oldest
 
-    async def _forget_head(self, gate: EndpointDispatcher, lane: OrderedQueue) -> None:
-        """Forgets how far a lane's first has come, because it is given up unposted."""
-        if lane.head is not None:
-            lane.head, lane.not_before = None, 0.0
-            await self._keep_head(gate, lane)
+    async def _forget_head(self, dispatcher: EndpointDispatcher, queue: OrderedQueue) -> None:
+        """Forgets how far a queue's first has come, because it is given up unposted."""
+        if queue.head is not None:
+            queue.head, queue.not_before = None, 0.0
+            await self._keep_head(dispatcher, queue)
 
-    async def _expire(self, gate: EndpointDispatcher) -> None:
-        """Buries what has waited too long at a gate that is shut."""
-        session = self._registry.sessions.get(gate.session)
+    async def _expire(self, dispatcher: EndpointDispatcher) -> None:
+        """Buries what has waited too long at a dispatcher that is shut."""
+        session = self._registry.sessions.get(dispatcher.session)
         if session is None or session.spec.webhook is None:
             return
-        policy = gate.policy or session.spec.webhook
-        reason = "endpoint_disabled" if gate.health.state == "disabled" else "ttl_expired"
+        policy = dispatcher.policy or session.spec.webhook
+        reason = "endpoint_disabled" if dispatcher.breaker.state == "disabled" else "ttl_expired"
         born = wall.now_ns() - int(self._patience(policy) * 1e9)
-        for lane in list(gate.lanes.values()):
-            while lane.queue and _is_shut(gate, lane) and not lane.under_way and lane.queue[0].job.queued < born:
-                await self._forget_head(gate, lane)
-                await self._give_up(session, [lane.queue.popleft()], reason)
-        gate.oldest = await self._expire_parked(gate, session, born, reason) / 1e9 if gate.parked else 0.0
-        if gate.shown != (gate.parked, gate.oldest):
-            gate.shown = (gate.parked, gate.oldest)
-            self._noted(gate)
+        for queue in list(dispatcher.queues.values()):
+            while (
+                queue.waiting
+                and _is_shut(dispatcher, queue)
+                and not queue.under_way
+                and queue.waiting[0].job.queued < born
+            ):
+                await self._forget_head(dispatcher, queue)
+                await self._give_up(session, [queue.waiting.popleft()], reason)
+        dispatcher.oldest = (
+            await self._expire_parked(dispatcher, session, born, reason) / 1e9 if dispatcher.parked else 0.0
+        )
+        if dispatcher.shown != (dispatcher.parked, dispatcher.oldest):
+            dispatcher.shown = (dispatcher.parked, dispatcher.oldest)
+            self._noted(dispatcher)
 
 
-def _is_shut(gate: EndpointDispatcher, lane: OrderedQueue) -> bool:
-    """Whether nothing of a lane may be posted now."""
-    return gate.blocked_for > 0 or lane.halted or lane.not_before > wall.now()
+def _is_shut(dispatcher: EndpointDispatcher, queue: OrderedQueue) -> bool:
+    """Whether nothing of a queue may be posted now."""
+    return dispatcher.blocked_for > 0 or queue.halted or queue.not_before > wall.now()
 
 
 def _resumed(head: Head) -> Head:
-    """A lane's first that may be tried again, from the beginning."""
+    """A queue's first that may be tried again, from the beginning."""
     return replace(head, attempt=1, not_before=0.0, halted=False, tried=0)
 
 
-def _rest(lane: OrderedQueue) -> list[Piece]:
-    """The pieces of a split batch that follow a lane's first."""
-    return lane.head.rest if lane.head is not None else []
+def _rest(queue: OrderedQueue) -> list[Piece]:
+    """The pieces of a split batch that follow a queue's first."""
+    return queue.head.rest if queue.head is not None else []
 
 
-def _asked_again(unit: Post) -> int:
-    """Deliveries of a unit that the fan-out did not ask for."""
-    return sum(1 for job in unit.jobs if job.chain)
+def _asked_again(post: Post) -> int:
+    """Deliveries of a post that the fan-out did not ask for."""
+    return sum(1 for job in post.jobs if job.chain)

@@ -21,7 +21,7 @@ from tests.edge.webhooks.stage import LOCAL, QUICK, Process
 
 
 async def main(url: str, descriptors: int, connections: int) -> None:
-    settings = replace(QUICK, worker=replace(QUICK.worker, lane=QueueSettings()))
+    settings = replace(QUICK, worker=replace(QUICK.worker, queue=QueueSettings()))
     async with Broker(BrokerSettings(url=url), "poor", TopologySettings(hooks_per_session=50)) as broker:
         process = Process(broker, settings, replace(LOCAL, max_connections=connections))
         await process.registry.ready.wait()

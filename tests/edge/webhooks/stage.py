@@ -41,7 +41,9 @@ QUICK = WebhookSettings(
     partitions=2,
     fanout=FanoutSettings(role=RoleSettings(ttl=30.0, poll=0.1), save_every=0.1),
     owner=RoleSettings(ttl=30.0, poll=0.1),
-    worker=WorkerSettings(schedule=(0.3,), ack_wait=30.0, sweep=0.5, health=CircuitBreakerSettings(open=0.3, probes=1)),
+    worker=WorkerSettings(
+        schedule=(0.3,), ack_wait=30.0, sweep=0.5, breaker=CircuitBreakerSettings(pause=0.3, probes=1)
+    ),
 )
 
 

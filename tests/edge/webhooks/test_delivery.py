@@ -360,8 +360,8 @@ async def test_a_long_post_is_not_given_to_another_process(stage: Stage, receive
 
 
 async def test_a_receiver_that_hangs_does_not_hold_up_another(stage: Stage, receiver: Receiver):
-    lane = QueueSettings(waiting=2, pressed=1)
-    settings = replace(QUICK, partitions=1, worker=replace(QUICK.worker, credit=16, lane=lane))
+    queue = QueueSettings(waiting=2, pressed=1)
+    settings = replace(QUICK, partitions=1, worker=replace(QUICK.worker, credit=16, queue=queue))
     process = await stage.process(settings)
     released = asyncio.Event()
 
@@ -421,20 +421,20 @@ async def test_what_lies_among_the_jobs_and_is_none_is_thrown_away(stage: Stage,
 async def test_a_job_that_is_handed_out_again_while_it_is_posted_is_not_posted_twice(stage: Stage, receiver: Receiver):
     process = await stage.process()
     session = await stage.session(receiver.url)
-    gate = asyncio.Event()
+    opened = asyncio.Event()
 
     async def answer(request: web.Request) -> web.Response:
-        await gate.wait()
+        await opened.wait()
         return web.Response()
 
     receiver.answer = answer
     await stage.publish("agent.run-1.progress")
     await eventually(lambda: receiver.under_way == 1)
-    (held,) = [held for term in process.webhooks._terms() for held in term._hand.values()]
+    (held,) = [held for worker in process.webhooks._workers() for held in worker._hand.values()]
     first = held.message
     await first.nak()
     await eventually(lambda: held.message is not first)
-    gate.set()
+    opened.set()
 
     await eventually(lambda: process.webhooks.stats(session.id).delivered == 1)
     await eventually(lambda: nothing_left(stage.broker))
@@ -553,8 +553,8 @@ async def test_cloudevents_are_posted_in_both_modes_of_the_http_binding(stage: S
 async def test_an_endpoint_that_is_quick_is_spared_the_log(stage: Stage, receiver: Receiver):
     # What was delivered is acknowledged a moment later, and until then is among the waiting.
     await stage.widen(1000)
-    lane = QueueSettings(waiting=2, quick=64, pressed=2)
-    process = await stage.process(replace(QUICK, worker=replace(QUICK.worker, lane=lane)))
+    queue = QueueSettings(waiting=2, quick=64, pressed=2)
+    process = await stage.process(replace(QUICK, worker=replace(QUICK.worker, queue=queue)))
     # With 32 places even an endpoint that needs most of a second is quick, and eight of each burst have to wait.
     session = await stage.session(receiver.url, concurrency=32)
     stats = process.webhooks.stats(session.id)

@@ -433,12 +433,16 @@ async def test_what_comes_while_the_log_of_a_dead_owner_is_looked_up_goes_behind
     monkeypatch.setattr(Backlog, "page", slow_page)
     ledger.released.set()
     second = await stage.process(mortal(NARROW))
-    await eventually(lambda: any(gate.lanes for term in second.webhooks._terms() for gate in term.gates.values()))
-    (term,) = [term for term in second.webhooks._terms() if session.id in term.gates]
-    await eventually(lambda: term.caught_up)
+    await eventually(
+        lambda: any(
+            dispatcher.queues for worker in second.webhooks._workers() for dispatcher in worker.dispatchers.values()
+        )
+    )
+    (worker,) = [worker for worker in second.webhooks._workers() if session.id in worker.dispatchers]
+    await eventually(lambda: worker.caught_up)
     last = (await stage.broker.connection.api(f"STREAM.INFO.{HOOKS}"))["state"]["last_seq"]
     await keyed(stage, "a", 5, first=10)
-    await eventually(lambda: term._reached_fresh >= last + 5)
+    await eventually(lambda: worker._reached_fresh >= last + 5)
     looked_up.set()
 
     await eventually(lambda: len(firsts(ledger.taken)) == 15)

@@ -62,7 +62,7 @@ def firsts(numbers: list[int]) -> list[int]:
 
 
 # Little is in hand, so that most of what comes goes through the log.
-NARROW = replace(QUICK, worker=replace(QUICK.worker, lane=QueueSettings(waiting=4, quick=4, pressed=2, hold=0.1)))
+NARROW = replace(QUICK, worker=replace(QUICK.worker, queue=QueueSettings(waiting=4, quick=4, pressed=2, hold=0.1)))
 
 
 async def test_a_retry_of_an_ordered_session_is_never_overtaken(stage: Stage, receiver: Receiver):
@@ -140,9 +140,9 @@ async def test_a_failing_ordered_session_holds_nobody_up_and_none_of_the_places(
         await stage.publish("agent.run-1.completed", 30)
 
         await eventually(lambda: process.webhooks.stats(well.id).delivered == 30)
-        (term,) = process.webhooks._terms()
-        await eventually(lambda: term.gates[blocked.id].parked == 45 or term.held <= 1)
-        consumer = term._consumers[HOOKS]
+        (worker,) = process.webhooks._workers()
+        await eventually(lambda: worker.dispatchers[blocked.id].parked == 45 or worker.in_hand <= 1)
+        consumer = worker._consumers[HOOKS]
         await eventually(lambda: consumer.outstanding == 0)
 
 

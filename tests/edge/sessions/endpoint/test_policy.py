@@ -14,7 +14,7 @@ from edge.sessions.endpoint.settings import EndpointSettings, parse_change, pars
 from edge.settings import AutoDisableSettings, BreakerSettings, PolicySettings
 from edge.webhooks.client.outcome import Verdict, of_fault, of_status
 from edge.webhooks.endpoint.breaker import CircuitBreaker, CircuitBreakerSettings
-from edge.webhooks.endpoint.rules import default_health, rules_of
+from edge.webhooks.endpoint.rules import default_breaker, rules_of
 from edge.webhooks.service import WebhookSettings
 from tests.edge.conftest import RunningEdge
 from tests.edge.webhooks.stage import QUICK, Receiver, Stage
@@ -109,17 +109,22 @@ def test_the_deployment_says_what_an_endpoint_leaves_open():
     )
     settings = WebhookSettings.of(defaults).worker
 
-    plain = rules_of(None, defaults.retry_schedule, defaults, settings.health)
-    own = rules_of(parse_endpoint({**URL, **OWN}).policy, defaults.retry_schedule, defaults, settings.health)
+    plain = rules_of(None, defaults.retry_schedule, defaults, settings.breaker)
+    own = rules_of(parse_endpoint({**URL, **OWN}).policy, defaults.retry_schedule, defaults, settings.breaker)
 
     assert (plain.schedule, plain.statuses) == ((7.0, 8.0), frozenset({503}))
-    assert (plain.health.in_a_row, plain.health.open, plain.health.disable_after) == (9, 3.0, float("inf"))
+    assert (plain.breaker.failures, plain.breaker.pause, plain.breaker.disable_after) == (9, 3.0, float("inf"))
     assert own.schedule == (1.0, 2.0, 4.0)
     assert own.statuses == frozenset({429, *range(500, 600)})
-    assert (own.health.in_a_row, own.health.open, own.health.open_most, own.health.disable_after) == (3, 2, 60, 3600)
+    assert (own.breaker.failures, own.breaker.pause, own.breaker.max_pause, own.breaker.disable_after) == (
+        3,
+        2,
+        60,
+        3600,
+    )
     assert (defaults.default_attempts, PolicySettings().default_attempts) == (2, 3)
     assert parse_endpoint(URL, retries=2).retry_attempts == 2
-    assert default_health(PolicySettings()) == CircuitBreakerSettings()
+    assert default_breaker(PolicySettings()) == CircuitBreakerSettings()
 
 
 @pytest.mark.parametrize(
@@ -146,13 +151,13 @@ def test_a_bad_breaker_of_a_deployment_is_refused_at_start():
 
 
 def test_of_two_pauses_the_one_that_an_endpoint_sets_wins():
-    health = CircuitBreakerSettings(open=5.0, open_most=60.0)
+    breaker = CircuitBreakerSettings(pause=5.0, max_pause=60.0)
 
-    longer = rules_of(Policy(breaker=Breaker(pause=90.0)), (1,), PolicySettings(), health).health
-    shorter = rules_of(Policy(breaker=Breaker(max_pause=2.0)), (1,), PolicySettings(), health).health
+    longer = rules_of(Policy(breaker=Breaker(pause=90.0)), (1,), PolicySettings(), breaker).breaker
+    shorter = rules_of(Policy(breaker=Breaker(max_pause=2.0)), (1,), PolicySettings(), breaker).breaker
 
-    assert (longer.open, longer.open_most) == (90, 90)
-    assert (shorter.open, shorter.open_most) == (2, 2)
+    assert (longer.pause, longer.max_pause) == (90, 90)
+    assert (shorter.pause, shorter.max_pause) == (2, 2)
 
 
 def test_only_the_statuses_that_are_named_are_retried():
@@ -201,7 +206,7 @@ async def test_a_status_that_is_final_otherwise_can_be_retried(stage: Stage, rec
 
 
 async def test_an_endpoint_that_is_disabled_early_is_disabled_early(stage: Stage, receiver: Receiver):
-    settings = replace(QUICK, worker=replace(QUICK.worker, health=replace(QUICK.worker.health, in_a_row=1000)))
+    settings = replace(QUICK, worker=replace(QUICK.worker, breaker=replace(QUICK.worker.breaker, failures=1000)))
     process = await stage.process(settings)
     policy = Policy(auto_disable=AutoDisable(after=0.001, attempts=3))
     session = await stage.session(receiver.url, policy=policy, retry_attempts=0, concurrency=1)
@@ -215,7 +220,9 @@ async def test_an_endpoint_that_is_disabled_early_is_disabled_early(stage: Stage
 
 
 async def test_a_changed_breaker_counts_from_now_on(stage: Stage, receiver: Receiver):
-    settings = replace(QUICK, worker=replace(QUICK.worker, health=CircuitBreakerSettings(in_a_row=1000, least=1000)))
+    settings = replace(
+        QUICK, worker=replace(QUICK.worker, breaker=CircuitBreakerSettings(failures=1000, min_attempts=1000))
+    )
     process = await stage.process(settings)
     session = await stage.session(receiver.url, retry_attempts=0, concurrency=1)
     receiver.answer = 500
@@ -242,18 +249,18 @@ class Clock:
 @pytest.mark.parametrize("away", [0.5, 3.0, 10.0])
 def test_the_restart_of_a_receiver_costs_no_more_than_it_takes(away: float):
     clock = Clock()
-    health = CircuitBreaker(CircuitBreakerSettings(), 8, None, clock)
+    breaker = CircuitBreaker(CircuitBreakerSettings(), 8, None, clock)
     back, pauses = clock.now + away, []
     for _ in range(5):
-        health.note(of_status(502, None, 0.0), 8)
+        breaker.record(of_status(502, None, 0.0), 8)
 
-    while health.state != "closed":
-        pauses.append(health.blocked_for)
-        clock.now += health.blocked_for
-        assert health.places(8) == 1
+    while breaker.state != "closed":
+        pauses.append(breaker.blocked_for)
+        clock.now += breaker.blocked_for
+        assert breaker.places(8) == 1
         well = clock.now >= back
-        while health.state == "half_open":
-            health.note(of_status(200 if well else 502, None, 0.0), 8)
+        while breaker.state == "half_open":
+            breaker.record(of_status(200 if well else 502, None, 0.0), 8)
 
     assert clock.now - back <= 1.3 * away + 1.2
     assert pauses == pytest.approx([2.0**n for n in range(len(pauses))], rel=0.21)
@@ -266,7 +273,7 @@ async def test_a_receiver_that_restarts_is_posted_to_again_after_seconds(stage: 
     receiver.answer = 502
     await stage.publish("agent.run-1.progress", 10)
     await eventually(lambda: process.webhooks.health(session.id)["state"] == "open")
-    condition = process.webhooks.conditions.of(session.id)
+    condition = process.webhooks.endpoints.of(session.id)
     assert condition is not None
     assert condition.until - condition.since <= 1.2
 

@@ -11,7 +11,7 @@ from edge.webhooks.endpoint.breaker import CircuitBreaker, CircuitBreakerSetting
 
 GOOD, BAD = of_status(200, None, 0.0), of_status(500, None, 0.0)
 BUSY = of_status(503, None, 0.0)
-SETTINGS = CircuitBreakerSettings(warn_after=(86400.0,), open=30.0)
+SETTINGS = CircuitBreakerSettings(warn_after=(86400.0,), pause=30.0)
 DAY = 86400.0
 
 
@@ -28,165 +28,165 @@ def clock() -> Clock:
     return Clock()
 
 
-def healthy(clock: Clock, condition: EndpointState | None = None, concurrency: int = 8) -> CircuitBreaker:
-    return CircuitBreaker(SETTINGS, concurrency, condition, clock, jitter=lambda low, high: (low + high) / 2)
+def healthy(clock: Clock, state: EndpointState | None = None, concurrency: int = 8) -> CircuitBreaker:
+    return CircuitBreaker(SETTINGS, concurrency, state, clock, jitter=lambda low, high: (low + high) / 2)
 
 
-def note(health: CircuitBreaker, *outcomes: Outcome) -> list[str]:
-    return [news.name for outcome in outcomes for news in health.note(outcome, 8)]
+def note(breaker: CircuitBreaker, *outcomes: Outcome) -> list[str]:
+    return [news.name for outcome in outcomes for news in breaker.record(outcome, 8)]
 
 
 def test_five_failures_in_a_row_open_the_breaker(clock: Clock):
-    health = healthy(clock)
+    breaker = healthy(clock)
 
-    assert note(health, *[BAD] * 4, GOOD, *[BAD] * 4) == []
-    assert note(health, BAD) == ["opened"]
-    assert (health.state, health.places(8), health.blocked_for) == ("open", 0, 30.0)
+    assert note(breaker, *[BAD] * 4, GOOD, *[BAD] * 4) == []
+    assert note(breaker, BAD) == ["opened"]
+    assert (breaker.state, breaker.places(8), breaker.blocked_for) == ("open", 0, 30.0)
 
 
 def test_half_of_ten_within_a_minute_open_it_and_what_is_older_does_not_count(clock: Clock):
-    health = healthy(clock)
-    assert note(health, *[GOOD, BAD] * 4) == []
+    breaker = healthy(clock)
+    assert note(breaker, *[GOOD, BAD] * 4) == []
     clock.now += 61
-    assert note(health, *[GOOD, BAD] * 4) == []
-    assert note(health, GOOD, BAD) == ["opened"]
+    assert note(breaker, *[GOOD, BAD] * 4) == []
+    assert note(breaker, GOOD, BAD) == ["opened"]
 
 
 def test_an_open_breaker_probes_one_at_a_time_and_closes_after_three_successes(clock: Clock):
-    health = healthy(clock)
-    note(health, *[BAD] * 5)
+    breaker = healthy(clock)
+    note(breaker, *[BAD] * 5)
 
     clock.now += 29.9
-    assert health.places(8) == 0
+    assert breaker.places(8) == 0
     clock.now += 0.2
-    assert (health.places(8), health.state) == (1, "half_open")
-    assert note(health, GOOD, GOOD) == []
-    assert note(health, GOOD) == ["closed", "recovered"]
+    assert (breaker.places(8), breaker.state) == (1, "half_open")
+    assert note(breaker, GOOD, GOOD) == []
+    assert note(breaker, GOOD) == ["closed", "recovered"]
 
 
 def test_after_it_closed_the_posts_under_way_grow_step_by_step(clock: Clock):
-    health = healthy(clock)
-    note(health, *[BAD] * 5)
+    breaker = healthy(clock)
+    note(breaker, *[BAD] * 5)
     clock.now += 31
-    health.places(8)
-    note(health, *[GOOD] * 3)
+    breaker.places(8)
+    note(breaker, *[GOOD] * 3)
 
     places = []
     for _ in range(8):
-        places.append(health.places(8))
-        note(health, GOOD)
+        places.append(breaker.places(8))
+        note(breaker, GOOD)
 
     assert places == [1, 2, 3, 4, 5, 6, 7, 8]
-    assert health.places(8) == 8
+    assert breaker.places(8) == 8
 
 
 def test_a_probe_that_fails_opens_it_for_twice_as_long_and_never_for_more_than_a_quarter_of_an_hour(clock: Clock):
-    health = healthy(clock)
-    note(health, *[BAD] * 5)
+    breaker = healthy(clock)
+    note(breaker, *[BAD] * 5)
     lengths = []
 
     for _ in range(8):
-        lengths.append(round(health.blocked_for))
-        clock.now = health.until
-        assert health.places(8) == 1
-        assert note(health, BAD) == []
+        lengths.append(round(breaker.blocked_for))
+        clock.now = breaker.until
+        assert breaker.places(8) == 1
+        assert note(breaker, BAD) == []
 
     assert lengths == [30, 60, 120, 240, 480, 900, 900, 900]
 
 
 def test_trips_are_forgotten_in_good_times(clock: Clock):
-    health = healthy(clock)
-    note(health, *[BAD] * 5)
-    clock.now = health.until
-    health.places(8)
-    note(health, *[GOOD] * 3)
+    breaker = healthy(clock)
+    note(breaker, *[BAD] * 5)
+    clock.now = breaker.until
+    breaker.places(8)
+    note(breaker, *[GOOD] * 3)
 
     clock.now += 700
-    note(health, *[BAD] * 5)
+    note(breaker, *[BAD] * 5)
 
-    assert (health.trips, health.blocked_for) == (1, 30.0)
+    assert (breaker.trips, breaker.blocked_for) == (1, 30.0)
 
 
 def test_a_plea_for_patience_is_no_failure_but_halves_the_pace(clock: Clock):
-    health = healthy(clock)
+    breaker = healthy(clock)
 
-    assert note(health, BUSY, BUSY) == []
+    assert note(breaker, BUSY, BUSY) == []
 
-    assert (health.state, health.failures, health.places(8)) == ("closed", 0, 2)
-    note(health, GOOD, GOOD)
-    assert health.places(8) == 4
+    assert (breaker.state, breaker.failures, breaker.places(8)) == ("closed", 0, 2)
+    note(breaker, GOOD, GOOD)
+    assert breaker.places(8) == 4
 
 
 def test_an_endpoint_that_says_how_long_is_left_alone_as_a_whole(clock: Clock):
-    health = healthy(clock)
+    breaker = healthy(clock)
 
-    note(health, of_status(429, "20", 0.0))
+    note(breaker, of_status(429, "20", 0.0))
 
-    assert health.places(8) == 0 and 20 <= health.blocked_for <= 22
+    assert breaker.places(8) == 0 and 20 <= breaker.blocked_for <= 22
     clock.now += 22
-    assert health.places(8) == 4
+    assert breaker.places(8) == 4
 
 
 def test_an_endpoint_that_asks_again_and_again_is_left_alone_for_longer_and_longer(clock: Clock):
-    health = healthy(clock)
+    breaker = healthy(clock)
     pauses = []
 
     for _ in range(6):
-        note(health, BUSY)
-        pauses.append(health.blocked_for)
-        clock.now += health.blocked_for
+        note(breaker, BUSY)
+        pauses.append(breaker.blocked_for)
+        clock.now += breaker.blocked_for
 
     assert pauses[:2] == [0, 0] and pauses[2:] == pytest.approx([0.75, 1.5, 3.0, 6.0])
 
 
 def test_days_without_a_success_end_in_a_warning_and_then_in_its_being_disabled(clock: Clock):
-    health = healthy(clock)
+    breaker = healthy(clock)
     told = []
 
     for hour in range(6 * 24):
-        health.places(8)
-        told += [(hour // 24, name) for name in note(health, BAD) if name != "opened"]
+        breaker.places(8)
+        told += [(hour // 24, name) for name in note(breaker, BAD) if name != "opened"]
         clock.now += 3600
 
     assert told == [(1, "failing"), (5, "disabled")]
-    assert (health.places(8), health.blocked_for) == (0, float("inf"))
+    assert (breaker.places(8), breaker.blocked_for) == (0, float("inf"))
 
 
 def test_few_attempts_in_many_days_do_not_disable(clock: Clock):
-    health = healthy(clock)
+    breaker = healthy(clock)
 
     for _ in range(10):
-        note(health, BAD)
+        note(breaker, BAD)
         clock.now += DAY
 
-    assert health.state != "disabled"
+    assert breaker.state != "disabled"
 
 
 def test_a_success_after_a_warning_is_told(clock: Clock):
-    health = healthy(clock)
-    note(health, BAD)
+    breaker = healthy(clock)
+    note(breaker, BAD)
     clock.now += DAY + 1
 
-    assert note(health, BAD) == ["failing"]
-    assert note(health, GOOD) == ["recovered"]
-    assert note(health, GOOD) == []
+    assert note(breaker, BAD) == ["failing"]
+    assert note(breaker, GOOD) == ["recovered"]
+    assert note(breaker, GOOD) == []
 
 
 def test_an_endpoint_that_is_gone_is_disabled_at_once(clock: Clock):
-    health = healthy(clock)
+    breaker = healthy(clock)
 
-    assert note(health, of_status(410, None, 0.0)) == ["disabled"]
-    assert note(health, GOOD, BAD) == []
-    assert [news.name for news in health.enable()] == ["enabled"]
-    assert (health.state, health.places(8)) == ("closed", 1)
+    assert note(breaker, of_status(410, None, 0.0)) == ["disabled"]
+    assert note(breaker, GOOD, BAD) == []
+    assert [news.name for news in breaker.enable()] == ["enabled"]
+    assert (breaker.state, breaker.places(8)) == ("closed", 1)
 
 
 def test_what_is_kept_goes_on_at_the_next_owner(clock: Clock):
-    health = healthy(clock)
-    note(health, *[BAD] * 5)
+    breaker = healthy(clock)
+    note(breaker, *[BAD] * 5)
     clock.now += 10
 
-    kept = msgspec.json.decode(msgspec.json.encode(health.condition(7, clock.now)), type=EndpointState)
+    kept = msgspec.json.decode(msgspec.json.encode(breaker.snapshot(7, clock.now)), type=EndpointState)
     successor = healthy(clock, kept)
 
     assert (successor.state, successor.blocked_for, successor.trips) == ("open", 20.0, 1)
@@ -198,25 +198,25 @@ def test_what_is_kept_goes_on_at_the_next_owner(clock: Clock):
 def test_whatever_comes_the_places_are_never_more_than_may_be_nor_stuck_for_ever(clock: Clock):
     rng = random.Random(7)
     outcomes = [GOOD, BAD, BUSY, of_status(429, "3", 0.0), replace(BAD, status=0, fault="timeout")]
-    health = CircuitBreaker(CircuitBreakerSettings(), 8, None, clock, rng.uniform)
+    breaker = CircuitBreaker(CircuitBreakerSettings(), 8, None, clock, rng.uniform)
 
     for _ in range(20_000):
-        places = health.places(8)
-        assert 0 <= places <= 8 and (places == 1 or health.state == "closed" or places == 0)
+        places = breaker.places(8)
+        assert 0 <= places <= 8 and (places == 1 or breaker.state == "closed" or places == 0)
         if places:
-            note(health, rng.choice(outcomes))
+            note(breaker, rng.choice(outcomes))
             clock.now += rng.choice((0.0, 0.1, 5.0))
         else:
-            assert 0 < health.blocked_for <= 900 * 1.2 + 1 and health.state != "disabled"
-            clock.now += health.blocked_for
+            assert 0 < breaker.blocked_for <= 900 * 1.2 + 1 and breaker.state != "disabled"
+            clock.now += breaker.blocked_for
 
 
 @pytest.mark.parametrize("state", ["closed", "open"])
 def test_a_stored_pause_longer_than_any_there_is_counts_as_over(clock: Clock, state: str):
-    longest = max(SETTINGS.open_most * (1 + SETTINGS.spread), 3600.0 * 1.1)
-    condition = EndpointState(state=state, until=clock.now + 7200.0)
+    longest = max(SETTINGS.max_pause * (1 + SETTINGS.jitter), 3600.0 * 1.1)
+    stored = EndpointState(state=state, until=clock.now + 7200.0)
 
-    beyond, legal = healthy(clock, condition), healthy(clock, replace(condition, until=clock.now + longest))
+    beyond, legal = healthy(clock, stored), healthy(clock, replace(stored, until=clock.now + longest))
 
     assert beyond.blocked_for == 0.0
     assert beyond.places(8) > 0
@@ -225,27 +225,27 @@ def test_a_stored_pause_longer_than_any_there_is_counts_as_over(clock: Clock, st
 
 
 def test_a_pause_is_over_where_the_clock_was_ahead_and_is_right_again(clock: Clock):
-    health = healthy(clock)
+    breaker = healthy(clock)
     clock.now += 86400.0
-    assert note(health, *[BAD] * 5) == ["opened"]
+    assert note(breaker, *[BAD] * 5) == ["opened"]
     clock.now -= 86400.0
 
-    assert health.places(8) == 1
-    assert health.state == "half_open"
+    assert breaker.places(8) == 1
+    assert breaker.state == "half_open"
 
 
 def test_a_pause_that_was_asked_for_is_shown_as_one_and_the_state_of_the_breaker_otherwise(clock: Clock):
-    health = healthy(clock)
-    note(health, of_status(429, "20", 0.0))
+    breaker = healthy(clock)
+    note(breaker, of_status(429, "20", 0.0))
 
-    shown = health.condition().describe(now=clock.now)
+    shown = breaker.snapshot().describe(now=clock.now)
     assert (shown["state"], shown["reason"]) == ("paused", "throttled (HTTP 429)")
-    assert shown["until"] is not None and health.shown_state == "paused"
+    assert shown["until"] is not None and breaker.shown_state == "paused"
     # It is shown by processes that heard of it once.
-    kept = health.condition()
+    kept = breaker.snapshot()
     clock.now += 23
     over = kept.describe(now=clock.now)
     assert (over["state"], over["reason"], over["until"]) == ("closed", None, None)
-    assert health.shown_state == "closed"
-    note(health, *[BAD] * 5)
-    assert health.condition().describe(now=clock.now)["state"] == "open"
+    assert breaker.shown_state == "closed"
+    note(breaker, *[BAD] * 5)
+    assert breaker.snapshot().describe(now=clock.now)["state"] == "open"

@@ -17,7 +17,8 @@ from tests.waiting import eventually
 
 # No breaker comes between the attempts.
 CALM = replace(
-    QUICK, worker=replace(QUICK.worker, schedule=(0.05,), health=CircuitBreakerSettings(in_a_row=1000, least=1000))
+    QUICK,
+    worker=replace(QUICK.worker, schedule=(0.05,), breaker=CircuitBreakerSettings(failures=1000, min_attempts=1000)),
 )
 
 

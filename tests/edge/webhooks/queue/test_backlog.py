@@ -21,12 +21,12 @@ PATIENT = replace(
     QUICK,
     worker=replace(
         QUICK.worker,
-        lane=QueueSettings(waiting=8, quick=8, pressed=2, hold=0.1),
-        health=CircuitBreakerSettings(open=0.5, probes=2, open_most=0.5),
+        queue=QueueSettings(waiting=8, quick=8, pressed=2, hold=0.1),
+        breaker=CircuitBreakerSettings(pause=0.5, probes=2, max_pause=0.5),
     ),
 )
 # Once it is open, it stays so.
-SHUT = replace(PATIENT, worker=replace(PATIENT.worker, health=CircuitBreakerSettings(open=600.0, probes=1)))
+SHUT = replace(PATIENT, worker=replace(PATIENT.worker, breaker=CircuitBreakerSettings(pause=600.0, probes=1)))
 
 
 async def news(stage: Stage, session: Session) -> list[str]:
@@ -44,8 +44,8 @@ def state(process: Process, session: Session) -> str:
 
 
 def nothing_under_way(first: Process, other: Process, session: Session) -> bool:
-    terms = [term for process in (first, other) for term in process.webhooks._terms()]
-    return not any(term.gates[session.id].under_way for term in terms if session.id in term.gates)
+    workers = [worker for process in (first, other) for worker in process.webhooks._workers()]
+    return not any(worker.dispatchers[session.id].under_way for worker in workers if session.id in worker.dispatchers)
 
 
 def hold(receiver: Receiver) -> Callable[[], None]:
@@ -75,8 +75,10 @@ async def test_behind_an_endpoint_that_fails_all_is_parked_and_goes_out_once_it_
     await eventually(lambda: process.webhooks.stats(session.id).sent == 40)
     fail()
     await eventually(lambda: state(process, session) == "open")
-    (gate,) = [term.gates[session.id] for term in process.webhooks._terms() if session.id in term.gates]
-    await eventually(lambda: gate.parked >= 20)
+    (dispatcher,) = [
+        worker.dispatchers[session.id] for worker in process.webhooks._workers() if session.id in worker.dispatchers
+    ]
+    await eventually(lambda: dispatcher.parked >= 20)
 
     receiver.answer = 200
 
@@ -103,7 +105,7 @@ async def test_what_is_shut_stays_shut_at_the_next_owner_and_is_seen_everywhere(
     await eventually(lambda: nothing_under_way(first, other, session))
     posts = len(receiver.posts)
 
-    owner = first if any(session.id in term.gates for term in first.webhooks._terms()) else other
+    owner = first if any(session.id in worker.dispatchers for worker in first.webhooks._workers()) else other
     await owner.die()
     stage.processes.remove(owner)
     last = other if owner is first else first
@@ -267,8 +269,10 @@ async def test_a_disabled_endpoint_of_many_keys_is_looked_after_as_one(stage: St
     await eventually(lambda: state(process, session) == "disabled")
     fail()
     receiver.answer = 204
-    (gate,) = [term.gates[session.id] for term in process.webhooks._terms() if session.id in term.gates]
-    await eventually(lambda: gate.parked == 40 and not gate.under_way)
+    (dispatcher,) = [
+        worker.dispatchers[session.id] for worker in process.webhooks._workers() if session.id in worker.dispatchers
+    ]
+    await eventually(lambda: dispatcher.parked == 40 and not dispatcher.under_way)
     asked: list[str] = []
 
     def heard(_subject: str, _reply: str, payload: bytes, _headers: bytes) -> None:
@@ -302,7 +306,7 @@ async def test_what_waits_too_long_under_many_keys_becomes_dead_letters(stage: S
 async def test_keys_that_wait_in_the_log_each_for_its_own_time_are_all_tried_again(stage: Stage, receiver: Receiver):
     """Without the sweep, which would find one that was forgotten."""
     patient = replace(
-        PATIENT.worker, sweep=3600.0, schedule=(1.5,), health=CircuitBreakerSettings(in_a_row=1000, least=1000)
+        PATIENT.worker, sweep=3600.0, schedule=(1.5,), breaker=CircuitBreakerSettings(failures=1000, min_attempts=1000)
     )
     process = await stage.process(replace(PATIENT, worker=patient))
     session = await stage.session(receiver.url, mode="keyed", retry_attempts=20)

@@ -27,53 +27,53 @@ def parked(n: int) -> PendingJob:
     return PendingJob(job(n), 0.0, parked_at=n)
 
 
-def places(lane: OrderedQueue) -> tuple[list[int], list[int]]:
-    return [held.job.sequence for held in lane.queue], [held.job.sequence for held in lane.stowing]
+def places(queue: OrderedQueue) -> tuple[list[int], list[int]]:
+    return [pending.job.sequence for pending in queue.waiting], [pending.job.sequence for pending in queue.parking]
 
 
 def test_in_a_serial_lane_one_goes_at_a_time():
-    lane = OrderedQueue("all", serial=True)
-    lane.queue.append(new(1))
+    queue = OrderedQueue("all", serial=True)
+    queue.waiting.append(new(1))
 
-    assert lane.may_begin(time.time())
-    lane.under_way = 1
-    assert not lane.may_begin(time.time())
-    lane.serial = False
-    assert lane.may_begin(time.time())
+    assert queue.may_begin(time.time())
+    queue.under_way = 1
+    assert not queue.may_begin(time.time())
+    queue.serial = False
+    assert queue.may_begin(time.time())
 
 
 def test_what_waits_is_parked_in_its_order():
-    lane = OrderedQueue("all", serial=True)
-    lane.queue.extend(new(n) for n in (1, 2, 3))
+    queue = OrderedQueue("all", serial=True)
+    queue.waiting.extend(new(n) for n in (1, 2, 3))
 
-    assert lane.stow() == []
+    assert queue.park_waiting() == []
 
-    assert (places(lane), lane.behind, lane.stored) == (([], [1, 2, 3]), 3, 0)
+    assert (places(queue), queue.behind, queue.stored) == (([], [1, 2, 3]), 3, 0)
 
 
 def test_what_came_out_of_the_log_is_there_still():
-    lane = OrderedQueue("all", serial=True)
-    lane.after = 12
-    lane.queue.extend([parked(11), parked(12), new(13)])
+    queue = OrderedQueue("all", serial=True)
+    queue.after = 12
+    queue.waiting.extend([parked(11), parked(12), new(13)])
 
-    assert lane.stow() == []
+    assert queue.park_waiting() == []
 
-    assert (places(lane), lane.behind, lane.after) == (([], [13]), 3, 10)
+    assert (places(queue), queue.behind, queue.after) == (([], [13]), 3, 10)
 
 
 def test_what_stands_before_the_log_stays_in_hand():
-    lane = OrderedQueue("all", serial=True, behind=5)
+    queue = OrderedQueue("all", serial=True, behind=5)
     front = new(1)
-    lane.queue.append(front)
+    queue.waiting.append(front)
 
-    assert lane.stow() == [front]
-    assert (places(lane), lane.behind) == (([1], []), 5)
+    assert queue.park_waiting() == [front]
+    assert (places(queue), queue.behind) == (([1], []), 5)
 
     # And so does what stands before one that came out of it.
-    lane.behind, lane.after = 0, 5
-    lane.queue.extend([parked(5), new(6)])
-    assert lane.stow() == [front]
-    assert (places(lane), lane.behind, lane.after) == (([1], [6]), 2, 4)
+    queue.behind, queue.after = 0, 5
+    queue.waiting.extend([parked(5), new(6)])
+    assert queue.park_waiting() == [front]
+    assert (places(queue), queue.behind, queue.after) == (([1], [6]), 2, 4)
 
 
 def test_a_key_has_a_lane_of_its_own_and_where_there_is_none_the_subject_has():

@@ -73,16 +73,16 @@ class _Sized(Broker):
 @pytest.mark.parametrize("keyed", [False, True])
 async def test_a_measurement_finds_what_others_stored_and_took_away(stage: Stage, keyed: bool):
     await stage.reshape(hooks_max_bytes=1024 * KIB, hooks_per_session=10)
-    room, lane = Room(stage.broker), "k1" if keyed else ALL
+    room, queue = Room(stage.broker), "k1" if keyed else ALL
     for n in range(8):
-        await stage.broker.store(f"hook.park.0.sess_a.{lane}", b"?" * 1000, {"Nats-Msg-Id": f"a{n}"})
+        await stage.broker.store(f"hook.park.0.sess_a.{queue}", b"?" * 1000, {"Nats-Msg-Id": f"a{n}"})
     await stage.broker.store("hook.q.1.sess_b", b"?" * 1000, {"Nats-Msg-Id": "b"})
 
     await room.measure()
 
     assert room.held("sess_a")[0] == 8 and room.held("sess_b")[0] == 1
     assert 8000 < room.held("sess_a")[1] < 16_000
-    assert [room.take("sess_a", 1000, lane) for _ in range(3)] == [True, True, False]
+    assert [room.take("sess_a", 1000, queue) for _ in range(3)] == [True, True, False]
     await stage.broker.connection.api(f"STREAM.PURGE.{HOOKS}", {"filter": "hook.park.0.sess_a.*"})
     room.settled("sess_a", 2)
     await room.measure()
@@ -93,15 +93,15 @@ async def test_a_measurement_finds_what_others_stored_and_took_away(stage: Stage
 @pytest.mark.parametrize("keyed", [False, True])
 async def test_jobs_on_their_way_into_the_stream_count_until_they_are_settled(stage: Stage, keyed: bool):
     await stage.reshape(hooks_max_bytes=1024 * KIB, hooks_per_session=10)
-    room, lane = Room(stage.broker), "k1" if keyed else ALL
+    room, queue = Room(stage.broker), "k1" if keyed else ALL
     await room.measure()
-    assert [room.take("sess_a", 1000, lane) for _ in range(6)] == [True] * 6
+    assert [room.take("sess_a", 1000, queue) for _ in range(6)] == [True] * 6
     await room.measure()  # which sees none of them
     for n in range(6):
         await stage.broker.store("hook.q.0.sess_a", b"?" * 1000, {"Nats-Msg-Id": f"a{n}"})
     room.settled("sess_a", 6)
 
-    assert [room.take("sess_a", 1000, lane) for _ in range(5)] == [True] * 4 + [False]
+    assert [room.take("sess_a", 1000, queue) for _ in range(5)] == [True] * 4 + [False]
     room.settled("sess_a", 4)  # refused
     await room.measure()
     assert room.held("sess_a")[0] == 6
