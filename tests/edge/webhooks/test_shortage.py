@@ -224,7 +224,7 @@ async def _system(stage: Stage) -> Any:
 async def test_what_was_postponed_is_posted_in_order_and_counts_as_no_attempt(
     stage: Stage, receiver: Receiver, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge.webhooks.outcome.random.uniform", lambda _least, _most: 0.6)
+    monkeypatch.setattr("edge.webhooks.client.outcome.random.uniform", lambda _least, _most: 0.6)
     resolve_to(monkeypatch, "10.0.0.1")
     before = REGISTRY.get_sample_value("edge_webhook_postponed_total", {"reason": "address"}) or 0.0
 
