@@ -29,8 +29,8 @@ from edge.deadletters.query import Filter, Search, Span
 from edge.errors import Problem
 from edge.jobs import ENDED, BackgroundJob, Cancelled, JobFailed, JobRun, Jobs, new_id
 from edge.sessions.registry import Registry
-from edge.webhooks.endpoint.breaker import EndpointState
-from edge.webhooks.endpoint.state import HEALTH
+from edge.webhooks.endpoint.state import EndpointState
+from edge.webhooks.endpoint.store import HEALTH
 from edge.webhooks.queue.job import Job
 from edge.webhooks.queue.room import Room
 from router.broker import Broker

@@ -17,10 +17,11 @@ from edge.stats import Stats
 from edge.webhooks import metrics
 from edge.webhooks.client.sender import Sender
 from edge.webhooks.client.ssrf import GuardSettings
-from edge.webhooks.endpoint.breaker import CircuitBreaker, EndpointState, StateChange
+from edge.webhooks.endpoint.breaker import CircuitBreaker
 from edge.webhooks.endpoint.rules import default_breaker
-from edge.webhooks.endpoint.state import EndpointStore
+from edge.webhooks.endpoint.state import EndpointState, StateChange
 from edge.webhooks.endpoint.state_changes import endpoint_event
+from edge.webhooks.endpoint.store import EndpointStore
 from edge.webhooks.fanout.fanout import Fanout
 from edge.webhooks.fanout.marks import waiting_events
 from edge.webhooks.fanout.settings import FanoutSettings

@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 
 from edge.runtime import Edge
-from edge.webhooks.endpoint import state as conditions
+from edge.webhooks.endpoint import store as endpoint_store
 from edge.webhooks.fanout import cleanup
 from router.broker import Broker
 from router.nats import bucket as bucket_module
@@ -148,7 +148,7 @@ async def test_sessions_that_come_and_go_leave_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(bucket_module, "MARKER_SECONDS", 1.0)
-    monkeypatch.setattr(conditions, "TOMBSTONE_SECONDS", 1.0)
+    monkeypatch.setattr(endpoint_store, "TOMBSTONE_SECONDS", 1.0)
     monkeypatch.setattr(cleanup, "_TOMBSTONE_SECONDS", 1.0)
     folder = tmp_path / "own-nats"
     async with Broker(BrokerSettings(own_nats), "soak") as store:

@@ -9,8 +9,8 @@ from typing import Any
 
 from edge.sessions.registry import Session
 from edge.webhooks.client.outcome import Outcome
-from edge.webhooks.endpoint.breaker import EndpointState, StateChange
 from edge.webhooks.endpoint.splitting import UNPOSTED, attempts_of
+from edge.webhooks.endpoint.state import EndpointState, StateChange
 from edge.webhooks.queue.job import NEWS, Job
 from router.cursor import Cursor
 from router.event import Event

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Literal
 
 from edge.sessions.registry import Session
-from edge.webhooks.endpoint.breaker import CircuitBreaker, CircuitBreakerSettings, EndpointState
+from edge.webhooks.endpoint.breaker import CircuitBreaker, CircuitBreakerSettings
+from edge.webhooks.endpoint.state import EndpointState
 from edge.webhooks.queue.job import Job
 from edge.webhooks.queue.ordering import ALL, queue_of
 from edge.webhooks.queue.room import Room

@@ -23,7 +23,8 @@ from edge.filters.evaluation import Filtering
 from edge.sessions.registry import Registry, Session
 from edge.stats import Stats
 from edge.webhooks import metrics
-from edge.webhooks.endpoint.breaker import CircuitBreakerSettings, EndpointState
+from edge.webhooks.endpoint.breaker import CircuitBreakerSettings
+from edge.webhooks.endpoint.state import EndpointState
 from edge.webhooks.fanout.admission import Admission
 from edge.webhooks.fanout.backfill import Backfill
 from edge.webhooks.fanout.checkpoint import Checkpoint

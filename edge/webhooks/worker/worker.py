@@ -33,11 +33,11 @@ from edge.webhooks import metrics
 from edge.webhooks.client.outcome import MAX_RETRY_AFTER, Outcome, Verdict, pause, postponement
 from edge.webhooks.client.payload import Posting, posting
 from edge.webhooks.client.sender import Sender
-from edge.webhooks.endpoint.breaker import CircuitBreaker, CircuitBreakerSettings, EndpointState, StateChange
+from edge.webhooks.endpoint.breaker import CircuitBreaker, CircuitBreakerSettings
 from edge.webhooks.endpoint.dispatch import EndpointDispatcher
 from edge.webhooks.endpoint.rules import Rules, rules_of
 from edge.webhooks.endpoint.splitting import attempts_of, following, halve, head_of, is_to_be_split
-from edge.webhooks.endpoint.state import EndpointStore
+from edge.webhooks.endpoint.state import EndpointState, StateChange
 from edge.webhooks.endpoint.state_changes import (
     FAILING_ATTEMPTS,
     attempt_event,
@@ -45,6 +45,7 @@ from edge.webhooks.endpoint.state_changes import (
     endpoint_event,
     is_told,
 )
+from edge.webhooks.endpoint.store import EndpointStore
 from edge.webhooks.history.attempts import Attempt, AttemptLog, Part
 from edge.webhooks.queue.acks import AckBatcher
 from edge.webhooks.queue.backlog import Backlog, ParkedJob, is_full, next_job

@@ -22,8 +22,8 @@ from edge.deadletters.redrive import RedriveJob, Redrives, RedriveSettings, new_
 from edge.errors import Problem
 from edge.sessions.endpoint.settings import EndpointSettings
 from edge.sessions.registry import Registry, SessionSpec
-from edge.webhooks.endpoint.breaker import EndpointState
-from edge.webhooks.endpoint.state import EndpointStore
+from edge.webhooks.endpoint.state import EndpointState
+from edge.webhooks.endpoint.store import EndpointStore
 from router.broker import Broker
 from router.cluster.role import RoleSettings
 from router.codec import encode

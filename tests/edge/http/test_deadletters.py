@@ -10,8 +10,8 @@ import pytest
 
 from edge.deadletters.notifier import CONSUMER, MOST_GROUPS, TOLD_SINGLY, news
 from edge.http.openapi.document import document
-from edge.webhooks.endpoint.breaker import EndpointState
-from edge.webhooks.endpoint.state import EndpointStore
+from edge.webhooks.endpoint.state import EndpointState
+from edge.webhooks.endpoint.store import EndpointStore
 from router.broker import Broker
 from router.codec import encode
 from router.deadletter import DeadLetter, Origin, actor_subject, ingest_subject, webhook_subject

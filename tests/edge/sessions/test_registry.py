@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from edge.sessions.registry import Registry, SessionSpec
 from edge.view import View
-from edge.webhooks.endpoint.breaker import EndpointState
-from edge.webhooks.endpoint.state import EndpointStore
+from edge.webhooks.endpoint.state import EndpointState
+from edge.webhooks.endpoint.store import EndpointStore
 from router.broker import Broker
 from router.errors import Conflict
 from router.nats.bucket import Bucket, Entry

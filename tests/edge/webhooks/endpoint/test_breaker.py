@@ -7,7 +7,8 @@ import pytest
 from msgspec.structs import replace
 
 from edge.webhooks.client.outcome import Outcome, of_status
-from edge.webhooks.endpoint.breaker import CircuitBreaker, CircuitBreakerSettings, EndpointState
+from edge.webhooks.endpoint.breaker import CircuitBreaker, CircuitBreakerSettings
+from edge.webhooks.endpoint.state import EndpointState
 
 GOOD, BAD = of_status(200, None, 0.0), of_status(500, None, 0.0)
 BUSY = of_status(503, None, 0.0)

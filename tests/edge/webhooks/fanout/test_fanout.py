@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from edge.webhooks.endpoint.breaker import EndpointState
+from edge.webhooks.endpoint.state import EndpointState
 from edge.webhooks.fanout.settings import FanoutSettings
 from edge.webhooks.queue.job import FRESH
 from edge.webhooks.queue.ordering import Head
