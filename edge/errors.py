@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from router.errors import BadInput, BrokerError, Forbidden, Refused, StoreFailed, TooLarge
 from router.store_health import FORBIDDEN, NO_QUORUM, STORAGE_FULL, STREAM_MISSING, UNREACHABLE, code_of
@@ -141,28 +144,110 @@ def problem_of(fault: Exception) -> Problem:
     return fault if isinstance(fault, Problem) else from_fault(fault)
 
 
-# Characters of the names that are said back.
+# Characters of unknown field names that an answer repeats.
 _SHOWN = 200
 
-# How it is said which names are not taken, and which are.
+# How an answer says which fields it refuses, and which there are.
 NOT_KNOWN = ("not known", "known are")
 
 UNCHANGEABLE = ("cannot be changed", "can be:")
 
+# The words of JSON for msgspec's.
+_JSON_WORDS = {"int": "integer", "float": "number", "str": "string", "bool": "boolean", "dict": "object"}
+_AT = re.compile(r"(.*?)(?: - at (?:`key` in )?`\$(.*)`)?\Z", re.DOTALL)
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def read_as(
+    given: Any,
+    shape: type[T],
+    code: str = "bad_body",
+    *,
+    unknown: str = "unknown_field",
+    say: tuple[str, str] = NOT_KNOWN,
+    strict: bool = True,
+) -> T:
+    """Reads a JSON object as a Struct, whose constraints validate it; without `strict` texts may stand for numbers.
+
+    Raises Problem with the `field`: `unknown` and `missing_field` for fields of the object itself, else `code`.
+    """
+    if not isinstance(given, dict):
+        raise Problem(code, "the body must be a JSON object")
+    try:
+        return msgspec.convert(given, shape, strict=strict)
+    except msgspec.ValidationError as fault:
+        raise _invalid(str(fault), given, shape, code, unknown, say) from None
+    except UnicodeEncodeError:
+        field = next((str(name) for name, value in given.items() if not _is_unicode(value)), "")
+        raise Problem(code, "a text has a lone surrogate, which is no character", field=field) from None
+
+
+def _is_unicode(value: Any) -> bool:
+    try:
+        msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _invalid(
+    text: str, given: dict[str, Any], shape: type[msgspec.Struct], code: str, unknown: str, say: tuple[str, str]
+) -> Problem:
+    """Turns the text and the path of a ValidationError into a problem."""
+    found = _AT.match(text)
+    assert found is not None
+    message, path = found[1], (found[2] or "").removeprefix(".")
+    if not path and (fault := unknown_fields(given, shape.__struct_fields__, say)):
+        return Problem(
+            unknown, fault, field=next(str(name)[:_SHOWN] for name in given if name not in shape.__struct_fields__)
+        )
+    if not path and message.startswith("Object missing"):
+        field = message.split("`")[1]
+        return Problem("missing_field", f"{field} is required", field=field)
+    if message.startswith("Invalid enum value"):
+        detail = f"{path} must be one of {', '.join(map(str, _choices(shape, path)))}"
+    else:
+        words = re.sub(r"\b(int|float|str|bool|dict)\b", lambda word: _JSON_WORDS[word[0]], message.replace("`", ""))
+        detail = f"{path}: {words[:1].lower()}{words[1:]}"
+    field = re.split(r"[.\[]", path)[0]
+    problem = Problem(code, detail)
+    return problem.with_more(field=field) if field else problem
+
+
+def _choices(shape: type[msgspec.Struct], path: str) -> list[Any]:
+    """The values of the Literal at a path such as `oauth2.auth` or `retry_statuses[...]`."""
+    at = [msgspec.inspect.type_info(shape)]
+    for step in [*re.findall(r"\w+|\[", re.sub(r"\[[^]]*\]", "[", path)), ""]:
+        # A field of a union may lie in any of its members.
+        open_, at = at, []
+        while open_:
+            kind = open_.pop()
+            if isinstance(kind, msgspec.inspect.Metadata):
+                open_.append(kind.type)
+            elif isinstance(kind, msgspec.inspect.UnionType):
+                open_.extend(kind.types)
+            elif isinstance(kind, msgspec.inspect.StructType) and step not in ("", "["):
+                at.extend(field.type for field in kind.fields if field.encode_name == step)
+            elif isinstance(kind, msgspec.inspect.CollectionType) and step == "[":
+                at.append(kind.item_type)
+            elif isinstance(kind, msgspec.inspect.DictType) and step == "[":
+                at.append(kind.value_type)
+            elif isinstance(kind, msgspec.inspect.LiteralType) and step == "":
+                at.append(kind)
+    return [value for kind in at if isinstance(kind, msgspec.inspect.LiteralType) for value in kind.values]
+
 
 def unknown_fields(given: Iterable[Any], known: Collection[str], say: tuple[str, str] = NOT_KNOWN) -> str:
-    """Says which names are not known, and which are; "" where all of them are. A set of known names is shown sorted."""
+    """Says which names are not known, and which are; "" where all of them are."""
     unknown = sorted(str(name) for name in given if name not in known)
-    if not unknown:
-        return ""
-    names = sorted(known) if isinstance(known, (set, frozenset)) else known
-    return f"{say[0]}: {', '.join(unknown)[:_SHOWN]}; {say[1]} {', '.join(names) or 'none'}"
+    return f"{say[0]}: {', '.join(unknown)[:_SHOWN]}; {say[1]} {', '.join(known) or 'none'}" if unknown else ""
 
 
 def json_object(body: Any, known: Collection[str], say: tuple[str, str] = NOT_KNOWN) -> dict[str, Any]:
     """Reads a body that is a JSON object of known fields. Raises Problem `bad_body` or `unknown_field`."""
     if not isinstance(body, dict):
         raise Problem("bad_body", "the body must be a JSON object")
-    if fault := unknown_fields(body, known, say):
+    if fault := unknown_fields(body, sorted(known), say):
         raise Problem("unknown_field", fault)
     return body

@@ -32,7 +32,8 @@ from router.nats.connection import Connection
 from router.subject import escape
 
 if TYPE_CHECKING:
-    from edge.sessions.registry import Session, SessionSpec
+    from edge.sessions.registry import Session
+    from edge.sessions.spec import SessionSpec
     from edge.view import View
 
 log = logging.getLogger(__name__)

@@ -14,14 +14,15 @@ from edge.auth.authenticator import path_of, principal_of
 from edge.auth.connection import expires_at, require_subjects
 from edge.auth.grants import Grants
 from edge.auth.principal import Principal
-from edge.dialects import DIALECTS
 from edge.errors import Problem
 from edge.http import ingest
 from edge.http import session_test as trial
 from edge.http.body import edge_of, json_answer, number, read_json
 from edge.http.ingest import cursor_of_published
 from edge.runtime import Edge
-from edge.sessions.registry import Session, SessionSpec, parse_change, parse_session, unknown_session, view_of
+from edge.sessions.answer import describe as describe_session
+from edge.sessions.registry import Session, unknown_session
+from edge.sessions.spec import SessionSpec, parse_change, parse_session, view_of
 from edge.stats import Stats, beside, describe, total
 from edge.webhooks.client.checks import check_endpoint
 from router.codec import encode, rfc3339
@@ -44,7 +45,7 @@ async def create_session(request: Request) -> Response:
     edge = edge_of(request)
     principal = principal_of(request.scope)
     retries = edge.settings.webhooks.default_attempts
-    spec, start = parse_session(await read_json(request), frozenset(DIALECTS), retries)
+    spec, start = parse_session(await read_json(request), retries)
     spec = _owned(spec, principal)
     view = view_of(spec)
     require_subjects(principal, spec)
@@ -59,11 +60,10 @@ async def create_session(request: Request) -> Response:
     place = await edge.hub.begin(start or Start(now=True), view)
     spec = msgspec.structs.replace(spec, start=edge.hub.cursor(place.after))
     session, asked = await edge.hooks.settled(await edge.registry.create(spec, view))
-    shown = {**session.describe(), **asked}
     if spec.webhook:
-        # The one time that the secret is shown: who made the session needs it to verify.
-        shown["webhook_secret"] = spec.webhook.secret
-    return json_answer(shown, 201, {"Location": f"/callbacks/sessions/{spec.id}"})
+        # The one time that the secret is shown: the receiver needs it to verify.
+        asked["webhook_secret"] = spec.webhook.secret
+    return json_answer(describe_session(session.spec, **asked), 201, {"Location": f"/callbacks/sessions/{spec.id}"})
 
 
 def _owned(spec: SessionSpec, principal: Principal) -> SessionSpec:
@@ -82,11 +82,11 @@ async def list_sessions(request: Request) -> Response:
     limit = number(request, "limit", 100, 1, 1000)
     offset = number(request, "offset", 0, 0, 10**9)
     page = found[offset : offset + limit]
-    return json_answer({"sessions": [session.describe() for session in page], "total": len(found)})
+    return json_answer({"sessions": [describe_session(session.spec) for session in page], "total": len(found)})
 
 
 async def read_session(request: Request) -> Response:
-    return json_answer((await session_of(request)).describe())
+    return json_answer(describe_session((await session_of(request)).spec))
 
 
 async def change_session(request: Request) -> Response:
@@ -109,7 +109,7 @@ async def change_session(request: Request) -> Response:
     except Conflict:
         raise Problem("session_changed", "read it again and repeat the change") from None
     changed, asked = await edge.hooks.settled(changed, session)
-    return json_answer({**changed.describe(), **asked})
+    return json_answer(describe_session(changed.spec, **asked))
 
 
 async def delete_session(request: Request) -> Response:

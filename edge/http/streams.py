@@ -19,7 +19,8 @@ from edge.http.body import edge_of, leaving, number
 from edge.http.sessions import session_of
 from edge.problem import count_refusal
 from edge.runtime import Edge
-from edge.sessions.registry import MAX_RATE, MIN_RATE, Session
+from edge.sessions.body import MAX_RATE, MIN_RATE
+from edge.sessions.registry import Session
 from edge.stats import EVERYTHING
 from edge.transports import polling
 from edge.transports.sse import HEADERS, SseResponse, stream_start

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from edge.http.body import edge_of, json_answer, read_json
 from edge.http.sessions import session_of
+from edge.sessions.answer import describe as describe_session
 from router.topology import HOOKS
 
 
@@ -77,4 +78,4 @@ async def rotate_secret(request: Request) -> Response:
 
 async def verify_endpoint(request: Request) -> Response:
     session, consent = await edge_of(request).hooks.verify(await session_of(request))
-    return json_answer({**session.describe(), "verification": consent.describe()})
+    return json_answer(describe_session(session.spec, verification=consent.describe()))

@@ -8,9 +8,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from edge.errors import Problem, json_object, unknown_fields
+from edge.errors import Problem, json_object, read_as, unknown_fields
+from edge.sessions.answer import CreatedSession
+from edge.sessions.answer import describe as describe_session
+from edge.sessions.endpoint.body import Rotation
 from edge.sessions.endpoint.secret import signing_of
-from edge.sessions.endpoint.settings import EndpointSettings, parse_overlap, parse_secret
+from edge.sessions.endpoint.settings import EndpointSettings, parse_secret
 from edge.sessions.endpoint.signature_format import parse_signature
 from edge.sessions.registry import Registry, Session
 from edge.webhooks.endpoint.verification import Consent, Verification
@@ -25,7 +28,6 @@ PAGE = ("event", "delivery", "result", "limit", "cursor")
 RESEND = ("event", "delivery", "idempotency_key")
 RECOVER = ("since", "until", "rate")
 REPLAY = ("cursor", "since", "last", "until", "until_cursor", "rate")
-ROTATE = ("secret", "overlap", "signing")
 MAX_REASON = 200
 MAX_ID = 200
 
@@ -158,20 +160,23 @@ class WebhookDesk:
 
     # Secrets
 
-    async def rotate(self, session: Session, body: Any) -> dict[str, Any]:
+    async def rotate(self, session: Session, body: Any) -> CreatedSession:
         """Gives a session a new secret, which is shown this once; the old one signs beside it for a while. Raises Problem."""
-        said = json_object(body, ROTATE)
         endpoint = _webhook(session)
-        secret = parse_secret(said.get("secret"), said.get("signing"), signing_of(endpoint.secret))
-        overlap = parse_overlap(said.get("overlap"))
-        rotated = endpoint.rotated(secret, overlap)
-        parse_signature(rotated.body()["signature"], secret, rotated.headers)
+        if isinstance(body, dict):
+            body = {name: value for name, value in body.items() if value is not None}
+        said = read_as(body, Rotation, "bad_webhook")
+        secret = parse_secret(said.secret, said.signing, signing_of(endpoint.secret))
+        rotated = endpoint.rotated(secret, said.overlap)
+        if (signature := rotated.signature) is not None:
+            is_hmac = (signature.hash, signature.key) != ("sha256", "bytes")
+            parse_signature(signature, secret, rotated.headers, is_hmac=is_hmac)
         changed = replace(session.spec, webhook=rotated)
         try:
             session = await self._registry.update(session, changed)
         except Conflict:
             raise Problem("session_changed", "read it again and repeat the change") from None
-        return {**session.describe(), "webhook_secret": secret}
+        return describe_session(session.spec, webhook_secret=secret)
 
     # Consent
 

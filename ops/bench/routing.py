@@ -22,7 +22,8 @@ from collections.abc import AsyncIterator, Callable
 
 from edge.filters.matching import Matching
 from edge.sessions.endpoint.settings import EndpointSettings
-from edge.sessions.registry import Registry, SessionSpec
+from edge.sessions.registry import Registry
+from edge.sessions.spec import SessionSpec
 from edge.view import View
 from ops.bench.report import ReportRow
 from ops.bench.stand import BenchError, Plan, cpu_seconds

@@ -25,7 +25,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from edge.sessions.endpoint.settings import DEFAULT_CONCURRENCY
+from edge.sessions.endpoint.body import DEFAULT_CONCURRENCY
 from edge.sessions.registry import Session
 from router.broker import Broker
 from router.deadletters import DeadLetters

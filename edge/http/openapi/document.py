@@ -13,8 +13,7 @@ from edge.errors import TITLES
 from edge.http import session_test as trial
 from edge.http.ingest import FIELDS
 from edge.http.openapi import webhooks as schemas
-from edge.sessions.endpoint import settings as endpoint
-from edge.sessions.registry import METHODS
+from edge.sessions.endpoint import body as endpoint
 from edge.stats import Stats, describe
 from edge.webhooks.endpoint import state_changes as news
 from edge.webhooks.history import recovery
@@ -1268,7 +1267,7 @@ def _pictures(base: str, domain: str, entity: list[dict[str, Any]], websocket: d
 def _schemas() -> dict[str, Any]:
     texts = {"type": ["array", "null"], "items": _TEXT}
     chosen = {
-        "delivery_method": {"enum": list(METHODS)},
+        "delivery_method": {"enum": ["websocket", "sse", "polling", "webhook"]},
         "events": {**texts, "description": "Event types; all where it is left out."},
         "subjects": {
             **texts,

@@ -1,4 +1,4 @@
-"""Reads what a webhook needs for TLS beyond the public authorities: a client certificate, and authorities of its own."""
+"""What a webhook needs for TLS beyond the public authorities: a client certificate, and authorities of its own."""
 
 from __future__ import annotations
 
@@ -45,48 +45,43 @@ def _not_after(certificate: str) -> str:
     return rfc3339(int(leaf.not_valid_after_utc.timestamp()) * 1_000_000_000)
 
 
-def parse_client_certificate(value: Any) -> ClientCertificate | None:
-    """Reads the `client_certificate` of a webhook. Raises Problem `bad_webhook`."""
-    if value is None:
-        return None
+def check_client_certificate(found: ClientCertificate) -> ClientCertificate:
+    """Checks a certificate and its key, which may be used from now on. Raises Problem `bad_webhook`."""
     field = "client_certificate"
-    # What is shown may be sent back: the date is ours.
-    if not isinstance(value, dict) or set(value) - {"not_after"} != {"certificate", "key"}:
-        raise _fault(field, "client_certificate must be an object of certificate and key, both as PEM")
-    certificate = _pem(field, "client_certificate.certificate", value["certificate"], MAX_CERTIFICATE)
-    key = _pem(field, "client_certificate.key", value["key"], MAX_KEY)
+    key = _pem(field, "client_certificate.key", found.key)
     try:
-        leaf = x509.load_pem_x509_certificates(certificate.encode())[0]
+        leaf = x509.load_pem_x509_certificates(
+            _pem(field, "client_certificate.certificate", found.certificate).encode()
+        )[0]
     except ValueError:
-        raise _fault(field, "client_certificate.certificate holds no certificate that can be read") from None
+        raise _refused(field, "client_certificate.certificate holds no certificate that can be read") from None
     try:
         private = load_pem_private_key(key.encode(), None)
     except (ValueError, TypeError):
         # TypeError: it is encrypted. What the library says may hold parts of the key.
-        raise _fault(field, "client_certificate.key holds no unencrypted private key that can be read") from None
+        raise _refused(field, "client_certificate.key holds no unencrypted private key that can be read") from None
     form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
     if leaf.public_key().public_bytes(*form) != private.public_key().public_bytes(*form):
-        raise _fault(field, "client_certificate: the key does not belong to the certificate, which must come first")
+        raise _refused(field, "client_certificate: the key does not belong to the certificate, which must come first")
     if leaf.not_valid_after_utc <= datetime.fromtimestamp(wall.now(), UTC):
-        raise _fault(field, "client_certificate.certificate has expired")
-    found = ClientCertificate(certificate, key)
+        raise _refused(field, "client_certificate.certificate has expired")
     try:
         load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), found, "")
     except ssl.SSLError as fault:
-        raise _fault(field, f"client_certificate cannot be used: {fault.reason or 'TLS refuses it'}") from None
+        raise _refused(field, f"client_certificate cannot be used: {fault.reason or 'TLS refuses it'}") from None
     return found
 
 
-def parse_ca(value: Any) -> str:
+def parse_ca(given: str | None) -> str:
     """Reads the `ca` of a webhook; "" for the public authorities. Raises Problem `bad_webhook`."""
-    if value is None:
+    if given is None:
         return ""
-    text = _pem("ca", "ca", value, MAX_CA)
+    text = _pem("ca", "ca", given)
     try:
         x509.load_pem_x509_certificates(text.encode())
         load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), None, text)
     except (ValueError, ssl.SSLError):
-        raise _fault("ca", "ca holds no certificates that can be read") from None
+        raise _refused("ca", "ca holds no certificates that can be read") from None
     return text
 
 
@@ -118,11 +113,11 @@ def _file(text: str) -> Iterator[str]:
             yield file.name
 
 
-def _pem(field: str, what: str, value: Any, most: int) -> str:
-    if not isinstance(value, str) or not 0 < len(value) <= most or "-----BEGIN " not in value or not value.isascii():
-        raise _fault(field, f"{what} must be PEM of at most {most} characters")
-    return value
+def _pem(field: str, what: str, text: str) -> str:
+    if "-----BEGIN " not in text or not text.isascii():
+        raise _refused(field, f"{what} must be PEM")
+    return text
 
 
-def _fault(field: str, detail: str) -> Problem:
+def _refused(field: str, detail: str) -> Problem:
     return Problem("bad_webhook", detail, field=field)

@@ -1,15 +1,15 @@
-"""Describes where a webhook's access tokens come from (OAuth 2.0 client credentials, RFC 6749, 4.4), and reads it from a body."""
+"""The OAuth 2.0 client credentials (RFC 6749, 4.4) that a webhook's access tokens are requested with."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 from urllib.parse import quote_plus, urlencode
 
 import msgspec
 
-from edge.errors import Problem, unknown_fields
+from edge.errors import Problem
 
 FIELDS = ("token_url", "client_id", "client_secret", "scope", "audience", "auth")
 
@@ -53,33 +53,23 @@ class OAuth2(msgspec.Struct, frozen=True, omit_defaults=True):
         return " ".join(text.split())
 
 
-def parse_oauth2(value: Any, headers: Mapping[str, str], read_url: Callable[[Any], str]) -> OAuth2 | None:
-    """Reads the `oauth2` of a webhook. Raises Problem `bad_webhook`."""
-    if value is None:
-        return None
-    if not isinstance(value, dict):
-        raise _fault(f"oauth2 must be an object of {', '.join(FIELDS)}")
-    if fault := unknown_fields(value, FIELDS):
-        raise _fault(f"oauth2: {fault}")
-    given = {name: value[name] for name in FIELDS if value.get(name) is not None}
-    for name in ("token_url", "client_id", "client_secret"):
-        if not given.get(name):
-            raise _fault(f"oauth2 needs {name}")
-    for name, text in given.items():
-        if not isinstance(text, str) or len(text) > MAX_TEXT or not all(" " <= each <= "~" for each in text):
-            raise _fault(f"oauth2: {name} must be printable ASCII of at most {MAX_TEXT} characters")
-    if given["client_secret"] == STARRED:
-        raise _fault("oauth2: *** stands for a client_secret that is not shown; give it, or leave oauth2 out")
-    if given.get("auth", "basic") not in ("basic", "body"):
-        raise _fault("oauth2: auth must be basic or body")
+def check_oauth2(given: OAuth2, headers: Iterable[str], check_url: Callable[[str], str]) -> OAuth2:
+    """Checks client credentials; `headers` are the names of the webhook's own headers. Raises Problem `bad_webhook`."""
+    for name in FIELDS:
+        if not all(" " <= each <= "~" for each in getattr(given, name)):
+            raise _refused(f"oauth2: {name} must be printable ASCII")
+    if given.client_secret == STARRED:
+        raise _refused(
+            "oauth2: *** is the placeholder of a client_secret that is not shown; give it, or leave oauth2 out"
+        )
     if any(name.lower() == "authorization" for name in headers):
-        raise _fault("oauth2 and a header Authorization contradict each other")
+        raise _refused("oauth2 and a header Authorization contradict each other")
     try:
-        read_url(given["token_url"])
+        check_url(given.token_url)
     except Problem as problem:
-        raise _fault(problem.detail.replace("webhook_url", "oauth2: token_url")) from None
-    return OAuth2(**given)
+        raise _refused(problem.detail.replace("webhook_url", "oauth2: token_url")) from None
+    return given
 
 
-def _fault(detail: str) -> Problem:
+def _refused(detail: str) -> Problem:
     return Problem("bad_webhook", detail, field="oauth2")

@@ -1,15 +1,14 @@
-"""Reads what an endpoint sets of retries, circuit breaker and auto-disable, and merges it with the deployment's defaults."""
+"""What an endpoint sets of retries, circuit breaker and auto-disable, beside the deployment's defaults."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from edge import settings as bounds
-from edge.errors import Problem, unknown_fields
-from edge.settings import schedule_fault, statuses_fault
+from edge.errors import Problem
+from edge.sessions.endpoint.body import AutoDisableBody, BreakerBody, EndpointBody, set_fields
+from edge.settings import statuses_fault
 
 
 class Breaker(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -52,102 +51,43 @@ class Policy(msgspec.Struct, frozen=True, omit_defaults=True):
         }
 
 
-FIELDS = ("retry_schedule", "retry_statuses", "breaker", "auto_disable")
-
-_BREAKER: Mapping[str, tuple[tuple[float, float], bool]] = {
-    "failures": (bounds.BREAKER_FAILURES, True),
-    "failure_share": (bounds.BREAKER_SHARE, False),
-    "min_attempts": (bounds.BREAKER_MIN_ATTEMPTS, True),
-    "window": (bounds.BREAKER_WINDOW, False),
-    "pause": (bounds.BREAKER_PAUSE, False),
-    "max_pause": (bounds.BREAKER_MAX_PAUSE, False),
-    "probes": (bounds.BREAKER_PROBES, True),
-}
-_AUTO_DISABLE: Mapping[str, tuple[tuple[float, float], bool]] = {
-    "after": (bounds.DISABLE_AFTER, False),
-    "attempts": (bounds.DISABLE_ATTEMPTS, True),
-}
-
-
-# Reading
-
-
-def parse_policy(body: Mapping[str, Any]) -> Policy | None:
-    """Reads the policy fields of a session's body; None where there are none. Raises Problem `bad_webhook`."""
+def parse_policy(given: EndpointBody) -> Policy | None:
+    """Reads the policy of an endpoint's body; None where it sets nothing. Raises Problem `bad_webhook`."""
     policy = Policy(
-        _schedule(body.get("retry_schedule")),
-        _statuses(body.get("retry_statuses")),
-        _breaker(body.get("breaker")),
-        _auto_disable(body.get("auto_disable")),
+        None if given.retry_schedule is None else tuple(given.retry_schedule),
+        _statuses(given.retry_statuses),
+        _breaker(given.breaker),
+        _auto_disable(given.auto_disable),
     )
     return None if policy == Policy() else policy
 
 
-def _schedule(value: Any) -> tuple[float, ...] | None:
-    if value is None:
+def _statuses(given: list[int | str] | None) -> tuple[str, ...] | None:
+    if given is None:
         return None
-    if not isinstance(value, list) or not value or not all(_is_number(pause) for pause in value):
-        raise _fault("retry_schedule", "retry_schedule must be a list of pauses in seconds")
-    if fault := schedule_fault(value):
-        raise _fault("retry_schedule", f"retry_schedule {fault}")
-    return tuple(float(pause) for pause in value)
-
-
-def _statuses(value: Any) -> tuple[str, ...] | None:
-    if value is None:
-        return None
-    if not isinstance(value, list) or not all(isinstance(each, str) or _is_whole(each) for each in value):
-        raise _fault("retry_statuses", "retry_statuses must be a list of statuses such as 429 or 5xx")
-    texts = tuple(dict.fromkeys(str(each).lower() for each in value))
-    if fault := statuses_fault(texts):
-        raise _fault("retry_statuses", f"retry_statuses {fault}")
+    texts = tuple(dict.fromkeys(str(each).lower() for each in given))
+    if why := statuses_fault(texts):
+        raise _refused("retry_statuses", f"retry_statuses {why}")
     return texts
 
 
-def _breaker(value: Any) -> Breaker | None:
-    if value is None:
+def _breaker(given: BreakerBody | None) -> Breaker | None:
+    if given is None:
         return None
-    breaker = Breaker(**_object("breaker", value, _BREAKER))
-    if breaker.pause is not None and breaker.max_pause is not None and breaker.max_pause < breaker.pause:
-        raise _fault("breaker", "breaker: max_pause may not be less than pause")
+    if given.pause is not None and given.max_pause is not None and given.max_pause < given.pause:
+        raise _refused("breaker", "breaker: max_pause may not be less than pause")
+    breaker = Breaker(**set_fields(given))
     return None if breaker == Breaker() else breaker
 
 
-def _auto_disable(value: Any) -> AutoDisable | None:
-    if value is None:
+def _auto_disable(given: AutoDisableBody | bool | None) -> AutoDisable | None:
+    if given is None:
         return None
-    if value is False:
-        return AutoDisable(after=0.0)
-    disable = AutoDisable(**_object("auto_disable", value, _AUTO_DISABLE, "an object or false"))
+    if given is True:
+        raise _refused("auto_disable", "auto_disable must be an object or false")
+    disable = AutoDisable(after=0.0) if given is False else AutoDisable(**set_fields(given))
     return None if disable == AutoDisable() else disable
 
 
-def _object(
-    field: str, value: Any, known: Mapping[str, tuple[tuple[float, float], bool]], kind: str = "an object"
-) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise _fault(field, f"{field} must be {kind} of {', '.join(known)}")
-    if fault := unknown_fields(value, known):
-        raise _fault(field, f"{field}: {fault}")
-    found: dict[str, Any] = {}
-    for name, given in value.items():
-        if given is None:
-            continue
-        (least, most), whole = known[name]
-        if not (_is_whole(given) if whole else _is_number(given)) or not least <= given <= most:
-            kind = "a whole number" if whole else "a number"
-            raise _fault(field, f"{field}: {name} must be {kind} from {least:g} to {most:g}")
-        found[name] = given if whole else float(given)
-    return found
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _fault(field: str, detail: str) -> Problem:
+def _refused(field: str, detail: str) -> Problem:
     return Problem("bad_webhook", detail, field=field)

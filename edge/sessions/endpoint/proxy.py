@@ -1,10 +1,9 @@
-"""Reads the address of a forward proxy."""
+"""The address of the forward proxy between the edge and a webhook's receiver."""
 
 from __future__ import annotations
 
 import base64
 import re
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from yarl import URL
@@ -31,7 +30,9 @@ def read_proxy(text: str) -> tuple[URL, str]:
         raise ValueError("proxy may have no path, query or fragment")
     credentials = parts.netloc.rpartition("@")[0]
     if credentials == "***":
-        raise ValueError("proxy: *** stands for credentials that are not shown; give them, or leave the field out")
+        raise ValueError(
+            "proxy: *** is the placeholder of credentials that are not shown; give them, or leave the field out"
+        )
     authorization = ""
     if credentials:
         user, _, password = credentials.partition(":")
@@ -41,15 +42,15 @@ def read_proxy(text: str) -> tuple[URL, str]:
     return url, authorization
 
 
-def parse_proxy(value: Any) -> str:
+def parse_proxy(given: str | None) -> str:
     """Reads the `proxy` of a webhook; "" for none of its own. Raises Problem `bad_webhook`."""
-    if value is None:
+    if given is None:
         return ""
     try:
-        read_proxy(value if isinstance(value, str) else "")
+        read_proxy(given)
     except ValueError as fault:
         raise Problem("bad_webhook", str(fault), field="proxy") from None
-    return str(value)
+    return given
 
 
 def shown(url: str) -> str | None:

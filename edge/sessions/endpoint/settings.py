@@ -1,18 +1,31 @@
-"""This file is where a webhook's receiver is described: its address, its patience, its pace, its secrets, its headers."""
+"""The settings of a webhook's endpoint as they are stored: address, timeout, retries, rate, secrets, headers."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import msgspec
 
-from edge.errors import Problem, unknown_fields
-from edge.sessions.endpoint import policy as policies
-from edge.sessions.endpoint.certificates import ClientCertificate, parse_ca, parse_client_certificate
-from edge.sessions.endpoint.oauth import OAuth2, parse_oauth2
+from edge.errors import Problem, read_as
+from edge.sessions.endpoint.body import (
+    DEFAULT_CONCURRENCY,
+    DEFAULT_TIMEOUT,
+    FIELDS,
+    ClientCertificateBody,
+    EndpointBody,
+    Mode,
+    OnExhausted,
+    RetryProfile,
+    SignatureBody,
+    Signing,
+    Verification,
+    set_fields,
+)
+from edge.sessions.endpoint.certificates import ClientCertificate, check_client_certificate, parse_ca
+from edge.sessions.endpoint.oauth import OAuth2, check_oauth2
 from edge.sessions.endpoint.policy import Policy, parse_policy
 from edge.sessions.endpoint.proxy import parse_proxy, shown
 from edge.sessions.endpoint.secret import (
@@ -25,35 +38,15 @@ from edge.sessions.endpoint.secret import (
     signing_of,
 )
 from edge.sessions.endpoint.signature_format import SignatureFormat, parse_signature
-from edge.settings import DEFAULT_RETRY_ATTEMPTS, MAX_RETRY_ATTEMPTS
+from edge.settings import DEFAULT_RETRY_ATTEMPTS
 from router.clock import wall
 from router.codec import rfc3339
 
-Mode = Literal["unordered", "keyed", "fifo"]
-RetryProfile = Literal["guide", "fast", "standard"]
-Verification = Literal["none", "post", "options"]
-SIGNINGS = ("hmac-sha256", "ed25519")
-
-# The guide's own figures.
-DEFAULT_TIMEOUT = 30.0
-MIN_TIMEOUT, MAX_TIMEOUT = 0.1, 60.0
-MAX_URL = 2048
 MAX_HEADERS = 50
 # 4 KiB for all of them: more than any token needs, and half of what common servers take as a whole head.
 MAX_HEADER_BYTES = 4096
 # So many old secrets sign beside the new one: each makes the head of every post longer.
 MAX_OLD_SECRETS = 3
-DEFAULT_OVERLAP = 86400.0
-MAX_OVERLAP = 30 * 86400.0
-
-DEFAULT_CONCURRENCY, MAX_CONCURRENCY = 8, 64
-# A post in a hundred seconds: below that somebody wants an end, and not a pace.
-MIN_RATE, MAX_RATE = 0.01, 10_000.0
-MAX_BATCH = 1000
-MAX_BATCH_BYTES = 1024 * 1024
-MAX_LINGER = 60.0
-MAX_AGE = 30 * 86400.0
-MAX_GZIP_ABOVE = 16 * 1024 * 1024
 
 # The longest pause before each retry; the pauses are picked below it at random.
 SCHEDULES: Mapping[str, tuple[float, ...]] = {
@@ -127,7 +120,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     # Side by side; one at a time for each key; or one at a time for all, in the order of the stream.
     mode: Mode = "unordered"
     # Whether an ordered lane goes on behind what was given up, or waits for somebody to look.
-    on_exhausted: Literal["continue", "halt"] = "continue"
+    on_exhausted: OnExhausted = "continue"
     concurrency: int = DEFAULT_CONCURRENCY
     # Posts a second that count: what the session asked for, and no more than the receiver allows.
     rate: float | None = None
@@ -268,61 +261,57 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
         return given
 
 
-# The fields of a session's body that are its webhook's; `ordered` is another word for the mode `fifo`.
-FIELDS = (
-    "webhook_url", "timeout", "retry_attempts", "retry_profile", "headers", "secret", "ordered", "mode", "on_exhausted",
-    "concurrency", "rate", "batch", "max_age", "gzip_above", "verify", "signing", "signature",
-    "client_certificate", "ca", "proxy", "oauth2", *policies.FIELDS,
-)  # fmt: skip
-
-
 def parse_endpoint(
-    body: dict[str, Any], dialect: str = "callback", retries: int = DEFAULT_RETRY_ATTEMPTS
+    body: Mapping[str, Any], dialect: str = "callback", retries: int = DEFAULT_RETRY_ATTEMPTS
 ) -> EndpointSettings:
     """Reads the webhook fields of a session's body. Raises Problem `missing_field` or `bad_webhook`, with the `field`.
 
-    `retries` counts the tries after the first where the body says nothing about them.
+    `retries` counts the attempts after the first where the body does not say.
     """
     if body.get("webhook_url") in (None, ""):
         raise Problem("missing_field", "a webhook session needs webhook_url", field="webhook_url")
-    profile: RetryProfile = _one_of(body, "retry_profile", ("guide", "fast", "standard"))
-    verify: Verification = _one_of(body, "verify", ("none", "post", "options"))
-    rate = _number(body, "rate", MIN_RATE, MAX_RATE)
-    secret, headers = _secret(body), _headers(body.get("headers"))
-    policy = parse_policy(body)
+    given = read_as({name: body[name] for name in FIELDS if name in body}, EndpointBody, "bad_webhook")
+    headers = _headers(given.headers or {})
+    secret = parse_secret(given.secret, given.signing)
+    policy = parse_policy(given)
+    profile: RetryProfile = given.retry_profile or "guide"
     endpoint = EndpointSettings(
-        url=_url(body["webhook_url"]),
-        timeout=_number(body, "timeout", MIN_TIMEOUT, MAX_TIMEOUT, "seconds") or DEFAULT_TIMEOUT,
-        retry_attempts=_whole(body, "retry_attempts", 0, MAX_RETRY_ATTEMPTS, _attempts_of(profile, policy, retries)),
+        url=_url(given.webhook_url or ""),
+        timeout=given.timeout or DEFAULT_TIMEOUT,
+        retry_attempts=_attempts_of(profile, policy, retries) if given.retry_attempts is None else given.retry_attempts,
         headers=headers,
-        mode=_mode(body),
-        on_exhausted=_one_of(body, "on_exhausted", ("continue", "halt")),
-        concurrency=_whole(body, "concurrency", 1, MAX_CONCURRENCY, DEFAULT_CONCURRENCY),
-        rate=rate,
-        wanted_rate=rate,
-        batch=_batch(body.get("batch")),
+        mode=_mode(given),
+        on_exhausted=given.on_exhausted or "continue",
+        concurrency=given.concurrency or DEFAULT_CONCURRENCY,
+        rate=given.rate,
+        wanted_rate=given.rate,
+        batch=None if given.batch is None else Batch(**set_fields(given.batch)),
         retry_profile=profile,
         policy=policy,
-        max_age=_number(body, "max_age", 1, MAX_AGE, "seconds"),
-        gzip_above=None if body.get("gzip_above") is None else _whole(body, "gzip_above", 0, MAX_GZIP_ABOVE, 0),
-        verify=verify,
-        active=verify == "none",
+        max_age=given.max_age,
+        gzip_above=given.gzip_above,
+        verify=given.verify or "none",
+        active=given.verify in (None, "none"),
         secret=secret,
-        signature=parse_signature(body.get("signature"), secret, headers),
-        client_certificate=parse_client_certificate(body.get("client_certificate")),
-        ca=parse_ca(body.get("ca")),
-        proxy=parse_proxy(body.get("proxy")),
-        oauth2=parse_oauth2(body.get("oauth2"), headers, _url),
+        signature=_signature(given.signature, secret, headers),
+        client_certificate=_certificate(given.client_certificate),
+        ca=parse_ca(given.ca),
+        proxy=parse_proxy(given.proxy),
+        oauth2=None if given.oauth2 is None else check_oauth2(OAuth2(**set_fields(given.oauth2)), headers, _url),
     )
+    _refuse_contradictions(endpoint, dialect)
+    return endpoint
+
+
+def _refuse_contradictions(endpoint: EndpointSettings, dialect: str) -> None:
     if endpoint.on_exhausted == "halt" and endpoint.mode == "unordered":
-        raise _fault("on_exhausted", "on_exhausted can only be halt where mode is fifo or keyed")
+        raise _refused("on_exhausted", "on_exhausted can only be halt where mode is fifo or keyed")
     if urlsplit(endpoint.url).scheme == "http":
         for field, given in (("client_certificate", endpoint.client_certificate), ("ca", endpoint.ca)):
             if given:
-                raise _fault(field, f"{field} is for an https webhook_url")
+                raise _refused(field, f"{field} needs an https webhook_url")
     if endpoint.batch is not None and dialect == "cloudevents-binary":
-        raise _fault("batch", "batch and the dialect cloudevents-binary contradict each other; use cloudevents")
-    return endpoint
+        raise _refused("batch", "batch and the dialect cloudevents-binary contradict each other; use cloudevents")
 
 
 def parse_change(
@@ -337,9 +326,9 @@ def parse_change(
     if "ordered" in given and "mode" not in given and (given["ordered"] or endpoint.mode == "fifo"):
         del merged["mode"]
     if "secret" in given and given["secret"] is None:
-        raise _fault("secret", "a secret cannot be taken away; POST …/secret/rotate makes a new one")
+        raise _refused("secret", "a secret cannot be taken away; POST …/secret/rotate makes a new one")
     if given.get("signing") not in (None, signing_of(endpoint.secret)) and "secret" not in given:
-        raise _fault(
+        raise _refused(
             "signing", "signing is changed by a new secret: POST …/secret/rotate with the same field makes one"
         )
     changed = parse_endpoint(merged, dialect, retries)
@@ -351,26 +340,18 @@ def parse_change(
     )
 
 
-def parse_secret(value: Any, signing: Any = None, default: str = "hmac-sha256") -> str:
-    """Reads a secret; where there is none, makes one that signs by `signing`, or by the default. Raises Problem `bad_webhook`."""
-    if signing is not None and signing not in SIGNINGS:
-        raise _fault("signing", f"signing must be one of {', '.join(SIGNINGS)}")
+def parse_secret(value: str | None, signing: Signing | None = None, default: str = "hmac-sha256") -> str:
+    """Reads a secret; without one, generates one that signs by `signing`, or by the default. Raises Problem `bad_webhook`."""
     if value is None:
         return new_secret(signing or default)
-    secret = value if isinstance(value, str) else ""
-    if not secret.startswith((SECRET_PREFIX, PRIVATE_PREFIX)):
-        secret = SECRET_PREFIX + secret
+    secret = value if value.startswith((SECRET_PREFIX, PRIVATE_PREFIX)) else SECRET_PREFIX + value
     try:
         key_of(secret)
     except ValueError as fault:
-        raise _fault("secret", str(fault)) from None
+        raise _refused("secret", str(fault)) from None
     if signing is not None and signing != signing_of(secret):
-        raise _fault("signing", f"signing is {signing}, and the secret is for {signing_of(secret)}")
+        raise _refused("signing", f"signing is {signing}, and the secret is for {signing_of(secret)}")
     return secret
-
-
-def _secret(body: Mapping[str, Any]) -> str:
-    return parse_secret(body.get("secret"), body.get("signing"))
 
 
 def refuse_reader_fields(conflate: bool, max_rate: float | None, ttl: float | None) -> None:
@@ -380,22 +361,18 @@ def refuse_reader_fields(conflate: bool, max_rate: float | None, ttl: float | No
     posts is `rate`; and a webhook is never idle, because nobody reads it.
     """
     if conflate:
-        raise _fault(
+        raise _refused(
             "conflate", "conflate is for readers: a webhook is posted every event; give batch to post fewer times"
         )
     if max_rate is not None:
-        raise _fault("max_rate", "max_rate is for readers; the posts of a webhook are limited by rate")
+        raise _refused("max_rate", "max_rate is for readers; the posts of a webhook are limited by rate")
     if ttl:
-        raise _fault("ttl", "ttl is for sessions that are read: a webhook is never idle, and stays until it is deleted")
+        raise _refused(
+            "ttl", "ttl is for sessions that are read: a webhook is never idle, and stays until it is deleted"
+        )
 
 
-def parse_overlap(value: Any) -> float:
-    """Reads how long an old secret signs beside the new one. Raises Problem `bad_webhook`."""
-    overlap = _number({"overlap": value}, "overlap", 0, MAX_OVERLAP, "seconds")
-    return DEFAULT_OVERLAP if overlap is None else overlap
-
-
-def _fault(field: str, detail: str) -> Problem:
+def _refused(field: str, detail: str) -> Problem:
     return Problem("bad_webhook", detail, field=field)
 
 
@@ -410,106 +387,60 @@ def _attempts_of(profile: str, policy: Policy | None, retries: int) -> int:
     return retries if profile == "guide" else len(SCHEDULES[profile])
 
 
-def _url(value: Any) -> str:
-    if not isinstance(value, str) or len(value) > MAX_URL:
-        raise _fault("webhook_url", f"webhook_url must be a text of at most {MAX_URL} characters")
+def _url(value: str) -> str:
     if not all("!" <= character <= "~" and character != "\\" for character in value):
-        raise _fault(
+        raise _refused(
             "webhook_url", "webhook_url must be percent-encoded: printable ASCII without blanks and backslashes"
         )
     try:
         parts = urlsplit(value)
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise _fault("webhook_url", "webhook_url is no URL") from None
+        raise _refused("webhook_url", "webhook_url is no URL") from None
     if parts.scheme not in ("http", "https") or not host or port == 0:
-        raise _fault("webhook_url", "webhook_url must be an http or https URL with a host")
+        raise _refused("webhook_url", "webhook_url must be an http or https URL with a host")
     if parts.username is not None or parts.password is not None:
-        raise _fault("webhook_url", "webhook_url may not hold credentials: give an Authorization header")
+        raise _refused("webhook_url", "webhook_url may not hold credentials: give an Authorization header")
     if "#" in value:
-        raise _fault("webhook_url", "webhook_url may not have a fragment")
+        raise _refused("webhook_url", "webhook_url may not have a fragment")
     return value
 
 
-def _number(body: Mapping[str, Any], field: str, least: float, most: float, unit: str = "") -> float | None:
-    value = body.get(field)
-    if value is None:
+def _mode(given: EndpointBody) -> Mode:
+    if given.mode is None:
+        return "fifo" if given.ordered else "unordered"
+    if given.ordered is not None and given.ordered != (given.mode == "fifo"):
+        raise _refused("ordered", f"ordered and the mode {given.mode} contradict each other")
+    return given.mode
+
+
+def _signature(given: SignatureBody | None, secret: str, headers: Mapping[str, str]) -> SignatureFormat | None:
+    if given is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-        # NaN is in no range.
-        raise _fault(field, f"{field} must be a number from {least:g} to {most:g}{unit and ' ' + unit}")
-    return float(value)
+    is_hmac = given.hash is not None or given.key is not None
+    return parse_signature(SignatureFormat(**set_fields(given)), secret, headers, is_hmac=is_hmac)
 
 
-def _whole(body: Mapping[str, Any], field: str, least: int, most: int, default: int) -> int:
-    value = body.get(field)
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise _fault(field, f"{field} must be a whole number from {least} to {most}")
-    return value
+def _certificate(given: ClientCertificateBody | None) -> ClientCertificate | None:
+    return None if given is None else check_client_certificate(ClientCertificate(given.certificate, given.key))
 
 
-def _one_of(body: Mapping[str, Any], field: str, words: tuple[str, ...]) -> Any:
-    """Reads one of some words; the first is the default."""
-    value = body.get(field)
-    if value is None:
-        return words[0]
-    if not isinstance(value, str) or value not in words:
-        raise _fault(field, f"{field} must be one of {', '.join(words)}")
-    return value
-
-
-def _mode(body: Mapping[str, Any]) -> Mode:
-    ordered = body.get("ordered")
-    if ordered is not None and not isinstance(ordered, bool):
-        raise _fault("ordered", "ordered must be true or false")
-    mode: Mode = _one_of(body, "mode", ("unordered", "keyed", "fifo"))
-    if body.get("mode") is None:
-        return "fifo" if ordered else mode
-    if ordered is not None and ordered != (mode == "fifo"):
-        raise _fault("ordered", f"ordered and the mode {mode} contradict each other")
-    return mode
-
-
-def _batch(value: Any) -> Batch | None:
-    if value is None:
-        return None
-    if not isinstance(value, dict):
-        raise _fault("batch", "batch must be an object of max_n, max_bytes and linger")
-    if fault := unknown_fields(value, ("max_n", "max_bytes", "linger")):
-        raise _fault("batch", f"batch: {fault}")
-    try:
-        linger = _number(value, "linger", 0, MAX_LINGER, "seconds")
-        return Batch(
-            _whole(value, "max_n", 1, MAX_BATCH, Batch().max_n),
-            _whole(value, "max_bytes", 1, MAX_BATCH_BYTES, Batch().max_bytes),
-            Batch().linger if linger is None else linger,
-        )
-    except Problem as problem:
-        raise _fault("batch", f"batch: {problem.detail}") from None
-
-
-def _headers(value: Any) -> dict[str, str]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict) or not all(isinstance(k, str) and isinstance(v, str) for k, v in value.items()):
-        raise _fault("headers", "headers must be a map of texts")
+def _headers(value: dict[str, str]) -> dict[str, str]:
     if len(value) > MAX_HEADERS or sum(len(k) + len(v) for k, v in value.items()) > MAX_HEADER_BYTES:
-        raise _fault("headers", f"headers may be at most {MAX_HEADERS}, and {MAX_HEADER_BYTES} bytes together")
+        raise _refused("headers", f"headers may be at most {MAX_HEADERS}, and {MAX_HEADER_BYTES} bytes together")
     seen: set[str] = set()
     for name, text in value.items():
         lower = name.lower()
         if not _HEADER_NAME.match(name):
-            raise _fault("headers", f"headers: {name[:60]!r} is no header name")
+            raise _refused("headers", f"headers: {name[:60]!r} is no header name")
         if lower in _REFUSED or lower.startswith(_REFUSED_PREFIXES):
-            raise _fault("headers", f"headers: {name[:60]} is not for a session to set")
+            raise _refused("headers", f"headers: {name[:60]} is not for a session to set")
         if lower in seen:
-            raise _fault("headers", f"headers: {name[:60]} is given twice")
+            raise _refused("headers", f"headers: {name[:60]} is given twice")
         if not all(" " <= c <= "~" for c in text):
-            raise _fault("headers", f"headers: the value of {name[:60]} must be printable ASCII")
+            raise _refused("headers", f"headers: the value of {name[:60]} must be printable ASCII")
         # The guide's sample sends it; only what is sent anyway is tolerated.
         if lower == "content-type" and text.split(";")[0].strip().lower() != "application/json":
-            raise _fault("headers", "headers: Content-Type can only be application/json")
+            raise _refused("headers", "headers: Content-Type can only be application/json")
         seen.add(lower)
     return {name: text for name, text in value.items() if name.lower() != "content-type"}

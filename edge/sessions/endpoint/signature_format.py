@@ -6,13 +6,13 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
-from edge.errors import Problem, unknown_fields
+from edge.errors import Problem
 from edge.sessions.endpoint.secret import Key, signing_of
 
 Hash = Literal["sha256", "sha512"]
@@ -20,7 +20,6 @@ KeyAs = Literal["bytes", "text"]
 
 MAX_HEADERS, MAX_TEMPLATE = 8, 200
 STANDARD_CONTENT = "{id}.{timestamp}.{body}"
-FIELDS = ("headers", "content", "hash", "key")
 
 _PIECE = re.compile(r"\{([^{}]*)\}")
 _SIGNATURES = ("hex", "base64", "standard")
@@ -75,50 +74,40 @@ def _pieces(content: str) -> tuple[str | None, ...]:
     return (first, *(piece for other in others for piece in (None, other)))
 
 
-def parse_signature(value: Any, secret: str, headers: Mapping[str, str]) -> SignatureFormat | None:
-    """Reads the `signature` of a webhook; `headers` are the other ones it sends. Raises Problem `bad_webhook`."""
-    if value is None:
+def parse_signature(
+    given: SignatureFormat | None, secret: str, headers: Iterable[str], *, is_hmac: bool = False
+) -> SignatureFormat | None:
+    """Checks the templates of a `signature`; `headers` are the names of the other headers that the webhook sends.
+
+    `is_hmac` says that the request names a hash or a key, which only an HMAC has. Raises Problem `bad_webhook`.
+    """
+    if given is None:
         return None
-    if not isinstance(value, dict) or not isinstance(value.get("headers"), dict) or not value["headers"]:
-        raise _fault(f"signature must be an object of {', '.join(FIELDS)}; headers must name at least one header")
-    if fault := unknown_fields(value, FIELDS):
-        raise _fault(f"signature: {fault}")
-    given = {name: value[name] for name in FIELDS if value.get(name) is not None}
-    templates = given["headers"]
-    if len(templates) > MAX_HEADERS:
-        raise _fault(f"signature: headers may be at most {MAX_HEADERS}")
     taken = {name.lower() for name in headers}
-    for name, template in templates.items():
+    for name, template in given.headers.items():
         if not _NAME.match(name) or _REFUSED.match(name.lower()):
-            raise _fault(f"signature: {name[:60]!r} is no header for a signature")
+            raise _refused(f"signature: {name[:60]!r} cannot carry a signature")
         if name.lower() in taken:
-            raise _fault(f"signature: {name[:60]} is given twice")
+            raise _refused(f"signature: {name[:60]} is given twice")
         taken.add(name.lower())
         _check_template(f"signature: the format of {name[:60]}", template, _IN_HEADER)
-    if not any(f"{{{each}}}" in template for template in templates.values() for each in _SIGNATURES):
-        raise _fault("signature: no header has {hex}, {base64} or {standard}")
-    content = given.get("content", STANDARD_CONTENT)
-    _check_template("signature: content", content, _IN_CONTENT)
-    if "{body}" not in content:
-        raise _fault("signature: content must have {body}")
-    if given.get("hash", "sha256") not in ("sha256", "sha512"):
-        raise _fault("signature: hash must be sha256 or sha512")
-    if given.get("key", "bytes") not in ("bytes", "text"):
-        raise _fault("signature: key must be bytes or text")
-    if signing_of(secret) == "ed25519" and ("hash" in given or "key" in given):
-        raise _fault("signature: hash and key are for HMAC, and the secret is an Ed25519 key")
-    return SignatureFormat(**given)
+    if not any(f"{{{each}}}" in template for template in given.headers.values() for each in _SIGNATURES):
+        raise _refused("signature: no header has {hex}, {base64} or {standard}")
+    _check_template("signature: content", given.content, _IN_CONTENT)
+    if "{body}" not in given.content:
+        raise _refused("signature: content must have {body}")
+    if is_hmac and signing_of(secret) == "ed25519":
+        raise _refused("signature: hash and key are for HMAC, and the secret is an Ed25519 key")
+    return given
 
 
-def _check_template(what: str, template: Any, known: tuple[str, ...]) -> None:
-    if not isinstance(template, str) or not 0 < len(template) <= MAX_TEMPLATE:
-        raise _fault(f"{what} must be a text of at most {MAX_TEMPLATE} characters")
+def _check_template(what: str, template: str, known: tuple[str, ...]) -> None:
     if not all(" " <= character <= "~" for character in template) or template != template.strip():
-        raise _fault(f"{what} must be printable ASCII without blanks around it")
+        raise _refused(f"{what} must be printable ASCII without blanks around it")
     rest = _PIECE.sub("", template)
     if "{" in rest or "}" in rest or any(name not in known for name in _PIECE.findall(template)):
-        raise _fault(f"{what} may have {', '.join(f'{{{name}}}' for name in known)}, and no other braces")
+        raise _refused(f"{what} may have {', '.join(f'{{{name}}}' for name in known)}, and no other braces")
 
 
-def _fault(detail: str) -> Problem:
+def _refused(detail: str) -> Problem:
     return Problem("bad_webhook", detail, field="signature")

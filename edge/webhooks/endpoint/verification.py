@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from edge.errors import Problem
-from edge.sessions.endpoint.settings import MAX_RATE, EndpointSettings
+from edge.sessions.endpoint.body import MAX_RATE
+from edge.sessions.endpoint.settings import EndpointSettings
 from edge.sessions.registry import Registry, Session
 from edge.webhooks.client.outcome import Outcome
 from edge.webhooks.client.payload import posting

@@ -25,7 +25,8 @@ from msgspec.structs import replace
 
 from edge.errors import Problem
 from edge.metrics import record_faults
-from edge.sessions.endpoint.settings import MAX_BATCH_BYTES, EndpointSettings
+from edge.sessions.endpoint.body import MAX_BATCH_BYTES
+from edge.sessions.endpoint.settings import EndpointSettings
 from edge.sessions.registry import Registry, Session, is_deleted
 from edge.settings import PolicySettings
 from edge.stats import Stats

@@ -16,7 +16,8 @@ from edge.auth.grants import Grants
 from edge.auth.principal import EVERYBODY, Principal
 from edge.disconnect import EXPIRED, FORBIDDEN, Disconnect
 from edge.errors import Problem
-from edge.sessions.registry import Session, SessionSpec
+from edge.sessions.registry import Session
+from edge.sessions.spec import SessionSpec
 from edge.settings import IdentitySettings, LimitSettings
 from edge.view import View
 from router.broker import Broker

@@ -21,7 +21,8 @@ from edge.deadletters.query import Filter, Span
 from edge.deadletters.redrive import RedriveJob, Redrives, RedriveSettings, new_job
 from edge.errors import Problem
 from edge.sessions.endpoint.settings import EndpointSettings
-from edge.sessions.registry import Registry, SessionSpec
+from edge.sessions.registry import Registry
+from edge.sessions.spec import SessionSpec
 from edge.webhooks.endpoint.state import EndpointState
 from edge.webhooks.endpoint.store import EndpointStore
 from router.broker import Broker

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from edge.auth.authenticator import _cookie
 from edge.errors import TITLES, Problem
 from edge.http.ingest import FIELDS, events, parse
-from edge.sessions.registry import _FIELDS as SESSION_FIELDS
-from edge.sessions.registry import CHANGEABLE, parse_change, parse_session, view_of
+from edge.sessions.body import NewSession, SessionChange
+from edge.sessions.spec import parse_change, parse_session, view_of
 from router.errors import BadInput
 from tests.edge.auth.conftest import SecuredEdge, SecuredFactory, bearer, token
 from tests.edge.auth.tally import tried
@@ -56,12 +56,12 @@ def _refused(kind: str, refused: Problem | BadInput) -> None:
 
 
 @usual
-@given(_fields(SESSION_FIELDS), st.booleans())
+@given(_fields(set(NewSession.__struct_fields__)), st.booleans())
 def test_whatever_a_session_s_body_is_it_is_read_or_refused_with_a_code(body: dict[str, Any], webhook: bool) -> None:
     if webhook:
         body = {"webhook_url": "https://a.example/", **body, "delivery_method": "webhook"}
     try:
-        spec, _ = parse_session(body, frozenset({"callback"}))
+        spec, _ = parse_session(body)
         view_of(spec)
     except (Problem, BadInput) as refused:
         _refused("session body", refused)
@@ -71,11 +71,9 @@ def test_whatever_a_session_s_body_is_it_is_read_or_refused_with_a_code(body: di
 
 
 @usual
-@given(_fields(set(CHANGEABLE)))
+@given(_fields(set(SessionChange.__struct_fields__)))
 def test_whatever_a_change_is_it_is_made_or_refused_with_a_code(body: dict[str, Any]) -> None:
-    before, _ = parse_session(
-        {"delivery_method": "webhook", "webhook_url": "https://a.example/"}, frozenset({"callback"})
-    )
+    before, _ = parse_session({"delivery_method": "webhook", "webhook_url": "https://a.example/"})
     try:
         after = parse_change(body, before)
         view_of(after)

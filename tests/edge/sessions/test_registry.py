@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from edge.sessions.registry import Registry, SessionSpec
+from edge.sessions.registry import Registry
+from edge.sessions.spec import SessionSpec
 from edge.view import View
 from edge.webhooks.endpoint.state import EndpointState
 from edge.webhooks.endpoint.store import EndpointStore

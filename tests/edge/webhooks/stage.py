@@ -17,7 +17,8 @@ import pytest
 from aiohttp import web
 
 from edge.sessions.endpoint.settings import EndpointSettings
-from edge.sessions.registry import Registry, Session, SessionSpec
+from edge.sessions.registry import Registry, Session
+from edge.sessions.spec import SessionSpec
 from edge.webhooks.client.ssrf import GuardSettings, literal
 from edge.webhooks.endpoint.breaker import CircuitBreakerSettings
 from edge.webhooks.fanout.settings import FanoutSettings

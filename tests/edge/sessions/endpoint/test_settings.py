@@ -8,19 +8,18 @@ import msgspec
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from edge.errors import Problem
+from edge.errors import Problem, read_as
+from edge.sessions.endpoint.body import Rotation
 from edge.sessions.endpoint.secret import new_secret
 from edge.sessions.endpoint.settings import (
-    DEFAULT_OVERLAP,
     MAX_OLD_SECRETS,
     Batch,
     EndpointSettings,
     parse_change,
     parse_endpoint,
-    parse_overlap,
 )
-from edge.sessions.registry import parse_change as parse_session_change
-from edge.sessions.registry import parse_session
+from edge.sessions.spec import parse_change as parse_session_change
+from edge.sessions.spec import parse_session
 from edge.webhooks.client.signature import sign
 from tests.edge.conftest import RunningEdge
 from tests.edge.webhooks.stage import Receiver
@@ -294,12 +293,14 @@ def test_a_rotated_secret_signs_beside_the_new_one_and_for_so_long() -> None:
 
 @pytest.mark.parametrize("overlap", [-1, 31 * 86400, "1d", True, float("nan")])
 def test_a_bad_overlap_is_refused(overlap: object) -> None:
-    with pytest.raises(Problem):
-        parse_overlap(overlap)
+    with pytest.raises(Problem) as refused:
+        read_as({"overlap": overlap}, Rotation, "bad_webhook")
+
+    assert (refused.value.code, refused.value.more) == ("bad_webhook", {"field": "overlap"})
 
 
-def test_an_overlap_of_nothing_is_none_and_of_null_is_a_day() -> None:
-    assert (parse_overlap(0), parse_overlap(None)) == (0.0, DEFAULT_OVERLAP)
+def test_an_overlap_of_nothing_is_none_and_one_left_out_is_a_day() -> None:
+    assert (read_as({"overlap": 0}, Rotation).overlap, read_as({}, Rotation).overlap) == (0.0, 86400.0)
 
 
 # Over HTTP
@@ -375,10 +376,10 @@ def test_what_a_webhook_cannot_honour_is_refused_and_not_ignored(field: str, val
     body = {"delivery_method": "webhook", **GUIDE}
 
     with pytest.raises(Problem, match=instead) as refused:
-        parse_session({**body, field: value}, frozenset({"callback"}))
+        parse_session({**body, field: value})
     assert (refused.value.status, refused.value.code, refused.value.more) == (422, "bad_webhook", {"field": field})
 
-    made, _ = parse_session({**body, "conflate": False, "max_rate": None, "ttl": 0}, frozenset({"callback"}))
+    made, _ = parse_session({**body, "conflate": False, "max_rate": None, "ttl": 0})
     with pytest.raises(Problem, match=instead):
         parse_session_change({field: value}, made)
     # As an earlier version has stored it.
