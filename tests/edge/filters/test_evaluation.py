@@ -308,7 +308,7 @@ async def test_an_event_over_which_the_process_ends_is_left_out_and_the_others_a
 
 
 async def test_where_no_process_can_be_started_nothing_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.filter_process.START_PAUSES", (0.01,))
+    monkeypatch.setattr("edge.filters.process.START_PAUSES", (0.01,))
     process = FilterProcess(("/nonexistent/python",))
 
     with pytest.raises(Timeout):

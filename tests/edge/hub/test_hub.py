@@ -61,7 +61,7 @@ class ScriptedConnection:
         payload = self.stored(request["seq"])
         if payload is None:
             raise Refused(404, 10037, "no message found")
-        return {"message": {"data": base64.b64encode(payload).decode()}}
+        return {"message": {"seq": request["seq"], "subject": "", "data": base64.b64encode(payload).decode()}}
 
     def stored(self, sequence: int) -> bytes | None:
         raise NotImplementedError  # a store's
@@ -333,7 +333,7 @@ def test_every_reader_s_record_equals_the_stream_s(steps: list[tuple[str, Any]],
         # The scripted store is never behind itself: nothing is gained by asking it again later.
         patch.setattr(live, "LOOK_AGAIN", (0.0,))
         # Turns of the loop are counted here: nothing may wait for a time that depends on how long writing takes.
-        patch.setattr("edge.hub.MOST_REST", 0.0)
+        patch.setattr("edge.hub.hub.MOST_REST", 0.0)
         asyncio.run(_scenario(steps, page, mailbox))
 
 

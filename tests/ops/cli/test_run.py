@@ -30,6 +30,8 @@ DRIVER = """
 import asyncio, sys
 import ops.cli.run
 from ops.cli.run import run_command
+from router.broker import Broker
+from router.nats.settings import BrokerSettings
 url, job, mode, *command = sys.argv[1:]
 if mode == "hasty":
     ops.cli.run.DRAIN_SECONDS = 0.3
@@ -76,6 +78,7 @@ async def test_a_commands_output_passes_unchanged_and_becomes_events(
     nats_server: str, broker: Broker, entity: str
 ) -> None:
     program = """
+import sys
 print("eins"); print("zwei", file=sys.stderr); sys.stdout.buffer.write(b"dr\\xffei\\n\\x00end"); sys.exit(3)
 """
 
@@ -122,6 +125,7 @@ async def test_a_bar_becomes_few_progress_events_the_last_one_among_them(
     nats_server: str, broker: Broker, entity: str
 ) -> None:
     program = """
+import sys
 for n in range(1, 3001):
     sys.stderr.write(f"\\rtrain: {n*100//3000:3d}%|####      | {n}/3000 [00:03<00:04, 12.5it/s]")
 sys.stderr.write("\\n")

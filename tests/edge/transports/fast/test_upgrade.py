@@ -223,7 +223,7 @@ def test_every_lane_s_record_equals_the_stream_s(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(live, "LOOK_AGAIN", (0.0,))
         # Turns of the loop are counted here: nothing may wait for a time that depends on how long writing takes.
-        patch.setattr("edge.hub.MOST_REST", 0.0)
+        patch.setattr("edge.hub.hub.MOST_REST", 0.0)
         # What is scripted is socket and transport in one.
         patch.setattr(reader, "shortcut", lambda transport: transport)
         asyncio.run(_scenario(steps, page, mailbox, most_bytes))

@@ -124,7 +124,7 @@ async def test_a_2xx_is_a_success_whatever_the_rest_of_the_answer_looks_like(nam
 async def test_a_2xx_is_a_success_although_its_body_does_not_come(
     answer: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge.webhooks.exchange.BODY_SECONDS", 0.2)
+    monkeypatch.setattr("edge.webhooks.client.exchange.BODY_SECONDS", 0.2)
     async with receiver(answer) as (url, connections), Sender(LOCAL) as sender:
         outcomes = [await post(sender, url, timeout=PATIENCE) for _ in range(2)]
 
@@ -141,7 +141,7 @@ async def test_a_2xx_is_a_success_although_its_headers_do_not_end_in_time() -> N
 
 
 async def test_what_a_failure_says_counts_although_its_body_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.webhooks.exchange.BODY_SECONDS", 0.2)
+    monkeypatch.setattr("edge.webhooks.client.exchange.BODY_SECONDS", 0.2)
     answer = b"HTTP/1.1 429 Slow Down\r\nRetry-After: 17\r\nContent-Length: 100\r\n\r\nwait"
     async with receiver(answer) as (url, _), Sender(LOCAL) as sender:
         outcome = await post(sender, url, timeout=PATIENCE)
@@ -202,7 +202,7 @@ async def test_a_post_that_is_cancelled_leaves_no_connection_behind() -> None:
 
 
 async def test_a_connection_that_rested_too_long_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.webhooks.link.KEEPALIVE_SECONDS", 0.0)
+    monkeypatch.setattr("edge.webhooks.client.pool.KEEPALIVE_SECONDS", 0.0)
     async with receiver(OK) as (url, connections), Sender(LOCAL) as sender:
         await post(sender, url)
         await post(sender, url)

@@ -317,7 +317,7 @@ async def test_a_session_with_a_proxy_is_delivered_through_it(
 async def test_while_the_proxy_of_the_settings_is_away_nothing_is_counted_and_nothing_lost(
     stage: Stage, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge.webhooks.outcome.random.uniform", lambda _least, _most: 0.2)
+    monkeypatch.setattr("edge.webhooks.client.outcome.random.uniform", lambda _least, _most: 0.2)
     forward = Forward(receiver.port)
     async with forward.serving():
         pass
