@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 if __name__ == "__main__":
     # Python was told to look for modules in no current folder; these are the ones beside this file.
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import msgspec
 

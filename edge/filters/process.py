@@ -32,7 +32,7 @@ HEAD = 4
 # What the child keeps converted: filters of one principal are mostly asked about the same events.
 MOST_EVENTS = 512
 MOST_BYTES = 16 * 1024 * 1024
-CHILD = Path(__file__).with_name("filter_child.py")
+CHILD = Path(__file__).with_name("child.py")
 
 
 class FilterProcess:
