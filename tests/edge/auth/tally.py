@@ -1,6 +1,6 @@
 """This file is where attacks are counted: how many inputs of each kind were tried, and what came of them.
 
-`pytest -s -p no:xdist tests/edge/identity tests/edge/test_schemathesis.py` prints the table at its end.
+`pytest -s -p no:xdist tests/edge/auth tests/edge/test_schemathesis.py` prints the table at its end.
 """
 
 from __future__ import annotations
