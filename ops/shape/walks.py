@@ -1,7 +1,9 @@
 """Follows three requests through one running edge: which files and functions they touch, and what is done twice.
 
 Edge and actor run in this process under `sys.setprofile`, beside a nats-server of their own. Every call is seen, also those of
-other tasks that have a turn meanwhile; so figures differ a little from run to run, and `make shape` takes the least of some.
+tasks that have a turn meanwhile without being asked, such as sweeps and leases. So each request is followed several times, on
+a subject that no actor takes and until nothing that carries its event has been called for a while, and only files and
+functions that are touched every time count.
 """
 
 from __future__ import annotations
@@ -11,9 +13,10 @@ import contextlib
 import secrets
 import sys
 import tempfile
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -37,6 +40,11 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("actors/", "router/", "edge/")
 # What a walk waits for at most, in seconds.
 TIMEOUT = 60.0
+# A walk ends once nothing that carries the event has been called for so long, in seconds: after a webhook's answer longer
+# than attempts wait for others to be stored with them.
+QUIET, WEBHOOK_QUIET = 0.05, 0.15
+# So short a walk meets few of the tasks that do something every second, and five of them none each time.
+WALKS = 5
 
 
 @dataclass
@@ -54,6 +62,8 @@ class Walk:
     packs: int = 0
     views: int = 0
     announcements: int = 0
+    # When something that carries the event was called last, by the monotonic clock.
+    last: float = 0.0
 
     @property
     def visits(self) -> Counter[str]:
@@ -88,6 +98,7 @@ class _Profile:
         elif name == "edge/sessions/registry.py" and code.co_name == "_tell":
             walk.announcements += 1
         if any(_carries(frame.f_locals.get(argument), walk.marker) for argument in _arguments(code)):
+            walk.last = time.monotonic()
             walk.packs += name == "router/codec.py" and code.co_name == "encode"
             if not walk.way or walk.way[-1] != name:
                 walk.way.append(name)
@@ -137,14 +148,17 @@ def _carries(value: Any, marker: str, depth: int = 2) -> bool:
     return depth > 0 and any(_carries(getattr(value, name, None), marker, depth - 1) for name in _HELD)
 
 
-@contextlib.contextmanager
-def profiling(marker: str) -> Iterator[Walk]:
-    """Follows what carries a marker, for as long as the block lasts."""
+@contextlib.asynccontextmanager
+async def profiling(marker: str, quiet: float = QUIET) -> AsyncIterator[Walk]:
+    """Follows what carries a marker, for as long as the block lasts and until for `quiet` seconds nothing has."""
     profile = _Profile(marker)
     before = sys.getprofile()
     sys.setprofile(profile)
     try:
         yield profile.walk
+        async with asyncio.timeout(TIMEOUT):
+            while (left := profile.walk.last + quiet - time.monotonic()) > 0:  # noqa: ASYNC110
+                await asyncio.sleep(left)
     finally:
         sys.setprofile(before)
 
@@ -168,6 +182,12 @@ class House:
             answer.raise_for_status()
 
 
+class _Unhurried(Agent):
+    """An agent whose clock does not tick while something is followed."""
+
+    every = 3600.0
+
+
 @contextlib.asynccontextmanager
 async def house() -> AsyncIterator[House]:
     """Starts a nats-server, and an edge and an actor in this process. Raises RouterError."""
@@ -182,7 +202,7 @@ async def house() -> AsyncIterator[House]:
         stop, ready, opened = asyncio.Event(), asyncio.Event(), list[Edge]()
         group = await stack.enter_async_context(asyncio.TaskGroup())
         stack.callback(stop.set)
-        group.create_task(run_actor(Agent, broker, stop=stop))
+        group.create_task(run_actor(_Unhurried, broker, stop=stop))
         group.create_task(
             serve(
                 application(
@@ -206,26 +226,23 @@ async def house() -> AsyncIterator[House]:
 async def to_a_websocket(place: House) -> Walk:
     """POST /events, until a WebSocket has the event."""
     marker = f"s{secrets.token_hex(6)}"
-    session = await place.session(subjects=[f"job.{marker}.>"])
+    session = await place.session(subjects=[f"order.{marker}.>"])
     async with place.http.ws_connect(f"/callbacks/sessions/{session}/ws") as socket:
         # The second one meets a reader that has caught up.
         for _ in range(2):
-            with profiling(marker) as walk:
-                await place.publish(f"job.{marker}.done")
+            async with profiling(marker) as walk:
+                await place.publish(f"order.{marker}.done")
                 async with asyncio.timeout(TIMEOUT):
                     while marker not in (await socket.receive_str()):
                         pass
-            await asyncio.sleep(0.1)
     return walk
 
 
 async def of_a_session(place: House) -> Walk:
     """Making a session, until its watch has reported it."""
     marker = f"s{secrets.token_hex(6)}"
-    with profiling(marker) as walk:
-        await place.session(subjects=[f"job.{marker}.>"], name=marker)
-        # Until whatever the watch has reported meanwhile was heard.
-        await asyncio.sleep(0.2)
+    async with profiling(marker) as walk:
+        await place.session(subjects=[f"order.{marker}.>"], name=marker)
     return walk
 
 
@@ -245,21 +262,24 @@ async def to_a_webhook(place: House) -> Walk:
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
-        await place.session(delivery_method="webhook", webhook_url=url, subjects=[f"job.{marker}.>"])
+        await place.session(delivery_method="webhook", webhook_url=url, subjects=[f"order.{marker}.>"])
         for _ in range(2):
             got.clear()
-            with profiling(marker) as walk:
-                await place.publish(f"job.{marker}.done")
+            async with profiling(marker, WEBHOOK_QUIET) as walk:
+                await place.publish(f"order.{marker}.done")
                 async with asyncio.timeout(TIMEOUT):
                     await got.wait()
-                # Until it is settled.
-                await asyncio.sleep(0.5)
     finally:
         await runner.cleanup()
     return walk
 
 
-async def least(follow: Callable[[House], Awaitable[Walk]], place: House, times: int = 3) -> Walk:
-    """Follows something some times, and gives the walk that touched the fewest files."""
+async def common(follow: Callable[[House], Awaitable[Walk]], place: House, times: int = WALKS) -> Walk:
+    """Follows something some times, and gives the shortest walk with the files and functions that all of them touched."""
     walks = [await follow(place) for _ in range(times)]
-    return min(walks, key=lambda walk: (len(walk.files), len(walk.functions)))
+    shortest = min(walks, key=lambda walk: len(walk.way))
+    return replace(
+        shortest,
+        files=set.intersection(*(walk.files for walk in walks)),
+        functions=set.intersection(*(walk.functions for walk in walks)),
+    )

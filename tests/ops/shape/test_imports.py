@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from ops.shape.imports import circles, floors, import_graph, rooms
-from ops.shape.sources import count_tested, measure
 
 
 def _house(root: Path, files: dict[str, str]) -> Path:
@@ -63,36 +62,3 @@ def test_a_folder_is_one_room(tmp_path: Path) -> None:
     found = rooms(import_graph(house), "edge")
 
     assert found == {"edge.app": {"edge.webhooks"}, "edge.webhooks": {"edge.metrics"}, "edge.metrics": set()}
-
-
-def test_sizes_come_longest_first_and_without_generated_code(tmp_path: Path) -> None:
-    house = _house(
-        tmp_path,
-        {
-            "edge/a.py": "class A:\n    def one(self):\n        pass\n\n    def two(self):\n        pass\n",
-            "edge/b.py": "def b():\n    pass\n",
-            "edge/wire_pb2.py": "x = 1\n" * 100,
-        },
-    )
-
-    sizes = measure(house)
-
-    assert [tuple(size) for size in sizes.files] == [(6, "edge/a.py"), (2, "edge/b.py")]
-    assert [tuple(size) for size in sizes.classes] == [(6, "edge/a.py:A")]
-    assert [size.lines for size in sizes.functions] == [2, 2, 2]
-
-
-def test_a_module_counts_as_tested_where_a_test_file_has_its_name(tmp_path: Path) -> None:
-    house = _house(
-        tmp_path,
-        {
-            "edge/hub.py": "def run(): ...\n",
-            "edge/webhooks/room.py": "def run(): ...\n",
-            "edge/stats.py": "def run(): ...\n",
-            "edge/values.py": "X = 1\n",
-            "tests/edge/test_hub.py": "",
-            "tests/edge/webhooks/test_room.py": "",
-        },
-    )
-
-    assert count_tested(house) == (2, 3)

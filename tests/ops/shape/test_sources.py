@@ -23,14 +23,21 @@ def write(root: Path, files: dict[str, str]) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def test_the_longest_file_class_and_function_come_first(tmp_path: Path) -> None:
-    write(tmp_path, {"edge/queue/room.py": MODULE, "edge/short.py": "def close(): ...\n"})
+def test_sizes_come_longest_first_and_without_generated_code(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "edge/a.py": "class A:\n    def one(self):\n        pass\n\n    def two(self):\n        pass\n",
+            "edge/b.py": "def b():\n    pass\n",
+            "edge/wire_pb2.py": "x = 1\n" * 100,
+        },
+    )
 
     sizes = measure(tmp_path)
 
-    assert [tuple(size) for size in sizes.files] == [(7, "edge/queue/room.py"), (1, "edge/short.py")]
-    assert [tuple(size) for size in sizes.classes] == [(3, "edge/queue/room.py:Room")]
-    assert [size.name for size in sizes.functions][-1] == "edge/short.py:close"
+    assert [tuple(size) for size in sizes.files] == [(6, "edge/a.py"), (2, "edge/b.py")]
+    assert [tuple(size) for size in sizes.classes] == [(6, "edge/a.py:A")]
+    assert [size.lines for size in sizes.functions] == [2, 2, 2]
 
 
 def test_generated_code_has_no_size(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ops.shape import walks
+from ops.shape.walks import Walk
 
 
 async def test_an_event_is_packed_once_on_its_way_and_no_view_is_made_for_it() -> None:
@@ -10,6 +11,8 @@ async def test_an_event_is_packed_once_on_its_way_and_no_view_is_made_for_it() -
         walk = await walks.to_a_websocket(place)
 
     assert (walk.packs, walk.views) == (1, 0)
+    # The subject is one that no actor takes.
+    assert not any(name.startswith("actors/") for name in walk.files)
     assert (
         {"edge/http/ingest.py", "router/broker.py", "router/live.py", "edge/hub/hub.py"}
         <= walk.visits.keys()
@@ -29,3 +32,24 @@ async def test_an_event_that_is_posted_is_packed_once() -> None:
         walk = await walks.to_a_webhook(place)
 
     assert walk.packs == 1 and "edge/webhooks/worker/worker.py" in walk.visits
+
+
+async def test_files_count_only_where_every_walk_touches_them() -> None:
+    walked = iter(
+        Walk("s1", {"edge/app.py", *extra}, {("edge/app.py", "handle")}, ["edge/app.py"], set())
+        for extra in ([], ["edge/sweep.py"])
+    )
+
+    async def follow(_place: walks.House) -> Walk:
+        return next(walked)
+
+    found = await walks.common(follow, None, times=2)
+
+    assert found.files == {"edge/app.py"}
+
+
+def test_a_file_is_visited_again_only_after_another_one_that_hands_the_event_on() -> None:
+    walk = Walk("s1", set(), set(), ["a", "b", "a", "c", "a"], {"a", "b"})
+
+    assert walk.visits == {"a": 2, "b": 1}
+    assert walk.twice == 1
