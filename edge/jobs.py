@@ -1,7 +1,7 @@
 """Durable background jobs: kept in the bucket JOBS, known to every process, and worked by the one that holds a role.
 
-A job says what is meant and how far it has come. Where the process that works it dies, the next holder of the role takes it
-over from there; so whatever a job does must be harmless when it is done twice.
+A job says what is to be done and how far it has come. Where the process that works it dies, the next holder of the role
+continues from there; so each step of a job must be idempotent.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ class JobSettings(Protocol):
         """The role of the process that works them."""
 
     @property
-    def side_by_side(self) -> int:
-        """Jobs at work at the same time; the others wait their turn."""
+    def concurrency(self) -> int:
+        """Jobs that are worked at the same time; the others wait."""
 
     @property
     def pause(self) -> float:
-        """What cannot be done right now is tried again after this."""
+        """The wait between two tries of what cannot be done right now."""
 
     @property
     def keep(self) -> float:
@@ -74,7 +74,7 @@ class JobSettings(Protocol):
 
 J = TypeVar("J", bound=BackgroundJob)
 R = TypeVar("R", bound="JobRun[Any]")
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 
 class Jobs(Generic[J, R]):
@@ -103,7 +103,7 @@ class Jobs(Generic[J, R]):
         # Set once all jobs have been read.
         self._read = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
-        self._room = asyncio.Semaphore(settings.side_by_side)
+        self._room = asyncio.Semaphore(settings.concurrency)
 
     @property
     def known(self) -> Mapping[str, J]:
@@ -123,36 +123,36 @@ class Jobs(Generic[J, R]):
             group.create_task(self._watch(), name=f"{self.kind} jobs")
             group.create_task(self._role.run(own), name=f"{self.kind} role")
 
-    # What the API asks
+    # For the API
 
     async def all(self) -> list[J]:
-        """Every job that is kept. Raises Timeout where a process that has just begun cannot read them."""
+        """Every job that is kept. Raises Timeout where a process that has just started cannot read them."""
         await read_through(self._read, JOBS)
         return list(self.known.values())
 
     async def create(self, job: J) -> J:
-        """Stores a job; whoever holds the role begins it. Raises BrokerError."""
+        """Stores a job; the process that holds the role starts it. Raises BrokerError."""
         value = msgspec.json.encode(job)
         revision = await self._bucket.create(self._key(job.id), value, self.settings.keep)
-        self._heard(Entry(self._key(job.id), value, revision), True)
+        self._received(Entry(self._key(job.id), value, revision), True)
         return job
 
     async def find(self, id: str) -> J | None:
-        """Gives a job, from the bucket where this process has not heard of it yet; None for one that is not kept."""
+        """Gives a job, from the bucket where this process has not received it yet; None for one that is not kept."""
         job = self.known.get(id)
         if job is None and _ID.match(id) and (entry := await self._bucket.get(self._key(id))) is not None:
-            self._heard(entry, True)
+            self._received(entry, True)
             job = self.known.get(id)
         return job
 
     async def cancel(self, id: str) -> None:
-        """Has a job end before its next step, in whichever process. Raises BrokerError."""
+        """Lets a job end before its next step, in any process. Raises BrokerError."""
         await self._bucket.put(f"{self.kind}.cancel.{id}", b"1", self.settings.keep)
 
-    # What the work asks
+    # For the work
 
     async def note(self, job: J, revision: int) -> int:
-        """Writes down how far a job has come. Raises Conflict where another process did so meanwhile."""
+        """Saves how far a job has come. Raises Conflict where another process did so meanwhile."""
         job.updated = wall.now_ns()
         value = msgspec.json.encode(job)
         while True:
@@ -162,16 +162,19 @@ class Jobs(Generic[J, R]):
             except Refused:
                 raise
             except BrokerError as fault:
-                log.debug("the progress of a job waits for NATS", extra={"kind": self.kind, "fault": str(fault)})
+                log.debug(
+                    "a background job did not save its progress; it tries again",
+                    extra={"kind": self.kind, "fault": str(fault)},
+                )
                 await asyncio.sleep(self.settings.pause)
-        self._heard(Entry(self._key(job.id), value, written), True)
+        self._received(Entry(self._key(job.id), value, written), True)
         return written
 
     async def _write(self, key: str, value: bytes, revision: int) -> int:
         try:
             return await self._bucket.update(key, value, revision, self.settings.keep)
         except Conflict:
-            # A note whose answer was lost is our own.
+            # A save whose answer was lost is our own.
             entry = await self._bucket.get(key)
             if entry is None or entry.value != value:
                 raise
@@ -180,17 +183,20 @@ class Jobs(Generic[J, R]):
     def _key(self, id: str) -> str:
         return f"{self.kind}.job.{id}"
 
-    # Knowing
+    # The watch
 
     async def _watch(self) -> None:
         while True:
             try:
-                await self._bucket.watch(self._heard, f"{self.kind}.>", self._read.set, self._renewed)
+                await self._bucket.watch(self._received, f"{self.kind}.>", self._read.set, self._renewed)
             except BrokerError as fault:
-                log.debug("jobs cannot be watched", extra={"kind": self.kind, "fault": str(fault)})
+                log.debug(
+                    "background jobs cannot be watched; the watch is tried again",
+                    extra={"kind": self.kind, "fault": str(fault)},
+                )
                 await asyncio.sleep(self.settings.pause)
 
-    def _heard(self, entry: Entry, _ready: bool) -> None:
+    def _received(self, entry: Entry, _ready: bool) -> None:
         what, _, id = entry.key.removeprefix(f"{self.kind}.").partition(".")
         if what == "cancel":
             if entry.value is None:
@@ -200,9 +206,9 @@ class Jobs(Generic[J, R]):
             if run := self.running.get(id):
                 run.cancel()
         elif what == "job":
-            self._heard_of(id, entry)
+            self._received_job(id, entry)
 
-    def _heard_of(self, id: str, entry: Entry) -> None:
+    def _received_job(self, id: str, entry: Entry) -> None:
         if entry.value is None:
             if self._mirror.drop(id, entry.revision):
                 self._cancelled.discard(id)
@@ -217,7 +223,7 @@ class Jobs(Generic[J, R]):
         self._mirror.clear()
         self._cancelled.clear()
 
-    # Working
+    # The role
 
     async def _own(self, beside: Callable[[], Awaitable[None]] | None) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -250,10 +256,13 @@ class Jobs(Generic[J, R]):
             async with self._room:
                 await run.work()
         except Conflict:
-            # Another process works it, which must have the role: so we have lost it and do not know it yet.
-            log.warning("another process works this job", extra=about)
+            # Another process works it, which must have the role: so this one has lost it and does not know it yet.
+            log.warning("another process works this background job; this one stops", extra=about)
         except BrokerError as fault:
-            log.error("the progress of a job cannot be stored", extra={**about, "fault": str(fault)})
+            log.error(
+                "a background job cannot save its progress; it stops until another process takes the role",
+                extra={**about, "fault": str(fault)},
+            )
         finally:
             if self.running.get(run.job.id) is run:
                 del self.running[run.job.id]
@@ -264,7 +273,7 @@ class Cancelled(Exception):
 
 
 class JobFailed(Exception):
-    """the job cannot go on; the text is shown to whoever asks for it"""
+    """the job cannot go on; the API shows the text"""
 
 
 class JobRun(ABC, Generic[J]):
@@ -287,7 +296,7 @@ class JobRun(ABC, Generic[J]):
         self._off.set()
 
     async def work(self) -> None:
-        """Does all there is to be done. Raises Conflict where another process does it, or BrokerError."""
+        """Works the job to its end. Raises Conflict where another process does it, or BrokerError."""
         job = self.job
         try:
             await self.run()
@@ -307,25 +316,30 @@ class JobRun(ABC, Generic[J]):
             raise
         except Exception:
             # A fault of ours in one job must not take the role, and with it the process, from all others.
-            log.exception("a job failed", extra={"kind": self._jobs.kind, "job": job.id})
+            log.exception(
+                "a background job failed by an internal fault", extra={"kind": self._jobs.kind, "job": job.id}
+            )
             record_faults.labels(self.loop).inc()
             job.state, job.error = "failed", "an internal fault; the log of the edge says more"
         job.ended = wall.now_ns()
         await self.note()
         self.ended()
-        log.info("a job is over", extra={"kind": self._jobs.kind, "job": job.id, "state": job.state, "sent": job.sent})
+        log.info(
+            "a background job ended",
+            extra={"kind": self._jobs.kind, "job": job.id, "state": job.state, "sent": job.sent},
+        )
 
     @abstractmethod
     async def run(self) -> None:
         """Does the work. Raises Cancelled, JobFailed or BrokerError."""
 
     async def interrupted(self) -> None:
-        """Puts in order what it can where this process goes, within a second."""
+        """Cleans up where this process stops, within a second."""
 
     def ended(self) -> None:
         """Counts a job that is over."""
 
-    # What the work is made of
+    # For the subclasses
 
     def check(self) -> None:
         """Raises Cancelled where the job was cancelled."""
@@ -333,7 +347,7 @@ class JobRun(ABC, Generic[J]):
             raise Cancelled
 
     async def sleep(self, seconds: float) -> None:
-        """Waits, but not on when the job is cancelled."""
+        """Waits, until the job is cancelled at the latest."""
         if seconds <= 0:
             return
         try:
@@ -347,8 +361,8 @@ class JobRun(ABC, Generic[J]):
         await self.sleep(self._jobs.settings.pause if seconds is None else seconds)
         self.check()
 
-    async def patiently(self, ask: Callable[..., Awaitable[Answer]], *arguments: object) -> Answer:
-        """Asks until NATS answers; what it refuses is raised. Raises Cancelled too, where `ends_while_waiting`."""
+    async def retry(self, ask: Callable[..., Awaitable[T]], *arguments: object) -> T:
+        """Calls `ask` until NATS answers. Raises Refused, and Cancelled where `ends_while_waiting`."""
         while True:
             try:
                 return await ask(*arguments)
@@ -356,7 +370,7 @@ class JobRun(ABC, Generic[J]):
                 raise
             except BrokerError as fault:
                 log.debug(
-                    "a job waits for NATS",
+                    "NATS does not answer a background job; it tries again",
                     extra={"kind": self._jobs.kind, "job": self.job.id, "fault": str(fault)},
                 )
                 if self.ends_while_waiting:
@@ -365,6 +379,6 @@ class JobRun(ABC, Generic[J]):
                     await asyncio.sleep(self._jobs.settings.pause)
 
     async def note(self) -> None:
-        """Writes down how far the job has come. Raises Conflict, Refused."""
+        """Saves how far the job has come. Raises Conflict, Refused."""
         self._revision = await self._jobs.note(self.job, self._revision)
         self.noted = asyncio.get_running_loop().time()

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from edge.deadletters.query import DEFAULT_LIMIT, FIELDS, MAX_LIMIT, READS, Filter, Search, Span, describe, parse_filter
-from edge.deadletters.redrive import MOST_REDRIVES, Redrives, new_job, parse_rate
+from edge.deadletters.redrive import Redrives
+from edge.deadletters.redrive_job import MAX_REDRIVES, new_job, parse_rate
 from edge.errors import Problem, json_object
 from edge.jobs import ENDED
 from router.deadletter import ORIGINS, DeadLetter, DeadLetterStats
@@ -99,7 +100,7 @@ class Desk:
         """Says at once what only `force` would change."""
         if more["force"] or more["dry_run"]:
             return
-        if letter.redrives >= MOST_REDRIVES:
+        if letter.redrives >= MAX_REDRIVES:
             raise Problem(
                 "redrive_refused",
                 f"it was sent again {letter.redrives} times already; with force it is once more",

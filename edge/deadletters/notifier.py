@@ -1,11 +1,11 @@
-"""This file is where it is told that something was buried: an event in the domain `system` for each dead letter, or for many.
+"""Publishes an event in the domain `system` for each new dead letter, or for many at once.
 
-Whoever holds the role of dead letters follows DEADLETTERS by one durable consumer, so that burials are told whoever made
-them, also those of a process that died right after. A letter whose own event is the system's makes no news: else two dead
-endpoints would talk of each other for ever.
+The process that holds the role of dead letters consumes DEADLETTERS by one durable consumer, so that each is reported, also
+those of a process that died right after. A dead letter whose own event is of the domain `system` is not reported: else two
+dead endpoints would report each other for ever.
 
-The news are bounded: a round of it goes out at most once a second. Up to ten letters in it are told one by one; of more
-there is one event per origin, name and reason with their number, of at most twenty such groups, and one for all others.
+The rate is bounded: at most one round a second. Up to ten dead letters in it are reported one by one; of more there is one
+event per origin, name and reason with their number, for at most twenty such groups, and one for all others.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ FULL = "system.deadletter.filling"
 CONSUMER = "deadletter-news"
 
 ROUND_SECONDS = 1.0
-TOLD_SINGLY = 10
-MOST_GROUPS = 20
+MAX_SINGLE = 10
+MAX_GROUPS = 20
 # Headers only, at 1 kB each: 5 MB at most wait here for their round.
 CREDIT = 5000
 
-# Past 80 % there is time left to look; at 100 % the oldest letters are dropped.
+# Past 80 % there is time left to act; at 100 % the oldest dead letters are dropped.
 FILLING, RELIEVED = 0.8, 0.7
-LOOK_SECONDS = 10.0
+CHECK_SECONDS = 10.0
 
 
-class Burials:
-    """Tells of new dead letters, as long as this process holds the role."""
+class DeadLetterNotifier:
+    """Publishes events about new dead letters, as long as this process holds the role."""
 
-    def __init__(self, broker: Broker, buried: Callable[[DeadLetter], None]) -> None:
-        """`buried` is told of each letter at once, from the read loop; its payload is left out."""
+    def __init__(self, broker: Broker, added: Callable[[DeadLetter], None]) -> None:
+        """`added` is called with each dead letter at once, from the read loop; its payload is left out."""
         self._broker = broker
-        self._buried = buried
+        self._added = added
         self._waiting: list[tuple[DeadLetter, Message]] = []
-        self._news = asyncio.Event()
+        self._wake = asyncio.Event()
 
     async def run(self) -> None:
-        """Tells until cancelled."""
+        """Publishes until cancelled."""
         self._waiting.clear()
         consumer = Consumer(
             self._broker.connection,
@@ -63,48 +63,53 @@ class Burials:
             {
                 "durable_name": CONSUMER,
                 "description": "tells of each burial",
-                # Also what was buried before anybody followed: in a new system, the first ones.
+                # Also those that were added before the consumer was: in a new system, the first ones.
                 "deliver_policy": "all",
                 "headers_only": True,
                 "ack_wait": 10_000_000_000,
                 "max_ack_pending": 2 * CREDIT,
                 "max_deliver": -1,
             },
-            self._heard,
+            self._received,
             credit=CREDIT,
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(consumer.run(), name=CONSUMER)
             group.create_task(self._watch_fullness(), name="dead letters' room")
             while True:
-                await self._news.wait()
-                self._news.clear()
-                await self._tell(consumer)
+                await self._wake.wait()
+                self._wake.clear()
+                await self._publish(consumer)
                 await asyncio.sleep(ROUND_SECONDS)
 
-    def _heard(self, message: Message) -> None:
+    def _received(self, message: Message) -> None:
         letter = replace(read_headers(message.headers, message.subject, message.sequence), stored=rfc3339(message.time))
         if message.attempt == 1:
             if letter.kind in ORIGINS:
                 metrics.deadletters.labels(letter.kind, label(letter.reason)).inc()
-            self._buried(letter)
+            self._added(letter)
         self._waiting.append((letter, message))
-        self._news.set()
+        self._wake.set()
 
-    async def _tell(self, consumer: Consumer) -> None:
+    async def _publish(self, consumer: Consumer) -> None:
         waiting, self._waiting = self._waiting, []
         try:
-            for event in news([letter for letter, _ in waiting]):
+            for event in events_about([letter for letter, _ in waiting]):
                 try:
                     await self._broker.publish(event)
                 except (BadInput, Refused) as fault:
-                    # Of a letter with headers that are not ours, or news that are never taken: repeated, it would be again.
-                    log.warning("news of a dead letter cannot be told", extra={"fault": str(fault)})
+                    # Its headers are not ours, or the event is never accepted: a repeat would fail again.
+                    log.warning(
+                        "the event about a dead letter was refused; it is not published", extra={"fault": str(fault)}
+                    )
             for _, message in waiting:
                 await message.ack_soon()
         except BrokerError as fault:
-            # Not acknowledged, they come again; what was told twice has the same id.
-            log.debug("news of dead letters wait for NATS", extra={"fault": str(fault)})
+            # Not acknowledged, they are delivered again; an event that is published twice has the same id.
+            log.debug(
+                "the events about dead letters were not published; they are published again",
+                extra={"fault": str(fault)},
+            )
         finally:
             for _ in waiting:
                 consumer.done()
@@ -116,29 +121,31 @@ class Burials:
             try:
                 state = await dead.stats()
                 if state.fullness >= FILLING and not filling:
-                    log.warning("the dead letters fill up; at 100 % the oldest are dropped", extra=_room(state))
+                    log.warning(
+                        "DEADLETTERS fills up; at 100 % the oldest dead letters are dropped", extra=_stats(state)
+                    )
                     await self._broker.publish(
-                        Event.new(FULL, _room(state), type="deadletters_filling", source="edge.deadletters.desk")
+                        Event.new(FULL, _stats(state), type="deadletters_filling", source="edge.deadletters.desk")
                     )
                 filling = state.fullness >= (RELIEVED if filling else FILLING)
             except BrokerError as fault:
-                log.debug("the dead letters' room is not known", extra={"fault": str(fault)})
-            await asyncio.sleep(LOOK_SECONDS)
+                log.debug("the fill level of DEADLETTERS cannot be read", extra={"fault": str(fault)})
+            await asyncio.sleep(CHECK_SECONDS)
 
 
-def news(letters: list[DeadLetter]) -> list[Event]:
-    """The events that tell of some burials, oldest first."""
+def events_about(letters: list[DeadLetter]) -> list[Event]:
+    """The events that report some dead letters, oldest first."""
     letters = [letter for letter in letters if not letter.event_subject.startswith("system.")]
-    if len(letters) <= TOLD_SINGLY:
+    if len(letters) <= MAX_SINGLE:
         return [_of_one(letter) for letter in letters]
     groups: dict[tuple[str, str, str], list[DeadLetter]] = {}
     for letter in letters:
         groups.setdefault((letter.kind, letter.name, letter.reason), []).append(letter)
     largest = sorted(groups.values(), key=len, reverse=True)
-    told = [_of_many(group, letters) for group in largest[:MOST_GROUPS]]
-    if rest := [letter for group in largest[MOST_GROUPS:] for letter in group]:
-        told.append(_of_many(sorted(rest, key=lambda letter: letter.sequence), letters, alike=False))
-    return told
+    events = [_of_many(group, letters) for group in largest[:MAX_GROUPS]]
+    if rest := [letter for group in largest[MAX_GROUPS:] for letter in group]:
+        events.append(_of_many(sorted(rest, key=lambda letter: letter.sequence), letters, alike=False))
+    return events
 
 
 def _of_one(letter: DeadLetter) -> Event:
@@ -158,13 +165,13 @@ def _of_one(letter: DeadLetter) -> Event:
             "event_id": letter.event_id or None,
             "subject": letter.event_subject or None,
         },
-        # With its time, because a stream that was made anew counts from one again.
+        # With its time, because a stream that was deleted and created again counts from one.
         f"{letter.sequence}.{zlib.crc32(letter.stored.encode()):08x}",
         letter.event_id or None,
     )
 
 
-def _of_many(group: list[DeadLetter], told: list[DeadLetter], alike: bool = True) -> Event:
+def _of_many(group: list[DeadLetter], round: list[DeadLetter], alike: bool = True) -> Event:
     first = group[0]
     return _event(
         {
@@ -176,7 +183,7 @@ def _of_many(group: list[DeadLetter], told: list[DeadLetter], alike: bool = True
             "reason": first.reason if alike else None,
         },
         # Named after the round, so that another round with other letters is not taken for this one.
-        f"{first.sequence}.{zlib.crc32(first.stored.encode()):08x}.{told[0].sequence}.{told[-1].sequence}.{len(group)}",
+        f"{first.sequence}.{zlib.crc32(first.stored.encode()):08x}.{round[0].sequence}.{round[-1].sequence}.{len(group)}",
         None,
     )
 
@@ -187,19 +194,19 @@ def _event(data: dict[str, Any], name: str, cause: str | None) -> Event:
     )
 
 
-def _room(state: DeadLetterStats) -> dict[str, Any]:
+def _stats(state: DeadLetterStats) -> dict[str, Any]:
     return {"messages": state.messages, "bytes": state.bytes, "max_bytes": state.max_bytes, "fullness": state.fullness}
 
 
-async def fullness(dead: DeadLetters) -> None:
+async def report_fullness(dead: DeadLetters) -> None:
     """Keeps the metrics of what DEADLETTERS holds up to date, in every process, until cancelled."""
     while True:
         try:
             state = await dead.stats()
         except BrokerError as fault:
-            log.debug("the dead letters are not known", extra={"fault": str(fault)})
+            log.debug("the fill level of DEADLETTERS cannot be read", extra={"fault": str(fault)})
         else:
             metrics.deadletters_kept.set(state.messages)
             metrics.deadletters_bytes.set(state.bytes)
             metrics.deadletters_fullness.set(state.fullness)
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(CHECK_SECONDS)

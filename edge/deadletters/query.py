@@ -1,7 +1,7 @@
-"""This file is where dead letters are searched: what a filter asks for, page by page, and how one is shown.
+"""Queries dead letters by filter, page by page, and describes them as the API shows them.
 
-Every request does a bounded amount of work. Where a filter looks into the letters, a page ends after so many have been
-looked at, found or not, and says where to go on.
+Every request does a bounded amount of work. Where a filter reads the dead letters themselves, a page ends after so many have
+been read, matching or not, and gives the cursor to continue from.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from router.subject import check_pattern, escape, matches
 from router.topology import EVENTS
 
 FIELDS = ("origin", "name", "reason", "subject", "event", "since", "until", "text")
-LONGEST_FIELD = 255
+MAX_FIELD = 255
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
-# What one request reads at most of the stream: eight times 500 letters or 1 MiB.
+# What one request reads at most of the stream: eight times 500 dead letters or 1 MiB.
 READS = 8
-READ_LETTERS = 500
+READ_MESSAGES = 500
 READ_BYTES = 1024 * 1024
 # A list shows events up to 64 KiB; a larger one is shown by itself.
 SHOWN_BYTES = 64 * 1024
@@ -40,7 +40,7 @@ _CURSOR = re.compile(r"([on])([0-9]{1,15})\Z")
 
 
 class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Which dead letters are meant: all that fit every field that is set."""
+    """Selects dead letters: all that match every field that is set."""
 
     origin: str | None = None
     name: str | None = None
@@ -53,7 +53,7 @@ class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def pattern(self) -> str:
-        """As much of it as the address says."""
+        """The part of the filter that is a subject."""
         if self.name is None and self.reason is None:
             return f"dead.{self.origin}.>" if self.origin else "dead.>"
         name = "*" if self.name is None else escape(self.name)
@@ -62,11 +62,11 @@ class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def is_address(self) -> bool:
-        """Whether the address and the place in the stream say it all, so that no letter need be looked at."""
+        """Whether the subject and the place in the stream decide alone, so that no dead letter need be read."""
         return self.subject is None and self.event is None and self.text is None
 
     def accepts(self, letter: DeadLetter) -> bool:
-        """Says whether a letter under the pattern fits the rest."""
+        """Whether a dead letter under the pattern matches the rest."""
         if self.subject is not None and not matches(self.subject, letter.event_subject):
             return False
         if self.event is not None and letter.event_id != self.event:
@@ -74,30 +74,30 @@ class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.text is None or _contains(letter, self.text)
 
     def described(self) -> dict[str, str]:
-        """What is set of it."""
+        """The fields that are set."""
         return {name: value for name in FIELDS if (value := getattr(self, name)) is not None}
 
 
 def parse_filter(given: Mapping[str, Any], code: str = "bad_filter") -> Filter:
     """Reads a filter from a query or a body. Raises Problem."""
-    said: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for name, value in given.items():
         if name not in FIELDS:
             raise Problem(code, f"a filter has no {str(name)[:60]!r}; it has {', '.join(FIELDS)}")
-        if not isinstance(value, str) or not 0 < len(value) <= LONGEST_FIELD:
-            raise Problem(code, f"{name} must be a text of 1 to {LONGEST_FIELD} characters")
-        said[name] = value
-    if said.get("origin", "webhook") not in ORIGINS:
+        if not isinstance(value, str) or not 0 < len(value) <= MAX_FIELD:
+            raise Problem(code, f"{name} must be a text of 1 to {MAX_FIELD} characters")
+        fields[name] = value
+    if fields.get("origin", "webhook") not in ORIGINS:
         raise Problem(code, f"origin must be one of {', '.join(ORIGINS)}")
-    if "subject" in said:
-        check_pattern(said["subject"])
+    if "subject" in fields:
+        check_pattern(fields["subject"])
     for name in ("since", "until"):
-        if name in said:
+        if name in fields:
             try:
-                parse_time(said[name])
+                parse_time(fields[name])
             except BadCursor as fault:
                 raise Problem(code, f"{name}: {fault}") from None
-    return Filter(**said)
+    return Filter(**fields)
 
 
 class Span(NamedTuple):
@@ -108,21 +108,21 @@ class Span(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Found:
-    """Letters that fit, and where to go on; None where all was looked through."""
+class FoundLetters:
+    """Dead letters that match, and the cursor of the next page; None where this was the last."""
 
     letters: list[DeadLetter]
     next: str | None
 
 
 class Search:
-    """Looks through the dead letters."""
+    """Searches DEADLETTERS."""
 
     def __init__(self, dead: DeadLetters) -> None:
         self.dead = dead
 
     async def span(self, chosen: Filter) -> Span:
-        """Where in the stream letters that fit can lie, as it is now."""
+        """Where in the stream dead letters that match can be, as it is now."""
         state = await self.dead.stats()
         after, upto = max(state.first - 1, 0), state.last
         if chosen.since is not None:
@@ -133,14 +133,14 @@ class Search:
         return Span(after, upto)
 
     async def count(self, chosen: Filter, span: Span) -> int:
-        """Counts what a filter that is an address means, without reading it."""
+        """Counts what a filter that is an address selects, without reading it."""
         if span.after >= span.upto:
             return 0
         behind = await self.dead.count(span.upto, chosen.pattern)
         return max(0, await self.dead.count(span.after, chosen.pattern) - behind)
 
-    async def stretch(self, chosen: Filter, span: Span, limit: int = READ_LETTERS) -> tuple[list[DeadLetter], int]:
-        """One read, oldest first: the letters that fit, and how far it came (`span.upto` where that was all)."""
+    async def stretch(self, chosen: Filter, span: Span, limit: int = READ_MESSAGES) -> tuple[list[DeadLetter], int]:
+        """One read, oldest first: the dead letters that match, and how far it came (`span.upto` where that was all)."""
         if span.after >= span.upto:
             return [], span.upto
         page = await self.dead.read(span.after, limit, chosen.pattern, READ_BYTES)
@@ -148,8 +148,8 @@ class Search:
         reached = letters[-1].sequence if letters and page.more and len(letters) == len(page.deadletters) else span.upto
         return await _fitting(chosen, letters), reached
 
-    async def page(self, chosen: Filter, cursor: str | None, limit: int, newest: bool) -> Found:
-        """The next letters that fit, in either direction. Raises Problem `bad_cursor`."""
+    async def page(self, chosen: Filter, cursor: str | None, limit: int, newest: bool) -> FoundLetters:
+        """The next dead letters that match, in either direction. Raises Problem `bad_cursor`."""
         span = await self.span(chosen)
         order = "n" if newest else "o"
         if cursor is not None:
@@ -157,8 +157,8 @@ class Search:
             span = Span(span.after, min(span.upto, place - 1)) if newest else Span(max(span.after, place), span.upto)
         letters, reached = await (self._backwards if newest else self._forwards)(chosen, span, limit)
         if newest:
-            return Found(letters, f"{order}{reached + 1}" if reached > span.after else None)
-        return Found(letters, f"{order}{reached}" if reached < span.upto else None)
+            return FoundLetters(letters, f"{order}{reached + 1}" if reached > span.after else None)
+        return FoundLetters(letters, f"{order}{reached}" if reached < span.upto else None)
 
     async def _forwards(self, chosen: Filter, span: Span, limit: int) -> tuple[list[DeadLetter], int]:
         found: list[DeadLetter] = []
@@ -167,8 +167,8 @@ class Search:
             if at >= span.upto:
                 break
             # One more than is asked for, so that a page that is full knows whether it is the last.
-            wanted = limit + 1 - len(found) if chosen.is_address else READ_LETTERS
-            letters, reached = await self.stretch(chosen, Span(at, span.upto), min(wanted, READ_LETTERS))
+            wanted = limit + 1 - len(found) if chosen.is_address else READ_MESSAGES
+            letters, reached = await self.stretch(chosen, Span(at, span.upto), min(wanted, READ_MESSAGES))
             for letter in letters:
                 if len(found) == limit or (found and weight + len(letter.payload) > READ_BYTES):
                     return found, found[-1].sequence
@@ -178,14 +178,14 @@ class Search:
         return found, at
 
     async def _backwards(self, chosen: Filter, span: Span, limit: int) -> tuple[list[DeadLetter], int]:
-        """JetStream reads forwards only: so windows from the end, wider where little is found, narrower where too much."""
+        """JetStream reads forwards only: so it reads windows from the end, wider where little is found, narrower where too much."""
         found: list[DeadLetter] = []
         weight, at, width = 0, span.upto, max(64, limit)
         for _ in range(READS):
             if at <= span.after:
                 break
             start = max(span.after, at - width)
-            page = await self.dead.read(start, min(READ_LETTERS, at - start), chosen.pattern, READ_BYTES)
+            page = await self.dead.read(start, min(READ_MESSAGES, at - start), chosen.pattern, READ_BYTES)
             letters = [letter for letter in page.deadletters if letter.sequence <= at]
             if page.more and len(letters) == len(page.deadletters) and (not letters or letters[-1].sequence < at):
                 # It did not reach the window's end: what is newest in it is still unread. A window of one always does.
@@ -197,7 +197,7 @@ class Search:
                 found.append(letter)
                 weight += len(letter.payload)
             at = start
-            width = width * 8 if len(letters) < READ_LETTERS // 8 else width
+            width = width * 8 if len(letters) < READ_MESSAGES // 8 else width
         return found, at
 
 
@@ -206,16 +206,16 @@ async def _fitting(chosen: Filter, letters: list[DeadLetter]) -> list[DeadLetter
         return letters
     if chosen.text is None:
         return [letter for letter in letters if chosen.accepts(letter)]
-    # A mebibyte to look through takes a millisecond or two.
+    # Searching a mebibyte takes a millisecond or two.
     return await asyncio.to_thread(lambda: [letter for letter in letters if chosen.accepts(letter)])
 
 
 def _contains(letter: DeadLetter, text: str) -> bool:
-    """Whether the text stands in what is known of the letter, or among its event's texts; case does not matter."""
+    """Whether the text occurs in a field of the dead letter or in its payload; case does not matter."""
     small = text.lower()
-    told = (letter.detail, letter.reason, letter.source, letter.destination, letter.origin.subject, letter.event_id)
-    # Texts lie in msgpack as UTF-8, so that nothing need be decoded.
-    return any(small in each.lower() for each in told) or small.encode() in letter.payload.lower()
+    fields = (letter.detail, letter.reason, letter.source, letter.destination, letter.origin.subject, letter.event_id)
+    # msgpack stores texts as UTF-8, so that nothing need be decoded.
+    return any(small in each.lower() for each in fields) or small.encode() in letter.payload.lower()
 
 
 def _place(cursor: str, order: str) -> int:
@@ -226,7 +226,7 @@ def _place(cursor: str, order: str) -> int:
 
 
 def describe(letter: DeadLetter, epoch: str, whole: bool = False) -> dict[str, Any]:
-    """The letter as the API shows it. Destinations have lost their secrets before they were buried."""
+    """The dead letter as the API shows it. Destinations were stored without their secrets."""
     origin = letter.origin
     shown: dict[str, Any] = {
         "id": letter.sequence,
@@ -248,7 +248,7 @@ def describe(letter: DeadLetter, epoch: str, whole: bool = False) -> dict[str, A
             "cursor": str(Cursor(epoch, origin.sequence)) if origin.stream == EVENTS else None,
         },
         "event_id": letter.event_id or None,
-        # Of one that was too large for a letter only where it lies (`from`) is kept.
+        # Of one that was too large to be stored only its place (`from`) is kept.
         "bytes": letter.size or len(letter.payload),
         "by_reference": letter.size > 0,
         "event": None,

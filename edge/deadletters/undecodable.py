@@ -1,7 +1,7 @@
-"""Keeps records of EVENTS that are no events as dead letters: one letter for each, whoever meets it and however often.
+"""Stores records of EVENTS that are no events as dead letters: one for each, however often and by whichever part it is found.
 
-The hub, the replay and the fan-out pass such records over and tell of them here. What is taken is buried in the background
-with the reason; the record itself stays in EVENTS until its time is over.
+The hub, the replay and the fan-out skip such records and report them here. They are stored in the background with the
+reason; the record itself stays in EVENTS until it runs out of retention.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from router.topology import EVENTS
 
 log = logging.getLogger(__name__)
 
-# So many records, or bytes of them, wait to be buried; what comes beyond is read again from EVENTS when there is room.
-MOST_WAITING = 1000
-MOST_BYTES = 16 * 1024 * 1024
-# Records that are known to have a letter; the oldest are forgotten.
-MOST_KNOWN = 10_000
+# So many records, or bytes of them, wait to be stored; more are read again from EVENTS when there is room.
+MAX_WAITING = 1000
+MAX_BYTES = 16 * 1024 * 1024
+# Records that are known to have a dead letter; the oldest are forgotten.
+MAX_KNOWN = 10_000
 PAUSE_SECONDS = 1.0
 
 _Key = tuple[int, int]
 
 
 class Undecodable:
-    """The records that this process met and could not decode."""
+    """The records that this process found and could not decode."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._dead = DeadLetters(broker)
         self._waiting: deque[tuple[Record, str]] = deque()
         self._bytes = 0
-        self._news = asyncio.Event()
-        # Records met here, and records that have a letter.
+        self._wake = asyncio.Event()
+        # Records found here, and records that have a dead letter.
         self._known: OrderedDict[_Key, None] = OrderedDict()
-        self._buried: OrderedDict[_Key, None] = OrderedDict()
-        # Up to this dead letter it is known what has been buried, by whomever.
-        self._letters = 0
+        self._stored: OrderedDict[_Key, None] = OrderedDict()
+        # Up to this dead letter it is known what has been stored, by any process.
+        self._read_upto = 0
         # From the first to the last record for which there was no room.
         self._missed: tuple[int, int] | None = None
 
@@ -59,43 +59,49 @@ class Undecodable:
             return
         _note(self._known, key)
         metrics.undecodable.labels(reason).inc()
-        if len(self._waiting) < MOST_WAITING and self._bytes + len(record.payload) <= MOST_BYTES:
+        if len(self._waiting) < MAX_WAITING and self._bytes + len(record.payload) <= MAX_BYTES:
             self._waiting.append((record, reason))
             self._bytes += len(record.payload)
         else:
             first, last = self._missed or (record.sequence, record.sequence)
             self._missed = min(first, record.sequence), max(last, record.sequence)
             del self._known[key]
-        self._news.set()
+        self._wake.set()
 
     async def run(self) -> None:
-        """Buries until cancelled."""
+        """Stores until cancelled."""
         while True:
-            await self._news.wait()
-            self._news.clear()
+            await self._wake.wait()
+            self._wake.clear()
             while self._waiting:
                 record, reason = self._waiting[0]
-                await self._insist(record, reason)
+                await self._store(record, reason)
                 self._waiting.popleft()
                 self._bytes -= len(record.payload)
             if self._missed is not None:
                 await self._read_again()
 
-    async def _insist(self, record: Record, reason: str) -> None:
-        """Buries one record, again and again while the store does not answer."""
+    async def _store(self, record: Record, reason: str) -> None:
+        """Stores one record, again and again while NATS does not answer."""
         while True:
             try:
-                if not await self._has_letter(record):
-                    await self._bury(record, reason)
+                if not await self._is_stored(record):
+                    await self._add(record, reason)
                 return
             except Refused as refusal:
-                log.error("a dead letter was refused", extra={"sequence": record.sequence, "fault": str(refusal)})
+                log.error(
+                    "NATS refused a dead letter; it is not stored",
+                    extra={"sequence": record.sequence, "fault": str(refusal)},
+                )
                 return
             except BrokerError as fault:
-                log.debug("a dead letter waits for NATS", extra={"sequence": record.sequence, "fault": str(fault)})
+                log.debug(
+                    "a dead letter was not stored; it is stored again",
+                    extra={"sequence": record.sequence, "fault": str(fault)},
+                )
                 await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _bury(self, record: Record, reason: str) -> None:
+    async def _add(self, record: Record, reason: str) -> None:
         await self._dead.add_undecodable(
             EVENTS,
             record.sequence,
@@ -106,22 +112,23 @@ class Undecodable:
             reason=reason,
         )
         log.warning(
-            "a record that is no event is a dead letter", extra={"sequence": record.sequence, "fault": record.fault}
+            "a record of EVENTS is not an event; it is stored as a dead letter",
+            extra={"sequence": record.sequence, "fault": record.fault},
         )
 
-    async def _has_letter(self, record: Record) -> bool:
-        """Whether somebody has buried a record already, perhaps long before the dedup window. Raises BrokerError."""
+    async def _is_stored(self, record: Record) -> bool:
+        """Whether a record has a dead letter already, perhaps from long before the dedup window. Raises BrokerError."""
         more = True
         while more:
-            page = await self._dead.read(after=self._letters, pattern=ingest_subject(EVENTS))
+            page = await self._dead.read(after=self._read_upto, pattern=ingest_subject(EVENTS))
             for letter in page.deadletters:
-                self._letters = letter.sequence
-                _note(self._buried, (letter.origin.sequence, hash(letter.payload)))
+                self._read_upto = letter.sequence
+                _note(self._stored, (letter.origin.sequence, hash(letter.payload)))
             more = page.more and bool(page.deadletters)
-        return _key(record) in self._buried
+        return _key(record) in self._stored
 
     async def _read_again(self) -> None:
-        """Reads the stretch of EVENTS in which records were met that had no room. Raises nothing but cancellation."""
+        """Reads the range of EVENTS in which records were found that had no room. Raises nothing but cancellation."""
         assert self._missed is not None
         (first, last), self._missed = self._missed, None
         after = first - 1
@@ -135,17 +142,17 @@ class Undecodable:
                 after = record.sequence
                 if record.event is None and _key(record) not in self._known:
                     _note(self._known, _key(record))
-                    await self._insist(record, "decode_error")
+                    await self._store(record, "decode_error")
             if not page.records:
                 return
 
 
 def _note(known: OrderedDict[_Key, None], key: _Key) -> None:
     known[key] = None
-    if len(known) > MOST_KNOWN:
+    if len(known) > MAX_KNOWN:
         known.popitem(last=False)
 
 
 def _key(record: Record) -> _Key:
-    # With the bytes: a stream that was made anew counts from one again.
+    # With the bytes: a stream that was deleted and created again counts from one.
     return record.sequence, hash(record.payload)

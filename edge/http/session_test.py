@@ -8,7 +8,8 @@ from typing import Any
 
 from edge.errors import Problem, json_object
 from edge.sessions.registry import Session
-from edge.webhooks.history.attempts import Attempt, Attempts
+from edge.webhooks.history.attempt import Attempt
+from edge.webhooks.history.attempts import Attempts
 from edge.webhooks.service import Webhooks
 
 DEFAULT_TYPE = "progress"

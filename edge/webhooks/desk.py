@@ -18,7 +18,8 @@ from edge.sessions.endpoint.signature_format import parse_signature
 from edge.sessions.registry import Registry, Session
 from edge.webhooks.endpoint.verification import Consent, Verification
 from edge.webhooks.history.attempts import DEFAULT_LIMIT, MAX_LIMIT, Place
-from edge.webhooks.history.recovery import Recoveries, parse_moment, parse_rate
+from edge.webhooks.history.recovery import Recoveries
+from edge.webhooks.history.recovery_job import parse_moment, parse_rate
 from edge.webhooks.service import Webhooks
 from router.cursor import Start, parse_start
 from router.errors import BrokerError, Conflict

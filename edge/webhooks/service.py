@@ -26,7 +26,7 @@ from edge.webhooks.fanout.fanout import Fanout
 from edge.webhooks.fanout.marks import waiting_events
 from edge.webhooks.fanout.settings import FanoutSettings
 from edge.webhooks.fanout.source import Subscribe
-from edge.webhooks.history.attempts import AttemptLog, AttemptLogSettings
+from edge.webhooks.history.attempt_log import AttemptLog, AttemptLogSettings
 from edge.webhooks.history.figures import Figures
 from edge.webhooks.queue.job import PARTITIONS, partition_of
 from edge.webhooks.worker.worker import PartitionWorker, WorkerContext, WorkerSettings

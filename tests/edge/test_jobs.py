@@ -23,7 +23,7 @@ class Quick:
     """Settings of jobs, with leases that are taken over at once."""
 
     role: RoleSettings = field(default_factory=lambda: RoleSettings(ttl=30.0, poll=0.05))
-    side_by_side: int = 2
+    concurrency: int = 2
     pause: float = 0.05
     keep: float = 600.0
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from edge import settings as policy
 from edge.deadletters.query import FIELDS as LETTER_FIELDS
-from edge.deadletters.redrive import DEFAULT_RATE, MAX_RATE, MIN_RATE
+from edge.deadletters.redrive_job import DEFAULT_RATE, MAX_RATE, MIN_RATE
 from edge.errors import TITLES
 from edge.http import session_test as trial
 from edge.http.ingest import FIELDS
@@ -16,7 +16,7 @@ from edge.http.openapi import webhooks as schemas
 from edge.sessions.endpoint import body as endpoint
 from edge.stats import Stats, describe
 from edge.webhooks.endpoint import state_changes as news
-from edge.webhooks.history import recovery
+from edge.webhooks.history import recovery_job as recovery
 from router.deadletter import ORIGINS
 
 VERSION = "0.1.0"

@@ -23,7 +23,8 @@ from edge.webhooks.client.outcome import Outcome
 from edge.webhooks.client.payload import posting
 from edge.webhooks.client.sender import Sender
 from edge.webhooks.client.ssrf import GuardSettings
-from edge.webhooks.history.attempts import Attempt, AttemptLog
+from edge.webhooks.history.attempt import Attempt
+from edge.webhooks.history.attempt_log import AttemptLog
 from edge.webhooks.queue.job import delivery_id
 from router.clock import wall
 from router.codec import encode

@@ -47,7 +47,8 @@ from edge.webhooks.endpoint.state_changes import (
     is_told,
 )
 from edge.webhooks.endpoint.store import EndpointStore
-from edge.webhooks.history.attempts import Attempt, AttemptLog, Part
+from edge.webhooks.history.attempt import Attempt, Part
+from edge.webhooks.history.attempt_log import AttemptLog
 from edge.webhooks.queue.acks import AckBatcher
 from edge.webhooks.queue.backlog import Backlog, ParkedJob, is_full, next_job
 from edge.webhooks.queue.job import FRESH, PARKED, Job, due_filter, fresh_filter, partition_of, read

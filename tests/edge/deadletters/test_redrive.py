@@ -16,9 +16,10 @@ from typing import Any
 import httpx
 import pytest
 
-from edge.deadletters.notifier import Burials
+from edge.deadletters.notifier import DeadLetterNotifier
 from edge.deadletters.query import Filter, Span
-from edge.deadletters.redrive import RedriveJob, Redrives, RedriveSettings, new_job
+from edge.deadletters.redrive import Redrives
+from edge.deadletters.redrive_job import RedriveJob, RedriveSettings, new_job
 from edge.errors import Problem
 from edge.sessions.endpoint.settings import EndpointSettings
 from edge.sessions.registry import Registry
@@ -46,11 +47,11 @@ from tests.waiting import PATIENCE, eventually
 QUICK = RedriveSettings(
     role=RoleSettings(ttl=4.0, poll=0.1),
     note_every=0.02,
-    answer=2.0,
+    answer_timeout=2.0,
     after_crash=0.05,
     pause=0.05,
-    looked_at=10,
-    most_back=2,
+    window=10,
+    max_returned=2,
 )
 
 
@@ -318,7 +319,7 @@ async def test_an_actor_that_does_not_answer_is_asked_again_under_the_same_id_or
         elif len(asked) == 3:
             request.answer({"outcome": "acked"})
 
-    async with start(quick(answer=0.2)) as process, actor(process.broker, "slow", called) as address:
+    async with start(quick(answer_timeout=0.2)) as process, actor(process.broker, "slow", called) as address:
         await bury(process.dead, actor_subject("slow"), back=address)
         await bury(process.dead, actor_subject("gone"), back="cmd.gone.main.redrive")
         await bury(process.dead, actor_subject("old"))
@@ -535,7 +536,7 @@ async def test_letters_that_fill_their_stream_are_told_of_before_the_oldest_are_
                 await dead.add(
                     actor_subject("stock"), bytes(700), origin=Origin("EVENTS", number, "ev.a.b.c"), reason="rejected"
                 )
-            telling = asyncio.ensure_future(Burials(broker, lambda _letter: None).run())
+            telling = asyncio.ensure_future(DeadLetterNotifier(broker, lambda _letter: None).run())
             try:
                 (record,) = await eventually(lambda: filling(broker))
             finally:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edge.deadletters.notifier import CONSUMER, MOST_GROUPS, TOLD_SINGLY, news
+from edge.deadletters.notifier import CONSUMER, MAX_GROUPS, MAX_SINGLE, events_about
 from edge.http.openapi.document import document
 from edge.webhooks.endpoint.state import EndpointState
 from edge.webhooks.endpoint.store import EndpointStore
@@ -467,13 +467,13 @@ def _letter(number: int, name: str) -> DeadLetter:
 
 
 def test_news_of_any_number_of_burials_are_few() -> None:
-    few = news([_letter(n, "one") for n in range(1, TOLD_SINGLY + 1)])
-    alike = news([_letter(n, "one") for n in range(1, 5001)])
-    unlike = news([_letter(n, f"s{n % 700}") for n in range(1, 5001)])
+    few = events_about([_letter(n, "one") for n in range(1, MAX_SINGLE + 1)])
+    alike = events_about([_letter(n, "one") for n in range(1, 5001)])
+    unlike = events_about([_letter(n, f"s{n % 700}") for n in range(1, 5001)])
 
-    assert [event.data["count"] for event in few] == [1] * TOLD_SINGLY
+    assert [event.data["count"] for event in few] == [1] * MAX_SINGLE
     assert [(e.data["count"], e.data["first_id"], e.data["last_id"]) for e in alike] == [(5000, 1, 5000)]
-    assert len(unlike) == MOST_GROUPS + 1
+    assert len(unlike) == MAX_GROUPS + 1
     assert sum(event.data["count"] for event in unlike) == 5000
     assert unlike[-1].data["name"] is None
 

@@ -14,7 +14,8 @@ from standardwebhooks.webhooks import Webhook
 
 from edge.sessions.endpoint.settings import Batch
 from edge.sessions.registry import Session
-from edge.webhooks.history.attempts import Attempt, Attempts
+from edge.webhooks.history.attempt import Attempt
+from edge.webhooks.history.attempts import Attempts
 from edge.webhooks.queue.job import Job, partition_of
 from edge.webhooks.queue.ordering import QueueSettings
 from router.broker import Broker

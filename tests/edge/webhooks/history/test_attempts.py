@@ -13,7 +13,9 @@ from aiohttp import web
 from edge.errors import Problem
 from edge.http.openapi.document import document
 from edge.webhooks.client.outcome import Outcome, Verdict
-from edge.webhooks.history.attempts import Attempt, AttemptLog, AttemptLogSettings, Attempts, Part, Place
+from edge.webhooks.history.attempt import Attempt, Part
+from edge.webhooks.history.attempt_log import AttemptLog, AttemptLogSettings
+from edge.webhooks.history.attempts import Attempts, Place
 from edge.webhooks.queue.job import delivery_id
 from tests.edge.conftest import RunningEdge
 from tests.edge.webhooks.stage import Receiver, Stage
@@ -99,13 +101,6 @@ async def test_an_event_of_a_batch_is_found_by_its_own_id(stage: Stage) -> None:
     (same,) = await read.of(session, delivery_id("event-3", 4, session))
 
     assert found == same and found.describe()["events"] == [f"event-{n}" for n in range(5)]
-
-
-async def test_where_too_many_wait_the_new_ones_are_dropped_and_nobody_is_held_up(stage: Stage) -> None:
-    session = new_session()
-    read = await stored(stage, [attempt(session, n) for n in range(100)], capacity=30)
-
-    assert sorted(each.sequence for each in await pages(read, session, 50)) == list(range(1, 31))
 
 
 def test_a_cursor_is_read_as_it_was_written_and_nothing_else_is() -> None:

@@ -14,8 +14,8 @@ import pytest
 
 from edge.errors import Problem
 from edge.http.openapi.document import document
-from edge.webhooks.history.attempts import Part
-from edge.webhooks.history.recovery import Recoveries, Recovery, RecoverySettings, parse_moment, parse_rate
+from edge.webhooks.history.recovery import Recoveries
+from edge.webhooks.history.recovery_job import Recovery, RecoverySettings
 from router.broker import Broker
 from router.cluster.role import RoleSettings
 from router.cursor import parse_start
@@ -422,26 +422,3 @@ async def test_no_more_than_a_few_recoveries_of_a_session_are_under_way(stage: S
     finally:
         running.cancel()
         await asyncio.wait({running})
-
-
-def test_rates_and_moments_are_read_strictly() -> None:
-    assert (parse_rate(None), parse_rate(5)) == (100.0, 5.0)
-    assert parse_moment("2026-01-01T00:00:00Z", "since") == parse_moment(1767225600, "since")
-    for bad in (0, -1, True, "5", float("nan"), 1e9):
-        with pytest.raises(Problem):
-            parse_rate(bad)
-    for worse in (None, True, [], {}):
-        with pytest.raises(Problem):
-            parse_moment(worse, "since")
-
-
-async def test_what_is_no_longer_granted_is_not_sent_again(stage: Stage, receiver: Receiver) -> None:
-    process = await stage.process()
-    (event,) = await stage.publish("job.a.output")
-    free = await stage.session(receiver.url, subjects=["job.>"])
-    narrowed = await stage.session(receiver.url, granted=["agent.>"])
-    recoveries = Recoveries(stage.broker, process.registry, 2, QUICK)
-    part = Part(event, (await stage.broker.state()).last)
-
-    assert await recoveries.record(part, free) is not None
-    assert await recoveries.record(part, narrowed) is None

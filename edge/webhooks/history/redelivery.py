@@ -1,0 +1,73 @@
+"""Puts deliveries among the jobs once more, and finds the events and the dead letters that they are about."""
+
+from __future__ import annotations
+
+from edge.filters.evaluation import Filtering
+from edge.sessions.registry import Registry, Session
+from edge.webhooks.history.attempt import Part
+from edge.webhooks.queue.job import NEWS, Job
+from edge.webhooks.queue.letters import SentAgain
+from edge.webhooks.queue.room import Room
+from router.broker import Broker
+from router.record import Record
+from router.replay import Replay
+
+
+class Redelivery:
+    """Stores jobs for events that were delivered, or were to be, before."""
+
+    def __init__(self, broker: Broker, registry: Registry, partitions: int, filtering: Filtering | None = None) -> None:
+        self.registry = registry
+        self.sent_again = SentAgain(broker)
+        # What is delivered again counts as any other job of its session, and waits for its share of HOOKS.
+        self.room = Room(broker)
+        self.replay = Replay(broker)
+        self._broker = broker
+        self._partitions = partitions
+        self._filtering = filtering or Filtering()
+        # What was read before may be of another life of the stream.
+        broker.connection.on_reconnect(self.replay.forget)
+
+    async def record(self, part: Part, session: Session) -> Record | None:
+        """The event that a delivery is about; None where it is no longer kept, or no longer granted. Raises BrokerError."""
+        page = await self._broker.read(">", part.sequence - 1, 1)
+        record = page.records[0] if page.records else None
+        if record is None or record.sequence != part.sequence or record.event is None or record.event.id != part.event:
+            return None
+        # A session that was narrowed by hand is sent again what it was sent; one from which a grant was taken is not.
+        if session.spec.granted is not None and not session.view.admits(record.subject, record.event.type):
+            return None
+        return record
+
+    async def enqueue(self, session: str, record: Record, unique: str, letters: tuple[int, ...] = ()) -> None:
+        """Puts a delivery among the jobs once more; its dead letters go once it is over.
+
+        Raises Refused where there is no room, or BrokerError.
+        """
+        publish = Job.again(
+            session,
+            record.payload,
+            record.subject,
+            record.sequence,
+            unique=f"{unique}.{record.sequence}",
+            trigger="manual",
+            partitions=self._partitions,
+            letters=letters,
+        )
+        await self._broker.store(*publish)
+
+    async def stretch(self, session: Session, after: int, upto: int) -> tuple[list[Record], int]:
+        """Events that a session shows behind a place, and how far that reaches. Raises BrokerError."""
+        stretch = await self.replay.stretch(session.view.patterns, after, upto)
+        shown = [
+            record
+            for record in await self._filtering.select(session.view, stretch.records)
+            if after < record.sequence <= upto and not _is_own_news(record, session.id)
+        ]
+        return shown, min(stretch.upto, upto)
+
+
+def _is_own_news(record: Record, session: str) -> bool:
+    """Whether an event tells of this very endpoint, which is never told so."""
+    event = record.event
+    return record.subject.startswith(NEWS) and event is not None and event.data.get("session_id") == session
