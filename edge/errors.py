@@ -1,4 +1,4 @@
-"""The problems that a request is refused with: stable codes, their statuses and titles, and the router's errors as such."""
+"""Defines the problems (RFC 9457) that refuse a request: stable codes with status and title, and how router errors map to them."""
 
 from __future__ import annotations
 
@@ -12,77 +12,77 @@ from router.errors import BadInput, BrokerError, Forbidden, Refused, StoreFailed
 from router.store_health import FORBIDDEN, NO_QUORUM, STORAGE_FULL, STREAM_MISSING, UNREACHABLE, code_of
 
 TITLES: Mapping[str, tuple[int, str]] = {
-    "token_required": (401, "A token is needed"),
-    "bad_token": (401, "The token is not valid"),
-    "token_expired": (401, "The token has expired"),
-    "token_in_query": (401, "A token has no place in an address"),
-    "bad_ticket": (401, "The ticket is not good"),
-    "not_granted": (403, "The token does not allow this"),
-    "operator_only": (403, "This is for those who operate the system"),
-    "rate_limited": (429, "Too much at once"),
-    "too_many": (429, "There are too many already"),
-    "keys_unavailable": (503, "The keys that tokens are checked with could not be fetched"),
-    "bad_header": (400, "A header is not as it should be"),
-    "bad_request": (400, "The request is not HTTP as it should be"),
-    "websocket_version": (426, "Another version of the WebSocket protocol is needed"),
-    "head_too_large": (431, "The head of the request is too large"),
-    "request_timeout": (408, "The request took too long to arrive"),
-    "bad_json": (400, "The body is not JSON"),
-    "bad_body": (422, "The body is not as it should be"),
-    "unknown_field": (422, "The body has a field that is not known"),
-    "missing_field": (422, "The body lacks a field"),
-    "bad_parameter": (400, "A query parameter is not as it should be"),
-    "bad_subject": (422, "A subject is not valid"),
-    "bad_pattern": (422, "A pattern is not valid"),
-    "bad_event": (422, "The event is not valid"),
-    "bad_cursor": (400, "The cursor is not valid"),
-    "bad_filter": (422, "The filter is not valid"),
-    "bad_webhook": (422, "The webhook is not configured as it should be"),
-    "bad_input": (422, "The input is not valid"),
-    "idempotency_key_reused": (422, "The key or id was used for another event"),
-    "forbidden_subject": (403, "Nobody may publish to this subject from outside"),
-    "event_too_large": (413, "The event is too large"),
-    "body_too_large": (413, "The body is too large"),
-    "batch_too_large": (413, "The batch has too many events"),
-    "not_found": (404, "There is nothing at this address"),
-    "session_not_found": (404, "There is no such session"),
-    "session_changed": (409, "Somebody else changed the session first"),
-    "camera_not_found": (404, "There is no such camera"),
-    "octane_not_found": (404, "There is no such Octane"),
-    "run_not_found": (404, "There is no such run"),
-    "command_not_found": (404, "There is no such command, or nobody who takes it"),
-    "command_refused": (409, "The actor refuses the command"),
-    "command_failed": (502, "The actor failed at the command"),
-    "command_unanswered": (504, "The actor did not answer in time"),
-    "deadletter_not_found": (404, "There is no such dead letter"),
-    "redrive_not_found": (404, "There is no such redrive"),
-    "redrive_ended": (409, "The redrive is over"),
-    "redrive_refused": (409, "This is not sent again without force"),
-    "too_many_redrives": (409, "Too many redrives are not over yet"),
-    "not_a_webhook": (409, "The session is no webhook session"),
-    "attempt_not_found": (404, "There was no such attempt"),
-    "event_gone": (410, "The event is no longer kept"),
-    "recovery_not_found": (404, "There is no such recovery"),
-    "recovery_ended": (409, "The recovery is over"),
-    "too_many_recoveries": (409, "Too many recoveries are not over yet"),
-    "no_frame": (404, "There is no picture yet"),
-    "method_not_allowed": (405, "The method is not known here"),
-    "unsupported_media_type": (415, "The body's type is not known here"),
-    "forbidden_origin": (403, "Pages of this origin may not speak to this server"),
-    "forbidden_host": (421, "This server does not answer to that name"),
-    "draining": (503, "This replica is shutting down"),
-    "broker_unavailable": (503, "The event store does not answer"),
-    "storage_full": (503, "The event store has no room"),
-    "no_quorum": (503, "The event store has no leader for this stream"),
-    "stream_missing": (503, "A stream of the event store is missing"),
-    "write_failed": (503, "The event store takes no writes"),
-    "store_forbidden": (503, "The event store does not allow this server to write"),
-    "session_store_full": (507, "There is no room for another session"),
-    "storage_refused": (507, "The event store refused the event"),
-    "internal": (500, "Something failed here"),
+    "token_required": (401, "Token required"),
+    "bad_token": (401, "Invalid token"),
+    "token_expired": (401, "Token expired"),
+    "token_in_query": (401, "Token in query string not allowed"),
+    "bad_ticket": (401, "Invalid ticket"),
+    "not_granted": (403, "Not granted by the token"),
+    "operator_only": (403, "Operators only"),
+    "rate_limited": (429, "Rate limit exceeded"),
+    "too_many": (429, "Too many at once"),
+    "keys_unavailable": (503, "Signing keys unavailable"),
+    "bad_header": (400, "Invalid header"),
+    "bad_request": (400, "Malformed HTTP request"),
+    "websocket_version": (426, "Unsupported WebSocket version"),
+    "head_too_large": (431, "Request header fields too large"),
+    "request_timeout": (408, "Request timeout"),
+    "bad_json": (400, "Invalid JSON"),
+    "bad_body": (422, "Invalid body"),
+    "unknown_field": (422, "Unknown field"),
+    "missing_field": (422, "Missing field"),
+    "bad_parameter": (400, "Invalid query parameter"),
+    "bad_subject": (422, "Invalid subject"),
+    "bad_pattern": (422, "Invalid subject pattern"),
+    "bad_event": (422, "Invalid event"),
+    "bad_cursor": (400, "Invalid cursor"),
+    "bad_filter": (422, "Invalid filter"),
+    "bad_webhook": (422, "Invalid webhook settings"),
+    "bad_input": (422, "Invalid input"),
+    "idempotency_key_reused": (422, "Idempotency key reused"),
+    "forbidden_subject": (403, "Reserved subject"),
+    "event_too_large": (413, "Event too large"),
+    "body_too_large": (413, "Body too large"),
+    "batch_too_large": (413, "Batch too large"),
+    "not_found": (404, "Not found"),
+    "session_not_found": (404, "Session not found"),
+    "session_changed": (409, "Session changed concurrently"),
+    "camera_not_found": (404, "Camera not found"),
+    "octane_not_found": (404, "Octane not found"),
+    "run_not_found": (404, "Run not found"),
+    "command_not_found": (404, "Command not found"),
+    "command_refused": (409, "Command refused"),
+    "command_failed": (502, "Command failed"),
+    "command_unanswered": (504, "Command timed out"),
+    "deadletter_not_found": (404, "Dead letter not found"),
+    "redrive_not_found": (404, "Redrive not found"),
+    "redrive_ended": (409, "Redrive already ended"),
+    "redrive_refused": (409, "Redrive needs force"),
+    "too_many_redrives": (409, "Too many redrives in progress"),
+    "not_a_webhook": (409, "Not a webhook session"),
+    "attempt_not_found": (404, "Attempt not found"),
+    "event_gone": (410, "Event no longer stored"),
+    "recovery_not_found": (404, "Recovery not found"),
+    "recovery_ended": (409, "Recovery already ended"),
+    "too_many_recoveries": (409, "Too many recoveries in progress"),
+    "no_frame": (404, "No frame available"),
+    "method_not_allowed": (405, "Method not allowed"),
+    "unsupported_media_type": (415, "Unsupported media type"),
+    "forbidden_origin": (403, "Origin not allowed"),
+    "forbidden_host": (421, "Host not allowed"),
+    "draining": (503, "Replica is shutting down"),
+    "broker_unavailable": (503, "Event store unavailable"),
+    "storage_full": (503, "Event store full"),
+    "no_quorum": (503, "Event store has no quorum"),
+    "stream_missing": (503, "Stream missing in the event store"),
+    "write_failed": (503, "Event store not writable"),
+    "store_forbidden": (503, "Write not permitted by the event store"),
+    "session_store_full": (507, "Session store full"),
+    "storage_refused": (507, "Event refused by the event store"),
+    "internal": (500, "Internal error"),
 }
 
-# Codes of the store's health that would say something else to a client.
+# Codes of the store's health that have another name towards clients.
 _STORE_CODES = {FORBIDDEN: "store_forbidden", UNREACHABLE: "broker_unavailable"}
 
 
@@ -103,7 +103,7 @@ class Problem(Exception):
         return self
 
     def body(self) -> dict[str, Any]:
-        """The problem as JSON has it."""
+        """The members of the problem+json body."""
         body: dict[str, Any] = {
             "type": f"urn:callboard:problem:{self.code}",
             "title": self.title,
@@ -116,13 +116,13 @@ class Problem(Exception):
 
 
 def from_fault(fault: Exception) -> Problem:
-    """Turns an error of the router into a problem; never gives away an exception's text that is not meant for clients."""
+    """Maps an error of the router to a problem; never reveals an exception's text that is not meant for clients."""
     if isinstance(fault, BadInput):
         return Problem(fault.code, str(fault))
     if isinstance(fault, StoreFailed):
-        return store_problem(fault.code, f"{fault.stream} takes no writes now")
+        return store_problem(fault.code, f"{fault.stream} accepts no writes at the moment")
     if isinstance(fault, Forbidden):
-        return store_problem(FORBIDDEN, "NATS does not allow this server to publish there")
+        return store_problem(FORBIDDEN, "NATS does not permit this server to publish there")
     if isinstance(fault, TooLarge):
         return Problem("event_too_large", fault.description, size=fault.size, limit=fault.limit)
     if isinstance(fault, Refused):
@@ -135,21 +135,20 @@ def from_fault(fault: Exception) -> Problem:
 
 
 def store_problem(code: str, detail: str, **more: Any) -> Problem:
-    """The problem of a store that takes no writes; `code` is one of `router.store_health.CODES`."""
+    """The problem of a store that accepts no writes; `code` is one of `router.store_health.CODES`."""
     return Problem(_STORE_CODES.get(code, code), detail, headers={"Retry-After": "1"}, **more)
 
 
 def problem_of(fault: Exception) -> Problem:
-    """The problem that a request is refused with."""
+    """The problem that stands for an exception."""
     return fault if isinstance(fault, Problem) else from_fault(fault)
 
 
-# Characters of unknown field names that an answer repeats.
+# Characters of unknown names that are repeated to the client.
 _SHOWN = 200
 
-# How an answer says which fields it refuses, and which there are.
-NOT_KNOWN = ("not known", "known are")
-
+# How a refusal introduces the names that are not accepted, and those that are.
+NOT_KNOWN = ("unknown", "known:")
 UNCHANGEABLE = ("cannot be changed", "can be:")
 
 # The words of JSON for msgspec's.
@@ -239,7 +238,7 @@ def _choices(shape: type[msgspec.Struct], path: str) -> list[Any]:
 
 
 def unknown_fields(given: Iterable[Any], known: Collection[str], say: tuple[str, str] = NOT_KNOWN) -> str:
-    """Says which names are not known, and which are; "" where all of them are."""
+    """Lists the unknown names and the known ones; "" where all are known."""
     unknown = sorted(str(name) for name in given if name not in known)
     return f"{say[0]}: {', '.join(unknown)[:_SHOWN]}; {say[1]} {', '.join(known) or 'none'}" if unknown else ""
 

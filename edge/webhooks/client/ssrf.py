@@ -32,7 +32,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "link_local": ("169.254.0.0/16", "fe80::/10"),
     # Carrier-grade NAT, and metadata services of some clouds.
     "shared": ("100.64.0.0/10",),
-    # A v4 address in the clothes of v6: written in the old forms, behind NAT64, Teredo or 6to4.
+    # IPv4 embedded in IPv6: the deprecated forms, NAT64, Teredo and 6to4.
     "translated": (
         "::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16", "192.88.99.0/24",
     ),
