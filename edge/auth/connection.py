@@ -1,8 +1,8 @@
-"""This file is where a live connection keeps who reads it: what that may see, until when, and what a new token changes.
+"""Authorizes open connections: what each may read, until when, and what a new token changes.
 
-A token is looked at when a connection opens, and again whenever it could have stopped being true: when it ends, when the
-session changes, when the client brings another. Each replayed event is read under the view that the auth allows, so what
-is not granted any more is not sent. Nothing is taken away in silence: who loses a right is told, or closed.
+A token is checked when a connection opens, and again whenever it could have stopped being valid: when it expires, when the
+session changes, when the client sends another. Replayed events are read under the view that the authorization allows, so
+revoked grants take effect at once. A client that loses a right is told so, or its connection is closed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -25,16 +25,14 @@ from edge.auth.principal import Principal
 from edge.disconnect import EXPIRED, FORBIDDEN
 from edge.errors import Problem
 from edge.problem import count_refusal
+from edge.sessions.registry import Session
+from edge.sessions.spec import SessionSpec
 from edge.types import Authorized
+from edge.view import View
 from router.cluster.peers import answer_peer, ask_peers
 from router.codec import DECODE_FAULTS, rfc3339
 from router.nats.connection import Connection
 from router.subject import escape
-
-if TYPE_CHECKING:
-    from edge.sessions.registry import Session
-    from edge.sessions.spec import SessionSpec
-    from edge.view import View
 
 log = logging.getLogger(__name__)
 
@@ -44,13 +42,13 @@ SWEEP_SECONDS = 1.0
 
 
 def require_subjects(principal: Principal, spec: SessionSpec) -> None:
-    """Raises Problem where a session asks for subjects that are not granted; what is addressed to itself always is."""
+    """Raises Problem where a session names subjects that are not granted; those addressed to itself always are."""
     own = f"session.{escape(spec.id)}."
     principal.require_read(*(pattern for pattern in spec.subjects or () if not pattern.startswith(own)))
 
 
 class ConnectionAuth:
-    """Who reads one connection."""
+    """The authorization of one open connection."""
 
     __slots__ = ("_address", "_auths", "_slot", "_warned", "principal", "reader", "session")
 
@@ -66,43 +64,43 @@ class ConnectionAuth:
         self._warned = False
 
     def view(self, session: Session) -> View:
-        """What of a session may be seen by who reads. Raises Problem where the session asks for more by name."""
+        """The part of a session's view that the principal may read. Raises Problem where it names more than that."""
         if self.principal.id is None:
             return session.view
         require_subjects(self.principal, session.spec)
         return session.view if session.spec.subjects else session.view.within(self.principal.grants.read)
 
-    # Called by the reader, and by what serves it.
+    # Called by the reader and its transport.
 
     def attach(self, reader: Authorized) -> None:
-        """The reader has begun; from now on it is told what changes."""
+        """Starts to tell a reader of changes to what it may read."""
         self.reader = reader
         self._auths.attached(self)
 
     def leave(self) -> None:
-        """The reader has ended. Harmless the second time."""
+        """Detaches the reader and releases the connection's slot; idempotent."""
         self.reader = None
         self._slot.release()
         self._auths.forget(self)
 
     def done(self) -> None:
-        """The request is over; where no reader goes on with the connection, so is that."""
+        """Ends with the request, unless a reader has taken over the connection."""
         if self.reader is None:
             self.leave()
 
     def refresh(self, token: object) -> dict[str, Any]:
-        """Takes a new token over the connection itself; returns what to answer."""
+        """Takes a new token that came over the connection itself; returns the answer to it."""
         try:
-            self.take(self._auths.read(token, self._address))
+            self.take(self._auths.verify(token, self._address))
         except Problem as refusal:
             count_refusal(refusal.code)
             return {"control": "error", "code": refusal.code, "detail": refusal.detail}
         return {"control": "refreshed", "expires_at": self.expires_at}
 
-    # Called by the auths and the hub.
+    # Called by ConnectionAuths.
 
     def change(self, session: Session) -> None:
-        """The session was changed: its reader goes on under what of it is granted, or not at all."""
+        """Puts the reader under the granted view of a changed session, or closes it where nothing is granted."""
         self.session = session
         if self.reader is None:
             return
@@ -114,7 +112,7 @@ class ConnectionAuth:
         self.reader.change(view)
 
     def take(self, principal: Principal) -> None:
-        """A new token of the same principal. Raises Problem, and changes nothing, where it does not grant the session."""
+        """Takes a new token of the same principal. Raises Problem, and changes nothing, where it does not grant the session."""
         if principal.id != self.principal.id:
             raise Problem("not_granted", "the token is of another principal")
         before, self.principal = self.principal, principal
@@ -128,8 +126,8 @@ class ConnectionAuth:
         if self.reader is not None and principal.grants.read != before.grants.read:
             self.reader.change(view)
 
-    def look(self, now: float, notice: float) -> float | None:
-        """Says what is due of `expiring` and the end; returns when to look again."""
+    def check_expiry(self, now: float, notice: float) -> float | None:
+        """Warns the client `notice` seconds before its token expires, closes it afterwards; returns when to check again."""
         if self.reader is None or math.isinf(self.principal.expires):
             return None
         expires = self.principal.expires
@@ -137,8 +135,8 @@ class ConnectionAuth:
             self.reader.close(EXPIRED)
             return None
         if now >= expires - notice and not self._warned:
-            told = {"expires_at": self.expires_at, "seconds": round(expires - now, 3), "refresh": True}
-            self._warned = self.reader.say("expiring", told)
+            body = {"expires_at": self.expires_at, "seconds": round(expires - now, 3), "refresh": True}
+            self._warned = self.reader.say("expiring", body)
         return expires if self._warned else expires - notice
 
     @property
@@ -147,14 +145,14 @@ class ConnectionAuth:
 
 
 def expires_at(principal: Principal) -> str | None:
-    """When a token ends, as the API writes it; None for never."""
-    # A year 9999 is the last that a calendar has.
+    """When a token expires, as the API writes it; None for never."""
+    # Calendars end with the year 9999.
     seconds = min(principal.expires, 253402300799.0)
     return None if math.isinf(principal.expires) else rfc3339(int(seconds * 1e9))
 
 
 class _Renewal(msgspec.Struct):
-    """What one edge process tells the others."""
+    """A new token, as one edge process announces it to the others."""
 
     sender: str
     session: str
@@ -165,15 +163,14 @@ class _Renewal(msgspec.Struct):
 
 
 class ConnectionAuths:
-    """All auths of one process, by when they must be looked at next."""
+    """The authorizations of all open connections of one process, in a heap by when each is checked next."""
 
-    def __init__(
-        self, authenticator: Authenticator, connection: Connection, me: str, others: Callable[[], int]
-    ) -> None:
+    def __init__(self, authenticator: Authenticator, connection: Connection, me: str, size: Callable[[], int]) -> None:
+        """`me` is this process's id, `size` gives how many edge processes are alive, this one included."""
         self._authenticator = authenticator
         self._connection = connection
         self._me = me
-        self._others = others
+        self._size = size
         self._attached: dict[str, set[ConnectionAuth]] = {}
         self._count = 0
         self._due: list[tuple[float, int, ConnectionAuth]] = []
@@ -182,27 +179,19 @@ class ConnectionAuths:
     def __len__(self) -> int:
         return self._count
 
-    def issue(self, principal: Principal, session: Session, address: str, poll: bool = False) -> ConnectionAuth | None:
-        """Makes a auth for a connection that opens, or a poll; None where nobody is told apart. Raises Problem 429."""
+    def open(self, principal: Principal, session: Session, address: str, poll: bool = False) -> ConnectionAuth | None:
+        """Authorizes a new connection, or a poll; None where authentication is off. Raises Problem 429."""
         if self._authenticator.open and self._authenticator.limits.key(address) is None:
             return None
         slot = self._authenticator.limits.open(address, principal, handshake=not poll)
         return ConnectionAuth(self, principal, session, slot, address)
 
-    def read(self, token: object, address: str) -> Principal:
-        """Says who a token proves, by the keys at hand; tries are counted as those of requests are. Raises Problem."""
-        verifier, limits = self._authenticator.verifier, self._authenticator.limits
-        limits.check_failures(address)
-        try:
-            if verifier is None or not isinstance(token, str):
-                raise Problem("bad_token", "there is no token to take")
-            return verifier.verify_now(token)
-        except Problem as refusal:
-            if refusal.code == "bad_token":
-                limits.failed(address)
-            raise
+    def verify(self, token: object, address: str) -> Principal:
+        """Verifies a token that came over a connection, with the keys already fetched. Raises Problem."""
+        return self._authenticator.verify_now(token, address)
 
     def attached(self, auth: ConnectionAuth) -> None:
+        """Keeps an authorization whose reader has started."""
         mine = self._attached.setdefault(auth.session.id, set())
         if auth not in mine:
             mine.add(auth)
@@ -210,6 +199,7 @@ class ConnectionAuths:
         self.schedule(auth)
 
     def forget(self, auth: ConnectionAuth) -> None:
+        """Drops an authorization whose reader has ended; idempotent."""
         mine = self._attached.get(auth.session.id)
         if mine is None or auth not in mine:
             return
@@ -219,15 +209,15 @@ class ConnectionAuths:
             del self._attached[auth.session.id]
 
     def change(self, session: Session) -> None:
-        """A session was changed: each of its connections sees as much of it as is granted to who reads."""
+        """Applies a changed session to each of its connections."""
         for auth in tuple(self._attached.get(session.id, ())):
             auth.change(session)
 
     def schedule(self, auth: ConnectionAuth) -> None:
-        """Has a auth looked at when its token nears its end."""
+        """Schedules the next expiry check of an authorization."""
         if math.isinf(auth.principal.expires) or auth.reader is None:
             return
-        # The auths of who left long before their tokens end must not pile up.
+        # Entries of connections that closed long before their tokens expire must not pile up.
         if len(self._due) > 2 * self._count + 1000:
             self._due = [entry for entry in self._due if entry[2].reader is not None]
             heapq.heapify(self._due)
@@ -235,16 +225,16 @@ class ConnectionAuths:
         heapq.heappush(self._due, (at, next(self._order), auth))
 
     def sweep(self, now: float) -> None:
-        """Looks at every auth that is due."""
+        """Checks every authorization that is due."""
         while self._due and self._due[0][0] <= now:
             _, _, auth = heapq.heappop(self._due)
-            again = auth.look(now, self._authenticator.settings.expiry_notice)
+            again = auth.check_expiry(now, self._authenticator.settings.expiry_notice)
             if again is not None:
                 heapq.heappush(self._due, (max(again, now + 0.001), next(self._order), auth))
 
     async def run(self) -> None:
-        """Tells connections that their tokens end, and hears of new tokens, until cancelled."""
-        listening = await self._connection.listen(SUBJECT, self._heard)
+        """Checks token expiry and listens for new tokens from other processes, until cancelled."""
+        listening = await self._connection.listen(SUBJECT, self._received)
         try:
             while True:
                 await asyncio.sleep(SWEEP_SECONDS)
@@ -252,22 +242,22 @@ class ConnectionAuths:
         finally:
             await listening.stop()
 
-    # A new token, for connections wherever they are
+    # A new token for the connections of a principal, on every process
 
     async def renew(self, principal: Principal, session_id: str) -> int:
-        """Gives a principal's connections to a session its new token, on every replica; returns how many there were.
+        """Gives a principal's connections to a session its new token, on every process; returns how many there were.
 
-        Raises Problem where a connection here is not granted by it any more.
+        Raises Problem where the token does not grant what a connection of this process reads.
         """
         renewed = self._renew(principal, session_id)
-        others = self._others() - 1
+        others = self._size() - 1
         if others <= 0 or principal.id is None:
             return renewed
         grants = principal.grants
-        told = _Renewal(
+        renewal = _Renewal(
             self._me, session_id, principal.id, list(grants.read), grants.operate, min(principal.expires, 1e12)
         )
-        counts = await ask_peers(self._connection, SUBJECT, msgspec.json.encode(told), others, _count)
+        counts = await ask_peers(self._connection, SUBJECT, msgspec.json.encode(renewal), others, _count)
         return renewed + sum(counts)
 
     def _renew(self, principal: Principal, session_id: str) -> int:
@@ -276,17 +266,17 @@ class ConnectionAuths:
             auth.take(principal)
         return len(mine)
 
-    def _heard(self, _subject: str, reply: str, payload: bytes, _headers: bytes) -> None:
+    def _received(self, _subject: str, reply: str, payload: bytes, _headers: bytes) -> None:
         try:
-            told = msgspec.json.decode(payload, type=_Renewal)
+            renewal = msgspec.json.decode(payload, type=_Renewal)
         except DECODE_FAULTS:
-            log.warning("a new token from another edge process cannot be read")
+            log.warning("token renewal from another edge cannot be decoded; its connections here keep their old token")
             return
-        if told.sender == self._me:
+        if renewal.sender == self._me:
             return
-        principal = Principal(told.owner, Grants(tuple(told.read), operate=told.operate), told.expires)
+        principal = Principal(renewal.owner, Grants(tuple(renewal.read), operate=renewal.operate), renewal.expires)
         try:
-            count = self._renew(principal, told.session)
+            count = self._renew(principal, renewal.session)
         except Problem:
             count = 0
         if reply:
@@ -294,5 +284,5 @@ class ConnectionAuths:
 
 
 def _count(answer: bytes) -> int | None:
-    """How many connections another process has renewed, as it says."""
+    """How many connections another process renewed, from its answer."""
     return int(answer) if answer.isdigit() else None

@@ -1,61 +1,44 @@
-"""This file is where it is found out from which address somebody comes: through proxies, where those are trusted."""
+"""Finds a client's address behind trusted proxies (X-Forwarded-For), and whether it connected over TLS (X-Forwarded-Proto)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import Any
 
-from starlette.datastructures import Headers
-from starlette.types import Scope
-
-# A chain of more proxies than this is no chain but an attack on who reads it.
+# A longer chain of proxies is not real but an attempt to make us parse it.
 MAX_HOPS = 20
 
 
 class Proxies:
-    """The proxies that are trusted, by network. What others say of where somebody comes from is not looked at."""
+    """The trusted proxies, by network. Forwarding headers from other peers are ignored."""
 
     def __init__(self, networks: Iterable[str]) -> None:
-        """Raises ValueError for what is no network."""
+        """Raises ValueError for an invalid network."""
         self._networks = [ip_network(network, strict=False) for network in networks]
 
-    def address(self, scope: Scope) -> str:
-        """The address of who asks: the last one on the way that is no trusted proxy."""
-        peer = _peer(scope)
-        if not self._networks or not self._trusts(peer):
-            return peer
-        named = ",".join(Headers(scope=scope).getlist("x-forwarded-for")).split(",")
+    def trusts(self, peer: str) -> bool:
+        """Whether the forwarding headers of this peer are believed."""
+        if not self._networks:
+            return False
+        parsed = _parse(peer)
+        return parsed is not None and any(parsed in network for network in self._networks)
+
+    def client_address(self, peer: str, forwarded_for: Iterable[str]) -> str:
+        """The client's address: the last one in X-Forwarded-For that is not a trusted proxy; `peer` must be trusted."""
         found = peer
-        # From the right: each proxy adds the one it heard from, and what stands further left may be invented.
-        for hop in reversed(named[-MAX_HOPS:]):
-            address = _plain(hop)
+        # From the right: each proxy appends the address it saw, and the client may have invented those further left.
+        for hop in reversed(",".join(forwarded_for).split(",")[-MAX_HOPS:]):
+            address = _normalized(hop)
             if address is None:
                 break
             found = address
-            if not self._trusts(address):
+            if not self.trusts(address):
                 break
         return found
 
-    def secure(self, scope: Scope) -> bool:
-        """Whether the client speaks TLS, with us or with a trusted proxy."""
-        if scope.get("scheme") in ("https", "wss"):
-            return True
-        said = Headers(scope=scope).get("x-forwarded-proto", "")
-        return bool(self._networks) and self._trusts(_peer(scope)) and said.strip().lower() in ("https", "wss")
 
-    def _trusts(self, address: str) -> bool:
-        parsed = _parse(address)
-        return parsed is not None and any(parsed in network for network in self._networks)
-
-
-def _peer(scope: Scope) -> str:
-    client: Any = scope.get("client")
-    return str(client[0]) if client else ""
-
-
-def _plain(text: str) -> str | None:
-    """An address as it stands in the header, perhaps with a port or in brackets; None for what is none."""
+def _normalized(text: str) -> str | None:
+    """An address from the header, perhaps with a port or in brackets; None for anything else."""
     text = text.strip().strip('"')
     if text.startswith("["):
         text = text[1:].partition("]")[0]

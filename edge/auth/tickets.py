@@ -1,9 +1,9 @@
-"""This file is where browsers get what they can put into an address: a ticket that is good once, for one thing, and soon not.
+"""Issues and redeems tickets: short-lived, single-use credentials that a browser can put into a URL.
 
-A browser's WebSocket, EventSource and `<img>` can send no header of the page's choice, and a token in an address is
-written into logs. So who has a token asks for a ticket. The first use of it gives a cookie for the same thing, which is
-good until the token ends: an EventSource that reconnects, with the same address and so with a spent ticket, is let in by
-that. Both lie in LEASES under a hash, so that any replica takes them and nobody who reads the bucket can use them.
+A browser's WebSocket, EventSource and `<img>` can send no header of the page's choice, and a token in a URL would be
+written to logs. So a client with a token requests a ticket for one resource. Redeeming it sets a cookie (the pass) for the
+same resource, valid until the token ends: an EventSource reconnects to the same URL, and so with a spent ticket. Both are
+stored in LEASES under a hash, so that every replica accepts them and reading the bucket gives nothing usable.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import math
 import re
 import secrets
 import time
+from dataclasses import dataclass
 
 import msgspec
 
@@ -25,14 +26,14 @@ from router.stored import decoder
 from router.topology import LEASES
 
 _FORM = re.compile(r"[A-Za-z0-9_-]{43}\Z")
-# A day: who leaves a page open for longer comes back with a token.
+# A day: a page that is open for longer needs a token again.
 MAX_PASS_SECONDS = 86400.0
-# As long as the mark of a used ticket stays; no ticket lives longer.
+# How long a spent ticket's marker is kept; no ticket lives longer.
 SPENT_SECONDS = 300.0
 
 
-class _Kept(msgspec.Struct):
-    """What lies in the bucket: for what it is good, until when, and for whom."""
+class _Stored(msgspec.Struct):
+    """A ticket or pass as it is stored: its resource, its end, and its principal."""
 
     resource: str
     until: float
@@ -43,48 +44,58 @@ class _Kept(msgspec.Struct):
     transport: str | None = None
 
 
-_kept = decoder(_Kept, LEASES)
+_decode = decoder(_Stored, LEASES)
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """The value of a pass cookie, and for how many seconds it is valid."""
+
+    value: str
+    seconds: float
 
 
 class Tickets:
-    """Gives out tickets and passes, and takes them."""
+    """Issues and redeems tickets and passes."""
 
     def __init__(self, connection: Connection, ttl: float, guard: WriteGuard | None = None) -> None:
         self.ttl = ttl
         self._connection = connection
         self._bucket = Bucket(connection, LEASES, guard)
 
-    async def give(self, principal: Principal, resource: str, transport: str | None = None) -> str:
-        """Makes a ticket: good once, for one resource. Raises BrokerError."""
-        return await self._give("ticket", principal, resource, self.ttl, transport)
+    async def issue(self, principal: Principal, resource: str, transport: str | None = None) -> str:
+        """Issues a ticket for one use of one resource. Raises BrokerError."""
+        return await self._issue("ticket", principal, resource, self.ttl, transport)
 
-    async def spend(self, ticket: str, resource: str, transport: str) -> Principal | None:
-        """Takes a ticket; None where it is not good. Of all who try at once, one is let in. Raises BrokerError."""
+    async def redeem(self, ticket: str, resource: str, transport: str) -> Principal | None:
+        """Redeems a ticket, None where it is not valid; of several concurrent attempts one succeeds. Raises BrokerError."""
         found = await self._find("ticket", ticket)
         if found is None:
             return None
-        kept, revision = found
-        if kept.resource != resource or kept.transport not in (None, transport):
+        stored, revision = found
+        if stored.resource != resource or stored.transport not in (None, transport):
             return None
         try:
             await self._bucket.update(_key("ticket", ticket), b"", revision, SPENT_SECONDS)
         except Conflict:
             return None
-        return _principal(kept)
+        return _principal(stored)
 
-    async def give_pass(self, principal: Principal, resource: str) -> tuple[str, float]:
-        """Makes what a cookie holds: good for one resource until the token ends, and for how long. Raises BrokerError."""
+    async def issue_pass(self, principal: Principal, resource: str) -> Pass:
+        """Issues a pass for one resource, valid until the token ends. Raises BrokerError."""
         seconds = min(principal.left, MAX_PASS_SECONDS)
-        return await self._give("pass", principal, resource, seconds, None), seconds
+        return Pass(await self._issue("pass", principal, resource, seconds, None), seconds)
 
-    async def look(self, value: str, resource: str) -> Principal | None:
-        """Says whom a pass lets in; None where it is not good. Raises BrokerError."""
+    async def check_pass(self, value: str, resource: str) -> Principal | None:
+        """The principal of a pass; None where it is not valid. Raises BrokerError."""
         found = await self._find("pass", value)
         return _principal(found[0]) if found and found[0].resource == resource else None
 
-    async def _give(self, kind: str, principal: Principal, resource: str, seconds: float, transport: str | None) -> str:
+    async def _issue(
+        self, kind: str, principal: Principal, resource: str, seconds: float, transport: str | None
+    ) -> str:
         value = secrets.token_urlsafe(32)
-        kept = _Kept(
+        stored = _Stored(
             resource,
             time.time() + seconds,
             principal.id,
@@ -93,24 +104,24 @@ class Tickets:
             principal.expires if math.isfinite(principal.expires) else time.time() + MAX_PASS_SECONDS,
             transport,
         )
-        # The server forgets it in whole seconds; `until` says it exactly.
-        await self._bucket.create(_key(kind, value), msgspec.json.encode(kept), math.ceil(seconds) + 1)
+        # The server's TTL has whole seconds; `until` is exact.
+        await self._bucket.create(_key(kind, value), msgspec.json.encode(stored), math.ceil(seconds) + 1)
         return value
 
-    async def _find(self, kind: str, value: str) -> tuple[_Kept, int] | None:
+    async def _find(self, kind: str, value: str) -> tuple[_Stored, int] | None:
         if not _FORM.match(value):
             return None
-        # Asked of the stream's leader: a replica that lags might not know yet what was just given out.
+        # Read from the stream's leader: a replica that lags might not have a ticket that was just issued.
         entry = await self._bucket.latest(_key(kind, value))
         if entry is None or not entry.value:
             return None
-        kept = _kept(kind, entry.value)
-        return (kept, entry.revision) if kept is not None and kept.until > time.time() else None
+        stored = _decode(kind, entry.value)
+        return (stored, entry.revision) if stored is not None and stored.until > time.time() else None
 
 
 def _key(kind: str, value: str) -> str:
     return f"{kind}.{hashlib.sha256(value.encode()).hexdigest()}"
 
 
-def _principal(kept: _Kept) -> Principal:
-    return Principal(kept.owner, Grants(tuple(kept.read), operate=kept.operate), kept.expires)
+def _principal(stored: _Stored) -> Principal:
+    return Principal(stored.owner, Grants(tuple(stored.read), operate=stored.operate), stored.expires)

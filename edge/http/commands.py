@@ -8,9 +8,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from edge.auth.authenticator import principal_of
 from edge.errors import Problem
 from edge.http.body import edge_of, json_answer, number, read_json
+from edge.http.credentials import principal_of
 from router.codec import from_json, to_json
 from router.errors import BadEvent, NoResponders, Timeout
 from router.nats.connection import Connection

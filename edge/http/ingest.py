@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from edge import metrics
-from edge.auth.authenticator import principal_of
 from edge.auth.principal import Principal
 from edge.errors import Problem, from_fault, json_object
 from edge.http.body import edge_of, json_answer, leaving, read_body
+from edge.http.credentials import address_of, principal_of
 from edge.http.idempotency import Name, name_events, require_same
 from edge.runtime import Edge
 from router import tracing
@@ -46,7 +46,7 @@ async def publish_events(request: Request) -> Response:
     many = events(given, key, trace, principal.id)
     permit(many, principal)
     fit(many, largest_event(edge.broker.connection.max_payload, edge.settings.max_body))
-    edge.authenticator.limits.publish(edge.authenticator.address(request.scope), principal, len(many))
+    edge.authenticator.limits.publish(address_of(request), principal, len(many))
     names = name_events([event for event, _ in many], [item.get("id") is not None for item in given], principal.id, key)
     acks = await publish(edge.broker, many, edge.store, names, keyed=key is not None)
     if trace:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edge.auth.authenticator import PASS, PRINCIPAL, Access, Authenticator, path_of
-from edge.auth.subprotocol import selecting
+from edge.auth.authenticator import Access, Admission, Authenticator
+from edge.auth.principal import EVERYBODY
+from edge.http.credentials import PRINCIPAL, SUBPROTOCOL, credentials_of, pass_cookie
 
 
 class AuthMiddleware:
-    """Middleware that authenticates each request of one route before the route sees it."""
+    """Authenticates each request of one route before the route sees it."""
 
     def __init__(self, app: ASGIApp, access: Access, authenticator: Authenticator) -> None:
         self._app = app
@@ -17,13 +18,30 @@ class AuthMiddleware:
         self._authenticator = authenticator
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        send = selecting(scope, send)
+        send = _select_subprotocol(scope, send)
         if self.access is not Access.OPEN:
-            scope[PRINCIPAL] = await self._authenticator.admit(scope, self.access)
-            if given := scope.get(PASS):
-                header = self._authenticator.cookie(scope, path_of(scope), *given)
-                send = _with_header(send, (b"set-cookie", header.encode("latin-1")))
+            admission = await self._admit(scope)
+            scope[PRINCIPAL] = admission.principal
+            if admission.issued:
+                cookie = pass_cookie(scope, self._authenticator.proxies, admission.issued)
+                send = _with_header(send, (b"set-cookie", cookie.encode("latin-1")))
         await self._app(scope, receive, send)
+
+    async def _admit(self, scope: Scope) -> Admission:
+        if self._authenticator.open:
+            return Admission(EVERYBODY)
+        return await self._authenticator.admit(credentials_of(scope, self._authenticator, self.access), self.access)
+
+
+def _select_subprotocol(scope: Scope, send: Send) -> Send:
+    """Selects our WebSocket subprotocol where the client offers it; other subprotocols are ignored."""
+    if SUBPROTOCOL not in scope.get("subprotocols", ()):
+        return send
+
+    async def sending(message: Message) -> None:
+        await send({**message, "subprotocol": SUBPROTOCOL} if message["type"] == "websocket.accept" else message)
+
+    return sending
 
 
 def _with_header(send: Send, header: tuple[bytes, bytes]) -> Send:

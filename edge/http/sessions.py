@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
-from edge.auth.authenticator import path_of, principal_of
 from edge.auth.connection import expires_at, require_subjects
 from edge.auth.grants import Grants
 from edge.auth.principal import Principal
@@ -18,6 +17,7 @@ from edge.errors import Problem
 from edge.http import ingest
 from edge.http import session_test as trial
 from edge.http.body import edge_of, json_answer, number, read_json
+from edge.http.credentials import address_of, pass_cookie, pass_of, principal_of, resource_of
 from edge.http.ingest import cursor_of_published
 from edge.runtime import Edge
 from edge.sessions.answer import describe as describe_session
@@ -49,9 +49,7 @@ async def create_session(request: Request) -> Response:
     spec = _owned(spec, principal)
     view = view_of(spec)
     require_subjects(principal, spec)
-    edge.authenticator.limits.create(
-        edge.authenticator.address(request.scope), principal, edge.registry.owned(principal.id)
-    )
+    edge.authenticator.limits.create(address_of(request), principal, edge.registry.owned(principal.id))
     # Before anything is read: the streams that have no leader for a write answer no read either.
     edge.store.require(edge.registry.bucket.stream)
     if spec.webhook:
@@ -193,8 +191,9 @@ async def refresh_session(request: Request) -> Response:
     require_subjects(principal, session.spec)
     renewed = await edge.connection_auths.renew(principal, session.id)
     headers = {}
-    if passed := await edge.authenticator.renew_pass(request.scope, principal):
-        headers["Set-Cookie"] = edge.authenticator.cookie(request.scope, path_of(request.scope), *passed)
+    authenticator = edge.authenticator
+    if renewed_pass := await authenticator.renew_pass(pass_of(request.scope), resource_of(request.scope), principal):
+        headers["Set-Cookie"] = pass_cookie(request.scope, authenticator.proxies, renewed_pass)
     return json_answer(
         {"session_id": session.id, "expires_at": expires_at(principal), "connections": renewed}, headers=headers
     )

@@ -7,9 +7,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from edge.auth.authenticator import principal_of
 from edge.errors import Problem
 from edge.http.body import edge_of, json_answer, number
+from edge.http.credentials import principal_of
 from router.codec import rfc3339
 from router.record import Record
 from router.subject import escape, unescape

@@ -11,11 +11,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from edge.auth.authenticator import principal_of
 from edge.auth.connection import ConnectionAuth
 from edge.disconnect import BAD_CURSOR, FORBIDDEN, LOST_STORE, NO_SESSION, SHUTDOWN, Disconnect
 from edge.errors import Problem
 from edge.http.body import edge_of, leaving, number
+from edge.http.credentials import address_of, principal_of
 from edge.http.sessions import session_of
 from edge.problem import count_refusal
 from edge.runtime import Edge
@@ -126,9 +126,7 @@ async def stream_session(request: Request) -> Response | ASGIApp:
 def _authorize(connection: Request | WebSocket, session: Session, poll: bool = False) -> ConnectionAuth | None:
     """Who reads over a connection, counted; None where nobody is told apart. Raises Problem 429."""
     edge = edge_of(connection)
-    return edge.connection_auths.issue(
-        principal_of(connection.scope), session, edge.authenticator.address(connection.scope), poll
-    )
+    return edge.connection_auths.open(principal_of(connection.scope), session, address_of(connection), poll)
 
 
 def _reading(session: Session, auth: ConnectionAuth | None) -> ReadRequest:

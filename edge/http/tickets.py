@@ -5,10 +5,10 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from edge.auth.authenticator import principal_of
 from edge.auth.connection import require_subjects
 from edge.errors import Problem, json_object
 from edge.http.body import edge_of, json_answer, read_json
+from edge.http.credentials import principal_of
 from edge.sessions.registry import unknown_session
 from router.subject import escape
 
@@ -35,5 +35,5 @@ async def give_ticket(request: Request) -> Response:
         require_subjects(principal, session.spec)
     else:
         principal.require_read(f"{field}.{escape(name)}.>")
-    ticket = await edge.authenticator.tickets.give(principal, f"{_TICKETS[field]}/{name}", transport)
+    ticket = await edge.authenticator.tickets.issue(principal, f"{_TICKETS[field]}/{name}", transport)
     return json_answer({"ticket": ticket, "expires_in": edge.authenticator.settings.ticket_ttl}, 201)

@@ -11,11 +11,11 @@ from starlette.responses import Response, StreamingResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from edge import metrics
-from edge.auth.authenticator import principal_of
 from edge.auth.limits import ConnectionSlot
 from edge.disconnect import EXPIRED
 from edge.errors import Problem
 from edge.http.body import edge_of
+from edge.http.credentials import address_of, principal_of
 from edge.http.streams import WithCleanup, time_left
 from edge.runtime import Edge
 from edge.transports.video import BOUNDARY, OPENING, Frame, Viewer
@@ -70,7 +70,7 @@ async def _mjpeg(domain: str, request: Request) -> WithCleanup:
 def _open_slot(connection: Request | WebSocket) -> ConnectionSlot:
     """Counts a connection that shows pictures. Raises Problem 429."""
     edge = edge_of(connection)
-    return edge.authenticator.limits.open(edge.authenticator.address(connection.scope), principal_of(connection.scope))
+    return edge.authenticator.limits.open(address_of(connection), principal_of(connection.scope))
 
 
 async def _known(edge: Edge, domain: str, entity: str) -> bool:

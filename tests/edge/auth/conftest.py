@@ -1,4 +1,4 @@
-"""This file is where identity tests get a secured edge: the real server with keys, and clients with tokens for it."""
+"""Gives the tests of authentication a secured edge: the real server with keys, and clients with tokens for it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 class SecuredEdge(RunningEdge):
-    """An edge that wants tokens. `as_` gives the same edge as somebody sees it."""
+    """An edge that requires tokens. `as_` gives the same edge as another principal sees it."""
 
     def as_(self, subject: str, ttl: float = 60.0, **grants: Any) -> SecuredEdge:
         return self.showing(token(subject, ttl, **grants))

@@ -1,4 +1,4 @@
-"""This file is where attacks are counted: how many inputs of each kind were tried, and what came of them.
+"""Counts the hostile inputs that tests try, by kind, and checks that no answer is a fault or leaks internals.
 
 `pytest -s -p no:xdist tests/edge/auth tests/edge/test_schemathesis.py` prints the table at its end.
 """

@@ -63,7 +63,7 @@ def auths(broker: Broker, others: int = 1, **limits: Any) -> ConnectionAuths:
 
 
 def attached(auths: ConnectionAuths, principal: Principal, of: Session) -> tuple[ConnectionAuth, FakeReader]:
-    auth, reader = auths.issue(principal, of, "192.0.2.1"), FakeReader()
+    auth, reader = auths.open(principal, of, "192.0.2.1"), FakeReader()
     assert auth
     auth.attach(reader)
     return auth, reader
@@ -98,25 +98,25 @@ async def test_who_left_is_not_looked_at_and_not_held(broker: Broker) -> None:
 
 async def test_a_request_that_ends_without_a_reader_gives_back_its_seat(broker: Broker) -> None:
     mine = auths(broker, connections_per_principal=1)
-    refused = mine.issue(alice(1e10), session(), "192.0.2.1")
+    refused = mine.open(alice(1e10), session(), "192.0.2.1")
     assert refused
     with pytest.raises(Problem):
-        mine.issue(alice(1e10), session(), "192.0.2.1")
+        mine.open(alice(1e10), session(), "192.0.2.1")
     refused.done()
 
     kept, _ = attached(mine, alice(1e10), session())
     kept.done()
     with pytest.raises(Problem):
-        mine.issue(alice(1e10), session(), "192.0.2.1")
+        mine.open(alice(1e10), session(), "192.0.2.1")
     kept.leave()
-    assert mine.issue(alice(1e10), session(), "192.0.2.1")
+    assert mine.open(alice(1e10), session(), "192.0.2.1")
 
 
 async def test_where_nobody_is_told_apart_there_are_no_badges(broker: Broker) -> None:
     authenticator = Authenticator(IdentitySettings(), LimitSettings(), (), broker.connection)
 
     assert (
-        ConnectionAuths(authenticator, broker.connection, "x", lambda: 1).issue(EVERYBODY, session(), "127.0.0.1")
+        ConnectionAuths(authenticator, broker.connection, "x", lambda: 1).open(EVERYBODY, session(), "127.0.0.1")
         is None
     )
 

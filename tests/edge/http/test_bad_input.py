@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.auth.authenticator import _cookie
 from edge.errors import TITLES, Problem
 from edge.http.ingest import FIELDS, events, parse
 from edge.sessions.body import NewSession, SessionChange
@@ -108,15 +107,6 @@ def test_whatever_is_posted_as_events_it_is_read_or_refused_with_a_code(body: by
         tried("body of POST /events")
     except (Problem, BadInput) as refused:
         _refused("body of POST /events", refused)
-
-
-@usual
-@given(st.binary(max_size=200))
-def test_whatever_the_cookies_are_they_hold_a_pass_or_none(header: bytes) -> None:
-    found = _cookie({"type": "http", "headers": [(b"cookie", header)]})
-
-    tried("cookies")
-    assert found is None or isinstance(found, str)
 
 
 async def test_a_map_with_lists_for_keys_and_a_dialect_that_is_a_list_are_refused(edge: SecuredEdge) -> None:
