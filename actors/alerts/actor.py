@@ -33,7 +33,8 @@ from router.clock import wall
 from router.codec import encode, rfc3339
 from router.errors import BadInput
 from router.event import Event
-from router.filter import NOTHING, Activation, Needs, activation
+from router.filter import NOTHING, Activation, activation
+from router.filter_scan import Needs
 from router.subject import Subject, unescape
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,8 @@ from edge.filters.process import FilterProcess
 from edge.settings import FilterSettings
 from edge.view import View
 from router.event import Event
-from router.filter import NOTHING, Activation, Needs
+from router.filter import NOTHING, Activation
+from router.filter_scan import Needs
 from router.record import Record
 
 log = logging.getLogger(__name__)

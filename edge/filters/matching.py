@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from edge.filters.evaluation import Wanted
 from edge.view import INTERMEDIATE, View
-from router.filter import Needs
+from router.filter_scan import Needs
 from router.patterns import Patterns
 
 K = TypeVar("K", bound=Hashable)
