@@ -29,7 +29,8 @@ from edge.webhooks.fanout.source import Subscribe
 from edge.webhooks.history.attempt_log import AttemptLog, AttemptLogSettings
 from edge.webhooks.history.figures import Figures
 from edge.webhooks.queue.job import PARTITIONS, partition_of
-from edge.webhooks.worker.worker import PartitionWorker, WorkerContext, WorkerSettings
+from edge.webhooks.worker.context import WorkerContext, WorkerSettings
+from edge.webhooks.worker.worker import PartitionWorker
 from router.broker import Broker
 from router.clock import wall
 from router.cluster.partitions import Partitions
@@ -226,7 +227,7 @@ class Webhooks:
         if session.spec.webhook is not None:
             for change in changes:
                 unique = str(int(state.since * 1000))
-                await self._context.tell(endpoint_event(session, change, unique, state))
+                await self._broker.publish(endpoint_event(session, change, unique, state))
         return self.health(session_id)
 
     async def close(self, grace: float) -> None:

@@ -55,7 +55,7 @@ from edge.webhooks.endpoint.breaker import CircuitBreakerSettings
 from router.cluster.role import RoleSettings
 from edge.webhooks.service import WebhookSettings
 from edge.webhooks.fanout.settings import FanoutSettings
-from edge.webhooks.worker.worker import WorkerSettings
+from edge.webhooks.worker.context import WorkerSettings
 from router.broker import Broker
 from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings

@@ -1,4 +1,4 @@
-"""Makes the operational events of webhooks: what became of an endpoint or of a delivery, with destination, answer and event.
+"""Makes the operational events of webhooks: state changes of an endpoint, and what became of a delivery.
 
 They are `system` events, `system.webhook.<kind>`, and read like any other: by a session, which may be a webhook itself.
 """
@@ -17,34 +17,34 @@ from router.event import Event
 from router.subject import escape
 
 SOURCE = "edge.webhooks"
-# A delivery of which so many attempts have failed, and that is tried again, is told of before it is given up.
+# After so many failed attempts, a delivery that is tried again is announced.
 FAILING_ATTEMPTS = 3
 # Of an endpoint, and of a delivery.
 ENDPOINT_KINDS = ("opened", "closed", "failing", "recovered", "disabled", "enabled")
 DELIVERY_KINDS = ("attempt_failing", "attempt_recovered", "deadlettered")
 
 
-def is_told(job: Job) -> bool:
-    """Whether what becomes of a job is told: not of news, else two dead endpoints would tell of one another for ever."""
+def is_announced(job: Job) -> bool:
+    """Whether events are published about a job: not about operational ones, else two dead endpoints would announce one another for ever."""
     return not any(part.subject.startswith("system.") for part in job.parts or (job,))
 
 
 def endpoint_event(
     session: Session,
-    news: StateChange,
+    change: StateChange,
     unique: str,
-    condition: EndpointState,
+    state: EndpointState,
     job: Job | None = None,
     outcome: Outcome | None = None,
     epoch: str = "",
 ) -> Event:
-    """An event that tells of an endpoint; job and outcome are those of the attempt that led to it, if one did."""
-    shown = condition.describe()
+    """The event of an endpoint's state change; job and outcome are those of the attempt that led to it, if one did."""
+    shown = state.describe()
     return Event.new(
-        f"{NEWS}{news.name}",
+        f"{NEWS}{change.name}",
         {
             **_endpoint(session),
-            "reason": news.reason or None,
+            "reason": change.reason or None,
             "state": shown["state"],
             "until": shown["until"],
             "failures": shown["failures"],
@@ -53,13 +53,13 @@ def endpoint_event(
             "event": _event(job, epoch) if job is not None else None,
         },
         source=SOURCE,
-        id=f"{session.id}.{news.name}.{unique}",
+        id=f"{session.id}.{change.name}.{unique}",
         key=escape(session.id),
     )
 
 
 def attempt_event(kind: str, session: Session, job: Job, outcome: Outcome, epoch: str) -> Event:
-    """An event that tells of a delivery that goes on failing (`attempt_failing`), or was made then (`attempt_recovered`)."""
+    """The event of a delivery that goes on failing (`attempt_failing`), or was made after that (`attempt_recovered`)."""
     return Event.new(
         f"{NEWS}{kind}",
         {
@@ -76,7 +76,7 @@ def attempt_event(kind: str, session: Session, job: Job, outcome: Outcome, epoch
 
 
 def deadletter_event(session: Session, part: Job, job: Job, outcome: Outcome, reason: str, epoch: str) -> Event:
-    """An event that tells of a delivery that was given up; `job` is the batch that it was part of, or itself."""
+    """The event of a delivery that became a dead letter; `job` is the batch that it was part of, or itself."""
     attempts = attempts_of(job, outcome)
     return Event.new(
         f"{NEWS}deadlettered",

@@ -1,27 +1,26 @@
-"""This file is where the jobs of one endpoint stand in line: one line for all, or one for each key, here and in its log.
+"""Queues the jobs of one endpoint: one queue for all, or one for each key, in memory and behind that in its backlog.
 
-A queue is what is in hand (`waiting`), and behind it what is parked. What is new joins the waiting ones only where nothing is parked,
-so that nothing overtakes. In a serial queue one post is under way at a time, and a failed one is tried again in its place.
+A queue has the jobs in hand (`waiting`), and behind them those that are parked in its backlog. A new job joins the waiting ones
+only where none is parked, so that none overtakes another. A serial queue has one post under way at a time, and a failed one is
+tried again before the next.
 
-Of a serial queue at most one post that is not parked stands before parked ones: the one that is being tried. That is what a
-successor relies on, who finds it first among the new jobs and the others in the log.
+Of a serial queue at most one post that is not parked comes before parked ones: the one that is being tried. A successor relies
+on that: it finds this one among the new jobs, and the others in the backlog.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from edge.webhooks.queue.job import Job
+from edge.webhooks.queue.post import PendingJob
 from router.codec import DECODE_FAULTS
-
-if TYPE_CHECKING:
-    from router.nats.consumer import Consumer, Message
 
 ALL = "all"
 
@@ -30,68 +29,17 @@ ALL = "all"
 class QueueSettings:
     """How much of a partition one endpoint may hold."""
 
-    # Jobs in hand that wait for a place; further ones are parked. Of an endpoint that takes `quick` within a second it is so
-    # many: who waits behind them waits shorter than backlog takes. While a partition is nearly full, only `pressed`.
+    # Jobs in hand that wait for a place; further ones are parked. An endpoint that takes `quick` within a second may have so
+    # many: waiting behind them takes less time than parking does. While a partition is nearly full, only `pressed`.
     waiting: int = 64
     quick: int = 256
     pressed: int = 4
-    # A serial queue that waits longer than this, in seconds, waits in its log.
+    # The jobs of a serial queue that has to wait longer than this, in seconds, wait in its backlog.
     hold: float = 0.5
 
 
-class PendingJob:
-    """One job in the hands of this process: from a consumer, or from a queue's log (`parked_at`, its place there)."""
-
-    __slots__ = ("consumer", "job", "message", "order", "parked_at", "resting", "since", "size", "suspect", "unsure")
-
-    def __init__(
-        self,
-        job: Job,
-        since: float,
-        message: Message | None = None,
-        consumer: Consumer | None = None,
-        parked_at: int = 0,
-        size: int = 0,
-    ) -> None:
-        self.job = job
-        self.message = message
-        self.consumer = consumer
-        self.parked_at = parked_at
-        self.since = since
-        self.size = size
-        self.order = job.order or (message.sequence if message is not None else 0)
-        # Whether somebody may have died of it.
-        self.suspect = False
-        # Whether it may lie in the log already, because its backlog was not answered.
-        self.unsure = False
-        # Whether it waits here without having one of the partition's places.
-        self.resting = False
-
-
-class Post:
-    """What goes out in one post: a job, or several as a batch. `job` is the one that stands for it."""
-
-    __slots__ = ("id", "job", "pending", "suspect")
-
-    def __init__(self, pending: list[PendingJob], job: Job) -> None:
-        self.pending = pending
-        self.job = job
-        self.id = job.id
-        self.suspect = any(each.suspect for each in pending)
-
-    @property
-    def jobs(self) -> Sequence[Job]:
-        """Each event's own job."""
-        return self.job.parts or (self.job,)
-
-    @property
-    def has_letters(self) -> bool:
-        """Whether dead letters are out of date once it is over."""
-        return any(job.letters for job in self.jobs)
-
-
 class OrderedQueue:
-    """One line of an endpoint's jobs."""
+    """One queue of an endpoint's jobs."""
 
     __slots__ = (
         "after",
@@ -112,23 +60,24 @@ class OrderedQueue:
         self.name = name
         self.serial = serial
         self.waiting: deque[PendingJob] = deque()
-        # On their way into the log, in order.
+        # On their way into the backlog, in order.
         self.parking: deque[PendingJob] = deque()
-        # Jobs in the log that are not in hand, those on their way included; and up to where it has been fetched.
+        # Jobs in the backlog that are not in hand, those on their way included; and up to where it has been fetched.
         self.behind = behind
         self.after = 0
         self.under_way = 0
         self.head: Head | None = None
         self.not_before = 0.0
-        # Where a predecessor has left a log: the place of its first (0: not looked up yet), for what stands before it; None
-        # as soon as that has been heard. What comes before it was looked up waits here.
+        # Where a predecessor has left a backlog: the order of its first job (0: not looked up yet), which new jobs may come
+        # before; None once that job has been fetched. Jobs that arrive before it was looked up wait in `early`.
         self.first: int | None = None
         self.early: list[PendingJob] = []
-        # Jobs that are fetched first after a predecessor died, of which it may have died.
+        # Whether a predecessor may have died while it worked on the jobs that are fetched first.
         self.suspects = False
 
     @property
     def halted(self) -> bool:
+        """Whether nothing is posted until somebody enables the endpoint."""
         return self.head is not None and self.head.halted
 
     @property
@@ -137,32 +86,32 @@ class OrderedQueue:
         return not (self.waiting or self.early or self.parking or self.behind or self.under_way or self.head)
 
     def may_begin(self, now: float) -> bool:
-        """Whether the next post may be posted, as far as the queue goes."""
+        """Whether the next post may begin, as far as the queue goes."""
         if not self.waiting or self.halted or (self.serial and self.under_way):
             return False
         return now >= self.not_before
 
     def put_back(self, pending: list[PendingJob]) -> None:
-        """Lets jobs stand in front again, in their order."""
+        """Puts jobs in front again, in their order."""
         self.waiting.extendleft(reversed(pending))
 
     def park_waiting(self) -> list[PendingJob]:
-        """Lets go of what waits: what came from the log is there still, the rest goes there, in order.
+        """Parks the waiting jobs: those that came from the backlog are still there, the others go there, in order.
 
-        Gives what must stay in hand, because it stands before what lies in the log, and there is an order to keep.
+        Returns those that must stay in hand, because they come before what is in the backlog of a serial queue.
         """
         waiting, self.waiting = self.waiting, deque()
         parked_behind = self.serial and self.behind > 0
-        goes: deque[PendingJob] = deque()
+        leaving: deque[PendingJob] = deque()
         for pending in reversed(waiting):
             if pending.parked_at:
                 parked_behind = self.serial
             elif parked_behind:
                 self.waiting.appendleft(pending)
             else:
-                goes.appendleft(pending)
+                leaving.appendleft(pending)
         self.unfetch(pending for pending in waiting if pending.parked_at)
-        self.park(goes)
+        self.park(leaving)
         return list(self.waiting)
 
     def unfetch(self, fetched: Iterable[PendingJob]) -> None:
@@ -172,10 +121,15 @@ class OrderedQueue:
             self.after = min(self.after, pending.parked_at - 1)
 
     def park(self, fresh: Iterable[PendingJob]) -> None:
-        """Sends new jobs to the log."""
+        """Sends new jobs to the backlog."""
         for pending in fresh:
             self.parking.append(pending)
             self.behind += 1
+
+    @property
+    def rest(self) -> list[Piece]:
+        """The pieces of a split batch that follow the first."""
+        return self.head.rest if self.head is not None else []
 
     @property
     def stored(self) -> int:
@@ -193,7 +147,7 @@ _keyed = msgspec.msgpack.Decoder(_Keyed).decode
 
 
 def queue_of(job: Job, mode: str) -> tuple[str, bool]:
-    """The name of a job's queue, and whether it is serial. A key is the event's own, else its subject."""
+    """The name of a job's queue, and whether it is serial. The key is the event's own, else its subject."""
     if mode != "keyed" or job.parts:
         return ALL, mode == "fifo"
     try:
@@ -201,7 +155,7 @@ def queue_of(job: Job, mode: str) -> tuple[str, bool]:
     except DECODE_FAULTS:
         key = None
     text = (key or job.subject).encode(errors="replace")
-    # 64 bits: two keys that share a queue are as good as never.
+    # 64 bits: hardly any two keys share a queue.
     return f"k{hashlib.blake2b(text, digest_size=8).hexdigest()}", True
 
 
@@ -216,7 +170,7 @@ class Piece(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Head(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How far the first job of an ordered queue has come: its delivery (or batch), the jobs in it, what is to follow."""
+    """How far the first post of a serial queue has come: its delivery (or batch), the jobs in it, what follows."""
 
     id: str
     jobs: int = 1
@@ -230,3 +184,7 @@ class Head(msgspec.Struct, frozen=True, omit_defaults=True):
     # Of a piece of a batch that was split: the attempts of the batch, and the pieces after this one.
     tried: int = 0
     rest: list[Piece] = []
+
+    def resumed(self) -> Head:
+        """The same, to be tried again from the beginning."""
+        return replace(self, attempt=1, not_before=0.0, halted=False, tried=0)

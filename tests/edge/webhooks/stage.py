@@ -23,7 +23,7 @@ from edge.webhooks.client.ssrf import GuardSettings, literal
 from edge.webhooks.endpoint.breaker import CircuitBreakerSettings
 from edge.webhooks.fanout.settings import FanoutSettings
 from edge.webhooks.service import Webhooks, WebhookSettings
-from edge.webhooks.worker.worker import WorkerSettings
+from edge.webhooks.worker.context import WorkerSettings
 from router import topology
 from router.broker import Broker
 from router.cluster.role import RoleSettings

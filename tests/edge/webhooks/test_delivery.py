@@ -431,7 +431,7 @@ async def test_a_job_that_is_handed_out_again_while_it_is_posted_is_not_posted_t
     receiver.answer = answer
     await stage.publish("agent.run-1.progress")
     await eventually(lambda: receiver.under_way == 1)
-    (held,) = [held for worker in process.webhooks._workers() for held in worker._hand.values()]
+    (held,) = [held for worker in process.webhooks._workers() for held in worker.in_hand]
     first = held.message
     await first.nak()
     await eventually(lambda: held.message is not first)

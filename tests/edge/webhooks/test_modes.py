@@ -439,10 +439,10 @@ async def test_what_comes_while_the_log_of_a_dead_owner_is_looked_up_goes_behind
         )
     )
     (worker,) = [worker for worker in second.webhooks._workers() if session.id in worker.dispatchers]
-    await eventually(lambda: worker.caught_up)
+    await eventually(lambda: worker.catch_up.done)
     last = (await stage.broker.connection.api(f"STREAM.INFO.{HOOKS}"))["state"]["last_seq"]
     await keyed(stage, "a", 5, first=10)
-    await eventually(lambda: worker._reached_fresh >= last + 5)
+    await eventually(lambda: worker.catch_up.reached >= last + 5)
     looked_up.set()
 
     await eventually(lambda: len(firsts(ledger.taken)) == 15)

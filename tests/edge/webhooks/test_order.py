@@ -141,8 +141,8 @@ async def test_a_failing_ordered_session_holds_nobody_up_and_none_of_the_places(
 
         await eventually(lambda: process.webhooks.stats(well.id).delivered == 30)
         (worker,) = process.webhooks._workers()
-        await eventually(lambda: worker.dispatchers[blocked.id].parked == 45 or worker.in_hand <= 1)
-        consumer = worker._consumers[HOOKS]
+        await eventually(lambda: worker.dispatchers[blocked.id].parked == 45 or len(worker.in_hand) <= 1)
+        consumer = worker.consumers.by_stream[HOOKS]
         await eventually(lambda: consumer.outstanding == 0)
 
 

@@ -266,7 +266,7 @@ async def test_what_was_postponed_for_a_session_that_was_deleted_meanwhile_is_dr
 
     go_on.set()
 
-    await eventually(lambda: sum(worker.in_hand for worker in process.webhooks._workers()) == 0)
+    await eventually(lambda: sum(len(worker.in_hand) for worker in process.webhooks._workers()) == 0)
 
 
 async def test_a_resolver_that_does_not_answer_is_no_receivers_fault(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,8 @@ import time
 from typing import cast
 
 from edge.webhooks.queue.job import Job
-from edge.webhooks.queue.ordering import ALL, OrderedQueue, PendingJob, queue_of
+from edge.webhooks.queue.ordering import ALL, OrderedQueue, queue_of
+from edge.webhooks.queue.post import PendingJob
 from router.codec import encode
 from router.event import Event
 from router.nats.connection import Connection
