@@ -180,28 +180,13 @@ async def run_command(
 
     The broker may be open, or never opened: then it is opened here, as soon as NATS answers, and closed at the end.
     """
-    command = shlex.join(argv)
     # Who names the job wants to find it by that; else the command says what it is.
-    name = name or job or " ".join(command.split())[:100]
+    name = name or job
     job = job or new_job(argv)
-    run = Run(
-        job,
-        broker,
-        domain=domain,
-        name=name,
-        about={"command": command[:1000]},
-        source="run",
-        settings=RunSettings(capacity=UNSENT_EVENTS, drain=DRAIN_SECONDS),
-        watch=_print if json else None,
-    )
-    try:
-        child = CommandProcess(argv)
-    except (FileNotFoundError, NotADirectoryError):
-        _say(f"{argv[0]}: command not found")
-        return NOT_FOUND
-    except OSError as fault:
-        _say(f"{argv[0]}: {fault.strerror}")
-        return NOT_EXECUTABLE
+    run = _run_of(broker, argv, job, domain, name, json)
+    child = _start(argv)
+    if isinstance(child, int):
+        return child
     _say(f"{job} runs; watch it with: callboard tail '{domain}.{escape(job)}.>'")
     spool = Spool()
     opened = broker.connection.connected
@@ -220,6 +205,33 @@ async def run_command(
             await broker.close()
     _report(run, spool)
     return code if code >= 0 else 128 - code
+
+
+def _run_of(broker: Broker, argv: Sequence[str], job: str, domain: str, name: str | None, json: bool) -> Run:
+    """Makes the run that tells of the command; without a name it is called what the command is."""
+    command = shlex.join(argv)
+    return Run(
+        job,
+        broker,
+        domain=domain,
+        name=name or " ".join(command.split())[:100],
+        about={"command": command[:1000]},
+        source="run",
+        settings=RunSettings(capacity=UNSENT_EVENTS, drain=DRAIN_SECONDS),
+        watch=_print if json else None,
+    )
+
+
+def _start(argv: Sequence[str]) -> CommandProcess | int:
+    """Starts the command, or says why it cannot be and gives the exit code of a shell for that."""
+    try:
+        return CommandProcess(argv)
+    except (FileNotFoundError, NotADirectoryError):
+        _say(f"{argv[0]}: command not found")
+        return NOT_FOUND
+    except OSError as fault:
+        _say(f"{argv[0]}: {fault.strerror}")
+        return NOT_EXECUTABLE
 
 
 async def _follow(run: Run, child: CommandProcess, spool: Spool, shown: bool) -> int:

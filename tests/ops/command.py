@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import secrets
@@ -42,6 +43,11 @@ def callboard(*arguments: str, stdin: str | None = None, **variables: str) -> su
         env=environment({f"CALLBOARD_{name}": value for name, value in variables.items()}),
         check=False,
     )
+
+
+def doctor_findings(text: str) -> dict[str, dict[str, str]]:
+    """What `callboard doctor --json` printed, by check."""
+    return {finding["check"]: finding for finding in json.loads(text)["findings"]}
 
 
 class Running:

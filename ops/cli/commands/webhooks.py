@@ -28,17 +28,27 @@ examples:
 
 
 def declare(parser: Parser) -> None:
-    """Adds the arguments."""
+    """Adds the commands and their arguments."""
     commands = parser.add_subparsers(
         prog="callboard webhooks", dest="what", metavar="COMMAND", required=True, parser_class=Parser,
         help=argparse.SUPPRESS,
     )  # fmt: skip
+    _declare_attempts(commands)
+    _declare_again(commands)
+    _declare_endpoint(commands)
 
+
+def _declare_attempts(commands: Commands) -> None:
+    """What was posted, and how the endpoint is."""
     attempts = _add(commands, "attempts", "Lists the posts made for a session, the newest first.", "SESSION [OPTIONS]")
     attempts.add_argument("--event", metavar="ID", help="those that carried this event")
     attempts.add_argument("--result", choices=["ok", "fail"], help="those that came to this")
     attempts.add_argument("--limit", metavar="N", type=int, help="at most so many (20)")
     _add(commands, "health", "Says how a session's endpoint is.", "SESSION [OPTIONS]")
+
+
+def _declare_again(commands: Commands) -> None:
+    """What is sent again."""
     resend = _add(commands, "resend", "Sends one delivery again, under the webhook-id it had.", "SESSION ID [OPTIONS]")
     resend.add_argument("id", metavar="ID", help="the delivery, or the event, as `attempts` shows them")
     recover = _add(
@@ -49,10 +59,6 @@ def declare(parser: Parser) -> None:
     )
     recover.add_argument("--since", metavar="TIME", help="failed since: 10m, 2h, or RFC 3339")
     recover.add_argument("--until", metavar="TIME", help="failed before: 10m, 2h, or RFC 3339")
-    recover.add_argument("--rate", metavar="N", type=float, help="at most so many a second (100)")
-    recover.add_argument(
-        "--wait", action=argparse.BooleanOptionalAction, default=True, help="watch it to its end, or only begin it"
-    )
     replay = _add(
         commands,
         "replay",
@@ -62,10 +68,15 @@ def declare(parser: Parser) -> None:
     replay.add_argument("--since", metavar="TIME", help="said since: 10m, 2h, or RFC 3339")
     replay.add_argument("--last", metavar="N", type=int, help="the last so many")
     replay.add_argument("--until", metavar="TIME", help="said before: 10m, 2h, or RFC 3339")
-    replay.add_argument("--rate", metavar="N", type=float, help="at most so many a second (100)")
-    replay.add_argument(
-        "--wait", action=argparse.BooleanOptionalAction, default=True, help="watch it to its end, or only begin it"
-    )
+    for each in (recover, replay):
+        each.add_argument("--rate", metavar="N", type=float, help="at most so many a second (100)")
+        each.add_argument(
+            "--wait", action=argparse.BooleanOptionalAction, default=True, help="watch it to its end, or only begin it"
+        )
+
+
+def _declare_endpoint(commands: Commands) -> None:
+    """What changes the endpoint."""
     rotate = _add(
         commands,
         "rotate",
@@ -101,28 +112,18 @@ def _add(commands: Commands, name: str, about: str, usage: str) -> Parser:
     return added
 
 
+# fmt: off
+_OPTIONS = (
+    "id", "event", "result", "limit", "since", "until", "rate", "last", "overlap", "signing", "reason", "wait",
+)
+# fmt: on
+
+
 def run(given: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
     from ops.cli.webhooks import WebhookRequest, run_webhooks
 
-    more = {
-        name: value
-        for name in (
-            "id",
-            "event",
-            "result",
-            "limit",
-            "since",
-            "until",
-            "rate",
-            "last",
-            "overlap",
-            "signing",
-            "reason",
-            "wait",
-        )
-        if (value := getattr(given, name, None)) is not None
-    }
+    more = {name: value for name in _OPTIONS if (value := getattr(given, name, None)) is not None}
     return run_webhooks(load(given, "edge"), WebhookRequest(given.what, given.session, json=given.json, **more))
 
 

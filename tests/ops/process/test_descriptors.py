@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from ops.cli.doctor import examine_shortages
-from ops.cli.findings import OK, WARN
 from ops.process.descriptors import MOST, attainable
 from tests.waiting import PATIENCE
 
@@ -42,13 +40,3 @@ def test_what_is_attainable_is_bounded() -> None:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
 
     assert soft <= attainable() <= max(MOST, soft)
-
-
-def test_the_doctor_says_what_an_edge_lacked_and_what_to_do() -> None:
-    (well,) = examine_shortages({})
-    bad = examine_shortages({"descriptors": 12.4, "address": 3.0})
-
-    assert well.verdict == OK
-    assert [each.verdict for each in bad] == [WARN, WARN]
-    assert "file descriptors, last 12 s ago" in bad[0].found and "LimitNOFILE" in bad[0].mend
-    assert "denied" in bad[1].found and "CALLBOARD_WEBHOOK_ALLOW_CIDRS" in bad[1].mend

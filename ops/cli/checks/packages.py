@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import ops
-from ops.cli.findings import OK, WARN, Finding
+from ops.cli.checks.findings import OK, WARN, Finding
 
 _MEND = "give Callboard an environment of its own (`make install` makes one), and keep other code out of PYTHONPATH"
 

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 
-from ops.cli.findings import FAIL, OK, WARN, Finding, body_of
+from ops.cli.checks.findings import FAIL, OK, WARN, Finding, body_of
 from ops.cli.sessions import refused
 from ops.process.http import get, parse_head, request
 

@@ -10,7 +10,8 @@ from router.codec import from_json
 from router.errors import BadEvent
 
 OK, WARN, FAIL, INFO = "ok", "warn", "fail", "info"
-
+# Half a second off is normal; five spoil every `since` and every signature.
+CLOCK_WARN, CLOCK_FAIL = 2.0, 5.0
 
 _MENDS = {
     "storage_full": (
@@ -38,6 +39,13 @@ class Finding:
     verdict: str
     found: str
     mend: str = ""
+
+
+def clock_finding(check: str, seconds: float, whose: str) -> Finding:
+    """Judges how far two clocks are apart; `whose` is the other one, such as `the edge's`."""
+    verdict = FAIL if seconds > CLOCK_FAIL else WARN if seconds > CLOCK_WARN else OK
+    found = f"{seconds:.1f} s apart from {whose}" if seconds > 0.5 else f"agrees with {whose}"
+    return Finding(check, verdict, found, "" if verdict == OK else "let both machines follow a time server (NTP)")
 
 
 def body_of(answer: HttpAnswer) -> dict[str, Any]:

@@ -1,0 +1,95 @@
+"""What `callboard doctor` finds at NATS: rights, sizes, webhook partitions without an owner."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from edge.webhooks.queue.job import PARTITIONS
+from ops.cli.checks import nats
+from ops.cli.checks.findings import FAIL, OK, WARN
+from ops.cli.checks.nats import _partitions
+from router.broker import Broker
+from router.cluster.ownership import member_key, owner_key, owner_value
+from router.limits import largest_event
+from router.nats.bucket import Bucket
+from router.nats.embedded import free_port
+from router.nats.settings import BrokerSettings
+from router.topology import LEASES
+from tests.ops.command import callboard, doctor_findings
+from tests.servers import running_server, serving_small
+
+NARROW = """
+listen: 127.0.0.1:{port}
+jetstream {{ store_dir: "{folder}" }}
+authorization {{
+  users: [
+    {{ user: all, password: all }}
+    {{ user: narrow, password: narrow, permissions: {{
+        publish: [ "$JS.API.STREAM.NAMES", "$SRV.>" ], subscribe: [ "_INBOX.>" ] }} }}
+  ]
+}}
+"""
+
+
+async def test_rights_that_are_missing_and_a_secret_that_others_may_read_are_found(tmp_path: Path) -> None:
+    port, seed = free_port(), tmp_path / "seed"
+    seed.write_text("SUAOPENTOALL")
+    seed.chmod(0o644)
+    with running_server(tmp_path, NARROW.format(port=port, folder=tmp_path / "store")):
+        url = {"NATS_URL": f"nats://127.0.0.1:{port}"}
+        made = await asyncio.to_thread(callboard, "streams", "apply", **url, NATS_USER="all", NATS_PASSWORD="all")
+        assert made.returncode == 0, made.stderr
+        done = await asyncio.to_thread(
+            callboard, "doctor", "--json", **url, NATS_USER="narrow", NATS_PASSWORD="narrow", NATS_REQUEST_TIMEOUT="1",
+            DATA_DIR=str(tmp_path / "data"),
+        )  # fmt: skip
+    assert done.returncode == 1, done.stdout
+    found = doctor_findings(done.stdout)
+    assert found["nats"]["verdict"] == OK
+    assert found["permissions"]["verdict"] == FAIL and "accounts.conf" in found["permissions"]["mend"]
+
+    with_seed = await asyncio.to_thread(
+        callboard, "doctor", "--json", NATS_NKEY_SEED=str(seed), NATS_URL=f"nats://127.0.0.1:{free_port()}",
+        DATA_DIR=str(tmp_path / "data"),
+    )  # fmt: skip
+    found = doctor_findings(with_seed.stdout)
+    assert found["NATS nkey seed"]["verdict"] == WARN and "chmod" in found["NATS nkey seed"]["mend"]
+
+
+@pytest.mark.parametrize(("max_payload", "verdict"), [(1024 * 1024, "ok"), (10_000, "warn"), (4096, "fail")])
+async def test_what_the_server_takes_and_how_large_an_event_may_be_is_said(
+    tmp_path: Path, max_payload: int, verdict: str
+) -> None:
+    with serving_small(tmp_path, max_payload) as server:
+        done = await asyncio.to_thread(callboard, "doctor", "--json", NATS_URL=server.url, DATA_DIR=str(tmp_path / "d"))
+
+    (found,) = [each for each in json.loads(done.stdout)["findings"] if each["check"] == "event size"]
+    assert found["verdict"] == verdict
+    assert f"{max_payload:,} bytes a message" in found["found"]
+    assert f"{largest_event(max_payload):,}" in found["found"]
+
+
+async def test_webhook_partitions_without_an_owner_that_lives_are_found(
+    own_nats: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nats, "HAND_OVER", 0.0)
+    async with Broker(BrokerSettings(url=own_nats), "test") as broker:
+        bucket = Bucket(broker.connection, LEASES)
+        assert (await _partitions(broker)).verdict == WARN
+
+        await bucket.put(member_key("edge"), b"1", 3600)
+        for partition in range(PARTITIONS):
+            await bucket.put(owner_key(partition), owner_value("edge"))
+        assert (await _partitions(broker)).verdict == OK
+
+        await bucket.put(owner_key(3), owner_value(""))
+        await bucket.put(owner_key(9), owner_value("killed"))
+        await bucket.delete(owner_key(11))
+        found = await _partitions(broker)
+
+    assert found.verdict == FAIL and "3 of 16" in found.found and "(3, 9, 11)" in found.found
+    assert "restart" in found.mend
