@@ -1,7 +1,7 @@
-"""Tells what this process itself lacks, such as file descriptors, from what is the receiver's fault.
+"""Distinguishes shortages of this process, such as of file descriptors, from faults of the receiver.
 
-A post that fails for want of something here says nothing about its receiver: it is postponed, counts as no attempt, and the
-circuit breaker does not hear of it.
+An attempt that fails because of a shortage says nothing about its receiver: it is postponed, counts as no attempt, and does
+not reach the circuit breaker.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import aiohttp
 
-# What is missing, by the error that says so.
+# What is short, by the error that says so.
 ERRNOS = {
     errno.EMFILE: "descriptors",
     errno.ENFILE: "descriptors",
@@ -32,15 +32,15 @@ _TEXTS = {
     "resolver": "this machine's name resolver does not answer",
     "proxy": "the proxy of this server cannot be used",
 }
-# Where several addresses were tried: no route in one family says nothing beside a shortage in the other.
+# Where several addresses were tried: no route in one family does not matter beside a shortage in the other.
 _NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EAFNOSUPPORT})
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
-# So many names in a row that cannot be looked up for now, and none that can: that is not the fault of one of them.
+# So many names in a row that cannot be looked up for now, and none that can: then the resolver does not answer.
 SILENT_NAMES = 3
 _NAMES = 64
-# Half of the descriptors, since readers, NATS and files need some; and what that is where there is no limit.
-SHARE, MOST_CONNECTIONS = 0.5, 65_536
-FEWEST_CONNECTIONS = 8
+# Half of the descriptors, since clients, NATS and files need some; and what that is where there is no limit.
+SHARE, MAX_CONNECTIONS = 0.5, 65_536
+MIN_CONNECTIONS = 8
 
 
 def connection_limit(wanted: int = 0) -> int:
@@ -49,12 +49,12 @@ def connection_limit(wanted: int = 0) -> int:
         return wanted
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
-        return MOST_CONNECTIONS
-    return max(FEWEST_CONNECTIONS, min(int(soft * SHARE), MOST_CONNECTIONS))
+        return MAX_CONNECTIONS
+    return max(MIN_CONNECTIONS, min(int(soft * SHARE), MAX_CONNECTIONS))
 
 
 class Shortage(OSError):
-    """something is missing here, and the receiver was not asked"""
+    """this process lacks something, and the receiver was not asked"""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(detail or _TEXTS.get(reason, reason))
@@ -100,13 +100,13 @@ def _has_descriptors() -> bool:
 
 
 class Resolver:
-    """Tells a name that cannot be looked up from a resolver that does not answer at all."""
+    """Distinguishes a name that cannot be looked up from a resolver that does not answer at all."""
 
     def __init__(self) -> None:
         self._silent: dict[str, None] = {}
 
     def answered(self) -> None:
-        """Hears that a name was looked up."""
+        """Notes that a name was looked up."""
         self._silent.clear()
 
     def is_away(self, host: str, fault: OSError) -> bool:
@@ -121,18 +121,18 @@ class Resolver:
 
 
 class Shortages:
-    """What was missing of late in this process, for `/readyz` and `callboard doctor`."""
+    """The recent shortages of this process, for `/readyz` and `callboard doctor`."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._last: dict[str, float] = {}
 
     def note(self, reason: str) -> None:
-        """Remembers that something was missing."""
+        """Notes a shortage."""
         self._last[reason] = self._clock()
 
     def recent(self, seconds: float = 600.0) -> dict[str, float]:
-        """What was missing within so many seconds, and how many seconds ago it was last."""
+        """The shortages within so many seconds, and how many seconds ago each was last."""
         now = self._clock()
         return {reason: round(now - at, 1) for reason, at in self._last.items() if now - at <= seconds}
 

@@ -1,7 +1,7 @@
-"""Parses a receiver's answer as leniently as curl and Python's http.client do: a whole status line decides.
+"""Parses HTTP/1.x answers as leniently as curl and Python's http.client do: a complete status line decides.
 
-Everything behind the status line may be too long, broken or missing without changing what the receiver said
-(ops/adr/0031); it then only costs the connection.
+Everything behind the status line may be too long, malformed or missing without changing the outcome (ops/adr/0031); then
+only the connection is not used again.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import re
 
 # More than any sensible head has; headers beyond that are ignored, and so is the rest of the answer.
 MAX_HEAD = 256 * 1024
-# A status line that is longer is none.
+# A longer status line is invalid.
 MAX_STATUS_LINE = 8 * 1024
 # An answer is read up to here, so that its connection can be used again; behind that the connection is closed.
 MAX_BODY = 64 * 1024
-# The part of it that is kept, for whoever asks why a delivery failed.
+# The part of it that is kept, for the attempt log.
 MAX_EXCERPT = 1024
 # Chunk headers and trailers.
 _MAX_LINE = 8 * 1024
@@ -57,7 +57,7 @@ class Answer:
         "_head_size",
         "_left",
         "_length",
-        "_most",
+        "_max_excerpt",
         "excerpt",
         "headers",
         "reusable",
@@ -76,7 +76,7 @@ class Answer:
         self.whole = False
         self.surplus = False
         self._connect = connect
-        self._most = keep
+        self._max_excerpt = keep
         self._buffer = b""
         self._head_size = 0
         self._body: int | None = None
@@ -173,7 +173,7 @@ class Answer:
             self._body, self._left = _UNTIL_CLOSE, 0
             if codings.rpartition(",")[2].strip().lower() == "chunked":
                 self._body, self._left = _CHUNKED, -1
-            # With both, one of them lies, and a proxy on the way may believe the other.
+            # With both, one of them is wrong, and a proxy on the way may use the other.
             self.reusable = self.reusable and self._body == _CHUNKED and not lengths
         elif len(lengths) == 1 and _LENGTH.match(length := lengths.pop()):
             self._body, self._left = _LENGTH_KNOWN, int(length)
@@ -206,8 +206,8 @@ class Answer:
 
     def _keep(self, data: bytes) -> None:
         self._length += len(data)
-        if len(self.excerpt) < self._most:
-            self.excerpt = (self.excerpt + data)[: self._most]
+        if len(self.excerpt) < self._max_excerpt:
+            self.excerpt = (self.excerpt + data)[: self._max_excerpt]
 
     def _read_chunks(self, data: bytes) -> bool:
         buffer = self._buffer + data if self._buffer else data

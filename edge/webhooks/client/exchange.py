@@ -1,4 +1,4 @@
-"""Holds where a request goes, and what becomes of it: the destination with its TLS and proxy, and the exchange."""
+"""The values of a request: its destination with TLS and proxy, and the exchange with its answer and timing."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from edge.webhooks.client.proxy import Proxy
 from edge.webhooks.client.wire import Wire
 from edge.webhooks.shortage import Resolver
 
-# The status line has decided; the body is waited for so long, for the attempt log and so that the connection can be kept.
+# Once the status line has come, the body is awaited for so long, for the attempt log and so that the connection can be kept.
 BODY_SECONDS = 2.0
-# The exchange that a connection is being made for, for those who are called without a word of it.
+# The exchange that a connection is being opened for: aiohttp calls the socket factory and TLS without it.
 current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 
 
 class Destination(aiohttp.ClientRequest):
-    """Where requests go. It holds nothing of any one of them, so that all may share it."""
+    """Where requests go. It holds nothing of a single request, so that all may share it."""
 
     def __init__(self, url: URL, tls: Tls | None = None, proxy: Proxy | None = None) -> None:
         """`tls` is for a receiver that needs a certificate or authorities of its own; `proxy` is on the way to it."""
@@ -39,7 +39,7 @@ class Destination(aiohttp.ClientRequest):
         # aiohttp has a `proxy` of its own, which its connector would use.
         self.via = proxy
         self.to_proxy = None if proxy is None else Destination(proxy.url)
-        # Whose connections may carry its requests, too: those to the same place with the same certificates, the same way.
+        # Connections are shared by destinations with the same host, certificates and proxy.
         self.pool: Hashable = (url.scheme, url.raw_host, url.port, tls.key if tls is not None else None, proxy)
         self._limits = aiohttp.ClientTimeout()
 
@@ -48,7 +48,7 @@ class Destination(aiohttp.ClientRequest):
         return self._key
 
     def limits(self, seconds: float) -> aiohttp.ClientTimeout:
-        """For a connection that is there in so many seconds, or not at all."""
+        """The timeout of opening a connection."""
         seconds = max(0.001, round(seconds, 3))  # 0 would be for ever
         if self._limits.connect != seconds:
             # Not rounded up to whole seconds, as aiohttp does with long ones.
@@ -57,18 +57,18 @@ class Destination(aiohttp.ClientRequest):
 
 
 class Exchange(Trace):
-    """A request and its answer: what came, from whom, and when; what did not happen stays 0 or empty.
+    """A request and its answer: its address and the times of its phases; what did not happen stays 0 or empty.
 
-    Times are seconds of the monotonic clock: a loop's own may stand still for a tick. aiohttp tells it how far a connection has
-    come that is being made.
+    Times are seconds of the monotonic clock: a loop's own may stand still for a tick. aiohttp reports the phases of
+    opening a connection to it.
     """
 
     def __init__(self, begun: float, deadline: float) -> None:
-        # Without a word to the base class, whose signals go to a session.
+        # The base class is not initialised: its signals go to a session.
         self.begun = begun
         self.deadline = deadline
 
-    # Most of it stays as it is here: a connection that was kept is not made.
+    # Most of it stays as it is here where an idle connection is used.
     resolving = dns = connecting = shaking = connected = sent = heard = 0.0
     address = ""
     status = 0
@@ -81,11 +81,11 @@ class Exchange(Trace):
     resolver: Resolver | None = None
     # How much of the answer's body is kept.
     keep = MAX_EXCERPT
-    # Whether the connection that is being made leads to a proxy that whoever runs this server chose.
+    # Whether the connection that is being opened leads to a proxy from this server's settings.
     trusted = False
 
     def check(self, now: float) -> None:
-        """Ends the wait for the receiver where its time is up."""
+        """Ends the wait for the receiver where the deadline has passed."""
         if not self.decided and self.answer is not None and self.answer.has_head:
             self.decided = True
             self.deadline = min(self.deadline, now + BODY_SECONDS)
@@ -93,7 +93,7 @@ class Exchange(Trace):
             self.wire.expire()
 
     def timing(self, now: float) -> Timing:
-        """Where the time went until now."""
+        """The time that each phase took until now."""
         first_byte = _ms(self.heard - self.sent) if self.heard else 0.0
         if not self.connecting:
             return Timing(0.0, 0.0, 0.0, first_byte, _ms(now - self.begun))
@@ -137,7 +137,7 @@ def _ms(seconds: float) -> float:
 
 
 class _Tls(ssl.SSLContext):
-    """As every client has it; and notes when a handshake begins, which is when the connection itself is there."""
+    """A client context that notes when a handshake begins, which is when the connection itself is open."""
 
     def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
         exchange = current.get()

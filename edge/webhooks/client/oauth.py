@@ -20,7 +20,7 @@ MAX_ANSWER = 32 * 1024
 DEFAULT_LIFETIME = 300.0
 # It is replaced so long before it expires, or after nine tenths of a short life.
 MARGIN = 60.0
-KEPT = 4096
+MAX_TOKENS = 4096
 
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*\Z")
 
@@ -41,7 +41,7 @@ class Token(NamedTuple):
 
 
 def failed(detail: str, seconds: float = 0.0, retry_after: float = 0.0) -> TokenFailed:
-    """What an attempt without a token comes to."""
+    """The outcome of an attempt without a token."""
     return TokenFailed(
         Outcome(Verdict.RETRY, fault="oauth_failed", seconds=seconds, retry_after=retry_after, note=detail[:MAX_NOTE])
     )
@@ -82,7 +82,7 @@ class _Entry:
 
 
 class Tokens:
-    """The tokens of a process. Of those who need the same one, one asks for it and the others wait."""
+    """The tokens of a process. Concurrent requests for the same token share one fetch."""
 
     def __init__(self) -> None:
         self._entries: OrderedDict[OAuth2, _Entry] = OrderedDict()
@@ -92,7 +92,7 @@ class Tokens:
         entry = self._entries.get(oauth)
         if entry is None:
             entry = self._entries[oauth] = _Entry()
-            if len(self._entries) > KEPT:
+            if len(self._entries) > MAX_TOKENS:
                 self._entries.popitem(last=False)
         else:
             self._entries.move_to_end(oauth)
@@ -104,7 +104,7 @@ class Tokens:
             if entry.token is not None and entry.token.until > now:
                 return entry.token, True
             if entry.failure is not None and entry.failed_at > begun:
-                # Whoever asked while we waited was told so.
+                # A fetch that ran while this one waited has failed.
                 raise TokenFailed(entry.failure.outcome)
             try:
                 entry.token = await fetch()

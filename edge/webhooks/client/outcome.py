@@ -1,4 +1,4 @@
-"""This file is where it is decided what an attempt came to: delivered, worth another try, or over."""
+"""Classifies an attempt by its answer or error: delivered, to be retried with backoff, or failed for good."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from edge.webhooks.client.ssrf import Blocked
 from edge.webhooks.shortage import ProxyFailed, Shortage, shortage_of
 from router.clock import wall
 
-# One hour: a receiver may ask for patience, but not for ever.
+# One hour: a receiver may ask for a longer pause, but not for ever.
 MAX_RETRY_AFTER = 3600.0
-# By this header of its answer a receiver says what it wants besides: `disable`, or `abort-message`.
+# By this header of its answer a receiver asks for more: `disable`, or `abort-message`.
 CONTROL = "webhook-delivery"
 
 
@@ -31,7 +31,7 @@ class Verdict(Enum):
     DELIVERED = "delivered"
     RETRY = "retry"
     FINAL = "final"
-    # The receiver was not asked, for a reason of ours: no attempt was made, and another try follows.
+    # The receiver was not asked, for a reason of ours: no attempt was made, and the delivery is tried later.
     POSTPONED = "postponed"
 
 
@@ -47,9 +47,9 @@ class Timing(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
-    """What one attempt came to. `status` is 0 where no answer came; `fault` is one of a closed set, "" for success.
+    """The result of one attempt. `status` is 0 where no answer came; `fault` is one of a closed set, "" for success.
 
-    `disable` says that the endpoint wants nothing more, `slow_down` that it wants less; `note` is for people.
+    `disable` says that the endpoint wants no more events, `slow_down` that it is overloaded; `note` is for people.
     """
 
     verdict: Verdict
@@ -74,15 +74,15 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     @property
     def detail(self) -> str:
         """The outcome in a few words, for people."""
-        said = f"{self.fault} (HTTP {self.status})" if self.status else self.fault
-        return f"{said}: {self.note}" if self.note else said
+        text = f"{self.fault} (HTTP {self.status})" if self.status else self.fault
+        return f"{text}: {self.note}" if self.note else text
 
 
-# Statuses after which another try cannot help.
+# Statuses after which a retry cannot help.
 _FINAL = {410: "gone", 413: "payload_too_large", 415: "unsupported_type"}
-# Statuses of who has too much to do: itself, or what stands before it.
+# Statuses of an overloaded receiver, or of a proxy before it.
 _SLOW = frozenset({429, 502, 503, 504})
-# What came to nothing because it took too long.
+# Faults of attempts that took too long.
 _TIMEOUTS = frozenset({"timeout", "connect_timeout"})
 # How much of an error's own text is kept.
 MAX_NOTE = 300
@@ -98,18 +98,18 @@ def of_status(
     timing: Timing | None = None,
     address: str = "",
 ) -> Outcome:
-    """Judges an answer; `control` is what its header of that name says."""
-    said = control.strip().lower() if control else ""
-    disable = status == 410 or said == "disable"
+    """Classifies an answer; `control` is the value of its header CONTROL."""
+    wish = control.strip().lower() if control else ""
+    disable = status == 410 or wish == "disable"
     if 200 <= status < 300:
         return Outcome(Verdict.DELIVERED, status, "", 0.0, seconds, head, disable, False, timing, address)
     fault, verdict = _FINAL.get(status, ""), Verdict.FINAL
-    if said == "abort-message":
+    if wish == "abort-message":
         fault = "aborted"
     elif not fault:
         verdict = Verdict.RETRY
         match status:
-            # It is not over for the delivery: whoever enables the endpoint again gets it.
+            # The delivery is not over: it is retried once the endpoint is enabled again.
             case _ if disable:
                 fault = "disabled"
             case 429:
@@ -125,7 +125,7 @@ def of_status(
 
 
 def of_fault(fault: Exception, seconds: float) -> Outcome:
-    """Judges an attempt that got no answer."""
+    """Classifies an attempt that got no answer."""
     if isinstance(fault, aiohttp.ClientConnectorError) and isinstance(fault.os_error, Blocked):
         # What a name leads to may change, and so may what is allowed.
         return Outcome(Verdict.POSTPONED, fault="ssrf_blocked", seconds=seconds, note=fault.os_error.kind)
@@ -139,7 +139,7 @@ def of_fault(fault: Exception, seconds: float) -> Outcome:
 
 
 def late(outcome: Outcome, connected: bool) -> Outcome:
-    """Says of an attempt that took too long what it was waiting for: a connection or an answer."""
+    """Tells a timeout of the connection from one of the answer."""
     if outcome.fault != "timeout" or connected:
         return outcome
     return replace(outcome, fault="connect_timeout")
@@ -165,7 +165,7 @@ def _name(fault: Exception) -> str:
 
 
 def _note(fault: Exception, name: str) -> str:
-    """What a failure says itself, where that helps whoever has to mend it."""
+    """The text of an error, where it helps to find the cause."""
     if name in ("bad_answer", "proxy"):
         return str(fault)[:MAX_NOTE]
     if name != "tls":
@@ -185,7 +185,7 @@ def _note(fault: Exception, name: str) -> str:
 
 
 def wait_of(retry_after: str | None, now: float | None = None) -> float:
-    """Reads Retry-After, in seconds or as a date, as seconds from now; 0 for none or nonsense, never above an hour."""
+    """Reads Retry-After, in seconds or as a date, as seconds from now; 0 where it is missing or invalid, never above an hour."""
     if not retry_after:
         return 0.0
     text = retry_after.strip()
@@ -202,7 +202,7 @@ def wait_of(retry_after: str | None, now: float | None = None) -> float:
 
 
 def postponement(outcome: Outcome) -> float:
-    """Picks the seconds until a delivery that was postponed is tried again."""
+    """Picks the seconds until a postponed delivery is tried again."""
     match outcome.postponed_for:
         case "address":
             return random.uniform(30.0, 60.0)
@@ -212,7 +212,7 @@ def postponement(outcome: Outcome) -> float:
 
 
 def pause(attempt: int, schedule: Sequence[float], retry_after: float = 0.0) -> float:
-    """Picks the seconds before the try after `attempt`: full jitter over the schedule, and never before Retry-After."""
+    """Picks the backoff after `attempt`, in seconds: full jitter over the schedule, and never before Retry-After."""
     ceiling = schedule[min(attempt, len(schedule)) - 1]
     # A second of spread behind Retry-After, which many may have been told at once.
     return max(random.uniform(0.0, ceiling), retry_after + random.uniform(0.0, 1.0) if retry_after else 0.0)

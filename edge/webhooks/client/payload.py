@@ -1,4 +1,4 @@
-"""This file is where events become the body of a post, in their session's dialect, with the headers that go with it."""
+"""Builds the payload of an attempt: the body with one event or a batch, in the dialect of its session, and its headers."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from router.codec import to_json
 from router.record import Record
 
 
-class Posting(NamedTuple):
-    """What is posted."""
+class Payload(NamedTuple):
+    """A body, and the headers that describe it."""
 
     body: bytes
     content_type: str = JSON
     headers: Mapping[str, str] = {}
 
 
-def posting(records: Sequence[Record], epoch: str, session_id: str, dialect: str, batch: bool) -> Posting:
+def build_payload(records: Sequence[Record], epoch: str, session_id: str, dialect: str, batch: bool) -> Payload:
     """Writes one event, or several as a batch, for one session. The records' bytes must decode."""
     if dialect in ("cloudevents", "cloudevents-binary"):
         if not batch and dialect == "cloudevents-binary":
             headers, body = binary(records[0], epoch, {"callboardsession": session_id})
-            return Posting(body, JSON, headers)
+            return Payload(body, JSON, headers)
         # An attribute's name has no underscore.
         own = b',"callboardsession":' + to_json(session_id) + b"}"
         bodies = [cloudevents(record, epoch)[:-1] + own for record in records]
-        return Posting(b"[" + b",".join(bodies) + b"]", BATCHED) if batch else Posting(bodies[0], STRUCTURED)
+        return Payload(b"[" + b",".join(bodies) + b"]", BATCHED) if batch else Payload(bodies[0], STRUCTURED)
     encode = DIALECTS.get(dialect, callback)
     # A session's id is letters and digits.
     own = b',"session_id":"%b"}' % session_id.encode()
     if not batch:
-        return Posting(encode(records[0], epoch)[:-1] + own)
+        return Payload(encode(records[0], epoch)[:-1] + own)
     bodies = [encode(record, epoch)[:-1] + own for record in records]
-    return Posting(b"[" + b",".join(bodies) + b"]")
+    return Payload(b"[" + b",".join(bodies) + b"]")

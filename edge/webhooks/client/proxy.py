@@ -1,4 +1,4 @@
-"""Reads forward proxies, and decides through which one a webhook leaves."""
+"""Selects the forward proxy through which a webhook is sent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edge.sessions.endpoint.proxy import read_proxy
 
 
 class Proxy(NamedTuple):
-    """A forward proxy. `ours` says that whoever runs this server chose it; `resolves` that it looks names up itself."""
+    """A forward proxy. `ours` says that it comes from the settings of this server; `resolves` that it looks names up itself."""
 
     url: URL
     authorization: str
@@ -22,7 +22,7 @@ class Proxy(NamedTuple):
 
 
 def goes_direct(host: str, no_proxy: Sequence[str]) -> bool:
-    """Whether a host is among those that no proxy of the settings is used for."""
+    """Whether a host is reached without the proxy of the settings."""
     name = host.rstrip(".").lower()
     try:
         address = ip_address(name)

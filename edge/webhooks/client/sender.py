@@ -1,4 +1,4 @@
-"""This file is where a webhook is posted: one attempt, one deadline over all of it, and never more read than is needed."""
+"""Sends a webhook: one attempt, under one deadline, that reads no more of the answer than is needed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from edge.webhooks.client.answer import BadAnswer
 from edge.webhooks.client.exchange import Destination, Exchange, Tls, make_tls
 from edge.webhooks.client.oauth import MAX_ANSWER, Token, TokenFailed, Tokens, failed, read_token
 from edge.webhooks.client.outcome import CONTROL, Outcome, Verdict, late, of_fault, of_status
-from edge.webhooks.client.pool import Links
+from edge.webhooks.client.pool import ConnectionPool
 from edge.webhooks.client.proxy import proxy_for
 from edge.webhooks.client.signature import sign
 from edge.webhooks.client.ssrf import Guard, GuardSettings, fault_of
@@ -32,14 +32,16 @@ from edge.webhooks.shortage import Shortage
 
 # A receiver that cannot read gzip is not asked again for an hour; so many are remembered.
 PLAIN_SECONDS = 3600.0
-PLAIN_ENDPOINTS = 4096
-# About a millisecond of packing; what is larger is packed in a thread.
-PACK_INLINE = 32 * 1024
-# TLS contexts of endpoints with certificates of their own; one that believes the public authorities takes about half a MiB.
-CONTEXTS = 256
+MAX_PLAIN = 4096
+# About a millisecond of compression; what is larger is compressed in a thread.
+MAX_INLINE_GZIP = 32 * 1024
+# TLS contexts of endpoints with certificates of their own; one that trusts the public authorities takes about half a MiB.
+MAX_CONTEXTS = 256
 
-# A server that is not content with the client's certificate says so by an alert, which a reset may overtake.
-CLOSED_BEHIND_HANDSHAKE = "closed behind the TLS handshake, before an answer; it may want another client certificate"
+# A server that rejects the client's certificate sends an alert, which a reset may overtake.
+CLOSED_AFTER_HANDSHAKE = (
+    "closed after the TLS handshake, before an answer; the receiver may want another client certificate"
+)
 
 _TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")
 
@@ -50,9 +52,9 @@ except PackageNotFoundError:  # run from a checkout that was never installed
 
 
 class _Target:
-    """What of an endpoint is the same for every post."""
+    """The parts of a request that are the same for every attempt of an endpoint."""
 
-    __slots__ = ("destination", "endpoint", "head", "keys", "line", "refusal", "token")
+    __slots__ = ("destination", "endpoint", "head", "keys", "refusal", "request_line", "token")
 
     def __init__(self, endpoint: EndpointSettings, settings: GuardSettings, tls: Tls | None) -> None:
         self.endpoint = endpoint
@@ -62,7 +64,7 @@ class _Target:
         self.keys = None if endpoint.old_secrets else endpoint.keys
         url = URL(endpoint.url, encoded=True)
         self.destination = _destination(url, endpoint, settings, tls)
-        self.line = _line(url)
+        self.request_line = _request_line(url)
         # Where its access tokens come from, and the request for one.
         self.token: tuple[Destination, bytes, bytes] | None = None
         if endpoint.oauth2 is not None:
@@ -70,7 +72,7 @@ class _Target:
             url = URL(endpoint.oauth2.token_url, encoded=True)
             asked, form = endpoint.oauth2.request()
             asked |= {"Accept-Encoding": "identity", "User-Agent": USER_AGENT, "Content-Length": str(len(form))}
-            head = f"POST {_line(url)}{_lines(asked)}\r\n".encode()
+            head = f"POST {_request_line(url)}{_lines(asked)}\r\n".encode()
             self.token = _destination(url, endpoint, settings, tls), head, form
         headers = dict(endpoint.headers)
         if not any(name.lower() == "accept" for name in headers):
@@ -87,7 +89,7 @@ def _destination(url: URL, endpoint: EndpointSettings, settings: GuardSettings, 
     return Destination(url, tls if url.scheme == "https" else None, proxy)
 
 
-def _line(url: URL) -> str:
+def _request_line(url: URL) -> str:
     return f"{url.raw_path_qs or '/'} HTTP/1.1\r\nHost: {url.host_port_subcomponent}\r\n"
 
 
@@ -95,22 +97,22 @@ def _lines(headers: Mapping[str, str]) -> str:
     return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
 
 
-def _signed(target: _Target, endpoint: EndpointSettings, message_id: str, body: bytes, packed: bytes | None) -> str:
+def _signed(target: _Target, endpoint: EndpointSettings, message_id: str, body: bytes, compressed: bytes | None) -> str:
     """The headers that sign one attempt."""
     keys = endpoint.keys if target.keys is None else target.keys
-    headers = sign(keys, message_id, body, packed=packed)
+    headers = sign(keys, message_id, body, compressed=compressed)
     if endpoint.signature is not None:
         headers |= endpoint.signature.make(endpoint.secret, keys[0], headers, body)
     return _lines(headers)
 
 
 class Sender:
-    """Posts webhooks over connections that are kept for all of a process."""
+    """Sends webhooks over the connection pool of the process."""
 
     def __init__(self, settings: GuardSettings) -> None:
         self.settings = settings
-        self._links: Links | None = None
-        # By session, see `retain`: with a bound every post would make its target anew once there are more sessions.
+        self._pool: ConnectionPool | None = None
+        # By session, see `retain`: with a bound every attempt would make its target again once there are more sessions.
         self._targets: dict[str, _Target] = {}
         self._contexts: OrderedDict[tuple[ClientCertificate | None, str], Tls] = OrderedDict()
         self._tokens = Tokens()
@@ -118,12 +120,12 @@ class Sender:
         self._plain: OrderedDict[str, float] = OrderedDict()
 
     async def __aenter__(self) -> Self:
-        self._links = Links(Guard(self.settings), self.settings.max_connections, USER_AGENT)
+        self._pool = ConnectionPool(Guard(self.settings), self.settings.max_connections, USER_AGENT)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._links is not None:
-            await self._links.close()
+        if self._pool is not None:
+            await self._pool.close()
 
     def forget(self, session_id: str) -> None:
         """Drops what is kept of a session."""
@@ -150,7 +152,7 @@ class Sender:
         if found is None:
             # Reading the public authorities takes 20 ms.
             found = self._contexts[key] = Tls(key, await asyncio.to_thread(make_tls, *key))
-            if len(self._contexts) > CONTEXTS:
+            if len(self._contexts) > MAX_CONTEXTS:
                 self._contexts.popitem(last=False)
         else:
             self._contexts.move_to_end(key)
@@ -179,11 +181,11 @@ class Sender:
             headers += _lines(more)
         if trace and _TRACE.match(trace) and not (more and "traceparent" in more):
             headers += f"traceparent: {trace}\r\n"
-        packed = None if endpoint.gzip_above is None else await self._packed(endpoint, body)
-        signed = headers + _signed(target, endpoint, f"msg_{delivery}", body, packed)
-        if packed is None:
+        compressed = None if endpoint.gzip_above is None else await self._compressed(endpoint, body)
+        signed = headers + _signed(target, endpoint, f"msg_{delivery}", body, compressed)
+        if compressed is None:
             return (await self._ask("POST", target, signed, body))[0]
-        outcome, _ = await self._ask("POST", target, f"{signed}Content-Encoding: gzip\r\n", packed)
+        outcome, _ = await self._ask("POST", target, f"{signed}Content-Encoding: gzip\r\n", compressed)
         if outcome.status != 415:
             return outcome
         self._remember_plain(endpoint.url)
@@ -193,7 +195,7 @@ class Sender:
         return replace(again, seconds=outcome.seconds + again.seconds)
 
     async def options(self, endpoint: EndpointSettings) -> tuple[Outcome, Mapping[str, str]]:
-        """Asks a receiver whether it wants to be posted to, as CloudEvents has it; gives its answer's headers, too."""
+        """Asks a receiver for its consent to be sent events, as CloudEvents defines it; gives the headers of its answer, too."""
         try:
             target = _Target(endpoint, self.settings, await self._tls(endpoint))
         except ssl.SSLError as fault:
@@ -231,14 +233,14 @@ class Sender:
 
     async def _fetch_token(self, target: _Target, oauth: OAuth2) -> Token:
         """Asks for an access token. Raises TokenFailed."""
-        assert target.token is not None and self._links is not None
+        assert target.token is not None and self._pool is not None
         destination, head, form = target.token
         try:
-            kept = await self._links.reserve(destination)
+            idle = await self._pool.reserve(destination)
             begun = time.monotonic()
             exchange = Exchange(begun, begun + target.endpoint.timeout)
             exchange.keep = MAX_ANSWER
-            await self._links.ask(destination, kept, head, form, exchange)
+            await self._pool.request(destination, idle, head, form, exchange)
         except (aiohttp.ClientError, BadAnswer, OSError, ValueError) as fault:
             outcome = of_fault(fault, 0.0)
             if outcome.verdict is Verdict.POSTPONED:
@@ -249,27 +251,27 @@ class Sender:
     async def _ask_once(
         self, method: str, target: _Target, headers: str, body: bytes | None, timeout: float | None = None
     ) -> tuple[Outcome, Mapping[str, str]]:
-        assert self._links is not None
+        assert self._pool is not None
         if target.refusal:
             return Outcome(Verdict.FINAL, fault="ssrf_blocked", note=target.refusal), {}
         length = "" if body is None else f"Content-Length: {len(body)}\r\n"
-        head = f"{method} {target.line}{target.head}{headers}{length}\r\n"
+        head = f"{method} {target.request_line}{target.head}{headers}{length}\r\n"
         # Each header is a line, and nothing in it may begin another.
         if head.count("\n") != head.count("\r\n") or "\r\n\r\n" in head[:-4]:
             return Outcome(Verdict.FINAL, fault="bad_url"), {}
         try:
-            kept = await self._links.reserve(target.destination)
+            idle = await self._pool.reserve(target.destination)
         except Shortage as fault:
             return of_fault(fault, 0.0), {}
         begun = time.monotonic()
         exchange = Exchange(begun, begun + (target.endpoint.timeout if timeout is None else timeout))
         try:
-            await self._links.ask(target.destination, kept, head.encode(), body or b"", exchange)
+            await self._pool.request(target.destination, idle, head.encode(), body or b"", exchange)
         except (aiohttp.ClientError, BadAnswer, OSError, ValueError) as fault:  # TimeoutError is an OSError
             now = time.monotonic()
             outcome = late(of_fault(fault, now - exchange.begun), exchange.sent > 0)
             if outcome.fault == "reset" and exchange.shaking and not exchange.heard:
-                outcome = replace(outcome, note=CLOSED_BEHIND_HANDSHAKE)
+                outcome = replace(outcome, note=CLOSED_AFTER_HANDSHAKE)
             return replace(outcome, timing=exchange.timing(now), address=exchange.address), {}
         now, said = time.monotonic(), exchange.headers
         return of_status(
@@ -282,12 +284,12 @@ class Sender:
             address=exchange.address,
         ), said
 
-    async def _packed(self, endpoint: EndpointSettings, body: bytes) -> bytes | None:
-        """The body in gzip, where that is asked for, understood and worth it."""
+    async def _compressed(self, endpoint: EndpointSettings, body: bytes) -> bytes | None:
+        """The body in gzip, where the endpoint asks for it, can read it, and it saves bytes."""
         if endpoint.gzip_above is None or len(body) <= endpoint.gzip_above or self._is_plain(endpoint.url):
             return None
-        packed = _pack(body) if len(body) <= PACK_INLINE else await asyncio.to_thread(_pack, body)
-        return packed if len(packed) < len(body) else None
+        compressed = _gzip(body) if len(body) <= MAX_INLINE_GZIP else await asyncio.to_thread(_gzip, body)
+        return compressed if len(compressed) < len(body) else None
 
     def _is_plain(self, url: str) -> bool:
         until = self._plain.get(url)
@@ -300,9 +302,9 @@ class Sender:
 
     def _remember_plain(self, url: str) -> None:
         self._plain[url] = time.monotonic() + PLAIN_SECONDS
-        if len(self._plain) > PLAIN_ENDPOINTS:
+        if len(self._plain) > MAX_PLAIN:
             self._plain.popitem(last=False)
 
 
-def _pack(body: bytes) -> bytes:
+def _gzip(body: bytes) -> bytes:
     return gzip.compress(body, 6, mtime=0)

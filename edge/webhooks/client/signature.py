@@ -1,4 +1,4 @@
-"""Signs webhooks as Standard Webhooks has it: over id, time and body, with HMAC-SHA256 (`v1`) or Ed25519 (`v1a`)."""
+"""Signs webhooks as Standard Webhooks defines it: over id, time and body, with HMAC-SHA256 (`v1`) or Ed25519 (`v1a`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5
 
 
 @lru_cache(maxsize=4096)
-def _begun(key: bytes) -> tuple[hashlib._Hash, hashlib._Hash]:
+def _started(key: bytes) -> tuple[hashlib._Hash, hashlib._Hash]:
     """HMAC's two hashes (RFC 2104), as far as they depend on the key alone, which is half the work for a short body."""
     if len(key) > _BLOCK:
         key = hashlib.sha256(key).digest()
@@ -24,8 +24,8 @@ def _begun(key: bytes) -> tuple[hashlib._Hash, hashlib._Hash]:
 
 
 def _digest(key: bytes, content: bytes) -> bytes:
-    begun, ending = _begun(key)
-    inner, outer = begun.copy(), ending.copy()
+    started, ending = _started(key)
+    inner, outer = started.copy(), ending.copy()
     inner.update(content)
     outer.update(inner.digest())
     return outer.digest()
@@ -37,19 +37,19 @@ def stamp_now() -> str:
 
 
 def sign(
-    keys: Sequence[Key], message_id: str, body: bytes, at: int | None = None, packed: bytes | None = None
+    keys: Sequence[Key], message_id: str, body: bytes, at: int | None = None, compressed: bytes | None = None
 ) -> dict[str, str]:
     """Makes the three headers of one attempt: the id stays over retries, the time is that of the attempt.
 
     Several keys give several signatures, of which a receiver may check any: that is how a secret is rotated. A body that
-    travels `packed` is signed as it was before, which is what most frameworks hand over, and as it travels.
+    is sent `compressed` is signed both uncompressed, which is what most frameworks hand over, and as it is sent.
     """
     stamp = stamp_now() if at is None else str(at)
     prefix = f"{message_id}.{stamp}.".encode()
     content = prefix + body
     signature = _signature(keys[0], content) if len(keys) == 1 else " ".join([_signature(key, content) for key in keys])
-    if packed is not None:
-        content = prefix + packed
+    if compressed is not None:
+        content = prefix + compressed
         signature = " ".join([signature, *(_signature(key, content) for key in keys)])
     return {"webhook-id": message_id, "webhook-timestamp": stamp, "webhook-signature": signature}
 

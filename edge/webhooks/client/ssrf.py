@@ -1,4 +1,4 @@
-"""This file is where it is decided which addresses a webhook may reach: on the concrete address, at connect time.
+"""Protects against SSRF: decides which addresses a webhook may reach, on the concrete address, at connect time.
 
 A name is judged by what it resolves to at the moment of the connection, so that neither a literal in an odd notation nor
 a name that changes its mind (DNS rebinding) gets past. The lists are spelt out, because `ipaddress.is_global` calls
@@ -49,7 +49,7 @@ DENIED: tuple[tuple[Network, str], ...] = tuple(
 _GLOBAL_V6 = IPv6Network("2000::/3")
 
 
-# A creation does not wait longer for a name than this.
+# How long the creation of a session waits for a name to be resolved.
 RESOLVE_SECONDS = 2.0
 
 
@@ -96,7 +96,7 @@ def _networks(cidrs: tuple[str, ...]) -> tuple[Network, ...]:
 
 
 def kind_of(address: Address, settings: GuardSettings) -> str | None:
-    """Says as what an address is denied; None where a webhook may be sent to it."""
+    """The kind as which an address is denied; None where a webhook may be sent to it."""
     address = _unmapped(address)
     if any(address.version == network.version and address in network for network in _networks(settings.allow_cidrs)):
         return None
@@ -109,18 +109,18 @@ def kind_of(address: Address, settings: GuardSettings) -> str | None:
 
 
 def admits(address: Address, settings: GuardSettings) -> bool:
-    """Says whether a webhook may be sent to an address."""
+    """Whether a webhook may be sent to an address."""
     return kind_of(address, settings) is None
 
 
 def _is_ours(address: Address, port: int, settings: GuardSettings) -> bool:
-    """Whether something of ours listens there: a webhook to the edge itself could make events for ever."""
+    """Whether an address is this server itself: a webhook to the edge could create events for ever."""
     if port not in settings.closed_ports:
         return False
     address = _unmapped(address)
     if address.is_loopback or address.is_unspecified:
         return True
-    # The system says from where it would speak to that address: for one of its own, from there. Nothing is sent.
+    # The kernel picks the source address for that destination: for a local one, the same address. Nothing is sent.
     try:
         with socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as probe:
             probe.connect((str(address), port))
@@ -130,7 +130,7 @@ def _is_ours(address: Address, port: int, settings: GuardSettings) -> bool:
 
 
 class Guard:
-    """Makes the sockets of outgoing webhooks, and refuses to where the address is not allowed."""
+    """Creates the sockets of outgoing webhooks, and refuses addresses that are not allowed."""
 
     def __init__(self, settings: GuardSettings) -> None:
         self.settings = settings
@@ -171,12 +171,12 @@ def _local_name(host: str) -> bool:
 
 
 def fault_of(url: str, settings: GuardSettings, field: str = "webhook_url") -> str | None:
-    """Says what is wrong with a webhook's address as far as its text tells; None where nothing is."""
-    fault = _judge(url, settings)
+    """What is wrong with the text of a webhook's address; None where nothing is."""
+    fault = _fault(url, settings)
     return fault and f"{field} {fault[1]}"
 
 
-def _judge(url: str, settings: GuardSettings, plain: bool = False) -> tuple[str, str] | None:
+def _fault(url: str, settings: GuardSettings, plain: bool = False) -> tuple[str, str] | None:
     """The kind of what is wrong with an address, and the rest of a sentence about it; `plain` allows http to anybody."""
     try:
         parts = urlsplit(url)
@@ -201,12 +201,12 @@ def _judge(url: str, settings: GuardSettings, plain: bool = False) -> tuple[str,
 async def check_url(
     url: str, settings: GuardSettings, field: str = "webhook_url", *, plain: bool = False, resolve: bool = True
 ) -> None:
-    """Refuses at creation what would be refused at every delivery. Raises Problem `bad_webhook`.
+    """Refuses at creation an address that would be refused at every delivery. Raises Problem `bad_webhook`.
 
-    A name that cannot be resolved now is let through: what it resolves to is judged at each connection. `plain` allows http
+    A name that cannot be resolved now is accepted: its address is checked at each connection. `plain` allows http
     to anybody; without `resolve` a name is not looked up.
     """
-    if fault := _judge(url, settings, plain):
+    if fault := _fault(url, settings, plain):
         raise Problem("bad_webhook", f"{field} {fault[1]}", field=field, reason=fault[0])
     if not resolve:
         return

@@ -1,4 +1,4 @@
-"""The protocol of one connection to a receiver: it feeds what comes to the answer that is waited for."""
+"""The asyncio protocol of one connection to a receiver: it feeds received bytes to the parser of the awaited answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Wire(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
-        # Whether something came although nothing had been asked: it would be taken for the next answer.
+        # Whether bytes came without a request: they would be taken for the next answer.
         self.unasked = False
         # When the first byte of the answer came, on the monotonic clock; 0 before.
         self.heard = 0.0
@@ -53,7 +53,7 @@ class Wire(asyncio.Protocol):
         self._answer = self._done = None
 
     def expire(self) -> None:
-        """Ends the wait because the time is up: with what has come where that decides, else with TimeoutError."""
+        """Ends the wait at its deadline: with the answer so far where its status line has come, else with TimeoutError."""
         if self._answer is None or self._done is None or self._done.done():
             return
         if self._answer.end():

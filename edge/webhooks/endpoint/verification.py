@@ -20,7 +20,7 @@ from edge.sessions.endpoint.body import MAX_RATE
 from edge.sessions.endpoint.settings import EndpointSettings
 from edge.sessions.registry import Registry, Session
 from edge.webhooks.client.outcome import Outcome
-from edge.webhooks.client.payload import posting
+from edge.webhooks.client.payload import build_payload
 from edge.webhooks.client.sender import Sender
 from edge.webhooks.client.ssrf import GuardSettings
 from edge.webhooks.history.attempt import Attempt
@@ -116,7 +116,7 @@ class Verification:
         )
         start = session.start
         record = Record(start.sequence, event.subject, encode(event), check=start.check)
-        posted = posting([record], start.epoch, session.id, session.spec.dialect, endpoint.batch is not None)
+        posted = build_payload([record], start.epoch, session.id, session.spec.dialect, endpoint.batch is not None)
         delivery = delivery_id(event.id, 0, session.id)
         begun = wall.now_ns()
         outcome = await self._sender.post(

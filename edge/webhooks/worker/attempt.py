@@ -9,7 +9,7 @@ from edge.sessions.endpoint.settings import EndpointSettings
 from edge.sessions.registry import Session
 from edge.webhooks import metrics
 from edge.webhooks.client.outcome import Outcome, Verdict
-from edge.webhooks.client.payload import Posting, posting
+from edge.webhooks.client.payload import Payload, build_payload
 from edge.webhooks.queue.job import Job
 from edge.webhooks.queue.post import PendingJob, Post
 from edge.webhooks.worker.context import WorkerContext
@@ -66,13 +66,13 @@ async def attempt(context: WorkerContext, session: Session, endpoint: EndpointSe
     return outcome
 
 
-def _payload_of(context: WorkerContext, session: Session, jobs: Sequence[Job], batch: bool) -> tuple[Posting, Event]:
+def _payload_of(context: WorkerContext, session: Session, jobs: Sequence[Job], batch: bool) -> tuple[Payload, Event]:
     """The payload of some jobs, and the first one's event. Raises one of `_MALFORMED` where an event cannot be encoded."""
     records = [context.record(job) for job in jobs]
     events = [record.event for record in records]
     if None in events or (first := events[0]) is None:
         raise BadInput("a job's event cannot be read")
-    return posting(records, context.epoch(), session.id, session.spec.dialect, batch), first
+    return build_payload(records, context.epoch(), session.id, session.spec.dialect, batch), first
 
 
 def weigh(context: WorkerContext, pending: PendingJob) -> int:

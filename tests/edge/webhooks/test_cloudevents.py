@@ -10,7 +10,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from edge.dialects.cloudevents import attributes, binary, cloudevents, header_value
-from edge.webhooks.client.payload import posting
+from edge.webhooks.client.payload import build_payload
 from router.codec import encode
 from router.event import Event
 from router.record import Record
@@ -140,4 +140,4 @@ def test_an_event_is_encoded_once_and_says_what_it_stands_for() -> None:
     assert cloudevents(one, EPOCH) is cloudevents(one, EPOCH)
     assert (said["causeid"], said["callboardtest"], said["callboardconflated"]) == ("before", True, 4)
     assert said["traceparent"].startswith("00-0af7") and said["sequence"] == f"{7:020d}"
-    assert posting([one], EPOCH, "sess_1", "cloudevents", False).body != cloudevents(one, EPOCH)
+    assert build_payload([one], EPOCH, "sess_1", "cloudevents", False).body != cloudevents(one, EPOCH)
