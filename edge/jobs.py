@@ -17,10 +17,10 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import msgspec
 
 from edge.metrics import record_faults
+from router.bucket_cache import BucketCache
 from router.clock import wall
 from router.cluster.role import Role, RoleSettings
 from router.errors import BrokerError, Conflict, Refused
-from router.mirror import Mirror
 from router.nats.bucket import Bucket, Entry, WriteGuard, read_through
 from router.nats.connection import Connection
 from router.stored import decoder
@@ -96,7 +96,7 @@ class Jobs(Generic[J, R]):
         self.running: dict[str, R] = {}
         self._begin_run = begin
         self._decode = decoder(stored, JOBS)
-        self._mirror: Mirror[str, J] = Mirror()
+        self._mirror: BucketCache[str, J] = BucketCache()
         self._bucket = Bucket(connection, JOBS, guard)
         self._role = Role(Bucket(connection, LEASES), role, secrets.token_hex(8), settings.role)
         self._cancelled: set[str] = set()

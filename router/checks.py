@@ -1,4 +1,4 @@
-"""Knows the checks of places in EVENTS, and finds them out from the stream's leader.
+"""Caches the checks of positions in EVENTS, and reads those that are missing from the stream's leader.
 
 A check is the CRC-32 of the stored payload at a sequence (see `router.cursor`). It tells whether the stream still holds at
 that sequence what it held when a cursor was given out, or whether an older state of it was restored since.

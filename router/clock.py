@@ -1,4 +1,4 @@
-"""Tells the store's time as seen from here, for everything that is stored and compared by more than one process.
+"""Estimates the store's clock, for times that one process stores and another compares.
 
 A deadline that one process stores and another compares is right only where both go by one clock. That is the store's:
 each answer of JetStream's API carries its time, and between two answers the monotonic clock of this machine counts on. So
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 # An answer that took longer says too little about when it was given.
-LONGEST_TRIP = 2.0
+MAX_ROUND_TRIP = 2.0
 # Differences below this are the network's; following them would only make the time jitter.
 TOLERANCE = 0.05
 
@@ -36,7 +36,7 @@ class StoreClock:
     def saw(self, said: object, begun: float, ended: float) -> None:
         """Learns from an answer that says its time (`2026-01-02T03:04:05.678901234Z`); asked and come by the monotonic clock."""
         trip = ended - begun
-        if not isinstance(said, str) or not 0 <= trip <= LONGEST_TRIP:
+        if not isinstance(said, str) or not 0 <= trip <= MAX_ROUND_TRIP:
             return
         try:
             there = datetime.fromisoformat(_to_microseconds(said)).timestamp()

@@ -1,4 +1,4 @@
-"""Removes from a bucket what earlier versions left there for ever: markers of deleted keys without a TTL, and orphans."""
+"""Compacts a bucket: removes the markers of deleted keys that earlier versions wrote without a TTL, and orphans."""
 
 from __future__ import annotations
 

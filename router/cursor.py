@@ -1,4 +1,4 @@
-"""Turns a place in EVENTS into a token that a client may keep: version, epoch, sequence, and a check of the event there.
+"""Turns a position in EVENTS into a token that a client can keep: version, epoch, sequence, and a check of the event there.
 
 `1-5f3a9c1e-00000000002a-9b1c04e2`: URL-safe, and sorting like the sequence inside one epoch. The epoch is made of the
 stream's name and creation time, so a cursor of a stream that was deleted and made again is known as foreign. The check is

@@ -1,4 +1,4 @@
-"""Names messages for JetStream's duplicate detection, each within the namespace of who publishes it.
+"""Names messages for JetStream's duplicate detection, each within the namespace of its publisher.
 
 A stream has one namespace of `Nats-Msg-Id`s for everybody. An event's own id is chosen by who publishes it, so it never is
 that name by itself: another's event of the same id would be dropped.

@@ -1,7 +1,7 @@
-"""This file is where every way the router can fail is named.
+"""Defines the errors of the router; the docstring of each is its default text.
 
 RouterError
-├── BadInput                what came from outside is not as it should be; nothing was changed
+├── BadInput                the input is not valid; nothing was changed
 │   ├── BadSubject
 │   ├── BadPattern
 │   ├── BadEvent
@@ -10,7 +10,7 @@ RouterError
 ├── BrokerError             the broker refused or did not answer
 │   ├── Unreachable
 │   ├── Unsuitable          too old, or JetStream is off
-│   ├── BadCredentials      what is to prove who we are cannot be read
+│   ├── BadCredentials      the credentials for NATS cannot be read
 │   ├── Timeout
 │   │   ├── Cut             the connection was lost each time that it was sent
 │   │   └── Forbidden       NATS does not allow this user to publish there; nothing was done

@@ -1,4 +1,4 @@
-"""This file is where it is said what an event is: an immutable fact with an id, an address and a time."""
+"""Defines the event: an immutable fact with an id, a subject and a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""This file is where a picture on FRAMES is laid out: length, JSON header, body. The same bytes go to a browser untouched.
+"""Packs and unpacks a picture of the stream FRAMES: length, JSON header, body. Browsers get the same bytes.
 
 `[uint32 little-endian: header length][UTF-8 JSON header][body]`, the layout of the newest Octane web viewers.
 """
@@ -25,13 +25,13 @@ def frame_subject(domain: str, entity: str, track: str | None = None) -> str:
 
 
 def pack(header: Mapping[str, Any], body: bytes | memoryview) -> bytes:
-    """Lays out one frame. The header says seq, time (ms since the epoch), width, height, format, source, simulated."""
+    """Packs one frame. The header has seq, time (ms since the epoch), width, height, format, source, simulated."""
     head = to_json(header)
     return b"".join((_LENGTH.pack(len(head)), head, body))
 
 
 def unpack(frame: bytes) -> tuple[dict[str, Any], memoryview]:
-    """Takes a frame apart without copying its body. Raises BadEvent."""
+    """Unpacks a frame without copying its body. Raises BadEvent."""
     if len(frame) < 4:
         raise BadEvent("a frame needs a header")
     (length,) = _LENGTH.unpack_from(frame)

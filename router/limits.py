@@ -1,7 +1,7 @@
-"""The size law: how large an event may be, derived from what the NATS server takes and from what is added on the way.
+"""Limits the size of an event, by the maximum of the NATS server and by what is added to the event on the way.
 
-The server counts a message's headers and payload together (`max_payload`), and closes the connection of whoever sends
-more. An event is stored with few headers, and copied later with more: as a webhook job, as a retry with its schedule, in a
+The server counts a message's headers and payload together (`max_payload`), and closes the connection of a client that
+sends more. An event is stored with few headers, and copied later with more: as a webhook job, as a retry with its schedule, in a
 batch of one, as a dead letter, and into the envelope that a client gets. `HEADROOM` is room for the longest of these, so
 that what was accepted can always be delivered, retried and stored as a dead letter. ADR 0016 lists what each adds.
 """

@@ -1,4 +1,4 @@
-"""This file is where the seam to NATS is shown to Prometheus: connections, publishing, and the streams as they stand."""
+"""Exports the metrics of NATS to Prometheus: connections, publishing, and the state of the streams."""
 
 from __future__ import annotations
 
@@ -54,11 +54,14 @@ async def _ask(connection: Connection, name: str) -> None:
     try:
         info = await Stream(connection, name).info()
     except Refused as refusal:
-        log.debug("a stream cannot be asked", extra={"stream": name, "fault": str(refusal)})
+        log.debug(
+            "stream information could not be read; its gauges are left out",
+            extra={"stream": name, "fault": str(refusal)},
+        )
         leader.labels(name).set(0)
         return
     except BrokerError as fault:
-        log.debug("a stream does not answer", extra={"stream": name, "fault": str(fault)})
+        log.debug("stream does not answer; its gauges are left out", extra={"stream": name, "fault": str(fault)})
         leader.labels(name).set(0)
         return
     state, limit, cluster = info["state"], info["config"].get("max_bytes", -1), info.get("cluster") or {}

@@ -15,7 +15,7 @@ class TokenBucket:
     __slots__ = ("_at", "_tokens", "burst", "rate")
 
     def __init__(self, rate: float, burst: float, now: float) -> None:
-        """It begins full."""
+        """The bucket begins full."""
         self.rate = rate
         self.burst = burst
         self._tokens = burst

@@ -33,7 +33,7 @@ OK, UNREACHABLE, STREAM_MISSING, STORAGE_FULL, NO_QUORUM, FORBIDDEN, WRITE_FAILE
 # A look costs two small requests per stream. While something is wrong its end is to be noticed soon.
 LOOK_SECONDS, SOON_SECONDS = 5.0, 1.0
 # However many publishes fail, the store is not asked more often than this.
-LEAST_SECONDS = 0.2
+MIN_PAUSE_SECONDS = 0.2
 # An election takes up to 9 s, a restart of the server less; publishers wait that out, so it is no failure yet.
 GRACE_SECONDS = 10.0
 # So many publishes in a row that nobody answers, while the stream's newest sequence stays the same.
@@ -196,7 +196,7 @@ class StoreHealth:
         try:
             while True:
                 await self.look()
-                await asyncio.sleep(LEAST_SECONDS)
+                await asyncio.sleep(MIN_PAUSE_SECONDS)
                 try:
                     async with asyncio.timeout(SOON_SECONDS if self._troubles or self._since else LOOK_SECONDS):
                         await self._due.wait()
@@ -243,10 +243,11 @@ class StoreHealth:
         for stream, trouble in self._troubles.items():
             if (known := before.get(stream)) is None or known.code != trouble.code:
                 log.error(
-                    "the store takes no writes", extra={"stream": stream, "code": trouble.code, "why": trouble.text}
+                    "stream takes no writes; refusing publishers",
+                    extra={"stream": stream, "code": trouble.code, "why": trouble.text},
                 )
         for stream in before.keys() - self._troubles.keys():
-            log.warning("the store takes writes again", extra={"stream": stream})
+            log.warning("stream takes writes again", extra={"stream": stream})
         for waiting, stream in self._waiting.items():
             if self.trouble(stream) is not None and not waiting.done():
                 waiting.set_result(None)
@@ -315,7 +316,10 @@ class StoreHealth:
     def _compare(self, name: str, created: str) -> None:
         known, self._created[name] = self._created.get(name, created), created
         if known != created:
-            log.error("a stream is not the one that it was", extra={"stream": name, "since": created})
+            log.error(
+                "stream was deleted and created again; its readers start over",
+                extra={"stream": name, "since": created},
+            )
             for listener in self._listeners:
                 listener(name)
 
@@ -389,7 +393,7 @@ class StoreHealth:
             await topology.create(self._connection, stream)
         except BrokerError as fault:
             return Trouble(name, STREAM_MISSING, f"the stream cannot be made again: {fault}"), True
-        log.error("a stream was missing and is made again, empty", extra={"stream": name})
+        log.error("stream was missing; created it again, empty", extra={"stream": name})
         self.recreated[name] = self.recreated.get(name, 0) + 1
         self._broker.unanswered.pop(name, None)
         return None

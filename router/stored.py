@@ -1,4 +1,4 @@
-"""Decodes values of key-value buckets: one that cannot be decoded is passed over, counted and logged, and stops nobody."""
+"""Decodes values of key-value buckets: one that cannot be decoded is skipped, counted and logged."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def decoder(kind: type[T], bucket: str) -> Callable[[str, bytes | None], T | Non
         except DECODE_FAULTS as fault:
             figures.undecodable[bucket] = figures.undecodable.get(bucket, 0) + 1
             log.warning(
-                "a stored value cannot be decoded and is passed over",
+                "stored value cannot be decoded; it is skipped",
                 extra={"bucket": bucket, "key": key, "fault": str(fault)},
             )
             return None

@@ -55,7 +55,7 @@ async def run_cancellable(
                 cancel()
     for fault in faults if cancelled else faults[1:]:
         level = logging.DEBUG if isinstance(fault, BrokerError) else logging.ERROR
-        log.log(level, "a task failed while it was cancelled", extra={"task": name}, exc_info=fault)
+        log.log(level, "task failed while it was cancelled", extra={"task": name}, exc_info=fault)
     if cancelled:
         raise asyncio.CancelledError
     if faults:

@@ -1,4 +1,4 @@
-"""Clocks that a test can replace, and the backoff before another try."""
+"""Clocks that a test can replace, and exponential backoff with full jitter before a retry."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SystemClock:
 class ManualClock:
     """A clock that stands still until `advance`, for tests that must not wait."""
 
-    # Steps of the loop given to whoever was woken, before time moves on: more than any chain of awaits here is long.
+    # Steps of the loop given to the sleepers that were woken, before time moves on: more than any chain of awaits here is long.
     SETTLE = 50
 
     def __init__(self, now: float = 1000.0) -> None:
@@ -74,9 +74,9 @@ class ManualClock:
 
 
 def full_jitter(attempt: int, base: float, cap: float) -> float:
-    """Picks the pause before a try: anywhere from 0 to base · 2^(attempt-1), never above cap. Attempts count from 1.
+    """Picks the backoff before a retry: anywhere from 0 to base · 2^(attempt-1), never above cap. Attempts count from 1.
 
-    The whole range is used, so that many who failed together do not come back together.
+    The whole range is used, so that clients that failed at the same time do not retry at the same time.
     """
     # 2^60 is past any cap; more would only overflow a float.
     return random.uniform(0.0, min(cap, base * 2.0 ** min(max(attempt, 1) - 1, 60)))

@@ -1,6 +1,6 @@
 """Declares every stream and bucket, as data; `diff` and `apply` make a server match.
 
-Nothing else may know how many streams hold the events: readers ask `EVENTS`, so that sharding stays an addition.
+No other module may depend on how many streams hold the events: readers use `EVENTS`, so that sharding can be added.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LEASES = "LEASES"
 JOBS = "JOBS"
 ENDPOINTS = "ENDPOINTS"
 
-# So long a stream is asked that is away with its only server; nothing depends on whether it answers.
+# The timeout for a stream whose only server may be down; nothing depends on its answer.
 EXPENDABLE_SECONDS = 2.0
 
 # What the server gives a stream whose configuration does not name it, as far as it can be changed back: a limit that an
@@ -257,7 +257,10 @@ async def diff(connection: Connection, settings: TopologySettings) -> list[Diffe
         except (NoResponders, Timeout, Refused) as fault:
             if isinstance(fault, Forbidden) or not is_expendable(stream, settings):
                 raise
-            log.warning("a stream does not answer", extra={"stream": stream.name, "fault": str(fault)})
+            log.warning(
+                "expendable stream does not answer; it is not compared",
+                extra={"stream": stream.name, "fault": str(fault)},
+            )
             continue
         if have is None:
             found.append(Difference(stream.name, "*", stream.desired, None))
@@ -291,9 +294,12 @@ async def create(connection: Connection, stream: DeclaredStream) -> None:
     await Stream(connection, stream.name).create(stream.desired)
 
 
-async def apply(connection: Connection, settings: TopologySettings, patience: float = 15.0) -> list[Difference]:
-    """Makes the server match, and says what it changed. Storage kinds cannot be changed in place: that raises Unsuitable."""
-    deadline = asyncio.get_running_loop().time() + patience
+async def apply(connection: Connection, settings: TopologySettings, timeout: float = 15.0) -> list[Difference]:
+    """Makes the server match, retrying for `timeout` seconds; returns what it changed.
+
+    Raises Unsuitable where the storage differs, which cannot be changed in place.
+    """
+    deadline = asyncio.get_running_loop().time() + timeout
     while True:
         try:
             changes = await diff(connection, settings)

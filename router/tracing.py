@@ -1,8 +1,8 @@
-"""This file is where what happens to one event is tied together over processes: W3C trace context, spans, bound ids.
+"""Traces an event across processes: W3C trace context, spans, and ids bound to log lines.
 
-An event carries its `traceparent`. Whoever does something with an event tells a span of it, under the one it came with;
-where nobody records spans (`recorder` is None, as it is unless OpenTelemetry is installed and configured) that costs a
-comparison. `ops/process/tracing.py` puts the recorder here.
+An event carries its `traceparent`. Each step that handles an event records a span under
+it. Without a recorder (`recorder` is None unless OpenTelemetry is installed and configured) that costs a comparison.
+`ops/process/tracing.py` sets the recorder.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _EMPTY: Mapping[str, str] = {}
 
 
 class Recorder(Protocol):
-    """Whoever keeps spans."""
+    """Records spans, such as an exporter of OpenTelemetry."""
 
     def record(
         self,

@@ -32,7 +32,7 @@ R = TypeVar("R")
 # Three threads: one for a capture, one for an encoding, one to spare. All actors share the machine's cores.
 THREADS = 3
 # A cause's id longer than this is shortened to its digest, for an id has at most 200 characters.
-LONGEST_CAUSE = 120
+MAX_CAUSE = 120
 
 
 class NotNow(RouterError):
@@ -52,7 +52,7 @@ class Outbox:
         self._actor = actor
         self._origin = origin
         self._cause_id = cause.id if cause else new_id()
-        if len(self._cause_id) > LONGEST_CAUSE:
+        if len(self._cause_id) > MAX_CAUSE:
             self._cause_id = hashlib.sha256(self._cause_id.encode()).hexdigest()[:32]
 
     def add(self, subject: str, data: Mapping[str, Any], type: str | None, key: str | None) -> None:

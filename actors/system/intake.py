@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 
 # At most 10 s: the delay until the deliveries of a killed process or of a broken connection come again. At least 2 s, so
 # that a slow event loop does not cause redeliveries.
-LONGEST_WAIT = 10.0
-SHORTEST_WAIT = 2.0
+MAX_WAIT = 10.0
+MIN_WAIT = 2.0
 # 30 days: as long as a dead letter is kept, and longer than events are.
 ABANDONED_SECONDS = 30 * 86400.0
 
@@ -47,7 +47,7 @@ def consumer_name(actor: str, instance: str) -> str:
 
 def ack_wait(actor: Actor) -> float:
     """How long the server waits for an ack before it redelivers: the time that a full mailbox may take, within bounds."""
-    return max(SHORTEST_WAIT, min(actor.timeout * actor.capacity, LONGEST_WAIT))
+    return max(MIN_WAIT, min(actor.timeout * actor.capacity, MAX_WAIT))
 
 
 class _Held(NamedTuple):
@@ -167,7 +167,7 @@ class Intake:
                 await self.undecodable(stored.sequence, fault)
             else:
                 # Not at once: each delivery counts as an attempt.
-                await self.retry(stored.sequence, 0.0 if self._mailbox.closed else LONGEST_WAIT / 2)
+                await self.retry(stored.sequence, 0.0 if self._mailbox.closed else MAX_WAIT / 2)
 
     async def ack(self, sequence: int) -> None:
         """Acknowledges an event."""
@@ -233,7 +233,7 @@ class Intake:
                     "NATS refused to store a dead letter; the event will be redelivered",
                     extra={"actor": self.actor.name, "fault": str(refusal)},
                 )
-                await self.retry(sequence, LONGEST_WAIT)
+                await self.retry(sequence, MAX_WAIT)
                 return
             except BrokerError as fault:
                 failures += 1

@@ -14,8 +14,8 @@ log = logging.getLogger(__name__)
 Run = Callable[[Callable[[], None]], Awaitable[None]]
 """`async def run(beat)`: calls beat() whenever it is seen to be alive."""
 
-REST_SECONDS = 0.2
-MOST_REST_SECONDS = 15.0
+MIN_PAUSE_SECONDS = 0.2
+MAX_PAUSE_SECONDS = 15.0
 # After a run of a minute the backoff starts over.
 GOOD_RUN_SECONDS = 60.0
 
@@ -50,7 +50,7 @@ class Source:
             if reason is None:
                 return
             failures = 1 if self._clock.now() - begun > GOOD_RUN_SECONDS else failures + 1
-            pause = full_jitter(failures, REST_SECONDS, MOST_REST_SECONDS)
+            pause = full_jitter(failures, MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
             self.restarts += 1
             self._restarted()
             log.warning(

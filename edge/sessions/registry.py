@@ -15,9 +15,9 @@ import msgspec
 from edge.errors import Problem
 from edge.sessions.spec import SessionSpec, view_of
 from edge.view import Pace, View
+from router.bucket_cache import BucketCache
 from router.cursor import Cursor
 from router.errors import BadInput, BrokerError, Conflict, Refused
-from router.mirror import Mirror
 from router.nats.bucket import Bucket, Entry, WriteGuard
 from router.nats.error_codes import ErrorCode
 from router.stored import decoder
@@ -65,7 +65,7 @@ class Registry:
 
     def __init__(self, bucket: Bucket) -> None:
         self.bucket = bucket
-        self._sessions: Mirror[str, Session] = Mirror()
+        self._sessions: BucketCache[str, Session] = BucketCache()
         # Views of the sessions that are being written; see `_writing`.
         self._views: dict[str, tuple[SessionSpec, View]] = {}
         self._owned: Counter[str] = Counter()

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 NATS_TIMEOUT = 10.0
 # Only one process runs an actor; a second one is a standby. An actor that cannot reach NATS goes on: the events of an
 # Octane meanwhile would else be lost.
-ACTOR_ROLE = RoleSettings(ttl=10.0, poll=1.0, wary=False)
+ACTOR_ROLE = RoleSettings(ttl=10.0, poll=1.0, steps_down=False)
 # What the edge takes to end beside its drain: open requests, webhook posts in flight, the connection to NATS.
 WORKER_DRAIN = 8.0
 
@@ -136,7 +136,7 @@ async def _run_exclusively(role: Role, work: Callable[[], Coroutine[Any, Any, No
         try:
             await asyncio.wait({term, told}, return_when=asyncio.FIRST_COMPLETED)
             # The work gets `stop` too, and shuts down by itself; a standby has nothing to shut down.
-            if not term.done() and not role.holds:
+            if not term.done() and not role.is_leader:
                 return
             if await term:
                 return

@@ -1,1 +1,1 @@
-"""Divides work among processes: leases, roles that one process holds, and partitions that each has its share of."""
+"""Divides work among processes: leases, leader election for a role, and partitions that are distributed evenly."""

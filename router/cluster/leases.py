@@ -1,4 +1,4 @@
-"""Leases: keys in LEASES by which a process says that it uses something; others count them, and one that is not refreshed expires.
+"""Holds and counts leases: keys of the bucket LEASES that a process refreshes while it uses something, and that expire otherwise.
 
 `view.<domain>.<entity>.<holder>` is one viewer of one picture: an edge process holds it while somebody watches, and the
 actor that makes the picture works only while the count is not zero. A holder that dies is forgotten after its ttl, by
@@ -74,7 +74,7 @@ class Leases:
                 except BrokerError as fault:
                     failures += 1
                     pause = full_jitter(failures, 0.1, 1.0)
-                    log.debug("a lease was not refreshed", extra={"lease": name, "fault": str(fault)})
+                    log.debug("lease was not refreshed; retrying", extra={"lease": name, "fault": str(fault)})
                 await self._clock.sleep(pause)
         finally:
             # Where this fails, the ttl says the same a little later.
@@ -156,5 +156,5 @@ async def watch(viewers: Viewers, connection: Connection) -> None:
             await bucket.watch(heard, f"{lease_key('view', viewers.domain, viewers.entity)}.*")
         except BrokerError as fault:
             failures += 1
-            log.debug("viewers cannot be counted", extra={"fault": str(fault)})
+            log.debug("leases of viewers cannot be watched; retrying", extra={"fault": str(fault)})
             await asyncio.sleep(full_jitter(failures, 0.1, 2.0))

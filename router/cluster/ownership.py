@@ -1,7 +1,7 @@
-"""Mirrors which edge processes live and which of them owns each webhook partition, as the bucket LEASES has it.
+"""Tracks which edge processes are alive and which of them owns each webhook partition, as the bucket LEASES has it.
 
 `hook.member.<id>` is a key with a TTL that a process refreshes as long as it lives. `hook.owner.<partition>` names the
-owner of a partition; nobody owns it where its holder is no living member. It is empty where the last owner let it go in order.
+owner of a partition; nobody owns it where its holder is not a living member. It is empty where the last owner released it in good order.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from router.mirror import Mirror
+from router.bucket_cache import BucketCache
 from router.nats.bucket import Bucket, Entry
 from router.stored import decoder
 from router.topology import LEASES
@@ -67,7 +67,7 @@ class Ownership:
         self.holder = holder
         self._ttl = ttl
         self._members: dict[str, _Member] = {}  # the others
-        self._owners: Mirror[int, str] = Mirror()
+        self._owners: BucketCache[int, str] = BucketCache()
 
     def heard(self, entry: Entry) -> bool:
         """Takes what the watch reports; returns whether that may change who should own what."""

@@ -1,14 +1,14 @@
-"""Shares the partitions of the webhooks among the edge processes: each has one owner, and all own about as many.
+"""Distributes the partitions of the webhooks among the edge processes: each has one owner, and all own about as many.
 
 A process keeps a key of LEASES alive (`router.cluster.ownership` describes the keys) and writes itself as the owner of a
-partition under compare-and-set. A partition whose owner is gone, or has let it go, is free; a process that has fewer than
-its share claims it. The revision of that write is the owner's epoch: it names the owner's consumers, so that nothing a
-predecessor still says about its jobs is heard any more.
+partition under compare-and-set. A partition whose owner is gone, or has released it, is free; a process that has fewer than
+its share claims it. The revision of that write is the owner's epoch: it names the owner's consumers, so that a
+predecessor can no longer settle their jobs.
 
-What a process knows of the owners only moves to higher revisions. A write that conflicts is followed by a read of the
-bucket's leader, and all owners are read again at intervals: no missed or misordered news lasts.
+What a process knows of the owners only moves to higher revisions. After a write that conflicts the bucket's leader is
+read, and all owners are read again at intervals, which repairs what the watch missed.
 
-A process that cannot refresh its key stops by itself before another could believe it gone.
+A process that cannot refresh its key stops its partitions before another process can claim them.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class Partitions:
             async with asyncio.timeout(1.0):
                 await self._bucket.delete(member_key(self._holder), 60.0)
         except (BrokerError, TimeoutError):
-            log.debug("an owner's lease was not released")
+            log.debug("membership lease was not released; it expires by its TTL")
         self._closed.set()
         self._news.set()
 
@@ -151,18 +151,18 @@ class Partitions:
         key, value = member_key(self._holder), b"1"
         while True:
             asked = loop.time()
-            left = self._good + self.settings.patience - asked
+            left = self._good + self.settings.refresh_timeout - asked
             try:
-                async with asyncio.timeout(left if left > 0 else self.settings.patience):
+                async with asyncio.timeout(left if left > 0 else self.settings.refresh_timeout):
                     await self._bucket.put(key, value, self.settings.ttl)
                 if self._good == float("-inf"):
                     self._news.set()
                 self._good = asked
                 pause = self.settings.refresh
             except (BrokerError, TimeoutError) as fault:
-                log.debug("an owner's lease was not refreshed", extra={"fault": str(fault)})
+                log.debug("membership lease was not refreshed; retrying", extra={"fault": str(fault)})
                 pause = 0.1
-            if loop.time() - self._good >= self.settings.patience and self._good != float("-inf"):
+            if loop.time() - self._good >= self.settings.refresh_timeout and self._good != float("-inf"):
                 self._fence()
             await asyncio.sleep(pause)
 
@@ -170,7 +170,10 @@ class Partitions:
         """Others may believe us gone: nothing is done any more in the partitions' name."""
         self._good = float("-inf")
         if self._running:
-            log.warning("the webhook partitions are lost", extra={"partitions": len(self._running)})
+            log.warning(
+                "membership lease lost; stopping all webhook partitions",
+                extra={"partitions": len(self._running)},
+            )
             self._counters.lost(len(self._running))
         for task in self._running.values():
             task.cancel()
@@ -182,7 +185,7 @@ class Partitions:
             try:
                 await self._bucket.watch(self._heard, KEYS, self._told.set, self._renewed)
             except BrokerError as fault:
-                log.info("who owns what is not known yet", extra={"fault": str(fault)})
+                log.info("owners of webhook partitions cannot be watched; retrying", extra={"fault": str(fault)})
                 await asyncio.sleep(0.5)
 
     def _heard(self, entry: Entry, _ready: bool) -> None:
@@ -207,7 +210,7 @@ class Partitions:
             try:
                 await self.reconcile()
             except BrokerError as fault:
-                log.debug("the owners were not read again", extra={"fault": str(fault)})
+                log.debug("owners of webhook partitions were not read again", extra={"fault": str(fault)})
 
     async def reconcile(self) -> None:
         """Reads the owner of every partition again, as the bucket's leader has it. Raises BrokerError."""
@@ -225,7 +228,10 @@ class Partitions:
         try:
             await self._read_again(partition)
         except BrokerError as fault:
-            log.debug("an owner was not read again", extra={"partition": partition, "fault": str(fault)})
+            log.debug(
+                "owner of a webhook partition was not read again",
+                extra={"partition": partition, "fault": str(fault)},
+            )
 
     # Taking and letting go
 
@@ -238,7 +244,9 @@ class Partitions:
         share = self.ownership.share(alive)
         for partition in [each for each in self._running if self.ownership.owner(each) != self._holder]:
             # Taken by another, which must have believed us gone.
-            log.warning("a webhook partition was taken over", extra={"partition": partition})
+            log.warning(
+                "webhook partition was taken by another process; stopping it here", extra={"partition": partition}
+            )
             self._counters.lost(1)
             self._running[partition].cancel()
         for partition in sorted(self._running)[share:]:
@@ -285,7 +293,9 @@ class Partitions:
             await self._conflicted(partition)
             return
         except BrokerError as fault:
-            log.debug("a webhook partition was not taken", extra={"partition": partition, "fault": str(fault)})
+            log.debug(
+                "webhook partition could not be claimed; retrying", extra={"partition": partition, "fault": str(fault)}
+            )
             return
         if not self.ownership.wrote(partition, self._holder, epoch):
             return  # taken by another before the answer came
@@ -294,7 +304,7 @@ class Partitions:
         term = self.terms[partition] = self._begin(partition, epoch, clean)
         self._running[partition] = self._tasks.create_task(self._serve(partition, term), name=f"hooks {partition}")
         self._show()
-        log.info("webhook partition taken", extra={"partition": partition, "epoch": epoch})
+        log.info("webhook partition acquired", extra={"partition": partition, "epoch": epoch})
 
     async def _serve(self, partition: int, term: Term) -> None:
         try:
@@ -348,6 +358,8 @@ class Partitions:
         except Conflict:
             await self._conflicted(partition)
         except (BrokerError, TimeoutError) as fault:
-            log.debug("a webhook partition was not released", extra={"partition": partition, "fault": str(fault)})
+            log.debug(
+                "webhook partition could not be released; retrying", extra={"partition": partition, "fault": str(fault)}
+            )
         else:
             self.ownership.wrote(partition, holder, epoch)

@@ -45,7 +45,7 @@ async def ask_peers(
             await enough.wait()
     except (TimeoutError, BrokerError):
         log.info(
-            "not every edge process answered",
+            "not every edge process answered in time; going on with those that did",
             extra={"subject": subject, "answered": len(answers), "expected": expected},
         )
     finally:
@@ -64,4 +64,4 @@ async def _send(connection: Connection, reply: str, payload: bytes) -> None:
     try:
         await connection.send(reply, payload)
     except BrokerError as fault:
-        log.debug("an answer to another edge process could not be sent", extra={"fault": str(fault)})
+        log.debug("answer to another edge process could not be sent; it goes on without", extra={"fault": str(fault)})

@@ -1,4 +1,8 @@
-"""Leader election: one process among many owns a role, by a lease that it refreshes, and releases when it goes."""
+"""Leader election: of many processes one is the leader of a role, by a lease in LEASES that it refreshes and releases.
+
+The lease is a key with a TTL, written under compare-and-set. A leader that cannot refresh it steps down before its TTL is
+over, so that there are never two.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +21,21 @@ from router.tasks import run_cancellable
 log = logging.getLogger(__name__)
 
 
-class Lost(Exception):
-    """the role is no longer ours"""
+class LeadershipLost(Exception):
+    """this process is no longer the leader"""
 
 
 @dataclass(frozen=True)
 class RoleSettings:
-    """How fast a role changes hands. A dead owner's successor begins after `ttl` and one `poll`, in seconds.
+    """How fast a role gets a new leader: after `ttl` and one `poll`, in seconds, where the last one died.
 
-    An owner that cannot refresh stops before anybody could take over; one that is not `wary` goes on until it is told of a
-    successor, which suits work that nobody else can do while NATS is away.
+    A leader that cannot refresh its lease steps down before another can be elected. With `steps_down=False` it goes on
+    until it learns of a successor, which suits work that no other process can do while NATS is away.
     """
 
     ttl: float = 4.0
     poll: float = 0.5
-    wary: bool = True
+    steps_down: bool = True
 
     @property
     def refresh(self) -> float:
@@ -39,13 +43,13 @@ class RoleSettings:
         return self.ttl / 3
 
     @property
-    def patience(self) -> float:
-        """How long an owner that cannot refresh may still believe itself one; shorter than anybody could take over."""
-        return self.ttl * 0.8 if self.wary else math.inf
+    def refresh_timeout(self) -> float:
+        """How long a leader that cannot refresh its lease stays leader; shorter than the TTL."""
+        return self.ttl * 0.8 if self.steps_down else math.inf
 
 
 class Role:
-    """One role, contended for by every process that runs this."""
+    """One role, for which every process that runs this stands for election."""
 
     def __init__(
         self,
@@ -55,9 +59,9 @@ class Role:
         settings: RoleSettings | None = None,
         dead: Callable[[str], bool] = lambda _holder: False,
     ) -> None:
-        """`dead` may know of a holder that it is no more; it is then not waited for."""
-        self.holds = False
-        # Who has the role, as far as is known while waiting for it.
+        """`dead(holder)` may know that a holder has died, whose lease is then not waited for."""
+        self.is_leader = False
+        # The leader, as far as is known while waiting.
         self.owner = ""
         self._dead = dead
         self.settings = settings or RoleSettings()
@@ -67,29 +71,29 @@ class Role:
         self._revision = 0
 
     async def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Waits for the role, works while it holds it, and begins again where it lost it; until cancelled.
+        """Waits to be elected, works while it is the leader, and stands again where it lost the role; until cancelled.
 
-        Work that NATS interrupts (a BrokerError) begins again as well; every other exception is raised.
+        Work that NATS interrupts (a BrokerError) starts again as well; every other exception is raised.
         """
         while True:
             try:
                 await self.term(work)
-                log.warning("role lost", extra={"role": self._key})
+                log.warning("leadership lost; standing for election again", extra={"role": self._key})
             except* BrokerError as interrupted:
                 fault = "; ".join(str(each) for each in interrupted.exceptions)
                 log.warning(
-                    "NATS interrupted the work of a role, it begins again", extra={"role": self._key, "fault": fault}
+                    "NATS interrupted the leader's work; starting it again", extra={"role": self._key, "fault": fault}
                 )
             await asyncio.sleep(self.settings.poll)
 
     async def term(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
-        """Waits for the role and works until the work is done or the role is lost; says whether it is done."""
+        """Waits to be elected and works until the work is done or the role is lost; returns whether it is done."""
         await self._acquire()
-        log.info("role taken", extra={"role": self._key})
+        log.info("elected leader", extra={"role": self._key})
         try:
             return await self._work(work)
         finally:
-            self.holds = False
+            self.is_leader = False
             await self._release()
 
     async def _acquire(self) -> None:
@@ -100,7 +104,7 @@ class Role:
                     self._revision = await self._bucket.create(self._key, self._holder, self.settings.ttl)
                     return
                 owner = (entry.value or b"").decode(errors="replace")
-                # Released, and its mark not yet run out; or of one that will never release it.
+                # Released, and its marker has not expired; or its holder has died.
                 if not owner or self._dead(owner):
                     self._revision = await self._bucket.update(
                         self._key, self._holder, entry.revision, self.settings.ttl
@@ -108,63 +112,65 @@ class Role:
                     return
                 if owner != self.owner:
                     self.owner = owner
-                    log.info("a role is waited for", extra={"role": self._key, "owner": owner})
+                    log.info("another process is leader; waiting", extra={"role": self._key, "owner": owner})
             except Conflict:
-                pass  # another was quicker
+                pass  # another process was elected
             except BrokerError as fault:
-                log.debug("a role could not be asked for", extra={"role": self._key, "fault": str(fault)})
+                log.debug(
+                    "leader election could not be tried; retrying", extra={"role": self._key, "fault": str(fault)}
+                )
             await asyncio.sleep(self.settings.poll * random.uniform(0.5, 1.0))
 
     async def _work(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
-        self.holds = True
+        self.is_leader = True
         done = False
         try:
             await run_cancellable(work(), name=self._key, companion=self._refresh())
             done = True
-        except* Lost:
+        except* LeadershipLost:
             pass
         return done
 
     async def _refresh(self) -> None:
-        """Keeps the lease; raises Lost where another has it, or nobody could be asked for too long."""
+        """Keeps the lease. Raises LeadershipLost where another process has it, or NATS has not answered for too long."""
         loop = asyncio.get_running_loop()
         good = loop.time()
         while True:
             await asyncio.sleep(self.settings.refresh if loop.time() - good < self.settings.refresh else 0.2)
             asked = loop.time()
             try:
-                patience = min(good + self.settings.patience - asked, self.settings.ttl)
-                async with asyncio.timeout(max(0.05, patience)):
+                timeout = min(good + self.settings.refresh_timeout - asked, self.settings.ttl)
+                async with asyncio.timeout(max(0.05, timeout)):
                     self._revision = await self._bucket.update(
                         self._key, self._holder, self._revision, self.settings.ttl
                     )
                 good = asked
             except Conflict:
-                # A refresh whose answer was lost has moved the revision on; only another's name means it is gone.
+                # A refresh whose answer was lost has moved the revision on; only another holder's name means that the lease is lost.
                 if not await self._still_ours():
-                    raise Lost from None
+                    raise LeadershipLost from None
             except (BrokerError, TimeoutError):
-                if loop.time() - good >= self.settings.patience:
-                    raise Lost from None
+                if loop.time() - good >= self.settings.refresh_timeout:
+                    raise LeadershipLost from None
 
     async def _still_ours(self) -> bool:
         try:
             entry = await self._bucket.get(self._key)
-            if entry is None and not self.settings.wary:
+            if entry is None and not self.settings.steps_down:
                 # It ran out while NATS was away, and nobody has taken it since.
                 self._revision = await self._bucket.create(self._key, self._holder, self.settings.ttl)
                 return True
         except Conflict:
             return False
         except BrokerError:
-            return True  # the next refresh tells
+            return True  # the next refresh decides
         if entry is None or entry.value != self._holder:
             return False
         self._revision = entry.revision
         return True
 
     async def _release(self) -> None:
-        """Lets the next one have it at once; where that fails, the ttl does the same a little later."""
+        """Releases the lease, so that the next leader is elected at once; where that fails, the TTL ends it a little later."""
         try:
             async with asyncio.timeout(1.0):
                 # Written, not deleted, because only a write can be made to depend on the lease still being ours.
@@ -176,4 +182,4 @@ class Role:
                     if entry is not None and entry.value == self._holder:
                         await self._bucket.update(self._key, b"", entry.revision, 1.0)
         except (BrokerError, TimeoutError):
-            log.debug("a role was not released", extra={"role": self._key})
+            log.debug("leadership was not released; its lease expires by its TTL", extra={"role": self._key})

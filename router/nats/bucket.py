@@ -36,7 +36,7 @@ MARKER_SECONDS = 120.0
 # catches up by a snapshot passes over markers that ran out meanwhile, and `nats stream purge` leaves none.
 COMPARE_SECONDS = 600.0
 # So long a bucket may be silent while all its keys are read.
-ENTRIES_PATIENCE = 10.0
+ENTRIES_TIMEOUT = 10.0
 # So long a request waits for a watch that has just begun, in seconds.
 READ_SECONDS = 5.0
 
@@ -144,7 +144,7 @@ class Bucket:
     async def entries(self, pattern: str = ">") -> list[Entry]:
         """Reads all keys under a pattern, in the order they were written.
 
-        Raises Timeout where nothing came for `ENTRIES_PATIENCE` seconds: a large bucket takes longer as a whole.
+        Raises Timeout where nothing came for `ENTRIES_TIMEOUT` seconds: a large bucket takes longer as a whole.
         """
         found: list[Entry] = []
         seen = 0
@@ -162,7 +162,7 @@ class Bucket:
         try:
             while not done.is_set():
                 before = seen
-                await asyncio.wait({task, waiter}, timeout=ENTRIES_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({task, waiter}, timeout=ENTRIES_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
                 if task.done():
                     task.result()
                 if seen == before and not done.is_set():
@@ -301,7 +301,9 @@ class _Watch:
         # Read before the consumer is made: what it does not report was gone by then.
         created = await self._bucket.created()
         if self._created not in ("", created):
-            log.warning("a bucket was made anew", extra={"bucket": self._bucket.name})
+            log.warning(
+                "bucket was deleted and created again; its watch starts over", extra={"bucket": self._bucket.name}
+            )
             self._known.clear()
             if self._renewed:
                 self._renewed()
@@ -349,7 +351,8 @@ class _Watch:
         except Exception:
             # One value that its reader fails at must not keep the others from being told.
             log.exception(
-                "a change of a stored value was not taken", extra={"bucket": self._bucket.name, "key": entry.key}
+                "watch handler raised an error on a stored value; the watch goes on",
+                extra={"bucket": self._bucket.name, "key": entry.key},
             )
 
     async def _compare(self) -> None:
@@ -363,7 +366,10 @@ class _Watch:
                 # Each is looked up: a listing of several pages may pass over keys while others are deleted.
                 vanished = [key for key in missing if not await self._bucket.names(key)]
             except BrokerError as fault:
-                log.debug("a bucket could not be compared", extra={"bucket": self._bucket.name, "fault": str(fault)})
+                log.debug(
+                    "keys of a bucket could not be listed",
+                    extra={"bucket": self._bucket.name, "fault": str(fault)},
+                )
                 continue
             self._report_gone([key for key in vanished if key in self._known], revision)
 

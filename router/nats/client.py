@@ -103,7 +103,7 @@ class _Express(Parser):
             try:
                 tap(subject.decode(), reply.decode(), data[body:after], data[line + 2 : body])
             except Exception:
-                log.exception("a handler of a NATS message failed")
+                log.exception("message handler raised an error; the message is dropped")
             count += 1
             size += after - body
             at = after + 2
@@ -120,7 +120,7 @@ _NAME = re.compile(r"[A-Za-z0-9-]+")
 # Of which a space or a line's end would be the beginning of something else.
 _ADDRESS = re.compile(r"[!-~]+")
 _plain_names: set[str] = set()
-MOST_NAMES = 256
+MAX_NAMES = 256
 
 
 def _is_plain(headers: Mapping[str, Any], lines: str) -> bool:
@@ -130,7 +130,7 @@ def _is_plain(headers: Mapping[str, Any], lines: str) -> bool:
     if not _plain_names.issuperset(headers):
         if not all(_NAME.fullmatch(name) for name in headers):
             return False
-        if len(_plain_names) < MOST_NAMES:
+        if len(_plain_names) < MAX_NAMES:
             _plain_names.update(headers)
     return True
 
@@ -371,4 +371,4 @@ class NatsClient(Client):
         try:
             tap(bytes(subject).decode(), bytes(reply).decode() if reply else "", bytes(data), bytes(headers or b""))
         except Exception:
-            log.exception("a handler of a NATS message failed")
+            log.exception("message handler raised an error; the message is dropped")

@@ -328,7 +328,7 @@ class Connection:
     async def _error(self, fault: Exception) -> None:
         if isinstance(fault, nats.errors.SlowConsumerError):
             figures.slow += 1
-            log.error("nats-py dropped messages")
+            log.error("nats-py dropped messages of a slow consumer")
             self._tell_loss()
         elif "permissions violation" in str(fault).lower():
             # Rights that are too narrow look like a server that does not answer; here it says what it means.
@@ -336,7 +336,7 @@ class Connection:
             publish = self.refused_publishes.note(str(fault), self._open_asks)
             fresh = self._denied.note(str(fault)) if publish is None else None
             if fresh is not False and publish is not False:
-                log.warning("NATS does not allow it", extra={"fault": _reason(fault)})
+                log.warning("NATS permissions violation", extra={"fault": _reason(fault)})
             if fresh:
                 # What comes from now on is not heard.
                 self._tell_loss()
@@ -353,7 +353,7 @@ class Connection:
         if self._opened:
             if not self._told_plain:
                 self._told_plain = True
-                log.error("NATS offers no TLS any more; nothing is sent to it until it does")
+                log.error("NATS no longer offers TLS; nothing is sent to it until it does")
         elif self._wire.offers_no_tls:
             raise Unsuitable(
                 f"the NATS server at {without_secrets(self.settings.url)} offers no TLS, so nothing was sent to it; turn TLS on in its "
@@ -363,7 +363,7 @@ class Connection:
     async def _lost(self) -> None:
         if self.up.is_set():
             figures.losses += 1
-            log.warning("the connection to NATS is lost")
+            log.warning("connection to NATS lost; reconnecting")
         self.up.clear()
         self._denied.forget()
         # What was asked on the lost connection is not answered any more; who asked need not wait to find out.
@@ -381,7 +381,7 @@ class Connection:
         figures.reconnects += 1
         self._told_plain = False
         self.up.set()
-        log.warning("the connection to NATS is back")
+        log.warning("connection to NATS restored")
         self._follow_up()
 
     def _allowed_again(self) -> None:
@@ -402,7 +402,7 @@ class Connection:
                 if pending is not None:
                     await pending
             except RouterError as fault:
-                log.warning("a listener for the regained connection failed", extra={"fault": str(fault)})
+                log.warning("reconnect listener raised an error; the others are called", extra={"fault": str(fault)})
 
     async def _watch(self) -> None:
         """Forces a reconnect where nats-py believes itself connected and hears nothing."""
@@ -421,7 +421,7 @@ class Connection:
                 silent += 1
                 if silent >= 2 or reading is None or reading.done():
                     figures.silences += 1
-                    log.error("NATS is silent, reconnecting")
+                    log.error("NATS does not answer; reconnecting")
                     silent = 0
                     with contextlib.suppress(nats.errors.Error, OSError):
                         await self._wire.force_reconnect()

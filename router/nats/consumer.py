@@ -149,7 +149,7 @@ class Consumer:
                     await self._pull()
                     pause = 0.05
                 except BrokerError as fault:
-                    log.debug("a pull failed", extra={"stream": self.stream, "fault": str(fault)})
+                    log.debug("pull request failed; pulling again", extra={"stream": self.stream, "fault": str(fault)})
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, 1.0)
                     self._missing = True
@@ -162,7 +162,7 @@ class Consumer:
                     if not self._requested or time.monotonic() - self._last < SILENCE_SECONDS:
                         # Nothing was asked for, since all that may be outstanding is; or a heartbeat came since.
                         continue
-                    log.warning("a consumer fell silent, pulling again", extra={"stream": self.stream})
+                    log.warning("no heartbeat from the consumer; pulling again", extra={"stream": self.stream})
                     self._drop_pull()
                     self._missing = self._moving = True
         finally:
@@ -271,7 +271,10 @@ class Consumer:
                 self._heard(message)
             except Exception:
                 # It is not settled, so it comes again; meanwhile its place is free for the next.
-                log.exception("a message was not taken", extra={"stream": self.stream, "sequence": message.sequence})
+                log.exception(
+                    "message handler raised an error; skipped the message",
+                    extra={"stream": self.stream, "sequence": message.sequence},
+                )
                 self.done()
             return
         code, text = status(raw)
@@ -296,7 +299,7 @@ class Consumer:
         if tokens[3] != self.name or self._missing:
             return False
         if int(tokens[6]) != self._place + 1:
-            log.warning("a message was lost on the way, beginning anew", extra={"stream": self.stream})
+            log.warning("consumer missed a message; creating it again", extra={"stream": self.stream})
             self._lost_pull()
             return False
         self._place += 1

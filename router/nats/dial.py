@@ -1,4 +1,4 @@
-"""What comes before a connection: credentials for nats-py, and an early word where nobody listens."""
+"""Prepares a connection: credentials for nats-py, and an early error where no server listens."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 # From half a second to five: an operator who gives a right back sees it used at once; a right that is never given costs
 # the server a line in its log so often.
-FIRST_SECONDS, MOST_SECONDS = 0.5, 5.0
+MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 5.0
 
 # …for Subscription to "live.ev.>" | … to "cmd.x" using queue "q" | … to "live.ev.>" (sid "7"), the last after a reload.
 _VIOLATION = re.compile(
@@ -37,7 +37,7 @@ _VIOLATION = re.compile(
 # …for Publish to "ev.x.y", to which the publisher gets no answer.
 _PUBLISH = re.compile(r'permissions violation for publish to "([^"]+)"', re.IGNORECASE)
 # So many subjects are kept of what was refused; which stream is meant is all that is read off them.
-MOST_SUBJECTS = 64
+MAX_SUBJECTS = 64
 TELL_SECONDS = 10.0
 
 
@@ -71,7 +71,7 @@ class RefusedPublishes:
         for refuse in self.senders:
             subject = refuse(lower) or subject
         self.subjects[subject] = None
-        if len(self.subjects) > MOST_SUBJECTS:
+        if len(self.subjects) > MAX_SUBJECTS:
             del self.subjects[next(iter(self.subjects))]
         if self.listener is not None:
             self.listener(subject)
@@ -139,7 +139,7 @@ class RefusedSubscriptions:
         tries = 0
         while self._subjects:
             tries += 1
-            pause = min(FIRST_SECONDS * 2.0 ** min(tries - 1, 10), MOST_SECONDS)
+            pause = min(MIN_PAUSE_SECONDS * 2.0 ** min(tries - 1, 10), MAX_PAUSE_SECONDS)
             await asyncio.sleep(pause / 2 + full_jitter(1, pause / 2, pause / 2))
             # Who has unsubscribed meanwhile wants it no more.
             for number in [number for number in self._subjects if number not in self._wire._subs]:
@@ -160,6 +160,6 @@ class RefusedSubscriptions:
                 del self._subjects[number]
             if back:
                 log.warning(
-                    "NATS allows a subscription again", extra={"subjects": sorted({waiting[one] for one in back})}
+                    "NATS accepts the subscriptions again", extra={"subjects": sorted({waiting[one] for one in back})}
                 )
                 self._granted()

@@ -1,4 +1,4 @@
-"""Publishes many messages to JetStream side by side, and answers for each: one wait for all, not one each.
+"""Publishes many messages to JetStream concurrently: one wait for all of them, not one for each.
 
 What a single request takes (a future, a timer, an address of its own) is more than the rest of what a job costs.
 """
@@ -22,7 +22,7 @@ from router.nats.stream import Ack
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 3.0
+ACK_TIMEOUT = 3.0
 
 
 class Publish(NamedTuple):
@@ -119,7 +119,7 @@ class Publisher:
         try:
             await self._open()
             self._flights[number] = flight
-            timer = loop.call_later(PATIENCE, self._expired, flight)
+            timer = loop.call_later(ACK_TIMEOUT, self._expired, flight)
             try:
                 reply = f"{self._inbox}.{number}-"
                 await self._connection.send_all(

@@ -1,4 +1,4 @@
-"""Says what an error of JetStream in answer to a publish means: refused for good, no room, try again, or unknown.
+"""Classifies the errors that JetStream returns for a publish: refused for good, no room, try again, or unknown.
 
 | fate    | what it means                                                | `Broker.store`             | POST /events           |
 |---------|--------------------------------------------------------------|----------------------------|------------------------|

@@ -88,7 +88,10 @@ class Request:
         try:
             payload = to_json(value) if self.json else msgpack.packb(value, default=str, use_bin_type=True)
         except (TypeError, ValueError, OverflowError, RecursionError) as fault:
-            log.error("an answer cannot be encoded", extra={"endpoint": self._endpoint.name, "fault": str(fault)})
+            log.error(
+                "answer could not be encoded; sent an error",
+                extra={"endpoint": self._endpoint.name, "fault": str(fault)},
+            )
             await self.fail(500, "the answer cannot be encoded")
             return
         try:
@@ -132,7 +135,10 @@ class Request:
         except Refused:
             raise
         except BrokerError as fault:
-            log.debug("an answer was not sent", extra={"endpoint": self._endpoint.name, "fault": str(fault)})
+            log.debug(
+                "answer could not be sent",
+                extra={"endpoint": self._endpoint.name, "fault": str(fault)},
+            )
 
 
 class Service:
@@ -177,7 +183,10 @@ class Service:
                 try:
                     await self.connection.send(reply, payload, headers)
                 except BrokerError as fault:
-                    log.debug("an answer was not sent", extra={"service": self.name, "fault": str(fault)})
+                    log.debug(
+                        "answer could not be sent",
+                        extra={"service": self.name, "fault": str(fault)},
+                    )
 
     def close(self) -> None:
         """Refuses requests from now on; `run` still has to be cancelled, once those taken are answered."""

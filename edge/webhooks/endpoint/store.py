@@ -14,8 +14,8 @@ import msgspec
 
 from edge.webhooks.endpoint.state import EndpointState
 from edge.webhooks.queue.ordering import Head
+from router.bucket_cache import BucketCache
 from router.errors import Conflict
-from router.mirror import Mirror
 from router.nats.bucket import Bucket, Entry, WriteGuard
 from router.nats.connection import Connection
 from router.stored import decoder
@@ -38,7 +38,7 @@ class EndpointStore:
 
     def __init__(self, connection: Connection, guard: WriteGuard | None = None) -> None:
         self._bucket = Bucket(connection, ENDPOINTS, guard)
-        self._known: Mirror[str, EndpointState] = Mirror()
+        self._known: BucketCache[str, EndpointState] = BucketCache()
         # What this process wrote last, which is no news when it is heard, be it before the write's own answer.
         self._own: dict[str, bytes] = {}
         self._listeners: list[Callable[[str, EndpointState], None]] = []

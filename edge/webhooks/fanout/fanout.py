@@ -39,7 +39,7 @@ from edge.webhooks.fanout.settings import FanoutSettings
 from edge.webhooks.fanout.source import EventSource, Subscribe
 from edge.webhooks.queue.room import Room
 from router.broker import Broker
-from router.cluster.role import Lost, Role
+from router.cluster.role import LeadershipLost, Role
 from router.cursor import Cursor
 from router.errors import BrokerError, Conflict
 from router.nats.bucket import Bucket
@@ -220,7 +220,7 @@ class Fanout:
     async def _is_settled(self) -> bool:
         """Finds out whether the stream is the one that was matched so far; False where it does not answer.
 
-        Before that no position is saved: its time would be later than what may have been stored meanwhile. Raises Lost.
+        Before that no position is saved: its time would be later than what may have been stored meanwhile. Raises LeadershipLost.
         """
         progress = self._progress
         self._replay.checks.clear()
@@ -235,7 +235,7 @@ class Fanout:
             return False
         if not continued:
             log.error("the event stream was replaced or rolled back; the fan-out starts again from its checkpoint")
-            raise Lost
+            raise LeadershipLost
         progress.suspect = False
         self._source.behind = self._source.behind or state.last > progress.matched
         return True
@@ -325,7 +325,7 @@ class Fanout:
                 try:
                     await self._save()
                 except Conflict:
-                    raise Lost from None
+                    raise LeadershipLost from None
                 except BrokerError as fault:
                     log.debug("the fan-out's position was not saved", extra={"fault": str(fault)})
         except asyncio.CancelledError:

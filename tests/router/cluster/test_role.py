@@ -6,7 +6,7 @@ import time
 import pytest
 
 from router.broker import Broker
-from router.cluster.role import Lost, Role, RoleSettings
+from router.cluster.role import LeadershipLost, Role, RoleSettings
 from router.errors import Timeout
 from router.nats.bucket import Bucket
 from router.nats.settings import BrokerSettings
@@ -35,7 +35,7 @@ class Contender:
         try:
             await self.failing.wait()
             self.failing.clear()
-            raise Lost
+            raise LeadershipLost
         finally:
             self.working = False
 
@@ -111,26 +111,26 @@ async def _nothing() -> None:
 
 async def test_who_is_not_wary_works_on_while_nats_is_away_and_keeps_the_role(broker: Broker, entity: str):
     bucket = Bucket(broker.connection, LEASES)
-    settings = RoleSettings(ttl=1.0, poll=0.1, wary=False)
+    settings = RoleSettings(ttl=1.0, poll=0.1, steps_down=False)
     role = Role(bucket, f"role.{entity}", "only", settings)
     leave = asyncio.Event()
     term = asyncio.ensure_future(role.term(lambda: leave.wait()))  # type: ignore[arg-type,return-value]
-    await eventually(lambda: role.holds)
+    await eventually(lambda: role.is_leader)
 
     # As if NATS had been away for so long that the lease ran out.
     await bucket.delete(f"role.{entity}")
     entry = await eventually(lambda: bucket.get(f"role.{entity}"))
 
-    assert entry.value == b"only" and role.holds
+    assert entry.value == b"only" and role.is_leader
     leave.set()
     assert await term
 
 
 async def test_who_is_not_wary_stops_once_another_has_the_role(broker: Broker, entity: str):
     bucket = Bucket(broker.connection, LEASES)
-    role = Role(bucket, f"role.{entity}", "first", RoleSettings(ttl=1.0, poll=0.1, wary=False))
+    role = Role(bucket, f"role.{entity}", "first", RoleSettings(ttl=1.0, poll=0.1, steps_down=False))
     term = asyncio.ensure_future(role.term(lambda: asyncio.Event().wait()))  # type: ignore[arg-type,return-value]
-    await eventually(lambda: role.holds)
+    await eventually(lambda: role.is_leader)
 
     await bucket.put(f"role.{entity}", b"second", 3600)
 

@@ -52,7 +52,7 @@ async def test_many_callers_get_their_own_answers(alone: Broker):
 
 
 async def test_who_waits_when_the_connection_is_lost_is_told_at_once(alone: Broker, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("router.nats.publisher.PATIENCE", 3600.0)
+    monkeypatch.setattr("router.nats.publisher.ACK_TIMEOUT", 3600.0)
     publisher = Publisher(alone.connection)
     # It is taken, and never answered.
     listening = await alone.connection.listen("silent", lambda *_: None)

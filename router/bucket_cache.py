@@ -1,4 +1,4 @@
-"""Keeps the newest known value of each key of a bucket, in whatever order writes, reads and the watch report them.
+"""Caches the newest known value of each key of a bucket, in whatever order writes, reads and the watch report them.
 
 A process learns of a key by the answer to its own write, by a read, and by the watch of the bucket. None of them waits for
 the others: the answer to a write may arrive after the watch has reported what another process wrote over it.
@@ -13,12 +13,12 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
-# Deleted keys whose revision is remembered, so that an older value that is reported late does not bring them back. News
-# is late by seconds at most; a few thousand deletions in that time are more than a bucket sees.
+# Deleted keys whose revision is remembered, so that an older value that is reported late does not bring them back. Reports
+# are late by seconds at most; a few thousand deletions in that time are more than a bucket sees.
 DELETED = 4096
 
 
-class Mirror(Generic[K, V]):
+class BucketCache(Generic[K, V]):
     """The newest known value of each key; only a higher revision is taken."""
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class Mirror(Generic[K, V]):
         return differs
 
     def clear(self) -> None:
-        """Forgets everything: the bucket was made anew, and its revisions begin again."""
+        """Forgets everything: the bucket was deleted and created again, and its revisions begin again."""
         self._values.clear()
         self._revisions.clear()
         self._deleted.clear()

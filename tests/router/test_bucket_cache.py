@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.mirror import DELETED, Mirror
+from router.bucket_cache import DELETED, BucketCache
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def test_in_whatever_order_writes_are_learnt_of_the_newest_of_each_key_is_kept(
     history: tuple[list[Write], list[Write]],
 ) -> None:
     writes, told = history
-    mirror: Mirror[str, str] = Mirror()
+    mirror: BucketCache[str, str] = BucketCache()
 
     for write in told:
         if write.value is None:
@@ -45,7 +45,7 @@ def test_in_whatever_order_writes_are_learnt_of_the_newest_of_each_key_is_kept(
 
 
 def test_the_answer_to_an_own_write_does_not_replace_what_was_written_over_it() -> None:
-    mirror: Mirror[str, str] = Mirror()
+    mirror: BucketCache[str, str] = BucketCache()
     assert mirror.put("owner", "newcomer", 8)
 
     assert not mirror.put("owner", "ours", 7)
@@ -54,7 +54,7 @@ def test_the_answer_to_an_own_write_does_not_replace_what_was_written_over_it() 
 
 
 def test_a_value_that_is_reported_after_its_deletion_stays_deleted() -> None:
-    mirror: Mirror[str, str] = Mirror()
+    mirror: BucketCache[str, str] = BucketCache()
     mirror.drop("session", 5)
 
     assert not mirror.put("session", "late", 4)
@@ -63,7 +63,7 @@ def test_a_value_that_is_reported_after_its_deletion_stays_deleted() -> None:
 
 
 def test_a_key_that_vanished_under_its_own_revision_is_dropped() -> None:
-    mirror: Mirror[str, str] = Mirror()
+    mirror: BucketCache[str, str] = BucketCache()
     mirror.put("purged", "value", 3)
 
     assert mirror.drop("purged", 3)
@@ -71,7 +71,7 @@ def test_a_key_that_vanished_under_its_own_revision_is_dropped() -> None:
 
 
 def test_what_the_leader_answers_counts_even_if_it_is_older_unless_something_was_learnt_meanwhile() -> None:
-    mirror: Mirror[str, str] = Mirror()
+    mirror: BucketCache[str, str] = BucketCache()
     mirror.put("owner", "of before the restore", 90)
 
     assert mirror.correct("owner", "restored", 40, before=90)
@@ -88,7 +88,7 @@ def test_what_the_leader_answers_counts_even_if_it_is_older_unless_something_was
 
 
 def test_deletions_are_remembered_in_bounded_number() -> None:
-    mirror: Mirror[int, str] = Mirror()
+    mirror: BucketCache[int, str] = BucketCache()
 
     for key in range(2 * DELETED):
         mirror.put(key, "value", 2 * key + 1)
