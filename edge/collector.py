@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from edge import disconnect, metrics
 from edge.disconnect import Disconnect
+from edge.hub import lag
 from edge.hub.hub import Hub
 from edge.metrics import TRANSPORTS
 from edge.sessions.registry import Registry
@@ -78,14 +79,14 @@ class Snapshot:
         for reader in tuple(hub.readers):
             if (key := (reader.transport_name, reader.state.value)) in self.states:
                 self.states[key] += 1
-            events, size = reader.owed
+            events, size = reader.queued
             self.mailbox_events += events
             self.mailbox_bytes += size
-            if lag := hub.behind(reader):
-                self.lag_events = max(self.lag_events, lag)
+            if sequences := lag.behind(hub, reader):
+                self.lag_events = max(self.lag_events, sequences)
                 furthest = reader.position if furthest is None else min(furthest, reader.position)
         if furthest is not None:
-            self.lag_seconds = max(self.lag_seconds, hub.age_behind(furthest))
+            self.lag_seconds = max(self.lag_seconds, lag.age_behind(hub, furthest))
 
     def families(self) -> Iterable[Metric]:
         """The snapshot as metric families."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from edge.auth.authenticator import Authenticator
@@ -17,15 +18,16 @@ from edge.deadletters.redrive import Redrives
 from edge.deadletters.undecodable import Undecodable
 from edge.disconnect import DELETED, SHUTDOWN
 from edge.filters.evaluation import Filtering
+from edge.hub import lag
 from edge.hub.hub import Hub
 from edge.sessions.cluster_stats import ClusterStats
 from edge.sessions.compaction import Compaction
 from edge.sessions.expiry import SessionExpiry
 from edge.sessions.registry import Registry, Session
 from edge.settings import EdgeSettings, IdentitySettings
-from edge.transports.fast.takeover import Lanes
-from edge.transports.receipts import Receipts
-from edge.transports.since import PolledAnswers
+from edge.transports.fast.takeover import Takeover
+from edge.transports.receipts import PollReceipts
+from edge.transports.since import PollHistory
 from edge.transports.video import Video
 from edge.webhooks.client.ssrf import GuardSettings
 from edge.webhooks.desk import WebhookDesk
@@ -58,11 +60,11 @@ class Edge:
         self.undecodable = Undecodable(broker)
         self.filtering = Filtering(settings.filters)
         self.hub = Hub(broker, settings.session, self.undecodable.found, self.filtering)
-        self.polled = PolledAnswers(Bucket(broker.connection, LEASES))
-        self.lanes = Lanes(self.hub, settings.lanes)
+        self.poll_history = PollHistory(Bucket(broker.connection, LEASES))
+        self.takeover = Takeover(self.hub, settings.lanes)
         self.registry = Registry.over(broker.connection, self.store)
-        self.cluster_stats = ClusterStats(broker.connection, self.hub.measure)
-        self.receipts = Receipts()
+        self.cluster_stats = ClusterStats(broker.connection, partial(lag.measure, self.hub))
+        self.poll_receipts = PollReceipts()
         self.authenticator = Authenticator(
             identity or IdentitySettings(), settings.limits, settings.trusted_proxies, broker.connection, self.store
         )
@@ -99,7 +101,7 @@ class Edge:
     def _stream_renewed(self, stream: str) -> None:
         """What is known of a stream's former life is void."""
         if stream == EVENTS:
-            self.hub.renew("the stream was made anew")
+            self.hub.integrity.suspect("the stream was made anew")
         elif stream in (HOOKS, RETRIES):
             self.webhooks.partitions.restart()
 
@@ -120,7 +122,7 @@ class Edge:
                 for name, part in (
                     ("store", self.store),
                     ("hub", self.hub),
-                    ("lanes", self.lanes),
+                    ("takeover", self.takeover),
                     ("registry", self.registry),
                     ("cluster_stats", self.cluster_stats),
                     ("authenticator", self.authenticator),
@@ -137,7 +139,7 @@ class Edge:
             ]
             try:
                 async with asyncio.timeout(timeout):
-                    await self.hub.steady(timeout)
+                    await self.hub.integrity.steady(timeout)
                 await self.registry.loaded(timeout)
             except TimeoutError:
                 raise Unreachable("the event store did not get ready; see `callboard doctor`") from None
@@ -157,7 +159,7 @@ class Edge:
             "not_draining": not self.draining,
             "nats": self.broker.connection.connected,
             "subscriptions": not self.broker.connection.refused_subjects,
-            "events": self.hub.is_steady,
+            "events": self.hub.integrity.is_steady,
             "sessions": self.registry.ready.is_set(),
             "store": self.store.writable,
         }
@@ -183,4 +185,4 @@ class Edge:
             reader.close(SHUTDOWN)
             if pause:
                 await asyncio.sleep(pause)
-        await self.lanes.finish()
+        await self.takeover.finish()

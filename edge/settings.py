@@ -54,7 +54,7 @@ class SessionSettings:
 
 
 @dataclass(frozen=True)
-class LaneSettings:
+class FastPathSettings:
     """Times in seconds, sizes in bytes."""
 
     # A WebSocket that has left two pings in a row unanswered is taken for gone. Pings travel with heartbeats.
@@ -287,7 +287,7 @@ class EdgeSettings:
     session_ttl: float = 86400.0
     # Sockets are handed over to a protocol of ours after the handshake; without it all is plain ASGI, and slower.
     lane: bool = True
-    lanes: LaneSettings = field(default_factory=LaneSettings)
+    lanes: FastPathSettings = field(default_factory=FastPathSettings)
     session: SessionSettings = field(default_factory=SessionSettings)
     filters: FilterSettings = field(default_factory=FilterSettings)
     webhooks: PolicySettings = field(default_factory=PolicySettings)

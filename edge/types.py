@@ -33,22 +33,22 @@ class Notice:
     body: dict[str, Any]
 
 
-class Wire:
-    """How a transport writes: pure, and named by dialect and framing so that what it makes can be shared."""
+class Encoder(Protocol):
+    """One form in which events are written, named by dialect and framing: what it makes of a batch is shared."""
 
     name: str
 
-    def events(self, batch: Batch) -> Any:
-        raise NotImplementedError
+    def encode(self, batch: Batch) -> Any:
+        """The batch in this form; made at the first call."""
 
     def notice(self, notice: Notice) -> Any:
-        raise NotImplementedError
+        """A notice in this form."""
 
 
 class Batch:
-    """What one tick, or one page of replay, has for a view. Shared by its readers, so each wire's bytes are made once."""
+    """What one tick, or one page of replay, has for a view. Shared by its readers, so each encoder's form is made once."""
 
-    __slots__ = ("_made", "epoch", "records", "replayed", "size", "unencodable")
+    __slots__ = ("encoded", "epoch", "records", "replayed", "size", "unencodable")
 
     def __init__(
         self,
@@ -59,14 +59,15 @@ class Batch:
     ) -> None:
         """`replayed` says that the events are older than their readers: how late they come says nothing of us.
 
-        `unencodable` is told of each record that a wire failed to encode, and of the failure.
+        `unencodable` is called with each record that an encoder fails on, and the failure.
         """
         self.records = records
         self.replayed = replayed
         self.unencodable = unencodable
         self.epoch = epoch
         self.size = sum(len(record.payload) for record in records)
-        self._made: dict[str, Any] = {}
+        # What encoders have made of it, by their names.
+        self.encoded: dict[str, Any] = {}
 
     def __len__(self) -> int:
         return len(self.records)
@@ -85,30 +86,6 @@ class Batch:
         event = self.records[-1].event
         return max(0.0, time.time() - event.time / 1e9) if event else 0.0
 
-    def made(self, wire: Wire) -> Any:
-        """The batch in one wire's form; made at the first call."""
-        form = self._made.get(wire.name)
-        if form is None:
-            try:
-                form = wire.events(self)
-            except Exception:  # noqa: BLE001 - one of the records fails again below
-                # A record that cannot be encoded must not take the others with it.
-                form = wire.events(Batch(self._encodable(wire), self.epoch))
-            self._made[wire.name] = form
-        return form
-
-    def _encodable(self, wire: Wire) -> list[Record]:
-        """The records that a wire can encode; `unencodable` is told of the others."""
-        kept: list[Record] = []
-        for record in self.records:
-            try:
-                wire.events(Batch([record], self.epoch))
-            except Exception as fault:  # noqa: BLE001 - logged by `_failed`
-                self.unencodable(record, fault)
-            else:
-                kept.append(record)
-        return kept
-
 
 class Authorized(Protocol):
     """What an authorization needs of the reader that it is attached to."""
@@ -119,8 +96,8 @@ class Authorized(Protocol):
     def close(self, reason: Disconnect) -> None:
         """Ends with a `bye`."""
 
-    def say(self, control: str, body: dict[str, Any]) -> bool:
-        """Tells the client something in band; says whether it could."""
+    def notify(self, control: str, body: dict[str, Any]) -> bool:
+        """Sends the client a notice; says whether it could."""
 
 
 class Authorization(Protocol):
@@ -177,11 +154,11 @@ class Subscriber(Protocol):
         """The sequence up to which all has been written, or was not for it."""
 
     @property
-    def owed(self) -> tuple[int, int]:
+    def queued(self) -> tuple[int, int]:
         """How many events wait in its mailbox, and their bytes."""
 
     @property
-    def leaves(self) -> float:
+    def rotates(self) -> float:
         """When it is asked to come back elsewhere, on the monotonic clock."""
 
     def offer(self, batch: Batch) -> None:
@@ -217,15 +194,15 @@ class DirectWriter(Subscriber, Protocol):
         """What is counted of its session."""
 
     @property
-    def told(self) -> int:
-        """The sequence of the cursor that its client was told last."""
+    def reported(self) -> int:
+        """The sequence of the cursor that its client was sent last."""
 
     @property
     def socket(self) -> Socket | None:
         """Where it is written to; None where the connection is gone."""
 
-    def remainder(self, said: bytes, sent: int) -> None:
-        """Takes over what its socket has not taken of some bytes."""
+    def remainder(self, form: bytes, sent: int) -> None:
+        """Writes what its socket has not taken of some bytes."""
 
-    def step_out(self) -> None:
-        """Leaves the group it is written to with, and is handed batches by itself."""
+    def leave_group(self) -> None:
+        """Leaves its write group, and is handed batches by itself."""

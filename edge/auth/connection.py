@@ -136,7 +136,7 @@ class ConnectionAuth:
             return None
         if now >= expires - notice and not self._warned:
             body = {"expires_at": self.expires_at, "seconds": round(expires - now, 3), "refresh": True}
-            self._warned = self.reader.say("expiring", body)
+            self._warned = self.reader.notify("expiring", body)
         return expires if self._warned else expires - notice
 
     @property

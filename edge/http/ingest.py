@@ -61,7 +61,7 @@ async def publish_events(request: Request) -> Response:
 async def cursor_of_published(edge: Edge, accepted: Accepted, ack: Ack) -> str:
     """The cursor of an event that was just stored; a repeat has that of the first, whose bytes may be others."""
     if ack.duplicate:
-        return await edge.hub.find_cursor(ack.sequence)
+        return await edge.hub.recovery.find_cursor(ack.sequence)
     return token(edge.hub.epoch, ack.sequence, check_of(accepted.payload))
 
 

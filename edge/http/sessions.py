@@ -55,8 +55,8 @@ async def create_session(request: Request) -> Response:
     if spec.webhook:
         await check_endpoint(spec.webhook, edge.guard)
     # A session begins where it was made, so that nothing said between its creation and its first reader is lost.
-    place = await edge.hub.begin(start or Start(now=True), view)
-    spec = msgspec.structs.replace(spec, start=edge.hub.cursor(place.after))
+    place = await edge.hub.recovery.begin(start or Start(now=True), view)
+    spec = msgspec.structs.replace(spec, start=edge.hub.recovery.cursor(place.after))
     session, asked = await edge.hooks.settled(await edge.registry.create(spec, view))
     if spec.webhook:
         # The one time that the secret is shown: the receiver needs it to verify.

@@ -50,7 +50,7 @@ async def list_alerts(request: Request) -> Response:
     edge = edge_of(request)
     grants = principal_of(request.scope).grants
     newest: dict[tuple[str, str], dict[str, Any]] = {}
-    for record in await edge.hub.last(("alert.>",), ALERTS_LOOKED_AT):
+    for record in await edge.hub.recovery.last(("alert.>",), ALERTS_LOOKED_AT):
         event = record.event
         if event is None or event.type not in ("firing", "resolved") or not grants.may_read(record.subject):
             continue

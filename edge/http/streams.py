@@ -83,7 +83,7 @@ async def poll_session(request: Request) -> Response:
     try:
         reading = _reading(session, auth)
         asked = polling.Poll(start, limit, min(wait, time_left(request)), _said(request.query_params, "cursor"))
-        polled = await polling.poll(edge.hub, reading, asked, stats, edge.polled)
+        polled = await polling.poll(edge.hub, reading, asked, stats, edge.poll_history)
     finally:
         if auth:
             auth.leave()
@@ -91,7 +91,7 @@ async def poll_session(request: Request) -> Response:
     stats.acknowledged(str(start.cursor) if start.cursor else EVERYTHING if start.since else None)
     stats.handed(len(polled.records), polled.next)
     body = polling.body(edge.hub, reading, polled)
-    edge.receipts.polled(session.id, str(start.cursor or ""), polled, len(body))
+    edge.poll_receipts.polled(session.id, str(start.cursor or ""), polled, len(body))
     headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
     if len(body) >= polling.GZIP_ABOVE and polling.takes_gzip(request.headers.getlist("accept-encoding")):
         headers["Content-Encoding"] = "gzip"
@@ -119,7 +119,7 @@ async def stream_session(request: Request) -> Response | ASGIApp:
     stats = edge.cluster_stats.of(session.id)
     answer: ASGIApp = SseResponse(edge.hub, asked, start, stats, pace)
     if edge.settings.lane:
-        answer = edge.lanes.streaming(asked, start, stats, pace, answer)
+        answer = edge.takeover.streaming(asked, start, stats, pace, answer)
     return answer if auth is None else WithCleanup(answer, auth.done)
 
 
@@ -195,7 +195,7 @@ _SOCKET_REFUSALS: Mapping[str, Disconnect] = {"session_not_found": NO_SESSION, "
 async def _serve_socket(edge: Edge, socket: WebSocket, asked: ReadRequest, start: Start | Opening, pace: Pace) -> None:
     stats = edge.cluster_stats.of(asked.session_id)
     try:
-        if not (edge.settings.lane and await edge.lanes.take_socket(socket.scope, asked, start, stats, pace)):
+        if not (edge.settings.lane and await edge.takeover.take_socket(socket.scope, asked, start, stats, pace)):
             await SocketReader(edge.hub, asked, start, stats, pace, socket).run()
     except BrokerError:
         await socket.close(LOST_STORE.code, LOST_STORE.reason)

@@ -1,9 +1,9 @@
-"""This file is where one batch goes to all lanes that stand abreast: the innermost loop, so nothing in it is done per lane
-that can be done once.
+"""Broadcasts a batch to a feed's live readers: one encoded form, written to every socket of a write group.
 
-A row is the lanes of a feed that are live, owe nothing and write in the same form. All have had the same events, so where
-they stand is known once for all of them. Who cannot take a batch whole steps out, and is handed batches by itself until
-it has caught up.
+A write group holds the readers of a feed that are live, have nothing left to write and use the same encoder. All of them have
+had the same events, so one position serves the whole group. A reader whose socket does not take a batch whole leaves the
+group, and is handed batches by itself until it has caught up. This is the innermost loop: nothing in it is done per reader
+that can be done once.
 """
 
 from __future__ import annotations
@@ -13,56 +13,56 @@ from collections.abc import Callable
 
 from edge.hub.meter import Meter
 from edge.stats import Stats
-from edge.types import Batch, DirectWriter, Wire
+from edge.types import Batch, DirectWriter, Encoder, Subscriber
 
 Send = Callable[[bytes], int]
 
 
-class Row:
-    """Lanes of one feed and one wire that have written all that their process has handed out."""
+class WriteGroup:
+    """Readers of one feed and one encoder that have written everything their process has handed out."""
 
-    __slots__ = ("_lanes", "_meter", "_sends", "_shares", "position", "told", "wire")
+    __slots__ = ("_meter", "_readers", "_sends", "_shares", "encoder", "position", "reported")
 
-    def __init__(self, wire: Wire, meter: Meter) -> None:
-        self.wire = wire
+    def __init__(self, encoder: Encoder, meter: Meter) -> None:
+        self.encoder = encoder
         # Up to where all of them have had everything, and the last event that all were told.
-        self.position = self.told = 0
+        self.position = self.reported = 0
         self._meter = meter
-        self._lanes: dict[DirectWriter, None] = {}
-        # How each is written to, in their order, and how many read each session; made anew after somebody came or went.
+        self._readers: dict[DirectWriter, None] = {}
+        # How each is written to, in their order, and how many read each session; made anew after a reader joined or left.
         self._sends: list[Send] | None = None
         self._shares: list[tuple[Stats, int]] = []
 
     def __len__(self) -> int:
-        return len(self._lanes)
+        return len(self._readers)
 
     @property
-    def lanes(self) -> tuple[DirectWriter, ...]:
-        """Those that stand in it just now."""
-        return tuple(self._lanes)
+    def readers(self) -> tuple[DirectWriter, ...]:
+        """The readers that are in it just now."""
+        return tuple(self._readers)
 
-    def enter(self, lane: DirectWriter) -> None:
-        """Takes in a lane that has had everything that the others have had."""
-        if self._lanes:
-            self.position = max(self.position, lane.position)
+    def join(self, reader: DirectWriter) -> None:
+        """Takes in a reader that has had everything that the others have had."""
+        if self._readers:
+            self.position = max(self.position, reader.position)
         else:
-            self.position, self.told = lane.position, lane.told
-        self._lanes[lane] = None
+            self.position, self.reported = reader.position, reader.reported
+        self._readers[reader] = None
         self._sends = None
 
-    def leave(self, lane: DirectWriter) -> None:
-        """Lets one go; it stands where the row does."""
-        del self._lanes[lane]
+    def leave(self, reader: DirectWriter) -> None:
+        """Lets a reader go; its position is the group's."""
+        del self._readers[reader]
         self._sends = None
 
     def write(self, batch: Batch) -> None:
         """Writes a batch to all of them. What a socket does not take at once waits in its transport."""
-        if not self._lanes:
+        if not self._readers:
             return
         sends = self._sends if self._sends is not None else self._line_up()
-        form = batch.made(self.wire)
+        form = self.encoder.encode(batch)
         size, count = len(form), len(batch)
-        self.position = self.told = batch.last
+        self.position = self.reported = batch.last
         short: list[tuple[Send, int]] = []
         rest = iter(sends)
         while True:
@@ -79,24 +79,68 @@ class Row:
             stats.passed_on(count * readers, now)
         self._meter.wrote(batch, size, len(sends))
         if short:
-            lanes = dict(zip(sends, self._lanes, strict=True))
+            readers_of = dict(zip(sends, self._readers, strict=True))
             for send, sent in short:
-                lanes[send].remainder(form, sent)
+                readers_of[send].remainder(form, sent)
 
     def offer(self, batch: Batch) -> None:
-        """Hands a batch to each by itself: one too large to leave to their transports."""
-        lanes = tuple(self._lanes)
-        # All of them before the first is offered anything: who has written it comes back, and stands elsewhere.
-        for lane in lanes:
-            lane.step_out()
-        for lane in lanes:
-            lane.offer(batch)
+        """Hands a batch to each reader by itself: one too large to leave to their transports."""
+        readers = tuple(self._readers)
+        # All of them before the first is offered anything: a reader that has written it joins again, at another position.
+        for reader in readers:
+            reader.leave_group()
+        for reader in readers:
+            reader.offer(batch)
 
     def _line_up(self) -> list[Send]:
         shares: dict[int, tuple[Stats, int]] = {}
-        for lane in self._lanes:
-            stats, readers = shares.get(id(lane.stats), (lane.stats, 0))
-            shares[id(lane.stats)] = stats, readers + 1
+        for reader in self._readers:
+            stats, count = shares.get(id(reader.stats), (reader.stats, 0))
+            shares[id(reader.stats)] = stats, count + 1
         self._shares = list(shares.values())
-        self._sends = [lane.socket.send for lane in self._lanes if lane.socket is not None]
+        self._sends = [reader.socket.send for reader in self._readers if reader.socket is not None]
         return self._sends
+
+
+class LiveReaders:
+    """The live readers of a feed: those that are handed each batch by themselves, and those in write groups."""
+
+    __slots__ = ("_groups", "_single")
+
+    def __init__(self) -> None:
+        # In the order they came.
+        self._single: dict[Subscriber, None] = {}
+        self._groups: dict[Encoder, WriteGroup] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._groups.values()), len(self._single))
+
+    def add(self, reader: Subscriber) -> None:
+        """Hands batches to this reader by itself from here on."""
+        self._single[reader] = None
+
+    def discard(self, reader: Subscriber) -> None:
+        """Hands nothing to this reader any more. Harmless where it is not handed batches by itself."""
+        self._single.pop(reader, None)
+
+    def group(self, encoder: Encoder, meter: Meter) -> WriteGroup:
+        """The write group of an encoder."""
+        if encoder not in self._groups:
+            self._groups[encoder] = WriteGroup(encoder, meter)
+        return self._groups[encoder]
+
+    def all(self) -> list[Subscriber]:
+        """Every live reader, in a group or not."""
+        return [*self._single, *(reader for group in self._groups.values() for reader in group.readers)]
+
+    def deliver(self, batch: Batch, max_bytes: int) -> None:
+        """Hands a batch to all of them; to groups in one go, where it has at most so many bytes."""
+        # Before anything is written: a reader that leaves its group meanwhile has had this batch.
+        single = tuple(self._single)
+        for group in self._groups.values():
+            if batch.size <= max_bytes:
+                group.write(batch)
+            else:
+                group.offer(batch)
+        for reader in single:
+            reader.offer(batch)

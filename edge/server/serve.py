@@ -16,7 +16,12 @@ from edge.server.handshake import with_refusals
 from edge.server.redaction import install_log_redaction
 from edge.server.timeouts import with_timeouts
 from edge.settings import LOOPBACK, EdgeSettings, IdentitySettings
-from edge.transports.fast.upgrade import LaneHttpProtocol, LaneSocketProtocol, PlainHttpProtocol, PlainSocketProtocol
+from edge.transports.fast.upgrade import (
+    PlainHttpProtocol,
+    PlainWebSocketProtocol,
+    TakeoverHttpProtocol,
+    TakeoverWebSocketProtocol,
+)
 from router.errors import RouterError
 
 
@@ -127,9 +132,9 @@ async def serve(
         server = _Server(
             uvicorn.Config(
                 app,
-                http=with_timeouts(LaneHttpProtocol if settings.lane else PlainHttpProtocol, settings.limits),
-                ws=with_refusals(LaneSocketProtocol if settings.lane else PlainSocketProtocol),
-                # What is compressed per connection can be shared by none. Lanes have a way of their own.
+                http=with_timeouts(TakeoverHttpProtocol if settings.lane else PlainHttpProtocol, settings.limits),
+                ws=with_refusals(TakeoverWebSocketProtocol if settings.lane else PlainWebSocketProtocol),
+                # What is compressed per connection can be shared by none. Takeover have a way of their own.
                 ws_per_message_deflate=False,
                 lifespan="off",
                 log_config=None,

@@ -1,11 +1,14 @@
-"""This file is where batches take the form of a wire; what is made here is shared by all readers of the batch."""
+"""Encodes batches and notices as server-sent events, WebSocket messages or frames, once for all readers of a batch."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from edge.dialects import Dialect
 from edge.transports.frames import TEXT, deflated, frame
-from edge.types import Batch, Notice, Wire
+from edge.types import Batch, Notice
 from router.codec import to_json
+from router.record import Record
 
 # For the browser's own reconnect; the server's `bye` says more.
 RETRY = b"retry: 1000\n"
@@ -22,7 +25,41 @@ def one_line(json: bytes) -> bytes:
     return json
 
 
-class SseWire(Wire):
+class BatchEncoder:
+    """Encodes a batch at the first call, and then gives what it made: the readers of a batch share it."""
+
+    name: str
+
+    def encode(self, batch: Batch) -> Any:
+        """The batch in this form."""
+        form = batch.encoded.get(self.name)
+        if form is None:
+            try:
+                form = self.events(batch)
+            except Exception:  # noqa: BLE001 - one of the records fails again below
+                # A record that cannot be encoded must not take the others with it.
+                form = self.events(Batch(self._encodable(batch), batch.epoch))
+            batch.encoded[self.name] = form
+        return form
+
+    def _encodable(self, batch: Batch) -> list[Record]:
+        """The records that can be encoded; the batch's `unencodable` is called with the others."""
+        kept: list[Record] = []
+        for record in batch.records:
+            try:
+                self.events(Batch([record], batch.epoch))
+            except Exception as fault:  # noqa: BLE001 - logged by the hub
+                batch.unencodable(record, fault)
+            else:
+                kept.append(record)
+        return kept
+
+    def events(self, batch: Batch) -> Any:
+        """Makes the form of a batch."""
+        raise NotImplementedError
+
+
+class SseEncoder(BatchEncoder):
     """Server-sent events: `id:` is the cursor, application events have no `event:`, so that `onmessage` sees them.
 
     `id:` comes behind `data:`. Some clients (fetch-event-source) store an id as soon as they have read its line: before the
@@ -58,8 +95,8 @@ class SseWire(Wire):
         return b"".join((retry, b"event: ", name, b"\ndata: ", one_line(to_json(notice.body)), b"\n", place, b"\n"))
 
 
-class ChunkedSseWire(SseWire):
-    """The same in HTTP/1.1's chunked coding, for sockets that were handed over: one chunk for a batch, shared as its events are.
+class ChunkedSseEncoder(SseEncoder):
+    """The same in HTTP/1.1's chunked coding, for sockets that were taken over: one chunk for a batch, shared as its events are.
 
     A client then knows a connection that was cut from a stream that ended, and one that reads chunk by chunk (urllib3) has
     each batch as soon as it is there.
@@ -74,7 +111,7 @@ class ChunkedSseWire(SseWire):
 
     @staticmethod
     def notice(notice: Notice) -> bytes:
-        return chunk(SseWire.notice(notice))
+        return chunk(SseEncoder.notice(notice))
 
 
 # What ends a body in chunked coding. One that lacks it was cut off.
@@ -86,7 +123,7 @@ def chunk(body: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(body), body)
 
 
-class TextWire(Wire):
+class TextEncoder(BatchEncoder):
     """One JSON text per event, for WebSocket messages."""
 
     def __init__(self, dialect_name: str, dialect: Dialect) -> None:
@@ -101,8 +138,8 @@ class TextWire(Wire):
         return to_json({"control": notice.control, **notice.body}).decode()
 
 
-class FrameWire(Wire):
-    """One whole WebSocket frame per event, one behind the other: a batch is one write to a socket that was handed over."""
+class FrameEncoder(BatchEncoder):
+    """One whole WebSocket frame per event, one behind the other: a batch is one write to a socket that was taken over."""
 
     def __init__(self, dialect_name: str, dialect: Dialect) -> None:
         self.name = f"{dialect_name}/frames"
@@ -117,7 +154,7 @@ class FrameWire(Wire):
         return frame(TEXT, to_json({"control": notice.control, **notice.body}))
 
 
-class DeflatedWire(FrameWire):
+class DeflatedFrameEncoder(FrameEncoder):
     """The same for clients that take compressed messages: each is compressed once, for all of them."""
 
     def __init__(self, dialect_name: str, dialect: Dialect) -> None:

@@ -13,7 +13,7 @@ from edge.dialects.callback import callback
 from edge.hub.hub import Hub
 from edge.hub.reader import Reader, open_reader
 from edge.stats import Stats
-from edge.transports.since import PolledAnswers, with_places
+from edge.transports.since import PollHistory, with_places
 from edge.types import Batch, Notice, ReadRequest
 from router.codec import rfc3339, to_json
 from router.cursor import FOREIGN, Cursor, Start, marked
@@ -55,7 +55,7 @@ class Poll:
     by_cursor: bool = False
 
 
-async def poll(hub: Hub, reading: ReadRequest, asked: Poll, stats: Stats, answers: PolledAnswers) -> Polled:
+async def poll(hub: Hub, reading: ReadRequest, asked: Poll, stats: Stats, answers: PollHistory) -> Polled:
     """Answers a poll. Raises BrokerError."""
     async with open_reader(hub, reading.view, reading.session_id, Stats(), kind=Reader) as reader:
         stats.polls += 1
@@ -65,25 +65,25 @@ async def poll(hub: Hub, reading: ReadRequest, asked: Poll, stats: Stats, answer
             stats.polls -= 1
 
 
-async def _collect(hub: Hub, reading: ReadRequest, asked: Poll, reader: Reader, answers: PolledAnswers) -> Polled:
+async def _collect(hub: Hub, reading: ReadRequest, asked: Poll, reader: Reader, answers: PollHistory) -> Polled:
     start = asked.start
     again = None
     if start.since is not None and start.mark is None:
         again = await answers.find(hub, reading.session_id, reader, start)
-    place = Place(again.after, None) if again is not None else await hub.place(start, reader.feed)
+    place = Place(again.after, None) if again is not None else await hub.recovery.place(start, reader.feed)
     # What the client has had already is repeated beside the `limit`, so that it gets on.
     had = again.had if again is not None else place.after
-    epoch, life, incarnation = hub.epoch, hub.life, hub.incarnation
+    epoch, renewals, incarnation = hub.epoch, hub.integrity.renewals, hub.integrity.incarnation
     after = hub.idle.skip(reading.view, place.after)
     scan = await _scan(hub, reading, reader, after, asked.limit, had)
-    if not scan.records and hub.life == life:
+    if not scan.records and hub.integrity.renewals == renewals:
         # Who comes without a cursor comes back to the same place, and must not scan the same events for ever.
         hub.idle.note(reading.view, place.after, scan.upto)
     waited = not (_new(scan.records, had) or scan.more) and asked.wait > 0
     if waited and await _something_new(reader, Start(cursor=Cursor(epoch, scan.upto)), asked.wait):
         # Read and not taken as it was heard: `next` leads past all of it, so nothing before it may have been missed.
         scan = await _scan(hub, reading, reader, after if scan.records else scan.upto, asked.limit, had)
-    if hub.incarnation != incarnation:
+    if hub.integrity.incarnation != incarnation:
         # The stream was made anew meanwhile, or an older state of it restored; who comes from before is told so.
         anew = replace(asked, start=Start(cursor=Cursor(FOREIGN, scan.upto)), wait=0.0)
         return await _collect(hub, reading, anew, reader, answers)
@@ -92,7 +92,9 @@ async def _collect(hub: Hub, reading: ReadRequest, asked: Poll, reader: Reader, 
     upto = shown[-1].sequence if cut else scan.upto
     if not asked.by_cursor and (new := _new(shown, had)):
         await answers.note(reading.session_id, epoch, had, new[-1].sequence)
-    following = shown[-1].cursor(epoch) if shown and shown[-1].sequence == upto else await hub.find_cursor(upto)
+    following = (
+        shown[-1].cursor(epoch) if shown and shown[-1].sequence == upto else await hub.recovery.find_cursor(upto)
+    )
     return Polled(shown, following, cut or scan.more, place.gap, waited, not asked.by_cursor)
 
 
@@ -130,7 +132,7 @@ async def _scan(hub: Hub, reading: ReadRequest, reader: Reader, after: int, limi
     records: list[Record] = []
     count = size = scanned = scanned_bytes = 0
     while True:
-        stretch = await hub.stretch(reader.feed, after)
+        stretch = await hub.recovery.stretch(reader.feed, after)
         found = await hub.filtering.select(reading.view, stretch.records)
         records += found
         count += len(_new(found, had))
@@ -188,8 +190,8 @@ def body(hub: Hub, reading: ReadRequest, polled: Polled) -> bytes:
     }
     if polled.gap:
         rest["gap"] = {
-            "from": hub.cursor(polled.gap.first),
-            "to": hub.cursor(polled.gap.last),
+            "from": hub.recovery.cursor(polled.gap.first),
+            "to": hub.recovery.cursor(polled.gap.last),
             "reset": polled.gap.reset,
         }
     if polled.records and (last := polled.records[-1].event) is not None:

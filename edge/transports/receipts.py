@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MOST_AWAITED = 10_000
 
 
-class Receipts:
+class PollReceipts:
     """What polls were answered with and when it was said, until the next poll confirms it."""
 
     def __init__(self) -> None:

@@ -61,7 +61,7 @@ class _Answers(msgspec.Struct, array_like=True):
     answers: list[_Answer]
 
 
-class PolledAnswers:
+class PollHistory:
     """What the last answers to polls without a cursor had, for every replica."""
 
     def __init__(self, bucket: Bucket) -> None:
@@ -117,7 +117,7 @@ class PolledAnswers:
         records: list[Record] = []
         after = answer.after
         while after < answer.upto:
-            stretch = await hub.stretch(reader.feed, after)
+            stretch = await hub.recovery.stretch(reader.feed, after)
             records += [
                 record
                 for record in await hub.filtering.select(reader.feed.view, stretch.records)

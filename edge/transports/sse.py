@@ -1,4 +1,4 @@
-"""This file is where a session is read as server-sent events."""
+"""Serves a session as server-sent events through plain ASGI, where the socket cannot be taken over."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edge.hub.meter import Meter
 from edge.hub.reader import Reader, open_reader
 from edge.stats import Stats
 from edge.transports.abort import abort
-from edge.transports.encoders import ChunkedSseWire, SseWire
+from edge.transports.encoders import ChunkedSseEncoder, SseEncoder
 from edge.types import Notice, ReadRequest
 from edge.view import Pace
 from router.cursor import Start, parse_start
@@ -27,8 +27,8 @@ from router.errors import BadCursor
 # fetch-event-source that is an event without data, which its user's JSON.parse throws at, for ever.
 PADDING = b":" + b" " * 2048 + b"\n"
 
-WIRES = {name: SseWire(name, dialect) for name, dialect in DIALECTS.items()}
-CHUNKED = {name: ChunkedSseWire(name, dialect) for name, dialect in DIALECTS.items()}
+ENCODERS = {name: SseEncoder(name, dialect) for name, dialect in DIALECTS.items()}
+CHUNKED = {name: ChunkedSseEncoder(name, dialect) for name, dialect in DIALECTS.items()}
 
 HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -54,7 +54,7 @@ class SseResponse:
         self._pace = pace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        wire = WIRES[self._asked.dialect]
+        encoder = ENCODERS[self._asked.dialect]
         gauge = metrics.readers.labels("sse")
         view, session_id = self._asked.view, self._asked.session_id
         async with open_reader(self._hub, view, session_id, self._stats, self._pace, kind=_StreamReader) as reader:
@@ -65,7 +65,7 @@ class SseResponse:
             self._stats.served += 1
             gauge.inc()
             gone = asyncio.ensure_future(_until_gone(receive))
-            pump = asyncio.ensure_future(self._pump(reader, wire, send))
+            pump = asyncio.ensure_future(self._pump(reader, encoder, send))
             try:
                 await asyncio.wait((gone, pump), return_when=asyncio.FIRST_COMPLETED)
                 if pump.done():
@@ -79,12 +79,12 @@ class SseResponse:
                 self._stats.sses -= 1
                 gauge.dec()
 
-    async def _pump(self, reader: Reader, wire: SseWire, send: Send) -> None:
+    async def _pump(self, reader: Reader, encoder: SseEncoder, send: Send) -> None:
         timeout = self._hub.settings.send_timeout
         meter = Meter("sse")
         async with aclosing(reader.read(self._start)) as steps:
             async for step in steps:
-                body = wire.notice(step) if isinstance(step, Notice) else step.made(wire)
+                body = encoder.notice(step) if isinstance(step, Notice) else encoder.encode(step)
                 async with asyncio.timeout(timeout):
                     await send({"type": "http.response.body", "body": body, "more_body": True})
                 if not isinstance(step, Notice):

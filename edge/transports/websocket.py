@@ -19,7 +19,7 @@ from edge.hub.meter import Meter
 from edge.hub.reader import Reader, open_reader
 from edge.stats import Stats
 from edge.transports.abort import abort
-from edge.transports.encoders import TextWire
+from edge.transports.encoders import TextEncoder
 from edge.types import Notice, ReadRequest, State
 from edge.view import Pace
 from router.codec import from_json, rfc3339, to_json
@@ -29,7 +29,7 @@ from router.errors import BadEvent, BadInput
 # Reads a client's own word of where it begins, as the query would have it. Raises Problem or BadInput.
 Opening = Callable[[Mapping[str, str]], Start]
 
-WIRES = {name: TextWire(name, dialect) for name, dialect in DIALECTS.items()}
+ENCODERS = {name: TextEncoder(name, dialect) for name, dialect in DIALECTS.items()}
 
 # 64 kB: what a client has to say is a control object.
 MAX_MESSAGE = 64 * 1024
@@ -111,7 +111,7 @@ class SocketReader:
             return None
 
     async def _pump(self, reader: Reader, start: Start) -> None:
-        wire = WIRES[self._asked.dialect]
+        encoder = ENCODERS[self._asked.dialect]
         timeout = self._hub.settings.send_timeout
         meter = Meter("websocket")
         send = self._socket.send
@@ -119,12 +119,12 @@ class SocketReader:
             async for step in steps:
                 async with self._writing, asyncio.timeout(timeout):
                     if isinstance(step, Notice):
-                        await send({"type": "websocket.send", "text": wire.notice(step)})
+                        await send({"type": "websocket.send", "text": encoder.notice(step)})
                     else:
-                        for text in step.made(wire):
+                        for text in encoder.encode(step):
                             await send({"type": "websocket.send", "text": text})
                 if not isinstance(step, Notice):
-                    meter.wrote(step, sum(map(len, step.made(wire))))
+                    meter.wrote(step, sum(map(len, encoder.encode(step))))
                 elif step.control == "bye":
                     await self._close(Disconnect(step.body["code"], step.body["reason"]))
                     return

@@ -1,35 +1,37 @@
-"""This file is where a reader writes by itself: no task, no timer and no queue while it is live and its socket takes all.
+"""Reads a session over a socket that was taken over: no task, no timer and no queue while it is live and its socket takes all.
 
-A lane is a reader and its connection's protocol in one slotted object. What the hub offers is written at once, in bytes
-that all readers of the batch share. While the socket's buffer is full the reader does what every reader does: a small
-mailbox, then back to the cursor. A short-lived task replays; it ends where the lane is live.
+A fast reader is a reader and its connection's protocol in one slotted object. What the hub offers is written at once, in bytes
+that all readers of the batch share. Backpressure: while the socket's buffer is full the reader does what every reader does,
+with a small mailbox and then back to the cursor. A short-lived task replays; it ends when the reader is live.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from abc import abstractmethod
 from contextlib import aclosing
 from typing import Any, ClassVar, cast
 
 from edge import metrics
 from edge.disconnect import FAILED, LOST_STORE, SILENT, SLOW, Disconnect
-from edge.hub.group import Row
-from edge.hub.hub import Feed, Hub
-from edge.hub.reader import Reader, unharmed
+from edge.hub.feed import Feed
+from edge.hub.group import WriteGroup
+from edge.hub.hub import Hub
+from edge.hub.reader import Reader, run_logged
 from edge.stats import Stats
 from edge.transports.fast.sweeper import Sweeper
-from edge.types import Batch, Notice, State, Wire
+from edge.types import Batch, Encoder, Notice, State
 from edge.view import FULL, Pace
 from router.cursor import Start
 from router.errors import BrokerError
 
 
-def shortcut(transport: asyncio.Transport) -> socket.socket | None:
-    """The way past a transport to its socket: the kernel's own call saves a tenth of what a small write costs.
+def socket_of(transport: asyncio.Transport) -> socket.socket | None:
+    """The socket below a transport: the kernel's own call saves a tenth of what a small write costs.
 
-    It is in order with the transport's writes for as long as the transport holds nothing back. None for a transport that
+    It is in order with the transport's writes for as long as the transport has nothing buffered. None for a transport that
     does more than pass bytes on, as TLS does.
     """
     pipe = transport.get_extra_info("socket")
@@ -39,83 +41,88 @@ def shortcut(transport: asyncio.Transport) -> socket.socket | None:
     return socket.socket(fileno=pipe.fileno())
 
 
-class LaneReader(Reader, asyncio.Protocol):
-    """One connection that was handed over, reading one session."""
+class FastReader(Reader, asyncio.Protocol):
+    """One connection that was taken over and reads one session."""
 
-    __slots__ = ("_paused", "_place", "_row", "_said", "_sweeper", "_task", "_transport", "meter", "socket", "wire")
+    __slots__ = (
+        "_group", "_own_position", "_own_reported", "_paused", "_sweeper", "_task", "_timer", "_transport", "encoder", "meter",
+        "socket",
+    )  # fmt: skip
 
     transport_name: ClassVar[str]
 
     def __init__(
-        self, hub: Hub, sweeper: Sweeper, feed: Feed, session_id: str, stats: Stats, wire: Wire, pace: Pace = FULL
+        self, hub: Hub, sweeper: Sweeper, feed: Feed, session_id: str, stats: Stats, encoder: Encoder, pace: Pace = FULL
     ) -> None:
-        # Where it stands abreast with others; None for who is handed batches by itself.
-        self._row: Row | None = None
+        # The write group that it is in; None while it is handed batches by itself.
+        self._group: WriteGroup | None = None
         super().__init__(hub, feed, session_id, stats, hub.settings, pace)
         self._sweeper = sweeper
         self.meter = sweeper.meters[self.transport_name]
-        self.wire = wire
+        self.encoder = encoder
         self._paused = False
         self._task: asyncio.Task[None] | None = None
+        # Set while a paced reader waits for its next write.
+        self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
-        # Where a row writes.
+        # Where its write group writes.
         self.socket: socket.socket | None = None
 
     @property
     def position(self) -> int:
         """The sequence up to which all has been written, or was not for this reader."""
-        return self._place if self._row is None else self._row.position
+        return self._own_position if self._group is None else self._group.position
 
     @position.setter
     def position(self, sequence: int) -> None:
-        # Of a row: what holds for one that owes nothing holds for all.
-        if self._row is None:
-            self._place = sequence
+        # Of a group: what holds for one that has nothing left to write holds for all.
+        if self._group is None:
+            self._own_position = sequence
         else:
-            self._row.position = sequence
+            self._group.position = sequence
 
     @property
-    def told(self) -> int:
-        """The sequence of the cursor that the client was told last."""
-        return self._said if self._row is None else max(self._said, self._row.told)
+    def reported(self) -> int:
+        """The sequence of the cursor that the client was sent last."""
+        return self._own_reported if self._group is None else max(self._own_reported, self._group.reported)
 
-    @told.setter
-    def told(self, sequence: int) -> None:
-        self._said = sequence
+    @reported.setter
+    def reported(self, sequence: int) -> None:
+        self._own_reported = sequence
 
-    # In a row and out of it.
+    # In a write group and out of it.
 
-    def _step_in(self) -> None:
-        """Stands abreast with the others, if it has had all that was handed out and its socket takes more."""
+    def _join_group(self) -> None:
+        """Shares writes with others, if it has had all that was handed out and its socket takes more."""
         if (
-            self._row is None
+            self._group is None
             and self.state is State.LIVE
             and self.socket is not None
-            and not (self._paused or self.feed.pending)
+            and not (self._paused or self.feed.pending or self._pace.max_rate)
             # A client that comes from a process that is ahead of this one waits until this one has come so far.
             and self.position <= self._hub.position
         ):
-            self.feed.live.pop(self, None)
-            row = self.feed.row(self.wire, self.meter)
-            row.enter(self)
-            self._row = row
+            self.feed.live.discard(self)
+            group = self.feed.live.group(self.encoder, self.meter)
+            group.join(self)
+            self._group = group
 
-    def step_out(self) -> None:
+    def leave_group(self) -> None:
         """Is handed batches by itself from here on."""
-        if self._row is not None:
-            self._leave_row(self._row)
-            self.feed.live[self] = None
+        if self._group is not None:
+            self._leave(self._group)
+            self.feed.live.add(self)
 
-    def _leave_row(self, row: Row) -> None:
-        position, told = self.position, self.told
-        self._row = None
-        self.position, self.told = position, told
-        row.leave(self)
+    def _leave(self, group: WriteGroup) -> None:
+        position, reported = self.position, self.reported
+        self._group = None
+        self.position, self.reported = position, reported
+        group.leave(self)
 
-    def _step_off(self) -> None:
-        super()._step_off()
-        if self._row is not None:
-            self._leave_row(self._row)
+    def _leave_live(self) -> None:
+        super()._leave_live()
+        if self._group is not None:
+            self._leave(self._group)
 
     # Called by the transport.
 
@@ -123,7 +130,7 @@ class LaneReader(Reader, asyncio.Protocol):
         # uvloop's transports are of another family than asyncio's, and do the same.
         transport = cast(asyncio.Transport, transport)
         self._transport = transport
-        self.socket = shortcut(transport)
+        self.socket = socket_of(transport)
         self._hub.readers.add(self)
         self._sweeper.opened()
         self._count(1)
@@ -142,28 +149,37 @@ class LaneReader(Reader, asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._paused = True
-        self.step_out()
-        self._sweeper.expect(self, self._limits.send_timeout)
+        self.leave_group()
+        self._sweeper.set_deadline(self, self._limits.send_timeout)
 
     def resume_writing(self) -> None:
         self._paused = False
         if self.state is State.CLOSED:
             return
-        self._sweeper.expected(self)
+        self._sweeper.lift_deadline(self)
         self._empty_mailbox()
-        self._step_in()
-        self._rouse()
+        self._join_group()
+        self._wake()
 
-    def remainder(self, said: bytes, sent: int) -> None:
-        """Leaves to the transport what the socket has not taken; it says when it is through."""
+    def remainder(self, form: bytes, sent: int) -> None:
+        """Leaves to the transport what the socket has not taken; the transport resumes this reader when it is through."""
         if self._transport is not None:
-            self._transport.write(memoryview(said)[sent:])
+            self._transport.write(memoryview(form)[sent:])
 
     def _empty_mailbox(self) -> None:
         while self._mailbox and not self._paused and self._transport is not None:
-            batch = self._fetch()
+            if self._pace.max_rate and (early := self._not_before - time.monotonic()) > 0:
+                if self._timer is None:
+                    self._timer = asyncio.get_running_loop().call_later(early, self._on_time)
+                return
+            batch = self._fetch(self._mailbox)
             self._write(batch)
             self._wrote(batch)
+
+    def _on_time(self) -> None:
+        """Writes what has come since the last write of a paced reader."""
+        self._timer = None
+        self._empty_mailbox()
 
     @property
     def waiting(self) -> int:
@@ -177,9 +193,9 @@ class LaneReader(Reader, asyncio.Protocol):
             self._transport.abort()
 
     def overdue(self, before: int) -> int | None:
-        """Told by the sweeper that a deadline is over: cuts the connection, or says how much still waits to be written.
+        """Called by the sweeper when a deadline is over: cuts the connection, or says how much still waits to be written.
 
-        A client that took some of it since the last look, `before`, is slow and not stalled.
+        A client that took some of it since the last look, `before`, is a slow consumer, and not stalled.
         """
         if self.state is not State.CLOSED:
             if (waiting := self.waiting) < before:
@@ -194,45 +210,46 @@ class LaneReader(Reader, asyncio.Protocol):
         """Takes a batch that could not be written at once, or only a part of it, or not yet."""
         super().offer(batch)
         self._empty_mailbox()
-        self._step_in()
+        self._join_group()
 
     def beat(self) -> None:
-        """Says that the connection lives, and where it stands."""
+        """Writes a heartbeat, or a position where the client's cursor has moved."""
         if self._paused or self._transport is None or self.state in (State.CONNECTING, State.CLOSED):
             return
         if self.state is State.LIVE:
             self._hub.flush()
             if self._paused or self.state is not State.LIVE:
                 return
-            # Nothing waits and the reader is live: all that was heard so far has been written or was not for it.
-            self.position = max(self.position, self._hub.position)
-        control = "heartbeat" if self.position == self.told else "position"
-        self.told = self.position
-        self._pulse(self._sweeper.pulse(self.wire, control, self))
+            # Nothing waits and the reader is live: all that was received so far has been written or was not for it.
+            if not self._mailbox:
+                self.position = max(self.position, self._hub.position)
+        control = "heartbeat" if self.position == self.reported else "position"
+        self.reported = self.position
+        self._write_heartbeat(self._sweeper.heartbeat(self.encoder, control, self))
 
     def heartbeat(self, control: str) -> Notice:
-        """What a heartbeat or a position says just now."""
+        """The notice of a heartbeat or a position, as of now."""
         return self._notice(control)
 
-    def _pulse(self, said: bytes) -> None:
-        """Writes a heartbeat, and whatever the transport has to say beside it."""
+    def _write_heartbeat(self, form: bytes) -> None:
+        """Writes a heartbeat, and whatever a transport sends beside it."""
         assert self._transport is not None
-        self._transport.write(said)
+        self._transport.write(form)
 
     def close(self, reason: Disconnect) -> None:
-        """Says `bye` behind what was written, and ends the connection once the client has it all."""
+        """Sends `bye` behind what was written, and ends the connection once the client has it all."""
         if self.state is State.CLOSED:
             return
         self._bye = reason
-        self._say(self._farewell(reason))
+        self._send(self._farewell(reason))
         self._ended(reason)
-        self._hang_up(reason)
+        self._end_connection(reason)
 
-    def say(self, control: str, body: dict[str, Any]) -> bool:
-        """Tells the client something in band, at once."""
+    def notify(self, control: str, body: dict[str, Any]) -> bool:
+        """Sends the client a notice, at once; not before `ready`, and then it says no."""
         if self.state in (State.CONNECTING, State.CLOSED):
             return False
-        self._say(Notice(control, body))
+        self._send(Notice(control, body))
         return True
 
     def end(self) -> None:
@@ -242,6 +259,9 @@ class LaneReader(Reader, asyncio.Protocol):
         super().end()
         if self._transport is not None:
             self._count(-1)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         task, self._task = self._task, None
         if task is not None and task is not asyncio.current_task():
             task.cancel()
@@ -252,9 +272,9 @@ class LaneReader(Reader, asyncio.Protocol):
         metrics.disconnects.labels(self.transport_name, reason.reason).inc()
         self.end()
 
-    def _rouse(self) -> None:
+    def _wake(self) -> None:
         """Catches up where that is due: in the task that does so already, or in a new one."""
-        super()._rouse()
+        super()._wake()
         if self.state is State.LAGGING and not self._paused and self._task is None:
             self._task = self._sweeper.start(self._follow(None))
 
@@ -263,23 +283,23 @@ class LaneReader(Reader, asyncio.Protocol):
     def begin(self, start: Start) -> None:
         """Reads from a place on; called once, when the connection has been taken over."""
         if self.state is not State.CLOSED:
-            self._greet()
+            self._begin_stream()
             self._task = self._sweeper.start(self._follow(start))
 
     async def _follow(self, start: Start | None) -> None:
-        if not await unharmed(self._replay(start)):
+        if not await run_logged(self._replay(start)):
             self.close(FAILED)
 
     async def _replay(self, start: Start | None) -> None:
         """Replays until live. A cancelled one has been ended already."""
         try:
             if start is not None:
-                place = await self._hub.place(start, self.feed)
+                place = await self._hub.recovery.place(start, self.feed)
                 self.position, self.epoch = place.after, self._hub.epoch
                 self.state = State.REPLAYING
-                self._say(self._ready(place.gap, start))
+                self._send(self._ready(place.gap, start))
                 if place.gap:
-                    self._say(self._gap(place.gap))
+                    self._send(self._gap(place.gap))
             while self.state is not State.LIVE:
                 if self._paused:
                     await self._wait()
@@ -287,23 +307,23 @@ class LaneReader(Reader, asyncio.Protocol):
                 async with aclosing(self._catch_up()) as steps:
                     async for step in steps:
                         if isinstance(step, Notice):
-                            self._say(step)
+                            self._send(step)
                         else:
                             self._write(step)
         except BrokerError:
             self.close(LOST_STORE)
         self._task = None
-        self._step_in()
+        self._join_group()
 
     def _write(self, batch: Batch) -> None:
         assert self._transport is not None
-        said = batch.made(self.wire)
-        self._transport.write(said)
-        self.meter.wrote(batch, len(said))
+        form = self.encoder.encode(batch)
+        self._transport.write(form)
+        self.meter.wrote(batch, len(form))
 
-    def _say(self, notice: Notice) -> None:
+    def _send(self, notice: Notice) -> None:
         if self._transport is not None:
-            self._transport.write(self.wire.notice(notice))
+            self._transport.write(self.encoder.notice(notice))
 
     # What each transport does in its own way.
 
@@ -312,12 +332,12 @@ class LaneReader(Reader, asyncio.Protocol):
         """Counts the connection in, or out."""
 
     @abstractmethod
-    def _hang_up(self, reason: Disconnect) -> None:
+    def _end_connection(self, reason: Disconnect) -> None:
         """Ends the connection behind what was written."""
 
-    def _greet(self) -> None:
+    def _begin_stream(self) -> None:
         """Writes what comes before everything."""
 
-    def _silent(self) -> None:
+    def _close_silent(self) -> None:
         """Ends a connection whose client has not answered."""
         self.close(SILENT)

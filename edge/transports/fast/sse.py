@@ -1,15 +1,15 @@
-"""This file is where an SSE stream that was handed over writes its events; its client has nothing more to say."""
+"""Writes server-sent events over a socket that was taken over; its client sends nothing more."""
 
 from __future__ import annotations
 
 from edge import metrics
 from edge.disconnect import Disconnect
-from edge.transports.encoders import LAST_CHUNK, ChunkedSseWire, chunk
-from edge.transports.fast.connection import LaneReader
+from edge.transports.encoders import LAST_CHUNK, ChunkedSseEncoder, chunk
+from edge.transports.fast.connection import FastReader
 from edge.transports.sse import PADDING
 
 
-class StreamLane(LaneReader):
+class FastSse(FastReader):
     """One SSE stream that reads one session. Its body is in chunked coding, but for HTTP/1.0: there it ends with the connection."""
 
     __slots__ = ()
@@ -21,20 +21,20 @@ class StreamLane(LaneReader):
         self.stats.served += change > 0
         metrics.readers.labels("sse").inc(change)
 
-    def _greet(self) -> None:
+    def _begin_stream(self) -> None:
         if self._transport is not None:
             self._transport.write(chunk(PADDING) if self._chunked else PADDING)
 
     @property
     def _chunked(self) -> bool:
-        return isinstance(self.wire, ChunkedSseWire)
+        return isinstance(self.encoder, ChunkedSseEncoder)
 
     def data_received(self, data: bytes) -> None:
         """Passes over what comes: the answer to this request has no end, so there is no next one."""
 
-    def _hang_up(self, reason: Disconnect) -> None:
+    def _end_connection(self, reason: Disconnect) -> None:
         if self._transport is not None:
             if self._chunked:
                 self._transport.write(LAST_CHUNK)
             self._transport.close()
-            self._sweeper.expect(self, self._sweeper.settings.close_patience)
+            self._sweeper.set_deadline(self, self._sweeper.settings.close_patience)

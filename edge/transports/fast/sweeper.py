@@ -1,4 +1,4 @@
-"""Looks after connections that were taken over: their deadlines, short tasks, and the heartbeats that they share.
+"""Enforces the deadlines of connections that were taken over, runs their short tasks, and shares their heartbeats.
 
 No connection has a task or a timer of its own while all is well.
 """
@@ -11,8 +11,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Protocol
 
 from edge.hub.meter import Meter
-from edge.settings import LaneSettings
-from edge.types import Notice, Wire
+from edge.settings import FastPathSettings
+from edge.types import Encoder, Notice
 
 # How often deadlines are looked at; they are seconds long.
 LOOK_SECONDS = 0.5
@@ -30,17 +30,17 @@ class Swept(Protocol):
         """The sequence up to which all has been written, or was not for it."""
 
     def overdue(self, before: int) -> int | None:
-        """Hears that its deadline is over; returns how much still waits to be written, or None where it has ended."""
+        """Called when its deadline is over; returns how much still waits to be written, or None where it has ended."""
 
     def heartbeat(self, control: str) -> Notice:
-        """What a heartbeat or a position says just now."""
+        """The notice of a heartbeat or a position, as of now."""
 
 
 class Sweeper:
     """The connections of one process that were taken over."""
 
-    def __init__(self, settings: LaneSettings | None = None) -> None:
-        self.settings = settings or LaneSettings()
+    def __init__(self, settings: FastPathSettings | None = None) -> None:
+        self.settings = settings or FastPathSettings()
         self.meters = {name: Meter(name) for name in ("websocket", "sse")}
         # Counts the pings that are due: a connection that sees it changed sends one with its next heartbeat.
         self.round = 0
@@ -48,14 +48,14 @@ class Sweeper:
         self._empty = asyncio.Event()
         self._empty.set()
         self._group: asyncio.TaskGroup | None = None
-        # The few that owe something: by when, and how much was waiting to be written at the last look.
-        self._owing: dict[Swept, tuple[float, float, int]] = {}
-        self._pulse: tuple[tuple[Wire, str, int, int], bytes] | None = None
+        # The few that have a deadline: when, after how long, and how much was waiting to be written at the last look.
+        self._deadlines: dict[Swept, tuple[float, float, int]] = {}
+        self._heartbeat: tuple[tuple[Encoder, str, int, int], bytes] | None = None
 
     @property
-    def owing(self) -> Iterator[Swept]:
+    def with_deadline(self) -> Iterator[Swept]:
         """The connections that have a deadline."""
-        return iter(tuple(self._owing))
+        return iter(tuple(self._deadlines))
 
     async def run(self, stopped: Callable[[], None]) -> None:
         """Looks after the connections until cancelled; then calls `stopped`, while their tasks still run."""
@@ -64,7 +64,7 @@ class Sweeper:
             try:
                 while True:
                     await asyncio.sleep(LOOK_SECONDS)
-                    self._look()
+                    self._check_deadlines()
             finally:
                 self._group = None
                 stopped()
@@ -83,7 +83,7 @@ class Sweeper:
 
     def lost(self, connection: Swept) -> None:
         """Counts a connection out."""
-        self._owing.pop(connection, None)
+        self._deadlines.pop(connection, None)
         self._open -= 1
         if self._open == 0:
             self._empty.set()
@@ -92,30 +92,30 @@ class Sweeper:
         """Waits until no connection is open."""
         await self._empty.wait()
 
-    def expect(self, connection: Swept, seconds: float) -> None:
+    def set_deadline(self, connection: Swept, seconds: float) -> None:
         """Sets a connection's deadline: its socket drains, or closes, by then."""
-        self._owing[connection] = (time.monotonic() + seconds, seconds, connection.waiting)
+        self._deadlines[connection] = (time.monotonic() + seconds, seconds, connection.waiting)
 
-    def expected(self, connection: Swept) -> None:
+    def lift_deadline(self, connection: Swept) -> None:
         """Lifts a connection's deadline."""
-        self._owing.pop(connection, None)
+        self._deadlines.pop(connection, None)
 
-    def _look(self) -> None:
+    def _check_deadlines(self) -> None:
         now = time.monotonic()
         self.round = int(now / self.settings.ping)
-        for connection, (deadline, seconds, before) in list(self._owing.items()):
+        for connection, (deadline, seconds, before) in list(self._deadlines.items()):
             if now >= deadline:
-                del self._owing[connection]
+                del self._deadlines[connection]
                 waiting = connection.overdue(before)
                 if waiting is not None:
-                    self._owing[connection] = (now + seconds, seconds, waiting)
+                    self._deadlines[connection] = (now + seconds, seconds, waiting)
 
-    def pulse(self, wire: Wire, control: str, connection: Swept) -> bytes:
-        """A heartbeat in a wire's form: connections that are due together and stand at one place share its bytes."""
+    def heartbeat(self, encoder: Encoder, control: str, connection: Swept) -> bytes:
+        """An encoded heartbeat: connections that are due together and at the same position share its bytes."""
         # 10 ms: as old as the time in it may be.
-        key = (wire, control, connection.position, int(time.monotonic() * 100))
-        if self._pulse is not None and self._pulse[0] == key:
-            return self._pulse[1]
-        said: bytes = wire.notice(connection.heartbeat(control))
-        self._pulse = (key, said)
-        return said
+        key = (encoder, control, connection.position, int(time.monotonic() * 100))
+        if self._heartbeat is not None and self._heartbeat[0] == key:
+            return self._heartbeat[1]
+        form: bytes = encoder.notice(connection.heartbeat(control))
+        self._heartbeat = (key, form)
+        return form

@@ -1,4 +1,4 @@
-"""Takes connections over from uvicorn after their handshake, and ends them when the process does."""
+"""Takes sockets over from uvicorn after their handshake (the fast path), and ends them when the process does."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from edge.dialects import DIALECTS
 from edge.disconnect import SHUTDOWN
 from edge.hub.hub import Hub
-from edge.settings import LaneSettings
+from edge.settings import FastPathSettings
 from edge.stats import Stats
 from edge.transports import sse
-from edge.transports.encoders import DeflatedWire, FrameWire
-from edge.transports.fast.connection import LaneReader
-from edge.transports.fast.sse import StreamLane
+from edge.transports.encoders import DeflatedFrameEncoder, FrameEncoder
+from edge.transports.fast.connection import FastReader
+from edge.transports.fast.sse import FastSse
 from edge.transports.fast.sweeper import Sweeper
-from edge.transports.fast.upgrade import EXTENSION, SocketHandover, StreamHandover
-from edge.transports.fast.websocket import SocketLane
+from edge.transports.fast.upgrade import EXTENSION, SseHandover, WebSocketHandover
+from edge.transports.fast.websocket import FastWebSocket
 from edge.transports.websocket import Opening
 from edge.types import ReadRequest
 from edge.view import Pace
 from router.cursor import Start
 
-FRAMES = {name: FrameWire(name, dialect) for name, dialect in DIALECTS.items()}
-DEFLATED = {name: DeflatedWire(name, dialect) for name, dialect in DIALECTS.items()}
+FRAMES = {name: FrameEncoder(name, dialect) for name, dialect in DIALECTS.items()}
+DEFLATED = {name: DeflatedFrameEncoder(name, dialect) for name, dialect in DIALECTS.items()}
 
 
-class Lanes:
+class Takeover:
     """Takes connections over, and ends them when their process does."""
 
-    def __init__(self, hub: Hub, settings: LaneSettings | None = None) -> None:
+    def __init__(self, hub: Hub, settings: FastPathSettings | None = None) -> None:
         self.hub = hub
         self.sweeper = Sweeper(settings)
         self._finishing = False
@@ -41,14 +41,14 @@ class Lanes:
         self, scope: Scope, asked: ReadRequest, start: Start | Opening, stats: Stats, pace: Pace
     ) -> bool:
         """Takes over a WebSocket that has been accepted."""
-        handover: SocketHandover | None = scope.get("extensions", {}).get(EXTENSION)
-        if handover is None or pace.max_rate:
+        handover: WebSocketHandover | None = scope.get("extensions", {}).get(EXTENSION)
+        if handover is None:
             return False
-        wire = (DEFLATED if handover.compresses else FRAMES)[asked.dialect]
+        encoder = (DEFLATED if handover.compresses else FRAMES)[asked.dialect]
         feed = await self.hub.join(asked.view)
-        lane = SocketLane(self.hub, self.sweeper, feed, asked.session_id, stats, wire, pace)
-        lane.authorize(asked.authorization)
-        return self._begun(lane, handover.detach(lane), start)
+        reader = FastWebSocket(self.hub, self.sweeper, feed, asked.session_id, stats, encoder, pace)
+        reader.authorize(asked.authorization)
+        return self._begun(reader, handover.detach(reader), start)
 
     def streaming(self, asked: ReadRequest, start: Start, stats: Stats, pace: Pace, otherwise: ASGIApp) -> ASGIApp:
         """Answers a request for server-sent events over its socket where that can be taken over, else as `otherwise` does."""
@@ -63,45 +63,45 @@ class Lanes:
         self, scope: Scope, send: Send, asked: ReadRequest, start: Start, stats: Stats, pace: Pace
     ) -> bool:
         """Takes over a request for server-sent events: its head is written by ASGI, with what middleware adds to it."""
-        handover: StreamHandover | None = scope.get("extensions", {}).get(EXTENSION)
-        if handover is None or pace.max_rate or not handover.available(scope):
+        handover: SseHandover | None = scope.get("extensions", {}).get(EXTENSION)
+        if handover is None or not handover.available(scope):
             return False
         feed = await self.hub.join(asked.view)
-        wires = sse.CHUNKED if handover.chunks else sse.WIRES
-        lane = StreamLane(self.hub, self.sweeper, feed, asked.session_id, stats, wires[asked.dialect], pace)
+        encoders = sse.CHUNKED if handover.chunks else sse.ENCODERS
+        reader = FastSse(self.hub, self.sweeper, feed, asked.session_id, stats, encoders[asked.dialect], pace)
         handover.open_ended()
         try:
             await send({"type": "http.response.start", "status": 200, "headers": sse.HEADERS})
         except BaseException:
-            lane.end()
+            reader.end()
             raise
-        # Not before: who is closed while the head is written would have no connection to hear of it.
-        lane.authorize(asked.authorization)
-        if not self._begun(lane, handover.detach(lane), start):
+        # Not before: a reader that is closed while the head is written would have no connection to send `bye` on.
+        reader.authorize(asked.authorization)
+        if not self._begun(reader, handover.detach(reader), start):
             # The client left between request and answer.
             await send({"type": "http.response.body", "body": b""})
         return True
 
-    def _begun(self, lane: LaneReader, taken: bool, start: Start | Opening) -> bool:
+    def _begun(self, reader: FastReader, taken: bool, start: Start | Opening) -> bool:
         if not taken:
-            lane.end()
+            reader.end()
         elif self._finishing:
-            lane.close(SHUTDOWN)
-        elif isinstance(lane, SocketLane) and callable(start):
-            lane.listen_for(start)
+            reader.close(SHUTDOWN)
+        elif isinstance(reader, FastWebSocket) and callable(start):
+            reader.listen_for(start)
         elif not callable(start):
-            lane.begin(start)
+            reader.begin(start)
         return taken
 
     async def run(self) -> None:
-        """Looks after the connections until cancelled."""
+        """Enforces the deadlines of the connections until cancelled."""
         await self.sweeper.run(self.cut)
 
     async def finish(self) -> None:
-        """Says `bye` to whoever is left, waits until all connections are closed, and cuts those that take too long."""
+        """Sends `bye` to the readers that are left, waits until all connections are closed, and cuts those that take too long."""
         self._finishing = True
         for reader in tuple(self.hub.readers):
-            if isinstance(reader, LaneReader):
+            if isinstance(reader, FastReader):
                 reader.close(SHUTDOWN)
         try:
             async with asyncio.timeout(self.sweeper.settings.grace):
@@ -111,6 +111,6 @@ class Lanes:
 
     def cut(self) -> None:
         """Ends every connection at once, whatever was not sent."""
-        for reader in (*self.hub.readers, *self.sweeper.owing):
-            if isinstance(reader, LaneReader):
+        for reader in (*self.hub.readers, *self.sweeper.with_deadline):
+            if isinstance(reader, FastReader):
                 reader.cut()

@@ -30,7 +30,7 @@ from edge.transports.abort import ABORT
 from edge.transports.fast.half_closed import HalfClosable
 from edge.transports.frames import DEFLATE_WINDOW
 
-EXTENSION = "callboard.lane"
+EXTENSION = "callboard.takeover"
 # The one version of the WebSocket protocol that RFC 6455 has.
 VERSION = "13"
 
@@ -54,7 +54,7 @@ class Compression(ServerPerMessageDeflateFactory):
 COMPRESSION = Compression()
 
 
-class StreamHandover(Protocol):
+class SseHandover(Protocol):
     """What a request's scope offers where its answer may become a lane."""
 
     @property
@@ -71,7 +71,7 @@ class StreamHandover(Protocol):
         """Gives the connection to another protocol, once the answer's head is written; says no where it is gone."""
 
 
-class SocketHandover(Protocol):
+class WebSocketHandover(Protocol):
     """What a WebSocket's scope offers."""
 
     @property
@@ -142,7 +142,7 @@ class PlainHttpProtocol(HttpToolsProtocol):
         self.transport.abort()
 
 
-class PlainSocketProtocol(WebSocketsSansIOProtocol):
+class PlainWebSocketProtocol(WebSocketsSansIOProtocol):
     """The same for a WebSocket, whose handshake is refused without repeating what the client sent."""
 
     def handle_connect(self, event: Request) -> None:
@@ -180,7 +180,7 @@ class PlainSocketProtocol(WebSocketsSansIOProtocol):
         self.transport.abort()
 
 
-class LaneHttpProtocol(PlainHttpProtocol):
+class TakeoverHttpProtocol(PlainHttpProtocol):
     """uvicorn's HTTP protocol, whose connection may be taken over behind the head of an answer."""
 
     _received = b""
@@ -237,7 +237,7 @@ class LaneHttpProtocol(PlainHttpProtocol):
         return True
 
 
-class LaneSocketProtocol(PlainSocketProtocol):
+class TakeoverWebSocketProtocol(PlainWebSocketProtocol):
     """uvicorn's WebSocket protocol, whose connection may be taken over once it is accepted.
 
     From the handshake on nothing is read until somebody asks for a message or takes the connection: so there is nothing

@@ -1,29 +1,30 @@
-"""This file is where a WebSocket that was handed over speaks its protocol: messages, pings and the closing handshake."""
+"""Speaks the WebSocket protocol over a socket that was taken over: messages, pings and the closing handshake."""
 
 from __future__ import annotations
 
 from edge import metrics
 from edge.disconnect import BAD_CURSOR, SILENT, Disconnect
-from edge.hub.hub import Feed, Hub
+from edge.hub.feed import Feed
+from edge.hub.hub import Hub
 from edge.stats import Stats
 from edge.transports import frames
-from edge.transports.encoders import DeflatedWire
-from edge.transports.fast.connection import LaneReader
+from edge.transports.encoders import DeflatedFrameEncoder
+from edge.transports.fast.connection import FastReader
 from edge.transports.fast.sweeper import Sweeper
 from edge.transports.frames import BadFrame, FrameParser
 from edge.transports.websocket import OPENING_PATIENCE, Opening, answer, opened
-from edge.types import State, Wire
+from edge.types import Encoder, State
 from edge.view import FULL, Pace
 from router.codec import to_json
 from router.cursor import Start
 
 _PING = frames.frame(frames.PING, b"")
-_OPEN, _CLOSING, _DEAF = range(3)
+_OPEN, _CLOSING, _IGNORING = range(3)
 # A client that has left this many pings in a row unanswered has gone.
-PINGS = 2
+MAX_UNANSWERED = 2
 
 
-class SocketLane(LaneReader):
+class FastWebSocket(FastReader):
     """One WebSocket that reads one session, and answers what its client says."""
 
     __slots__ = ("_closing", "_opening", "_parser", "_round", "_unanswered")
@@ -31,9 +32,9 @@ class SocketLane(LaneReader):
     transport_name = "websocket"
 
     def __init__(
-        self, hub: Hub, sweeper: Sweeper, feed: Feed, session_id: str, stats: Stats, wire: Wire, pace: Pace = FULL
+        self, hub: Hub, sweeper: Sweeper, feed: Feed, session_id: str, stats: Stats, encoder: Encoder, pace: Pace = FULL
     ) -> None:
-        super().__init__(hub, sweeper, feed, session_id, stats, wire, pace)
+        super().__init__(hub, sweeper, feed, session_id, stats, encoder, pace)
         self._closing = _OPEN
         # Only while something is half received: clients say little.
         self._parser: FrameParser | None = None
@@ -44,10 +45,10 @@ class SocketLane(LaneReader):
     def listen_for(self, opening: Opening) -> None:
         """Begins where the client says, once it has."""
         self._opening = opening
-        self._sweeper.expect(self, OPENING_PATIENCE)
+        self._sweeper.set_deadline(self, OPENING_PATIENCE)
 
     def overdue(self, before: int) -> int | None:
-        """Told by the sweeper that a deadline is over."""
+        """Called by the sweeper when a deadline is over."""
         if self._opening is None:
             return super().overdue(before)
         self._opening = None
@@ -55,12 +56,12 @@ class SocketLane(LaneReader):
         return None
 
     def _open(self, payload: bytes, opening: Opening) -> None:
-        """Hears where to begin, or answers what else is said before that."""
+        """Begins where a message says, or answers what else it says before that."""
         assert self._transport is not None
         heard = opened(payload, opening)
         if isinstance(heard, Start):
             self._opening = None
-            self._sweeper.expected(self)
+            self._sweeper.lift_deadline(self)
             self.begin(heard)
             return
         self._transport.write(frames.frame(frames.TEXT, to_json(heard)))
@@ -76,9 +77,9 @@ class SocketLane(LaneReader):
 
     def data_received(self, data: bytes) -> None:
         self._unanswered = 0
-        if self._closing == _DEAF:
+        if self._closing == _IGNORING:
             return
-        parser = self._parser or FrameParser(isinstance(self.wire, DeflatedWire))
+        parser = self._parser or FrameParser(isinstance(self.encoder, DeflatedFrameEncoder))
         try:
             for opcode, payload in parser.feed(data):
                 if not self._take(opcode, payload):
@@ -115,7 +116,7 @@ class SocketLane(LaneReader):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        # Who does not read is not answered either: otherwise its pings would fill our memory.
+        # A client that does not read is not answered either: otherwise its pings would fill our memory.
         if self._transport is not None and self.state is not State.CLOSED:
             self._transport.pause_reading()
 
@@ -124,19 +125,19 @@ class SocketLane(LaneReader):
             self._transport.resume_reading()
         super().resume_writing()
 
-    def _pulse(self, said: bytes) -> None:
+    def _write_heartbeat(self, form: bytes) -> None:
         assert self._transport is not None
         if self._round == self._sweeper.round:
-            self._transport.write(said)
+            self._transport.write(form)
             return
-        if self._unanswered >= PINGS:
-            self._silent()
+        if self._unanswered >= MAX_UNANSWERED:
+            self._close_silent()
             return
         self._round = self._sweeper.round
         self._unanswered += 1
-        self._transport.write(said + _PING)
+        self._transport.write(form + _PING)
 
-    def _hang_up(self, reason: Disconnect) -> None:
+    def _end_connection(self, reason: Disconnect) -> None:
         self._shut(reason.code, reason.reason)
 
     def _shut(self, code: int | None, reason: str = "") -> None:
@@ -150,12 +151,12 @@ class SocketLane(LaneReader):
         if self._paused:
             # The client's own close frame lies behind what it has not read.
             transport.resume_reading()
-        self._sweeper.expect(self, self._sweeper.settings.close_patience)
+        self._sweeper.set_deadline(self, self._sweeper.settings.close_patience)
 
     def _fail(self, fault: BadFrame) -> None:
-        """Gives up on a client that broke the protocol: says why, and hears nothing more."""
+        """Closes the connection of a client that broke the protocol, with the reason; what it still sends is ignored."""
         self._shut(fault.code, fault.reason)
-        self._closing = _DEAF
+        self._closing = _IGNORING
         transport = self._transport
         if transport is not None and not transport.is_closing() and transport.can_write_eof():
             # Not closed yet: to close what still has bytes to read is to reset it, and the reason would be lost.

@@ -38,7 +38,7 @@ class FakeReader:
     def close(self, reason: Disconnect) -> None:
         self.closed = reason
 
-    def say(self, control: str, body: dict[str, Any]) -> bool:
+    def notify(self, control: str, body: dict[str, Any]) -> bool:
         self.said.append((control, body))
         return True
 

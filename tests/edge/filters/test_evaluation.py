@@ -15,7 +15,8 @@ from edge.filters.budget import Allowance
 from edge.filters.child import Evaluator
 from edge.filters.evaluation import Converted, Filtering, Wanted
 from edge.filters.process import MOST_BYTES, MOST_EVENTS, SLICE_BYTES, SLICE_EVENTS, FilterProcess, _Pipes, _slices
-from edge.hub.hub import SLOWED_AT_ONCE, Feed, Hub
+from edge.hub.feed import Feed
+from edge.hub.hub import SLOWED_AT_ONCE, Hub
 from edge.hub.reader import Reader
 from edge.settings import FilterSettings
 from edge.stats import Stats
@@ -187,7 +188,7 @@ async def test_of_the_readers_that_one_event_slows_a_few_go_on_in_each_turn_of_t
     for _ in range(100):
         reader = Slowed(hub, feed, "sess", Stats(), hub.settings)
         reader.state = State.LIVE
-        feed.live[reader] = None
+        feed.live.add(reader)
     resumed.clear()
 
     hub._slow(feed)

@@ -135,7 +135,7 @@ async def test_the_hub_asks_no_feed_about_an_event_that_is_new_to_it(
     hub = Hub(broker)
     running = asyncio.ensure_future(hub.run())
     try:
-        await hub.steady(PATIENCE)
+        await hub.integrity.steady(PATIENCE)
         feeds = [await hub.join(View.of("s", [f"job.{entity}-{n}.>"], None, None)) for n in range(20)]
         feeds.append(await hub.join(View.of("s", [f"job.{entity}-0.>"], None, None)))
         assert len(hub._matching) == 20

@@ -61,7 +61,7 @@ class ScriptedConnection:
         payload = self.stored(request["seq"])
         if payload is None:
             raise Refused(404, 10037, "no message found")
-        return {"message": {"seq": request["seq"], "subject": "", "data": base64.b64encode(payload).decode()}}
+        return {"message": {"seq": request["seq"], "subject": "ev.", "data": base64.b64encode(payload).decode()}}
 
     def stored(self, sequence: int) -> bytes | None:
         raise NotImplementedError  # a store's
@@ -333,7 +333,7 @@ def test_every_reader_s_record_equals_the_stream_s(steps: list[tuple[str, Any]],
         # The scripted store is never behind itself: nothing is gained by asking it again later.
         patch.setattr(live, "LOOK_AGAIN", (0.0,))
         # Turns of the loop are counted here: nothing may wait for a time that depends on how long writing takes.
-        patch.setattr("edge.hub.hub.MOST_REST", 0.0)
+        patch.setattr("edge.hub.hub.MAX_REST", 0.0)
         asyncio.run(_scenario(steps, page, mailbox))
 
 
@@ -355,7 +355,7 @@ async def _scenario(steps: list[tuple[str, Any]], page: int, mailbox: int) -> No
                 case "late":
                     store.delay(value)
                 case "look":
-                    await hub._check_position()
+                    await hub.integrity.check_position()
                 case "turn":
                     for _ in range(value):
                         await asyncio.sleep(0)
@@ -401,17 +401,17 @@ async def _settle(store: ScriptedStore, hub: Hub, clients: list[tuple[Client, as
     quiet = 0
     before: object = None
     async with asyncio.timeout(PATIENCE):
-        while quiet < 60 or not hub.is_steady:
+        while quiet < 60 or not hub.integrity.is_steady:
             store.deliver(1000)
             for client, task in clients:
                 if task.done():
                     task.result()
                 client.may_write.release()
             alive = all(client.reader and client.reader.state is State.LIVE for client, _ in clients)
-            await asyncio.sleep(0 if hub.is_steady and alive else 0.01)
+            await asyncio.sleep(0 if hub.integrity.is_steady and alive else 0.01)
             now = [client.progress for client, _ in clients]
             quiet = quiet + 1 if now == before and alive else 0
             before = now
             if quiet in (20, 40):
                 # The second look finds whatever did not arrive before the first.
-                await hub._check_position()
+                await hub.integrity.check_position()

@@ -20,7 +20,7 @@ import websockets
 
 from edge.app import application
 from edge.server.serve import bind, serve
-from edge.settings import EdgeSettings, LaneSettings, SessionSettings
+from edge.settings import EdgeSettings, FastPathSettings, SessionSettings
 from edge.transports import frames
 from edge.transports.frames import frame
 from edge.webhooks.client.ssrf import GuardSettings
@@ -272,7 +272,7 @@ async def test_a_stopping_edge_says_bye_and_closes(nats_server: str, path: Path,
 
 
 async def test_a_stop_does_not_wait_for_a_client_that_does_not_answer(nats_server: str) -> None:
-    async with running(nats_server, PATHS["lane-uvloop"], lanes=LaneSettings(grace=0.5)) as edge:
+    async with running(nats_server, PATHS["lane-uvloop"], lanes=FastPathSettings(grace=0.5)) as edge:
         session = await edge.session()
         async with handshake(edge, session) as (reader, _):
             await next_of(reader, frames.TEXT, b'"ready"')
@@ -555,7 +555,7 @@ async def test_control_frames_may_stand_inside_a_fragmented_message(lane: Runnin
 
 
 async def test_a_socket_that_leaves_two_pings_unanswered_is_closed(nats_server: str) -> None:
-    impatient = LaneSettings(ping=1.5, close_patience=1.5)
+    impatient = FastPathSettings(ping=1.5, close_patience=1.5)
     async with running(
         nats_server, PATHS["lane-uvloop"], lanes=impatient, session=SessionSettings(heartbeat=0.2)
     ) as edge:

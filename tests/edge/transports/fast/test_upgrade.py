@@ -17,11 +17,12 @@ from edge.disconnect import ROTATED
 from edge.hub.hub import Hub
 from edge.settings import SessionSettings
 from edge.stats import Stats
+from edge.transports.encoders import BatchEncoder
 from edge.transports.fast import connection as reader
-from edge.transports.fast.sse import StreamLane
-from edge.transports.fast.takeover import Lanes
+from edge.transports.fast.sse import FastSse
+from edge.transports.fast.takeover import Takeover
 from edge.transports.sse import PADDING
-from edge.types import Batch, Notice, State, Wire
+from edge.types import Batch, Notice, State
 from edge.view import FULL, Pace, View
 from router import live
 from router.cursor import Cursor, Start
@@ -34,7 +35,7 @@ EIGHT = 8
 SOME_BYTES, ANY_BYTES = 400, 1 << 20
 
 
-class PlainWire(Wire):
+class PlainEncoder(BatchEncoder):
     """Events as their sequences in eight bytes each, so that a record is easily read."""
 
     name = "plain"
@@ -53,7 +54,7 @@ class ScriptedTransport:
         self.written: list[bytes | Notice] = []
         self.waiting = 0
         self.sent = 0
-        self.lane: StreamLane | None = None
+        self.lane: FastSse | None = None
         self.closed = False
 
     def send(self, said: bytes) -> int:
@@ -105,19 +106,19 @@ class ScriptedTransport:
 class Client:
     """One lane, and what came out of it."""
 
-    def __init__(self, lanes: Lanes, patterns: list[str], at: int, pace: Pace = FULL) -> None:
+    def __init__(self, lanes: Takeover, patterns: list[str], at: int, pace: Pace = FULL) -> None:
         self.view = View.of("sess_x", patterns, None, None)
         self.start = at
         self.pace = pace
         self.stats = Stats()
         self.socket = ScriptedTransport()
-        self.lane: StreamLane | None = None
+        self.lane: FastSse | None = None
         self._lanes = lanes
 
     async def connect(self) -> None:
         feed = await self._lanes.hub.join(self.view)
-        self.lane = self.socket.lane = StreamLane(
-            self._lanes.hub, self._lanes.sweeper, feed, "sess_x", self.stats, PlainWire(), self.pace
+        self.lane = self.socket.lane = FastSse(
+            self._lanes.hub, self._lanes.sweeper, feed, "sess_x", self.stats, PlainEncoder(), self.pace
         )
         self.lane.connection_made(cast(asyncio.Transport, self.socket))
         self.lane.begin(Start(cursor=Cursor(EPOCH, self.start)))
@@ -223,9 +224,9 @@ def test_every_lane_s_record_equals_the_stream_s(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(live, "LOOK_AGAIN", (0.0,))
         # Turns of the loop are counted here: nothing may wait for a time that depends on how long writing takes.
-        patch.setattr("edge.hub.hub.MOST_REST", 0.0)
+        patch.setattr("edge.hub.hub.MAX_REST", 0.0)
         # What is scripted is socket and transport in one.
-        patch.setattr(reader, "shortcut", lambda transport: transport)
+        patch.setattr(reader, "socket_of", lambda transport: transport)
         asyncio.run(_scenario(steps, page, mailbox, most_bytes))
 
 
@@ -234,7 +235,7 @@ async def _scenario(steps: list[tuple[str, Any]], page: int, mailbox: int, most_
     hub = Hub(
         store, SessionSettings(mailbox_events=mailbox, mailbox_bytes=most_bytes, heartbeat=3600, store_patience=3600)
     )  # type: ignore[arg-type]
-    lanes = Lanes(hub)
+    lanes = Takeover(hub)
     clients: list[Client] = []
     everyone: list[Client] = []
     connecting: list[asyncio.Task[None]] = []
@@ -273,7 +274,7 @@ async def _scenario(steps: list[tuple[str, Any]], page: int, mailbox: int, most_
                 case "late":
                     store.delay(value)
                 case "look":
-                    await hub._check_position()
+                    await hub.integrity.check_position()
                 case "turn":
                     for _ in range(value):
                         await asyncio.sleep(0)
@@ -317,14 +318,14 @@ async def _scenario(steps: list[tuple[str, Any]], page: int, mailbox: int, most_
 
 
 @pytest.fixture
-async def place(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[ScriptedStore, Hub, Lanes]]:
+async def place(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[ScriptedStore, Hub, Takeover]]:
     """A store, a hub and its lanes, with mailboxes of 400 bytes."""
-    monkeypatch.setattr(reader, "shortcut", lambda transport: transport)
+    monkeypatch.setattr(reader, "socket_of", lambda transport: transport)
     store = ScriptedStore(page=3)
     hub = Hub(store, SessionSettings(mailbox_bytes=SOME_BYTES, heartbeat=3600))  # type: ignore[arg-type]
-    lanes = Lanes(hub)
+    lanes = Takeover(hub)
     running = [asyncio.ensure_future(hub.run()), asyncio.ensure_future(lanes.run())]
-    await hub.steady(5)
+    await hub.integrity.steady(5)
     yield store, hub, lanes
     for task in running:
         task.cancel()
@@ -340,7 +341,7 @@ async def _live(*clients: Client) -> None:
 
 
 async def test_a_lane_that_came_with_a_newer_cursor_is_not_told_again(
-    place: tuple[ScriptedStore, Hub, Lanes],
+    place: tuple[ScriptedStore, Hub, Takeover],
 ) -> None:
     store, _, lanes = place
     first, second = Client(lanes, ["job.>"], 0), Client(lanes, ["job.>"], 3)
@@ -356,7 +357,7 @@ async def test_a_lane_that_came_with_a_newer_cursor_is_not_told_again(
 
 
 async def test_a_lane_that_is_ahead_takes_nothing_from_those_it_joins(
-    place: tuple[ScriptedStore, Hub, Lanes],
+    place: tuple[ScriptedStore, Hub, Takeover],
 ) -> None:
     store, _, lanes = place
     first, second = Client(lanes, ["job.>"], 0), Client(lanes, ["job.>"], 3)
@@ -375,7 +376,7 @@ async def test_a_lane_that_is_ahead_takes_nothing_from_those_it_joins(
 
 
 async def test_conflating_lanes_all_get_a_batch_too_large_for_a_mailbox(
-    place: tuple[ScriptedStore, Hub, Lanes],
+    place: tuple[ScriptedStore, Hub, Takeover],
 ) -> None:
     store, _, lanes = place
     pace = Pace(conflate=True)
@@ -390,14 +391,14 @@ async def test_conflating_lanes_all_get_a_batch_too_large_for_a_mailbox(
 
 
 async def test_a_live_lane_is_told_that_the_stream_was_made_anew_and_misses_nothing_of_it(
-    place: tuple[ScriptedStore, Hub, Lanes],
+    place: tuple[ScriptedStore, Hub, Takeover],
 ) -> None:
     store, hub, lanes = place
     client = Client(lanes, ["job.>"], 0)
     await _live(client)
     await _say(store, client, 9)
     store.make_anew()
-    await hub._check_position()
+    await hub.integrity.check_position()
     await eventually(lambda: client.socket.drain() or client.gaps == [(0, 0)])
     await _say(store, client, 1)
     assert client.lane
@@ -411,7 +412,7 @@ async def test_a_live_lane_is_told_that_the_stream_was_made_anew_and_misses_noth
 
 
 async def test_a_live_lane_is_told_that_the_stream_has_lost_its_end_and_misses_nothing_that_takes_its_place(
-    place: tuple[ScriptedStore, Hub, Lanes],
+    place: tuple[ScriptedStore, Hub, Takeover],
 ) -> None:
     store, _, lanes = place
     client = Client(lanes, ["job.>"], 0)
@@ -427,19 +428,19 @@ async def test_a_live_lane_is_told_that_the_stream_has_lost_its_end_and_misses_n
 
 
 async def test_a_fault_in_handing_out_costs_nobody_an_event(
-    place: tuple[ScriptedStore, Hub, Lanes], monkeypatch: pytest.MonkeyPatch
+    place: tuple[ScriptedStore, Hub, Takeover], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, _, lanes = place
     first, second = Client(lanes, ["job.a.>"], 0), Client(lanes, [">"], 0)
     await _live(first, second)
-    whole, faults = PlainWire.events, iter([MemoryError()])
+    whole, faults = PlainEncoder.events, iter([MemoryError()])
 
-    def events(wire: PlainWire, batch: Batch) -> bytes:
+    def events(encoder: PlainEncoder, batch: Batch) -> bytes:
         for fault in faults:
             raise fault
-        return whole(wire, batch)
+        return whole(encoder, batch)
 
-    monkeypatch.setattr(PlainWire, "events", events)
+    monkeypatch.setattr(PlainEncoder, "events", events)
     store.publish("job.a.x")
     store.deliver(2)
 
@@ -468,7 +469,7 @@ async def _settle(
     quiet = 0
     before: object = None
     async with asyncio.timeout(PATIENCE):
-        while quiet < 60 or not hub.is_steady:
+        while quiet < 60 or not hub.integrity.is_steady:
             store.deliver(1000)
             for client in clients:
                 client.socket.drain()
@@ -477,13 +478,13 @@ async def _settle(
                     task.result()
             come_back()
             alive = all(client.lane and client.lane.state is State.LIVE for client in clients)
-            await asyncio.sleep(0 if hub.is_steady and alive else 0.01)
+            await asyncio.sleep(0 if hub.integrity.is_steady and alive else 0.01)
             now = [(id(client), len(client.seen)) for client in clients]
             quiet = quiet + 1 if now == before and alive else 0
             before = now
             if quiet in (20, 40):
                 # The second look finds whatever did not arrive before the first.
-                await hub._check_position()
+                await hub.integrity.check_position()
 
 
 def _check(client: Client, store: ScriptedStore, complete: bool) -> None:

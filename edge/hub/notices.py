@@ -1,0 +1,75 @@
+"""Makes the notices that a reader sends beside events: ready, gap, position, heartbeat, slowed and bye."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from edge import metrics
+from edge.disconnect import Disconnect
+from edge.hub.recovery import Recovery
+from edge.types import Notice
+from router.codec import rfc3339
+from router.cursor import Start
+from router.replay import Gap
+
+_SLOWED = "the filters of this principal take too much time: events come later, all of them and in order"
+
+
+def ready(recovery: Recovery, session_id: str, cursor: str, start: Start, gap: Gap | None, heartbeat: float) -> Notice:
+    """The first notice of every connection: where it begins, and whether it goes on where its client was."""
+    metrics.recoveries.labels("gap" if gap else "recovered" if start.cursor else "fresh").inc()
+    return Notice(
+        "ready",
+        {
+            "session_id": session_id,
+            "cursor": cursor,
+            "earliest": recovery.earliest(),
+            "recovered": start.cursor is not None and gap is None,
+            "heartbeat_seconds": heartbeat,
+            "server_time": _now(),
+        },
+    )
+
+
+def lost(recovery: Recovery, gap: Gap, cursor: str) -> Notice:
+    """Says which events a client can never have."""
+    reason = "foreign_cursor" if gap.reset else "beyond_retention"
+    metrics.gaps.labels(reason).inc()
+    return Notice(
+        "gap",
+        {
+            "from": recovery.cursor(gap.first),
+            "to": recovery.cursor(gap.last),
+            "reset": gap.reset,
+            "reason": reason,
+            "cursor": cursor,
+        },
+    )
+
+
+def place(control: str, cursor: str) -> Notice:
+    """A heartbeat or a position: says up to where a client has everything."""
+    return Notice(control, {"cursor": cursor, "server_time": _now()})
+
+
+def slowed(cursor: str) -> dict[str, Any]:
+    """The body of a notice that a reader was taken off the live path because of its filter's cost."""
+    return {"reason": "filter_budget", "detail": _SLOWED, "cursor": cursor, "server_time": _now()}
+
+
+def bye(reason: Disconnect, cursor: str | None) -> Notice:
+    """The last notice: why the connection ends, whether and where to come back."""
+    body: dict[str, Any] = {
+        "reason": reason.reason,
+        "code": reason.code,
+        "reconnect": reason.reconnect,
+        "delay_ms": int(reason.delay * 1000),
+    }
+    if cursor is not None:
+        body["cursor"] = cursor
+    return Notice("bye", body)
+
+
+def _now() -> str:
+    return rfc3339(time.time_ns())
