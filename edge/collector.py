@@ -21,7 +21,8 @@ from edge.hub.hub import Hub
 from edge.metrics import TRANSPORTS
 from edge.sessions.registry import Registry
 from edge.types import State
-from router.store_health import CODES, StoreHealth
+from router.store_health import StoreHealth
+from router.store_trouble import CODES
 from router.topology import TopologySettings, streams
 
 METHODS = ("websocket", "sse", "polling", "webhook")

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from router.errors import BadInput, BrokerError, Forbidden, Refused, StoreFailed, TooLarge
-from router.store_health import FORBIDDEN, NO_QUORUM, STORAGE_FULL, STREAM_MISSING, UNREACHABLE, code_of
+from router.store_trouble import FORBIDDEN, NO_QUORUM, STORAGE_FULL, STREAM_MISSING, UNREACHABLE, code_of
 
 TITLES: Mapping[str, tuple[int, str]] = {
     "token_required": (401, "Token required"),
@@ -135,7 +135,7 @@ def from_fault(fault: Exception) -> Problem:
 
 
 def store_problem(code: str, detail: str, **more: Any) -> Problem:
-    """The problem of a store that accepts no writes; `code` is one of `router.store_health.CODES`."""
+    """The problem of a store that accepts no writes; `code` is one of `router.store_trouble.CODES`."""
     return Problem(_STORE_CODES.get(code, code), detail, headers={"Retry-After": "1"}, **more)
 
 

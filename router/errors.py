@@ -136,7 +136,7 @@ class StoreFailed(BrokerError):
     """the event store takes no writes"""
 
     def __init__(self, code: str, stream: str, text: str) -> None:
-        """`code` is one of `router.store_health.CODES`."""
+        """`code` is one of `router.store_trouble.CODES`."""
         super().__init__(f"{stream}: {text}" if stream != "*" else text)
         self.code = code
         self.stream = stream

@@ -17,7 +17,8 @@ from prometheus_client.registry import Collector
 
 from router.broker import Broker
 from router.nats.refusals import is_full_disk
-from router.store_health import StoreHealth, Trouble
+from router.store_health import StoreHealth
+from router.store_trouble import Trouble
 
 # Under 1 GiB EVENTS may fill the disk before its own limit is reached; under 100 MiB that is near.
 LITTLE_SPACE, NO_SPACE = 1 << 30, 100 << 20

@@ -1,0 +1,80 @@
+"""Tests of router/store_health.py against a real nats-server."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from router import store_health
+from router.broker import Broker
+from router.errors import StoreFailed, Timeout
+from router.nats.settings import BrokerSettings
+from router.store_health import StoreHealth
+from router.topology import TopologySettings
+from tests.waiting import PATIENCE, eventually
+
+
+async def test_a_healthy_store_is_writable_once_it_was_examined(broker: Broker) -> None:
+    health = StoreHealth(broker)
+    assert not health.writable and health.code == "ok"
+
+    await health.look()
+
+    assert health.writable and health.describe() == {"code": "ok", "streams": {}}
+    health.require("EVENTS")
+    assert await health.guard("EVENTS", asyncio.sleep(0, "stored")) == "stored"
+
+
+async def test_a_write_that_waits_fails_as_soon_as_its_stream_is_known_to_be_missing(own_nats: str) -> None:
+    async with Broker(BrokerSettings(own_nats), "operator"):
+        pass
+    async with Broker(BrokerSettings(own_nats), "test", TopologySettings(apply_streams=False)) as broker:
+        health = StoreHealth(broker)
+        await health.look()
+        await broker.connection.api("STREAM.DELETE.EVENTS")
+        waiting = asyncio.ensure_future(health.guard("EVENTS", asyncio.Event().wait()))
+        other = asyncio.ensure_future(health.guard("HOOKS", asyncio.Event().wait()))
+        await asyncio.sleep(0)
+
+        await health.look()
+
+        with pytest.raises(StoreFailed) as failed:
+            await asyncio.wait_for(waiting, PATIENCE)
+        assert failed.value.code == "stream_missing" and not other.done()
+        with pytest.raises(StoreFailed):
+            health.require("EVENTS")
+        other.cancel()
+
+
+async def test_a_lost_connection_is_a_failure_only_once_it_lasts(
+    own_nats: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Broker(BrokerSettings(own_nats), "test") as broker:
+        health = StoreHealth(broker)
+        await health.look()
+        await broker.close()
+
+        await health.look()
+        assert health.waits and health.code == "ok"
+        monkeypatch.setattr(store_health, "GRACE_SECONDS", 0.0)
+        await health.look()
+
+        assert health.code == "unreachable"
+        assert health.trouble("EVENTS") is not None and not health.waits
+
+
+async def test_a_write_without_an_answer_makes_it_look_at_once(broker: Broker) -> None:
+    health = StoreHealth(broker)
+    running = asyncio.ensure_future(health.run())
+    await eventually(lambda: health.looked)
+    health.looked = False
+
+    async def unanswered() -> None:
+        raise Timeout("no answer")
+
+    with pytest.raises(Timeout):
+        await health.write("FRAMES", unanswered)
+
+    await eventually(lambda: health.looked)
+    running.cancel()
