@@ -1,7 +1,7 @@
-"""This file is where it is judged how an endpoint is: a breaker that opens and probes, a pace that gives way, and an end to patience.
+"""Implements the circuit breaker of an endpoint: it opens and probes, limits concurrency on overload, and auto-disables.
 
-One process owns an endpoint at a time, so this is a plain object and exact. What it comes to is a `EndpointState`, kept in
-ENDPOINTS at each transition, for the next owner and for who asks.
+One process owns an endpoint at a time, so this is a plain object and exact. Its `EndpointState` is stored in ENDPOINTS at each
+transition, for the next owner and for the API.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from edge.webhooks.client.outcome import MAX_RETRY_AFTER, Outcome, Verdict
 from edge.webhooks.endpoint.state import EndpointState, State, StateChange, shown_state
 from router.clock import wall
 
-# Answers that ask for patience; they are not counted as failures.
+# Answers that signal overload; they are not counted as failures.
 _OVERLOADED = (429, 503)
-# What is added to Retry-After at most, as a share of it: many may have been told the same.
+# The jitter that is added to Retry-After at most, as a share of it: the endpoint may have said the same to many.
 RETRY_AFTER_JITTER = 0.1
 
 
 @dataclass(frozen=True)
 class CircuitBreakerSettings:
-    """When an endpoint is left alone, and when it is given up. Times in seconds."""
+    """When an endpoint gets no posts for a while, and when it is disabled. Times in seconds."""
 
     # Ten failures among twenty within a minute, or five in a row, say more than bad luck.
     window: float = 60.0
@@ -30,26 +30,26 @@ class CircuitBreakerSettings:
     min_attempts: int = 10
     failure_share: float = 0.5
     failures: int = 5
-    # It is left alone for so long, twice as long each time, give or take a fifth: a restart takes seconds.
+    # The breaker opens for so long, twice as long each time (backoff), give or take a fifth: a restart takes seconds.
     pause: float = 1.0
     max_pause: float = 900.0
     jitter: float = 0.2
-    # So many probes in a row must be answered well.
+    # So many probes in a row must be answered with 2xx before it closes.
     probes: int = 3
     # Trips are forgotten after so long without one.
     forget: float = 600.0
-    # The second and each further plea for patience in a row is given a pause of this, doubled each time.
+    # After so many overload signals in a row without Retry-After, posts pause for this long, doubled each time.
     overloads_before_pause: int = 3
     overload_pause: float = 1.0
     max_overload_pause: float = 900.0
-    # Five days without one success, and so many attempts in them, end in its being disabled; people are told before.
+    # Five days without one success, and so many attempts in them, disable it; warnings are published before.
     disable_after: float = 5 * 86400.0
     disable_attempts: int = 50
     warn_after: tuple[float, ...] = (86400.0, 3 * 86400.0, 4 * 86400.0)
 
 
 class CircuitBreaker:
-    """One endpoint's health, as its owner sees it."""
+    """The circuit breaker of one endpoint, in the process that owns it."""
 
     __slots__ = (
         "_buckets",
@@ -101,7 +101,7 @@ class CircuitBreaker:
         self._buckets: list[list[float]] = []  # [number of the stretch of time, requests, failures]
 
     def adopt(self, state: EndpointState) -> None:
-        """Goes on from what another wrote."""
+        """Goes on from a stored state."""
         self._reset()
         self.state, self.since, self.until = state.state, state.since, state.until
         self.trips, self.failures, self.attempts = state.trips, state.failures, state.attempts
@@ -129,10 +129,10 @@ class CircuitBreaker:
             enabled_at=self.enabled_at,
         )
 
-    # What may be done now
+    # What may begin now
 
-    def _heed_ceiling(self, now: float) -> None:
-        """Calls a pause over that is longer than any there is: it was written by a clock that was ahead."""
+    def _end_impossible_pause(self, now: float) -> None:
+        """Ends a pause that is longer than any legal one: a clock that was ahead has written it."""
         settings = self.settings
         longest = max(settings.pause, settings.max_pause) * (1 + settings.jitter)
         longest = max(longest, settings.max_overload_pause, MAX_RETRY_AFTER * (1 + RETRY_AFTER_JITTER))
@@ -143,7 +143,7 @@ class CircuitBreaker:
     def places(self, concurrency: int) -> int:
         """How many posts may be under way at once; 0 where none may begin."""
         now = self._clock()
-        self._heed_ceiling(now)
+        self._end_impossible_pause(now)
         if self.state == "open" and now >= self.until:
             self.state, self.since, self._probed = "half_open", now, 0
         if self.state == "disabled" or now < self.until:
@@ -154,11 +154,11 @@ class CircuitBreaker:
 
     @property
     def blocked_for(self) -> float:
-        """The seconds until a post may begin; infinite where only a person can change that."""
+        """The seconds until a post may begin; infinite for a disabled endpoint."""
         if self.state == "disabled":
             return float("inf")
         now = self._clock()
-        self._heed_ceiling(now)
+        self._end_impossible_pause(now)
         return max(0.0, self.until - now)
 
     @property
@@ -168,14 +168,14 @@ class CircuitBreaker:
 
     @property
     def has_state(self) -> bool:
-        """Whether there is anything to remember."""
+        """Whether it differs from the breaker of an endpoint that has never failed."""
         return bool(self.state != "closed" or self.failing_since or self._ramping or self.blocked_for or self._recent())
 
     def resize(self, concurrency: int) -> None:
-        """Learns how many posts may be under way to an endpoint that is well."""
+        """Sets how many posts may be under way to an endpoint that is well."""
         self.limit = min(self.limit, float(concurrency)) if self._ramping else float(concurrency)
 
-    # What is learnt
+    # What attempts say
 
     def record(self, outcome: Outcome, concurrency: int) -> list[StateChange]:
         """Takes in the outcome of an attempt, and returns the state changes to announce."""
@@ -186,7 +186,7 @@ class CircuitBreaker:
         if outcome.verdict is Verdict.DELIVERED:
             return self._succeeded(concurrency)
         if outcome.verdict is Verdict.FINAL:
-            return []  # it is about this event alone, or nobody was asked
+            return []  # it is about this event alone, or no request was made
         now = self._clock()
         self.attempts += 1
         self.failing_since = self.failing_since or now
@@ -253,7 +253,7 @@ class CircuitBreaker:
         return [] if was_open else [StateChange("opened", outcome.detail)]
 
     def _pause(self, outcome: Outcome, now: float) -> None:
-        """Leaves the endpoint alone for as long as it asked, or where it asks again and again without saying how long."""
+        """Pauses posts for as long as the endpoint asked, or where it signals overload again and again without saying how long."""
         settings, retry_after = self.settings, outcome.retry_after
         pause = retry_after + self._jitter(0.0, RETRY_AFTER_JITTER * retry_after) if retry_after else 0.0
         if not pause and self._overloads >= settings.overloads_before_pause:
@@ -272,19 +272,19 @@ class CircuitBreaker:
         failing = now - self.failing_since
         if failing >= settings.disable_after and self.attempts >= settings.disable_attempts:
             return self.disable("failing")
-        told = sum(1 for after in settings.warn_after if failing >= after)
-        if told > self.warned:
-            self.warned = told
+        due = sum(1 for after in settings.warn_after if failing >= after)
+        if due > self.warned:
+            self.warned = due
             return [StateChange("failing", f"no success for {failing / 86400:.1f} days")]
         return []
 
     def disable(self, reason: str) -> list[StateChange]:
-        """Lets nothing begin until somebody enables it."""
+        """Lets no post begin until somebody enables the endpoint."""
         self.state, self.since, self.until, self.reason = "disabled", self._clock(), 0.0, reason
         return [StateChange("disabled", reason)]
 
     def enable(self) -> list[StateChange]:
-        """Begins anew, carefully."""
+        """Starts anew, with one post at a time."""
         self._reset()
         self.since = self.closed_at = self.enabled_at = self._clock()
         self.limit, self._ramping = 1.0, True

@@ -1,4 +1,4 @@
-"""Decides what counts for one endpoint: its own retries, circuit breaker and auto-disable, or the deployment's."""
+"""Merges an endpoint's own settings of retries, circuit breaker and auto-disable with the deployment's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BY_STATUS = frozenset(
 
 
 class Rules(NamedTuple):
-    """What counts for one endpoint: its own settings, and the deployment's where it has none."""
+    """The rules of one endpoint: its own settings, and the deployment's where it has none."""
 
     schedule: tuple[float, ...]
     statuses: frozenset[int] | None

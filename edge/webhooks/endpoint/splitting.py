@@ -1,4 +1,4 @@
-"""Splits a batch that was refused or given up, so that only the events that its receiver refuses become dead letters."""
+"""Splits a batch that failed, so that only the events that its receiver refuses become dead letters."""
 
 from __future__ import annotations
 

@@ -13,12 +13,12 @@ State = Literal["closed", "open", "half_open", "disabled"]
 
 STATES: tuple[State, ...] = ("closed", "open", "half_open", "disabled")
 
-# How a closed endpoint is shown while it is left alone because it asked for that (429, 503, Retry-After).
+# How a closed endpoint is shown while posts pause because it signalled overload (429, 503, Retry-After).
 PAUSED = "paused"
 
 
 class EndpointState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How an endpoint is, as it lies in ENDPOINTS. Times are seconds since the epoch, 0 for never."""
+    """The state of an endpoint as it is stored in ENDPOINTS. Times are seconds since the epoch, 0 for never."""
 
     state: State = "closed"
     since: float = 0.0
@@ -58,12 +58,12 @@ class EndpointState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 def shown_state(state: State, until: float, now: float) -> str:
-    """The state as people see it: `paused` for a closed one that is left alone until a time."""
+    """The state as people see it: `paused` for a closed one that gets no posts until a time."""
     return PAUSED if state == "closed" and until > now else state
 
 
 class StateChange(NamedTuple):
-    """Something to be told of an endpoint: `opened`, `closed`, `recovered`, `failing`, `disabled` or `enabled`."""
+    """A change that is announced: `opened`, `closed`, `recovered`, `failing`, `disabled` or `enabled`."""
 
     name: str
     reason: str = ""

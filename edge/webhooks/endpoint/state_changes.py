@@ -11,7 +11,7 @@ from edge.sessions.registry import Session
 from edge.webhooks.client.outcome import Outcome
 from edge.webhooks.endpoint.splitting import UNPOSTED, attempts_of
 from edge.webhooks.endpoint.state import EndpointState, StateChange
-from edge.webhooks.queue.job import NEWS, Job
+from edge.webhooks.queue.job import OPERATIONAL, Job
 from router.cursor import Cursor
 from router.event import Event
 from router.subject import escape
@@ -41,7 +41,7 @@ def endpoint_event(
     """The event of an endpoint's state change; job and outcome are those of the attempt that led to it, if one did."""
     shown = state.describe()
     return Event.new(
-        f"{NEWS}{change.name}",
+        f"{OPERATIONAL}{change.name}",
         {
             **_endpoint(session),
             "reason": change.reason or None,
@@ -61,7 +61,7 @@ def endpoint_event(
 def attempt_event(kind: str, session: Session, job: Job, outcome: Outcome, epoch: str) -> Event:
     """The event of a delivery that goes on failing (`attempt_failing`), or was made after that (`attempt_recovered`)."""
     return Event.new(
-        f"{NEWS}{kind}",
+        f"{OPERATIONAL}{kind}",
         {
             **_endpoint(session),
             "attempts": job.attempt,
@@ -69,7 +69,7 @@ def attempt_event(kind: str, session: Session, job: Job, outcome: Outcome, epoch
             "event": _event(job, epoch),
         },
         source=SOURCE,
-        id=f"{job.letter_id.removeprefix('dead.')}.{kind}",
+        id=f"{job.deadletter_id.removeprefix('dead.')}.{kind}",
         key=escape(session.id),
         cause=_first(job).event_id,
     )
@@ -79,7 +79,7 @@ def deadletter_event(session: Session, part: Job, job: Job, outcome: Outcome, re
     """The event of a delivery that became a dead letter; `job` is the batch that it was part of, or itself."""
     attempts = attempts_of(job, outcome)
     return Event.new(
-        f"{NEWS}deadlettered",
+        f"{OPERATIONAL}deadlettered",
         {
             **_endpoint(session),
             "event_id": part.event_id,
@@ -91,7 +91,7 @@ def deadletter_event(session: Session, part: Job, job: Job, outcome: Outcome, re
             "event": {**_event(part, epoch), "attempt": attempts},
         },
         source=SOURCE,
-        id=part.letter_id.removeprefix("dead.") + ".deadlettered",
+        id=part.deadletter_id.removeprefix("dead.") + ".deadlettered",
         key=escape(session.id),
         cause=part.event_id,
     )

@@ -1,8 +1,8 @@
-"""This file is where the condition of every endpoint is kept: in ENDPOINTS, written by its owner, read by every process.
+"""Stores the state of every endpoint in ENDPOINTS: its owner writes it, every process reads it.
 
-`health.<session>` is a `EndpointState`. `head.<session>.<queue>` says how often the first of an ordered queue has been tried, so
-that a change of owner neither forgets an attempt nor makes one too many. `kills.<stream>.<sequence>` counts the workers
-that died with a job in their hands.
+`health.<session>` is an `EndpointState`. `head.<session>.<queue>` says how often the first post of a serial queue has been tried,
+so that a change of owner neither forgets an attempt nor makes one too many. `kills.<stream>.<sequence>` counts the workers that
+died while they worked on a job.
 """
 
 from __future__ import annotations
@@ -30,38 +30,38 @@ KILLS_SECONDS = 86400.0
 
 
 _head = decoder(Head, ENDPOINTS)
-_read_condition = decoder(EndpointState, ENDPOINTS)
+_decode_state = decoder(EndpointState, ENDPOINTS)
 
 
 class EndpointStore:
-    """All conditions, kept in step with the bucket."""
+    """The states of all endpoints, kept in step with the bucket."""
 
     def __init__(self, connection: Connection, guard: WriteGuard | None = None) -> None:
         self._bucket = Bucket(connection, ENDPOINTS, guard)
         self._known: BucketCache[str, EndpointState] = BucketCache()
-        # What this process wrote last, which is no news when it is heard, be it before the write's own answer.
+        # What this process wrote last: no change when the watch reports it, be it before the write's own answer.
         self._own: dict[str, bytes] = {}
         self._listeners: list[Callable[[str, EndpointState], None]] = []
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Keeps in step with the bucket until cancelled."""
-        await self._bucket.watch(self._heard, f"{HEALTH}.*", ready=ready, renewed=self._renewed)
+        await self._bucket.watch(self._on_entry, f"{HEALTH}.*", ready=ready, renewed=self._on_renewed)
 
     def of(self, session: str) -> EndpointState | None:
-        """The condition as far as it is known here; None for an endpoint of which there never was anything to say."""
+        """An endpoint's state as far as it is known here; None for one whose state was never stored."""
         return self._known.get(session)
 
     def all(self) -> list[EndpointState]:
         return list(self._known.values.values())
 
     def on_change(self, listener: Callable[[str, EndpointState], None]) -> Callable[[], None]:
-        """Calls listener(session, condition) where another process wrote one. Returns what takes the listener off."""
+        """Calls listener(session, state) where another process wrote one. Returns what takes the listener off."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
-    async def keep(self, session: str, condition: EndpointState) -> None:
+    async def keep(self, session: str, state: EndpointState) -> None:
         """Writes what its owner knows. Raises Conflict where another wrote since: what that says counts. Raises BrokerError."""
-        value = msgspec.json.encode(condition)
+        value = msgspec.json.encode(state)
         key = f"{HEALTH}.{session}"
         self._own[session] = value
         try:
@@ -76,14 +76,14 @@ class EndpointStore:
                 self._take(session, entry, before)
                 raise
             revision = entry.revision  # a write of our own whose answer was lost
-        self._known.put(session, condition, revision)
+        self._known.put(session, state, revision)
 
     async def change(self, session: str, make: Callable[[EndpointState], EndpointState]) -> EndpointState:
-        """Changes a condition from wherever one is; its owner follows. Raises BrokerError."""
+        """Changes a state, in any process; the endpoint's owner follows. Raises BrokerError."""
         key = f"{HEALTH}.{session}"
         while True:
             entry = await self._bucket.get(key)
-            before = _condition(entry) if entry else None
+            before = _read_state(entry) if entry else None
             after = make(before or EndpointState())
             value = msgspec.json.encode(after)
             try:
@@ -94,7 +94,7 @@ class EndpointStore:
             except Conflict:
                 continue
             if self._known.put(session, after, revision):
-                self._tell(session, after)
+                self._notify(session, after)
             return after
 
     async def kept(self) -> set[str]:
@@ -108,7 +108,7 @@ class EndpointStore:
         if session in self._known or await self._bucket.get(f"{HEALTH}.{session}") is not None:
             self._drop(session, await self._bucket.delete(f"{HEALTH}.{session}", TOMBSTONE_SECONDS))
 
-    # Heads of ordered queues
+    # First posts of serial queues
 
     async def heads(self) -> dict[tuple[str, str], Head]:
         """All heads there are, by session and queue. Raises BrokerError."""
@@ -127,26 +127,26 @@ class EndpointStore:
     async def drop_head(self, session: str, queue: str) -> None:
         await self._bucket.delete(f"{HEAD}.{session}.{queue}", TOMBSTONE_SECONDS)
 
-    # Jobs that were in the hands of one who died
+    # Workers that died
 
     async def count_kill(self, stream: str, sequence: int) -> int:
-        """Counts one more death with this job in hand, and says how many there were. Raises BrokerError."""
+        """Counts one more worker that died while it worked on this job; returns how many have. Raises BrokerError."""
         key = f"{KILLS}.{stream}.{sequence}"
         entry = await self._bucket.get(key)
         kills = (int(entry.value) if entry and entry.value and entry.value.isdigit() else 0) + 1
         await self._bucket.put(key, b"%d" % kills, KILLS_SECONDS)
         return kills
 
-    def _heard(self, entry: Entry, _ready: bool) -> None:
+    def _on_entry(self, entry: Entry, _ready: bool) -> None:
         session = entry.key.rpartition(".")[2]
         if entry.value is None:
             self._drop(session, entry.revision)
             return
-        condition = _condition(entry)
-        if condition is None or not self._known.put(session, condition, entry.revision):
+        state = _read_state(entry)
+        if state is None or not self._known.put(session, state, entry.revision):
             return
         if entry.value != self._own.get(session):
-            self._tell(session, condition)
+            self._notify(session, state)
 
     def _take(self, session: str, entry: Entry | None, before: int) -> None:
         """Takes what was read after a conflict; the read began when the session's revision here was `before`."""
@@ -154,12 +154,12 @@ class EndpointStore:
             self._known.correct(session, None, 0, before)
             self._own.pop(session, None)
             return
-        condition = _condition(entry)
-        if condition is not None and self._known.correct(session, condition, entry.revision, before):
-            self._tell(session, condition)
+        state = _read_state(entry)
+        if state is not None and self._known.correct(session, state, entry.revision, before):
+            self._notify(session, state)
 
-    def _renewed(self) -> None:
-        # The owners write their conditions again when these change; the revisions they knew are void.
+    def _on_renewed(self) -> None:
+        # The owners write their states again when these change; the revisions they knew are void.
         self._known.clear()
         self._own.clear()
 
@@ -168,10 +168,10 @@ class EndpointStore:
         if session not in self._known:
             self._own.pop(session, None)
 
-    def _tell(self, session: str, condition: EndpointState) -> None:
+    def _notify(self, session: str, state: EndpointState) -> None:
         for listener in list(self._listeners):
-            listener(session, condition)
+            listener(session, state)
 
 
-def _condition(entry: Entry) -> EndpointState | None:
-    return _read_condition(entry.key, entry.value)
+def _read_state(entry: Entry) -> EndpointState | None:
+    return _decode_state(entry.key, entry.value)

@@ -1,4 +1,4 @@
-"""This file is where a receiver shows that it wants what it is to be sent, before it is sent anything: `verify`.
+"""Verifies an endpoint before its first event: the receiver must consent (`verify`).
 
 By `post` it must answer a signed test event with 2xx; by `options` it must consent as CloudEvents' abuse protection has it
 (OPTIONS with `WebHook-Request-Origin`, answered with `WebHook-Allowed-Origin`, and with a rate where it wants one). Until
@@ -35,11 +35,11 @@ from router.subject import Subject
 
 log = logging.getLogger(__name__)
 
-# Somebody waits for the answer of `POST /callbacks/sessions`: longer than this is no consent.
+# A client waits for the answer of `POST /callbacks/sessions`: a receiver that takes longer does not consent.
 MAX_SECONDS = 10.0
-# Verifications under way in a process; more are refused, because each is a request that somebody else pays for.
-MOST_AT_ONCE = 16
-# A receiver allows so many posts a minute; what is longer than this is no number that anybody means.
+# Verifications under way in a process; more are refused, because each makes a request to somebody else's server.
+MAX_AT_ONCE = 16
+# A receiver allows so many posts a minute; a number with more digits is not meant.
 _RATE = re.compile(r"[0-9]{1,9}\Z")
 
 
@@ -66,7 +66,7 @@ class Consent(NamedTuple):
 
 
 class Verification:
-    """Asks receivers. One per process, with connections of its own, which are few."""
+    """Verifies endpoints. One per process, with a few connections of its own."""
 
     def __init__(self, registry: Registry, guard: GuardSettings, attempts: AttemptLog) -> None:
         self.origin = guard.origin
@@ -87,7 +87,7 @@ class Verification:
 
     async def verify(self, session: Session) -> tuple[Session, Consent]:
         """Asks a session's receiver, and lets the session begin where it agrees. Raises Problem or BrokerError."""
-        if self._under_way >= MOST_AT_ONCE:
+        if self._under_way >= MAX_AT_ONCE:
             raise Problem("too_many", "other receivers are being asked; try again", headers={"Retry-After": "2"})
         self._under_way += 1
         try:
@@ -98,7 +98,10 @@ class Verification:
         finally:
             self._under_way -= 1
         if not consent.agreed:
-            log.info("a receiver did not agree", extra={"session": session.id, "error": consent.error})
+            log.info(
+                "webhook receiver did not consent; session stays pending",
+                extra={"session": session.id, "error": consent.error},
+            )
             return session, consent
         return await self._activate(session, endpoint, consent), consent
 

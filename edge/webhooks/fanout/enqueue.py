@@ -151,7 +151,7 @@ class JobWriter:
                     first=job.queued,
                     destination=endpoint.destination if endpoint is not None else "",
                     source=job.session,
-                    id=job.letter_id,
+                    id=job.deadletter_id,
                     by_reference=by_reference,
                 )
                 break

@@ -6,7 +6,7 @@ import logging
 
 from edge.sessions.registry import Session
 from edge.webhooks import metrics
-from edge.webhooks.queue.job import NEWS
+from edge.webhooks.queue.job import OPERATIONAL
 from router.broker import Broker
 from router.event import Event
 from router.subject import escape
@@ -21,7 +21,7 @@ async def tell_gap(broker: Broker, session: Session, first: int, last: int) -> N
     """
     endpoint = session.spec.webhook
     event = Event.new(
-        f"{NEWS}gap",
+        f"{OPERATIONAL}gap",
         {
             "session_id": session.id,
             "destination": endpoint.destination if endpoint is not None else None,

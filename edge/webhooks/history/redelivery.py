@@ -5,8 +5,8 @@ from __future__ import annotations
 from edge.filters.evaluation import Filtering
 from edge.sessions.registry import Registry, Session
 from edge.webhooks.history.attempt import Part
-from edge.webhooks.queue.job import NEWS, Job
-from edge.webhooks.queue.letters import SentAgain
+from edge.webhooks.queue.job import OPERATIONAL, Job
+from edge.webhooks.queue.redriven import RedrivenDeadLetters
 from edge.webhooks.queue.room import Room
 from router.broker import Broker
 from router.record import Record
@@ -18,7 +18,7 @@ class Redelivery:
 
     def __init__(self, broker: Broker, registry: Registry, partitions: int, filtering: Filtering | None = None) -> None:
         self.registry = registry
-        self.sent_again = SentAgain(broker)
+        self.sent_again = RedrivenDeadLetters(broker)
         # What is delivered again counts as any other job of its session, and waits for its share of HOOKS.
         self.room = Room(broker)
         self.replay = Replay(broker)
@@ -70,4 +70,4 @@ class Redelivery:
 def _is_own_news(record: Record, session: str) -> bool:
     """Whether an event tells of this very endpoint, which is never told so."""
     event = record.event
-    return record.subject.startswith(NEWS) and event is not None and event.data.get("session_id") == session
+    return record.subject.startswith(OPERATIONAL) and event is not None and event.data.get("session_id") == session

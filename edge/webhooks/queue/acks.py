@@ -20,9 +20,9 @@ GATHER = 0.01
 
 
 class AckBatcher:
-    """Takes what is settled out of the streams, a hundredth of a second later, and all together.
+    """Takes settled jobs out of the streams, a hundredth of a second later and all together.
 
-    It is not waited for: who ended a job remembers it, and ends it again should it be handed out again.
+    Nothing waits for it: a worker remembers the jobs that it has settled, and acknowledges them again where they come again.
     """
 
     def __init__(self, publisher: Publisher) -> None:
@@ -41,7 +41,7 @@ class AckBatcher:
         self._wake()
 
     def remove(self, sequence: int) -> None:
-        """Ends a job that lies in a log of HOOKS."""
+        """Ends a job that is in a backlog in HOOKS."""
         self._removals.append(sequence)
         self._wake()
 

@@ -1,8 +1,8 @@
-"""This file is where the jobs of an endpoint wait that cannot take them: a log for each queue, read in order, at no one's cost.
+"""Stores the jobs of endpoints that cannot take them: a backlog for each queue, read in order.
 
-Parked jobs lie in HOOKS under `hook.park.<partition>.<session>.<queue>`, where no consumer looks. The partition's owner
-reads a queue's log page by page from where it was, and deletes each message once its job is settled: no consumer is made
-for an endpoint, and what is parked takes none of the places that deliveries have.
+Parked jobs are in HOOKS under `hook.park.<partition>.<session>.<queue>`, which no consumer reads. The partition's owner reads
+a queue's backlog page by page, and deletes each message once its job is settled: no consumer is made for an endpoint, and
+parked jobs take up none of the credit that deliveries have.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Backlog:
     async def put(self, publishes: Sequence[Publish], in_order: bool) -> list[Ack | BrokerError]:
         """Parks jobs with one round trip for all of them; says of each that it is stored, or why not.
 
-        Where there is an order to keep, what is stored after one that was not is removed again; whoever parks it the next
-        time needs another id for it.
+        Where there is an order to keep, what is stored after one that was not is removed again; parked the next time, it needs
+        another id.
         """
         results = await self._publisher.send(publishes)
         if not in_order:
@@ -63,7 +63,7 @@ class Backlog:
     async def page(
         self, partition: int, session: str, queue: str, after: int, jobs: int = PAGE_JOBS
     ) -> tuple[list[ParkedJob], int]:
-        """Reads a queue's jobs that come after a place, oldest first, and counts those behind them. Raises BrokerError.
+        """Reads a queue's parked jobs that come after a place, oldest first, and counts those behind them. Raises BrokerError.
 
         In a cluster a page may come from a node that is behind: it lacks the end, and has what was removed. So the leader
         is asked where the page begins; of an ordered queue, whose jobs go in order, the rest then is right, too.
@@ -76,7 +76,7 @@ class Backlog:
         run = await self._broker.stream(HOOKS).read_run(request, _whole)
         page = [parked for reply in run.messages if (parked := _parked(reply)).sequence >= first]
         if not page or page[0].sequence != first:
-            raise Timeout("who answered for the parked jobs is behind")
+            raise Timeout("the server that answered for the parked jobs is behind")
         return page, run.left
 
     async def remove(self, sequence: int) -> None:
@@ -94,7 +94,7 @@ class Backlog:
 
 
 async def next_job(broker: Broker, subject: str, after: int) -> int:
-    """Where the next job under a subject lies, as the leader of HOOKS knows it; 0 for none. Raises BrokerError."""
+    """The place of the next job under a subject, as the leader of HOOKS knows it; 0 for none. Raises BrokerError."""
     message = await broker.stream(HOOKS).get_next(subject, after)
     return message.sequence if message is not None else 0
 
@@ -105,7 +105,7 @@ def is_verdict(result: Ack | BrokerError) -> bool:
 
 
 def is_full(result: Ack | BrokerError) -> bool:
-    """Whether a queue has no room for a job."""
+    """Whether a backlog has no room for a job."""
     return (
         isinstance(result, Refused)
         and result.err_code == ErrorCode.STREAM_STORE_FAILED

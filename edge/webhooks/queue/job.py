@@ -1,4 +1,4 @@
-"""This file is where one event for one webhook session becomes a message on HOOKS, or a retry of it on RETRIES, and back."""
+"""Converts a job, which is one event for one webhook session, to a message in HOOKS or RETRIES, and back."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ FRESH = "hook.q"
 PARKED = "hook.park"
 DUE = "retry.due"
 SCHEDULED = "retry.at"
-# What the system says of webhooks.
-NEWS = "system.webhook."
+# The subjects of operational events about webhooks.
+OPERATIONAL = "system.webhook."
 # Sixteen: a dozen replicas still share them evenly, and a JetStream of three nodes carries their 32 consumers (one for new
 # jobs and one for retries each) without being seen. All processes of a deployment must agree on it.
 PARTITIONS = 16
@@ -42,7 +42,7 @@ def partition_of(session_id: str, partitions: int) -> int:
 def delivery_id(event_id: str, sequence: int, session_id: str) -> str:
     """Names the delivery of one event to one session: the same over all attempts, and over a later redrive.
 
-    The event's place in EVENTS is part of it, because its id is chosen by who publishes it, and another may choose the same.
+    The event's place in EVENTS is part of it, because publishers choose ids, and two may choose the same.
     """
     return hashlib.blake2b(f"{event_id}@{sequence}:{session_id}".encode(), digest_size=16).hexdigest()
 
@@ -75,7 +75,7 @@ class Job(msgspec.Struct, frozen=True):
     parts: tuple[Job, ...] = ()
     # Attempts that were made of the batch it was split from; `attempt` counts them too, the limit of retries does not.
     tried: int = 0
-    # Dead letters of this delivery, which are out of date once it is over.
+    # The places in DEADLETTERS of this delivery's dead letters, which are removed once it is over.
     letters: tuple[int, ...] = ()
 
     @classmethod
@@ -137,28 +137,28 @@ class Job(msgspec.Struct, frozen=True):
         return delivery_id(self.event_id, self.sequence, self.session)
 
     @property
-    def letter_id(self) -> str:
-        """Names its dead letter."""
+    def deadletter_id(self) -> str:
+        """The id of its dead letter."""
         return f"dead.{self.id}.{self.run}{self.chain and '.' + self.chain}"
 
     @property
     def address(self) -> str:
-        """Where the job lies until its first attempt."""
+        """The subject of the job until its first attempt."""
         return f"{FRESH}.{self.partition}.{self.session}"
 
     @property
     def schedule(self) -> str:
-        """Where it waits for its time, if it is a retry.
+        """The subject under which a retry waits for its time.
 
         Its session is in the subject, so that what waits for it can be counted. Each attempt has a subject of its own: a
-        schedule that fires removes all that lies under its subject, and a server that was killed fires again what it had
+        schedule that fires removes all that is under its subject, and a server that was killed fires again what it had
         fired, which would take the next attempt with it.
         """
         return f"{SCHEDULED}.{self.session}.{self.id}-{self._which}-{self.attempt}-{self.parks}"
 
     @property
     def body(self) -> bytes:
-        """What lies in the stream: the event's bytes, or all of a batch."""
+        """The payload in the stream: the event's bytes, or all of a batch."""
         if not self.parts:
             return self.payload
         return _encode([(part._state(), part.payload) for part in self.parts])

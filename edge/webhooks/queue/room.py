@@ -148,7 +148,7 @@ class Account:
 
 
 class Room:
-    """What there is to hold, who holds how much of it, and who may hold more."""
+    """The quota of HOOKS: what each session holds of it, and whether it may hold more."""
 
     def __init__(self, broker: Broker, settings: RoomSettings | None = None) -> None:
         self.settings = settings or RoomSettings()
@@ -195,7 +195,7 @@ class Room:
             account.on_the_way = max(0, account.on_the_way - jobs)
 
     async def taken(self, session: str, size: int) -> bool:
-        """As `take`, for who asks now and then: measures before, where the last measurement is old."""
+        """As `take`, for rare calls: measures before, where the last measurement is old."""
         if self.due_in(True) <= 0:
             await self.measure_or_not()
         return self.take(session, size)

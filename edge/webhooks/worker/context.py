@@ -18,8 +18,8 @@ from edge.webhooks.history.attempt_log import AttemptLog
 from edge.webhooks.queue.acks import AckBatcher
 from edge.webhooks.queue.backlog import Backlog
 from edge.webhooks.queue.job import Job
-from edge.webhooks.queue.letters import SentAgain
 from edge.webhooks.queue.ordering import QueueSettings
+from edge.webhooks.queue.redriven import RedrivenDeadLetters
 from router.broker import Broker
 from router.deadletters import DeadLetters
 from router.nats.publisher import Publisher
@@ -70,7 +70,7 @@ class WorkerContext:
 
     def __post_init__(self) -> None:
         self.deadletters = DeadLetters(self.broker)
-        self.sent_again = SentAgain(self.broker)
+        self.redriven = RedrivenDeadLetters(self.broker)
         self.backlog = Backlog(self.broker, self.publisher)
         self.acks = AckBatcher(self.publisher)
         self._records: OrderedDict[int, Record] = OrderedDict()

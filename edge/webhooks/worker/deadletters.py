@@ -43,10 +43,10 @@ async def add_deadletters(context: WorkerContext, session: Session, post: Post, 
             destination=endpoint.destination,
             source=session.id,
             redrives=part.run,
-            id=part.letter_id,
+            id=part.deadletter_id,
         )
         # The new dead letter takes the place of that of an earlier time.
-        await context.sent_again.remove(part)
+        await context.redriven.remove(part)
         if is_announced(part):
             event = deadletter_event(session, part, job, outcome, reason, context.epoch())
             try:

@@ -111,7 +111,7 @@ class Settler:
             # A worker that died may have left a retry of this delivery, which would deliver it again.
             await self._context.broker.stream(RETRIES).purge(post.job.next_attempt(0).schedule)
         for part in post.jobs if post.replaces_deadletters else ():
-            await self._context.sent_again.remove(part)
+            await self._context.redriven.remove(part)
         await self._over(task)
         return DELIVERED
 

@@ -164,5 +164,5 @@ async def test_a_condition_that_is_read_after_a_conflict_is_the_one_to_write_ove
     assert ours.of(session) == EndpointState(reason="theirs") and told == ["theirs"]
     await ours.keep(session, EndpointState(reason="ours"))
     await ours.forget(session)
-    ours._heard(Entry(f"health.{session}", b'{"reason": "late"}', 1), True)
+    ours._on_entry(Entry(f"health.{session}", b'{"reason": "late"}', 1), True)
     assert ours.of(session) is None

@@ -66,7 +66,7 @@ def test_events_of_two_publishers_with_one_id_are_two_jobs():
     other = replace(JOB, sequence=JOB.sequence + 1)
 
     assert JOB.headers()["Nats-Msg-Id"] != other.headers()["Nats-Msg-Id"]
-    assert JOB.id != other.id and JOB.letter_id != other.letter_id and JOB.schedule != other.schedule
+    assert JOB.id != other.id and JOB.deadletter_id != other.deadletter_id and JOB.schedule != other.schedule
     assert JOB.due(1)["Nats-Msg-Id"] != other.due(1)["Nats-Msg-Id"]
 
 
@@ -105,7 +105,7 @@ def test_what_is_asked_for_again_is_the_same_delivery_and_no_repeat_of_another()
     )
     retries = [job.next_attempt(500) for job in (one, other)]
     assert len({retry.due(0)["Nats-Msg-Id"] for retry in retries}) == len({retry.schedule for retry in retries}) == 2
-    assert one.letter_id != other.letter_id
+    assert one.deadletter_id != other.deadletter_id
 
 
 def test_what_is_no_event_cannot_be_asked_for_again():

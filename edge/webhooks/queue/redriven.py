@@ -1,4 +1,4 @@
-"""Finds the dead letters of deliveries that are sent again, and removes them once those deliveries are over."""
+"""Finds the dead letters of deliveries that are redriven, and removes them once those deliveries are over."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ log = logging.getLogger(__name__)
 # The clocks of an edge and of the store may differ by so many seconds.
 SKEW = 60.0
 PAGE = 200
-# Of one delivery so many letters are removed, the newest; there is one, unless an earlier version left more.
-MOST_LETTERS = 8
+# Of one delivery so many dead letters are removed, the newest; there is one, unless an earlier version left more.
+MAX_DEADLETTERS = 8
 
 
-class SentAgain:
-    """The dead letters of one session's deliveries that are sent again."""
+class RedrivenDeadLetters:
+    """The dead letters of one session's deliveries that are redriven."""
 
     def __init__(self, broker: Broker) -> None:
         self._dead = DeadLetters(broker)
@@ -29,9 +29,9 @@ class SentAgain:
     async def find(
         self, session: str, wanted: Collection[int], since: float = 0.0, pages: int | None = None
     ) -> Mapping[int, tuple[int, ...]]:
-        """The letters of deliveries by the place of their events in EVENTS.
+        """The dead letters of deliveries, by the place of their events in EVENTS.
 
-        Letters that were buried before `since` (seconds since the epoch) are not looked at, nor more than so many `pages`.
+        Dead letters that were added before `since` (seconds since the epoch) are not looked at, nor more than so many `pages`.
         Raises BrokerError.
         """
         found: dict[int, tuple[int, ...]] = {}
@@ -44,21 +44,21 @@ class SentAgain:
         read = 0
         while pages is None or read < pages:
             page = await self._dead.read(after, PAGE, webhook_subject(session))
-            for letter in page.deadletters:
-                place = letter.origin.sequence
+            for dead in page.deadletters:
+                place = dead.origin.sequence
                 if place in wanted:
-                    found[place] = (*found.get(place, ()), letter.sequence)[-MOST_LETTERS:]
+                    found[place] = (*found.get(place, ()), dead.sequence)[-MAX_DEADLETTERS:]
             if not page.more or not page.deadletters:
                 break
             after, read = page.deadletters[-1].sequence, read + 1
         return found
 
     async def remove(self, job: Job) -> None:
-        """Removes the letters that a job was sent again for, as far as they are still there. Raises BrokerError."""
+        """Removes the dead letters that a job was redriven from, as far as they are still there. Raises BrokerError."""
         for sequence in job.letters:
-            letter = await self._dead.get(sequence)
-            # A stream that was made anew counts from one again: whatever lies there now is another's.
-            if letter is None or (letter.kind, letter.name, letter.event_id, letter.origin.sequence) != (
+            dead = await self._dead.get(sequence)
+            # A stream that was made anew counts from one again: what is there now is another one.
+            if dead is None or (dead.kind, dead.name, dead.event_id, dead.origin.sequence) != (
                 "webhook",
                 job.session,
                 job.event_id,
@@ -66,4 +66,6 @@ class SentAgain:
             ):
                 continue
             await self._dead.remove(sequence)
-            log.info("a dead letter is settled", extra={"session": job.session, "letter": sequence})
+            log.info(
+                "redriven delivery is over; dead dead removed", extra={"session": job.session, "sequence": sequence}
+            )
