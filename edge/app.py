@@ -1,9 +1,11 @@
-"""The application: every route on one screen, whom it is for, and what it is handled by."""
+"""The application: the list of all routes, their handlers, and the access that each requires."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -15,7 +17,8 @@ from edge.errors import Problem
 from edge.http import commands, deadletters, ingest, sessions, state, streams, system, tickets, video, webhooks
 from edge.http.body import http_problem
 from edge.http.middleware import AuthMiddleware
-from edge.http.origin import Gate
+from edge.http.openapi.document import document
+from edge.http.origin import OriginMiddleware
 from edge.http.slashes import SlashRedirect
 from edge.http.traffic import RequestMetrics
 from edge.runtime import Edge
@@ -57,7 +60,7 @@ def create_app(edge: Edge, show_metrics: bool = True) -> Starlette:
             for route in routes()
             if show_metrics or getattr(route, "path", "") != "/metrics"
         ],
-        middleware=[Middleware(Gate, settings=edge.settings)],
+        middleware=[Middleware(OriginMiddleware, settings=edge.settings)],
         exception_handlers={
             Problem: refuse,
             RouterError: refuse,
@@ -66,6 +69,7 @@ def create_app(edge: Edge, show_metrics: bool = True) -> Starlette:
         },
     )
     app.state.edge = edge
+    app.state.document = openapi
     app.router.redirect_slashes = False
     app.router.default = SlashRedirect(app.router)
     return app
@@ -73,7 +77,7 @@ def create_app(edge: Edge, show_metrics: bool = True) -> Starlette:
 
 SESSION = "/callbacks/sessions/{session_id}"
 
-# Whom a route is for. One that is not named here is for those who operate the system.
+# The access that a route requires; one that is not named here is for operators.
 ACCESS: Mapping[str, Access] = {
     **dict.fromkeys(("/", "/console", "/console/", "/livez", "/readyz", "/openapi.json"), Access.OPEN),
     **dict.fromkeys(("/callbacks/sessions", SESSION, f"{SESSION}/stats", f"{SESSION}/test"), Access.TOKEN),
@@ -112,6 +116,12 @@ def _guarded(route: BaseRoute, authenticator: Authenticator) -> BaseRoute:
         AuthMiddleware(route.app, ACCESS.get(route.path, Access.OPERATOR), authenticator), route.path
     )
     return route
+
+
+@cache
+def openapi() -> dict[str, Any]:
+    """The OpenAPI document of all routes."""
+    return document(routes(), ACCESS)
 
 
 def routes() -> list[BaseRoute]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -157,6 +157,8 @@ _AT = re.compile(r"(.*?)(?: - at (?:`key` in )?`\$(.*)`)?\Z", re.DOTALL)
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+NO_CODES: Mapping[str, str] = {}
+
 
 def read_as(
     given: Any,
@@ -165,18 +167,20 @@ def read_as(
     *,
     unknown: str = "unknown_field",
     say: tuple[str, str] = NOT_KNOWN,
+    codes: Mapping[str, str] = NO_CODES,
     strict: bool = True,
 ) -> T:
     """Reads a JSON object as a Struct, whose constraints validate it; without `strict` texts may stand for numbers.
 
-    Raises Problem with the `field`: `unknown` and `missing_field` for fields of the object itself, else `code`.
+    Raises Problem with the `field`: `unknown` and `missing_field` for fields of the object itself, else the code that
+    `codes` has for the field, or `code`.
     """
     if not isinstance(given, dict):
         raise Problem(code, "the body must be a JSON object")
     try:
         return msgspec.convert(given, shape, strict=strict)
     except msgspec.ValidationError as fault:
-        raise _invalid(str(fault), given, shape, code, unknown, say) from None
+        raise _invalid(str(fault), given, shape, lambda field: codes.get(field, code), unknown, say) from None
     except UnicodeEncodeError:
         field = next((str(name) for name, value in given.items() if not _is_unicode(value)), "")
         raise Problem(code, "a text has a lone surrogate, which is no character", field=field) from None
@@ -191,7 +195,12 @@ def _is_unicode(value: Any) -> bool:
 
 
 def _invalid(
-    text: str, given: dict[str, Any], shape: type[msgspec.Struct], code: str, unknown: str, say: tuple[str, str]
+    text: str,
+    given: dict[str, Any],
+    shape: type[msgspec.Struct],
+    code_of_field: Callable[[str], str],
+    unknown: str,
+    say: tuple[str, str],
 ) -> Problem:
     """Turns the text and the path of a ValidationError into a problem."""
     found = _AT.match(text)
@@ -210,7 +219,7 @@ def _invalid(
         words = re.sub(r"\b(int|float|str|bool|dict)\b", lambda word: _JSON_WORDS[word[0]], message.replace("`", ""))
         detail = f"{path}: {words[:1].lower()}{words[1:]}"
     field = re.split(r"[.\[]", path)[0]
-    problem = Problem(code, detail)
+    problem = Problem(code_of_field(field), detail)
     return problem.with_more(field=field) if field else problem
 
 

@@ -13,7 +13,6 @@ from typing import Any
 from edge.auth.authenticator import Authenticator
 from edge.auth.connection import ConnectionAuths
 from edge.collector import collector
-from edge.deadletters.desk import Desk
 from edge.deadletters.redrive import Redrives
 from edge.deadletters.undecodable import Undecodable
 from edge.disconnect import DELETED, SHUTDOWN
@@ -30,7 +29,6 @@ from edge.transports.receipts import PollReceipts
 from edge.transports.since import PollHistory
 from edge.transports.video import Video
 from edge.webhooks.client.ssrf import GuardSettings
-from edge.webhooks.desk import WebhookDesk
 from edge.webhooks.endpoint.verification import Verification
 from edge.webhooks.history.recovery import Recoveries
 from edge.webhooks.service import Webhooks, WebhookSettings
@@ -88,12 +86,10 @@ class Edge:
         )
         self.compaction = Compaction(broker.connection, self.registry)
         self.redrives = Redrives(broker, self.registry, self.webhooks.settings.partitions, guard=self.store)
-        self.desk = Desk(self.redrives)
         self.recoveries = Recoveries(
             broker, self.registry, self.webhooks.settings.partitions, filtering=self.filtering, guard=self.store
         )
         self.verification = Verification(self.registry, guard, self.webhooks.attempts)
-        self.hooks = WebhookDesk(self.registry, self.webhooks, self.recoveries, self.verification)
         self.registry.on_change(self._session_changed)
         self.store.on_renewed(self._stream_renewed)
         self._shown = collector.watch(self.hub, self.registry, self.store, lambda: self.ready)

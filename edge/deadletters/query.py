@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,7 +16,7 @@ import msgspec
 from edge.errors import Problem
 from router.codec import rfc3339
 from router.cursor import Cursor, parse_time
-from router.deadletter import ORIGINS, DeadLetter
+from router.deadletter import DeadLetter
 from router.deadletters import DeadLetters
 from router.errors import BadCursor
 from router.event import Event
@@ -78,26 +77,17 @@ class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
         return {name: value for name in FIELDS if (value := getattr(self, name)) is not None}
 
 
-def parse_filter(given: Mapping[str, Any], code: str = "bad_filter") -> Filter:
-    """Reads a filter from a query or a body. Raises Problem."""
-    fields: dict[str, str] = {}
-    for name, value in given.items():
-        if name not in FIELDS:
-            raise Problem(code, f"a filter has no {str(name)[:60]!r}; it has {', '.join(FIELDS)}")
-        if not isinstance(value, str) or not 0 < len(value) <= MAX_FIELD:
-            raise Problem(code, f"{name} must be a text of 1 to {MAX_FIELD} characters")
-        fields[name] = value
-    if fields.get("origin", "webhook") not in ORIGINS:
-        raise Problem(code, f"origin must be one of {', '.join(ORIGINS)}")
-    if "subject" in fields:
-        check_pattern(fields["subject"])
-    for name in ("since", "until"):
-        if name in fields:
+def check_filter(chosen: Filter, code: str) -> Filter:
+    """Checks a filter's pattern and times. Raises BadPattern, or Problem of this code."""
+    if chosen.subject is not None:
+        check_pattern(chosen.subject)
+    for name, text in (("since", chosen.since), ("until", chosen.until)):
+        if text is not None:
             try:
-                parse_time(fields[name])
+                parse_time(text)
             except BadCursor as fault:
-                raise Problem(code, f"{name}: {fault}") from None
-    return Filter(**fields)
+                raise Problem(code, f"{name}: {fault}", field=name) from None
+    return chosen
 
 
 class Span(NamedTuple):

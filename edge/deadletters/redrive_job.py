@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
 from edge.deadletters.query import Filter, Span
-from edge.errors import Problem
 from edge.jobs import ENDED, BackgroundJob, new_id
 from router.clock import wall
 from router.cluster.role import RoleSettings
@@ -116,14 +114,3 @@ def new_job(chosen: Filter, span: Span, **more: Any) -> RedriveJob:
         upto=span.upto,
         **more,
     )
-
-
-def parse_rate(value: Any) -> float:
-    """Reads how many dead letters a second may be sent. Raises Problem."""
-    if value is None:
-        return DEFAULT_RATE
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        value = 0.0
-    if not MIN_RATE <= value <= MAX_RATE:
-        raise Problem("bad_body", f"rate must be a number of dead letters a second from {MIN_RATE:g} to {MAX_RATE:g}")
-    return float(value)

@@ -1,4 +1,4 @@
-"""Handles POST /commands: asks an actor to do something."""
+"""Handles POST /commands: sends an actor a command and waits for its answer."""
 
 from __future__ import annotations
 
@@ -9,28 +9,34 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from edge.errors import Problem
-from edge.http.body import edge_of, json_answer, number, read_json
+from edge.http.bodies.system import CommandQuery
+from edge.http.body import edge_of, json_answer, read_json, read_query
 from edge.http.credentials import principal_of
+from edge.http.openapi.operation import Answer, operation
 from router.codec import from_json, to_json
 from router.errors import BadEvent, NoResponders, Timeout
 from router.nats.connection import Connection
 from router.nats.headers import header
 
 
+@operation(
+    'Give an actor a command, such as `agent/main/stop` with `{"run":"run-42"}`',
+    Answer(200, "What the actor answers", Any),
+    query=CommandQuery,
+    body=dict[str, Any],
+    problems=("not_granted", "command_not_found", "command_refused", "command_failed", "command_unanswered"),
+)
 async def give_command(request: Request) -> Response:
-    """Asks an actor to do something, such as to stop a run."""
     path = request.path_params
     address = address_of(path["actor"], path["instance"], path["command"])
     principal_of(request.scope).require_command(address)
-    patience = number(request, "timeout", PATIENCE, 0.1, MOST_PATIENCE)
+    timeout = read_query(request, CommandQuery).timeout
     arguments = await read_json(request)
-    return json_answer(await give(edge_of(request).broker.connection, address, arguments, patience))
+    return json_answer(await give(edge_of(request).broker.connection, address, arguments, timeout))
 
 
-# A name as actors, instances and commands have them: one token of a subject, and no wildcard.
+# The name of an actor, an instance or a command: one token of a subject, and no wildcard.
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-
-PATIENCE, MOST_PATIENCE = 5.0, 30.0
 
 _HEADERS = {"Content-Type": "application/json"}
 
@@ -39,23 +45,26 @@ def address_of(actor: str, instance: str, command: str) -> str:
     """`<actor>.<instance>.<command>`, as grants name it. Raises Problem."""
     for name in (actor, instance, command):
         if not _NAME.fullmatch(name):
-            raise Problem("bad_parameter", f"{name[:80]!r} is no name of an actor, an instance or a command")
+            raise Problem(
+                "bad_parameter",
+                f"{name[:80]!r} is no valid name: it has letters, digits, _ and -",
+            )
     return f"{actor}.{instance}.{command}"
 
 
-async def give(connection: Connection, address: str, arguments: Any, patience: float) -> Any:
-    """Gives a command, and returns what the actor answers. Raises Problem or BrokerError.
+async def give(connection: Connection, address: str, arguments: Any, timeout: float) -> Any:
+    """Sends a command, and returns what the actor answers. Raises Problem or BrokerError.
 
-    One that is not answered in time may have been carried out all the same.
+    A command that is not answered in time may have been carried out all the same.
     """
     if not isinstance(arguments, dict):
-        raise Problem("bad_body", "the arguments of a command are an object")
+        raise Problem("bad_body", "the arguments of a command must be an object")
     try:
-        reply = await connection.ask(f"cmd.{address}", to_json(arguments), _HEADERS, patience)
+        reply = await connection.ask(f"cmd.{address}", to_json(arguments), _HEADERS, timeout)
     except NoResponders:
-        raise Problem("command_not_found", f"nobody answers to {address}") from None
+        raise Problem("command_not_found", f"no actor serves {address}") from None
     except Timeout:
-        raise Problem("command_unanswered", f"{address} did not answer within {patience:g} s") from None
+        raise Problem("command_unanswered", f"{address} did not answer within {timeout:g} s") from None
     if code := header(reply.headers, b"Nats-Service-Error-Code"):
         text = header(reply.headers, b"Nats-Service-Error") or "without a reason"
         raise Problem("command_failed" if code.startswith("5") else "command_refused", text)

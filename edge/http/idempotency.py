@@ -1,9 +1,9 @@
-"""Makes repeated HTTP publishes harmless: names events within their principal, and tells a repeat from another request.
+"""Deduplicates repeated HTTP publishes: names events within their principal, and tells a repeat from another request.
 
 With an `Idempotency-Key` an event is named by principal, key and place in the request; else by principal, subject and id.
-What has a key or an id of the client's choice is stored with a fingerprint. Where JetStream reports a duplicate, the stored
-fingerprint is read back: the same one is a repeat, which gets the first answer; another one is another request under a used
-name. The stream itself is the memory, so any replica answers alike, for as long as the dedup window lasts.
+An event with a key or an id of the client's choice is stored with a fingerprint. Where JetStream reports a duplicate, the
+stored fingerprint is read back: the same one is a repeat, which gets the first answer; another one is another request under a
+used name. Only the stream remembers, so any replica answers alike, for as long as the dedup window lasts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FINGERPRINT = "Callboard-Fingerprint"
 
 
 class Name(NamedTuple):
-    """Under which `Nats-Msg-Id` an event is stored, and what it is compared by; None for one that nobody can repeat."""
+    """The `Nats-Msg-Id` under which an event is stored, and its fingerprint; None for an event that cannot be repeated."""
 
     dedup: str
     fingerprint: str | None
@@ -38,9 +38,9 @@ class Name(NamedTuple):
 
 
 def name_events(many: Sequence[Event], own_ids: Sequence[bool], principal: str | None, key: str | None) -> list[Name]:
-    """Names the events of one request; `own_ids` says which have an id of the client's choice."""
+    """Names the events of one request; `own_ids` marks those with an id of the client's choice."""
     if key is not None:
-        # Of the whole request: a batch that has grown is another one, though its first events are the same.
+        # Over the whole request: a batch that has grown is another one, even where its first events are the same.
         whole = _fingerprint(many)
         return [Name(dedup_id("key", principal, key, place), whole) for place in range(len(many))]
     return [
@@ -50,10 +50,10 @@ def name_events(many: Sequence[Event], own_ids: Sequence[bool], principal: str |
 
 
 async def require_same(broker: Broker, name: Name, ack: Ack, **more: Any) -> None:
-    """Raises Problem where what is stored under a name is not what was sent now, or BrokerError."""
+    """Raises Problem where another event is stored under the name, or BrokerError."""
     if not ack.duplicate or name.fingerprint is None:
         return
-    # Asked of the stream's leader: a replica that lags may not have it yet.
+    # From the stream's leader: a replica that lags may not have it yet.
     message = await broker.stream(EVENTS).get(ack.sequence)
     if message is None:
         return  # no longer kept
@@ -67,7 +67,7 @@ async def require_same(broker: Broker, name: Name, ack: Ack, **more: Any) -> Non
 
 
 def _fingerprint(many: Sequence[Event]) -> str:
-    """Hashes what the client said; when it said so, and the order of a map's keys, make no difference."""
+    """Hashes what the client sent; its time and the order of a map's keys make no difference."""
     digest = hashlib.blake2b(digest_size=16)
     for event in many:
         packed = encode(msgspec.structs.replace(event, time=0, trace=None, data=_ordered(event.data)))

@@ -16,9 +16,11 @@ from starlette.responses import Response
 from edge import metrics
 from edge.auth.principal import Principal
 from edge.errors import Problem, from_fault, json_object
-from edge.http.body import edge_of, json_answer, leaving, read_body
+from edge.http.bodies.events import Publication, Published
+from edge.http.body import draining_problem, edge_of, json_answer, read_body
 from edge.http.credentials import address_of, principal_of
 from edge.http.idempotency import Name, name_events, require_same
+from edge.http.openapi.operation import Answer, header, operation
 from edge.runtime import Edge
 from router import tracing
 from router.broker import Broker
@@ -32,11 +34,42 @@ from router.nats.stream import Ack
 from router.store_health import StoreHealth
 from router.topology import EVENTS
 
+_PROBLEMS = (
+    "missing_field",
+    "bad_subject",
+    "bad_event",
+    "bad_parameter",
+    "idempotency_key_reused",
+    "forbidden_subject",
+    "not_granted",
+    "batch_too_large",
+    "event_too_large",
+    "unsupported_media_type",
+    "storage_refused",
+    "draining",
+)
 
+
+@operation(
+    "Publish one event or a batch",
+    Answer(201, "Every event is stored", Published),
+    body=Publication,
+    body_required=True,
+    other_bodies=("application/msgpack", "application/x-ndjson"),
+    headers=(
+        header(
+            "Idempotency-Key",
+            "A repeat by the same principal within two minutes is stored once, and gets the first answer; another body under "
+            "the same key is refused.",
+            maxLength=200,
+        ),
+    ),
+    problems=_PROBLEMS,
+)
 async def publish_events(request: Request) -> Response:
     edge = edge_of(request)
     if edge.draining:
-        raise leaving()
+        raise draining_problem()
     given, single = parse(await read_body(request), request.headers.get("content-type", ""), edge.settings.max_batch)
     principal = principal_of(request.scope)
     came_with = request.headers.get("traceparent")

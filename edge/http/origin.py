@@ -1,4 +1,4 @@
-"""This file is where it is decided which web pages may speak to the edge: host names, origins, CORS, and upgrades."""
+"""Middleware that checks the Host and Origin of each request, answers CORS preflights, and adds CORS headers."""
 
 from __future__ import annotations
 
@@ -13,18 +13,28 @@ from edge.settings import LOOPBACK, EdgeSettings
 
 METHODS = "GET, POST, PATCH, DELETE, OPTIONS"
 EXPOSED = "Location, Retry-After, WWW-Authenticate"
-# What a page may send along; a preflight is told these, and not whatever it asks for.
-TAKEN = "Accept, Authorization, Cache-Control, Content-Type, Idempotency-Key, Last-Event-ID, traceparent, tracestate"
-# Headers that are said once: of two, one program believes the first and another the last.
-ONCE = ("host", "origin", "authorization", "content-length", "content-type", "idempotency-key", "last-event-id")
-# Asked by who knows an address and no name: the probes of Kubernetes. They tell nothing.
-NAMELESS = frozenset({"/livez", "/readyz"})
+# The request headers that a preflight allows, whatever it asks for.
+ALLOWED_HEADERS = (
+    "Accept, Authorization, Cache-Control, Content-Type, Idempotency-Key, Last-Event-ID, traceparent, tracestate"
+)
+# Headers that may occur once: where there are two, one program reads the first and another the last.
+SINGLE_HEADERS = (
+    "host",
+    "origin",
+    "authorization",
+    "content-length",
+    "content-type",
+    "idempotency-key",
+    "last-event-id",
+)
+# The probes of Kubernetes ask for these by address, without a host name. The answers reveal nothing.
+ANY_HOST = frozenset({"/livez", "/readyz"})
 
 _PORTS = {"http": 80, "https": 443}
 
 
-class Gate:
-    """Middleware before everything: refuses foreign hosts and origins, answers preflights, adds CORS headers."""
+class OriginMiddleware:
+    """The outermost middleware: refuses foreign hosts and origins, answers preflights, adds CORS headers."""
 
     def __init__(self, app: ASGIApp, settings: EdgeSettings) -> None:
         self._app = app
@@ -38,10 +48,10 @@ class Gate:
         headers = Headers(scope=scope)
         origin, host = headers.get("origin"), headers.get("host", "")
         if repeated := _repeated(scope):
-            await self._refuse(scope, receive, send, "bad_header", f"{repeated} is there more than once")
-        elif not self._answers_to(host) and scope["path"] not in NAMELESS:
+            await self._refuse(scope, receive, send, "bad_header", f"{repeated} occurs more than once")
+        elif not self._is_own_host(host) and scope["path"] not in ANY_HOST:
             await self._refuse(scope, receive, send, "forbidden_host")
-        elif origin is not None and not self._admits(origin, host):
+        elif origin is not None and not self._allows(origin, host):
             await self._refuse(scope, receive, send, "forbidden_origin")
         elif origin is None or scope["type"] == "websocket":
             await self._app(scope, receive, send)
@@ -50,10 +60,10 @@ class Gate:
         else:
             await self._app(scope, receive, self._with_cors(send, origin))
 
-    def _answers_to(self, host: str) -> bool:
+    def _is_own_host(self, host: str) -> bool:
         return "*" in self._hosts or _name(host) in self._hosts
 
-    def _admits(self, origin: str, host: str) -> bool:
+    def _allows(self, origin: str, host: str) -> bool:
         if "*" in self._origins or self._is_listed(origin):
             return True
         try:
@@ -64,10 +74,10 @@ class Gate:
         if parts.scheme not in _PORTS or not parts.hostname or parts.path or parts.query or parts.username:
             return False
         name = _name(host)
-        # Pages that a developer serves from the machine on which the edge runs.
+        # Pages that a developer serves from the machine of the edge.
         if parts.hostname in LOOPBACK and name in LOOPBACK:
             return True
-        # This server's own pages. Behind a proxy its scheme may be unknown, so a port left out is that of the origin's.
+        # This server's own pages. Behind a proxy its scheme may be unknown, so a missing port is the origin's default.
         return parts.hostname == name and (port or _PORTS[parts.scheme]) == (_port(host) or _PORTS[parts.scheme])
 
     def _is_listed(self, origin: str) -> bool:
@@ -77,7 +87,7 @@ class Gate:
         headers = [
             (b"access-control-allow-origin", origin.encode("latin-1")),
             (b"access-control-allow-methods", METHODS.encode()),
-            (b"access-control-allow-headers", TAKEN.encode()),
+            (b"access-control-allow-headers", ALLOWED_HEADERS.encode()),
             (b"access-control-max-age", b"600"),
             (b"vary", b"Origin"),
         ]
@@ -87,7 +97,7 @@ class Gate:
         await send({"type": "http.response.body", "body": b""})
 
     def _with_cors(self, send: Send, origin: str) -> Send:
-        # The pass of a stream is a cookie: a page of another origin sends it only where that origin is listed by name.
+        # A stream's pass is a cookie: a page of another origin sends it only where that origin is listed by name.
         listed = self._is_listed(origin)
 
         async def sending(message: Message) -> None:
@@ -112,7 +122,7 @@ class Gate:
 def _repeated(scope: Scope) -> str | None:
     seen: set[bytes] = set()
     for name, _ in scope["headers"]:
-        if name in seen and name.decode("latin-1") in ONCE:
+        if name in seen and name.decode("latin-1") in SINGLE_HEADERS:
             return str(name.decode("latin-1"))
         seen.add(name)
     return None

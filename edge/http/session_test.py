@@ -1,4 +1,4 @@
-"""Makes the test event of a session, and waits for what its webhook answers where that is asked for."""
+"""The data of a session's test event, and what became of it: for a webhook, its first attempt."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from edge.errors import Problem, json_object
 from edge.sessions.registry import Session
 from edge.webhooks.history.attempt import Attempt
 from edge.webhooks.history.attempts import Attempts
 from edge.webhooks.service import Webhooks
 
-DEFAULT_TYPE = "progress"
-MAX_WAIT = 60.0
 # How often the attempt log is asked, in seconds: it is written within a quarter of a second.
 _LOOKS = (0.1, 0.5)
-# States of an endpoint in which nothing is posted until somebody changes that.
+# States of an endpoint in which nothing is posted until a person changes that.
 _HELD = frozenset({"disabled", "pending"})
 
 # Data with every field that the callback guide shows for a type, so that a receiver made after it takes the test event.
@@ -35,27 +32,15 @@ def data_for(kind: str) -> dict[str, Any]:
     return {"message": "test", **_DATA.get(kind, {})}
 
 
-def parse_trial(body: Any) -> tuple[str, dict[str, Any]]:
-    """Reads what a test event is to be: its type and its data. Raises Problem."""
-    body = json_object(body, ("event_type", "test_data"))
-    kind = body.get("event_type", DEFAULT_TYPE)
-    data = body.get("test_data", data_for(kind) if isinstance(kind, str) else {})
-    if not isinstance(kind, str) or not isinstance(data, dict):
-        raise Problem("bad_body", "event_type must be a text and test_data an object")
-    return kind, data
-
-
-async def watch(
-    webhooks: Webhooks, attempts: Attempts, session: Session, event: str, patience: float
-) -> dict[str, Any]:
-    """Waits for the first attempt of a test event, at most `patience` seconds, and says what came of it.
+async def watch(webhooks: Webhooks, attempts: Attempts, session: Session, event: str, wait: float) -> dict[str, Any]:
+    """Waits for the first attempt of a test event, at most `wait` seconds, and describes its outcome.
 
     `success` is None where that is not known yet. Raises BrokerError.
     """
     loop = asyncio.get_running_loop()
-    deadline, pause = loop.time() + patience, _LOOKS[0]
+    deadline, pause = loop.time() + wait, _LOOKS[0]
     while True:
-        attempt = await _attempt_of(attempts, session.id, event) if patience else None
+        attempt = await _attempt_of(attempts, session.id, event) if wait else None
         state = _state(webhooks, session)
         if attempt is not None or state in _HELD or loop.time() >= deadline:
             return _answer(attempt, state)

@@ -1,4 +1,4 @@
-"""Handlers of sessions: make, list, change, delete, test, refresh, and their figures."""
+"""Handlers of sessions: create, list, change, delete, test, refresh, and their statistics."""
 
 from __future__ import annotations
 
@@ -13,27 +13,45 @@ from starlette.websockets import WebSocket
 from edge.auth.connection import expires_at, require_subjects
 from edge.auth.grants import Grants
 from edge.auth.principal import Principal
-from edge.errors import Problem
+from edge.errors import Problem, read_as
 from edge.http import ingest
 from edge.http import session_test as trial
-from edge.http.body import edge_of, json_answer, number, read_json
+from edge.http.bodies.sessions import (
+    MeAnswer,
+    OverallStatsAnswer,
+    RefreshAnswer,
+    SessionsAnswer,
+    SessionsQuery,
+    SessionTestAnswer,
+    SessionTestQuery,
+    SessionTestRequest,
+    StatsAnswer,
+)
+from edge.http.body import edge_of, json_answer, read_json, read_query
 from edge.http.credentials import address_of, pass_cookie, pass_of, principal_of, resource_of
 from edge.http.ingest import cursor_of_published
+from edge.http.openapi.operation import Answer, operation
 from edge.runtime import Edge
+from edge.sessions.answer import CreatedSession, SessionAnswer
 from edge.sessions.answer import describe as describe_session
+from edge.sessions.body import NewSession, SessionChange
 from edge.sessions.registry import Session, unknown_session
 from edge.sessions.spec import SessionSpec, parse_change, parse_session, view_of
 from edge.stats import Stats, beside, describe, total
 from edge.webhooks.client.checks import check_endpoint
+from edge.webhooks.endpoint.verification import Consent
 from router.codec import encode, rfc3339
 from router.cursor import Start
-from router.errors import Conflict
+from router.errors import BrokerError, Conflict
 from router.event import Event
 from router.subject import Subject
 
+# Why the specification of a session is refused.
+_SPEC = ("bad_webhook", "bad_pattern", "bad_filter", "not_granted")
+
 
 async def session_of(connection: Request | WebSocket) -> Session:
-    """Gives the session of a path. One of somebody else is as unknown as one that is not there. Raises Problem 404."""
+    """Finds the session of a path. A session of another principal is as unknown as one that does not exist. Raises Problem 404."""
     session_id = connection.path_params["session_id"]
     session = await edge_of(connection).registry.find(session_id)
     if not principal_of(connection.scope).owns(session.spec.owner):
@@ -41,6 +59,12 @@ async def session_of(connection: Request | WebSocket) -> Session:
     return session
 
 
+@operation(
+    "Create a session",
+    Answer(201, "The session; its webhook secret is shown this once", CreatedSession),
+    body=NewSession,
+    problems=(*_SPEC, "missing_field", "bad_cursor", "too_many", "session_store_full"),
+)
 async def create_session(request: Request) -> Response:
     edge = edge_of(request)
     principal = principal_of(request.scope)
@@ -50,14 +74,14 @@ async def create_session(request: Request) -> Response:
     view = view_of(spec)
     require_subjects(principal, spec)
     edge.authenticator.limits.create(address_of(request), principal, edge.registry.owned(principal.id))
-    # Before anything is read: the streams that have no leader for a write answer no read either.
+    # First: a stream without a leader for a write answers no read either.
     edge.store.require(edge.registry.bucket.stream)
     if spec.webhook:
         await check_endpoint(spec.webhook, edge.guard)
     # A session begins where it was made, so that nothing said between its creation and its first reader is lost.
     place = await edge.hub.recovery.begin(start or Start(now=True), view)
     spec = msgspec.structs.replace(spec, start=edge.hub.recovery.cursor(place.after))
-    session, asked = await edge.hooks.settled(await edge.registry.create(spec, view))
+    session, asked = await _verified(edge, await edge.registry.create(spec, view))
     if spec.webhook:
         # The one time that the secret is shown: the receiver needs it to verify.
         asked["webhook_secret"] = spec.webhook.secret
@@ -65,28 +89,55 @@ async def create_session(request: Request) -> Response:
 
 
 def _owned(spec: SessionSpec, principal: Principal) -> SessionSpec:
-    """A session with its owner, and with what that may read now: it is served so much after the token has ended, too."""
+    """A session with its owner, and the grants of that, under which it is served after the token has expired as well."""
     granted = principal.grants.read_or_all
     return msgspec.structs.replace(
         spec, owner=principal.id, granted=None if granted is None or principal.id is None else list(granted)
     )
 
 
+async def _verified(edge: Edge, session: Session, before: Session | None = None) -> tuple[Session, dict[str, Any]]:
+    """A session that was just stored, once its receiver was asked where `verify` wants that; and what to show of it.
+
+    The session is stored whatever the receiver answers, so a failure here is no error of the request.
+    """
+    endpoint = session.spec.webhook
+    known = before.spec.webhook if before is not None else None
+    if endpoint is None or endpoint.active:
+        return session, {}
+    if known is not None and (known.url, known.verify) == (endpoint.url, endpoint.verify):
+        return session, {}
+    try:
+        session, consent = await edge.verification.verify(session)
+    except Problem as problem:
+        consent = Consent(False, problem.code, problem.detail)
+    except BrokerError:
+        consent = Consent(False, "broker_unavailable", "the receiver's answer could not be stored")
+    return session, {"verification": consent.describe()}
+
+
+@operation("List sessions", Answer(200, "A page of sessions", SessionsAnswer), query=SessionsQuery)
 async def list_sessions(request: Request) -> Response:
     edge = edge_of(request)
     principal = principal_of(request.scope)
     mine = (session for session in edge.registry.sessions.values() if principal.owns(session.spec.owner))
     found = sorted(mine, key=lambda session: session.spec.created)
-    limit = number(request, "limit", 100, 1, 1000)
-    offset = number(request, "offset", 0, 0, 10**9)
-    page = found[offset : offset + limit]
+    query = read_query(request, SessionsQuery)
+    page = found[query.offset : query.offset + query.limit]
     return json_answer({"sessions": [describe_session(session.spec) for session in page], "total": len(found)})
 
 
+@operation("Read a session", Answer(200, "The session", SessionAnswer))
 async def read_session(request: Request) -> Response:
     return json_answer(describe_session((await session_of(request)).spec))
 
 
+@operation(
+    "Change a session; its readers go on under it",
+    Answer(200, "The session as it is now", SessionAnswer),
+    body=SessionChange,
+    problems=(*_SPEC, "session_changed"),
+)
 async def change_session(request: Request) -> Response:
     edge = edge_of(request)
     session = await session_of(request)
@@ -98,7 +149,7 @@ async def change_session(request: Request) -> Response:
     view = view_of(spec)
     require_subjects(principal, spec)
     if not own and spec.granted is not None:
-        # Who operates the system may change a session, but not so that its owner sees what is not granted to it.
+        # An operator may change a session, but not so that its owner sees what is not granted to it.
         require_subjects(Principal(spec.owner, Grants(tuple(spec.granted))), spec)
     if spec.webhook:
         await check_endpoint(spec.webhook, edge.guard)
@@ -106,15 +157,17 @@ async def change_session(request: Request) -> Response:
         changed = await edge.registry.update(session, spec, view)
     except Conflict:
         raise Problem("session_changed", "read it again and repeat the change") from None
-    changed, asked = await edge.hooks.settled(changed, session)
+    changed, asked = await _verified(edge, changed, session)
     return json_answer(describe_session(changed.spec, **asked))
 
 
+@operation("Delete a session, and close its readers", Answer(204, "Deleted"))
 async def delete_session(request: Request) -> Response:
     await edge_of(request).registry.delete((await session_of(request)).id)
     return Response(status_code=204)
 
 
+@operation("Read what became of a session's events", Answer(200, "Over all replicas", StatsAnswer))
 async def session_stats(request: Request) -> Response:
     edge = edge_of(request)
     session = await session_of(request)
@@ -126,10 +179,11 @@ async def _stats(edge: Edge, session: Session) -> Stats:
     read = gathered.get(session.id, Stats())
     if session.spec.delivery_method != "webhook":
         return read
-    # Its events are counted by who posts them; whoever else reads along changes nothing of that.
+    # The worker that posts its events counts them; other readers do not change these figures.
     return beside(await edge.webhooks.figures.session(session.id), read)
 
 
+@operation("Read what became of all events", Answer(200, "Over sessions and replicas", OverallStatsAnswer))
 async def overall_stats(request: Request) -> Response:
     edge = edge_of(request)
     gathered = await edge.cluster_stats.gather()
@@ -154,13 +208,22 @@ async def overall_stats(request: Request) -> Response:
     )
 
 
+@operation(
+    "Send a test event on the path of real ones, and wait for the answer of a webhook",
+    Answer(200, "Stored at `cursor`; `attempt` is what a webhook answered", SessionTestAnswer),
+    query=SessionTestQuery,
+    body=SessionTestRequest,
+    problems=("bad_subject", "bad_event", "not_a_webhook", "storage_refused"),
+)
 async def test_session(request: Request) -> Response:
     edge = edge_of(request)
     session = await session_of(request)
-    patience = number(request, "wait", 0.0, 0.0, trial.MAX_WAIT)
-    if patience and session.spec.webhook is None:
-        raise Problem("not_a_webhook", "wait is for webhook sessions: readers say nothing of what they got")
-    kind, data = trial.parse_trial(await read_json(request))
+    wait = read_query(request, SessionTestQuery).wait
+    if wait and session.spec.webhook is None:
+        raise Problem("not_a_webhook", "wait is for webhook sessions: readers do not acknowledge events")
+    body = read_as(await read_json(request), SessionTestRequest)
+    kind = body.event_type
+    data = trial.data_for(kind) if isinstance(body.test_data, msgspec.UnsetType) else body.test_data
     event = Event.new(Subject.of("session", session.id, kind), data, type=kind, source="test", test=True)
     accepted = ingest.Accepted(event, encode(event))
     (ack,) = await ingest.publish(edge.broker, [accepted], edge.store)
@@ -169,8 +232,8 @@ async def test_session(request: Request) -> Response:
     if not (session.view.admits(str(event.subject), kind) and session.view.passes(event)):
         outcome = trial.not_matched(session)
     elif session.spec.webhook is not None:
-        # To be stored is no success yet where it is still to be posted.
-        outcome = await trial.watch(edge.webhooks, edge.recoveries.attempts, session, event.id, patience)
+        # An event that is stored and not yet posted is no success yet.
+        outcome = await trial.watch(edge.webhooks, edge.recoveries.attempts, session, event.id, wait)
     return json_answer(
         {
             "session_id": session.id,
@@ -183,8 +246,13 @@ async def test_session(request: Request) -> Response:
     )
 
 
+@operation(
+    "Use the token of this request for the connections that its principal has to the session",
+    Answer(200, "How many connections go on, over all replicas, and until when", RefreshAnswer),
+    problems=("not_granted",),
+)
 async def refresh_session(request: Request) -> Response:
-    """Takes the token that this request was sent with, for the connections that the same principal has to the session."""
+    """Renews the principal's connections to the session with the token of this request."""
     edge = edge_of(request)
     session = await session_of(request)
     principal = principal_of(request.scope)
@@ -199,8 +267,12 @@ async def refresh_session(request: Request) -> Response:
     )
 
 
+@operation(
+    "Read the token's principal and grants; where no keys are configured everything is allowed, and the id is null",
+    Answer(200, "Its grants, as subject patterns", MeAnswer),
+)
 async def read_me(request: Request) -> Response:
-    """Says who the token of this request proves, and what it allows: a page can then say what it does not show."""
+    """Answers the principal of the token and its grants, so that a page can explain what it does not show."""
     principal = principal_of(request.scope)
     grants = principal.grants
     return json_answer(

@@ -1,4 +1,4 @@
-"""Redirects an address with one slash too many, relative to where the client asked.
+"""Redirects an address with a trailing slash to the route without it, by a relative address.
 
 A relative `Location` needs neither the scheme nor the host nor the path prefix under which a proxy shows the edge.
 """
@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 
 class SlashRedirect:
-    """What a router does with an address that no route has."""
+    """Handles the addresses that no route has."""
 
     def __init__(self, router: Router) -> None:
         self._router = router

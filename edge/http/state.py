@@ -1,4 +1,4 @@
-"""Handlers that answer what is the case just now: runs, alerts, cameras, Octanes."""
+"""Handlers of the current state: runs, alerts, cameras, Octanes."""
 
 from __future__ import annotations
 
@@ -8,29 +8,34 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from edge.errors import Problem
-from edge.http.body import edge_of, json_answer, number
+from edge.http.bodies.sessions import LimitQuery
+from edge.http.bodies.system import AlertsAnswer, CamerasAnswer, OctanesAnswer, RunsAnswer
+from edge.http.body import edge_of, json_answer, read_query
 from edge.http.credentials import principal_of
+from edge.http.openapi.operation import Answer, operation
 from router.codec import rfc3339
 from router.record import Record
 from router.subject import escape, unescape
 
-# How far back `/alerts` looks: a page of alerts is for people, and older ones are in the stream.
-ALERTS_LOOKED_AT = 500
+# How many events `/alerts` reads back: a page of alerts is for people, and older ones are in the stream.
+ALERTS_READ = 500
 
 
 async def _latest(request: Request, *patterns: str) -> list[Record]:
-    """The newest events under some patterns, of those that who asks may read."""
+    """The newest events under some patterns that the principal may read."""
     grants = principal_of(request.scope).grants
     found = await edge_of(request).broker.latest(patterns)
     return [record for record in found if record.event is not None and grants.may_read(record.subject)]
 
 
+@operation("Read the latest state of every run", Answer(200, "Newest first", RunsAnswer), query=LimitQuery)
 async def list_runs(request: Request) -> Response:
     records = await _latest(request, "agent.*.state", "job.*.state", "thread.*.state")
     runs = [_state(record) for record in reversed(records)]
-    return json_answer({"runs": runs[: number(request, "limit", 100, 1, 1000)]})
+    return json_answer({"runs": runs[: read_query(request, LimitQuery).limit]})
 
 
+@operation("Read the latest state of one run", Answer(200, "The run", dict[str, Any]), problems=("run_not_found",))
 async def read_run(request: Request) -> Response:
     token = escape(request.path_params["run"])
     records = await _latest(request, *(f"{domain}.{token}.state" for domain in ("agent", "job", "thread")))
@@ -45,12 +50,17 @@ def _state(record: Record) -> dict[str, Any]:
     return {"run": unescape(event.subject.entity), "domain": event.subject.domain, **event.data}
 
 
+@operation(
+    "Read the latest state of every alert rule for every entity",
+    Answer(200, "Newest first", AlertsAnswer),
+    query=LimitQuery,
+)
 async def list_alerts(request: Request) -> Response:
-    """The newest word of each rule about each entity, among the last of all that rules have said."""
+    """Answers the newest event of each rule and entity, among the last events of all rules."""
     edge = edge_of(request)
     grants = principal_of(request.scope).grants
     newest: dict[tuple[str, str], dict[str, Any]] = {}
-    for record in await edge.hub.recovery.last(("alert.>",), ALERTS_LOOKED_AT):
+    for record in await edge.hub.recovery.last(("alert.>",), ALERTS_READ):
         event = record.event
         if event is None or event.type not in ("firing", "resolved") or not grants.may_read(record.subject):
             continue
@@ -64,19 +74,21 @@ async def list_alerts(request: Request) -> Response:
             "cursor": record.cursor(edge.hub.epoch),
         }
     alerts = sorted(newest.values(), key=lambda alert: str(alert["cursor"]), reverse=True)
-    return json_answer({"alerts": alerts[: number(request, "limit", 100, 1, 1000)]})
+    return json_answer({"alerts": alerts[: read_query(request, LimitQuery).limit]})
 
 
+@operation("List the cameras", Answer(200, "Each with its latest state", CamerasAnswer))
 async def list_cameras(request: Request) -> Response:
     return json_answer({"cameras": await _entities(request, "camera")})
 
 
+@operation("List the Octane renders", Answer(200, "Each with its latest state", OctanesAnswer))
 async def list_octanes(request: Request) -> Response:
     return json_answer({"octanes": await _entities(request, "octane")})
 
 
 async def _entities(request: Request, domain: str) -> list[dict[str, Any]]:
-    """Every camera or Octane that has said something, with what it said last."""
+    """Every camera or Octane that has published, with its latest state and statistics."""
     found: dict[str, dict[str, Any]] = {}
     for record in await _latest(request, f"{domain}.*.state", f"{domain}.*.statistics"):
         event = record.event

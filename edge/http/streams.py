@@ -14,12 +14,14 @@ from starlette.websockets import WebSocket
 from edge.auth.connection import ConnectionAuth
 from edge.disconnect import BAD_CURSOR, FORBIDDEN, LOST_STORE, NO_SESSION, SHUTDOWN, Disconnect
 from edge.errors import Problem
-from edge.http.body import edge_of, leaving, number
+from edge.http.bodies.events import PageAnswer
+from edge.http.bodies.sessions import PollQuery, SocketQuery, SseQuery, StartQuery, StreamQuery
+from edge.http.body import UNSAID, draining_problem, edge_of, read_query
 from edge.http.credentials import address_of, principal_of
+from edge.http.openapi.operation import Answer, Media, header, operation
 from edge.http.sessions import session_of
 from edge.problem import count_refusal
 from edge.runtime import Edge
-from edge.sessions.body import MAX_RATE, MIN_RATE
 from edge.sessions.registry import Session
 from edge.stats import EVERYTHING
 from edge.transports import polling
@@ -31,63 +33,53 @@ from router.codec import to_json
 from router.cursor import Start, parse_start
 from router.errors import BadInput, BrokerError
 
-
-def _start(query: Mapping[str, str], session: Session) -> Start:
-    """Where a reader wants to begin; without a word from it, where the session begins."""
-    # `undefined` and `null` are what a page's string concatenation sends before it has a value.
-    said = {name: value for name, value in query.items() if value not in ("", "undefined", "null")}
-    start = parse_start(said.get("cursor"), said.get("since"), said.get("last"))
-    return start or Start(cursor=session.start)
+_OPENING = ("bad_cursor", "draining", "not_granted", "too_many")
 
 
-def _said(query: Mapping[str, str], name: str) -> bool:
-    """Whether a query says something by a name; `undefined` and `null` are nothing."""
-    return query.get(name, "") not in ("", "undefined", "null")
+def _start(query: StartQuery, session: Session) -> Start:
+    """Where a reader begins: where its query says, else where the session does. Raises BadCursor."""
+    return parse_start(query.cursor, query.since, query.last) or Start(cursor=session.start)
 
 
-def _opening(query: Mapping[str, str], session: Session) -> Start | Opening:
-    """The same, or that the client says it in its first message: a query may lie in somebody's logs."""
-    match query.get("start"):
-        case None | "":
-            return _start(query, session)
-        case "message":
-            return lambda said: _start(said, session)
-        case _:
-            raise Problem("bad_parameter", "start must be message")
+def _opening(query: SocketQuery, session: Session) -> Start | Opening:
+    """The same, or a function that reads it from the first message: queries are often written into logs."""
+    if query.start == "message":
+        return lambda given: _start(StartQuery(**_places(given)), session)
+    return _start(query, session)
 
 
-def _pace(query: Mapping[str, str], session: Session) -> Pace:
-    """How much a reader wants to see: what it says, or what its session says."""
-    conflate = query.get("conflate")
-    if conflate not in (None, "", "true", "false", "1", "0"):
-        raise Problem("bad_parameter", "conflate must be true or false")
-    rate = query.get("max_rate")
-    try:
-        wanted = float(rate) if rate else session.pace.max_rate
-    except ValueError:
-        wanted = 0.0
-    if wanted is not None and not MIN_RATE <= wanted <= MAX_RATE:
-        raise Problem("bad_parameter", f"max_rate must be a number from {MIN_RATE:g} to {MAX_RATE:g}")
-    return Pace(conflate in ("true", "1") if conflate else session.pace.conflate, wanted)
+def _places(given: Mapping[str, str]) -> dict[str, str]:
+    return {name: given[name] for name in ("cursor", "since", "last") if given.get(name, "") not in UNSAID}
 
 
+def _pace(query: StreamQuery, session: Session) -> Pace:
+    """The pace that a reader's query asks for, else that of its session."""
+    conflate = session.pace.conflate if query.conflate is None else query.conflate
+    return Pace(conflate, session.pace.max_rate if query.max_rate is None else query.max_rate)
+
+
+@operation(
+    "Read by polling; with `wait`, by long polling",
+    Answer(200, "Events after the cursor, oldest first", PageAnswer),
+    query=PollQuery,
+    problems=("bad_cursor", "not_granted", "too_many"),
+)
 async def poll_session(request: Request) -> Response:
     edge = edge_of(request)
     session = await session_of(request)
-    limit = number(request, "limit", polling.DEFAULT_LIMIT, 1, polling.MAX_LIMIT)
-    wait = number(request, "wait", 0.0, 0.0, polling.MAX_WAIT)
-    start = _start(request.query_params, session)
+    query = read_query(request, PollQuery)
+    start = _start(query, session)
     stats = edge.cluster_stats.of(session.id)
     stats.served += 1
     auth = _authorize(request, session, poll=True)
     try:
         reading = _reading(session, auth)
-        asked = polling.Poll(start, limit, min(wait, time_left(request)), _said(request.query_params, "cursor"))
+        asked = polling.Poll(start, query.limit, min(query.wait, time_left(request)), query.cursor is not None)
         polled = await polling.poll(edge.hub, reading, asked, stats, edge.poll_history)
     finally:
         if auth:
             auth.leave()
-    # A poll by time is a receipt too: it says what the client saw last.
+    # A poll by time acknowledges as well: it names the last event that the client saw.
     stats.acknowledged(str(start.cursor) if start.cursor else EVERYTHING if start.since else None)
     stats.handed(len(polled.records), polled.next)
     body = polling.body(edge.hub, reading, polled)
@@ -95,18 +87,37 @@ async def poll_session(request: Request) -> Response:
     headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
     if len(body) >= polling.GZIP_ABOVE and polling.takes_gzip(request.headers.getlist("accept-encoding")):
         headers["Content-Encoding"] = "gzip"
-        # Long ones take longer than others may wait for; zlib lets go of the interpreter meanwhile.
+        # A long body blocks the event loop for too long; zlib releases the GIL.
         body = await asyncio.to_thread(gzip.compress, body, 1, mtime=0)
     return Response(body, media_type="application/json", headers=headers)
 
 
+@operation(
+    "Read as server-sent events",
+    Answer(
+        200,
+        "Application events without `event:`; `ready`, `gap`, `slowed`, `bye` are named; `id:` is the cursor. A client that "
+        "accepts text/event-stream by name gets 429 and 5xx as a stream of one `bye` with `retry:`",
+        Media("text/event-stream"),
+    ),
+    query=SseQuery,
+    problems=_OPENING,
+    headers=(
+        header(
+            "Last-Event-ID",
+            "The `id:` of the last event read. Takes precedence over the query. A text that is no cursor is answered by `gap`, "
+            "and reading begins where it would without it.",
+        ),
+    ),
+)
 async def stream_session(request: Request) -> Response | ASGIApp:
     edge = edge_of(request)
     if edge.draining:
-        raise leaving()
+        raise draining_problem()
     session = await session_of(request)
-    start = stream_start(request, lambda: _start(request.query_params, session))
-    pace = _pace(request.query_params, session)
+    query = read_query(request, SseQuery)
+    start = stream_start(request, lambda: _start(query, session))
+    pace = _pace(query, session)
     if request.method == "HEAD":
         return Response(headers={name.decode(): value.decode() for name, value in HEADERS})
     auth = _authorize(request, session)
@@ -124,49 +135,51 @@ async def stream_session(request: Request) -> Response | ASGIApp:
 
 
 def _authorize(connection: Request | WebSocket, session: Session, poll: bool = False) -> ConnectionAuth | None:
-    """Who reads over a connection, counted; None where nobody is told apart. Raises Problem 429."""
+    """Authorizes and counts a connection; None where no keys are configured. Raises Problem 429."""
     edge = edge_of(connection)
     return edge.connection_auths.open(principal_of(connection.scope), session, address_of(connection), poll)
 
 
 def _reading(session: Session, auth: ConnectionAuth | None) -> ReadRequest:
-    """What a connection reads: no more of a session than is granted to who reads. Raises Problem."""
+    """What a connection reads: as much of the session as is granted to its principal. Raises Problem."""
     view = session.view if auth is None else auth.view(session)
     return ReadRequest(session.id, view, session.spec.dialect, auth)
 
 
 def time_left(connection: Request | WebSocket) -> float:
-    """How long the token that somebody came with is still good."""
+    """Seconds for which the token of a request is still valid."""
     return max(0.0, principal_of(connection.scope).left)
 
 
 class WithCleanup:
-    """An answer that holds something until it is over, however that comes."""
+    """An answer that runs a cleanup once it ends, for whatever reason."""
 
-    def __init__(self, answer: ASGIApp, over: Callable[[], None]) -> None:
+    def __init__(self, answer: ASGIApp, cleanup: Callable[[], None]) -> None:
         self._answer = answer
-        self._over = over
+        self._cleanup = cleanup
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._answer(scope, receive, send)
         finally:
-            self._over()
+            self._cleanup()
 
 
+@operation("Read over WebSocket", query=SocketQuery, problems=("draining", "too_many"), websocket=True)
 async def socket_session(socket: WebSocket) -> None:
     edge = edge_of(socket)
     if edge.draining:
-        # Before the handshake: a proxy passes the request on to another replica, and does not fill this one as it empties.
-        raise leaving()
+        # Before the handshake: a proxy then sends the request to another replica.
+        raise draining_problem()
     auth: ConnectionAuth | None = None
     refusal: Problem | BadInput | None = None
     try:
         session = await session_of(socket)
-        # Too many are refused by the handshake: a socket that is accepted has cost most already.
+        # One connection too many is refused by the handshake: accepting a socket is most of its cost.
         auth = _authorize(socket, session)
-        start = _opening(socket.query_params, session)
-        pace = _pace(socket.query_params, session)
+        query = read_query(socket, SocketQuery)
+        start = _opening(query, session)
+        pace = _pace(query, session)
         asked = _reading(session, auth)
     except Problem as problem:
         if problem.status == 429:
@@ -202,7 +215,7 @@ async def _serve_socket(edge: Edge, socket: WebSocket, asked: ReadRequest, start
 
 
 async def _refuse_socket(socket: WebSocket, close: int, code: str, detail: str) -> None:
-    """Says why in band: a browser's script sees neither status nor body of a refused handshake."""
+    """Sends the reason as a message: a browser's script sees neither status nor body of a refused handshake."""
     count_refusal(code)
     await socket.send_text(to_json({"control": "error", "code": code, "detail": detail}).decode())
     await socket.close(close, code)

@@ -12,11 +12,12 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from edge.http.bodies.system import LivezAnswer, ReadyzAnswer
 from edge.http.body import edge_of, json_answer
-from edge.http.openapi.document import document
+from edge.http.openapi.operation import Answer, Media, operation
 
 CONSOLE = Path(__file__).parents[1] / "console"
-# Nothing that is not from here: no script, style or frame of others, and none in the page itself.
+# Scripts, styles and frames come from this server only, and none are inline.
 POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; object-src 'none'; "
     "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'"
@@ -24,7 +25,7 @@ POLICY = (
 
 
 class Console(StaticFiles):
-    """The page's files; asked for anew each time (mostly answered by 304), so that an upgrade is seen at once."""
+    """The page's files, which browsers revalidate each time (mostly by a 304), so that an upgrade shows at once."""
 
     def file_response(self, *args: Any, **options: Any) -> Response:
         response = super().file_response(*args, **options)
@@ -32,6 +33,7 @@ class Console(StaticFiles):
         return response
 
 
+@operation("The console", Answer(200, "The page", Media("text/html")))
 async def console_page(_request: Request) -> Response:
     return FileResponse(
         CONSOLE / "index.html",
@@ -42,26 +44,38 @@ async def console_page(_request: Request) -> Response:
     )
 
 
+@operation(
+    "Redirect to the console",
+    Answer(307, "The page, by a relative Location", headers={"Location": {"schema": {"type": "string"}}}),
+)
 async def to_console_page(request: Request) -> Response:
-    """Redirects to the page, relative to where the client asked: a proxy may show us under another name, scheme or path."""
+    """Redirects to the page by a relative address: a proxy may serve it under another name, scheme or path."""
     return RedirectResponse("../" if request.url.path.endswith("/") else "./")
 
 
+@operation("Whether the process lives", Answer(200, "It does", LivezAnswer))
 async def livez(_request: Request) -> Response:
-    """That this answers is the proof: the event loop turns. NATS is not asked, a broker's fault mends no edge by a restart."""
+    """Answers as long as the event loop runs. NATS is not asked: restarting the edge does not repair a broker."""
     return json_answer({"status": "ok"})
 
 
+@operation(
+    "Whether the process can serve",
+    Answer(200, "It can", ReadyzAnswer),
+    Answer(503, "It cannot; `checks` and `store` say why", ReadyzAnswer),
+)
 async def readyz(request: Request) -> Response:
     readiness = edge_of(request).readiness
     return json_answer(readiness, 200 if readiness["status"] == "ok" else 503)
 
 
+@operation("Prometheus metrics", Answer(200, "Text or OpenMetrics, as asked", Media("text/plain")), store=False)
 async def prometheus(request: Request) -> Response:
     encode, kind = choose_encoder(request.headers.get("accept", ""))
-    # Thousands of series take longer than an event may wait.
+    # Thousands of series take longer than the event loop may be blocked.
     return Response(await asyncio.to_thread(encode, REGISTRY), headers={"Content-Type": kind})
 
 
-async def openapi(_request: Request) -> Response:
-    return json_answer(document())
+@operation("This document", Answer(200, "OpenAPI 3.1", dict[str, Any]))
+async def openapi(request: Request) -> Response:
+    return json_answer(request.app.state.document())

@@ -1,4 +1,4 @@
-"""This file is where requests are counted by the route that took them, and polls by what they brought and confirmed."""
+"""Middleware that counts and times the requests of a route."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KINDS = ("1xx", "2xx", "3xx", "4xx", "5xx")
 
 
 class RequestMetrics:
-    """One route, with its requests counted and timed until their answer begins."""
+    """Counts a route's requests, and times them until their answer begins."""
 
     def __init__(self, app: ASGIApp, route: str) -> None:
         self.app = app
@@ -22,25 +22,25 @@ class RequestMetrics:
         self._seconds = metrics.request_seconds.labels(route)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes a request on."""
+        """Handles a request, and observes when its answer begins."""
         begun = time.perf_counter()
-        told = False
+        observed = False
 
-        def tell(kind: str) -> None:
-            nonlocal told
-            if not told:
-                told = True
+        def observe(kind: str) -> None:
+            nonlocal observed
+            if not observed:
+                observed = True
                 self._counts[kind].inc()
                 self._seconds.observe(time.perf_counter() - begun)
 
         async def counted(message: Message) -> None:
-            if not told:
+            if not observed:
                 if "status" in message:
-                    tell(f"{message['status'] // 100}xx")
+                    observe(f"{message['status'] // 100}xx")
                 elif message["type"] == "websocket.accept":
-                    tell("1xx")
+                    observe("1xx")
                 elif message["type"] == "websocket.close":
-                    tell("4xx")
+                    observe("4xx")
             await send(message)
 
         session = scope.get("path_params", {}).get("session_id")

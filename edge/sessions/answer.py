@@ -8,7 +8,21 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from edge.sessions.body import CURSOR, DeliveryMethod
-from edge.sessions.endpoint.body import Mode, OnExhausted, RetryProfile, Signing, Verification
+from edge.sessions.endpoint.body import (
+    AutoDisableBody,
+    BatchBody,
+    BreakerBody,
+    ClientCertificateBody,
+    Mode,
+    Never,
+    OAuth2Body,
+    OnExhausted,
+    RetryProfile,
+    SignatureBody,
+    Signing,
+    Status,
+    Verification,
+)
 from edge.sessions.spec import SessionSpec
 from router.codec import rfc3339
 
@@ -38,9 +52,9 @@ class EndpointAnswer(msgspec.Struct, kw_only=True):
     retry_attempts: int | UnsetType = UNSET
     retry_profile: RetryProfile | UnsetType = UNSET
     retry_schedule: list[float] | UnsetType | None = UNSET
-    retry_statuses: list[int | str] | UnsetType | None = UNSET
-    breaker: dict[str, float] | UnsetType | None = UNSET
-    auto_disable: dict[str, float] | bool | UnsetType | None = UNSET
+    retry_statuses: list[Status] | UnsetType | None = UNSET
+    breaker: BreakerBody | UnsetType | None = UNSET
+    auto_disable: AutoDisableBody | Never | UnsetType | None = UNSET
     mode: Mode | UnsetType = UNSET
     ordered: bool | UnsetType = UNSET
     on_exhausted: OnExhausted | UnsetType = UNSET
@@ -49,17 +63,17 @@ class EndpointAnswer(msgspec.Struct, kw_only=True):
     allowed_rate: Annotated[float | UnsetType | None, Meta(description="Posts a second that the receiver allows.")] = (
         UNSET
     )
-    batch: dict[str, float] | UnsetType | None = UNSET
+    batch: BatchBody | UnsetType | None = UNSET
     max_age: float | UnsetType | None = UNSET
     gzip_above: int | UnsetType | None = UNSET
     verify: Verification | UnsetType = UNSET
     headers: Annotated[dict[str, str] | UnsetType, Meta(description="Their values are shown as `***`.")] = UNSET
     signing: Signing | UnsetType = UNSET
-    signature: dict[str, Any] | UnsetType | None = UNSET
-    client_certificate: dict[str, str] | UnsetType | None = UNSET
+    signature: SignatureBody | UnsetType | None = UNSET
+    client_certificate: ClientCertificateBody | UnsetType | None = UNSET
     ca: str | UnsetType | None = UNSET
     proxy: str | UnsetType | None = UNSET
-    oauth2: dict[str, str | None] | UnsetType | None = UNSET
+    oauth2: OAuth2Body | UnsetType | None = UNSET
     webhook_secret_set: bool | UnsetType = UNSET
     webhook_public_key: Annotated[
         str | UnsetType | None,

@@ -29,7 +29,7 @@ _ID = re.compile(r"sess_[0-9a-z]{16,40}\Z")
 
 
 class Session:
-    """A session as one edge process knows it: its definition and its view."""
+    """A session in one edge process: its specification and its view."""
 
     __slots__ = ("revision", "spec", "view")
 
@@ -53,7 +53,7 @@ class Session:
 
 
 def unknown_session(session_id: str) -> Problem:
-    """The answer to who asks for a session that is not there, or not theirs: nobody can tell which."""
+    """The problem of a session that does not exist or belongs to another principal, which look the same."""
     return Problem("session_not_found", f"no session {session_id[:60]!r}; it may have been deleted")
 
 
@@ -61,12 +61,12 @@ _spec = decoder(SessionSpec, SESSIONS)
 
 
 class Registry:
-    """All sessions, kept in step with the bucket."""
+    """All sessions, which follow the bucket."""
 
     def __init__(self, bucket: Bucket) -> None:
         self.bucket = bucket
         self._sessions: BucketCache[str, Session] = BucketCache()
-        # Views of the sessions that are being written; see `_writing`.
+        # Views of the sessions whose writes are under way; see `_writing`.
         self._views: dict[str, tuple[SessionSpec, View]] = {}
         self._owned: Counter[str] = Counter()
         self._listeners: list[Callable[[str, Session | None], None]] = []
@@ -83,7 +83,7 @@ class Registry:
         return self._sessions.values
 
     def owned(self, owner: str | None) -> int:
-        """How many sessions somebody has."""
+        """How many sessions a principal has."""
         return self._owned[owner] if owner is not None else 0
 
     def on_change(self, listener: Callable[[str, Session | None], None]) -> None:

@@ -19,10 +19,10 @@ from hypothesis.strategies import SearchStrategy
 from schemathesis import Case
 from schemathesis.generation import GenerationMode
 
+from edge.app import openapi as document
 from edge.auth.grants import ALL
 from edge.auth.token import mint
 from edge.errors import TITLES
-from edge.http.openapi.document import document
 from ops.launch import own_argv
 from router.nats.embedded import free_port
 from tests.edge.auth.tally import table

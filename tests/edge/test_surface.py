@@ -8,8 +8,9 @@ import pytest
 import websockets
 from starlette.routing import Mount, Route, WebSocketRoute
 
+from edge.app import openapi as document
 from edge.app import routes
-from edge.http.openapi.document import VERSION, document
+from edge.http.openapi.document import VERSION
 from router.broker import Broker
 from router.event import Event
 from router.frame import frame_subject, pack

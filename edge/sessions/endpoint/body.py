@@ -103,7 +103,7 @@ class SignatureBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ]
         | None
     ) = signature_format.STANDARD_CONTENT
-    hash: Literal["sha256", "sha512"] | None = None
+    hash: Annotated[Literal["sha256", "sha512"] | None, Meta(description="sha256 where it is left out.")] = None
     key: Annotated[
         Literal["bytes", "text"] | None,
         Meta(description="Whether the HMAC's key is the bytes that the secret holds (the default), or its text."),
@@ -165,6 +165,7 @@ SigningChoice = Annotated[
         "`webhook_public_key`."
     ),
 ]
+Never = Annotated[bool, Meta(extra_json_schema={"const": False})]
 Status = Annotated[int, Meta(ge=300, le=599)] | Annotated[str, Meta(pattern="^[345]([0-9][0-9]|[xX][xX])$")]
 
 
@@ -222,7 +223,7 @@ class EndpointBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = None
     breaker: BreakerBody | None = None
     auto_disable: Annotated[
-        AutoDisableBody | Annotated[bool, Meta(extra_json_schema={"const": False})] | None,
+        AutoDisableBody | Never | None,
         Meta(description="When the endpoint is disabled because it failed for too long; false: never."),
     ] = None
     retry_attempts: Annotated[

@@ -52,7 +52,7 @@ MAX_OLD_SECRETS = 3
 SCHEDULES: Mapping[str, tuple[float, ...]] = {
     # As many as `retry_attempts` says: with the guide's three it is over after half a minute.
     "guide": (1, 5, 30, 120, 600, 1800, 3600),
-    # For receivers of one's own, which are back in a minute or are missed by somebody.
+    # For receivers inside one's own system, which are back within a minute or raise an alert.
     "fast": (1, 5, 15, 60, 300),
     # The example of Standard Webhooks: more than three days.
     "standard": (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400),
@@ -119,7 +119,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     headers: dict[str, str] = {}
     # Side by side; one at a time for each key; or one at a time for all, in the order of the stream.
     mode: Mode = "unordered"
-    # Whether an ordered lane goes on behind what was given up, or waits for somebody to look.
+    # Whether an ordered queue goes on after a delivery whose attempts are exhausted, or halts until it is enabled.
     on_exhausted: OnExhausted = "continue"
     concurrency: int = DEFAULT_CONCURRENCY
     # Posts a second that count: what the session asked for, and no more than the receiver allows.
@@ -355,10 +355,10 @@ def parse_secret(value: str | None, signing: Signing | None = None, default: str
 
 
 def refuse_reader_fields(conflate: bool, max_rate: float | None, ttl: float | None) -> None:
-    """Refuses what a session may say to its readers and a webhook cannot do. Raises Problem `bad_webhook`.
+    """Refuses the fields that are for readers and that a webhook cannot honour. Raises Problem `bad_webhook`.
 
     Each event is a delivery of its own that is signed, retried and accounted for, so none stands for another; the pace of
-    posts is `rate`; and a webhook is never idle, because nobody reads it.
+    posts is `rate`; and a webhook has no reader, so it is never idle.
     """
     if conflate:
         raise _refused(
@@ -381,7 +381,7 @@ def _least(*rates: float | None) -> float | None:
 
 
 def _attempts_of(profile: str, policy: Policy | None, retries: int) -> int:
-    """How many retries a schedule or a profile means where nobody says."""
+    """The number of retries that a schedule or a profile implies."""
     if policy is not None and policy.retry_schedule is not None:
         return len(policy.retry_schedule)
     return retries if profile == "guide" else len(SCHEDULES[profile])

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from edge.errors import Problem
 from edge.jobs import BackgroundJob
 from router.cluster.role import RoleSettings
 from router.codec import rfc3339
@@ -70,19 +69,8 @@ class Recovery(BackgroundJob, kw_only=True, omit_defaults=True):
         }
 
 
-def parse_rate(value: Any) -> float:
-    """Reads how many deliveries a second may be stored again. Raises Problem."""
-    if value is None:
-        return DEFAULT_RATE
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not MIN_RATE <= value <= MAX_RATE:
-        raise Problem("bad_body", f"rate must be a number of deliveries a second from {MIN_RATE:g} to {MAX_RATE:g}")
-    return float(value)
-
-
-def parse_moment(value: Any, field: str) -> datetime:
-    """Reads a time. Raises Problem."""
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise Problem("bad_body", f"{field} must be a time: RFC 3339, or seconds or milliseconds since the epoch")
+def parse_moment(value: str | float) -> datetime:
+    """Reads a time: RFC 3339, or seconds or milliseconds since the epoch. Raises BadCursor."""
     return parse_time(str(value))
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from edge.app import openapi as document
 from edge.deadletters.notifier import CONSUMER, MAX_GROUPS, MAX_SINGLE, events_about
-from edge.http.openapi.document import document
 from edge.webhooks.endpoint.state import EndpointState
 from edge.webhooks.endpoint.store import EndpointStore
 from router.broker import Broker

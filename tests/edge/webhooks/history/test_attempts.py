@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from edge.app import openapi as document
 from edge.errors import Problem
-from edge.http.openapi.document import document
 from edge.webhooks.client.outcome import Outcome, Verdict
 from edge.webhooks.history.attempt import Attempt, Part
 from edge.webhooks.history.attempt_log import AttemptLog, AttemptLogSettings

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from edge.app import openapi as document
 from edge.errors import Problem
-from edge.http.openapi.document import document
 from edge.webhooks.history.recovery import Recoveries
 from edge.webhooks.history.recovery_job import Recovery, RecoverySettings
 from router.broker import Broker

@@ -1,0 +1,123 @@
+"""Bodies and answers of events: what `POST /events` takes, and what readers get."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from edge.sessions.answer import Cursor, Time
+
+MAX_TEXT = 200
+Text = Annotated[str, Meta(max_length=MAX_TEXT)]
+
+
+class NewEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An event to publish."""
+
+    subject: Annotated[str, Meta(max_length=255, examples=["agent.run-42.progress"])]
+    type: Annotated[
+        Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,63}$")] | None,
+        Meta(description="Left out, the last token of the subject."),
+    ] = None
+    data: dict[str, Any] | None = None
+    id: Annotated[
+        Text | None, Meta(description="Generated where it is left out; the same id within two minutes is stored once.")
+    ] = None
+    source: Text | None = None
+    key: Text | None = None
+    cause: Text | None = None
+    trace: Text | None = None
+    test: bool = False
+
+
+class NewEvents(msgspec.Struct, frozen=True):
+    """A batch of events."""
+
+    events: list[NewEvent]
+
+
+# One event, a list of them, or an object with such a list.
+Publication = (NewEvent, Annotated[list[NewEvent], Meta(min_length=1, max_length=1000)], NewEvents)
+
+
+class Stored(msgspec.Struct):
+    """An event that is stored."""
+
+    id: str
+    cursor: Cursor
+    duplicate: bool
+
+
+class Published(msgspec.Struct, omit_defaults=True):
+    """The events that are stored; a single one is described at the top as well."""
+
+    events: list[Stored]
+    id: str = ""
+    cursor: Cursor = ""
+    duplicate: bool = False
+
+
+class EventAnswer(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """An event in the callback dialect."""
+
+    id: str
+    event_type: str
+    subject: str
+    source: str
+    timestamp: Time
+    data: dict[str, Any]
+    cursor: Cursor
+    key: str = ""
+    cause: str = ""
+    test: bool = False
+    conflated: Annotated[int, Meta(description="How many older events this one supersedes.")] = 0
+
+
+class GapAnswer(msgspec.Struct):
+    """A range of events that could not be read; `reset` where the stream began anew."""
+
+    first: str = msgspec.field(name="from")
+    last: str = msgspec.field(name="to")
+    reset: bool
+
+
+class PageAnswer(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Events after a cursor, oldest first."""
+
+    events: list[EventAnswer]
+    next: Cursor
+    has_more: Annotated[
+        bool,
+        Meta(
+            description="Whether to poll again at once from `next`: one request scans a bounded part of the stream, and may "
+            "end without an event."
+        ),
+    ]
+    count: int = 0
+    session_id: str = ""
+    last_timestamp: Annotated[
+        Time,
+        Meta(
+            description="The last event's own time. In answers to polls without a `cursor` the times of events have more "
+            "digits than six: they are places to continue from by `since`."
+        ),
+    ] = ""
+    gap: GapAnswer | None = None
+
+
+class ProblemAnswer(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Why a request was refused (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str = ""
+    index: Annotated[int, Meta(description="Which event of a batch.")] = 0
+    reason: Annotated[str, Meta(description="Why a redrive was refused, or what kind an address is.")] = ""
+    field: Annotated[str, Meta(description="Which field of the body or parameter of the query is wrong.")] = ""
+    stored: Annotated[int, Meta(description="How many events of a batch were stored.")] = 0
+    size: Annotated[int, Meta(description="The size of an event that is too large, in bytes.")] = 0
+    limit: Annotated[int, Meta(description="The limit that was exceeded.")] = 0

@@ -1,0 +1,214 @@
+"""Bodies, queries and answers of sessions, tickets and tokens."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from edge.http.bodies.webhooks import AttemptAnswer
+from edge.sessions.answer import MaybeTime, SessionAnswer, Time
+from edge.sessions.body import CURSOR, MAX_RATE, MIN_RATE, Last
+from edge.transports import polling
+
+MAX_TEST_WAIT = 60.0
+
+
+class LimitQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """The length of a list."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000, description="At most so many.")] = 100
+
+
+class SessionsQuery(LimitQuery, frozen=True, kw_only=True):
+    """A page of the sessions, oldest first."""
+
+    offset: Annotated[int, Meta(ge=0, le=10**9, description="Skip so many.")] = 0
+
+
+class StartQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Where reading begins: at one of these, or where the session does."""
+
+    cursor: Annotated[str | None, CURSOR] = None
+    since: Annotated[
+        str | None,
+        Meta(
+            description="Begin at this time: RFC 3339, or seconds or milliseconds since the epoch. The `timestamp` of an event "
+            "in an answer to a poll, sent back unchanged, begins exactly behind that event.",
+            extra_json_schema={"type": ["string", "number"]},
+        ),
+    ] = None
+    last: Last = None
+
+
+class PollQuery(StartQuery, frozen=True, kw_only=True):
+    """One poll."""
+
+    limit: Annotated[int, Meta(ge=1, le=polling.MAX_LIMIT, description="At most so many.")] = polling.DEFAULT_LIMIT
+    wait: Annotated[
+        float, Meta(ge=0, le=polling.MAX_WAIT, description="Wait so many seconds for the first event (long polling).")
+    ] = 0.0
+
+
+class StreamQuery(StartQuery, frozen=True, kw_only=True):
+    """A stream of events."""
+
+    conflate: Annotated[bool | None, Meta(description="Leave out events that a newer one supersedes.")] = None
+    max_rate: Annotated[
+        Annotated[float, Meta(ge=MIN_RATE, le=MAX_RATE)] | None, Meta(description="Writes a second at most.")
+    ] = None
+    ticket: Annotated[str | None, Meta(description="From `POST /tickets`, where no Authorization can be sent.")] = None
+
+
+class SseQuery(StreamQuery, frozen=True, kw_only=True):
+    """A stream of server-sent events."""
+
+    lastEventId: Annotated[
+        str | None,
+        Meta(
+            description="As the header Last-Event-ID, for clients that set no header; also `lastEventID` and "
+            "`last_event_id`. Takes precedence over cursor, since and last."
+        ),
+    ] = None
+
+
+class SocketQuery(StreamQuery, frozen=True, kw_only=True):
+    """A WebSocket."""
+
+    start: Annotated[
+        Literal["message"] | None,
+        Meta(
+            description='The first message says where reading begins: {"control":"resume","cursor":…}, or since, or last.'
+        ),
+    ] = None
+
+
+class SessionTestQuery(msgspec.Struct, frozen=True):
+    """How long a test waits."""
+
+    wait: Annotated[
+        float, Meta(ge=0, le=MAX_TEST_WAIT, description="Wait at most so many seconds for a webhook's first attempt.")
+    ] = 0.0
+
+
+class SessionTestRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The test event to send."""
+
+    event_type: str = "progress"
+    test_data: Annotated[
+        dict[str, Any] | UnsetType, Meta(description="Left out, it has the fields that the guide shows for the type.")
+    ] = UNSET
+
+
+class SessionTestAnswer(msgspec.Struct, kw_only=True):
+    """What became of a test event; webhooks alone have `endpoint` and `attempt`."""
+
+    status: Annotated[
+        Literal["published", "delivered", "failed", "held", "not_matched"],
+        Meta(
+            description="`held`: the endpoint is disabled, or its receiver has not agreed yet, and the event waits. "
+            "`not_matched`: the event was published, but does not match the session's own subjects or filter."
+        ),
+    ]
+    success: Annotated[
+        bool | None, Meta(description="Null for a webhook as long as no attempt is known; ask with `wait`.")
+    ]
+    session_id: str
+    event_id: str
+    event_type: str
+    timestamp: Time
+    cursor: str
+    endpoint: Annotated[
+        str | UnsetType, Meta(description="The state of the webhook's circuit breaker, or `pending`.")
+    ] = UNSET
+    attempt: AttemptAnswer | UnsetType | None = UNSET
+    detail: Annotated[str | UnsetType, Meta(description="Why the session does not match its test event.")] = UNSET
+
+
+class SessionsAnswer(msgspec.Struct):
+    """A page of sessions."""
+
+    sessions: list[SessionAnswer]
+    total: int
+
+
+class ReadersAnswer(msgspec.Struct):
+    """Connected readers by transport."""
+
+    websocket: int
+    sse: int
+    polling: int
+
+
+class Totals(msgspec.Struct, kw_only=True):
+    """What became of events, over all replicas."""
+
+    events_sent: int
+    events_delivered: int
+    events_failed: int
+    events_dropped: int
+    retries: int
+    queued_events: int
+    has_websocket: bool
+    has_sse: bool
+    delivery_rate: Annotated[float, Meta(description="From 0 to 1, of the events that are settled.")]
+    readers: ReadersAnswer
+    conflated: int
+    spills: int
+    gaps: int
+    slowed: int
+    lag_events: int
+    oldest_event_seconds: float
+    last_delivery_at: float | None
+    last_error: str | None
+
+
+class StatsAnswer(Totals, kw_only=True):
+    """What became of a session's events, over all replicas."""
+
+    session_id: str
+
+
+class OverallStatsAnswer(Totals, kw_only=True):
+    """What became of all events, over sessions and replicas."""
+
+    active_sessions: int
+    sessions_by_method: dict[str, int]
+    edges: int
+    uptime_seconds: float
+
+
+class RefreshAnswer(msgspec.Struct):
+    """How many connections the new token serves, over all replicas, and until when."""
+
+    session_id: str
+    expires_at: MaybeTime
+    connections: int
+
+
+class MeAnswer(msgspec.Struct):
+    """A principal and its grants, as subject patterns; the id is null where no keys are configured."""
+
+    id: str | None
+    read: list[str]
+    publish: list[str]
+    command: list[str]
+    operate: bool
+    expires_at: MaybeTime
+
+
+class TicketRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The stream that a ticket opens: one of `session_id`, `camera` and `octane`."""
+
+    session_id: str | None = None
+    camera: str | None = None
+    octane: str | None = None
+    transport: Literal["websocket", "sse", "mjpeg", "snapshot"] | None = None
+
+
+class TicketAnswer(msgspec.Struct):
+    """A ticket, and the seconds for which it is valid."""
+
+    ticket: str
+    expires_in: float

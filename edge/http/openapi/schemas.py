@@ -1,0 +1,64 @@
+"""Generates JSON Schemas from the Structs of bodies, queries and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+_TEMPLATE = "#/components/schemas/{name}"
+
+
+def components(types: Iterable[Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The schema of each type, and the components that they refer to.
+
+    A component is named like its Struct, without the suffix that tells it from the class of the same name that the edge
+    works with: `SessionAnswer` is `Session`.
+    """
+    schemas, found = msgspec.json.schema_components(list(types), ref_template=_TEMPLATE)
+    named = {_named(name): _tidy(schema) for name, schema in found.items()}
+    assert len(named) == len(found), "two Structs would be one component"
+    return [_tidy(schema) for schema in schemas], named
+
+
+def parameters(query: type[msgspec.Struct]) -> list[dict[str, Any]]:
+    """The parameters of a query; where a body may have null, a query leaves the parameter out."""
+    (_, found) = msgspec.json.schema_components([query], ref_template=_TEMPLATE)
+    made = []
+    for name, schema in found[query.__name__]["properties"].items():
+        schema = _tidy(schema)
+        description = schema.pop("description", "")
+        if "anyOf" in schema:
+            (given,) = [each for each in schema.pop("anyOf") if each != {"type": "null"}]
+            schema = given | schema
+        description = schema.pop("description", description)
+        if isinstance(kinds := schema.get("type"), list) and "null" in kinds:
+            schema["type"] = next(kind for kind in kinds if kind != "null")
+        if "enum" in schema:
+            schema["enum"] = [value for value in schema["enum"] if value is not None]
+        made.append({"name": name, "in": "query", "schema": schema, "description": description})
+    return made
+
+
+def _named(name: str) -> str:
+    return name.removesuffix("Answer").removesuffix("Body")
+
+
+def _tidy(schema: Any) -> Any:
+    """Renames references, and leaves out titles, empty lists of required fields and the default null of what may be null."""
+    if isinstance(schema, list):
+        return [_tidy(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made: dict[str, Any] = {}
+    for name, value in schema.items():
+        if name == "properties":
+            made[name] = {field: _tidy(each) for field, each in value.items()}
+        elif name == "$ref":
+            made[name] = _TEMPLATE.format(name=_named(value.rpartition("/")[2]))
+        elif name == "title" or (name == "required" and not value) or (name == "default" and value is None):
+            continue
+        else:
+            made[name] = value if name in ("default", "examples", "enum") else _tidy(value)
+    return made
