@@ -180,14 +180,14 @@ async def _stats(edge: Edge, session: Session) -> Stats:
     if session.spec.delivery_method != "webhook":
         return read
     # The worker that posts its events counts them; other readers do not change these figures.
-    return beside(await edge.webhooks.figures.session(session.id), read)
+    return beside(await edge.webhooks.delivery_stats.session(session.id), read)
 
 
 @operation("Read what became of all events", Answer(200, "Over sessions and replicas", OverallStatsAnswer))
 async def overall_stats(request: Request) -> Response:
     edge = edge_of(request)
     gathered = await edge.cluster_stats.gather()
-    posted, read = await edge.webhooks.figures.total(), []
+    posted, read = await edge.webhooks.delivery_stats.total(), []
     for session_id, stats in gathered.items():
         known = edge.registry.sessions.get(session_id)
         webhook = known is not None and known.spec.delivery_method == "webhook"

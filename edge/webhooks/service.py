@@ -1,4 +1,4 @@
-"""This file is where webhooks are put together: the fan-out that makes jobs, the partitions they lie in, the work on those."""
+"""Runs the webhooks of one edge process: the fan-out that makes jobs, and the partitions whose jobs it delivers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from edge.webhooks.fanout.marks import waiting_events
 from edge.webhooks.fanout.settings import FanoutSettings
 from edge.webhooks.fanout.source import Subscribe
 from edge.webhooks.history.attempt_log import AttemptLog, AttemptLogSettings
-from edge.webhooks.history.figures import Figures
+from edge.webhooks.history.delivery_stats import DeliveryStats
 from edge.webhooks.queue.job import PARTITIONS, partition_of
 from edge.webhooks.worker.context import WorkerContext, WorkerSettings
 from edge.webhooks.worker.worker import PartitionWorker
@@ -53,7 +53,7 @@ class WebhookSettings:
     fanout: FanoutSettings = field(default_factory=FanoutSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     attempts: AttemptLogSettings = field(default_factory=AttemptLogSettings)
-    # How often it is counted what lies in the partitions.
+    # How often the jobs in the partitions are counted.
     count_every: float = 15.0
 
     @classmethod
@@ -63,7 +63,7 @@ class WebhookSettings:
 
 
 class Webhooks:
-    """The webhooks of one edge process: it works its share of the partitions, and fans out where it owns that role."""
+    """The webhooks of one edge process: it delivers the jobs of its partitions, and fans out where it owns that role."""
 
     def __init__(
         self,
@@ -77,22 +77,22 @@ class Webhooks:
         writes: WriteGuard | None = None,
         subscribe: Subscribe | None = None,
     ) -> None:
-        """`undecodable` is told of each record that the fan-out met and that is no event; for `subscribe` see Fanout."""
+        """`undecodable` is called with each record of the fan-out that is no event; for `subscribe` see Fanout."""
         self.settings = settings or WebhookSettings()
         self._broker = broker
         self._registry = registry
-        self._told_epoch = epoch
+        self._current_epoch = epoch
         self._first_epoch = ""
         self._sender = Sender(guard)
         self.attempts = AttemptLog(broker, self.settings.attempts)
         self.endpoints = EndpointStore(broker.connection, writes)
         publisher = Publisher(broker.connection)
         holder = secrets.token_hex(8)
-        self.figures = Figures(broker, holder)
+        self.delivery_stats = DeliveryStats(broker, holder)
         self.fanout = Fanout(
             broker,
             registry,
-            self.figures.of,
+            self.delivery_stats.of,
             publisher,
             self.settings.partitions,
             holder,
@@ -113,12 +113,12 @@ class Webhooks:
             self.attempts,
             publisher,
             self.endpoints,
-            self.figures.of,
+            self.delivery_stats.of,
             self._epoch,
             self.settings.worker,
             self.settings.partitions,
         )
-        self._context.acks.before = self.figures.flush
+        self._context.acks.before = self.delivery_stats.flush
         self.partitions = Partitions(
             Bucket(broker.connection, LEASES),
             self.settings.partitions,
@@ -144,7 +144,7 @@ class Webhooks:
             fanning = tasks.create_task(self.fanout.run(), name="webhook fan-out")
             noting = tasks.create_task(self.attempts.run(), name="webhook attempts")
             ending = tasks.create_task(self._context.acks.run(), name="webhook acks")
-            keeping = tasks.create_task(self.figures.run(), name="webhook figures")
+            keeping = tasks.create_task(self.delivery_stats.run(), name="webhook stats")
             self._tasks = [fanning]
             await self._ready.wait()
             await self.partitions.run()
@@ -152,13 +152,13 @@ class Webhooks:
                 each.cancel()
 
     async def _learn_epoch(self) -> None:
-        """Asks for the epoch itself, because the one who tells it later may not know it yet."""
+        """Reads the epoch of the event store, because `epoch` may not know it yet."""
         while not self._closing:
             try:
                 self._first_epoch = (await self._broker.state()).epoch
                 return
             except BrokerError as fault:
-                log.info("webhooks wait for the event store", extra={"fault": str(fault)})
+                log.info("webhooks wait for the event store; they try again", extra={"fault": str(fault)})
                 await asyncio.sleep(0.5)
 
     async def _watch(self) -> None:
@@ -166,30 +166,30 @@ class Webhooks:
             try:
                 await self.endpoints.run(self._ready.set)
             except BrokerError as fault:
-                log.info("webhooks wait for what is known of their endpoints", extra={"fault": str(fault)})
+                log.info("webhooks wait for the states of their endpoints; they try again", extra={"fault": str(fault)})
                 await asyncio.sleep(0.5)
 
     def _begin(self, partition: int, epoch: int, clean: bool) -> PartitionWorker:
         return PartitionWorker(self._context, partition, epoch, clean)
 
     def _epoch(self) -> str:
-        return self._told_epoch() or self._first_epoch
+        return self._current_epoch() or self._first_epoch
 
     def stats(self, session_id: str) -> Stats:
-        """What this process has counted for a session. Jobs are counted where the fan-out runs, deliveries where they happen."""
-        return self.figures.of(session_id)
+        """What this process has counted for a session. Jobs are counted by the fan-out, deliveries where they happen."""
+        return self.delivery_stats.of(session_id)
 
     async def _forget(self, session_id: str) -> None:
         await self.endpoints.forget(session_id)
-        await self.figures.forget(session_id)
+        await self.delivery_stats.forget(session_id)
 
     async def _kept(self) -> set[str]:
-        return await self.endpoints.kept() | await self.figures.kept()
+        return await self.endpoints.kept() | await self.delivery_stats.kept()
 
-    # The health of endpoints, from whichever process
+    # The states of endpoints, from any process
 
     def health(self, session_id: str) -> dict[str, Any]:
-        """How a session's endpoint is, as its owner last said."""
+        """The state of a session's endpoint, as its owner last stored it."""
         session = self._registry.sessions.get(session_id)
         rate = session.spec.webhook.rate if session is not None and session.spec.webhook is not None else None
         partition = partition_of(session_id, self.settings.partitions)
@@ -204,11 +204,11 @@ class Webhooks:
         return await waiting_events(self._broker, session)
 
     async def enable(self, session_id: str) -> dict[str, Any]:
-        """Lets a disabled or halted endpoint have its jobs again, the parked ones first. Raises Problem or BrokerError."""
+        """Resumes a disabled or halted endpoint, with its parked jobs first. Raises Problem or BrokerError."""
         return await self._order(session_id, CircuitBreaker.enable)
 
     async def disable(self, session_id: str, reason: str = "operator") -> dict[str, Any]:
-        """Lets an endpoint have nothing until it is enabled: its jobs are parked, and it gets no more of them.
+        """Stops deliveries to an endpoint until it is enabled: its jobs are parked, and it gets no more of them.
 
         Raises Problem or BrokerError.
         """
@@ -231,7 +231,7 @@ class Webhooks:
         return self.health(session_id)
 
     async def close(self, grace: float) -> None:
-        """Lets the fan-out and the partitions go to other processes at once, and finishes the posts under way."""
+        """Releases the fan-out and the partitions to other processes at once, and finishes the attempts under way."""
         self._closing = True
         for task in self._tasks:
             task.cancel()
@@ -241,7 +241,7 @@ class Webhooks:
     # Beside
 
     async def _count(self) -> None:
-        """Counts what lies in the partitions of this process, at a slow pace: it is the server that counts."""
+        """Counts the jobs in the partitions of this process, seldom: the server has to count them."""
         while True:
             dispatchers = [each for worker in self._workers() for each in worker.dispatchers.values()]
             states = Counter(each.breaker.shown_state for each in dispatchers)
@@ -255,7 +255,7 @@ class Webhooks:
                 metrics.pending.labels("fresh").set(sum(fresh for fresh, _ in pending))
                 metrics.pending.labels("due").set(sum(due for _, due in pending))
             except BrokerError as fault:
-                log.debug("what is pending cannot be counted", extra={"fault": str(fault)})
+                log.debug("pending webhook jobs cannot be counted", extra={"fault": str(fault)})
             self._sender.retain(self._registry.sessions)
             await asyncio.sleep(self.settings.count_every)
 
@@ -266,4 +266,4 @@ class Webhooks:
         for worker in self._workers():
             worker.changed(session_id, session)
         if session is None:
-            self.figures.drop(session_id)
+            self.delivery_stats.drop(session_id)

@@ -1,4 +1,7 @@
-"""Decides whether a webhook session gets more jobs now, or stays a cursor in EVENTS until its endpoint or its share allows it."""
+"""Applies backpressure to the fan-out: decides whether a webhook session gets more jobs now.
+
+One that does not stays a cursor in EVENTS until its endpoint is available and it holds less than its share of HOOKS.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,8 @@ from edge.webhooks.queue.ordering import ALL, queue_of
 from edge.webhooks.queue.room import Room
 from router.clock import wall
 
-# Why a session waits: its endpoint takes nothing, its share of HOOKS is used up, HOOKS refused a job for want of room, or
-# its filter costs more than its principal may spend.
+# Why a session waits: its endpoint is not available, its share of HOOKS is used up, HOOKS refused a job for want of room,
+# or its filter costs more than its principal may spend.
 Reason = Literal["", "endpoint", "share", "stream", "filter"]
 REASONS: tuple[Reason, ...] = ("endpoint", "share", "stream", "filter")
 
@@ -23,20 +26,20 @@ PROBES = 4
 
 
 class Admission:
-    """Asks an endpoint's condition and the room in HOOKS."""
+    """Checks the state of endpoints and the room in HOOKS."""
 
     def __init__(
         self, room: Room, condition: Callable[[str], EndpointState | None], health: CircuitBreakerSettings | None = None
     ) -> None:
-        """`condition` gives what the owner of an endpoint last said of it."""
+        """`condition` gives the state that the owner of an endpoint last stored."""
         self.room = room
         self._condition = condition
         self._health = health or CircuitBreakerSettings()
-        # Until when each endpoint is to be left alone, as its condition says, in seconds of the store's clock.
+        # Until when each endpoint gets no jobs, as its state says, in seconds of the store's clock.
         self._known: dict[str, tuple[EndpointState, float]] = {}
 
     def take(self, session: Session, job: Job) -> Reason:
-        """Accounts for one more job; or says why the session is to have none now."""
+        """Reserves room for one more job; or gives the reason why the session gets none now."""
         if reason := self._blocked(session):
             return reason
         lane = ALL
@@ -45,11 +48,11 @@ class Admission:
         return "" if self.room.take(session.id, len(job.payload), lane) else "share"
 
     def may_go_on(self, session: Session) -> Reason:
-        """Why a session that waits is to wait on; "" where it may go on."""
+        """Why a waiting session has to wait longer; "" where it may continue."""
         return self._blocked(session) or ("" if self.room.is_roomy(session.id) else "share")
 
     def is_disabled(self, session: Session) -> bool:
-        """Whether the endpoint's owner last said that it is disabled."""
+        """Whether the endpoint's stored state is disabled."""
         condition = self._condition(session.id)
         return condition is not None and condition.state == "disabled"
 
@@ -62,7 +65,7 @@ class Admission:
         self.room.clear()
 
     def _blocked(self, session: Session) -> Reason:
-        """Whether the endpoint takes nothing now: it is not verified, disabled, or its breaker is open or to be probed."""
+        """Whether the endpoint is not available now: not verified, disabled, or its circuit breaker is open or half open."""
         endpoint = session.spec.webhook
         if endpoint is not None and not endpoint.active:
             return "endpoint"

@@ -30,7 +30,7 @@ from edge.webhooks.fanout.backfill import Backfill
 from edge.webhooks.fanout.checkpoint import Checkpoint
 from edge.webhooks.fanout.cleanup import Cleanup
 from edge.webhooks.fanout.enqueue import JobWriter
-from edge.webhooks.fanout.gaps import tell_gap
+from edge.webhooks.fanout.gaps import publish_gap
 from edge.webhooks.fanout.matcher import Matcher
 from edge.webhooks.fanout.members import MemberJob, Members
 from edge.webhooks.fanout.progress import Progress
@@ -276,7 +276,7 @@ class Fanout:
         for member in [member for member in self._members.joined if member.after < last]:
             self._stats(member.session.id).gaps += 1
             try:
-                await tell_gap(self._broker, member.session, max(first, member.after + 1), last)
+                await publish_gap(self._broker, member.session, max(first, member.after + 1), last)
             except BrokerError as fault:
                 log.warning("a gap was not published", extra={"session": member.session.id, "fault": str(fault)})
 

@@ -1,4 +1,4 @@
-"""Tells that events ran out of retention before a webhook session got them: as an event, a metric and in its figures."""
+"""Publishes a gap where events ran out of retention before a webhook session got them, and counts it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from router.subject import escape
 log = logging.getLogger(__name__)
 
 
-async def tell_gap(broker: Broker, session: Session, first: int, last: int) -> None:
-    """Says that a session misses what it would have been shown of the events from `first` to `last`, both of them gone.
+async def publish_gap(broker: Broker, session: Session, first: int, last: int) -> None:
+    """Publishes that a session misses the events from `first` to `last`, as far as it would have been shown them.
 
-    It is said under one id however often it is told; returns once it is stored. Raises BrokerError.
+    A repeat has the same id; returns once the event is stored. Raises BrokerError.
     """
     endpoint = session.spec.webhook
     event = Event.new(
@@ -38,6 +38,6 @@ async def tell_gap(broker: Broker, session: Session, first: int, last: int) -> N
     metrics.gaps.inc()
     metrics.gap_events.inc(last - first + 1)
     log.error(
-        "events ran out of retention before a webhook got them",
+        "events ran out of retention before a webhook got them; a gap was published",
         extra={"session": session.id, "first": first, "last": last},
     )

@@ -1,4 +1,4 @@
-"""Says how many events wait in EVENTS for a webhook session, from any process: by the mark that the fan-out's owner keeps."""
+"""Counts the events that wait in EVENTS for a webhook session, in any process, by the mark that the fan-out's owner saves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MARKS = "fanout.session"
 class Mark(msgspec.Struct):
     """How far one session has come: on its own up to `after`, and with the others since then where it has `joined`.
 
-    What comes behind `since` may wait for so long as the session says; what comes before it is the past that it asked for.
+    Events behind `since` may wait for the maximum age of the session; those before it are the past that it asked for.
     """
 
     epoch: str
@@ -30,9 +30,9 @@ read_mark = decoder(Mark, LEASES)
 
 
 async def waiting_events(broker: Broker, session: Session) -> int:
-    """Counts the events under a session's patterns that are no jobs yet because it may have no more of these now.
+    """Counts the events under a session's patterns that are not jobs yet because it may hold no more now.
 
-    Its types and its filter are left aside, so it may be fewer. Raises BrokerError.
+    Its types and its filter are not applied, so it may be fewer. Raises BrokerError.
     """
     key = f"{MARKS}.{session.id}"
     entry = await Bucket(broker.connection, LEASES).get(key)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from edge.stats import Stats
-from edge.webhooks.fanout.gaps import tell_gap
+from edge.webhooks.fanout.gaps import publish_gap
 from edge.webhooks.fanout.members import Member, Members
 from edge.webhooks.fanout.progress import Progress
 from edge.webhooks.fanout.settings import FanoutSettings
@@ -85,7 +85,7 @@ class Retention:
         before_first = max((await self._broker.state()).first - 1, 0)
         if before_first <= member.after:
             return False
-        await tell_gap(self._broker, member.session, member.after + 1, before_first)
+        await publish_gap(self._broker, member.session, member.after + 1, before_first)
         self._stats(member.session.id).gaps += 1
         member.after = max(member.after, before_first)
         self._members.dirty.add(member.session.id)

@@ -1,10 +1,10 @@
-"""Counts what became of the jobs of each webhook session, and keeps the counts in ENDPOINTS, where all processes add theirs.
+"""Counts the outcomes of each webhook session's jobs, and stores the counts in ENDPOINTS, where all processes add theirs.
 
-Whoever ends a job counts it. What a process has counted and not kept yet it adds to `figures.<shard>` under compare-and-set,
-before it acknowledges the jobs: a process that dies leaves jobs that are worked again rather than jobs that nobody counted.
+The process that ends a job counts it. It adds its new counts to `figures.<shard>` under compare-and-set, before it
+acknowledges the jobs: a process that dies leaves jobs that are delivered again rather than jobs that were not counted.
 
-How many wait is not counted but looked up: it is what lies in the streams. So a session's figures are right after any
-restart, and `sent`, which is the sum of all of them, is never less than what was counted.
+Queued jobs are not counted but looked up in the streams. So a session's counts are right after any restart, and `sent`,
+which is the sum of all of them, is never less than what was counted.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from router.topology import ENDPOINTS, HOOKS, RETRIES
 
 log = logging.getLogger(__name__)
 
-FIGURES = "figures"
-# A shard of 10,000 sessions' figures has 160 of them, some 15 kB.
+PREFIX = "figures"
+# Of 10,000 sessions a shard has 160, some 15 kB.
 SHARDS = 64
-# The last writers of a shard, who find by it whether a write was stored whose answer they missed.
+# The last writers of a shard, so that they find out whether a write was stored whose answer they missed.
 WRITERS = 8
-# How often it is looked whether there is anything to keep that no job ended with, in seconds.
+# How often counts are stored that no acknowledgement waits for, in seconds.
 FLUSH_EVERY = 0.5
-TRIES = 8
-# Every so many of these, all sessions are looked at.
+MAX_TRIES = 8
+# Every so many rounds all sessions are compared.
 THOROUGH = 20
 
 
 class Kept(msgspec.Struct, array_like=True):
-    """What became of a session's jobs, in all processes that there ever were."""
+    """The stored counts of a session, of all processes that ever ran."""
 
     delivered: int = 0
     failed: int = 0
@@ -66,7 +66,7 @@ class Kept(msgspec.Struct, array_like=True):
         )
 
     def since(self, before: Kept) -> Kept | None:
-        """What was counted since an earlier state of the same; None for nothing."""
+        """What was counted since an earlier state of the same counts; None for nothing."""
         if self == before:
             return None
         return Kept(
@@ -94,7 +94,7 @@ class Kept(msgspec.Struct, array_like=True):
 
 
 class Shard(msgspec.Struct):
-    """One value in the bucket: the figures of some sessions, and the number of each writer's last write."""
+    """One value in the bucket: the counts of some sessions, and the number of each writer's last write."""
 
     sessions: dict[str, Kept] = {}
     writes: dict[str, int] = {}
@@ -108,14 +108,14 @@ def shard_of(session: str) -> int:
 
 
 class _Unanswered(NamedTuple):
-    """A write that may be stored, or still on its way: upon which revision, and what it added."""
+    """A write that may be stored, or still under way: the revision that it replaces, and what it added."""
 
     upon: int
     added: dict[str, Kept]
 
 
 class _Known:
-    """A shard as this process last saw it, and its own writes, by number, of which it does not know what became."""
+    """A shard as this process last read it, and its own writes, by number, whose result it does not know."""
 
     __slots__ = ("revision", "shard", "unanswered")
 
@@ -125,15 +125,15 @@ class _Known:
         self.unanswered: dict[int, _Unanswered] = {}
 
 
-class Figures:
-    """The figures of all webhook sessions: what this process counts, and what all have kept."""
+class DeliveryStats:
+    """The counts of all webhook sessions: those of this process, and the stored ones of all."""
 
     def __init__(self, broker: Broker, writer: str) -> None:
         self._broker = broker
         self._bucket = Bucket(broker.connection, ENDPOINTS)
         self._writer = writer
         self._counted: dict[str, Stats] = {}
-        # How much of it is kept.
+        # How much of it is stored.
         self._done: dict[str, Kept] = {}
         self._touched: set[str] = set()
         self._known: dict[int, _Known] = {}
@@ -143,7 +143,7 @@ class Figures:
     # Counting
 
     def of(self, session: str) -> Stats:
-        """What this process counts for a session; to be changed at once, not after a pause."""
+        """What this process counts for a session; to be changed without an await after this."""
         self._touched.add(session)
         found = self._counted.get(session)
         if found is None:
@@ -156,10 +156,10 @@ class Figures:
         self._done.pop(session, None)
         self._touched.discard(session)
 
-    # Keeping
+    # Storing
 
     async def run(self) -> None:
-        """Keeps what was counted until cancelled, and then what is left, for a second."""
+        """Stores new counts until cancelled, and then what is left, for a second."""
         rounds = 0
         try:
             while True:
@@ -175,7 +175,7 @@ class Figures:
                     await self.flush()
 
     async def flush(self) -> None:
-        """Keeps what was counted. Where the bucket does not take it, it is tried again later."""
+        """Stores new counts. Where the bucket does not accept them, they are stored later."""
         async with self._writing:
             touched, self._touched = self._touched, set()
             shards: dict[int, list[str]] = {}
@@ -191,16 +191,18 @@ class Figures:
     async def _keep(self, number: int, sessions: list[str]) -> None:
         known = self._known.setdefault(number, _Known())
         try:
-            for _ in range(TRIES):
+            for _ in range(MAX_TRIES):
                 if known.shard is None:
                     await self._learn(number, known)
                 fresh = {session: more for session in sessions if (more := self._fresh(session)) is not None}
                 if not fresh or await self._write(number, known, fresh):
                     return
-            raise Conflict(409, 0, "others write it all the time")
+            raise Conflict(409, 0, "other processes write it all the time")
         except BrokerError as fault:
             self._touched.update(sessions)
-            log.debug("figures were not kept yet", extra={"shard": number, "fault": str(fault)})
+            log.debug(
+                "webhook stats were not stored; they are stored later", extra={"shard": number, "fault": str(fault)}
+            )
 
     async def _learn(self, number: int, known: _Known) -> None:
         entry = await self._bucket.get(_key(number))
@@ -218,7 +220,7 @@ class Figures:
             known.unanswered = {n: each for n, each in known.unanswered.items() if each.upon == revision}
 
     async def _write(self, number: int, known: _Known, fresh: dict[str, Kept]) -> bool:
-        """Adds to a shard; False where another was quicker."""
+        """Adds to a shard; False where another process wrote it first."""
         assert known.shard is not None
         self._number += 1
         sessions = dict(known.shard.sessions)
@@ -235,7 +237,7 @@ class Figures:
             else:
                 revision = await self._bucket.create(key, value)
         except Conflict:
-            # It may be a write of our own whose answer was lost: what is there tells.
+            # It may be a write of our own whose answer was lost: the stored value shows.
             known.shard = None
             return False
         except BaseException:
@@ -249,21 +251,21 @@ class Figures:
     def _note(self, fresh: dict[str, Kept]) -> None:
         for session, more in fresh.items():
             done = self._done.get(session, Kept()).plus(more)
-            # Of these the newest is known, not the sum.
+            # The newest time, not the sum.
             done.last_delivery = more.last_delivery
             if session in self._counted:
                 done.last_error = more.last_error or done.last_error
                 self._done[session] = done
 
     async def kept(self) -> set[str]:
-        """The sessions of which anything is kept. Raises BrokerError."""
+        """The sessions of which counts are stored. Raises BrokerError."""
         return {session for shard in await self._all() for session in shard.sessions}
 
     async def forget(self, session: str) -> None:
-        """Removes what is kept of a deleted session. Raises BrokerError."""
+        """Removes the counts of a deleted session. Raises BrokerError."""
         key = _key(shard_of(session))
         async with self._writing:
-            for _ in range(TRIES):
+            for _ in range(MAX_TRIES):
                 entry = await self._bucket.get(key)
                 shard = _shard(key, entry.value) if entry is not None else None
                 if entry is None or shard is None or session not in shard.sessions:
@@ -277,10 +279,10 @@ class Figures:
                 except Conflict:
                     continue
 
-    # Asking
+    # Reading
 
     async def session(self, session: str) -> Stats:
-        """The figures of one session, from whichever process counted. Raises BrokerError."""
+        """The counts of one session, from all processes. Raises BrokerError."""
         queued = await self._waiting(
             (HOOKS, f"{FRESH}.*.{session}"),
             (HOOKS, f"{PARKED}.*.{session}.*"),
@@ -293,7 +295,7 @@ class Figures:
         return _stats(shard.sessions.get(session, Kept()) if shard is not None else Kept(), queued)
 
     async def total(self) -> Stats:
-        """The figures of all sessions together. Raises BrokerError."""
+        """The counts of all sessions together. Raises BrokerError."""
         queued = 0
         for stream in (HOOKS, RETRIES):
             queued += int((await self._broker.stream(stream).state())["messages"])
@@ -304,7 +306,7 @@ class Figures:
         return _stats(whole, queued)
 
     async def waiting(self, session: str) -> int:
-        """How many jobs of a session lie in the streams. Raises BrokerError."""
+        """How many jobs of a session are in the streams. Raises BrokerError."""
         return (await self.session(session)).queued
 
     async def _waiting(self, *places: tuple[str, str]) -> int:
@@ -314,7 +316,7 @@ class Figures:
         return sum(sum(listing.subjects.values()) for listing in listings)
 
     async def _all(self) -> Iterable[Shard]:
-        entries = await self._bucket.entries(f"{FIGURES}.*")
+        entries = await self._bucket.entries(f"{PREFIX}.*")
         return [shard for entry in entries if (shard := _shard(entry.key, entry.value)) is not None]
 
 
@@ -333,4 +335,4 @@ def _stats(kept: Kept, queued: int) -> Stats:
 
 
 def _key(number: int) -> str:
-    return f"{FIGURES}.{number}"
+    return f"{PREFIX}.{number}"

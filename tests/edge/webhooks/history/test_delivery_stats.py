@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from edge.stats import EVERYTHING, Stats, received, total
-from edge.webhooks.history.figures import FIGURES, Figures, _Unanswered, shard_of
+from edge.webhooks.history.delivery_stats import PREFIX, DeliveryStats, _Unanswered, shard_of
 from router.errors import Conflict, Timeout
 from router.nats.bucket import Bucket, Entry
 from router.topology import ENDPOINTS, HOOKS, RETRIES
@@ -158,14 +158,14 @@ async def test_the_figures_add_up_whoever_dies(stage: Stage, receiver: Receiver,
         if step == "start" or not processes:
             processes.append(await stage.process(settings))
         well = step != "fail" if step in ("fail", "mend") else well
-        found = await Figures(stage.broker, "test").session(session.id)
+        found = await DeliveryStats(stage.broker, "test").session(session.id)
         assert found.sent == found.delivered + found.failed + found.queued + found.dropped
         assert min(found.delivered, found.failed, found.queued, found.dropped) >= 0
         assert found.delivered <= accepted
     well = True
 
     async def over() -> bool:
-        found = await Figures(stage.broker, "test").session(session.id)
+        found = await DeliveryStats(stage.broker, "test").session(session.id)
         assert found.queued == 0, (found, await left(stage, session.id))
         assert found.delivered >= published
         assert found.sent == found.delivered
@@ -173,11 +173,11 @@ async def test_the_figures_add_up_whoever_dies(stage: Stage, receiver: Receiver,
 
     await eventually(over)
     # Each that was taken is counted once, also where it had to be posted again.
-    assert (await Figures(stage.broker, "test").session(session.id)).delivered <= accepted
+    assert (await DeliveryStats(stage.broker, "test").session(session.id)).delivered <= accepted
 
 
 async def test_processes_that_add_to_one_shard_lose_nothing_of_each_other(stage: Stage):
-    writers = [Figures(stage.broker, f"writer-{n}") for n in range(3)]
+    writers = [DeliveryStats(stage.broker, f"writer-{n}") for n in range(3)]
     same = shard_of("sess_0")
     sessions = [id for n in range(1000) if shard_of(id := f"sess_{n}") == same][:3]
     for turn in range(5):
@@ -198,10 +198,10 @@ async def test_processes_that_add_to_one_shard_lose_nothing_of_each_other(stage:
 
 
 async def test_a_write_whose_answer_was_lost_is_not_added_twice(stage: Stage):
-    writer = Figures(stage.broker, "writer")
+    writer = DeliveryStats(stage.broker, "writer")
     writer.of("sess_a").delivered += 3
     await writer.flush()
-    bucket, key = Bucket(stage.broker.connection, ENDPOINTS), f"{FIGURES}.{shard_of('sess_a')}"
+    bucket, key = Bucket(stage.broker.connection, ENDPOINTS), f"{PREFIX}.{shard_of('sess_a')}"
     # As after a timeout: the write is there, and its writer does not know that.
     known = writer._known[shard_of("sess_a")]
     done = writer._done.pop("sess_a")
@@ -226,7 +226,7 @@ async def test_a_deleted_session_leaves_no_scheduled_retry_and_no_figures(stage:
 
     async def gone() -> bool:
         info = await stage.broker.connection.api(f"STREAM.INFO.{RETRIES}", {"subjects_filter": "retry.at.>"})
-        return not info["state"].get("subjects") and session.id not in await process.webhooks.figures.kept()
+        return not info["state"].get("subjects") and session.id not in await process.webhooks.delivery_stats.kept()
 
     await eventually(gone)
 
@@ -256,7 +256,7 @@ class LateBucket(Bucket):
 
 @pytest.mark.parametrize("lost", [1, 2])
 async def test_a_write_that_is_stored_after_its_writer_looked_for_it_is_not_added_twice(stage: Stage, lost: int):
-    writer = Figures(stage.broker, "writer")
+    writer = DeliveryStats(stage.broker, "writer")
     writer.of("sess_a").delivered += 3
     await writer.flush()
     bucket = LateBucket(stage.broker.connection, ENDPOINTS)
