@@ -1,4 +1,4 @@
-"""This file is where what nobody may read in a log is taken out of it: tokens, tickets, cookies."""
+"""Log redaction: removes tokens, tickets and cookies from what uvicorn logs of requests."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ _HEADER = re.compile(r"((?:authorization|cookie|sec-websocket-protocol)['\"]?\s*
 
 
 def redact(text: str) -> str:
-    """The text without what proves who asks."""
+    """The text with credentials replaced by `***`."""
     return _HEADER.sub(r"\1***", _QUERY.sub(r"\1***", text))
 
 
 class RedactionFilter(logging.Filter):
-    """Rewrites records: uvicorn logs the address of each WebSocket, and the headers of its handshake where it debugs."""
+    """Redacts log records: uvicorn logs the URL of each WebSocket and, at debug level, the headers of its handshake."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        said = record.getMessage()
-        shown = redact(said)
-        if shown != said:
-            record.msg, record.args = shown, None
+        text = record.getMessage()
+        redacted = redact(text)
+        if redacted != text:
+            record.msg, record.args = redacted, None
         return True
 
 
@@ -29,6 +29,6 @@ _FILTER = RedactionFilter()
 
 
 def install_log_redaction() -> None:
-    """Keeps uvicorn's loggers from saying more than they should. Harmless the second time."""
+    """Adds the filter to uvicorn's loggers; idempotent."""
     for name in ("uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).addFilter(_FILTER)

@@ -1,4 +1,4 @@
-"""This file is where the edge is run under uvicorn: bound early, drained before it goes, and never to the public unguarded."""
+"""Runs the edge under uvicorn: binds early, drains before it stops, and refuses to listen publicly without authentication."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from router.errors import RouterError
 
 
 class Drainable(Protocol):
-    """What refuses new work while it is `draining`, and lets its readers go one after the other."""
+    """A server part that refuses new work while it is `draining`, and closes its readers one after the other."""
 
     draining: bool
 
     @property
     def settings(self) -> EdgeSettings:
-        """How it is served."""
+        """The settings it is served with."""
 
     async def drain(self) -> None:
-        """Returns once the readers are gone."""
+        """Closes the readers; returns once they are closed."""
 
 
 Served = TypeVar("Served", bound=Drainable)
@@ -46,7 +46,7 @@ class CannotListen(RouterError):
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: who runs the process decides when it goes."""
+    """uvicorn without its own signal handlers: the process that runs it decides when it stops."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -58,17 +58,17 @@ class _Server(uvicorn.Server):
         self.listening.set()
 
     async def main_loop(self) -> None:
-        # uvicorn's own looks ten times a second whether it is to go; this one is told, and keeps the date of answers.
+        # uvicorn's own loop polls ten times a second for its end; this one is told, and only updates the Date header.
         while not await self.on_tick(0):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
                     await self._leaving.wait()
 
     def stop_accepting(self) -> None:
-        """Closes the listening socket and idle connections; requests in work, streams and WebSockets go on.
+        """Closes the listening socket and idle connections; requests in progress, streams and WebSockets go on.
 
-        Where another process has the socket too, new connections wait in it until somebody accepts them. Else they are
-        refused, which clients and proxies take for a reason to try again or elsewhere.
+        Where other processes share the socket, they accept new connections. Otherwise these are refused, and clients and
+        proxies retry, here or elsewhere.
         """
         for server in self.servers:
             server.close()
@@ -77,7 +77,7 @@ class _Server(uvicorn.Server):
                 connection.shutdown()
 
     def leave(self) -> None:
-        """Ends what `serve` does."""
+        """Ends `serve`."""
         self.should_exit = True
         self._leaving.set()
 
@@ -109,6 +109,29 @@ def bind(host: str, port: int, identity: IdentitySettings | None = None) -> sock
     return listener
 
 
+def _config(app: ASGIApp, settings: EdgeSettings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=with_timeouts(TakeoverHttpProtocol if settings.lane else PlainHttpProtocol, settings.limits),
+        ws=with_refusals(TakeoverWebSocketProtocol if settings.lane else PlainWebSocketProtocol),
+        # Data compressed per connection cannot be shared. The fast path compresses by itself.
+        ws_per_message_deflate=False,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        # Which proxies are trusted is a setting of ours.
+        proxy_headers=False,
+        headers=[("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer")],
+        server_header=False,
+        ws_max_size=64 * 1024,
+        ws_ping_interval=20,
+        ws_ping_timeout=20,
+        timeout_keep_alive=65,
+        timeout_graceful_shutdown=3,
+        backlog=4096,
+    )
+
+
 async def serve(
     starting: AbstractAsyncContextManager[tuple[ASGIApp, Served]],
     listener: socket.socket,
@@ -119,38 +142,16 @@ async def serve(
 ) -> None:
     """Starts an application and serves it on a socket until `stop` is set, then drains.
 
-    `opened` is called with what `starting` gives besides the application, and `ready` with the port once requests are taken.
-    Raises whatever `starting` raises: BadKey, Unreachable or Unsuitable.
+    `opened` is called with what `starting` yields beside the application, and `ready` with the port once requests are
+    accepted. Raises whatever `starting` raises: BadKey, Unreachable or Unsuitable.
     """
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(listener.close)
         app, edge = await stack.enter_async_context(starting)
-        settings = edge.settings
         if opened:
             opened(edge)
         install_log_redaction()
-        server = _Server(
-            uvicorn.Config(
-                app,
-                http=with_timeouts(TakeoverHttpProtocol if settings.lane else PlainHttpProtocol, settings.limits),
-                ws=with_refusals(TakeoverWebSocketProtocol if settings.lane else PlainWebSocketProtocol),
-                # What is compressed per connection can be shared by none. Takeover have a way of their own.
-                ws_per_message_deflate=False,
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                # Whose word counts for where somebody comes from is a setting of ours.
-                proxy_headers=False,
-                headers=[("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer")],
-                server_header=False,
-                ws_max_size=64 * 1024,
-                ws_ping_interval=20,
-                ws_ping_timeout=20,
-                timeout_keep_alive=65,
-                timeout_graceful_shutdown=3,
-                backlog=4096,
-            )
-        )
+        server = _Server(_config(app, edge.settings))
         async with asyncio.TaskGroup() as group:
             group.create_task(server.serve(sockets=[listener]))
             try:
@@ -158,7 +159,7 @@ async def serve(
                 if ready:
                     ready(listener.getsockname()[1])
                 await stop.wait()
-                # Before the readers are sent away: they come back within a second, and not to be refused here.
+                # Before the readers are closed: they reconnect within a second, and must not be refused here.
                 edge.draining = True
                 server.stop_accepting()
                 await edge.drain()
