@@ -19,7 +19,7 @@ from router.dedup import of_event
 from router.errors import BrokerError, Cut, Forbidden, NoResponders, Refused, Timeout, TooLarge, Unsuitable
 from router.event import Event
 from router.limits import largest_event
-from router.nats.connection import Connection, Listening
+from router.nats.connection import Connection
 from router.nats.counters import DUPLICATE, REFUSED, TIMEOUT, figures
 from router.nats.counters import STORED as TAKEN
 from router.nats.headers import Reply, header
@@ -27,10 +27,8 @@ from router.nats.refusals import Fate, fate
 from router.nats.settings import BrokerSettings
 from router.nats.stream import Ack, Stream
 from router.record import Record
-from router.subject import LIVE, STORED
+from router.subject import STORED
 from router.topology import EVENTS, TopologySettings
-
-_SEQUENCE, _PREVIOUS = b"\r\nNats-Sequence: ", b"\r\nNats-Last-Sequence: "
 
 # 256 events or 1 MiB a page of replay: a page is what one slow reader may hold in memory.
 PAGE_EVENTS = 256
@@ -38,7 +36,7 @@ PAGE_BYTES = 1024 * 1024
 # One multi_last request answers for at most this many subjects (413 above it).
 MULTI_LAST_SUBJECTS = 1024
 # So often the connection may be lost under one message before that is taken for the message's doing.
-MOST_CUTS = 5
+MAX_CUTS = 5
 
 
 class Page(NamedTuple):
@@ -204,8 +202,8 @@ class Broker:
                     raise
             except (Timeout, NoResponders, TimeoutError):
                 self.count_unanswered(topology.stream_of(subject))
-                if self.connection.reconnects - regained >= MOST_CUTS:
-                    raise Cut(f"the connection was lost {MOST_CUTS} times while {subject} was sent") from None
+                if self.connection.reconnects - regained >= MAX_CUTS:
+                    raise Cut(f"the connection was lost {MAX_CUTS} times while {subject} was sent") from None
                 if loop.time() + pause > deadline:
                     raise Timeout(f"{subject} was not acknowledged within {timeout:g} s") from None
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
@@ -322,22 +320,6 @@ class Broker:
     async def frame_subjects(self, pattern: str = "frame.>") -> list[str]:
         """Lists the tracks that have a recent picture."""
         return sorted((await self.stream(topology.FRAMES).subjects(pattern)).subjects)
-
-    async def listen(self, pattern: str, heard: Any) -> Listening:
-        """Hears every event under a pattern as it is stored: heard(Record), in the server's order, from the read loop."""
-        strip = len(LIVE)
-
-        def raw(subject: str, _reply: str, payload: bytes, headers: bytes) -> None:
-            # Two looks at bytes that hold eight headers: this is done for every event.
-            at = headers.find(_SEQUENCE)
-            if at >= 0:
-                start = at + len(_SEQUENCE)
-                sequence = int(headers[start : headers.index(b"\r", start)])
-                start = headers.find(_PREVIOUS) + len(_PREVIOUS)
-                previous = int(headers[start : headers.index(b"\r", start)]) if start >= len(_PREVIOUS) else 0
-                heard(Record(sequence, subject[strip:], payload, previous))
-
-        return await self.connection.listen(LIVE + pattern, raw)
 
 
 def _record(reply: Reply) -> Record:

@@ -15,7 +15,7 @@ from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[1]
 # What reads from NATS meanwhile has nothing to do with an event that is on its way there.
-_READING = frozenset({"raw", "feed_rest", "express", "_express", "_count", "parse", "_process_msg"})
+_READING = frozenset({"receive", "feed_rest", "express", "_express", "_count", "parse", "_process_msg"})
 _FILE = re.compile(r"`([a-z_/]+\.py)`")
 
 
@@ -25,6 +25,10 @@ def _section(title: str, paragraph: str) -> list[str]:
     section = text.partition(f"## {title}\n")[2].partition("\n## ")[0]
     found = next(part for part in section.split("\n\n") if part.strip().startswith(f"**{paragraph}.**"))
     return list(dict.fromkeys(_FILE.findall(found)))
+
+
+def _is_live_copy(frame: FrameType) -> bool:
+    return frame.f_code.co_name == "receive" and frame.f_code.co_filename.endswith("router/live.py")
 
 
 class Walk:
@@ -45,7 +49,11 @@ class Walk:
         elif name == "parse" and frame.f_code.co_filename.endswith("http/ingest.py"):
             # From here until it is sent nothing else has a turn.
             self._into = self.inward
-        elif name == "raw" and str(frame.f_locals.get("subject", "")).endswith(self._subject):
+        elif (
+            name == "receive"
+            and frame.f_code.co_filename.endswith("router/live.py")
+            and str(frame.f_locals.get("subject", "")).endswith(self._subject)
+        ):
             self._into = self.outward
             self._visit(frame.f_back)
         elif name in _READING and self._into is self.inward:

@@ -85,17 +85,21 @@ async def publish_events(request: Request) -> Response:
     if trace:
         tracing.tell("publish", "server", came_with, trace, begun, events=len(many))
     answers = [
-        {"id": each.event.id, "cursor": await cursor_of_published(edge, each, ack), "duplicate": ack.duplicate}
+        {
+            "id": each.event.id,
+            "cursor": await cursor_of_published(edge, ack, check_of(each.payload)),
+            "duplicate": ack.duplicate,
+        }
         for each, ack in zip(many, acks, strict=True)
     ]
     return json_answer({**(answers[0] if single else {}), "events": answers}, 201)
 
 
-async def cursor_of_published(edge: Edge, accepted: Accepted, ack: Ack) -> str:
+async def cursor_of_published(edge: Edge, ack: Ack, check: int) -> str:
     """The cursor of an event that was just stored; a repeat has that of the first, whose bytes may be others."""
     if ack.duplicate:
         return await edge.hub.recovery.find_cursor(ack.sequence)
-    return token(edge.hub.epoch, ack.sequence, check_of(accepted.payload))
+    return token(edge.hub.epoch, ack.sequence, check)
 
 
 FIELDS = frozenset({"id", "subject", "type", "data", "source", "key", "cause", "trace", "test"})

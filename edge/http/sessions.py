@@ -41,7 +41,7 @@ from edge.stats import Stats, beside, describe, total
 from edge.webhooks.client.checks import check_endpoint
 from edge.webhooks.endpoint.verification import Consent
 from router.codec import encode, rfc3339
-from router.cursor import Start
+from router.cursor import Start, check_of
 from router.errors import BrokerError, Conflict
 from router.event import Event
 from router.subject import Subject
@@ -227,7 +227,7 @@ async def test_session(request: Request) -> Response:
     event = Event.new(Subject.of("session", session.id, kind), data, type=kind, source="test", test=True)
     accepted = ingest.Accepted(event, encode(event))
     (ack,) = await ingest.publish(edge.broker, [accepted], edge.store)
-    cursor = await cursor_of_published(edge, accepted, ack)
+    cursor = await cursor_of_published(edge, ack, check_of(accepted.payload))
     outcome: dict[str, Any] = {"status": "published", "success": True}
     if not (session.view.admits(str(event.subject), kind) and session.view.passes(event)):
         outcome = trial.not_matched(session)

@@ -18,7 +18,7 @@ from edge.hub.recent import Recent
 from router.broker import Broker, StreamState
 from router.cursor import UNKNOWN
 from router.errors import BrokerError, NoResponders, Timeout
-from router.live import UNTOLD, Live, Loss
+from router.live import Live, Loss
 from router.record import Record
 from router.replay import Replay
 
@@ -163,7 +163,7 @@ class Integrity:
         anew = state.epoch != self.epoch or rolled_back
         if anew:
             self._replay.forget()
-            self.live.acquit()
+            self.live.drop_unverified()
             self._remembered.clear()
             self.epoch = state.epoch
             self.incarnation += 1
@@ -203,13 +203,13 @@ class Integrity:
 
     async def _audit(self) -> None:
         """Compares with the store what was received before the last renewal: whether that was all was not known then."""
-        if not (self._steady.is_set() and self.live.indebted):
+        if not (self._steady.is_set() and self.live.has_unverified):
             return
         try:
             loss = await self.live.audit(self.first, self._locate)
         except BrokerError:
             return
-        if not self.live.indebted:
+        if not self.live.has_unverified:
             self._remembered.clear()
         if loss is not None:
             self.suspect("the store has events that were not received in time", loss)
@@ -267,7 +267,7 @@ class Integrity:
         newest = _Received(self._recent.since, upto, self._recent.sequences())
         known = next((one for one in (*self._remembered, newest) if one.since < upto <= one.upto), None)
         if known is None:
-            return UNTOLD
+            return UNKNOWN
         whole, received = known.since <= after, known.sequences
         after = max(after, known.since)
         more = True
@@ -280,7 +280,7 @@ class Integrity:
                     return record.sequence - 1
             more = page.more and bool(page.records)
             after = page.records[-1].sequence if page.records else upto
-        return None if whole else UNTOLD
+        return None if whole else UNKNOWN
 
     def _lost(self) -> None:
         self._losses += 1

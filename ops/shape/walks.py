@@ -4,12 +4,17 @@ Edge and actor run in this process under `sys.setprofile`, beside a nats-server 
 tasks that have a turn meanwhile without being asked, such as sweeps and leases. So each request is followed several times, on
 a subject that no actor takes and until nothing that carries its event has been called for a while, and only files and
 functions that are touched every time count.
+
+A file hands the event on where it calls another file with it. A coroutine that goes on after it has waited is no second call; a
+value that is asked for its own fields, or turned into bytes, is no stage; and the files that carry bytes between this process
+and a socket, whatever the bytes are, lie before and behind the way.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import secrets
 import sys
 import tempfile
@@ -40,6 +45,11 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("actors/", "router/", "edge/")
 # What a walk waits for at most, in seconds.
 TIMEOUT = 60.0
+# The modules of the values that the others hand to one another, and of their forms.
+VALUES = ("router/event.py", "router/record.py", "router/cursor.py", "router/codec.py", "edge/types.py")
+# HTTP on one side and NATS on the other.
+WIRE = ("edge/server/", "edge/transports/fast/upgrade.py", "router/nats/")
+_GENERATOR = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 # A walk ends once nothing that carries the event has been called for so long, in seconds: after a webhook's answer longer
 # than attempts wait for others to be stored with them.
 QUIET, WEBHOOK_QUIET = 0.05, 0.15
@@ -68,7 +78,7 @@ class Walk:
     @property
     def visits(self) -> Counter[str]:
         """How often the event came to each file that handed it on; what only looks at it is left out."""
-        handing = [name for name in self.way if name in self.handing]
+        handing = [name for name in self.way if name in self.handing and not name.startswith((*VALUES, *WIRE))]
         return Counter(name for name, before in zip(handing, [None, *handing], strict=False) if name != before)
 
     @property
@@ -83,6 +93,8 @@ class _Profile:
     def __init__(self, marker: str) -> None:
         self.walk = Walk(marker, set(), set(), [], set())
         self._names: dict[CodeType, str | None] = {}
+        # Coroutines and generators that were called before.
+        self._known: set[FrameType] = set()
 
     def __call__(self, frame: FrameType, event: str, _argument: Any) -> None:
         if event != "call":
@@ -99,10 +111,15 @@ class _Profile:
             walk.announcements += 1
         if any(_carries(frame.f_locals.get(argument), walk.marker) for argument in _arguments(code)):
             walk.last = time.monotonic()
+            if code.co_flags & _GENERATOR:
+                if frame in self._known:
+                    return
+                self._known.add(frame)
             walk.packs += name == "router/codec.py" and code.co_name == "encode"
             if not walk.way or walk.way[-1] != name:
                 walk.way.append(name)
-            if (caller := self._file(frame.f_back)) not in (None, name):
+            caller = self._file(frame.f_back)
+            if caller not in (None, name) and not name.startswith(VALUES):
                 walk.handing.add(caller)
 
     def _file(self, frame: FrameType | None) -> str | None:

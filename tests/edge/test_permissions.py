@@ -10,6 +10,7 @@ import pytest
 from router.broker import Broker
 from router.errors import Timeout
 from router.event import Event
+from router.live import listen
 from router.nats.connection import Connection
 from router.nats.embedded import free_port
 from router.nats.settings import BrokerSettings
@@ -62,7 +63,7 @@ async def test_a_right_given_back_is_used_again(rights: Rights, entity: str) -> 
         connection = broker.connection
         connection.on_loss(lambda: losses.append("lost"))
         connection.on_reconnect(lambda: regained.append("back"))
-        await broker.listen(f"job.{entity}.>", heard.append)
+        await listen(broker.connection, f"job.{entity}.>", heard.append)
 
         rights.deny("live.ev.>")
         await eventually(lambda: connection.refused_subjects == [f"live.ev.job.{entity}.>"], WITHIN)

@@ -11,6 +11,7 @@ from router import topology
 from router.broker import Broker
 from router.errors import EmbeddedError, NoResponders, Refused, Timeout, Unreachable, Unsuitable
 from router.event import Event
+from router.live import listen
 from router.nats.connection import Connection
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.nats.headers import header, status
@@ -77,7 +78,7 @@ async def test_the_newest_event_of_each_subject_is_found(broker: Broker, entity:
 
 async def test_live_copies_carry_the_sequence_and_the_one_before_on_their_subject(broker: Broker, entity: str) -> None:
     heard: list[Record] = []
-    listening = await broker.listen(f"job.{entity}.>", heard.append)
+    listening = await listen(broker.connection, f"job.{entity}.>", heard.append)
     a = await broker.publish(Event.new(f"job.{entity}.a"))
     b = await broker.publish(Event.new(f"job.{entity}.b"))
     c = await broker.publish(Event.new(f"job.{entity}.a"))
@@ -93,7 +94,7 @@ async def test_overlapping_subscriptions_are_heard_in_stream_order(broker: Broke
     heard: list[int] = []
     patterns = (f"job.{entity}.>", f"job.{entity}.a", f"job.{entity}.b")
     for pattern in patterns:
-        await broker.listen(pattern, lambda record: heard.append(record.sequence))
+        await listen(broker.connection, pattern, lambda record: heard.append(record.sequence))
     await asyncio.gather(*(broker.publish(Event.new(f"job.{entity}.{'ab'[n % 2]}")) for n in range(300)))
     await eventually(lambda: len(heard) == 600)
 
@@ -183,7 +184,7 @@ async def test_an_event_published_while_the_server_is_down_arrives_when_it_is_ba
     try:
         async with Broker(BrokerSettings(server.url), "t") as broker:
             heard: list[Record] = []
-            await broker.listen("job.>", heard.append)
+            await listen(broker.connection, "job.>", heard.append)
             await broker.publish(Event.new("job.a.progress", {"n": 1}))
             assert server.process is not None
             server.process.kill()

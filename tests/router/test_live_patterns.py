@@ -18,7 +18,7 @@ from router import live, subject
 from router.broker import Broker
 from router.live import Live
 from router.record import Record
-from router.subject import distinct, matches
+from router.subject import LIVE, distinct, matches
 
 PATTERNS = ["a.b.c", "a.b.d", "a.b.*", "a.>", "*.b.c", "b.>", ">"]
 
@@ -39,10 +39,12 @@ class SlowBroker:
     """A broker that takes some turns of the loop for everything."""
 
     def __init__(self) -> None:
+        self.connection = self
         self.subscribed: Counter[str] = Counter()
         self.last = 0
 
-    async def listen(self, pattern: str, heard: Callable[[Record], None]) -> Subscription:
+    async def listen(self, subject: str, receive: Callable[[str, str, bytes, bytes], None]) -> Subscription:
+        pattern = subject.removeprefix(LIVE)
         await asyncio.sleep(0)
         self.subscribed[pattern] += 1
         await asyncio.sleep(0)

@@ -11,6 +11,7 @@ from typing import Protocol
 from edge.webhooks.fanout.progress import Progress
 from router.broker import Broker
 from router.errors import BrokerError
+from router.live import listen
 from router.record import Record
 
 log = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ class EventSource:
             self._received.clear()
 
     async def _subscribe_alone(self, receive: Callable[[Record], None], _suspect: Callable[[], None]) -> Subscription:
-        return await self._broker.listen(">", receive)
+        return await listen(self._broker.connection, ">", receive)
 
     def _receive(self, record: Record) -> None:
         self._received.append(record)

@@ -29,6 +29,7 @@ from router.cursor import Cursor, Start
 from router.errors import Refused, Timeout
 from router.event import Event
 from router.record import Record
+from router.subject import LIVE as LIVE_PREFIX
 from router.subject import matches
 from tests.waiting import PATIENCE
 
@@ -40,6 +41,7 @@ class ScriptedConnection:
 
     def __init__(self) -> None:
         self.connected = True
+        self.store: ScriptedStore | None = None
         self.on_lost: list[Callable[[], None]] = []
         self.on_regained: list[Callable[[], Any]] = []
 
@@ -51,6 +53,14 @@ class ScriptedConnection:
 
     async def flush(self) -> None:
         await asyncio.sleep(0)
+
+    async def listen(self, subject: str, receive: Callable[[str, str, bytes, bytes], None]) -> ScriptedListening:
+        assert self.store is not None
+        await asyncio.sleep(0)
+        listening = ScriptedListening(self.store, subject.removeprefix(LIVE_PREFIX), receive)
+        self.store.listeners.append(listening)
+        await asyncio.sleep(0)
+        return listening
 
     async def api(self, subject: str, request: dict[str, Any]) -> dict[str, Any]:
         """What the stream's leader holds at one sequence."""
@@ -71,7 +81,11 @@ class ScriptedConnection:
 class ScriptedListening:
     store: ScriptedStore
     pattern: str
-    heard: Callable[[Record], None]
+    receive: Callable[[str, str, bytes, bytes], None]
+
+    def bring(self, record: Record) -> None:
+        headers = f"NATS/1.0\r\nNats-Sequence: {record.sequence}\r\nNats-Last-Sequence: {record.previous}\r\n\r\n"
+        self.receive(LIVE_PREFIX + record.subject, "", record.payload, headers.encode())
 
     async def stop(self) -> None:
         self.store.listeners.remove(self)
@@ -93,6 +107,7 @@ class ScriptedStore:
 
     def __post_init__(self) -> None:
         self.connection = ScriptedConnection()
+        self.connection.store = self
         self.connection.stored = self._stored  # type: ignore[method-assign]
 
     def _stored(self, sequence: int) -> bytes | None:
@@ -116,7 +131,7 @@ class ScriptedStore:
         for _ in range(min(count, len(self.travelling))):
             listener, record = self.travelling.pop(0)
             if listener in self.listeners:
-                listener.heard(record)
+                listener.bring(record)
 
     def drop(self, place: int) -> None:
         """Loses one copy, as a cluster may, without anybody noticing."""
@@ -173,13 +188,6 @@ class ScriptedStore:
         found = StreamState(self.epoch, self.first, len(self.events), len(self.events), 0)
         await asyncio.sleep(0)
         return found
-
-    async def listen(self, pattern: str, heard: Callable[[Record], None]) -> ScriptedListening:
-        await asyncio.sleep(0)
-        listening = ScriptedListening(self, pattern, heard)
-        self.listeners.append(listening)
-        await asyncio.sleep(0)
-        return listening
 
     async def read(
         self, pattern: str, after: int, limit: int = 0, since: object = None, upto: int | None = None
@@ -331,7 +339,7 @@ MISSED_AND_LOST = [
 def test_every_reader_s_record_equals_the_stream_s(steps: list[tuple[str, Any]], page: int, mailbox: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         # The scripted store is never behind itself: nothing is gained by asking it again later.
-        patch.setattr(live, "LOOK_AGAIN", (0.0,))
+        patch.setattr(live, "COUNT_PAUSES", (0.0,))
         # Turns of the loop are counted here: nothing may wait for a time that depends on how long writing takes.
         patch.setattr("edge.hub.hub.MAX_REST", 0.0)
         asyncio.run(_scenario(steps, page, mailbox))

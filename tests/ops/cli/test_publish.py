@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from router.broker import Broker
+from router.live import listen
 from tests.ops.command import callboard, environment
 from tests.waiting import PATIENCE
 
@@ -78,7 +79,7 @@ async def test_a_line_is_stored_while_the_next_one_is_still_to_come(
     broker: Broker, nats_server: str, entity: str
 ) -> None:
     heard = asyncio.Event()
-    listening = await broker.listen(f"metric.{entity}.>", lambda _record: heard.set())
+    listening = await listen(broker.connection, f"metric.{entity}.>", lambda _record: heard.set())
     process = await asyncio.create_subprocess_exec(
         "sh",
         "-c",

@@ -222,7 +222,7 @@ def test_every_lane_s_record_equals_the_stream_s(
     steps: list[tuple[str, Any]], page: int, mailbox: int, most_bytes: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(live, "LOOK_AGAIN", (0.0,))
+        patch.setattr(live, "COUNT_PAUSES", (0.0,))
         # Turns of the loop are counted here: nothing may wait for a time that depends on how long writing takes.
         patch.setattr("edge.hub.hub.MAX_REST", 0.0)
         # What is scripted is socket and transport in one.
