@@ -146,7 +146,7 @@ async def test_nothing_is_sent_to_a_server_that_comes_back_without_tls(
                 await eventually(lambda: plain.connections >= 3)
                 assert not broker.connection.connected
                 assert plain.received == b""
-            assert sum("offers no TLS" in record.message for record in caplog.records) == 1
+            assert sum("no longer offers TLS" in record.message for record in caplog.records) == 1
 
             server.start()
             await eventually(lambda: broker.connection.connected)
