@@ -14,10 +14,8 @@ from router.event import Event
 from router.live import listen
 from router.nats.connection import Connection
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
-from router.nats.headers import header, status
 from router.nats.settings import BrokerSettings
 from router.record import Record
-from router.topology import TopologySettings
 from tests.waiting import eventually
 
 
@@ -163,21 +161,6 @@ async def test_a_server_too_old_or_without_jetstream_is_refused() -> None:
     assert "start it with -js" in await old(f'{{{common},"version":"2.15.1"}}')
 
 
-async def test_streams_are_made_as_declared_and_a_difference_is_mended(tmp_path: Path) -> None:
-    server = EmbeddedServer(EmbeddedSettings(tmp_path, free_port()))
-    await server.start()
-    try:
-        async with Broker(BrokerSettings(server.url), "t") as broker:
-            assert await topology.diff(broker.connection, TopologySettings()) == []
-            wanted = TopologySettings(events_max_bytes=5_000_000)
-            found = await topology.diff(broker.connection, wanted)
-            assert [(d.stream, d.field, d.want) for d in found] == [("EVENTS", "max_bytes", 5_000_000)]
-            await topology.apply(broker.connection, wanted)
-            assert await topology.diff(broker.connection, wanted) == []
-    finally:
-        await server.stop()
-
-
 async def test_an_event_published_while_the_server_is_down_arrives_when_it_is_back(tmp_path: Path) -> None:
     server = EmbeddedServer(EmbeddedSettings(tmp_path, free_port()))
     await server.start()
@@ -219,13 +202,3 @@ async def test_a_data_folder_that_cannot_be_used_is_said_in_one_line(tmp_path: P
 
     with pytest.raises(EmbeddedError, match="choose another with --data-dir"):
         await EmbeddedServer(EmbeddedSettings(tmp_path / "file", free_port())).start()
-
-
-def test_raw_headers_are_read_without_parsing_the_block() -> None:
-    raw = b"NATS/1.0\r\nNats-Sequence: 42\r\nX-Nats-Sequence: 7\r\n\r\n"
-
-    assert header(raw, b"Nats-Sequence") == "42"
-    assert header(raw, b"Nats-Seq") is None
-    assert status(raw) == (0, "")
-    assert status(b"NATS/1.0 409 Leadership Change\r\n\r\n") == (409, "Leadership Change")
-    assert status(b"") == (0, "")

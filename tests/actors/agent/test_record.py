@@ -1,4 +1,4 @@
-"""Tests of record.py and runs.py: how events become the state of a run."""
+"""Tests of actors/agent/record.py: how events become the state of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.agent.record import Change, RunRecord
-from actors.agent.runs import Runs
 from actors.system.actor import Reject
 from router.event import Event
 
@@ -201,23 +200,3 @@ def test_a_state_is_made_a_run_again() -> None:
     assert again is not None and again.state() == record.state()
     assert RunRecord.of_state(Event.new("agent.run-1.state", {"status": "running"})) is None
     assert RunRecord.of_state(Event.new("agent.run-1.state", {**record.state(), "status": "odd"})) is None
-
-
-def test_of_too_many_runs_those_that_are_over_go_first() -> None:
-    runs = Runs(most=3)
-    records = [RunRecord("job", f"j{n}", 0, 0, status="completed" if n == 1 else "running") for n in range(5)]
-
-    for record in records:
-        runs.keep(record)
-
-    assert [record.token for record in runs] == ["j4", "j3", "j2"]
-
-
-def test_runs_that_are_over_are_forgotten_after_a_while() -> None:
-    runs = Runs(most=10)
-    for n, status in enumerate(["completed", "running", "failed"]):
-        runs.keep(RunRecord("job", f"j{n}", 0, 0, status=status, heard=float(n)))
-
-    runs.drop_over(before=2.0)
-
-    assert [record.token for record in runs] == ["j1", "j2"]

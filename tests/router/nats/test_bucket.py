@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
 from router.broker import Broker
-from router.compaction import compact
 from router.errors import Refused
 from router.nats import bucket as bucket_module
 from router.nats.bucket import MARKER_SECONDS, Bucket, Entry
 from router.nats.error_codes import ErrorCode
 from router.nats.settings import BrokerSettings
-from router.topology import ALERTS, ENDPOINTS, JOBS, LEASES, RULES, SESSIONS, TopologySettings, apply, diff, streams
+from router.topology import ALERTS, ENDPOINTS, JOBS, LEASES, RULES, SESSIONS, TopologySettings, streams
 from tests.proxy import Proxy
+from tests.router.buckets import stored_headers
 from tests.waiting import eventually
 
 BUCKETS = (SESSIONS, RULES, ALERTS, LEASES, JOBS, ENDPOINTS)
@@ -50,11 +48,6 @@ class Watcher:
             await asyncio.gather(task, return_exceptions=True)
 
 
-async def messages(broker: Broker, bucket: str) -> int:
-    info = await broker.connection.api(f"STREAM.INFO.KV_{bucket}")
-    return int(info["state"]["messages"])
-
-
 @pytest.mark.parametrize("name", BUCKETS)
 async def test_the_marker_of_a_deleted_key_runs_out_in_every_bucket(broker: Broker, name: str, entity: str) -> None:
     bucket = Bucket(broker.connection, name)
@@ -81,14 +74,6 @@ async def test_a_delete_without_a_ttl_leaves_a_marker_that_has_one(broker: Broke
     await bucket.delete(entity)
 
     assert (await stored_headers(broker, bucket, entity))["Nats-TTL"] == f"{MARKER_SECONDS:.0f}s"
-
-
-async def stored_headers(broker: Broker, bucket: Bucket, key: str) -> dict[str, str]:
-    answer = await broker.connection.api(
-        f"STREAM.MSG.GET.{bucket.stream}", {"last_by_subj": f"$KV.{bucket.name}.{key}"}
-    )
-    lines = base64.b64decode(answer["message"].get("hdrs") or "").decode().split("\r\n")
-    return dict(line.split(": ", 1) for line in lines if ": " in line)
 
 
 async def test_a_watcher_that_was_cut_off_until_the_marker_ran_out_drops_the_key(
@@ -177,54 +162,6 @@ async def test_a_key_of_a_full_bucket_can_be_deleted(own_nats: str) -> None:
 async def resize(broker: Broker, name: str, size: int) -> None:
     stream = next(each for each in streams(TopologySettings()) if each.name == f"KV_{name}")
     await broker.connection.api(f"STREAM.UPDATE.KV_{name}", {**stream.desired, "max_bytes": size})
-
-
-async def test_compaction_removes_old_markers_and_orphans_and_nothing_else(own_nats: str) -> None:
-    async with Broker(BrokerSettings(own_nats), "test") as broker:
-        bucket = Bucket(broker.connection, SESSIONS)
-        await bucket.put("live", b"1")
-        await bucket.put("seen.live", b"1")
-        await bucket.put("seen.dead", b"1")
-        await bucket.put("seen.dying", b"1", 600)
-        await asyncio.gather(*(leave_old_marker(broker, bucket, f"old{number}") for number in range(3000)))
-        await bucket.put("fresh", b"1")
-        await bucket.delete("fresh")
-        await leave_old_marker(broker, bucket, "again")
-        await bucket.create("again", b"2")
-
-        purged = await compact(broker.connection, SESSIONS, lambda key: key in ("seen.dead", "seen.dying"))
-
-        assert purged == 3001
-        assert await bucket.names() == {"live", "seen.live", "seen.dying", "fresh", "again"}
-        assert await compact(broker.connection, SESSIONS) == 0
-        assert not (await broker.connection.api("CONSUMER.NAMES.KV_SESSIONS"))["consumers"]
-
-
-async def leave_old_marker(broker: Broker, bucket: Bucket, key: str) -> None:
-    """Deletes a key as earlier versions did."""
-    await broker.connection.ask(f"$KV.{bucket.name}.{key}", b"", {"KV-Operation": "DEL"})
-
-
-async def test_buckets_of_an_earlier_version_get_the_new_configuration(own_nats: str) -> None:
-    async with Broker(BrokerSettings(own_nats), "test") as broker:
-        for name in (SESSIONS, RULES, ALERTS):
-            stream = next(each for each in streams(TopologySettings()) if each.name == f"KV_{name}")
-            config: dict[str, Any] = {**stream.desired, "allow_msg_ttl": False}
-            await broker.connection.api(f"STREAM.DELETE.{stream.name}")
-            await broker.connection.api(f"STREAM.CREATE.{stream.name}", config)
-        bucket = Bucket(broker.connection, SESSIONS)
-        await bucket.put("before", b"1")
-        # A process that may not change streams can still delete.
-        await bucket.delete("before")
-        assert await bucket.get("before") is None
-        await bucket.put("expiring", b"1", 60)
-
-        await apply(broker.connection, TopologySettings())
-
-        assert not await diff(broker.connection, TopologySettings())
-        await bucket.put("after", b"1")
-        await bucket.delete("after")
-        assert "Nats-TTL" in await stored_headers(broker, bucket, "after")
 
 
 async def test_a_listing_leaves_no_consumer_behind(own_nats: str) -> None:

@@ -1,0 +1,21 @@
+"""Looks into the stream of a bucket, for tests."""
+
+from __future__ import annotations
+
+import base64
+
+from router.broker import Broker
+from router.nats.bucket import Bucket
+
+
+async def stored_headers(broker: Broker, bucket: Bucket, key: str) -> dict[str, str]:
+    answer = await broker.connection.api(
+        f"STREAM.MSG.GET.{bucket.stream}", {"last_by_subj": f"$KV.{bucket.name}.{key}"}
+    )
+    lines = base64.b64decode(answer["message"].get("hdrs") or "").decode().split("\r\n")
+    return dict(line.split(": ", 1) for line in lines if ": " in line)
+
+
+async def leave_old_marker(broker: Broker, bucket: Bucket, key: str) -> None:
+    """Deletes a key as earlier versions did."""
+    await broker.connection.ask(f"$KV.{bucket.name}.{key}", b"", {"KV-Operation": "DEL"})
