@@ -11,7 +11,7 @@ from router.nats.settings import BrokerSettings
 from router.topology import LEASES, SESSIONS, TopologySettings, streams
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.proxy import Proxy
-from tests.router.nats.test_bucket import leave_old_marker, resize, stored_headers
+from tests.router.buckets import leave_old_marker, resize, stored_headers
 from tests.waiting import eventually
 
 

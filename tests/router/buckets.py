@@ -1,4 +1,4 @@
-"""Looks into the stream of a bucket, for tests."""
+"""Reads and writes the streams of buckets past their API, for tests."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 
 from router.broker import Broker
 from router.nats.bucket import Bucket
+from router.topology import TopologySettings, streams
 
 
 async def stored_headers(broker: Broker, bucket: Bucket, key: str) -> dict[str, str]:
@@ -19,3 +20,8 @@ async def stored_headers(broker: Broker, bucket: Bucket, key: str) -> dict[str, 
 async def leave_old_marker(broker: Broker, bucket: Bucket, key: str) -> None:
     """Deletes a key as earlier versions did."""
     await broker.connection.ask(f"$KV.{bucket.name}.{key}", b"", {"KV-Operation": "DEL"})
+
+
+async def resize(broker: Broker, name: str, size: int) -> None:
+    stream = next(each for each in streams(TopologySettings()) if each.name == f"KV_{name}")
+    await broker.connection.api(f"STREAM.UPDATE.KV_{name}", {**stream.desired, "max_bytes": size})

@@ -14,9 +14,9 @@ from router.nats import bucket as bucket_module
 from router.nats.bucket import MARKER_SECONDS, Bucket, Entry
 from router.nats.error_codes import ErrorCode
 from router.nats.settings import BrokerSettings
-from router.topology import ALERTS, ENDPOINTS, JOBS, LEASES, RULES, SESSIONS, TopologySettings, streams
+from router.topology import ALERTS, ENDPOINTS, JOBS, LEASES, RULES, SESSIONS
 from tests.proxy import Proxy
-from tests.router.buckets import stored_headers
+from tests.router.buckets import resize, stored_headers
 from tests.waiting import eventually
 
 BUCKETS = (SESSIONS, RULES, ALERTS, LEASES, JOBS, ENDPOINTS)
@@ -157,11 +157,6 @@ async def test_a_key_of_a_full_bucket_can_be_deleted(own_nats: str) -> None:
 
         assert await bucket.get("k0") is None
         assert "KV-Operation" in await stored_headers(broker, bucket, "k0")
-
-
-async def resize(broker: Broker, name: str, size: int) -> None:
-    stream = next(each for each in streams(TopologySettings()) if each.name == f"KV_{name}")
-    await broker.connection.api(f"STREAM.UPDATE.KV_{name}", {**stream.desired, "max_bytes": size})
 
 
 async def test_a_listing_leaves_no_consumer_behind(own_nats: str) -> None:
