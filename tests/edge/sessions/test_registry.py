@@ -15,11 +15,9 @@ from msgspec.structs import replace
 from edge.sessions.registry import Registry
 from edge.sessions.spec import SessionSpec
 from edge.view import View
-from edge.webhooks.endpoint.state import EndpointState
-from edge.webhooks.endpoint.store import EndpointStore
 from router.broker import Broker
 from router.errors import Conflict
-from router.nats.bucket import Bucket, Entry
+from router.nats.bucket import Bucket
 from router.topology import SESSIONS
 from tests.waiting import PATIENCE, eventually
 
@@ -146,23 +144,3 @@ async def test_who_repeats_a_change_after_a_conflict_starts_from_what_is_stored(
     with pytest.raises(Conflict):
         await ours.update(changed, session.spec)
     assert session.id not in ours.sessions
-
-
-async def test_a_condition_that_is_read_after_a_conflict_is_the_one_to_write_over(broker: Broker):
-    ours, other = EndpointStore(broker.connection), EndpointStore(broker.connection)
-    session = f"sess_{secrets.token_hex(12)}"
-    told: list[str] = []
-    ours.on_change(lambda _, condition: told.append(condition.reason))
-    await ours.keep(session, EndpointState(reason="first"))
-    await other.change(session, lambda _: EndpointState(reason="theirs"))
-    # As after a restore of the bucket from a backup: what is known is newer than what is stored.
-    ours._known.put(session, EndpointState(reason="of before the restore"), 1 << 40)
-
-    with pytest.raises(Conflict):
-        await ours.keep(session, EndpointState(reason="ours"))
-
-    assert ours.of(session) == EndpointState(reason="theirs") and told == ["theirs"]
-    await ours.keep(session, EndpointState(reason="ours"))
-    await ours.forget(session)
-    ours._on_entry(Entry(f"health.{session}", b'{"reason": "late"}', 1), True)
-    assert ours.of(session) is None

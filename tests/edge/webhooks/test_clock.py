@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.edge.webhooks.queue.test_backlog import PATIENT, state
+from tests.edge.webhooks.observing import PATIENT, state
 from tests.edge.webhooks.stage import Receiver, Stage
 from tests.waiting import eventually
 

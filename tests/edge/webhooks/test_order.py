@@ -1,68 +1,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import replace
-from typing import Any
 
-from aiohttp import web
-
-from edge.sessions.registry import Session
-from edge.webhooks.queue.ordering import QueueSettings
-from router.broker import Broker
-from router.deadletter import webhook_subject
-from router.deadletters import DeadLetters
-from router.topology import HOOKS, RETRIES
-from tests.edge.webhooks.stage import QUICK, Receiver, Stage, mortal
+from router.topology import HOOKS
+from tests.edge.webhooks.observing import NARROW, Ledger, firsts, nothing_left, reasons
+from tests.edge.webhooks.stage import Receiver, Stage, mortal
 from tests.waiting import eventually
-
-
-class Ledger:
-    """A receiver that keeps what it took, and answers as `refuses` says."""
-
-    def __init__(self, receiver: Receiver) -> None:
-        self.taken: list[Any] = []
-        self.asked: list[Any] = []
-        self.refuses: Any = lambda n: False
-        self.slow = 0.0
-        # Answers wait until so many posts are under way, or `released`.
-        self.gathers = 0
-        self.released = asyncio.Event()
-        self._receiver = receiver
-        receiver.answer = self._answer
-
-    async def _answer(self, request: web.Request) -> web.Response:
-        said = json.loads(await request.read())
-        numbers = [event["data"]["n"] for event in (said if isinstance(said, list) else [said])]
-        self.asked += numbers
-        if self.slow:
-            await asyncio.sleep(self.slow)
-        if self._receiver.under_way >= self.gathers:
-            self.released.set()
-        await self.released.wait()
-        if any(self.refuses(n) for n in numbers):
-            return web.Response(status=500)
-        self.taken += numbers
-        return web.Response()
-
-
-async def nothing_left(broker: Broker) -> bool:
-    left = [(await broker.connection.api(f"STREAM.INFO.{stream}"))["state"]["messages"] for stream in (HOOKS, RETRIES)]
-    return left == [0, 0]
-
-
-async def reasons(broker: Broker, session: Session) -> list[str]:
-    letters = (await DeadLetters(broker).read(pattern=webhook_subject(session.id))).deadletters
-    return [letter.reason for letter in letters]
-
-
-def firsts(numbers: list[int]) -> list[int]:
-    """The order in which they were taken, without repeats."""
-    return list(dict.fromkeys(numbers))
-
-
-# Little is in hand, so that most of what comes goes through the log.
-NARROW = replace(QUICK, worker=replace(QUICK.worker, queue=QueueSettings(waiting=4, quick=4, pressed=2, hold=0.1)))
 
 
 async def test_a_retry_of_an_ordered_session_is_never_overtaken(stage: Stage, receiver: Receiver):
@@ -144,21 +88,3 @@ async def test_a_failing_ordered_session_holds_nobody_up_and_none_of_the_places(
         await eventually(lambda: worker.dispatchers[blocked.id].parked == 45 or len(worker.in_hand) <= 1)
         consumer = worker.consumers.by_stream[HOOKS]
         await eventually(lambda: consumer.outstanding == 0)
-
-
-async def test_the_order_outlives_a_lost_connection(stage: Stage, receiver: Receiver):
-    await stage.widen(1000)
-    process = await stage.process(NARROW)
-    await stage.session(receiver.url, mode="fifo", retry_attempts=20)
-    ledger = Ledger(receiver)
-    ledger.slow = 0.002
-    publishing = asyncio.ensure_future(stage.publish("agent.run-1.progress", 150))
-
-    for turn in range(3):
-        await eventually(lambda turn=turn: len(ledger.taken) > 30 * (turn + 1))
-        await process.broker.connection._wire.force_reconnect()
-    await publishing
-
-    await eventually(lambda: len(firsts(ledger.taken)) == 150)
-    assert ledger.taken == list(range(150))
-    await eventually(lambda: nothing_left(stage.broker))

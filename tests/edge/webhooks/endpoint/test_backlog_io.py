@@ -11,7 +11,7 @@ import pytest
 from edge.sessions.registry import Session
 from edge.webhooks.endpoint.dispatch import EndpointDispatcher
 from edge.webhooks.queue.backlog import Backlog
-from tests.edge.webhooks.queue.test_backlog import SHUT, state
+from tests.edge.webhooks.observing import SHUT, state
 from tests.edge.webhooks.stage import Process, Receiver, Stage
 from tests.waiting import eventually
 

@@ -23,8 +23,8 @@ from router.broker import Broker
 from router.clock import wall
 from router.deadletter import DeadLetter, webhook_subject
 from router.deadletters import DeadLetters
+from tests.edge.webhooks.observing import NARROW, firsts, nothing_left
 from tests.edge.webhooks.stage import Receiver, Stage, mortal
-from tests.edge.webhooks.test_order import NARROW, firsts, nothing_left
 from tests.waiting import eventually
 
 # No batch goes out because time is up.

@@ -16,9 +16,8 @@ from edge.webhooks.queue.job import FRESH, PARKED
 from router.errors import Refused
 from router.event import Event
 from router.topology import HOOKS
-from tests.edge.webhooks.queue.test_backlog import PATIENT, SHUT, state
+from tests.edge.webhooks.observing import PATIENT, SHUT, reasons, state
 from tests.edge.webhooks.stage import Process, Receiver, Stage, mortal
-from tests.edge.webhooks.test_order import reasons
 from tests.waiting import eventually
 
 KIB = 1024

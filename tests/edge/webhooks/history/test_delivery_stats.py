@@ -15,7 +15,7 @@ from router.errors import Conflict, Timeout
 from router.nats.bucket import Bucket, Entry
 from router.topology import ENDPOINTS, HOOKS, RETRIES
 from tests.edge.conftest import EdgeFactory, RunningEdge
-from tests.edge.webhooks.queue.test_backlog import PATIENT
+from tests.edge.webhooks.observing import PATIENT
 from tests.edge.webhooks.stage import Process, Receiver, Stage, mortal
 from tests.waiting import eventually
 
