@@ -6,43 +6,13 @@ import re
 
 import pytest
 import websockets
-from starlette.routing import Mount, Route, WebSocketRoute
 
 from edge.app import openapi as document
-from edge.app import routes
-from edge.http.openapi.document import VERSION
 from router.broker import Broker
 from router.event import Event
 from router.frame import frame_subject, pack
 from tests.edge.conftest import RunningEdge
 from tests.waiting import eventually
-
-
-def test_the_description_names_every_route_and_no_other() -> None:
-    served: set[tuple[str, str]] = set()
-    for route in routes():
-        if isinstance(route, Route):
-            served |= {(route.path, method) for method in route.methods or () if method != "HEAD"}
-        elif isinstance(route, WebSocketRoute):
-            served.add((route.path, "GET"))
-        else:
-            assert isinstance(route, Mount)
-    described = {(path, method.upper()) for path, item in document()["paths"].items() for method in item}
-
-    assert served == described
-
-
-def test_every_reference_of_the_description_leads_somewhere() -> None:
-    text = str(document())
-    names = set(re.findall(r"#/components/schemas/(\w+)", text))
-
-    assert names == set(document()["components"]["schemas"]) - {"Event"} | ({"Event"} & names)
-
-
-def test_the_description_has_the_version_of_the_distribution() -> None:
-    from importlib.metadata import version
-
-    assert version("callboard") == VERSION
 
 
 async def test_answers_have_the_shape_that_is_described(edge: RunningEdge, entity: str) -> None:

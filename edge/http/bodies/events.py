@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from edge.sessions.answer import Cursor, Time
 
@@ -50,16 +50,16 @@ class Stored(msgspec.Struct):
     duplicate: bool
 
 
-class Published(msgspec.Struct, omit_defaults=True):
+class Published(msgspec.Struct):
     """The events that are stored; a single one is described at the top as well."""
 
     events: list[Stored]
-    id: str = ""
-    cursor: Cursor = ""
-    duplicate: bool = False
+    id: str | UnsetType = UNSET
+    cursor: Cursor | UnsetType = UNSET
+    duplicate: bool | UnsetType = UNSET
 
 
-class EventAnswer(msgspec.Struct, kw_only=True, omit_defaults=True):
+class EventAnswer(msgspec.Struct, kw_only=True):
     """An event in the callback dialect."""
 
     id: str
@@ -69,10 +69,10 @@ class EventAnswer(msgspec.Struct, kw_only=True, omit_defaults=True):
     timestamp: Time
     data: dict[str, Any]
     cursor: Cursor
-    key: str = ""
-    cause: str = ""
-    test: bool = False
-    conflated: Annotated[int, Meta(description="How many older events this one supersedes.")] = 0
+    key: str | UnsetType = UNSET
+    cause: str | UnsetType = UNSET
+    test: bool | UnsetType = UNSET
+    conflated: Annotated[int | UnsetType, Meta(description="How many older events this one supersedes.")] = UNSET
 
 
 class GapAnswer(msgspec.Struct):
@@ -83,7 +83,7 @@ class GapAnswer(msgspec.Struct):
     reset: bool
 
 
-class PageAnswer(msgspec.Struct, kw_only=True, omit_defaults=True):
+class PageAnswer(msgspec.Struct, kw_only=True):
     """Events after a cursor, oldest first."""
 
     events: list[EventAnswer]
@@ -95,29 +95,33 @@ class PageAnswer(msgspec.Struct, kw_only=True, omit_defaults=True):
             "end without an event."
         ),
     ]
-    count: int = 0
-    session_id: str = ""
+    count: int | UnsetType = UNSET
+    session_id: str | UnsetType = UNSET
     last_timestamp: Annotated[
-        Time,
+        Time | UnsetType,
         Meta(
             description="The last event's own time. In answers to polls without a `cursor` the times of events have more "
             "digits than six: they are places to continue from by `since`."
         ),
-    ] = ""
-    gap: GapAnswer | None = None
+    ] = UNSET
+    gap: GapAnswer | UnsetType | None = UNSET
 
 
-class ProblemAnswer(msgspec.Struct, kw_only=True, omit_defaults=True):
+class ProblemAnswer(msgspec.Struct, kw_only=True):
     """Why a request was refused (RFC 9457)."""
 
     type: str
     title: str
     status: int
     code: str
-    detail: str = ""
-    index: Annotated[int, Meta(description="Which event of a batch.")] = 0
-    reason: Annotated[str, Meta(description="Why a redrive was refused, or what kind an address is.")] = ""
-    field: Annotated[str, Meta(description="Which field of the body or parameter of the query is wrong.")] = ""
-    stored: Annotated[int, Meta(description="How many events of a batch were stored.")] = 0
-    size: Annotated[int, Meta(description="The size of an event that is too large, in bytes.")] = 0
-    limit: Annotated[int, Meta(description="The limit that was exceeded.")] = 0
+    detail: str | UnsetType = UNSET
+    index: Annotated[int | UnsetType, Meta(description="Which event of a batch.")] = UNSET
+    reason: Annotated[str | UnsetType, Meta(description="Why a redrive was refused, or what kind an address is.")] = (
+        UNSET
+    )
+    field: Annotated[
+        str | UnsetType, Meta(description="Which field of the body or parameter of the query is wrong.")
+    ] = UNSET
+    stored: Annotated[int | UnsetType, Meta(description="How many events of a batch were stored.")] = UNSET
+    size: Annotated[int | UnsetType, Meta(description="The size of an event that is too large, in bytes.")] = UNSET
+    limit: Annotated[int | UnsetType, Meta(description="The limit that was exceeded.")] = UNSET

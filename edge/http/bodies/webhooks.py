@@ -38,14 +38,14 @@ class AttemptsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cursor: Annotated[str | None, Meta(description="The `next` of the page before.")] = None
 
 
-class TimingAnswer(msgspec.Struct, omit_defaults=True):
+class TimingAnswer(msgspec.Struct):
     """How long the phases of an attempt took, in milliseconds."""
 
     total: Milliseconds
-    dns: Milliseconds = 0.0
-    connect: Milliseconds = 0.0
-    tls: Milliseconds = 0.0
-    first_byte: Milliseconds = 0.0
+    dns: Milliseconds | UnsetType = UNSET
+    connect: Milliseconds | UnsetType = UNSET
+    tls: Milliseconds | UnsetType = UNSET
+    first_byte: Milliseconds | UnsetType = UNSET
 
 
 class AttemptAnswer(msgspec.Struct, kw_only=True):
@@ -215,7 +215,7 @@ class NewsEventBody(msgspec.Struct):
     attempt: int
 
 
-class WebhookNews(msgspec.Struct, kw_only=True, omit_defaults=True):
+class WebhookNews(msgspec.Struct, kw_only=True):
     """The data of an event `system.webhook.<type>`, to which any session may subscribe.
 
     A delivery has `attempts`; one that was given up also `reason`, `event_id`, `subject` and `status`. An endpoint has
@@ -227,12 +227,12 @@ class WebhookNews(msgspec.Struct, kw_only=True, omit_defaults=True):
     destination: Annotated[str | None, Meta(description="Without credentials and query.")]
     answer: Annotated[NewsAnswerBody | None, Meta(description="Null where nothing was posted.")]
     event: NewsEventBody | None
-    attempts: int = 0
-    reason: str | None = None
-    event_id: str = ""
-    subject: str = ""
-    status: int | None = None
-    state: str = ""
-    until: str | None = None
-    failures: int = 0
-    failing_since: str | None = None
+    attempts: int | UnsetType = UNSET
+    reason: str | UnsetType | None = UNSET
+    event_id: str | UnsetType = UNSET
+    subject: str | UnsetType = UNSET
+    status: int | UnsetType | None = UNSET
+    state: str | UnsetType = UNSET
+    until: str | UnsetType | None = UNSET
+    failures: int | UnsetType = UNSET
+    failing_since: str | UnsetType | None = UNSET

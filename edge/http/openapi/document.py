@@ -44,11 +44,16 @@ def document(routes: Iterable[BaseRoute], access: Mapping[str, Access]) -> dict[
     """Describes the routes; one that `access` does not name is for operators. Raises KeyError for an undeclared handler."""
     schemas = _Schemas()
     paths: dict[str, dict[str, Any]] = {}
+    named: set[str] = set()
     for route in routes:
         if isinstance(route, (Route, WebSocketRoute)):
             described = _operation(
                 route.path, operation_of(route.endpoint), access.get(route.path, Access.OPERATOR), schemas
             )
+            if route.name not in named:
+                # Generated clients name their functions after it.
+                named.add(route.name)
+                described = {"operationId": route.name} | described
             methods = getattr(route, "methods", None) or {"GET"}
             paths.setdefault(route.path, {}).update({method.lower(): described for method in methods - {"HEAD"}})
     webhooks = {"system.webhook": {"post": _news(schemas)}}

@@ -61,4 +61,7 @@ def _tidy(schema: Any) -> Any:
             continue
         else:
             made[name] = value if name in ("default", "examples", "enum") else _tidy(value)
+    if made.get("type") == "object" and "properties" not in made:
+        # Without this the generator of TypeScript's types takes a map of anything for an empty object.
+        made.setdefault("additionalProperties", True)
     return made

@@ -1,0 +1,72 @@
+"""The OpenAPI document: it names every route, refers to what is there, and an independent validator accepts it."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route, WebSocketRoute
+
+from edge.app import openapi as document
+from edge.app import routes
+from edge.errors import TITLES
+from edge.http.openapi.document import VERSION
+from edge.http.openapi.document import document as describe
+
+
+def test_an_independent_validator_accepts_the_document() -> None:
+    validator = pytest.importorskip("openapi_spec_validator")
+
+    validator.validate(document())
+
+
+def test_the_description_names_every_route_and_no_other() -> None:
+    served: set[tuple[str, str]] = set()
+    for route in routes():
+        if isinstance(route, Route):
+            served |= {(route.path, method) for method in route.methods or () if method != "HEAD"}
+        elif isinstance(route, WebSocketRoute):
+            served.add((route.path, "GET"))
+        else:
+            assert isinstance(route, Mount)
+    described = {(path, method.upper()) for path, item in document()["paths"].items() for method in item}
+
+    assert served == described
+
+
+def test_every_reference_of_the_description_leads_somewhere() -> None:
+    text = str(document())
+    names = set(re.findall(r"#/components/schemas/(\w+)", text))
+
+    assert names == set(document()["components"]["schemas"]) - {"Event"} | ({"Event"} & names)
+
+
+def test_the_description_has_the_version_of_the_distribution() -> None:
+    assert version("callboard") == VERSION
+
+
+def test_a_route_without_an_operation_cannot_be_described() -> None:
+    async def undeclared(_request: Request) -> Response:
+        return Response()
+
+    with pytest.raises(KeyError):
+        describe([Route("/new", undeclared)], {})
+
+
+def test_every_operation_has_a_summary_and_codes_that_exist() -> None:
+    for path, item in document()["paths"].items():
+        for method, operation in item.items():
+            assert operation["summary"], (method, path)
+            for status, answer in operation["responses"].items():
+                if "application/problem+json" in answer.get("content", {}):
+                    codes = answer["description"].split(", ")
+                    assert {str(TITLES[code][0]) for code in codes} == {status}, (method, path)
+
+
+def test_the_names_of_operations_are_unique() -> None:
+    names = [op["operationId"] for item in document()["paths"].values() for op in item.values() if "operationId" in op]
+
+    assert len(names) == len(set(names)) and "create_session" in names

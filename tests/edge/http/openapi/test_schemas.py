@@ -1,0 +1,76 @@
+"""Schemas are generated from Structs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+import pytest
+
+from edge.http.openapi.schemas import components, parameters
+
+
+class PartBody(msgspec.Struct, forbid_unknown_fields=True):
+    """A part."""
+
+    size: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+
+class WholeAnswer(msgspec.Struct):
+    """A whole."""
+
+    part: PartBody
+
+
+class PartAnswer(msgspec.Struct):
+    """Another part."""
+
+
+class Nothing(msgspec.Struct, forbid_unknown_fields=True):
+    """No field."""
+
+
+class Query(msgspec.Struct):
+    """A query."""
+
+    kind: Annotated[Literal["a", "b"] | None, msgspec.Meta(description="Which.")] = None
+    limit: Annotated[int, msgspec.Meta(ge=1, description="At most.")] = 5
+
+
+def test_a_component_is_named_without_its_suffix_and_has_what_the_struct_says() -> None:
+    (schema,), found = components([WholeAnswer])
+
+    assert schema == {"$ref": "#/components/schemas/Whole"}
+    assert found["Whole"] == {
+        "description": "A whole.",
+        "type": "object",
+        "properties": {"part": {"$ref": "#/components/schemas/Part"}},
+        "required": ["part"],
+    }
+    assert found["Part"]["additionalProperties"] is False
+    assert found["Part"]["properties"] == {"size": {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}]}}
+
+
+def test_a_map_may_have_any_fields_and_an_empty_struct_none() -> None:
+    (anything, nothing), found = components([dict[str, Any], Nothing])
+
+    assert anything == {"type": "object", "additionalProperties": True}
+    assert nothing == {"$ref": "#/components/schemas/Nothing"}
+    assert found["Nothing"]["additionalProperties"] is False
+
+
+def test_two_structs_cannot_be_one_component() -> None:
+    with pytest.raises(AssertionError):
+        components([WholeAnswer, PartAnswer])
+
+
+def test_a_parameter_is_left_out_where_a_body_would_have_null() -> None:
+    assert parameters(Query) == [
+        {"name": "kind", "in": "query", "schema": {"enum": ["a", "b"]}, "description": "Which."},
+        {
+            "name": "limit",
+            "in": "query",
+            "schema": {"type": "integer", "minimum": 1, "default": 5},
+            "description": "At most.",
+        },
+    ]
