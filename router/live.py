@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 from router.broker import Broker
 from router.cursor import UNKNOWN
-from router.nats.connection import Connection, Listening
+from router.nats.connection import Connection
+from router.nats.subscription import Subscription
 from router.patterns import Patterns, Widest
 from router.record import Record
 from router.subject import LIVE, overlap
@@ -72,7 +73,7 @@ def record_of(subject: str, payload: bytes, headers: bytes) -> Record | None:
     return Record(sequence, subject[_STRIP:], payload, previous)
 
 
-async def listen(connection: Connection, pattern: str, receive: Callable[[Record], None]) -> Listening:
+async def listen(connection: Connection, pattern: str, receive: Callable[[Record], None]) -> Subscription:
     """Receives every event under a pattern as it is stored, in the server's order, from the read loop; some may be lost."""
 
     def received(subject: str, _reply: str, payload: bytes, headers: bytes) -> None:
@@ -89,7 +90,7 @@ class _Subscription:
 
     def __init__(self, pattern: str, take: Callable[[Record], None]) -> None:
         self.pattern = pattern
-        self.listening: Listening | None = None
+        self.listening: Subscription | None = None
         # The sequence after which all events are received; None until the stream was asked.
         self.since: int | None = None
         # Up to `verified` nothing is missing; `low` events were received from there to `bound`, `high` behind it.

@@ -102,102 +102,123 @@ class DeclaredStream:
 
 def streams(settings: TopologySettings) -> list[DeclaredStream]:
     """All streams and buckets, in the order they are to be made."""
-    replicas = settings.replicas
-    kept = {"storage": "file", "num_replicas": replicas, "allow_direct": True}
-    window = int(settings.dedup_window * SECOND)
     return [
-        DeclaredStream(
-            EVENTS,
-            {
-                **kept,
-                "subjects": [f"{STORED}>"],
-                "retention": "limits",
-                "discard": "old",
-                "max_age": int(settings.events_max_age * SECOND),
-                "max_bytes": settings.events_max_bytes or -1,
-                "duplicate_window": window,
-                "republish": {"src": f"{STORED}>", "dest": f"{LIVE}>"},
-                "description": "every event, in the order it was said",
-            },
-        ),
-        DeclaredStream(
-            FRAMES,
-            {
-                "storage": "memory",
-                "num_replicas": 1,
-                "allow_direct": True,
-                "subjects": ["frame.>"],
-                "retention": "limits",
-                "discard": "old",
-                "max_msgs_per_subject": 1,
-                "max_age": int(settings.frames_max_age * SECOND),
-                "max_bytes": settings.frames_max_bytes or -1,
-                "no_ack": True,
-                "description": "the latest picture of each track, for who joins late",
-            },
-        ),
-        DeclaredStream(
-            HOOKS,
-            {
-                **kept,
-                "subjects": ["hook.q.*.*", "hook.park.*.*.*"],
-                "retention": "workqueue",
-                "discard": "new",
-                "max_bytes": settings.hooks_max_bytes or -1,
-                "max_msgs_per_subject": settings.hooks_per_session or -1,
-                # Without a limit per subject the server accepts no policy for it.
-                "discard_new_per_subject": settings.hooks_per_session > 0,
-                "duplicate_window": 600 * SECOND,
-                "description": "one job per event and webhook session",
-            },
-        ),
-        DeclaredStream(
-            RETRIES,
-            {
-                **kept,
-                # A schedule of an earlier version has no session in its subject.
-                "subjects": ["retry.at.>", "retry.due.*.*"],
-                "retention": "workqueue",
-                "discard": "old",
-                "allow_msg_schedules": True,
-                "duplicate_window": 600 * SECOND,
-                "description": "webhook retries, as scheduled messages",
-            },
-        ),
-        DeclaredStream(
-            DEADLETTERS,
-            {
-                **kept,
-                "subjects": ["dead.>"],
-                "retention": "limits",
-                "discard": "old",
-                "max_age": int(settings.deadletters_max_age * SECOND),
-                "max_bytes": settings.deadletters_max_bytes or -1,
-                "duplicate_window": 600 * SECOND,
-                "description": "what was given up, with the reason and the origin",
-            },
-        ),
-        DeclaredStream(
-            ATTEMPTS,
-            {
-                **kept,
-                "subjects": ["attempt.*.*"],
-                "retention": "limits",
-                "discard": "old",
-                "max_age": int(settings.attempts_max_age * SECOND),
-                "max_bytes": settings.attempts_max_bytes or -1,
-                "duplicate_window": window,
-                "description": "every post of a webhook, and what it came to",
-            },
-        ),
-        *(
-            _bucket(name, settings, markers)
-            for name, markers in (
-                *((SESSIONS, False), (RULES, False), (ALERTS, False)),
-                *((LEASES, True), (JOBS, True), (ENDPOINTS, True)),
-            )
-        ),
+        _events(settings),
+        _frames(settings),
+        _hooks(settings),
+        _retries(settings),
+        _deadletters(settings),
+        _attempts(settings),
+        *(_bucket(name, settings, markers=False) for name in (SESSIONS, RULES, ALERTS)),
+        *(_bucket(name, settings, markers=True) for name in (LEASES, JOBS, ENDPOINTS)),
     ]
+
+
+def _kept(settings: TopologySettings) -> dict[str, Any]:
+    """What streams have in common that are kept on disk."""
+    return {"storage": "file", "num_replicas": settings.replicas, "allow_direct": True}
+
+
+def _events(settings: TopologySettings) -> DeclaredStream:
+    return DeclaredStream(
+        EVENTS,
+        {
+            **_kept(settings),
+            "subjects": [f"{STORED}>"],
+            "retention": "limits",
+            "discard": "old",
+            "max_age": int(settings.events_max_age * SECOND),
+            "max_bytes": settings.events_max_bytes or -1,
+            "duplicate_window": int(settings.dedup_window * SECOND),
+            "republish": {"src": f"{STORED}>", "dest": f"{LIVE}>"},
+            "description": "every event, in the order it was said",
+        },
+    )
+
+
+def _frames(settings: TopologySettings) -> DeclaredStream:
+    return DeclaredStream(
+        FRAMES,
+        {
+            "storage": "memory",
+            "num_replicas": 1,
+            "allow_direct": True,
+            "subjects": ["frame.>"],
+            "retention": "limits",
+            "discard": "old",
+            "max_msgs_per_subject": 1,
+            "max_age": int(settings.frames_max_age * SECOND),
+            "max_bytes": settings.frames_max_bytes or -1,
+            "no_ack": True,
+            "description": "the latest picture of each track, for who joins late",
+        },
+    )
+
+
+def _hooks(settings: TopologySettings) -> DeclaredStream:
+    return DeclaredStream(
+        HOOKS,
+        {
+            **_kept(settings),
+            "subjects": ["hook.q.*.*", "hook.park.*.*.*"],
+            "retention": "workqueue",
+            "discard": "new",
+            "max_bytes": settings.hooks_max_bytes or -1,
+            "max_msgs_per_subject": settings.hooks_per_session or -1,
+            # Without a limit per subject the server accepts no policy for it.
+            "discard_new_per_subject": settings.hooks_per_session > 0,
+            "duplicate_window": 600 * SECOND,
+            "description": "one job per event and webhook session",
+        },
+    )
+
+
+def _retries(settings: TopologySettings) -> DeclaredStream:
+    return DeclaredStream(
+        RETRIES,
+        {
+            **_kept(settings),
+            # A schedule of an earlier version has no session in its subject.
+            "subjects": ["retry.at.>", "retry.due.*.*"],
+            "retention": "workqueue",
+            "discard": "old",
+            "allow_msg_schedules": True,
+            "duplicate_window": 600 * SECOND,
+            "description": "webhook retries, as scheduled messages",
+        },
+    )
+
+
+def _deadletters(settings: TopologySettings) -> DeclaredStream:
+    return DeclaredStream(
+        DEADLETTERS,
+        {
+            **_kept(settings),
+            "subjects": ["dead.>"],
+            "retention": "limits",
+            "discard": "old",
+            "max_age": int(settings.deadletters_max_age * SECOND),
+            "max_bytes": settings.deadletters_max_bytes or -1,
+            "duplicate_window": 600 * SECOND,
+            "description": "what was given up, with the reason and the origin",
+        },
+    )
+
+
+def _attempts(settings: TopologySettings) -> DeclaredStream:
+    return DeclaredStream(
+        ATTEMPTS,
+        {
+            **_kept(settings),
+            "subjects": ["attempt.*.*"],
+            "retention": "limits",
+            "discard": "old",
+            "max_age": int(settings.attempts_max_age * SECOND),
+            "max_bytes": settings.attempts_max_bytes or -1,
+            "duplicate_window": int(settings.dedup_window * SECOND),
+            "description": "every post of a webhook, and what it came to",
+        },
+    )
 
 
 def _bucket(name: str, settings: TopologySettings, markers: bool) -> DeclaredStream:

@@ -15,7 +15,7 @@ from router.broker import Broker
 from router.cluster.leases import Leases, view_key
 from router.errors import BadEvent, BrokerError
 from router.frame import unpack
-from router.nats.connection import Listening
+from router.nats.subscription import Subscription
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class Track:
 
     def __init__(self) -> None:
         self.viewers: set[Viewer] = set()
-        self.listening: Listening | None = None
+        self.listening: Subscription | None = None
         self.lease: asyncio.Task[None] | None = None
         self.users = 0
         self.changing = asyncio.Lock()

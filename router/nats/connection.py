@@ -1,7 +1,6 @@
 """One connection to NATS: subscriptions, requests over one inbox, reconnects, a watchdog.
 
-With `client.py`, `dial.py` and `permissions.py` it is all of Callboard that touches nats-py, which is kept as the protocol client: TLS,
-credentials, reconnects.
+nats-py is the protocol client below it: TLS, credentials, reconnects. Only the modules of `router/nats/` use it.
 """
 
 from __future__ import annotations
@@ -24,47 +23,21 @@ from router.limits import message_size
 from router.nats.client import Handler, NatsClient, PlainServer
 from router.nats.client import Outgoing as Outgoing
 from router.nats.counters import figures
-from router.nats.dial import await_listener, credentials_for, without_secrets
+from router.nats.dial import await_listener, check_server, credentials_for, without_secrets
 from router.nats.headers import Reply, status
 from router.nats.permissions import RefusedPublishes, RefusedSubscriptions
 from router.nats.settings import BrokerSettings
+from router.nats.subscription import Subscription
+from router.nats.watchdog import watch
 
 log = logging.getLogger(__name__)
 
-# Message schedules, batched Direct Get and per-message TTL: all there since 2.12.
-MIN_SERVER = (2, 12)
 # A dead peer is noticed after two of these. nats-py's own default would take four minutes.
 PING_SECONDS = 5
-# How often the watchdog looks whether the read loop still runs (nats-py ends it silently on a parser's exception).
-WATCH_SECONDS = 2.0
-
-
-class Listening:
-    """One subscription; `stop` ends it."""
-
-    def __init__(self, wire: NatsClient, subscription: Any) -> None:
-        self._wire = wire
-        self._subscription = subscription
-
-    async def stop(self) -> None:
-        """Unsubscribes; nothing is heard afterwards. Harmless on a lost connection."""
-        self._wire.taps.pop(self._subscription._id, None)
-        with contextlib.suppress(nats.errors.Error):
-            await self._subscription.unsubscribe()
-
-    async def drain(self) -> None:
-        """Unsubscribes; what the server had sent by then is still heard, nothing afterwards."""
-        try:
-            with contextlib.suppress(nats.errors.Error, TimeoutError):
-                await self._subscription.unsubscribe()
-                if self._wire.is_connected:
-                    await self._wire.round_trip(1)
-        finally:
-            self._wire.taps.pop(self._subscription._id, None)
 
 
 class Connection:
-    """One connection to NATS that never gives up: requests share one inbox, losses are told to listeners."""
+    """One connection to NATS that reconnects for ever: requests share one inbox, and listeners learn of each loss."""
 
     def __init__(self, settings: BrokerSettings, name: str) -> None:
         self.settings = settings
@@ -79,9 +52,9 @@ class Connection:
         self._waiting: dict[str, Handler] = {}
         self._on_reconnect: list[Callable[[], Awaitable[None] | None]] = []
         self._on_loss: list[Callable[[], None]] = []
-        self._refusal = ""  # what the server said last, for who could not connect
+        self._refusal = ""  # the last error of the server, for the text of Unreachable
         self._opened = False
-        self._told_plain = False
+        self._plain_logged = False
         self._dialled = False  # nats-py cannot be closed before it was told to connect
         self._open_asks: dict[asyncio.Future[Any], str] = {}  # with the subject of each
         self._watchdog: asyncio.Task[None] | None = None
@@ -111,39 +84,25 @@ class Connection:
                     **options,
                 )
         except (OSError, TimeoutError, nats.errors.Error) as fault:
-            await self._hang_up()
+            await self._close_wire()
             why = self._refusal or _reason(fault)
             raise Unreachable(f"no NATS server answers at {without_secrets(self.settings.url)} ({why})") from None
         except Unsuitable:
-            await self._hang_up()
+            await self._close_wire()
             raise
         self._opened = True
-        self._check()
+        check_server(self._wire._server_info, self.settings.url)
         await self._wire.tap(f"{self._inbox}.*", self._answer)
         self.up.set()
-        self._watchdog = asyncio.create_task(self._watch(), name="nats watchdog")
+        self._watchdog = asyncio.create_task(watch(self._wire), name="nats watchdog")
 
-    async def _hang_up(self) -> None:
+    async def _close_wire(self) -> None:
         with contextlib.suppress(OSError, nats.errors.Error, TimeoutError):
             async with asyncio.timeout(1):
                 await self._wire.close()
 
-    def _check(self) -> None:
-        info = self._wire._server_info
-        version = str(info.get("version", "0"))
-        numbers = tuple(int(part) if part.isdigit() else 0 for part in version.split("-")[0].split(".")[:2])
-        if numbers < MIN_SERVER:
-            raise Unsuitable(
-                f"the NATS server at {without_secrets(self.settings.url)} is version {version}; "
-                f"Callboard needs {MIN_SERVER[0]}.{MIN_SERVER[1]} or newer"
-            )
-        if not info.get("jetstream"):
-            raise Unsuitable(
-                f"the NATS server at {without_secrets(self.settings.url)} runs without JetStream; start it with -js"
-            )
-
     async def close(self) -> None:
-        """Sends what is still to be sent and hangs up; never longer than two seconds."""
+        """Sends what is buffered and closes the connection, within two seconds."""
         if self._watchdog:
             self._watchdog.cancel()
         self._on_loss.clear()
@@ -172,7 +131,7 @@ class Connection:
 
     @property
     def refused_subjects(self) -> list[str]:
-        """The subjects that we subscribe and NATS does not allow just now; they are asked for until it does."""
+        """The subjects of subscriptions that NATS does not allow now; they are repeated until it does."""
         return self._denied.subjects
 
     @property
@@ -182,9 +141,9 @@ class Connection:
         return counted
 
     def on_reconnect(self, listener: Callable[[], Awaitable[None] | None]) -> Callable[[], None]:
-        """Calls the listener after each regained connection; what was published meanwhile was not heard.
+        """Calls the listener after each reconnect; what was published meanwhile was not received.
 
-        Returns what takes the listener off again.
+        Returns a function that removes the listener.
         """
         self._on_reconnect.append(listener)
         return lambda: self._on_reconnect.remove(listener) if listener in self._on_reconnect else None
@@ -193,23 +152,23 @@ class Connection:
         """Calls the listener when the connection is lost."""
         self._on_loss.append(listener)
 
-    async def listen(self, subject: str, handler: Handler, queue: str = "") -> Listening:
-        """Subscribes; returns once the server has taken note, so that what is stored from now on is heard.
+    async def listen(self, subject: str, handler: Handler, queue: str = "") -> Subscription:
+        """Subscribes; returns once the server has subscribed, so that what is stored from now on is received.
 
         Raises Timeout where the connection has been closed for good.
         """
         try:
-            listening = Listening(self._wire, await self._wire.tap(subject, handler, queue))
+            subscription = Subscription(self._wire, await self._wire.tap(subject, handler, queue))
         except nats.errors.Error as fault:
-            raise Timeout(f"not listening: {_reason(fault)}") from None
+            raise Timeout(f"not subscription: {_reason(fault)}") from None
         try:
             if self._wire.is_connected:
                 with contextlib.suppress(nats.errors.Error, TimeoutError):
                     await self._wire.round_trip(2)
         except asyncio.CancelledError:
-            await listening.stop()
+            await subscription.stop()
             raise
-        return listening
+        return subscription
 
     async def send(
         self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None, reply: str = ""
@@ -329,17 +288,17 @@ class Connection:
         if isinstance(fault, nats.errors.SlowConsumerError):
             figures.slow += 1
             log.error("nats-py dropped messages of a slow consumer")
-            self._tell_loss()
+            self._notify_loss()
         elif "permissions violation" in str(fault).lower():
-            # Rights that are too narrow look like a server that does not answer; here it says what it means.
+            # A missing permission looks like a server that does not answer; only this error names it.
             figures.forbidden += 1
             publish = self.refused_publishes.note(str(fault), self._open_asks)
             fresh = self._denied.note(str(fault)) if publish is None else None
             if fresh is not False and publish is not False:
                 log.warning("NATS permissions violation", extra={"fault": _reason(fault)})
             if fresh:
-                # What comes from now on is not heard.
-                self._tell_loss()
+                # What is published from now on is not received.
+                self._notify_loss()
         elif isinstance(fault, PlainServer):
             self._refuse_plain()
         else:
@@ -351,8 +310,8 @@ class Connection:
         """Ends the first attempt to connect where no server offers TLS; a later one is repeated until one does."""
         self._refusal = str(PlainServer())
         if self._opened:
-            if not self._told_plain:
-                self._told_plain = True
+            if not self._plain_logged:
+                self._plain_logged = True
                 log.error("NATS no longer offers TLS; nothing is sent to it until it does")
         elif self._wire.offers_no_tls:
             raise Unsuitable(
@@ -366,36 +325,36 @@ class Connection:
             log.warning("connection to NATS lost; reconnecting")
         self.up.clear()
         self._denied.forget()
-        # What was asked on the lost connection is not answered any more; who asked need not wait to find out.
+        # Requests on the lost connection are not answered any more: they fail now instead of at their timeout.
         for future in self._open_asks:
             if not future.done():
                 future.set_exception(Timeout("the connection to NATS was lost before the answer came"))
-        self._tell_loss()
+        self._notify_loss()
 
-    def _tell_loss(self) -> None:
+    def _notify_loss(self) -> None:
         for listener in self._on_loss:
             listener()
 
     async def _regained(self) -> None:
         self.reconnects += 1
         figures.reconnects += 1
-        self._told_plain = False
+        self._plain_logged = False
         self.up.set()
         log.warning("connection to NATS restored")
         self._follow_up()
 
     def _allowed_again(self) -> None:
-        """A subscription that was refused is heard again; as after a reconnect, what was published meanwhile was not."""
-        self._tell_loss()
+        """A subscription that was refused works again; as after a reconnect, what was published meanwhile was not received."""
+        self._notify_loss()
         self._follow_up()
 
     def _follow_up(self) -> None:
         # A task of its own: this runs inside nats-py's reconnect, which must end before requests are answered.
-        task = asyncio.create_task(self._tell_reconnect(), name="nats reconnected")
+        task = asyncio.create_task(self._notify_reconnect(), name="nats reconnected")
         self._followups.add(task)
         task.add_done_callback(self._followups.discard)
 
-    async def _tell_reconnect(self) -> None:
+    async def _notify_reconnect(self) -> None:
         for listener in list(self._on_reconnect):
             try:
                 pending = listener()
@@ -403,28 +362,6 @@ class Connection:
                     await pending
             except RouterError as fault:
                 log.warning("reconnect listener raised an error; the others are called", extra={"fault": str(fault)})
-
-    async def _watch(self) -> None:
-        """Forces a reconnect where nats-py believes itself connected and hears nothing."""
-        silent = 0
-        while True:
-            await asyncio.sleep(WATCH_SECONDS)
-            if self._wire.is_closed or not self._wire.is_connected:
-                continue
-            reading = self._wire._reading_task
-            try:
-                if reading is None or reading.done():
-                    raise TimeoutError
-                await self._wire.round_trip(5)
-                silent = 0
-            except (TimeoutError, nats.errors.Error):
-                silent += 1
-                if silent >= 2 or reading is None or reading.done():
-                    figures.silences += 1
-                    log.error("NATS does not answer; reconnecting")
-                    silent = 0
-                    with contextlib.suppress(nats.errors.Error, OSError):
-                        await self._wire.force_reconnect()
 
 
 def _reason(fault: BaseException) -> str:

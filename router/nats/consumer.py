@@ -240,7 +240,7 @@ class Consumer:
     def _arrived(self, subject: str, reply: str, payload: bytes, raw: bytes) -> None:
         now = time.monotonic()
         if self._begin and self._requested and now - self._last > SILENCE_SECONDS:
-            # A process that was suspended hears what lay in its socket, and not what was removed from the stream since.
+            # A process that was suspended receives what its socket held, and not what the stream has removed since.
             self._lost_pull()
         self._last = now
         if reply.startswith("$JS.ACK."):
@@ -277,9 +277,11 @@ class Consumer:
                 )
                 self.done()
             return
-        code, text = status(raw)
-        if not subject.endswith(f".{self._pulls}"):
-            return
+        if subject.endswith(f".{self._pulls}"):
+            self._take_status(*status(raw))
+
+    def _take_status(self, code: int, text: str) -> None:
+        """Takes the status of the newest pull: a heartbeat, or its end."""
         match code:
             case 100:
                 if self._idle:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 import nats.errors
 
-from router.errors import BadCredentials, Unreachable
+from router.errors import BadCredentials, Unreachable, Unsuitable
 from router.nats.client import NatsClient
 from router.nats.settings import BrokerSettings
 
-# A server that is being started again is waited for; where none is, a person is told before they wonder.
+# Message schedules, batched Direct Get and per-message TTL: all there since 2.12.
+MIN_SERVER = (2, 12)
+# So long a server that is being restarted is waited for, in seconds.
 KNOCK_SECONDS = 1.5
 
 
@@ -76,10 +78,23 @@ async def _refused_everywhere(settings: BrokerSettings) -> bool:
         except ConnectionRefusedError:
             continue
         except (OSError, TimeoutError):
-            return False  # a name that does not resolve yet, a packet lost: left to nats-py and its patience
+            return False  # a name that does not resolve yet, a packet lost: left to nats-py and its timeout
         writer.close()
         return False
     return True
+
+
+def check_server(info: Mapping[str, Any], url: str) -> None:
+    """Checks what a server says of itself when it is connected to. Raises Unsuitable."""
+    version = str(info.get("version", "0"))
+    numbers = tuple(int(part) if part.isdigit() else 0 for part in version.split("-")[0].split(".")[:2])
+    if numbers < MIN_SERVER:
+        raise Unsuitable(
+            f"the NATS server at {without_secrets(url)} is version {version}; "
+            f"Callboard needs {MIN_SERVER[0]}.{MIN_SERVER[1]} or newer"
+        )
+    if not info.get("jetstream"):
+        raise Unsuitable(f"the NATS server at {without_secrets(url)} runs without JetStream; start it with -js")
 
 
 def without_secrets(url: str) -> str:

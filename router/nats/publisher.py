@@ -15,10 +15,11 @@ import msgspec
 from router.codec import DECODE_FAULTS
 from router.errors import BrokerError, Forbidden, Refused, Timeout, TooLarge
 from router.limits import message_size
-from router.nats.connection import Connection, Listening, Outgoing
+from router.nats.connection import Connection, Outgoing
 from router.nats.error_codes import ErrorCode
 from router.nats.refusals import as_fault
 from router.nats.stream import Ack
+from router.nats.subscription import Subscription
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ class Publisher:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._inbox = ""
-        self._listening: Listening | None = None
+        self._listening: Subscription | None = None
         self._opening = asyncio.Lock()
         self._flights: dict[int, _Flight] = {}
         self._number = 0

@@ -20,8 +20,9 @@ from router.cursor import parse_time
 from router.errors import Forbidden, NoResponders, Refused, RouterError, Timeout, Unreachable
 from router.limits import HEADROOM, SMALL_SERVER, largest_event
 from router.nats.bucket import Bucket
-from router.nats.connection import MIN_SERVER, Connection
+from router.nats.connection import Connection
 from router.nats.counters import figures
+from router.nats.dial import MIN_SERVER
 from router.nats.stream import Stream
 from router.store_health import SOON_SECONDS, StoreHealth
 

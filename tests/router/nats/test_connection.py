@@ -37,19 +37,6 @@ async def test_what_is_sent_once_listen_has_returned_is_heard(broker: Broker, en
     assert len(heard) == 20
 
 
-async def test_a_drained_subscription_hears_what_was_under_way_and_nothing_later(broker: Broker, entity: str) -> None:
-    heard: list[bytes] = []
-    listening = await broker.connection.listen(f"test.{entity}", lambda _s, _r, payload, _h: heard.append(payload))
-
-    for _ in range(50):
-        await broker.connection.send(f"test.{entity}", b"before")
-    await listening.drain()
-    await broker.connection.send(f"test.{entity}", b"after")
-    await broker.connection.flush()
-
-    assert heard == [b"before"] * 50
-
-
 async def test_what_is_asked_when_the_connection_breaks_fails_at_once(broker: Broker, entity: str) -> None:
     listening = await broker.connection.listen(f"test.{entity}", lambda *_: None)
     asking = asyncio.ensure_future(broker.connection.ask(f"test.{entity}", b"", timeout=3600))

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from router.errors import Unreachable
+from router.errors import Unreachable, Unsuitable
 from router.nats import dial
-from router.nats.dial import await_listener, without_secrets
+from router.nats.dial import await_listener, check_server, without_secrets
 from router.nats.embedded import free_port
 from router.nats.settings import BrokerSettings
 
@@ -45,3 +45,23 @@ async def test_a_server_that_starts_in_time_is_waited_for(monkeypatch: pytest.Mo
 
     async with await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", port):
         await asyncio.wait_for(waiting, 60)
+
+
+@pytest.mark.parametrize(
+    ("info", "text"),
+    [
+        ({"version": "2.11.9", "jetstream": True}, "version 2.11.9; Callboard needs 2.12 or newer"),
+        ({"version": "dev", "jetstream": True}, "version dev"),
+        ({}, "version 0"),
+        ({"version": "2.12.0-RC.1"}, "without JetStream"),
+    ],
+)
+def test_a_server_that_is_too_old_or_without_jetstream_is_refused(info: dict[str, object], text: str) -> None:
+    with pytest.raises(Unsuitable, match=text) as refused:
+        check_server(info, "nats://user:secret@a:4222")
+
+    assert "secret" not in str(refused.value)
+
+
+def test_a_newer_server_is_taken() -> None:
+    check_server({"version": "3.0.1", "jetstream": True}, "nats://a")
