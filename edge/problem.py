@@ -1,4 +1,4 @@
-"""Answers that refuse a request: RFC 9457 problem+json, counted where they are sent."""
+"""Builds responses that refuse a request (RFC 9457 problem+json) and counts them when they are sent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ for _code in TITLES:
 
 
 class Refusal(Response):
-    """An answer that refuses a request; it is counted as it is sent, and not before."""
+    """A response that refuses a request; it is counted when it is sent, and not before."""
 
     def __init__(self, code: str, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
@@ -28,7 +28,7 @@ class Refusal(Response):
 
 
 def to_response(problem: Problem) -> Refusal:
-    """The answer that says a problem."""
+    """The response of a problem."""
     return Refusal(
         problem.code,
         to_json(problem.body()),
@@ -39,5 +39,5 @@ def to_response(problem: Problem) -> Refusal:
 
 
 def count_refusal(code: str) -> None:
-    """Counts a refusal that is sent in another way than by an ASGI answer; `code` is one of TITLES."""
+    """Counts a refusal that is not sent as an ASGI response; `code` is one of TITLES."""
     metrics.refusals.labels(code).inc()

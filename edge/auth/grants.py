@@ -1,4 +1,4 @@
-"""Grants: the subject patterns that somebody may read, publish and command; all else is denied."""
+"""Grants: the subject patterns that a principal may read, publish and command; everything else is denied."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from router.subject import check_pattern, contains, distinct, matches
 
-# What one token may name; a token with more should name wider patterns, and would be too large for a header soon.
+# Per right and token: a token with more should use wider patterns, and would soon be too large for a header.
 MAX_GRANTS = 64
 EVERYTHING = (">",)
 
 
 @dataclass(frozen=True)
 class Grants:
-    """What a token allows. `operate` is for those who run the place: dead letters, rules, figures, all sessions."""
+    """What a token allows. `operate` is for operators: dead letters, rules, metrics, all sessions."""
 
     read: tuple[str, ...] = ()
     publish: tuple[str, ...] = ()
@@ -25,7 +25,7 @@ class Grants:
     def of(
         cls, read: Iterable[str] = (), publish: Iterable[str] = (), command: Iterable[str] = (), operate: bool = False
     ) -> Grants:
-        """Builds grants from patterns as written by a person; raises BadPattern."""
+        """Builds grants from patterns as a token states them. Raises BadPattern."""
         return cls(_checked(read), _checked(publish), _checked(command), operate)
 
     def may_read(self, subject: str) -> bool:
@@ -35,16 +35,16 @@ class Grants:
         return any(matches(pattern, subject) for pattern in self.publish)
 
     def may_command(self, address: str) -> bool:
-        """Whether a command may be given; an address is `<actor>.<instance>.<name>`."""
+        """Whether a command is granted; an address is `<actor>.<instance>.<name>`."""
         return any(matches(pattern, address) for pattern in self.command)
 
     def may_read_all(self, pattern: str) -> bool:
-        """Whether every event under a pattern may be read."""
+        """Whether every subject under a pattern may be read."""
         return contains(self.read, pattern)
 
     @property
     def read_or_all(self) -> tuple[str, ...] | None:
-        """What may be read; None for everything."""
+        """The read patterns; None for everything."""
         return None if ">" in self.read else self.read
 
 

@@ -1,4 +1,4 @@
-"""This file is where an issuer's public keys are fetched from its JWKS address: kept, renewed, and not asked too often."""
+"""Fetches an issuer's public keys from its JWKS URL, caches and refreshes them, and limits how often it asks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FETCH_SECONDS = 5.0
 
 
 class Jwks:
-    """The keys that a JWKS address has. What it said last is believed while it is away, up to a day."""
+    """The keys of a JWKS URL. While the issuer is away the last keys stay valid, for up to `jwks_max_stale`."""
 
     def __init__(self, settings: IdentitySettings) -> None:
         assert settings.jwks_url
@@ -36,7 +36,7 @@ class Jwks:
 
     @property
     def keys(self) -> list[Key]:
-        """The keys as they were said last; none where that is too long ago."""
+        """The keys as last fetched; none where that was too long ago."""
         return self._keys if time.monotonic() - self._fetched < self._max_stale else []
 
     async def run(self) -> None:
@@ -54,22 +54,25 @@ class Jwks:
             if self._session:
                 await self._session.close()
 
-    async def look_again(self) -> None:
-        """Asks anew because of a key that is not known; not more often than the settings say, and once for all who wait."""
+    async def refresh(self) -> None:
+        """Fetches again because of an unknown key: at most every `jwks_min_interval`, and once for all that wait."""
         async with self._fetching:
             if time.monotonic() - self._tried >= self._min_interval:
-                await self._ask()
+                await self._fetch_locked()
 
     async def _fetch(self) -> bool:
         async with self._fetching:
-            return await self._ask()
+            return await self._fetch_locked()
 
-    async def _ask(self) -> bool:
+    async def _fetch_locked(self) -> bool:
         self._tried = time.monotonic()
         try:
             keys = jwks(await self._read(), symmetric=False, strict=False)
         except (aiohttp.ClientError, OSError, TimeoutError, BadKey, ValueError, RecursionError) as fault:
-            log.warning("the keys of tokens could not be fetched", extra={"url": self._url, "fault": str(fault)[:200]})
+            log.warning(
+                "JWKS could not be fetched; the last keys stay in use",
+                extra={"url": self._url, "fault": str(fault)[:200]},
+            )
             return False
         self._keys, self._fetched = keys, time.monotonic()
         return True
@@ -79,7 +82,7 @@ class Jwks:
             self._session = aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(total=FETCH_SECONDS), cookie_jar=aiohttp.DummyCookieJar()
             )
-        # A redirect could lead from https to anywhere.
+        # No redirects: they could leave https or the issuer's host.
         async with self._session.get(
             self._url, allow_redirects=False, headers={"Accept": "application/jwk-set+json, application/json"}
         ) as answer:

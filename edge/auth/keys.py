@@ -1,6 +1,6 @@
-"""This file is where the keys are that tokens are checked with; each key has one algorithm, and is used with no other.
+"""Reads the keys that tokens are verified with (PEM, JWK, JWKS) and pins each to one algorithm.
 
-What a token says of its key is a name to look up, nothing else: no address to fetch, no file to open, no key to believe.
+A token names its key by `kid` only; it is never a URL to fetch, a file to open, or a key to believe.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class BadKey(RouterError):
 
 @dataclass(frozen=True)
 class Key:
-    """One key: what it is checked with, by which algorithm, and the name by which tokens ask for it."""
+    """One verification key: its material, its algorithm, and the `kid` by which tokens name it."""
 
     algorithm: str
     material: Any
@@ -66,7 +66,7 @@ def load(paths: Iterable[Path]) -> list[Key]:
             raise BadKey(f"{path}: {fault.strerror}") from None
         try:
             if len(content) > MAX_FILE:
-                raise BadKey(f"more than {MAX_FILE} bytes are no key")
+                raise BadKey(f"a key file has at most {MAX_FILE} bytes")
             found += [_pem(content)] if content.lstrip().startswith(b"-----BEGIN") else jwks(_json(content))
         except BadKey as fault:
             raise BadKey(f"{path}: {fault}") from None
@@ -82,13 +82,13 @@ def _json(content: bytes) -> Any:
 
 def _pem(content: bytes) -> Key:
     if b"PRIVATE KEY" in content:
-        raise BadKey("holds a private key, which is for who signs; give the public one")
+        raise BadKey("holds a private key, which belongs to the signer; give the public key")
     try:
         if b"BEGIN CERTIFICATE" in content:
             return of_public_key(x509.load_pem_x509_certificate(content).public_key())
         return of_public_key(load_pem_public_key(content))
     except (ValueError, UnsupportedAlgorithm):
-        raise BadKey("is no public key that can be read") from None
+        raise BadKey("is not a readable public key") from None
 
 
 def of_public_key(public: Any, kid: str | None = None) -> Key:
@@ -108,7 +108,7 @@ def of_public_key(public: Any, kid: str | None = None) -> Key:
 def jwks(document: Any, symmetric: bool = True, strict: bool = True) -> list[Key]:
     """Reads a JWK or a JWKS; `symmetric` says whether it may hold secrets. Raises BadKey.
 
-    Where it is not `strict`, a key that is not for us is passed over: an issuer may have more of them than we know.
+    Unless `strict`, keys that cannot be used are skipped: an issuer may have others.
     """
     entries = document.get("keys", [document]) if isinstance(document, dict) else None
     if not isinstance(entries, list) or not entries or len(entries) > MAX_KEYS:
@@ -140,7 +140,7 @@ def _jwk(entry: Any, symmetric: bool) -> Key:
     if algorithm is None:
         raise BadKey("keys are oct, RSA, EC with P-256, or OKP with Ed25519")
     if entry.get("alg", algorithm) != algorithm:
-        raise BadKey(f"a key of this kind is for {algorithm}, and says it is for {str(entry['alg'])[:20]}")
+        raise BadKey(f"a key of this type is for {algorithm}, not for {str(entry['alg'])[:20]}")
     if entry.get("use", "sig") != "sig":
         raise BadKey("the key is not for signatures")
     operations = entry.get("key_ops", ["verify"])
@@ -150,20 +150,20 @@ def _jwk(entry: Any, symmetric: bool) -> Key:
     if kid is not None and not (isinstance(kid, str) and 0 < len(kid) <= 256):
         raise BadKey("kid needs 1 to 256 characters")
     if kind == "oct" and not symmetric:
-        raise BadKey("a secret has no place at a public address")
+        raise BadKey("a secret must not be published in a JWKS")
     if kind != "oct" and "d" in entry:
-        raise BadKey("holds a private key, which is for who signs; give the public one")
+        raise BadKey("holds a private key, which belongs to the signer; give the public key")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             material = jwt.PyJWK(entry, algorithm).key
     except (jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError, UnsupportedAlgorithm):
-        raise BadKey("is no JWK that can be read") from None
+        raise BadKey("is not a readable JWK") from None
     if kind == "oct":
         if len(material) < MIN_SECRET:
             raise BadKey(f"a secret for HS256 needs at least {MIN_SECRET} bytes")
         return Key("HS256", material, kid)
     key = of_public_key(material, kid)
     if key.algorithm != algorithm:
-        raise BadKey("is not the kind of key that it says")
+        raise BadKey("is not of the key type that it states")
     return key

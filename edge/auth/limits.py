@@ -1,7 +1,7 @@
-"""This file is where it is counted how much each address and each principal asks for, and where too much is refused.
+"""Rate limits and connection limits per address and per principal: token buckets in bounded LRU tables.
 
-Token buckets in bounded tables: who is unseen for longest is forgotten first, and begins with a full bucket again. Each
-process counts for itself; replicas multiply what is allowed.
+The least recently seen key is evicted first, and starts with a full bucket again. Each process counts for itself, so replicas
+multiply what is allowed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from router.rates import TokenBucket
 
 
 class Rate:
-    """Token buckets, one for each key: `rate` tokens a second, at most `burst` saved up. A rate of 0 is no limit."""
+    """One token bucket per key: `rate` tokens a second, at most `burst` saved up. A rate of 0 is no limit."""
 
     def __init__(self, rate: float, burst: float, remembered: int) -> None:
         self._rate = rate
@@ -30,18 +30,18 @@ class Rate:
         return len(self._buckets)
 
     def take(self, key: str, count: float = 1.0) -> float:
-        """Takes tokens; returns 0, or after how many seconds there will be enough. What is refused takes none."""
+        """Takes tokens and returns 0; or takes none and returns the seconds until there are enough."""
         if not self._rate:
             return 0.0
         bucket = self._bucket(key)
-        # More than a bucket holds can be had of a full one only, and leaves a debt.
+        # More than the burst needs a full bucket, and leaves it in debt.
         if wait := bucket.wait(time.monotonic(), count):
             return wait
         bucket.take(count)
         return 0.0
 
     def empty(self, key: str) -> float:
-        """Says after how many seconds there will be one token again, taking none; 0 where there is."""
+        """The seconds until there is a token, 0 where there is one; takes none."""
         bucket = self._buckets.get(key) if self._rate else None
         return bucket.wait(time.monotonic()) if bucket is not None else 0.0
 
@@ -56,10 +56,10 @@ class Rate:
 
 
 class Count:
-    """How many of something each key has just now. 0 as the most is no limit."""
+    """Counts per key, up to `limit`; 0 is no limit."""
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
         self._counts: dict[str, int] = {}
 
     def __getitem__(self, key: str) -> int:
@@ -69,7 +69,7 @@ class Count:
         return len(self._counts)
 
     def full(self, key: str) -> bool:
-        return bool(self.most) and self[key] >= self.most
+        return bool(self.limit) and self[key] >= self.limit
 
     def enter(self, key: str) -> None:
         self._counts[key] = self[key] + 1
@@ -83,7 +83,7 @@ class Count:
 
 
 class ConnectionSlot:
-    """One connection as it is counted; `release` gives it back, once."""
+    """The slot of one open connection in the counts of its address and principal."""
 
     __slots__ = ("_address", "_limits", "_principal")
 
@@ -93,7 +93,7 @@ class ConnectionSlot:
         self._principal = principal
 
     def release(self) -> None:
-        """Gives the slot back; idempotent."""
+        """Frees the slot; idempotent."""
         limits, self._limits = self._limits, None
         if limits is None:
             return
@@ -123,7 +123,7 @@ class Limits:
         self.connections_of_principal = Count(settings.connections_per_principal)
 
     def key(self, address: str) -> str | None:
-        """What an address is counted under; None for one that is not limited. Who has an IPv6 address has its /64."""
+        """The key of an address, None for one without limits. IPv6 is counted by /64: a client has a whole one."""
         try:
             parsed = ip_address(address.partition("%")[0])
         except ValueError:
@@ -136,15 +136,15 @@ class Limits:
         return None if parsed.is_loopback and not self.settings.loopback else str(parsed)
 
     def open(self, address: str, principal: Principal, handshake: bool = True) -> ConnectionSlot:
-        """Counts a connection that is to be opened. Raises Problem 429."""
+        """Counts a connection that is being opened. Raises Problem 429."""
         where, who = self.key(address), principal.id
         if where is not None:
             if handshake:
                 _refuse("connections", self._handshakes.take(where))
             if self.connections_of_address.full(where):
-                raise _full("connections from this address", self.connections_of_address.most)
+                raise _full("connections from this address", self.connections_of_address.limit)
         if who is not None and self.connections_of_principal.full(who):
-            raise _full("connections of this principal", self.connections_of_principal.most)
+            raise _full("connections of this principal", self.connections_of_principal.limit)
         if where is not None:
             self.connections_of_address.enter(where)
         if who is not None:
@@ -152,25 +152,25 @@ class Limits:
         return ConnectionSlot(self, where, who)
 
     def publish(self, address: str, principal: Principal, count: int) -> None:
-        """Counts events that are to be published. Raises Problem 429."""
+        """Counts events that are being published. Raises Problem 429."""
         self._both(self._publish, "events", address, principal, count)
 
     def create(self, address: str, principal: Principal, has: int) -> None:
-        """Counts a session that is to be made by who has so many. Raises Problem 429."""
-        most = self.settings.sessions_per_principal
-        if principal.id is not None and most and has >= most:
-            raise _full("sessions of this principal", most)
+        """Counts a session that is being created; the principal owns `has`. Raises Problem 429."""
+        limit = self.settings.sessions_per_principal
+        if principal.id is not None and limit and has >= limit:
+            raise _full("sessions of this principal", limit)
         self._both(self._creations, "new sessions", address, principal, 1)
 
     def failed(self, address: str) -> None:
-        """Counts a token or ticket that proved nobody."""
+        """Counts an invalid token or ticket."""
         if (where := self.key(address)) is not None:
             self._failures.take(where)
 
     def check_failures(self, address: str) -> None:
-        """Refuses an address from which too many tokens came that proved nobody. Raises Problem 429."""
+        """Refuses an address that sent too many invalid tokens or tickets. Raises Problem 429."""
         if (where := self.key(address)) is not None:
-            _refuse("refused tokens", self._failures.empty(where))
+            _refuse("invalid tokens", self._failures.empty(where))
 
     def _both(self, rates: tuple[Rate, Rate], what: str, address: str, principal: Principal, count: int) -> None:
         where, who = self.key(address), principal.id
@@ -186,5 +186,5 @@ def _refuse(what: str, wait: float) -> None:
         raise Problem("rate_limited", f"too many {what}; wait {seconds} s", headers={"Retry-After": str(seconds)})
 
 
-def _full(what: str, most: int) -> Problem:
-    return Problem("too_many", f"there are {most} {what} already", headers={"Retry-After": "10"})
+def _full(what: str, limit: int) -> Problem:
+    return Problem("too_many", f"there are {limit} {what} already", headers={"Retry-After": "10"})

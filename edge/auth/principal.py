@@ -1,4 +1,4 @@
-"""This file is where it is said who asks: a principal is who a token proves, with its grants and the end of both."""
+"""Principal: the identity that a token proves, with its grants and their expiry."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from edge.errors import Problem
 
 @dataclass(frozen=True)
 class Principal:
-    """Who a token proves. `id` is None for everybody, where no keys are configured. `expires` in seconds since the epoch."""
+    """The identity behind a request. `id` is None where authentication is off. `expires` in seconds since the epoch."""
 
     id: str | None
     grants: Grants = NONE
     expires: float = math.inf
 
     def owns(self, owner: str | None) -> bool:
-        """Whether what has this owner may be seen: by its owner, and by who operates the system."""
+        """Whether it may see what belongs to `owner`: its own, and with `operate` everything."""
         return self.grants.operate or (self.id is not None and self.id == owner)
 
     @property
@@ -29,13 +29,13 @@ class Principal:
         return self.expires - time.time()
 
     def require_read(self, *patterns: str) -> None:
-        """Raises Problem where something under the patterns may not be read."""
+        """Raises Problem where a pattern is not fully covered by the read grants."""
         for pattern in patterns:
             if not self.grants.may_read_all(pattern):
                 raise Problem("not_granted", f"reading {pattern} is not granted; {_have('read', self.grants.read)}")
 
     def require_publish(self, subject: str, **where: Any) -> None:
-        """Raises Problem where an event of this subject may not be published."""
+        """Raises Problem where publishing to this subject is not granted."""
         if not self.grants.may_publish(subject):
             raise Problem(
                 "not_granted",
@@ -44,21 +44,21 @@ class Principal:
             )
 
     def require_command(self, address: str) -> None:
-        """Raises Problem where a command (`<actor>.<instance>.<name>`) may not be given."""
+        """Raises Problem where a command (`<actor>.<instance>.<name>`) is not granted."""
         if not self.grants.may_command(address):
             raise Problem(
                 "not_granted", f"commanding {address} is not granted; {_have('command', self.grants.command)}"
             )
 
     def require_operator(self) -> None:
-        """Raises Problem for who does not operate the system."""
+        """Raises Problem without `operate`."""
         if not self.grants.operate:
             raise Problem("operator_only", "this needs a token with operate")
 
 
-# Who asks where no keys are configured: somebody on this machine.
+# The principal of every request where no keys are configured, which come from this machine.
 EVERYBODY = Principal(None, ALL)
-# Who asks on a route that is open, where nobody looks at tokens.
+# The principal on open routes, where tokens are not read.
 NOBODY = Principal(None, NONE)
 
 

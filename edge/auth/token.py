@@ -1,4 +1,4 @@
-"""This file is where a token is checked and read: a signed JWT becomes a principal, or a sentence that says why not.
+"""Verifies tokens: a signed JWT becomes a principal, or a Problem that says why it is refused.
 
     {"sub": "alice", "exp": 1790000000, "iss": "…", "aud": "…",
      "callboard": {"read": ["agent.*.>"], "publish": ["agent.alice.>"], "command": ["camera.main.*"], "operate": false}}
@@ -29,7 +29,7 @@ from router.errors import BadPattern
 # 8 KiB: what common proxies take as one header line.
 MAX_TOKEN = 8192
 _COMPACT = re.compile(r"[A-Za-z0-9_-]{2,}\.[A-Za-z0-9_-]{2,}\.[A-Za-z0-9_-]{2,}\Z")
-# A token that brings its own key, or says where to fetch it, is made by somebody who hopes that it is believed.
+# Headers by which a token brings its own key, or says where to fetch it: always an attack.
 _FOREIGN_KEYS = ("jwk", "jku", "x5u", "x5c")
 _TYPES = frozenset({"jwt", "at+jwt", "application/jwt", "application/at+jwt"})
 
@@ -47,7 +47,7 @@ class _Granted(msgspec.Struct):
 
 
 class _Claims(msgspec.Struct):
-    """What is read of a token's claims; of the wrong type, it is refused."""
+    """The claims that are read; a token with one of the wrong type is refused."""
 
     sub: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     exp: float
@@ -63,7 +63,7 @@ _read_header = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Verifier:
-    """Checks tokens by the configured keys and rules."""
+    """Verifies tokens against the configured keys and rules."""
 
     def __init__(self, settings: IdentitySettings) -> None:
         """Reads the key files. Raises BadKey."""
@@ -74,15 +74,15 @@ class Verifier:
         self.jwks = Jwks(settings) if settings.jwks_url else None
 
     async def verify(self, token: str) -> Principal:
-        """Says who a token proves. Raises Problem 401, or 503 where the keys could never be fetched."""
-        algorithm, kid = self._look(token)
+        """The principal that a token proves. Raises Problem 401, or 503 where no keys could be fetched yet."""
+        algorithm, kid = self._read_header(token)
         if self.jwks and not self._candidates(algorithm, kid):
-            await self.jwks.look_again()
+            await self.jwks.refresh()
         return self.verify_now(token)
 
     def verify_now(self, token: str) -> Principal:
-        """The same by the keys at hand. Raises Problem."""
-        algorithm, kid = self._look(token)
+        """The same with the keys already fetched. Raises Problem."""
+        algorithm, kid = self._read_header(token)
         candidates = self._candidates(algorithm, kid)
         if not candidates and self.jwks and not self.jwks.keys:
             raise Problem("keys_unavailable", headers={"Retry-After": "5"})
@@ -93,8 +93,8 @@ class Verifier:
         raise bad_token("no known key has signed it")
 
     @staticmethod
-    def _look(token: str) -> tuple[str, str | None]:
-        """Reads the head: which algorithm, and which key by name."""
+    def _read_header(token: str) -> tuple[str, str | None]:
+        """The algorithm and the key id (`kid`) that a token names."""
         if len(token) > MAX_TOKEN:
             raise bad_token(f"it is longer than {MAX_TOKEN} characters")
         if not _COMPACT.match(token):
@@ -110,15 +110,15 @@ class Verifier:
         if any(name in header for name in _FOREIGN_KEYS):
             raise bad_token("it brings a key of its own")
         if "crit" in header or "b64" in header:
-            raise bad_token("it needs an extension that is not known here")
+            raise bad_token("it needs an unsupported extension")
         if not isinstance(kind, str) or kind.lower() not in _TYPES:
-            raise bad_token("it is of another type than JWT")
+            raise bad_token("its typ is not JWT")
         if kid is not None and not (isinstance(kid, str) and len(kid) <= 256):
-            raise bad_token("its kid must be a text")
+            raise bad_token("its kid must be a string of at most 256 characters")
         return algorithm, kid
 
     def _candidates(self, algorithm: str, kid: str | None) -> list[Key]:
-        """The keys that may have signed: of that algorithm, and of that name where both have one."""
+        """The keys that may have signed: of that algorithm, and of that kid where both have one."""
         keys = self._keys + (self.jwks.keys if self.jwks else [])
         return [key for key in keys if key.algorithm == algorithm and (None in (kid, key.kid) or key.kid == kid)]
 
@@ -127,46 +127,46 @@ class Verifier:
             claims = _read_claims(payload)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
             why = str(fault) if isinstance(fault, msgspec.ValidationError) else "they cannot be read"
-            raise bad_token(f"its claims are not as they should be: {why[:200]}") from None
-        self._in_time(claims)
-        self._for_us(claims)
+            raise bad_token(f"its claims are invalid: {why[:200]}") from None
+        self._check_times(claims)
+        self._check_audience(claims)
         granted = claims.callboard
         try:
             grants = Grants.of(granted.read, granted.publish, granted.command, granted.operate)
         except BadPattern as fault:
             raise bad_token(f"its claim callboard: {fault}") from None
         if not claims.sub.isprintable() or claims.sub.isspace():
-            raise bad_token("its sub must be readable")
-        # Within the leeway it is believed, so what it opens lives as long.
+            raise bad_token("its sub must be printable")
+        # It is valid within the leeway, so what it opens lives as long.
         return Principal(f"{claims.iss or '-'} {claims.sub}", grants, claims.exp + self._settings.leeway)
 
-    def _in_time(self, claims: _Claims) -> None:
+    def _check_times(self, claims: _Claims) -> None:
         now, leeway = time.time(), self._settings.leeway
         if claims.exp <= now - leeway:
             raise Problem("token_expired", "get a new one", headers=_challenge("the token has expired"))
         if claims.nbf > now + leeway or claims.iat > now + leeway:
-            raise bad_token("it is not good yet")
+            raise bad_token("it is not valid yet")
         if self._settings.max_lifetime and claims.exp > now + self._settings.max_lifetime + leeway:
-            raise bad_token(f"it is good for longer than {self._settings.max_lifetime:g} seconds")
+            raise bad_token(f"it is valid for longer than {self._settings.max_lifetime:g} seconds")
 
-    def _for_us(self, claims: _Claims) -> None:
+    def _check_audience(self, claims: _Claims) -> None:
         issuer, audience = self._settings.issuer, self._settings.audience
         if issuer is not None and claims.iss != issuer:
             raise bad_token("another issuer made it")
         if claims.iss is not None and not (claims.iss.isprintable() and " " not in claims.iss):
-            raise bad_token("its iss must be readable, and without blanks")
+            raise bad_token("its iss must be printable, without spaces")
         if audience:
             named = [claims.aud] if isinstance(claims.aud, str) else claims.aud or []
             if not set(named) & set(audience):
-                raise bad_token("it is meant for another audience")
+                raise bad_token("it is for another audience")
 
 
-# The algorithms are named again at each use; none of them is `none`.
+# The algorithm is pinned again at each use; `none` is not among them.
 _JWS = jwt.PyJWS(algorithms=list(ALGORITHMS), options={"enforce_minimum_key_length": True})
 
 
 def _signed(token: str, key: Key) -> bytes | None:
-    """The payload of a token that this key has signed; None where it has not."""
+    """The payload of a token that this key signed, else None."""
     try:
         payload: bytes = _JWS.decode_complete(token, key.material, algorithms=[key.algorithm])["payload"]
     except (jwt.PyJWTError, ValueError, TypeError):
@@ -175,7 +175,7 @@ def _signed(token: str, key: Key) -> bytes | None:
 
 
 def bad_token(why: str) -> Problem:
-    """The refusal of a token that proves nobody."""
+    """The refusal of an invalid token."""
     return Problem("bad_token", f"the token is refused: {why}", headers=_challenge(why))
 
 
@@ -185,7 +185,7 @@ def _challenge(why: str) -> dict[str, str]:
 
 
 def mint(secret: str, subject: str, grants: Grants, ttl: float, issuer: str | None, audience: str | None) -> str:
-    """Makes a token, for development and for tests; in production an issuer does. Raises BadKey."""
+    """Mints a token for development and tests; in production an issuer does. Raises BadKey."""
     now = int(time.time())
     claims: dict[str, Any] = {
         "sub": subject,

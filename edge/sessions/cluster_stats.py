@@ -1,4 +1,4 @@
-"""This file is where the edge processes know of one another, and add up what each has counted for a session."""
+"""Cluster statistics: tracks which edge processes are alive, and adds up what each has counted per session."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ SUBJECT = "edge.stats"
 
 
 class ClusterStats:
-    """Who else serves sessions, and what all together have counted."""
+    """This process's session statistics, and their sum over all edge processes."""
 
     def __init__(self, connection: Connection, measure: Callable[[Mapping[str, Stats]], None]) -> None:
-        """`measure` brings up to date what changes without being counted."""
+        """`measure` updates the statistics that change without an event, such as lag."""
         self.id = secrets.token_hex(4)
         self.stats: dict[str, Stats] = {}
         self._connection = connection
@@ -32,11 +32,11 @@ class ClusterStats:
 
     @property
     def size(self) -> int:
-        """How many edge processes are alive, this one counted."""
+        """How many edge processes are alive, this one included."""
         return max(1, self._fleet.count)
 
     def of(self, session_id: str) -> Stats:
-        """What this process counts for a session; changed in place by its readers."""
+        """This process's statistics of a session; its readers change them in place."""
         found = self.stats.get(session_id)
         if found is None:
             found = self.stats[session_id] = Stats()
@@ -46,7 +46,7 @@ class ClusterStats:
         self.stats.pop(session_id, None)
 
     async def run(self) -> None:
-        """Is seen and sees until cancelled."""
+        """Holds this process's lease, watches those of the others and answers them, until cancelled."""
         listening = await self._connection.listen(SUBJECT, self._asked)
         try:
             async with asyncio.TaskGroup() as group:
@@ -63,14 +63,14 @@ class ClusterStats:
         answer_peer(self._connection, reply, answer)
 
     def _own(self, session_id: str | None) -> dict[str, Stats]:
-        """What this process has counted, up to date."""
+        """This process's statistics, up to date."""
         wanted = self.stats if session_id is None else (session_id,)
         chosen = {known: self.stats[known] for known in wanted if known in self.stats}
         self._measure(chosen)
         return chosen
 
     async def gather(self, session_id: str | None = None) -> dict[str, Stats]:
-        """Adds up what every edge process has counted, for one session or for all."""
+        """Adds up the statistics of all edge processes, for one session or for all."""
         parts: dict[str, list[Stats]] = {known: [stats] for known, stats in self._own(session_id).items()}
         others = self.size - 1
         if others > 0:

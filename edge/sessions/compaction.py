@@ -1,4 +1,4 @@
-"""Compacts the buckets that earlier versions left full of markers: at start and once a day, by one process of all."""
+"""Compacts the buckets that earlier versions left full of delete markers: at start and daily, by one process (leader election)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from router.topology import ENDPOINTS, JOBS, LEASES, SESSIONS
 log = logging.getLogger(__name__)
 
 ROLE = "role.compaction"
-# Says that it was done, for a day: an edge of an earlier version may still have run beside the one that did it.
+# Marks it as done for a day: an edge of an earlier version may still have run beside this one.
 DONE = "compaction.done"
 DAY_SECONDS = 86400.0
 BUCKETS = (SESSIONS, LEASES, JOBS, ENDPOINTS)
 
 
 class Compaction:
-    """The role that compacts."""
+    """Compacts the buckets while this process holds the role."""
 
     def __init__(self, connection: Connection, registry: Registry) -> None:
         self._connection = connection
@@ -41,22 +41,25 @@ class Compaction:
                     await self._role.term(self._compact)
                 pause = DAY_SECONDS
             except* BrokerError as faults:
-                # In a group where the work itself failed, by itself where the role could not be asked for.
-                log.warning("the buckets could not be compacted", extra={"fault": str(faults.exceptions[0])})
+                # A group where the work itself failed, a plain error where the role could not be acquired.
+                log.warning(
+                    "buckets could not be compacted; trying again in a minute",
+                    extra={"fault": str(faults.exceptions[0])},
+                )
                 pause = 60.0
             await asyncio.sleep(pause)
 
     async def _compact(self) -> None:
-        # Asked again: who waited for the role finds that its predecessor has done the work.
+        # Checked again: the previous holder of the role may have done the work.
         if await self._leases.get(DONE) is not None:
             return
         for name in BUCKETS:
             purged = await compact(self._connection, name, self._is_orphan)
             if purged:
-                log.info("a bucket was compacted", extra={"bucket": name, "purged": purged})
+                log.info("bucket compacted", extra={"bucket": name, "purged": purged})
         await self._leases.put(DONE, b"1", DAY_SECONDS)
 
     def _is_orphan(self, key: str) -> bool:
-        """Whether a key says when a session was last read that is no more."""
+        """Whether a key is the `seen` mark of a session that no longer exists."""
         kind, _, session_id = key.partition(".")
         return kind == "seen" and session_id not in self._registry.sessions

@@ -1,8 +1,8 @@
-"""Deletes the sessions that nobody reads any more: each has a time that it may lie idle.
+"""Session expiry: deletes sessions that have had no reader for longer than their TTL.
 
-Whoever serves a reader of a session says so now and then, under `seen.<session>` in the sessions' bucket; any process may
-delete what has been idle too long, because deleting twice is deleting once. Such a key is removed with its session, and has
-a TTL for the case that another process writes it in the moment of the deletion.
+A process that serves a reader of a session writes the time to `seen.<session>` in the sessions' bucket now and then; any
+process may delete an expired session, because deletion is idempotent. The key is removed with its session, and has a TTL in
+case another process writes it at the moment of the deletion.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from router.nats.bucket import Bucket, Entry
 
 log = logging.getLogger(__name__)
 
-# Idle times are hours; a minute's unsharpness saves a write per session and second.
-MOST_SECONDS_BETWEEN_MARKS = 60.0
+# TTLs are hours; a minute's inaccuracy saves a write per session and second.
+MAX_SECONDS_BETWEEN_MARKS = 60.0
 ROUND_SECONDS = 1.0
 ROUNDS_BETWEEN_SWEEPS = 60
-# A `seen` key outlives its session's idle time, and stays for a week at least: who lengthens the idle time of a session
-# that was read this week does not lose it.
-LEAST_SECONDS_SEEN = 7 * 86400.0
+# A `seen` key outlives its session's TTL, and is kept for a week at least: raising the TTL of a session that was read this
+# week does not lose it.
+MIN_SECONDS_SEEN = 7 * 86400.0
 
 
 class SessionExpiry:
-    """Marks the sessions that are read here, and deletes those that are read nowhere."""
+    """Marks the sessions that are read here, and deletes the expired ones."""
 
     def __init__(self, bucket: Bucket, registry: Registry, cluster_stats: ClusterStats, idle: float) -> None:
-        """`idle` is the time in seconds for sessions that name none of their own; 0: they stay."""
+        """`idle` is the TTL in seconds of sessions without one of their own; 0: they do not expire."""
         self._bucket = bucket
         self._registry = registry
         self._cluster_stats = cluster_stats
@@ -45,7 +45,7 @@ class SessionExpiry:
         registry.on_delete(self._forget)
 
     def idle_of(self, session: Session) -> float:
-        """How long a session may lie idle, in seconds; 0 for ever. A webhook session is never idle: it is written to."""
+        """The TTL of a session in seconds, 0 for none. Webhook sessions do not expire: they have no readers."""
         if session.spec.delivery_method == "webhook":
             return 0.0
         return self._idle if session.spec.ttl is None else session.spec.ttl
@@ -60,12 +60,12 @@ class SessionExpiry:
                 try:
                     await self._round()
                 except (BrokerError, Problem) as fault:
-                    log.debug("idle sessions could not be looked at", extra={"fault": str(fault)})
+                    log.debug("session expiry failed; trying again", extra={"fault": str(fault)})
 
     async def _round(self) -> None:
         self._rounds += 1
         if self._rounds % ROUNDS_BETWEEN_SWEEPS == 0:
-            # Counted by a reader or a webhook that had the session before it was deleted, and counted after that.
+            # Stats that a reader or webhook counted after its session was deleted.
             for session_id in self._cluster_stats.stats.keys() - self._registry.sessions.keys():
                 self._cluster_stats.forget(session_id)
         now = wall.now()
@@ -74,26 +74,28 @@ class SessionExpiry:
                 continue
             last = max(session.spec.created / 1e9, self._seen.get(session.id, 0.0))
             if self._is_read(session.id):
-                if now - last > min(MOST_SECONDS_BETWEEN_MARKS, idle / 4):
+                if now - last > min(MAX_SECONDS_BETWEEN_MARKS, idle / 4):
                     self._seen[session.id] = now
-                    kept = max(2 * idle, LEAST_SECONDS_SEEN)
+                    kept = max(2 * idle, MIN_SECONDS_SEEN)
                     await self._bucket.put(f"seen.{session.id}", b"%d" % int(now * 1000), kept)
-            # The other processes' marks may be a quarter and two rounds old.
+            # Marks of other processes may be a quarter of the TTL and two rounds old.
             elif now - last > idle * 1.25 + 2 * ROUND_SECONDS:
-                log.info("a session lay idle and is deleted", extra={"session": session.id})
+                log.info("session expired; deleting it", extra={"session": session.id})
                 metrics.sessions_expired.inc()
                 await self._registry.delete(session.id)
 
     async def _forget(self, session_id: str) -> None:
-        """Removes the key of a session that this process deletes. It needs no marker: nobody asks for it any more."""
+        """Purges the key of a session that this process deletes; nothing reads the key any more."""
         if session_id in self._seen:
             try:
                 await self._bucket.purge(f"seen.{session_id}")
             except BrokerError as fault:
-                log.debug("a session's last reading stays until it expires", extra={"fault": str(fault)})
+                log.debug(
+                    "seen key of a deleted session could not be purged; its TTL removes it", extra={"fault": str(fault)}
+                )
 
     def _is_read(self, session_id: str) -> bool:
-        """Whether a reader is connected here, or was served since the last look."""
+        """Whether a reader is connected here, or was served since the last round."""
         stats = self._cluster_stats.stats.get(session_id)
         if stats is None:
             return False

@@ -34,7 +34,7 @@ class Session:
     __slots__ = ("revision", "spec", "view")
 
     def __init__(self, spec: SessionSpec, revision: int, view: View | None = None) -> None:
-        """`view` is that of the specification, where it has been made already. Raises BadPattern or BadFilter."""
+        """`view` is the specification's view where the caller has it. Raises BadPattern or BadFilter."""
         self.spec = spec
         self.revision = revision
         self.view = view or view_of(spec)
@@ -72,7 +72,7 @@ class Registry:
         self._listeners: list[Callable[[str, Session | None], None]] = []
         self._cleaners: list[Callable[[str], Awaitable[None]]] = []
         self.ready = asyncio.Event()
-        self._heard_of = 0
+        self._updates = 0
 
     @classmethod
     def over(cls, connection: Any, guard: WriteGuard | None = None) -> Registry:
@@ -95,25 +95,25 @@ class Registry:
         self._cleaners.append(cleaner)
 
     async def run(self) -> None:
-        """Keeps in step with the bucket until cancelled."""
-        await self.bucket.watch(self._heard, "*", ready=self.ready.set, renewed=self._renewed)
+        """Follows the bucket until cancelled."""
+        await self.bucket.watch(self._updated, "*", ready=self.ready.set, renewed=self._renewed)
 
     async def loaded(self, timeout: float) -> None:
-        """Waits until all sessions are known. Raises TimeoutError where nothing was heard for `timeout` seconds."""
+        """Waits until all sessions are known. Raises TimeoutError after `timeout` seconds without an update."""
         while not self.ready.is_set():
-            before = self._heard_of
+            before = self._updates
             try:
                 async with asyncio.timeout(timeout):
                     await self.ready.wait()
             except TimeoutError:
-                # Hundreds of thousands of sessions, or of markers of an earlier version, take their time.
-                if self._heard_of == before:
+                # Hundreds of thousands of sessions, or of markers of an earlier version, take longer.
+                if self._updates == before:
                     raise
 
     async def create(self, spec: SessionSpec, view: View | None = None) -> Session:
         """Stores a new session and serves it here at once. Raises Problem where there is no room, or BrokerError.
 
-        `view` is that of the specification, where it has been made already.
+        `view` is the specification's view where the caller has it.
         """
         view = view or view_of(spec)
         with self._writing(spec, view):
@@ -121,31 +121,31 @@ class Registry:
                 revision = await self.bucket.create(spec.id, msgspec.json.encode(spec))
             except Refused as refusal:
                 if refusal.err_code == ErrorCode.STREAM_STORE_FAILED:
-                    raise Problem("session_store_full", "no session can be made until others are deleted") from None
+                    raise Problem("session_store_full", "no session can be created until others are deleted") from None
                 raise
         session = Session(spec, revision, view)
         self._put(session)
-        # Another process may have changed it before the answer came.
+        # Another process may have changed it before the write was answered.
         return self._sessions.get(spec.id) or session
 
     async def find(self, session_id: str) -> Session:
-        """Gives a session, from the bucket where this process has not heard of it yet. Raises Problem 404."""
+        """Gives a session; reads the bucket where this process does not know it yet. Raises Problem 404."""
         session = self._sessions.get(session_id)
         if session is None and _ID.match(session_id):
             entry = await self.bucket.get(session_id)
             if entry is not None and entry.value is not None:
-                self._heard(entry, True)
+                self._updated(entry, True)
                 session = self._sessions.get(session_id)
         if session is None:
             raise unknown_session(session_id)
         return session
 
     async def latest(self, session_id: str) -> Session:
-        """Gives a session as the bucket has it now, which this process may not have heard of yet. Raises Problem 404."""
+        """Gives a session as the bucket has it now. Raises Problem 404."""
         entry = await self.bucket.get(session_id)
         if entry is None or entry.value is None:
             raise unknown_session(session_id)
-        self._heard(entry, True)
+        self._updated(entry, True)
         return await self.find(session_id)
 
     @contextlib.contextmanager
@@ -165,7 +165,7 @@ class Registry:
     async def update(self, session: Session, spec: SessionSpec, view: View | None = None) -> Session:
         """Stores a changed session; its readers go on under it, here and everywhere.
 
-        Raises Conflict where it was changed or deleted meanwhile; what it is now is then known here.
+        Raises Conflict where it was changed or deleted meanwhile; this process then knows its current state.
         """
         view = view or view_of(spec)
         with self._writing(spec, view):
@@ -187,12 +187,12 @@ class Registry:
         self._drop(session_id, await self.bucket.delete(session_id))
 
     async def _read_again(self, session_id: str) -> None:
-        """Reads a session as the bucket's leader has it. Raises BrokerError."""
+        """Reads a session from the bucket's leader. Raises BrokerError."""
         entry = await self.bucket.latest(session_id)
-        self._heard(entry or Entry(session_id, None, self._sessions.revision(session_id)), True)
+        self._updated(entry or Entry(session_id, None, self._sessions.revision(session_id)), True)
 
-    def _heard(self, entry: Entry, _ready: bool) -> None:
-        self._heard_of += 1
+    def _updated(self, entry: Entry, _ready: bool) -> None:
+        self._updates += 1
         if entry.value is None:
             self._drop(entry.key, entry.revision)
             return
@@ -201,33 +201,33 @@ class Registry:
         spec = _spec(entry.key, entry.value)
         if spec is None or spec.id != entry.key:
             if spec is not None:
-                log.warning("a stored session cannot be served", extra={"session": entry.key})
+                log.warning("stored session is invalid; not served", extra={"session": entry.key})
             return
         try:
             session = Session(spec, entry.revision, self._view_of(spec))
         except (BadInput, TypeError, ValueError) as fault:
-            log.warning("a stored session cannot be served", extra={"session": entry.key, "fault": str(fault)})
+            log.warning("stored session is invalid; not served", extra={"session": entry.key, "fault": str(fault)})
             return
         self._put(session)
 
     def _renewed(self) -> None:
-        # Whoever deleted the bucket deleted its sessions. Revisions begin anew, so none of those known may stay.
+        # The bucket was deleted, and its sessions with it. Revisions start again, so no known session may stay.
         former = list(self._sessions.values.values())
         self._sessions.clear()
         for session in former:
             self._dropped(session)
 
     def _put(self, session: Session) -> None:
-        """Takes a session unless a newer one is known, or a deletion."""
+        """Keeps and announces a session, unless a newer revision or a deletion is known."""
         is_new = session.id not in self._sessions
         if not self._sessions.put(session.id, session, session.revision):
             return
         if is_new and session.spec.owner is not None:
             self._owned[session.spec.owner] += 1
-        self._tell(session.id, session)
+        self._announce(session.id, session)
 
     def _drop(self, session_id: str, revision: int) -> None:
-        """Takes a deletion unless the session is newer."""
+        """Drops a session and announces it, unless a newer revision is known."""
         session = self._sessions.get(session_id)
         if self._sessions.drop(session_id, revision) and session is not None:
             self._dropped(session)
@@ -237,14 +237,14 @@ class Registry:
             self._owned[owner] -= 1
             if self._owned[owner] <= 0:
                 del self._owned[owner]
-        self._tell(session.id, None)
+        self._announce(session.id, None)
 
-    def _tell(self, session_id: str, session: Session | None) -> None:
+    def _announce(self, session_id: str, session: Session | None) -> None:
         for listener in self._listeners:
             listener(session_id, session)
 
 
 async def is_deleted(registry: Registry, session_id: str) -> bool:
-    """Whether a session was deleted, or never was. Raises BrokerError where that is not known."""
+    """Whether a session was deleted or never existed. Raises BrokerError where that is not known."""
     entry = await registry.bucket.latest(session_id)
     return entry is None or entry.value is None

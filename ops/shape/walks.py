@@ -107,7 +107,7 @@ class _Profile:
         walk.functions.add((name, code.co_qualname))
         if name == "edge/view.py" and code.co_qualname == "View.of":
             walk.views += 1
-        elif name == "edge/sessions/registry.py" and code.co_name == "_tell":
+        elif name == "edge/sessions/registry.py" and code.co_name == "_announce":
             walk.announcements += 1
         if any(_carries(frame.f_locals.get(argument), walk.marker) for argument in _arguments(code)):
             walk.last = time.monotonic()

@@ -1,17 +1,14 @@
-"""What sessions leave in their bucket: nothing that stays, and no session that lives on where its deletion was missed."""
+"""Tests session expiry, and that sessions leave nothing in their bucket."""
 
 from __future__ import annotations
 
-import asyncio
-
-from edge.sessions.compaction import DONE
 from router.broker import Broker
 from router.nats.bucket import Bucket
 from router.nats.settings import BrokerSettings
-from router.topology import LEASES, SESSIONS, TopologySettings, streams
+from router.topology import SESSIONS
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.proxy import Proxy
-from tests.router.buckets import leave_old_marker, resize, stored_headers
+from tests.router.buckets import resize, stored_headers
 from tests.waiting import eventually
 
 
@@ -97,19 +94,3 @@ async def test_a_session_for_which_there_is_no_room_is_refused_with_a_code_until
         await eventually(refused)
         assert (await edge.http.delete(f"/callbacks/sessions/{session}")).status_code == 204
         await edge.session()
-
-
-async def test_an_edge_compacts_what_an_earlier_version_left(edge_factory: EdgeFactory, own_nats: str) -> None:
-    async with Broker(BrokerSettings(own_nats), "test") as store:
-        bucket = Bucket(store.connection, SESSIONS)
-        stream = next(each for each in streams(TopologySettings()) if each.name == bucket.stream)
-        await store.connection.api(f"STREAM.DELETE.{stream.name}")
-        await store.connection.api(f"STREAM.CREATE.{stream.name}", {**stream.desired, "allow_msg_ttl": False})
-        await asyncio.gather(*(leave_old_marker(store, bucket, f"sess_{number:024x}") for number in range(2000)))
-        await asyncio.gather(*(bucket.put(f"seen.sess_{number:024x}", b"1") for number in range(50)))
-
-        async with edge_factory(nats=own_nats) as edge:
-            session = await edge.session()
-            await eventually(lambda: Bucket(store.connection, LEASES).get(DONE))
-
-            assert await bucket.names() == {session}

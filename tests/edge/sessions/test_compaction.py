@@ -1,0 +1,30 @@
+"""Tests that an edge compacts the buckets that an earlier version left full of markers."""
+
+from __future__ import annotations
+
+import asyncio
+
+from edge.sessions.compaction import DONE
+from router.broker import Broker
+from router.nats.bucket import Bucket
+from router.nats.settings import BrokerSettings
+from router.topology import LEASES, SESSIONS, TopologySettings, streams
+from tests.edge.conftest import EdgeFactory
+from tests.router.buckets import leave_old_marker
+from tests.waiting import eventually
+
+
+async def test_an_edge_compacts_what_an_earlier_version_left(edge_factory: EdgeFactory, own_nats: str) -> None:
+    async with Broker(BrokerSettings(own_nats), "test") as store:
+        bucket = Bucket(store.connection, SESSIONS)
+        stream = next(each for each in streams(TopologySettings()) if each.name == bucket.stream)
+        await store.connection.api(f"STREAM.DELETE.{stream.name}")
+        await store.connection.api(f"STREAM.CREATE.{stream.name}", {**stream.desired, "allow_msg_ttl": False})
+        await asyncio.gather(*(leave_old_marker(store, bucket, f"sess_{number:024x}") for number in range(2000)))
+        await asyncio.gather(*(bucket.put(f"seen.sess_{number:024x}", b"1") for number in range(50)))
+
+        async with edge_factory(nats=own_nats) as edge:
+            session = await edge.session()
+            await eventually(lambda: Bucket(store.connection, LEASES).get(DONE))
+
+            assert await bucket.names() == {session}
