@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,10 +20,14 @@ _READING = frozenset({"receive", "feed_rest", "express", "_express", "_count", "
 _FILE = re.compile(r"`([a-z_/]+\.py)`")
 
 
+def _text(title: str) -> str:
+    """A section of the README."""
+    return (ROOT / "README.md").read_text(encoding="utf-8").partition(f"## {title}\n")[2].partition("\n## ")[0]
+
+
 def _section(title: str, paragraph: str) -> list[str]:
     """The files that a paragraph of the README names, in their order, each once."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = text.partition(f"## {title}\n")[2].partition("\n## ")[0]
+    section = _text(title)
     found = next(part for part in section.split("\n\n") if part.strip().startswith(f"**{paragraph}.**"))
     return list(dict.fromkeys(_FILE.findall(found)))
 
@@ -103,3 +108,30 @@ async def test_an_event_takes_the_way_that_the_readme_says(edge: RunningEdge, en
 
         # Until its reader has caught up an event takes another way.
         await eventually(as_told)
+
+
+def test_the_architecture_is_told_in_sixty_lines_of_floors_and_types_that_there_are() -> None:
+    text = _text("Architecture")
+    types = re.findall(r"`([A-Z]\w+)` \(`([a-z_/]+\.py)`\)", text)
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    floors = next(each["layers"] for each in contracts if each["name"] == "the floors of edge/")
+    told = text.partition("```\n")[2].partition("```")[0].splitlines()
+
+    assert text.count("\n") <= 60
+    assert len(types) == 15  # Problem and Disconnect are one line
+    for name, module in types:
+        assert re.search(rf"^class {name}\b", (ROOT / module).read_text(encoding="utf-8"), re.MULTILINE), name
+    assert len(told) == len(floors)
+    for line, floor in zip(told, floors, strict=True):
+        rooms = re.findall(r"(\w+)(?:/|\.py)", line)
+        assert set(rooms) <= set(re.split(r" [|:] ", floor)), (line, floor)
+
+
+def test_what_a_contributor_is_told_to_touch_exists() -> None:
+    named = re.findall(r"`((?:actors|edge|router|ops)/[a-z_/.]*)`", _text("Contributing"))
+
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
+    assert '"callback", "cloudevents"' in (ROOT / "edge/sessions/body.py").read_text(encoding="utf-8")
