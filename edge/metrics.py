@@ -42,7 +42,7 @@ class Tally(Counter):
         self._plain.total += amount
 
 
-class Timing(Histogram):
+class BatchedHistogram(Histogram):
     """A histogram that takes one observation for many: the same batch written to hundreds of readers in one tick.
 
     For the event loop's thread alone.
@@ -60,22 +60,22 @@ class Timing(Histogram):
 
 
 received = Tally("edge_received_events_total", "Events received live from the event store by this process")
-receive_seconds = Timing(
+receive_seconds = BatchedHistogram(
     "edge_publish_to_receive_seconds", "Time from an event's timestamp until this process received it", buckets=LATENCY
 )
-write_seconds = Timing(
+write_seconds = BatchedHistogram(
     "edge_publish_to_write_seconds",
     "Time from the newest event's timestamp until its batch was written",
     ["transport"],
     buckets=LATENCY,
 )
-acknowledge_seconds = Timing(
+acknowledge_seconds = BatchedHistogram(
     "edge_publish_to_acknowledge_seconds",
     "Time from an event's timestamp until its receiver acknowledged it: a 2xx, or the next poll",
     ["transport"],
     buckets=(*LATENCY, 30, 60, 600, 3600),
 )
-replay_seconds = Timing(
+replay_seconds = BatchedHistogram(
     "edge_publish_to_replay_seconds",
     "Time from the newest event's timestamp until its replayed batch was written: how far behind the reader was",
     ["transport"],
@@ -94,7 +94,7 @@ recoveries = Counter(
 )
 refusals = Counter("edge_refusals_total", "Requests refused, by problem code", ["code"])
 requests = Counter("edge_requests_total", "Requests answered, by route and status class", ["route", "status"])
-request_seconds = Timing(
+request_seconds = BatchedHistogram(
     "edge_request_seconds",
     "Time from a request until its response began",
     ["route"],

@@ -27,7 +27,7 @@ from router.deadletter import (
 )
 from router.limits import message_size
 from router.nats.headers import Reply, all_headers
-from router.nats.stream import Ack, Run
+from router.nats.stream import Ack, MessageRun
 from router.subject import STORED, escape
 from router.topology import DEADLETTERS, EVENTS, HOOKS, RETRIES
 
@@ -230,7 +230,7 @@ class DeadLetters:
             payload, lines["Dead-Size"] = b"", str(size)
         return await self._broker.store(subject, payload, lines)
 
-    async def _run(self, request: dict[str, Any]) -> Run[DeadLetter | None]:
+    async def _run(self, request: dict[str, Any]) -> MessageRun[DeadLetter | None]:
         return await self._stream.read_run(request, _read)
 
 

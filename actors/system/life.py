@@ -51,7 +51,7 @@ class EventDelivery:
     origin: str | None = None
 
 
-class Reply(Protocol):
+class CommandReply(Protocol):
     """How a call ends."""
 
     async def value(self, value: Any) -> None:
@@ -69,7 +69,7 @@ class Call:
 
     command: str
     arguments: Mapping[str, Any]
-    answer: Reply
+    answer: CommandReply
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from edge.deadletters.query import READS, Filter, Search, Span
+from edge.deadletters.query import READS, DeadLetterFilter, Search, Span
 
 
 class Purge:
@@ -14,7 +14,7 @@ class Purge:
         self._search = search
         self._dead = search.dead
 
-    async def run(self, chosen: Filter, span: Span, dry_run: bool) -> tuple[int, int]:
+    async def run(self, chosen: DeadLetterFilter, span: Span, dry_run: bool) -> tuple[int, int]:
         """How many matched, and the sequence that was reached: `span.upto` once all is done. Raises BrokerError."""
         if chosen.is_address and dry_run:
             return await self._search.count(chosen, span), span.upto

@@ -38,7 +38,7 @@ SHOWN_BYTES = 64 * 1024
 _CURSOR = re.compile(r"([on])([0-9]{1,15})\Z")
 
 
-class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
+class DeadLetterFilter(msgspec.Struct, frozen=True, omit_defaults=True):
     """Selects dead letters: all that match every field that is set."""
 
     origin: str | None = None
@@ -77,7 +77,7 @@ class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
         return {name: value for name in FIELDS if (value := getattr(self, name)) is not None}
 
 
-def check_filter(chosen: Filter, code: str) -> Filter:
+def check_filter(chosen: DeadLetterFilter, code: str) -> DeadLetterFilter:
     """Checks a filter's pattern and times. Raises BadPattern, or Problem of this code."""
     if chosen.subject is not None:
         check_pattern(chosen.subject)
@@ -111,7 +111,7 @@ class Search:
     def __init__(self, dead: DeadLetters) -> None:
         self.dead = dead
 
-    async def span(self, chosen: Filter) -> Span:
+    async def span(self, chosen: DeadLetterFilter) -> Span:
         """Where in the stream dead letters that match can be, as it is now."""
         state = await self.dead.stats()
         after, upto = max(state.first - 1, 0), state.last
@@ -122,14 +122,16 @@ class Search:
             upto = min(upto, first - 1)
         return Span(after, upto)
 
-    async def count(self, chosen: Filter, span: Span) -> int:
+    async def count(self, chosen: DeadLetterFilter, span: Span) -> int:
         """Counts what a filter that is an address selects, without reading it."""
         if span.after >= span.upto:
             return 0
         behind = await self.dead.count(span.upto, chosen.pattern)
         return max(0, await self.dead.count(span.after, chosen.pattern) - behind)
 
-    async def stretch(self, chosen: Filter, span: Span, limit: int = READ_MESSAGES) -> tuple[list[DeadLetter], int]:
+    async def stretch(
+        self, chosen: DeadLetterFilter, span: Span, limit: int = READ_MESSAGES
+    ) -> tuple[list[DeadLetter], int]:
         """One read, oldest first: the dead letters that match, and how far it came (`span.upto` where that was all)."""
         if span.after >= span.upto:
             return [], span.upto
@@ -138,7 +140,7 @@ class Search:
         reached = letters[-1].sequence if letters and page.more and len(letters) == len(page.deadletters) else span.upto
         return await _fitting(chosen, letters), reached
 
-    async def page(self, chosen: Filter, cursor: str | None, limit: int, newest: bool) -> FoundLetters:
+    async def page(self, chosen: DeadLetterFilter, cursor: str | None, limit: int, newest: bool) -> FoundLetters:
         """The next dead letters that match, in either direction. Raises Problem `bad_cursor`."""
         span = await self.span(chosen)
         order = "n" if newest else "o"
@@ -150,7 +152,7 @@ class Search:
             return FoundLetters(letters, f"{order}{reached + 1}" if reached > span.after else None)
         return FoundLetters(letters, f"{order}{reached}" if reached < span.upto else None)
 
-    async def _forwards(self, chosen: Filter, span: Span, limit: int) -> tuple[list[DeadLetter], int]:
+    async def _forwards(self, chosen: DeadLetterFilter, span: Span, limit: int) -> tuple[list[DeadLetter], int]:
         found: list[DeadLetter] = []
         weight, at = 0, span.after
         for _ in range(READS):
@@ -167,7 +169,7 @@ class Search:
             at = reached
         return found, at
 
-    async def _backwards(self, chosen: Filter, span: Span, limit: int) -> tuple[list[DeadLetter], int]:
+    async def _backwards(self, chosen: DeadLetterFilter, span: Span, limit: int) -> tuple[list[DeadLetter], int]:
         """JetStream reads forwards only: so it reads windows from the end, wider where little is found, narrower where too much."""
         found: list[DeadLetter] = []
         weight, at, width = 0, span.upto, max(64, limit)
@@ -191,7 +193,7 @@ class Search:
         return found, at
 
 
-async def _fitting(chosen: Filter, letters: list[DeadLetter]) -> list[DeadLetter]:
+async def _fitting(chosen: DeadLetterFilter, letters: list[DeadLetter]) -> list[DeadLetter]:
     if chosen.is_address:
         return letters
     if chosen.text is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge.deadletters.query import Filter, Span
+from edge.deadletters.query import DeadLetterFilter, Span
 from edge.jobs import ENDED, BackgroundJob, new_id
 from router.clock import wall
 from router.cluster.role import RoleSettings
@@ -45,7 +45,7 @@ class RedriveJob(BackgroundJob, kw_only=True, omit_defaults=True):
     `upto` is where the stream ended when the job was made; `after` is how far it has come.
     """
 
-    filter: Filter
+    filter: DeadLetterFilter
     letter: int | None = None
     dry_run: bool = False
     force: bool = False
@@ -104,7 +104,7 @@ class RedriveJob(BackgroundJob, kw_only=True, omit_defaults=True):
         return round(max(0, self.total - self.handled) / pace, 1)
 
 
-def new_job(chosen: Filter, span: Span, **more: Any) -> RedriveJob:
+def new_job(chosen: DeadLetterFilter, span: Span, **more: Any) -> RedriveJob:
     """Makes a job over a span of the stream; its id sorts by time."""
     return RedriveJob(
         id=new_id(),

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from edge.deadletters.purge import Purge
-from edge.deadletters.query import Filter, Span, check_filter, describe
+from edge.deadletters.query import DeadLetterFilter, Span, check_filter, describe
 from edge.deadletters.redrive import Redrives
 from edge.deadletters.redrive_job import MAX_REDRIVES, RedriveJob, new_job
 from edge.errors import Problem, read_as
@@ -116,7 +116,7 @@ async def _new_redrive(redrives: Redrives, asked: RedriveRequest) -> RedriveJob:
     letter = await _find(redrives, str(asked.id))
     if not asked.force and not asked.dry_run:
         await _require_redrivable(redrives, letter)
-    return new_job(Filter(), Span(letter.sequence - 1, letter.sequence), letter=letter.sequence, **more)
+    return new_job(DeadLetterFilter(), Span(letter.sequence - 1, letter.sequence), letter=letter.sequence, **more)
 
 
 async def _require_redrivable(redrives: Redrives, letter: DeadLetter) -> None:
@@ -210,9 +210,11 @@ def summarise(stats: DeadLetterStats) -> dict[str, Any]:
     }
 
 
-def _filter(given: FilterBody) -> Filter:
-    found = {name: getattr(given, name) for name in Filter.__struct_fields__}
-    return Filter(**{name: value for name, value in found.items() if not isinstance(value, msgspec.UnsetType)})
+def _filter(given: FilterBody) -> DeadLetterFilter:
+    found = {name: getattr(given, name) for name in DeadLetterFilter.__struct_fields__}
+    return DeadLetterFilter(
+        **{name: value for name, value in found.items() if not isinstance(value, msgspec.UnsetType)}
+    )
 
 
 async def _find(redrives: Redrives, id: str) -> DeadLetter:

@@ -35,7 +35,7 @@ from edge.sessions.endpoint.secret import signing_of
 from edge.sessions.endpoint.settings import EndpointSettings, parse_secret
 from edge.sessions.endpoint.signature_format import parse_signature
 from edge.sessions.registry import Session
-from edge.webhooks.history.attempts import MAX_LIMIT, Place
+from edge.webhooks.history.attempts import MAX_LIMIT, AttemptPosition
 from edge.webhooks.history.recovery_job import DEFAULT_RATE, parse_moment
 from router.cursor import Start, parse_start
 from router.errors import Conflict
@@ -67,7 +67,7 @@ async def list_attempts(request: Request) -> Response:
     session, _ = await _webhook_of(request)
     query = read_query(request, AttemptsQuery)
     delivery = _delivery(query.delivery, "bad_parameter") if query.delivery else None
-    before = Place.parse(query.cursor) if query.cursor else None
+    before = AttemptPosition.parse(query.cursor) if query.cursor else None
     log = edge_of(request).recoveries.attempts
     page = await log.page(session.id, query.result or "*", query.event, delivery, before, query.limit)
     return json_answer(

@@ -21,7 +21,7 @@ from edge.hub.feed import Feed
 from edge.hub.followers import Followers
 from edge.hub.integrity import Integrity, Renewal
 from edge.hub.recent import Recent
-from edge.hub.recovery import Recovery
+from edge.hub.recovery import ReaderRecovery
 from edge.settings import SessionSettings
 from edge.types import Batch, Subscriber
 from edge.view import View
@@ -75,7 +75,7 @@ class Hub:
             interrupt=self._interrupt,
             resume=self._resume,
         )
-        self.recovery = Recovery(
+        self.recovery = ReaderRecovery(
             broker,
             self._replay,
             self.recent,

@@ -7,7 +7,7 @@ from typing import Any
 
 from edge import metrics
 from edge.disconnect import Disconnect
-from edge.hub.recovery import Recovery
+from edge.hub.recovery import ReaderRecovery
 from edge.types import Notice
 from router.codec import rfc3339
 from router.cursor import Start
@@ -16,7 +16,9 @@ from router.replay import Gap
 _SLOWED = "the filters of this principal take too much time: events come later, all of them and in order"
 
 
-def ready(recovery: Recovery, session_id: str, cursor: str, start: Start, gap: Gap | None, heartbeat: float) -> Notice:
+def ready(
+    recovery: ReaderRecovery, session_id: str, cursor: str, start: Start, gap: Gap | None, heartbeat: float
+) -> Notice:
     """The first notice of every connection: where it begins, and whether it goes on where its client was."""
     metrics.recoveries.labels("gap" if gap else "recovered" if start.cursor else "fresh").inc()
     return Notice(
@@ -32,7 +34,7 @@ def ready(recovery: Recovery, session_id: str, cursor: str, start: Start, gap: G
     )
 
 
-def lost(recovery: Recovery, gap: Gap, cursor: str) -> Notice:
+def lost(recovery: ReaderRecovery, gap: Gap, cursor: str) -> Notice:
     """Says which events a client can never have."""
     reason = "foreign_cursor" if gap.reset else "beyond_retention"
     metrics.gaps.labels(reason).inc()

@@ -28,7 +28,7 @@ REQUEST_TIMEOUT = 5.0
 T = TypeVar("T")
 
 
-class Recovery:
+class ReaderRecovery:
     """Reads the stream's past for the readers of one process."""
 
     def __init__(

@@ -6,7 +6,7 @@ import time
 
 from prometheus_client import Counter, Gauge
 
-from edge.metrics import Timing, acknowledge_seconds
+from edge.metrics import BatchedHistogram, acknowledge_seconds
 from edge.webhooks.shortage import REASONS
 
 OUTCOMES = (
@@ -24,8 +24,8 @@ WAITING = ("endpoint", "share", "stream", "filter", "past")
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 attempts = Counter("edge_webhook_attempts_total", "Attempts made, by their outcome", ["outcome"])
-seconds = Timing("edge_webhook_seconds", "Duration of an attempt", buckets=_SECONDS)
-age = Timing(
+seconds = BatchedHistogram("edge_webhook_seconds", "Duration of an attempt", buckets=_SECONDS)
+age = BatchedHistogram(
     "edge_webhook_age_seconds", "From the time a job was queued until it was delivered", buckets=(*_SECONDS, 600, 3600)
 )
 jobs = Counter("edge_webhook_jobs_total", "Jobs, by what happened to them", ["event"])
@@ -72,7 +72,7 @@ parked = Gauge(
     "edge_webhook_parked_jobs", "Jobs that wait for an endpoint that is not available; in the owner of its partition"
 )
 parked_age = Gauge("edge_webhook_parked_age_seconds", "Age of the oldest parked job")
-lateness = Timing(
+lateness = BatchedHistogram(
     "edge_webhook_retry_lateness_seconds",
     "Delay of retries behind the time that they were scheduled for",
     buckets=_SECONDS,

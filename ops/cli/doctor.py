@@ -12,7 +12,7 @@ from contextlib import aclosing
 from dataclasses import asdict
 
 from ops.cli.checks.edge import examine_edge
-from ops.cli.checks.findings import FAIL, INFO, OK, WARN, Finding
+from ops.cli.checks.findings import FAIL, INFO, OK, WARN, CheckResult
 from ops.cli.checks.machine import examine_machine, examine_programs
 from ops.cli.checks.nats import examine_nats
 from ops.cli.interruptible import run_interruptibly
@@ -31,9 +31,9 @@ def run_doctor(settings: Settings, *, json: bool) -> int:
     return 1 if failed else 0
 
 
-async def _examine(settings: Settings, show: bool) -> list[Finding]:
+async def _examine(settings: Settings, show: bool) -> list[CheckResult]:
     paint = Paint.of(sys.stdout)
-    findings: list[Finding] = []
+    findings: list[CheckResult] = []
     # Closed here and not by the garbage collector: the reader of our output may close the pipe at any finding.
     async with aclosing(examine(settings)) as found:
         async for finding in found:
@@ -45,7 +45,7 @@ async def _examine(settings: Settings, show: bool) -> list[Finding]:
     return findings
 
 
-async def examine(settings: Settings) -> AsyncGenerator[Finding, None]:
+async def examine(settings: Settings) -> AsyncGenerator[CheckResult, None]:
     """Looks at everything, the nearest first."""
     for finding in examine_machine(settings):
         yield finding

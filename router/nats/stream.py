@@ -28,14 +28,14 @@ class Ack(NamedTuple):
     duplicate: bool
 
 
-class Run(NamedTuple, Generic[T]):
+class MessageRun(NamedTuple, Generic[T]):
     """Messages in stream order, and how many more there are behind them."""
 
     messages: list[T]
     left: int
 
 
-class Stored(NamedTuple):
+class StoredMessage(NamedTuple):
     """One message as a stream holds it."""
 
     sequence: int
@@ -62,10 +62,10 @@ class Listing(NamedTuple):
     complete: bool
 
 
-def stored(reply: Reply) -> Stored:
+def stored(reply: Reply) -> StoredMessage:
     """Reads one message of a run."""
     sequence, subject = header(reply.headers, b"Nats-Sequence"), header(reply.headers, b"Nats-Subject")
-    return Stored(int(sequence or 0), subject or "", reply.payload)
+    return StoredMessage(int(sequence or 0), subject or "", reply.payload)
 
 
 class Stream:
@@ -208,7 +208,7 @@ class Stream:
             raise Refused(code, 0, text)
         return reply
 
-    async def read_run(self, request: Mapping[str, Any], make: Callable[[Reply], T]) -> Run[T]:
+    async def read_run(self, request: Mapping[str, Any], make: Callable[[Reply], T]) -> MessageRun[T]:
         """Reads what a request of `seq` or `start_time`, `next_by_subj`, `batch` and `max_bytes`, or of `multi_last`, asks for.
 
         `make` takes each message, in the read loop, and must not raise.
@@ -247,9 +247,9 @@ class Stream:
             self._connection.forget(address)
         match code:
             case 204:
-                return Run(found, left)
+                return MessageRun(found, left)
             case 404:
-                return Run([], 0)
+                return MessageRun([], 0)
             case 503:
                 raise Timeout(f"nobody answers for {self.name}")
         raise Refused(code, 0, text)

@@ -31,7 +31,7 @@ class _Waiting(NamedTuple):
     payload: bytes
 
 
-class Outbox:
+class RunOutbox:
     """The queue of one run. Callers wait for `room` before `add`; a completion does not wait, and may exceed the bounds."""
 
     def __init__(self, capacity: int) -> None:

@@ -29,7 +29,7 @@ from router.nats.settings import BrokerSettings
 from router.sdk.coalesce import Coalescer
 from router.sdk.control import StopRequests
 from router.sdk.encoder import RunEncoder
-from router.sdk.outbox import Outbox
+from router.sdk.outbox import RunOutbox
 from router.sdk.values import RunOver, RunSettings, ToolCall, error_data, progress_data, text_of
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class Run:
         self.incarnation = self._encoder.incarnation
         self.said = 0
         self.unsent = 0
-        self._outbox = Outbox(settings.capacity)
+        self._outbox = RunOutbox(settings.capacity)
         self._coalescer = Coalescer(settings.chunk_window, settings.progress_interval, self._add, self._has_room)
         self._about = dict(about or {})
         self._watch = watch

@@ -102,7 +102,7 @@ class OldSecret(msgspec.Struct, frozen=True):
         return f"OldSecret(until={self.until})"
 
 
-class Batch(msgspec.Struct, frozen=True, omit_defaults=True):
+class BatchSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     """How many events go out in one post: so many at most, so many bytes at most, and none waits longer than `linger`."""
 
     max_n: int = 100
@@ -126,7 +126,7 @@ class EndpointSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     rate: float | None = None
     wanted_rate: float | None = None
     allowed_rate: float | None = None
-    batch: Batch | None = None
+    batch: BatchSettings | None = None
     retry_profile: RetryProfile = "guide"
     # Its own retry schedule, statuses, circuit breaker and auto-disable, as far as it sets them.
     policy: Policy | None = None
@@ -285,7 +285,7 @@ def parse_endpoint(
         concurrency=given.concurrency or DEFAULT_CONCURRENCY,
         rate=given.rate,
         wanted_rate=given.rate,
-        batch=None if given.batch is None else Batch(**set_fields(given.batch)),
+        batch=None if given.batch is None else BatchSettings(**set_fields(given.batch)),
         retry_profile=profile,
         policy=policy,
         max_age=given.max_age,

@@ -43,7 +43,7 @@ class Headers(dict[str, str]):
         return super().get(name.lower(), default)
 
 
-class Answer:
+class ResponseReader:
     """One answer, fed with the bytes of a connection as they come.
 
     `status` is 0 until a whole status line of a final answer has come. `reusable` says that the answer has ended where it

@@ -17,7 +17,7 @@ from aiohttp.tracing import Trace
 from yarl import URL
 
 from edge.sessions.endpoint.certificates import ClientCertificate, load_into
-from edge.webhooks.client.answer import MAX_EXCERPT, Answer
+from edge.webhooks.client.answer import MAX_EXCERPT, ResponseReader
 from edge.webhooks.client.outcome import Timing
 from edge.webhooks.client.proxy import Proxy
 from edge.webhooks.client.wire import Wire
@@ -75,7 +75,7 @@ class Exchange(Trace):
     headers: Mapping[str, str] = MappingProxyType({})
     head = b""
     wire: Wire | None = None
-    answer: Answer | None = None
+    answer: ResponseReader | None = None
     # Whether the head has come, and only the rest of the body is waited for.
     decided = False
     resolver: Resolver | None = None

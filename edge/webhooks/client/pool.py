@@ -15,7 +15,7 @@ from collections.abc import Hashable
 import aiohttp
 
 from edge.webhooks import metrics
-from edge.webhooks.client.answer import Answer
+from edge.webhooks.client.answer import ResponseReader
 from edge.webhooks.client.deadlines import Deadlines
 from edge.webhooks.client.dialer import Dialer, PooledConnection
 from edge.webhooks.client.exchange import Destination, Exchange
@@ -197,7 +197,7 @@ class ConnectionPool:
     ) -> None:
         """Sends the request on a connection and reads the answer; keeps the connection if it can be used again."""
         wire = exchange.wire = connection.wire
-        answer = exchange.answer = Answer(keep=exchange.keep)
+        answer = exchange.answer = ResponseReader(keep=exchange.keep)
         self._deadlines.watch(exchange)
         kept = False
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.webhooks.client.answer import Answer, BadAnswer
+from edge.webhooks.client.answer import BadAnswer, ResponseReader
 from edge.webhooks.client.exchange import Exchange
 from edge.webhooks.client.proxy import Proxy
 from edge.webhooks.client.wire import Wire
@@ -19,7 +19,7 @@ async def tunnel(wire: Wire, host: str, port: int, proxy: Proxy, agent: str, exc
     if proxy.authorization:
         lines.append(f"Proxy-Authorization: {proxy.authorization}")
     deadline = exchange.deadline
-    exchange.wire, exchange.answer = wire, Answer(connect=True)
+    exchange.wire, exchange.answer = wire, ResponseReader(connect=True)
     try:
         done = wire.begin(exchange.answer)
         transport.write("\r\n".join([*lines, "", ""]).encode())

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import cast
 
-from edge.webhooks.client.answer import Answer, BadAnswer
+from edge.webhooks.client.answer import BadAnswer, ResponseReader
 
 
 class Wire(asyncio.Protocol):
@@ -22,7 +22,7 @@ class Wire(asyncio.Protocol):
         self.unasked = False
         # When the first byte of the answer came, on the monotonic clock; 0 before.
         self.heard = 0.0
-        self._answer: Answer | None = None
+        self._answer: ResponseReader | None = None
         self._done: asyncio.Future[None] | None = None
 
     def is_connected(self) -> bool:
@@ -37,7 +37,7 @@ class Wire(asyncio.Protocol):
 
     abort = close
 
-    def begin(self, answer: Answer) -> asyncio.Future[None]:
+    def begin(self, answer: ResponseReader) -> asyncio.Future[None]:
         """Starts to wait for an answer.
 
         The future is done when no more of it is needed; it raises BadAnswer, or an OSError where the connection ended

@@ -106,7 +106,7 @@ class BacklogWriter:
         self._host.tasks.spawn(self._host.give_up(self._session, pending, reason), reason)
 
 
-class Wanted(NamedTuple):
+class WantedJobs(NamedTuple):
     """A queue that can take jobs from its backlog, and how many of them a page has."""
 
     queue: OrderedQueue
@@ -120,7 +120,7 @@ class BacklogReader:
         self,
         host: DispatchHost,
         session: str,
-        wanted: Callable[[], Wanted | None],
+        wanted: Callable[[], WantedJobs | None],
         fetched: Callable[[OrderedQueue], None],
         pump: Callable[[], None],
     ) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from edge.sessions.endpoint.settings import Batch
+from edge.sessions.endpoint.settings import BatchSettings
 from edge.webhooks.queue.job import Job
 from edge.webhooks.queue.ordering import OrderedQueue
 from edge.webhooks.queue.post import PendingJob, Post
@@ -15,7 +15,9 @@ from edge.webhooks.queue.post import PendingJob, Post
 REFETCH_SECONDS = 0.1
 
 
-def next_post(queue: OrderedQueue, batch: Batch | None, weigh: Callable[[PendingJob], int], now: float) -> Post | float:
+def next_post(
+    queue: OrderedQueue, batch: BatchSettings | None, weigh: Callable[[PendingJob], int], now: float
+) -> Post | float:
     """Takes the next post out of a queue that has waiting jobs; or says in how many seconds to ask again for a batch.
 
     `now` is a time of the event loop.
@@ -39,7 +41,7 @@ def next_post(queue: OrderedQueue, batch: Batch | None, weigh: Callable[[Pending
 
 
 def _gather(
-    queue: OrderedQueue, batch: Batch | None, weigh: Callable[[PendingJob], int], now: float
+    queue: OrderedQueue, batch: BatchSettings | None, weigh: Callable[[PendingJob], int], now: float
 ) -> list[PendingJob] | float:
     """Takes a batch out of a queue: as full as it may be, or as old, or the one that is to be tried again."""
     again = queue.head.jobs if queue.head is not None else 0

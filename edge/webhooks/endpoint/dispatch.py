@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from edge.sessions.endpoint.settings import EndpointSettings
-from edge.webhooks.endpoint.backlog_io import BacklogReader, BacklogWriter, Wanted
+from edge.webhooks.endpoint.backlog_io import BacklogReader, BacklogWriter, WantedJobs
 from edge.webhooks.endpoint.batching import next_post
 from edge.webhooks.endpoint.breaker import CircuitBreaker
 from edge.webhooks.endpoint.host import DispatchHost
@@ -292,7 +292,7 @@ class EndpointDispatcher:
         if queue.not_before > now and not queue.halted:
             self.wake(queue.not_before - now)
 
-    def _wanted(self) -> Wanted | None:
+    def _wanted(self) -> WantedJobs | None:
         """A queue that could go on if it had what is in its backlog; None for none, and once the session is deleted."""
         if self.policy is None:
             return None
@@ -307,7 +307,7 @@ class EndpointDispatcher:
                 continue
             again = queue.head.jobs if queue.head is not None else 1
             if len(queue.waiting) < (max(batch, again) if queue.serial else max(batch, self.policy.concurrency)):
-                return Wanted(queue, max(PAGE_JOBS if queue.name == ALL else KEY_PAGE, batch))
+                return WantedJobs(queue, max(PAGE_JOBS if queue.name == ALL else KEY_PAGE, batch))
         return None
 
     # Waking up

@@ -37,7 +37,7 @@ class Decision(NamedTuple):
     wait: float | None = None
 
 
-class Recorder:
+class OutcomeRecorder:
     """Records the attempts of the endpoints of one partition."""
 
     def __init__(

@@ -25,7 +25,7 @@ REASONS: tuple[Reason, ...] = ("endpoint", "share", "stream", "filter")
 PROBES = 4
 
 
-class Admission:
+class FanoutAdmission:
     """Checks the state of endpoints and the room in HOOKS."""
 
     def __init__(

@@ -8,11 +8,11 @@ import time
 
 from edge.filters.evaluation import Filtering
 from edge.sessions.registry import Session
-from edge.webhooks.fanout.admission import Admission
+from edge.webhooks.fanout.admission import FanoutAdmission
 from edge.webhooks.fanout.enqueue import JobWriter
 from edge.webhooks.fanout.matcher import Matcher
 from edge.webhooks.fanout.members import Member, MemberJob, Members
-from edge.webhooks.fanout.progress import Progress
+from edge.webhooks.fanout.progress import FanoutProgress
 from edge.webhooks.fanout.retention import Retention
 from edge.webhooks.fanout.settings import FanoutSettings
 from edge.webhooks.queue.job import Job
@@ -30,12 +30,12 @@ class Backfill:
 
     def __init__(
         self,
-        progress: Progress,
+        progress: FanoutProgress,
         members: Members,
         replay: Replay,
         filtering: Filtering,
         matcher: Matcher,
-        admission: Admission,
+        admission: FanoutAdmission,
         writer: JobWriter,
         retention: Retention,
         settings: FanoutSettings,

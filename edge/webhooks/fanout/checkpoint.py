@@ -13,7 +13,7 @@ import msgspec
 from edge.sessions.registry import Registry
 from edge.webhooks.fanout.marks import MARKS, Mark, read_mark
 from edge.webhooks.fanout.members import Members
-from edge.webhooks.fanout.progress import Progress
+from edge.webhooks.fanout.progress import FanoutProgress
 from router.broker import Broker, StreamState
 from router.cursor import UNKNOWN, Cursor, parse_time
 from router.errors import BrokerError, Conflict
@@ -46,7 +46,13 @@ class Checkpoint:
     """Loads and saves how far the fan-out has come."""
 
     def __init__(
-        self, broker: Broker, bucket: Bucket, replay: Replay, registry: Registry, progress: Progress, members: Members
+        self,
+        broker: Broker,
+        bucket: Bucket,
+        replay: Replay,
+        registry: Registry,
+        progress: FanoutProgress,
+        members: Members,
     ) -> None:
         self._broker = broker
         self._bucket = bucket

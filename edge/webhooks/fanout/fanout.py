@@ -25,7 +25,7 @@ from edge.stats import Stats
 from edge.webhooks import metrics
 from edge.webhooks.endpoint.breaker import CircuitBreakerSettings
 from edge.webhooks.endpoint.state import EndpointState
-from edge.webhooks.fanout.admission import Admission
+from edge.webhooks.fanout.admission import FanoutAdmission
 from edge.webhooks.fanout.backfill import Backfill
 from edge.webhooks.fanout.checkpoint import Checkpoint
 from edge.webhooks.fanout.cleanup import Cleanup
@@ -33,7 +33,7 @@ from edge.webhooks.fanout.enqueue import JobWriter
 from edge.webhooks.fanout.gaps import publish_gap
 from edge.webhooks.fanout.matcher import Matcher
 from edge.webhooks.fanout.members import MemberJob, Members
-from edge.webhooks.fanout.progress import Progress
+from edge.webhooks.fanout.progress import FanoutProgress
 from edge.webhooks.fanout.retention import Retention
 from edge.webhooks.fanout.settings import FanoutSettings
 from edge.webhooks.fanout.source import EventSource, Subscribe
@@ -93,14 +93,14 @@ class Fanout:
         bucket = Bucket(broker.connection, LEASES)
         self._role = Role(bucket, ROLE, holder, settings.role)
         self._wake = asyncio.Event()
-        self._progress = progress = Progress()
+        self._progress = progress = FanoutProgress()
         self._members = members = Members(progress, partitions, self._wake)
         self._source = EventSource(
             broker, progress, self._wake, subscribe, buffer=settings.buffer, batch=settings.pipeline
         )
         self._checkpoint = Checkpoint(broker, bucket, self._replay, registry, progress, members)
         self.room = Room(broker, settings.room)
-        self._admission = Admission(self.room, condition, health)
+        self._admission = FanoutAdmission(self.room, condition, health)
         self._matcher = Matcher(members, filtering, self._admission, stats, undecodable)
         self._writer = JobWriter(broker, publisher, self.room, stats, settings.pipeline)
         self._retention = Retention(broker, progress, members, stats, keep, settings)

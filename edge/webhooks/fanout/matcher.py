@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from edge.filters.evaluation import Filtering
 from edge.metrics import record_faults
 from edge.stats import Stats
-from edge.webhooks.fanout.admission import Admission
+from edge.webhooks.fanout.admission import FanoutAdmission
 from edge.webhooks.fanout.members import Member, MemberJob, Members
 from edge.webhooks.queue.job import OPERATIONAL, Job
 from router.clock import wall
@@ -25,7 +25,7 @@ class Matcher:
         self,
         members: Members,
         filtering: Filtering,
-        admission: Admission,
+        admission: FanoutAdmission,
         stats: Callable[[str], Stats],
         undecodable: Callable[[Record], None],
     ) -> None:

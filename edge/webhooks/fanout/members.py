@@ -8,7 +8,7 @@ from edge.filters.matching import Matching
 from edge.sessions.registry import Session
 from edge.webhooks.fanout.admission import Reason
 from edge.webhooks.fanout.marks import Mark
-from edge.webhooks.fanout.progress import Progress
+from edge.webhooks.fanout.progress import FanoutProgress
 from edge.webhooks.queue.job import Job, partition_of
 
 
@@ -68,7 +68,7 @@ MemberJob = tuple[Member, Job]
 class Members:
     """Every webhook session, and where it stands. Nothing here awaits."""
 
-    def __init__(self, progress: Progress, partitions: int, wake: asyncio.Event) -> None:
+    def __init__(self, progress: FanoutProgress, partitions: int, wake: asyncio.Event) -> None:
         """`wake` is set whenever the joined sessions may have something to do."""
         self._progress = progress
         self._partitions = partitions

@@ -8,7 +8,7 @@ from router.cursor import UNKNOWN
 
 
 @dataclass(slots=True)
-class Progress:
+class FanoutProgress:
     """Sequences in EVENTS, as of one ownership of the role.
 
     Events up to `matched` have been matched with the joined sessions; their jobs are stored up to `position`.

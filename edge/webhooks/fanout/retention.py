@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from edge.stats import Stats
 from edge.webhooks.fanout.gaps import publish_gap
 from edge.webhooks.fanout.members import Member, Members
-from edge.webhooks.fanout.progress import Progress
+from edge.webhooks.fanout.progress import FanoutProgress
 from edge.webhooks.fanout.settings import FanoutSettings
 from router.broker import Broker, StreamState
 from router.clock import wall
@@ -26,7 +26,7 @@ class Retention:
     def __init__(
         self,
         broker: Broker,
-        progress: Progress,
+        progress: FanoutProgress,
         members: Members,
         stats: Callable[[str], Stats],
         keep: float,

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from edge.webhooks.fanout.progress import Progress
+from edge.webhooks.fanout.progress import FanoutProgress
 from router.broker import Broker
 from router.errors import BrokerError
 from router.live import listen
@@ -34,7 +34,7 @@ class EventSource:
     def __init__(
         self,
         broker: Broker,
-        progress: Progress,
+        progress: FanoutProgress,
         wake: asyncio.Event,
         subscribe: Subscribe | None = None,
         *,

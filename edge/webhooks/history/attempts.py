@@ -27,7 +27,7 @@ READ_BYTES = 1024 * 1024
 _PLACE = re.compile(r"([0-9]{1,15})\.([0-9]{1,6})\Z")
 
 
-class Place(NamedTuple):
+class AttemptPosition(NamedTuple):
     """The place of an attempt: its message in ATTEMPTS, and which of that message it is. Sorts from old to new."""
 
     sequence: int
@@ -37,7 +37,7 @@ class Place(NamedTuple):
         return f"{self.sequence}.{self.nth}"
 
     @classmethod
-    def parse(cls, text: str) -> Place:
+    def parse(cls, text: str) -> AttemptPosition:
         """Reads what `str` wrote. Raises Problem `bad_cursor`."""
         if found := _PLACE.match(text):
             return cls(int(found[1]), int(found[2]))
@@ -48,7 +48,7 @@ class AttemptPage(NamedTuple):
     """A page of attempts, newest first; `next` is where older ones begin, None where there are none."""
 
     attempts: list[Attempt]
-    next: Place | None
+    next: AttemptPosition | None
 
 
 class Attempts:
@@ -64,7 +64,7 @@ class Attempts:
         result: str = "*",
         event: str | None = None,
         delivery: str | None = None,
-        before: Place | None = None,
+        before: AttemptPosition | None = None,
         limit: int = DEFAULT_LIMIT,
         reads: int = READS,
     ) -> AttemptPage:
@@ -74,7 +74,7 @@ class Attempts:
         """
         first, last = await self.span()
         at = last if before is None else min(last, before.sequence)
-        found: list[tuple[Place, Attempt]] = []
+        found: list[tuple[AttemptPosition, Attempt]] = []
         width = 64
         for _ in range(reads):
             if at < first:
@@ -88,7 +88,7 @@ class Attempts:
                 continue
             for sequence, attempts in reversed(pages):
                 for index in range(len(attempts) - 1, -1, -1):
-                    place = Place(sequence, index)
+                    place = AttemptPosition(sequence, index)
                     if (before is not None and place >= before) or not attempts[index].carried(event, delivery):
                         continue
                     if len(found) == limit:
@@ -96,7 +96,7 @@ class Attempts:
                     found.append((place, attempts[index]))
             at = start - 1
             width = width * 8 if len(pages) < READ_MESSAGES // 8 else width
-        return AttemptPage([attempt for _, attempt in found], Place(at + 1, 0) if at >= first else None)
+        return AttemptPage([attempt for _, attempt in found], AttemptPosition(at + 1, 0) if at >= first else None)
 
     async def of(self, session: str, delivery: str) -> list[Attempt]:
         """All attempts of one delivery that are kept, oldest first. Raises BrokerError."""

@@ -12,7 +12,7 @@ from edge.webhooks.endpoint.host import DispatchHost
 from edge.webhooks.queue.ordering import Head, OrderedQueue
 from edge.webhooks.queue.post import PendingJob, Post
 from edge.webhooks.worker.context import WorkerContext
-from edge.webhooks.worker.takeover import Takeover
+from edge.webhooks.worker.takeover import PartitionTakeover
 from router.clock import ceiling, wall
 
 
@@ -36,7 +36,7 @@ class PartitionEndpoints:
         self._heads: dict[tuple[str, str], Head] = {}
         self._parked: dict[str, dict[str, int]] = {}
 
-    def take_over(self, left: Takeover, clean: bool) -> list[str]:
+    def take_over(self, left: PartitionTakeover, clean: bool) -> list[str]:
         """Takes what a predecessor has left; returns the sessions with parked jobs that are not known here."""
         self._clean = clean
         self._heads, self._parked = dict(left.heads), dict(left.parked)

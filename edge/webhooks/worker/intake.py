@@ -30,7 +30,7 @@ LOOK_UP_SECONDS = 0.3
 Found = Literal["webhook", "other", "deleted", "unknown"]
 
 
-class Intake:
+class JobIntake:
     """The jobs of one partition on their way from its consumers to its dispatchers."""
 
     def __init__(

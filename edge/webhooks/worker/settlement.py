@@ -16,7 +16,7 @@ from edge.sessions.registry import Session
 from edge.webhooks import metrics
 from edge.webhooks.client.outcome import Outcome, Verdict
 from edge.webhooks.endpoint.dispatch import EndpointDispatcher
-from edge.webhooks.endpoint.recorder import Decision, Recorder
+from edge.webhooks.endpoint.recorder import Decision, OutcomeRecorder
 from edge.webhooks.endpoint.splitting import following, halve, head_of, is_to_be_split
 from edge.webhooks.endpoint.state_sync import StateSync
 from edge.webhooks.endpoint.tasks import until_stored
@@ -67,7 +67,9 @@ DELIVERED, RETRIED, SPLIT, HALTED = (
 class Settler:
     """Settles the posts of one partition."""
 
-    def __init__(self, context: WorkerContext, in_hand: JobsInHand, states: StateSync, recorder: Recorder) -> None:
+    def __init__(
+        self, context: WorkerContext, in_hand: JobsInHand, states: StateSync, recorder: OutcomeRecorder
+    ) -> None:
         self._context = context
         self._in_hand = in_hand
         self._states = states

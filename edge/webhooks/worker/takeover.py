@@ -11,7 +11,7 @@ from edge.webhooks.worker.context import WorkerContext
 from router.topology import HOOKS, RETRIES
 
 
-class Takeover(NamedTuple):
+class PartitionTakeover(NamedTuple):
     """What a predecessor has left.
 
     `suspects` says by stream up to which place jobs were in the hands of a predecessor that died; `heads` has the first posts
@@ -25,7 +25,9 @@ class Takeover(NamedTuple):
     last: int
 
 
-async def read_takeover(context: WorkerContext, partition: int, consumers: PartitionConsumers, clean: bool) -> Takeover:
+async def read_takeover(
+    context: WorkerContext, partition: int, consumers: PartitionConsumers, clean: bool
+) -> PartitionTakeover:
     """Reads it; `clean` says that the predecessor let go in good order. Raises BrokerError."""
     suspects = {HOOKS: 0, RETRIES: 0}
     if not clean:
@@ -38,4 +40,4 @@ async def read_takeover(context: WorkerContext, partition: int, consumers: Parti
         parked.setdefault(session_id, {})[name] = count
     # The newest of the new jobs, as the leader knows it.
     message = await context.broker.stream(HOOKS).get_last(f"{FRESH}.{partition}.*")
-    return Takeover(suspects, own, parked, message.sequence if message is not None else 0)
+    return PartitionTakeover(suspects, own, parked, message.sequence if message is not None else 0)

@@ -17,7 +17,7 @@ from edge.webhooks import metrics
 from edge.webhooks.client.outcome import Outcome, Verdict, postponement
 from edge.webhooks.endpoint.dispatch import EndpointDispatcher
 from edge.webhooks.endpoint.host import DispatchHost
-from edge.webhooks.endpoint.recorder import Decision, Recorder
+from edge.webhooks.endpoint.recorder import Decision, OutcomeRecorder
 from edge.webhooks.endpoint.state_sync import StateSync
 from edge.webhooks.endpoint.tasks import PartitionTasks, until_stored
 from edge.webhooks.queue.catch_up import CatchUp
@@ -31,9 +31,9 @@ from edge.webhooks.worker.consumers import PartitionConsumers
 from edge.webhooks.worker.context import WorkerContext
 from edge.webhooks.worker.deadletters import discard
 from edge.webhooks.worker.endpoints import PartitionEndpoints
-from edge.webhooks.worker.intake import Intake
+from edge.webhooks.worker.intake import JobIntake
 from edge.webhooks.worker.settlement import PostTask, Settler, count
-from edge.webhooks.worker.takeover import Takeover, read_takeover
+from edge.webhooks.worker.takeover import PartitionTakeover, read_takeover
 from router.clock import wall
 from router.errors import BrokerError
 
@@ -63,7 +63,9 @@ class PartitionWorker:
         # Where the next post goes while the task that has just freed a place asks for one.
         self._next: list[tuple[EndpointDispatcher, OrderedQueue, Post]] | None = None
         self._states = StateSync(context.endpoints, self.dispatchers, self._tasks)
-        self._recorder = Recorder(context.attempts, self._states, self._tasks, context.broker.publish, context.epoch)
+        self._recorder = OutcomeRecorder(
+            context.attempts, self._states, self._tasks, context.broker.publish, context.epoch
+        )
         self._settler = Settler(context, self.in_hand, self._states, self._recorder)
         host = DispatchHost(
             partition,
@@ -77,7 +79,7 @@ class PartitionWorker:
             discard=partial(discard, context),
         )
         self._endpoints = PartitionEndpoints(context, self.dispatchers, host, self._start)
-        self._intake = Intake(
+        self._intake = JobIntake(
             context, partition, self.in_hand, self._endpoints, self._tasks, self.catch_up, self._settler
         )
         self._sweep = BacklogSweep(
@@ -117,7 +119,7 @@ class PartitionWorker:
             unlisten()
             self._closed.set()
 
-    async def _read_takeover(self) -> Takeover | None:
+    async def _read_takeover(self) -> PartitionTakeover | None:
         """Reads what the predecessor has left; None where this worker is closed before it can."""
         while not self._tasks.closing:
             try:
@@ -130,7 +132,7 @@ class PartitionWorker:
                 await asyncio.sleep(TAKEOVER_SECONDS)
         return None
 
-    def _take_over(self, left: Takeover) -> None:
+    def _take_over(self, left: PartitionTakeover) -> None:
         self._intake.suspects = left.suspects
         self.catch_up.begin(left.last)
         for session_id in self._endpoints.take_over(left, self._clean):

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from ops.cli.checks.findings import FAIL, INFO, OK, WARN, Finding, body_of, clock_finding, store_mend
+from ops.cli.checks.findings import FAIL, INFO, OK, WARN, CheckResult, body_of, clock_finding, store_mend
 from ops.cli.checks.probing import probe
 from ops.cli.health import store_text
 from ops.cli.sessions import edge_of
@@ -43,18 +43,18 @@ _SHORTAGES = {
 }
 
 
-def examine_shortages(shortages: object) -> list[Finding]:
+def examine_shortages(shortages: object) -> list[CheckResult]:
     """Looks at what an edge lacked of late when it wanted to post webhooks, as its /readyz says."""
     if not isinstance(shortages, dict) or not shortages:
-        return [Finding("webhooks", OK, "no post was postponed within ten minutes for want of anything here")]
+        return [CheckResult("webhooks", OK, "no post was postponed within ten minutes for want of anything here")]
     findings = []
     for reason, ago in shortages.items():
         found, mend = _SHORTAGES.get(str(reason), (f"posts were postponed: {reason}", "see its log"))
-        findings.append(Finding("webhooks", WARN, f"{found}, last {ago:.0f} s ago", mend))
+        findings.append(CheckResult("webhooks", WARN, f"{found}, last {ago:.0f} s ago", mend))
     return findings
 
 
-async def examine_edge(settings: Settings) -> AsyncGenerator[Finding, None]:
+async def examine_edge(settings: Settings) -> AsyncGenerator[CheckResult, None]:
     """Looks at the edge that the settings name, as its clients reach it."""
     host, port = edge_of(settings)
     url = url_of(host, port)
@@ -63,13 +63,17 @@ async def examine_edge(settings: Settings) -> AsyncGenerator[Finding, None]:
     except OSError as fault:
         why = fault.strerror or str(fault)
         if host in ("127.0.0.1", "localhost", "::1") and is_free(host, port):
-            yield Finding("edge", WARN, f"nothing listens at {url}", "start it with `callboard up` or `callboard edge`")
+            yield CheckResult(
+                "edge", WARN, f"nothing listens at {url}", "start it with `callboard up` or `callboard edge`"
+            )
         else:
-            yield Finding("edge", FAIL, f"{url}: {why}", "another program may have the port: choose one with --port")
+            yield CheckResult(
+                "edge", FAIL, f"{url}: {why}", "another program may have the port: choose one with --port"
+            )
         return
     checks = body_of(ready).get("checks")
     if ready.status == 200:
-        yield Finding("edge", OK, f"{url} is ready")
+        yield CheckResult("edge", OK, f"{url} is ready")
     elif isinstance(checks, dict):
         missing = ", ".join(name for name, well in checks.items() if not well)
         store = body_of(ready).get("store")
@@ -77,12 +81,12 @@ async def examine_edge(settings: Settings) -> AsyncGenerator[Finding, None]:
         found = f"{url} is not ready: {missing}{store_text(store)}"[:300]
         if checks.get("subscriptions") is False:
             mend = mend or store_mend("forbidden")
-        yield Finding("edge", FAIL, found, mend or "see its log; it needs NATS and the streams")
+        yield CheckResult("edge", FAIL, found, mend or "see its log; it needs NATS and the streams")
         if mend:
             # The checks below need a store that takes writes; else a proxy would be blamed for a failure of the store.
             return
     else:
-        yield Finding("edge", FAIL, f"what answers at {url} is not Callboard", "choose another port with --port")
+        yield CheckResult("edge", FAIL, f"what answers at {url} is not Callboard", "choose another port with --port")
         return
     for finding in examine_shortages(body_of(ready).get("shortages")):
         yield finding
@@ -93,14 +97,14 @@ async def examine_edge(settings: Settings) -> AsyncGenerator[Finding, None]:
             yield finding
 
 
-def _clock(date: str | None) -> Finding:
+def _clock(date: str | None) -> CheckResult:
     if not date:
-        return Finding("clock", INFO, "the edge does not say its time")
+        return CheckResult("clock", INFO, "the edge does not say its time")
     here = time.time()
     try:
         there = email.utils.parsedate_to_datetime(date).timestamp()
     except ValueError:
-        return Finding("clock", INFO, "the edge does not say its time")
+        return CheckResult("clock", INFO, "the edge does not say its time")
     # Date has whole seconds: the truth lies within the one that follows.
     off = max(0.0, there - here, here - (there + 1))
     return clock_finding("clock", off, "the edge's")

@@ -32,7 +32,7 @@ def store_mend(code: object) -> str:
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """The result of one check."""
 
     check: str
@@ -41,11 +41,11 @@ class Finding:
     mend: str = ""
 
 
-def clock_finding(check: str, seconds: float, whose: str) -> Finding:
+def clock_finding(check: str, seconds: float, whose: str) -> CheckResult:
     """Judges how far two clocks are apart; `whose` is the other one, such as `the edge's`."""
     verdict = FAIL if seconds > CLOCK_FAIL else WARN if seconds > CLOCK_WARN else OK
     found = f"{seconds:.1f} s apart from {whose}" if seconds > 0.5 else f"agrees with {whose}"
-    return Finding(check, verdict, found, "" if verdict == OK else "let both machines follow a time server (NTP)")
+    return CheckResult(check, verdict, found, "" if verdict == OK else "let both machines follow a time server (NTP)")
 
 
 def body_of(answer: HttpAnswer) -> dict[str, Any]:

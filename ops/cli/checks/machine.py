@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ops.cli.checks.findings import FAIL, INFO, OK, WARN, Finding
+from ops.cli.checks.findings import FAIL, INFO, OK, WARN, CheckResult
 from ops.cli.checks.packages import examine_packages
 from ops.cli.show import versions
 from ops.environment import DATA_DIR, search_path
@@ -24,7 +24,7 @@ OLDEST_PYTHON = (3, 11)
 FEW_FILES = 4096
 
 
-def examine_machine(settings: Settings) -> list[Finding]:
+def examine_machine(settings: Settings) -> list[CheckResult]:
     """Looks at all that needs no connection, the nearest first."""
     return [
         _python(),
@@ -37,7 +37,7 @@ def examine_machine(settings: Settings) -> list[Finding]:
     ]
 
 
-def examine_programs() -> list[Finding]:
+def examine_programs() -> list[CheckResult]:
     """Looks for programs that only tests need."""
     return [
         _program("chromium", ("chromium", "chromium-browser", "google-chrome"), "tests of the page"),
@@ -45,45 +45,48 @@ def examine_programs() -> list[Finding]:
     ]
 
 
-def _python() -> Finding:
+def _python() -> CheckResult:
     version = ".".join(map(str, sys.version_info[:3]))
     if tuple(sys.version_info) < OLDEST_PYTHON:
-        return Finding(
+        return CheckResult(
             "python", FAIL, f"{version} is too old", "install Python 3.11 or newer, then `make clean install`"
         )
-    return Finding("python", OK, version)
+    return CheckResult("python", OK, version)
 
 
-def _folder(folder: Path) -> list[Finding]:
+def _folder(folder: Path) -> list[CheckResult]:
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     mend = "choose another with --data-dir or CALLBOARD_DATA_DIR"
     if not existing.is_dir():
-        return [Finding("data folder", FAIL, f"{existing} is not a folder", mend)]
+        return [CheckResult("data folder", FAIL, f"{existing} is not a folder", mend)]
     try:
         with tempfile.TemporaryFile(dir=existing) as probe:
             probe.write(bytes(4096))
             os.fsync(probe.fileno())
     except OSError as fault:
-        return [Finding("data folder", FAIL, f"{existing}: {fault.strerror}", mend)]
+        return [CheckResult("data folder", FAIL, f"{existing}: {fault.strerror}", mend)]
     where = f"{folder}" if existing == folder.absolute() else f"{folder} (not made yet)"
     free = shutil.disk_usage(existing).free
     amount = f"{free / (1 << 30):.1f} GiB free"
     verdict = FAIL if free < NO_SPACE else WARN if free < LITTLE_SPACE else OK
     hint = "" if verdict == OK else f"free some space, lower CALLBOARD_EVENTS_MAX_BYTES, or {mend}"
     running = "in use by a running `callboard up`" if is_locked(folder) else "no `callboard up` runs on it"
-    return [Finding("data folder", OK, f"{where} is writable, {running}"), Finding("space", verdict, amount, hint)]
+    return [
+        CheckResult("data folder", OK, f"{where} is writable, {running}"),
+        CheckResult("space", verdict, amount, hint),
+    ]
 
 
-def _descriptors() -> Finding:
+def _descriptors() -> CheckResult:
     most = attainable()
     if most < FEW_FILES:
         mend = "raise the hard limit: `ulimit -Hn 65536` as root before the start, or LimitNOFILE= in its unit"
         found = f"{most} file descriptors a process; each reader and each webhook under way takes one"
-        return Finding("descriptors", WARN, found, mend)
-    return Finding("descriptors", OK, f"{most:,} file descriptors a process")
+        return CheckResult("descriptors", WARN, found, mend)
+    return CheckResult("descriptors", OK, f"{most:,} file descriptors a process")
 
 
-def _secrets(settings: Settings) -> list[Finding]:
+def _secrets(settings: Settings) -> list[CheckResult]:
     """Looks whether files that hold secrets can be read by us, and by nobody else."""
     broker = settings.broker
     findings = []
@@ -96,32 +99,36 @@ def _secrets(settings: Settings) -> list[Finding]:
             with path.open("rb"):
                 pass
         except OSError as fault:
-            findings.append(Finding(check, FAIL, f"{path}: {fault.strerror}", "name a file that this user may read"))
+            findings.append(
+                CheckResult(check, FAIL, f"{path}: {fault.strerror}", "name a file that this user may read")
+            )
             continue
         if mode & (stat.S_IRWXO | stat.S_IWGRP):
-            findings.append(Finding(check, WARN, f"others may read {path}", f"`chmod o=,g-w {path}`"))
+            findings.append(CheckResult(check, WARN, f"others may read {path}", f"`chmod o=,g-w {path}`"))
         else:
-            findings.append(Finding(check, OK, f"{path} can be read by us and not by others"))
+            findings.append(CheckResult(check, OK, f"{path} can be read by us and not by others"))
     return findings
 
 
-def _up(settings: Settings) -> Finding:
+def _up(settings: Settings) -> CheckResult:
     """Says which `callboard up` is looked at; NATS and the edge are its own where no others are named."""
     settings.one_is_meant()
     if settings.running:
-        return Finding("up", OK, f"runs on {settings.running}")
-    return Finding(
+        return CheckResult("up", OK, f"runs on {settings.running}")
+    return CheckResult(
         "up", INFO, "none of this user runs" if not settings.was_set(DATA_DIR) else "none runs on this folder"
     )
 
 
-def _server_binary() -> Finding:
+def _server_binary() -> CheckResult:
     version = versions()["nats-server"]
     if version is None:
-        return Finding("nats-server", WARN, "not installed", "`make install`, or set CALLBOARD_NATS_URL to a server")
-    return Finding("nats-server", OK, f"{version} is installed")
+        return CheckResult(
+            "nats-server", WARN, "not installed", "`make install`, or set CALLBOARD_NATS_URL to a server"
+        )
+    return CheckResult("nats-server", OK, f"{version} is installed")
 
 
-def _program(name: str, names: tuple[str, ...], used: str) -> Finding:
+def _program(name: str, names: tuple[str, ...], used: str) -> CheckResult:
     path = next((found for each in names if (found := shutil.which(each, path=search_path()))), None)
-    return Finding(name, INFO, f"{'there' if path else 'not there'}; only {used} need it")
+    return CheckResult(name, INFO, f"{'there' if path else 'not there'}; only {used} need it")

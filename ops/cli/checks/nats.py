@@ -10,7 +10,7 @@ from contextlib import aclosing
 from actors.catalog import ACTORS
 from edge.settings import EdgeSettings
 from edge.webhooks.queue.job import PARTITIONS
-from ops.cli.checks.findings import FAIL, OK, WARN, Finding, clock_finding, store_mend
+from ops.cli.checks.findings import FAIL, OK, WARN, CheckResult, clock_finding, store_mend
 from ops.process.micro import answering
 from ops.settings import Settings
 from router import topology
@@ -37,7 +37,7 @@ SLOW_TRIP = 0.05
 HAND_OVER = 10.0
 
 
-async def examine_nats(settings: Settings) -> AsyncGenerator[Finding, None]:
+async def examine_nats(settings: Settings) -> AsyncGenerator[CheckResult, None]:
     """Looks at the NATS that the settings name, and at what Callboard keeps there."""
     broker = Broker(settings.broker, "doctor", settings.topology)
     try:
@@ -45,23 +45,23 @@ async def examine_nats(settings: Settings) -> AsyncGenerator[Finding, None]:
     except RouterError as fault:
         # The error itself says what is wrong with a server that answers.
         start = "start one with `callboard up`, or set CALLBOARD_NATS_URL" if isinstance(fault, Unreachable) else ""
-        yield Finding("nats", FAIL, str(fault), start)
+        yield CheckResult("nats", FAIL, str(fault), start)
         return
     try:
         async with aclosing(_examine_open(broker, settings)) as found:
             async for finding in found:
                 yield finding
     except RouterError as fault:
-        yield Finding("nats", FAIL, str(fault), "see the log of nats-server")
+        yield CheckResult("nats", FAIL, str(fault), "see the log of nats-server")
     finally:
         await broker.close()
 
 
-async def _examine_open(broker: Broker, settings: Settings) -> AsyncGenerator[Finding, None]:
+async def _examine_open(broker: Broker, settings: Settings) -> AsyncGenerator[CheckResult, None]:
     """Raises RouterError where the server stops answering."""
     needed = ".".join(map(str, MIN_SERVER))
     version = broker.connection.server_version
-    yield Finding("nats", OK, f"{version} with JetStream ({needed} or newer is needed), from {_source(settings)}")
+    yield CheckResult("nats", OK, f"{version} with JetStream ({needed} or newer is needed), from {_source(settings)}")
     yield await _round_trip(broker.connection)
     yield _sizes(broker)
     # Before the streams are read, which may fail for what this finds.
@@ -75,60 +75,60 @@ async def _examine_open(broker: Broker, settings: Settings) -> AsyncGenerator[Fi
         yield _forbidden()
 
 
-async def _round_trip(connection: Connection) -> Finding:
+async def _round_trip(connection: Connection) -> CheckResult:
     begun = time.perf_counter()
     await connection.flush()
     trip = time.perf_counter() - begun
     far = "use a NATS that is nearer, or look at the network" if trip > SLOW_TRIP else ""
-    return Finding("round trip", WARN if far else OK, f"{trip * 1000:.1f} ms to NATS and back", far)
+    return CheckResult("round trip", WARN if far else OK, f"{trip * 1000:.1f} ms to NATS and back", far)
 
 
-async def _streams(broker: Broker, settings: Settings) -> list[Finding]:
+async def _streams(broker: Broker, settings: Settings) -> list[CheckResult]:
     """Compares the streams with their declaration, and looks at what they hold. Raises RouterError."""
     try:
         differences = await topology.diff(broker.connection, settings.topology)
     except RouterError as fault:
         # What is refused is told once, at the end.
-        return [] if figures.forbidden else [Finding("streams", FAIL, str(fault), "see the log of nats-server")]
+        return [] if figures.forbidden else [CheckResult("streams", FAIL, str(fault), "see the log of nats-server")]
     if differences:
         shown = "; ".join(map(str, differences[:3]))
         found = f"{len(differences)} differences: {shown}"[:300]
-        return [Finding("streams", FAIL, found, "`callboard streams apply`")]
+        return [CheckResult("streams", FAIL, found, "`callboard streams apply`")]
     count = len(topology.streams(settings.topology))
     state = await broker.state()
     kept = f"{state.messages:,} kept in {state.bytes / (1 << 20):.1f} MiB, newest is number {state.last:,}"
     return [
-        Finding("streams", OK, f"all {count} are as they should be"),
-        Finding("events", OK, kept),
+        CheckResult("streams", OK, f"all {count} are as they should be"),
+        CheckResult("events", OK, kept),
         *await _rooms(broker.connection, settings),
     ]
 
 
-async def _actors(connection: Connection) -> list[Finding]:
+async def _actors(connection: Connection) -> list[CheckResult]:
     heard = await answering(connection, set(ACTORS), 1.0)
     findings = []
     for name, part in ACTORS.items():
         if answers := heard.get(name):
             instances = sorted(str(answer.get("metadata", {}).get("instance", "main")) for answer in answers)
-            findings.append(Finding(f"actor {name}", OK, f"answers: {', '.join(instances)}"))
+            findings.append(CheckResult(f"actor {name}", OK, f"answers: {', '.join(instances)}"))
         else:
             mend = f"`callboard actor {name}`"
-            findings.append(Finding(f"actor {name}", WARN, f"does not answer; it {part.about}", mend))
+            findings.append(CheckResult(f"actor {name}", WARN, f"does not answer; it {part.about}", mend))
     return findings
 
 
-def _sizes(broker: Broker) -> Finding:
+def _sizes(broker: Broker) -> CheckResult:
     """Looks at what the server takes as one message, and how large an event may be because of that."""
     most, largest = broker.connection.max_payload, broker.largest_event
     over_http = largest_event(most, EdgeSettings().max_body)
     found = f"the server takes {most:,} bytes a message; an event may have {largest:,}, {over_http:,} over HTTP"
     if most < SMALL_SERVER:
         mend = f"raise max_payload of nats-server: {HEADROOM:,} bytes of each message are kept free for headers"
-        return Finding("event size", FAIL if not largest else WARN, found, mend)
-    return Finding("event size", OK, found)
+        return CheckResult("event size", FAIL if not largest else WARN, found, mend)
+    return CheckResult("event size", OK, found)
 
 
-async def _writes(broker: Broker) -> Finding:
+async def _writes(broker: Broker) -> CheckResult:
     """Asks the streams whether they take writes; missing ones are left as they are."""
     health = StoreHealth(broker)
     await health.look(active=False)
@@ -137,11 +137,11 @@ async def _writes(broker: Broker) -> Finding:
         await health.look(active=False)
     if found := list(health.troubles.values()):
         shown = "; ".join(map(str, found[:3]))
-        return Finding("writes", FAIL, shown[:300], store_mend(health.code))
-    return Finding("writes", OK, "the streams take writes")
+        return CheckResult("writes", FAIL, shown[:300], store_mend(health.code))
+    return CheckResult("writes", OK, "the streams take writes")
 
 
-async def _partitions(broker: Broker) -> Finding:
+async def _partitions(broker: Broker) -> CheckResult:
     """Looks whether every partition of the webhooks has an owner that lives."""
     check = "partitions"
     bucket = Bucket(broker.connection, topology.LEASES)
@@ -150,9 +150,11 @@ async def _partitions(broker: Broker) -> Finding:
         while True:
             free, living = await unowned(bucket, PARTITIONS)
             if not free:
-                return Finding(check, OK, f"each of {PARTITIONS} webhook partitions has an owner among {living} edges")
+                return CheckResult(
+                    check, OK, f"each of {PARTITIONS} webhook partitions has an owner among {living} edges"
+                )
             if not living:
-                return Finding(
+                return CheckResult(
                     check, WARN, "no edge delivers webhooks", "start one with `callboard up` or `callboard edge`"
                 )
             if time.monotonic() > deadline:
@@ -160,27 +162,29 @@ async def _partitions(broker: Broker) -> Finding:
             # A partition changes hands within seconds.
             await asyncio.sleep(0.5)
     except RouterError as fault:
-        return Finding(check, WARN, f"not known: {fault}", "`callboard streams apply`, or see the log of nats-server")
+        return CheckResult(
+            check, WARN, f"not known: {fault}", "`callboard streams apply`, or see the log of nats-server"
+        )
     listed = ", ".join(map(str, free))
     found = f"{len(free)} of {PARTITIONS} webhook partitions have no owner ({listed}): their events wait"
-    return Finding(check, FAIL, found, "restart the edges one after the other, and keep their logs")
+    return CheckResult(check, FAIL, found, "restart the edges one after the other, and keep their logs")
 
 
-def _forbidden() -> Finding:
+def _forbidden() -> CheckResult:
     mend = "give the user these rights; k8s/base/nats/accounts.conf lists what each part needs"
-    return Finding("permissions", FAIL, "NATS refuses this user something that was asked of it", mend)
+    return CheckResult("permissions", FAIL, "NATS refuses this user something that was asked of it", mend)
 
 
-def _room(full: Mapping[str, float]) -> Finding:
+def _room(full: Mapping[str, float]) -> CheckResult:
     """`full` has the share that is used of each stream that is nearly full."""
     if not full:
-        return Finding("room", OK, "no stream is nearly full")
+        return CheckResult("room", OK, "no stream is nearly full")
     limits = sorted({f"CALLBOARD_{'BUCKETS' if name.startswith('KV_') else name}_MAX_BYTES" for name in full})
     mend = f"work off or purge what lies there, or raise {' and '.join(limits)} and run `callboard streams apply`"
-    return Finding("room", FAIL, ", ".join(f"{name} {share:.0%}" for name, share in full.items()), mend)
+    return CheckResult("room", FAIL, ", ".join(f"{name} {share:.0%}" for name, share in full.items()), mend)
 
 
-async def _rooms(connection: Connection, settings: Settings) -> list[Finding]:
+async def _rooms(connection: Connection, settings: Settings) -> list[CheckResult]:
     """Looks at what every stream holds, at who leads it, and at the time of the server that says so."""
     headless, behind = [], []
     full: dict[str, float] = {}
@@ -209,10 +213,10 @@ async def _rooms(connection: Connection, settings: Settings) -> list[Finding]:
             off = max(off, abs(parse_time(said).timestamp() - here))
     findings = [_room(full)]
     if headless:
-        findings.append(Finding("leaders", FAIL, f"none: {', '.join(headless)}", "two of three servers must be up"))
+        findings.append(CheckResult("leaders", FAIL, f"none: {', '.join(headless)}", "two of three servers must be up"))
     if behind:
         mend = "`nats server report jetstream` shows who; bring it back before another one goes"
-        findings.append(Finding("replicas", WARN, f"behind: {', '.join(dict.fromkeys(behind))}", mend))
+        findings.append(CheckResult("replicas", WARN, f"behind: {', '.join(dict.fromkeys(behind))}", mend))
     findings.append(clock_finding("NATS clock", off, "ours"))
     return findings
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import ops
-from ops.cli.checks.findings import OK, WARN, Finding
+from ops.cli.checks.findings import OK, WARN, CheckResult
 
 _MEND = "give Callboard an environment of its own (`make install` makes one), and keep other code out of PYTHONPATH"
 
 
-def examine_packages() -> list[Finding]:
+def examine_packages() -> list[CheckResult]:
     """Says which of the packages are not the distribution's own, or may be mistaken for another's."""
     strangers = [f"{name} is {where}" for name in ops.PACKAGES if (where := _shadow(name))]
     shared = [
@@ -27,10 +27,10 @@ def examine_packages() -> list[Finding]:
     findings = []
     installed = _installed()
     if installed is not None and installed != Path(ops.ROOT).resolve():
-        findings.append(Finding("packages", WARN, f"this runs {ops.ROOT}; installed is {installed}", _MEND))
+        findings.append(CheckResult("packages", WARN, f"this runs {ops.ROOT}; installed is {installed}", _MEND))
     if strangers or shared:
-        findings.append(Finding("packages", WARN, "; ".join((*strangers, *shared)), _MEND))
-    return findings or [Finding("packages", OK, f"{', '.join(ops.PACKAGES)} are Callboard's own")]
+        findings.append(CheckResult("packages", WARN, "; ".join((*strangers, *shared)), _MEND))
+    return findings or [CheckResult("packages", OK, f"{', '.join(ops.PACKAGES)} are Callboard's own")]
 
 
 def _shadow(name: str) -> str | None:

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from edge.deadletters.notifier import DeadLetterNotifier
-from edge.deadletters.query import Filter, Span
+from edge.deadletters.query import DeadLetterFilter, Span
 from edge.deadletters.redrive import Redrives
 from edge.deadletters.redrive_job import RedriveJob, RedriveSettings, new_job
 from edge.errors import Problem
@@ -93,8 +93,8 @@ class Process:
             if isinstance(end, Exception):
                 raise end
 
-    async def start(self, chosen: Filter | None = None, **more: Any) -> RedriveJob:
-        chosen = chosen or Filter()
+    async def start(self, chosen: DeadLetterFilter | None = None, **more: Any) -> RedriveJob:
+        chosen = chosen or DeadLetterFilter()
         return await self.redrives.start(new_job(chosen, await self.redrives.search.span(chosen), **more))
 
     async def ended(self, id: str, within: float = PATIENCE) -> RedriveJob:
@@ -355,7 +355,7 @@ async def test_a_job_sends_what_its_filter_means_up_to_its_limit_oldest_first(pr
     events = await bury(process.dead, webhook_subject(session), 5, reason="gone")
     await bury(process.dead, webhook_subject(session), 5, reason="exhausted")
 
-    job = await process.ended((await process.start(Filter(reason="gone"), limit=3)).id)
+    job = await process.ended((await process.start(DeadLetterFilter(reason="gone"), limit=3)).id)
 
     assert (job.sent, job.total) == (3, 3)
     assert [headers["X-Event"] for headers in await jobs(process.broker, session)] == [e.id for e in events[:3]]
@@ -462,7 +462,7 @@ async def test_a_letter_that_a_crash_left_behind_its_sending_is_not_sent_twice(p
     session = await webhook_session(process.broker)
     await bury(process.dead, webhook_subject(session), 2)
     first, _ = await letters(process)
-    job = new_job(Filter(), Span(0, first.sequence + 1))
+    job = new_job(DeadLetterFilter(), Span(0, first.sequence + 1))
     # As a process that died between the acknowledgement and the removal leaves it.
     await process.broker.store("hook.q.0." + session, b"x", {"Nats-Msg-Id": f"rd.{job.id}.{first.sequence}"})
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from edge.sessions.endpoint.settings import Batch
+from edge.sessions.endpoint.settings import BatchSettings
 from edge.sessions.registry import Session
 from tests.edge.webhooks.observing import NARROW, Ledger, firsts, nothing_left
 from tests.edge.webhooks.stage import Process, Receiver, Stage, mortal
@@ -25,7 +25,7 @@ async def change(process: Process, session: Session, **changes: Any) -> None:
 async def test_ordered_batches_keep_the_order_through_failures_and_a_change_of_owner(stage: Stage, receiver: Receiver):
     await stage.widen(1000)
     process = await stage.process(mortal(NARROW))
-    await stage.session(receiver.url, batch=Batch(max_n=7, linger=0.05), mode="fifo", retry_attempts=20)
+    await stage.session(receiver.url, batch=BatchSettings(max_n=7, linger=0.05), mode="fifo", retry_attempts=20)
     ledger = Ledger(receiver)
     ledger.slow = 0.02
     asked: defaultdict[int, int] = defaultdict(int)

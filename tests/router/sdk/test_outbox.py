@@ -9,7 +9,7 @@ from router.broker import Broker
 from router.event import Event
 from router.nats.settings import BrokerSettings
 from router.sdk import Run, RunSettings
-from router.sdk.outbox import MAX_BYTES, Outbox
+from router.sdk.outbox import MAX_BYTES, RunOutbox
 from tests.router.scripted_stream import ELECTING, FULL, IN_PROCESS, NO_STORAGE, TOO_LARGE, connected, scripted_stream
 from tests.router.sdk.runs import events_of, own_server
 from tests.waiting import PATIENCE, eventually
@@ -61,7 +61,7 @@ async def test_a_full_outbox_makes_the_producer_wait_and_loses_nothing(tmp_path:
 async def test_an_event_that_finds_its_stream_full_or_electing_is_published_later(own_nats: str) -> None:
     async with connected(own_nats) as broker, scripted_stream(own_nats) as stream:
         stream.answers = [FULL, NO_STORAGE, IN_PROCESS, ELECTING]
-        outbox = Outbox(8)
+        outbox = RunOutbox(8)
         outbox.add(Event.new("job.one.output", {"n": 1}), b"{}")
 
         await asyncio.wait_for(outbox.publish_one(broker), 30)
@@ -73,7 +73,7 @@ async def test_an_event_that_finds_its_stream_full_or_electing_is_published_late
 async def test_an_event_that_jetstream_refuses_does_not_hold_up_the_next(own_nats: str) -> None:
     async with connected(own_nats) as broker, scripted_stream(own_nats) as stream:
         stream.answers = [TOO_LARGE]
-        outbox = Outbox(8)
+        outbox = RunOutbox(8)
         for n in range(2):
             outbox.add(Event.new("job.one.output", {"n": n}), b"{}")
 
@@ -84,7 +84,7 @@ async def test_an_event_that_jetstream_refuses_does_not_hold_up_the_next(own_nat
 
 
 def test_an_outbox_is_full_by_events_or_by_bytes() -> None:
-    by_events, by_bytes = Outbox(2), Outbox(100)
+    by_events, by_bytes = RunOutbox(2), RunOutbox(100)
 
     for outbox, payload in ((by_events, b""), (by_bytes, bytes(MAX_BYTES // 2))):
         for n in range(2):

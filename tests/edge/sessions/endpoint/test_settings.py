@@ -13,7 +13,7 @@ from edge.sessions.endpoint.body import Rotation
 from edge.sessions.endpoint.secret import new_secret
 from edge.sessions.endpoint.settings import (
     MAX_OLD_SECRETS,
-    Batch,
+    BatchSettings,
     EndpointSettings,
     parse_change,
     parse_endpoint,
@@ -234,7 +234,7 @@ def test_ordered_is_another_word_for_fifo() -> None:
 
 
 def test_a_batch_has_defaults_of_its_own() -> None:
-    assert parse_endpoint({"webhook_url": "https://a.example/", "batch": {}}).batch == Batch(100, 262144, 1.0)
+    assert parse_endpoint({"webhook_url": "https://a.example/", "batch": {}}).batch == BatchSettings(100, 262144, 1.0)
 
 
 def test_a_batch_has_no_binary_form() -> None:

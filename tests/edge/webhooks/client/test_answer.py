@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.webhooks.client.answer import MAX_BODY, MAX_HEAD, Answer, BadAnswer
+from edge.webhooks.client.answer import MAX_BODY, MAX_HEAD, BadAnswer, ResponseReader
 
 OK = b"HTTP/1.1 200 OK\r\n"
 LENGTH = b"Content-Length: 2\r\n\r\n"
@@ -54,8 +54,8 @@ CUT = {
 }
 
 
-def read(*pieces: bytes) -> Answer:
-    answer = Answer()
+def read(*pieces: bytes) -> ResponseReader:
+    answer = ResponseReader()
     for piece in pieces:
         if answer.feed(piece):
             return answer
@@ -87,14 +87,14 @@ def test_a_head_that_is_cut_off_behind_its_status_line_has_a_status(name: str) -
 )
 def test_what_has_no_status_line_is_no_answer(data: bytes) -> None:
     with pytest.raises(BadAnswer):
-        Answer().feed(data)
+        ResponseReader().feed(data)
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"HTT", b"HTTP/1.1 200", b"HTTP/1.1 103 Early\r\n", b"HTTP/1.1 103 Early\r\n\r\n"]
 )
 def test_what_ends_before_a_whole_final_status_line_is_no_answer(data: bytes) -> None:
-    answer = Answer()
+    answer = ResponseReader()
     assert not answer.feed(data)
 
     assert not answer.end() and answer.status == 0
@@ -102,14 +102,14 @@ def test_what_ends_before_a_whole_final_status_line_is_no_answer(data: bytes) ->
 
 @pytest.mark.parametrize("status", [204, 304, 101])
 def test_a_status_without_a_body_ends_with_its_head(status: int) -> None:
-    answer = Answer()
+    answer = ResponseReader()
 
     assert answer.feed(b"HTTP/1.1 %d X\r\nContent-Length: 2\r\n\r\n" % status)
     assert (answer.status, answer.reusable) == (status, status != 101)
 
 
 def test_headers_without_end_are_left_where_they_are_too_long() -> None:
-    answer = Answer()
+    answer = ResponseReader()
     assert not answer.feed(OK + b"X-A: b\r\nX-B: ")
 
     fed = 0
@@ -130,7 +130,7 @@ def test_headers_without_end_are_left_where_they_are_too_long() -> None:
     ],
 )
 def test_no_more_than_is_needed_is_read_of_a_body(head: bytes, piece: bytes) -> None:
-    answer = Answer()
+    answer = ResponseReader()
     fed, done = 0, answer.feed(OK + head)
     while not done:
         done = answer.feed(piece)
@@ -140,7 +140,7 @@ def test_no_more_than_is_needed_is_read_of_a_body(head: bytes, piece: bytes) -> 
 
 
 def test_interim_answers_without_end_are_no_answer() -> None:
-    answer = Answer()
+    answer = ResponseReader()
     with pytest.raises(BadAnswer):
         while not answer.feed(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 100):
             pass
@@ -162,7 +162,7 @@ def test_an_answer_is_the_same_however_it_is_cut_into_pieces(whole: bytes, data:
 @settings(max_examples=400, deadline=None)
 @given(st.lists(st.binary(max_size=40), max_size=12))
 def test_whatever_comes_is_either_an_answer_or_none(pieces: list[bytes]) -> None:
-    answer = Answer()
+    answer = ResponseReader()
     try:
         for piece in (OK, *pieces):
             if answer.feed(piece):
@@ -176,7 +176,7 @@ def test_whatever_comes_is_either_an_answer_or_none(pieces: list[bytes]) -> None
 @settings(max_examples=400, deadline=None)
 @given(st.lists(st.binary(max_size=40), max_size=12))
 def test_noise_is_refused_or_waits_for_more(pieces: list[bytes]) -> None:
-    answer = Answer()
+    answer = ResponseReader()
     try:
         for piece in pieces:
             if answer.feed(piece):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.sessions.endpoint.settings import Batch
+from edge.sessions.endpoint.settings import BatchSettings
 from tests.edge.webhooks.observing import LONG, NARROW, Batches, nothing_left
 from tests.edge.webhooks.stage import Receiver, Stage
 from tests.waiting import eventually
@@ -12,7 +12,7 @@ from tests.waiting import eventually
 
 async def test_events_go_out_in_batches_as_full_as_they_may_be(stage: Stage, receiver: Receiver):
     process = await stage.process()
-    session = await stage.session(receiver.url, batch=Batch(max_n=10, linger=LONG))
+    session = await stage.session(receiver.url, batch=BatchSettings(max_n=10, linger=LONG))
     batches = Batches(receiver)
 
     await stage.publish("agent.run-1.progress", 40)
@@ -25,7 +25,7 @@ async def test_events_go_out_in_batches_as_full_as_they_may_be(stage: Stage, rec
 
 async def test_a_batch_is_no_larger_than_it_may_be(stage: Stage, receiver: Receiver):
     process = await stage.process()
-    session = await stage.session(receiver.url, batch=Batch(max_n=100, max_bytes=2000, linger=0.1))
+    session = await stage.session(receiver.url, batch=BatchSettings(max_n=100, max_bytes=2000, linger=0.1))
     Batches(receiver)
     await process.webhooks.disable(session.id)
     await eventually(lambda: process.webhooks.health(session.id)["state"] == "disabled")
@@ -41,7 +41,7 @@ async def test_a_batch_is_no_larger_than_it_may_be(stage: Stage, receiver: Recei
 @pytest.mark.parametrize("mode", ["unordered", "fifo"])
 async def test_a_batch_that_fails_is_tried_again_as_the_same(stage: Stage, receiver: Receiver, mode: str):
     process = await stage.process(NARROW)
-    session = await stage.session(receiver.url, batch=Batch(max_n=5, linger=LONG), mode=mode)
+    session = await stage.session(receiver.url, batch=BatchSettings(max_n=5, linger=LONG), mode=mode)
     batches = Batches(receiver)
     batches.status = [500, 500]
 

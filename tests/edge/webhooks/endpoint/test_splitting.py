@@ -13,7 +13,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.sessions.endpoint.settings import Batch
+from edge.sessions.endpoint.settings import BatchSettings
 from edge.sessions.registry import Session
 from edge.webhooks.client.outcome import Outcome, Verdict, of_status
 from edge.webhooks.endpoint.splitting import attempts_of, following, halve, head_of, is_to_be_split
@@ -67,7 +67,7 @@ async def test_of_a_batch_with_one_refused_event_only_that_becomes_a_dead_letter
     stage: Stage, receiver: Receiver, mode: str, status: int, reason: str
 ):
     process = await stage.process()
-    session = await stage.session(receiver.url, batch=Batch(max_n=8, linger=LONG), mode=mode, retry_attempts=1)
+    session = await stage.session(receiver.url, batch=BatchSettings(max_n=8, linger=LONG), mode=mode, retry_attempts=1)
     picky = Picky(receiver, lambda numbers: status if 5 in numbers else 0)
 
     await stage.publish("agent.run-1.progress", 8)
@@ -87,7 +87,7 @@ async def test_a_receiver_that_takes_small_batches_only_gets_all_in_small_ones(
     stage: Stage, receiver: Receiver, mode: str
 ):
     process = await stage.process()
-    session = await stage.session(receiver.url, batch=Batch(max_n=12, linger=LONG), mode=mode, retry_attempts=0)
+    session = await stage.session(receiver.url, batch=BatchSettings(max_n=12, linger=LONG), mode=mode, retry_attempts=0)
     picky = Picky(receiver, lambda numbers: 413 if len(numbers) > 3 else 0)
 
     await stage.publish("agent.run-1.progress", 12)
@@ -101,7 +101,7 @@ async def test_a_receiver_that_takes_small_batches_only_gets_all_in_small_ones(
 
 async def test_a_batch_for_an_endpoint_that_is_away_is_not_split(stage: Stage, receiver: Receiver):
     process = await stage.process()
-    session = await stage.session(receiver.url, batch=Batch(max_n=4, linger=LONG), retry_attempts=1)
+    session = await stage.session(receiver.url, batch=BatchSettings(max_n=4, linger=LONG), retry_attempts=1)
     picky = Picky(receiver, lambda numbers: 502)
 
     await stage.publish("agent.run-1.progress", 4)
@@ -113,7 +113,7 @@ async def test_a_batch_for_an_endpoint_that_is_away_is_not_split(stage: Stage, r
 
 async def test_an_ordered_session_that_halts_halts_at_the_one_that_is_refused(stage: Stage, receiver: Receiver):
     process = await stage.process()
-    batch = Batch(max_n=8, linger=LONG)
+    batch = BatchSettings(max_n=8, linger=LONG)
     session = await stage.session(receiver.url, batch=batch, mode="fifo", on_exhausted="halt", retry_attempts=0)
     refused = {2}
     picky = Picky(receiver, lambda numbers: 422 if refused & set(numbers) else 0)
@@ -131,7 +131,7 @@ async def test_an_ordered_session_that_halts_halts_at_the_one_that_is_refused(st
 async def test_split_batches_keep_their_order_through_a_change_of_owner(stage: Stage, receiver: Receiver):
     await stage.widen(1000)
     process = await stage.process(mortal(NARROW))
-    batch = Batch(max_n=8, linger=0.05)
+    batch = BatchSettings(max_n=8, linger=0.05)
     session = await stage.session(receiver.url, batch=batch, mode="fifo", retry_attempts=0)
     picky = Picky(receiver, lambda numbers: 422 if any(n % 16 == 11 for n in numbers) else 0)
 
@@ -151,7 +151,7 @@ async def test_split_batches_keep_their_order_through_a_change_of_owner(stage: S
 
 async def test_an_event_that_is_too_old_takes_no_younger_one_with_it(stage: Stage, receiver: Receiver):
     process = await stage.process()
-    batch = Batch(max_n=4, linger=LONG)
+    batch = BatchSettings(max_n=4, linger=LONG)
     session = await stage.session(receiver.url, batch=batch, max_age=3600.0)
     picky = Picky(receiver, lambda numbers: 0)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from edge.sessions.endpoint.settings import Batch
+from edge.sessions.endpoint.settings import BatchSettings
 from edge.sessions.registry import Session
 from edge.webhooks.endpoint.breaker import CircuitBreakerSettings
 from edge.webhooks.endpoint.state_changes import DELIVERY_KINDS, ENDPOINT_KINDS
@@ -82,7 +82,7 @@ async def test_a_delivery_that_goes_on_failing_is_told_before_it_is_given_up_and
 
 async def test_a_batch_that_goes_on_failing_is_told_once(stage: Stage, receiver: Receiver):
     process = await stage.process(CALM)
-    batch = Batch(max_n=4, linger=600.0)
+    batch = BatchSettings(max_n=4, linger=600.0)
     session = await stage.session(receiver.url, retry_attempts=3, subjects=["agent.>"], batch=batch)
     receiver.answer = 503
 

@@ -15,7 +15,7 @@ from edge.errors import Problem
 from edge.webhooks.client.outcome import Outcome, Verdict
 from edge.webhooks.history.attempt import Attempt, Part
 from edge.webhooks.history.attempt_log import AttemptLog, AttemptLogSettings
-from edge.webhooks.history.attempts import Attempts, Place
+from edge.webhooks.history.attempts import AttemptPosition, Attempts
 from edge.webhooks.queue.job import delivery_id
 from tests.edge.conftest import RunningEdge
 from tests.edge.webhooks.stage import Receiver, Stage
@@ -104,10 +104,10 @@ async def test_an_event_of_a_batch_is_found_by_its_own_id(stage: Stage) -> None:
 
 
 def test_a_cursor_is_read_as_it_was_written_and_nothing_else_is() -> None:
-    assert Place.parse(str(Place(12, 3))) == Place(12, 3)
+    assert AttemptPosition.parse(str(AttemptPosition(12, 3))) == AttemptPosition(12, 3)
     for text in ("", "12", "12.x", "-1.0", "1.2.3", "9" * 40 + ".1", "1.1\n"):
         with pytest.raises(Problem) as refused:
-            Place.parse(text)
+            AttemptPosition.parse(text)
         assert refused.value.code == "bad_cursor"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from aiohttp import web
 from standardwebhooks.webhooks import Webhook
 
-from edge.sessions.endpoint.settings import Batch
+from edge.sessions.endpoint.settings import BatchSettings
 from edge.webhooks.history.attempts import Attempts
 from router.event import Event
 from tests.edge.webhooks.observing import bodies, dead, nothing_left
@@ -105,7 +105,7 @@ async def test_cloudevents_are_posted_in_both_modes_of_the_http_binding(stage: S
         for kind, dialect, batch in (
             ("structured", "cloudevents", None),
             ("binary", "cloudevents-binary", None),
-            ("batched", "cloudevents", Batch(max_n=2, linger=0.1)),
+            ("batched", "cloudevents", BatchSettings(max_n=2, linger=0.1)),
         )
     }
 

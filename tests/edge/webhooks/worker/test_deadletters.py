@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.sessions.endpoint.settings import Batch
+from edge.sessions.endpoint.settings import BatchSettings
 from router.deadletters import DeadLetters
 from router.event import Event
 from tests.edge.webhooks.observing import LONG, Batches, bodies, nothing_left, reasons, system_events
@@ -45,7 +45,7 @@ async def test_the_news_of_a_failure_goes_to_others_and_of_its_own_failure_there
 
 async def test_of_a_batch_that_is_given_up_each_event_has_a_dead_letter(stage: Stage, receiver: Receiver):
     process = await stage.process()
-    session = await stage.session(receiver.url, batch=Batch(max_n=4, linger=LONG), retry_attempts=0)
+    session = await stage.session(receiver.url, batch=BatchSettings(max_n=4, linger=LONG), retry_attempts=0)
     batches = Batches(receiver)
     # Of an endpoint that is away: no event of the batch is the cause.
     batches.status = [503]

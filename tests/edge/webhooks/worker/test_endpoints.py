@@ -6,7 +6,7 @@ import asyncio
 
 import msgspec
 
-from edge.sessions.endpoint.settings import Batch
+from edge.sessions.endpoint.settings import BatchSettings
 from tests.edge.webhooks.observing import NARROW, SHUT, Ledger, firsts, keyed, nothing_left, state
 from tests.edge.webhooks.stage import Receiver, Stage
 from tests.edge.webhooks.test_modes import change
@@ -22,7 +22,12 @@ async def test_changes_of_a_living_session_take_effect_and_lose_nothing(stage: S
     ledger.refuses = lambda n: len(ledger.asked) % 17 == 5
     publishing = asyncio.ensure_future(keyed(stage, "abcd", 300))
 
-    for changes in ({"mode": "keyed"}, {"mode": "fifo"}, {"batch": Batch(max_n=5, linger=0.05)}, {"concurrency": 1}):
+    for changes in (
+        {"mode": "keyed"},
+        {"mode": "fifo"},
+        {"batch": BatchSettings(max_n=5, linger=0.05)},
+        {"concurrency": 1},
+    ):
         await eventually(lambda: receiver.posts)
         await asyncio.sleep(0.2)
         await change(process, session, **changes)
