@@ -112,7 +112,7 @@ def received(whole: Stats) -> Stats:
 
 
 def beside(figures: Stats, readers: Stats) -> Stats:
-    """The figures of a webhook session, and of who reads along only that somebody does."""
+    """The figures of a webhook session, and of its other readers only how many there are."""
     return msgspec.structs.replace(
         figures,
         websockets=readers.websockets,

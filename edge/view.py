@@ -25,7 +25,7 @@ INTERMEDIATE = frozenset({"streaming_chunk", "token", "delta", "progress", "thin
 
 @dataclass(frozen=True)
 class View:
-    """What one session may see. `session` is set where it asked for no subjects: then it also hears what is addressed to it.
+    """What one session may see. `session` is set where it asked for no subjects: then it also gets what is addressed to it.
 
     `owner` is set where there is a filter: the principal on whose budget it is evaluated.
     """
@@ -51,7 +51,7 @@ class View:
     ) -> View:
         """Builds a view from what a client asked for; raises BadPattern or BadFilter.
 
-        Who asked for no subjects sees what is granted; None stands for everything.
+        A session that asked for no subjects sees what is granted; None stands for everything.
         """
         patterns = distinct(check_pattern(pattern) for pattern in subjects) if subjects else ALL
         if not subjects and granted is not None:
@@ -72,7 +72,7 @@ class View:
         allowed = granted if self.session is None else distinct((*granted, own))
         if all(contains(allowed, pattern) for pattern in self.patterns):
             return self
-        # Who may read nothing of it reads under a pattern that no event has: two tokens, where a subject has three.
+        # A reader that may read nothing of it gets a pattern that no event has: two tokens, where a subject has three.
         return replace(self, patterns=common(self.patterns, allowed) or ("nothing.granted",))
 
     def admits(self, subject: str, kind: str) -> bool:

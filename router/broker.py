@@ -64,7 +64,7 @@ class Broker:
         self.connection = Connection(settings, name)
         self._events = Stream(self.connection, EVENTS)
         self.topology = topology or TopologySettings()
-        # Publishes that nobody has answered since the last one that was, by stream; and who is told of each.
+        # Publishes left unanswered since the last one that was answered, by stream; and a callback for each.
         self.unanswered: dict[str, int] = {}
         self.on_unanswered: Callable[[], None] | None = None
         # The subject that was acknowledged last, by stream.
@@ -86,7 +86,7 @@ class Broker:
             except BaseException:
                 await self.connection.close()
                 raise
-            # The memory stream is gone after a server's restart; whoever comes back first makes it again.
+            # The memory stream is gone after a server's restart; the first process that comes back makes it again.
             self.connection.on_reconnect(self._reapply)
 
     async def _settle(self) -> None:

@@ -1,4 +1,4 @@
-"""This file is where messages wait for the one who takes them one at a time: bounded, with an urgent lane, closable."""
+"""Holds the messages of one consumer that takes them one at a time: bounded (backpressure), with urgent messages first, closable."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from router.errors import RouterError
 
 M = TypeVar("M")
 
-# 64 calls: more than one actor answers in a person's patience; further ones are told so at once.
+# 64 calls: more than one actor answers while a person waits; further ones are refused at once.
 URGENT_CAPACITY = 64
 
 
@@ -32,7 +32,7 @@ class Overflow(Enum):
 
 
 class Mailbox(Generic[M]):
-    """A bounded queue with one taker; what is urgent is taken first. It knows no taker, so it outlives them."""
+    """A bounded queue with one consumer; urgent messages are taken first. It knows no consumer, so it outlives a crash of one."""
 
     def __init__(
         self, capacity: int, overflow: Overflow = Overflow.BLOCK, urgent_capacity: int = URGENT_CAPACITY
@@ -82,7 +82,7 @@ class Mailbox(Generic[M]):
         return True
 
     def offer_urgent(self, message: M) -> bool:
-        """Adds a message ahead of the normal ones, behind other urgent ones; False where closed or the lane is full."""
+        """Adds a message ahead of the normal ones, behind other urgent ones; False where it is closed or has no room for urgent ones."""
         if self._closed or len(self._urgent) >= self.urgent_capacity:
             return False
         self._urgent.append(message)
@@ -107,7 +107,7 @@ class Mailbox(Generic[M]):
         return self
 
     async def __anext__(self) -> M:
-        # Nothing is taken before the wait is over, so a taker cancelled here loses no message.
+        # Nothing is taken before the wait is over, so a consumer cancelled here loses no message.
         while not (self._urgent or self._normal):
             if self._closed:
                 raise StopAsyncIteration

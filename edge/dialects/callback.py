@@ -1,4 +1,4 @@
-"""This file is where an event takes the shape of the callback guide, the default of every session.
+"""Encodes an event in the shape of the callback guide, the default of every session.
 
 `{"id","event_type","subject","source","timestamp","data","cursor"}`, and `key`, `cause`, `test` where the event has them,
 `conflated` where it stands for that many older ones.

@@ -1,4 +1,4 @@
-"""This file is where an event takes the shape of CloudEvents 1.0: as one JSON object, or as headers and its bare data.
+"""Encodes an event as CloudEvents 1.0: as one JSON object, or as headers and its bare data.
 
 The names are nearly the event's own. Its key is `partitionkey`, its trace `traceparent`, its cause `causeid`; its place is
 `sequence` (digits that sort) and `callboardcursor`, which every transport takes.

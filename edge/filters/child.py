@@ -25,7 +25,7 @@ from router.errors import BadEvent
 from router.filter import EVERYTHING, Activation, Filter
 
 HEAD = 4
-MOST_FILTERS = 4096
+MAX_FILTERS = 4096
 # What holds more is converted field by field, as filters ask for it.
 WHOLE_ITEMS = 10_000
 
@@ -53,7 +53,7 @@ class Evaluator:
         found = self._filters.get(text)
         if found is None:
             found = self._filters[text] = Filter.compile(text)
-            if len(self._filters) > MOST_FILTERS:
+            if len(self._filters) > MAX_FILTERS:
                 self._filters.popitem(last=False)
         return found
 

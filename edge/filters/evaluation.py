@@ -1,8 +1,8 @@
 """Decides which events the CEL filters of sessions let through, within a time budget for each principal.
 
 What is cheap is evaluated on the event loop, for as long as the principal's allowance lasts. Whatever is over it is taken
-off the live path and evaluated in a process of its own (see `edge.filters.process`) by who reads it again from the store,
-so that the filters of one principal delay nobody else.
+off the live path and evaluated in a process of its own (see `edge.filters.process`) when its readers read it from the store,
+so that the filters of one principal delay no other.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 MAX_ALLOWANCES = 1024
 # Events that stay converted, so that the filters of many sessions read the same page and convert each event once. An event of
 # 7 KiB takes some 100 KB so.
-MOST_EVENTS = 512
-MOST_BYTES = 2 * 1024 * 1024
+MAX_EVENTS = 512
+MAX_BYTES = 2 * 1024 * 1024
 # Told once a minute for each process, however many feeds are over their budget.
 WARN_EVERY = 60.0
 
@@ -55,7 +55,7 @@ class Wanted:
 class Converted:
     """Events as filters see them, with what filters said of them: those that were asked about last."""
 
-    def __init__(self, most: int = MOST_EVENTS, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, most: int = MAX_EVENTS, most_bytes: int = MAX_BYTES) -> None:
         self._most = most
         self._most_bytes = most_bytes
         self._bytes = 0
@@ -164,7 +164,7 @@ class Filtering:
         if (now := self._clock()) - self._warned >= WARN_EVERY:
             self._warned = now
             log.warning(
-                "filters are over their budget, and their sessions get events later",
+                "filters of a principal are over their time budget; its sessions get these events later, from the event store",
                 extra={"principal": view.owner, "filter": (view.filter_text or "")[:200]},
             )
 

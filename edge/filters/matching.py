@@ -19,7 +19,7 @@ K = TypeVar("K", bound=Hashable)
 
 # A view with more than so many pairs of a pattern and a type is kept by its patterns only, and its types are compared:
 # 64 patterns and 128 types would take up a megabyte in the index.
-MOST_PAIRS = 256
+MAX_PAIRS = 256
 # Subjects and types whose views are remembered, and how many views those may be together: about 20 MB. The oldest goes first.
 MAX_MATCHES = 20_000
 MAX_REFERENCES = 1_000_000
@@ -80,7 +80,7 @@ class _Place(Generic[K]):
         kinds = _kinds(view)
         if kinds is None:
             return [self.any if view.intermediate else self.final]
-        if len(kinds) * len(view.patterns) > MOST_PAIRS:
+        if len(kinds) * len(view.patterns) > MAX_PAIRS:
             return [self.wide]
         return [self.typed.setdefault(kind, _Bucket()) for kind in kinds]
 

@@ -21,28 +21,28 @@ from router.errors import Timeout
 
 log = logging.getLogger(__name__)
 
-# What one principal may ask before it is the next one's turn: 64 events or 256 KiB, some 50 ms of the child's time.
+# What one principal may ask before the next one has its turn: 64 events or 256 KiB, some 50 ms of the child's time.
 SLICE_EVENTS = 64
 SLICE_BYTES = 256 * 1024
 # A slice that takes longer has been lost with its child.
-PATIENCE = 30.0
+TIMEOUT = 30.0
 # A machine that has no room for a process may have it a moment later.
 START_PAUSES = (0.2, 1.0, 2.0)
 HEAD = 4
 # What the child keeps converted: filters of one principal are mostly asked about the same events.
-MOST_EVENTS = 512
-MOST_BYTES = 16 * 1024 * 1024
+MAX_EVENTS = 512
+MAX_BYTES = 16 * 1024 * 1024
 CHILD = Path(__file__).with_name("child.py")
 
 
 class FilterProcess:
-    """The child process, and who waits for it."""
+    """The child process, and the requests that wait for it."""
 
-    def __init__(self, argv: tuple[str, ...] = (sys.executable, "-P", str(CHILD)), patience: float = PATIENCE) -> None:
+    def __init__(self, argv: tuple[str, ...] = (sys.executable, "-P", str(CHILD)), timeout: float = TIMEOUT) -> None:
         self._argv = argv
-        self._patience = patience
+        self._timeout = timeout
         self._pipes: _Pipes | None = None
-        # Each principal waits once at the turnstile, whatever number of its sessions has something to ask.
+        # Each principal waits once for its turn, whatever number of its sessions has something to ask.
         self._principals: weakref.WeakValueDictionary[str | None, asyncio.Lock] = weakref.WeakValueDictionary()
         self._turn = asyncio.Lock()
 
@@ -57,7 +57,7 @@ class FilterProcess:
         verdicts: list[bool] = []
         for some in _slices(payloads):
             async with lock, self._turn:
-                verdicts += await self._patiently(text, some)
+                verdicts += await self._ask_again(text, some)
         return verdicts
 
     async def close(self) -> None:
@@ -66,14 +66,17 @@ class FilterProcess:
         if pipes is not None:
             await pipes.close()
 
-    async def _patiently(self, text: str, payloads: list[bytes]) -> list[bool]:
+    async def _ask_again(self, text: str, payloads: list[bytes]) -> list[bool]:
         """Asks once more where the child was lost, event by event, so that one event costs no other its answer."""
         try:
             return await self._exchange(text, payloads)
         except Timeout:
             raise
         except (OSError, TimeoutError) as fault:
-            log.warning("the filter process was lost", extra={"fault": repr(fault), "filter": text[:200]})
+            log.warning(
+                "the filter process was lost; a new one is started and asked again, event by event",
+                extra={"fault": repr(fault), "filter": text[:200]},
+            )
             metrics.filter_process_losses.inc()
             await self.close()
         verdicts: list[bool] = []
@@ -83,7 +86,10 @@ class FilterProcess:
             except Timeout:
                 raise
             except (OSError, TimeoutError) as fault:
-                log.error("an event could not be filtered", extra={"fault": repr(fault), "filter": text[:200]})
+                log.error(
+                    "an event could not be filtered twice in a row; it is not shown",
+                    extra={"fault": repr(fault), "filter": text[:200]},
+                )
                 await self.close()
                 verdicts.append(False)
         return verdicts
@@ -91,7 +97,7 @@ class FilterProcess:
     async def _exchange(self, text: str, payloads: list[bytes]) -> list[bool]:
         if self._pipes is None or self._pipes.lost:
             self._pipes = await self._started()
-        async with asyncio.timeout(self._patience):
+        async with asyncio.timeout(self._timeout):
             answer = await self._pipes.exchange(text, payloads)
         if len(answer) != len(payloads):
             raise OSError("the filter process answered something else")
@@ -104,7 +110,7 @@ class FilterProcess:
             try:
                 transport, pipes = await asyncio.get_running_loop().subprocess_exec(_Pipes, *self._argv, stderr=None)
             except OSError as fault:
-                log.error("the filter process cannot be started", extra={"fault": repr(fault)})
+                log.error("the filter process cannot be started; tried again a few times", extra={"fault": repr(fault)})
                 if pause is not None:
                     await asyncio.sleep(pause)
             else:
@@ -139,12 +145,12 @@ class _Pipes(asyncio.SubprocessProtocol):
         self.transport: asyncio.SubprocessTransport | None = None
         self.lost = False
         self._gone = asyncio.Event()
-        self._heard = bytearray()
-        # In the order they were asked; who no longer waits has a future that is cancelled.
+        self._received = bytearray()
+        # In the order they were asked; the future of a caller that no longer waits is cancelled.
         self._asked: list[asyncio.Future[bytes]] = []
 
     def exchange(self, text: str, payloads: list[bytes]) -> asyncio.Future[bytes]:
-        """Sends a request at once; the future is what the child says to it."""
+        """Sends a request at once; the future is the child's answer."""
         request = msgspec.msgpack.encode(self._request(text, payloads))
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._asked.append(answer)
@@ -167,19 +173,19 @@ class _Pipes(asyncio.SubprocessProtocol):
             self._numbers.move_to_end(payload)
             numbers.append(number)
         gone: list[int] = []
-        most = max(MOST_EVENTS, len(payloads))
-        while len(self._numbers) > most or (self._bytes > MOST_BYTES and len(self._numbers) > len(payloads)):
+        most = max(MAX_EVENTS, len(payloads))
+        while len(self._numbers) > most or (self._bytes > MAX_BYTES and len(self._numbers) > len(payloads)):
             payload, number = self._numbers.popitem(last=False)
             self._bytes -= len(payload)
             gone.append(number)
         return text, numbers, new, gone
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
-        heard = self._heard
-        heard += data
-        while len(heard) >= HEAD and len(heard) >= (end := HEAD + int.from_bytes(heard[:HEAD], "big")):
-            answer = bytes(heard[HEAD:end])
-            del heard[:end]
+        received = self._received
+        received += data
+        while len(received) >= HEAD and len(received) >= (end := HEAD + int.from_bytes(received[:HEAD], "big")):
+            answer = bytes(received[HEAD:end])
+            del received[:end]
             if self._asked and not (waiting := self._asked.pop(0)).done():
                 waiting.set_result(answer)
 

@@ -25,8 +25,9 @@ from edge.runtime import Edge
 from edge.sessions.registry import Session
 from edge.stats import EVERYTHING
 from edge.transports import polling
+from edge.transports.control import Opening
 from edge.transports.sse import HEADERS, SseResponse, stream_start
-from edge.transports.websocket import Opening, SocketReader
+from edge.transports.websocket import SocketReader
 from edge.types import ReadRequest
 from edge.view import Pace
 from router.codec import to_json

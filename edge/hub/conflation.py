@@ -1,4 +1,4 @@
-"""This file is where events that newer ones stand for are left out, without the cursor telling a lie.
+"""Conflates events: leaves out those that a newer one replaces, without making the cursor wrong.
 
 Only events of the class `latest` are superseded (by the next of the same key) and only neighbours of the class `append` are
 joined; the order of what remains is the stream's, and the last event keeps its sequence. So a cursor goes on meaning

@@ -1,4 +1,4 @@
-"""Passes every event that one process hears to other parts of it, so that they need no subscription of their own."""
+"""Passes every event that one process receives to other parts of it, so that they need no subscription of their own."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ EVERYTHING = (">",)
 
 
 class _Callbacks(NamedTuple):
-    heard: Callable[[Record], None]
-    doubted: Callable[[], None]
+    receive: Callable[[Record], None]
+    suspect: Callable[[], None]
 
 
 class Followers:
@@ -27,23 +27,23 @@ class Followers:
         self._live = live
         self._followers: list[_Callbacks] = []
 
-    def hear(self, record: Record) -> None:
+    def receive(self, record: Record) -> None:
         """Passes an event on."""
         for follower in self._followers:
-            follower.heard(record)
+            follower.receive(record)
 
-    def doubt(self) -> None:
-        """Says that some events up to now may not have been heard, nor ever will be."""
+    def suspect(self) -> None:
+        """Says that some events up to now may not have been received, nor ever will be."""
         for follower in self._followers:
-            follower.doubted()
+            follower.suspect()
 
-    async def follow(self, heard: Callable[[Record], None], doubted: Callable[[], None]) -> Following:
-        """Calls heard(record) for each event from here on, in order and from the read loop; both must not block.
+    async def follow(self, receive: Callable[[Record], None], suspect: Callable[[], None]) -> Following:
+        """Calls receive(record) for each event from here on, in order and from the read loop; both must not block.
 
-        `doubted` is called where events may have been missed. Raises BrokerError.
+        `suspect` is called where events may have been missed. Raises BrokerError.
         """
         await self._live.want(EVERYTHING)
-        callbacks = _Callbacks(heard, doubted)
+        callbacks = _Callbacks(receive, suspect)
         self._followers.append(callbacks)
         return Following(self, callbacks)
 
@@ -53,7 +53,10 @@ class Followers:
         try:
             await self._live.unwant(EVERYTHING)
         except BrokerError as fault:
-            log.info("the subscription to all events could not be taken back", extra={"fault": str(fault)})
+            log.info(
+                "the subscription to all events could not be ended; it ends with the connection",
+                extra={"fault": str(fault)},
+            )
 
 
 class Following:
@@ -64,5 +67,5 @@ class Following:
         self._callbacks = callbacks
 
     async def stop(self) -> None:
-        """Hears nothing any more."""
+        """Receives nothing any more."""
         await self._followers.stop(self._callbacks)

@@ -139,7 +139,7 @@ class Hub:
             self._take(record)
         except Exception as fault:  # noqa: BLE001 - logged by `_failed`
             self._failed(record, fault, "receive")
-        self.followers.hear(record)
+        self.followers.receive(record)
 
     def unencodable(self, record: Record, fault: Exception) -> None:
         """Counts a record that could not be encoded for its readers, and has it kept as a dead letter. Never raises."""
@@ -279,7 +279,7 @@ class Hub:
                 reader.epoch = FOREIGN
         for feed in self._feeds.values():
             feed.since = renewal.last
-        self.followers.doubt()
+        self.followers.suspect()
 
     # Readers come and go
 

@@ -1,4 +1,4 @@
-"""This file is where what one tick wrote is counted together: the same batch to many readers is told to Prometheus once."""
+"""Counts what one tick wrote together: writes of one batch to many readers reach Prometheus as one observation."""
 
 from __future__ import annotations
 

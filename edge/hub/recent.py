@@ -1,4 +1,4 @@
-"""This file is where the events that one process heard last are kept, so that who comes back within them need not ask the store."""
+"""Keeps the events that one process received last, so that a reader that is a little behind does not read the store."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from router.record import Record
 from router.replay import Stretch
 
 # 16 MiB, and 512 bytes for each event as an object: some 20,000 small ones, half a second of the busiest stream.
-MOST_BYTES = 16 * 1024 * 1024
+MAX_BYTES = 16 * 1024 * 1024
 EVENT_BYTES = 512
 # Pages end at multiples of this sequence: readers that fell behind at different places soon read the same pages.
 SPAN = 512
-# So many dropped places are given back at once.
+# So many dropped places are freed at once.
 SLACK = 4096
 
 
@@ -21,7 +21,7 @@ class Recent:
 
     __slots__ = ("_begin", "_bytes", "_most", "_records", "since")
 
-    def __init__(self, most: int = MOST_BYTES) -> None:
+    def __init__(self, most: int = MAX_BYTES) -> None:
         self.since = 0
         self._most = most
         # Those before `_begin` are dropped already: a list, because pages are slices of its middle.
@@ -76,7 +76,7 @@ class Recent:
         """The page of records behind a sequence, which may not be before `since`.
 
         It holds at most so many records, and so many bytes where it holds more than one. `more` says that further ones
-        were heard, or that these are more bytes than that.
+        were received, or that these are more bytes than that.
         """
         records = self._records
         begin = bisect_right(records, sequence, lo=self._begin, key=_sequence)

@@ -1,4 +1,4 @@
-"""This file is where WebSocket frames are made and taken apart (RFC 6455, the server's side), without any I/O."""
+"""Encodes and parses WebSocket frames (RFC 6455, the server's side), without any I/O."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Polled:
     gap: Gap | None
     # Whether the poll waited for what it brings, so that its lateness says something of us.
     waited: bool = False
-    # Whether each event's time is to have its place in it, for who goes on by time.
+    # Whether each event's time is to have its place in it, for clients that go on by time.
     places: bool = False
 
 
@@ -51,7 +51,7 @@ class Poll:
     start: Start
     limit: int = DEFAULT_LIMIT
     wait: float = 0.0
-    # Whether it said the cursor of an answer; who does not may go on by the time of an event.
+    # Whether it sent the cursor of an answer; a client that does not may go on by the time of an event.
     by_cursor: bool = False
 
 
@@ -77,14 +77,14 @@ async def _collect(hub: Hub, reading: ReadRequest, asked: Poll, reader: Reader, 
     after = hub.idle.skip(reading.view, place.after)
     scan = await _scan(hub, reading, reader, after, asked.limit, had)
     if not scan.records and hub.integrity.renewals == renewals:
-        # Who comes without a cursor comes back to the same place, and must not scan the same events for ever.
+        # A client without a cursor comes back to the same place, and must not scan the same events for ever.
         hub.idle.note(reading.view, place.after, scan.upto)
     waited = not (_new(scan.records, had) or scan.more) and asked.wait > 0
     if waited and await _something_new(reader, Start(cursor=Cursor(epoch, scan.upto)), asked.wait):
-        # Read and not taken as it was heard: `next` leads past all of it, so nothing before it may have been missed.
+        # Read from the store and not taken as it was received: `next` leads past all of it, so nothing before it may have been missed.
         scan = await _scan(hub, reading, reader, after if scan.records else scan.upto, asked.limit, had)
     if hub.integrity.incarnation != incarnation:
-        # The stream was made anew meanwhile, or an older state of it restored; who comes from before is told so.
+        # The stream was made anew meanwhile, or an older state of it restored; clients that come from before are told of a gap.
         anew = replace(asked, start=Start(cursor=Cursor(FOREIGN, scan.upto)), wait=0.0)
         return await _collect(hub, reading, anew, reader, answers)
     shown = _fitting(scan.records, asked.limit, had)
@@ -180,7 +180,7 @@ def body(hub: Hub, reading: ReadRequest, polled: Polled) -> bytes:
         try:
             event = dialect(record, hub.epoch)
             made.append(with_places(event, record, hub.epoch) if polled.places else event)
-        except Exception as fault:  # noqa: BLE001 - logged by `_failed`
+        except Exception as fault:  # noqa: BLE001 - logged by the hub
             hub.unencodable(record, fault)
     rest: dict[str, object] = {
         "session_id": reading.session_id,

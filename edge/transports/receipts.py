@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 # Polls whose receipt is still to come, by session and cursor: 10,000 of them are some 2 MB.
-MOST_AWAITED = 10_000
+MAX_AWAITED = 10_000
 
 
 class PollReceipts:
@@ -42,5 +42,5 @@ class PollReceipts:
         # A poll that waited was answered by what was just said; the others read what lay there.
         (self._seconds if polled.waited else self._late).observe(age)
         self._said[session, polled.next] = event.time / 1e9
-        if len(self._said) > MOST_AWAITED:
+        if len(self._said) > MAX_AWAITED:
             del self._said[next(iter(self._said))]

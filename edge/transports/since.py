@@ -32,7 +32,7 @@ KEEP = 3600.0
 # A client is behind the newest answer where one or more were lost on their way to it.
 KEPT = 4
 # Sessions whose last answers this process need not ask the bucket for.
-MOST_SESSIONS = 4096
+MAX_SESSIONS = 4096
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAMES = (b'"timestamp":"', b'"time":"')
@@ -108,7 +108,7 @@ class PollHistory:
     def _know(self, session_id: str, found: _Answers) -> None:
         self._known[session_id] = found
         self._known.move_to_end(session_id)
-        if len(self._known) > MOST_SESSIONS:
+        if len(self._known) > MAX_SESSIONS:
             self._known.popitem(last=False)
 
     @staticmethod

@@ -1,7 +1,7 @@
-"""This file is where pictures are relayed: one subscription per track and process, and for each viewer the newest frame only.
+"""Relays pictures: one subscription per track and process, and for each viewer the newest frame only.
 
-Pictures are not resumed and never queue: who is slower than the source skips. While somebody watches, this process holds
-a lease that tells the actor so.
+Pictures are not resumed and never queue: a viewer that is slower than the source skips frames. While a track has viewers,
+this process holds a lease that tells the actor so.
 """
 
 from __future__ import annotations
@@ -160,10 +160,10 @@ class Video:
             return
         viewer.show(Frame(payload))
 
-    async def newest(self, domain: str, entity: str, subject: str, patience: float = 3.0) -> Frame | None:
+    async def newest(self, domain: str, entity: str, subject: str, timeout: float = 3.0) -> Frame | None:
         """One fresh picture: the next one that the source makes, or the last one where it makes none in time."""
         try:
-            async with asyncio.timeout(patience), self.watch(domain, entity, subject) as viewer:
+            async with asyncio.timeout(timeout), self.watch(domain, entity, subject) as viewer:
                 return await viewer.next()
         except (TimeoutError, BrokerError):
             return None

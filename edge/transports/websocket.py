@@ -1,40 +1,31 @@
-"""This file is where a session is read over a WebSocket."""
+"""Serves a session over a WebSocket through plain ASGI, where the socket cannot be taken over."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from edge import metrics
 from edge.dialects import DIALECTS
 from edge.disconnect import BAD_CURSOR, BAD_FRAME, SILENT, Disconnect
-from edge.errors import Problem
 from edge.hub.hub import Hub
 from edge.hub.meter import Meter
 from edge.hub.reader import Reader, open_reader
 from edge.stats import Stats
 from edge.transports.abort import abort
+from edge.transports.control import OPENING_TIMEOUT, Opening, answer, read_opening
 from edge.transports.encoders import TextEncoder
-from edge.types import Notice, ReadRequest, State
+from edge.types import Notice, ReadRequest
 from edge.view import Pace
-from router.codec import from_json, rfc3339, to_json
+from router.codec import to_json
 from router.cursor import Start
-from router.errors import BadEvent, BadInput
-
-# Reads a client's own word of where it begins, as the query would have it. Raises Problem or BadInput.
-Opening = Callable[[Mapping[str, str]], Start]
 
 ENCODERS = {name: TextEncoder(name, dialect) for name, dialect in DIALECTS.items()}
 
 # 64 kB: what a client has to say is a control object.
 MAX_MESSAGE = 64 * 1024
-# 10 s: for a client that says itself where it begins.
-OPENING_PATIENCE = 10.0
 
 
 class _Reader(Reader):
@@ -94,12 +85,12 @@ class SocketReader:
     async def _opened(self, opening: Opening) -> Start | None:
         """Waits for the client to say where it begins; None where it has not, and has been told so."""
         try:
-            async with asyncio.timeout(OPENING_PATIENCE):
+            async with asyncio.timeout(OPENING_TIMEOUT):
                 while True:
                     message = await self._socket.receive()
                     if message["type"] == "websocket.disconnect":
                         return None
-                    heard = opened(message.get("text") or message.get("bytes") or b"", opening)
+                    heard = read_opening(message.get("text") or message.get("bytes") or b"", opening)
                     if isinstance(heard, Start):
                         return heard
                     await self._socket.send_text(to_json(heard).decode())
@@ -146,44 +137,3 @@ class SocketReader:
         metrics.disconnects.labels("websocket", reason.reason).inc()
         if self._socket.application_state is not WebSocketState.DISCONNECTED:
             await self._socket.close(reason.code, reason.reason)
-
-
-def opened(raw: str | bytes, opening: Opening) -> Start | dict[str, Any]:
-    """Where a client that says so itself begins; until it has, what it is answered with, which ends it where that is an error."""
-    try:
-        said = from_json(raw)
-    except BadEvent:
-        said = None
-    control = said.get("control") if isinstance(said, dict) else None
-    if control == "ping":
-        return {"control": "pong", "server_time": rfc3339(time.time_ns()), "id": said.get("id")}
-    if control != "resume":
-        return {"control": "error", "code": "resume_expected", "detail": 'say {"control":"resume","cursor":…} first'}
-    try:
-        return opening({name: str(value) for name, value in said.items() if value is not None})
-    except (Problem, BadInput) as refusal:
-        detail = refusal.detail if isinstance(refusal, Problem) else str(refusal)
-        return {"control": "error", "code": refusal.code, "detail": detail}
-
-
-def renewed(token: object, reader: Reader) -> dict[str, Any]:
-    """What a client is answered that brings a new token over its connection."""
-    if reader.authorization is None:
-        return {"control": "error", "code": "bad_token", "detail": "there are no keys here, and nobody needs a token"}
-    return reader.authorization.refresh(token)
-
-
-def answer(raw: str | bytes, reader: Reader) -> dict[str, Any]:
-    """What a client's message is answered with."""
-    try:
-        said = from_json(raw)
-    except BadEvent:
-        return {"control": "error", "code": "bad_json", "detail": "a message must be a JSON object"}
-    control = said.get("control") or said.get("type") if isinstance(said, dict) else None
-    if control == "refresh":
-        return renewed(said.get("token"), reader)
-    if control != "ping":
-        return {"control": "error", "code": "unknown_control", "detail": "known controls: ping, refresh"}
-    pong = {"control": "pong", "server_time": rfc3339(time.time_ns()), "id": said.get("id")}
-    # Before `ready` no place is known.
-    return pong if reader.state is State.CONNECTING else {**pong, "cursor": reader.cursor}

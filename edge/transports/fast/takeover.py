@@ -12,13 +12,13 @@ from edge.hub.hub import Hub
 from edge.settings import FastPathSettings
 from edge.stats import Stats
 from edge.transports import sse
+from edge.transports.control import Opening
 from edge.transports.encoders import DeflatedFrameEncoder, FrameEncoder
 from edge.transports.fast.connection import FastReader
 from edge.transports.fast.sse import FastSse
 from edge.transports.fast.sweeper import Sweeper
 from edge.transports.fast.upgrade import EXTENSION, SseHandover, WebSocketHandover
 from edge.transports.fast.websocket import FastWebSocket
-from edge.transports.websocket import Opening
 from edge.types import ReadRequest
 from edge.view import Pace
 from router.cursor import Start

@@ -1,8 +1,8 @@
-"""This file is where uvicorn lets go of a connection: its protocols, with a way out for the socket after the handshake.
+"""Extends uvicorn's protocols so that a socket can be taken over after the handshake, and a connection cut at once.
 
-A request whose connection can be handed over carries its protocol in `scope["extensions"]`, and one that can be cut at
-once the means to do so. Everything before (routing,
-headers, errors, refusals) is ordinary ASGI; where the extension is missing, so is everything after.
+A request whose connection can be taken over carries its protocol in `scope["extensions"]`, and one that can be cut at once a
+function that does so. Everything before (routing, headers, errors, refusals) is ordinary ASGI; where the extension is missing,
+so is everything after.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ VERSION = "13"
 
 
 class Compression(ServerPerMessageDeflateFactory):
-    """Agrees to messages that are compressed each by itself: what one connection's had in common, no two could share."""
+    """Agrees to messages that are compressed each by itself: bytes that depend on a connection's earlier messages cannot be shared."""
 
     def __init__(self) -> None:
         super().__init__(True, True, compress_settings={"level": 1})
@@ -55,7 +55,7 @@ COMPRESSION = Compression()
 
 
 class SseHandover(Protocol):
-    """What a request's scope offers where its answer may become a lane."""
+    """What a request's scope offers where its socket may be taken over."""
 
     @property
     def chunks(self) -> bool:
@@ -67,7 +67,7 @@ class SseHandover(Protocol):
     def open_ended(self) -> None:
         """Makes the answer one without a length that ends with the connection; called before its head is written."""
 
-    def detach(self, lane: asyncio.Protocol) -> bool:
+    def detach(self, reader: asyncio.Protocol) -> bool:
         """Gives the connection to another protocol, once the answer's head is written; says no where it is gone."""
 
 
@@ -78,7 +78,7 @@ class WebSocketHandover(Protocol):
     def compresses(self) -> bool:
         """Whether the client takes compressed messages, and may send them."""
 
-    def detach(self, lane: asyncio.Protocol) -> bool:
+    def detach(self, reader: asyncio.Protocol) -> bool:
         """Gives the connection to another protocol, once it is accepted; says no where that cannot be."""
 
 
@@ -105,7 +105,7 @@ _GONE = _Gone()
 
 
 class PlainHttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, whose connection can be cut by who answers: ASGI only knows how to wait for its client.
+    """uvicorn's HTTP protocol, whose connection the application can cut: ASGI only knows how to wait for its client.
 
     A client that ends its side behind a whole request is answered all the same (`HalfClosable`).
     """
@@ -156,7 +156,7 @@ class PlainWebSocketProtocol(WebSocketsSansIOProtocol):
             self.scope["extensions"] = {**(self.scope["extensions"] or {}), **self._offers()}
 
     def _refuse(self, event: Request) -> None:
-        """Answers a handshake that is not as RFC 6455 wants it, and hangs up."""
+        """Answers a handshake that is not as RFC 6455 wants it, and closes the connection."""
         known = event.headers.get_all("Sec-WebSocket-Version") == [VERSION]
         problem = Problem(
             "bad_request" if known else "websocket_version", "" if known else f"this is version {VERSION}"
@@ -222,8 +222,8 @@ class TakeoverHttpProtocol(PlainHttpProtocol):
         if not self.chunks:
             self.cycle.chunked_encoding = False
 
-    def detach(self, lane: asyncio.Protocol) -> bool:
-        """Gives the connection to `lane`; uvicorn knows of it no more."""
+    def detach(self, reader: asyncio.Protocol) -> bool:
+        """Gives the connection to `reader`; uvicorn knows of it no more."""
         cycle, transport = self.cycle, self.transport
         if transport.is_closing() or self._half_closed:
             return False
@@ -233,14 +233,14 @@ class TakeoverHttpProtocol(PlainHttpProtocol):
         self.transport = cycle.transport = _GONE
         cycle.response_complete = True
         cycle.scope["extensions"] = {}
-        _hand_over(transport, lane)
+        _hand_over(transport, reader)
         return True
 
 
 class TakeoverWebSocketProtocol(PlainWebSocketProtocol):
     """uvicorn's WebSocket protocol, whose connection may be taken over once it is accepted.
 
-    From the handshake on nothing is read until somebody asks for a message or takes the connection: so there is nothing
+    From the handshake on nothing is read until the application asks for a message or takes the connection over: so there is nothing
     half parsed to take along.
     """
 
@@ -290,8 +290,8 @@ class TakeoverWebSocketProtocol(PlainWebSocketProtocol):
             if early:
                 super().data_received(early)
 
-    def detach(self, lane: asyncio.Protocol) -> bool:
-        """Gives the connection to `lane`; uvicorn knows of it no more."""
+    def detach(self, reader: asyncio.Protocol) -> bool:
+        """Gives the connection to `reader`; uvicorn knows of it no more."""
         transport = self.transport
         if not self._held or not self.handshake_complete or self.close_sent or self.disconnected:
             return False
@@ -303,13 +303,13 @@ class TakeoverWebSocketProtocol(PlainWebSocketProtocol):
         self.transport = _GONE
         self.disconnected = True
         early, self._early = self._early, b""
-        _hand_over(transport, lane)
+        _hand_over(transport, reader)
         transport.resume_reading()
         if early:
-            lane.data_received(early)
+            reader.data_received(early)
         return True
 
 
-def _hand_over(transport: asyncio.Transport, lane: asyncio.Protocol) -> None:
-    transport.set_protocol(lane)
-    lane.connection_made(transport)
+def _hand_over(transport: asyncio.Transport, reader: asyncio.Protocol) -> None:
+    transport.set_protocol(reader)
+    reader.connection_made(transport)

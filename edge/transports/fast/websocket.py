@@ -8,11 +8,11 @@ from edge.hub.feed import Feed
 from edge.hub.hub import Hub
 from edge.stats import Stats
 from edge.transports import frames
+from edge.transports.control import OPENING_TIMEOUT, Opening, answer, read_opening
 from edge.transports.encoders import DeflatedFrameEncoder
 from edge.transports.fast.connection import FastReader
 from edge.transports.fast.sweeper import Sweeper
 from edge.transports.frames import BadFrame, FrameParser
-from edge.transports.websocket import OPENING_PATIENCE, Opening, answer, opened
 from edge.types import Encoder, State
 from edge.view import FULL, Pace
 from router.codec import to_json
@@ -45,7 +45,7 @@ class FastWebSocket(FastReader):
     def listen_for(self, opening: Opening) -> None:
         """Begins where the client says, once it has."""
         self._opening = opening
-        self._sweeper.set_deadline(self, OPENING_PATIENCE)
+        self._sweeper.set_deadline(self, OPENING_TIMEOUT)
 
     def overdue(self, before: int) -> int | None:
         """Called by the sweeper when a deadline is over."""
@@ -58,7 +58,7 @@ class FastWebSocket(FastReader):
     def _open(self, payload: bytes, opening: Opening) -> None:
         """Begins where a message says, or answers what else it says before that."""
         assert self._transport is not None
-        heard = opened(payload, opening)
+        heard = read_opening(payload, opening)
         if isinstance(heard, Start):
             self._opening = None
             self._sweeper.lift_deadline(self)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from edge.auth.connection import ConnectionAuth
 from edge.errors import TITLES, Problem
-from edge.transports.websocket import answer, opened
+from edge.transports.control import answer, opened
 from edge.view import View
 from router.broker import Broker
 from router.codec import decode, from_json, to_json

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from edge.filters.budget import Allowance
 from edge.filters.child import Evaluator
 from edge.filters.evaluation import Converted, Filtering, Wanted
-from edge.filters.process import MOST_BYTES, MOST_EVENTS, SLICE_BYTES, SLICE_EVENTS, FilterProcess, _Pipes, _slices
+from edge.filters.process import MAX_BYTES, MAX_EVENTS, SLICE_BYTES, SLICE_EVENTS, FilterProcess, _Pipes, _slices
 from edge.hub.feed import Feed
 from edge.hub.hub import SLOWED_AT_ONCE, Hub
 from edge.hub.reader import Reader
@@ -158,15 +158,15 @@ def test_an_event_goes_to_the_filter_process_once_and_by_its_number_afterwards()
 
 def test_the_filter_process_keeps_what_its_parent_says_and_no_more() -> None:
     pipes, evaluator = _Pipes(), Evaluator()
-    for n in range(3 * MOST_EVENTS):
+    for n in range(3 * MAX_EVENTS):
         payload = encode(Event.new("job.x.output", {"n": n}))
         assert list(evaluator.answer(*pipes._request(f"data.n == {n}", [payload]))) == [1]
-    assert len(pipes._numbers) == len(evaluator._events) == MOST_EVENTS
+    assert len(pipes._numbers) == len(evaluator._events) == MAX_EVENTS
 
     large = [encode(Event.new("job.x.output", {"n": n, "text": "x" * 900_000})) for n in range(40)]
     for payload in large:
         evaluator.answer(*pipes._request("data.n == 1", [payload]))
-    assert sum(map(len, pipes._numbers)) <= MOST_BYTES
+    assert sum(map(len, pipes._numbers)) <= MAX_BYTES
     assert set(pipes._numbers.values()) == set(evaluator._events)
 
 

@@ -37,9 +37,9 @@ VIEWS = st.builds(
 CHANGES = st.lists(st.tuples(st.integers(0, 6), st.none() | VIEWS), max_size=25)
 
 
-@pytest.mark.parametrize("pairs", [matching.MOST_PAIRS, 2])
+@pytest.mark.parametrize("pairs", [matching.MAX_PAIRS, 2])
 def test_what_the_index_finds_is_what_asking_every_view_finds(pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matching, "MOST_PAIRS", pairs)
+    monkeypatch.setattr(matching, "MAX_PAIRS", pairs)
 
     @given(CHANGES, st.lists(st.tuples(SUBJECTS, st.sampled_from(KINDS)), min_size=1, max_size=4))
     def under_random_changes(changes: list[tuple[int, View | None]], asked: list[tuple[str, str]]) -> None:

@@ -43,7 +43,7 @@ async def test_who_follows_hears_every_event_until_it_stops(broker: Broker) -> N
     later: list[str] = []
 
     def pass_on(record: Record) -> None:
-        followers.hear(record)
+        followers.receive(record)
 
     live = Live(broker, pass_on, lambda _reason, _loss: None)
     followers = Followers(live)

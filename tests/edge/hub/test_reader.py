@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
 
 from edge.settings import SessionSettings
+from edge.transports.fast.connection import FastReader
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.waiting import eventually
+
+
+@pytest.fixture(params=[True, False], ids=["fast", "asgi"])
+async def either(request: pytest.FixtureRequest, edge_factory: EdgeFactory) -> AsyncIterator[RunningEdge]:
+    """An edge that takes sockets over, and one that serves its readers through plain ASGI."""
+    async with edge_factory(lane=request.param) as running:
+        yield running
 
 
 async def _many_updates(edge: RunningEdge, entity: str, bursts: int) -> int:
@@ -17,10 +28,14 @@ async def _many_updates(edge: RunningEdge, entity: str, bursts: int) -> int:
     return 50 * bursts
 
 
-async def test_many_updates_of_one_bar_reach_a_viewer_at_the_rate_it_asks_for(edge: RunningEdge, entity: str) -> None:
+async def test_many_updates_of_one_bar_reach_a_viewer_at_the_rate_it_asks_for(either: RunningEdge, entity: str) -> None:
+    edge = either
     session = await edge.session(subjects=[f"job.{entity}.>"])
     async with edge.socket(session, "?conflate=true&max_rate=10") as calm, edge.socket(session) as full:
         await calm.control("ready")
+        assert edge.edge is not None
+        taken_over = edge.edge.settings.lane
+        assert all(isinstance(reader, FastReader) is taken_over for reader in edge.edge.hub.readers)
         said = await _many_updates(edge, entity, 40)
         await edge.publish({"subject": f"job.{entity}.completion", "data": {"n": said}})
 
@@ -53,7 +68,8 @@ async def test_a_session_s_own_pace_holds_where_a_reader_says_nothing(edge: Runn
     assert (event["data"]["n"], event["conflated"]) == (99, 99)
 
 
-async def test_events_of_the_log_are_never_left_out(edge: RunningEdge, entity: str) -> None:
+async def test_events_of_the_log_are_never_left_out(either: RunningEdge, entity: str) -> None:
+    edge = either
     session = await edge.session(subjects=[f"job.{entity}.>"])
     async with edge.socket(session, "?conflate=true&max_rate=20") as socket:
         await socket.control("ready")

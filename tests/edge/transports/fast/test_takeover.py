@@ -649,7 +649,7 @@ async def test_a_flood_of_pings_that_reads_nothing_back_is_held_off(nats_server:
                     pytest.fail("a gigabyte of pings was taken without one answer being read")
 
 
-async def test_a_session_with_a_rate_is_served_by_asgi(lane: RunningEdge, entity: str) -> None:
+async def test_a_session_with_a_rate_loses_nothing(lane: RunningEdge, entity: str) -> None:
     session = await lane.session(subjects=[f"job.{entity}.>"], max_rate=20.0, conflate=True)
     async with lane.socket(session) as socket, lane.sse(session) as stream:
         await socket.control("ready")

@@ -447,6 +447,34 @@ async def test_a_fault_in_handing_out_costs_nobody_an_event(
     await eventually(lambda: (first.socket.drain(), second.socket.drain()) and first.seen == second.seen == [1])
 
 
+async def test_a_paced_reader_claims_nothing_that_waits_and_writes_it_when_its_time_has_come(
+    place: tuple[ScriptedStore, Hub, Takeover],
+) -> None:
+    store, _, lanes = place
+    client = Client(lanes, ["job.a.>"], 0, Pace(max_rate=0.01))
+    await _live(client)
+    assert client.lane is not None
+    for _ in range(3):
+        store.publish("job.a.x")
+        store.deliver(1)
+        await asyncio.sleep(0.01)
+    client.socket.drain()
+    client.lane.beat()
+
+    assert client.seen == [1]
+    client.check_cursors()
+
+    client.lane._not_before = 0.0
+    client.lane._on_time()
+    client.socket.drain()
+
+    assert client.seen == [1, 2, 3]
+    client.lane.beat()
+    client.check_cursors()
+    client.leave()
+    assert client.lane._timer is None
+
+
 async def _say(store: ScriptedStore, client: Client, count: int) -> None:
     """Publishes events one by one, and waits until the client has them."""
     before = len(client.seen)

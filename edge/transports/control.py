@@ -1,0 +1,64 @@
+"""Reads the control messages that WebSocket clients send, and makes the answers: resume, refresh and ping."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from edge.errors import Problem
+from edge.hub.reader import Reader
+from edge.types import State
+from router.codec import from_json, rfc3339
+from router.cursor import Start
+from router.errors import BadEvent, BadInput
+
+# Reads where a client wants to begin from a message, with the fields of a query. Raises Problem or BadInput.
+Opening = Callable[[Mapping[str, str]], Start]
+
+# 10 s: for a client's first message, which says where it begins.
+OPENING_TIMEOUT = 10.0
+
+
+def read_opening(raw: str | bytes, opening: Opening) -> Start | dict[str, Any]:
+    """Reads where a client wants to begin from its first message; or makes the answer to one that does not say it.
+
+    An answer that is an error ends the connection.
+    """
+    try:
+        said = from_json(raw)
+    except BadEvent:
+        said = None
+    control = said.get("control") if isinstance(said, dict) else None
+    if control == "ping":
+        return {"control": "pong", "server_time": rfc3339(time.time_ns()), "id": said.get("id")}
+    if control != "resume":
+        return {"control": "error", "code": "resume_expected", "detail": 'say {"control":"resume","cursor":…} first'}
+    try:
+        return opening({name: str(value) for name, value in said.items() if value is not None})
+    except (Problem, BadInput) as refusal:
+        detail = refusal.detail if isinstance(refusal, Problem) else str(refusal)
+        return {"control": "error", "code": refusal.code, "detail": detail}
+
+
+def refresh(token: object, reader: Reader) -> dict[str, Any]:
+    """The answer to a client that sends a new token over its connection."""
+    if reader.authorization is None:
+        return {"control": "error", "code": "bad_token", "detail": "there are no keys here, and nobody needs a token"}
+    return reader.authorization.refresh(token)
+
+
+def answer(raw: str | bytes, reader: Reader) -> dict[str, Any]:
+    """The answer to a client's message."""
+    try:
+        said = from_json(raw)
+    except BadEvent:
+        return {"control": "error", "code": "bad_json", "detail": "a message must be a JSON object"}
+    control = said.get("control") or said.get("type") if isinstance(said, dict) else None
+    if control == "refresh":
+        return refresh(said.get("token"), reader)
+    if control != "ping":
+        return {"control": "error", "code": "unknown_control", "detail": "known controls: ping, refresh"}
+    pong = {"control": "pong", "server_time": rfc3339(time.time_ns()), "id": said.get("id")}
+    # Before `ready` no place is known.
+    return pong if reader.state is State.CONNECTING else {**pong, "cursor": reader.cursor}
