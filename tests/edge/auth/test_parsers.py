@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from edge.auth.connection import ConnectionAuth
 from edge.errors import TITLES, Problem
-from edge.transports.control import answer, opened
+from edge.transports.control import answer, read_opening
 from edge.view import View
 from router.broker import Broker
 from router.codec import decode, from_json, to_json
@@ -142,7 +142,7 @@ def _json(value: Any) -> bytes:
 def test_whatever_a_websocket_message_is(raw: bytes) -> None:
     listener: Any = Listener()
     said = answer(raw, listener)
-    first = opened(raw, _start)
+    first = read_opening(raw, _start)
     for found in (said, first):
         shown = "" if isinstance(found, Start) else to_json(found).decode()
         tried("WebSocket message", 400, shown)
