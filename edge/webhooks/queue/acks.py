@@ -68,7 +68,7 @@ class AckBatcher:
                 async with asyncio.timeout(1.0):
                     await self._flush()
             except TimeoutError:
-                log.debug("settled jobs were not confirmed in time")
+                log.debug("settled jobs were not acknowledged before the end; their next owner is handed them again")
             self._idle.set()
 
     async def _flush(self) -> None:
@@ -79,13 +79,16 @@ class AckBatcher:
                 async with asyncio.timeout(1.0):
                     await self.before()
             except TimeoutError:
-                log.debug("settled jobs are confirmed before they are counted")
+                log.debug("figures were not stored in time; settled jobs are acknowledged before they are counted")
         try:
             if acks:
                 await self._publisher.send_all([message.acknowledgement for message in acks])
         except BrokerError as fault:
-            log.debug("settled jobs were not confirmed", extra={"fault": str(fault)})
+            log.debug(
+                "settled jobs were not acknowledged; they are when they are handed out again",
+                extra={"fault": str(fault)},
+            )
         orders = [Publish(*deletion(HOOKS, sequence), {}) for sequence in removals]
         for answer in await self._publisher.send(orders) if orders else ():
             if isinstance(answer, BrokerError) and not (isinstance(answer, Refused) and answer.err_code in GONE):
-                log.debug("a settled job was not removed", extra={"fault": str(answer)})
+                log.debug("a settled job was not removed; it is when it is read again", extra={"fault": str(answer)})

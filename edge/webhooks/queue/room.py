@@ -273,4 +273,4 @@ class Room:
             await self.measure()
         except BrokerError as fault:
             self._measured = time.monotonic()
-            log.debug("the room for webhook jobs cannot be measured", extra={"fault": str(fault)})
+            log.debug("HOOKS cannot be measured; it will be measured again", extra={"fault": str(fault)})

@@ -1,4 +1,4 @@
-"""This file is where webhook tests get a nats-server of their own, a stage on it, and a receiver."""
+"""Gives webhook tests a nats-server of their own, a stage on it, and a receiver."""
 
 from __future__ import annotations
 

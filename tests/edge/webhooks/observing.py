@@ -120,7 +120,7 @@ PATIENT = replace(
 SHUT = replace(PATIENT, worker=replace(PATIENT.worker, breaker=CircuitBreakerSettings(pause=600.0, probes=1)))
 
 
-async def news(stage: Stage, session: Session) -> list[str]:
+async def state_changes(stage: Stage, session: Session) -> list[str]:
     records = (await stage.broker.read("system.webhook.>", 0)).records
     return [
         record.event.type

@@ -1,4 +1,4 @@
-"""This file is where the parts of webhook tests are: a receiver, edge processes that may die, and the stage they meet on."""
+"""Sets up webhook tests: a receiver, edge processes that may die, and the nats-server that they share (the stage)."""
 
 from __future__ import annotations
 

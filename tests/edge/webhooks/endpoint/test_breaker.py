@@ -34,7 +34,7 @@ def healthy(clock: Clock, state: EndpointState | None = None, concurrency: int =
 
 
 def note(breaker: CircuitBreaker, *outcomes: Outcome) -> list[str]:
-    return [news.name for outcome in outcomes for news in breaker.record(outcome, 8)]
+    return [change.name for outcome in outcomes for change in breaker.record(outcome, 8)]
 
 
 def test_five_failures_in_a_row_open_the_breaker(clock: Clock):
@@ -142,14 +142,14 @@ def test_an_endpoint_that_asks_again_and_again_is_left_alone_for_longer_and_long
 
 def test_days_without_a_success_end_in_a_warning_and_then_in_its_being_disabled(clock: Clock):
     breaker = healthy(clock)
-    told = []
+    announced = []
 
     for hour in range(6 * 24):
         breaker.places(8)
-        told += [(hour // 24, name) for name in note(breaker, BAD) if name != "opened"]
+        announced += [(hour // 24, name) for name in note(breaker, BAD) if name != "opened"]
         clock.now += 3600
 
-    assert told == [(1, "failing"), (5, "disabled")]
+    assert announced == [(1, "failing"), (5, "disabled")]
     assert (breaker.places(8), breaker.blocked_for) == (0, float("inf"))
 
 
@@ -178,7 +178,7 @@ def test_an_endpoint_that_is_gone_is_disabled_at_once(clock: Clock):
 
     assert note(breaker, of_status(410, None, 0.0)) == ["disabled"]
     assert note(breaker, GOOD, BAD) == []
-    assert [news.name for news in breaker.enable()] == ["enabled"]
+    assert [change.name for change in breaker.enable()] == ["enabled"]
     assert (breaker.state, breaker.places(8)) == ("closed", 1)
 
 

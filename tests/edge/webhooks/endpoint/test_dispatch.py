@@ -12,13 +12,24 @@ from prometheus_client import REGISTRY
 
 from edge.webhooks.endpoint.breaker import CircuitBreakerSettings
 from edge.webhooks.queue.ordering import QueueSettings
-from tests.edge.webhooks.observing import NARROW, PATIENT, SHUT, Ledger, hold, keyed, news, nothing_left, reasons, state
+from tests.edge.webhooks.observing import (
+    NARROW,
+    PATIENT,
+    SHUT,
+    Ledger,
+    hold,
+    keyed,
+    nothing_left,
+    reasons,
+    state,
+    state_changes,
+)
 from tests.edge.webhooks.stage import QUICK, Receiver, Stage
 from tests.edge.webhooks.test_modes import change
 from tests.waiting import eventually
 
 
-async def test_an_endpoint_that_is_quick_is_spared_the_log(stage: Stage, receiver: Receiver):
+async def test_an_endpoint_that_is_quick_is_spared_the_backlog(stage: Stage, receiver: Receiver):
     # What was delivered is acknowledged a moment later, and until then is among the waiting.
     await stage.widen(1000)
     queue = QueueSettings(waiting=2, quick=64, pressed=2)
@@ -168,7 +179,9 @@ async def test_an_endpoint_that_says_how_long_is_left_alone_as_a_whole(stage: St
     assert times[1] - times[0] >= 0.99
 
 
-async def test_keys_that_wait_in_the_log_each_for_its_own_time_are_all_tried_again(stage: Stage, receiver: Receiver):
+async def test_keys_that_wait_in_the_backlog_each_for_its_own_time_are_all_tried_again(
+    stage: Stage, receiver: Receiver
+):
     """Without the sweep, which would find one that was forgotten."""
     patient = replace(
         PATIENT.worker, sweep=3600.0, schedule=(1.5,), breaker=CircuitBreakerSettings(failures=1000, min_attempts=1000)
@@ -210,11 +223,11 @@ async def test_behind_an_endpoint_that_fails_all_is_parked_and_goes_out_once_it_
     await eventually(lambda: nothing_left(stage.broker))
     await eventually(lambda: state(process, session) == "closed")
 
-    async def told() -> bool:
-        found = await news(stage, session)
+    async def announced() -> bool:
+        found = await state_changes(stage, session)
         return found[0] == "opened" and found[-2:] == ["closed", "recovered"]
 
-    await eventually(told)
+    await eventually(announced)
     assert process.webhooks.stats(session.id).failed == 0
 
 
@@ -239,4 +252,4 @@ async def test_an_endpoint_that_is_gone_is_disabled_and_gets_what_is_parked_once
     await eventually(lambda: sum(each.webhooks.stats(session.id).delivered for each in both) == 30)
     await eventually(lambda: nothing_left(stage.broker))
     assert await reasons(stage.broker, session) == ["gone"]
-    assert sorted(await news(stage, session)) == ["deadlettered", "disabled", "enabled"]
+    assert sorted(await state_changes(stage, session)) == ["deadlettered", "disabled", "enabled"]

@@ -210,7 +210,7 @@ def test_halving_finds_each_refused_event_and_counts_its_posts(count: int, poiso
 
 
 @given(st.integers(2, 100))
-def test_the_pieces_of_an_ordered_lane_are_its_batch_in_order(count: int):
+def test_the_pieces_of_a_serial_queue_are_its_batch_in_order(count: int):
     refused = of_status(413, None, 0.0)
     batch, seen = _batch(count), []
     head: Head | None = Head(batch.id, count)

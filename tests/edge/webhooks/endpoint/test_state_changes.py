@@ -22,7 +22,7 @@ CALM = replace(
 )
 
 
-async def told(stage: Stage, session: Session, *kinds: str) -> list[dict[str, Any]]:
+async def announced(stage: Stage, session: Session, *kinds: str) -> list[dict[str, Any]]:
     """The data of the events of some kinds about a session, oldest first."""
     records = (await stage.broker.read("system.webhook.>", 0)).records
     events = [record.event for record in records if record.event is not None]
@@ -45,7 +45,7 @@ async def test_a_delivery_that_is_given_up_is_told_with_destination_answer_and_e
     (event_id,) = await stage.publish("agent.run-1.progress")
 
     await eventually(lambda: process.webhooks.stats(session.id).failed == 1)
-    (data,) = await told(stage, session, "deadlettered")
+    (data,) = await announced(stage, session, "deadlettered")
     assert (data["name"], data["destination"], data["attempts"]) == ("billing", receiver.url, 2)
     assert data["answer"].pop("seconds") >= 0
     assert data["answer"] == {"status": 500, "error": "server_error", "detail": None, "retry_after": None}
@@ -75,7 +75,7 @@ async def test_a_delivery_that_goes_on_failing_is_told_before_it_is_given_up_and
         return await types(stage, session) == ["attempt_failing", "attempt_recovered"]
 
     await eventually(both)
-    failing, recovered = await told(stage, session)
+    failing, recovered = await announced(stage, session)
     assert (failing["attempts"], failing["answer"]["status"], failing["event"]["id"]) == (3, 500, event_id)
     assert (recovered["attempts"], recovered["answer"]["status"], recovered["event"]["id"]) == (5, 200, event_id)
 
@@ -91,12 +91,12 @@ async def test_a_batch_that_goes_on_failing_is_told_once(stage: Stage, receiver:
     await eventually(lambda: process.webhooks.stats(session.id).failed == 4)
 
     async def all_told() -> bool:
-        return len(await told(stage, session)) == 5
+        return len(await announced(stage, session)) == 5
 
     await eventually(all_told)
-    (failing,) = await told(stage, session, "attempt_failing")
+    (failing,) = await announced(stage, session, "attempt_failing")
     assert (failing["event"]["events"], failing["event"]["id"] in ids) == (4, True)
-    assert sorted(data["event"]["id"] for data in await told(stage, session, "deadlettered")) == sorted(ids)
+    assert sorted(data["event"]["id"] for data in await announced(stage, session, "deadlettered")) == sorted(ids)
 
 
 async def test_an_endpoint_that_changes_is_told_with_what_changed_it(stage: Stage, receiver: Receiver):
@@ -114,22 +114,22 @@ async def test_an_endpoint_that_changes_is_told_with_what_changed_it(stage: Stag
     await process.webhooks.enable(session.id)
 
     async def enabled() -> bool:
-        return bool(await told(stage, session, "enabled"))
+        return bool(await announced(stage, session, "enabled"))
 
     await eventually(enabled)
-    (opened,) = await told(stage, session, "opened")
+    (opened,) = await announced(stage, session, "opened")
     assert (opened["destination"], opened["state"], opened["until"] is not None) == (receiver.url, "open", True)
     assert (opened["answer"]["status"], opened["event"]["id"], opened["failures"]) == (502, event_id, 5)
-    (recovered,) = await told(stage, session, "recovered")
+    (recovered,) = await announced(stage, session, "recovered")
     assert (recovered["state"], recovered["answer"]["status"]) == ("closed", 200)
-    (disabled,) = await told(stage, session, "disabled")
+    (disabled,) = await announced(stage, session, "disabled")
     assert (disabled["reason"], disabled["answer"]["status"]) == ("gone", 410)
-    (again,) = await told(stage, session, "enabled")
+    (again,) = await announced(stage, session, "enabled")
     assert (again["destination"], again["answer"], again["event"]) == (receiver.url, None, None)
     assert set(await types(stage, session)) <= {*ENDPOINT_KINDS, *DELIVERY_KINDS}
 
 
-async def test_another_webhook_can_subscribe_to_them_and_of_news_there_is_no_news(stage: Stage, receiver: Receiver):
+async def test_another_webhook_can_subscribe_to_them_and_none_is_made_about_one(stage: Stage, receiver: Receiver):
     process = await stage.process(CALM)
     session = await stage.session("http://127.0.0.1:9/", retry_attempts=4, subjects=["agent.>"])
     watcher = await stage.session(receiver.url, subjects=["system.webhook.>"], retry_attempts=20)
@@ -148,5 +148,5 @@ async def test_another_webhook_can_subscribe_to_them_and_of_news_there_is_no_new
 
     await eventually(lambda: sorted(kinds) == ["attempt_failing", "deadlettered"])
     await eventually(lambda: process.webhooks.stats(watcher.id).delivered == 2)
-    assert await told(stage, watcher) == []
+    assert await announced(stage, watcher) == []
     assert session.id != watcher.id

@@ -17,8 +17,8 @@ async def test_a_state_that_is_read_after_a_conflict_is_the_one_to_write_over(st
     broker = stage.broker
     ours, other = EndpointStore(broker.connection), EndpointStore(broker.connection)
     session = f"sess_{secrets.token_hex(12)}"
-    told: list[str] = []
-    ours.on_change(lambda _, state: told.append(state.reason))
+    announced: list[str] = []
+    ours.on_change(lambda _, state: announced.append(state.reason))
     await ours.keep(session, EndpointState(reason="first"))
     await other.change(session, lambda _: EndpointState(reason="theirs"))
     # As after a restore of the bucket from a backup: what is known is newer than what is stored.
@@ -27,7 +27,7 @@ async def test_a_state_that_is_read_after_a_conflict_is_the_one_to_write_over(st
     with pytest.raises(Conflict):
         await ours.keep(session, EndpointState(reason="ours"))
 
-    assert ours.of(session) == EndpointState(reason="theirs") and told == ["theirs"]
+    assert ours.of(session) == EndpointState(reason="theirs") and announced == ["theirs"]
     await ours.keep(session, EndpointState(reason="ours"))
     await ours.forget(session)
     ours._on_entry(Entry(f"health.{session}", b'{"reason": "late"}', 1), True)

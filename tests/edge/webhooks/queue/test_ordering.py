@@ -24,7 +24,7 @@ def new(n: int) -> PendingJob:
 
 
 def parked(n: int) -> PendingJob:
-    """A job as it comes from a log."""
+    """A job as it comes from a backlog."""
     return PendingJob(job(n), 0.0, parked_at=n)
 
 
@@ -32,7 +32,7 @@ def places(queue: OrderedQueue) -> tuple[list[int], list[int]]:
     return [pending.job.sequence for pending in queue.waiting], [pending.job.sequence for pending in queue.parking]
 
 
-def test_in_a_serial_lane_one_goes_at_a_time():
+def test_in_a_serial_queue_one_post_goes_at_a_time():
     queue = OrderedQueue("all", serial=True)
     queue.waiting.append(new(1))
 
@@ -77,7 +77,7 @@ def test_what_stands_before_the_log_stays_in_hand():
     assert (places(queue), queue.behind, queue.after) == (([1], [6]), 2, 4)
 
 
-def test_a_key_has_a_lane_of_its_own_and_where_there_is_none_the_subject_has():
+def test_a_key_has_a_queue_of_its_own_and_where_there_is_none_the_subject_has():
     keyed = {queue_of(job(n, key), "keyed") for n in range(3) for key in ("a", "b", None)}
 
     assert len(keyed) == 3 and all(serial for _, serial in keyed)

@@ -63,7 +63,7 @@ async def test_a_private_address_is_a_dead_letter_and_is_never_reached(stage: St
     assert letter.reason == "ssrf_blocked"
 
 
-async def test_the_text_of_a_tls_failure_is_in_its_attempt_and_its_letter(stage: Stage, tmp_path: Path):
+async def test_the_text_of_a_tls_failure_is_in_its_attempt_and_its_dead_letter(stage: Stage, tmp_path: Path):
     receiver = Receiver()
     receiver.use_tls(Authority(tmp_path).issue("receiver", "127.0.0.1"))
     async with receiver.serving():

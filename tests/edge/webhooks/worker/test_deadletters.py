@@ -26,7 +26,7 @@ async def test_dead_letters_of_two_publishers_with_one_id_are_both_kept(stage: S
     await eventually(kept)
 
 
-async def test_the_news_of_a_failure_goes_to_others_and_of_its_own_failure_there_is_no_news(
+async def test_the_event_of_a_failure_goes_to_others_and_none_is_made_of_its_own_failure(
     stage: Stage, receiver: Receiver
 ):
     process = await stage.process()
@@ -38,8 +38,8 @@ async def test_the_news_of_a_failure_goes_to_others_and_of_its_own_failure_there
 
     await eventually(lambda: all(process.webhooks.stats(each.id).failed == 2 for each in (one, other)))
     await eventually(lambda: nothing_left(stage.broker))
-    told = [record.event.data["session_id"] for record in await system_events(stage.broker) if record.event]
-    assert sorted(told) == sorted([one.id, other.id])
+    announced = [record.event.data["session_id"] for record in await system_events(stage.broker) if record.event]
+    assert sorted(announced) == sorted([one.id, other.id])
     assert sorted(body["event_type"] for body in bodies(receiver)) == ["deadlettered"] * 2 + ["progress"] * 2
 
 

@@ -107,7 +107,7 @@ async def test_a_job_that_its_workers_die_of_becomes_a_dead_letter(stage: Stage,
     assert len(receiver.posts) == 3
 
 
-async def test_what_comes_while_the_log_of_a_dead_owner_is_looked_up_goes_behind_it(
+async def test_what_comes_while_the_backlog_of_a_dead_owner_is_looked_up_goes_behind_it(
     stage: Stage, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ):
     await stage.widen(1000)
