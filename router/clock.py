@@ -49,7 +49,7 @@ class StoreClock:
 
 
 def ceiling(deadline: float, now: float, longest: float) -> float:
-    """A stored deadline as it counts: one that lies further ahead than any legal one was stored by a clock that was wrong."""
+    """A stored deadline as it counts: one that is further ahead than any valid one was stored by a wrong clock."""
     return min(deadline, now + longest)
 
 

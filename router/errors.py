@@ -124,7 +124,7 @@ class Cut(Timeout):
 class Forbidden(Timeout):
     """NATS does not allow this user to publish there
 
-    A Timeout, since rights change while a server runs: whoever repeats what was not answered in time repeats this.
+    A Timeout, since permissions change while a server runs: code that retries after a timeout retries this too.
     """
 
     def __init__(self, subject: str) -> None:

@@ -13,7 +13,7 @@ V = TypeVar("V")
 
 
 class _Node(Generic[V]):
-    """What lies behind some tokens: the value of the pattern that ends here, of the one with `>` next, and more tokens."""
+    """The node behind some tokens: the value of the pattern that ends here, of the one with `>` next, and more tokens."""
 
     __slots__ = ("children", "end", "rest")
 

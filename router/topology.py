@@ -83,7 +83,7 @@ class TopologySettings:
     buckets_max_bytes: int = 128 * MIB
     # Two minutes: a publisher that retries with the same id inside this window stores its event once.
     dedup_window: float = 120
-    # Whether whoever starts makes the streams as they are declared here. Where a job of its own does (`callboard streams
+    # Whether a process that starts makes the streams as they are declared here. Where a job of its own does (`callboard streams
     # apply`), the others need no right to change them, and only look that none is missing.
     apply_streams: bool = True
 

@@ -321,7 +321,7 @@ def _firing(rule: Rule, episode: Episode, event: Event, scope: Mapping[str, Any]
 
 
 def _identity(event: Event) -> str:
-    """Names an event; its id alone is chosen by who publishes it, and another publisher may choose the same."""
+    """Names an event; its id alone is chosen by its publisher, and another publisher may choose the same."""
     return f"{event.subject}\n{event.id}\n{event.time}"
 
 

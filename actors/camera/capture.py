@@ -93,6 +93,6 @@ class CaptureThread:
             else:
                 answer.set_exception(fault)
 
-        # The loop is gone when the process was told to end meanwhile.
+        # The loop is closed where the process was asked to end meanwhile.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(settle)

@@ -211,7 +211,7 @@ class OctaneClient:
                 raise Disconnected("octane closed the callback stream")
 
     def _open(self) -> Any:
-        """Starts one callback stream; events are read as bytes, since two generations are told apart by them."""
+        """Starts one callback stream; events are read as bytes, since they tell two generations of the wire apart."""
         method = self._connected().unary_stream(
             _STREAM, request_serializer=Empty.SerializeToString, response_deserializer=bytes
         )

@@ -22,7 +22,7 @@ _LINEAR = frozenset(
 
 
 class Layout(NamedTuple):
-    """How one pixel lies in memory: the number type, and how many of them."""
+    """How one pixel is stored in memory: the number type, and how many of them."""
 
     dtype: np.dtype[Any]
     channels: int

@@ -58,7 +58,7 @@ class Outbox:
     def add(self, subject: str, data: Mapping[str, Any], type: str | None, key: str | None) -> None:
         """Makes the event, with an id that a second run would give it again. Raises BadSubject or BadEvent.
 
-        The id is for readers; JetStream is told `dedup` instead, because causes of two publishers may have one id.
+        The id is for readers; JetStream gets `dedup` instead, because causes of two publishers may have one id.
         """
         event = Event.new(
             subject,

@@ -52,7 +52,7 @@ _owned = decoder(_Owned, LEASES)
 class _Member:
     """Another process: when it was last heard of, and how often we were heard ourselves since then.
 
-    Where the watch is broken a process does not hear itself either, and so believes nobody gone.
+    Where the watch is broken a process does not receive its own key either, and so no member counts as gone.
     """
 
     heard: float
@@ -140,7 +140,7 @@ class Ownership:
 
 
 def _holder_of(entry: Entry) -> str:
-    # A value that cannot be decoded names nobody: whoever claims the partition writes a good one over it.
+    # A value that cannot be decoded names nobody: the next process that claims the partition overwrites it.
     owned = _owned(entry.key, entry.value)
     return owned.holder if owned is not None else ""
 

@@ -47,7 +47,7 @@ class Term(Protocol):
 
 
 class PartitionCounters(Protocol):
-    """Who is told of what metrics show."""
+    """Counts what metrics show of the partitions."""
 
     def lost(self, count: int) -> None:
         """So many partitions were lost to another process, or for want of NATS."""
@@ -178,7 +178,7 @@ class Partitions:
         for task in self._running.values():
             task.cancel()
 
-    # Who has what
+    # What is owned by which process
 
     async def _watch(self) -> None:
         while True:
@@ -262,7 +262,7 @@ class Partitions:
     async def _take(self, share: int, alive: list[str]) -> None:
         """Claims what is free, up to our share."""
         free = [partition for partition in self.ownership.free(alive) if self._is_idle(partition)]
-        # With the revision that is seen now: whoever claims one meanwhile keeps it.
+        # With the revision that is seen now: a process that claims one meanwhile keeps it.
         seen = {partition: self.ownership.revision(partition) for partition in range(self._count)}
         # Each begins at another place, so that few reach for the same one.
         turn = zlib.crc32(self._holder.encode()) % self._count

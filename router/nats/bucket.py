@@ -29,7 +29,7 @@ from router.tasks import run_cancellable
 
 log = logging.getLogger(__name__)
 
-# How long the marker of a deleted key stays, in seconds. A watch that hears nothing for 16 seconds is begun again, so two
+# How long the marker of a deleted key stays, in seconds. A watch that receives nothing for 16 seconds is started again, so two
 # minutes reach every watcher that has a connection; the others compare.
 MARKER_SECONDS = 120.0
 # How often a watcher compares the keys that it knows with those that the bucket has, in seconds: a node of a cluster that
@@ -349,7 +349,7 @@ class _Watch:
         try:
             self._heard(entry, self._is_ready)
         except Exception:
-            # One value that its reader fails at must not keep the others from being told.
+            # A handler that fails on one value must not keep the others from being reported.
             log.exception(
                 "watch handler raised an error on a stored value; the watch goes on",
                 extra={"bucket": self._bucket.name, "key": entry.key},

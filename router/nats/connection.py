@@ -55,7 +55,7 @@ class Connection:
         self._refusal = ""  # the last error of the server, for the text of Unreachable
         self._opened = False
         self._plain_logged = False
-        self._dialled = False  # nats-py cannot be closed before it was told to connect
+        self._dialled = False  # nats-py cannot be closed before it has begun to connect
         self._open_asks: dict[asyncio.Future[Any], str] = {}  # with the subject of each
         self._watchdog: asyncio.Task[None] | None = None
         self._followups: set[asyncio.Task[None]] = set()
@@ -244,7 +244,7 @@ class Connection:
         address = self.expect(answered)
         timer = loop.call_later(timeout or self.settings.request_timeout, expired)
         try:
-            # Before it is sent: a violation may be told while the sender still waits for the socket.
+            # Before it is sent: a violation may arrive while the sender still waits for the socket.
             self._open_asks[future] = subject
             await self.send(subject, payload, headers, address)
             reply = await future

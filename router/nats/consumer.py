@@ -55,7 +55,7 @@ class Message:
 
     @property
     def acknowledgement(self) -> Outgoing:
-        """What `ack_soon` sends, for who sends many together."""
+        """What `ack_soon` sends, for a caller that sends many together."""
         return self._reply, b"+ACK", None, ""
 
     async def nak(self, delay: float = 0.0) -> None:
@@ -68,7 +68,7 @@ class Message:
         await self._connection.ask(self._reply, b"+TERM " + reason.encode()[:200], timeout=2)
 
     async def working(self) -> None:
-        """Tells the server that work goes on, which starts its patience afresh."""
+        """Tells the server that work goes on, which starts its ack_wait again."""
         await self._connection.send(self._reply, b"+WPI")
 
 

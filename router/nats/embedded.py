@@ -91,7 +91,7 @@ def write_private(path: Path, text: str) -> None:
 def password_of(folder: Path) -> str:
     """Reads the password of the embedded server on a data folder, or makes it; the same at every start.
 
-    It lies in `nats.password`, for our user only. Raises EmbeddedError.
+    It is stored in `nats.password`, readable by our user only. Raises EmbeddedError.
     """
     path = folder / "nats.password"
     try:
@@ -136,7 +136,7 @@ class EmbeddedServer:
         self._password = password
         self.port = settings.port or (4222 if _port_is_free(4222) else free_port())
         self.process: asyncio.subprocess.Process | None = None
-        # Made for this server and told by it in its first line: another server on our port does not know it.
+        # Created for this server, which sends it in its first line: another server on the same port does not know it.
         self.name = f"callboard-{secrets.token_hex(8)}"
         self._started = False
         self._preexec = preexec
@@ -212,7 +212,7 @@ class EmbeddedServer:
             raise EmbeddedError(f"nats-server cannot be run: {fault.strerror}") from None
 
     async def _answered(self) -> str | None:
-        """Waits until our server takes connections; names who has its port where another does. Raises EmbeddedError."""
+        """Waits until our server accepts connections. Raises EmbeddedError, with the process that has its port where another does."""
         assert self.process
         loop = asyncio.get_running_loop()
         deadline = loop.time() + START_SECONDS
@@ -244,7 +244,7 @@ class EmbeddedServer:
         return lines[-1].split("] ", 2)[-1] if lines else f"see {self._log}"
 
     def terminate(self) -> None:
-        """Asks the server to end; whoever keeps it starts it again."""
+        """Asks the server to end; its supervisor starts it again."""
         if self.process is not None and self.process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.process.pid, signal.SIGTERM)

@@ -46,7 +46,7 @@ class RefusedPublishes:
 
     def __init__(self) -> None:
         self.subjects: dict[str, None] = {}
-        # Who sends without a request each: called with the subject in lower case, they fail what was sent to it and return
+        # Called for messages sent without a request each, with the subject in lower case: they fail what was sent to it and return
         # the subject as it was sent, or None where they have sent nothing there.
         self.senders: list[Callable[[str], str | None]] = []
         self.listener: Callable[[str], None] | None = None
@@ -111,7 +111,7 @@ class RefusedSubscriptions:
         if match is None:
             return None
         subject, queue, sid = match[1], match[2] or "", match[3]
-        # By text where no number is told. nats-py's parser hands the text on in lower case in some versions.
+        # By text where the server names no number. nats-py's parser hands the text on in lower case in some versions.
         found = [
             number
             for number, one in self._wire._subs.items()
@@ -141,7 +141,7 @@ class RefusedSubscriptions:
             tries += 1
             pause = min(MIN_PAUSE_SECONDS * 2.0 ** min(tries - 1, 10), MAX_PAUSE_SECONDS)
             await asyncio.sleep(pause / 2 + full_jitter(1, pause / 2, pause / 2))
-            # Who has unsubscribed meanwhile wants it no more.
+            # Subscriptions that were ended meanwhile are not repeated.
             for number in [number for number in self._subjects if number not in self._wire._subs]:
                 del self._subjects[number]
             if not self._wire.is_connected:

@@ -171,7 +171,7 @@ class Publisher:
             flight.done.set_result(None)
 
     def _lost(self) -> None:
-        # Who waits need not wait longer: what is not answered by now is not answered any more.
+        # What is not answered by now will not be answered: its callers fail now instead of at their timeout.
         for flight in self._flights.values():
             self._expired(flight)
 

@@ -161,7 +161,7 @@ class Stream:
         return True
 
     async def purge(self, subject: str, before: int | None = None, timeout: float | None = None) -> int:
-        """Deletes what lies under a subject or pattern, with a sequence below `before` where one is given; says how much."""
+        """Deletes the messages under a subject or pattern, below the sequence `before` where one is given; returns how many."""
         request: dict[str, Any] = {"filter": subject}
         if before is not None:
             request["seq"] = before
@@ -267,5 +267,5 @@ async def stream_names(connection: Connection) -> set[str]:
 
 
 def deletion(stream: str, sequence: int) -> tuple[str, bytes]:
-    """Subject and payload of the request that deletes one message, for those who send many side by side."""
+    """Subject and payload of the request that deletes one message, for callers that send many concurrently."""
     return f"$JS.API.STREAM.MSG.DELETE.{stream}", b'{"seq":%d,"no_erase":true}' % sequence

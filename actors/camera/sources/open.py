@@ -1,4 +1,4 @@
-"""Makes the camera source that a setting names, and says what may be told of it."""
+"""Makes the camera source that a setting names, and describes it without secrets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def source_of(setting: str, width: int, height: int) -> CameraSource:
 
 
 def about(setting: str) -> dict[str, Any]:
-    """What may be told to anybody about the source that a setting names."""
+    """Describes the source that a setting names, without anything secret."""
     if setting == SIMULATED:
         return {"source": SIMULATED, "simulated": True}
     return {"source": "file", "simulated": False, "file": Path(setting).name}

@@ -184,7 +184,7 @@ def _ring(radius: int, thickness: int) -> tuple[NDArray[np.intp], NDArray[np.int
 
 
 def _disc(radius: int) -> tuple[NDArray[np.intp], Image8]:
-    """For a disc: how far round each pixel lies, in 256ths of a turn from twelve o'clock, and a mask of its inside."""
+    """For a disc: how far round each pixel is, in 256ths of a turn from twelve o'clock, and a mask of its inside."""
     side = np.arange(-radius, radius + 1)
     x, y = side[np.newaxis, :], side[:, np.newaxis]
     turn = np.arctan2(x, -y) / (2 * np.pi) % 1.0

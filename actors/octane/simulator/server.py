@@ -18,12 +18,12 @@ MAX_MESSAGE = 64 << 20
 
 
 async def serve(settings: SimulatorSettings, ready: Callable[[str], None] | None = None) -> None:
-    """Simulates an Octane until cancelled; `ready` is told the address. Raises AddressBusy."""
+    """Simulates an Octane until cancelled; `ready` is called with the address. Raises AddressBusy."""
     await run(Simulator(settings), ready)
 
 
 async def run(simulator: Simulator, ready: Callable[[str], None] | None = None) -> None:
-    """Listens and renders until cancelled; `ready` is told the address. Raises AddressBusy."""
+    """Listens and renders until cancelled; `ready` is called with the address. Raises AddressBusy."""
     server = grpc.aio.server(
         options=[
             # Without this two servers may share one port, and each get half the calls.

@@ -71,7 +71,7 @@ class SimulatorSettings:
 
 
 class Listener:
-    """One open callback stream: what it has yet to be told. A kind waits at most once, so this never grows."""
+    """One open callback stream and the events that it has yet to send. A kind waits at most once, so this never grows."""
 
     def __init__(self) -> None:
         self._waiting: dict[SimulatedKind, None] = {}

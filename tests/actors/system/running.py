@@ -17,7 +17,7 @@ from router.deadletter import DeadLetter
 from router.deadletters import DeadLetters
 from router.errors import Escalate
 from router.event import Event
-from tests.actors.system.cast import Stock
+from tests.actors.system.sample_actors import Stock
 from tests.waiting import PATIENCE
 
 
@@ -58,18 +58,18 @@ def stock(entity: str, **fields: Any) -> Callable[[], Actor]:
     return type("OwnStock", (Stock,), own)
 
 
-async def say(broker: Broker, subject: str, data: dict[str, Any]) -> Event:
+async def publish(broker: Broker, subject: str, data: dict[str, Any]) -> Event:
     event = Event.new(subject, data)
     await broker.publish(event)
     return event
 
 
-async def told(broker: Broker, pattern: str) -> list[Event]:
+async def events_under(broker: Broker, pattern: str) -> list[Event]:
     """All stored events under a pattern, oldest first."""
     return [record.event for record in (await broker.read(pattern, 0)).records if record.event]
 
 
-async def buried(broker: Broker, entity: str) -> list[DeadLetter]:
+async def deadletters_of(broker: Broker, entity: str) -> list[DeadLetter]:
     return (await DeadLetters(broker).read(pattern=f"dead.actor.stock-{entity}")).deadletters
 
 
@@ -83,5 +83,5 @@ async def settled(broker: Broker, entity: str, name: str = "") -> dict[str, Any]
     return info if info["num_ack_pending"] == 0 and info["num_pending"] == 0 else None
 
 
-def sample(name: str, **labels: str) -> float:
+def metric(name: str, **labels: str) -> float:
     return REGISTRY.get_sample_value(name, labels) or 0.0

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from actors.system.actor import BadActor, Reject, Restart, arguments, check, command
-from tests.actors.system.cast import Stock, made
+from tests.actors.system.sample_actors import Stock, made
 
 
 @pytest.mark.parametrize(

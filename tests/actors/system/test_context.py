@@ -13,7 +13,7 @@ from actors.system.context import Context, NotNow
 from actors.system.probe import Probe
 from router.errors import BadEvent
 from router.event import Event
-from tests.actors.system.cast import made
+from tests.actors.system.sample_actors import made
 from tests.waiting import eventually
 
 

@@ -16,8 +16,8 @@ from router.deadletter import DeadLetter
 from router.deadletters import DeadLetters
 from router.event import Event
 from router.subject import STORED
-from tests.actors.system.cast import made
-from tests.actors.system.running import buried, running_actor, say, settled, stock, told
+from tests.actors.system.running import deadletters_of, events_under, publish, running_actor, settled, stock
+from tests.actors.system.sample_actors import made
 from tests.waiting import eventually
 
 
@@ -28,8 +28,8 @@ async def test_a_redelivered_event_is_not_answered_twice(broker: Broker, entity:
             await broker.store(STORED + cause.subject, msgpack.packb(_map(cause)), {})
             await eventually(lambda: settled(broker, entity))
 
-    assert len(await told(broker, f"{entity}.1.placed")) == 2
-    assert len(await told(broker, f"stock.{entity}.emptied")) == 1
+    assert len(await events_under(broker, f"{entity}.1.placed")) == 2
+    assert len(await events_under(broker, f"stock.{entity}.emptied")) == 1
 
 
 def _map(event: Event) -> dict[str, Any]:
@@ -45,9 +45,9 @@ def _map(event: Event) -> dict[str, Any]:
 
 async def test_a_rejected_event_lies_in_deadletters(broker: Broker, entity: str) -> None:
     async with running_actor(stock(entity), broker):
-        await say(broker, f"{entity}.1.placed", {"qty": 1})
+        await publish(broker, f"{entity}.1.placed", {"qty": 1})
 
-        (letter,) = await eventually(lambda: buried(broker, entity))
+        (letter,) = await eventually(lambda: deadletters_of(broker, entity))
         await eventually(lambda: settled(broker, entity))
 
     assert (letter.reason, letter.detail, letter.attempts) == ("rejected", "an order needs a sku and a qty", 1)
@@ -81,11 +81,11 @@ async def spoiled(broker: Broker, sequence: int) -> list[DeadLetter]:
 
 async def test_a_poison_event_is_given_up_and_the_next_is_received(broker: Broker, entity: str) -> None:
     async with running_actor(stock(entity, attempts=3), broker):
-        await say(broker, f"{entity}.1.placed", {"explode": True})
-        await say(broker, f"{entity}.2.placed", {"sku": entity, "qty": 1})
+        await publish(broker, f"{entity}.1.placed", {"explode": True})
+        await publish(broker, f"{entity}.2.placed", {"sku": entity, "qty": 1})
 
-        (letter,) = await eventually(lambda: buried(broker, entity))
-        await eventually(lambda: told(broker, f"stock.{entity}.emptied"))
+        (letter,) = await eventually(lambda: deadletters_of(broker, entity))
+        await eventually(lambda: events_under(broker, f"stock.{entity}.emptied"))
         await eventually(lambda: settled(broker, entity))
 
         assert (letter.reason, letter.attempts) == ("attempts_spent", 3)
@@ -98,7 +98,7 @@ async def test_instances_see_every_event_each(broker: Broker, entity: str) -> No
     actor = made(name=f"stock-{entity}", subjects=(f"{entity}.*.placed",), receive=note(entity))
 
     async with running_actor(actor, broker, "east"), running_actor(actor, broker, "west"):
-        await say(broker, f"{entity}.1.placed", {})
+        await publish(broker, f"{entity}.1.placed", {})
 
         await eventually(lambda: heard_by(broker, entity, {"east", "west"}))
 
@@ -111,7 +111,7 @@ def note(entity: str) -> Callable[..., Any]:
 
 
 async def heard_by(broker: Broker, entity: str, names: set[str]) -> bool:
-    return {event.data["by"] for event in await told(broker, f"{entity}-out.1.heard")} == names
+    return {event.data["by"] for event in await events_under(broker, f"{entity}-out.1.heard")} == names
 
 
 async def test_what_a_shutdown_leaves_is_handed_back_at_once(broker: Broker, entity: str) -> None:
@@ -131,7 +131,7 @@ async def test_what_a_shutdown_leaves_is_handed_back_at_once(broker: Broker, ent
     fields: dict[str, Any] = {"name": f"stock-{entity}", "subjects": (f"{entity}.*.placed",)}
     async with running_actor(made(receive=stuck, stop=stop, **fields), broker, grace=0.1):
         for number in range(5):
-            await say(broker, f"{entity}.{number}.placed", {"n": number})
+            await publish(broker, f"{entity}.{number}.placed", {"n": number})
         await eventually(lambda: received == [0])
     assert stopped == [True]
 
@@ -151,7 +151,7 @@ async def test_a_slow_actor_is_not_delivered_its_own_backlog_again(broker: Broke
     assert ack_wait(actor()) == 6.0
     async with running_actor(actor, broker):
         for number in range(4):
-            await say(broker, f"{entity}.{number}.placed", {"n": number})
+            await publish(broker, f"{entity}.{number}.placed", {"n": number})
 
         await eventually(lambda: settled(broker, entity))
 
@@ -162,11 +162,11 @@ async def test_a_slow_actor_is_not_delivered_its_own_backlog_again(broker: Broke
 async def test_what_is_latest_before_and_delivered_after_leaves_no_gap(broker: Broker, entity: str) -> None:
     """The consumer is made before start runs, so an event published while it runs is delivered."""
     seen: set[int] = set()
-    await say(broker, f"{entity}.0.placed", {"n": 0})
+    await publish(broker, f"{entity}.0.placed", {"n": 0})
 
     async def start(self: Actor, ctx: Context) -> None:
         seen.update(event.data["n"] for event in await ctx.latest(f"{entity}.*.placed"))
-        await say(broker, f"{entity}.1.placed", {"n": 1})
+        await publish(broker, f"{entity}.1.placed", {"n": 1})
 
     async def receive(self: Actor, event: Event, ctx: Context) -> None:
         seen.add(event.data["n"])

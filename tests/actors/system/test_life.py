@@ -10,7 +10,7 @@ from actors.system.actor import Actor, Reject, command
 from actors.system.context import Context
 from actors.system.probe import Probe
 from router.event import Event
-from tests.actors.system.cast import Stock, made
+from tests.actors.system.sample_actors import Stock, made
 from tests.waiting import eventually
 
 

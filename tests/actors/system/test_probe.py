@@ -10,7 +10,7 @@ import pytest
 from actors.system.actor import Actor, command
 from actors.system.context import Context
 from actors.system.probe import Probe
-from tests.actors.system.cast import SOON, made
+from tests.actors.system.sample_actors import SOON, made
 from tests.waiting import eventually
 
 

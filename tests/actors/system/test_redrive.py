@@ -16,8 +16,8 @@ from router.deadletter import DeadLetter
 from router.errors import NoResponders
 from router.event import Event
 from router.nats.headers import header
-from tests.actors.system.cast import made
-from tests.actors.system.running import buried, running_actor, say, stock, told
+from tests.actors.system.running import deadletters_of, events_under, publish, running_actor, stock
+from tests.actors.system.sample_actors import made
 from tests.waiting import PATIENCE, eventually
 
 
@@ -41,8 +41,8 @@ async def test_a_dead_letter_that_comes_back_is_received_once_and_answered(broke
 
     actor = made(name=f"stock-{entity}", subjects=(f"{entity}.*.placed",), receive=receive)
     async with running_actor(actor, broker, instance="east"):
-        event = await say(broker, f"{entity}.1.placed", {})
-        (letter,) = await eventually(lambda: buried(broker, entity))
+        event = await publish(broker, f"{entity}.1.placed", {})
+        (letter,) = await eventually(lambda: deadletters_of(broker, entity))
         assert letter.back == f"cmd.stock-{entity}.east.redrive"
 
         again = await redrive(broker, letter, "rd.1")
@@ -53,7 +53,7 @@ async def test_a_dead_letter_that_comes_back_is_received_once_and_answered(broke
         assert again == {"outcome": "rejected", "reason": "rejected", "detail": "not yet"}
         assert [*settled_twice, remembered] == [{"outcome": "acked"}] * 4
         assert received == [event.id] * 3
-        (emitted,) = await told(broker, f"stock.{entity}.emptied")
+        (emitted,) = await events_under(broker, f"stock.{entity}.emptied")
         assert emitted.id == f"{event.id}.stock-{entity}.1"
 
 
@@ -61,8 +61,8 @@ async def test_a_dead_letter_that_crashes_the_actor_again_is_answered_at_the_fir
     broker: Broker, entity: str
 ) -> None:
     async with running_actor(stock(entity, attempts=2), broker):
-        await say(broker, f"{entity}.1.placed", {"explode": True})
-        (letter,) = await eventually(lambda: buried(broker, entity))
+        await publish(broker, f"{entity}.1.placed", {"explode": True})
+        (letter,) = await eventually(lambda: deadletters_of(broker, entity))
 
         answer = await redrive(broker, letter, "rd.1")
 
@@ -78,8 +78,8 @@ async def restarts(broker: Broker, entity: str, count: int) -> bool:
 
 async def test_a_letter_that_cannot_be_taken_back_is_refused_with_a_code(broker: Broker, entity: str) -> None:
     async with running_actor(stock(entity), broker):
-        await say(broker, f"{entity}.1.placed", {})
-        (letter,) = await eventually(lambda: buried(broker, entity))
+        await publish(broker, f"{entity}.1.placed", {})
+        (letter,) = await eventually(lambda: deadletters_of(broker, entity))
 
         garbage = await redrive(broker, letter, "rd.1", b"\xc1")
         nameless = await redrive(broker, letter, "")
@@ -102,8 +102,8 @@ async def test_who_sent_a_letter_is_told_of_a_shutdown(broker: Broker, entity: s
 
     actor = made(name=f"stock-{entity}", subjects=(f"{entity}.*.placed",), receive=receive)
     async with running_actor(actor, broker, grace=0.1):
-        await say(broker, f"{entity}.1.placed", {})
-        (letter,) = await eventually(lambda: buried(broker, entity))
+        await publish(broker, f"{entity}.1.placed", {})
+        (letter,) = await eventually(lambda: deadletters_of(broker, entity))
         asking = [asyncio.ensure_future(redrive(broker, letter, f"rd.{n}")) for n in range(2)]
         await asyncio.wait_for(entered.wait(), PATIENCE)
 

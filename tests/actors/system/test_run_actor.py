@@ -11,16 +11,16 @@ from actors.system.context import Context
 from router.broker import Broker
 from router.errors import Escalate, NoResponders
 from router.event import Event
-from tests.actors.system.cast import made
-from tests.actors.system.running import consumer, running_actor, say, settled, stock, told
+from tests.actors.system.running import consumer, events_under, publish, running_actor, settled, stock
+from tests.actors.system.sample_actors import made
 from tests.waiting import PATIENCE, eventually
 
 
 async def test_an_event_is_received_and_what_it_leads_to_is_stored(broker: Broker, entity: str) -> None:
     async with running_actor(stock(entity), broker):
-        cause = await say(broker, f"{entity}.1.placed", {"sku": entity, "qty": 1})
+        cause = await publish(broker, f"{entity}.1.placed", {"sku": entity, "qty": 1})
 
-        (event,) = await eventually(lambda: told(broker, f"stock.{entity}.emptied"))
+        (event,) = await eventually(lambda: events_under(broker, f"stock.{entity}.emptied"))
 
         assert event.id == f"{cause.id}.stock-{entity}.1"
         assert event.cause == cause.id
@@ -40,7 +40,7 @@ async def test_what_events_of_two_publishers_with_one_id_lead_to_is_all_stored(b
 
 
 async def _two(broker: Broker, pattern: str) -> list[Event] | None:
-    found = await told(broker, pattern)
+    found = await events_under(broker, pattern)
     return found if len(found) == 2 else None
 
 
@@ -58,17 +58,17 @@ async def test_a_crash_loses_nothing_of_what_waits_in_the_mailbox(broker: Broker
     actor = made(name=f"stock-{entity}", subjects=(f"{entity}.*.placed",), receive=receive, restart=restart)
     async with running_actor(actor, broker):
         for number in range(40):
-            await say(broker, f"{entity}.{number}.placed", {"n": number})
+            await publish(broker, f"{entity}.{number}.placed", {"n": number})
 
         await eventually(lambda: settled(broker, entity))
 
-    assert sorted(event.data["n"] for event in await told(broker, f"{entity}-out.*.done")) == list(range(40))
+    assert sorted(event.data["n"] for event in await events_under(broker, f"{entity}-out.*.done")) == list(range(40))
 
 
 async def test_more_crashes_than_allowed_end_the_run(broker: Broker, entity: str) -> None:
     actor = stock(entity, restart=Restart(tries=1, within=60, base=0.01, cap=0.01))
     async with running_actor(actor, broker) as running:
-        await say(broker, f"{entity}.1.placed", {"explode": True})
+        await publish(broker, f"{entity}.1.placed", {"explode": True})
 
         with pytest.raises(Escalate, match=f"stock-{entity} crashed 2 times"):
             await asyncio.wait_for(asyncio.shield(running), PATIENCE)
@@ -87,7 +87,7 @@ async def test_a_shutdown_works_off_the_mailbox(broker: Broker, entity: str) -> 
     actor = made(name=f"stock-{entity}", subjects=(f"{entity}.*.placed",), receive=receive)
     async with running_actor(actor, broker):
         for number in range(20):
-            await say(broker, f"{entity}.{number}.placed", {"n": number})
+            await publish(broker, f"{entity}.{number}.placed", {"n": number})
         await eventually(lambda: received)
 
     info = await consumer(broker, entity)
@@ -105,7 +105,7 @@ async def test_a_producer_ticks(broker: Broker, entity: str) -> None:
 
 
 async def many(broker: Broker, pattern: str, count: int) -> bool:
-    return len(await told(broker, pattern)) >= count
+    return len(await events_under(broker, pattern)) >= count
 
 
 async def test_a_run_that_is_cancelled_leaves_nothing_running(broker: Broker, entity: str) -> None:

@@ -10,8 +10,8 @@ from actors.system.context import Context
 from router.broker import Broker
 from router.cluster.leases import Leases, view_key
 from router.frame import pack
-from tests.actors.system.cast import made
-from tests.actors.system.running import running_actor, sample, told
+from tests.actors.system.running import events_under, metric, running_actor
+from tests.actors.system.sample_actors import made
 from tests.waiting import eventually
 
 
@@ -28,16 +28,16 @@ async def test_a_camera_shows_its_newest_picture_only_while_somebody_watches(bro
 
         ctx.source("capture", run, silence=None)
 
-    passed_over = sample("actors_frames_total", actor=f"stock-{entity}", outcome="passed_over")
+    passed_over = metric("actors_frames_total", actor=f"stock-{entity}", outcome="passed_over")
     async with running_actor(made(name=f"stock-{entity}", start=start), broker):
         holding = asyncio.ensure_future(Leases(broker.connection).hold(view_key("camera", entity, "s1"), 5))
         wanted = pack({"seq": 99}, b"jpeg")
         await eventually(lambda: shown(broker, entity, wanted))
         holding.cancel()
         await asyncio.gather(holding, return_exceptions=True)
-        await eventually(lambda: told(broker, f"camera.{entity}.state"))
+        await eventually(lambda: events_under(broker, f"camera.{entity}.state"))
 
-    assert sample("actors_frames_total", actor=f"stock-{entity}", outcome="passed_over") == passed_over + 99
+    assert metric("actors_frames_total", actor=f"stock-{entity}", outcome="passed_over") == passed_over + 99
 
 
 async def shown(broker: Broker, entity: str, frame: bytes) -> bool:

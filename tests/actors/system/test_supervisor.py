@@ -15,7 +15,7 @@ from router.cluster.leases import Viewers
 from router.errors import Escalate
 from router.mailbox import Mailbox
 from router.timing import ManualClock
-from tests.actors.system.cast import made
+from tests.actors.system.sample_actors import made
 from tests.waiting import PATIENCE, eventually
 
 

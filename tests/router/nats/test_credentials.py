@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from router.broker import Broker
 from router.errors import BadCredentials, Unreachable
 from router.event import Event
+from router.live import listen
 from router.nats.credentials import Nkey
 from router.nats.embedded import free_port
 from router.nats.settings import BrokerSettings
@@ -73,7 +74,7 @@ async def _works(settings: BrokerSettings, entity: str) -> None:
     """Publishes an event and hears it."""
     heard: list[Record] = []
     async with Broker(settings, "test") as broker:
-        await broker.listen(f"job.{entity}.>", heard.append)
+        await listen(broker.connection, f"job.{entity}.>", heard.append)
         for n in range(3):
             await broker.publish(Event.new(f"job.{entity}.output", {"n": n, "text": "x" * 100_000}))
         await eventually(lambda: len(heard) == 3)
