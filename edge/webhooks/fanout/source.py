@@ -17,7 +17,7 @@ from router.record import Record
 log = logging.getLogger(__name__)
 
 
-class Subscription(Protocol):
+class EventSubscription(Protocol):
     """Receives events until it is stopped."""
 
     async def stop(self) -> None:
@@ -25,7 +25,7 @@ class Subscription(Protocol):
 
 
 # (receive, suspect) -> subscription: gives every event, and says where some may have been missed. Raises BrokerError.
-Subscribe = Callable[[Callable[[Record], None], Callable[[], None]], Awaitable[Subscription]]
+Subscribe = Callable[[Callable[[Record], None], Callable[[], None]], Awaitable[EventSubscription]]
 
 
 class EventSource:
@@ -46,7 +46,7 @@ class EventSource:
         self._progress = progress
         self._wake = wake
         self._subscribe = subscribe or self._subscribe_alone
-        self._subscription: Subscription | None = None
+        self._subscription: EventSubscription | None = None
         self._batch = batch
         self._received: deque[Record] = deque(maxlen=buffer)
         self.last_received = 0
@@ -81,7 +81,9 @@ class EventSource:
             self._subscription = None
             self._received.clear()
 
-    async def _subscribe_alone(self, receive: Callable[[Record], None], _suspect: Callable[[], None]) -> Subscription:
+    async def _subscribe_alone(
+        self, receive: Callable[[Record], None], _suspect: Callable[[], None]
+    ) -> EventSubscription:
         return await listen(self._broker.connection, ">", receive)
 
     def _receive(self, record: Record) -> None:
