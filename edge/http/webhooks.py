@@ -31,8 +31,9 @@ from edge.runtime import Edge
 from edge.sessions.answer import CreatedSession
 from edge.sessions.answer import describe as describe_session
 from edge.sessions.endpoint.body import Rotation
+from edge.sessions.endpoint.parse import parse_secret
 from edge.sessions.endpoint.secret import signing_of
-from edge.sessions.endpoint.settings import EndpointSettings, parse_secret
+from edge.sessions.endpoint.settings import EndpointSettings
 from edge.sessions.endpoint.signature_format import parse_signature
 from edge.sessions.registry import Session
 from edge.webhooks.history.attempts import MAX_LIMIT, AttemptPosition

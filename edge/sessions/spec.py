@@ -10,7 +10,7 @@ import msgspec
 
 from edge.errors import UNCHANGEABLE, Problem, read_as, unknown_fields
 from edge.sessions.body import DeliveryMethod, NewSession, SessionChange
-from edge.sessions.endpoint import settings as endpoints
+from edge.sessions.endpoint import parse as endpoints
 from edge.sessions.endpoint.body import FIELDS as ENDPOINT_FIELDS
 from edge.sessions.endpoint.settings import EndpointSettings
 from edge.settings import DEFAULT_RETRY_ATTEMPTS

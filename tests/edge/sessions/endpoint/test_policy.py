@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from edge.errors import Problem
-from edge.sessions.endpoint.settings import EndpointSettings, parse_change, parse_endpoint
+from edge.sessions.endpoint.parse import parse_change, parse_endpoint
+from edge.sessions.endpoint.settings import EndpointSettings
 from edge.settings import AutoDisableSettings, BreakerSettings, PolicySettings
 from edge.webhooks.client.outcome import of_status
 from edge.webhooks.endpoint.breaker import CircuitBreaker, CircuitBreakerSettings

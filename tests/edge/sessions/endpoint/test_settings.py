@@ -10,14 +10,9 @@ from standardwebhooks.webhooks import Webhook
 
 from edge.errors import Problem, read_as
 from edge.sessions.endpoint.body import Rotation
+from edge.sessions.endpoint.parse import parse_change, parse_endpoint
 from edge.sessions.endpoint.secret import new_secret
-from edge.sessions.endpoint.settings import (
-    MAX_OLD_SECRETS,
-    BatchSettings,
-    EndpointSettings,
-    parse_change,
-    parse_endpoint,
-)
+from edge.sessions.endpoint.settings import MAX_OLD_SECRETS, BatchSettings, EndpointSettings
 from edge.sessions.spec import parse_change as parse_session_change
 from edge.sessions.spec import parse_session
 from edge.webhooks.client.signature import sign

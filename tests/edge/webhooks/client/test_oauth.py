@@ -11,7 +11,7 @@ from aiohttp import web
 
 from edge.errors import Problem
 from edge.sessions.endpoint.oauth import OAuth2
-from edge.sessions.endpoint.settings import EndpointSettings, parse_change, parse_endpoint
+from edge.sessions.endpoint.settings import EndpointSettings
 from edge.webhooks.client.checks import check_endpoint
 from edge.webhooks.client.outcome import Verdict
 from edge.webhooks.client.sender import Sender
@@ -20,7 +20,6 @@ from tests.edge.conftest import RunningEdge
 from tests.edge.webhooks.stage import LOCAL, Receiver
 from tests.waiting import eventually
 
-URL = "https://receiver.example/hook"
 GIVEN = {"token_url": "https://login.example/token", "client_id": "we", "client_secret": "geheim:1"}
 
 
@@ -153,44 +152,6 @@ async def test_a_token_endpoint_at_a_denied_address_is_never_asked(login: Login,
     assert (outcome.verdict, outcome.fault) == (Verdict.FINAL, "ssrf_blocked")
     assert refused.value.more == {"field": "oauth2", "reason": "own"}
     assert login.posts == receiver.posts == []
-
-
-@pytest.mark.parametrize(
-    "oauth2",
-    [
-        "https://login.example/token",
-        {},
-        {**GIVEN, "client_secret": "***"},
-        {**GIVEN, "client_secret": ""},
-        {**GIVEN, "client_id": 7},
-        {**GIVEN, "scope": "a\r\nb"},
-        {**GIVEN, "token_url": "ftp://login.example/"},
-        {**GIVEN, "token_url": "https://u:p@login.example/"},
-        {**GIVEN, "auth": "jwt"},
-        {**GIVEN, "password": "x"},
-        {**GIVEN, "client_secret": "x" * 2000},
-    ],
-)
-def test_what_are_no_credentials_is_refused(oauth2: Any) -> None:
-    with pytest.raises(Problem) as refused:
-        parse_endpoint({"webhook_url": URL, "oauth2": oauth2})
-
-    assert (refused.value.code, refused.value.more["field"]) == ("bad_webhook", "oauth2")
-    assert "geheim" not in refused.value.detail
-    with pytest.raises(Problem):
-        parse_endpoint({"webhook_url": URL, "oauth2": GIVEN, "headers": {"authorization": "mine"}})
-
-
-def test_a_client_secret_is_never_shown_and_stays_over_changes() -> None:
-    made = parse_endpoint({"webhook_url": URL, "oauth2": {**GIVEN, "scope": "a b"}})
-
-    changed = parse_change(made, {"timeout": 7}, "callback")
-
-    assert changed.oauth2 == made.oauth2
-    shown = changed.describe()["oauth2"]
-    assert shown["client_secret"] == "***" and (shown["scope"], shown["auth"]) == ("a b", "basic")
-    assert "geheim" not in repr(changed) + repr(changed.oauth2) + str(changed.describe())
-    assert parse_change(changed, {"oauth2": None}, "callback").oauth2 is None
 
 
 async def test_a_session_with_client_credentials_is_verified_and_delivered(

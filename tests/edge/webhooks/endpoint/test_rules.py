@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import msgspec
 
+from edge.sessions.endpoint.parse import parse_endpoint
 from edge.sessions.endpoint.policy import AutoDisable, Breaker, Policy
-from edge.sessions.endpoint.settings import parse_endpoint
 from edge.settings import AutoDisableSettings, BreakerSettings, PolicySettings
 from edge.webhooks.client.outcome import Verdict, of_fault, of_status
 from edge.webhooks.endpoint.breaker import CircuitBreakerSettings
