@@ -41,7 +41,7 @@ async def application(
     identity: IdentitySettings | None = None,
     metrics: bool = True,
 ) -> AsyncIterator[tuple[Starlette, Edge]]:
-    """Connects to NATS, starts an edge, and gives its application; without `metrics` they are on another port.
+    """Connects to NATS, starts an edge, and yields its application; without `metrics` these have another port.
 
     Raises BadKey, Unreachable or Unsuitable.
     """

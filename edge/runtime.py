@@ -1,4 +1,4 @@
-"""This file is where one edge process is put together out of its parts, from the broker to the dead letters; and taken apart again."""
+"""Builds one edge process from its parts, starts them, and drains and stops them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from router.topology import EVENTS, HOOKS, LEASES, RETRIES
 
 
 class Edge:
-    """Everything one edge process holds. `running` gives it life; `drain` lets its readers go."""
+    """The parts of one edge process. `running` starts them; `drain` closes the readers."""
 
     def __init__(
         self, settings: EdgeSettings, broker: Broker, guard: GuardSettings, identity: IdentitySettings | None = None
@@ -50,7 +50,7 @@ class Edge:
         """Raises BadKey where a key cannot be read."""
         self.settings = settings
         self.broker = broker
-        # A webhook to this edge itself could make events for ever.
+        # A webhook that posts to this edge itself could loop for ever.
         self.guard = guard = replace(guard, closed_ports=(*guard.closed_ports, settings.port))
         self.started = time.time()
         self.draining = False
@@ -92,10 +92,10 @@ class Edge:
         self.verification = Verification(self.registry, guard, self.webhooks.attempts)
         self.registry.on_change(self._session_changed)
         self.store.on_renewed(self._stream_renewed)
-        self._shown = collector.watch(self.hub, self.registry, self.store, lambda: self.ready)
+        self._watched = collector.watch(self.hub, self.registry, self.store, lambda: self.ready)
 
     def _stream_renewed(self, stream: str) -> None:
-        """What is known of a stream's former life is void."""
+        """Drops what was known of a stream that was created again."""
         if stream == EVENTS:
             self.hub.integrity.suspect("the stream was made anew")
         elif stream in (HOOKS, RETRIES):
@@ -138,7 +138,7 @@ class Edge:
                     await self.hub.integrity.steady(timeout)
                 await self.registry.loaded(timeout)
             except TimeoutError:
-                raise Unreachable("the event store did not get ready; see `callboard doctor`") from None
+                raise Unreachable("the event store did not become ready; see `callboard doctor`") from None
             try:
                 parts.append(group.create_task(survey(self.broker.connection, self.broker.topology), name="survey"))
                 yield self
@@ -150,7 +150,7 @@ class Edge:
 
     @property
     def ready(self) -> dict[str, bool]:
-        """What readiness hangs on, one by one."""
+        """The readiness checks, each with whether it passes."""
         return {
             "not_draining": not self.draining,
             "nats": self.broker.connection.connected,
@@ -162,18 +162,18 @@ class Edge:
 
     @property
     def readiness(self) -> dict[str, Any]:
-        """What `/readyz` answers: each check, and of the store which streams take no writes and why."""
+        """The body of `/readyz`: each check, and which streams accept no writes and why."""
         checks = self.ready
         return {
             "status": "ok" if all(checks.values()) else "unavailable",
             "checks": checks,
             "store": self.store.describe(),
-            # What this process lacked in the last ten minutes when it wanted to post a webhook, and how many seconds ago.
+            # Resources that were missing for webhook posts in the last ten minutes, and how many seconds ago.
             "shortages": shortages.recent(),
         }
 
     async def drain(self) -> None:
-        """Refuses what is new, and lets the readers go one after the other over the drain time."""
+        """Refuses new requests, and closes the readers one after the other over the drain time."""
         self.draining = True
         readers = list(self.hub.readers)
         pause = self.settings.drain / len(readers) if readers else 0.0

@@ -1,4 +1,4 @@
-"""The settings of the edge. Imports nothing heavy, so that a command can ask for the port cheaply."""
+"""The settings of the edge, with their defaults and bounds. Imports nothing heavy: commands start quickly."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ MIN_SECRET = 32
 
 DEFAULT_RETRY_ATTEMPTS = 3
 MAX_RETRY_ATTEMPTS = 20
-# A week: a longer pause outlives what the event store keeps.
+# A week: a longer pause outlives the retention of the event store.
 MAX_RETRY_PAUSE = 7 * 86400.0
 MAX_RETRY_STATUSES = 50
-# What a circuit breaker and auto-disable may be set to: least and most.
+# Bounds of the circuit breaker and of auto-disable: minimum and maximum.
 BREAKER_FAILURES = (1, 1000)
 BREAKER_SHARE = (0.01, 1.0)
 BREAKER_MIN_ATTEMPTS = (1, 10_000)
@@ -35,9 +35,9 @@ _STATUS = re.compile(r"[345][0-9]{2}\Z|[345]xx\Z")
 
 @dataclass(frozen=True)
 class SessionSettings:
-    """Bounds of one reader. Times in seconds, sizes in bytes."""
+    """Limits of one reader. Times in seconds, sizes in bytes."""
 
-    # 1,000 events or 1 MiB: what one slow reader may owe before it reads from the store instead.
+    # 1,000 events or 1 MiB: what a slow reader's mailbox holds before the reader falls back to the store.
     mailbox_events: int = 1000
     mailbox_bytes: int = 1024 * 1024
     heartbeat: float = 12.0
@@ -45,11 +45,11 @@ class SessionSettings:
     # A connection is asked to come back after about this long (80 to 100 % of it), so that readers spread anew over
     # replicas that were added, and a shutdown is nothing a client has not seen. 0: never.
     rotate: float = 3600.0
-    # What one request scans at most of the store, in events and bytes: a few hundred milliseconds in which others have
-    # their turns. A poll that finds nothing in that much says `has_more`, and the next one goes on from its `next`.
+    # What one request scans of the store at most, in events and bytes: a few hundred milliseconds, in which others are
+    # served too. A poll that finds nothing in that much says `has_more`, and the next one continues at its `next`.
     scan_events: int = 5000
     scan_bytes: int = 16 * 1024 * 1024
-    # How long a reader waits for an event store that is away before it is told to come back elsewhere.
+    # How long a reader waits for an unreachable event store before it is told to reconnect elsewhere.
     store_patience: float = 60.0
 
 
@@ -57,17 +57,17 @@ class SessionSettings:
 class FastPathSettings:
     """Times in seconds, sizes in bytes."""
 
-    # A WebSocket that has left two pings in a row unanswered is taken for gone. Pings travel with heartbeats.
+    # A WebSocket that leaves two pings in a row unanswered is closed. Pings are sent with heartbeats.
     ping: float = 20.0
     # How long a client may take to answer a close frame, and to take what was written before.
     close_patience: float = 5.0
-    # How long a stopping process waits for closed connections before it cuts them.
+    # How long a stopping process waits for connections to close before it aborts them.
     grace: float = 3.0
 
 
 @dataclass(frozen=True)
 class FilterSettings:
-    """What the filters of one principal may take of an event loop. Times in seconds."""
+    """The budget of one principal's filters on an event loop. Times in seconds."""
 
     # 3 ms: the longest that one event, or a burst of events, keeps the loop from others for one principal's filters. A request
     # takes some three turns of the loop.
@@ -83,7 +83,7 @@ class FilterSettings:
 
 @dataclass(frozen=True)
 class IdentitySettings:
-    """Whose tokens are believed. Without any key everybody may do everything, and the edge stays on loopback."""
+    """Which tokens are accepted. Without any key authentication is off, and the edge listens on loopback only."""
 
     secret: str | None = None
     # Public keys: PEM, a JWK, or a JWKS; several files may hold the old key and the new one.
@@ -91,18 +91,18 @@ class IdentitySettings:
     jwks_url: str | None = None
     issuer: str | None = None
     audience: tuple[str, ...] = ()
-    # How far the clocks of who signs and who checks may lie apart. Times in seconds.
+    # How far the clocks of issuer and edge may differ. Times in seconds.
     leeway: float = 10.0
-    # A token that is good for longer than this is refused; 0: any.
+    # A token that is valid for longer than this is refused; 0: no limit.
     max_lifetime: float = 0.0
-    # How old what the JWKS address said may get before it is asked again, and before it is believed no more.
+    # The age of fetched keys at which the JWKS URL is asked again, and at which they are no longer used.
     jwks_max_age: float = 600.0
     jwks_max_stale: float = 86400.0
-    # A key that is not known makes it be asked at once, but no oftener than this: strangers can name any key.
+    # An unknown `kid` makes it ask at once, but not more often than this: anybody can send any `kid`.
     jwks_min_interval: float = 30.0
     token_in_query: bool = False
     ticket_ttl: float = 30.0
-    # How long before its token ends a connection is told so.
+    # How long before its token expires a client is warned.
     expiry_notice: float = 60.0
 
     def __post_init__(self) -> None:
@@ -120,7 +120,7 @@ class IdentitySettings:
 
     @property
     def configured(self) -> bool:
-        """Whether there is any key, and so anybody to tell apart."""
+        """Whether there is any key, and so authentication."""
         return bool(self.secret or self.keys or self.jwks_url)
 
 
@@ -140,13 +140,13 @@ def _is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True)
 class LimitSettings:
-    """How much one principal and one address may ask of one edge process. A rate is so many a second, its burst so many
-    at once; 0: no limit. Where no keys are configured, only addresses are limited; who comes from this machine is not,
-    unless `loopback` says so: behind a proxy that is not trusted all would be one address.
+    """Rate limits and other limits per principal and per address, of one edge process. Rates are per second, with a burst;
+    0: no limit. Without keys only addresses are limited; loopback addresses are not, unless `loopback` is set: behind a
+    proxy that is not trusted all clients would have one address.
     """
 
     loopback: bool = False
-    # Openings of streams, WebSockets and video: a thousand people behind one address may come back at once.
+    # Handshakes of streams, WebSockets and video: a thousand clients behind one address may reconnect at once.
     handshakes_per_address: float = 100.0
     handshakes_per_address_burst: float = 1000.0
     connections_per_address: int = 5000
@@ -161,13 +161,13 @@ class LimitSettings:
     creations_per_principal_burst: float = 200.0
     creations_per_address: float = 50.0
     creations_per_address_burst: float = 500.0
-    # Tokens and tickets that prove nobody: more are a search for one that does.
+    # Invalid tokens and tickets: more than this is guessing.
     failures_per_address: float = 2.0
     failures_per_address_burst: float = 50.0
-    # So many addresses and principals are remembered of each kind; the one unseen for longest is forgotten, and starts
-    # with a full bucket again.
+    # How many addresses and principals each table holds; the least recently seen is evicted, and starts with a full
+    # bucket again.
     remembered: int = 20_000
-    # From its first byte to the end of its head a request may take so long, and be so large; its body so much longer.
+    # The timeout and the size of a request's head, and the timeout of its body.
     head_seconds: float = 10.0
     head_bytes: int = 32 * 1024
     body_seconds: float = 30.0
@@ -179,15 +179,15 @@ class LimitSettings:
 class BreakerSettings:
     """When the circuit breaker of an endpoint opens, and for how long. Times in seconds."""
 
-    # So many failures in a row, or this share of at least `min_attempts` within the window.
+    # It opens after this many failures in a row, or this share of at least `min_attempts` within the window.
     failures: int = 5
     failure_share: float = 0.5
     min_attempts: int = 10
     window: float = 60.0
-    # Its first pause, doubled each time the probe after it fails: a receiver that restarts is missed for seconds only.
+    # The first pause, doubled each time the following probe fails: a receiver that restarts is back within seconds.
     pause: float = 1.0
     max_pause: float = 900.0
-    # So many probes in a row must succeed before it closes.
+    # This many probes in a row must succeed before it closes.
     probes: int = 3
 
     def __post_init__(self) -> None:
@@ -217,13 +217,13 @@ class AutoDisableSettings:
 
 @dataclass(frozen=True)
 class PolicySettings:
-    """How webhooks are retried, and when their endpoints are left alone, where a session does not say. Times in seconds."""
+    """Retries, circuit breaker and auto-disable of webhooks whose sessions do not set them. Times in seconds."""
 
     # The longest pause before each retry; without it that of the profile `guide`.
     retry_schedule: tuple[float, ...] = ()
     # Retries after the first attempt; without it as many as the schedule has pauses, or 3.
     retry_attempts: int | None = None
-    # Statuses that are retried, such as 429 or 5xx; without them all but 410, 413 and 415.
+    # Statuses that are retried, such as 429 or 5xx; by default all but 410, 413 and 415.
     retry_statuses: tuple[str, ...] = ()
     breaker: BreakerSettings = field(default_factory=BreakerSettings)
     auto_disable: AutoDisableSettings = field(default_factory=AutoDisableSettings)
@@ -245,7 +245,7 @@ class PolicySettings:
 
 
 def schedule_fault(schedule: Iterable[float]) -> str:
-    """What is wrong with a retry schedule, "" for nothing."""
+    """Why a retry schedule is invalid, "" where it is valid."""
     pauses = list(schedule)
     if len(pauses) > MAX_RETRY_ATTEMPTS or not all(0 <= pause <= MAX_RETRY_PAUSE for pause in pauses):
         return f"needs at most {MAX_RETRY_ATTEMPTS} pauses, each from 0 to {MAX_RETRY_PAUSE:.0f} seconds"
@@ -253,7 +253,7 @@ def schedule_fault(schedule: Iterable[float]) -> str:
 
 
 def statuses_fault(statuses: Iterable[str]) -> str:
-    """What is wrong with a list of statuses, "" for nothing."""
+    """Why a list of statuses is invalid, "" where it is valid."""
     given = list(statuses)
     if len(given) > MAX_RETRY_STATUSES or not all(_STATUS.match(text) and text != "410" for text in given):
         return f"needs at most {MAX_RETRY_STATUSES} statuses from 300 to 599 but 410, or 3xx, 4xx, 5xx"
@@ -261,29 +261,29 @@ def statuses_fault(statuses: Iterable[str]) -> str:
 
 
 def _check(settings: object, name: str, bounds: tuple[float, float]) -> None:
-    least, most = bounds
-    if not least <= getattr(settings, name) <= most:
-        raise ValueError(f"{name} must be from {least:g} to {most:g}")
+    minimum, maximum = bounds
+    if not minimum <= getattr(settings, name) <= maximum:
+        raise ValueError(f"{name} must be from {minimum:g} to {maximum:g}")
 
 
 @dataclass(frozen=True)
 class EdgeSettings:
-    """Where the edge listens and what it takes. Sizes in bytes, times in seconds."""
+    """Where the edge listens and what it accepts. Sizes in bytes, times in seconds."""
 
     host: str = "127.0.0.1"
     port: int = 8000
     workers: int = 1
     # Origins a browser page may come from besides this server itself and pages served from loopback; `*` for any.
     allowed_origins: tuple[str, ...] = ()
-    # Names this server answers to; a page that rebinds its own name to 127.0.0.1 is refused by this.
+    # Host names this server answers to, against DNS rebinding.
     allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
-    # Networks whose X-Forwarded-For and X-Forwarded-Proto are believed, such as 10.0.0.0/8.
+    # Networks whose X-Forwarded-For and X-Forwarded-Proto headers are trusted, such as 10.0.0.0/8.
     trusted_proxies: tuple[str, ...] = ()
     limits: LimitSettings = field(default_factory=LimitSettings)
     max_body: int = 1024 * 1024
     max_batch: int = 1000
     drain: float = 2.0
-    # How long a session may lie idle before it is deleted, where it says nothing itself; 0: for ever.
+    # The TTL of an idle session that does not set its own; 0: none.
     session_ttl: float = 86400.0
     # Sockets are handed over to a protocol of ours after the handshake; without it all is plain ASGI, and slower.
     lane: bool = True

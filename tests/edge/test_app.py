@@ -1,0 +1,36 @@
+"""Tests the route table, and that a route without a named access is for operators."""
+
+from __future__ import annotations
+
+from starlette.routing import Mount, Route, WebSocketRoute
+
+from edge.app import ACCESS, openapi, routes
+from edge.auth.authenticator import Access
+
+
+def test_every_route_that_is_named_exists_and_the_others_are_for_operators() -> None:
+    paths = {route.path for route in routes() if isinstance(route, (Route, WebSocketRoute, Mount))}
+
+    assert set(ACCESS) <= paths
+    assert paths - set(ACCESS) >= {"/metrics", "/callbacks/stats"}
+    assert {path for path, access in ACCESS.items() if access is Access.OPEN} == {
+        "/", "/console", "/console/", "/livez", "/readyz", "/openapi.json"
+    }  # fmt: skip
+
+
+def test_no_two_routes_answer_the_same_method_of_the_same_path() -> None:
+    seen = [
+        (route.path, method)
+        for route in routes()
+        if isinstance(route, Route)
+        for method in route.methods or ()
+        if method != "HEAD"
+    ]
+
+    assert len(seen) == len(set(seen))
+
+
+def test_the_document_describes_no_path_that_is_not_routed() -> None:
+    paths = {route.path for route in routes() if isinstance(route, (Route, WebSocketRoute, Mount))}
+
+    assert set(openapi()["paths"]) <= paths
