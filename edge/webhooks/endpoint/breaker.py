@@ -98,7 +98,7 @@ class CircuitBreaker:
         self.reason = ""
         self._probed = 0
         self._overloads = 0
-        self._buckets: list[list[float]] = []  # [number of the stretch of time, requests, failures]
+        self._buckets: list[list[float]] = []  # [number of the bucket of time, requests, failures]
 
     def adopt(self, state: EndpointState) -> None:
         """Goes on from a stored state."""

@@ -31,7 +31,7 @@ PART = 8
 # New jobs stay below this share of HOOKS; the rest is for jobs that are parked, which are in it twice for a moment, and for
 # deliveries that people ask for.
 CEILING = 0.9
-# Who was refused goes on when it holds no more than this share of what it may.
+# A session that was refused more jobs goes on when it holds no more than this share of its quota.
 AGAIN = 0.875
 # What a message takes in HOOKS beside the event: its subject, its headers, and the server's own record of it.
 OVERHEAD = 320
@@ -45,7 +45,7 @@ RUN = 16
 class RoomSettings:
     """How often HOOKS is measured. Times in seconds."""
 
-    # Where somebody waits for room, or has used more than half of what it may.
+    # While a session waits for room, or has used more than half of its quota.
     every: float = 0.25
     # Otherwise.
     seldom: float = 2.0
@@ -95,7 +95,7 @@ class Sizes:
 
 
 class Account:
-    """What one session holds: in its queue and the log of all its jobs (`line`), and in the logs of single keys."""
+    """What one session holds: its new jobs and the backlog of all (`line`), and the backlogs of single keys."""
 
     __slots__ = ("keys", "line", "on_the_way", "parked", "parked_bytes", "taken", "touched")
 
@@ -129,7 +129,7 @@ class Account:
             self.touched.add(queue)
 
     def measured(self, waiting: int, parked: dict[str, int], since: int, mean: int) -> None:
-        """Learns how many jobs are left: in the queue and the log of all, and in the logs of keys.
+        """Takes in how many jobs are left: new ones with the backlog of all, and the backlogs of keys.
 
         Of those that were taken `since` were not known to be stored when it was asked, and count besides.
         """
@@ -190,7 +190,7 @@ class Room:
         return True
 
     def settled(self, session: str, jobs: int = 1) -> None:
-        """Notes that jobs which were taken are stored, or were not: what is measured from now on tells."""
+        """Notes that jobs which were taken are stored, or were not: the next measurements count them."""
         if (account := self._accounts.get(session)) is not None:
             account.on_the_way = max(0, account.on_the_way - jobs)
 
@@ -206,7 +206,7 @@ class Room:
         return not jobs or (jobs <= self._most_jobs * AGAIN and size <= self.most_bytes * AGAIN)
 
     def shares(self) -> Iterator[float]:
-        """How much of what it may hold each session holds, 1 for all of it; of those that hold any."""
+        """The share of its quota that each session holds, 1 for all of it; of those that hold any."""
         most = max(1.0, self.most_bytes)
         for account in self._accounts.values():
             if account.jobs:
@@ -218,20 +218,20 @@ class Room:
         self._accounts.pop(session, None)
 
     def clear(self) -> None:
-        """Forgets all, as before another term."""
+        """Forgets all, before another ownership of the fan-out."""
         self._accounts.clear()
         self._free = math.inf
         self._measured = float("-inf")
 
     def due_in(self, wanted: bool) -> float:
-        """The seconds until it is to be measured again; `wanted` says that somebody waits for room."""
+        """The seconds until the next measurement; `wanted` says that a session waits for room."""
         settings = self.settings
         wanted = wanted or any(share > 0.5 for share in self.shares())
         every = settings.every if wanted else settings.seldom
         return self._measured + max(every, self._took / settings.share) - time.monotonic()
 
     async def measure(self) -> None:
-        """Asks how much of HOOKS is used, and by whom. Raises BrokerError."""
+        """Reads how much of HOOKS each session uses. Raises BrokerError."""
         begun = time.monotonic()
         known = {session: account.taken - account.on_the_way for session, account in self._accounts.items()}
         info, subjects = await self._ask()
