@@ -1,0 +1,49 @@
+"""How far readers are behind."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+from edge.hub import lag
+from edge.hub.recent import Recent
+from edge.stats import Stats
+from edge.types import State
+from router.codec import encode
+from router.event import Event
+from router.record import Record
+
+
+def reader(position: int, state: State = State.LAGGING, queued: int = 0, session_id: str = "sess_x") -> Any:
+    return SimpleNamespace(position=position, state=state, queued=(queued, 0), session_id=session_id)
+
+
+def hub() -> Any:
+    recent = Recent()
+    for n in range(1, 10):
+        recent.add(Record(n, "job.a.x", encode(Event.new("job.a.x", {"n": n}))))
+    return cast(Any, SimpleNamespace(position=9, readers=[], recent=recent))
+
+
+def test_a_live_reader_with_nothing_to_write_is_not_behind() -> None:
+    assert lag.behind(hub(), reader(4, State.LIVE)) == 0
+    assert lag.behind(hub(), reader(4, State.LIVE, queued=1)) == 5
+    assert lag.behind(hub(), reader(4)) == 5
+
+
+def test_a_session_is_as_far_behind_as_its_last_reader() -> None:
+    place = hub()
+    place.readers = [reader(7), reader(3), reader(1, session_id="sess_other")]
+    found = {"sess_x": Stats(), "sess_quiet": Stats(lag=3, oldest=2.0)}
+
+    lag.measure(place, found)
+
+    assert found["sess_x"].lag == 6 and found["sess_x"].oldest > 0
+    assert (found["sess_quiet"].lag, found["sess_quiet"].oldest) == (0, 0.0)
+
+
+def test_the_age_is_of_the_first_event_behind_a_position() -> None:
+    place = hub()
+
+    assert lag.age_behind(place, 3) > 0
+    assert lag.age_behind(place, 9) == 0.0
