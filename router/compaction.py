@@ -9,8 +9,8 @@ from router.nats.bucket import Bucket, is_marker
 from router.nats.connection import Connection
 from router.nats.consumer import Consumer, Message
 
-# A thousand keys are read ahead of the purges, 32 of which are under way at once: a million markers take about a minute, and
-# the server answers others in between.
+# A thousand keys are read ahead of the purges, of which 32 run concurrently: a million markers take about a minute, and the
+# server answers other requests meanwhile.
 READ_AHEAD = 1000
 PURGES = 32
 
@@ -21,66 +21,75 @@ async def compact(connection: Connection, name: str, is_orphan: Callable[[str], 
     Safe beside writers and other compactions: a purge names the revision that was read, and leaves what is newer. Only
     headers are read. Raises BrokerError.
     """
-    bucket = Bucket(connection, name)
-    found: asyncio.Queue[tuple[str, int]] = asyncio.Queue()
-    complete = asyncio.Event()
-    purged = 0
+    return await _Compaction(connection, name, is_orphan).run()
 
-    def arrived(message: Message) -> None:
-        key = message.subject[len(f"$KV.{name}.") :]
-        if "Nats-TTL" not in message.headers and (is_marker(message.headers) or is_orphan(key)):
-            found.put_nowait((key, message.sequence))
+
+class _Compaction:
+    """One compaction: a consumer that reads the keys, and tasks that purge what it finds."""
+
+    def __init__(self, connection: Connection, name: str, is_orphan: Callable[[str], bool]) -> None:
+        self._bucket = Bucket(connection, name)
+        self._prefix = f"$KV.{name}."
+        self._is_orphan = is_orphan
+        self._found: asyncio.Queue[tuple[str, int]] = asyncio.Queue()
+        self._complete = asyncio.Event()
+        self._purged = 0
+        self._consumer = Consumer(
+            connection,
+            self._bucket.stream,
+            {
+                "name": "compact-" + connection.inbox().partition(".")[2].replace(".", "-"),
+                "ack_policy": "none",
+                "deliver_policy": "last_per_subject",
+                "filter_subject": self._prefix + ">",
+                "headers_only": True,
+                "inactive_threshold": 60_000_000_000,
+                "mem_storage": True,
+                "num_replicas": 1,
+            },
+            self._arrived,
+            credit=READ_AHEAD,
+            afresh=True,
+            began=self._began,
+            idle=self._complete.set,
+        )
+
+    async def run(self) -> int:
+        work = (self._consumer.run(), self._finish(), *(self._purge() for _ in range(PURGES)))
+        tasks = [asyncio.ensure_future(each) for each in work]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._bucket.remove_consumer(self._consumer.name)
+        return self._purged
+
+    def _arrived(self, message: Message) -> None:
+        key = message.subject[len(self._prefix) :]
+        if "Nats-TTL" not in message.headers and (is_marker(message.headers) or self._is_orphan(key)):
+            self._found.put_nowait((key, message.sequence))
         else:
-            consumer.done()
+            self._consumer.done()
         if message.pending == 0:
-            complete.set()
+            self._complete.set()
 
-    def began(pending: int) -> None:
+    def _began(self, pending: int) -> None:
         if pending == 0:
-            complete.set()
+            self._complete.set()
 
-    async def purge() -> None:
-        nonlocal purged
+    async def _purge(self) -> None:
         while True:
-            key, revision = await found.get()
-            await bucket.purge(key, before=revision + 1)
-            purged += 1
-            consumer.done()
-            found.task_done()
+            key, revision = await self._found.get()
+            await self._bucket.purge(key, before=revision + 1)
+            self._purged += 1
+            self._consumer.done()
+            self._found.task_done()
 
-    consumer = Consumer(
-        connection,
-        bucket.stream,
-        {
-            "name": "compact-" + connection.inbox().partition(".")[2].replace(".", "-"),
-            "ack_policy": "none",
-            "deliver_policy": "last_per_subject",
-            "filter_subject": f"$KV.{name}.>",
-            "headers_only": True,
-            "inactive_threshold": 60_000_000_000,
-            "mem_storage": True,
-            "num_replicas": 1,
-        },
-        arrived,
-        credit=READ_AHEAD,
-        afresh=True,
-        began=began,
-        idle=complete.set,
-    )
-
-    async def finish() -> None:
-        await complete.wait()
-        await found.join()
-
-    tasks = [asyncio.ensure_future(each) for each in (consumer.run(), finish(), *(purge() for _ in range(PURGES)))]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            if task.done():
-                task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await bucket.remove_consumer(consumer.name)
-    return purged
+    async def _finish(self) -> None:
+        await self._complete.wait()
+        await self._found.join()
