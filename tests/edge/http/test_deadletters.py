@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from edge.app import openapi as document
-from edge.deadletters.notifier import CONSUMER, MAX_GROUPS, MAX_SINGLE, events_about
+from edge.deadletters.notifier import CONSUMER
 from edge.webhooks.endpoint.state import EndpointState
 from edge.webhooks.endpoint.store import EndpointStore
 from router.broker import Broker
 from router.codec import encode
-from router.deadletter import DeadLetter, Origin, actor_subject, ingest_subject, webhook_subject
+from router.deadletter import Origin, actor_subject, ingest_subject, webhook_subject
 from router.deadletters import DeadLetters
 from router.errors import Refused
 from router.event import Event
@@ -458,24 +458,6 @@ async def test_the_burial_of_news_makes_no_news(edge: RunningEdge, store: Broker
     await eventually(lambda: told(store, f"after{entity}"))
 
     assert await told(store, entity) == []
-
-
-def _letter(number: int, name: str) -> DeadLetter:
-    return DeadLetter(
-        number, f"dead.webhook.{name}.gone", b"", Origin("EVENTS", number, "ev.a.b.c"), "gone", "", 1, "", "", "", ""
-    )
-
-
-def test_news_of_any_number_of_burials_are_few() -> None:
-    few = events_about([_letter(n, "one") for n in range(1, MAX_SINGLE + 1)])
-    alike = events_about([_letter(n, "one") for n in range(1, 5001)])
-    unlike = events_about([_letter(n, f"s{n % 700}") for n in range(1, 5001)])
-
-    assert [event.data["count"] for event in few] == [1] * MAX_SINGLE
-    assert [(e.data["count"], e.data["first_id"], e.data["last_id"]) for e in alike] == [(5000, 1, 5000)]
-    assert len(unlike) == MAX_GROUPS + 1
-    assert sum(event.data["count"] for event in unlike) == 5000
-    assert unlike[-1].data["name"] is None
 
 
 async def test_what_is_no_event_and_was_heard_is_buried(edge: RunningEdge, store: Broker, entity: str) -> None:

@@ -1,12 +1,6 @@
 from __future__ import annotations
 
-import asyncio
 import base64
-import contextlib
-import ssl
-from collections.abc import AsyncIterator
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,81 +14,11 @@ from edge.webhooks.client.sender import Sender
 from edge.webhooks.client.ssrf import GuardSettings
 from edge.webhooks.shortage import shortages
 from tests.edge.conftest import RunningEdge
+from tests.edge.webhooks.client.forward import Forward, post
 from tests.edge.webhooks.stage import LOCAL, Receiver, Stage, resolve_to
-from tests.servers import Authority
 from tests.waiting import eventually
 
 PUBLIC = "1.1.1.1"
-
-
-class Forward:
-    """A forward proxy that tunnels whatever is asked for to one port of this machine, and keeps what it was asked."""
-
-    def __init__(self, target: int) -> None:
-        self.target = target
-        self.asked: list[dict[str, str]] = []
-        self.answer = b"HTTP/1.1 200 Connection established\r\n\r\n"
-        self.tls: ssl.SSLContext | None = None
-        self.port = 0
-        self._tasks: set[asyncio.Task[Any]] = set()
-
-    @property
-    def url(self) -> str:
-        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
-
-    @property
-    def targets(self) -> list[str]:
-        return [each["target"] for each in self.asked]
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        # Cancelled at the end of the test, of which nobody needs to hear.
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-            method, target, _ = first.split(" ")
-            headers = {name.lower(): text for name, text in (line.split(": ", 1) for line in lines if line)}
-            self.asked.append({**headers, "method": method, "target": target})
-            writer.write(self.answer)
-            if self.answer.startswith(b"HTTP/1.1 200"):
-                there, back = await asyncio.open_connection("127.0.0.1", self.target)
-                try:
-                    await asyncio.gather(self._pipe(reader, back), self._pipe(there, writer))
-                finally:
-                    back.transport.abort()
-            elif not self.answer:
-                await reader.read()
-        writer.close()
-
-    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-            writer.close()
-
-    @contextlib.asynccontextmanager
-    async def serving(self, port: int = 0) -> AsyncIterator[Forward]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", port, ssl=self.tls)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
-            yield self
-        finally:
-            server.close()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-@pytest.fixture
-async def forward(receiver: Receiver) -> AsyncIterator[Forward]:
-    async with Forward(receiver.port).serving() as serving:
-        yield serving
-
-
-async def post(sender: Sender, url: str, **more: Any) -> Any:
-    return await sender.post(EndpointSettings(url=url, **more), "d1", "sess_1", b"{}")
 
 
 async def test_a_webhook_leaves_through_the_proxy_of_its_endpoint(forward: Forward, receiver: Receiver) -> None:
@@ -114,31 +38,6 @@ async def test_a_webhook_leaves_through_the_proxy_of_its_endpoint(forward: Forwa
     assert asked["proxy-authorization"] == "Basic " + base64.b64encode(b"us@er:p:w").decode()
     assert asked["user-agent"].startswith("Callboard/")
     assert all("proxy-authorization" not in each.headers for each in receiver.posts)
-
-
-@pytest.mark.parametrize("tls_to_proxy", [False, True])
-async def test_tls_goes_through_the_tunnel_and_is_the_receivers(
-    tls_to_proxy: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    authority, receiver = Authority(tmp_path), Receiver()
-    monkeypatch.setenv("SSL_CERT_FILE", str(authority.cert))
-    receiver.use_tls(authority.issue("receiver", "receiver.example"))
-    resolve_to(monkeypatch, "127.0.0.1")
-    async with receiver.serving():
-        forward = Forward(receiver.port)
-        if tls_to_proxy:
-            pair = authority.issue("proxy", "127.0.0.1")
-            forward.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            forward.tls.load_cert_chain(pair.cert, pair.key)
-        async with forward.serving(), Sender(LOCAL) as sender:
-            good = await post(sender, f"https://receiver.example:{receiver.port}/hook", proxy=forward.url)
-            wrong = await post(sender, f"https://another.example:{receiver.port}/hook", proxy=forward.url)
-
-    assert good.verdict is Verdict.DELIVERED, good
-    assert (wrong.verdict, wrong.fault) == (Verdict.RETRY, "tls") and "ostname mismatch" in wrong.note
-    # The addresses that were checked, and not names that may lead elsewhere by then.
-    assert set(forward.targets) == {f"127.0.0.1:{receiver.port}"}
-    assert receiver.posts[0].headers["host"] == f"receiver.example:{receiver.port}"
 
 
 @pytest.mark.parametrize(
@@ -166,14 +65,6 @@ async def test_a_proxy_of_the_endpoint_that_is_not_there_is_a_failed_attempt(rec
 
     assert (outcome.verdict, outcome.fault) == (Verdict.RETRY, "proxy")
     assert "127.0.0.1 cannot be reached" in outcome.note and "geheim" not in outcome.note
-
-
-async def test_a_tunnel_that_does_not_open_in_time_is_told(forward: Forward, receiver: Receiver) -> None:
-    forward.answer = b""
-    async with Sender(LOCAL) as sender:
-        outcome = await post(sender, receiver.url, proxy=forward.url, timeout=4.0)
-
-    assert (outcome.verdict, outcome.fault) == (Verdict.RETRY, "connect_timeout")
 
 
 async def test_a_proxy_that_speaks_behind_its_answer_is_not_believed(forward: Forward, receiver: Receiver) -> None:
@@ -216,27 +107,6 @@ async def test_a_proxy_of_the_settings_that_does_not_work_is_no_receivers_fault(
         assert (outcome.verdict, outcome.fault) == (Verdict.RETRY, "proxy")
     else:
         assert (outcome.verdict, outcome.postponed_for) == (Verdict.POSTPONED, "proxy"), outcome
-
-
-async def test_nothing_denied_is_reached_through_a_proxy(forward: Forward, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = GuardSettings(allow_http=True, proxy=forward.url)
-    resolve_to(monkeypatch, "10.0.0.1", "fd00::1", "169.254.169.254")
-    async with Sender(settings) as sender:
-        name = await post(sender, "http://inside.example/hook")
-        literal = await post(sender, "http://169.254.169.254/latest")
-        odd = await post(sender, "http://0x7f.1/")
-        # One good address among bad ones is the one that is used.
-        resolve_to(monkeypatch, "10.0.0.1", PUBLIC)
-        mixed = await post(sender, "http://mixed.example/hook")
-    async with Sender(replace(settings, proxy_resolves=True)) as sender:
-        still = await post(sender, "http://169.254.169.254/latest")
-        by_name = await post(sender, "http://inside.example/hook")
-
-    assert (name.verdict, name.fault, name.note) == (Verdict.POSTPONED, "ssrf_blocked", name.note)
-    assert name.note in ("private", "link_local")
-    assert [(each.verdict, each.fault) for each in (literal, odd, still)] == [(Verdict.FINAL, "ssrf_blocked")] * 3
-    assert (mixed.verdict, by_name.verdict) == (Verdict.DELIVERED, Verdict.DELIVERED)
-    assert forward.targets == [f"{PUBLIC}:80", "inside.example:80"]
 
 
 async def test_a_proxy_of_an_endpoint_may_not_lie_within(forward: Forward, receiver: Receiver) -> None:
