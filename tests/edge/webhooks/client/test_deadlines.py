@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from edge.webhooks.client.answer import Answer
+from edge.webhooks.client.answer import ResponseReader
 from edge.webhooks.client.deadlines import Deadlines
 from edge.webhooks.client.exchange import Exchange
 from edge.webhooks.client.wire import Wire
@@ -19,7 +19,7 @@ async def test_what_is_overdue_ends_and_what_is_done_or_has_time_left_does_not()
     for left in (0.0, 0.0, 3600.0):
         exchange = Exchange(now, now + left)
         exchange.wire = Wire()
-        waits.append((exchange, exchange.wire.begin(Answer())))
+        waits.append((exchange, exchange.wire.begin(ResponseReader())))
         deadlines.watch(exchange)
     deadlines.done(waits[1][0])
 

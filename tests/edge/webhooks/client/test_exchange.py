@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.webhooks.client.answer import Answer
+from edge.webhooks.client.answer import ResponseReader
 from edge.webhooks.client.exchange import BODY_SECONDS, Exchange
 
 
@@ -34,7 +34,7 @@ def test_the_phases_of_a_new_connection_add_up():
 )
 def test_behind_the_head_of_an_answer_its_body_is_awaited_for_a_short_time_only(received: bytes, deadline: float):
     exchange = Exchange(10.0, 90.0)
-    exchange.answer = Answer()
+    exchange.answer = ResponseReader()
     exchange.answer.feed(received)
 
     exchange.check(11.0)

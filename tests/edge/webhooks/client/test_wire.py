@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from edge.webhooks.client.answer import Answer, BadAnswer
+from edge.webhooks.client.answer import BadAnswer, ResponseReader
 from edge.webhooks.client.wire import Wire
 
 WHOLE = b"HTTP/1.1 204 No Content\r\n\r\n"
@@ -37,7 +37,7 @@ def wire(transport: Transport) -> Wire:
 
 
 async def test_an_answer_in_pieces_ends_the_wait_with_its_last_byte(wire: Wire):
-    answer = Answer()
+    answer = ResponseReader()
     done = wire.begin(answer)
 
     wire.data_received(WHOLE[:10])
@@ -55,7 +55,7 @@ async def test_bytes_without_a_request_close_the_connection(wire: Wire, transpor
 
 
 async def test_what_is_no_answer_raises(wire: Wire):
-    done = wire.begin(Answer())
+    done = wire.begin(ResponseReader())
 
     wire.data_received(b"SSH-2.0-OpenSSH\r\n")
 
@@ -64,21 +64,21 @@ async def test_what_is_no_answer_raises(wire: Wire):
 
 
 async def test_at_the_deadline_the_status_decides_where_it_has_come(wire: Wire):
-    answer = Answer()
+    answer = ResponseReader()
     done = wire.begin(answer)
     wire.data_received(b"HTTP/1.1 200 OK\r\nContent-Le")
     wire.expire()
     await done
     assert answer.status == 200
 
-    done = wire.begin(Answer())
+    done = wire.begin(ResponseReader())
     wire.expire()
     with pytest.raises(TimeoutError):
         await done
 
 
 async def test_a_connection_that_is_lost_before_the_answer_raises(wire: Wire):
-    done = wire.begin(Answer())
+    done = wire.begin(ResponseReader())
 
     wire.connection_lost(None)
 

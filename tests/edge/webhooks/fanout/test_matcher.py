@@ -8,10 +8,10 @@ import pytest
 
 from edge.filters.evaluation import Filtering
 from edge.sessions.registry import Session, SessionSpec
-from edge.webhooks.fanout.admission import Admission
+from edge.webhooks.fanout.admission import FanoutAdmission
 from edge.webhooks.fanout.matcher import Matcher
 from edge.webhooks.fanout.members import MemberJob, Members
-from edge.webhooks.fanout.progress import Progress
+from edge.webhooks.fanout.progress import FanoutProgress
 from edge.webhooks.history.delivery_stats import DeliveryStats
 from edge.webhooks.queue.job import OPERATIONAL
 from edge.webhooks.queue.room import Room
@@ -29,13 +29,13 @@ class Parts:
     """A matcher with one joined session, and what it reports."""
 
     def __init__(self, broker: Broker) -> None:
-        self.members = Members(Progress(epoch=EPOCH), 4, asyncio.Event())
+        self.members = Members(FanoutProgress(epoch=EPOCH), 4, asyncio.Event())
         self.room = Room(broker)
         self.undecodable: list[Record] = []
         self.matcher = Matcher(
             self.members,
             Filtering(),
-            Admission(self.room, lambda _session: None),
+            FanoutAdmission(self.room, lambda _session: None),
             DeliveryStats(broker, "w").of,
             self.undecodable.append,
         )

@@ -9,7 +9,7 @@ import pytest
 from edge.sessions.registry import Session, SessionSpec
 from edge.webhooks.fanout.marks import Mark
 from edge.webhooks.fanout.members import Members
-from edge.webhooks.fanout.progress import Progress
+from edge.webhooks.fanout.progress import FanoutProgress
 from edge.webhooks.queue.job import Job
 from router.cursor import Cursor
 
@@ -22,12 +22,12 @@ def session(start: int = 0, epoch: str = EPOCH) -> Session:
 
 
 @pytest.fixture
-def progress() -> Progress:
-    return Progress(epoch=EPOCH, matched=10, position=10, start=5, oldest=2)
+def progress() -> FanoutProgress:
+    return FanoutProgress(epoch=EPOCH, matched=10, position=10, start=5, oldest=2)
 
 
 @pytest.fixture
-def members(progress: Progress) -> Members:
+def members(progress: FanoutProgress) -> Members:
     return Members(progress, 4, asyncio.Event())
 
 
@@ -87,7 +87,7 @@ def test_a_deleted_session_is_removed_everywhere_and_cleaned_up_after(members: M
     assert member.removed and not members.all and member not in members.joined and members.gone == {ID}
 
 
-def test_the_position_passes_to_the_first_that_has_joined_ahead_of_it(members: Members, progress: Progress):
+def test_the_position_passes_to_the_first_that_has_joined_ahead_of_it(members: Members, progress: FanoutProgress):
     members.admit(session(30))
 
     members.pass_over()
