@@ -25,7 +25,7 @@ class TimedHttpProtocol(HttpToolsProtocol):
     limits: ClassVar[LimitSettings]
 
     _timeout: asyncio.TimerHandle | None = None
-    _received = 0  # bytes since the head began
+    _head_received = 0  # bytes since the head began
     _head_size = 0  # of these, how many are parsed
     _in_head = True
     _begun = False  # whether any byte of this head has arrived
@@ -42,9 +42,9 @@ class TimedHttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._in_head:
-            self._received += len(data)
+            self._head_received += len(data)
             # The parser buffers a header line until it ends; twice the limit is more than one packet above it.
-            if self._received > 2 * self.limits.head_bytes + 256 * 1024:
+            if self._head_received > 2 * self.limits.head_bytes + 256 * 1024:
                 self._too_large = True
                 self.send_400_response("")
                 return
@@ -52,7 +52,7 @@ class TimedHttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         if not self._in_head:
-            self._in_head, self._received, self._head_size = True, 0, 0
+            self._in_head, self._head_received, self._head_size = True, 0, 0
             self._start_timeout(self.limits.head_seconds)
         self._begun = True
         super().on_message_begin()
