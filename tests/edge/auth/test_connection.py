@@ -84,7 +84,7 @@ async def test_a_connection_is_told_that_its_token_ends_and_then_closed_to_come_
     assert reader.closed == EXPIRED and EXPIRED.reconnect
 
 
-async def test_who_left_is_not_looked_at_and_not_held(broker: Broker) -> None:
+async def test_a_connection_that_closed_is_not_checked_and_not_kept(broker: Broker) -> None:
     mine, now = auths(broker, handshakes_per_address=0), time.time()
     for _ in range(5000):
         auth, reader = attached(mine, alice(now + 1000), session())
@@ -96,7 +96,7 @@ async def test_who_left_is_not_looked_at_and_not_held(broker: Broker) -> None:
     assert reader.closed is None and mine._due == []
 
 
-async def test_a_request_that_ends_without_a_reader_gives_back_its_seat(broker: Broker) -> None:
+async def test_a_request_that_ends_without_a_reader_releases_its_slot(broker: Broker) -> None:
     mine = auths(broker, connections_per_principal=1)
     refused = mine.open(alice(1e10), session(), "192.0.2.1")
     assert refused
@@ -112,7 +112,7 @@ async def test_a_request_that_ends_without_a_reader_gives_back_its_seat(broker: 
     assert mine.open(alice(1e10), session(), "192.0.2.1")
 
 
-async def test_where_nobody_is_told_apart_there_are_no_badges(broker: Broker) -> None:
+async def test_without_authentication_there_is_none_for_connections(broker: Broker) -> None:
     authenticator = Authenticator(IdentitySettings(), LimitSettings(), (), broker.connection)
 
     assert (

@@ -220,7 +220,7 @@ async def test_a_session_that_is_changed_to_what_a_reader_may_not_see_closes_tha
     assert (bye["code"], bye["reconnect"]) == (FORBIDDEN.code, False) and pong["control"] == "pong"
 
 
-async def test_a_connection_gives_its_seat_back_when_it_ends(secured: SecuredFactory) -> None:
+async def test_a_connection_releases_its_slot_when_it_ends(secured: SecuredFactory) -> None:
     async with secured(SHORT, limits=LimitSettings(connections_per_principal=1)) as edge:
         alice = edge.as_("alice", read=["job.>"])
         mine = await alice.session(subjects=["job.>"])

@@ -92,7 +92,7 @@ def test_who_has_an_ipv6_address_has_its_whole_network() -> None:
     assert Limits(LimitSettings(loopback=True)).key("::1") == "::1"
 
 
-def test_a_seat_is_given_back_once() -> None:
+def test_a_slot_is_released_once() -> None:
     limits = Limits(LimitSettings(connections_per_principal=2))
     slots = [limits.open("192.0.2.1", ALICE) for _ in range(2)]
     with pytest.raises(Problem) as refused:
