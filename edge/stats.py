@@ -30,7 +30,7 @@ class Stats(msgspec.Struct):
     served: int = 0  # connections and polls ever answered
     last_delivery: float = 0.0
     last_error: str | None = None
-    # As they were when they were asked for: sequences between the reader furthest behind and the newest event heard, and
+    # As they were when they were asked for: sequences between the reader furthest behind and the newest event received, and
     # the age in seconds of the oldest event that it is owed.
     lag: int = 0
     oldest: float = 0.0

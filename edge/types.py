@@ -82,7 +82,7 @@ class Batch:
         return self.records[-1].check
 
     def age(self) -> float:
-        """Seconds since the newest event was said; never negative, whatever the clocks of producers say."""
+        """Seconds since the newest event was published; never negative, whatever the clocks of producers say."""
         event = self.records[-1].event
         return max(0.0, time.time() - event.time / 1e9) if event else 0.0
 
@@ -104,7 +104,7 @@ class Authorization(Protocol):
     """By whose right a connection reads: it changes the reader's view, or ends it, when that right does."""
 
     def attach(self, reader: Authorized) -> None:
-        """The reader has begun; from now on it is told what changes."""
+        """The reader has begun; from now on its view follows the authorization."""
 
     def leave(self) -> None:
         """The reader has ended. Harmless the second time."""
@@ -115,7 +115,7 @@ class Authorization(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReadRequest:
-    """What a connection reads: a session's events under a view, in a dialect, and by whose right where people are told apart."""
+    """What a connection reads: a session's events under a view, in a dialect, and by whose right where there is authentication."""
 
     session_id: str
     view: View
@@ -139,7 +139,7 @@ class Subscriber(Protocol):
 
     @property
     def authorization(self) -> Authorization | None:
-        """By whose right it reads, where people are told apart."""
+        """By whose right it reads, where there is authentication."""
 
     @property
     def view(self) -> View:
@@ -171,7 +171,7 @@ class Subscriber(Protocol):
         """Leaves the live feed because its filter is over its budget; `resume_slowed` must follow."""
 
     def resume_slowed(self, tell: bool) -> None:
-        """Goes on where it was slowed; the client may be told."""
+        """Goes on where it was slowed; the client may get a notice."""
 
     def rewind(self, sequence: int) -> None:
         """Sends the client back to a place that it was led past too soon."""

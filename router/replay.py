@@ -17,7 +17,7 @@ from router.record import Record
 
 # 64 full pages are kept, at most 64 MiB: a crowd that reconnects reads the store once.
 CACHED_PAGES = 64
-# How far producers' clocks may be ahead of the store's for `since` to find all that was said since a moment, and how many
+# How far producers' clocks may be ahead of the store's for `since` to find all that was published since a moment, and how many
 # events are looked at for it.
 AHEAD = timedelta(seconds=60)
 MAX_AHEAD = 5000
@@ -55,7 +55,7 @@ class Replay:
     def __init__(
         self, broker: Broker, undecodable: Callable[[Record], None] = lambda _record: None, slice: float = SLICE
     ) -> None:
-        """`undecodable` is told of each record that was read and is no event; the reader passes it over."""
+        """`undecodable` is called with each record that was read and is no event; the reader passes it over."""
         self._slice = slice
         self._broker = broker
         self._undecodable = undecodable
@@ -148,7 +148,7 @@ class Replay:
         """Says whether the stream still holds at a cursor's place what it held when the cursor was given out.
 
         False after an older state of the stream was restored, when its sequences are given to other events. What cannot be
-        told is believed: a cursor without a check, and a place of which nothing is kept. Raises BrokerError.
+        checked is believed: a cursor without a check, and a place of which nothing is kept. Raises BrokerError.
         """
         if cursor.check == UNKNOWN or cursor.epoch != state.epoch or not state.first <= cursor.sequence <= state.last:
             return True
@@ -165,7 +165,7 @@ class Replay:
         return event is None or rfc3339(event.time).removesuffix("Z") == mark.moment
 
     async def _since(self, moment: datetime, patterns: tuple[str, ...], state: StreamState) -> int:
-        """Finds the sequence behind which no event that was said or stored since a moment is left out.
+        """Finds the sequence behind which no event that was published or stored since a moment is left out.
 
         Where producers' clocks are ahead, an event may say a later time than the one at which it was stored.
         """

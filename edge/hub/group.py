@@ -25,7 +25,7 @@ class WriteGroup:
 
     def __init__(self, encoder: Encoder, meter: Meter) -> None:
         self.encoder = encoder
-        # Up to where all of them have had everything, and the last event that all were told.
+        # Up to where all of them have had everything, and the last event whose cursor all were sent.
         self.position = self.reported = 0
         self._meter = meter
         self._readers: dict[DirectWriter, None] = {}

@@ -320,7 +320,7 @@ class Hub:
                         )
 
     def change_session(self, session_id: str, view: View) -> None:
-        """Gives every reader of one session another view; those with an authorization are told by that."""
+        """Gives every reader of one session another view; those with an authorization get it from that."""
         for reader in tuple(self.readers):
             if reader.session_id == session_id and reader.authorization is None and reader.view != view:
                 reader.change(view)

@@ -169,9 +169,9 @@ class Integrity:
             self.incarnation += 1
         if rolled_back:
             # A store that has lost its newest events gives their sequences to others: as good as another life. Where the
-            # two part is not known, so all readers are told, and read again what the stream holds.
+            # two part is not known, so all readers get a `gap`, and read again what the stream holds.
             log.error(
-                "the event stream was rolled back to an older state; every reader is told of a gap and reads it from its "
+                "the event stream was rolled back to an older state; every reader gets a gap notice and reads it from its "
                 "beginning",
                 extra={"last": state.last},
             )
@@ -181,7 +181,7 @@ class Integrity:
         self._reached = state.last
         self.first = state.first
         self._settled = 0
-        # What was received since the loss and comes after `last` stays: nobody will read it from the store.
+        # What was received since the loss and comes after `last` stays: no reader reads it from the store.
         self._recent.since = state.last
         self.live.restart(state.last)
         self._steady.set()
@@ -215,7 +215,7 @@ class Integrity:
             self.suspect("the store has events that were not received in time", loss)
 
     async def check_position(self) -> None:
-        """Compares what was received with the store, and moves the position past events that nobody here asked for.
+        """Compares what was received with the store, and moves the position past events that no reader here asked for.
 
         Both only as far as the stream had come at the last check: what was stored a heartbeat ago has long been received.
         """
@@ -262,7 +262,7 @@ class Integrity:
     async def _locate(self, pattern: str, after: int, upto: int) -> int | None:
         """Finds the first event that was missed, so that no reader goes back further than need be. Raises BrokerError.
 
-        See `Live.verify`. Of what lies further back than what is remembered nothing can be told.
+        See `Live.verify`. Of what lies further back than what is remembered nothing is known.
         """
         newest = _Received(self._recent.since, upto, self._recent.sequences())
         known = next((one for one in (*self._remembered, newest) if one.since < upto <= one.upto), None)

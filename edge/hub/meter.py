@@ -12,7 +12,7 @@ MANY = 8
 
 
 class Meter:
-    """Deliveries and delays of one transport's lanes."""
+    """Deliveries and delays of one transport's connections."""
 
     __slots__ = ("_batch", "_delivered", "_late", "_replayed", "_seconds", "_size", "_writes", "_written")
 

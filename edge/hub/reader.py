@@ -134,7 +134,7 @@ class Reader:
         self._start_lagging()
 
     def resume_slowed(self, tell: bool) -> None:
-        """Goes on where it was slowed; the client may be told."""
+        """Goes on where it was slowed; the client may get a notice."""
         if tell:
             self.notify("slowed", notices.slowed(self.cursor))
         self._wake()
@@ -162,7 +162,7 @@ class Reader:
         self.lag()
 
     def authorize(self, authorization: Authorization | None) -> None:
-        """Is read by the right of somebody whose token ends, and may be renewed."""
+        """Attaches the authorization under which it reads, whose token ends and may be renewed."""
         if authorization is not None:
             self.authorization = authorization
             authorization.attach(self)

@@ -22,7 +22,7 @@ from router.replay import Gap, Place, Replay, Stretch, place_of
 
 log = logging.getLogger(__name__)
 
-# Seconds: a plain request is told sooner than a stream that the event store is away.
+# Seconds: a plain request fails sooner than a stream where the event store is away.
 REQUEST_TIMEOUT = 5.0
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class ReaderRecovery:
         flush: Callable[[], None],
         unencodable: Callable[[Record, Exception], None],
     ) -> None:
-        """`flush` hands out what this tick has received; `unencodable` is told of records that an encoder fails on."""
+        """`flush` hands out what this tick has received; `unencodable` is called with records that an encoder fails on."""
         self._broker = broker
         self._replay = replay
         self._recent = recent

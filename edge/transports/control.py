@@ -26,16 +26,16 @@ def read_opening(raw: str | bytes, opening: Opening) -> Start | dict[str, Any]:
     An answer that is an error ends the connection.
     """
     try:
-        said = from_json(raw)
+        message = from_json(raw)
     except BadEvent:
-        said = None
-    control = said.get("control") if isinstance(said, dict) else None
+        message = None
+    control = message.get("control") if isinstance(message, dict) else None
     if control == "ping":
-        return {"control": "pong", "server_time": rfc3339(time.time_ns()), "id": said.get("id")}
+        return {"control": "pong", "server_time": rfc3339(time.time_ns()), "id": message.get("id")}
     if control != "resume":
         return {"control": "error", "code": "resume_expected", "detail": 'say {"control":"resume","cursor":…} first'}
     try:
-        return opening({name: str(value) for name, value in said.items() if value is not None})
+        return opening({name: str(value) for name, value in message.items() if value is not None})
     except (Problem, BadInput) as refusal:
         detail = refusal.detail if isinstance(refusal, Problem) else str(refusal)
         return {"control": "error", "code": refusal.code, "detail": detail}
@@ -44,21 +44,21 @@ def read_opening(raw: str | bytes, opening: Opening) -> Start | dict[str, Any]:
 def refresh(token: object, reader: Reader) -> dict[str, Any]:
     """The answer to a client that sends a new token over its connection."""
     if reader.authorization is None:
-        return {"control": "error", "code": "bad_token", "detail": "there are no keys here, and nobody needs a token"}
+        return {"control": "error", "code": "bad_token", "detail": "this server has no keys and needs no token"}
     return reader.authorization.refresh(token)
 
 
 def answer(raw: str | bytes, reader: Reader) -> dict[str, Any]:
     """The answer to a client's message."""
     try:
-        said = from_json(raw)
+        message = from_json(raw)
     except BadEvent:
         return {"control": "error", "code": "bad_json", "detail": "a message must be a JSON object"}
-    control = said.get("control") or said.get("type") if isinstance(said, dict) else None
+    control = message.get("control") or message.get("type") if isinstance(message, dict) else None
     if control == "refresh":
-        return refresh(said.get("token"), reader)
+        return refresh(message.get("token"), reader)
     if control != "ping":
         return {"control": "error", "code": "unknown_control", "detail": "known controls: ping, refresh"}
-    pong = {"control": "pong", "server_time": rfc3339(time.time_ns()), "id": said.get("id")}
+    pong = {"control": "pong", "server_time": rfc3339(time.time_ns()), "id": message.get("id")}
     # Before `ready` no place is known.
     return pong if reader.state is State.CONNECTING else {**pong, "cursor": reader.cursor}

@@ -16,10 +16,10 @@ MAX_AWAITED = 10_000
 
 
 class PollReceipts:
-    """What polls were answered with and when it was said, until the next poll confirms it."""
+    """What polls were answered with and when it was published, until the next poll confirms it."""
 
     def __init__(self) -> None:
-        self._said: dict[tuple[str, str], float] = {}
+        self._published: dict[tuple[str, str], float] = {}
         self._delivered = metrics.delivered.labels("polling")
         self._written = metrics.written.labels("polling")
         self._seconds = metrics.write_seconds.labels("polling")
@@ -29,8 +29,8 @@ class PollReceipts:
     def polled(self, session: str, came_with: str, polled: Polled, size: int) -> None:
         """Counts an answer to a poll; the cursor it came with confirms the answer that had it as `next`."""
         now = time.time()
-        if (said := self._said.pop((session, came_with), None)) is not None:
-            self._acknowledged.observe(max(0.0, now - said))
+        if (published := self._published.pop((session, came_with), None)) is not None:
+            self._acknowledged.observe(max(0.0, now - published))
         if not polled.records:
             return
         self._delivered.inc(len(polled.records))
@@ -39,8 +39,8 @@ class PollReceipts:
         if event is None:
             return
         age = max(0.0, now - event.time / 1e9)
-        # A poll that waited was answered by what was just said; the others read what lay there.
+        # A poll that waited was answered by what was just published; the others read what was stored.
         (self._seconds if polled.waited else self._late).observe(age)
-        self._said[session, polled.next] = event.time / 1e9
-        if len(self._said) > MAX_AWAITED:
-            del self._said[next(iter(self._said))]
+        self._published[session, polled.next] = event.time / 1e9
+        if len(self._published) > MAX_AWAITED:
+            del self._published[next(iter(self._published))]

@@ -71,13 +71,13 @@ def in_band(problem: Problem, place: str | None = None) -> Response:
     place = place if place and _is_cursor(place) else None
     if place:
         body["cursor"] = place
-    said = b"retry: %d\nevent: bye\ndata: %b\n%b\n" % (
+    form = b"retry: %d\nevent: bye\ndata: %b\n%b\n" % (
         delay_ms,
         one_line(to_json(body)),
         f"id: {place}\n".encode() if place else b"",
     )
     headers = {**problem.headers, "Cache-Control": "no-cache, no-store, no-transform", "X-Accel-Buffering": "no"}
-    return Refusal(problem.code, said, 200, headers, media_type="text/event-stream")
+    return Refusal(problem.code, form, 200, headers, media_type="text/event-stream")
 
 
 def _is_cursor(text: str) -> bool:

@@ -102,15 +102,15 @@ async def _until_gone(receive: Receive) -> None:
 def stream_start(request: Request, otherwise: Callable[[], Start]) -> Start:
     """Where a stream begins: behind the last event id that its client has, else where its address or its session says.
 
-    A text that is no cursor of ours, such as `0` or an id of another server, begins there too, and is told so by a `gap`:
+    A text that is no cursor of ours, such as `0` or an id of another server, begins there too, and gets a `gap`:
     a browser repeats its id at each reconnection, and 400 would end it for good. Raises BadCursor for the address's own
     `cursor`, `since` and `last`.
     """
-    said = last_event_id(request)
-    if said is None:
+    found = last_event_id(request)
+    if found is None:
         return otherwise()
     try:
-        return parse_start(said) or otherwise()
+        return parse_start(found) or otherwise()
     except BadCursor:
         return replace(otherwise(), foreign=True)
 
@@ -121,8 +121,8 @@ def last_event_id(request: Request) -> str | None:
     The header wins. Polyfills that may set no header send `lastEventId` in the query, in one spelling or another, behind
     what the address had already.
     """
-    if said := request.headers.get("last-event-id"):
-        return said
+    if found := request.headers.get("last-event-id"):
+        return found
     named = [value for name, value in request.query_params.multi_items() if _plain(name) == "lasteventid" and value]
     return named[-1] if named else None
 

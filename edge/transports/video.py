@@ -27,7 +27,7 @@ OPENING = b"--" + BOUNDARY + b"\r\n"
 
 
 class Frame:
-    """One picture as it came; what a wire makes of it is made once and shared."""
+    """One picture as it came; its multipart form is made once and shared."""
 
     __slots__ = ("_part", "payload")
 
@@ -84,7 +84,7 @@ class Viewer:
 
 
 class Track:
-    """One picture stream as this process hears it."""
+    """One picture stream as this process receives it."""
 
     def __init__(self) -> None:
         self.viewers: set[Viewer] = set()

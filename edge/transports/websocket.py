@@ -83,18 +83,18 @@ class SocketReader:
                 gauge.dec()
 
     async def _opened(self, opening: Opening) -> Start | None:
-        """Waits for the client to say where it begins; None where it has not, and has been told so."""
+        """Waits for the client to say where it begins; None where it has not, and was sent an error."""
         try:
             async with asyncio.timeout(OPENING_TIMEOUT):
                 while True:
                     message = await self._socket.receive()
                     if message["type"] == "websocket.disconnect":
                         return None
-                    heard = read_opening(message.get("text") or message.get("bytes") or b"", opening)
-                    if isinstance(heard, Start):
-                        return heard
-                    await self._socket.send_text(to_json(heard).decode())
-                    if heard["control"] == "error":
+                    found = read_opening(message.get("text") or message.get("bytes") or b"", opening)
+                    if isinstance(found, Start):
+                        return found
+                    await self._socket.send_text(to_json(found).decode())
+                    if found["control"] == "error":
                         await self._close(BAD_CURSOR)
                         return None
         except TimeoutError:
@@ -129,9 +129,9 @@ class SocketReader:
             raw: str | bytes = message.get("text") or message.get("bytes") or b""
             if len(raw) > MAX_MESSAGE:
                 return BAD_FRAME
-            said = to_json(answer(raw, reader)).decode()
+            reply = to_json(answer(raw, reader)).decode()
             async with self._writing:
-                await self._socket.send({"type": "websocket.send", "text": said})
+                await self._socket.send({"type": "websocket.send", "text": reply})
 
     async def _close(self, reason: Disconnect) -> None:
         metrics.disconnects.labels("websocket", reason.reason).inc()

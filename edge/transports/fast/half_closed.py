@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class HalfClosable:
-    """An application that is told that its client has left, where the client ended its side and the answer has no end."""
+    """An application that gets `http.disconnect`, where the client ended its side and the answer has no end."""
 
     def __init__(self, app: ASGIApp, closed: Callable[[], bool]) -> None:
         self._app = app

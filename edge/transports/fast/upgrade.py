@@ -45,10 +45,10 @@ class Compression(ServerPerMessageDeflateFactory):
         self, params: Sequence[ExtensionParameter], accepted_extensions: Sequence[Extension]
     ) -> tuple[list[ExtensionParameter], PerMessageDeflate]:
         """Agrees, except with clients that want a smaller window than the one that all share. Raises NegotiationError."""
-        said, extension = super().process_request_params(params, accepted_extensions)
+        agreed, extension = super().process_request_params(params, accepted_extensions)
         if extension.local_max_window_bits < DEFLATE_WINDOW:
             raise NegotiationError("the window is too small")
-        return said, extension
+        return agreed, extension
 
 
 COMPRESSION = Compression()

@@ -58,14 +58,14 @@ class FastWebSocket(FastReader):
     def _open(self, payload: bytes, opening: Opening) -> None:
         """Begins where a message says, or answers what else it says before that."""
         assert self._transport is not None
-        heard = read_opening(payload, opening)
-        if isinstance(heard, Start):
+        found = read_opening(payload, opening)
+        if isinstance(found, Start):
             self._opening = None
             self._sweeper.lift_deadline(self)
-            self.begin(heard)
+            self.begin(found)
             return
-        self._transport.write(frames.frame(frames.TEXT, to_json(heard)))
-        if heard["control"] == "error":
+        self._transport.write(frames.frame(frames.TEXT, to_json(found)))
+        if found["control"] == "error":
             self._opening = None
             self._ended(BAD_CURSOR)
             self._shut(BAD_CURSOR.code, BAD_CURSOR.reason)
