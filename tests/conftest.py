@@ -1,4 +1,4 @@
-"""This file is where tests get their real parts: a nats-server of their own, and a broker that is connected to it."""
+"""Fixtures of all tests: a nats-server of their own, and a broker that is connected to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""This file is where tests get the npm packages that the guides' samples are written for."""
+"""Installs the npm packages that the guides' samples are written for."""
 
 from __future__ import annotations
 

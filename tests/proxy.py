@@ -1,4 +1,4 @@
-"""This file is where a test puts a bad network before a server: slow, narrow, silent, or cut in the middle of a byte stream.
+"""A proxy that makes the network before a server bad: slow, narrow, silent, or cut in the middle of a byte stream.
 
 The proxy knows nothing of what it carries, so it stands before NATS as well as before the edge:
 

@@ -1,4 +1,4 @@
-"""This file is where a test starts a nats-server with a configuration of its own, and makes the certificates for it."""
+"""Starts nats-servers with a configuration of the test, and makes certificates for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""This file is where the generated gRPC code is compared with what the .proto files say."""
+"""Compares the generated gRPC code with the .proto files."""
 
 from __future__ import annotations
 

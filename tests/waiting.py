@@ -1,4 +1,4 @@
-"""This file is where a test waits for something to become true: looked at again and again, up to a deadline."""
+"""Waits for a condition, checked again and again up to a deadline."""
 
 from __future__ import annotations
 

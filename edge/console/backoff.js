@@ -1,4 +1,4 @@
-/** This file is where it is decided how long a client waits before it tries again. */
+/** Backoff: how long a client waits before it reconnects. */
 
 export class Backoff {
   #tries = 0;

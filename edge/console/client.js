@@ -1,5 +1,5 @@
 /**
- * This file is where a page reads events from Callboard: one session, one connection at a time, and no event lost or seen twice.
+ * Reads events from Callboard in a page: one session, one connection at a time, no event lost or seen twice.
  *
  *     const client = new CallboardClient({ session: { subjects: ["agent.>"] }, last: 50 });
  *     client.on("progress", (event) => console.log(event.subject, event.data.progress));

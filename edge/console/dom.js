@@ -1,4 +1,4 @@
-/** This file is where elements are made. Text only ever becomes a text node: what an event says is never markup. */
+/** Makes elements. Text only ever becomes a text node, so an event cannot inject markup. */
 
 const SVG = "http://www.w3.org/2000/svg";
 

@@ -1,4 +1,4 @@
-/** This file is where numbers and times become words. */
+/** Formats numbers and times. */
 
 const NONE = "–";
 

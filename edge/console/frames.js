@@ -1,5 +1,5 @@
 /**
- * This file is where pictures reach a canvas: binary frames over a WebSocket, the newest wins, what is late is never drawn.
+ * Draws binary frames of a WebSocket on a canvas: the newest wins, a late one is never drawn.
  *
  * A frame is `[uint32 little-endian: header length][UTF-8 JSON header][picture]`. While the tab is hidden the socket is
  * closed, which gives back the lease and lets the source rest.

@@ -1,4 +1,4 @@
-/** This file is where the console is put together: one client, one store, five views. */
+/** Puts the console together: one client, one store, five views. */
 
 import { CallboardClient } from "./client.js";
 import { Store } from "./store.js";

@@ -1,5 +1,5 @@
 /**
- * This file is where events become what the page shows: runs, alerts, cameras, renders, and the stream itself.
+ * Turns events into what the page shows: runs, alerts, cameras, renders, and the stream itself.
  *
  * Views watch a topic and are told at most once per picture drawn, however many events arrived meanwhile.
  */

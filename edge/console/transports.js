@@ -1,5 +1,5 @@
 /**
- * This file is where one connection is held open, in one of three ways.
+ * Holds one connection open over WebSocket, SSE or polling.
  *
  * Each transport takes a link (`url(path)`, `query`, `headers`, `ticket()`, `signal`, `take(object)`, `heard()`) and returns a promise that
  * settles when the connection is over: with `{code, reason}` where a socket closed, or by throwing `Refusal` where the

@@ -1,4 +1,4 @@
-"""This file is where browser tests get a real browser, and a wire to the server that can be cut."""
+"""Fixtures of browser tests: a real browser, and a connection to the server that can be cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""This file is where the JavaScript client meets a server that misbehaves on purpose: the wire of the edge, with faults on order.
+"""A server for the JavaScript client that misbehaves on purpose: the wire of the edge, with faults on demand.
 
 It is a fixture for what a healthy edge never does (forget a session, fall silent, refuse sockets, repeat itself). All
 that a healthy edge does is tested against the real one.

@@ -1,4 +1,4 @@
-"""This file is where the JavaScript client is held to its promises against a server that breaks its own."""
+"""Tests of the JavaScript client against a server that misbehaves."""
 
 from __future__ import annotations
 

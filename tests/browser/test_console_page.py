@@ -1,4 +1,4 @@
-"""This file is where the console at / is used as an operator uses it: a real browser on a real, running Callboard."""
+"""Tests of the console at / as an operator uses it: a real browser on a running Callboard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""This file is where tests get a JetStream of three nodes: three nats-servers that know one another, any of which may die."""
+"""A JetStream cluster of three nodes, any of which a test may kill."""
 
 from __future__ import annotations
 

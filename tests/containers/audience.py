@@ -1,4 +1,4 @@
-"""This file is where readers and a publisher live through the faults of containers, and where their records are compared.
+"""Readers and a publisher that go through the faults of containers, and the comparison of their records.
 
 Each reader keeps what it got and the cursor it got it with, and comes back at that cursor, on whichever replica and
 transport comes up. The publisher sends each event again, with the same key, until it was acknowledged.

@@ -1,4 +1,4 @@
-"""This file is where the tests of containers get the engine and the product's image; both once per pytest process."""
+"""Fixtures of the container tests: the engine and the product's image, both once per pytest process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""This file is where tests get containers: from whichever Docker engine answers, the product's own image among them."""
+"""Starts containers on the Docker engine that answers, the product's own image among them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""This file is where end-to-end tests get their clients: plain HTTP, a browser, and the guide's receiver as a process."""
+"""Fixtures of end-to-end tests: an HTTP client, a browser, and the guide's receiver as a process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""This file is where the client samples of the OpenManus callback guide are kept, word for word, and made to meet us."""
+"""The client samples of the OpenManus callback guide, word for word, and how they are run against an edge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""This file is where the whole system runs for tests as it runs for people: `callboard up`, a tree of real processes."""
+"""Runs the whole system for tests: `callboard up`, a tree of real processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""This file is where edge tests get a running edge: the real server on a free port, in this process, on a real nats-server."""
+"""Fixtures of edge tests: the real server on a free port, in this process, on a real nats-server."""
 
 from __future__ import annotations
 

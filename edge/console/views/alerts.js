@@ -1,4 +1,4 @@
-/** This file is where alerts are listed: what fires first, what is over below it, in grey. */
+/** Lists alerts: those that fire first, resolved ones below in grey. */
 
 import { h, icon, say, show } from "../dom.js";
 import { ago, clock } from "../format.js";

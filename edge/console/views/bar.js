@@ -1,4 +1,4 @@
-/** This file is where the page's top bar is: the name, the pulse of the stream, and how this page is connected. */
+/** The page's top bar: the name, the rate of the stream, and how this page is connected. */
 
 import { copyButton, h, say, show, sparkline } from "../dom.js";
 import { milliseconds, number, short } from "../format.js";

@@ -1,4 +1,4 @@
-/** This file is where the live camera is shown. */
+/** Shows the live camera. */
 
 import { h, say } from "../dom.js";
 import { bytes, milliseconds, number } from "../format.js";

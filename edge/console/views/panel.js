@@ -1,4 +1,4 @@
-/** This file is where a panel gets its heading, the same for all. */
+/** Makes the heading of a panel, the same for all. */
 
 import { h, icon } from "../dom.js";
 

@@ -1,4 +1,4 @@
-/** This file is where the live render is shown, with how far it is. */
+/** Shows the live render and its progress. */
 
 import { h, meter, say } from "../dom.js";
 import { duration, number, percent } from "../format.js";

@@ -1,4 +1,4 @@
-/** This file is where jobs, agents and threads are listed, with their progress and their last words. */
+/** Lists jobs, agents and threads, with their progress and their newest line. */
 
 import { h, icon, meter, say, show } from "../dom.js";
 import { ago, duration, percent, short } from "../format.js";

@@ -1,4 +1,4 @@
-/** This file is where the stream of events is shown: newest at the foot, filtered by type and text, each one open to be read. */
+/** Shows the stream of events: newest at the foot, filtered by type and text, each one can be opened. */
 
 import { copyButton, h, icon, say, show } from "../dom.js";
 import { clock, curl, number, summary } from "../format.js";

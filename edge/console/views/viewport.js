@@ -1,4 +1,4 @@
-/** This file is where a picture stream gets a stage: a canvas, its figures, its tools, and what to say when there is none. */
+/** Shows a picture stream: a canvas, its figures, its tools, and a text where there is none. */
 
 import { h, icon, say, show } from "../dom.js";
 import { FrameStream } from "../frames.js";

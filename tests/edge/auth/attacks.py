@@ -1,4 +1,4 @@
-"""This file is where tokens are made that must not be believed, each by one known trick."""
+"""Makes tokens that must be refused, each by one known attack."""
 
 from __future__ import annotations
 
