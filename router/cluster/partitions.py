@@ -20,7 +20,8 @@ import zlib
 from collections.abc import Callable
 from typing import Protocol
 
-from router.cluster.ownership import ABANDONED, KEYS, Ownership, member_key, owner_key, owner_value
+from router.cluster.membership import Membership
+from router.cluster.ownership import ABANDONED, KEYS, Ownership, owner_key, owner_value
 from router.cluster.role import RoleSettings
 from router.errors import BrokerError, Conflict
 from router.nats.bucket import Bucket, Entry
@@ -81,9 +82,9 @@ class Partitions:
         self._leaving: set[asyncio.Task[None]] = set()
         self._letting_go: set[int] = set()
         self._news = asyncio.Event()
+        self._membership = Membership(bucket, holder, settings, self._news.set, self._fence)
         self._told = asyncio.Event()
         self._closed = asyncio.Event()
-        self._good = float("-inf")
         self._closing = False
         self._tasks: asyncio.TaskGroup | None = None
         self._living: asyncio.Task[None] | None = None
@@ -103,7 +104,7 @@ class Partitions:
         """Takes its share and lets go of what is more, until cancelled or closed. `grace` is for posts under way."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            self._living = tasks.create_task(self._live(), name="owner's lease")
+            self._living = tasks.create_task(self._membership.run(), name="membership lease")
             beside = [
                 tasks.create_task(self._watch(), name="who owns"),
                 tasks.create_task(self._reconcile_often(), name="reconcile owners"),
@@ -135,40 +136,12 @@ class Partitions:
         if self._living is not None:
             # Before the key is deleted, which a late refresh would write again.
             self._living.cancel()
-        try:
-            async with asyncio.timeout(1.0):
-                await self._bucket.delete(member_key(self._holder), 60.0)
-        except (BrokerError, TimeoutError):
-            log.debug("membership lease was not released; it expires by its TTL")
+        await self._membership.release()
         self._closed.set()
         self._news.set()
 
-    # The lease
-
-    async def _live(self) -> None:
-        """Keeps the process's own key; where that fails for too long, all terms end at once."""
-        loop = asyncio.get_running_loop()
-        key, value = member_key(self._holder), b"1"
-        while True:
-            asked = loop.time()
-            left = self._good + self.settings.refresh_timeout - asked
-            try:
-                async with asyncio.timeout(left if left > 0 else self.settings.refresh_timeout):
-                    await self._bucket.put(key, value, self.settings.ttl)
-                if self._good == float("-inf"):
-                    self._news.set()
-                self._good = asked
-                pause = self.settings.refresh
-            except (BrokerError, TimeoutError) as fault:
-                log.debug("membership lease was not refreshed; retrying", extra={"fault": str(fault)})
-                pause = 0.1
-            if loop.time() - self._good >= self.settings.refresh_timeout and self._good != float("-inf"):
-                self._fence()
-            await asyncio.sleep(pause)
-
     def _fence(self) -> None:
         """Others may believe us gone: nothing is done any more in the partitions' name."""
-        self._good = float("-inf")
         if self._running:
             log.warning(
                 "membership lease lost; stopping all webhook partitions",
@@ -237,7 +210,7 @@ class Partitions:
 
     async def _look(self, grace: float) -> None:
         """Compares what is owned with what should be."""
-        if self._good == float("-inf"):
+        if not self._membership.held:
             self._show()
             return
         alive = self.ownership.alive()
@@ -269,7 +242,7 @@ class Partitions:
         # What a process that died here under our own name would have held is free, too.
         ours = [each for each in range(self._count) if self._is_ours_and_idle(each)]
         for partition in ours + sorted(free, key=lambda each: (each - turn) % self._count):
-            if len(self._running) >= share or self._closing or self._good == float("-inf"):
+            if len(self._running) >= share or self._closing or not self._membership.held:
                 break
             if self.ownership.revision(partition) == seen[partition]:
                 await self._claim(partition)
@@ -299,7 +272,7 @@ class Partitions:
             return
         if not self.ownership.wrote(partition, self._holder, epoch):
             return  # taken by another before the answer came
-        if self._tasks is None or self._closing or self._good == float("-inf"):
+        if self._tasks is None or self._closing or not self._membership.held:
             return  # free once we are gone, or looked at again once our lease is back
         term = self.terms[partition] = self._begin(partition, epoch, clean)
         self._running[partition] = self._tasks.create_task(self._serve(partition, term), name=f"hooks {partition}")
