@@ -117,7 +117,10 @@ PATIENT = replace(
 )
 
 # Once it is open, it stays so.
-SHUT = replace(PATIENT, worker=replace(PATIENT.worker, breaker=CircuitBreakerSettings(pause=600.0, probes=1)))
+# The pause after a failed attempt is long as well, so that no job runs out of attempts before the circuit breaker opens.
+SHUT = replace(
+    PATIENT, worker=replace(PATIENT.worker, schedule=(600.0,), breaker=CircuitBreakerSettings(pause=600.0, probes=1))
+)
 
 
 async def state_changes(stage: Stage, session: Session) -> list[str]:
