@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import socket
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
@@ -22,6 +24,20 @@ class Post(NamedTuple):
     endpoint: str
     event: dict[str, Any]
     status: int
+
+
+def _bound() -> socket.socket | None:
+    """A socket at the address; None where another process has it."""
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((HOST, PORT))
+    except OSError as fault:
+        bound.close()
+        if fault.errno == errno.EADDRINUSE:
+            return None
+        raise
+    return bound
 
 
 class Receiver:
@@ -49,7 +65,8 @@ class Receiver:
         app.router.add_post("/{endpoint}", self.handle)
         runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
-        await web.TCPSite(runner, HOST, PORT).start()
+        # Another run of the tests on the same machine may have the address just now.
+        await web.SockSite(runner, await eventually(_bound)).start()
         try:
             yield self
         finally:
