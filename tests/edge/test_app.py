@@ -6,6 +6,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 
 from edge.app import ACCESS, openapi, routes
 from edge.auth.authenticator import Access
+from tests.edge.conftest import RunningEdge
 
 
 def test_every_route_that_is_named_exists_and_the_others_are_for_operators() -> None:
@@ -34,3 +35,11 @@ def test_the_document_describes_no_path_that_is_not_routed() -> None:
     paths = {route.path for route in routes() if isinstance(route, (Route, WebSocketRoute, Mount))}
 
     assert set(openapi()["paths"]) <= paths
+
+
+async def test_unknown_paths_and_methods_are_problems(edge: RunningEdge) -> None:
+    missing = await edge.http.get("/nope")
+    wrong = await edge.http.put("/events")
+
+    assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
+    assert (wrong.status_code, wrong.json()["code"]) == (405, "method_not_allowed")

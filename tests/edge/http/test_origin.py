@@ -6,9 +6,31 @@ import pytest
 import websockets
 
 from tests.edge.auth.conftest import SecuredFactory, bearer, token
-from tests.edge.conftest import EdgeFactory
+from tests.edge.conftest import EdgeFactory, RunningEdge
 
 LISTED = "https://app.example.com"
+
+
+async def test_a_page_of_a_foreign_origin_is_refused_and_one_from_loopback_is_not(edge: RunningEdge) -> None:
+    foreign = await edge.http.get("/runs", headers={"Origin": "https://evil.example"})
+    null = await edge.http.get("/runs", headers={"Origin": "null"})
+    local = await edge.http.get("/runs", headers={"Origin": "http://localhost:5173"})
+    preflight = await edge.http.options(
+        "/events", headers={"Origin": "http://localhost:5173", "Access-Control-Request-Method": "POST"}
+    )
+
+    assert [foreign.status_code, null.status_code, local.status_code, preflight.status_code] == [403, 403, 200, 204]
+    assert local.headers["access-control-allow-origin"] == "http://localhost:5173"
+    with pytest.raises(websockets.InvalidStatus):
+        await websockets.connect(
+            f"ws://127.0.0.1:{edge.port}/cameras/main/ws", origin="https://evil.example"
+        ).__aenter__()
+
+
+async def test_a_name_rebound_to_loopback_is_refused(edge: RunningEdge) -> None:
+    answer = await edge.http.get("/runs", headers={"Host": "evil.example"})
+
+    assert (answer.status_code, answer.json()["code"]) == (421, "forbidden_host")
 
 
 @pytest.mark.parametrize(

@@ -6,24 +6,11 @@ import json
 from typing import Any
 from urllib.parse import unquote
 
-import pytest
 from standardwebhooks.webhooks import Webhook
 
-from edge.dialects.cloudevents import attributes, binary, cloudevents, header_value
-from edge.webhooks.client.payload import build_payload
-from router.codec import encode
-from router.event import Event
-from router.record import Record
 from tests.edge.conftest import RunningEdge
 from tests.edge.webhooks.stage import Receiver
 from tests.waiting import eventually
-
-EPOCH = "5f3a9c1e"
-
-
-def record(**more: Any) -> Record:
-    event = Event.new("job.a.output", more.pop("data", {"n": 1}), **more)
-    return Record(7, event.subject, encode(event))
 
 
 async def post(edge: RunningEdge, receiver: Receiver, entity: str, dialect: str, count: int = 1, **more: Any) -> Any:
@@ -103,41 +90,3 @@ async def test_a_stream_has_the_dialect_too(edge: RunningEdge, entity: str) -> N
     (said,) = (await edge.poll(session, "?cursor=earliest"))["events"]
 
     assert said["specversion"] == "1.0" and said["data"] == {"n": 0}
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        ("plain", "plain"),
-        ("a b", "a%20b"),
-        ('"', "%22"),
-        ("100%", "100%25"),
-        ("ü€😀", "%C3%BC%E2%82%AC%F0%9F%98%80"),
-        ("a\r\nX: y", "a%0D%0AX:%20y"),
-        (True, "true"),
-        (7, "7"),
-    ],
-)
-def test_a_value_is_encoded_for_a_header_as_the_binding_says(value: object, text: str) -> None:
-    assert header_value(value) == text
-
-
-def test_what_an_attribute_may_not_hold_is_left_out() -> None:
-    found = attributes(record(key="a\r\nb\x00", source="über\x07"), EPOCH)
-    headers, _ = binary(record(key="a\r\nb\x00"), EPOCH, {})
-
-    assert found["partitionkey"] == "ab" and found["source"] == "%C3%BCber"
-    assert headers["ce-partitionkey"] == "ab"
-    assert not any("\r" in value or "\n" in value for value in headers.values())
-
-
-def test_an_event_is_encoded_once_and_says_what_it_stands_for() -> None:
-    one = record(cause="before", test=True, trace="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
-    one.superseded = 4
-
-    said = json.loads(cloudevents(one, EPOCH))
-
-    assert cloudevents(one, EPOCH) is cloudevents(one, EPOCH)
-    assert (said["causeid"], said["callboardtest"], said["callboardconflated"]) == ("before", True, 4)
-    assert said["traceparent"].startswith("00-0af7") and said["sequence"] == f"{7:020d}"
-    assert build_payload([one], EPOCH, "sess_1", "cloudevents", False).body != cloudevents(one, EPOCH)

@@ -57,7 +57,6 @@ async def test_a_client_generated_in_typescript_calls_the_edge(edge: RunningEdge
 async def test_a_client_generated_in_python_calls_the_edge(
     edge: RunningEdge, entity: str, described: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("openapi_python_client")
     folder = described.parent
     generate = ("-m", "openapi_python_client", "generate", "--path", str(described), "--meta", "none")
     await _run(folder, sys.executable, *generate, "--output-path", str(folder / "generated_client"))

@@ -9,7 +9,6 @@ from functools import partial
 import pytest
 from aiohttp import web
 
-from edge.stats import EVERYTHING, Stats, received, total
 from edge.webhooks.history.delivery_stats import PREFIX, DeliveryStats, _Unanswered, shard_of
 from router.errors import Conflict, Timeout
 from router.nats.bucket import Bucket, Entry
@@ -99,25 +98,6 @@ async def test_a_poll_that_comes_back_to_another_replica_is_a_receipt(own_edges:
         await second.poll(session, f"?cursor={polled['next']}")
 
         await eventually(lambda: are(first, session, 10, 10, 0, 0, 0))
-
-
-def test_an_answer_that_is_given_twice_waits_for_one_receipt():
-    stats = Stats()
-    stats.handed(5, "1-a-5")
-    stats.handed(5, "1-a-5")
-    assert (stats.sent, stats.queued) == (10, 10)
-    stats.acknowledged("1-a-5")
-    assert (stats.delivered, stats.queued) == (10, 0)
-
-
-def test_a_receipt_is_good_for_what_every_process_handed_out_before_it():
-    one, other = Stats(), Stats()
-    one.handed(5, "1-a-05")
-    one.handed(5, "1-a-10")
-    other.acknowledged("1-a-05")
-    other.acknowledged(EVERYTHING)
-    whole = received(total([one, other]))
-    assert (whole.sent, whole.delivered, whole.queued) == (10, 5, 5)
 
 
 async def left(stage: Stage, session: str) -> list[object]:

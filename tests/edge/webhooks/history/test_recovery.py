@@ -1,13 +1,10 @@
-"""Deliveries asked for once more: one, all that failed since a time, a stretch of the past; and a recovery that outlives its worker."""
+"""Deliveries asked for once more: one, all that failed since a time, a stretch of the past."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -15,20 +12,11 @@ import pytest
 from edge.app import openapi as document
 from edge.errors import Problem
 from edge.webhooks.history.recovery import Recoveries
-from edge.webhooks.history.recovery_job import Recovery, RecoverySettings
-from router.broker import Broker
-from router.cluster.role import RoleSettings
 from router.cursor import parse_start
-from router.nats.settings import BrokerSettings
 from tests.edge.conftest import RunningEdge
-from tests.edge.webhooks.stage import Process, Receiver, Stage
-from tests.waiting import PATIENCE, eventually
-
-QUICK = RecoverySettings(role=RoleSettings(ttl=1.0, poll=0.05), chunk=10, note_every=0.05, pause=0.05)
-
-
-def numbers(receiver: Receiver) -> list[int]:
-    return [json.loads(post.body)["data"]["n"] for post in receiver.posts]
+from tests.edge.webhooks.history.recovering import QUICK, numbers
+from tests.edge.webhooks.stage import Receiver, Stage
+from tests.waiting import eventually
 
 
 async def hook(edge: RunningEdge, receiver: Receiver, entity: str, **more: Any) -> str:
@@ -52,9 +40,6 @@ async def over(edge: RunningEdge, answer: Any) -> dict[str, Any]:
         return shown if shown["ended"] else None
 
     return await eventually(ended)  # type: ignore[no-any-return]
-
-
-# Over HTTP
 
 
 async def test_one_delivery_is_sent_again_under_its_own_id(edge: RunningEdge, receiver: Receiver, entity: str) -> None:
@@ -308,97 +293,6 @@ async def test_an_endpoint_is_disabled_and_enabled_over_http(
     for way, body in (("disable", {"reason": ""}), ("disable", {"reason": "a\nb"}), ("disable", {"why": "x"})):
         answer = await edge.http.post(f"{base}/{way}", json=body)
         assert answer.status_code == 422
-
-
-# Under deaths
-
-
-@contextlib.asynccontextmanager
-async def working(stage: Stage, process: Process) -> AsyncIterator[tuple[Recoveries, asyncio.Task[None], Broker]]:
-    """Recoveries of one process, with a connection that can be cut."""
-    broker = Broker(BrokerSettings(url=stage.url), "recoveries", stage.topology)
-    await broker.open()
-    recoveries = Recoveries(broker, process.registry, 2, QUICK)
-    task = asyncio.ensure_future(recoveries.run())
-    try:
-        yield recoveries, task, broker
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await broker.close()
-
-
-async def test_a_recovery_is_taken_over_where_its_worker_dies_and_asks_for_nothing_twice(
-    stage: Stage, receiver: Receiver
-) -> None:
-    await stage.widen(1000)
-    await stage.publish("job.a.output", 200)
-    process = await stage.process()
-    session = await stage.session(receiver.url)
-    await asyncio.wait_for(process.registry.ready.wait(), PATIENCE)
-    await eventually(lambda: session.id in process.registry.sessions)
-
-    async with working(stage, process) as (first, task, broker):
-        start = parse_start("earliest")
-        assert start is not None
-        recovery = await first.replay(session, start, None, 200.0)
-        await eventually(lambda: first.known[recovery.id].sent >= 50)
-        # Without a word: nothing is released.
-        await broker.connection._wire.close()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    async with working(stage, process) as (second, _, _):
-
-        def done() -> Recovery | None:
-            known = second.known.get(recovery.id)
-            return known if known is not None and known.ended else None
-
-        await eventually(done)
-        await eventually(lambda: len(receiver.posts) >= 200)
-
-    assert Counter(numbers(receiver)) == dict.fromkeys(range(200), 1)
-
-
-async def test_a_replay_to_a_dead_endpoint_leaves_room_for_the_others(stage: Stage, receiver: Receiver) -> None:
-    await stage.reshape(hooks_max_bytes=1024 * 1024)
-    await stage.publish("dead.a.output", 40, text="x" * 100_000)
-    process = await stage.process()
-    dead = await stage.session(receiver.url, subjects=["dead.>"])
-    well = await stage.session(receiver.url, subjects=["well.>"])
-    await eventually(lambda: dead.id in process.registry.sessions)
-    await process.webhooks.disable(dead.id)
-    async with working(stage, process) as (recoveries, _, _):
-        start = parse_start("earliest")
-        assert start is not None
-        recovery = await recoveries.replay(dead, start, None, 10_000.0)
-        # Its share: one event of such a size.
-        await eventually(lambda: recoveries.known[recovery.id].sent or process.webhooks.stats(dead.id).sent)
-
-        await stage.publish("well.a.output", 36)
-        await eventually(lambda: process.webhooks.stats(well.id).delivered == 36)
-        assert (await stage.broker.connection.api("STREAM.INFO.HOOKS"))["state"]["bytes"] < 800 * 1024
-
-        await process.webhooks.enable(dead.id)
-        await eventually(lambda: recoveries.known[recovery.id].ended)
-        assert recoveries.known[recovery.id].sent == 40
-    await eventually(lambda: process.webhooks.stats(dead.id).delivered == 40)
-
-
-async def test_a_session_that_is_deleted_ends_its_recoveries(stage: Stage, receiver: Receiver) -> None:
-    await stage.publish("job.a.output", 20)
-    process = await stage.process()
-    session = await stage.session(receiver.url)
-    async with working(stage, process) as (recoveries, _, _):
-        start = parse_start("earliest")
-        assert start is not None
-        await process.registry.delete(session.id)
-        recovery = await recoveries.replay(session, start, None, 100.0)
-        await eventually(lambda: recoveries.known[recovery.id].ended)
-
-        assert recoveries.known[recovery.id].state == "failed"
-        assert recoveries.known[recovery.id].error == "the session was deleted"
-    assert receiver.posts == []
 
 
 async def test_no_more_than_a_few_recoveries_of_a_session_are_under_way(stage: Stage, receiver: Receiver) -> None:

@@ -1,0 +1,59 @@
+"""Encodes events as CloudEvents: their attributes, the headers of the binary mode, and the structured form."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from edge.dialects.cloudevents import attributes, binary, cloudevents, header_value
+from edge.webhooks.client.payload import build_payload
+from router.codec import encode
+from router.event import Event
+from router.record import Record
+
+EPOCH = "5f3a9c1e"
+
+
+def record(**more: Any) -> Record:
+    event = Event.new("job.a.output", more.pop("data", {"n": 1}), **more)
+    return Record(7, event.subject, encode(event))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("plain", "plain"),
+        ("a b", "a%20b"),
+        ('"', "%22"),
+        ("100%", "100%25"),
+        ("ü€😀", "%C3%BC%E2%82%AC%F0%9F%98%80"),
+        ("a\r\nX: y", "a%0D%0AX:%20y"),
+        (True, "true"),
+        (7, "7"),
+    ],
+)
+def test_a_value_is_encoded_for_a_header_as_the_binding_says(value: object, text: str) -> None:
+    assert header_value(value) == text
+
+
+def test_what_an_attribute_may_not_hold_is_left_out() -> None:
+    found = attributes(record(key="a\r\nb\x00", source="über\x07"), EPOCH)
+    headers, _ = binary(record(key="a\r\nb\x00"), EPOCH, {})
+
+    assert found["partitionkey"] == "ab" and found["source"] == "%C3%BCber"
+    assert headers["ce-partitionkey"] == "ab"
+    assert not any("\r" in value or "\n" in value for value in headers.values())
+
+
+def test_an_event_is_encoded_once_and_says_what_it_stands_for() -> None:
+    one = record(cause="before", test=True, trace="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    one.superseded = 4
+
+    said = json.loads(cloudevents(one, EPOCH))
+
+    assert cloudevents(one, EPOCH) is cloudevents(one, EPOCH)
+    assert (said["causeid"], said["callboardtest"], said["callboardconflated"]) == ("before", True, 4)
+    assert said["traceparent"].startswith("00-0af7") and said["sequence"] == f"{7:020d}"
+    assert build_payload([one], EPOCH, "sess_1", "cloudevents", False).body != cloudevents(one, EPOCH)
