@@ -14,13 +14,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
 from edge import metrics
-from edge.filters.budget import Allowance
 from edge.filters.process import FilterProcess
 from edge.settings import FilterSettings
 from edge.view import View
 from router.event import Event
 from router.filter import NOTHING, Activation
 from router.filter_scan import Needs
+from router.rates import TokenBucket
 from router.record import Record
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,15 @@ MAX_EVENTS = 512
 MAX_BYTES = 2 * 1024 * 1024
 # Told once a minute for each process, however many feeds are over their budget.
 WARN_EVERY = 60.0
+
+
+class Allowance(TokenBucket):
+    """The seconds that the filters of one principal may still take of the event loop; they grow back by a share of the time."""
+
+    __slots__ = ()
+
+    def __init__(self, settings: FilterSettings, now: float) -> None:
+        super().__init__(settings.share, settings.burst, now)
 
 
 class Wanted:

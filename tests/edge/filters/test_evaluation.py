@@ -6,7 +6,9 @@ import asyncio
 import json
 from typing import Any
 
-from edge.filters.evaluation import Converted, Filtering, Wanted
+import pytest
+
+from edge.filters.evaluation import Allowance, Converted, Filtering, Wanted
 from edge.hub.feed import Feed
 from edge.hub.hub import SLOWED_AT_ONCE, Hub
 from edge.hub.reader import Reader
@@ -51,6 +53,15 @@ def view(text: str | None, owner: str | None = "one") -> View:
 
 def filtering(settings: FilterSettings | None = None) -> Filtering:
     return Filtering(settings, SlowClock())
+
+
+def test_an_allowance_is_spent_and_grows_back_by_its_share() -> None:
+    allowance = Allowance(FilterSettings(burst=0.010, share=0.25), 0.0)
+    allowance.take(0.030)
+
+    assert allowance.left(0.0) == pytest.approx(-0.020)
+    assert allowance.left(0.040) == pytest.approx(-0.010)
+    assert allowance.left(10.0) == pytest.approx(0.010)
 
 
 def test_one_principal_s_filters_are_put_off_where_its_time_is_used_up_and_another_s_are_not() -> None:
