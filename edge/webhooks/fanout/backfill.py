@@ -54,9 +54,12 @@ class Backfill:
         self._slow_slots = asyncio.Semaphore(settings.filling)
 
     async def run(self, tasks: asyncio.TaskGroup) -> None:
-        """Backfills the sessions that wait as soon as they may have jobs, until cancelled."""
-        waiting = self._members.waiting
+        """Backfills the sessions that wait as soon as they may have jobs, until cancelled. Sleeps while none waits."""
+        waiting, has_waiting = self._members.waiting, self._members.has_waiting
         while True:
+            if not waiting:
+                has_waiting.clear()
+                await has_waiting.wait()
             await asyncio.sleep(self._settings.room_every)
             now = time.monotonic()
             for session_id, member in list(waiting.items()):
@@ -83,7 +86,7 @@ class Backfill:
                         break
         finally:
             if not member.joined and not member.removed:
-                self._members.waiting[member.session.id] = member
+                self._members.wait(member)
 
     async def _fill_page(self, member: Member) -> bool:
         """Stores the next jobs of one session; says whether it may go on at once."""

@@ -75,8 +75,9 @@ class Members:
         self._wake = wake
         self.all: dict[str, Member] = {}
         self.joined: Matching[Member] = Matching()
-        # Those that wait to be backfilled further.
+        # Those that wait to be backfilled further; the event is set once there is one.
         self.waiting: dict[str, Member] = {}
+        self.has_waiting = asyncio.Event()
         # What the predecessor kept of sessions that were not admitted yet.
         self.marks: dict[str, Mark] = {}
         # Sessions whose mark is to be saved, and whether some left the joined since the marks were saved.
@@ -184,7 +185,12 @@ class Members:
             self.dirty.add(member.session.id)
             self.deferred = True
             if not member.removed:
-                self.waiting[member.session.id] = member
+                self.wait(member)
+
+    def wait(self, member: Member) -> None:
+        """Puts a session among those that wait to be backfilled further."""
+        self.waiting[member.session.id] = member
+        self.has_waiting.set()
 
     def pass_over(self) -> None:
         """Moves the position on to where the first of the joined begins: sessions that have not joined are backfilled."""

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import defaultdict
+from collections.abc import ItemsView
 
 import pytest
 
+from edge.sessions.registry import Session
+from edge.sessions.spec import SessionSpec
+from edge.webhooks.fanout.backfill import Backfill
+from edge.webhooks.fanout.members import Member, Members
+from edge.webhooks.fanout.progress import FanoutProgress
+from edge.webhooks.fanout.settings import FanoutSettings
 from edge.webhooks.queue.job import FRESH
 from router.event import Event
 from router.topology import HOOKS
@@ -99,3 +107,38 @@ async def test_an_endpoint_that_comes_back_gets_every_event_in_its_order(stage: 
             by_key[n % 3].append(n)
         assert all(each == sorted(each) for each in by_key.values())
     assert await reasons(stage.broker, session) == []
+
+
+class _Looked(dict[str, Member]):
+    """Waiting sessions that count how often they are looked through."""
+
+    times = 0
+
+    def items(self) -> ItemsView[str, Member]:
+        self.times += 1
+        return super().items()
+
+
+async def test_it_sleeps_while_no_session_waits():
+    members, waiting = Members(FanoutProgress(), 1, asyncio.Event()), _Looked()
+    members.waiting = waiting
+    settings = FanoutSettings(room_every=0.0)
+    # The other parts are for sessions that may go on, and there is none.
+    backfill = Backfill(FanoutProgress(), members, None, None, None, None, None, None, settings)
+    member = Member(Session(SessionSpec(id="sess_1", delivery_method="webhook", created=1, start=""), 1), 0, False, 0)
+    member.not_before = math.inf
+
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(backfill.run(tasks))
+        await asyncio.sleep(0.05)
+        assert waiting.times == 0
+
+        members.wait(member)
+        await eventually(lambda: waiting.times >= 2)
+
+        del waiting["sess_1"]
+        await asyncio.sleep(0.05)
+        looked = waiting.times
+        await asyncio.sleep(0.05)
+        assert waiting.times == looked
+        running.cancel()
