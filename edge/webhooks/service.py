@@ -263,7 +263,11 @@ class Webhooks:
         return [each for each in self.partitions.terms.values() if isinstance(each, PartitionWorker)]
 
     def _changed(self, session_id: str, session: Session | None) -> None:
-        for worker in self._workers():
+        if session is not None and session.spec.delivery_method != "webhook":
+            # It never was one: how a session is delivered does not change.
+            return
+        worker = self.partitions.terms.get(partition_of(session_id, self.settings.partitions))
+        if isinstance(worker, PartitionWorker):
             worker.changed(session_id, session)
         if session is None:
             self.delivery_stats.drop(session_id)

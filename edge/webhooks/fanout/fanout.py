@@ -173,9 +173,10 @@ class Fanout:
             return
         member = self._members.all.get(session_id)
         if session is None or session.spec.delivery_method != "webhook":
-            if member is not None:
-                self._members.remove(member)
-                self._admission.forget(session_id)
+            if member is None:
+                return
+            self._members.remove(member)
+            self._admission.forget(session_id)
         elif member is not None:
             self._members.change(member, session)
         elif (behind := self._members.admit(session)) is not None:

@@ -1,8 +1,17 @@
-"""Tests of edge/webhooks/service.py: what it says of a session's partition."""
+"""Tests of edge/webhooks/service.py: what it says of a session's partition, and who learns of a change."""
 
 from __future__ import annotations
 
+import secrets
+import time
+
+import pytest
+
+from edge.sessions.registry import Session
+from edge.sessions.spec import SessionSpec
 from edge.webhooks.queue.job import partition_of
+from edge.webhooks.worker.worker import PartitionWorker
+from router.cursor import Cursor
 from tests.edge.webhooks.stage import QUICK, Stage
 from tests.waiting import eventually
 
@@ -21,3 +30,31 @@ async def test_the_health_of_a_webhook_says_whether_its_partition_is_worked(stag
     # What was believed is read again.
     await process.webhooks.partitions.reconcile()
     await eventually(lambda: process.webhooks.health(session.id)["partition_owned"])
+
+
+async def test_only_the_worker_of_a_session_s_partition_is_told_of_its_change(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+):
+    told: list[tuple[PartitionWorker, str]] = []
+    changed = PartitionWorker.changed
+
+    def spy(worker: PartitionWorker, session_id: str, session: Session | None) -> None:
+        told.append((worker, session_id))
+        changed(worker, session_id, session)
+
+    process = await stage.process()
+    await stage.settled()
+    monkeypatch.setattr(PartitionWorker, "changed", spy)
+    state = await stage.broker.state()
+    reader = SessionSpec(
+        id=f"sess_{secrets.token_hex(12)}",
+        delivery_method="websocket",
+        created=time.time_ns(),
+        start=str(Cursor(state.epoch, state.last)),
+    )
+    await process.registry.create(reader)
+    session = await stage.session("http://127.0.0.1:9/")
+    await eventually(lambda: session.id in process.registry.sessions)
+
+    partition = partition_of(session.id, QUICK.partitions)
+    assert told == [(process.webhooks.partitions.terms[partition], session.id)]
