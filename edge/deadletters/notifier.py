@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 SUBJECT = "system.deadletter.buried"
 FULL = "system.deadletter.filling"
+# As readers and their filters know it, whatever the module is called: part of the event's published form, as the subjects are.
+SOURCE = "edge.deadletters.desk"
 CONSUMER = "deadletter-news"
 
 ROUND_SECONDS = 1.0
@@ -125,7 +127,7 @@ class DeadLetterNotifier:
                         "DEADLETTERS fills up; at 100 % the oldest dead letters are dropped", extra=_stats(state)
                     )
                     await self._broker.publish(
-                        Event.new(FULL, _stats(state), type="deadletters_filling", source="edge.deadletters.desk")
+                        Event.new(FULL, _stats(state), type="deadletters_filling", source=SOURCE)
                     )
                 filling = state.fullness >= (RELIEVED if filling else FILLING)
             except BrokerError as fault:
@@ -189,9 +191,7 @@ def _of_many(group: list[DeadLetter], round: list[DeadLetter], alike: bool = Tru
 
 
 def _event(data: dict[str, Any], name: str, cause: str | None) -> Event:
-    return Event.new(
-        SUBJECT, data, type="deadletter_buried", source="edge.deadletters.desk", id=f"deadletter.{name}", cause=cause
-    )
+    return Event.new(SUBJECT, data, type="deadletter_buried", source=SOURCE, id=f"deadletter.{name}", cause=cause)
 
 
 def _stats(state: DeadLetterStats) -> dict[str, Any]:
