@@ -67,5 +67,6 @@ class RedrivenDeadLetters:
                 continue
             await self._dead.remove(sequence)
             log.info(
-                "redriven delivery is over; dead dead removed", extra={"session": job.session, "sequence": sequence}
+                "redriven job is over; its dead letter was removed",
+                extra={"session": job.session, "sequence": sequence},
             )
