@@ -105,6 +105,7 @@ class Edge:
         if session is None:
             self.hub.close_session(session_id, DELETED)
             self.cluster_stats.forget(session_id)
+            self.session_expiry.forget(session_id)
         else:
             self.hub.change_session(session_id, session.view)
             self.connection_auths.change(session)

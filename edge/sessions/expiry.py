@@ -41,8 +41,7 @@ class SessionExpiry:
         self._seen: dict[str, float] = {}
         self._counted: dict[str, int] = {}
         self._rounds = 0
-        registry.on_change(self._changed)
-        registry.on_delete(self._forget)
+        registry.on_delete(self._purge)
 
     def idle_of(self, session: Session) -> float:
         """The TTL of a session in seconds, 0 for none. Webhook sessions do not expire: they have no readers."""
@@ -84,7 +83,7 @@ class SessionExpiry:
                 metrics.sessions_expired.inc()
                 await self._registry.delete(session.id)
 
-    async def _forget(self, session_id: str) -> None:
+    async def _purge(self, session_id: str) -> None:
         """Purges the key of a session that this process deletes; nothing reads the key any more."""
         if session_id in self._seen:
             try:
@@ -107,7 +106,7 @@ class SessionExpiry:
             session_id = entry.key.removeprefix("seen.")
             self._seen[session_id] = max(self._seen.get(session_id, 0.0), int(entry.value) / 1000)
 
-    def _changed(self, session_id: str, session: Session | None) -> None:
-        if session is None:
-            self._seen.pop(session_id, None)
-            self._counted.pop(session_id, None)
+    def forget(self, session_id: str) -> None:
+        """Forgets a session that was deleted, here or by another process."""
+        self._seen.pop(session_id, None)
+        self._counted.pop(session_id, None)

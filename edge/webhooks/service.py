@@ -266,6 +266,7 @@ class Webhooks:
         if session is not None and session.spec.delivery_method != "webhook":
             # It never was one: how a session is delivered does not change.
             return
+        self.fanout.change(session_id, session)
         worker = self.partitions.terms.get(partition_of(session_id, self.settings.partitions))
         if isinstance(worker, PartitionWorker):
             worker.changed(session_id, session)

@@ -118,7 +118,6 @@ class Fanout:
         self._cleanup = Cleanup(broker, bucket, registry, members, forget, kept)
         # The tasks of this ownership; None while another process owns the role.
         self._tasks: asyncio.TaskGroup | None = None
-        registry.on_change(self._changed)
 
     @property
     def owner(self) -> bool:
@@ -141,7 +140,7 @@ class Fanout:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 for session in list(self._registry.sessions.values()):
-                    self._changed(session.id, session)
+                    self.change(session.id, session)
                 tasks.create_task(self._save_often(), name="fan-out position")
                 tasks.create_task(self._cleanup.run(self.settings.sweep_every), name="fan-out cleanup")
                 tasks.create_task(self._backfill.run(tasks), name="fan-out backfills")
@@ -168,7 +167,8 @@ class Fanout:
         await self.room.measure_or_not()
         self._source.clear()
 
-    def _changed(self, session_id: str, session: Session | None) -> None:
+    def change(self, session_id: str, session: Session | None) -> None:
+        """Follows a session that was made or changed; None for one that was deleted."""
         if self._tasks is None:
             return
         member = self._members.all.get(session_id)
