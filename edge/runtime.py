@@ -97,7 +97,7 @@ class Edge:
     def _stream_renewed(self, stream: str) -> None:
         """Drops what was known of a stream that was created again."""
         if stream == EVENTS:
-            self.hub.integrity.suspect("the stream was made anew")
+            self.hub.integrity.suspect("the stream was recreated")
         elif stream in (HOOKS, RETRIES):
             self.webhooks.partitions.restart()
 

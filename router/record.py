@@ -60,7 +60,7 @@ class Record:
 
     def cursor(self, epoch: str) -> str:
         """The cursor of a client that has seen everything up to and with this event."""
-        # What `encoded` holds is of one epoch, too: a stream that is made anew is read anew.
+        # What `encoded` holds is of one epoch, too: a stream that is recreated is read again.
         if not self._cursor:
             self._cursor = token(epoch, self.sequence, self.check)
         return self._cursor

@@ -64,7 +64,7 @@ class Replay:
         self._reading: dict[tuple[str, int, int], asyncio.Future[Page | None]] = {}
 
     def forget(self) -> None:
-        """Drops what is cached, as after the stream was made anew or an older state of it was restored."""
+        """Drops what is cached, as after the stream was recreated or an older state of it was restored."""
         self._pages.clear()
         self.checks.clear()
 

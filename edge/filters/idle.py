@@ -35,5 +35,5 @@ class IdleStretches:
             self._upto.popitem(last=False)
 
     def clear(self) -> None:
-        """Forgets all, as after the stream was made anew."""
+        """Forgets all, as after the stream was recreated."""
         self._upto.clear()

@@ -29,7 +29,7 @@ class WriteGroup:
         self.position = self.reported = 0
         self._meter = meter
         self._readers: dict[DirectWriter, None] = {}
-        # How each is written to, in their order, and how many read each session; made anew after a reader joined or left.
+        # How each is written to, in their order, and how many read each session; rebuilt after a reader joined or left.
         self._sends: list[Send] | None = None
         self._shares: list[tuple[Stats, int]] = []
 

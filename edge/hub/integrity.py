@@ -1,7 +1,7 @@
 """Detects missed events: compares what a process has received with the store, and begins anew after a loss.
 
 Live copies of events travel at most once. Whatever may be missing is found by the chain of a subject or by counting
-(`router.live`), by the position and the check of the newest event (a stream that was rolled back or made anew), or because
+(`router.live`), by the position and the check of the newest event (a stream that was rolled back or recreated), or because
 the connection was lost. Then every reader goes back to reading from the store until it is known where the stream stands.
 """
 
@@ -72,7 +72,7 @@ class Integrity:
         self.first = 0
         # Counts the renewals: what was read before the last one may not hold any more.
         self.renewals = 0
-        # Counts the streams that were met: the first, and each that was made anew or restored from an older state.
+        # Counts the streams that were met: the first, and each that was recreated or restored from an older state.
         self.incarnation = 0
         self.live = Live(broker, receive, self.suspect)
         self._broker = broker
@@ -228,7 +228,7 @@ class Integrity:
             return
         self.first = state.first
         if state.epoch != self.epoch:
-            self.suspect("the stream was made anew")
+            self.suspect("the stream was recreated")
             return
         renewals = self.renewals
         if (record := self._recent.newest()) is not None and record.sequence <= self.position:

@@ -312,7 +312,7 @@ class Reader:
         stretch = remembered or await self._hub.recovery.stretch(self.feed, self.position)
         page = await self._hub.recovery.page(self.feed, self.position, stretch)
         if self._view != self.feed.view or self.epoch != self._hub.epoch or self.state is State.CLOSED:
-            # Taken meanwhile: nothing may be shown any more under the old one. Or the stream was made anew.
+            # Taken meanwhile: nothing may be shown any more under the old one. Or the stream was recreated.
             return
         if page is not None:
             self.stats.offered(len(page))

@@ -84,7 +84,7 @@ async def _collect(hub: Hub, reading: ReadRequest, asked: Poll, reader: Reader, 
         # Read from the store and not taken as it was received: `next` leads past all of it, so nothing before it may have been missed.
         scan = await _scan(hub, reading, reader, after if scan.records else scan.upto, asked.limit, had)
     if hub.integrity.incarnation != incarnation:
-        # The stream was made anew meanwhile, or an older state of it restored; clients that come from before are told of a gap.
+        # The stream was recreated meanwhile, or an older state of it restored; clients that come from before are told of a gap.
         anew = replace(asked, start=Start(cursor=Cursor(FOREIGN, scan.upto)), wait=0.0)
         return await _collect(hub, reading, anew, reader, answers)
     shown = _fitting(scan.records, asked.limit, had)

@@ -105,7 +105,7 @@ class Ownership:
         return self._owners.correct(partition, _holder_of(entry), entry.revision, before)
 
     def clear(self) -> None:
-        """Forgets everything: the bucket was made anew."""
+        """Forgets everything: the bucket was recreated."""
         self._owners.clear()
         self._members.clear()
 

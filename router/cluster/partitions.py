@@ -166,7 +166,7 @@ class Partitions:
             self._news.set()
 
     def _renewed(self) -> None:
-        """The bucket was made anew: nobody owns anything in it until it is claimed again."""
+        """The bucket was recreated: nobody owns anything in it until it is claimed again."""
         self.ownership.clear()
         self.restart()
 

@@ -62,7 +62,7 @@ class Checkpoint:
         self._members = members
         self._revision = 0
         self._saved = -1
-        # Where this process's last ownership ended: counts where LEASES was made anew and nothing is kept there.
+        # Where this process's last ownership ended: counts where LEASES was recreated and nothing is kept there.
         self._former: tuple[Position, dict[str, Mark]] | None = None
 
     def remember(self) -> None:

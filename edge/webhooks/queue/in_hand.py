@@ -11,7 +11,7 @@ from edge.webhooks.queue.post import PendingJob
 # Settled jobs that are remembered, in case the server hands them out again.
 SETTLED = 8192
 
-# Stream, sequence and time of a message: a stream that was made anew counts from one again.
+# Stream, sequence and time of a message: a stream that was recreated counts from one again.
 Key = tuple[str, int, int]
 
 

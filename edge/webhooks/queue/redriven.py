@@ -57,7 +57,7 @@ class RedrivenDeadLetters:
         """Removes the dead letters that a job was redriven from, as far as they are still there. Raises BrokerError."""
         for sequence in job.letters:
             dead = await self._dead.get(sequence)
-            # A stream that was made anew counts from one again: what is there now is another one.
+            # A stream that was recreated counts from one again: what is there now is another one.
             if dead is None or (dead.kind, dead.name, dead.event_id, dead.origin.sequence) != (
                 "webhook",
                 job.session,

@@ -156,7 +156,10 @@ class PartitionWorker:
                 await self.consumers.acknowledged(self.in_hand)
                 await self.consumers.remove()
         except (BrokerError, TimeoutError):
-            log.debug("a partition was let go without a last word to NATS", extra={"partition": self._partition})
+            log.debug(
+                "partition released before its acknowledgements were confirmed; its next owner is handed their jobs again",
+                extra={"partition": self._partition},
+            )
         self._closed.set()
 
     def changed(self, session_id: str, session: Session | None) -> None:

@@ -175,7 +175,7 @@ async def test_a_watch_of_an_empty_bucket_is_ready_at_once(broker: Broker, entit
 async def test_a_quiet_consumer_is_not_taken_for_a_lost_one(
     broker: Broker, entity: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Heartbeats came, and the consumer was made anew all the same every sixteen seconds."""
+    """Heartbeats came, and the consumer was recreated all the same every sixteen seconds."""
     monkeypatch.setattr(consumer_module, "PULL_SECONDS", 8.0)
     monkeypatch.setattr(consumer_module, "SILENCE_SECONDS", 6.4)
     heard: list[Message] = []

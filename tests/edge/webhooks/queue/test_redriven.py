@@ -42,7 +42,7 @@ async def test_only_the_dead_letters_of_the_delivery_itself_are_removed(stage: S
     await add(stage, mine)
     await add(stage, other)
 
-    # As after the stream was made anew: the second place is another delivery's now, and the third does not exist.
+    # As after the stream was recreated: the second place is another delivery's now, and the third does not exist.
     await RedrivenDeadLetters(stage.broker).remove(replace(mine, letters=(1, 2, 3)))
 
     dead = DeadLetters(stage.broker)

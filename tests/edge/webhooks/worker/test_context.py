@@ -25,7 +25,7 @@ async def test_jobs_of_one_event_share_its_record_and_others_do_not(stage: Stage
     first = context.record(one)
 
     assert context.record(msgspec.structs.replace(one, session="sess_2")) is first
-    # As after EVENTS was made anew: another event has the same place.
+    # As after EVENTS was recreated: another event has the same place.
     assert context.record(job(1)) is not first
 
 
