@@ -29,6 +29,11 @@ UNHURRIED = {"open_timeout": PATIENCE, "ping_timeout": PATIENCE}
 QUIET = SessionSettings(heartbeat=3600.0)
 
 
+def n(events: list[dict[str, Any]]) -> list[Any]:
+    """The numbers that events carry."""
+    return [event["data"]["n"] for event in events]
+
+
 class RunningEdge:
     """One edge under test: its address, an HTTP client, and short ways to do what clients do."""
 
@@ -190,6 +195,13 @@ def edge_factory(nats_server: str) -> EdgeFactory:
 async def edge(edge_factory: EdgeFactory) -> AsyncIterator[RunningEdge]:
     """A running edge with the usual settings."""
     async with edge_factory() as running:
+        yield running
+
+
+@pytest.fixture(params=[True, False], ids=["lane", "plain"])
+async def either(edge_factory: EdgeFactory, request: pytest.FixtureRequest) -> AsyncIterator[RunningEdge]:
+    """An edge that takes sockets over, and one that serves its readers through plain ASGI."""
+    async with edge_factory(lane=request.param) as running:
         yield running
 
 

@@ -7,6 +7,8 @@ import json
 import pytest
 import websockets
 
+from router.broker import Broker
+from router.event import Event
 from tests.edge.conftest import RunningEdge
 
 
@@ -49,3 +51,24 @@ async def test_what_a_page_sends_before_it_has_a_value_begins_where_the_session_
     answer = await edge.http.get(f"/callbacks/sessions/{session}/events?cursor=undefined&since=null&last=")
 
     assert [event["data"]["n"] for event in answer.json()["events"]] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("offered", "answered"),
+    [
+        (["callboard.v1"], "callboard.v1"),
+        (["mqtt", "callboard.v1"], "callboard.v1"),
+        (["callboard.v1", "bearer.abc"], "callboard.v1"),
+        (["mqtt"], None),
+        (None, None),
+    ],
+)
+async def test_a_subprotocol_is_answered_where_it_is_ours(
+    either: RunningEdge, store: Broker, entity: str, offered: list[str] | None, answered: str | None
+) -> None:
+    await store.publish(Event.new(f"camera.{entity}.state", {"status": "streaming"}))
+    session = await either.session()
+
+    for path in (f"callbacks/sessions/{session}/ws", f"cameras/{entity}/ws"):
+        async with websockets.connect(f"ws://127.0.0.1:{either.port}/{path}", subprotocols=offered) as socket:  # type: ignore[arg-type]
+            assert socket.subprotocol == answered

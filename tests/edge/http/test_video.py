@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import websockets
 
 from router.broker import Broker
 from router.event import Event
 from router.frame import frame_subject, pack
 from tests.edge.conftest import RunningEdge
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 
 async def test_pictures_reach_mjpeg_snapshot_and_socket(edge: RunningEdge, store: Broker, entity: str) -> None:
@@ -57,3 +59,25 @@ async def test_watching_holds_a_lease_and_leaving_gives_it_back(edge: RunningEdg
 
 async def _equals(count, expected: int) -> bool:  # type: ignore[no-untyped-def]
     return len(await count()) == expected
+
+
+JPEG = b"\xff\xd8" + b"x" * 2000 + b"\xff\xd9"
+
+
+async def test_the_last_picture_of_an_mjpeg_stream_is_whole_before_another_comes(
+    edge: RunningEdge, store: Broker, entity: str
+) -> None:
+    await store.publish(Event.new(f"camera.{entity}.state", {"status": "streaming"}))
+    frame = pack({"seq": 1, "time": 1.5, "width": 4, "height": 3, "format": "jpeg", "source": "test"}, JPEG)
+    await store.frame(frame_subject("camera", entity), frame)
+    await store.connection.flush()
+
+    body = b""
+    async with asyncio.timeout(PATIENCE), edge.http.stream("GET", f"/cameras/{entity}/mjpeg") as stream:
+        async for part in stream.aiter_raw():
+            body += part
+            if body.endswith(JPEG + b"\r\n--callboard-frame\r\n"):
+                break
+
+    assert body.startswith(b"--callboard-frame\r\nContent-Type: image/jpeg\r\n")
+    assert stream.headers["content-type"] == "multipart/x-mixed-replace; boundary=callboard-frame"

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-
-import pytest
 
 from edge.settings import SessionSettings
 from edge.transports.fast.connection import FastReader
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.waiting import eventually
-
-
-@pytest.fixture(params=[True, False], ids=["fast", "asgi"])
-async def either(request: pytest.FixtureRequest, edge_factory: EdgeFactory) -> AsyncIterator[RunningEdge]:
-    """An edge that takes sockets over, and one that serves its readers through plain ASGI."""
-    async with edge_factory(lane=request.param) as running:
-        yield running
 
 
 async def _many_updates(edge: RunningEdge, entity: str, bursts: int) -> int:

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from edge.settings import SessionSettings
-from tests.edge.transports.fast.test_takeover import PATHS, Path, StoppableEdge, running
+from tests.edge.transports.fast.running import PATHS, Path, StoppableEdge, running
 from tests.waiting import PATIENCE, eventually
 
 # Long enough that no heartbeat pushes an event out.

@@ -17,7 +17,7 @@ from router.broker import Broker
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings, apply, streams
-from tests.edge.conftest import EdgeFactory, RunningEdge
+from tests.edge.conftest import EdgeFactory, RunningEdge, n
 from tests.waiting import eventually
 
 
@@ -92,10 +92,6 @@ def lane(request: pytest.FixtureRequest) -> bool:
 async def deaf(edge_factory: EdgeFactory, tmp_path: Path, lane: bool) -> AsyncIterator[Deaf]:
     async with running(edge_factory, tmp_path, lane, heartbeat=0.4) as found:
         yield found
-
-
-def n(events: list[dict]) -> list[str]:
-    return [event["data"]["n"] for event in events]
 
 
 async def test_the_next_event_of_a_subject_tells_that_one_was_missed(deaf: Deaf) -> None:

@@ -1,0 +1,106 @@
+"""The sweeper ends what is overdue, runs short tasks while it runs itself, and shares heartbeats."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from edge.settings import FastPathSettings
+from edge.transports.encoders import SseEncoder
+from edge.transports.fast import sweeper as module
+from edge.transports.fast.sweeper import Sweeper
+from edge.types import Notice
+from tests.waiting import PATIENCE, eventually
+
+
+class Connection:
+    """A connection that the test moves; it says for how often it is still owed something after a deadline."""
+
+    def __init__(self, lives: int = 0, position: int = 0) -> None:
+        self.waiting = 100
+        self.position = position
+        self.lives = lives
+        self.looks: list[int] = []
+
+    def overdue(self, before: int) -> int | None:
+        self.looks.append(before)
+        self.waiting -= 10
+        self.lives -= 1
+        return self.waiting if self.lives >= 0 else None
+
+    def heartbeat(self, control: str) -> Notice:
+        return Notice(control, {"position": self.position})
+
+
+async def running(sweeper: Sweeper, stopped: list[str]) -> None:
+    await sweeper.run(lambda: stopped.append("stopped"))
+
+
+async def test_an_overdue_connection_is_asked_until_it_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.001)
+    sweeper, stopped = Sweeper(), list[str]()
+    draining, spared = Connection(lives=2), Connection()
+    sweeper.set_deadline(draining, 0.0)
+    sweeper.set_deadline(spared, 0.0)
+    sweeper.lift_deadline(spared)
+    later = Connection()
+    sweeper.set_deadline(later, 3600.0)
+
+    task = asyncio.ensure_future(running(sweeper, stopped))
+    await eventually(lambda: len(draining.looks) == 3)
+    await eventually(lambda: list(sweeper.with_deadline) == [later])
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    # It is told each time how much was waiting at the last look.
+    assert draining.looks == [100, 90, 80]
+    assert spared.looks == later.looks == []
+    assert stopped == ["stopped"]
+
+
+async def test_short_tasks_run_while_it_runs_and_are_not_begun_afterwards() -> None:
+    sweeper, done = Sweeper(), asyncio.Event()
+
+    async def work() -> None:
+        done.set()
+
+    assert sweeper.start(work()) is None
+    task = asyncio.ensure_future(running(sweeper, []))
+    await asyncio.sleep(0)
+    assert sweeper.start(work()) is not None
+    await asyncio.wait_for(done.wait(), PATIENCE)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert sweeper.start(work()) is None
+
+
+async def test_it_is_empty_once_the_last_connection_is_lost() -> None:
+    sweeper, connections = Sweeper(), [Connection(), Connection()]
+    await asyncio.wait_for(sweeper.emptied(), PATIENCE)
+    for each in connections:
+        sweeper.opened()
+        sweeper.set_deadline(each, 0.0)
+    waiting = asyncio.ensure_future(sweeper.emptied())
+
+    sweeper.lost(connections[0])
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    sweeper.lost(connections[1])
+
+    await asyncio.wait_for(waiting, PATIENCE)
+    assert list(sweeper.with_deadline) == []
+
+
+def test_connections_at_one_place_share_the_bytes_of_a_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.time, "monotonic", lambda: 1000.0)
+    sweeper = Sweeper(FastPathSettings())
+    encoder = SseEncoder("callback", lambda _record, _epoch: b"")
+
+    first = sweeper.heartbeat(encoder, "position", Connection(position=7))
+    same = sweeper.heartbeat(encoder, "position", Connection(position=7))
+    other = sweeper.heartbeat(encoder, "position", Connection(position=8))
+
+    assert first is same and b'"position":7' in first
+    assert other is not first and b'"position":8' in other

@@ -1,0 +1,173 @@
+"""The WebSocket protocol over sockets that were taken over: messages, compression, pings and the closing handshake."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import zlib
+
+import pytest
+
+from edge.settings import FastPathSettings, SessionSettings
+from edge.transports import frames
+from edge.transports.frames import frame
+from tests.edge.conftest import RunningEdge
+from tests.edge.transports.fast.raw import handshake, next_frame, next_of
+from tests.edge.transports.fast.running import PATHS, running
+from tests.edge.transports.test_frames import client_frame
+from tests.waiting import PATIENCE, eventually
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (frame(frames.TEXT, b"not masked"), 1002),
+        (client_frame(frames.TEXT, b"\xff\xff"), 1007),
+        (client_frame(frames.BINARY, b"x" * 70_000), 1009),
+        (bytes([0xC1]) + client_frame(frames.TEXT, b"compressed")[1:], 1002),
+        (client_frame(frames.CLOSE, b"\x03"), 1002),
+    ],
+)
+async def test_a_client_that_breaks_the_protocol_is_cut_off_with_the_reason(
+    lane: RunningEdge, sent: bytes, code: int
+) -> None:
+    session = await lane.session()
+    async with handshake(lane, session) as (reader, writer):
+        await next_of(reader, frames.TEXT, b"ready")
+
+        writer.write(sent)
+
+        closed = await next_of(reader, frames.CLOSE)
+        assert int.from_bytes(closed[:2], "big") == code
+        assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
+
+        async def gone() -> bool:
+            return (await lane.stats(session))["readers"]["websocket"] == 0
+
+        await eventually(gone)
+
+
+AGREED = b"permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+
+
+async def test_what_is_long_is_compressed_for_clients_that_take_it(lane: RunningEdge, entity: str) -> None:
+    session = await lane.session(subjects=[f"job.{entity}.>"])
+    text = "so many words " * 400
+    async with handshake(lane, session, offer="permessage-deflate; client_max_window_bits", agreed=AGREED) as (
+        reader,
+        _,
+    ):
+        await next_of(reader, frames.TEXT, b"ready")
+        await lane.publish(
+            {"subject": f"job.{entity}.said", "data": {"n": 1, "text": text}},
+            {"subject": f"job.{entity}.said", "data": {"n": 2}},
+        )
+        pressed = await next_of(reader, frames.TEXT | 0x40)
+        assert len(pressed) < 500
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        assert json.loads(inflater.decompress(pressed + b"\0\0\xff\xff"))["data"] == {"n": 1, "text": text}
+        assert json.loads(await next_of(reader, frames.TEXT))["data"] == {"n": 2}
+
+
+async def test_compressed_clients_and_others_read_the_same(lane: RunningEdge, entity: str) -> None:
+    session = await lane.session(subjects=[f"job.{entity}.>"])
+    async with (
+        lane.socket(session, compression="deflate") as one,
+        lane.socket(session, compression=None) as other,
+    ):
+        assert one.raw.response is not None
+        assert "permessage-deflate" in one.raw.response.headers["Sec-WebSocket-Extensions"]
+        for socket in (one, other):
+            await socket.control("ready")
+            await socket.raw.send(json.dumps({"control": "ping", "id": "x" * 5000}))
+            assert (await socket.control("pong"))["id"] == "x" * 5000
+        await lane.publish(*({"subject": f"job.{entity}.said", "data": {"text": "word " * 10**at}} for at in range(5)))
+        seen = [await socket.events(5) for socket in (one, other)]
+    assert seen[0] == seen[1]
+    assert [len(event["data"]["text"]) for event in seen[0]] == [5, 50, 500, 5000, 50_000]
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        (zlib.compress(b" " * 10_000_000, wbits=-15), 1009),
+        (b"\xff\xff\xff\xff", 1007),
+        (zlib.compress(b"\xff\xfe", wbits=-15), 1007),
+    ],
+)
+async def test_what_does_not_inflate_to_a_message_is_refused(lane: RunningEdge, payload: bytes, code: int) -> None:
+    session = await lane.session()
+    async with handshake(lane, session, offer="permessage-deflate", agreed=AGREED) as (reader, writer):
+        await next_of(reader, frames.TEXT, b"ready")
+        sent = client_frame(frames.TEXT, payload)
+        writer.write(bytes([0xC1]) + sent[1:])
+        assert int.from_bytes((await next_of(reader, frames.CLOSE))[:2], "big") == code
+
+
+@pytest.mark.parametrize("payload", [b"", (1000).to_bytes(2, "big") + b"enough", (4321).to_bytes(2, "big")])
+async def test_a_client_s_close_is_answered_with_its_code(lane: RunningEdge, payload: bytes) -> None:
+    session = await lane.session()
+    async with handshake(lane, session) as (reader, writer):
+        await next_of(reader, frames.TEXT, b"ready")
+
+        writer.write(client_frame(frames.CLOSE, payload) + client_frame(frames.PING, b"after"))
+
+        assert await next_of(reader, frames.CLOSE) == payload[:2]
+        assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
+
+
+async def test_control_frames_may_stand_inside_a_fragmented_message(lane: RunningEdge) -> None:
+    session = await lane.session()
+    async with handshake(lane, session) as (reader, writer):
+        await next_of(reader, frames.TEXT, b"ready")
+
+        writer.write(client_frame(frames.TEXT, b'{"control":', fin=False))
+        writer.write(client_frame(frames.PING, b"between"))
+        assert await next_of(reader, frames.PONG) == b"between"
+        writer.write(client_frame(0, b'"ping","id":1}'))
+
+        assert json.loads(await next_of(reader, frames.TEXT, b"pong"))["id"] == 1
+
+
+async def test_a_socket_that_leaves_two_pings_unanswered_is_closed(nats_server: str) -> None:
+    impatient = FastPathSettings(ping=1.5, close_patience=1.5)
+    async with running(
+        nats_server, PATHS["lane-uvloop"], lanes=impatient, session=SessionSettings(heartbeat=0.2)
+    ) as edge:
+        session = await edge.session()
+        async with handshake(edge, session) as (quiet, _), handshake(edge, session) as (lively, writer):
+
+            async def answer() -> None:
+                while True:
+                    opcode, payload = await next_frame(lively)
+                    assert opcode != frames.CLOSE
+                    if opcode == frames.PING:
+                        writer.write(client_frame(frames.PONG, payload))
+
+            answering = asyncio.ensure_future(answer())
+            pings = 0
+            async with asyncio.timeout(PATIENCE):
+                while (said := await next_frame(quiet))[0] != frames.CLOSE:
+                    pings += said[0] == frames.PING
+            assert int.from_bytes(said[1][:2], "big") == 4007 and pings == 2
+            assert await asyncio.wait_for(quiet.read(), PATIENCE) == b""
+            assert not answering.done()
+            answering.cancel()
+            await asyncio.gather(answering, return_exceptions=True)
+
+
+async def test_a_flood_of_pings_that_reads_nothing_back_is_held_off(nats_server: str) -> None:
+    async with running(
+        nats_server, PATHS["lane-uvloop"], session=SessionSettings(send_timeout=1.0, heartbeat=0.5)
+    ) as edge:
+        session = await edge.session()
+        async with handshake(edge, session) as (_reader, writer):
+            flood = client_frame(frames.PING, b"x" * 125) * 4000
+            async with asyncio.timeout(PATIENCE):
+                with contextlib.suppress(ConnectionError):
+                    # It stops taking them long before the end, and cuts the connection after the send timeout.
+                    for _ in range(2000):
+                        writer.write(flood)
+                        await writer.drain()
+                    pytest.fail("a gigabyte of pings was taken without one answer being read")

@@ -1,0 +1,151 @@
+"""Polling: pages that lose none, long polls that wait, and a bounded amount of work for each request."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.edge.conftest import EdgeFactory, RunningEdge, n
+from tests.edge.transports.scanning import scanning
+from tests.waiting import PATIENCE, eventually
+
+
+async def test_polling_250_events_by_pages_of_100_loses_none(edge: RunningEdge, entity: str) -> None:
+    session = await edge.session(delivery_method="polling", subjects=[f"job.{entity}.>"])
+    await edge.numbers(entity, 250)
+
+    found: list[int] = []
+    query, more = "?limit=100", True
+    while more:
+        page = await edge.poll(session, query)
+        found += n(page["events"])
+        query, more = f"?limit=100&cursor={page['next']}", page["has_more"]
+
+    assert found == list(range(250))
+
+
+async def test_polling_by_the_guide_s_since_loses_none(edge: RunningEdge, entity: str) -> None:
+    session = await edge.session(delivery_method="polling", subjects=[f"job.{entity}.>"])
+    found: list[str] = []
+    last = "undefined"
+    for round in range(4):
+        await edge.numbers(entity, 30, start=30 * round)
+        page = await edge.poll(session, f"?since={last}")
+        for event in page["events"]:
+            if event["id"] not in found:
+                found.append(event["id"])
+            last = event["timestamp"]
+
+    assert len(found) == 120
+
+
+async def test_a_poll_that_scans_much_and_finds_nothing_answers_with_a_place_to_go_on_from(
+    edge_factory: EdgeFactory, entity: str
+) -> None:
+    async with scanning(edge_factory, entity) as (edge, session):
+        page = await edge.poll(session)
+        pages = [page]
+        while page["has_more"]:
+            page = await edge.poll(session, f"?cursor={page['next']}")
+            pages.append(page)
+
+        assert [page["count"] for page in pages] == [0] * (len(pages) - 1) + [1]
+        assert len(pages) >= 4
+        assert [page["next"] for page in pages] == sorted({page["next"] for page in pages})
+        assert n(pages[-1]["events"]) == [-1]
+
+
+@pytest.mark.parametrize("query", ["", "?since=2020-01-01T00:00:00Z", "?cursor=earliest"])
+async def test_a_poll_that_says_the_same_place_each_time_still_gets_on(
+    edge_factory: EdgeFactory, entity: str, query: str
+) -> None:
+    async with scanning(edge_factory, entity) as (edge, session):
+        found: list[int] = []
+        for _ in range(200):
+            page = await edge.poll(session, query)
+            found = n(page["events"])
+            if found:
+                break
+            assert page["has_more"] is True
+
+        assert found == [-1]
+
+
+async def test_a_long_poll_answers_at_once_where_more_is_to_be_scanned(edge_factory: EdgeFactory, entity: str) -> None:
+    async with scanning(edge_factory, entity) as (edge, session):
+        page = await asyncio.wait_for(edge.poll(session, "?wait=50"), 45)
+
+        assert page["events"] == [] and page["has_more"] is True
+
+
+async def test_a_long_poll_waits_for_the_next_event(edge: RunningEdge, entity: str) -> None:
+    session = await edge.session(delivery_method="polling", subjects=[f"job.{entity}.>"])
+    waiting = asyncio.ensure_future(edge.poll(session, "?wait=50"))
+    await eventually(lambda: _polls(edge, session, 1))
+    await edge.numbers(entity, 1)
+
+    page = await asyncio.wait_for(waiting, PATIENCE)
+
+    assert n(page["events"]) == [0]
+    empty = await edge.poll(session, f"?cursor={page['next']}&wait=0.2")
+    assert empty["events"] == [] and empty["next"] >= page["next"]
+
+
+async def _polls(edge: RunningEdge, session: str, count: int) -> bool:
+    return (await edge.stats(session))["readers"]["polling"] == count
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("?cursor=nope", "bad_cursor"),
+        ("?cursor=1-5f3a9c1e-00000000002", "bad_cursor"),
+        ("?last=x", "bad_cursor"),
+        ("?since=yesterday", "bad_cursor"),
+        ("?limit=0", "bad_parameter"),
+        ("?limit=1001", "bad_parameter"),
+        ("?limit=x", "bad_parameter"),
+        ("?wait=-1", "bad_parameter"),
+        ("?wait=nan", "bad_parameter"),
+    ],
+)
+async def test_a_bad_query_is_refused_with_a_code(edge: RunningEdge, query: str, code: str) -> None:
+    session = await edge.session()
+    answer = await edge.http.get(f"/callbacks/sessions/{session}/events{query}")
+
+    assert (answer.status_code, answer.json()["code"]) == (400, code)
+
+
+async def test_a_poll_brings_no_more_than_fits_one_answer(edge: RunningEdge, entity: str) -> None:
+    session = await edge.session(subjects=[f"job.{entity}.>"], delivery_method="polling")
+    for number in range(12):
+        await edge.publish({"subject": f"job.{entity}.said", "data": {"n": number, "text": "w" * 500_000}})
+    seen: list[int] = []
+    query = ""
+    while True:
+        answer = await edge.http.get(f"/callbacks/sessions/{session}/events?limit=1000{query}")
+        assert len(answer.content) < 4_500_000
+        seen += [event["data"]["n"] for event in answer.json()["events"]]
+        if not answer.json()["has_more"]:
+            break
+        query = f"&cursor={answer.json()['next']}"
+    assert seen == list(range(12))
+
+
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [("gzip", True), ("br;q=1.0, gzip;q=0.8", True), ("gzip;q=0, identity", False), ("identity", False)],
+)
+async def test_a_long_answer_to_a_poll_is_packed_for_who_takes_it(
+    edge: RunningEdge, entity: str, accepted: str, packed: bool
+) -> None:
+    session = await edge.session(subjects=[f"job.{entity}.>"], delivery_method="polling")
+    await edge.publish({"subject": f"job.{entity}.said", "data": {"text": "word " * 2000}})
+
+    answer = await edge.http.get(f"/callbacks/sessions/{session}/events", headers={"Accept-Encoding": accepted})
+
+    assert (answer.headers.get("content-encoding") == "gzip") is packed
+    assert answer.json()["events"][0]["data"]["text"] == "word " * 2000
+    assert answer.headers["vary"] == "Accept-Encoding"
+    assert (int(answer.headers["content-length"]) < 2000) is packed
