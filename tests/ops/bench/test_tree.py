@@ -10,8 +10,12 @@ from ops.bench.tree import _children, _proportional
 
 
 def test_children_are_named_by_what_they_run() -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()", "ops", "edge"], stdin=subprocess.PIPE) as child:
+    command = [sys.executable, "-c", "print(flush=True); input()", "ops", "edge"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         try:
+            assert child.stdout is not None
+            # Until it runs, the kernel shows no command line of it, or ours.
+            child.stdout.readline()
             assert _children(os.getpid())["edge"] == child.pid
         finally:
             child.communicate(b"\n")
