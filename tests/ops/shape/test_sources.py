@@ -68,3 +68,7 @@ def test_a_module_without_a_function_needs_no_test_file(tmp_path: Path) -> None:
     write(tmp_path, {"edge/names.py": "WIDTH = 3\n", "edge/__main__.py": MODULE, "edge/__init__.py": MODULE})
 
     assert count_tested(tmp_path).modules == 0
+
+
+def test_each_module_of_this_house_has_its_test_file() -> None:
+    assert count_tested(Path(__file__).parents[3]).untested == []
