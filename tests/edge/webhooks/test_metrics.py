@@ -35,7 +35,7 @@ def test_accepted_events_count_from_when_they_were_published_and_never_less_than
     labels = {"transport": "webhook"}
     before = (
         value("edge_publish_to_acknowledge_seconds_count", **labels),
-        value("edge_acknowledge_seconds_sum", **labels),
+        value("edge_publish_to_acknowledge_seconds_sum", **labels),
     )
 
     metrics.acknowledged(time.time_ns() + 3_600_000_000_000, 3)
