@@ -39,7 +39,7 @@ BAD_IN_A_ROW = 5
 LEFT_BEHIND = 4
 
 # States that could not be published yet; when the broker is away for longer than 32 changes, the oldest is dropped.
-UNTOLD = 32
+MAX_UNPUBLISHED = 32
 
 # How often a streaming camera publishes statistics.
 REPORT_EVERY = 1.0
@@ -123,7 +123,7 @@ class Camera(Actor):
         self._dropped = 0
         self._bad = 0
         self._bad_reason = ""
-        self._unpublished: deque[tuple[str, dict[str, Any]]] = deque(maxlen=UNTOLD)
+        self._unpublished: deque[tuple[str, dict[str, Any]]] = deque(maxlen=MAX_UNPUBLISHED)
         self._changed_state = asyncio.Event()
 
     async def start(self, ctx: Context) -> None:

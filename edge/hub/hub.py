@@ -50,7 +50,7 @@ SLOWED_AT_ONCE = 2
 
 
 class Hub:
-    """Broadcasts what one process receives to those who read it; one per process."""
+    """Broadcasts what one process receives to its readers; one per process."""
 
     def __init__(
         self,

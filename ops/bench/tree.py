@@ -84,7 +84,7 @@ def _children(root: int) -> dict[str, int]:
 
 
 def _proportional(pid: int) -> int:
-    """Bytes of memory with each shared page divided by those who share it."""
+    """Bytes of memory with each shared page divided by the processes that share it."""
     found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
     return int(found[1]) * 1024 if found else resident(pid)
 

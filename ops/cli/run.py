@@ -338,7 +338,7 @@ def _in_foreground() -> bool:
 
 
 def _write(target: int, chunk: bytes) -> None:
-    """Writes all of it; waits as long as whoever reads it does not."""
+    """Writes all of it; waits while its reader does not read."""
     view = memoryview(chunk)
     while view:
         view = view[os.write(target, view) :]

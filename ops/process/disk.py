@@ -41,7 +41,7 @@ class DiskWatch:
     """Watches the folder of an embedded server while that runs."""
 
     def __init__(self, folder: Path, broker: Broker, say: Say, restart: Callable[[], None]) -> None:
-        """`restart` ends the server, for whoever keeps it to start it again."""
+        """`restart` ends the server, so that its supervisor starts it again."""
         self._folder = folder
         self._health = StoreHealth(broker)
         self._say = say

@@ -86,7 +86,7 @@ class TextLines(logging.Formatter):
             f"{self.paint(record.name + ':', 'dim')} {record.getMessage()}{self.paint(values, 'cyan')}"
         )
         if record.exc_info and record.exc_info[0]:
-            # In the line itself too: whoever shows lines one by one shows the reason.
+            # In the line itself too: a viewer that shows single lines shows the reason.
             why = f" ({record.exc_info[0].__name__}: {record.exc_info[1]})".replace("\n", " ")
             line += why + "\n" + self.formatException(record.exc_info)
         return line

@@ -180,7 +180,7 @@ class PlainServer(nats.errors.Error):
 class NatsClient(Client):
     """nats-py's client, with handlers that are called in its read loop.
 
-    With `secure` nothing at all is sent to a server over a connection that is not encrypted, whoever that server is: one
+    With `secure` nothing at all is sent to a server over a connection that is not encrypted, whichever server that is: one
     that was configured, one that a cluster announced, or the same one after a restart. nats-py alone leaves that to the
     server and sends CONNECT, with the password in it, in plain text to one that does not ask for TLS.
     """

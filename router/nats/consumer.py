@@ -155,8 +155,8 @@ class Consumer:
                     self._missing = True
                     continue
                 try:
-                    patience = self._last + SILENCE_SECONDS - time.monotonic() if self._requested else SILENCE_SECONDS
-                    async with asyncio.timeout(max(0.05, patience)):
+                    timeout = self._last + SILENCE_SECONDS - time.monotonic() if self._requested else SILENCE_SECONDS
+                    async with asyncio.timeout(max(0.05, timeout)):
                         await self._wake.wait()
                 except TimeoutError:
                     if not self._requested or time.monotonic() - self._last < SILENCE_SECONDS:

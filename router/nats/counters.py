@@ -1,6 +1,6 @@
 """Counts what the seam to NATS does, in plain numbers; `router/metrics.py` shows them to Prometheus.
 
-Plain, because whoever publishes one event from a command or a script need not load what makes metrics of them.
+Plain, so that a command or a script that publishes one event need not load what makes metrics of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Enforces the deadlines of connections that were taken over, runs their short tasks, and shares their heartbeats.
+"""Enforces the deadlines of connections that were taken over (a slow consumer that takes nothing is closed), runs their short tasks,
+and shares their heartbeats.
 
 No connection has a task or a timer of its own while all is well.
 """

@@ -72,7 +72,7 @@ class PartitionConsumers:
         await self._clear(RETRIES)
 
     async def _names(self, stream: str) -> list[str]:
-        """The consumers of this partition, whoever has made them."""
+        """The consumers of this partition, those that other processes made included."""
         prefix = ("hook" if stream == HOOKS else "due") + f"-{self._partition}"
         names = await self._broker.stream(stream).consumer_names()
         return [name for name in names if name == prefix or name.startswith(f"{prefix}-")]
