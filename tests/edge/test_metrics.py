@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from edge.settings import SessionSettings
@@ -82,6 +83,7 @@ async def test_what_a_reader_asked_to_leave_out_is_counted_as_dropped(edge: Runn
     assert await value(edge, "edge_dropped_events_total", reason="conflated") == before + 19
 
 
+@pytest.mark.slow
 async def test_a_reader_that_takes_nothing_spills_and_is_seen_to_be_behind(
     edge_factory: EdgeFactory, entity: str
 ) -> None:

@@ -73,6 +73,7 @@ def _described() -> dict[str, Any]:
 schema = schemathesis.openapi.from_dict(_described())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("granted", [True, False], ids=["everything granted", "no token"])
 def test_whatever_is_asked_gets_an_answer_that_is_described(address: str, granted: bool) -> None:
     headers = {"Authorization": f"Bearer {mint(SECRET, 'schema', ALL, 600, None, None)}"} if granted else {}

@@ -165,6 +165,7 @@ async def test_the_largest_event_can_be_retried_and_buried_whole(
         assert await ready(edge)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["unordered", "fifo", "keyed"])
 async def test_what_fits_as_a_job_and_not_as_a_retry_is_given_up_and_blocks_nobody(
     edge_factory: EdgeFactory, small_nats: Server, receiver: Receiver, entity: str, mode: str

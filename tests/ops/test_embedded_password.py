@@ -24,6 +24,7 @@ def _stranger(port: int) -> Broker:
     return Broker(BrokerSettings(f"nats://127.0.0.1:{port}", connect_timeout=2.0), "stranger")
 
 
+@pytest.mark.slow
 async def test_with_keys_nobody_gets_in_without_the_password_and_every_command_has_it(tmp_path: Path) -> None:
     data, port = tmp_path / "data", free_port()
     # An existing data folder of an earlier version: its files may be read by everybody.

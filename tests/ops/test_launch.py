@@ -163,6 +163,7 @@ def test_doctor_names_packages_that_are_not_the_distributions_own(tmp_path: Path
     assert "edger installs edge, too" in warning["found"]
 
 
+@pytest.mark.slow
 async def test_a_stranger_on_a_childs_port_is_not_called_ready(tmp_path: Path) -> None:
     with socket.socket() as stranger:
         stranger.bind(("127.0.0.1", 0))

@@ -49,6 +49,7 @@ def tree(register: str, data: Path, *only: str, **variables: str):  # type: igno
     )  # fmt: skip
 
 
+@pytest.mark.slow
 async def test_every_command_finds_the_running_up_from_another_folder(tmp_path: Path, register: str) -> None:
     async with tree(register, tmp_path / "data", "edge", "agent", INTERNAL_PORT=str(free_port())) as up:
         await up.says("Callboard is ready", PATIENCE)
@@ -83,6 +84,7 @@ async def test_every_command_finds_the_running_up_from_another_folder(tmp_path: 
     assert found["nats"]["verdict"] == found["edge"]["verdict"] == "ok"
 
 
+@pytest.mark.slow
 async def test_of_several_the_command_says_which_there_are_and_how_to_choose(tmp_path: Path, register: str) -> None:
     async with tree(register, tmp_path / "one", "agent") as one, tree(register, tmp_path / "two", "agent") as two:
         await one.says("Callboard is ready", PATIENCE)
@@ -157,6 +159,7 @@ async def test_one_that_was_killed_is_not_found(tmp_path: Path, register: str) -
     assert not entry.exists()
 
 
+@pytest.mark.slow
 async def test_flags_and_variables_come_before_a_running_up(tmp_path: Path, register: str) -> None:
     async with tree(register, tmp_path / "data", "agent") as up:
         await up.says("Callboard is ready", PATIENCE)
@@ -176,6 +179,7 @@ async def test_flags_and_variables_come_before_a_running_up(tmp_path: Path, regi
     assert found[1] == "a running `callboard up`"
 
 
+@pytest.mark.slow
 async def test_the_lines_that_up_prints_work_as_pasted_in_another_folder(tmp_path: Path, register: str) -> None:
     data = tmp_path / "a folder's data"
     async with tree(register, data, "edge", "agent") as up, tree(register, tmp_path / "two", "agent") as two:

@@ -51,6 +51,7 @@ async def test_a_ticket_opens_the_stream_it_is_for_once(edge: SecuredEdge, entit
     assert again.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.slow
 async def test_of_all_who_come_with_one_ticket_to_two_edges_at_once_one_is_let_in(secured: SecuredFactory) -> None:
     async with secured() as one, secured() as other:
         alice = one.as_("alice", read=[">"])

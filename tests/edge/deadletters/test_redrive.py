@@ -130,6 +130,7 @@ async def test_nats_being_away_is_waited_out(tmp_path: Path) -> None:
         await server.stop()
 
 
+@pytest.mark.slow
 async def test_a_thousand_letters_reach_their_endpoint_once_though_the_edge_is_killed_half_way(nats_url: str) -> None:
     receiver = Receiver()
     published: list[str] = []

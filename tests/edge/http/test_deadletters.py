@@ -413,6 +413,7 @@ async def all_told(store: Broker) -> bool:
     return not info["num_pending"] and not info["num_ack_pending"]
 
 
+@pytest.mark.slow
 async def test_each_burial_is_told_and_counted_and_many_at_once_are_told_together(
     edge: RunningEdge, store: Broker, entity: str
 ) -> None:

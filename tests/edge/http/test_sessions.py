@@ -256,6 +256,7 @@ async def test_a_bad_change_is_refused_and_changes_nothing(edge: RunningEdge) ->
     assert (await edge.http.get(f"/callbacks/sessions/{session}")).json() == before
 
 
+@pytest.mark.slow
 async def test_an_idle_session_is_deleted_and_one_that_is_read_stays(edge_factory, entity: str) -> None:  # type: ignore[no-untyped-def]
     async with edge_factory() as one, edge_factory() as other:
         idle, read, kept = await one.session(ttl=4), await one.session(ttl=4), await one.session(ttl=0)

@@ -322,6 +322,7 @@ MISSED_AND_LOST = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(st.lists(STEPS, min_size=15, max_size=80), st.integers(1, 4), st.integers(2, 6))
 @example([*MISSED, ("publish", "job.a.x"), ("deliver", 6), ("turn", 6)], 3, 6)

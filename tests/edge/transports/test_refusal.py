@@ -126,6 +126,7 @@ async def test_too_many_connections_are_refused_in_band_and_a_wrong_address_for_
     assert [answer.status_code for answer in wrong] == [400, 404]
 
 
+@pytest.mark.slow
 async def test_an_edge_whose_store_is_away_refuses_an_event_source_in_band(nats_server: str) -> None:
     # A session that this edge does not know is looked up in the store.
     unknown = "/callbacks/sessions/sess_000000000000000000000000/sse"

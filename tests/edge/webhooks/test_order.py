@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import pytest
+
 from router.topology import HOOKS
 from tests.edge.webhooks.observing import NARROW, Ledger, firsts, nothing_left, reasons
 from tests.edge.webhooks.stage import Receiver, Stage, mortal
@@ -43,6 +45,7 @@ async def test_after_the_last_attempt_an_ordered_session_goes_on(stage: Stage, r
     await eventually(lambda: nothing_left(stage.broker))
 
 
+@pytest.mark.slow
 async def test_an_ordered_backlog_survives_changes_of_owner_in_order_and_none_is_skipped(
     stage: Stage, receiver: Receiver
 ):

@@ -172,6 +172,7 @@ async def test_a_watch_of_an_empty_bucket_is_ready_at_once(broker: Broker, entit
     task.cancel()
 
 
+@pytest.mark.slow
 async def test_a_quiet_consumer_is_not_taken_for_a_lost_one(
     broker: Broker, entity: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -208,6 +208,7 @@ STEPS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(
     st.lists(STEPS, min_size=10, max_size=80),

@@ -128,6 +128,7 @@ async def test_an_ordered_session_that_halts_halts_at_the_one_that_is_refused(st
     assert await letters(stage.broker, session) == {}
 
 
+@pytest.mark.slow
 async def test_split_batches_keep_their_order_through_a_change_of_owner(stage: Stage, receiver: Receiver):
     await stage.widen(1000)
     process = await stage.process(mortal(NARROW))

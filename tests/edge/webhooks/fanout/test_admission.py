@@ -83,6 +83,7 @@ async def test_a_flood_before_the_breaker_opens_leaves_room_for_the_others(stage
     assert [await reasons(stage.broker, each) for each in dead] == [[]] * len(dead)
 
 
+@pytest.mark.slow
 async def test_a_disabled_endpoint_holds_nothing_and_gets_all_once_it_is_enabled(stage: Stage, receiver: Receiver):
     await stage.reshape(hooks_max_bytes=1024 * KIB)
     process = await stage.process(PATIENT)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+import pytest
+
 from edge.webhooks.history.recovery_job import Recovery
 from router.cursor import parse_start
 from tests.edge.webhooks.history.recovering import numbers, working
@@ -44,6 +46,7 @@ async def test_a_recovery_is_taken_over_where_its_worker_dies_and_asks_for_nothi
     assert Counter(numbers(receiver)) == dict.fromkeys(range(200), 1)
 
 
+@pytest.mark.slow
 async def test_a_replay_to_a_dead_endpoint_leaves_room_for_the_others(stage: Stage, receiver: Receiver) -> None:
     await stage.reshape(hooks_max_bytes=1024 * 1024)
     await stage.publish("dead.a.output", 40, text="x" * 100_000)

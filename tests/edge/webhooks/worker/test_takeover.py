@@ -84,6 +84,7 @@ async def test_a_key_that_halts_leaves_the_others_alone_and_halts_at_the_next_ow
     await eventually(lambda: nothing_left(stage.broker))
 
 
+@pytest.mark.slow
 async def test_a_job_that_its_workers_die_of_becomes_a_dead_letter(stage: Stage, receiver: Receiver):
     settings = mortal(replace(QUICK, worker=replace(QUICK.worker, kills=2)))
     session = await stage.session(receiver.url)

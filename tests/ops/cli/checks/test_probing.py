@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from ops.cli.checks.findings import FAIL, OK, WARN
 from tests.ops.command import callboard, doctor_findings, up
 
@@ -73,6 +75,7 @@ async def test_a_proxy_that_holds_streams_back_and_pages_that_are_not_let_in_are
     assert found["cors"]["verdict"] == FAIL and "https://app.example" in found["cors"]["found"]
 
 
+@pytest.mark.slow
 async def test_origins_that_are_let_in_are_told_as_such(tmp_path: Path) -> None:
     origins = {"EDGE_ALLOWED_ORIGINS": "https://app.example,https://other.example"}
     async with up(tmp_path, "--only", "edge", **origins):
