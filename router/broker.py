@@ -16,12 +16,13 @@ from router import topology, tracing
 from router.codec import encode, rfc3339
 from router.cursor import epoch_of
 from router.dedup import of_event
-from router.errors import BrokerError, Cut, Forbidden, NoResponders, Refused, Timeout, TooLarge, Unsuitable
+from router.errors import BrokerError, Conflict, Cut, Forbidden, NoResponders, Refused, Timeout, TooLarge, Unsuitable
 from router.event import Event
 from router.limits import largest_event
 from router.nats.connection import Connection
 from router.nats.counters import DUPLICATE, REFUSED, TIMEOUT, figures
 from router.nats.counters import STORED as TAKEN
+from router.nats.error_codes import WRONG_LAST
 from router.nats.headers import Reply, header
 from router.nats.refusals import Fate, fate
 from router.nats.settings import BrokerSettings
@@ -146,8 +147,10 @@ class Broker:
         try:
             lines = {"Nats-Msg-Id": dedup or of_event(event), **(headers or {})}
             ack = await self.store(STORED + event.subject, payload, lines, timeout, await_right)
-        except Refused:
-            figures.published[REFUSED] += 1
+        except Refused as refusal:
+            # A publisher that names the last sequence of a subject reads again and tries again: nothing is lost.
+            if not isinstance(refusal, Conflict):
+                figures.published[REFUSED] += 1
             raise
         except Timeout:
             figures.published[TIMEOUT] += 1
@@ -173,7 +176,8 @@ class Broker:
 
         Raises Refused where it is not stored (`router.nats.refusals`), and Timeout where that is unknown: Cut where the connection
         is lost each time, and another try would do the same. A right that is missing may be given within `timeout`; without
-        `await_right` Forbidden is raised at once.
+        `await_right` Forbidden is raised at once. Raises Conflict where `headers` name another last sequence of the subject than
+        it has: of a repeat too, which is known for one only under the right sequence.
         """
         regained = self.connection.reconnects
         loop = asyncio.get_running_loop()
@@ -330,7 +334,8 @@ def _record(reply: Reply) -> Record:
 def _ack(payload: bytes) -> Ack:
     answer = msgspec.json.decode(payload) if payload else {}
     if error := answer.get("error"):
-        raise Refused(error.get("code", 0), error.get("err_code", 0), error.get("description", "refused"))
+        kind = Conflict if error.get("err_code") in WRONG_LAST else Refused
+        raise kind(error.get("code", 0), error.get("err_code", 0), error.get("description", "refused"))
     if "seq" not in answer:
         raise Timeout("what answered was not a stream")
     return Ack(answer["seq"], answer.get("duplicate", False))

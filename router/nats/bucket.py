@@ -22,7 +22,7 @@ import msgspec
 from router.errors import BrokerError, Conflict, Refused, Timeout
 from router.nats.connection import Connection
 from router.nats.consumer import Consumer, Message
-from router.nats.error_codes import ErrorCode
+from router.nats.error_codes import WRONG_LAST, ErrorCode
 from router.nats.headers import Reply, header
 from router.nats.stream import Stream
 from router.tasks import run_cancellable
@@ -40,7 +40,6 @@ ENTRIES_TIMEOUT = 10.0
 # So long a request waits for a watch that has just begun, in seconds.
 READ_SECONDS = 5.0
 
-_WRONG_LAST = (ErrorCode.WRONG_LAST_SEQUENCE, ErrorCode.WRONG_LAST_SEQUENCE_CONSTANT)
 _GONE = {"DEL", "PURGE"}
 # Headers that say that a message is the marker of a deletion, as they stand in a message that the leader was asked for.
 _MARKS = (b"KV-Operation: DEL", b"KV-Operation: PURGE", b"Nats-Marker-Reason")
@@ -225,7 +224,7 @@ class Bucket:
         reply = await (self._guard.write(self.stream, send) if self._guard else send())
         answer = msgspec.json.decode(reply.payload)
         if error := answer.get("error"):
-            kind = Conflict if error.get("err_code") in _WRONG_LAST else Refused
+            kind = Conflict if error.get("err_code") in WRONG_LAST else Refused
             raise kind(error.get("code", 0), error.get("err_code", 0), error.get("description", "refused"))
         revision: int = answer["seq"]
         return revision

@@ -45,3 +45,5 @@ class ErrorCode(IntEnum):
 
 # A message to be deleted is gone already.
 GONE = (ErrorCode.SEQUENCE_NOT_FOUND, ErrorCode.MESSAGE_DELETE_FAILED)
+# The newest message of the subject is another one than `Nats-Expected-Last-Subject-Sequence` names.
+WRONG_LAST = (ErrorCode.WRONG_LAST_SEQUENCE, ErrorCode.WRONG_LAST_SEQUENCE_CONSTANT)

@@ -9,10 +9,11 @@ import pytest
 
 from router import topology
 from router.broker import Broker
-from router.errors import EmbeddedError, NoResponders, Refused, Timeout, Unreachable, Unsuitable
+from router.errors import Conflict, EmbeddedError, NoResponders, Refused, Timeout, Unreachable, Unsuitable
 from router.event import Event
 from router.live import listen
 from router.nats.connection import Connection
+from router.nats.counters import REFUSED, figures
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.nats.settings import BrokerSettings
 from router.record import Record
@@ -202,3 +203,24 @@ async def test_a_data_folder_that_cannot_be_used_is_said_in_one_line(tmp_path: P
 
     with pytest.raises(EmbeddedError, match="choose another with --data-dir"):
         await EmbeddedServer(EmbeddedSettings(tmp_path / "file", free_port())).start()
+
+
+async def test_an_event_that_names_another_last_sequence_than_its_subject_has_is_a_conflict_and_no_loss(
+    broker: Broker, entity: str
+) -> None:
+    event, other = Event.new(f"job.{entity}.x", {"n": 1}), Event.new(f"job.{entity}.x", {"n": 2})
+    before = figures.published[REFUSED]
+
+    first = await broker.publish(event, headers=_expecting(0))
+    for repeated in (event, other):
+        with pytest.raises(Conflict):
+            await broker.publish(repeated, headers=_expecting(0))
+    again = await broker.publish(event, headers=_expecting(first.sequence))
+    second = await broker.publish(other, headers=_expecting(first.sequence))
+
+    assert (again.duplicate, again.sequence) == (True, first.sequence) and not second.duplicate
+    assert figures.published[REFUSED] == before
+
+
+def _expecting(sequence: int) -> dict[str, str]:
+    return {"Nats-Expected-Last-Subject-Sequence": str(sequence)}

@@ -59,7 +59,8 @@ def test_what_is_below_the_floor_is_raised_and_the_rest_is_kept(data: dict[str, 
 
 _numbers = st.floats(-0.5, 1.5, allow_nan=False) | st.integers(0, 120) | st.none() | st.booleans() | st.just("text")
 _data = st.fixed_dictionaries(
-    {}, optional=dict.fromkeys(["progress", "percent", *(name for pair in COUNTS for name in pair), "message"], _numbers)
+    {},
+    optional=dict.fromkeys(["progress", "percent", *(name for pair in COUNTS for name in pair), "message"], _numbers),
 )
 
 
