@@ -1,0 +1,122 @@
+"""Reads the counts of an A/B test from the data of an event, and describes the significance of its result as data.
+
+Variants are given as a list (`variants: [{"id": "A", …}]`), as a map by name (`variants: {"A": {…}}`), or each in a field of its
+own (`variantA`, `variant_a`, `control`, `treatment`). Each has the counts itself or in its `metrics`: successes are
+`conversions`, else `successes`, else `clicks`; trials are the first of `visitors`, `users`, `sessions`, `trials`, `samples`,
+`sampleSize`, `impressions`. The control is the one that `control` names or that says `"control": true`, else the first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from router.significance import ALPHA, Arm, Comparison, compare, winner
+
+SUCCESSES = ("conversions", "successes", "clicks")
+TRIALS = ("visitors", "users", "sessions", "trials", "samples", "sampleSize", "sample_size", "impressions")
+# More variants than anybody compares; each costs some ten microseconds.
+MAX_VARIANTS = 32
+
+_FIELD = re.compile(r"variant_?([A-Za-z0-9]{1,16})\Z|(control|treatment)\Z")
+
+
+class Counts(NamedTuple):
+    """The arms of one test, the control first, and the names of the counts that they were read from."""
+
+    arms: list[Arm]
+    successes: str
+    trials: str
+
+
+def significance_of(data: Mapping[str, Any], alpha: float = ALPHA) -> dict[str, Any] | None:
+    """The significance of a test's result; None where the data have no counts of two variants or more."""
+    counts = read_counts(data)
+    if counts is None:
+        return None
+    control, *variants = counts.arms
+    found = compare(control, variants, alpha)
+    return {
+        "alpha": alpha,
+        "successes": counts.successes,
+        "trials": counts.trials,
+        "control": control.name,
+        "control_rate": control.rate,
+        "adjustment": "Holm (1979)" if len(variants) > 1 else None,
+        "comparisons": [_described(each) for each in found],
+        "significant": any(each.significant for each in found),
+        "winner": winner(control, found),
+    }
+
+
+def read_counts(data: Mapping[str, Any]) -> Counts | None:
+    """Reads the arms; None where there are fewer than two, or one of them has no valid counts."""
+    named = dict(_variants(data))
+    if not 2 <= len(named) <= MAX_VARIANTS:
+        return None
+    for successes in SUCCESSES:
+        for trials in TRIALS:
+            arms = [_arm(name, given, successes, trials) for name, given in named.items()]
+            if all(arm is not None for arm in arms):
+                return Counts(_control_first([arm for arm in arms if arm], named, data), successes, trials)
+    return None
+
+
+def _variants(data: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    given = data.get("variants")
+    if isinstance(given, Mapping):
+        for name, each in given.items():
+            if isinstance(each, Mapping):
+                yield str(name), each
+    elif isinstance(given, list):
+        for place, each in enumerate(given[: MAX_VARIANTS + 1]):
+            if isinstance(each, Mapping):
+                yield _name(each) or str(place), each
+    else:
+        for field, each in data.items():
+            if isinstance(each, Mapping) and (found := _FIELD.match(str(field))):
+                yield _name(each) or found[1] or found[2], each
+
+
+def _name(given: Mapping[str, Any]) -> str | None:
+    found = next((given[name] for name in ("id", "variant", "variantId", "name") if given.get(name) is not None), None)
+    return None if found is None else str(found)
+
+
+def _arm(name: str, given: Mapping[str, Any], successes: str, trials: str) -> Arm | None:
+    metrics = given.get("metrics")
+    counts = {**metrics, **given} if isinstance(metrics, Mapping) else given
+    one, of = _count(counts.get(successes)), _count(counts.get(trials))
+    return Arm(name, one, of) if one is not None and of and one <= of else None
+
+
+def _count(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 2**63 or value != int(value):
+        return None
+    return int(value)
+
+
+def _control_first(arms: list[Arm], named: Mapping[str, Mapping[str, Any]], data: Mapping[str, Any]) -> list[Arm]:
+    said = data.get("control")
+    chosen = [
+        arm for arm in arms if arm.name == said or named[arm.name].get("control") is True or arm.name == "control"
+    ]
+    return [*chosen[:1], *(arm for arm in arms if arm not in chosen[:1])]
+
+
+def _described(each: Comparison) -> dict[str, Any]:
+    return {
+        "variant": each.variant,
+        "rate": each.rate,
+        "difference": each.difference,
+        "interval": list(each.interval),
+        "lift": each.lift,
+        "lift_interval": None if each.lift_interval is None else list(each.lift_interval),
+        "test": each.test,
+        "source": each.source,
+        "statistic": each.statistic,
+        "p_value": each.p_value,
+        "p_adjusted": each.p_adjusted,
+        "significant": each.significant,
+    }
