@@ -19,6 +19,9 @@ RouterError
 │   │   └── TooLarge        it is larger than the server takes
 │   ├── Conflict            a compare-and-set lost the race
 │   └── StoreFailed         it is known that a stream takes no writes now
+├── RunConflict             a run's life is over, or another one lives
+│   ├── RunEnded
+│   └── RunSuperseded
 ├── EmbeddedError           the embedded nats-server could not be started
 └── Escalate                an actor crashed too often to be restarted here
 """
@@ -140,6 +143,32 @@ class StoreFailed(BrokerError):
         super().__init__(f"{stream}: {text}" if stream != "*" else text)
         self.code = code
         self.stream = stream
+
+
+class RunConflict(RouterError):
+    """the run is over, or another incarnation of it lives"""
+
+
+class RunEnded(RunConflict):
+    """the run has ended already"""
+
+    def __init__(self, event: str, type: str, status: str, at: int, synthesized: bool = False) -> None:
+        """`event` is the id of the event that ended it, `at` ns since the epoch."""
+        super().__init__(f"the run has ended already: {status}, by the {type} {event}")
+        self.event = event
+        self.type = type
+        self.status = status
+        self.at = at
+        self.synthesized = synthesized
+
+
+class RunSuperseded(RunConflict):
+    """another incarnation of the run lives"""
+
+    def __init__(self, incarnation: str | None) -> None:
+        """`incarnation` is the living one."""
+        super().__init__(f"another incarnation of the run lives: {incarnation}")
+        self.incarnation = incarnation
 
 
 class EmbeddedError(RouterError):

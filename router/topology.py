@@ -36,6 +36,7 @@ ALERTS = "ALERTS"
 LEASES = "LEASES"
 JOBS = "JOBS"
 ENDPOINTS = "ENDPOINTS"
+RUNS = "RUNS"
 
 # The timeout for a stream whose only server may be down; nothing depends on its answer.
 EXPENDABLE_SECONDS = 2.0
@@ -79,7 +80,8 @@ class TopologySettings:
     deadletters_max_bytes: int = 256 * MIB
     attempts_max_age: float = 7 * 86400
     attempts_max_bytes: int = 256 * MIB
-    # Of each key-value bucket (sessions, rules, alerts, leases, jobs, endpoints). A full one refuses new keys.
+    # Of each key-value bucket (sessions, rules, alerts, leases, jobs, endpoints, runs). A full one refuses new
+    # keys; that of the runs forgets those that were written longest ago.
     buckets_max_bytes: int = 128 * MIB
     # Two minutes: a publisher that retries with the same id inside this window stores its event once.
     dedup_window: float = 120
@@ -111,6 +113,7 @@ def streams(settings: TopologySettings) -> list[DeclaredStream]:
         _attempts(settings),
         *(_bucket(name, settings, markers=False) for name in (SESSIONS, RULES, ALERTS)),
         *(_bucket(name, settings, markers=True) for name in (LEASES, JOBS, ENDPOINTS)),
+        _runs(settings),
     ]
 
 
@@ -244,6 +247,12 @@ def _bucket(name: str, settings: TopologySettings, markers: bool) -> DeclaredStr
     if markers:
         config |= {"subject_delete_marker_ttl": 60 * SECOND}
     return DeclaredStream(f"KV_{name}", config)
+
+
+def _runs(settings: TopologySettings) -> DeclaredStream:
+    """The bucket of the runs' lives. New runs must begin and end also where it is full of those that are long over."""
+    bucket = _bucket(RUNS, settings, markers=False)
+    return DeclaredStream(bucket.name, {**bucket.config, "discard": "old"})
 
 
 def is_expendable(stream: DeclaredStream, settings: TopologySettings) -> bool:

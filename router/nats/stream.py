@@ -208,6 +208,19 @@ class Stream:
             raise Refused(code, 0, text)
         return reply
 
+    async def read_last(self, subject: str, timeout: float | None = None) -> Reply | None:
+        """Reads the newest message of a subject; None where there is none.
+
+        The subject stands in the request's own, so that a user can be allowed to read some subjects and no others.
+        """
+        reply = await self._connection.ask(f"{_DIRECT_GET}.{self.name}.{subject}", b"", timeout=timeout)
+        code, text = status(reply.headers)
+        if code == 404:
+            return None
+        if code:
+            raise Refused(code, 0, text)
+        return reply
+
     async def read_run(self, request: Mapping[str, Any], make: Callable[[Reply], T]) -> MessageRun[T]:
         """Reads what a request of `seq` or `start_time`, `next_by_subj`, `batch` and `max_bytes`, or of `multi_last`, asks for.
 

@@ -291,6 +291,8 @@ REFUSED = [
     *((user, "subscribe", "$KV.SESSIONS.>") for user in USERS),
     *((user, "publish", "$KV.SESSIONS.sess_1") for user in USERS if user != "edge"),
     *((user, "publish", "$KV.ENDPOINTS.x") for user in USERS if user != "edge"),
+    *((user, "publish", "$KV.RUNS.agent.x") for user in USERS if user not in ("edge", "agent", "producer")),
+    *((user, "publish", "$JS.API.DIRECT.GET.EVENTS.ev.alert.x.firing") for user in ("streams", "camera", "producer")),
     *((user, "publish", "hook.q.0.sess_1") for user in USERS if user != "edge"),
     *((user, "subscribe", "live.ev.>") for user in USERS if user not in ("edge", "operator")),
     *((user, "publish", "$JS.API.DIRECT.GET.KV_SESSIONS") for user in USERS if user not in ("edge", "operator")),

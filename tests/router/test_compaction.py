@@ -8,10 +8,10 @@ from router.broker import Broker
 from router.compaction import compact
 from router.nats.bucket import Bucket
 from router.nats.settings import BrokerSettings
-from router.topology import ALERTS, ENDPOINTS, JOBS, LEASES, RULES, SESSIONS
+from router.topology import ALERTS, ENDPOINTS, JOBS, LEASES, RULES, RUNS, SESSIONS
 from tests.router.buckets import leave_old_marker
 
-BUCKETS = (SESSIONS, RULES, ALERTS, LEASES, JOBS, ENDPOINTS)
+BUCKETS = (SESSIONS, RULES, ALERTS, LEASES, JOBS, ENDPOINTS, RUNS)
 
 
 async def test_compaction_removes_old_markers_and_orphans_and_nothing_else(own_nats: str) -> None:

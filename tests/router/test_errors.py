@@ -5,7 +5,18 @@ from __future__ import annotations
 import inspect
 
 from router import errors
-from router.errors import BadInput, Forbidden, Refused, RouterError, StoreFailed, Timeout, TooLarge
+from router.errors import (
+    BadInput,
+    Forbidden,
+    Refused,
+    RouterError,
+    RunConflict,
+    RunEnded,
+    RunSuperseded,
+    StoreFailed,
+    Timeout,
+    TooLarge,
+)
 
 
 def test_an_error_without_a_text_says_its_docstring() -> None:
@@ -32,3 +43,17 @@ def test_errors_keep_their_values() -> None:
 def test_a_failure_of_the_whole_store_names_no_stream() -> None:
     assert str(StoreFailed("no_quorum", "EVENTS", "no leader")) == "EVENTS: no leader"
     assert str(StoreFailed("unreachable", "*", "no connection to NATS")) == "no connection to NATS"
+
+
+def test_the_end_of_a_run_says_what_ended_it() -> None:
+    ended = RunEnded("e-1", "completion", "failed", 5, synthesized=True)
+
+    assert str(ended) == "the run has ended already: failed, by the completion e-1"
+    assert (ended.event, ended.type, ended.status, ended.at, ended.synthesized) == (
+        "e-1",
+        "completion",
+        "failed",
+        5,
+        True,
+    )
+    assert isinstance(ended, RunConflict) and RunSuperseded("two").incarnation == "two"

@@ -12,10 +12,22 @@ from router.broker import Broker
 from router.nats.bucket import Bucket
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.nats.settings import BrokerSettings
-from router.topology import ALERTS, ENDPOINTS, JOBS, LEASES, RULES, SESSIONS, TopologySettings, apply, diff, streams
+from router.topology import (
+    ALERTS,
+    ENDPOINTS,
+    JOBS,
+    LEASES,
+    RULES,
+    RUNS,
+    SESSIONS,
+    TopologySettings,
+    apply,
+    diff,
+    streams,
+)
 from tests.router.buckets import stored_headers
 
-BUCKETS = (SESSIONS, RULES, ALERTS, LEASES, JOBS, ENDPOINTS)
+BUCKETS = (SESSIONS, RULES, ALERTS, LEASES, JOBS, ENDPOINTS, RUNS)
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,12 @@ from router.nats import bucket as bucket_module
 from router.nats.bucket import MARKER_SECONDS, Bucket, Entry
 from router.nats.error_codes import ErrorCode
 from router.nats.settings import BrokerSettings
-from router.topology import ALERTS, ENDPOINTS, JOBS, LEASES, RULES, SESSIONS
+from router.topology import ALERTS, ENDPOINTS, JOBS, LEASES, RULES, RUNS, SESSIONS
 from tests.proxy import Proxy
 from tests.router.buckets import resize, stored_headers
 from tests.waiting import eventually
 
-BUCKETS = (SESSIONS, RULES, ALERTS, LEASES, JOBS, ENDPOINTS)
+BUCKETS = (SESSIONS, RULES, ALERTS, LEASES, JOBS, ENDPOINTS, RUNS)
 
 
 class Watcher:

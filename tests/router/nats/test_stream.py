@@ -11,6 +11,7 @@ from router.errors import BrokerError, Refused
 from router.event import Event
 from router.nats.consumer import Consumer
 from router.nats.error_codes import ErrorCode
+from router.nats.headers import header
 from router.nats.stream import stored, stream_names
 from router.subject import STORED
 from router.topology import EVENTS
@@ -56,6 +57,17 @@ async def test_one_message_is_read_by_its_place_or_as_the_newest_of_its_subject(
 
     assert by_place is not None and stored(by_place).sequence == first
     assert newest is not None and stored(newest).sequence == last
+
+
+async def test_the_newest_of_one_subject_is_read_by_a_request_that_names_it(broker: Broker, entity: str) -> None:
+    stream = broker.stream(EVENTS)
+    await broker.publish(Event.new(f"job.{entity}.a", {"n": 1}))
+    ack = await broker.publish(Event.new(f"job.{entity}.a", {"n": 2}))
+
+    newest = await stream.read_last(f"ev.job.{entity}.a")
+
+    assert newest is not None and header(newest.headers, b"Nats-Sequence") == str(ack.sequence)
+    assert await stream.read_last(f"ev.job.{entity}.b") is None
 
 
 async def test_a_stream_that_is_not_there_raises(broker: Broker) -> None:
