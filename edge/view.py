@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from router import catalogue
 from router.event import Event
 from router.filter import Filter
 from router.record import Record
@@ -18,9 +19,6 @@ MAX_PATTERNS = 64
 MAX_TYPES = 128
 
 ALL = (">",)
-
-# Partial results: left out for sessions that ask for final ones only.
-INTERMEDIATE = frozenset({"streaming_chunk", "token", "delta", "progress", "thinking"})
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ class View:
             return subject.split(".", 2)[1] == self.session
         if self.patterns != ALL and not any(matches(pattern, subject) for pattern in self.patterns):
             return False
-        if not self.intermediate and kind in INTERMEDIATE:
+        if not self.intermediate and catalogue.is_intermediate(kind):
             return False
         return self.types is None or kind in self.types
 

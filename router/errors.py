@@ -5,6 +5,7 @@ RouterError
 │   ├── BadSubject
 │   ├── BadPattern
 │   ├── BadEvent
+│   │   └── BadData         its data are not those of its type
 │   ├── BadCursor
 │   └── BadFilter
 ├── BrokerError             the broker refused or did not answer
@@ -58,6 +59,20 @@ class BadEvent(BadInput):
     """an event needs a subject, a type in snake_case, and data that is a map"""
 
     code = "bad_event"
+
+
+class BadData(BadEvent):
+    """an event's data are not those of its type"""
+
+    code = "malformed_event"
+
+    def __init__(self, field: str, reason: str, type: str = "") -> None:
+        """`field` is its place in the data (`metrics.clicks`), empty for the data as a whole."""
+        place = f"data.{field}" if field else "data"
+        super().__init__(f"{type + ': ' if type else ''}{place}: {reason}")
+        self.field = field
+        self.reason = reason
+        self.type = type
 
 
 class BadCursor(BadInput):

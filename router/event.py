@@ -7,11 +7,11 @@ import re
 import threading
 import time
 from collections.abc import Mapping
-from enum import Enum
 from typing import Any
 
 import msgspec
 
+from router.catalogue import Delivery, find
 from router.errors import BadEvent
 from router.subject import Subject
 
@@ -24,27 +24,6 @@ is_id = _ID.match
 # The wire of SSE and of browsers' sockets gives these names a meaning of its own.
 # A server event named `error` runs a page's onerror and has taken whole clients down.
 WIRE_NAMES = frozenset({"error", "open", "message"})
-
-
-class Delivery(Enum):
-    """What may become of an event when a reader is slower than its source."""
-
-    LOG = "log"  # every one, in order
-    LATEST = "latest"  # the newest of a key stands for those before it
-    APPEND = "append"  # deltas of one text, may be joined
-    EPHEMERAL = "ephemeral"  # may be dropped
-
-
-# Declared by type; whatever is not named here is LOG.
-DELIVERY: Mapping[str, Delivery] = {
-    "progress": Delivery.LATEST,
-    "statistics": Delivery.LATEST,
-    "state": Delivery.LATEST,
-    "metric": Delivery.LATEST,
-    "streaming_chunk": Delivery.APPEND,
-    "token": Delivery.APPEND,
-    "delta": Delivery.APPEND,
-}
 
 
 class _Clock:
@@ -130,9 +109,18 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def delivery(self) -> Delivery:
-        return DELIVERY.get(self.type, Delivery.LOG)
+        """The class of its type; LOG for an event that ends its run, which no other may stand for."""
+        declared = find(self.type, self.subject.domain)
+        if declared.terminal is not None and declared.ending(self.data) is not None:
+            return Delivery.LOG
+        return declared.delivery
 
     @property
     def conflation_key(self) -> str:
-        """What LATEST events supersede one another by."""
-        return self.key or self.subject
+        """What LATEST events supersede one another by: the publisher's key, else the subject with the type's key fields."""
+        if self.key:
+            return self.key
+        declared = find(self.type, self.subject.domain)
+        if not declared.key:
+            return self.subject
+        return "\0".join((self.subject, *map(str, declared.key_of(self.data))))

@@ -13,19 +13,18 @@ from typing import Any
 
 from actors.agent.metrics import IGNORED_BY, KNOWN, VANISHED
 from actors.agent.producers import LeaseWatch, NatsProducers, Producers
-from actors.agent.record import STOPPING, TERMINAL_TYPES, Change, RunRecord
+from actors.agent.record import STOPPING, Change, RunRecord
 from actors.agent.runs import Runs
 from actors.system.actor import Actor, Reject, command
 from actors.system.context import Context
 from actors.system.runtime import BrokerRuntime
+from router.catalogue import RUN_DOMAINS, ending, terminal_types
 from router.clock import wall
 from router.errors import BadSubject, NoResponders, Timeout
 from router.event import Event, new_id
 from router.subject import Subject
 
 log = logging.getLogger(__name__)
-
-DOMAINS = ("agent", "job", "thread")
 
 # How often leases are checked; a lease lives for ten seconds.
 VIGIL_SECONDS = 1.0
@@ -51,7 +50,7 @@ class Agent(Actor):
     """Keeps the latest state of every run, job and thread."""
 
     name = "agent"
-    subjects = tuple(f"{domain}.*.*" for domain in DOMAINS)
+    subjects = tuple(f"{domain}.*.*" for domain in RUN_DOMAINS)
     every = 0.25
 
     def __init__(self, settings: AgentSettings = AgentSettings(), producers: Producers | None = None) -> None:
@@ -68,7 +67,7 @@ class Agent(Actor):
         self._ctx = ctx
         if self._producers is None:
             self._producers = _producers_of(ctx)
-        for event in await ctx.latest(*(f"{domain}.*.state" for domain in DOMAINS)):
+        for event in await ctx.latest(*(f"{domain}.*.state" for domain in RUN_DOMAINS)):
             record = RunRecord.of_state(event)
             if record is None:
                 continue
@@ -164,9 +163,9 @@ class Agent(Actor):
 
     async def _find(self, run: str, domain: str | None) -> RunRecord:
         """Finds a run by the name its producer gave it, or by its token. Raises Reject."""
-        for each in DOMAINS if domain is None else (domain,):
-            if each not in DOMAINS:
-                raise Reject(f"domain must be one of {', '.join(DOMAINS)}")
+        for each in RUN_DOMAINS if domain is None else (domain,):
+            if each not in RUN_DOMAINS:
+                raise Reject(f"domain must be one of {', '.join(RUN_DOMAINS)}")
             token = _token(run)
             if record := self.known.get(f"{each}.{token}") or await self._recall(each, token, self._ctx):
                 return record
@@ -222,8 +221,8 @@ class Agent(Actor):
 
     async def _fail(self, record: RunRecord, error: str, ctx: Context) -> None:
         """Publishes the completion that the producer did not, unless its own is stored and not received yet."""
-        patterns = [f"{record.key}.{kind}" for kind in sorted(TERMINAL_TYPES)]
-        if any(event.time >= record.started for event in await ctx.latest(*patterns)):
+        patterns = [f"{record.key}.{kind}" for kind in terminal_types(record.domain)]
+        if any(_ends(event, record) for event in await ctx.latest(*patterns)):
             record.heard = ctx.now()
             self.known.keep(record)
             return
@@ -236,10 +235,15 @@ class Agent(Actor):
         self._kept(record, ctx, at_once=True)
 
 
+def _ends(event: Event, record: RunRecord) -> bool:
+    """Whether a stored event is the end of this life of a run."""
+    return event.time >= record.started and ending(record.domain, event.type, event.data) is not None
+
+
 def _token(run: str) -> str:
     """The token of a run's name. Raises Reject."""
     try:
-        return Subject.of(DOMAINS[0], run, "state").entity
+        return Subject.of(RUN_DOMAINS[0], run, "state").entity
     except BadSubject:
         raise Reject("no run has such a name") from None
 

@@ -10,14 +10,13 @@ from enum import Enum
 from typing import Any, Self
 
 from actors.system.actor import Reject
+from router.catalogue import OUTCOMES, ending, find
 from router.codec import rfc3339
 from router.event import Event
 from router.subject import unescape
 
-# The event types that end a run: the SDK's, and those of the other dialects.
-TERMINAL_TYPES = frozenset({"completion", "complete", "done"})
-OVER = frozenset({"completed", "failed", "cancelled"})
-RUNNING, STOPPING, COMPLETED, FAILED, CANCELLED = "running", "stopping", "completed", "failed", "cancelled"
+OVER = OUTCOMES
+RUNNING, STOPPING = "running", "stopping"
 
 # 500 characters of a message or an error: a state is a line on a screen, the whole text is in its event.
 TEXT_CHARACTERS = 500
@@ -150,14 +149,14 @@ class RunRecord:
 
     def fold(self, event: Event) -> Change:
         """Takes any other event. Raises Reject for an invalid one; the state then stays as it was."""
-        if event.type in TERMINAL_TYPES:
-            return self._end(event)
+        if (outcome := ending(self.domain, event.type, event.data)) is not None:
+            return self._end(event, outcome)
         if self.over:
             return Change.LATE
         turned = False
+        if find(event.type, self.domain).progress:
+            self._go_on(event)
         match event.type:
-            case "progress" | "job_progress" | "video_render_progress":
-                self._go_on(event)
             case "error":
                 self.error = _text(event.data.get("error")) or _text(event.data.get("message")) or "error"
             case "stopping" if self.status != STOPPING:
@@ -175,10 +174,10 @@ class RunRecord:
         data = event.data
         share, current, total = (
             _share(data),
-            _count(data, "current", "current_step"),
-            _count(data, "total", "total_steps"),
+            _count(data, "current", "current_step", "currentFrame"),
+            _count(data, "total", "total_steps", "totalFrames"),
         )
-        given = {name: _count(data, name) for name in ("rate", "eta_seconds")}
+        given = {"rate": _count(data, "rate"), "eta_seconds": _count(data, "eta_seconds", "estimatedTimeRemaining")}
         if share is None and current is not None and total:
             share = min(1.0, current / total)
         if current is not None:
@@ -223,27 +222,26 @@ class RunRecord:
         elif done > 0:
             self.eta_seconds = round(left / (done / passed), 1)
 
-    def _end(self, event: Event) -> Change:
+    def _end(self, event: Event, outcome: str) -> Change:
         data = event.data
         if self.over:
             return Change.REPEATED if event.id == self.ended_by else Change.SECOND
         success, code, tokens = data.get("success"), data.get("exit_code"), data.get("tokens_used")
-        said, error = data.get("status"), _text(data.get("error"))
+        error = _text(data.get("error"))
         if success is not None and not isinstance(success, bool):
             raise Reject("success must be true or false")
         if code is not None and _whole(code) is None:
             raise Reject("exit_code must be a whole number")
         if tokens is not None and _whole(tokens) is None:
             raise Reject("tokens_used must be a whole number")
-        if success is None:
-            success = said not in ("failed", "error", "cancelled", "stopped") and error is None
-        if success:
-            self.status, self.progress = COMPLETED, 1.0
-            self.error = None
-        elif said in ("cancelled", "stopped") or data.get("cancelled") is True:
-            self.status, self.error = CANCELLED, error
-        else:
-            self.status, self.error = FAILED, error or self.error or "failed"
+        self.status = outcome
+        match outcome:
+            case "completed":
+                self.progress, self.error = 1.0, None
+            case "cancelled":
+                self.error = error
+            case _:
+                self.error = error or self.error or _text(data.get("message")) or "failed"
         self.exit_code = _whole(code)
         self.tokens_used = _whole(tokens) if tokens is not None else self.tokens_used
         self.message = _text(data.get("message")) or self.message

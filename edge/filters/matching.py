@@ -11,7 +11,8 @@ from collections.abc import Hashable, Iterator
 from typing import Generic, TypeVar
 
 from edge.filters.evaluation import Wanted
-from edge.view import INTERMEDIATE, View
+from edge.view import View
+from router.catalogue import is_intermediate
 from router.filter_scan import Needs
 from router.patterns import Patterns
 
@@ -88,7 +89,7 @@ class _Place(Generic[K]):
         """Adds the buckets for a type."""
         if self.any.keys:
             found.append(self.any)
-        if self.final.keys and kind not in INTERMEDIATE:
+        if self.final.keys and not is_intermediate(kind):
             found.append(self.final)
         if (bucket := self.typed.get(kind)) is not None:
             found.append(bucket)
@@ -100,7 +101,7 @@ def _kinds(view: View) -> frozenset[str] | None:
     """The event types that a view lets through; None for any, or any but intermediate results."""
     if view.types is None or view.intermediate:
         return view.types
-    return view.types - INTERMEDIATE
+    return frozenset(kind for kind in view.types if not is_intermediate(kind))
 
 
 class Match(Generic[K]):

@@ -12,12 +12,11 @@ from typing import Any
 
 import msgspec
 
+from router.catalogue import Delivery, find
 from router.codec import encode
-from router.event import Delivery, Event
+from router.event import Event
 from router.record import Record
 
-# What the text of a delta is called, in the order they are looked for.
-TEXTS = ("delta", "content", "chunk", "text", "token")
 # 64 kB: past this a joined text is written as it is and the next begins anew.
 MAX_JOINED = 64 * 1024
 
@@ -60,9 +59,11 @@ def _join(first: Record, second: Record) -> Record | None:
     one, other = first.event, second.event
     if one is None or other is None or one.delivery is not Delivery.APPEND:
         return None
-    if (one.subject, one.type, one.key, one.test) != (other.subject, other.type, other.key, other.test):
+    if (one.subject, one.type, one.test) != (other.subject, other.type, other.test):
         return None
-    name = next((name for name in TEXTS if isinstance(one.data.get(name), str)), None)
+    if one.conflation_key != other.conflation_key:
+        return None
+    name = find(one.type, one.subject.domain).text_field(one.data)
     if name is None or not isinstance(other.data.get(name), str):
         return None
     text = one.data[name] + other.data[name]

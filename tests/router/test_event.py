@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.catalogue import Delivery
 from router.codec import check_depth, decode, encode, from_json, rfc3339, to_json
 from router.errors import BadEvent, BadInput, BadSubject
-from router.event import Delivery, Event, new_id
+from router.event import Event, new_id
 
 SCALARS = st.one_of(
     st.none(),

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from edge.dialects.callback import callback
 from edge.hub.conflation import conflate
+from router.catalogue import Delivery
 from router.codec import encode, from_json
-from router.event import Delivery, Event
+from router.event import Event
 from router.record import Record
 
 KINDS = st.tuples(st.sampled_from(["a", "b"]), st.sampled_from(["progress", "token", "output"]))

@@ -1,0 +1,88 @@
+"""Declares the events of cameras and of Octane renders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from router.event_types.declaration import Delivery, EventType
+from router.event_types.fields import Amount, Count, Share
+
+
+class CameraStateData(msgspec.Struct, gc=False, kw_only=True):
+    """What a camera does. `fps` is what was asked for."""
+
+    status: str
+    reason: str | None = None
+    simulated: bool | None = None
+    width: Count | None = None
+    height: Count | None = None
+    fps: Amount | None = None
+    quality: Count | None = None
+
+
+class CameraStatisticsData(msgspec.Struct, gc=False, kw_only=True):
+    """What a camera's stream came to. `jitter_ms` in milliseconds."""
+
+    fps: Amount | None = None
+    frames: Count | None = None
+    bytes_per_second: Amount | None = None
+    jitter_ms: Amount | None = None
+    viewers: Count | None = None
+    dropped: Count | None = None
+
+
+class OctaneStateData(msgspec.Struct, gc=False, kw_only=True):
+    """Whether there is an Octane, and which."""
+
+    status: str
+    reason: str | None = None
+    address: str | None = None
+    name: str | None = None
+    version: str | None = None
+    simulated: bool | None = None
+
+
+class OctaneStatisticsData(msgspec.Struct, gc=False, kw_only=True):
+    """How far a render is. Times in seconds."""
+
+    state: str | None = None
+    samples: Count | None = None
+    max_samples: Count | None = None
+    denoised_samples: Count | None = None
+    progress: Share | None = None
+    samples_per_second: Amount | None = None
+    render_time: Amount | None = None
+    estimated_render_time: float | None = None
+    width: Count | None = None
+    height: Count | None = None
+    change_level: int | None = None
+    wipes: Count | None = None
+    simulated: bool | None = None
+
+
+class RenderFailureData(msgspec.Struct, gc=False, kw_only=True):
+    """Why a render failed."""
+
+    reason: str
+    devices: list[dict[Any, Any]] | None = None
+    simulated: bool | None = None
+
+
+class ProjectChangedData(msgspec.Struct, gc=False, kw_only=True):
+    """Another project was opened in Octane."""
+
+    project: str | None = None
+
+
+DEVICE_TYPES: tuple[EventType, ...] = (
+    EventType("state", "What a device or a part does now.", delivery=Delivery.LATEST),
+    EventType("statistics", "Figures of a device or a part.", delivery=Delivery.LATEST),
+    EventType("state", "What a camera does.", "camera", CameraStateData, Delivery.LATEST),
+    EventType("statistics", "Figures of a camera's stream.", "camera", CameraStatisticsData, Delivery.LATEST),
+    EventType("state", "Whether there is an Octane.", "octane", OctaneStateData, Delivery.LATEST),
+    EventType("statistics", "How far a render is.", "octane", OctaneStatisticsData, Delivery.LATEST, progress=True),
+    EventType("render_failure", "A render failed.", "octane", RenderFailureData),
+    EventType("project_changed", "Another project was opened.", "octane", ProjectChangedData),
+)
