@@ -2,6 +2,6 @@
 
 from router.sdk.run import Run
 from router.sdk.sync import SyncRun
-from router.sdk.values import RunOver, RunSettings, ToolCall
+from router.sdk.values import RunOver, RunSettings, RunStopped, ToolCall
 
-__all__ = ["Run", "RunOver", "RunSettings", "SyncRun", "ToolCall"]
+__all__ = ["Run", "RunOver", "RunSettings", "RunStopped", "SyncRun", "ToolCall"]

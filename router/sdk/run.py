@@ -30,7 +30,7 @@ from router.sdk.coalesce import Coalescer
 from router.sdk.control import StopRequests
 from router.sdk.encoder import RunEncoder
 from router.sdk.outbox import RunOutbox
-from router.sdk.values import RunOver, RunSettings, ToolCall, error_data, progress_data, text_of
+from router.sdk.values import RunOver, RunSettings, RunStopped, ToolCall, error_data, progress_data, text_of
 
 log = logging.getLogger(__name__)
 
@@ -276,7 +276,7 @@ class Run:
                 self._complete({"success": False, "status": "cancelled", "error": "stopped on request"})
             case None | SystemExit(code=None | 0):
                 self._complete({"success": True})
-            case asyncio.CancelledError() | KeyboardInterrupt() | GeneratorExit():
+            case asyncio.CancelledError() | KeyboardInterrupt() | GeneratorExit() | RunStopped():
                 why = "stopped on request" if self.stopped.is_set() else "cancelled"
                 self._complete({"success": False, "status": "cancelled", "error": why})
             case _:

@@ -17,6 +17,10 @@ class RunOver(RouterError):
     """the run has ended and takes no more events"""
 
 
+class RunStopped(RouterError):
+    """the run was asked to stop"""
+
+
 @dataclass(frozen=True)
 class RunSettings:
     """How a run publishes. Times in seconds."""

@@ -1,0 +1,1 @@
+"""Make existing code emit: one module a library, which is imported only by the module that adapts it."""
