@@ -11,40 +11,32 @@ several keys at once is so remembered for the newest one only; for the others a 
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import reduce
-from operator import or_
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import Counter
 
-from actors.alerts.episodes import NS, Episode, Episodes, alert_id
-from actors.alerts.rules import BadRules, Rule, read
+from actors.alerts.engine import Engine, Signal
+from actors.alerts.rules import BadRules, read
+from actors.alerts.scope import written
 from actors.alerts.template import shown
 from actors.system.actor import Actor, command
 from actors.system.context import Context
 from router.clock import wall
-from router.codec import encode, rfc3339
+from router.codec import encode
 from router.errors import BadInput
 from router.event import Event
-from router.filter import NOTHING, Activation, activation
-from router.filter_scan import Needs
-from router.subject import Subject, unescape
+from router.subject import Subject
 
 log = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).with_name("rules.yaml")
 # One answer to a caller stays far below what NATS carries.
 MAX_LISTED = 500
-# 5 ms of rules at a time; what rules look at is converted once for all of them, up to so many items.
-MAX_TURN = 0.005
-MAX_PREPARED = 10_000
 # Bytes of an alert that is taken up again at a start; one that this actor said has some 10 KiB at most.
 MAX_RECALLED = 65_536
 # What a file with hundreds of mistakes says about itself.
@@ -76,14 +68,13 @@ class Alerts(Actor):
         self._settings = settings or AlertsSettings()
         self._file = Path(self._settings.rules_file) if self._settings.rules_file else SHIPPED
         self._now = now
-        self._rules: dict[str, Rule] = {}
-        # What all rules look at, and whether one of them looks at all of the data.
-        self._needs = NOTHING
-        self._whole = False
+        self._engine = Engine(keys=self._settings.keys)
+        # The data of what was emitted last for each alert that fires, by rule and key.
+        self._firing: dict[tuple[str, str], dict[str, Any]] = {}
+        self._ended: list[Signal] = []
         self._stamp: _Stamp | None = None
         self._mistakes: tuple[str, ...] = ()
         self._untold = False
-        self._episodes = Episodes(max(1, self._settings.keys))
 
     async def start(self, ctx: Context) -> None:
         self._stamp = await ctx.offload(_stamp, self._file)
@@ -95,48 +86,37 @@ class Alerts(Actor):
     async def receive(self, event: Event, ctx: Context) -> None:
         if _own(event):
             return
-        seen = activation(event)
-        seen.prepare(self._needs, self._whole, MAX_PREPARED)
-        begun = time.perf_counter()
-        for rule in self._rules.values():
-            if rule.hears(event.subject):
-                try:
-                    self._judge(rule, seen, ctx)
-                except Exception as fault:
-                    # Not a crash: that would lose the state of all other rules, and happen again with each such event.
-                    log.exception(
-                        "alert rule raised an error on an event; the other rules go on",
-                        extra={"rule": rule.name, "event": event.id},
-                    )
-                    RULE_FAULTS.inc()
-                    told = {"rule": rule.name, "event": event.id, "subject": event.subject, "fault": repr(fault)[:500]}
-                    ctx.emit("system.alerts.rule_failed", told)
-            if time.perf_counter() - begun > MAX_TURN:
-                # Let the event loop run: health probes are served by it too.
-                await asyncio.sleep(0)
-                begun = time.perf_counter()
+        self._tell(self._engine.advance(self._now()), ctx)
+        signals = self._engine.process(event)
+        for fault in self._engine.take_faults():
+            RULE_FAULTS.inc()
+            if fault.event is not None:
+                cause = {"event": fault.event.id, "subject": fault.event.subject}
+                ctx.emit("system.alerts.rule_failed", {"rule": fault.rule, **cause, "fault": repr(fault.error)[:500]})
+        self._tell(signals, ctx)
 
     async def tick(self, ctx: Context) -> None:
         stamp = await ctx.offload(_stamp, self._file)
         if stamp != self._stamp:
             self._stamp = stamp
             if await self._load(ctx):
-                ctx.emit("system.alerts.rules_loaded", {"file": self._file.name, "rules": list(self._rules)})
+                ctx.emit("system.alerts.rules_loaded", {"file": self._file.name, "rules": list(self._engine.rules)})
         if self._untold:
             self._untold = False
             mistakes = list(self._mistakes[:MAX_MISTAKES])
             ctx.emit("system.alerts.rules_rejected", {"file": self._file.name, "mistakes": mistakes})
-        self._end_quiet(ctx)
+        self._tell(self._engine.advance(self._now()), ctx)
+        self._end_orphans(ctx)
 
     @command
     async def rules(self) -> list[dict[str, Any]]:
         """Lists the rules that apply."""
-        return [rule.describe() for rule in self._rules.values()][:MAX_LISTED]
+        return [rule.describe() for rule in self._engine.rules.values()][:MAX_LISTED]
 
     @command
     async def firing(self) -> list[dict[str, Any]]:
         """Lists the firing alerts as last published, the newest first."""
-        alerts = [{**each.said, "count": each.count} for each in self._episodes if each.alert]
+        alerts = [{**said, "count": self._engine.count(*place)} for place, said in self._firing.items()]
         return sorted(alerts, key=lambda said: str(said["since"]), reverse=True)[:MAX_LISTED]
 
     async def _load(self, ctx: Context) -> bool:
@@ -153,87 +133,28 @@ class Alerts(Actor):
             )
             return False
         self._mistakes, self._untold = (), False
-        self._rules = {rule.name: rule for rule in rules}
-        found = {each.needs for rule in rules for each in (rule.when, rule.resolve_when) if each is not None}
-        self._whole = any(each.fields is None for each in found)
-        self._needs = reduce(or_, (Needs(each.variables, each.fields or frozenset()) for each in found), NOTHING)
+        self._ended += self._engine.replace(rules)
         log.info("alert rules loaded", extra={"file": str(self._file), "rules": len(rules)})
         return True
 
-    def _judge(self, rule: Rule, seen: Activation, ctx: Context) -> None:
-        """Evaluates one rule on one event."""
-        event = seen.event
-        ends = rule.resolve_when is not None and rule.resolve_when.matches(seen)
-        if not ends and not rule.when.matches(seen):
-            return
-        scope = _scope(rule, seen)
-        key = rule.key.of(seen, scope) if rule.key else None
-        if key is None:
-            # With the domain: a job and a run may bear the same name.
-            key = scope["entity"] if rule.entity else f"{event.subject.domain}.{scope['entity']}"
-        if ends:
-            self._end(self._episodes.find(rule.name, key), event, "resolve_when", ctx)
-            return
-        episode, forgotten = self._episodes.touch(rule.name, key)
-        self._end(forgotten, event, "forgotten", ctx)
-        if _is_cause(episode.said, event):
-            # Redelivered: emitted again, unchanged and in the same order, so that the ids of what follows stay the same.
-            _say(episode, ctx)
-        elif episode.saw(event.time, _identity(event), rule.count, rule.within):
-            self._matched(rule, episode, seen, scope, ctx)
+    def _tell(self, signals: list[Signal], ctx: Context) -> None:
+        """Emits what the engine says."""
+        for signal in signals:
+            place = signal.rule.name, signal.key
+            if signal.kind == "resolved":
+                said = {**self._firing.pop(place, {}), **_resolved(signal)}
+            else:
+                said = self._firing[place] = _firing(signal)
+            subject = Subject.of("alert", signal.rule.name, "resolved" if signal.kind == "resolved" else "firing")
+            ctx.emit(subject, said, key=signal.alert)
 
-    def _matched(self, rule: Rule, episode: Episode, seen: Activation, scope: dict[str, Any], ctx: Context) -> None:
-        event = seen.event
-        if episode.alert:
-            episode.count += 1
-        if len(episode.seen) < rule.count or not episode.rested(event.time, rule.cooldown):
-            return
-        if not episode.alert:
-            episode.alert = alert_id(rule.name, episode.key, _identity(event))
-            episode.since = event.time
-            episode.count = len(episode.seen)
-        episode.told = event.time
-        episode.ending = False
-        episode.said = _firing(rule, episode, event, {**scope, "count": episode.count})
-        _say(episode, ctx)
-
-    def _end(self, episode: Episode | None, event: Event | None, reason: str, ctx: Context) -> None:
-        """Resolves an alert, if there is one."""
-        if episode is None:
-            return
-        episode.seen.clear()
-        if episode.alert:
-            said = {**episode.said, "count": episode.count, "reason": reason}
-            if event:
-                said |= _cause(event)
-            episode.alert, episode.said, episode.ending = None, said, True
-            _say(episode, ctx)
-        elif event and episode.ending and _is_cause(episode.said, event):
-            _say(episode, ctx)
-
-    def _end_quiet(self, ctx: Context) -> None:
-        """Resolves alerts that have been quiet for long enough, and those whose rule was removed."""
-        now = self._now()
-        for episode in self._episodes:
-            try:
-                self._end_if_quiet(episode, now, ctx)
-            except Exception:
-                # An episode that cannot be resolved would fail at every tick, and after each restart.
-                log.exception(
-                    "alert could not be resolved; it is dropped without a resolved event", extra={"rule": episode.rule}
-                )
-                RULE_FAULTS.inc()
-                self._episodes.forget(episode)
-
-    def _end_if_quiet(self, episode: Episode, now: int, ctx: Context) -> None:
-        # An event from the future shall not keep its alert from ending.
-        episode.last = min(episode.last, now)
-        rule = self._rules.get(episode.rule)
-        if rule is None:
-            self._end(episode, None, "rule_removed", ctx)
-            self._episodes.forget(episode)
-        elif episode.alert and rule.resolve_after is not None and now - episode.last >= rule.resolve_after * NS:
-            self._end(episode, None, "resolve_after", ctx)
+    def _end_orphans(self, ctx: Context) -> None:
+        """Resolves the alerts whose rule is gone."""
+        ended, self._ended = self._ended, []
+        self._tell(ended, ctx)
+        for place in [each for each in self._firing if each[0] not in self._engine.rules]:
+            said = {**self._firing.pop(place), "reason": "rule_removed"}
+            ctx.emit(Subject.of("alert", place[0], "resolved"), said, key=str(said["alert"]))
 
     def _recall(self, event: Event) -> None:
         """Rebuilds an episode from its stored alert."""
@@ -245,16 +166,18 @@ class Alerts(Actor):
         if not _can_be_said_again(event, rule, alert):
             log.warning("stored alert is invalid and is ignored", extra={"event": event.id, "subject": event.subject})
             return
-        episode, _ = self._episodes.touch(rule, key)
-        if event.type == "resolved" and episode.said.get("alert") not in (None, alert):
-            return  # the end of an older alert than the one that fires
-        episode.said = dict(event.data)
-        episode.ending = event.type == "resolved"
-        episode.alert = None if episode.ending else alert
-        episode.count = count
-        episode.since = _moment(event.data.get("since")) or event.time
-        episode.told = _moment(event.data.get("told"))
-        episode.last = _moment(event.data.get("cause_time")) or event.time
+        place = rule, key
+        if event.type == "resolved":
+            if self._firing.get(place, {}).get("alert") in (None, alert):
+                self._firing.pop(place, None)
+                self._engine.close(rule, key)
+            return
+        self._firing[place] = dict(event.data)
+        since = _moment(event.data.get("since")) or event.time
+        last = _moment(event.data.get("cause_time")) or event.time
+        told = _moment(event.data.get("told"))
+        cause = tuple(event.data.get(each) for each in ("cause_subject", "cause_id", "cause_time"))
+        self._engine.adopt(rule, key, alert=alert, since=since, told=told, last=last, count=count, cause=cause)
 
 
 def _can_be_said_again(event: Event, rule: str, alert: str) -> bool:
@@ -274,77 +197,41 @@ def _own(event: Event) -> bool:
     return subject.startswith("system.alerts.")
 
 
-def _scope(rule: Rule, seen: Activation) -> dict[str, Any]:
-    """What a template of this rule can show of an event."""
-    event = seen.event
-    scope = {
-        "id": event.id,
-        "type": event.type,
-        "source": event.source,
-        "subject": str(event.subject),
-        "domain": event.subject.domain,
-        "entity": unescape(event.subject.entity),
-        "key": event.key,
-        "cause": event.cause,
-        "test": event.test,
-        "time": _written(event.time),
-        "data": event.data,
-        "rule": rule.name,
-        "severity": rule.severity.value,
-        "category": rule.category,
-        "value": rule.value.value(seen) if rule.value else None,
-    }
-    if rule.entity and (entity := rule.entity.of(seen, scope)) is not None:
-        scope["entity"] = entity
-    return scope
-
-
-def _firing(rule: Rule, episode: Episode, event: Event, scope: Mapping[str, Any]) -> dict[str, Any]:
-    value = scope["value"]
+def _firing(signal: Signal) -> dict[str, Any]:
+    rule, scope, value = signal.rule, signal.scope, signal.value
     return {
         "rule": rule.name,
-        "alert": episode.alert,
-        "key": episode.key,
+        "alert": signal.alert,
+        "key": signal.key,
         "severity": rule.severity.value,
         "category": rule.category,
         "title": rule.title.fill(scope, 200),
         "message": rule.message.fill(scope, 1000),
         "entity": scope["entity"],
         "value": shown(value) if isinstance(value, str) else value,
-        "count": episode.count,
-        "since": _written(episode.since),
-        "told": _written(event.time),
+        "count": signal.count,
+        "since": written(signal.since),
+        "told": written(signal.at),
         "actions": [action.describe(scope) for action in rule.actions],
         "audience": list(rule.audience),
-        **_cause(event),
+        **_cause(signal.scope),
     }
 
 
-def _identity(event: Event) -> str:
-    """Names an event; its id alone is chosen by its publisher, and another publisher may choose the same."""
-    return f"{event.subject}\n{event.id}\n{event.time}"
+def _resolved(signal: Signal) -> dict[str, Any]:
+    return {
+        "rule": signal.rule.name,
+        "alert": signal.alert,
+        "key": signal.key,
+        "count": signal.count,
+        "reason": signal.reason,
+        **_cause(signal.scope),
+    }
 
 
-def _is_cause(said: dict[str, Any], event: Event) -> bool:
-    """Whether an alert was said because of this event, which is then delivered again."""
-    return _cause(event).items() <= said.items()
-
-
-def _cause(event: Event) -> dict[str, str]:
-    return {"cause_subject": str(event.subject), "cause_id": event.id, "cause_time": _written(event.time)}
-
-
-def _say(episode: Episode, ctx: Context) -> None:
-    subject = Subject.of("alert", episode.rule, "resolved" if episode.ending else "firing")
-    ctx.emit(subject, episode.said, key=str(episode.said["alert"]))
-
-
-def _written(time_ns: int) -> str:
-    """Writes a time as an event says it, which may be any number at all."""
-    try:
-        return rfc3339(time_ns)
-    except (ValueError, OverflowError, OSError):
-        return rfc3339(0)
+def _cause(scope: Mapping[str, Any]) -> dict[str, Any]:
+    names = {"cause_subject": "subject", "cause_id": "id", "cause_time": "time"}
+    return {name: scope[each] for name, each in names.items() if each in scope}
 
 
 def _moment(text: object) -> int | None:

@@ -17,7 +17,7 @@ import yaml
 from actors.alerts.template import BadTemplate, TextTemplate, shown
 from router.errors import BadFilter, BadPattern, RouterError
 from router.filter import Activation, Expression, Filter
-from router.subject import check_pattern, matches
+from router.subject import check_pattern
 
 T = TypeVar("T")
 
@@ -107,6 +107,7 @@ class Rule:
     title: TextTemplate
     message: TextTemplate
     subjects: tuple[str, ...] = (">",)
+    types: tuple[str, ...] = ()
     severity: Severity = Severity.WARNING
     category: str = "general"
     entity: Label | None = None
@@ -120,9 +121,10 @@ class Rule:
     actions: tuple[Action, ...] = ()
     audience: tuple[str, ...] = ()
 
-    def hears(self, subject: str) -> bool:
-        """Says whether the rule looks at events of a subject at all."""
-        return any(matches(pattern, subject) for pattern in self.subjects)
+    @property
+    def expressions(self) -> tuple[Expression, ...]:
+        """What is evaluated over each event that the rule looks at."""
+        return (self.when,) if self.resolve_when is None else (self.when, self.resolve_when)
 
     def describe(self) -> dict[str, Any]:
         """Tells what the rule is, for a person."""

@@ -15,6 +15,7 @@ from actors.system.probe import Probe
 from router.broker import Broker
 from router.codec import encode
 from router.event import Event
+from router.filter import NOTHING
 from tests.actors.alerts.readings import HOT, made, reading, said, written
 from tests.actors.system.running import running_actor
 from tests.waiting import eventually
@@ -65,6 +66,7 @@ class FailingFilter:
 
     text = "fails"
     faults = 0
+    needs = NOTHING
 
     def matches(self, _event: object) -> bool:
         raise ArithmeticError("no event is good enough")
@@ -73,11 +75,9 @@ class FailingFilter:
 async def test_a_rule_that_fails_is_told_of_and_keeps_no_other_rule_from_its_alert(tmp_path: Path) -> None:
     async with Probe(made(written(tmp_path, HOT))) as alerts:
         assert isinstance(alerts.actor, Alerts)
-        rules = alerts.actor._rules
-        rules_before = dict(rules)
-        rules.clear()
-        rules["broken"] = replace(rules_before["hot"], name="broken", when=FailingFilter())  # type: ignore[arg-type]
-        rules |= rules_before
+        engine = alerts.actor._engine
+        hot = engine.rules["hot"]
+        engine.replace([replace(hot, name="broken", when=FailingFilter()), hot])  # type: ignore[arg-type]
 
         await alerts.receive(reading(91))
 

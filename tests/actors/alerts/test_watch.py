@@ -1,4 +1,4 @@
-"""How many episodes are remembered."""
+"""One rule at work: how many keys it watches."""
 
 from __future__ import annotations
 

@@ -1,0 +1,53 @@
+"""Counts matching events within a time."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from actors.alerts.conditions import NS
+from router.filter import Activation
+
+
+class Threshold:
+    """Is met by the match that makes it `count` within `within` seconds, and by each further one of as many."""
+
+    level = False
+    hears_misses = False
+
+    def __init__(self, count: int, within: float) -> None:
+        self._count = count
+        self._within = round(within * NS)
+
+    def begin(self) -> deque[int]:
+        return deque()
+
+    def step(self, memory: deque[int], at: int, matched: bool, seen: Activation) -> bool:
+        if self._count == 1:
+            return matched
+        memory.append(at)
+        # Measured both ways, so that one event from the future does not keep those that follow from being counted.
+        while len(memory) > self._count or abs(at - memory[0]) > self._within:
+            memory.popleft()
+        return len(memory) >= self._count
+
+    def due(self, memory: deque[int]) -> int | None:
+        return None
+
+    def lapse(self, memory: deque[int], at: int) -> bool:
+        return False
+
+    def value(self, memory: deque[int]) -> None:
+        return None
+
+    def count(self, memory: deque[int]) -> int:
+        return self._count
+
+    def reset(self, memory: deque[int]) -> None:
+        memory.clear()
+
+    def dump(self, memory: deque[int]) -> list[int] | None:
+        return list(memory) or None
+
+    def load(self, raw: Any) -> deque[int]:
+        return deque(map(int, raw))

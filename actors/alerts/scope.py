@@ -1,0 +1,82 @@
+"""Tells what the texts of a rule can show of an event."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actors.alerts.rules import Rule
+from router.codec import rfc3339
+from router.event import Event
+from router.filter import Activation
+from router.subject import unescape
+
+
+class Sight:
+    """One event on its way through the rules: what several of them need of it is made once."""
+
+    __slots__ = ("_key", "at", "event", "mark", "seen")
+
+    def __init__(self, event: Event, seen: Activation, at: int, mark: str) -> None:
+        self.event = event
+        self.seen = seen
+        # The event's time, bounded where its producer's clock is ahead.
+        self.at = at
+        self.mark = mark
+        self._key: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The dedup key where a rule names none: with the domain, for a job and a run may bear the same name."""
+        if self._key is None:
+            subject = self.event.subject
+            self._key = f"{subject.domain}.{unescape(subject.entity)}"
+        return self._key
+
+
+def identity(event: Event) -> str:
+    """Names an event; its id alone is chosen by its publisher, and another publisher may choose the same."""
+    return f"{event.subject}\n{event.id}\n{event.time}"
+
+
+def key_of(rule: Rule, sight: Sight) -> str:
+    """The dedup key of an event for a rule."""
+    if rule.key is None and rule.entity is None:
+        return sight.key
+    scope = scope_of(rule, sight)
+    found = rule.key.of(sight.seen, scope) if rule.key else None
+    if found is not None:
+        return found
+    return scope["entity"] if rule.entity else sight.key
+
+
+def scope_of(rule: Rule, sight: Sight) -> dict[str, Any]:
+    """What a template of this rule can show of an event."""
+    event = sight.event
+    scope = {
+        "id": event.id,
+        "type": event.type,
+        "source": event.source,
+        "subject": str(event.subject),
+        "domain": event.subject.domain,
+        "entity": unescape(event.subject.entity),
+        "key": event.key,
+        "cause": event.cause,
+        "test": event.test,
+        "time": written(event.time),
+        "data": event.data,
+        "rule": rule.name,
+        "severity": rule.severity.value,
+        "category": rule.category,
+        "value": rule.value.value(sight.seen) if rule.value else None,
+    }
+    if rule.entity and (entity := rule.entity.of(sight.seen, scope)) is not None:
+        scope["entity"] = entity
+    return scope
+
+
+def written(time_ns: int) -> str:
+    """Writes a time as an event says it, which may be any number at all."""
+    try:
+        return rfc3339(time_ns)
+    except (ValueError, OverflowError, OSError):
+        return rfc3339(0)

@@ -1,0 +1,80 @@
+"""The engine of alerts: what it answers to events and moments."""
+
+from __future__ import annotations
+
+from actors.alerts.engine import Engine, Signal
+from actors.alerts.rules import parse
+from tests.actors.alerts.readings import HOT, START, S, reading
+
+
+def engine(text: str, keys: int = 10_000) -> Engine:
+    return Engine(parse(text, "rules.yaml"), keys)
+
+
+def told(signals: list[Signal]) -> list[tuple[str, str, str, float, int]]:
+    return [(each.kind, each.rule.name, each.key, (each.at - START) / S, each.count) for each in signals]
+
+
+def test_a_match_fires_and_says_so_again_after_the_cooldown() -> None:
+    alerts = engine(HOT)
+
+    first, second, third = (alerts.process(reading(90, at)) for at in (0, 30, 60))
+
+    assert told(first) == [("firing", "hot", "metric.lab-1", 0, 1)]
+    assert second == []
+    assert told(third) == [("again", "hot", "metric.lab-1", 60, 3)]
+    assert first[0].alert == third[0].alert and first[0].since == third[0].since == START
+    assert (first[0].value, first[0].scope["entity"]) == (90, "lab-1")
+
+
+def test_an_event_that_comes_again_gets_the_answer_that_it_got() -> None:
+    alerts = engine(HOT)
+    cause = reading(90)
+    answer = alerts.process(cause)
+    alerts.process(reading(91, 5))
+
+    assert alerts.process(cause) == answer
+    assert alerts.count("hot", "metric.lab-1") == 2
+
+
+def test_moments_end_what_was_quiet_at_the_time_that_was_due() -> None:
+    alerts = engine(HOT + "    resolve_after: 30\n")
+    alerts.process(reading(90, 0))
+    alerts.process(reading(90, 10))
+
+    assert alerts.advance(START + 39 * S) == []
+    [ended] = alerts.advance(START + 99 * S)
+
+    assert (ended.kind, ended.reason, ended.at, ended.count) == ("resolved", "resolve_after", START + 40 * S, 2)
+    assert alerts.advance(START + 199 * S) == []
+
+
+def test_an_event_behind_a_deadline_finds_the_alert_ended() -> None:
+    alerts = engine(HOT.replace("cooldown: 60", "cooldown: 0") + "    resolve_after: 30\n")
+    alerts.process(reading(90, 0))
+
+    assert [each.kind for each in alerts.process(reading(90, 31))] == ["resolved", "firing"]
+
+
+def test_an_alert_that_was_stored_goes_on_and_one_that_a_person_closed_begins_anew() -> None:
+    alerts = engine(HOT.replace("cooldown: 60", "cooldown: 0"))
+    assert alerts.adopt("hot", "metric.lab-1", alert="hot-1", since=START, told=START, last=START, count=4)
+    assert not alerts.adopt("gone", "x", alert="gone-1", since=START, told=None, last=START, count=1)
+
+    [again] = alerts.process(reading(90, 1))
+    assert (again.kind, again.alert, again.count) == ("again", "hot-1", 5)
+
+    alerts.close("hot", "metric.lab-1")
+    [anew] = alerts.process(reading(90, 2))
+    assert anew.kind == "firing" and anew.alert != "hot-1"
+
+
+def test_new_rules_keep_what_fires_and_end_what_no_rule_stands_for() -> None:
+    alerts = engine(HOT + "  - {name: warm, when: data.celsius > 30}\n")
+    alerts.process(reading(90, 0))
+
+    ended = alerts.replace(parse(HOT.replace("80", "85"), "rules.yaml"))
+
+    assert [(each.kind, each.rule.name, each.reason) for each in ended] == [("resolved", "warm", "rule_removed")]
+    assert [each.kind for each in alerts.process(reading(90, 60))] == ["again"]
+    assert set(alerts.rules) == {"hot"}
