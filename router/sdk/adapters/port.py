@@ -46,7 +46,7 @@ class RunPort:
     def __init__(self, run: Run | SyncRun) -> None:
         """A Run needs its event loop: create what adapts it within `async with Run(…)`. Raises RuntimeError elsewhere."""
         self.dropped = 0
-        self._run = run
+        self.run = run
         self._loop: asyncio.AbstractEventLoop | None = None
         if isinstance(run, Run):
             try:
@@ -62,7 +62,7 @@ class RunPort:
     @property
     def stopped(self) -> bool:
         """Whether the run was asked to stop."""
-        return self._run.stopped.is_set()
+        return self.run.stopped.is_set()
 
     def check(self) -> None:
         """Raises RunStopped where the run was asked to stop."""
@@ -118,7 +118,7 @@ class RunPort:
 
     @property
     def _about(self) -> dict[str, Any]:
-        return {"run": self._run.run if isinstance(self._run, Run) else None}
+        return {"run": self.run.run if isinstance(self.run, Run) else None}
 
     # In the loop of a Run
 
@@ -126,11 +126,11 @@ class RunPort:
         """Delivers at once where the run has room, as it nearly always has; else a task waits for room."""
         if self._delivering or not self._reports:
             return
-        assert isinstance(self._run, Run) and self._loop is not None
+        assert isinstance(self.run, Run) and self._loop is not None
         self._delivering = True
         delivery = self._deliver()
         rest: Coroutine[Any, Any, None] = delivery
-        if self._run.waiting < self._run.settings.capacity:
+        if self.run.waiting < self.run.settings.capacity:
             try:
                 waits_for = delivery.send(None)
             except StopIteration:
@@ -145,7 +145,7 @@ class RunPort:
             while self._reports:
                 report = self._reports.popleft()
                 try:
-                    self._keep(report, await getattr(self._run, report.method)(*report.arguments, **self._more(report)))
+                    self._keep(report, await getattr(self.run, report.method)(*report.arguments, **self._more(report)))
                 except (RunOver, BadEvent) as fault:
                     self._refused(report, fault)
         finally:
@@ -166,7 +166,7 @@ class RunPort:
 
     def _deliver_one(self, report: _Report) -> None:
         try:
-            self._keep(report, getattr(self._run, report.method)(*report.arguments, **self._more(report)))
+            self._keep(report, getattr(self.run, report.method)(*report.arguments, **self._more(report)))
         except (RunOver, BadEvent) as fault:
             self._refused(report, fault)
 
