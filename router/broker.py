@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, Self
@@ -34,8 +34,8 @@ from router.topology import EVENTS, TopologySettings
 # 256 events or 1 MiB a page of replay: a page is what one slow reader may hold in memory.
 PAGE_EVENTS = 256
 PAGE_BYTES = 1024 * 1024
-# One multi_last request answers for at most this many subjects (413 above it).
-MULTI_LAST_SUBJECTS = 1024
+# One multi_last request answers for at most 1,024 subjects (413 above it).
+MULTI_LAST_SUBJECTS = 1000
 # So often the connection may be lost under one message before that is taken for the message's doing.
 MAX_CUTS = 5
 
@@ -288,30 +288,44 @@ class Broker:
         return len(run.messages) + run.left
 
     async def latest(self, patterns: Sequence[str], upto: int | None = None) -> list[Record]:
-        """Reads the newest event of every subject under the patterns, in stream order."""
-        request: dict[str, Any] = {"multi_last": [STORED + pattern for pattern in patterns]}
-        if upto:
-            request["up_to_seq"] = upto
+        """Reads the newest event of every subject under the patterns, in stream order; with `upto` as of that sequence."""
+        newest: dict[str, Record] = {}
+        async for page in self.latest_pages(patterns, upto):
+            newest |= {record.subject: record for record in page}
+        return sorted(newest.values(), key=lambda record: record.sequence)
+
+    async def latest_pages(
+        self, patterns: Sequence[str], upto: int | None = None, most: int | None = None
+    ) -> AsyncIterator[list[Record]]:
+        """The same in pages of at most 1 MiB, in no order; of more subjects than one request may name, at most `most`.
+
+        Without `upto` a subject may come again, with a newer event.
+        """
         try:
-            run = await self._events.read_run(request, _record)
+            async for page in self._multi_last([STORED + pattern for pattern in patterns], upto):
+                yield page
+            return
         except Refused as refusal:
             if refusal.code != 413:
                 raise
-            return await self._latest_by_reading(patterns)
-        return run.messages
-
-    async def _latest_by_reading(self, patterns: Sequence[str]) -> list[Record]:
-        """The long way for more subjects than one request may name: reads all and keeps the newest."""
-        newest: dict[str, Record] = {}
+        subjects: set[str] = set()
         for pattern in patterns:
-            after, more = 0, True
-            while more:
-                page = await self.read(pattern, after, 1000)
-                for record in page.records:
-                    newest[record.subject] = record
-                    after = record.sequence
-                more = page.more and bool(page.records)
-        return sorted(newest.values(), key=lambda record: record.sequence)
+            subjects.update((await self._events.subjects(STORED + pattern)).subjects)
+        ordered = sorted(subjects)[:most]
+        for place in range(0, len(ordered), MULTI_LAST_SUBJECTS):
+            async for page in self._multi_last(ordered[place : place + MULTI_LAST_SUBJECTS], upto):
+                yield page
+
+    async def _multi_last(self, subjects: list[str], upto: int | None) -> AsyncIterator[list[Record]]:
+        request: dict[str, Any] = {"multi_last": subjects, "max_bytes": PAGE_BYTES}
+        if upto:
+            request["up_to_seq"] = upto
+        while True:
+            run = await self._events.read_run(request, _record)
+            yield run.messages
+            if not run.left or not run.messages:
+                return
+            request["seq"] = run.messages[-1].sequence + 1
 
     async def last_frame(self, subject: str) -> bytes | None:
         """Reads the latest picture of a track; None where there is none."""

@@ -90,7 +90,10 @@ def _check(epoch: str, moment: str, sequence: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a reader wants to begin: exactly one of the first five is set."""
+    """Where a reader wants to begin: exactly one of the first five, or `snapshot`, is set.
+
+    A snapshot that was read in part has the cursor of the place that it is of, and the sequence up to which it was read.
+    """
 
     cursor: Cursor | None = None
     earliest: bool = False
@@ -102,6 +105,19 @@ class Start:
     # Beside `since`: the place that was printed into that time, and how exact it is, in microseconds.
     mark: TimeMark | None = None
     exactness: int = 1
+    # With the newest event of each subject of class `latest` first, and then all that comes after these were read.
+    snapshot: bool = False
+    shown: int = 0
+
+
+# What clients give as cursor for it.
+SNAPSHOT = "snapshot"
+_PARTLY = re.compile(r"snapshot-([0-9a-f]{12})-(.+)\Z")
+
+
+def rest_of_snapshot(cursor: str, shown: int) -> str:
+    """The cursor of a client that has read a snapshot as of one cursor up to a sequence, and goes on in it."""
+    return f"{SNAPSHOT}-{shown:012x}-{cursor}"
 
 
 def parse_start(cursor: str | None = None, since: str | None = None, last: int | str | None = None) -> Start | None:
@@ -116,6 +132,10 @@ def parse_start(cursor: str | None = None, since: str | None = None, last: int |
             return Start(earliest=True)
         if cursor == "now":
             return Start(now=True)
+        if cursor == SNAPSHOT:
+            return Start(snapshot=True)
+        if found := _PARTLY.match(cursor):
+            return Start(cursor=Cursor.parse(found[2]), snapshot=True, shown=int(found[1], 16))
         return Start(cursor=Cursor.parse(cursor))
     if last not in (None, ""):
         try:

@@ -79,7 +79,7 @@ async def create_session(request: Request) -> Response:
     if spec.webhook:
         await check_endpoint(spec.webhook, edge.guard)
     # A session begins where it was made, so that nothing said between its creation and its first reader is lost.
-    place = await edge.hub.recovery.begin(start or Start(now=True), view)
+    place = await edge.hub.recovery.begin(Start(now=True) if start is None or start.snapshot else start, view)
     spec = msgspec.structs.replace(spec, start=edge.hub.recovery.cursor(place.after))
     session, asked = await _verified(edge, await edge.registry.create(spec, view))
     if spec.webhook:

@@ -39,7 +39,7 @@ _OPENING = ("bad_cursor", "draining", "not_granted", "too_many")
 
 def _start(query: StartQuery, session: Session) -> Start:
     """Where a reader begins: where its query says, else where the session does. Raises BadCursor."""
-    return parse_start(query.cursor, query.since, query.last) or Start(cursor=session.start)
+    return parse_start(query.cursor, query.since, query.last) or session.begin
 
 
 def _opening(query: SocketQuery, session: Session) -> Start | Opening:
@@ -81,10 +81,15 @@ async def poll_session(request: Request) -> Response:
         if auth:
             auth.leave()
     # A poll by time acknowledges as well: it names the last event that the client saw.
-    stats.acknowledged(str(start.cursor) if start.cursor else EVERYTHING if start.since else None)
-    stats.handed(len(polled.records), polled.next)
+    if start.snapshot:
+        # Its pages have no cursors that sort with others; they count as delivered when they are answered.
+        stats.offered(len(polled.records))
+        stats.written(len(polled.records))
+    else:
+        stats.acknowledged(str(start.cursor) if start.cursor else EVERYTHING if start.since else None)
+        stats.handed(len(polled.records), polled.next)
     body = polling.body(edge.hub, reading, polled)
-    edge.poll_receipts.polled(session.id, str(start.cursor or ""), polled, len(body))
+    edge.poll_receipts.polled(session.id, query.cursor or str(start.cursor or ""), polled, len(body))
     headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
     if len(body) >= polling.GZIP_ABOVE and polling.takes_gzip(request.headers.getlist("accept-encoding")):
         headers["Content-Encoding"] = "gzip"

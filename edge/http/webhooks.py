@@ -39,7 +39,7 @@ from edge.sessions.registry import Session
 from edge.webhooks.history.attempts import MAX_LIMIT, AttemptPosition
 from edge.webhooks.history.recovery_job import DEFAULT_RATE, parse_moment
 from router.cursor import Start, parse_start
-from router.errors import Conflict
+from router.errors import BadCursor, Conflict
 from router.topology import HOOKS
 
 _WEBHOOK = ("not_a_webhook",)
@@ -135,7 +135,10 @@ async def replay_deliveries(request: Request) -> Response:
 
 def _place(cursor: str | None, moment: str | float | None, last: int | None = None) -> Start | None:
     """Reads a place in the stream: a cursor, a time, or so many events from the end. Raises Problem or BadCursor."""
-    return parse_start(cursor, None if moment is None else parse_moment(moment).isoformat(), last)
+    place = parse_start(cursor, None if moment is None else parse_moment(moment).isoformat(), last)
+    if place is not None and place.snapshot:
+        raise BadCursor("a snapshot is for readers; give a cursor of an event, earliest or now")
+    return place
 
 
 def _started(shown: Mapping[str, Any]) -> Response:

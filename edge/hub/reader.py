@@ -12,7 +12,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar, TypeVar
 
@@ -23,11 +23,12 @@ from edge.hub.batch_mailbox import BatchMailbox
 from edge.hub.conflation import conflate
 from edge.hub.feed import Feed, Unsettled
 from edge.hub.hub import Hub
+from edge.hub.snapshot import SnapshotPages
 from edge.settings import SessionSettings
 from edge.stats import Stats
 from edge.types import Authorization, Batch, Notice, State
 from edge.view import FULL, Pace, View
-from router.cursor import Start
+from router.cursor import Start, rest_of_snapshot
 from router.errors import BrokerError
 from router.record import Record
 from router.replay import Gap
@@ -51,8 +52,9 @@ class Reader:
     """One connection that reads a session. Iterate it: it yields batches and notices, in the order they are to be written."""
 
     __slots__ = (
-        "_beat_due", "_bye", "_hub", "_limits", "_mailbox", "_not_before", "_notices", "_pace", "_resume_from", "_view", "_waiter",
-        "_writing", "authorization", "epoch", "feed", "position", "reported", "rotates", "session_id", "started", "state", "stats",
+        "_beat_due", "_bye", "_hub", "_limits", "_mailbox", "_not_before", "_notices", "_pace", "_resume_from", "_snapshot",
+        "_view", "_waiter", "_writing", "authorization", "epoch", "feed", "position", "reported", "rotates", "session_id",
+        "started", "state", "stats",
     )  # fmt: skip
 
     # What metrics call it. Polls and what is served by plain ASGI come as readers of this class.
@@ -84,6 +86,8 @@ class Reader:
         self._not_before = 0.0
         self._view = feed.view
         self._writing: Batch | None = None
+        # What is to be written of the snapshot that it begins with.
+        self._snapshot: SnapshotPages | None = None
         # By whose right it reads, where there is authentication; and what is to be sent beside events.
         self.authorization: Authorization | None = None
         self._notices: list[Notice] | None = None
@@ -204,12 +208,8 @@ class Reader:
     async def read(self, start: Start) -> AsyncGenerator[Batch | Notice, None]:
         """Yields all there is to write, from `ready` to `bye`. The next step says that the last one has been written."""
         try:
-            place = await self._hub.recovery.place(start, self.feed)
-            self.position, self.epoch = place.after, self._hub.epoch
-            self.state = State.REPLAYING
-            yield self._ready(place.gap, start)
-            if place.gap:
-                yield self._gap(place.gap)
+            for notice in await self._begin(start):
+                yield notice
             while self._bye is None:
                 async for step in self._next():
                     yield step
@@ -218,6 +218,20 @@ class Reader:
             yield self._farewell(LOST_STORE)
         finally:
             self.end()
+
+    async def _begin(self, start: Start) -> list[Notice]:
+        """Finds where it begins; returns what is to be said first. Raises BrokerError."""
+        if start.snapshot:
+            found = await self._hub.recovery.snapshot(start, self.feed.view)
+            self._snapshot = SnapshotPages(found, self.feed.view, self._limits)
+            self.position = self.reported = self._snapshot.before
+            self.epoch, gap = self._hub.epoch, found.gap
+        else:
+            place = await self._hub.recovery.place(start, self.feed)
+            self.position, self.epoch, gap = place.after, self._hub.epoch, place.gap
+        self.state = State.REPLAYING
+        ready = self._ready(gap, start)
+        return [ready, self._gap(gap)] if gap else [ready]
 
     def end(self) -> None:
         """Leaves the hub; what was not written is not counted as sent."""
@@ -291,6 +305,10 @@ class Reader:
     async def _catch_up(self) -> AsyncGenerator[Batch | Notice, None]:
         """One step of replay, or the hand-over to live."""
         await self._hub.integrity.steady(self._limits.store_patience)
+        if self._snapshot is not None:
+            for step in self._of_snapshot(self._snapshot):
+                yield step
+            return
         if self._view != self.feed.view:
             joined = await self._hub.join(self._view)
             left, self.feed = self.feed, joined
@@ -326,6 +344,23 @@ class Reader:
             # Nothing was waited for: others have their turn between two pages.
             await asyncio.sleep(0)
 
+    def _of_snapshot(self, snapshot: SnapshotPages) -> Iterator[Batch | Notice]:
+        """One page of the snapshot, and at its end the cursor behind which all else comes."""
+        if self._view != snapshot.view or self.epoch != self._hub.epoch:
+            # What it has must not be shown any more, or is of another life: what comes after the last of it is read instead.
+            self._snapshot = None
+            return
+        if records := snapshot.next_page():
+            page = Batch(records, self.epoch, True, self._hub.unencodable)
+            self.stats.offered(len(page))
+            self._writing = page
+            yield page
+            self._wrote(page)
+        if snapshot.done:
+            self._snapshot = None
+            self.position = self.reported = max(self.position, snapshot.upto)
+            yield self._notice("position")
+
     def _wrote(self, batch: Batch) -> None:
         self._writing = None
         self.position = self.reported = batch.last
@@ -356,12 +391,18 @@ class Reader:
 
     @property
     def cursor(self) -> str:
+        """Where its client goes on if it is cut off now."""
+        if self._snapshot is not None:
+            return rest_of_snapshot(self._hub.recovery.cursor(self._snapshot.upto, self.epoch), self._snapshot.shown)
         return self._hub.recovery.cursor(self.position, self.epoch)
 
     def _ready(self, gap: Gap | None, start: Start) -> Notice:
-        return notices.ready(
+        said = notices.ready(
             self._hub.recovery, self.session_id, self.cursor, start, gap, heartbeat=self._limits.heartbeat
         )
+        if self._snapshot is not None:
+            said.body["snapshot"] = {"events": self._snapshot.events, "left_out": self._snapshot.left_out}
+        return said
 
     def _gap(self, gap: Gap) -> Notice:
         self.stats.gaps += 1
@@ -374,7 +415,9 @@ class Reader:
         # Before `ready` there is no place of ours to come back to; the client keeps the one it came with.
         if self.state is State.CONNECTING:
             return notices.bye(reason, None)
-        place = self.position if self._resume_from is None else min(self._resume_from, self.position)
+        if self._resume_from is None:
+            return notices.bye(reason, self.cursor)
+        place = min(self._resume_from, self.position)
         return notices.bye(reason, self._hub.recovery.cursor(place, self.epoch))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from edge import metrics
 from edge.filters.evaluation import Filtering
@@ -19,6 +19,7 @@ from router.cursor import UNKNOWN, Cursor, Start, token
 from router.errors import BrokerError
 from router.record import Record
 from router.replay import Gap, Place, Replay, Stretch, place_of
+from router.snapshots import Snapshot, Snapshots
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,15 @@ log = logging.getLogger(__name__)
 REQUEST_TIMEOUT = 5.0
 
 T = TypeVar("T")
+
+
+class FoundSnapshot(NamedTuple):
+    """What a view shows of a snapshot and a client has not had, and what a client that goes on in one cannot have any more."""
+
+    records: list[Record]
+    upto: int
+    left_out: int
+    gap: Gap | None
 
 
 class ReaderRecovery:
@@ -46,6 +56,7 @@ class ReaderRecovery:
         """`flush` hands out what this tick has received; `unencodable` is called with records that an encoder fails on."""
         self._broker = broker
         self._replay = replay
+        self._snapshots = Snapshots(broker)
         self._recent = recent
         self._integrity = integrity
         self._filtering = filtering
@@ -122,6 +133,40 @@ class ReaderRecovery:
             # The client is given a cursor of this place.
             await self._replay.checks.find(place.after)
         return place
+
+    async def snapshot(self, start: Start, view: View) -> FoundSnapshot:
+        """Reads the snapshot that a reader begins with; all that it is to be shown after that comes behind `upto`.
+
+        Raises BrokerError.
+        """
+        integrity = self._integrity
+        while True:
+            await integrity.steady(self._settings.store_patience)
+            incarnation = integrity.incarnation
+            found, gap = await self._ask(lambda: self._read_snapshot(start, view))
+            shown = await self._filtering.select(view, found.records)
+            if incarnation == integrity.incarnation:
+                break
+        if start.foreign and gap is None:
+            gap = Gap(0, found.upto, reset=True)
+        fresh = start.cursor is None or gap is not None
+        records = shown if fresh else [record for record in shown if record.sequence > start.shown]
+        return FoundSnapshot(records, found.upto, found.left_out, gap)
+
+    async def _read_snapshot(self, start: Start, view: View) -> tuple[Snapshot, Gap | None]:
+        state = await self._broker.state()
+        self._integrity.first = state.first
+        gap: Gap | None = None
+        if start.cursor is not None:
+            place = await self._replay.place(Start(cursor=start.cursor), view.patterns, state)
+            if place.gap is None:
+                return await self._snapshots.at(view.patterns, place.after), None
+            gap = place.gap
+        found = await self._snapshots.newest(view.patterns, state.last, self._integrity.renewals)
+        if state.first <= found.upto and self.check(found.upto) == UNKNOWN:
+            # The client is given a cursor of this place.
+            await self._replay.checks.find(found.upto)
+        return found, gap
 
     def moved(self, position: int, epoch: str) -> Place | None:
         """Where a reader that lags goes on in this life of the stream, and what it has lost for ever; None where it stands."""

@@ -25,6 +25,7 @@ from edge.sessions.endpoint.body import (
 )
 from edge.sessions.spec import SessionSpec
 from router.codec import rfc3339
+from router.cursor import SNAPSHOT
 
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 MaybeTime = Annotated[str | None, Meta(extra_json_schema={"format": "date-time"})]
@@ -133,7 +134,7 @@ def describe(spec: SessionSpec, **more: Any) -> CreatedSession:
         dialect=spec.dialect,
         owner=spec.owner,
         created_at=rfc3339(spec.created),
-        cursor=spec.start,
+        cursor=SNAPSHOT if spec.snapshot else spec.start,
         urls={"self": base} | {name: f"{base}/{name}" for name in names},
         **endpoint,
         **more,

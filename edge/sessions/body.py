@@ -19,7 +19,8 @@ MAX_TTL = 366 * 86400.0
 MAX_LAST = 100_000
 
 CURSOR = Meta(
-    description="Opaque; cursors sort within one life of the stream. `earliest` and `now` are accepted as well.",
+    description="Opaque; cursors sort within one life of the stream. `earliest` and `now` are accepted as well, and `snapshot`: "
+    "the newest event of each subject whose type is of class `latest` comes first, then all that is stored after these.",
     examples=["1-5f3a9c1e-00000000002a-9b1c04e2"],
 )
 Last = Annotated[

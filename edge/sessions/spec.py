@@ -26,6 +26,8 @@ class SessionSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     delivery_method: DeliveryMethod
     created: int
     start: str
+    # Whether its readers begin with a snapshot instead.
+    snapshot: bool = False
     events: list[str] | None = None
     subjects: list[str] | None = None
     filter: str | None = None
@@ -74,11 +76,16 @@ def parse_session(body: Any, retries: int = DEFAULT_RETRY_ATTEMPTS) -> tuple[Ses
     if is_webhook:
         endpoints.refuse_reader_fields(given.conflate, given.max_rate, given.ttl)
     start = parse_start(given.cursor, given.since, given.last)
+    if is_webhook and start is not None and start.snapshot:
+        raise Problem(
+            "bad_body", "a webhook begins at a place in the stream: a snapshot is for readers", field="cursor"
+        )
     spec = SessionSpec(
         id=f"sess_{secrets.token_hex(12)}",
         delivery_method=given.delivery_method,
         created=wall.now_ns(),
         start="",
+        snapshot=start is not None and start.snapshot,
         dialect=given.dialect,
         # Webhook settings may stand in any session's body, as in the guide; they are checked only where they are used.
         webhook=endpoints.parse_endpoint(body, given.dialect, retries) if is_webhook else None,

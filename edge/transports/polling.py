@@ -16,7 +16,7 @@ from edge.stats import Stats
 from edge.transports.since import PollHistory, with_places
 from edge.types import Batch, Notice, ReadRequest
 from router.codec import rfc3339, to_json
-from router.cursor import FOREIGN, Cursor, Start, marked
+from router.cursor import FOREIGN, Cursor, Start, marked, rest_of_snapshot
 from router.record import Record
 from router.replay import Gap, Place
 
@@ -67,6 +67,8 @@ async def poll(hub: Hub, reading: ReadRequest, asked: Poll, stats: Stats, answer
 
 async def _collect(hub: Hub, reading: ReadRequest, asked: Poll, reader: Reader, answers: PollHistory) -> Polled:
     start = asked.start
+    if start.snapshot:
+        return await _collect_snapshot(hub, reading, asked)
     again = None
     if start.since is not None and start.mark is None:
         again = await answers.find(hub, reading.session_id, reader, start)
@@ -96,6 +98,17 @@ async def _collect(hub: Hub, reading: ReadRequest, asked: Poll, reader: Reader, 
         shown[-1].cursor(epoch) if shown and shown[-1].sequence == upto else await hub.recovery.find_cursor(upto)
     )
     return Polled(shown, following, cut or scan.more, place.gap, waited, not asked.by_cursor)
+
+
+async def _collect_snapshot(hub: Hub, reading: ReadRequest, asked: Poll) -> Polled:
+    """A page of a snapshot; `next` leads to its next page, and behind the last one to all that was stored since."""
+    start = asked.start
+    found = await hub.recovery.snapshot(start, reading.view)
+    shown = _fitting(found.records, asked.limit, 0)
+    following = await hub.recovery.find_cursor(found.upto)
+    if cut := len(shown) < len(found.records):
+        following = rest_of_snapshot(following, shown[-1].sequence)
+    return Polled(shown, following, cut, found.gap, False, not asked.by_cursor)
 
 
 def _new(records: list[Record], had: int) -> list[Record]:

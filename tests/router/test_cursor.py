@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.broker import StreamState
-from router.cursor import UNKNOWN, Cursor, epoch_of, parse_start, parse_time
+from router.cursor import UNKNOWN, Cursor, epoch_of, parse_start, parse_time, rest_of_snapshot
 from router.errors import BadCursor
 from router.record import Record
 from router.replay import Gap, place_of
@@ -133,3 +133,17 @@ def test_times_are_read_in_the_forms_that_clients_send(text: str) -> None:
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(BadCursor):
         parse_time(text)
+
+
+def test_a_snapshot_is_a_place_to_begin_and_may_be_gone_on_with() -> None:
+    begin = parse_start("snapshot")
+    assert begin is not None and begin.snapshot and begin.cursor is None
+    place = str(Cursor("0badcafe", 42, 7))
+
+    rest = parse_start(rest_of_snapshot(place, 17))
+
+    assert rest is not None
+    assert (rest.snapshot, str(rest.cursor), rest.shown) == (True, place, 17)
+    for wrong in ("snapshot-", "snapshot-11", f"snapshot-{place}", "snapshot-000000000011-x"):
+        with pytest.raises(BadCursor):
+            parse_start(wrong)

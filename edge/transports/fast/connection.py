@@ -294,12 +294,8 @@ class FastReader(Reader, asyncio.Protocol):
         """Replays until live. A cancelled one has been ended already."""
         try:
             if start is not None:
-                place = await self._hub.recovery.place(start, self.feed)
-                self.position, self.epoch = place.after, self._hub.epoch
-                self.state = State.REPLAYING
-                self._send(self._ready(place.gap, start))
-                if place.gap:
-                    self._send(self._gap(place.gap))
+                for notice in await self._begin(start):
+                    self._send(notice)
             while self.state is not State.LIVE:
                 if self._paused:
                     await self._wait()

@@ -1,0 +1,94 @@
+"""Reads the newest event of each subject whose type is of class `latest`: what a late joiner needs to know what is the case."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from typing import NamedTuple
+
+from router.broker import Broker
+from router.catalogue import Delivery, find
+from router.record import Record
+
+# A snapshot that is a second old serves a crowd that comes at once: what came since then follows it as it does any other.
+REUSED_SECONDS = 1.0
+CACHED_SNAPSHOTS = 4
+# What a snapshot may have, and how many subjects are looked at for it; the newest of its events are kept.
+MAX_EVENTS = 10_000
+MAX_BYTES = 16 * 1024 * 1024
+MAX_SUBJECTS = 100_000
+
+
+class Snapshot(NamedTuple):
+    """The newest event of each subject as of the sequence `upto`, oldest first.
+
+    `left_out` counts the older ones that are not in it because there were more than a snapshot may have.
+    """
+
+    records: list[Record]
+    upto: int
+    left_out: int = 0
+
+
+class Snapshots:
+    """Reads snapshots of EVENTS for many readers at once."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._known: OrderedDict[tuple[tuple[str, ...], int], tuple[float, Snapshot]] = OrderedDict()
+        # One is read at a time.
+        self._reading = asyncio.Lock()
+
+    async def newest(self, patterns: tuple[str, ...], upto: int, life: int) -> Snapshot:
+        """A snapshot as of a sequence, or one up to a second older of the same `life` of the stream. Raises BrokerError."""
+        async with self._reading:
+            key = patterns, life
+            read, found = self._known.get(key, (0.0, None))
+            if found is None or time.monotonic() - read > REUSED_SECONDS:
+                read = time.monotonic()
+                found = await self.at(patterns, upto)
+                self._known[key] = read, found
+                self._known.move_to_end(key)
+                if len(self._known) > CACHED_SNAPSHOTS:
+                    self._known.popitem(last=False)
+            return found
+
+    async def at(self, patterns: tuple[str, ...], upto: int) -> Snapshot:
+        """The snapshot as of a sequence. Raises BrokerError."""
+        if not upto:
+            return Snapshot([], 0)
+        newest: dict[str, Record] = {}
+        left_out = size = 0
+        async for page in self._broker.latest_pages(patterns, upto, MAX_SUBJECTS):
+            for record in page:
+                if record.subject not in newest and _is_of_latest(record):
+                    newest[record.subject] = record
+                    size += len(record.payload)
+            if len(newest) > 2 * MAX_EVENTS or size > 2 * MAX_BYTES:
+                newest, dropped = _bounded(newest)
+                left_out += dropped
+                size = sum(len(record.payload) for record in newest.values())
+            # Decoding a page takes some milliseconds.
+            await asyncio.sleep(0)
+        newest, dropped = _bounded(newest)
+        return Snapshot(list(newest.values()), upto, left_out + dropped)
+
+
+def _is_of_latest(record: Record) -> bool:
+    """Whether its type is of class `latest`, even where the event itself ends a run and may not be superseded."""
+    # One that cannot be decoded is told of where all events are read.
+    event = record.event
+    return event is not None and find(event.type, event.subject.domain).delivery is Delivery.LATEST
+
+
+def _bounded(newest: dict[str, Record]) -> tuple[dict[str, Record], int]:
+    """The newest of some records that a snapshot may have, oldest first, and how many were left out."""
+    ordered = sorted(newest.values(), key=lambda record: record.sequence)
+    first, size = len(ordered), 0
+    while first and len(ordered) - first < MAX_EVENTS:
+        size += len(ordered[first - 1].payload)
+        if size > MAX_BYTES and first < len(ordered):
+            break
+        first -= 1
+    return {record.subject: record for record in ordered[first:]}, first

@@ -1,0 +1,77 @@
+"""Snapshots of a real stream: as of a sequence, for any number of subjects, within bounds."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from router import snapshots
+from router.broker import Broker
+from router.event import Event
+from router.snapshots import Snapshots
+
+
+async def say(broker: Broker, subject: str, n: int = 0) -> int:
+    return (await broker.publish(Event.new(subject, {"n": n}))).sequence
+
+
+async def test_a_snapshot_has_the_newest_of_each_subject_of_class_latest_as_of_its_sequence(
+    broker: Broker, entity: str
+) -> None:
+    await say(broker, f"job.{entity}a.progress")
+    b = await say(broker, f"job.{entity}b.progress")
+    await say(broker, f"job.{entity}a.output")
+    a = await say(broker, f"job.{entity}a.progress", 1)
+    upto = await say(broker, f"job.{entity}b.output")
+    await say(broker, f"job.{entity}b.progress", 2)
+
+    found = await Snapshots(broker).at((f"job.{entity}a.*", f"job.{entity}b.*"), upto)
+
+    assert ([record.sequence for record in found.records], found.upto, found.left_out) == ([b, a], upto, 0)
+
+
+async def test_an_event_that_ends_a_run_stands_for_its_subject(broker: Broker, entity: str) -> None:
+    await say(broker, f"job.{entity}.job_progress")
+    last = (await broker.publish(Event.new(f"job.{entity}.job_progress", {"status": "completed"}))).sequence
+
+    found = await Snapshots(broker).at((f"job.{entity}.*",), last)
+
+    assert [record.sequence for record in found.records] == [last]
+
+
+async def test_more_subjects_than_a_request_may_name_are_all_found_and_the_newest_are_kept_within_bounds(
+    broker: Broker, entity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = [Event.new(f"camera.{entity}-{number}.state", {"n": number}) for number in range(1100)]
+    last = max(ack.sequence for ack in await asyncio.gather(*map(broker.publish, events)))
+
+    found = await Snapshots(broker).at(("camera.*.state",), last)
+    ours = [record for record in found.records if record.subject.startswith(f"camera.{entity}-")]
+    assert len(ours) == 1100
+    assert [record.sequence for record in found.records] == sorted(record.sequence for record in found.records)
+    assert len(await broker.latest(["camera.*.state"], last)) == len(found.records)
+
+    monkeypatch.setattr(snapshots, "MAX_EVENTS", 10)
+    few = await Snapshots(broker).at(("camera.*.state",), last)
+    assert [record.sequence for record in few.records] == [record.sequence for record in found.records[-10:]]
+    assert few.left_out == len(found.records) - 10
+
+    monkeypatch.setattr(snapshots, "MAX_BYTES", 3 * len(found.records[-1].payload) + 5)
+    assert len((await Snapshots(broker).at(("camera.*.state",), last)).records) == 3
+
+
+async def test_a_crowd_shares_one_snapshot_of_the_same_life(broker: Broker, entity: str) -> None:
+    first = await say(broker, f"job.{entity}.progress")
+    shared = Snapshots(broker)
+    pattern = (f"job.{entity}.*",)
+
+    one = await shared.newest(pattern, first, life=1)
+    later = await say(broker, f"job.{entity}.progress", 1)
+
+    assert await shared.newest(pattern, later, life=1) is one
+    assert (await shared.newest(pattern, later, life=2)).upto == later
+
+
+async def test_an_empty_stream_has_an_empty_snapshot(broker: Broker) -> None:
+    assert (await Snapshots(broker).at((">",), 0)).records == []
