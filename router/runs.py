@@ -18,11 +18,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import msgspec
 
+from router import catalogue
 from router.broker import Broker
 from router.clock import wall
 from router.codec import decode, encode
@@ -202,12 +203,14 @@ class RunLedger:
         incarnation: str | None = None,
         synthesized: bool = False,
         dedup: str | None = None,
+        headers: Mapping[str, str] | None = None,
         timeout: float = 10.0,
     ) -> Ack:
         """Ends the living incarnation by a terminal event, of which `payload` is the encoding; a repeat is a success.
 
         The incarnation is that of the event's data where none is given, and the living one where that has none either.
-        `dedup` is the event's `Nats-Msg-Id`, where it does not follow from source, subject and id. Raises RunEnded where
+        `dedup` is the event's `Nats-Msg-Id`, where it does not follow from source, subject and id; `headers` are stored with the
+        event, unless its finisher dies before it is stored. Raises RunEnded where
         another event has ended this life, RunSuperseded where another incarnation lives, BadEvent for an event that ends
         nothing, TooLarge, and BrokerError: with Timeout the end may be claimed, and the same call finds out.
         """
@@ -241,7 +244,7 @@ class RunLedger:
         assert entry.ended is not None
         if entry.ended.stored:
             return Ack(entry.ended.sequence, True)
-        return await self._publish(key, entry.ended, event, payload, timeout)
+        return await self._publish(key, entry.ended, event, payload, timeout, headers)
 
     async def settle(self, domain: str, token: str, timeout: float = 10.0) -> bool:
         """Publishes an end that was claimed and is not known to be stored; False where there is none."""
@@ -338,12 +341,20 @@ class RunLedger:
 
     # Publishing what is claimed
 
-    async def _publish(self, key: str, end: RunEnd, event: Event, payload: bytes, timeout: float) -> Ack:
+    async def _publish(
+        self,
+        key: str,
+        end: RunEnd,
+        event: Event,
+        payload: bytes,
+        timeout: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> Ack:
         """Stores the claimed event, once, whoever else does the same."""
         after = end.after
         tries = 0
         while True:
-            expected = {"Nats-Expected-Last-Subject-Sequence": str(after)}
+            expected = {**(headers or {}), "Nats-Expected-Last-Subject-Sequence": str(after)}
             try:
                 ack = await self._broker.put(event, payload, timeout, dedup=end.dedup, headers=expected)
                 break
@@ -435,12 +446,7 @@ def _bounded(event: Event, payload: bytes) -> bytes:
 
 def _status_of(event: Event) -> str:
     """Raises BadEvent for an event that ends no run."""
-    if event.type not in ("completion", "complete", "done"):
-        raise BadEvent(f"{event.type} ends no run")
-    data = event.data
-    if data.get("success") is True:
-        return "completed"
-    if data.get("status") in ("cancelled", "stopped"):
-        return "cancelled"
-    failed = data.get("success") is False or data.get("error") or data.get("status") in ("failed", "error")
-    return "failed" if failed else "completed"
+    status = catalogue.ending(event.subject.domain, event.type, event.data)
+    if status is None:
+        raise BadEvent(f"{event.subject} with the type {event.type} ends no run")
+    return status
