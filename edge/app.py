@@ -14,7 +14,8 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from edge.auth.authenticator import Access, Authenticator
 from edge.errors import Problem
-from edge.http import commands, deadletters, ingest, sessions, state, streams, system, tickets, video, webhooks
+from edge.http import commands, deadletters, ingest, runs, sessions, state, streams, system, tickets, video, webhooks
+from edge.http.batch import EventDoor
 from edge.http.body import http_problem
 from edge.http.middleware import AuthMiddleware
 from edge.http.openapi.document import document
@@ -69,6 +70,7 @@ def create_app(edge: Edge, show_metrics: bool = True) -> Starlette:
         },
     )
     app.state.edge = edge
+    app.state.door = EventDoor(edge.broker, edge.store)
     app.state.document = openapi
     app.router.redirect_slashes = False
     app.router.default = SlashRedirect(app.router)
@@ -83,6 +85,7 @@ ACCESS: Mapping[str, Access] = {
     **dict.fromkeys(("/callbacks/sessions", SESSION, f"{SESSION}/stats", f"{SESSION}/test"), Access.TOKEN),
     **dict.fromkeys((f"{SESSION}/events", f"{SESSION}/refresh", "/me", "/tickets", "/events"), Access.TOKEN),
     "/commands/{actor}/{instance}/{command}": Access.TOKEN,
+    **dict.fromkeys(("/runs/{run}/lease", "/runs/{run}/stop"), Access.TOKEN),
     **dict.fromkeys(("/runs", "/runs/{run}", "/alerts", "/cameras", "/octanes"), Access.TOKEN),
     **{
         f"{SESSION}/{way}": Access.TOKEN
@@ -170,6 +173,9 @@ def routes() -> list[BaseRoute]:
         Route("/commands/{actor}/{instance}/{command}", commands.give_command, methods=["POST"]),
         Route("/runs", state.list_runs),
         Route("/runs/{run}", state.read_run),
+        Route("/runs/{run}/lease", runs.hold_lease, methods=["POST"]),
+        Route("/runs/{run}/lease", runs.release_lease, methods=["DELETE"]),
+        Route("/runs/{run}/stop", runs.stop_run, methods=["POST"]),
         Route("/alerts", state.list_alerts),
         Route("/cameras", state.list_cameras),
         Route("/octanes", state.list_octanes),

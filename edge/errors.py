@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from router.errors import BadInput, BrokerError, Forbidden, Refused, StoreFailed, TooLarge
+from router.codec import rfc3339
+from router.errors import BadInput, BrokerError, Forbidden, Refused, RunEnded, RunSuperseded, StoreFailed, TooLarge
 from router.store_trouble import FORBIDDEN, NO_QUORUM, STORAGE_FULL, STREAM_MISSING, UNREACHABLE, code_of
 
 TITLES: Mapping[str, tuple[int, str]] = {
@@ -50,6 +51,8 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "camera_not_found": (404, "Camera not found"),
     "octane_not_found": (404, "Octane not found"),
     "run_not_found": (404, "Run not found"),
+    "run_over": (409, "Run already ended"),
+    "run_superseded": (409, "Another incarnation of the run lives"),
     "command_not_found": (404, "Command not found"),
     "command_refused": (409, "Command refused"),
     "command_failed": (502, "Command failed"),
@@ -119,6 +122,17 @@ def from_fault(fault: Exception) -> Problem:
     """Maps an error of the router to a problem; never reveals an exception's text that is not meant for clients."""
     if isinstance(fault, BadInput):
         return Problem(fault.code, str(fault))
+    if isinstance(fault, RunEnded):
+        return Problem(
+            "run_over",
+            str(fault),
+            ended_by=fault.event,
+            ended_at=rfc3339(fault.at),
+            run_status=fault.status,
+            synthesized=fault.synthesized,
+        )
+    if isinstance(fault, RunSuperseded):
+        return Problem("run_superseded", str(fault), incarnation=fault.incarnation)
     if isinstance(fault, StoreFailed):
         return store_problem(fault.code, f"{fault.stream} accepts no writes at the moment")
     if isinstance(fault, Forbidden):

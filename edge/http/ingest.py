@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgpack
 from starlette.requests import Request
 from starlette.responses import Response
 
-from edge import metrics
 from edge.auth.principal import Principal
-from edge.errors import Problem, from_fault, json_object
+from edge.errors import Problem, json_object
+from edge.http.batch import Accepted, EventDoor, Receipt
 from edge.http.bodies.events import Publication, Published
 from edge.http.body import draining_problem, edge_of, json_answer, read_body
 from edge.http.credentials import address_of, principal_of
-from edge.http.idempotency import Name, name_events, require_same
+from edge.http.idempotency import name_events
 from edge.http.openapi.operation import Answer, header, operation
 from edge.runtime import Edge
 from router import tracing
-from router.broker import Broker
 from router.codec import check_depth, encode, from_json
-from router.cursor import check_of, token
-from router.dedup import of_event
-from router.errors import BadEvent, BadInput, BrokerError, Forbidden, Refused, StoreFailed
+from router.cursor import token
+from router.errors import BadEvent, BadInput
 from router.event import Event
 from router.limits import largest_event
-from router.nats.stream import Ack
-from router.store_health import StoreHealth
-from router.topology import EVENTS
 
 _PROBLEMS = (
     "missing_field",
@@ -47,6 +41,8 @@ _PROBLEMS = (
     "unsupported_media_type",
     "storage_refused",
     "draining",
+    "run_over",
+    "run_superseded",
 )
 
 
@@ -81,38 +77,38 @@ async def publish_events(request: Request) -> Response:
     fit(many, largest_event(edge.broker.connection.max_payload, edge.settings.max_body))
     edge.authenticator.limits.publish(address_of(request), principal, len(many))
     names = name_events([event for event, _ in many], [item.get("id") is not None for item in given], principal.id, key)
-    acks = await publish(edge.broker, many, edge.store, names, keyed=key is not None)
+    receipts = await door_of(request).store(many, names, keyed=key is not None)
     if trace:
         tracing.tell("publish", "server", came_with, trace, begun, events=len(many))
     answers = [
         {
             "id": each.event.id,
-            "cursor": await cursor_of_published(edge, ack, check_of(each.payload)),
-            "duplicate": ack.duplicate,
+            "cursor": await cursor_of_published(edge, receipt),
+            "duplicate": receipt.ack.duplicate,
+            **({"incarnation": receipt.incarnation} if receipt.incarnation else {}),
         }
-        for each, ack in zip(many, acks, strict=True)
+        for each, receipt in zip(many, receipts, strict=True)
     ]
     return json_answer({**(answers[0] if single else {}), "events": answers}, 201)
 
 
-async def cursor_of_published(edge: Edge, ack: Ack, check: int) -> str:
+async def cursor_of_published(edge: Edge, receipt: Receipt) -> str:
     """The cursor of an event that was just stored; a repeat has that of the first, whose bytes may be others."""
-    if ack.duplicate:
-        return await edge.hub.recovery.find_cursor(ack.sequence)
-    return token(edge.hub.epoch, ack.sequence, check)
+    if receipt.ack.duplicate:
+        return await edge.hub.recovery.find_cursor(receipt.ack.sequence)
+    return token(edge.hub.epoch, receipt.ack.sequence, receipt.check)
+
+
+def door_of(request: Request) -> EventDoor:
+    """What stores the events that come to this edge by HTTP."""
+    door: EventDoor = request.app.state.door
+    return door
 
 
 FIELDS = frozenset({"id", "subject", "type", "data", "source", "key", "cause", "trace", "test"})
 
 # What the system says of itself is not for others to say.
 RESERVED = frozenset({"system"})
-
-
-class Accepted(NamedTuple):
-    """An event that may be stored, and its bytes."""
-
-    event: Event
-    payload: bytes
 
 
 _KEY = re.compile(r"[\x21-\x7e]{1,200}\Z")
@@ -233,74 +229,3 @@ def fit(many: list[Accepted], limit: int) -> None:
                 limit=limit,
                 **where,
             )
-
-
-async def publish(
-    broker: Broker, many: list[Accepted], health: StoreHealth, names: list[Name] | None = None, *, keyed: bool = False
-) -> list[Ack]:
-    """Stores all, in order; returns once each is acknowledged. Raises Problem that says how many were stored.
-
-    Where it is known that the store takes no writes, nobody waits to find that out. `names` are what the events are stored
-    under, and `keyed` says that they follow from an Idempotency-Key: nothing of the request is stored where its first name
-    is another request's.
-    """
-    names = names or [Name(of_event(event), None) for event, _ in many]
-    answers: list[Ack | BaseException] = []
-    if keyed and len(many) > 1:
-        answers = await _store(broker, many[:1], names[:1], health)
-        if isinstance(answers[0], Ack):
-            await _require_same(broker, names[0], answers[0], index=0, stored=0)
-    if all(isinstance(answer, Ack) for answer in answers):
-        answers += await _store(broker, many[len(answers) :], names[len(answers) :], health)
-    stored = [answer for answer in answers if isinstance(answer, Ack)]
-    for ack in stored:
-        metrics.ingested.labels("duplicate" if ack.duplicate else "stored").inc()
-    for place, answer in enumerate(answers):
-        if isinstance(answer, BaseException):
-            metrics.ingested.labels("refused").inc(len(many) - len(stored))
-            if isinstance(answer, (Forbidden, Refused, StoreFailed)):
-                raise from_fault(answer).with_more(index=place, stored=len(stored))
-            if isinstance(answer, BrokerError):
-                raise Problem(
-                    "broker_unavailable",
-                    "not acknowledged in time; send it again with the same Idempotency-Key",
-                    headers={"Retry-After": "1"},
-                    index=place,
-                    stored=len(stored),
-                )
-            raise answer
-    new = sum(not ack.duplicate for ack in stored)
-    for place, (name, ack) in enumerate(zip(names, stored, strict=True)):
-        await _require_same(broker, name, ack, **({} if len(many) == 1 else {"index": place, "stored": new}))
-    return stored
-
-
-async def _require_same(broker: Broker, name: Name, ack: Ack, **more: Any) -> None:
-    try:
-        await require_same(broker, name, ack, **more)
-    except BrokerError as fault:
-        raise from_fault(fault) from None
-
-
-async def _store(
-    broker: Broker, many: list[Accepted], names: list[Name], health: StoreHealth
-) -> list[Ack | BaseException]:
-    """What became of each event."""
-    try:
-        health.require(EVENTS)
-    except StoreFailed as fault:
-        return [fault] * len(many)
-    tasks = [
-        asyncio.ensure_future(broker.put(event, payload, dedup=name.dedup, headers=name.headers, await_right=False))
-        for (event, payload), name in zip(many, names, strict=True)
-    ]
-    failed: StoreFailed | None = None
-    try:
-        await health.guard(EVENTS, asyncio.wait(tasks))
-    except StoreFailed as fault:
-        failed = fault
-    finally:
-        for task in tasks:
-            task.cancel()
-    answers = await asyncio.gather(*tasks, return_exceptions=True)
-    return [failed if failed and isinstance(answer, asyncio.CancelledError) else answer for answer in answers]

@@ -14,8 +14,8 @@ from edge.auth.connection import expires_at, require_subjects
 from edge.auth.grants import Grants
 from edge.auth.principal import Principal
 from edge.errors import Problem, read_as
-from edge.http import ingest
 from edge.http import session_test as trial
+from edge.http.batch import Accepted
 from edge.http.bodies.sessions import (
     MeAnswer,
     OverallStatsAnswer,
@@ -29,7 +29,7 @@ from edge.http.bodies.sessions import (
 )
 from edge.http.body import edge_of, json_answer, read_json, read_query
 from edge.http.credentials import address_of, pass_cookie, pass_of, principal_of, resource_of
-from edge.http.ingest import cursor_of_published
+from edge.http.ingest import cursor_of_published, door_of
 from edge.http.openapi.operation import Answer, operation
 from edge.runtime import Edge
 from edge.sessions.answer import CreatedSession, SessionAnswer
@@ -41,7 +41,7 @@ from edge.stats import Stats, beside, describe, total
 from edge.webhooks.client.checks import check_endpoint
 from edge.webhooks.endpoint.verification import Consent
 from router.codec import encode, rfc3339
-from router.cursor import Start, check_of
+from router.cursor import Start
 from router.errors import BrokerError, Conflict
 from router.event import Event
 from router.subject import Subject
@@ -225,9 +225,8 @@ async def test_session(request: Request) -> Response:
     kind = body.event_type
     data = trial.data_for(kind) if isinstance(body.test_data, msgspec.UnsetType) else body.test_data
     event = Event.new(Subject.of("session", session.id, kind), data, type=kind, source="test", test=True)
-    accepted = ingest.Accepted(event, encode(event))
-    (ack,) = await ingest.publish(edge.broker, [accepted], edge.store)
-    cursor = await cursor_of_published(edge, ack, check_of(accepted.payload))
+    (receipt,) = await door_of(request).store([Accepted(event, encode(event))])
+    cursor = await cursor_of_published(edge, receipt)
     outcome: dict[str, Any] = {"status": "published", "success": True}
     if not (session.view.admits(str(event.subject), kind) and session.view.passes(event)):
         outcome = trial.not_matched(session)

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -222,6 +223,33 @@ async def test_the_python_sample_is_seen_to_run_and_to_end(running_callboard: Ru
     assert (done.returncode, done.stderr) == (0, "")
     state = await state_of(running_callboard, "run-42")
     assert (state["status"], state["progress"]) == ("completed", 1.0)
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["to its end", "until it is stopped"])
+async def test_the_shell_sample_runs_a_job_over_http(running_callboard: RunningCallboard, stopped: bool) -> None:
+    sample = next(each for each in blocks("sh", "A run over HTTP") if "workflow_start" in each)
+    run = f"curl-{secrets.token_hex(4)}"
+    text = pasted(sample, running_callboard).replace("curl-7", run)
+    async with httpx.AsyncClient(base_url=running_callboard.url, trust_env=False) as http:
+        if stopped:
+            # The request is there before the first heartbeat, which is answered with it.
+            for path, body in (("/events", {"subject": f"job.{run}.workflow_start"}), (f"/runs/{run}/lease", {}),
+                               (f"/runs/{run}/stop", {"reason": "too dear"})):  # fmt: skip
+                assert (await http.post(path, json=body)).is_success
+            text = "\n".join(line for line in text.splitlines() if not line.startswith("say workflow_start"))
+
+    done = await asyncio.to_thread(
+        subprocess.run, ["bash", "-c", text], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    await eventually(lambda: _is(running_callboard, run, "cancelled" if stopped else "completed"))
+
+
+async def _is(tree: RunningCallboard, run: str, status: str) -> bool:
+    async with httpx.AsyncClient(base_url=tree.url, trust_env=False) as http:
+        answer = await http.get(f"/runs/{run}")
+    return answer.status_code == 200 and answer.json()["status"] == status
 
 
 @pytest.mark.browser

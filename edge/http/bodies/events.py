@@ -48,6 +48,10 @@ class Stored(msgspec.Struct):
     id: str
     cursor: Cursor
     duplicate: bool
+    incarnation: Annotated[
+        str | UnsetType,
+        Meta(description="Of a workflow_start: the life of the run that it began; its terminal event may carry it."),
+    ] = UNSET
 
 
 class Published(msgspec.Struct):
@@ -57,6 +61,7 @@ class Published(msgspec.Struct):
     id: str | UnsetType = UNSET
     cursor: Cursor | UnsetType = UNSET
     duplicate: bool | UnsetType = UNSET
+    incarnation: str | UnsetType = UNSET
 
 
 class EventAnswer(msgspec.Struct, kw_only=True):
@@ -125,3 +130,12 @@ class ProblemAnswer(msgspec.Struct, kw_only=True):
     stored: Annotated[int | UnsetType, Meta(description="How many events of a batch were stored.")] = UNSET
     size: Annotated[int | UnsetType, Meta(description="The size of an event that is too large, in bytes.")] = UNSET
     limit: Annotated[int | UnsetType, Meta(description="The limit that was exceeded.")] = UNSET
+    ended_by: Annotated[str | UnsetType, Meta(description="The id of the event that ended the run.")] = UNSET
+    ended_at: Time | UnsetType = UNSET
+    run_status: Annotated[
+        str | UnsetType, Meta(description="How the run ended: `completed`, `failed` or `cancelled`.")
+    ] = UNSET
+    synthesized: Annotated[
+        bool | UnsetType, Meta(description="Whether the run was ended for a producer that was gone.")
+    ] = UNSET
+    incarnation: Annotated[str | UnsetType | None, Meta(description="The life of the run that goes on.")] = UNSET

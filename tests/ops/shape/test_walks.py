@@ -16,6 +16,7 @@ async def test_an_event_is_packed_once_on_its_way_and_no_view_is_made_for_it() -
     assert walk.visits == dict.fromkeys(
         (
             "edge/http/ingest.py",
+            "edge/http/batch.py",
             "router/broker.py",
             "router/live.py",
             "edge/hub/hub.py",

@@ -1,0 +1,191 @@
+"""Stores the events of one request, in their order, and tells what became of each.
+
+Events that depend on nothing are sent one behind the other without waiting. One that depends on the last event of its subject
+(`edge.http.sequenced`) is stored before the next of its entity is sent; one that begins or ends a run (`router.runs`) once all
+before it are stored, and before any that follows is sent. So what is stored of a batch that is refused is its beginning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from edge import metrics
+from edge.errors import Problem, from_fault
+from edge.http.idempotency import Name, require_same
+from edge.http.sequenced import Sequenced, complete_alone, rule_of
+from router import catalogue
+from router.broker import Broker
+from router.codec import encode
+from router.cursor import check_of
+from router.dedup import of_event
+from router.errors import BrokerError, Forbidden, Refused, RunConflict, StoreFailed
+from router.event import Event
+from router.nats.stream import Ack
+from router.runs import RunLedger
+from router.store_health import StoreHealth
+from router.topology import EVENTS
+
+START = "workflow_start"
+
+
+class Accepted(NamedTuple):
+    """An event that may be stored, and its bytes."""
+
+    event: Event
+    payload: bytes
+
+
+class Receipt(NamedTuple):
+    """That an event is stored, with the check of its bytes (`router.cursor`), and the incarnation that it began, if any."""
+
+    ack: Ack
+    check: int
+    incarnation: str | None = None
+
+
+class EventDoor:
+    """Takes the events that come by HTTP. One per edge process."""
+
+    def __init__(self, broker: Broker, health: StoreHealth) -> None:
+        self.ledger = RunLedger(broker, health)
+        self._broker = broker
+        self._health = health
+        self._sequenced = Sequenced(broker)
+
+    async def store(
+        self, many: list[Accepted], names: list[Name] | None = None, *, keyed: bool = False
+    ) -> list[Receipt]:
+        """Stores all, in order; returns once each is acknowledged. Raises Problem that says how many were stored.
+
+        Where it is known that the store takes no writes, nobody waits to find that out. `names` are what the events are stored
+        under, and `keyed` says that they follow from an Idempotency-Key: nothing of the request is stored where its first name
+        is another request's.
+        """
+        names = names or [Name(of_event(event), None) for event, _ in many]
+        kept: list[Receipt] = []
+        for start, end in waves([event for event, _ in many], alone=keyed and len(many) > 1):
+            answers = await self._store(many[start:end], names[start:end])
+            kept += [answer for answer in answers if isinstance(answer, Receipt)]
+            for place, answer in enumerate(answers, start):
+                if isinstance(answer, BaseException):
+                    _count(kept, len(many))
+                    raise _as_problem(answer, place, len(many), len(kept))
+            if keyed and start == 0 and end < len(many):
+                await self._require_same(names[0], kept[0], index=0, stored=0)
+        _count(kept, len(many))
+        new = sum(not each.ack.duplicate for each in kept)
+        for place, (name, each) in enumerate(zip(names, kept, strict=True)):
+            await self._require_same(name, each, **({} if len(many) == 1 else {"index": place, "stored": new}))
+        return kept
+
+    async def _require_same(self, name: Name, receipt: Receipt, **more: Any) -> None:
+        try:
+            await require_same(self._broker, name, receipt.ack, **more)
+        except BrokerError as fault:
+            raise from_fault(fault) from None
+
+    async def _store(self, many: list[Accepted], names: list[Name]) -> list[Receipt | BaseException]:
+        """What became of each event."""
+        try:
+            self._health.require(EVENTS)
+        except StoreFailed as fault:
+            return [fault] * len(many)
+        tasks = [
+            asyncio.ensure_future(self._store_one(event, payload, name))
+            for (event, payload), name in zip(many, names, strict=True)
+        ]
+        failed: StoreFailed | None = None
+        try:
+            await self._health.guard(EVENTS, asyncio.wait(tasks))
+        except StoreFailed as fault:
+            failed = fault
+        finally:
+            for task in tasks:
+                task.cancel()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        return [failed if failed and isinstance(answer, asyncio.CancelledError) else answer for answer in answers]
+
+    async def _store_one(self, event: Event, payload: bytes, name: Name) -> Receipt:
+        """Raises RunConflict, BrokerError or BadInput."""
+        if is_start(event):
+            return await self._begin(event, payload, name)
+        rule = rule_of(event)
+        if is_end(event):
+            if rule and (completed := await self._sequenced.complete(rule, event)) is not event:
+                event, payload = completed, encode(completed)
+            ack = await self.ledger.end(event, payload, dedup=name.dedup, headers=name.headers)
+            return Receipt(ack, check_of(payload))
+        if rule:
+            payload, ack = await self._sequenced.publish(rule, event, name)
+            return Receipt(ack, check_of(payload))
+        if (completed := complete_alone(event)) is not event:
+            event, payload = completed, encode(completed)
+        return Receipt(await self._put(event, payload, name), check_of(payload))
+
+    async def _begin(self, event: Event, payload: bytes, name: Name) -> Receipt:
+        said = event.data.get("incarnation")
+        incarnation = said if isinstance(said, str) and said else event.id
+        resumed = event.data.get("resumed") is True
+        await self.ledger.begin(event.subject.domain, event.subject.entity, incarnation, resumed=resumed)
+        return Receipt(await self._put(event, payload, name), check_of(payload), incarnation)
+
+    async def _put(self, event: Event, payload: bytes, name: Name) -> Ack:
+        return await self._broker.put(event, payload, dedup=name.dedup, headers=name.headers, await_right=False)
+
+
+def is_start(event: Event) -> bool:
+    """Whether an event begins a life of a run."""
+    return event.type == START and event.subject.domain in catalogue.RUN_DOMAINS
+
+
+def is_end(event: Event) -> bool:
+    """Whether an event ends a life of a run."""
+    return catalogue.ending(event.subject.domain, event.type, event.data) is not None
+
+
+def waves(events: list[Event], *, alone: bool = False) -> Iterator[tuple[int, int]]:
+    """Cuts a batch into parts, each to be stored before the next is sent; the first event is `alone` where that is asked.
+
+    A part is one event that begins or ends a run, or others of which none follows a sequenced one of its entity.
+    """
+    begun = 0
+    sequenced: set[str] = set()
+    closed = False
+    for place, event in enumerate(events):
+        entity = f"{event.subject.domain}.{event.subject.entity}"
+        single = is_start(event) or is_end(event) or (alone and place == 0)
+        if place > begun and (closed or single or entity in sequenced):
+            yield begun, place
+            begun = place
+            sequenced.clear()
+        closed = single
+        if rule_of(event):
+            sequenced.add(entity)
+    if events:
+        yield begun, len(events)
+
+
+def _count(kept: list[Receipt], all: int) -> None:
+    for each in kept:
+        metrics.ingested.labels("duplicate" if each.ack.duplicate else "stored").inc()
+    if len(kept) < all:
+        metrics.ingested.labels("refused").inc(all - len(kept))
+
+
+def _as_problem(fault: BaseException, place: int, all: int, stored: int) -> BaseException:
+    """The problem of an event that was not stored; other exceptions are returned as they are."""
+    if isinstance(fault, (Forbidden, Refused, StoreFailed)):
+        return from_fault(fault).with_more(index=place, stored=stored)
+    if isinstance(fault, RunConflict):
+        return from_fault(fault).with_more(**({} if all == 1 else {"index": place, "stored": stored}))
+    if isinstance(fault, BrokerError):
+        return Problem(
+            "broker_unavailable",
+            "not acknowledged in time; send it again with the same Idempotency-Key",
+            headers={"Retry-After": "1"},
+            index=place,
+            stored=stored,
+        )
+    return fault

@@ -1,0 +1,77 @@
+"""Bodies and answers of runs: the lease of a producer that speaks HTTP, and the request to stop."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from edge.http.bodies.events import Text
+
+RunDomain = Literal["agent", "job", "thread"]
+Domain = Annotated[
+    RunDomain | None, Meta(description="Left out, the domain in which the run was begun last; `agent` for a new one.")
+]
+
+
+class RunHeartbeat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """That the producer of a run is alive."""
+
+    domain: Domain = None
+    ttl: Annotated[
+        float,
+        Meta(
+            ge=2,
+            le=300,
+            description="Seconds. Send the next one within a third of it; the run is failed where none came for two of it.",
+        ),
+    ] = 10.0
+    incarnation: Annotated[
+        Text | None, Meta(description="The life of the run, as the answer to its start says it.")
+    ] = None
+
+
+class RunLeaseAnswer(msgspec.Struct, kw_only=True):
+    """What a producer must know of its run."""
+
+    run: str
+    domain: RunDomain
+    incarnation: str | None
+    expires_in: Annotated[float, Meta(description="Seconds until the lease runs out.")]
+    stop: Annotated[bool, Meta(description="Whether somebody wants the run to stop; end it as `cancelled`.")]
+    reason: str | None
+    revived: Annotated[
+        bool,
+        Meta(
+            description="The run had been failed because no heartbeat came, and goes on as a new life under `incarnation`, "
+            "which its terminal event carries from now on."
+        ),
+    ]
+
+
+class RunLeaseQuery(msgspec.Struct, frozen=True):
+    """Which lease."""
+
+    domain: Domain = None
+    incarnation: Annotated[Text | None, Meta(description="Release it only where it belongs to this life.")] = None
+
+
+class RunStop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """That a run is to stop."""
+
+    domain: Domain = None
+    reason: Text | None = None
+
+
+class RunStoppingAnswer(msgspec.Struct, kw_only=True):
+    """How the request reaches the producer; with what else the producer or the agent actor answered."""
+
+    run: str
+    status: str
+    via: Annotated[
+        Literal["agent", "lease"],
+        Meta(description="`agent`: the agent actor passed it on; `lease`: the next heartbeat is answered with it."),
+    ]
+    domain: RunDomain | UnsetType = UNSET
+    answer: dict[str, Any] | UnsetType = UNSET

@@ -1,0 +1,265 @@
+"""Publishes events whose content depends on the last stored event of their subject: progress of runs, changes of metrics.
+
+The event is completed from the last one by a pure function, and published with that one's sequence as the expected last one of
+the subject. So JetStream refuses it where somebody else has published meanwhile, another replica or a program that speaks NATS,
+and it is completed anew. (ADR 0039)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import msgspec
+
+from edge.http.idempotency import Name
+from router import catalogue, metrics_delta
+from router.broker import Broker
+from router.codec import decode, encode
+from router.errors import BadEvent, Conflict, Timeout, TooLarge
+from router.event import Event
+from router.limits import largest_event
+from router.nats.headers import header
+from router.nats.stream import Ack
+from router.progress import forward, share
+from router.subject import STORED
+from router.topology import EVENTS
+
+# The share that the run had reached, with an event of progress that does not say one.
+FLOOR = "Callboard-Progress"
+EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+
+# 4,096 subjects whose last event has at most 4 KiB: 16 MiB. A larger one is read again each time.
+MAX_SUBJECTS = 4096
+MAX_KEPT_BYTES = 4096
+# Metrics of one subject that are remembered apart.
+MAX_NAMES = 16
+# So many sequences of the stream back the last value of a metric is looked for that shares its subject with others; one that
+# is older counts as the first. In as many events of the subject as two pages have.
+LOOK_BACK = 10_000
+LOOK_BACK_EVENTS = 512
+# Each conflict means that somebody else has stored an event, so that 32 in a row is a subject with too many publishers.
+MAX_CONFLICTS = 32
+PUBLISH_TIMEOUT = 10.0
+
+Data = Mapping[str, Any]
+Key = tuple[str, ...]
+
+
+class Contended(Timeout):
+    """so many others publish to the subject that no turn was found; the event is not stored"""
+
+
+class Previous(NamedTuple):
+    """What an event follows: the last sequence of its subject, 0 where there is none, and what it is completed from."""
+
+    sequence: int = 0
+    # The data of the last event that it is compared with; None where there is none, or it counts no more.
+    data: Data | None = None
+    # The share of a run that was reached by then.
+    floor: float | None = None
+
+
+@dataclass(frozen=True)
+class SequenceRule:
+    """How events of some types follow from the last one."""
+
+    complete: Callable[[Event, Previous], Event]
+    # What tells apart the events of a subject that are not compared with one another.
+    key: Callable[[str, Data], Key]
+    # The type whose event in the same entity makes what went before count no more.
+    reset: str | None = None
+
+
+def _go_forward(event: Event, previous: Previous) -> Event:
+    """Raises a progress that would go back."""
+    return event if previous.floor is None else _with(event, forward(event.data, previous.floor))
+
+
+def _compare(event: Event, previous: Previous) -> Event:
+    """Works out what the producer of a metric has left out."""
+    return _with(event, metrics_delta.complete(event.type, previous.data, event.data))
+
+
+def _with(event: Event, data: Data) -> Event:
+    return event if data is event.data else msgspec.structs.replace(event, data=data)
+
+
+def _metric_key(type: str, data: Data) -> Key:
+    return (type, *(str(data.get(name)) for name in metrics_delta.NAMES.get(type, ())))
+
+
+PROGRESS = SequenceRule(_go_forward, lambda _type, _data: (), reset="workflow_start")
+METRIC = SequenceRule(_compare, _metric_key)
+
+
+def rule_of(event: Event) -> SequenceRule | None:
+    """The rule that an event is completed by; None for an event that depends on no other."""
+    domain = event.subject.domain
+    if domain in catalogue.RUN_DOMAINS and catalogue.find(event.type, domain).progress:
+        return PROGRESS
+    # Where nothing is missing, nothing has to be compared.
+    if metrics_delta.is_completed(event.type) and _compare(event, Previous()) is not event:
+        return METRIC
+    return None
+
+
+def complete_alone(event: Event) -> Event:
+    """Completes an event without a rule, by itself."""
+    return _compare(event, Previous())
+
+
+@dataclass(slots=True)
+class _Last:
+    """What is known of one subject, and the lock of those that publish to it."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    previous: Previous | None = None
+    # The last data of each key, as of `previous`.
+    data: OrderedDict[Key, Data] = field(default_factory=OrderedDict)
+
+    def keep(self, previous: Previous, key: Key) -> None:
+        self.previous = previous
+        if previous.data is not None:
+            self.data[key] = previous.data
+            self.data.move_to_end(key)
+            if len(self.data) > MAX_NAMES:
+                self.data.popitem(last=False)
+
+
+class Sequenced:
+    """Completes and publishes events. One per edge process; several may publish to one subject."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._stream = broker.stream(EVENTS)
+        self._lasts: OrderedDict[str, _Last] = OrderedDict()
+
+    async def publish(self, rule: SequenceRule, event: Event, name: Name) -> tuple[bytes, Ack]:
+        """Stores an event, completed from what it follows; returns the bytes that are stored. Raises Contended or BrokerError."""
+        last = self._last(event.subject)
+        try:
+            async with asyncio.timeout(PUBLISH_TIMEOUT), last.lock:
+                return await self._publish(rule, event, name, last)
+        except TimeoutError as fault:
+            if isinstance(fault, Timeout):
+                raise
+            raise Timeout(f"{event.subject} was not acknowledged within {PUBLISH_TIMEOUT:g} s") from None
+
+    async def complete(self, rule: SequenceRule, event: Event) -> Event:
+        """Completes an event that is published elsewhere, from what is stored now. Raises BrokerError."""
+        return rule.complete(event, await self._read(rule, event, leader=True))
+
+    async def _publish(self, rule: SequenceRule, event: Event, name: Name, last: _Last) -> tuple[bytes, Ack]:
+        key = rule.key(event.type, event.data)
+        for conflicts in range(MAX_CONFLICTS):
+            # A copy of the stream may be behind; then it comes to a conflict, and the leader is asked.
+            previous = await self._known(rule, event, last) or await self._read(rule, event, leader=conflicts > 0)
+            completed = rule.complete(event, previous)
+            if rule.reset and completed is not event and not conflicts:
+                # The run may have been begun anew since, which is no conflict on this subject.
+                previous = await self._read(rule, event, leader=True)
+                completed = rule.complete(event, previous)
+            floor = previous.floor if (said := share(completed.data)) is None else said
+            payload = self._packed(completed)
+            headers = {**name.headers, EXPECTED: str(previous.sequence)}
+            if rule is PROGRESS and said is None and floor is not None:
+                headers[FLOOR] = repr(floor)
+            remembered, last.previous = last.data, None
+            last.data = OrderedDict()
+            try:
+                ack = await self._broker.put(completed, payload, dedup=name.dedup, headers=headers, await_right=False)
+            except Conflict:
+                continue
+            if len(payload) <= MAX_KEPT_BYTES:
+                last.data = remembered
+                last.keep(previous if ack.duplicate else Previous(ack.sequence, completed.data, floor), key)
+            return payload, ack
+        raise Contended
+
+    def _packed(self, event: Event) -> bytes:
+        payload = encode(event)
+        if len(payload) > (limit := largest_event(self._broker.connection.max_payload)):
+            raise TooLarge(len(payload), limit, "with what is added to it the event")
+        return payload
+
+    async def _known(self, rule: SequenceRule, event: Event, last: _Last) -> Previous | None:
+        """What the event follows by what is remembered of its subject; None where nothing is."""
+        known = last.previous
+        if known is None or rule.reset is not None:
+            return known
+        key = rule.key(event.type, event.data)
+        data = last.data[key] if key in last.data else await self._look_back(rule, event, known.sequence)
+        return known._replace(data=data)
+
+    async def _read(self, rule: SequenceRule, event: Event, leader: bool) -> Previous:
+        """Reads what an event follows; from a copy of the stream, or from its leader."""
+        if rule.reset is None:
+            newest = await self._read_last(event.subject, leader)
+            if newest is None:
+                return Previous()
+            if rule.key(newest[1].type, newest[1].data) == rule.key(event.type, event.data):
+                return Previous(newest[0], newest[1].data)
+            return Previous(newest[0], await self._look_back(rule, event, newest[0]))
+        start = f"{event.subject.domain}.{event.subject.entity}.{rule.reset}"
+        newest, reset = await asyncio.gather(self._read_last(event.subject, leader), self._read_last(start, leader))
+        if newest is None:
+            return Previous()
+        if reset is not None and reset[0] > newest[0] and reset[1].data.get("resumed") is not True:
+            return Previous(newest[0])
+        return Previous(newest[0], newest[1].data, _floor(newest[1].data, newest[2]))
+
+    async def _look_back(self, rule: SequenceRule, event: Event, newest: int) -> Data | None:
+        """The last data of the event's key, of a subject on which another metric was published last."""
+        key, found, after = rule.key(event.type, event.data), None, max(0, newest - LOOK_BACK)
+        for _ in range(LOOK_BACK_EVENTS // 256):
+            page = await self._broker.read(event.subject, after, upto=newest)
+            for record in page.records:
+                after = record.sequence
+                if record.event is not None and rule.key(record.event.type, record.event.data) == key:
+                    found = record.event.data
+            if not page.more:
+                break
+        return found
+
+    async def _read_last(self, subject: str, leader: bool) -> tuple[int, Event, bytes] | None:
+        """Sequence, event and headers of the last message of a subject."""
+        if leader:
+            message = await self._stream.get_last(STORED + subject)
+            if message is None:
+                return None
+            sequence, payload, headers = message.sequence, message.payload, message.headers
+        else:
+            reply = await self._stream.read_one({"last_by_subj": STORED + subject})
+            if reply is None:
+                return None
+            payload, headers = reply.payload, reply.headers
+            sequence = int(header(headers, b"Nats-Sequence") or 0)
+        try:
+            return sequence, decode(payload), headers
+        except BadEvent:
+            # Published by a program that speaks NATS; readers do not get it either.
+            return sequence, Event.new(subject), headers
+
+    def _last(self, subject: str) -> _Last:
+        last = self._lasts.get(subject)
+        if last is None:
+            last = self._lasts[subject] = _Last()
+            if len(self._lasts) > MAX_SUBJECTS:
+                self._lasts.popitem(last=False)
+        else:
+            self._lasts.move_to_end(subject)
+        return last
+
+
+def _floor(data: Data, headers: bytes) -> float | None:
+    said = share(data)
+    if said is not None:
+        return said
+    try:
+        return float(header(headers, FLOOR.encode()) or "")
+    except ValueError:
+        return None

@@ -1,0 +1,210 @@
+"""Events that begin and end runs over HTTP: readers see one end of each life, and the losers are told who ended it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.http.batch import waves
+from router.broker import Broker
+from router.codec import encode
+from router.event import Event
+from router.runs import RunLedger
+from tests.edge.auth.conftest import SecuredFactory
+from tests.edge.conftest import EdgeFactory, RunningEdge
+
+
+@pytest.fixture
+async def two(edge_factory: EdgeFactory) -> AsyncIterator[tuple[RunningEdge, RunningEdge]]:
+    """Two replicas on one server."""
+    async with edge_factory() as one, edge_factory() as other:
+        yield one, other
+
+
+async def send(edge: RunningEdge, subject: str, data: dict[str, Any] | None = None, **more: Any) -> httpx.Response:
+    headers = more.pop("headers", None)
+    return await edge.http.post("/events", json={"subject": subject, "data": data or {}, **more}, headers=headers)
+
+
+async def stored(store: Broker, pattern: str) -> list[Event]:
+    return [record.event for record in (await store.read(pattern, 0, 1000)).records if record.event]
+
+
+async def test_of_four_finishers_at_once_one_ends_the_run_and_the_others_are_told_which(
+    two: tuple[RunningEdge, RunningEdge], store: Broker, entity: str
+) -> None:
+    await send(two[0], f"agent.{entity}.workflow_start")
+
+    answers = await asyncio.gather(
+        *(
+            send(two[n % 2], f"agent.{entity}.{kind}", {"success": n % 2 == 0, "n": n})
+            for n, kind in enumerate(("completion", "completion", "complete", "done"))
+        )
+    )
+
+    (_, end) = await stored(store, f"agent.{entity}.>")
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
+    for answer in answers:
+        if answer.status_code == 409:
+            problem = answer.json()
+            assert (problem["code"], problem["ended_by"]) == ("run_over", end.id)
+            assert problem["run_status"] == ("completed" if end.data["success"] else "failed")
+            assert problem["synthesized"] is False and problem["ended_at"].endswith("Z")
+
+
+async def test_a_repeat_of_the_end_is_a_duplicate_by_its_id_and_by_its_key_and_another_body_is_refused(
+    two: tuple[RunningEdge, RunningEdge], store: Broker, entity: str
+) -> None:
+    named: tuple[tuple[str, dict[str, Any]], ...] = (
+        (f"{entity}-id", {"id": f"{entity}.end"}),
+        (f"{entity}-key", {"headers": {"Idempotency-Key": entity}}),
+    )
+    for run, more in named:
+        first, again, other = [
+            await send(edge, f"job.{run}.completion", {"success": success}, **more)
+            for edge, success in ((two[0], True), (two[1], True), (two[1], False))
+        ]
+
+        assert (first.status_code, first.json()["duplicate"]) == (201, False)
+        assert (again.status_code, again.json()["duplicate"]) == (201, True)
+        assert (again.json()["id"], again.json()["cursor"]) == (first.json()["id"], first.json()["cursor"])
+        assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+        assert len(await stored(store, f"job.{run}.>")) == 1
+
+
+async def test_a_crash_a_retry_and_a_late_success_leave_one_end(edge: RunningEdge, store: Broker, entity: str) -> None:
+    """The producer's own end comes after the run was failed in its place."""
+    ledger = RunLedger(store)
+    await send(edge, f"agent.{entity}.workflow_start", {"incarnation": "one"})
+    failed = Event.new(f"agent.{entity}.completion", {"success": False, "synthesized": True}, source="agent")
+    await ledger.end(failed, encode(failed), synthesized=True)
+
+    late = [await send(edge, f"agent.{entity}.completion", {"success": True}, id=f"{entity}.end") for _ in range(2)]
+
+    assert [(answer.status_code, answer.json()["code"]) for answer in late] == [(409, "run_over")] * 2
+    assert late[0].json()["synthesized"] is True
+    assert [event.data["success"] for event in await stored(store, f"agent.{entity}.completion")] == [False]
+
+
+async def test_a_start_begins_a_life_and_is_answered_with_its_incarnation(
+    edge: RunningEdge, store: Broker, entity: str
+) -> None:
+    named = await send(edge, f"agent.{entity}.workflow_start", {"incarnation": "pod-1"})
+    await send(edge, f"agent.{entity}.completion", {"success": True, "incarnation": "pod-1"})
+    unnamed = await send(edge, f"agent.{entity}.workflow_start", {"name": "again"})
+    old = await send(edge, f"agent.{entity}.completion", {"success": False, "incarnation": "pod-1"})
+    end = await send(
+        edge, f"agent.{entity}.completion", {"success": True, "incarnation": unnamed.json()["incarnation"]}
+    )
+
+    assert named.json()["incarnation"] == named.json()["events"][0]["incarnation"] == "pod-1"
+    assert unnamed.json()["incarnation"] == unnamed.json()["id"]
+    assert (old.status_code, old.json()["code"]) == (409, "run_superseded")
+    assert old.json()["incarnation"] == unnamed.json()["id"]
+    assert end.status_code == 201
+    assert [event.data["success"] for event in await stored(store, f"agent.{entity}.completion")] == [True, True]
+
+
+async def test_a_start_that_is_repeated_begins_no_second_life(edge: RunningEdge, store: Broker, entity: str) -> None:
+    starts = [await send(edge, f"job.{entity}.workflow_start", id=f"{entity}.1") for _ in range(2)]
+
+    entry = await RunLedger(store).read("job", entity)
+
+    assert [answer.json()["duplicate"] for answer in starts] == [False, True]
+    assert entry is not None and entry.incarnation == f"{entity}.1" and entry.earlier == ()
+
+
+async def test_a_batch_with_an_end_inside_keeps_its_order(edge: RunningEdge, store: Broker, entity: str) -> None:
+    runs = (f"agent.{entity}-a", f"agent.{entity}-b")
+    batch = [
+        {"subject": f"{run}.{kind}", "data": {"n": n}}
+        for n, (run, kind) in enumerate(
+            (run, kind)
+            for kind in ("workflow_start", "output", "output", "completion", "workflow_start", "output", "completion")
+            for run in runs
+        )
+    ]
+
+    await edge.publish(*batch)
+
+    assert [event.data["n"] for event in await stored(store, f"agent.{entity}-a.>")] == list(range(0, 14, 2))
+    assert [event.data["n"] for event in await stored(store, f"agent.{entity}-b.>")] == list(range(1, 14, 2))
+
+
+async def test_a_batch_whose_end_comes_too_late_says_what_of_it_is_stored(
+    edge: RunningEdge, store: Broker, entity: str
+) -> None:
+    await send(edge, f"agent.{entity}.completion", {"success": True})
+    batch = [
+        {"subject": f"agent.{entity}.{kind}", "data": {"n": n}}
+        for n, kind in enumerate(("output", "output", "completion", "output"))
+    ]
+
+    answer = await edge.http.post("/events", json=batch)
+
+    problem = answer.json()
+    assert (answer.status_code, problem["code"], problem["index"], problem["stored"]) == (409, "run_over", 2, 2)
+    assert [event.data["n"] for event in await stored(store, f"agent.{entity}.output")] == [0, 1]
+
+
+async def test_a_job_whose_progress_says_completed_has_ended(edge: RunningEdge, store: Broker, entity: str) -> None:
+    for status in ("processing", "completed"):
+        assert (await send(edge, f"job.{entity}.job_progress", {"status": status, "progress": 1.0})).status_code == 201
+    late = await send(edge, f"job.{entity}.job_progress", {"status": "failed", "progress": 1.0})
+
+    assert (late.status_code, late.json()["run_status"]) == (409, "completed")
+    assert len(await stored(store, f"job.{entity}.>")) == 2
+
+
+async def test_outside_of_runs_an_event_may_be_called_completion_as_often_as_one_likes(
+    edge: RunningEdge, store: Broker, entity: str
+) -> None:
+    for _ in range(2):
+        assert (await send(edge, f"camera.{entity}.completion")).status_code == 201
+
+    assert len(await stored(store, f"camera.{entity}.>")) == 2
+
+
+async def test_two_principals_with_the_same_id_are_two_finishers(
+    secured: SecuredFactory, store: Broker, entity: str
+) -> None:
+    async with secured() as edge:
+        answers = [
+            await edge.as_(who, publish=[">"]).http.post(
+                "/events",
+                json={"id": f"{entity}.end", "subject": f"job.{entity}.completion", "data": {"success": True}},
+            )
+            for who in ("alice", "bob")
+        ]
+
+    assert [answer.status_code for answer in answers] == [201, 409]
+    assert len(await stored(store, f"job.{entity}.>")) == 1
+
+
+_kinds = st.sampled_from(["output", "progress", "completion", "workflow_start", "job_progress"])
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), _kinds), max_size=30), st.booleans())
+def test_a_batch_is_cut_into_parts_that_may_be_sent_at_once(said: list[tuple[str, str]], alone: bool) -> None:
+    events = [Event.new(f"job.{run}.{kind}", {"progress": 0.5}) for run, kind in said]
+
+    parts = list(waves(events, alone=alone))
+
+    assert [place for start, end in parts for place in range(start, end)] == list(range(len(events)))
+    for start, end in parts:
+        kinds = [kind for _, kind in said[start:end]]
+        assert end - start == 1 or not {"completion", "workflow_start"} & set(kinds)
+        for place in range(start, end):
+            run, kind = said[place]
+            if "progress" in kind:
+                assert all(other != run for other, _ in said[place + 1 : end])
+    if alone and events:
+        assert parts[0] == (0, 1)
+    if not any(kind != "output" for _, kind in said) and not alone:
+        assert len(parts) == min(1, len(events))
