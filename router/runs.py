@@ -255,17 +255,18 @@ class RunLedger:
         await self._settle(key, entry.ended, timeout)
         return True
 
-    async def note_end(self, event: Event, status: str, timeout: float = 10.0) -> None:
-        """Notes a terminal event that reached the stream past the ledger, so that no second one is claimed after it."""
-        key, life = f"{event.subject.domain}.{event.subject.entity}", _incarnation_of(event)
+    async def note_end(self, event: Event, status: str, incarnation: str | None, timeout: float = 10.0) -> None:
+        """Notes a terminal event that reached the stream past the ledger, so that no second one is claimed after it.
+
+        `incarnation` is the life that it ended, by its place in the stream; where another one lives, nothing is noted.
+        """
+        key, life = f"{event.subject.domain}.{event.subject.entity}", incarnation
         end = RunEnd(event.id, event.type, status, wall.now_ns(), dedup=of_event(event), stored=True)
 
         def change(entry: RunEntry | None) -> RunEntry | None:
             if entry is None:
                 return RunEntry(life, event.time, ended=end)
-            if entry.ended is not None or event.time < entry.started:
-                return None
-            if life is not None and entry.incarnation not in (None, life):
+            if entry.ended is not None or entry.incarnation not in (None, life):
                 return None
             return msgspec.structs.replace(entry, incarnation=entry.incarnation or life, ended=end)
 

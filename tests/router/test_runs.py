@@ -227,8 +227,10 @@ async def test_an_end_that_was_published_past_the_ledger_is_noted(broker: Broker
     await ledger.begin("agent", entity, "one")
     raw = end_of(entity)
     await broker.publish(raw)
-    await ledger.note_end(raw, "completed")
-    await ledger.note_end(end_of(entity), "completed")
+    await ledger.note_end(raw, "completed", "another")
+    assert not (await ledger.read("agent", entity) or RunEntry()).ended
+    await ledger.note_end(raw, "completed", "one")
+    await ledger.note_end(end_of(entity), "completed", "one")
 
     with pytest.raises(RunEnded) as refused:
         await end(ledger, end_of(entity, "one"))
