@@ -11,7 +11,9 @@ A finisher that dies between claim and publish leaves the event in the entry, an
 that publish the same claim store one event: both send the same `Nats-Msg-Id`, and the sequence that the claim saw on the
 event's subject as `Nats-Expected-Last-Subject-Sequence`, so that the second is refused also after the duplicate window.
 
-Entries run out by their TTL: 30 days after a life began, 7 days after it ended. ADR 0038 has the reasons.
+A thread that nobody began (`workflow_start`) is a conversation: each answer in it has its own end.
+
+Entries run out by their TTL: 30 days after a life began, 3 days after it ended. ADR 0038 has the reasons.
 """
 
 from __future__ import annotations
@@ -33,7 +35,6 @@ from router.errors import (
     BrokerError,
     Conflict,
     NoResponders,
-    Refused,
     RunEnded,
     RunSuperseded,
     Timeout,
@@ -41,7 +42,6 @@ from router.errors import (
 )
 from router.event import Event
 from router.nats.bucket import Bucket, WriteGuard
-from router.nats.error_codes import ErrorCode
 from router.nats.headers import header
 from router.nats.stream import Ack
 from router.stored import decoder
@@ -53,8 +53,8 @@ log = logging.getLogger(__name__)
 
 # 30 days: longer than any run that somebody still waits for.
 OPEN_SECONDS = 30 * 86400.0
-# 7 days, which is as long as EVENTS keeps the end itself by default: until then a late second one is refused.
-OVER_SECONDS = 7 * 86400.0
+# 3 days: a second end is refused so long, also one that a spool keeps over a weekend.
+OVER_SECONDS = 3 * 86400.0
 # 32 KiB of a claimed event are kept for the case that its finisher dies; of a larger one, its outcome (`_outcome_of`).
 MAX_CLAIM = 32 * 1024
 # The newest lives before the present one; a repeat of one of their ends is told from a late end by them.
@@ -68,7 +68,6 @@ _OUTCOME = (
     "success", "status", "error", "error_type", "exit_code", "message", "tokens_used", "cost", "total_time", "cancelled",
     "incarnation", "synthesized", "progress",
 )  # fmt: skip
-_WRONG_LAST = (ErrorCode.WRONG_LAST_SEQUENCE, ErrorCode.WRONG_LAST_SEQUENCE_CONSTANT)
 
 
 class RunEnd(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -234,6 +233,8 @@ class RunLedger:
             if life is not None and entry.incarnation is not None and life != entry.incarnation:
                 raise RunSuperseded(entry.incarnation)
             if entry.ended is not None:
+                if life is None and _is_conversation(event, entry):
+                    return msgspec.structs.replace(entry, ended=claimed, earlier=_with_former(entry))
                 raise _ended(entry.ended)
             return msgspec.structs.replace(entry, incarnation=entry.incarnation or life, ended=claimed)
 
@@ -359,9 +360,8 @@ class RunLedger:
             try:
                 ack = await self._broker.put(event, payload, timeout, dedup=end.dedup, headers=expected)
                 break
-            except Refused as refusal:
-                if refusal.err_code not in _WRONG_LAST:
-                    raise
+            except Conflict:
+                pass
             # Another event has come to its subject: this one, published by somebody else, or one that was not claimed.
             last, name = await self._last(event.subject)
             if name == end.dedup:
@@ -410,16 +410,20 @@ class RunLedger:
 
 def _next_life(entry: RunEntry, incarnation: str, started: int, resumed: bool, lease: float | None) -> RunEntry:
     """The entry of a run whose present life is superseded. A request to stop is for a life, and those that resume it."""
+    stop = entry.stop if resumed else None
+    return RunEntry(incarnation, started, resumed, lease, stop=stop, earlier=_with_former(entry))
+
+
+def _with_former(entry: RunEntry) -> tuple[EarlierLife, ...]:
     end = entry.ended
     former = EarlierLife(entry.incarnation, end.dedup if end else "", end.sequence if end else 0)
-    return RunEntry(
-        incarnation,
-        started,
-        resumed,
-        lease,
-        stop=entry.stop if resumed else None,
-        earlier=(*entry.earlier, former)[-MAX_EARLIER:],
-    )
+    return (*entry.earlier, former)[-MAX_EARLIER:]
+
+
+def _is_conversation(event: Event, entry: RunEntry) -> bool:
+    """Whether each end is that of one answer in a thread: of those nothing says when the next one begins."""
+    ended = entry.ended
+    return event.subject.domain == "thread" and entry.incarnation is None and ended is not None and ended.stored
 
 
 def _ended(end: RunEnd) -> RunEnded:

@@ -1,59 +1,114 @@
-"""Tracks which producers of runs are alive, and asks one to stop a run."""
+"""Reaches the producers of runs: their leases, their entries in RUNS, and the request to stop."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import msgspec
-
+from actors.agent.leases import Lease
+from router.broker import Broker
 from router.codec import from_json, to_json
-from router.errors import BadInput
+from router.errors import BadInput, BrokerError
+from router.event import Event
 from router.nats.bucket import Bucket, Entry
-from router.nats.connection import Connection
+from router.nats.stream import Ack
+from router.runs import RunEntry, RunLedger
 from router.stored import decoder
 from router.subject import escape
-from router.topology import LEASES
+from router.topology import LEASES, RUNS
 
-Heard = Callable[[str, float | None], None]
-"""Called as heard(key, ttl) with `<domain>.<token>`; ttl is None where the lease is gone."""
+LeaseHeard = Callable[[str, Lease | None], None]
+"""Called as heard(key, lease) with `<domain>.<token>`; None where the lease is gone."""
+
+EntryHeard = Callable[[str, RunEntry | None], None]
+"""Called as heard(key, entry) with `<domain>.<token>`; None where the entry has run out."""
 
 # 2 s: how long a producer may take to answer.
 STOP_SECONDS = 2.0
+# 1 s: an answer of NATS that takes longer says that refreshes of leases may be late as well.
+ANSWER_SECONDS = 1.0
+
+
+class Ledger(Protocol):
+    """What the agent needs of `router.runs.RunLedger`."""
+
+    async def read(self, domain: str, token: str) -> RunEntry | None: ...
+
+    async def begin(
+        self, domain: str, token: str, incarnation: str, *, resumed: bool = False, started: int | None = None
+    ) -> RunEntry: ...
+
+    async def end(
+        self, event: Event, payload: bytes, *, incarnation: str | None = None, synthesized: bool = False
+    ) -> Ack: ...
+
+    async def settle(self, domain: str, token: str) -> bool: ...
+
+    async def note_end(self, event: Event, status: str, incarnation: str | None) -> None: ...
+
+    async def request_stop(self, domain: str, token: str, reason: str | None = None) -> RunEntry: ...
 
 
 class Producers(Protocol):
     """What the agent needs to know of producers: from NATS, or a fake in tests."""
 
-    @property
-    def connected(self) -> bool:
-        """Whether leases are received at all."""
+    ledger: Ledger
+
+    async def reachable(self) -> bool:
+        """Whether NATS answers, so that a missing refresh means something."""
         ...
 
-    async def watch(self, heard: Heard) -> None:
+    async def watch_leases(self, heard: LeaseHeard) -> None:
         """Reports every lease and each change of one, until cancelled."""
         ...
 
+    async def watch_entries(self, heard: EntryHeard) -> None:
+        """Reports the entry of every run and each change of one, until cancelled."""
+        ...
+
+    async def lease(self, key: str) -> Lease | None:
+        """Reads the lease of a run. Raises BrokerError."""
+        ...
+
     async def stop(self, domain: str, run: str, reason: str | None) -> dict[str, Any]:
-        """Asks one to stop. Raises NoResponders or Timeout."""
+        """Asks one on NATS to stop. Raises NoResponders or Timeout."""
         ...
 
 
 class NatsProducers:
-    """Programs that use the SDK."""
+    """Programs that use the SDK, and those that hold their leases by HTTP."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, broker: Broker) -> None:
+        self.ledger: Ledger = RunLedger(broker)
+        self._connection = broker.connection
+        self._leases = Bucket(broker.connection, LEASES)
+        self._runs = Bucket(broker.connection, RUNS)
 
-    @property
-    def connected(self) -> bool:
-        return self._connection.connected
+    async def reachable(self) -> bool:
+        if not self._connection.connected:
+            return False
+        try:
+            # JetStream itself, and not only the connection: it is what stores refreshes.
+            await self._connection.api(f"STREAM.INFO.{self._leases.stream}", timeout=ANSWER_SECONDS)
+        except BrokerError:
+            return False
+        return True
 
-    async def watch(self, heard: Heard) -> None:
-        def entry(entry: Entry, _ready: bool) -> None:
-            heard(entry.key.removeprefix("run."), _ttl(entry.value))
+    async def watch_leases(self, heard: LeaseHeard) -> None:
+        def changed(entry: Entry, _ready: bool) -> None:
+            heard(entry.key.removeprefix("run."), _lease(entry.key, entry.value))
 
-        await Bucket(self._connection, LEASES).watch(entry, "run.>")
+        await self._leases.watch(changed, "run.>")
+
+    async def watch_entries(self, heard: EntryHeard) -> None:
+        def changed(entry: Entry, _ready: bool) -> None:
+            heard(entry.key, _entry(entry.key, entry.value))
+
+        await self._runs.watch(changed)
+
+    async def lease(self, key: str) -> Lease | None:
+        entry = await self._leases.get(f"run.{key}")
+        return _lease(entry.key, entry.value) if entry is not None else None
 
     async def stop(self, domain: str, run: str, reason: str | None) -> dict[str, Any]:
         wish = to_json({"domain": domain, **({"reason": reason} if reason else {})})
@@ -66,46 +121,5 @@ class NatsProducers:
         return answer if isinstance(answer, dict) else {}
 
 
-class _Lease(msgspec.Struct):
-    ttl: float
-
-
-_lease = decoder(_Lease, LEASES)
-
-
-def _ttl(value: bytes | None) -> float | None:
-    lease = _lease("run", value)
-    return lease.ttl if lease is not None else None
-
-
-class LeaseWatch:
-    """Which producers are alive, by their leases. A lease that ran out gets its ttl once more, for a producer that was only cut off."""
-
-    def __init__(self) -> None:
-        self._until: dict[str, tuple[float, float]] = {}  # key -> when it runs out, and its ttl
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._until
-
-    def __len__(self) -> int:
-        return len(self._until)
-
-    def saw(self, key: str, ttl: float | None, now: float) -> None:
-        """Notes that a lease was taken or refreshed, or is gone (None)."""
-        if ttl is not None:
-            self._until[key] = (now + ttl, ttl)
-        elif key in self._until:
-            until, known = self._until[key]
-            self._until[key] = (min(until, now), known)
-
-    def forgive(self, now: float) -> None:
-        """Restarts the time of all leases: while the connection was down, a missing refresh proves nothing."""
-        for key, (_, ttl) in self._until.items():
-            self._until[key] = (now + ttl, ttl)
-
-    def forget(self, key: str) -> None:
-        self._until.pop(key, None)
-
-    def lost(self, now: float) -> list[str]:
-        """The producers whose lease ran out."""
-        return [key for key, (until, ttl) in self._until.items() if now > until + ttl]
+_lease = decoder(Lease, LEASES)
+_entry = decoder(RunEntry, RUNS)

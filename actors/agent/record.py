@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from enum import Enum
 from typing import Any, Self
 
+from actors.agent.fields import amount, count, first, ns, number, parent, share, text, tokens, whole
+from actors.agent.speed import Measured, measure
+from actors.agent.stages import MAX_STAGES, Child, Stages
 from actors.system.actor import Reject
 from router.catalogue import OUTCOMES, ending, find
 from router.codec import rfc3339
@@ -17,13 +19,8 @@ from router.subject import unescape
 
 OVER = OUTCOMES
 RUNNING, STOPPING = "running", "stopping"
-
-# 500 characters of a message or an error: a state is a line on a screen, the whole text is in its event.
-TEXT_CHARACTERS = 500
-# A rounding error past the end is forgiven.
-TOLERANCE = 1e-6
-# Ten seconds: how long ago a step weighs a third in the speed that the estimate is made of.
-SPEED_SECONDS = 10.0
+# The events that a run's stages are made of, beside those that carry progress, tokens or a cost.
+_OF_STAGES = frozenset({"workflow_step", "tool_use", "tool_result", "workflow_complete"})
 
 
 class Change(Enum):
@@ -34,6 +31,7 @@ class Change(Enum):
     LATE = "late"  # the run was over
     SECOND = "second"  # it was a second completion
     REPEATED = "repeated"  # it was a completion or a start that had been seen
+    SUPERSEDED = "superseded"  # it was of an incarnation before
 
 
 @dataclass(slots=True)
@@ -57,12 +55,16 @@ class RunRecord:
     current: float | None = None
     total: float | None = None
     tokens_used: int | None = None
+    cost: float | None = None
+    parent: str | None = None
     leased: bool = False
-    # Not part of the published state.
+    stages: Stages | None = None  # published apart from the state
+    # Not published.
     ended_by: str | None = None
-    measured: tuple[int, float, float] | None = None  # when, the progress and the count then
+    measured: Measured | None = None
     heard: float = 0.0  # when an event came last, on the actor's clock
     told: float = -math.inf  # when the state was published last
+    stages_told: float = -math.inf
 
     @property
     def key(self) -> str:
@@ -78,6 +80,7 @@ class RunRecord:
 
     def state(self) -> dict[str, Any]:
         """The published state, for readers that join late. It has every field, so that none is left over from a run before."""
+        spent, cost = self._totals()
         return {
             "run": self.run,
             "domain": self.domain,
@@ -93,17 +96,45 @@ class RunRecord:
             "error": self.error,
             "exit_code": self.exit_code,
             "steps": {"current": self.current, "total": self.total} if self.current is not None else None,
-            "tokens_used": self.tokens_used,
+            "tokens_used": spent,
+            "cost": cost,
+            "duration": round(max(0, self.updated - self.started) / 1e9, 6) if self.over else None,
+            "parent": self.parent,
+            "stages": len(self.stages) + self.stages.left_out if self.stages is not None else 0,
             "leased": self.leased,
             "incarnation": self.incarnation,
         }
+
+    def child(self) -> Child:
+        """What the parent run shows of this one."""
+        spent, cost = self._totals()
+        return Child(
+            self.key, self.name or self.run, self.parent, self.started, self.status, self.updated, self.over,
+            self.progress, spent, cost, self.error,
+        )  # fmt: skip
+
+    def take_child(self, run: RunRecord) -> None:
+        """Shows a child run among the stages."""
+        self._stages().child(run.child())
+
+    def _totals(self) -> tuple[int | None, float | None]:
+        """Tokens and cost: what the run itself said at its end, else the larger of what it said and what its stages took."""
+        if self.stages is None or (self.over and self.tokens_used is not None and self.cost is not None):
+            return self.tokens_used, self.cost
+        spent, cost = self.stages.totals()
+        if self.over:
+            return (
+                self.tokens_used if self.tokens_used is not None else spent,
+                self.cost if self.cost is not None else cost,
+            )
+        return _larger(self.tokens_used, spent), _larger(self.cost, cost)
 
     @classmethod
     def of_state(cls, event: Event) -> Self | None:
         """Rebuilds the run from its published state; None where that is invalid."""
         data = event.data
         try:
-            started, updated = _ns(data["started"]), _ns(data["updated"])
+            started, updated = ns(data["started"]), ns(data["updated"])
         except (KeyError, TypeError, ValueError, OverflowError):
             return None
         status = data.get("status")
@@ -111,129 +142,158 @@ class RunRecord:
             return None
         steps = data.get("steps")
         steps = steps if isinstance(steps, Mapping) else {}
-        progress = _number(data.get("progress"))
+        progress = number(data.get("progress"))
         return cls(
             event.subject.domain,
             event.subject.entity,
             started,
             updated,
-            name=_text(data.get("name")),
-            incarnation=_text(data.get("incarnation")),
+            name=text(data.get("name")),
+            incarnation=text(data.get("incarnation")),
             status=str(status),
             progress=progress if progress is None or 0 <= progress <= 1 else None,
-            stage=_text(data.get("stage")),
-            message=_text(data.get("message")),
-            rate=_number(data.get("rate")),
-            eta_seconds=_number(data.get("eta_seconds")),
-            error=_text(data.get("error")),
-            exit_code=_whole(data.get("exit_code")),
-            current=_number(steps.get("current")),
-            total=_number(steps.get("total")),
-            tokens_used=_whole(data.get("tokens_used")),
+            stage=text(data.get("stage")),
+            message=text(data.get("message")),
+            rate=number(data.get("rate")),
+            eta_seconds=number(data.get("eta_seconds")),
+            error=text(data.get("error")),
+            exit_code=whole(data.get("exit_code")),
+            current=number(steps.get("current")),
+            total=number(steps.get("total")),
+            tokens_used=whole(data.get("tokens_used")),
+            cost=amount(data.get("cost")),
+            parent=text(data.get("parent")),
             leased=data.get("leased") is True,
         )
 
     def begin(self, event: Event) -> Change:
-        """Takes a workflow_start: of a run that is new, or of its next incarnation."""
-        incarnation = _text(event.data.get("incarnation")) or event.id
+        """Takes a workflow_start: of a run that is new, or of its next incarnation. One that resumes keeps the progress."""
+        data = event.data
+        incarnation = text(data.get("incarnation")) or event.id
         if incarnation == self.incarnation:
             return Change.REPEATED
-        fresh = RunRecord(self.domain, self.token, event.time, event.time)
-        fresh.name = _text(event.data.get("name")) or self.name
-        fresh.message = _text(event.data.get("message"))
-        fresh.incarnation = incarnation
-        fresh.heard, fresh.told = self.heard, self.told
-        for field in self.__slots__:
-            setattr(self, field, getattr(fresh, field))
+        name, message = text(data.get("name")) or self.name, text(data.get("message"))
+        if data.get("resumed") is True:
+            self.status, self.error, self.exit_code, self.ended_by = RUNNING, None, None, None
+            self.measured, self.rate, self.eta_seconds = None, None, None
+            self.message = message or self.message
+            self.updated = max(self.updated, event.time)
+        else:
+            self._reset(RunRecord(self.domain, self.token, event.time, event.time, message=message))
+        self.name, self.incarnation = name, incarnation
+        self.parent = parent(data) or self.parent
+        # The next lease is of this life.
+        self.leased = False
         return Change.TURNED
 
     def fold(self, event: Event) -> Change:
         """Takes any other event. Raises Reject for an invalid one; the state then stays as it was."""
+        said = text(event.data.get("incarnation"))
+        if said is not None and self.incarnation not in (None, said):
+            return Change.SUPERSEDED
         if (outcome := ending(self.domain, event.type, event.data)) is not None:
-            return self._end(event, outcome)
-        if self.over:
+            change = self._end(event, outcome)
+        elif self.over and not self._is_conversation:
             return Change.LATE
-        turned = False
+        elif self.over:
+            # The next answer of a thread, whose begin nothing says.
+            fresh = RunRecord(self.domain, self.token, event.time, event.time, name=self.name)
+            fresh._go_on(event)
+            self._reset(fresh)
+            change = Change.TURNED
+        else:
+            change = self._go_on(event)
+        if change in (Change.CHANGED, Change.TURNED):
+            self.incarnation = self.incarnation or said
+            self.updated = max(self.updated, event.time)
+        return change
+
+    def _go_on(self, event: Event) -> Change:
+        """Takes an event of the run or of one of its stages."""
+        data = event.data
         if find(event.type, self.domain).progress:
-            self._go_on(event)
+            if self._is_of_stage(data):
+                self._stages().advance(event)
+            else:
+                self._advance(event)
+            return Change.CHANGED
+        if event.type in _OF_STAGES or "tokens_used" in data or "cost" in data:
+            self._stages().fold(event)
         match event.type:
             case "error":
-                self.error = _text(event.data.get("error")) or _text(event.data.get("message")) or "error"
+                self.error = text(data.get("error")) or text(data.get("message")) or "error"
             case "stopping" if self.status != STOPPING:
-                self.status, turned = STOPPING, True
+                self.status = STOPPING
+                return Change.TURNED
             case "workflow_step":
-                self.stage = _first(event.data, "stage", "step", "name") or self.stage
-                self.message = _text(event.data.get("message")) or self.message
+                self.stage = first(data, "stage", "step", "name") or self.stage
+                self.message = text(data.get("message")) or self.message
             case "status":
-                self.stage = _text(event.data.get("stage")) or self.stage
-                self.message = _first(event.data, "message", "content") or self.message
-        self.updated = max(self.updated, event.time)
-        return Change.TURNED if turned else Change.CHANGED
+                self.stage = text(data.get("stage")) or self.stage
+                self.message = first(data, "message", "content") or self.message
+        return Change.CHANGED
 
-    def _go_on(self, event: Event) -> None:
-        data = event.data
-        share, current, total = (
-            _share(data),
-            _count(data, "current", "current_step", "currentFrame"),
-            _count(data, "total", "total_steps", "totalFrames"),
+    @property
+    def _is_conversation(self) -> bool:
+        """Whether each end is that of one answer; see `router.runs`."""
+        return self.domain == "thread" and self.incarnation is None
+
+    def _reset(self, fresh: RunRecord) -> None:
+        fresh.heard, fresh.told, fresh.stages_told = self.heard, self.told, self.stages_told
+        for field in self.__slots__:
+            setattr(self, field, getattr(fresh, field))
+
+    def _stages(self) -> Stages:
+        if self.stages is None:
+            self.stages = Stages(MAX_STAGES)
+        return self.stages
+
+    def _is_of_stage(self, data: Mapping[str, Any]) -> bool:
+        """Whether the data are about a stage, and not about the run as a whole."""
+        span, above = text(data.get("span")), parent(data)
+        return (span is not None and span not in (self.run, self.token, self.incarnation)) or (
+            above is not None and above not in (self.parent, self.run, self.token)
         )
-        given = {"rate": _count(data, "rate"), "eta_seconds": _count(data, "eta_seconds", "estimatedTimeRemaining")}
-        if share is None and current is not None and total:
-            share = min(1.0, current / total)
-        if current is not None:
-            if self.current is None:
-                self.measured = None  # it was the progress that was measured until now
-            self.current, self.total = current, total
-        if share is not None:
-            # Never backwards inside a run: a second bar, a retried step or a late event does not undo what was shown.
-            self.progress = max(share, self.progress or 0.0)
-            self._measure(event.time)
-        if given["rate"] is not None:
-            self.rate = given["rate"]
-        if given["eta_seconds"] is not None:
-            self.eta_seconds = given["eta_seconds"]
-        self.stage = _first(data, "stage", "current_step") or self.stage
-        self.message = _text(data.get("message")) or self.message
 
-    def _measure(self, time: int) -> None:
-        """Works out the rate a second (of the counts where there are some, else of the progress) and what is left."""
-        assert self.progress is not None
-        count = self.current if self.current is not None else self.progress
-        if self.measured is None:
-            self.measured = (time, self.progress, count)
-            return
-        then, progress, counted = self.measured
-        # Under 50 ms a step says more about the scheduler than about the work: it is measured together with the next.
-        passed = (time - then) / 1e9
-        if passed < 0.05:
-            return
-        done, counts = self.progress - progress, count - counted
-        self.measured = (time, self.progress, count)
-        weight = 1.0 - math.exp(-passed / SPEED_SECONDS)
-        rate = max(0.0, counts / passed)
-        self.rate = round(rate if self.rate is None else self.rate + weight * (rate - self.rate), 6)
-        left = 1.0 - self.progress
-        if left <= 0:
-            self.eta_seconds = 0.0
-        elif self.total and self.current is not None and self.rate > 0:
-            self.eta_seconds = round(max(0.0, self.total - self.current) / self.rate, 1)
-        elif self.current is None and self.rate > 0:
-            self.eta_seconds = round(left / self.rate, 1)
-        elif done > 0:
-            self.eta_seconds = round(left / (done / passed), 1)
+    def _advance(self, event: Event) -> None:
+        data = event.data
+        done, current, total = (
+            share(data),
+            count(data, "current", "current_step", "currentFrame"),
+            count(data, "total", "total_steps", "totalFrames"),
+        )
+        rate, eta = count(data, "rate"), count(data, "eta_seconds", "estimatedTimeRemaining")
+        spent, cost = tokens(data), amount(data.get("cost"))
+        if done is None and current is not None and total:
+            done = min(1.0, current / total)
+        if current is not None:
+            self.current, self.total = current, total
+        if done is not None:
+            # Never backwards inside a run: a second bar, a retried step or a late event does not undo what was shown.
+            self.progress = max(done, self.progress or 0.0)
+            speed = measure(self.measured, self.rate, event.time, self.progress, self.current, self.total)
+            self.measured = speed.measured
+            self.rate = speed.rate if speed.rate is not None else self.rate
+            self.eta_seconds = speed.eta_seconds if speed.eta_seconds is not None else self.eta_seconds
+        # What the producer says itself is right.
+        self.rate = rate if rate is not None else self.rate
+        self.eta_seconds = eta if eta is not None else self.eta_seconds
+        self.tokens_used, self.cost = _larger(self.tokens_used, spent), _larger(self.cost, cost)
+        self.stage = first(data, "stage", "current_step") or self.stage
+        self.message = text(data.get("message")) or self.message
 
     def _end(self, event: Event, outcome: str) -> Change:
         data = event.data
         if self.over:
             return Change.REPEATED if event.id == self.ended_by else Change.SECOND
-        success, code, tokens = data.get("success"), data.get("exit_code"), data.get("tokens_used")
-        error = _text(data.get("error"))
+        success, code, spent = data.get("success"), data.get("exit_code"), tokens(data)
+        cost, error = amount(data.get("cost")), text(data.get("error"))
         if success is not None and not isinstance(success, bool):
             raise Reject("success must be true or false")
-        if code is not None and _whole(code) is None:
+        if code is not None and whole(code) is None:
             raise Reject("exit_code must be a whole number")
-        if tokens is not None and _whole(tokens) is None:
-            raise Reject("tokens_used must be a whole number")
+        self.tokens_used = spent if spent is not None else self._totals()[0]
+        self.cost = cost if cost is not None else self._totals()[1]
         self.status = outcome
         match outcome:
             case "completed":
@@ -241,67 +301,16 @@ class RunRecord:
             case "cancelled":
                 self.error = error
             case _:
-                self.error = error or self.error or _text(data.get("message")) or "failed"
-        self.exit_code = _whole(code)
-        self.tokens_used = _whole(tokens) if tokens is not None else self.tokens_used
-        self.message = _text(data.get("message")) or self.message
-        self.eta_seconds = None
+                self.error = error or self.error or text(data.get("message")) or "failed"
+        self.exit_code = whole(code)
+        self.message = text(data.get("message")) or self.message
+        self.eta_seconds, self.measured = None, None
         self.ended_by = event.id
-        self.updated = max(self.updated, event.time)
+        if self.stages is not None:
+            self.stages.end(event.time, outcome)
         return Change.TURNED
 
 
-def _share(data: Mapping[str, Any]) -> float | None:
-    """Reads the progress: from 0 to 1, or from 0 to 100 where `percent` says so. Raises Reject."""
-    percent, progress = data.get("percent"), data.get("progress")
-    if isinstance(percent, bool):
-        flagged = percent
-    else:
-        flagged = progress is None and percent is not None
-        progress = percent if flagged else progress
-    if progress is None:
-        return None
-    share = _number(progress)
-    if share is None:
-        raise Reject(f"progress must be a number, not {str(progress)[:40]!r}")
-    share = share / 100 if flagged else share
-    if not -TOLERANCE <= share <= 1 + TOLERANCE:
-        raise Reject(f"progress must be from 0 to 1, not {share:g}; a percentage is given as percent")
-    return min(1.0, max(0.0, share))
-
-
-def _count(data: Mapping[str, Any], *names: str) -> float | None:
-    """Reads a number that is not negative; a step may also be a name. Raises Reject."""
-    for name in names:
-        value = data.get(name)
-        if value is None or (name == "current_step" and isinstance(value, str)):
-            continue
-        number = _number(value)
-        if number is None or number < 0:
-            raise Reject(f"{name} must be a number from 0 up, not {str(value)[:40]!r}")
-        return number
-    return None
-
-
-def _first(data: Mapping[str, Any], *names: str) -> str | None:
-    return next((text for name in names if (text := _text(data.get(name)))), None)
-
-
-def _text(value: object) -> str | None:
-    return value[:TEXT_CHARACTERS] if isinstance(value, str) and value else None
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return None
-    return value
-
-
-def _whole(value: object) -> int | None:
-    number = _number(value)
-    return int(number) if number is not None and number == int(number) else None
-
-
-def _ns(text: str) -> int:
-    moment = datetime.fromisoformat(text)
-    return int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
+def _larger(one: Any, other: Any) -> Any:
+    """The larger of two amounts, of which None is not known."""
+    return other if one is None or (other is not None and other > one) else one

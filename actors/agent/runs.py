@@ -6,6 +6,11 @@ from collections import OrderedDict
 from collections.abc import Iterator
 
 from actors.agent.record import RunRecord
+from actors.agent.stages import MAX_STAGES
+
+# 50,000 stages of all runs, about 20 MB; each run may keep ten in any case.
+MAX_ALL_STAGES = 50_000
+MIN_STAGES = 10
 
 
 class Runs:
@@ -23,6 +28,11 @@ class Runs:
         """All of them, the most recently heard of first."""
         yield from reversed(self._open.values())
         yield from reversed(self._over.values())
+
+    @property
+    def stages_a_run(self) -> int:
+        """How many stages each run may keep, so that all of them stay within bounds."""
+        return max(MIN_STAGES, min(MAX_STAGES, MAX_ALL_STAGES // max(1, len(self))))
 
     def get(self, key: str) -> RunRecord | None:
         return self._open.get(key) or self._over.get(key)

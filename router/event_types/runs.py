@@ -173,8 +173,27 @@ class RunStateData(msgspec.Struct, gc=False, kw_only=True):
     exit_code: int | None = None
     steps: dict[Any, Any] | None = None
     tokens_used: int | None = None
+    cost: float | None = None
+    duration: Annotated[float | None, Meta(description="Seconds, of a run that is over.")] = None
+    parent: Annotated[str | None, Meta(description="The run or step that this run is part of.")] = None
+    stages: Annotated[int | None, Meta(description="How many stages it had; they are in the event `stages`.")] = None
     leased: bool | None = None
     incarnation: str | None = None
+
+
+class RunStagesData(msgspec.Struct, gc=False, kw_only=True):
+    """What a run consists of: its steps, its uses of tools and its child runs, in the order they began, the newest 200.
+
+    A stage has `id`, `name`, `kind` (step, tool, run), `status`, `started`, and what is known of `parent`, `duration` (seconds),
+    `progress`, `steps`, `rate`, `eta_seconds`, `tokens_used`, `cost` and `error`.
+    """
+
+    stages: list[dict[str, Any]]
+    left_out: int | None = None
+    run: str | None = None
+    incarnation: str | None = None
+    tokens_beside: int | None = None
+    cost_beside: float | None = None
 
 
 _END = Terminal()
@@ -239,6 +258,10 @@ RUN_TYPES: tuple[EventType, ...] = (
     EventType("stopping", "The producer was asked to stop.", schema=StoppingData),
     *(
         EventType("state", f"The latest state of a run of the domain {domain}.", domain, RunStateData, Delivery.LATEST)
+        for domain in ("agent", "job", "thread")
+    ),
+    *(
+        EventType("stages", f"What a run of the domain {domain} consists of.", domain, RunStagesData, Delivery.LATEST)
         for domain in ("agent", "job", "thread")
     ),
 )

@@ -265,6 +265,20 @@ async def test_what_ends_nothing_or_does_not_fit_claims_nothing(broker: Broker, 
     assert await ledger.read("agent", entity) is None
 
 
+async def test_each_answer_of_a_thread_that_nobody_began_has_its_end(broker: Broker, entity: str) -> None:
+    ledger = RunLedger(broker)
+    answers = [Event.new(f"thread.{entity}.done", {"content": str(n)}) for n in range(3)]
+
+    acks = [await end(ledger, answer) for answer in answers]
+
+    assert (await end(ledger, answers[0])) == Ack(acks[0].sequence, True)
+    assert len({ack.sequence for ack in acks}) == 3
+    await ledger.begin("thread", entity, "one")
+    await end(ledger, Event.new(f"thread.{entity}.done", {}))
+    with pytest.raises(RunEnded):
+        await end(ledger, Event.new(f"thread.{entity}.done", {}))
+
+
 async def test_a_request_to_stop_waits_for_the_heartbeat(broker: Broker, entity: str) -> None:
     ledger = RunLedger(broker)
     assert (await ledger.hold("agent", entity, 10)).stop is None

@@ -24,7 +24,8 @@ class RunHeartbeat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Meta(
             ge=2,
             le=300,
-            description="Seconds. Send the next one within a third of it; the run is failed where none came for two of it.",
+            description="Seconds. Send the next one within a third of it; the run is failed where none came for half as long "
+            "again, at most 5 s more.",
         ),
     ] = 10.0
     incarnation: Annotated[

@@ -11,16 +11,21 @@ from typing import Any
 import msgpack
 import pytest
 
-from actors.agent.actor import GONE, Agent, AgentSettings
-from actors.agent.producers import Heard
+from actors.agent.actor import Agent, AgentSettings
+from actors.agent.ends import GONE
+from actors.agent.leases import Lease
+from actors.agent.metrics import IGNORED_BY
+from actors.agent.producers import EntryHeard, LeaseHeard, Ledger
 from actors.system.actor import Reject
 from actors.system.probe import Probe
 from actors.system.supervisor import run_actor
 from router.broker import Broker
 from router.cluster.leases import Leases, lease_key
-from router.errors import NoResponders
+from router.errors import NoResponders, RunEnded, RunSuperseded, Timeout
 from router.event import Event
 from router.nats.settings import BrokerSettings
+from router.nats.stream import Ack
+from router.runs import RunEnd, RunEntry, StopRequest
 from router.sdk import Run, RunSettings
 from router.timing import ManualClock
 from tests.waiting import PATIENCE, eventually
@@ -28,20 +33,90 @@ from tests.waiting import PATIENCE, eventually
 DEFAULTS = AgentSettings()
 
 
+class KnownRuns:
+    """A ledger of runs that a test plays: what is published through it is received like any other event."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, RunEntry] = {}
+        self.published: list[Event] = []
+        self.settled: list[str] = []
+        self.away = False
+
+    async def read(self, domain: str, token: str) -> RunEntry | None:
+        self._answer()
+        return self.entries.get(f"{domain}.{token}")
+
+    async def begin(
+        self, domain: str, token: str, incarnation: str, *, resumed: bool = False, started: int | None = None
+    ) -> RunEntry:
+        self._answer()
+        entry = self.entries[f"{domain}.{token}"] = RunEntry(incarnation, started or 0, resumed)
+        return entry
+
+    async def end(
+        self, event: Event, payload: bytes, *, incarnation: str | None = None, synthesized: bool = False
+    ) -> Ack:
+        self._answer()
+        key = f"{event.subject.domain}.{event.subject.entity}"
+        entry = self.entries.get(key, RunEntry(incarnation))
+        if entry.incarnation != incarnation:
+            raise RunSuperseded(entry.incarnation)
+        if entry.ended:
+            raise RunEnded(entry.ended.event, entry.ended.type, entry.ended.status, 0)
+        self.entries[key] = RunEntry(incarnation, ended=RunEnd(event.id, event.type, "failed", 0, synthesized))
+        self.published.append(event)
+        return Ack(1, False)
+
+    async def settle(self, domain: str, token: str) -> bool:
+        self._answer()
+        self.settled.append(f"{domain}.{token}")
+        return True
+
+    async def note_end(self, event: Event, status: str, incarnation: str | None) -> None:
+        key = f"{event.subject.domain}.{event.subject.entity}"
+        self.entries[key] = RunEntry(incarnation, ended=RunEnd(event.id, event.type, status, 0, stored=True))
+
+    async def request_stop(self, domain: str, token: str, reason: str | None = None) -> RunEntry:
+        self._answer()
+        entry = self.entries[f"{domain}.{token}"] = RunEntry("one", stop=StopRequest(0, reason))
+        return entry
+
+    def _answer(self) -> None:
+        if self.away:
+            raise Timeout
+
+
 class Known:
     """Producers that a test plays."""
 
     def __init__(self) -> None:
         self.connected = True
-        self.heard: Heard
+        self.runs = KnownRuns()
+        self.ledger: Ledger = self.runs
+        self.heard_lease: LeaseHeard
+        self.heard_entry: EntryHeard
         self.watched = asyncio.Event()
         self.asked: list[tuple[str, str, str | None]] = []
         self.answers = True
+        self.held: dict[str, Lease] = {}
 
-    async def watch(self, heard: Heard) -> None:
-        self.heard = heard
+    def heard(self, key: str, ttl: float | None, incarnation: str | None = None, via: str = "nats") -> None:
+        self.heard_lease(key, None if ttl is None else Lease(ttl, incarnation, via))
+
+    async def reachable(self) -> bool:
+        return self.connected
+
+    async def watch_leases(self, heard: LeaseHeard) -> None:
+        self.heard_lease = heard
+        await asyncio.Event().wait()
+
+    async def watch_entries(self, heard: EntryHeard) -> None:
+        self.heard_entry = heard
         self.watched.set()
         await asyncio.Event().wait()
+
+    async def lease(self, key: str) -> Lease | None:
+        return self.held.get(key)
 
     async def stop(self, domain: str, run: str, reason: str | None) -> dict[str, Any]:
         if not self.answers:
@@ -133,49 +208,189 @@ async def test_what_comes_after_the_end_changes_nothing_even_when_the_run_is_lon
         assert (await probe.ask("run", run="j"))["status"] == "running"
 
 
-async def test_a_vanished_producer_is_given_its_end() -> None:
+async def test_a_vanished_producer_is_given_its_end_within_twenty_seconds() -> None:
     known = Known()
     async with probed(known) as (probe, clock):
-        known.heard("agent.x", 10.0)
-        await probe.receive("agent.x.workflow_start", {})
+        known.heard("agent.x", 10.0, "one")
+        await probe.receive("agent.x.workflow_start", {"incarnation": "one"})
         await probe.receive("agent.x.progress", {"progress": 0.5})
         for _ in range(15):  # it is refreshed all the time
             await clock.advance(3)
-            known.heard("agent.x", 10.0)
+            known.heard("agent.x", 10.0, "one")
             await probe.tick()
-        assert (await probe.ask("run", run="x"))["status"] == "running"
+        last = clock.now()
+        while not known.runs.published:
+            await clock.advance(0.25)
+            await probe.tick()
+            assert clock.now() - last < 17
+        assert clock.now() - last > 14
 
-        known.heard("agent.x", None)
-        await clock.advance(9)
-        await probe.tick()
-        assert (await probe.ask("run", run="x"))["status"] == "running"
-        await clock.advance(2)
-        await probe.tick()
-
-        ends = [data for subject, data in probe.emitted if subject == "agent.x.completion"]
-        assert ends == [{"success": False, "error": GONE, "synthesized": True}]
+        (end,) = known.runs.published
+        assert end.data == {"success": False, "error": GONE, "synthesized": True, "incarnation": "one"}
+        assert end.subject == "agent.x.completion"
+        await probe.receive(end)  # it comes by as any other event does
         assert states(probe)[-1]["status"] == "failed" and states(probe)[-1]["error"] == GONE
-        await probe.receive(probe.events[-2])  # it comes by as any other event does
         await clock.advance(60)
         await probe.tick()
-        assert len([subject for subject, _ in probe.emitted if subject == "agent.x.completion"]) == 1
+        assert len(known.runs.published) == 1
 
 
-async def test_a_completion_that_waits_to_be_received_is_not_said_again() -> None:
+async def test_a_producer_that_gave_its_lease_back_without_an_end_is_given_one_sooner() -> None:
     known = Known()
     async with probed(known) as (probe, clock):
         known.heard("agent.x", 10.0)
         await probe.receive("agent.x.workflow_start", {})
-        end = Event.new("agent.x.completion", {"success": True})
-        probe._stored.append(end)
+        known.heard("agent.x", None)
+        await clock.advance(4.9)
+        await probe.tick()
+        assert known.runs.published == []
+        await clock.advance(1)
+        await probe.tick()
+
+        assert len(known.runs.published) == 1
+
+
+async def test_a_lease_that_the_bucket_still_holds_is_none_that_ran_out() -> None:
+    known = Known()
+    async with probed(known) as (probe, clock):
+        await probe.receive("agent.x.workflow_start", {"incarnation": "one"})
+        known.heard("agent.x", 10.0, "one")
+        known.held["agent.x"] = Lease(10.0, "one")  # the watch was deaf
+        await clock.advance(16)
+        await probe.tick()
+        assert known.runs.published == []
+
+        known.held.clear()
+        await clock.advance(16)
+        await probe.tick()
+        assert len(known.runs.published) == 1
+
+
+async def test_a_producer_that_died_before_its_first_lease_is_missed_as_well() -> None:
+    known = Known()
+    async with probed(known) as (probe, clock):
+        known.runs.entries["agent.x"] = RunEntry("one", lease=10.0)
+        known.heard_entry("agent.x", known.runs.entries["agent.x"])
+        await probe.receive("agent.x.workflow_start", {"incarnation": "one"})
+        await clock.advance(16)
+        await probe.tick()
+
+        assert [event.data["error"] for event in known.runs.published] == [GONE]
+
+
+async def test_while_the_ledger_does_not_answer_a_lost_run_waits() -> None:
+    known = Known()
+    async with probed(known) as (probe, clock):
+        known.heard("agent.x", 10.0)
+        await probe.receive("agent.x.workflow_start", {})
+        known.runs.away = True
+        await clock.advance(16)
+        await probe.tick()
+        known.runs.away = False
+        await clock.advance(16)
+        await probe.tick()
+
+        assert len(known.runs.published) == 1 and probe.crashes == []
+
+
+async def test_a_run_whose_own_end_is_claimed_is_not_given_another() -> None:
+    known = Known()
+    async with probed(known) as (probe, clock):
+        known.heard("agent.x", 10.0, "one")
+        await probe.receive("agent.x.workflow_start", {"incarnation": "one"})
+        end = Event.new("agent.x.completion", {"success": True, "incarnation": "one"})
+        known.runs.entries["agent.x"] = RunEntry("one", ended=RunEnd(end.id, end.type, "completed", 0, stored=True))
         known.heard("agent.x", None)
 
         await clock.advance(30)
         await probe.tick()
         await probe.receive(end)
 
-        assert [subject for subject, _ in probe.emitted if subject == "agent.x.completion"] == []
+        assert known.runs.published == []
         assert states(probe)[-1]["status"] == "completed"
+
+
+async def test_an_end_that_was_claimed_and_not_published_is_published() -> None:
+    known = Known()
+    async with probed(known) as (probe, clock):
+        claimed = RunEntry("one", ended=RunEnd("e", "completion", "completed", 0))
+        known.heard_entry("agent.x", claimed)
+        known.heard_entry("agent.y", claimed)
+        await clock.advance(1)
+        await probe.tick()
+        assert known.runs.settled == []  # its finisher may be at it
+        known.heard_entry("agent.y", RunEntry("one", ended=RunEnd("e", "completion", "completed", 0, stored=True)))
+        known.runs.away = True
+        await clock.advance(3)
+        await probe.tick()
+        known.runs.away = False
+        await clock.advance(3)
+        await probe.tick()
+
+        assert known.runs.settled == ["agent.x"]
+
+
+async def test_a_late_end_of_a_life_before_does_not_decide_the_one_that_lives() -> None:
+    known = Known()
+    async with probed(known) as (probe, clock):
+        await probe.receive("agent.x.workflow_start", {"incarnation": "old"})
+        known.heard("agent.x", 10.0, "old")
+        await probe.receive("agent.x.workflow_start", {"incarnation": "new"})
+        known.heard("agent.x", 10.0, "new")
+        before = IGNORED_BY["superseded"]._value.get()
+
+        await probe.receive("agent.x.progress", {"progress": 0.9, "incarnation": "old"})
+        await probe.receive("agent.x.completion", {"success": False, "error": "evicted", "incarnation": "old"})
+        for _ in range(8):  # the lease of the life before runs out, that of the living one does not
+            await clock.advance(3)
+            known.heard("agent.x", 10.0, "new")
+            await probe.tick()
+
+        assert known.runs.published == [] and IGNORED_BY["superseded"]._value.get() - before == 2
+        assert (states(probe)[-1]["status"], states(probe)[-1]["progress"]) == ("running", None)
+        await probe.receive("agent.x.completion", {"success": True, "incarnation": "new"})
+        assert states(probe)[-1]["status"] == "completed"
+
+
+async def test_a_run_that_was_failed_for_its_frozen_producer_revives_with_its_progress_and_ends_as_it_says() -> None:
+    known = Known()
+    async with probed(known) as (probe, clock):
+        await probe.receive("agent.x.workflow_start", {"name": "X", "incarnation": "one"})
+        await probe.receive("agent.x.progress", {"current": 4, "total": 10})
+        known.heard("agent.x", 10.0, "one")
+        await clock.advance(20)
+        await probe.tick()
+        await probe.receive(known.runs.published[0])
+        assert states(probe)[-1]["status"] == "failed"
+        began = states(probe)[-1]["started"]
+
+        known.heard("agent.x", 10.0, "two")
+        await probe.receive("agent.x.workflow_start", {"incarnation": "two", "resumed": True})
+        revived = states(probe)[-1]
+        await probe.receive("agent.x.completion", {"success": True, "incarnation": "two"})
+
+        assert (revived["status"], revived["progress"], revived["error"]) == ("running", 0.4, None)
+        assert (revived["name"], revived["started"], revived["incarnation"]) == ("X", began, "two")
+        assert states(probe)[-1]["status"] == "completed"
+        assert len(known.runs.published) == 1
+
+
+async def test_ends_and_begins_past_the_ledger_are_noted_in_it() -> None:
+    known = Known()
+    async with probed(known) as (probe, _):
+        start = await _received(probe, "agent.x.workflow_start", {})
+        assert known.runs.entries["agent.x"].incarnation == start.id
+        end = await _received(probe, "agent.x.completion", {"success": True})
+
+        entry = known.runs.entries["agent.x"]
+
+        assert entry.ended and (entry.ended.event, entry.ended.status) == (end.id, "completed")
+
+
+async def _received(probe: Probe, subject: str, data: dict[str, Any]) -> Event:
+    event = Event.new(subject, data)
+    assert await probe.receive(event) == "acked"
+    return event
 
 
 async def test_while_nats_is_away_nobody_is_believed_gone() -> None:
@@ -196,14 +411,16 @@ async def test_while_nats_is_away_nobody_is_believed_gone() -> None:
 
 
 async def test_a_run_without_a_lease_is_left_alone_until_it_was_silent_for_long() -> None:
-    async with probed(Known(), settings=AgentSettings(silent_after=100)) as (probe, clock):
+    known = Known()
+    async with probed(known, settings=AgentSettings(silent_after=100)) as (probe, clock):
         await probe.receive("thread.t.token", {"content": "hi"})
 
         await clock.advance(99)
         await probe.tick()
-        assert (await probe.ask("run", run="t"))["status"] == "running"
+        assert known.runs.published == []
         await clock.advance(2)
         await probe.tick()
+        await probe.receive(known.runs.published[0])
 
         assert "nothing was heard" in (await probe.ask("run", run="t"))["error"]
 
@@ -234,11 +451,12 @@ async def test_a_producer_that_vanished_during_a_restart_is_missed() -> None:
         assert states(probe)[-1]["leased"] is True
         stored = [event for event in probe.events if event.type == "state"]
 
-    async with probed(Known(), stored=stored) as (probe, clock):
-        await clock.advance(21)
+    known = Known()
+    async with probed(known, stored=stored) as (probe, clock):
+        await clock.advance(16)
         await probe.tick()
 
-        assert states(probe)[-1]["error"] == GONE
+        assert [event.data["error"] for event in known.runs.published] == [GONE]
 
 
 async def test_a_run_is_asked_to_stop() -> None:
@@ -248,7 +466,7 @@ async def test_a_run_is_asked_to_stop() -> None:
 
         answer = await probe.ask("stop", run="a b", reason="enough")
 
-        assert answer == {"ok": True, "status": "stopping"} and known.asked == [("job", "a b", "enough")]
+        assert answer == {"ok": True, "via": "nats", "status": "stopping"} and known.asked == [("job", "a b", "enough")]
         assert states(probe)[-1]["status"] == "stopping"
         known.answers = False
         with pytest.raises(Reject, match="nobody answers"):
@@ -263,6 +481,22 @@ async def test_a_run_is_asked_to_stop() -> None:
         with pytest.raises(Reject, match="over already"):
             await probe.ask("stop", run="a b")
         assert probe.crashes == []
+
+
+async def test_a_run_whose_producer_holds_its_lease_by_http_is_stopped_with_its_next_heartbeat() -> None:
+    known = Known()
+    async with probed(known) as (probe, _):
+        await probe.receive("job.h.workflow_start", {"incarnation": "one"})
+        known.heard("job.h", 10.0, "one", "http")
+
+        answer = await probe.ask("stop", run="h", reason="enough")
+
+        assert answer == {"ok": True, "run": "h", "domain": "job", "via": "http", "status": "stopping"}
+        stop = known.runs.entries["job.h"].stop
+        assert stop and stop.reason == "enough" and known.asked == []
+        known.runs.away = True
+        with pytest.raises(Reject, match="could not be stored"):
+            await probe.ask("stop", run="h")
 
 
 async def test_runs_are_listed_by_domain_and_status() -> None:
@@ -361,7 +595,9 @@ async def test_a_killed_producers_run_fails_within_seconds(nats_server: str, bro
 
         event = await eventually(end)
 
-        assert event.data == {"success": False, "error": GONE, "synthesized": True}
+        assert event.data == {
+            "success": False, "error": GONE, "synthesized": True, "incarnation": event.data["incarnation"],
+        }  # fmt: skip
         assert event.source == f"agent-{entity}"
 
 

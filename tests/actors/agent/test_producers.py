@@ -1,17 +1,47 @@
-"""Which producers are alive, by their leases."""
+"""Tests of actors/agent/producers.py on a real nats-server."""
 
 from __future__ import annotations
 
-from actors.agent.producers import LeaseWatch
+import asyncio
+import contextlib
+
+import msgspec
+
+from actors.agent.leases import Lease
+from actors.agent.producers import NatsProducers
+from router.broker import Broker
+from router.cluster.leases import lease_key
+from router.nats.bucket import Bucket
+from router.runs import RunEntry, RunLedger
+from router.topology import LEASES
+from tests.waiting import eventually
 
 
-def test_a_vigil_gives_each_lease_its_time_twice() -> None:
-    leases = LeaseWatch()
-    leases.saw("a", 10, now=0)
-    leases.saw("b", 10, now=0)
-    leases.saw("b", None, now=2)
-    leases.saw("unknown", None, now=2)
+async def test_leases_and_entries_of_runs_are_heard_of(broker: Broker, entity: str) -> None:
+    producers, leases, entries = NatsProducers(broker), dict[str, Lease | None](), dict[str, RunEntry | None]()
+    key = f"agent.{entity}"
+    bucket = Bucket(broker.connection, LEASES)
+    async with asyncio.TaskGroup() as group:
+        watches = [
+            group.create_task(producers.watch_leases(leases.__setitem__)),
+            group.create_task(producers.watch_entries(entries.__setitem__)),
+        ]
+        lease = Lease(30, "one", "http")
+        await bucket.put(lease_key("run", "agent", entity), msgspec.json.encode(lease), 30)
+        await RunLedger(broker).begin("agent", entity, "one", lease=30)
+        await eventually(lambda: leases.get(key) == lease and (entries.get(key) or RunEntry()).lease == 30)
+        assert await producers.lease(key) == lease and await producers.reachable()
 
-    assert leases.lost(12) == [] and leases.lost(12.1) == ["b"] and leases.lost(20.1) == ["a", "b"]
-    leases.forgive(20)
-    assert leases.lost(40) == [] and len(leases) == 2
+        await bucket.delete(lease_key("run", "agent", entity))
+        await eventually(lambda: leases[key] is None)
+        assert await producers.lease(key) is None
+        for watch in watches:
+            watch.cancel()
+
+
+async def test_without_a_connection_nobody_is_reachable(broker: Broker) -> None:
+    own = Broker(broker.connection.settings, "test")
+    with contextlib.suppress(Exception):
+        await own.close()
+
+    assert not await NatsProducers(own).reachable()
