@@ -1,15 +1,19 @@
 """Parses a command's output: its lines, and the progress that they report.
 
 What counts as progress: a tqdm bar (`42%|████ | 42/100 [00:03<00:04, 12.3it/s]`), a percentage (`42%`, `42.5 %`), a
-count (`step 3/10`, `epoch 3 of 10`, `[3/10]`). Bars redraw themselves after a carriage return: such a text is looked
-at for progress, but only what stands when the line ends is a line of output.
+count (`step 3/10`, `epoch 3 of 10`, `[3/10]`), the dots of pytest (`....F.. [ 42%]`). Bars redraw
+themselves after a carriage return: such a text is looked at for progress, but only what stands when the line ends is a line of
+output.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
+
+from ops.cli.pytest_output import PytestOutput
+from ops.cli.stages import read_stage
 
 # 8 kB: longer than any line a person reads; a dump of base64 must not fill the stream.
 LINE_BYTES = 8192
@@ -39,14 +43,15 @@ _SCALES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a command says it is; from 0 to 1."""
+    """How far a command says it is; from 0 to 1, or not known as a share."""
 
-    progress: float
+    progress: float | None
     message: str | None = None
     current: float | None = None
     total: float | None = None
     rate: float | None = None  # a second
     eta_seconds: float | None = None
+    stage: str | None = None
 
     def data(self) -> dict[str, Any]:
         """What of it is known, as an event's data."""
@@ -131,7 +136,11 @@ class OutputLine(NamedTuple):
 class LineReader:
     """Takes one stream's bytes as they come and makes lines of them. Holds one line, at most 8 kB of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, pytest: bool = False) -> None:
+        """`pytest`: what runs is pytest, whose dots are progress even where nothing else says what they are."""
+        self._pytest = PytestOutput(pytest)
+        self._stage: str | None = None
+        self._newest: Progress | None = None
         self._held = bytearray()
         self._cut = 0
         self._returned = False  # a carriage return is the last thing that came: of `\r\n`, or of a bar?
@@ -146,10 +155,10 @@ class LineReader:
             newest = self._piece(piece) or newest
             if ended:
                 line = self._take()
-                newest = read_progress(line.text) or newest
+                newest = self._read(line.text) or newest
                 lines.append(line)
         if self._held and not self._returned:
-            newest = read_progress(_text(self._held), partial=True) or newest
+            newest = self._read(_text(self._held), partial=True) or newest
         return lines, newest
 
     def end(self) -> tuple[list[OutputLine], Progress | None]:
@@ -157,7 +166,21 @@ class LineReader:
         if not self._held:
             return [], None
         line = self._take()
-        return [line], read_progress(line.text)
+        return [line], self._read(line.text)
+
+    def _read(self, text: str, partial: bool = False) -> Progress | None:
+        """Reads the progress and the stage of a line, or of what there is of it yet; each tells of the other, too."""
+        # Of `test_x.py::test_y PASSED [ 3%` pytest has more to say.
+        found = None if partial and "::" in text else read_progress(text, partial=partial)
+        if tests := self._pytest.read(text, partial):
+            found = Progress(tests.progress, tests.message, tests.done, tests.total)
+        if not partial and (stage := read_stage(text)):
+            self._stage = stage
+            found = found or self._newest or Progress(None)
+        if found is None:
+            return None
+        self._newest = replace(found, stage=self._stage)
+        return self._newest
 
     def _piece(self, piece: bytes) -> Progress | None:
         """Takes a piece without a line's end; each carriage return in it begins the line anew."""

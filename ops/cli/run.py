@@ -1,7 +1,7 @@
 """Runs a command and publishes its lines, its progress and its end: what `callboard run -- COMMAND…` does.
 
 The command runs as it would without us: it has our input and our signals, and its exit code is returned. Its output goes to
-ours unchanged and at once; publishing comes second and can never stop it.
+ours unchanged and at once; publishing comes second and can never stop it. Where we are killed, it ends too.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 from ops.cli.progress import LineReader
+from ops.cli.pytest_output import runs_pytest
 from ops.cli.spool import Spool
 from ops.environment import child_environment
+from ops.process.children import end_with_parent
+from ops.process.guard import ProcessGuard
 from router.broker import Broker
 from router.codec import rfc3339, to_json
 from router.errors import BrokerError, Unsuitable
@@ -57,14 +60,24 @@ class CommandProcess:
         # A group in the background that reads from the terminal is stopped by it. In ours, a Ctrl-C reaches it anyway.
         self.shares_terminal = _in_foreground()
         self.asked_to_end = False
-        self._process = subprocess.Popen(
-            list(argv),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            env=child_environment({}),
-            process_group=None if self.shares_terminal else 0,
-        )
+        self.is_pytest = runs_pytest(argv)
+        # `kill -9` leaves us no time to end it: the kernel does, and a guard ends what it started.
+        self._guard = ProcessGuard()
+        try:
+            self._process = subprocess.Popen(
+                list(argv),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                env=child_environment(self._guard.environment),
+                process_group=None if self.shares_terminal else 0,
+                preexec_fn=end_with_parent(),
+            )
+        except BaseException:
+            self._guard.close()
+            raise
+        if not self.shares_terminal:
+            self._guard.watch(self._process.pid)
         assert self._process.stdout and self._process.stderr
         self.stdout: IO[bytes] = self._process.stdout
         self.stderr: IO[bytes] = self._process.stderr
@@ -99,6 +112,7 @@ class CommandProcess:
         if self._process.poll() is None:
             self.send(signal.SIGKILL)
             self._process.wait()
+        self._guard.close()
         self.stdout.close()
         self.stderr.close()
 
@@ -106,8 +120,9 @@ class CommandProcess:
 class OutputStream:
     """Copies one of the command's outputs to ours."""
 
-    def __init__(self, name: str, target: int | None, spool: Spool) -> None:
+    def __init__(self, name: str, target: int | None, spool: Spool, pytest: bool = False) -> None:
         self.name = name
+        self._pytest = pytest
         self._target = target
         self._spool = spool
         self._waiting_since: float | None = None
@@ -116,7 +131,7 @@ class OutputStream:
         """Passes bytes on until the end of the stream, and puts its lines into the spool."""
         loop = asyncio.get_running_loop()
         reader, transport = await _connect(pipe)
-        lines = LineReader()
+        lines = LineReader(self._pytest)
         try:
             while chunk := await self._read(reader):
                 if self._target is not None:
@@ -237,7 +252,7 @@ def _start(argv: Sequence[str]) -> CommandProcess | int:
 async def _follow(run: Run, child: CommandProcess, spool: Spool, shown: bool) -> int:
     """Publishes the command's events until it has ended and all are stored, or NATS takes nothing any more."""
     streams = {
-        OutputStream("stdout", 1 if shown else None, spool): child.stdout,
+        OutputStream("stdout", 1 if shown else None, spool, child.is_pytest): child.stdout,
         OutputStream("stderr", 2 if shown else None, spool): child.stderr,
     }
     async with asyncio.TaskGroup() as group:

@@ -29,12 +29,15 @@ from tests.waiting import PATIENCE, eventually
 DRIVER = """
 import asyncio, sys
 import ops.cli.run
+import ops.process.guard
 from ops.cli.run import run_command
 from router.broker import Broker
 from router.nats.settings import BrokerSettings
 url, job, mode, *command = sys.argv[1:]
 if mode == "hasty":
     ops.cli.run.DRAIN_SECONDS = 0.3
+if mode == "short":
+    ops.process.guard.GRACE_SECONDS = 0.3
 broker = Broker(BrokerSettings(url=url, connect_timeout=30), "run")
 sys.exit(asyncio.run(run_command(broker, command, job=job, quiet=mode == "quiet", json=mode == "json")))
 """
@@ -185,6 +188,37 @@ async def test_a_signal_goes_to_the_command_and_all_it_started(
     assert process.returncode == 128 + number
     end = (await told(broker, entity))[-1].data
     assert (end["success"], end["status"], end["signal"]) == (False, "cancelled", number.name)
+
+
+async def test_a_kill_takes_the_command_with_it_and_all_it_started(nats_server: str, entity: str) -> None:
+    # One in the group, one that has left it, one that has left it and does not end when asked.
+    program = "sleep 600 & echo $!; setsid sleep 601 & echo $!; setsid sh -c 'trap \"\" TERM; echo $$; sleep 602; sleep 603' & wait"
+    process = await start(nats_server, entity, "sh", "-c", f"echo $$; {program}", mode="short")
+    pids = [int(await asyncio.wait_for(process.stdout.readline(), PATIENCE)) for _ in range(4)]  # type: ignore[union-attr]
+    assert all(alive(pid) for pid in pids)
+
+    process.kill()
+
+    await process.wait()
+    await eventually(lambda: not any(alive(pid) for pid in pids))
+
+
+async def test_a_command_that_is_asked_to_end_by_a_kill_may_save_its_work(
+    nats_server: str, entity: str, tmp_path: Path
+) -> None:
+    saved = tmp_path / "saved"
+    program = f"""
+import pathlib, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: (pathlib.Path({str(saved)!r}).write_text("all"), sys.exit()))
+print("ready"); signal.pause()
+"""
+    process = await start(nats_server, entity, *python(program))
+    await asyncio.wait_for(process.stdout.readline(), PATIENCE)  # type: ignore[union-attr]
+
+    process.kill()
+
+    await process.wait()
+    await eventually(saved.exists)
 
 
 async def test_a_command_may_refuse_to_end_and_finish_its_work(nats_server: str, broker: Broker, entity: str) -> None:
