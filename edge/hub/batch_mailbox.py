@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edge.hub.conflation import conflate
+from collections.abc import Callable
+
 from edge.settings import SessionSettings
 from edge.types import Batch
 from router.record import Record
@@ -35,13 +36,13 @@ class BatchMailbox:
         self.size += batch.size
         return True
 
-    def squeeze(self, batch: Batch) -> int | None:
+    def squeeze(self, batch: Batch, conflated: Callable[[Batch], Batch]) -> int | None:
         """Conflates what waits together with a batch that has no room; returns how many events were superseded.
 
         None where it does not fit even so; then nothing has changed.
         """
         records = [record for waiting in self._batches for record in waiting.records] + batch.records
-        squeezed = Batch(conflate(records), batch.epoch, unencodable=batch.unencodable)
+        squeezed = conflated(Batch(records, batch.epoch, unencodable=batch.unencodable))
         if len(squeezed) > self._limits.mailbox_events or squeezed.size > self._limits.mailbox_bytes:
             return None
         self._batches = [squeezed]

@@ -6,6 +6,7 @@ import asyncio
 import math
 from enum import Enum
 
+from edge.hub.conflation import conflate
 from edge.hub.group import LiveReaders
 from edge.types import Batch
 from edge.view import View
@@ -13,6 +14,8 @@ from router.record import Record
 
 # 16 pages of a feed in encoded form: many readers that reconnect together read, match and encode a page once.
 SHARED_PAGES = 16
+# 16 conflated windows: readers of one rate write at the same times, so theirs is made and encoded once.
+SHARED_WINDOWS = 16
 
 
 class Unsettled(Enum):
@@ -27,7 +30,7 @@ UNSETTLED = Unsettled.UNSETTLED
 class Feed:
     """All readers of one view."""
 
-    __slots__ = ("live", "lock", "pages", "pending", "readers", "since", "slowed", "view")
+    __slots__ = ("live", "lock", "pages", "pending", "readers", "since", "slowed", "view", "windows")
 
     def __init__(self, view: View) -> None:
         self.view = view
@@ -39,10 +42,32 @@ class Feed:
         self.since = 0
         # What this view shows of the stream after one sequence and up to another; None where that is nothing.
         self.pages: dict[tuple[int, int], Batch | None] = {}
+        # What conflation made of some records, by their sequences and how many events those stood for that stood for others.
+        self.windows: dict[tuple[tuple[int, ...], ...], Batch] = {}
         # Held while a page is made, so that readers of the same one make it once.
         self.lock = asyncio.Lock()
         # When its readers were last told that its filter is over the budget.
         self.slowed = -math.inf
+
+    def conflated(self, batch: Batch) -> Batch:
+        """A batch as one in which events stand for those that they supersede; readers with the same records share it."""
+        key = (
+            tuple([record.sequence for record in batch.records]),
+            *((record.sequence, record.superseded) for record in batch.records if record.superseded),
+        )
+        window = self.windows.get(key)
+        if window is None or window.epoch != batch.epoch or window.replayed != batch.replayed:
+            window = Batch(conflate(batch.records), batch.epoch, batch.replayed, batch.unencodable)
+            self.windows.pop(key, None)
+            if len(self.windows) >= SHARED_WINDOWS:
+                del self.windows[next(iter(self.windows))]
+            self.windows[key] = window
+        return window
+
+    def forget(self) -> None:
+        """Drops what is shared, as after events may have been missed."""
+        self.pages.clear()
+        self.windows.clear()
 
     def keep(self, key: tuple[int, int], page: Batch | None) -> None:
         """Keeps a page for other readers; the oldest one makes room."""

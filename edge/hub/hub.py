@@ -268,7 +268,7 @@ class Hub:
             else:
                 reader.lag()
         for feed in self._feeds.values():
-            feed.pages.clear()
+            feed.forget()
 
     def _resume(self, renewal: Renewal) -> None:
         """Begins anew where the stream stands."""

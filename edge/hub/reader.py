@@ -20,7 +20,6 @@ from edge import metrics
 from edge.disconnect import LOST_STORE, MISSED, Disconnect
 from edge.hub import notices
 from edge.hub.batch_mailbox import BatchMailbox
-from edge.hub.conflation import conflate
 from edge.hub.feed import Feed, Unsettled
 from edge.hub.hub import Hub
 from edge.hub.snapshot import SnapshotPages
@@ -30,7 +29,6 @@ from edge.types import Authorization, Batch, Notice, State
 from edge.view import FULL, Pace, View
 from router.cursor import Start, rest_of_snapshot
 from router.errors import BrokerError
-from router.record import Record
 from router.replay import Gap
 
 log = logging.getLogger(__name__)
@@ -114,7 +112,7 @@ class Reader:
 
     def _squeeze(self, mailbox: BatchMailbox, batch: Batch) -> bool:
         """Conflates what waits together with what comes; says whether it fits now."""
-        superseded = mailbox.squeeze(batch)
+        superseded = mailbox.squeeze(batch, self.feed.conflated)
         if superseded is not None:
             self._superseded(superseded)
         return superseded is not None
@@ -288,15 +286,20 @@ class Reader:
         if self._pace == FULL:
             return mailbox.pop()
         if self._pace.max_rate:
-            self._not_before = time.monotonic() + 1 / self._pace.max_rate
-        return Batch(self._conflated(mailbox.clear()), self._hub.epoch, unencodable=self._hub.unencodable)
+            self._not_before = self._next_write(1 / self._pace.max_rate)
+        return self._conflated(Batch(mailbox.clear(), self._hub.epoch, unencodable=self._hub.unencodable))
 
-    def _conflated(self, records: list[Record]) -> list[Record]:
+    @staticmethod
+    def _next_write(period: float) -> float:
+        """When a paced reader writes again: all of one rate at the same times, so that they write the same windows."""
+        return (round(time.monotonic() / period) + 1) * period
+
+    def _conflated(self, batch: Batch) -> Batch:
         if not self._pace.conflate:
-            return records
-        kept = conflate(records)
-        self._superseded(len(records) - len(kept))
-        return kept
+            return batch
+        window = self.feed.conflated(batch)
+        self._superseded(len(batch) - len(window))
+        return window
 
     def _superseded(self, count: int) -> None:
         self.stats.superseded(count)
@@ -334,8 +337,7 @@ class Reader:
             return
         if page is not None:
             self.stats.offered(len(page))
-            if self._pace.conflate:
-                page = Batch(self._conflated(page.records), page.epoch, True, page.unencodable)
+            page = self._conflated(page)
             self._writing = page
             yield page
             self._wrote(page)

@@ -44,11 +44,13 @@ class LiveMetricData(msgspec.Struct, gc=False, kw_only=True):
 
 
 class MetricData(msgspec.Struct, gc=False, kw_only=True):
-    """A figure."""
+    """A figure, and its change since the last."""
 
     name: str | None = None
     value: float | None = None
     unit: str | None = None
+    delta: float | None = None
+    deltaPercent: float | None = None
 
 
 METRIC_TYPES: tuple[EventType, ...] = (
@@ -78,6 +80,11 @@ METRIC_TYPES: tuple[EventType, ...] = (
         reduce={"value": "last", "delta": "sum"},
     ),
     EventType(
-        "metric", "A figure.", schema=MetricData, delivery=Delivery.LATEST, key=("name",), reduce={"value": "last"}
+        "metric",
+        "A figure.",
+        schema=MetricData,
+        delivery=Delivery.LATEST,
+        key=("name",),
+        reduce={"value": "last", "delta": "sum"},
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edge.hub.batch_mailbox import BatchMailbox
+from edge.hub.conflation import conflate
 from edge.settings import SessionSettings
 from edge.types import Batch
 from router.codec import encode
@@ -28,6 +29,10 @@ def test_batches_come_out_as_they_came_in_and_what_has_no_room_is_refused() -> N
     assert not mailbox and (mailbox.events, mailbox.size) == (0, 0)
 
 
+def conflated(batch: Batch) -> Batch:
+    return Batch(conflate(batch.records), batch.epoch)
+
+
 def test_bytes_are_bounded_too() -> None:
     first = batch(1)
     mailbox = BatchMailbox(SessionSettings(mailbox_bytes=first.size))
@@ -40,7 +45,7 @@ def test_what_is_superseded_makes_room() -> None:
     mailbox = BatchMailbox(SessionSettings(mailbox_events=2))
     mailbox.put(batch(1, 2, kind="progress"))
 
-    assert mailbox.squeeze(batch(3, 4, kind="progress")) == 3
+    assert mailbox.squeeze(batch(3, 4, kind="progress"), conflated) == 3
     assert [(record.sequence, record.superseded) for record in mailbox.clear()] == [(4, 3)]
 
 
@@ -48,5 +53,5 @@ def test_a_log_cannot_be_squeezed_and_stays_as_it_is() -> None:
     mailbox = BatchMailbox(SessionSettings(mailbox_events=2))
     mailbox.put(batch(1, 2))
 
-    assert mailbox.squeeze(batch(3)) is None
+    assert mailbox.squeeze(batch(3), conflated) is None
     assert [record.sequence for record in mailbox.clear()] == [1, 2]

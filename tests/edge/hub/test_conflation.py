@@ -59,3 +59,48 @@ def test_a_shared_record_is_not_changed() -> None:
 
     assert kept is not records[1]
     assert callback(records[1], "0badcafe") == before and b"conflated" not in before
+
+
+FIGURES = st.tuples(st.sampled_from("ab"), st.integers(-20, 20), st.booleans())
+
+
+@given(st.lists(FIGURES, max_size=30), st.integers(0, 30), st.integers(0, 30))
+def test_the_deltas_of_a_window_are_added_however_it_is_cut(
+    said: list[tuple[str, int, bool]], one: int, other: int
+) -> None:
+    records = []
+    for n, (campaign, clicks, test) in enumerate(said, 1):
+        data = {"metrics": {"clicks": n}, "change": {"clicks": clicks}}
+        event = Event.new(f"metric.{campaign}.campaign_metrics", data, test=test)
+        records.append(Record(n, event.subject, encode(event)))
+    first, second = sorted((one, other))
+
+    whole = conflate(records)
+    in_parts = conflate(conflate(conflate(records[:first]) + records[first:second]) + records[second:])
+
+    def shown(kept: list[Record]) -> list[tuple[int, int, object]]:
+        return [(record.sequence, record.superseded, record.event and record.event.data) for record in kept]
+
+    assert shown(whole) == shown(in_parts)
+    for campaign in "ab":
+        for test in (False, True):
+            ours = [r.event for r in whole if r.event and r.event.subject.entity == campaign and r.event.test is test]
+            told = [(n, clicks) for n, (name, clicks, flag) in enumerate(said, 1) if (name, flag) == (campaign, test)]
+            assert [event.data for event in ours] == (
+                [{"metrics": {"clicks": told[-1][0]}, "change": {"clicks": sum(clicks for _, clicks in told)}}]
+                if told
+                else []
+            )
+
+
+def test_metrics_of_one_subject_are_conflated_each_for_itself() -> None:
+    records = []
+    for n, metric in enumerate(("ctr", "roas", "ctr"), 1):
+        event = Event.new("metric.c1.live_metric_update", {"metric": metric, "value": n, "delta": n})
+        records.append(Record(n, event.subject, encode(event)))
+
+    kept = conflate(records)
+
+    assert [(r.sequence, r.event and r.event.data["delta"]) for r in kept] == [(2, 2), (3, 4)]
+    # The cursor is that of what is stored there, not of what was made of it.
+    assert kept[1].check == records[2].check

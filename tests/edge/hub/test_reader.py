@@ -49,6 +49,36 @@ async def test_many_updates_of_one_bar_reach_a_viewer_at_the_rate_it_asks_for(ei
     )
 
 
+async def test_a_thousand_updates_of_a_campaign_reach_a_viewer_as_few_whose_changes_add_up(
+    either: RunningEdge, entity: str
+) -> None:
+    edge = either
+    session = await edge.session(subjects=[f"metric.{entity}.>"])
+    query = "?conflate=true&max_rate=10"
+    async with edge.socket(session, query) as socket, edge.sse(session, query) as stream:
+        await socket.control("ready")
+        await stream.next()
+        for start in range(0, 1000, 100):
+            await edge.publish(
+                *(
+                    {
+                        "subject": f"metric.{entity}.campaign_metrics",
+                        "data": {"metrics": {"clicks": 2 * n}, "change": {"clicks": 2}},
+                    }
+                    for n in range(start + 1, start + 101)
+                )
+            )
+        seen: list[list[dict]] = [[], []]
+        for reader, events in ((socket, seen[0]), (stream, seen[1])):
+            while not events or events[-1]["data"]["metrics"]["clicks"] < 2000:
+                events += await reader.events(1)
+
+    for events in seen:
+        assert len(events) < 200
+        assert sum(event["data"]["change"]["clicks"] for event in events) == 2000
+        assert sum(1 + event.get("conflated", 0) for event in events) == 1000
+
+
 async def test_a_session_s_own_pace_holds_where_a_reader_says_nothing(edge: RunningEdge, entity: str) -> None:
     session = await edge.session(subjects=[f"job.{entity}.>"], conflate=True, max_rate=5)
     await edge.publish(*({"subject": f"job.{entity}.progress", "data": {"n": n}} for n in range(100)))
