@@ -9,7 +9,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from edge.errors import Problem, from_fault, read_as
+from edge.errors import Problem, read_as
 from edge.http.batch import START, Accepted, EventDoor
 from edge.http.bodies.runs import RunHeartbeat, RunLeaseAnswer, RunLeaseQuery, RunStop, RunStoppingAnswer
 from edge.http.body import edge_of, json_answer, read_json, read_query
@@ -21,7 +21,7 @@ from edge.runtime import Edge
 from router.catalogue import RUN_DOMAINS
 from router.cluster.leases import MARK_SECONDS, lease_key
 from router.codec import encode
-from router.errors import RunConflict, RunEnded, RunSuperseded
+from router.errors import RunEnded, RunSuperseded
 from router.event import Event
 from router.nats.bucket import Bucket
 from router.runs import RunEntry
@@ -70,10 +70,7 @@ async def hold_lease(request: Request) -> Response:
     asked = read_as(await read_json(request), RunHeartbeat)
     run = await _run_of(request, asked.domain)
     edge.authenticator.limits.publish(address_of(request), principal_of(request.scope), 1)
-    try:
-        entry, revived = await _hold(door, run, asked)
-    except RunConflict as fault:
-        raise from_fault(fault) from None
+    entry, revived = await _hold(door, run, asked)
     value = msgspec.json.encode(_HttpLease(asked.ttl, HTTP, entry.incarnation))
     await _leases(edge).put(run.lease, value, asked.ttl)
     return json_answer(
@@ -177,11 +174,8 @@ async def stop_run(request: Request) -> Response:
 
 
 async def _stop_by_lease(door: EventDoor, run: _Run, reason: str | None, by: str | None) -> RunStoppingAnswer:
-    """Stores the request for the next heartbeat. Raises Problem or BrokerError."""
-    try:
-        await door.ledger.request_stop(run.domain, run.token, reason, by)
-    except RunConflict as fault:
-        raise from_fault(fault) from None
+    """Stores the request for the next heartbeat. Raises RunEnded or BrokerError."""
+    await door.ledger.request_stop(run.domain, run.token, reason, by)
     return RunStoppingAnswer(run=run.name, domain=run.domain, status="stopping", via="lease")  # type: ignore[arg-type]
 
 
