@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from edge import metrics
 from edge.errors import Problem, from_fault
 from edge.http.idempotency import Name, require_same
-from edge.http.sequenced import Sequenced, complete_alone, rule_of
+from edge.http.sequenced import START, Sequenced, complete_alone, rule_of
 from router import catalogue
 from router.broker import Broker
 from router.codec import encode
@@ -26,8 +26,6 @@ from router.nats.stream import Ack
 from router.runs import RunLedger
 from router.store_health import StoreHealth
 from router.topology import EVENTS
-
-START = "workflow_start"
 
 
 class Accepted(NamedTuple):

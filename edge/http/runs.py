@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from edge.errors import Problem, read_as
-from edge.http.batch import START, Accepted, EventDoor
+from edge.http.batch import Accepted, EventDoor
 from edge.http.bodies.runs import RunHeartbeat, RunLeaseAnswer, RunLeaseQuery, RunStop, RunStoppingAnswer
 from edge.http.body import edge_of, json_answer, read_json, read_query
 from edge.http.commands import give
 from edge.http.credentials import address_of, principal_of
 from edge.http.ingest import door_of
 from edge.http.openapi.operation import Answer, operation
+from edge.http.sequenced import START
 from edge.runtime import Edge
 from router.catalogue import RUN_DOMAINS
 from router.cluster.leases import MARK_SECONDS, lease_key
@@ -126,7 +127,7 @@ async def _revive(door: EventDoor, run: _Run, ttl: float, incarnation: str) -> R
 
 
 @operation(
-    "Release the lease of a run, once that has ended; a run that goes on is failed after one ttl",
+    "Release the lease of a run, once that has ended; a run that goes on is failed",
     Answer(204, "The lease is not held"),
     query=RunLeaseQuery,
     problems=("bad_subject", "not_granted"),
@@ -168,15 +169,14 @@ async def stop_run(request: Request) -> Response:
             raise problem from None
         return json_answer(await _stop_by_lease(door_of(request), run, asked.reason, principal.id))
     said: dict[str, Any] = answer if isinstance(answer, dict) else {}
-    return json_answer(
-        RunStoppingAnswer(run=name, status=str(said.get("status") or "stopping"), via="agent", answer=said)
-    )
+    via: Literal["nats", "http"] = "http" if said.get("via") == "http" else "nats"
+    return json_answer(RunStoppingAnswer(run=name, status=str(said.get("status") or "stopping"), via=via, answer=said))
 
 
 async def _stop_by_lease(door: EventDoor, run: _Run, reason: str | None, by: str | None) -> RunStoppingAnswer:
     """Stores the request for the next heartbeat. Raises RunEnded or BrokerError."""
     await door.ledger.request_stop(run.domain, run.token, reason, by)
-    return RunStoppingAnswer(run=run.name, domain=run.domain, status="stopping", via="lease")  # type: ignore[arg-type]
+    return RunStoppingAnswer(run=run.name, domain=run.domain, status="stopping", via="http")  # type: ignore[arg-type]
 
 
 async def _held_over_http(edge: Edge, name: str, domain: str | None) -> _Run | None:

@@ -30,6 +30,7 @@ from router.topology import EVENTS
 
 # The share that the run had reached, with an event of progress that does not say one.
 FLOOR = "Callboard-Progress"
+START = "workflow_start"
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 
 # 4,096 subjects whose last event has at most 4 KiB: 16 MiB. A larger one is read again each time.
@@ -70,8 +71,8 @@ class SequenceRule:
     complete: Callable[[Event, Previous], Event]
     # What tells apart the events of a subject that are not compared with one another.
     key: Callable[[str, Data], Key]
-    # The type whose event in the same entity makes what went before count no more.
-    reset: str | None = None
+    # Whether an event that begins the run anew makes what went before count no more.
+    resets: bool = False
 
 
 def _go_forward(event: Event, previous: Previous) -> Event:
@@ -88,11 +89,16 @@ def _with(event: Event, data: Data) -> Event:
     return event if data is event.data else msgspec.structs.replace(event, data=data)
 
 
+def _beginnings(domain: str) -> tuple[str, ...]:
+    """The types after which a run's progress begins anew: of a conversation, the end of the answer before."""
+    return (START, *(catalogue.terminal_types(domain) if domain == "thread" else ()))
+
+
 def _metric_key(type: str, data: Data) -> Key:
     return (type, *(str(data.get(name)) for name in metrics_delta.NAMES.get(type, ())))
 
 
-PROGRESS = SequenceRule(_go_forward, lambda _type, _data: (), reset="workflow_start")
+PROGRESS = SequenceRule(_go_forward, lambda _type, _data: (), resets=True)
 METRIC = SequenceRule(_compare, _metric_key)
 
 
@@ -159,7 +165,7 @@ class Sequenced:
             # A copy of the stream may be behind; then it comes to a conflict, and the leader is asked.
             previous = await self._known(rule, event, last) or await self._read(rule, event, leader=conflicts > 0)
             completed = rule.complete(event, previous)
-            if rule.reset and completed is not event and not conflicts:
+            if rule.resets and completed is not event and not conflicts:
                 # The run may have been begun anew since, which is no conflict on this subject.
                 previous = await self._read(rule, event, leader=True)
                 completed = rule.complete(event, previous)
@@ -189,7 +195,7 @@ class Sequenced:
     async def _known(self, rule: SequenceRule, event: Event, last: _Last) -> Previous | None:
         """What the event follows by what is remembered of its subject; None where nothing is."""
         known = last.previous
-        if known is None or rule.reset is not None:
+        if known is None or rule.resets:
             return known
         key = rule.key(event.type, event.data)
         data = last.data[key] if key in last.data else await self._look_back(rule, event, known.sequence)
@@ -197,18 +203,21 @@ class Sequenced:
 
     async def _read(self, rule: SequenceRule, event: Event, leader: bool) -> Previous:
         """Reads what an event follows; from a copy of the stream, or from its leader."""
-        if rule.reset is None:
+        if not rule.resets:
             newest = await self._read_last(event.subject, leader)
             if newest is None:
                 return Previous()
             if rule.key(newest[1].type, newest[1].data) == rule.key(event.type, event.data):
                 return Previous(newest[0], newest[1].data)
             return Previous(newest[0], await self._look_back(rule, event, newest[0]))
-        start = f"{event.subject.domain}.{event.subject.entity}.{rule.reset}"
-        newest, reset = await asyncio.gather(self._read_last(event.subject, leader), self._read_last(start, leader))
+        run = f"{event.subject.domain}.{event.subject.entity}"
+        newest, *begun = await asyncio.gather(
+            self._read_last(event.subject, leader),
+            *(self._read_last(f"{run}.{type}", leader) for type in _beginnings(event.subject.domain)),
+        )
         if newest is None:
             return Previous()
-        if reset is not None and reset[0] > newest[0] and reset[1].data.get("resumed") is not True:
+        if any(each and each[0] > newest[0] and each[1].data.get("resumed") is not True for each in begun):
             return Previous(newest[0])
         return Previous(newest[0], newest[1].data, _floor(newest[1].data, newest[2]))
 

@@ -66,13 +66,13 @@ class RunStop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class RunStoppingAnswer(msgspec.Struct, kw_only=True):
-    """How the request reaches the producer; with what else the producer or the agent actor answered."""
+    """How the request reaches the producer; with what the agent actor answered, where it passed it on."""
 
     run: str
     status: str
     via: Annotated[
-        Literal["agent", "lease"],
-        Meta(description="`agent`: the agent actor passed it on; `lease`: the next heartbeat is answered with it."),
+        Literal["nats", "http"],
+        Meta(description="`nats`: the producer has it; `http`: the producer's next heartbeat is answered with it."),
     ]
     domain: RunDomain | UnsetType = UNSET
     answer: dict[str, Any] | UnsetType = UNSET

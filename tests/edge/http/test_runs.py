@@ -154,7 +154,7 @@ async def test_a_request_to_stop_is_in_the_answer_to_the_next_heartbeat(
     await send(edge, f"job.{entity}.completion", {"success": False, "status": "cancelled"})
     late = await edge.http.post(f"/runs/{entity}/stop", json={})
 
-    assert (asked.status_code, asked.json()["via"], asked.json()["status"]) == (200, "lease", "stopping")
+    assert (asked.status_code, asked.json()["via"], asked.json()["status"]) == (200, "http", "stopping")
     assert (answer.json()["stop"], answer.json()["reason"]) == (True, "too dear")
     assert (late.status_code, late.json()["code"]) == (409, "run_over")
 

@@ -108,6 +108,15 @@ async def test_a_run_that_is_begun_anew_begins_at_its_beginning_and_one_that_is_
     assert await progress(store, entity) == [0.8, 0.1, 0.1]
 
 
+async def test_each_answer_of_a_conversation_begins_at_its_beginning(
+    edge: RunningEdge, store: Broker, entity: str
+) -> None:
+    for kind, data in (("progress", {"progress": 0.9}), ("done", {}), ("progress", {"progress": 0.2})):
+        assert (await send(edge, f"thread.{entity}.{kind}", data)).status_code == 201
+
+    assert [data["progress"] for data in await stored(store, f"thread.{entity}.progress")] == [0.9, 0.2]
+
+
 async def test_a_repeat_of_a_raised_progress_is_a_duplicate_and_another_body_under_its_key_is_refused(
     two: tuple[RunningEdge, RunningEdge], store: Broker, entity: str
 ) -> None:
