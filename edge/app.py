@@ -14,7 +14,20 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from edge.auth.authenticator import Access, Authenticator
 from edge.errors import Problem
-from edge.http import commands, deadletters, ingest, runs, sessions, state, streams, system, tickets, video, webhooks
+from edge.http import (
+    alerts,
+    commands,
+    deadletters,
+    ingest,
+    runs,
+    sessions,
+    state,
+    streams,
+    system,
+    tickets,
+    video,
+    webhooks,
+)
 from edge.http.batch import EventDoor
 from edge.http.body import http_problem
 from edge.http.middleware import AuthMiddleware
@@ -26,6 +39,7 @@ from edge.runtime import Edge
 from edge.settings import EdgeSettings, IdentitySettings
 from edge.transports.refusal import refuse
 from edge.webhooks.client.ssrf import GuardSettings
+from router.alerts import ACTIONS
 from router.broker import Broker
 from router.errors import RouterError
 from router.nats.settings import BrokerSettings
@@ -87,6 +101,7 @@ ACCESS: Mapping[str, Access] = {
     "/commands/{actor}/{instance}/{command}": Access.TOKEN,
     **dict.fromkeys(("/runs/{run}/lease", "/runs/{run}/stop"), Access.TOKEN),
     **dict.fromkeys(("/runs", "/runs/{run}", "/alerts", "/cameras", "/octanes"), Access.TOKEN),
+    **dict.fromkeys(("/alerts/{id}", *(f"/alerts/{{id}}/{what}" for what in ACTIONS)), Access.TOKEN),
     **{
         f"{SESSION}/{way}": Access.TOKEN
         for way in (
@@ -176,7 +191,12 @@ def routes() -> list[BaseRoute]:
         Route("/runs/{run}/lease", runs.hold_lease, methods=["POST"]),
         Route("/runs/{run}/lease", runs.release_lease, methods=["DELETE"]),
         Route("/runs/{run}/stop", runs.stop_run, methods=["POST"]),
-        Route("/alerts", state.list_alerts),
+        Route("/alerts", alerts.list_alerts),
+        Route("/alerts/{id}", alerts.read_alert),
+        Route("/alerts/{id}/acknowledge", alerts.acknowledge_alert, methods=["POST"]),
+        Route("/alerts/{id}/snooze", alerts.snooze_alert, methods=["POST"]),
+        Route("/alerts/{id}/dismiss", alerts.dismiss_alert, methods=["POST"]),
+        Route("/alerts/{id}/resolve", alerts.resolve_alert, methods=["POST"]),
         Route("/cameras", state.list_cameras),
         Route("/octanes", state.list_octanes),
         Route("/cameras/{entity}/mjpeg", video.camera_mjpeg),

@@ -33,6 +33,7 @@ from edge.webhooks.endpoint.verification import Verification
 from edge.webhooks.history.recovery import Recoveries
 from edge.webhooks.service import Webhooks, WebhookSettings
 from edge.webhooks.shortage import shortages
+from router.alert_store import AlertStore
 from router.broker import Broker
 from router.errors import Unreachable
 from router.metrics import survey
@@ -61,6 +62,7 @@ class Edge:
         self.poll_history = PollHistory(Bucket(broker.connection, LEASES))
         self.takeover = Takeover(self.hub, settings.lanes)
         self.registry = Registry.over(broker.connection, self.store)
+        self.alerts = AlertStore(broker, self.store)
         self.cluster_stats = ClusterStats(broker.connection, partial(lag.measure, self.hub))
         self.poll_receipts = PollReceipts()
         self.authenticator = Authenticator(
@@ -121,6 +123,7 @@ class Edge:
                     ("hub", self.hub),
                     ("takeover", self.takeover),
                     ("registry", self.registry),
+                    ("alerts", self.alerts),
                     ("cluster_stats", self.cluster_stats),
                     ("authenticator", self.authenticator),
                     ("connection_auths", self.connection_auths),

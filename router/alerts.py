@@ -40,6 +40,7 @@ MAX_COMMENT = 500
 MAX_SNOOZE = 30 * 86_400.0
 NS = 1_000_000_000
 
+is_user = re.compile(r"[A-Za-z0-9_.:@-]{1,64}\Z").match
 _ID = re.compile(r"[A-Za-z0-9_=-]{1,200}\.[0-9a-f]{32}\.[0-9a-f]{12}\Z")
 
 

@@ -19,6 +19,11 @@ class Principal:
     grants: Grants = NONE
     expires: float = math.inf
 
+    @property
+    def user(self) -> str | None:
+        """The `sub` of the token; None where authentication is off."""
+        return self.id.partition(" ")[2] if self.id is not None else None
+
     def owns(self, owner: str | None) -> bool:
         """Whether it may see what belongs to `owner`: its own, and with `operate` everything."""
         return self.grants.operate or (self.id is not None and self.id == owner)

@@ -3,7 +3,7 @@
     {"sub": "alice", "exp": 1790000000, "iss": "…", "aud": "…",
      "callboard": {"read": ["agent.*.>"], "publish": ["agent.alice.>"], "command": ["camera.main.*"], "operate": false}}
 
-`sub` and `exp` are required; what `callboard` does not grant is denied.
+`sub` and `exp` are required; what `callboard` does not grant is denied, but the alerts that name the `sub` as their audience.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from edge.auth.keys import ALGORITHMS, Key, load, secret_key
 from edge.auth.principal import Principal
 from edge.errors import Problem
 from edge.settings import IdentitySettings
+from router.alerts import channel_of, is_user
 from router.errors import BadPattern
 
 # 8 KiB: what common proxies take as one header line.
@@ -132,7 +133,8 @@ class Verifier:
         self._check_audience(claims)
         granted = claims.callboard
         try:
-            grants = Grants.of(granted.read, granted.publish, granted.command, granted.operate)
+            read = [*granted.read, *_own_channel(claims.sub)]
+            grants = Grants.of(read, granted.publish, granted.command, granted.operate)
         except BadPattern as fault:
             raise bad_token(f"its claim callboard: {fault}") from None
         if not claims.sub.isprintable() or claims.sub.isspace():
@@ -172,6 +174,11 @@ def _signed(token: str, key: Key) -> bytes | None:
     except (jwt.PyJWTError, ValueError, TypeError):
         return None
     return payload
+
+
+def _own_channel(user: str) -> list[str]:
+    """The pattern of the alerts that name this user as their audience, which every token of the user may read."""
+    return [channel_of(user)] if is_user(user) else []
 
 
 def bad_token(why: str) -> Problem:

@@ -1,4 +1,4 @@
-"""Handlers of the current state: runs, alerts, cameras, Octanes."""
+"""Handlers of the current state: runs, cameras, Octanes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,13 @@ from starlette.responses import Response
 
 from edge.errors import Problem
 from edge.http.bodies.sessions import LimitQuery
-from edge.http.bodies.system import AlertsAnswer, CamerasAnswer, OctanesAnswer, RunsAnswer
+from edge.http.bodies.system import CamerasAnswer, OctanesAnswer, RunsAnswer
 from edge.http.body import edge_of, json_answer, read_query
 from edge.http.credentials import principal_of
 from edge.http.openapi.operation import Answer, operation
 from router.codec import rfc3339
 from router.record import Record
 from router.subject import escape, unescape
-
-# How many events `/alerts` reads back: a page of alerts is for people, and older ones are in the stream.
-ALERTS_READ = 500
 
 
 async def _latest(request: Request, *patterns: str) -> list[Record]:
@@ -48,33 +45,6 @@ def _state(record: Record) -> dict[str, Any]:
     event = record.event
     assert event is not None
     return {"run": unescape(event.subject.entity), "domain": event.subject.domain, **event.data}
-
-
-@operation(
-    "Read the latest state of every alert rule for every entity",
-    Answer(200, "Newest first", AlertsAnswer),
-    query=LimitQuery,
-)
-async def list_alerts(request: Request) -> Response:
-    """Answers the newest event of each rule and entity, among the last events of all rules."""
-    edge = edge_of(request)
-    grants = principal_of(request.scope).grants
-    newest: dict[tuple[str, str], dict[str, Any]] = {}
-    for record in await edge.hub.recovery.last(("alert.>",), ALERTS_READ):
-        event = record.event
-        if event is None or event.type not in ("firing", "resolved") or not grants.may_read(record.subject):
-            continue
-        rule = unescape(event.subject.entity)
-        newest[rule, str(event.data.get("key") or event.data.get("entity", ""))] = {
-            "rule": rule,
-            **event.data,
-            "status": event.type,
-            "timestamp": rfc3339(event.time),
-            "id": event.id,
-            "cursor": record.cursor(edge.hub.epoch),
-        }
-    alerts = sorted(newest.values(), key=lambda alert: str(alert["cursor"]), reverse=True)
-    return json_answer({"alerts": alerts[: read_query(request, LimitQuery).limit]})
 
 
 @operation("List the cameras", Answer(200, "Each with its latest state", CamerasAnswer))

@@ -11,12 +11,12 @@ import pytest
 
 from router import alerts
 from router.alert_store import AlertStore
-from router.alerts import AlertRecord, Firing, act, entry_key, fire, resolve
+from router.alerts import AlertRecord, act, entry_key, fire, resolve
 from router.broker import Broker
 from router.clock import wall
-from router.event import Event
 from router.nats.bucket import Bucket
 from router.topology import ALERTS, TopologySettings
+from tests.router.firings import found
 from tests.waiting import eventually
 
 S = 1_000_000_000
@@ -34,11 +34,8 @@ async def following(store: AlertStore) -> AsyncIterator[AlertStore]:
 
 
 def fires(rule: str, key: str = "k", **more: object) -> Callable[[AlertRecord | None], AlertRecord]:
-    now = wall.now_ns()
-    cause = Event.new("metric.lab.temperature", {"celsius": 91}, time_ns=now)
-    said = {"severity": "warning", "category": "general", "entity": "lab", "title": "hot", **more}
-    found = Firing(rule=rule, key=key, at=now, cause=cause, **said)  # type: ignore[arg-type]
-    return lambda record: fire(record, found, wall.now_ns())
+    firing = found(rule, key, **more)
+    return lambda record: fire(record, firing, wall.now_ns())
 
 
 async def told(broker: Broker, rule: str, pattern: str = "alert.{}.*") -> list[str]:

@@ -14,12 +14,6 @@ class RunsAnswer(msgspec.Struct):
     runs: list[dict[str, Any]]
 
 
-class AlertsAnswer(msgspec.Struct):
-    """The latest state of every alert rule for every entity, newest first."""
-
-    alerts: list[dict[str, Any]]
-
-
 class CamerasAnswer(msgspec.Struct):
     """The cameras, each with its latest state."""
 
