@@ -42,8 +42,17 @@ NS = 1_000_000_000
 Transition = Callable[[AlertRecord | None], AlertRecord | None]
 Heard = Callable[[AlertRecord | None, str], None]
 
-_record = decoder(AlertRecord, ALERTS)
+_decode = decoder(AlertRecord, ALERTS)
 _encode = msgspec.json.Encoder(enc_hook=str).encode
+
+
+def _record(key: str, value: bytes | None) -> AlertRecord | None:
+    """The record of an entry; None for one that does not belong there."""
+    record = _decode(key, value)
+    if record is None or entry_key(record.rule, record.key) == entry_of(record.id) == key:
+        return record
+    log.warning("stored alert is invalid and is ignored", extra={"bucket": ALERTS, "key": key})
+    return None
 
 
 class AlertStore:

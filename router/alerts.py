@@ -68,11 +68,10 @@ class HistoryStep(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PendingEvent(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An event that may not have been published yet. `written` is when the record was changed, in ns of the wall clock."""
+    """An event that may not have been published yet. `written` is its time, and when the record was changed (wall clock, ns)."""
 
     number: int
     state: State
-    time: int
     written: int
     data: dict[str, Any]
     cause: str | None = None
@@ -208,7 +207,7 @@ def fire(record: AlertRecord | None, firing: Firing, now: int) -> AlertRecord:
 
 
 def _count_on(record: AlertRecord, firing: Firing, now: int) -> AlertRecord:
-    if _caused_by(record, firing.cause) or firing.at < record.told:
+    if _caused_by(record, firing.cause) or (firing.cause is None and firing.at <= record.told):
         return record
     changed = replace(record, updated=now, **_found(firing))
     # Whoever acknowledged, snoozed or dismissed it has said that they know.
@@ -223,6 +222,7 @@ def resolve(
     cause: Event | None = None,
     by: str | None = None,
     comment: str | None = None,
+    count: int = 0,
 ) -> AlertRecord | None:
     """Ends an episode, at the time of an event or of a person's wish (ns); None where there is none."""
     if record is None or not record.is_active:
@@ -231,6 +231,8 @@ def resolve(
     # An event from the future shall not keep the alert from firing again.
     ended = min(at, now)
     changed = replace(changed, state="resolved", ended=ended, updated=now, reason=reason, snoozed_until=None)
+    if count:
+        changed = replace(changed, count=count)
     if cause is not None:
         changed = replace(changed, **_cause(cause))
     return _tell(changed, at, now, by=by, comment=comment)
@@ -303,7 +305,7 @@ def events(pending: PendingEvent) -> list[Event]:
             id=id if len(targets) == 1 else f"{id}.{place}",
             key=str(data["alert"]),
             cause=pending.cause,
-            time_ns=pending.time,
+            time_ns=pending.written,
             test=pending.test,
         )
         for place, subject in enumerate(targets, 1)
@@ -389,7 +391,7 @@ def _tell(record: AlertRecord, time: int, now: int, by: str | None = None, comme
     """Puts the event of a transition into the outbox."""
     record = replace(record, numbered=record.numbered + 1, told=max(record.told, min(time, now)))
     data = describe(record) | ({"by": by} if by else {}) | ({"comment": comment} if comment else {})
-    pending = PendingEvent(record.numbered, record.state, time, now, data, record.cause_id or None, record.test)
+    pending = PendingEvent(record.numbered, record.state, now, data, record.cause_id or None, record.test)
     return replace(record, outbox=(*record.outbox, pending))
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
@@ -18,9 +18,9 @@ from router import tracing
 from router.cluster.leases import Viewers
 from router.codec import encode
 from router.dedup import dedup_id
-from router.errors import Refused, RouterError, Timeout
+from router.errors import BrokerError, Refused, RouterError, Timeout
 from router.event import Event, new_id
-from router.timing import Clock, SystemClock
+from router.timing import Clock, SystemClock, full_jitter
 
 __all__ = ["Context", "NotNow", "Outbox", "SourceEnded"]
 
@@ -49,6 +49,8 @@ class Outbox:
         self.trace = cause.trace if cause else None
         self.open = True
         self.events: list[tuple[Event, bytes]] = []
+        # Writes of stored state, which follow the events.
+        self.writes: list[Callable[[], Awaitable[object]]] = []
         self._actor = actor
         self._origin = origin
         self._cause_id = cause.id if cause else new_id()
@@ -104,6 +106,17 @@ class Context:
         if outbox is None or not outbox.open:
             raise NotNow
         outbox.add(subject, data, type, key)
+
+    def commit(self, write: Callable[[], Awaitable[object]]) -> None:
+        """Writes stored state once the running method has returned, and before its message is acknowledged.
+
+        It has no time limit: where NATS is away, the write is repeated until it is back. So `write` must be harmless when it
+        is repeated, and also when the message comes again. It may raise what crashes the actor.
+        """
+        outbox = _outbox.get()
+        if outbox is None or not outbox.open:
+            raise NotNow
+        outbox.writes.append(write)
 
     async def publish(
         self,
@@ -198,9 +211,9 @@ class Context:
             _outbox.reset(token)
 
     async def flush(self, outbox: Outbox) -> None:
-        """Publishes what was emitted, in order. Waits where NATS is away: the actor takes nothing new meanwhile.
+        """Publishes what was emitted, in order, then writes. Waits where NATS is away: the actor takes nothing new meanwhile.
 
-        Raises Refused where JetStream will not have an event at all.
+        Raises Refused where JetStream will not have an event or a write at all.
         """
         outbox.open = False
         for place, (event, payload) in enumerate(outbox.events):
@@ -216,6 +229,24 @@ class Context:
                         "emitted event could not be published; retrying until NATS is back",
                         extra={"actor": self.name, "fault": str(fault)},
                     )
+        for write in outbox.writes:
+            await self._write(write)
+
+    async def _write(self, write: Callable[[], Awaitable[object]]) -> None:
+        failures = 0
+        while True:
+            try:
+                await write()
+                return
+            except Refused:
+                raise
+            except BrokerError as fault:
+                failures += 1
+                log.warning(
+                    "state could not be written; retrying until NATS is back",
+                    extra={"actor": self.name, "fault": str(fault)},
+                )
+                await self.sleep(full_jitter(failures, 0.1, 2.0))
 
     def _child(self, running: Coroutine[Any, Any, None], name: str) -> None:
         if self._group is None:

@@ -7,12 +7,13 @@ from typing import Any
 
 from actors.alerts.actor import Alerts
 from actors.system.probe import Probe
+from router.alerts import act, confirm
 from router.event import Event
-from tests.actors.alerts.readings import HOT, START, S, made, reading, said, written
+from tests.actors.alerts.readings import HOT, START, ListedAlerts, S, probed, reading, said, told, written
 
 
 async def test_an_event_that_matches_raises_an_alert_that_says_what_and_why(tmp_path: Path) -> None:
-    async with Probe(made(written(tmp_path, HOT))) as alerts:
+    async with probed(written(tmp_path, HOT)) as alerts:
         await alerts.receive(reading(79))
         await alerts.receive(reading(91.5, id="cause-1"))
 
@@ -33,7 +34,7 @@ async def test_an_event_that_matches_raises_an_alert_that_says_what_and_why(tmp_
 
 
 async def test_another_event_of_an_id_that_was_seen_is_no_repeat(tmp_path: Path) -> None:
-    async with Probe(made(written(tmp_path, HOT))) as alerts:
+    async with probed(written(tmp_path, HOT)) as alerts:
         await alerts.receive(reading(90, 0, id="1"))
         await alerts.receive(reading(91, 60, id="1"))
 
@@ -41,7 +42,7 @@ async def test_another_event_of_an_id_that_was_seen_is_no_repeat(tmp_path: Path)
 
 
 async def test_a_cooldown_is_kept_per_key_and_by_the_events_own_times(tmp_path: Path) -> None:
-    async with Probe(made(written(tmp_path, HOT))) as alerts:
+    async with probed(written(tmp_path, HOT)) as alerts:
         await alerts.receive(reading(90, 0))
         await alerts.receive(reading(91, 59))
         await alerts.receive(reading(92, 59, host="lab-2"))
@@ -55,35 +56,33 @@ async def test_a_cooldown_is_kept_per_key_and_by_the_events_own_times(tmp_path: 
         assert alerts.emitted[0][1]["alert"] == alerts.emitted[2][1]["alert"] != alerts.emitted[1][1]["alert"]
 
 
-async def test_an_event_that_is_delivered_again_says_the_same_under_the_same_id_and_counts_once(tmp_path: Path) -> None:
-    async with Probe(made(written(tmp_path, HOT))) as alerts:
+async def test_an_event_that_is_delivered_again_changes_nothing_and_counts_once(tmp_path: Path) -> None:
+    async with probed(written(tmp_path, HOT)) as alerts:
         first = reading(90, 0)
         await alerts.receive(first)
         await alerts.receive(first, attempt=2)
         await alerts.receive(reading(90, 10))
         await alerts.receive(first, attempt=3)
 
-        assert {event.id for event in alerts.events} == {alerts.events[0].id}
-        assert {data["count"] for _, data in alerts.emitted} == {1}
+        assert said(alerts) == ["alert.hot.firing"]
         assert [alert["count"] for alert in await alerts.ask("firing")] == [2]
 
 
-async def test_after_a_restart_a_repeat_says_the_same_under_the_same_id(tmp_path: Path) -> None:
-    file = written(tmp_path, HOT + HOT.replace("rules:", "").replace("hot", "warm"))
+async def test_after_a_restart_a_repeat_changes_nothing(tmp_path: Path) -> None:
+    file, ledger = written(tmp_path, HOT + HOT.replace("rules:", "").replace("hot", "warm")), ListedAlerts()
     cause = reading(90)
-    async with Probe(made(file)) as alerts:
+    async with probed(file, alerts=ledger) as alerts:
         await alerts.receive(cause)
-        once = alerts.events
-    async with Probe(made(file), stored=once[:1]) as alerts:
+        assert said(alerts) == ["alert.hot.firing", "alert.warm.firing"]
+    async with probed(file, alerts=ledger) as alerts:
         await alerts.receive(cause, attempt=2)
-
-        assert [(event.id, event.subject, event.data) for event in alerts.events] == [
-            (event.id, event.subject, event.data) for event in once
-        ]
+        assert said(alerts) == []
+        await alerts.receive(reading(91, 60))
+        assert said(alerts) == ["alert.hot.firing", "alert.warm.firing"]
 
 
 async def test_an_event_from_the_future_does_not_mute_a_rule(tmp_path: Path) -> None:
-    async with Probe(made(written(tmp_path, HOT))) as alerts:
+    async with probed(written(tmp_path, HOT)) as alerts:
         await alerts.receive(reading(90, 10**9))
         await alerts.receive(reading(90, 0))
 
@@ -91,7 +90,7 @@ async def test_an_event_from_the_future_does_not_mute_a_rule(tmp_path: Path) -> 
 
 
 async def test_a_threshold_counts_matches_within_a_time(tmp_path: Path) -> None:
-    async with Probe(made(written(tmp_path, HOT + "    threshold: {count: 3, within: 10}\n"))) as alerts:
+    async with probed(written(tmp_path, HOT + "    threshold: {count: 3, within: 10}\n")) as alerts:
         for at in (0, 4, 11, 15):
             await alerts.receive(reading(90, at))
         assert said(alerts) == []
@@ -101,7 +100,7 @@ async def test_a_threshold_counts_matches_within_a_time(tmp_path: Path) -> None:
 
 
 async def test_an_alert_is_resolved_by_its_condition_once(tmp_path: Path) -> None:
-    async with Probe(made(written(tmp_path, HOT + "    resolve_when: data.celsius < 70\n"))) as alerts:
+    async with probed(written(tmp_path, HOT + "    resolve_when: data.celsius < 70\n")) as alerts:
         await alerts.receive(reading(60, 0))
         await alerts.receive(reading(90, 1))
         await alerts.receive(reading(60, 2, host="lab-2"))
@@ -117,7 +116,7 @@ async def test_an_alert_is_resolved_by_its_condition_once(tmp_path: Path) -> Non
 
 
 async def test_a_new_episode_has_a_new_id_and_waits_for_the_cooldown(tmp_path: Path) -> None:
-    async with Probe(made(written(tmp_path, HOT + "    resolve_when: data.celsius < 70\n"))) as alerts:
+    async with probed(written(tmp_path, HOT + "    resolve_when: data.celsius < 70\n")) as alerts:
         for celsius, at in ((90, 0), (60, 1), (90, 30), (90, 61)):
             await alerts.receive(reading(celsius, at))
 
@@ -128,7 +127,7 @@ async def test_a_new_episode_has_a_new_id_and_waits_for_the_cooldown(tmp_path: P
 async def test_an_alert_is_resolved_after_a_time_without_a_match(tmp_path: Path) -> None:
     now = START
     file = written(tmp_path, HOT + "    resolve_after: 30\n")
-    async with Probe(made(file, lambda: now)) as alerts:
+    async with probed(file, lambda: now) as alerts:
         await alerts.receive(reading(90, 0))
         await alerts.receive(reading(90, 10))
         now = START + 39 * S
@@ -148,7 +147,7 @@ async def test_entity_and_key_are_what_the_rule_says(tmp_path: Path) -> None:
         HOT
         + '    entity: \'"host " + entity\'\n    key: "{data.room}"\n    actions: [{label: go, url: "/r/{data.room}"}]\n'
     )
-    async with Probe(made(written(tmp_path, text))) as alerts:
+    async with probed(written(tmp_path, text)) as alerts:
         await alerts.receive("metric.a.temperature", {"celsius": 90, "room": "../x y"})
         await alerts.receive("metric.b.temperature", {"celsius": 90, "room": "../x y"})
 
@@ -158,7 +157,7 @@ async def test_entity_and_key_are_what_the_rule_says(tmp_path: Path) -> None:
 
 
 async def test_a_run_and_a_job_of_one_name_have_an_alert_each() -> None:
-    async with Probe(Alerts) as alerts:
+    async with probed() as alerts:
         await alerts.receive("agent.x.completion", {"success": False, "error": "a"})
         await alerts.receive("job.x.completion", {"success": False, "error": "b"})
         await alerts.receive("job.x.completion", {"success": True})
@@ -172,7 +171,7 @@ async def test_a_run_and_a_job_of_one_name_have_an_alert_each() -> None:
 
 
 async def test_an_escaped_entity_is_shown_as_it_was_meant(tmp_path: Path) -> None:
-    async with Probe(made(written(tmp_path, HOT))) as alerts:
+    async with probed(written(tmp_path, HOT)) as alerts:
         await alerts.receive("metric.a=2Eb.temperature", {"celsius": 90})
 
         assert alerts.emitted[0][1]["entity"] == "a.b"
@@ -180,18 +179,19 @@ async def test_an_escaped_entity_is_shown_as_it_was_meant(tmp_path: Path) -> Non
 
 async def test_what_alerts_say_themselves_raises_no_alert(tmp_path: Path) -> None:
     file = written(tmp_path, "rules:\n  - {name: all, when: 'true', cooldown: 0}\n")
-    async with Probe(made(file)) as alerts:
+    async with probed(file) as alerts:
         await alerts.receive("alert.hot.firing", {"rule": "hot"})
         await alerts.receive("alert.hot.resolved", {"rule": "hot"})
         await alerts.receive("system.alerts.rules_rejected", {})
+        await alerts.receive("alert._alice.hot.acknowledged", {"rule": "hot"})
         assert said(alerts) == []
-        await alerts.receive("alert.hot.acknowledged", {"rule": "hot"})
+        await alerts.receive("alert.hot.noted", {"rule": "hot"})
 
         assert said(alerts) == ["alert.all.firing"]
 
 
 async def test_the_shipped_rules_tell_of_a_failed_run_and_not_of_one_that_was_cancelled() -> None:
-    async with Probe(Alerts) as alerts:
+    async with probed() as alerts:
         await alerts.receive("agent.run-1.completion", {"success": True})
         await alerts.receive("agent.run-2.completion", {"success": False, "status": "cancelled", "error": "stopped"})
         await alerts.receive("agent.run-3.completion", {"success": False, "error": "out of memory"})
@@ -205,7 +205,7 @@ async def test_the_shipped_rules_tell_of_a_failed_run_and_not_of_one_that_was_ca
 
 
 async def test_the_shipped_rules_tell_of_a_camera_and_of_its_return() -> None:
-    async with Probe(Alerts) as alerts:
+    async with probed() as alerts:
         await alerts.receive("camera.main.state", {"status": "failed", "reason": "unplugged"})
         await alerts.receive("camera.main.state", {"status": "streaming", "reason": None})
         await alerts.receive("octane.main.render_failure", {"reason": "no memory left"})
@@ -221,7 +221,7 @@ async def test_the_shipped_rules_tell_of_a_camera_and_of_its_return() -> None:
 
 async def test_a_new_file_takes_effect_and_ends_what_no_rule_stands_for(tmp_path: Path) -> None:
     file = written(tmp_path, HOT)
-    async with Probe(made(file)) as alerts:
+    async with probed(file) as alerts:
         await alerts.receive(reading(90))
         written(tmp_path, HOT.replace("hot", "warm").replace("80", "30"))
         await alerts.tick()
@@ -238,7 +238,7 @@ async def test_a_new_file_takes_effect_and_ends_what_no_rule_stands_for(tmp_path
 
 async def test_a_broken_file_keeps_the_old_rules_and_its_mistakes_are_told_once(tmp_path: Path) -> None:
     file = written(tmp_path, HOT)
-    async with Probe(made(file)) as alerts:
+    async with probed(file) as alerts:
         written(tmp_path, "rules:\n  - {name: hot, when: 'foo'}\n  - {when: 'true'}\n")
         await alerts.tick()
         await alerts.tick()
@@ -259,7 +259,7 @@ async def test_a_broken_file_keeps_the_old_rules_and_its_mistakes_are_told_once(
 
 
 async def test_a_file_that_is_not_there_at_the_start_is_told_and_awaited(tmp_path: Path) -> None:
-    async with Probe(made(tmp_path / "rules.yaml")) as alerts:
+    async with probed(tmp_path / "rules.yaml") as alerts:
         await alerts.tick()
         assert "cannot be read" in alerts.emitted[0][1]["mistakes"][0]
 
@@ -270,31 +270,114 @@ async def test_a_file_that_is_not_there_at_the_start_is_told_and_awaited(tmp_pat
         assert said(alerts)[1:] == ["system.alerts.rules_loaded", "alert.hot.firing"]
 
 
-async def test_what_fires_is_known_again_after_a_restart(tmp_path: Path) -> None:
-    file = written(tmp_path, HOT + "    resolve_when: data.celsius < 70\n")
-    async with Probe(made(file)) as alerts:
-        await alerts.receive(reading(90, 0))
-        firing = alerts.events[0]
-    async with Probe(made(file), stored=[firing]) as alerts:
-        assert [alert["alert"] for alert in await alerts.ask("firing")] == [firing.data["alert"]]
-        await alerts.receive(reading(90, 30))
-        await alerts.receive(reading(60, 31))
+async def test_all_that_fires_is_known_again_after_a_restart_and_resolves(tmp_path: Path) -> None:
+    file, ledger = written(tmp_path, HOT + "    resolve_when: data.celsius < 70\n"), ListedAlerts()
+    async with probed(file, alerts=ledger) as alerts:
+        for host in ("a", "b", "c", "d", "e"):
+            await alerts.receive(reading(90, 0, host=host))
+        began = {data["key"]: data["alert"] for data in told(alerts)}
+    async with probed(file, alerts=ledger) as alerts:
+        assert {alert["key"]: alert["alert"] for alert in await alerts.ask("firing")} == began
+        await alerts.receive(reading(90, 30, host="a"))
+        assert said(alerts) == [], "the cooldown is kept"
+        for host in ("a", "b", "c", "d", "e"):
+            await alerts.receive(reading(60, 31, host=host))
 
-        assert said(alerts) == ["alert.hot.resolved"]
-        assert alerts.emitted[0][1]["alert"] == firing.data["alert"]
-        resolved = alerts.events[0]
-    async with Probe(made(file), stored=[firing, resolved]) as alerts:
+        assert said(alerts) == ["alert.hot.resolved"] * 5
+        assert {data["key"]: data["alert"] for data in told(alerts)} == began
+    async with probed(file, alerts=ledger) as alerts:
         assert await alerts.ask("firing") == []
 
 
-async def test_the_end_of_an_older_alert_does_not_end_a_newer_one(tmp_path: Path) -> None:
-    file = written(tmp_path, HOT)
-    data = {"rule": "hot", "key": "metric.lab-1", "count": 1, "since": "2027-01-15T08:00:00.000000Z"}
-    newer = Event.new("alert.hot.firing", {**data, "alert": "hot-2"}, source="alerts")
-    older = Event.new("alert.hot.resolved", {**data, "alert": "hot-1"}, source="alerts")
-    forged = Event.new("alert.other.firing", {**data, "rule": "other", "alert": "x"}, source="somebody")
-    async with Probe(made(file), stored=[newer, older, forged]) as alerts:
-        assert [alert["alert"] for alert in await alerts.ask("firing")] == ["hot-2"]
+async def test_after_a_restart_what_has_no_rule_any_more_ends_but_not_where_the_rules_cannot_be_read(
+    tmp_path: Path,
+) -> None:
+    ledger = ListedAlerts()
+    async with probed(written(tmp_path, HOT), alerts=ledger) as alerts:
+        await alerts.receive(reading(90))
+    async with probed(written(tmp_path, "rules: nonsense"), alerts=ledger) as alerts:
+        await alerts.tick()
+        assert said(alerts) == ["system.alerts.rules_rejected"]
+    async with probed(written(tmp_path, HOT.replace("hot", "warm")), alerts=ledger) as alerts:
+        assert said(alerts) == ["alert.hot.resolved"]
+        assert told(alerts)[0]["reason"] == "rule_removed"
+
+
+def by_hand(ledger: ListedAlerts, alerts: Probe, what: str, at: float, until: float = 0) -> None:
+    """What a person does to the one alert, as the watch of its bucket reports it."""
+    [(entry, record)] = ledger.known.items()
+    done = act(record, what, "alice", START + int(at * S), until=START + int(until * S))
+    ledger.known[entry] = confirm(done, done.outbox)
+    assert isinstance(alerts.actor, Alerts)
+    alerts.actor._record_changed(ledger.known[entry], entry)
+
+
+async def test_a_snoozed_alert_fires_again_when_its_time_is_over_and_not_where_it_ended(tmp_path: Path) -> None:
+    now, ledger = START, ListedAlerts()
+    file = written(tmp_path, HOT + "    resolve_when: data.celsius < 70\n")
+    async with probed(file, lambda: now, ledger) as alerts:
+        await alerts.receive(reading(90, 0))
+        by_hand(ledger, alerts, "snooze", 1, until=100)
+        await alerts.receive(reading(95, 70))
+        now = START + 99 * S
+        await alerts.tick()
+        assert said(alerts) == ["alert.hot.firing"]
+        now = START + 100 * S
+        await alerts.tick()
+        assert [(data["state"], data["value"]) for data in told(alerts)[1:]] == [("firing", 95)]
+
+        by_hand(ledger, alerts, "snooze", 101, until=200)
+        await alerts.receive(reading(60, 150))
+        now = START + 200 * S
+        await alerts.tick()
+        assert said(alerts)[2:] == ["alert.hot.resolved"]
+
+
+async def test_a_snooze_outlives_a_restart(tmp_path: Path) -> None:
+    now, file, ledger = START, written(tmp_path, HOT), ListedAlerts()
+    async with probed(file, lambda: now, ledger) as alerts:
+        await alerts.receive(reading(90, 0))
+        by_hand(ledger, alerts, "snooze", 1, until=100)
+    async with probed(file, lambda: now, ledger) as alerts:
+        await alerts.receive(reading(90, 70))
+        await alerts.tick()
+        assert said(alerts) == []
+        now = START + 100 * S
+        await alerts.tick()
+        assert said(alerts) == ["alert.hot.firing"]
+
+
+async def test_a_dismissed_alert_is_silent_until_it_is_resolved_and_then_may_fire_anew(tmp_path: Path) -> None:
+    ledger = ListedAlerts()
+    file = written(tmp_path, HOT + "    resolve_when: data.celsius < 70\n")
+    async with probed(file, lambda: START + 400 * S, ledger) as alerts:
+        await alerts.receive(reading(90, 0))
+        by_hand(ledger, alerts, "dismiss", 1)
+        await alerts.receive(reading(91, 100))
+        await alerts.receive(reading(92, 200))
+        await alerts.receive(reading(60, 201))
+        await alerts.receive(reading(93, 300))
+
+        assert said(alerts) == ["alert.hot.firing", "alert.hot.resolved", "alert.hot.firing"]
+
+
+async def test_what_a_person_resolved_fires_anew_as_soon_as_its_rule_matches_again(tmp_path: Path) -> None:
+    ledger = ListedAlerts()
+    async with probed(written(tmp_path, HOT), alerts=ledger) as alerts:
+        await alerts.receive(reading(90, 0))
+        by_hand(ledger, alerts, "resolve", 10)
+        await alerts.receive(reading(90, 70))
+
+        first, second = told(alerts)
+        assert (first["state"], second["state"], second["count"]) == ("firing", "firing", 1)
+        assert first["alert"] != second["alert"]
+
+
+async def test_an_alert_with_an_audience_is_told_to_each_of_them(tmp_path: Path) -> None:
+    async with probed(written(tmp_path, HOT + "    audience: [alice, bob@x.org]\n")) as alerts:
+        await alerts.receive(reading(90))
+
+        assert said(alerts) == ["alert._alice.hot.firing", "alert._bob=40x=2Eorg.hot.firing"]
 
 
 async def test_no_event_however_odd_crashes_the_actor(tmp_path: Path) -> None:
@@ -306,7 +389,7 @@ async def test_no_event_however_odd_crashes_the_actor(tmp_path: Path) -> None:
         {"x": [[]] * 99, "celsius": 2**63},
         {"x": "\u202e" * 9999},
     ]
-    async with Probe(made(file)) as alerts:
+    async with probed(file) as alerts:
         for place, data in enumerate(odd):
             event = Event.new(f"metric.h{place}.temperature", data, time_ns=(-1) ** place * 10 ** (4 * place))
             assert await alerts.receive(event) == "acked"

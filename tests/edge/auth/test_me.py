@@ -13,7 +13,7 @@ async def test_a_token_is_told_what_it_allows(edge: SecuredEdge) -> None:
 
     assert said.pop("expires_at") is not None
     assert said == {
-        "id": "- alice", "read": ["camera.lobby.>"], "publish": ["job.>"], "command": ["octane.main.>"], "operate": False,
+        "id": "- alice", "read": ["alert._alice.>", "camera.lobby.>"], "publish": ["job.>"], "command": ["octane.main.>"], "operate": False,
     }  # fmt: skip
 
 

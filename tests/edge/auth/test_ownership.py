@@ -75,7 +75,7 @@ async def test_a_token_without_grants_may_do_nothing(edge: SecuredEdge, entity: 
     await edge.as_("alice", publish=["job.>"]).publish({"subject": f"job.{entity}.output"})
 
     assert (asked.status_code, asked.json()["code"]) == (403, "not_granted")
-    assert asked.json()["detail"] == "reading agent.> is not granted; the token's read is empty"
+    assert asked.json()["detail"] == "reading agent.> is not granted; the token's read has alert._nobody.>"
     assert (said.status_code, said.json()["code"]) == (403, "not_granted")
     assert (await nobody.poll(seen, "?cursor=earliest&limit=1000"))["events"] == []
     for path, key in (("/runs", "runs"), ("/alerts", "alerts"), ("/cameras", "cameras"), ("/octanes", "octanes")):
