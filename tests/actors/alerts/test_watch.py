@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from actors.system.probe import Probe
-from tests.actors.alerts.readings import HOT, made, reading, written
+from tests.actors.alerts.readings import HOT, probed, reading, written
 
 
 async def test_only_so_many_keys_are_remembered_and_a_forgotten_alert_is_ended(tmp_path: Path) -> None:
-    async with Probe(made(written(tmp_path, HOT), keys=2)) as alerts:
+    async with probed(written(tmp_path, HOT), keys=2) as alerts:
         for host in ("a", "b", "a", "c"):
             await alerts.receive(reading(90, host=host))
 
