@@ -16,6 +16,7 @@ Use it
   tail PATTERN…     follow events as they are said
   run -- COMMAND    run a command and publish its output, progress and end
   sessions          list who is subscribed
+  demo chat         serve a chat that gives its callers callbacks, without a model
 
 Look after it
   doctor            check that everything is well, and say how to mend what is not

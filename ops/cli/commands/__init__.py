@@ -18,6 +18,7 @@ NAMES = (
     "tail",
     "run",
     "sessions",
+    "demo",
     "deadletters",
     "webhooks",
     "streams",

@@ -1,0 +1,38 @@
+"""`callboard demo`: serves a demonstration."""
+
+from __future__ import annotations
+
+import argparse
+
+from ops.cli.flags import Command, Parser, load
+
+_EXAMPLES = """\
+examples:
+  callboard demo chat
+  curl -s localhost:8100/chat -d '{"message": "How do webhooks work?", "callback_config": {"delivery_method": "sse"}}'
+"""
+
+
+def declare(parser: Parser) -> None:
+    """Adds the arguments."""
+    parser.add_argument("what", metavar="chat", choices=["chat"], help="what to serve: a chat without a model")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8100, help="the port to listen on (8100); 0 takes a free one")
+    parser.where_the_edge_is()
+    parser.setting("--nats-url", "NATS_URL", "the NATS to use; without it that of a running `callboard up`", "URL")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Runs the command and returns its exit code."""
+    from ops.cli.demo import run_chat
+
+    return run_chat(load(given, "edge", "otel"), given.host, given.port)
+
+
+COMMAND = Command(
+    "Serves a chat that gives its callers callbacks, as a program of one's own would. It has no model, and says so.",
+    declare,
+    run,
+    usage="demo chat [OPTIONS]",
+    examples=_EXAMPLES,
+)

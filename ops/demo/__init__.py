@@ -1,0 +1,1 @@
+"""Demonstrations: small programs that are what they say they are."""
