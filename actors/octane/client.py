@@ -77,7 +77,7 @@ class CallbackKind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Signal:
+class CallbackNotice:
     """One event of the callback stream, with the images if they came along."""
 
     kind: CallbackKind
@@ -188,7 +188,7 @@ class OctaneClient:
         )
         await self._tolerate("setAsyncTonemapParams1", request, Empty)
 
-    async def signals(self) -> AsyncGenerator[Signal, None]:
+    async def signals(self) -> AsyncGenerator[CallbackNotice, None]:
         """The callback stream, opened again whenever its time is up. Raises Disconnected."""
         opened = 0.0
         while True:
@@ -196,7 +196,7 @@ class OctaneClient:
             call = self._open()
             try:
                 # A server with nothing to say sends no headers either, so there is no waiting for them.
-                yield Signal(CallbackKind.OPENED)
+                yield CallbackNotice(CallbackKind.OPENED)
                 async for payload in call:
                     if (signal := read_signal(payload)) is not None:
                         yield signal
@@ -360,7 +360,7 @@ class OctaneClient:
         return self._channel
 
 
-def read_signal(payload: bytes) -> Signal | None:
+def read_signal(payload: bytes) -> CallbackNotice | None:
     """Reads one event of either generation; None for one that is no event, or of a kind unknown here."""
     # Alpha 5's message reads Beta 2's events too: only the user data differs, and that is not used. The other way round
     # the images would pass unseen, as unknown fields.
@@ -369,7 +369,7 @@ def read_signal(payload: bytes) -> Signal | None:
     except DecodeError:
         return None
     name = event.WhichOneof("payload")
-    return Signal(CallbackKind(name), tuple(event.newImage.render_images.data)) if name is not None else None
+    return CallbackNotice(CallbackKind(name), tuple(event.newImage.render_images.data)) if name is not None else None
 
 
 def enum_name(enum: Any, value: int, prefix: str) -> str:
