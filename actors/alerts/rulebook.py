@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from actors.alerts.rules import BadRules, Mistake, Rule, parse, read
+from actors.alerts.parser import parse, read
+from actors.alerts.rules import BadRules, Mistake, Rule
 from router.rule_store import StoredRule
 
 log = logging.getLogger(__name__)
@@ -66,11 +68,11 @@ class RuleBook:
         self._stamp, self._looked = stamp, True
         return changed
 
-    def load(self, read: Callable[[Path], tuple[Rule, ...]] = read) -> tuple[Rule, ...]:
-        """Reads the file. Raises BadRules; the rules stay as they were then."""
+    def load(self) -> tuple[Rule, ...]:
+        """Reads the file; what stands there as before is not compiled again. Raises BadRules; the rules stay as they were then."""
         if self._stamp is None and self.file == SHIPPED:
             return ()
-        return read(self.file)
+        return read(self.file, self._of_file)
 
     def take_file(self, rules: Iterable[Rule]) -> None:
         """Takes these rules for those of the file."""
@@ -113,7 +115,7 @@ def parse_one(text: str, file: str = API) -> Rule:
     else:
         wrapped, lines, columns = "rules:\n-\n" + textwrap.indent(text, "  "), 2, 2
     try:
-        rules = parse(wrapped, file)
+        rules = parse(wrapped, file, alone=True)
     except BadRules as fault:
         raise BadRules([_moved(mistake, lines, columns) for mistake in fault.mistakes]) from None
     if len(rules) != 1:
@@ -123,12 +125,15 @@ def parse_one(text: str, file: str = API) -> Rule:
 
 def _moved(mistake: Mistake, lines: int, columns: int) -> Mistake:
     """A mistake at its place in the text that was wrapped."""
-    return mistake
+    if mistake.line <= lines:
+        return replace(mistake, line=0, column=0) if mistake.line else mistake
+    indented = columns if lines or mistake.line == 1 else 0
+    return replace(mistake, line=mistake.line - lines, column=max(1, mistake.column - indented))
 
 
 def described(mistake: Mistake) -> dict[str, Any]:
     """A mistake as answers show it."""
-    return {"rule": mistake.rule, "reason": mistake.reason}
+    return mistake.describe()
 
 
 def _stamp(file: Path) -> _Stamp | None:

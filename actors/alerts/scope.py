@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from actors.alerts.rules import Rule
+from actors.alerts.template import MAX_VALUE, lookup, shown
 from router.codec import rfc3339
 from router.event import Event
 from router.filter import Activation
@@ -69,6 +70,8 @@ def scope_of(rule: Rule, sight: Sight) -> dict[str, Any]:
         "category": rule.category,
         "value": rule.value.value(sight.seen) if rule.value else None,
     }
+    if rule.group:
+        scope["group"] = rule.group.by.of(sight.seen, scope) or ""
     if rule.entity and (entity := rule.entity.of(sight.seen, scope)) is not None:
         scope["entity"] = entity
     return scope
@@ -80,3 +83,17 @@ def written(time_ns: int) -> str:
         return rfc3339(time_ns)
     except (ValueError, OverflowError, OSError):
         return rfc3339(0)
+
+
+def slim(rule: Rule, scope: dict[str, Any]) -> dict[str, Any]:
+    """The same, with only those fields of the data that the rule's texts show, and each as short as it is shown."""
+    data: dict[str, Any] = {}
+    for path in rule.paths:
+        if path[0] == "data" and len(path) > 1:
+            found = lookup(scope, path)
+            inner = data
+            for step in path[1:-1]:
+                inner = inner.setdefault(step, {}) if isinstance(inner.get(step, {}), dict) else {}
+            inner[path[-1]] = found if found is None or isinstance(found, (bool, int, float)) else shown(found)
+    kept = {name: value[:MAX_VALUE] if isinstance(value, str) else value for name, value in scope.items()}
+    return {**kept, "data": data}

@@ -55,13 +55,18 @@ class TextTemplate:
         return cls(text, tuple(parts))
 
     @property
+    def paths(self) -> tuple[tuple[str, ...], ...]:
+        """What it looks up."""
+        return tuple(part for part in self._parts if not isinstance(part, str))
+
+    @property
     def start(self) -> str:
         """The fixed text that it begins with."""
         return self._parts[0] if self._parts and isinstance(self._parts[0], str) else ""
 
     def fill(self, scope: Mapping[str, Any], longest: int, guard: Callable[[str], str] = str) -> str:
         """Writes the text, every value through the guard; what is missing becomes a question mark."""
-        said = "".join(part if isinstance(part, str) else guard(shown(_find(scope, part))) for part in self._parts)
+        said = "".join(part if isinstance(part, str) else guard(shown(lookup(scope, part))) for part in self._parts)
         return said[:longest]
 
 
@@ -74,7 +79,8 @@ def _path(text: str) -> tuple[str, ...]:
     return path
 
 
-def _find(scope: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+def lookup(scope: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    """What stands at a path of maps and lists; None where there is nothing."""
     found: Any = scope
     for step in path:
         if isinstance(found, Mapping):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from router.filter import Activation
+from router.filter import Activation, Expression
 
 NS = 1_000_000_000
 
@@ -22,6 +22,13 @@ class Condition(Protocol):
     @property
     def hears_misses(self) -> bool:
         """Whether it wants events of a known key that do not match."""
+
+    @property
+    def expressions(self) -> tuple[Expression, ...]:
+        """What it evaluates over each matching event."""
+
+    def describe(self) -> dict[str, Any]:
+        """The fields of the rule that made it, without those that say nothing."""
 
     def begin(self) -> Any:
         """Makes the memory of a new key."""
@@ -42,7 +49,7 @@ class Condition(Protocol):
         """How many matches an alert that begins now has."""
 
     def reset(self, memory: Any) -> None:
-        """Forgets what was counted, because the alert was ended."""
+        """Forgets what was counted, because the alert was ended or the key is given up."""
 
     def dump(self, memory: Any) -> Any:
         """The memory as JSON; None where there is nothing worth keeping."""

@@ -6,7 +6,7 @@ from collections import deque
 from typing import Any
 
 from actors.alerts.conditions import NS
-from router.filter import Activation
+from router.filter import Activation, Expression
 
 
 class Threshold:
@@ -14,10 +14,15 @@ class Threshold:
 
     level = False
     hears_misses = False
+    expressions: tuple[Expression, ...] = ()
 
     def __init__(self, count: int, within: float) -> None:
         self._count = count
+        self._seconds = within
         self._within = round(within * NS)
+
+    def describe(self) -> dict[str, Any]:
+        return {"threshold": {"count": self._count, "within": self._seconds}}
 
     def begin(self) -> deque[int]:
         return deque()

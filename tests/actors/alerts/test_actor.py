@@ -245,9 +245,7 @@ async def test_a_broken_file_keeps_the_old_rules_and_its_mistakes_are_told_once(
         await alerts.receive(reading(90))
         assert said(alerts) == ["system.alerts.rules_rejected", "alert.hot.firing"]
         assert len(alerts.emitted[0][1]["mistakes"]) == 2
-        assert alerts.emitted[0][1]["mistakes"][0].startswith(
-            "rules.yaml: hot: when: line 1, column 1: unknown variable"
-        )
+        assert alerts.emitted[0][1]["mistakes"][0].startswith("rules.yaml:2:24: hot: when: unknown variable 'foo'")
 
         file.unlink()
         await alerts.tick()

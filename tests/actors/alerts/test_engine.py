@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actors.alerts.engine import Engine, Signal
-from actors.alerts.rules import parse
+from actors.alerts.parser import parse
 from tests.actors.alerts.readings import HOT, START, S, reading
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.alerts.rules import parse
+from actors.alerts.parser import parse
 from actors.alerts.scope import Sight, identity, key_of, scope_of, written
 from router.event import Event
 from router.filter import activation
