@@ -7,7 +7,7 @@ from typing import Any
 
 from actors.alerts.engine import Engine, Signal
 from actors.alerts.ledger import Transition, change_of, end, firing_of, woken, write
-from actors.alerts.rules import read
+from actors.alerts.parser import read
 from router.alerts import AlertRecord, act, confirm
 from router.errors import Refused
 from tests.actors.alerts.readings import HOT, START, S, reading, written
