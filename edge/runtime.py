@@ -38,6 +38,7 @@ from router.broker import Broker
 from router.errors import Unreachable
 from router.metrics import survey
 from router.nats.bucket import Bucket
+from router.rule_store import RuleStore
 from router.store_health import StoreHealth
 from router.topology import EVENTS, HOOKS, LEASES, RETRIES
 
@@ -63,6 +64,7 @@ class Edge:
         self.takeover = Takeover(self.hub, settings.lanes)
         self.registry = Registry.over(broker.connection, self.store)
         self.alerts = AlertStore(broker, self.store)
+        self.rules = RuleStore(broker, self.store)
         self.cluster_stats = ClusterStats(broker.connection, partial(lag.measure, self.hub))
         self.poll_receipts = PollReceipts()
         self.authenticator = Authenticator(
@@ -124,6 +126,7 @@ class Edge:
                     ("takeover", self.takeover),
                     ("registry", self.registry),
                     ("alerts", self.alerts),
+                    ("rules", self.rules),
                     ("cluster_stats", self.cluster_stats),
                     ("authenticator", self.authenticator),
                     ("connection_auths", self.connection_auths),

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 # One answer to a caller stays far below what NATS carries.
 MAX_LISTED = 500
+MAX_DESCRIBED = 1000
 # Seconds between two looks for events that others have written and not published.
 LEFT_SECONDS = 5.0
 # So long a start waits for the alerts and the rules that are stored; then the actor is restarted, and waits again.
@@ -150,6 +151,18 @@ class Alerts(Actor):
     async def rules(self) -> list[dict[str, Any]]:
         """Lists the rules that apply."""
         return [rule.describe() for rule in self._engine.rules.values()][:MAX_LISTED]
+
+    @command
+    async def origins(self) -> dict[str, str]:
+        """Names the rules that apply, and where each stands: `file` or `api`."""
+        of_file = self._book.names_of_file
+        return {name: "file" if name in of_file else "api" for name in self._engine.rules}
+
+    @command
+    async def described(self, names: list[str]) -> dict[str, dict[str, Any]]:
+        """Describes some of the rules that apply."""
+        rules = self._engine.rules
+        return {name: rules[name].describe() for name in names[:MAX_DESCRIBED] if name in rules}
 
     @command
     async def firing(self) -> list[dict[str, Any]]:

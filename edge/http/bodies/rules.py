@@ -1,0 +1,136 @@
+"""Bodies, queries and answers of alert rules."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from edge.http.bodies.sessions import LimitQuery
+from edge.sessions.answer import Time
+
+MAX_TEST_EVENTS = 1000
+
+
+class MistakeAnswer(msgspec.Struct):
+    """One mistake in a rule; line and column begin at 1, and are 0 where nobody knows them."""
+
+    rule: str
+    field: str
+    reason: str
+    line: int
+    column: int
+
+
+class RuleVersionAnswer(msgspec.Struct, kw_only=True):
+    """A rule as it is, or as it was once."""
+
+    version: int
+    text: Annotated[str, Meta(description="As it was sent: YAML or JSON.")]
+    enabled: bool
+    at: Time
+    by: str | None
+
+
+class RuleAnswer(msgspec.Struct, kw_only=True):
+    """A rule of the API, or one of the file, which the API cannot change."""
+
+    name: str
+    source: Literal["api", "file"]
+    enabled: bool
+    version: Annotated[int, Meta(description="0 for a rule of the file. What If-Match takes.")]
+    in_force: Annotated[bool | None, Meta(description="Null where no alerts actor answers.")]
+    rule: Annotated[dict[str, Any] | None, Meta(description="As it is in force.")]
+    text: str | None = None
+    created: Time | None = None
+    updated: Time | None = None
+    by: str | None = None
+
+
+class RulesQuery(LimitQuery, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A page of the rules."""
+
+    cursor: Annotated[str | None, Meta(description="The `next` of the page before.")] = None
+
+
+class RulesAnswer(msgspec.Struct):
+    """A page of the rules, by name."""
+
+    rules: list[RuleAnswer]
+    next: str | None
+    total: int
+
+
+class RuleVersionsAnswer(msgspec.Struct):
+    """The versions of a rule that are kept, the newest first."""
+
+    versions: list[RuleVersionAnswer]
+
+
+class ValidationAnswer(msgspec.Struct):
+    """What a text would be as a rule."""
+
+    valid: bool
+    rule: dict[str, Any] | None
+    mistakes: list[MistakeAnswer]
+
+
+class TestEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An event to try rules on."""
+
+    subject: str
+    data: dict[str, Any] = {}
+    time: Annotated[
+        str | float | None, Meta(description="RFC 3339, or seconds since the epoch; now, if not given.")
+    ] = None
+    type: str | None = None
+    id: str | None = None
+
+
+class RuleTestRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Events to try rules on: those of `rules` (YAML or JSON, as a file has them), or those in force."""
+
+    events: Annotated[list[TestEvent], Meta(min_length=1, max_length=MAX_TEST_EVENTS)]
+    rules: Annotated[str | UnsetType, Meta(max_length=262_144)] = UNSET
+
+
+class SignalAnswer(msgspec.Struct, kw_only=True):
+    """An alert that would begin, go on or end."""
+
+    kind: Literal["firing", "again", "resolved"]
+    rule: str
+    key: str
+    at: Time
+    value: Any
+    count: int
+    title: str
+    event: Annotated[str | None, Meta(description="The id of the event that led to it.")]
+    reason: str | None
+
+
+class RuleTestAnswer(msgspec.Struct):
+    """What would have been told."""
+
+    signals: list[SignalAnswer]
+
+
+class BacktestRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The history to try rules on."""
+
+    since: Annotated[
+        str | float, Meta(description="RFC 3339, seconds since the epoch, or how long ago: 90s, 30m, 12h, 7d.")
+    ]
+    until: str | float | None = None
+    rules: Annotated[str | UnsetType, Meta(max_length=262_144)] = UNSET
+
+
+class BacktestAnswer(msgspec.Struct, kw_only=True):
+    """A back-test, and how far it has come."""
+
+    id: str
+    state: Literal["running", "done", "failed", "cancelled"]
+    events: Annotated[int, Meta(description="Events that were looked at so far.")]
+    signals: Annotated[list[SignalAnswer], Meta(description="The first thousand.")]
+    total: Annotated[int, Meta(description="All signals.")]
+    error: str | None
