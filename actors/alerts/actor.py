@@ -105,6 +105,8 @@ class Alerts(Actor):
         # When snoozes end, by the alert's entry.
         self._snoozed: dict[str, int] = {}
         self._looked = 0.0
+        # What the engine said where nothing can be written.
+        self._ended: list[Signal] = []
 
     async def start(self, ctx: Context) -> None:
         if self._ledger is None:
@@ -130,7 +132,7 @@ class Alerts(Actor):
         self._apply(signals, ctx)
 
     async def tick(self, ctx: Context) -> None:
-        signals: list[Signal] = []
+        signals, self._ended = self._ended, []
         changed = self._book.look() and await self._load(ctx)
         if changed:
             ctx.emit("system.alerts.rules_loaded", {"file": self._book.file.name, "rules": self._names()})
@@ -267,7 +269,7 @@ class Alerts(Actor):
         else:
             self._snoozed.pop(entry, None)
         if record is not None and record.reason == "person":
-            self._engine.close(record.rule, record.key)
+            self._ended += self._engine.close(record.rule, record.key)
 
 
 def _own(event: Event) -> bool:
