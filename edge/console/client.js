@@ -162,6 +162,11 @@ export class CallboardClient {
     return this.#ask("GET", path);
   }
 
+  /** Asks an actor for something: `command("agent", "main", "stop", { run: "run-42" })`. Throws Refusal, or what `fetch` throws. */
+  command(actor, instance, name, body) {
+    return this.#ask("POST", `/commands/${[actor, instance, name].map(encodeURIComponent).join("/")}`, body);
+  }
+
   /** What a browser puts into an address where it can send no token: `ticket({ camera: "main" })`. Null without a token. */
   async ticket(wish, signal) {
     if (!(await this.#proof()).Authorization) return null;

@@ -8,6 +8,7 @@ import { badge, panel, rebadge } from "./panel.js";
 
 const WORDS = {
   running: ["Running", "info"],
+  stopping: ["Stopping", "info"],
   completed: ["Completed", "ok"],
   failed: ["Failed", "bad"],
   cancelled: ["Cancelled", "quiet"],
@@ -16,7 +17,7 @@ const SHOWN_LINES = 40;
 
 /** One run's row; made once, then only updated. */
 class Row {
-  constructor(run, open) {
+  constructor(run, open, stop) {
     this.name = h("span.name");
     this.status = badge("");
     this.part = h("span.part");
@@ -25,7 +26,9 @@ class Row {
     this.bar = meter(`Progress of ${run.name ?? run.run}`);
     this.output = h("pre.output", { tabindex: 0, "aria-label": "Last output" });
     this.why = h("p.why");
-    this.detail = h("div.detail", { hidden: true }, this.why, this.output);
+    this.stop = h("button.quiet.stop", { type: "button", onclick: () => stop(this) }, icon("cross"), h("span", {}, "Stop"));
+    this.asked = null; // what became of a request to stop, where it was refused
+    this.detail = h("div.detail", { hidden: true }, this.why, this.stop, this.output);
     this.button = h("button.run", { type: "button", "aria-expanded": "false", onclick: () => open(this) },
       icon(run.domain), this.name, h("span.mark", {}, this.part, this.status), this.said, this.timing);
     this.element = h("li", { dataset: { run: run.run, domain: run.domain } }, this.button, this.bar.element, this.detail);
@@ -67,8 +70,11 @@ class Row {
   }
 
   #speak(run) {
-    show(this.why, Boolean(run.error));
-    say(this.why, run.error ? String(run.error) : "");
+    const wrong = this.asked ?? run.error;
+    show(this.why, Boolean(wrong));
+    say(this.why, wrong ? String(wrong) : "");
+    show(this.stop, !TERMINAL.has(run.status));
+    this.stop.disabled = this.asking || run.status === "stopping";
     const stuck = this.output.scrollTop + this.output.clientHeight >= this.output.scrollHeight - 4;
     const lines = run.lines.slice(-SHOWN_LINES).map((line) => line.text.replace(/\n$/, "")).join("\n");
     say(this.output, lines || (run.unread ? `What it said could not be read: ${run.unread}.` : run.recalled ? "This run has said nothing." : "Reading what it said…"));
@@ -102,6 +108,19 @@ export function runsView(root, store, client) {
     }
   };
 
+  const stop = async (row) => {
+    row.asking = true;
+    row.asked = null;
+    row.draw(row.run, client.clock.now());
+    try {
+      await client.command("agent", "main", "stop", { run: row.run.run, domain: row.run.domain, reason: "asked on the page" });
+    } catch (fault) {
+      row.asked = `It could not be stopped: ${fault.message}.`;
+    }
+    row.asking = false;
+    row.draw(row.run, client.clock.now());
+  };
+
   const draw = () => {
     const now = client.clock.now();
     const runs = [...store.runs.values()].sort((a, b) =>
@@ -110,7 +129,7 @@ export function runsView(root, store, client) {
       || (a.key < b.key ? -1 : 1));
     runs.forEach((run, at) => {
       let row = rows.get(run.key);
-      if (!row) rows.set(run.key, row = new Row(run, open));
+      if (!row) rows.set(run.key, row = new Row(run, open, stop));
       row.draw(run, now);
       // Moved only when its place changed: a moved element loses its focus.
       if (list.children[at] !== row.element) list.insertBefore(row.element, list.children[at] ?? null);
