@@ -28,14 +28,13 @@ import msgspec
 from router import catalogue
 from router.broker import Broker
 from router.clock import wall
-from router.codec import decode, encode
+from router.codec import decode
 from router.dedup import of_event
 from router.errors import (
     BadEvent,
     BrokerError,
     Conflict,
     NoResponders,
-    RunEnded,
     RunSuperseded,
     Timeout,
     TooLarge,
@@ -44,10 +43,24 @@ from router.event import Event
 from router.nats.bucket import Bucket, WriteGuard
 from router.nats.headers import header
 from router.nats.stream import Ack
+from router.run_entry import (
+    EarlierLife,
+    RunEnd,
+    RunEntry,
+    StopRequest,
+    bounded,
+    incarnation_of,
+    is_conversation,
+    next_life,
+    run_ended,
+    with_former,
+)
 from router.stored import decoder
 from router.subject import STORED
 from router.timing import full_jitter
 from router.topology import EVENTS, RUNS
+
+__all__ = ["EarlierLife", "RunEnd", "RunEntry", "RunLedger", "StopRequest"]
 
 log = logging.getLogger(__name__)
 
@@ -55,66 +68,8 @@ log = logging.getLogger(__name__)
 OPEN_SECONDS = 30 * 86400.0
 # 3 days: a second end is refused so long, also one that a spool keeps over a weekend.
 OVER_SECONDS = 3 * 86400.0
-# 32 KiB of a claimed event are kept for the case that its finisher dies; of a larger one, its outcome (`_outcome_of`).
-MAX_CLAIM = 32 * 1024
-# The newest lives before the present one; a repeat of one of their ends is told from a late end by them.
-MAX_EARLIER = 8
-# Characters of a text in what is kept of an event that is too large.
-MAX_TEXT = 500
 # So often another event may come to the subject of an end while that is published.
 MAX_TRIES = 20
-
-_OUTCOME = (
-    "success", "status", "error", "error_type", "exit_code", "message", "tokens_used", "cost", "total_time", "cancelled",
-    "incarnation", "synthesized", "progress",
-)  # fmt: skip
-
-
-class RunEnd(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The end of one life of a run: first claimed, then stored as an event."""
-
-    event: str  # its id
-    type: str
-    status: str  # completed, failed or cancelled
-    at: int  # when it was claimed, in ns
-    synthesized: bool = False  # by the agent actor, for a producer that was gone
-    dedup: str = ""  # the `Nats-Msg-Id`
-    after: int = 0  # the newest sequence of its subject when it was claimed
-    payload: bytes = b""  # the encoded event, until it is stored
-    stored: bool = False
-    sequence: int = 0  # in EVENTS; 0 where that is not known
-
-
-class StopRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """That somebody wants a run to stop, for a producer that asks by its heartbeat."""
-
-    at: int  # ns
-    reason: str | None = None
-    by: str | None = None
-
-
-class EarlierLife(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A life that is superseded, and the name of its end, where it has one."""
-
-    incarnation: str | None = None
-    dedup: str = ""
-    sequence: int = 0
-
-
-class RunEntry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is agreed on about a run: which life it is in, and whether that is over."""
-
-    incarnation: str | None = None  # None where a run was ended or stopped without having been begun
-    started: int = 0  # when this life began, in ns
-    resumed: bool = False  # it goes on with the progress of the life before
-    lease: float | None = None  # seconds: the ttl of the lease that its producer holds
-    ended: RunEnd | None = None
-    stop: StopRequest | None = None
-    earlier: tuple[EarlierLife, ...] = ()  # oldest first
-
-    def was(self, incarnation: str | None) -> bool:
-        """Whether a life of this name is superseded."""
-        return incarnation is not None and any(life.incarnation == incarnation for life in self.earlier)
 
 
 class _Found(NamedTuple):
@@ -141,6 +96,44 @@ Change = Callable[[RunEntry | None], RunEntry | None]
 _entry = decoder(RunEntry, RUNS)
 
 
+class _Entries:
+    """The entries of the bucket, each changed by compare-and-set."""
+
+    def __init__(self, broker: Broker, guard: WriteGuard | None) -> None:
+        self._bucket = Bucket(broker.connection, RUNS, guard)
+
+    async def find(self, key: str) -> _Found:
+        """Reads from the leader: a copy that is behind could show the end of a life before."""
+        found = await self._bucket.latest(key)
+        if found is None:
+            return _Found(None, 0)
+        return _Found(_entry(key, found.value), found.revision)
+
+    async def change(self, key: str, apply: Change, timeout: float) -> RunEntry:
+        """Applies a change to an entry, again where somebody else was faster; returns the entry as it is now.
+
+        `apply` returns None where there is nothing to change, and may be called several times: after a write without an
+        answer it sees whether that was done.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                entry, revision = await self.find(key)
+                wanted = apply(entry)
+                if wanted is None:
+                    return entry or RunEntry()
+                ttl = OPEN_SECONDS if wanted.ended is None else OVER_SECONDS
+                await self._bucket.update(key, msgspec.json.encode(wanted), revision, ttl)
+                return wanted
+            except (Conflict, Timeout, NoResponders) as fault:
+                if loop.time() > deadline:
+                    raise fault if not isinstance(fault, Conflict) else Timeout(f"{key} is changed by others") from None
+            await asyncio.sleep(full_jitter(tries, 0.01, 0.5))
+
+
 class RunLedger:
     """Begins and ends lives of runs. All methods take a run as domain and token, and raise BrokerError.
 
@@ -149,11 +142,11 @@ class RunLedger:
 
     def __init__(self, broker: Broker, guard: WriteGuard | None = None) -> None:
         self._broker = broker
-        self._bucket = Bucket(broker.connection, RUNS, guard)
+        self._entries = _Entries(broker, guard)
 
     async def read(self, domain: str, token: str) -> RunEntry | None:
         """Reads the entry of a run as the bucket's leader has it; None where there is none."""
-        return (await self._find(f"{domain}.{token}")).entry
+        return (await self._entries.find(f"{domain}.{token}")).entry
 
     async def begin(
         self,
@@ -185,11 +178,11 @@ class RunLedger:
                 raise RunSuperseded(entry.incarnation)
             if entry.ended is not None and not entry.ended.stored and entry.ended.dedup not in settled:
                 raise _NotStored(entry.ended)
-            return _next_life(entry, incarnation, started or wall.now_ns(), resumed, lease)
+            return next_life(entry, incarnation, started or wall.now_ns(), resumed, lease)
 
         while True:
             try:
-                return await self._change(key, change, timeout)
+                return await self._entries.change(key, change, timeout)
             except _NotStored as claimed:
                 await self._settle(key, claimed.end, timeout)
                 settled.add(claimed.end.dedup)
@@ -216,11 +209,11 @@ class RunLedger:
         status = _status_of(event)
         if len(payload) > (limit := self._broker.largest_event):
             raise TooLarge(len(payload), limit, "the event")
-        life = incarnation or _incarnation_of(event)
+        life = incarnation or incarnation_of(event)
         name = dedup or of_event(event)
         key = f"{event.subject.domain}.{event.subject.entity}"
         last, _ = await self._last(event.subject)
-        claimed = RunEnd(event.id, event.type, status, wall.now_ns(), synthesized, name, last, _bounded(event, payload))
+        claimed = RunEnd(event.id, event.type, status, wall.now_ns(), synthesized, name, last, bounded(event, payload))
 
         def claim(entry: RunEntry | None) -> RunEntry | None:
             if entry is None:
@@ -233,13 +226,13 @@ class RunLedger:
             if life is not None and entry.incarnation is not None and life != entry.incarnation:
                 raise RunSuperseded(entry.incarnation)
             if entry.ended is not None:
-                if life is None and _is_conversation(event, entry):
-                    return msgspec.structs.replace(entry, ended=claimed, earlier=_with_former(entry))
-                raise _ended(entry.ended)
+                if life is None and is_conversation(event, entry):
+                    return msgspec.structs.replace(entry, ended=claimed, earlier=with_former(entry))
+                raise run_ended(entry.ended)
             return msgspec.structs.replace(entry, incarnation=entry.incarnation or life, ended=claimed)
 
         try:
-            entry = await self._change(key, claim, timeout)
+            entry = await self._entries.change(key, claim, timeout)
         except _AlreadyStored as stored:
             return Ack(stored.sequence, True)
         assert entry.ended is not None
@@ -250,7 +243,7 @@ class RunLedger:
     async def settle(self, domain: str, token: str, timeout: float = 10.0) -> bool:
         """Publishes an end that was claimed and is not known to be stored; False where there is none."""
         key = f"{domain}.{token}"
-        entry = (await self._find(key)).entry
+        entry = (await self._entries.find(key)).entry
         if entry is None or entry.ended is None or entry.ended.stored:
             return False
         await self._settle(key, entry.ended, timeout)
@@ -271,7 +264,7 @@ class RunLedger:
                 return None
             return msgspec.structs.replace(entry, incarnation=entry.incarnation or life, ended=end)
 
-        await self._change(key, change, timeout)
+        await self._entries.change(key, change, timeout)
 
     async def hold(
         self, domain: str, token: str, ttl: float, incarnation: str | None = None, timeout: float = 10.0
@@ -287,11 +280,11 @@ class RunLedger:
             if incarnation is not None and entry.incarnation not in (None, incarnation):
                 raise RunSuperseded(entry.incarnation)
             if entry.ended is not None:
-                raise _ended(entry.ended)
+                raise run_ended(entry.ended)
             wanted = msgspec.structs.replace(entry, incarnation=entry.incarnation or incarnation, lease=ttl)
             return None if wanted == entry else wanted
 
-        return await self._change(f"{domain}.{token}", change, timeout)
+        return await self._entries.change(f"{domain}.{token}", change, timeout)
 
     async def request_stop(
         self, domain: str, token: str, reason: str | None = None, by: str | None = None, timeout: float = 10.0
@@ -303,43 +296,10 @@ class RunLedger:
             if entry is None:
                 return RunEntry(None, request.at, stop=request)
             if entry.ended is not None:
-                raise _ended(entry.ended)
+                raise run_ended(entry.ended)
             return None if entry.stop is not None else msgspec.structs.replace(entry, stop=request)
 
-        return await self._change(f"{domain}.{token}", change, timeout)
-
-    # Compare-and-set
-
-    async def _find(self, key: str) -> _Found:
-        """Reads from the leader: a copy that is behind could show the end of a life before."""
-        found = await self._bucket.latest(key)
-        if found is None:
-            return _Found(None, 0)
-        return _Found(_entry(key, found.value), found.revision)
-
-    async def _change(self, key: str, change: Change, timeout: float) -> RunEntry:
-        """Applies a change to an entry, again where somebody else was faster; returns the entry as it is now.
-
-        `change` returns None where there is nothing to change, and may be called several times: after a write without an
-        answer it sees whether that was done.
-        """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
-        tries = 0
-        while True:
-            tries += 1
-            try:
-                entry, revision = await self._find(key)
-                wanted = change(entry)
-                if wanted is None:
-                    return entry or RunEntry()
-                ttl = OPEN_SECONDS if wanted.ended is None else OVER_SECONDS
-                await self._bucket.update(key, msgspec.json.encode(wanted), revision, ttl)
-                return wanted
-            except (Conflict, Timeout, NoResponders) as fault:
-                if loop.time() > deadline:
-                    raise fault if not isinstance(fault, Conflict) else Timeout(f"{key} is changed by others") from None
-            await asyncio.sleep(full_jitter(tries, 0.01, 0.5))
+        return await self._entries.change(f"{domain}.{token}", change, timeout)
 
     # Publishing what is claimed
 
@@ -396,7 +356,7 @@ class RunLedger:
             return msgspec.structs.replace(entry, ended=stored)
 
         try:
-            await self._change(key, change, 2.0)
+            await self._entries.change(key, change, 2.0)
         except BrokerError as fault:
             log.debug("stored end of a run could not be marked", extra={"run": key, "fault": str(fault)})
 
@@ -406,47 +366,6 @@ class RunLedger:
         if reply is None:
             return 0, ""
         return int(header(reply.headers, b"Nats-Sequence") or 0), header(reply.headers, b"Nats-Msg-Id") or ""
-
-
-def _next_life(entry: RunEntry, incarnation: str, started: int, resumed: bool, lease: float | None) -> RunEntry:
-    """The entry of a run whose present life is superseded. A request to stop is for a life, and those that resume it."""
-    stop = entry.stop if resumed else None
-    return RunEntry(incarnation, started, resumed, lease, stop=stop, earlier=_with_former(entry))
-
-
-def _with_former(entry: RunEntry) -> tuple[EarlierLife, ...]:
-    end = entry.ended
-    former = EarlierLife(entry.incarnation, end.dedup if end else "", end.sequence if end else 0)
-    return (*entry.earlier, former)[-MAX_EARLIER:]
-
-
-def _is_conversation(event: Event, entry: RunEntry) -> bool:
-    """Whether each end is that of one answer in a thread: of those nothing says when the next one begins."""
-    ended = entry.ended
-    return event.subject.domain == "thread" and entry.incarnation is None and ended is not None and ended.stored
-
-
-def _ended(end: RunEnd) -> RunEnded:
-    return RunEnded(end.event, end.type, end.status, end.at, end.synthesized)
-
-
-def _incarnation_of(event: Event) -> str | None:
-    said = event.data.get("incarnation")
-    return said if isinstance(said, str) and said else None
-
-
-def _bounded(event: Event, payload: bytes) -> bytes:
-    """What an entry holds of a terminal event: all of it, or its outcome where it is too large."""
-    if len(payload) <= MAX_CLAIM:
-        return payload
-    outcome: dict[str, object] = {}
-    for name in _OUTCOME:
-        value = event.data.get(name)
-        if isinstance(value, str):
-            outcome[name] = value[:MAX_TEXT]
-        elif isinstance(value, (bool, int, float)):
-            outcome[name] = value
-    return encode(msgspec.structs.replace(event, data={**outcome, "truncated": True}))
 
 
 def _status_of(event: Event) -> str:

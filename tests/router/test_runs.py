@@ -20,7 +20,8 @@ from router.event import Event
 from router.nats.bucket import Bucket
 from router.nats.settings import BrokerSettings
 from router.nats.stream import Ack
-from router.runs import MAX_EARLIER, RunEnd, RunEntry, RunLedger
+from router.run_entry import MAX_EARLIER
+from router.runs import RunEnd, RunEntry, RunLedger
 from router.topology import RUNS
 from tests.waiting import eventually
 

@@ -1,0 +1,112 @@
+"""Defines what is kept of each run in the bucket RUNS: its living incarnation, that one's end, and the lives before."""
+
+from __future__ import annotations
+
+import msgspec
+
+from router.codec import encode
+from router.errors import RunEnded
+from router.event import Event
+
+# 32 KiB of a claimed event are kept for the case that its finisher dies; of a larger one, its outcome (`_OUTCOME`).
+MAX_CLAIM = 32 * 1024
+# The newest lives before the present one; a repeat of one of their ends is told from a late end by them.
+MAX_EARLIER = 8
+# Characters of a text in what is kept of an event that is too large.
+MAX_TEXT = 500
+
+_OUTCOME = (
+    "success", "status", "error", "error_type", "exit_code", "message", "tokens_used", "cost", "total_time", "cancelled",
+    "incarnation", "synthesized", "progress",
+)  # fmt: skip
+
+
+class RunEnd(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The end of one life of a run: first claimed, then stored as an event."""
+
+    event: str  # its id
+    type: str
+    status: str  # completed, failed or cancelled
+    at: int  # when it was claimed, in ns
+    synthesized: bool = False  # by the agent actor, for a producer that was gone
+    dedup: str = ""  # the `Nats-Msg-Id`
+    after: int = 0  # the newest sequence of its subject when it was claimed
+    payload: bytes = b""  # the encoded event, until it is stored
+    stored: bool = False
+    sequence: int = 0  # in EVENTS; 0 where that is not known
+
+
+class StopRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """That somebody wants a run to stop, for a producer that asks by its heartbeat."""
+
+    at: int  # ns
+    reason: str | None = None
+    by: str | None = None
+
+
+class EarlierLife(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A life that is superseded, and the name of its end, where it has one."""
+
+    incarnation: str | None = None
+    dedup: str = ""
+    sequence: int = 0
+
+
+class RunEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is agreed on about a run: which life it is in, and whether that is over."""
+
+    incarnation: str | None = None  # None where a run was ended or stopped without having been begun
+    started: int = 0  # when this life began, in ns
+    resumed: bool = False  # it goes on with the progress of the life before
+    lease: float | None = None  # seconds: the ttl of the lease that its producer holds
+    ended: RunEnd | None = None
+    stop: StopRequest | None = None
+    earlier: tuple[EarlierLife, ...] = ()  # oldest first
+
+    def was(self, incarnation: str | None) -> bool:
+        """Whether a life of this name is superseded."""
+        return incarnation is not None and any(life.incarnation == incarnation for life in self.earlier)
+
+
+def next_life(entry: RunEntry, incarnation: str, started: int, resumed: bool, lease: float | None) -> RunEntry:
+    """The entry of a run whose present life is superseded. A request to stop is for a life, and those that resume it."""
+    stop = entry.stop if resumed else None
+    return RunEntry(incarnation, started, resumed, lease, stop=stop, earlier=with_former(entry))
+
+
+def with_former(entry: RunEntry) -> tuple[EarlierLife, ...]:
+    """The earlier lives once the present one is over."""
+    end = entry.ended
+    former = EarlierLife(entry.incarnation, end.dedup if end else "", end.sequence if end else 0)
+    return (*entry.earlier, former)[-MAX_EARLIER:]
+
+
+def is_conversation(event: Event, entry: RunEntry) -> bool:
+    """Whether each end is that of one answer in a thread: of those nothing says when the next one begins."""
+    ended = entry.ended
+    return event.subject.domain == "thread" and entry.incarnation is None and ended is not None and ended.stored
+
+
+def run_ended(end: RunEnd) -> RunEnded:
+    """The error for who comes after this end."""
+    return RunEnded(end.event, end.type, end.status, end.at, end.synthesized)
+
+
+def incarnation_of(event: Event) -> str | None:
+    """The life that an event says it is of; None where it says none."""
+    said = event.data.get("incarnation")
+    return said if isinstance(said, str) and said else None
+
+
+def bounded(event: Event, payload: bytes) -> bytes:
+    """What an entry holds of a terminal event: all of it, or its outcome where it is too large."""
+    if len(payload) <= MAX_CLAIM:
+        return payload
+    outcome: dict[str, object] = {}
+    for name in _OUTCOME:
+        value = event.data.get(name)
+        if isinstance(value, str):
+            outcome[name] = value[:MAX_TEXT]
+        elif isinstance(value, (bool, int, float)):
+            outcome[name] = value
+    return encode(msgspec.structs.replace(event, data={**outcome, "truncated": True}))
