@@ -100,7 +100,7 @@ class RunRecord:
             "cost": cost,
             "duration": round(max(0, self.updated - self.started) / 1e9, 6) if self.over else None,
             "parent": self.parent,
-            "stages": len(self.stages) + self.stages.left_out if self.stages is not None else 0,
+            "stage_count": len(self.stages) + self.stages.left_out if self.stages is not None else 0,
             "leased": self.leased,
             "incarnation": self.incarnation,
         }

@@ -1,4 +1,4 @@
-"""Handlers of the current state: runs, cameras, Octanes."""
+"""Handlers of the current state: cameras, Octanes."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from edge.errors import Problem
-from edge.http.bodies.sessions import LimitQuery
-from edge.http.bodies.system import CamerasAnswer, OctanesAnswer, RunsAnswer
-from edge.http.body import edge_of, json_answer, read_query
+from edge.http.bodies.system import CamerasAnswer, OctanesAnswer
+from edge.http.body import edge_of, json_answer
 from edge.http.credentials import principal_of
 from edge.http.openapi.operation import Answer, operation
 from router.codec import rfc3339
 from router.record import Record
-from router.subject import escape, unescape
+from router.subject import unescape
 
 
 async def _latest(request: Request, *patterns: str) -> list[Record]:
@@ -23,28 +21,6 @@ async def _latest(request: Request, *patterns: str) -> list[Record]:
     grants = principal_of(request.scope).grants
     found = await edge_of(request).broker.latest(patterns)
     return [record for record in found if record.event is not None and grants.may_read(record.subject)]
-
-
-@operation("Read the latest state of every run", Answer(200, "Newest first", RunsAnswer), query=LimitQuery)
-async def list_runs(request: Request) -> Response:
-    records = await _latest(request, "agent.*.state", "job.*.state", "thread.*.state")
-    runs = [_state(record) for record in reversed(records)]
-    return json_answer({"runs": runs[: read_query(request, LimitQuery).limit]})
-
-
-@operation("Read the latest state of one run", Answer(200, "The run", dict[str, Any]), problems=("run_not_found",))
-async def read_run(request: Request) -> Response:
-    token = escape(request.path_params["run"])
-    records = await _latest(request, *(f"{domain}.{token}.state" for domain in ("agent", "job", "thread")))
-    if not records:
-        raise Problem("run_not_found", f"no run {request.path_params['run'][:60]!r} is known")
-    return json_answer(_state(records[-1]))
-
-
-def _state(record: Record) -> dict[str, Any]:
-    event = record.event
-    assert event is not None
-    return {"run": unescape(event.subject.entity), "domain": event.subject.domain, **event.data}
 
 
 @operation("List the cameras", Answer(200, "Each with its latest state", CamerasAnswer))

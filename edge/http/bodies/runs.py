@@ -1,4 +1,4 @@
-"""Bodies and answers of runs: the lease of a producer that speaks HTTP, and the request to stop."""
+"""Bodies and answers of runs: their list, the lease of a producer that speaks HTTP, and the request to stop."""
 
 from __future__ import annotations
 
@@ -13,6 +13,47 @@ RunDomain = Literal["agent", "job", "thread"]
 Domain = Annotated[
     RunDomain | None, Meta(description="Left out, the domain in which the run was begun last; `agent` for a new one.")
 ]
+
+
+class RunsQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of the runs."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000, description="At most so many.")] = 100
+    cursor: Annotated[Text | None, Meta(description="The `next` of the page before.")] = None
+    domain: Annotated[RunDomain | None, Meta(description="Only runs of this domain.")] = None
+    status: Annotated[
+        Text | None,
+        Meta(
+            description="Only runs of these, separated by commas: `running`, `stopping`, `completed`, `failed`, `cancelled`."
+        ),
+    ] = None
+    parent: Annotated[Text | None, Meta(description="Only runs that are part of this run or step.")] = None
+
+
+class RunsAnswer(msgspec.Struct):
+    """The latest state of runs; the run that began last comes first."""
+
+    runs: list[dict[str, Any]]
+    total: Annotated[int, Meta(description="How many there are, on all pages.")]
+    next: Annotated[str | None, Meta(description="The `cursor` of the next page; null where this is the last.")]
+
+
+class RunQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which run of a name."""
+
+    domain: RunDomain | None = None
+
+
+class RunAnswer(msgspec.Struct, kw_only=True):
+    """The latest state of a run, with the fields of the event `state`, and its stages with those of the event `stages`."""
+
+    run: str
+    domain: RunDomain
+    status: str
+    stages: Annotated[
+        list[dict[str, Any]], Meta(description="Its steps, uses of tools and child runs, in the order they began.")
+    ]
+    stages_left_out: Annotated[int, Meta(description="How many older ones are not listed.")]
 
 
 class RunHeartbeat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

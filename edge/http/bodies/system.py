@@ -8,12 +8,6 @@ import msgspec
 from msgspec import Meta
 
 
-class RunsAnswer(msgspec.Struct):
-    """The latest state of every run, newest first."""
-
-    runs: list[dict[str, Any]]
-
-
 class CamerasAnswer(msgspec.Struct):
     """The cameras, each with its latest state."""
 

@@ -127,7 +127,7 @@ def test_a_child_run_is_a_stage_until_it_ends() -> None:
     assert parent.stages is not None
     (stage,) = shown(parent.stages)
     assert (stage["id"], stage["kind"], stage["status"], stage["duration"]) == ("job.sub", "run", "completed", 2.0)
-    assert (parent.state()["tokens_used"], parent.state()["cost"], parent.state()["stages"]) == (30, 1.5, 1)
+    assert (parent.state()["tokens_used"], parent.state()["cost"], parent.state()["stage_count"]) == (30, 1.5, 1)
 
 
 def test_what_is_open_when_the_run_ends_ends_with_it() -> None:
