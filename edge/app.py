@@ -16,6 +16,7 @@ from edge.auth.authenticator import Access, Authenticator
 from edge.errors import Problem
 from edge.http import (
     alerts,
+    catalogue,
     commands,
     deadletters,
     ingest,
@@ -97,7 +98,9 @@ SESSION = "/callbacks/sessions/{session_id}"
 
 # The access that a route requires; one that is not named here is for operators.
 ACCESS: Mapping[str, Access] = {
-    **dict.fromkeys(("/", "/console", "/console/", "/livez", "/readyz", "/openapi.json"), Access.OPEN),
+    **dict.fromkeys(
+        ("/", "/console", "/console/", "/console/types.js", "/livez", "/readyz", "/openapi.json"), Access.OPEN
+    ),
     **dict.fromkeys(("/callbacks/sessions", SESSION, f"{SESSION}/stats", f"{SESSION}/test"), Access.TOKEN),
     **dict.fromkeys((f"{SESSION}/events", f"{SESSION}/refresh", "/me", "/tickets", "/events"), Access.TOKEN),
     "/commands/{actor}/{instance}/{command}": Access.TOKEN,
@@ -150,6 +153,7 @@ def routes() -> list[BaseRoute]:
         Route("/", system.console_page),
         Route("/console", system.to_console_page),
         Route("/console/", system.to_console_page),
+        Route("/console/types.js", catalogue.console_types),
         Mount("/console", system.Console(directory=system.CONSOLE)),
         Route("/callbacks/sessions", sessions.list_sessions, methods=["GET"]),
         Route("/callbacks/sessions", sessions.create_session, methods=["POST"]),

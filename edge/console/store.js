@@ -6,6 +6,8 @@
 
 import { moment } from "./format.js";
 import { explain } from "./standing.js";
+// Written by the server, from its catalogue of event types.
+import { OUTCOMES, OUTPUT, RUN_DOMAINS } from "./types.js";
 
 // What one browser tab keeps: enough to scroll and search, and a few MB at most.
 const KEPT_EVENTS = 2_000;
@@ -13,8 +15,7 @@ const KEPT_RUNS = 200;
 const KEPT_ALERTS = 100;
 const KEPT_LINES = 200;
 
-const RUN_DOMAINS = new Set(["agent", "job", "thread"]);
-export const TERMINAL = new Set(["completed", "failed", "cancelled"]);
+export const TERMINAL = OUTCOMES;
 
 /** The token that stands for an id in a subject; the server's `escape`, in JavaScript. */
 export function escapeToken(id) {
@@ -37,11 +38,12 @@ export function unescapeToken(token) {
 
 /** The text that an event adds to a run's output, or null. */
 function outputOf({ event_type: type, data }) {
-  if (!["output", "log", "line", "stdout", "stderr", "token", "delta", "streaming_chunk", "message_added"].includes(type)) return null;
-  const text = Array.isArray(data.lines) ? data.lines.join("\n")
-    : data.line ?? data.text ?? data.content ?? data.chunk ?? data.delta ?? data.message;
+  const known = OUTPUT.get(type);
+  if (!known) return null;
+  const name = known.fields.find((field) => (data[field] ?? null) !== null);
+  const text = Array.isArray(data.lines) ? data.lines.join("\n") : name && data[name];
   if (text === undefined || text === null) return null;
-  return { text: String(text), joined: ["token", "delta", "streaming_chunk"].includes(type), stream: String(data.stream ?? type) };
+  return { text: String(text), joined: known.joined, stream: String(data.stream ?? type) };
 }
 
 export class Store {

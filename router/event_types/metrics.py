@@ -8,28 +8,48 @@ import msgspec
 from msgspec import Meta
 
 from router.event_types.declaration import Delivery, EventType
+from router.event_types.fields import Amount
 
-Figures = dict[str, float | None]
+
+class CampaignFigures(msgspec.Struct, gc=False, kw_only=True):
+    """The figures of a campaign, or their change."""
+
+    impressions: float | None = None
+    clicks: float | None = None
+    ctr: float | None = None
+    spend: float | None = None
+    conversions: float | None = None
+    roas: float | None = None
+
+
+class VariantFigures(msgspec.Struct, gc=False, kw_only=True):
+    """The figures of a variant."""
+
+    impressions: Amount | None = None
+    clicks: Amount | None = None
+    ctr: float | None = None
+    conversions: Amount | None = None
+    confidence: float | None = None
 
 
 class CampaignMetricsData(msgspec.Struct, gc=False, kw_only=True):
-    """The figures of a campaign (impressions, clicks, ctr, spend, conversions, roas), and their change since the last."""
+    """The figures of a campaign, and their change since the last."""
 
-    metrics: Figures
+    metrics: CampaignFigures
     campaignId: str | None = None
-    campaign_id: str | None = None
-    change: Figures | None = None
+    change: CampaignFigures | None = None
 
 
 class ABTestResultData(msgspec.Struct, gc=False, kw_only=True):
-    """The figures of one variant of a test (impressions, clicks, ctr, conversions, confidence)."""
+    """The figures of one variant of a test, or of all in `variants`; a significance that is missing is worked out."""
 
-    metrics: Figures | None = None
+    metrics: VariantFigures | None = None
     testId: str | None = None
     variantId: str | None = None
     isWinner: bool | None = None
     statisticalSignificance: float | None = None
-    variants: Any = None
+    significance: dict[Any, Any] | None = None
+    variants: list[Any] | dict[Any, Any] | None = None
 
 
 class LiveMetricData(msgspec.Struct, gc=False, kw_only=True):
@@ -46,6 +66,7 @@ class LiveMetricData(msgspec.Struct, gc=False, kw_only=True):
 class MetricData(msgspec.Struct, gc=False, kw_only=True):
     """A figure, and its change since the last."""
 
+    metric: str | None = None
     name: str | None = None
     value: float | None = None
     unit: str | None = None
@@ -69,7 +90,6 @@ METRIC_TYPES: tuple[EventType, ...] = (
         delivery=Delivery.LATEST,
         key=("testId", "variantId"),
         reduce={"metrics": "last", "isWinner": "last", "statisticalSignificance": "last"},
-        either=("metrics", "variants", "variantId"),
     ),
     EventType(
         "live_metric_update",
@@ -84,7 +104,7 @@ METRIC_TYPES: tuple[EventType, ...] = (
         "A figure.",
         schema=MetricData,
         delivery=Delivery.LATEST,
-        key=("name",),
+        key=("metric", "name"),
         reduce={"value": "last", "delta": "sum"},
     ),
 )

@@ -19,6 +19,8 @@ from typing import Any
 
 from aiohttp import web
 
+from edge.http.catalogue import console_module
+
 CONSOLE = Path(__file__).parents[2] / "edge" / "console"
 POLICY = "default-src 'self'; img-src 'self' blob: data:; style-src 'self'"
 EPOCH = "1-0badcafe"
@@ -96,6 +98,7 @@ class Standin:
             [
                 web.get("/", self._page),
                 web.get("/blank", self._blank),
+                web.get("/console/types.js", self._types),
                 web.static("/console", CONSOLE),
                 web.post("/callbacks/sessions", self._create),
                 web.get(session, self._read),
@@ -116,6 +119,9 @@ class Standin:
 
     async def _blank(self, _request: web.Request) -> web.Response:
         return web.Response(text="<!doctype html><title>blank</title>", content_type="text/html")
+
+    async def _types(self, _request: web.Request) -> web.Response:
+        return web.Response(text=console_module(), content_type="text/javascript")
 
     async def _list(self, request: web.Request) -> web.Response:
         name = request.match_info["list"]

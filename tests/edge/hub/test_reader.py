@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from edge.settings import SessionSettings
 from edge.transports.fast.connection import FastReader
@@ -77,6 +78,31 @@ async def test_a_thousand_updates_of_a_campaign_reach_a_viewer_as_few_whose_chan
         assert len(events) < 200
         assert sum(event["data"]["change"]["clicks"] for event in events) == 2000
         assert sum(1 + event.get("conflated", 0) for event in events) == 1000
+
+
+async def test_figures_of_two_campaigns_reach_a_viewer_at_the_rate_it_asks_for(edge: RunningEdge, entity: str) -> None:
+    session = await edge.session(subjects=[f"metric.{entity}.>"])
+    async with edge.socket(session, "?conflate=true&max_rate=10") as socket:
+        await socket.control("ready")
+        begun = asyncio.get_running_loop().time()
+        for start in range(0, 1000, 100):
+            await edge.publish(
+                *(
+                    {
+                        "subject": f"metric.{entity}.campaign_metrics",
+                        "data": {"campaignId": "ab"[n % 2], "metrics": {"impressions": n, "clicks": n // 10}},
+                    }
+                    for n in range(start, start + 100)
+                )
+            )
+        seen: list[dict[str, Any]] = []
+        while {998, 999} - {event["data"]["metrics"]["impressions"] for event in seen}:
+            seen += await socket.events(1)
+        passed = asyncio.get_running_loop().time() - begun
+
+    # At most one write every tenth of a second, with at most one event of each campaign.
+    assert len(seen) <= 2 * (10 * passed + 2)
+    assert sum(1 + event.get("conflated", 0) for event in seen) == 1000
 
 
 async def test_a_session_s_own_pace_holds_where_a_reader_says_nothing(edge: RunningEdge, entity: str) -> None:

@@ -24,7 +24,7 @@ from router.event_types.declaration import outcome_of, snake
         ("completion", {"success": "yes"}, "success", "expected bool | null, got str"),
         ("completion", {"tokens_used": 1.5}, "tokens_used", "expected int | null, got float"),
         ("job_progress", {"status": "odd"}, "status", "invalid enum value 'odd'"),
-        ("campaign_metrics", {"metrics": {"clicks": "many"}}, "metrics[...]", "expected float | null, got str"),
+        ("campaign_metrics", {"metrics": {"clicks": "many"}}, "metrics.clicks", "expected float | null, got str"),
         ("council_score_stream", {"stage": "complete", "finalScore": {}}, "finalScore.composite", "it is missing"),
         ("token", {"text": None}, "content", "one of content, delta, chunk, text, token must be there"),
         ("alert", {"severity": "purple", "title": "x"}, "severity", "invalid enum value 'purple'"),
