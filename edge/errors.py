@@ -9,7 +9,17 @@ from typing import Any, TypeVar
 import msgspec
 
 from router.codec import rfc3339
-from router.errors import BadInput, BrokerError, Forbidden, Refused, RunEnded, RunSuperseded, StoreFailed, TooLarge
+from router.errors import (
+    BadData,
+    BadInput,
+    BrokerError,
+    Forbidden,
+    Refused,
+    RunEnded,
+    RunSuperseded,
+    StoreFailed,
+    TooLarge,
+)
 from router.store_trouble import FORBIDDEN, NO_QUORUM, STORAGE_FULL, STREAM_MISSING, UNREACHABLE, code_of
 
 TITLES: Mapping[str, tuple[int, str]] = {
@@ -36,6 +46,7 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "bad_subject": (422, "Invalid subject"),
     "bad_pattern": (422, "Invalid subject pattern"),
     "bad_event": (422, "Invalid event"),
+    "malformed_event": (422, "Malformed data of a known event type"),
     "bad_cursor": (400, "Invalid cursor"),
     "bad_filter": (422, "Invalid filter"),
     "bad_webhook": (422, "Invalid webhook settings"),
@@ -131,6 +142,8 @@ class Problem(Exception):
 
 def from_fault(fault: Exception) -> Problem:
     """Maps an error of the router to a problem; never reveals an exception's text that is not meant for clients."""
+    if isinstance(fault, BadData):
+        return Problem(fault.code, str(fault), field=fault.place)
     if isinstance(fault, BadInput):
         return Problem(fault.code, str(fault))
     if isinstance(fault, RunEnded):

@@ -149,7 +149,7 @@ DROPS = ("conflated",)
 GAPS = ("beyond_retention", "foreign_cursor")
 # fresh: sent no cursor; gap: sent one that is no longer, or never was, valid here.
 RECOVERIES = ("recovered", "gap", "fresh")
-UNDECODABLE = ("decode_error", "fault", "too_large")
+UNDECODABLE = ("decode_error", "malformed_event", "fault", "too_large")
 LOOPS = ("receive", "encode", "fanout", "webhook", "redrive", "recovery")
 for _reason in UNDECODABLE:
     undecodable.labels(_reason)

@@ -1,7 +1,8 @@
 """Events as bytes: msgpack on NATS, JSON for clients.
 
-`decode` is the one law of what an event is. Whatever it returns can be written as JSON, filtered, compared and shown, so
-that no loop over records fails on one of them; all else raises BadEvent. `encode` applies the same law to what it packed:
+`decode` is the one law of what an event is, and of what the data of a known type are (`router/catalogue.py`). Whatever it
+returns can be written as JSON, filtered, compared and shown, so that no loop over records fails on one of them; all else
+raises BadEvent. `encode` applies the same law to what it packed:
 no event is published that a reader could not decode. ADR 0015 says what becomes of dates, ext types and map keys.
 """
 
@@ -16,6 +17,7 @@ from typing import Annotated, Any
 import msgpack
 import msgspec
 
+from router.catalogue import find_at
 from router.errors import BadEvent, BadInput
 from router.event import Event, is_id, is_type
 from router.subject import Subject
@@ -99,7 +101,19 @@ _types: set[str] = set()
 
 
 def decode(payload: bytes) -> Event:
-    """Unpacks an event from NATS. Raises BadEvent, and nothing else; unknown fields are passed over."""
+    """Unpacks an event from NATS and checks its data against its type.
+
+    Raises BadEvent, for data that are not of a known type BadData, and nothing else; unknown fields are passed over.
+    """
+    event = unpack(payload)
+    declared = find_at(event.type, event.subject)
+    if declared.schema is not None:
+        declared.check(event.data)
+    return event
+
+
+def unpack(payload: bytes) -> Event:
+    """Unpacks an event, and takes its data whatever its type. Raises BadEvent, and nothing else."""
     try:
         try:
             packed = _unpack_plain(payload)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from router.codec import decode
+from router.codec import unpack
 from router.errors import BadEvent
 from router.event import Event
 from router.subject import STORED, escape, unescape
@@ -22,7 +22,7 @@ ORIGINS = ("webhook", "actor", "ingest")
 # Why deliveries are given up, as far as metrics tell them apart; the rest is `other`.
 REASONS = (
     "exhausted", "gone", "payload_too_large", "unsupported_type", "rejected", "ssrf_blocked", "bad_url", "overflow",
-    "ttl_expired", "endpoint_disabled", "aborted", "decode_error", "attempts_spent", "cut_short", "too_large",
+    "ttl_expired", "endpoint_disabled", "aborted", "decode_error", "malformed_event", "attempts_spent", "cut_short", "too_large",
     "not_a_job", "fault", "unwritable", "throttled", "server_error", "redirect", "poison", "other",
 )  # fmt: skip
 
@@ -90,7 +90,7 @@ class DeadLetter:
     def event(self) -> Event | None:
         """Decodes the event inside; None where the payload is not an event."""
         try:
-            return decode(self.payload)
+            return unpack(self.payload)
         except BadEvent:
             return None
 

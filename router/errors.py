@@ -67,12 +67,17 @@ class BadData(BadEvent):
     code = "malformed_event"
 
     def __init__(self, field: str, reason: str, type: str = "") -> None:
-        """`field` is its place in the data (`metrics.clicks`), empty for the data as a whole."""
-        place = f"data.{field}" if field else "data"
-        super().__init__(f"{type + ': ' if type else ''}{place}: {reason}")
+        """`field` is its place in the data (`metrics.clicks`), empty for the data as a whole; `place` in the event."""
+        self.place = f"data.{field}" if field else "data"
+        super().__init__(f"{type + ': ' if type else ''}{self.place}: {reason}")
         self.field = field
         self.reason = reason
         self.type = type
+
+
+def deadletter_reason(fault: BadEvent) -> str:
+    """The reason of the dead letter that a stored record becomes."""
+    return "malformed_event" if isinstance(fault, BadData) else "decode_error"
 
 
 class BadCursor(BadInput):

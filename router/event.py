@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from router.catalogue import Delivery, find
+from router.catalogue import Delivery, find_at
 from router.errors import BadEvent
 from router.subject import Subject
 
@@ -110,7 +110,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     @property
     def delivery(self) -> Delivery:
         """The class of its type; LOG for an event that ends its run, which no other may stand for."""
-        declared = find(self.type, self.subject.domain)
+        declared = find_at(self.type, self.subject)
         if declared.terminal is not None and declared.ending(self.data) is not None:
             return Delivery.LOG
         return declared.delivery
@@ -120,7 +120,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
         """What LATEST events supersede one another by: the publisher's key, else the subject with the type's key fields."""
         if self.key:
             return self.key
-        declared = find(self.type, self.subject.domain)
+        declared = find_at(self.type, self.subject)
         if not declared.key:
             return self.subject
         return "\0".join((self.subject, *map(str, declared.key_of(self.data))))

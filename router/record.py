@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from router.codec import decode
 from router.cursor import check_of, token
-from router.errors import BadEvent
+from router.errors import BadEvent, deadletter_reason
 from router.event import Event
 
 
@@ -13,7 +13,7 @@ class Record:
 
     `superseded` counts the events that this one stands for beside itself, where a reader asked for fewer.
     `encoded` is the place where dialects keep what they made of it, by dialect name. `fault` says why the bytes are no event,
-    once `event` was asked for and is None.
+    once `event` was asked for and is None, and `reason` is the reason of the dead letter that it becomes.
     """
 
     __slots__ = (
@@ -25,6 +25,7 @@ class Record:
         "fault",
         "payload",
         "previous",
+        "reason",
         "sequence",
         "subject",
         "superseded",
@@ -46,7 +47,7 @@ class Record:
         self.previous = previous
         self.superseded = superseded
         self.encoded: dict[str, bytes] = {}
-        self.fault = ""
+        self.fault = self.reason = ""
         self._event: Event | bool | None = None
         self._check = check
         self._cursor = ""
@@ -72,7 +73,7 @@ class Record:
             try:
                 self._event = decode(self.payload)
             except BadEvent as fault:
-                self.fault = str(fault)
+                self.fault, self.reason = str(fault), deadletter_reason(fault)
                 self._event = False
         return self._event if isinstance(self._event, Event) else None
 

@@ -21,7 +21,7 @@ from router.codec import decode
 from router.deadletter import Origin, actor_subject
 from router.deadletters import DeadLetters
 from router.dedup import digest
-from router.errors import BadEvent, BrokerError, Refused
+from router.errors import BadEvent, BrokerError, Refused, deadletter_reason
 from router.mailbox import Mailbox
 from router.nats.consumer import Consumer
 from router.nats.consumer import Message as Stored
@@ -73,7 +73,7 @@ class Intake:
         self._held: dict[int, _Held] = {}
         self._behind = 0  # what the server had beyond the delivery that came last
         # Bounded by the consumer's credit: what is queued here is not acknowledged.
-        self._undecodable: asyncio.Queue[tuple[Stored, str]] = asyncio.Queue()
+        self._undecodable: asyncio.Queue[tuple[Stored, BadEvent | None]] = asyncio.Queue()
         self._consumer = Consumer(
             broker.connection,
             EVENTS,
@@ -143,12 +143,12 @@ class Intake:
         try:
             event = decode(stored.payload)
         except BadEvent as fault:
-            self._undecodable.put_nowait((stored, str(fault)))
+            self._undecodable.put_nowait((stored, fault))
             return
         delivery = EventDelivery(event, stored.attempt, _Settle(self, stored.sequence), digest(stored.payload))
         if not self._mailbox.offer(delivery):
             # The mailbox is closed, or more came than was pulled: the server delivers it later.
-            self._undecodable.put_nowait((stored, ""))
+            self._undecodable.put_nowait((stored, None))
 
     async def _keep_alive(self) -> None:
         while True:
@@ -162,7 +162,7 @@ class Intake:
     async def _settle_undecodable(self) -> None:
         while True:
             stored, fault = await self._undecodable.get()
-            if fault:
+            if fault is not None:
                 self._gauges.deadletters.inc()
                 await self.undecodable(stored.sequence, fault)
             else:
@@ -190,14 +190,21 @@ class Intake:
             sequence, reason, detail, lambda stored: self._rejected(stored, reason, detail)
         )
 
-    async def undecodable(self, sequence: int, fault: str) -> None:
-        """Moves an undecodable message to dead letters: one dead letter for all actors that receive it."""
+    async def undecodable(self, sequence: int, fault: BadEvent) -> None:
+        """Moves a message that is no event, or a malformed one, to dead letters: one for all actors that receive it."""
+        reason = deadletter_reason(fault)
         await self._move_to_dead_letters(
             sequence,
-            "decode_error",
-            fault,
+            reason,
+            str(fault),
             lambda stored: self._dead.add_undecodable(
-                EVENTS, stored.sequence, stored.subject, stored.payload, fault=fault, source=self.actor.name
+                EVENTS,
+                stored.sequence,
+                stored.subject,
+                stored.payload,
+                fault=str(fault),
+                source=self.actor.name,
+                reason=reason,
             ),
         )
 

@@ -22,6 +22,7 @@ from edge.webhooks.endpoint.store import HEALTH
 from edge.webhooks.queue.job import Job
 from edge.webhooks.queue.room import Room
 from router.broker import Broker
+from router.codec import decode
 from router.deadletter import DeadLetter
 from router.deadletters import DeadLetters
 from router.errors import BadEvent, BrokerError, Cut, NoResponders, Refused, Timeout
@@ -153,8 +154,10 @@ class DeadLetterSender:
         if letter.name in (HOOKS, RETRIES):
             # A job that could not be read: the event in it was fanned out long ago.
             return Redriven("skipped", "no_way_back")
-        event = letter.event()
-        if event is None:
+        try:
+            # One whose data are still refused would only become a dead letter again.
+            event = decode(letter.payload)
+        except BadEvent:
             return Redriven("skipped", "undecodable")
         # Not under the event's own id: a publisher that bypassed the router may have used it within the dedup window.
         return await self._store(STORED + event.subject, letter, {})

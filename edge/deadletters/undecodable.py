@@ -1,4 +1,5 @@
-"""Stores records of EVENTS that are no events as dead letters: one for each, however often and by whichever part it is found.
+"""Stores records of EVENTS that are no events, or malformed ones, as dead letters: one for each,
+however often and by whichever part it is found.
 
 The hub, the replay and the fan-out skip such records and report them here. They are stored in the background with the
 reason; the record itself stays in EVENTS until it runs out of retention.
@@ -53,7 +54,7 @@ class Undecodable:
 
         One that is an event all the same is a record that a loop failed at.
         """
-        reason = "decode_error" if record.event is None else "fault"
+        reason = record.reason if record.event is None else "fault"
         key = _key(record)
         if key in self._known:
             return
@@ -142,7 +143,7 @@ class Undecodable:
                 after = record.sequence
                 if record.event is None and _key(record) not in self._known:
                     _note(self._known, _key(record))
-                    await self._store(record, "decode_error")
+                    await self._store(record, record.reason)
             if not page.records:
                 return
 

@@ -20,7 +20,7 @@ if __name__ == "__main__":
 
 import msgspec
 
-from router.codec import decode
+from router.codec import unpack
 from router.errors import BadEvent
 from router.filter import EVERYTHING, Activation, Filter
 
@@ -60,7 +60,7 @@ class Evaluator:
 
 def _converted(payload: bytes) -> Activation | None:
     try:
-        seen = Activation(decode(payload))
+        seen = Activation(unpack(payload))
     except BadEvent:
         return None
     seen.prepare(EVERYTHING, True, WHOLE_ITEMS)

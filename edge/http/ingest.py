@@ -32,6 +32,7 @@ _PROBLEMS = (
     "missing_field",
     "bad_subject",
     "bad_event",
+    "malformed_event",
     "bad_parameter",
     "idempotency_key_reused",
     "forbidden_subject",
@@ -167,7 +168,7 @@ def events(
         try:
             made.append(_event(item, _derived(idempotency_key, place, principal), trace))
         except BadInput as fault:
-            raise Problem(fault.code, str(fault), **where) from None
+            raise from_fault(fault).with_more(**where) from None
         except Problem as fault:
             fault.more |= where
             raise

@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from typing import Any
 
 from edge.sessions.registry import Session
 from edge.webhooks.history.attempt import Attempt
 from edge.webhooks.history.attempts import Attempts
 from edge.webhooks.service import Webhooks
+from router.catalogue import find
 
 # How often the attempt log is asked, in seconds: it is written within a quarter of a second.
 _LOOKS = (0.1, 0.5)
 # States of an endpoint in which nothing is posted until a person changes that.
 _HELD = frozenset({"disabled", "pending"})
 
-# Data with every field that the callback guide shows for a type, so that a receiver made after it takes the test event.
-_DATA: Mapping[str, Mapping[str, Any]] = {
-    "thinking": {"thought": "This is a test event."},
-    "tool_use": {"tool_name": "test", "parameters": {}},
-    "tool_result": {"tool_name": "test", "result": {}, "success": True, "execution_time": 0.1},
-    "progress": {"progress": 0.5, "message": "test", "current_step": "test", "total_steps": 2},
-    "completion": {"result": {}, "success": True, "total_time": 0.1, "tokens_used": 0},
-    "error": {"error": "test", "error_type": "test", "recoverable": True, "retry_count": 0},
-}
-
 
 def data_for(kind: str) -> dict[str, Any]:
-    """The data of a test event of some type where none is given."""
-    return {"message": "test", **_DATA.get(kind, {})}
+    """The data of a test event of some type where none is given.
+
+    They have every field that the documents show for a type, so that a receiver made after these takes the event.
+    """
+    return {"message": "test", **(find(kind, "session").example or {})}
 
 
 async def watch(webhooks: Webhooks, attempts: Attempts, session: Session, event: str, wait: float) -> dict[str, Any]:

@@ -213,7 +213,7 @@ async def overall_stats(request: Request) -> Response:
     Answer(200, "Stored at `cursor`; `attempt` is what a webhook answered", SessionTestAnswer),
     query=SessionTestQuery,
     body=SessionTestRequest,
-    problems=("bad_subject", "bad_event", "not_a_webhook", "storage_refused"),
+    problems=("bad_subject", "bad_event", "malformed_event", "not_a_webhook", "storage_refused"),
 )
 async def test_session(request: Request) -> Response:
     edge = edge_of(request)

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from router.errors import BadData
+from router.event_types.examples import EXAMPLES
 
 
 class Delivery(Enum):
@@ -94,6 +95,11 @@ class EventType:
     conditions: Mapping[str, Any] = field(default_factory=dict)
     json_schema: Mapping[str, Any] | None = None
 
+    @property
+    def example(self) -> Mapping[str, Any] | None:
+        """Data as a document shows them."""
+        return EXAMPLES.get(self.name) if self.domain is None else None
+
     def ending(self, data: Mapping[str, Any]) -> str | None:
         """How an event with these data ends its run: `completed`, `failed`, `cancelled`, or None where it does not."""
         return self.terminal.outcome(data) if self.terminal is not None else None
@@ -123,7 +129,10 @@ class EventType:
                 raise BadData(*_read(str(fault)), self.name) from None
             # A field whose name is no text is none of those that the type knows.
             self.check({name: value for name, value in data.items() if isinstance(name, str)})
-        if self.either and all(data.get(name) is None for name in self.either):
+        if self.either:
+            for name in self.either:
+                if data.get(name) is not None:
+                    return
             raise BadData(self.either[0], f"one of {', '.join(self.either)} must be there", self.name)
 
 

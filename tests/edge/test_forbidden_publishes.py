@@ -114,7 +114,7 @@ async def test_one_refused_subject_leaves_the_edge_ready_for_the_others(
         await edge.publish({"subject": f"job.{entity}.output", "data": {}})
         rights.deny("ev.camera.>")
 
-        answer = await edge.http.post("/events", json={"subject": f"camera.{entity}.state", "data": {}})
+        answer = await edge.http.post("/events", json={"subject": f"camera.{entity}.state", "data": {"status": "idle"}})
 
         assert code_of(answer) == (503, "store_forbidden")
         # The next look is over once another stream is found forbidden.
@@ -232,7 +232,7 @@ async def test_reading_that_is_forbidden_is_told_at_once(rights: Rights, entity:
 async def test_a_request_is_told_that_it_is_forbidden_and_others_are_not(rights: Rights, entity: str) -> None:
     async with Broker(BrokerSettings(rights.url), "test") as broker:
         rights.deny("ev.camera.>")
-        event = Event.new(f"camera.{entity}.state", {})
+        event = Event.new(f"camera.{entity}.state", {"status": "idle"})
         with pytest.raises(Forbidden, match=f"ev.camera.{entity}.state"):
             await broker.connection.ask(f"ev.{event.subject}", b"", timeout=WITHIN)
         await broker.publish(Event.new(f"job.{entity}.output", {}))

@@ -38,10 +38,10 @@ async def connected(url: str) -> AsyncIterator[Broker]:
         yield broker
 
 
-def foreign(entity: str, data: Any, number: int = 0) -> bytes:
+def foreign(entity: str, data: Any, number: int = 0, kind: str = "output") -> bytes:
     """An event as another client packs it."""
-    subject = f"job.{entity}.output"
-    event = {"id": f"{entity}-{number}", "type": "output", "source": "other", "subject": subject, "time": 1}
+    subject = f"job.{entity}.{kind}"
+    event = {"id": f"{entity}-{number}", "type": kind, "source": "other", "subject": subject, "time": 1}
     return bytes(msgpack.packb({**event, "data": data}))
 
 
@@ -80,6 +80,31 @@ async def test_an_ext_type_is_shown_in_its_documented_form_on_every_transport(ed
 
     assert answer.status_code == 201
     assert [event["data"] for event in shown] == [{"own": {"$ext": 7, "data": "YWJj"}}] * 3
+
+
+async def test_malformed_data_that_came_by_nats_are_a_dead_letter_with_the_field_and_reach_no_reader(
+    edge: RunningEdge, store: Broker, entity: str
+) -> None:
+    session = await edge.session(subjects=[f"job.{entity}.>"])
+    malformed = foreign(entity, {"tool_name": 7}, kind="tool_use")
+    async with edge.socket(session) as socket:
+        await socket.control("ready")
+        ack = await store.store(f"ev.job.{entity}.tool_use", malformed, {})
+        await edge.numbers(entity, 1)
+
+        heard = await socket.events(1)
+        polled = await edge.poll(session, "?cursor=earliest")
+        (letter,) = await eventually(lambda: letters_of(store, ack.sequence))
+
+    assert [event["event_type"] for event in [*heard, *polled["events"]]] == ["output", "output"]
+    assert (letter.reason, letter.payload) == ("malformed_event", malformed)
+    assert letter.detail == "tool_use: data.tool_name: expected str, got int"
+    shown = (await edge.http.get(f"/deadletters/{letter.sequence}")).json()
+    assert (shown["reason"], shown["event"]["data"]) == ("malformed_event", {"tool_name": 7})
+
+
+async def letters_of(broker: Broker, sequence: int) -> list[DeadLetter]:
+    return [letter for letter in await undecodable(broker) if letter.origin.sequence == sequence]
 
 
 async def test_one_undecodable_record_stops_no_poll_no_webhook_and_no_start(

@@ -64,7 +64,7 @@ async def test_events_published_together_are_stored_in_the_order_of_the_calls(br
 async def test_the_newest_event_of_each_subject_is_found(broker: Broker, entity: str) -> None:
     for n in range(3):
         await broker.publish(Event.new(f"job.{entity}.progress", {"n": n}))
-        await broker.publish(Event.new(f"job.{entity}.state", {"n": n}))
+        await broker.publish(Event.new(f"job.{entity}.state", {"status": "running", "n": n}))
 
     latest = await broker.latest([f"job.{entity}.*"])
 

@@ -116,6 +116,8 @@ def test_a_registered_type_is_found_and_its_name_is_taken(own: EventType) -> Non
 
 def test_each_declaration_is_whole() -> None:
     for each in catalogue.all_types():
+        if each.example is not None:
+            each.check(each.example)
         assert each.summary.endswith("."), each.name
         assert set(each.reduce.values()) <= catalogue.REDUCERS, each.name
         fields = set(each.schema.__struct_fields__) if each.schema else None

@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from router.clock import wall
-from router.codec import DECODE_FAULTS, decode, rfc3339
+from router.codec import DECODE_FAULTS, rfc3339, unpack
 from router.nats.consumer import Message
 from router.nats.publisher import Publish
 from router.topology import HOOKS, RETRIES
@@ -120,7 +120,7 @@ class Job(msgspec.Struct, frozen=True):
         job = cls(
             session=session,
             partition=partition_of(session, partitions),
-            event_id=decode(payload).id,
+            event_id=unpack(payload).id,
             subject=subject,
             sequence=sequence,
             payload=payload,

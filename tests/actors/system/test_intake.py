@@ -73,6 +73,21 @@ async def test_what_is_no_event_lies_in_deadletters_once_and_is_not_delivered_ag
         assert len(await spoiled(broker, ack.sequence)) == 1
 
 
+async def test_malformed_data_of_a_known_type_lie_in_deadletters_with_the_field(broker: Broker, entity: str) -> None:
+    entity = f"{entity}m"
+    async with running_actor(stock(entity, subjects=(f"job.{entity}.>",)), broker):
+        packed = msgpack.packb(_map(Event.new(f"job.{entity}.progress", {"progress": "half"})))
+        ack = await broker.store(f"ev.job.{entity}.progress", packed, {})
+
+        (letter,) = await eventually(lambda: spoiled(broker, ack.sequence))
+        await eventually(lambda: settled(broker, entity))
+
+    assert (letter.reason, letter.payload) == ("malformed_event", packed)
+    assert letter.detail == "progress: data.progress: expected float | null, got str"
+    event = letter.event()
+    assert event is not None and event.data == {"progress": "half"}
+
+
 async def spoiled(broker: Broker, sequence: int) -> list[DeadLetter]:
     """The letters of what was no event, by its place in EVENTS."""
     letters = (await DeadLetters(broker).read(pattern="dead.ingest.EVENTS")).deadletters

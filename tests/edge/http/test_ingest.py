@@ -135,3 +135,22 @@ async def test_deep_nesting_and_foreign_types_are_refused(edge: RunningEdge) -> 
     assert deep.json()["code"] == "bad_event"
     assert (kind.status_code, kind.json()["code"]) == (415, "unsupported_media_type")
     assert key.json()["code"] == "bad_parameter"
+
+
+async def test_malformed_data_of_a_known_type_are_refused_with_the_field_and_nothing_is_stored(
+    edge: RunningEdge, entity: str
+) -> None:
+    session = await edge.session(subjects=[f"job.{entity}.>"])
+    good = {"subject": f"job.{entity}.progress", "data": {"progress": 0.5}}
+    bad = {"subject": f"job.{entity}.job_progress", "data": {"status": "completed", "progress": 65}}
+
+    one = await edge.http.post("/events", json=bad)
+    batch = await edge.http.post("/events", json=[good, bad])
+    unknown = await edge.http.post("/events", json={**bad, "type": "own_progress"})
+
+    assert [(answer.status_code, answer.json()["code"]) for answer in (one, batch)] == [(422, "malformed_event")] * 2
+    assert (one.json()["field"], one.json().get("index")) == ("data.progress", None)
+    assert (batch.json()["field"], batch.json()["index"]) == ("data.progress", 1)
+    assert "from 0 to 1, not 65" in one.json()["detail"]
+    assert unknown.status_code == 201
+    assert [event["event_type"] for event in (await edge.poll(session))["events"]] == ["own_progress"]

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from edge.http.session_test import data_for
+from router.catalogue import all_types, check
 from router.nats.embedded import free_port
 from tests.edge.conftest import RunningEdge
 from tests.edge.webhooks.stage import Receiver
@@ -87,3 +89,21 @@ async def test_only_a_webhook_can_be_waited_for_and_not_for_long(edge: RunningEd
     assert (refused.status_code, refused.json()["code"]) == (409, "not_a_webhook")
     assert (long.status_code, long.json()["code"]) == (400, "bad_parameter")
     assert (await edge.http.post(f"/callbacks/sessions/{reader}/test", json={})).json()["success"] is True
+
+
+async def test_malformed_test_data_are_refused_and_nothing_is_sent(edge: RunningEdge) -> None:
+    session = await edge.session(subjects=None)
+
+    answer = await edge.http.post(
+        f"/callbacks/sessions/{session}/test", json={"event_type": "progress", "test_data": {"progress": "half"}}
+    )
+
+    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (
+        422, "malformed_event", "data.progress",
+    )  # fmt: skip
+    assert (await edge.poll(session, "?cursor=earliest"))["events"] == []
+
+
+@pytest.mark.parametrize("kind", [each.name for each in all_types() if each.domain is None])
+def test_a_test_event_of_each_known_type_has_data_of_its_type(kind: str) -> None:
+    check(kind, data_for(kind), "session")
