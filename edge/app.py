@@ -123,6 +123,7 @@ ACCESS: Mapping[str, Access] = {
             "verify",
         )
     },
+    **dict.fromkeys(("/schemas", "/schemas/{type}", "/asyncapi.json"), Access.TOKEN),
     **dict.fromkeys((f"{SESSION}/sse", f"{SESSION}/ws"), Access.STREAM),
     **{
         f"/{domain}/{{entity}}/{way}": Access.STREAM
@@ -224,4 +225,7 @@ def routes() -> list[BaseRoute]:
         Route("/readyz", system.readyz),
         Route("/metrics", system.prometheus),
         Route("/openapi.json", system.openapi),
+        Route("/asyncapi.json", catalogue.read_asyncapi),
+        Route("/schemas", catalogue.list_schemas),
+        Route("/schemas/{type}", catalogue.read_schema),
     ]

@@ -75,6 +75,7 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "too_many_rules": (409, "Too many rules"),
     "rule_store_full": (507, "Rule store full"),
     "alerts_unavailable": (503, "No alerts actor"),
+    "type_not_found": (404, "Event type not registered"),
     "command_not_found": (404, "Command not found"),
     "command_refused": (409, "Command refused"),
     "command_failed": (502, "Command failed"),

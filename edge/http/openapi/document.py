@@ -63,7 +63,8 @@ def document(routes: Iterable[BaseRoute], access: Mapping[str, Access]) -> dict[
         "info": {
             "title": "Callboard",
             "version": VERSION,
-            "description": "Realtime events from JetStream to sessions, over WebSocket, SSE, webhook and polling, by one cursor.",
+            "description": "Realtime events from JetStream to sessions, over WebSocket, SSE, webhook and polling, by one cursor. "
+            "The events themselves: `/asyncapi.json` and `/schemas`.",
         },
         "security": [{"bearer": []}],
         "paths": paths,
