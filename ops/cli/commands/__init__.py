@@ -23,6 +23,7 @@ NAMES = (
     "webhooks",
     "streams",
     "token",
+    "types",
     "settings",
     "doctor",
     "health",

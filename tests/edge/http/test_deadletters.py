@@ -450,7 +450,9 @@ async def counted(store: Broker, name: str, count: int) -> bool:
 
 async def test_the_burial_of_news_makes_no_news(edge: RunningEdge, store: Broker, entity: str) -> None:
     await eventually(lambda: owns(edge))
-    about = Event.new("system.deadletter.buried", {"name": entity}, type="deadletter_buried")
+    about = Event.new(
+        "system.deadletter.buried", {"name": entity, "count": 1, "first_id": 1, "last_id": 1}, type="deadletter_buried"
+    )
     await DeadLetters(store).add(
         webhook_subject(entity), encode(about), origin=Origin("EVENTS", 1, STORED + about.subject), reason="gone"
     )

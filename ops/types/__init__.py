@@ -1,0 +1,1 @@
+"""Generates types of events for other programs, in TypeScript and in Python, from the catalogue."""
