@@ -68,6 +68,7 @@ SECTIONS: Mapping[str, Section] = {
     "broker": Section("NATS_", "router.nats.settings:BrokerSettings"),
     "embedded": Section("EMBEDDED_", "router.nats.embedded:EmbeddedSettings", {"data_dir": "DATA_DIR"}),
     "topology": Section("", "router.topology:TopologySettings"),
+    "catalogue": Section("", "router.event_types.own:CatalogueSettings"),
     "log": Section("LOG_", "ops.sections:LogSettings"),
     "command": Section("", "ops.sections:CommandSettings"),
     "up": Section("UP_", "ops.sections:UpSettings"),
@@ -93,4 +94,4 @@ SECTIONS: Mapping[str, Section] = {
     **{name: Section(f"{name.upper()}_", part.settings) for name, part in ACTORS.items() if part.settings},
     "simulator": Section("SIMULATOR_", "actors.octane.simulator.simulator:SimulatorSettings"),
 }
-BASE = ("broker", "embedded", "topology", "log", "command", "up", "internal", "otel")
+BASE = ("broker", "embedded", "topology", "catalogue", "log", "command", "up", "internal", "otel")

@@ -15,7 +15,7 @@ import os
 import re
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -36,6 +36,7 @@ from ops.environment import (
 from ops.register import Ambiguous, Register, Running, absolute, find, folders
 from ops.sections import BASE, SECTIONS, CommandSettings, InternalSettings, LogSettings, UpSettings
 from ops.values import check_port, convert
+from router.errors import BadTypes
 
 if TYPE_CHECKING:
     from router.nats.embedded import EmbeddedSettings
@@ -114,6 +115,7 @@ class Settings:
             except Mistakes as mistakes:
                 lines += mistakes.lines
         lines += settings._unknown(wanted)
+        lines += settings._event_types()
         if lines:
             raise Mistakes(dict.fromkeys(lines))
         return settings
@@ -163,6 +165,20 @@ class Settings:
         if lines:
             raise Mistakes(lines)
         return built
+
+    def _event_types(self) -> Sequence[str]:
+        """Registers a user's own event types for this process; returns the mistakes in their file."""
+        try:
+            path = self.section("catalogue").event_types
+            if path is not None:
+                from router import catalogue
+
+                catalogue.load(path)
+        except BadTypes as fault:
+            return fault.mistakes
+        except Mistakes as mistakes:
+            return mistakes.lines
+        return ()
 
     def one_is_meant(self) -> None:
         """Raises Mistakes where several `callboard up` run and it was not said which one is meant."""

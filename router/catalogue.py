@@ -7,9 +7,11 @@ registered for one domain (`camera.….state`), or for all that have none of its
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
-from router.errors import BadInput
+from router.errors import BadInput, BadTypes
+from router.event_types import own
 from router.event_types.alerts import ALERT_TYPES
 from router.event_types.declaration import OUTCOMES, REDUCERS, Delivery, EventType, Terminal
 from router.event_types.devices import DEVICE_TYPES
@@ -32,8 +34,10 @@ __all__ = [
     "find_at",
     "is_intermediate",
     "is_registered",
+    "load",
     "register",
     "terminal_types",
+    "unload",
     "unregister",
 ]
 
@@ -83,6 +87,8 @@ class _Registry:
 BUILT_IN = (*RUN_TYPES, *JOB_TYPES, *METRIC_TYPES, *ALERT_TYPES, *DEVICE_TYPES, *SYSTEM_TYPES)
 
 _registry = _Registry(BUILT_IN)
+# Those that a file has declared.
+_loaded: tuple[EventType, ...] = ()
 
 
 def find(type: str, domain: str = "") -> EventType:
@@ -140,6 +146,30 @@ def register(*types: EventType) -> None:
         names = ", ".join(each.name if each.domain is None else f"{each.domain}.….{each.name}" for each in taken)
         raise BadInput(f"already registered: {names}")
     _registry.add(types)
+
+
+def load(path: Path) -> tuple[EventType, ...]:
+    """Registers the types that a file declares, in place of those that another file did before. Raises BadTypes."""
+    global _loaded
+    found = own.read(path)
+    taken = [each for each in found if (each.domain, each.name) in _registry.types and not _is_loaded(each)]
+    if taken:
+        raise BadTypes([f"{path}: {each.name}: Callboard declares this type itself" for each in taken])
+    _registry.remove(_loaded)
+    _registry.add(found)
+    _loaded = found
+    return found
+
+
+def _is_loaded(declared: EventType) -> bool:
+    return any((each.domain, each.name) == (declared.domain, declared.name) for each in _loaded)
+
+
+def unload() -> None:
+    """Takes back the types of a file."""
+    global _loaded
+    _registry.remove(_loaded)
+    _loaded = ()
 
 
 def unregister(*types: EventType) -> None:

@@ -6,6 +6,7 @@ RouterError
 │   ├── BadPattern
 │   ├── BadEvent
 │   │   └── BadData         its data are not those of its type
+│   ├── BadTypes            a file of event types has mistakes
 │   ├── BadCursor
 │   └── BadFilter
 ├── BrokerError             the broker refused or did not answer
@@ -28,6 +29,8 @@ RouterError
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class RouterError(Exception):
@@ -73,6 +76,17 @@ class BadData(BadEvent):
         self.field = field
         self.reason = reason
         self.type = type
+
+
+class BadTypes(BadInput):
+    """a file of event types has mistakes"""
+
+    code = "bad_types"
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        """`mistakes` are lines, each with the file, the place in it and the reason."""
+        super().__init__("\n".join(mistakes))
+        self.mistakes = tuple(mistakes)
 
 
 def deadletter_reason(fault: BadEvent) -> str:

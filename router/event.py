@@ -13,12 +13,12 @@ import msgspec
 
 from router.catalogue import Delivery, find_at
 from router.errors import BadEvent
+from router.event_types.declaration import TYPE_NAME
 from router.subject import Subject
 
-_TYPE = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,200}\Z")
 
-is_type = _TYPE.match
+is_type = TYPE_NAME.match
 is_id = _ID.match
 
 # The wire of SSE and of browsers' sockets gives these names a meaning of its own.
@@ -88,7 +88,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
         """
         address = Subject.check(subject)
         kind = type if type is not None else address[address.rindex(".") + 1 :]
-        if not isinstance(kind, str) or not _TYPE.match(kind):
+        if not isinstance(kind, str) or not is_type(kind):
             raise BadEvent(f"{str(kind)[:80]!r} is no event type: lower-case letters, digits and _, at most 64")
         if id is not None and (not isinstance(id, str) or not _ID.match(id)):
             raise BadEvent(f"{str(id)[:80]!r} is no event id: 1 to 200 of A-Z, a-z, 0-9, -, _, . and :")

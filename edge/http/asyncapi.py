@@ -132,7 +132,7 @@ def _schemas(types: Iterable[EventType]) -> dict[str, Any]:
     for declared in types:
         title = title_of(declared)
         schema, parts = parts_of(declared, _SCHEMAS)
-        if declared.schema is None:
+        if declared.json_schema is not None:
             # A user's own schema refers to its own definitions, which lie deeper here.
             schema = _moved(schema, f"#/components/schemas/{title}/$defs/")
         made |= {title: {"title": title, **schema}, **parts}

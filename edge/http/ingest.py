@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from edge.auth.principal import Principal
-from edge.errors import Problem, json_object
+from edge.errors import Problem, from_fault, json_object
 from edge.http.batch import Accepted, EventDoor, Receipt
 from edge.http.bodies.events import Publication, Published
 from edge.http.body import draining_problem, edge_of, json_answer, read_body

@@ -81,7 +81,7 @@ def read(types: Iterable[EventType]) -> tuple[list[ObjectType], list[TypedEvents
         title = title_of(declared)
         schema, parts = parts_of(declared, _HERE)
         parts = {**parts, **schema.get("$defs", {})}
-        own = declared.schema is None
+        own = declared.json_schema is not None
         names = {part: f"{title.removesuffix('Data')}{_word(part)}" if own else part for part in parts}
         for part, inner in parts.items():
             _add(objects, names[part], inner, names)

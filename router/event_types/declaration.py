@@ -23,6 +23,8 @@ class Delivery(Enum):
     EPHEMERAL = "ephemeral"  # may be dropped
 
 
+TYPE_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
+
 # How a field is merged where one event stands for a window of them.
 REDUCERS = frozenset({"sum", "last", "max", "concat"})
 

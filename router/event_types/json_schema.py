@@ -30,7 +30,7 @@ def parts_of(declared: EventType, template: str) -> tuple[dict[str, Any], dict[s
     A user's own schema is whole: its references go to its own `$defs`.
     """
     description = {"description": declared.summary} if declared.summary else {}
-    if declared.schema is None:
+    if declared.schema is None or declared.json_schema is not None:
         own = dict(declared.json_schema or {"type": "object"})
         own.pop("$schema", None)
         return {**description, **own}, {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ops.cli.flags import Command, Parser
+from ops.cli.flags import Command, Parser, load
 
 _EXAMPLES = """\
 examples:
@@ -24,6 +24,7 @@ def run(given: argparse.Namespace) -> int:
     """Runs the command and returns its exit code."""
     from ops.cli.types import run_types
 
+    load(given, adopt=())  # a user's own types, too
     return run_types(given.language, given.out)
 
 
