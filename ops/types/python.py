@@ -13,8 +13,6 @@ _KINDS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool
 _HEAD = '''\
 """The events of Callboard, written by `callboard types python`. Other types of events, and other fields, are allowed."""
 
-from __future__ import annotations
-
 from typing import Any, Literal, NotRequired, Required, TypedDict, Union
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from typing import Any
 
 from router.catalogue import EventType
@@ -87,7 +88,18 @@ def read(types: Iterable[EventType]) -> tuple[list[ObjectType], list[TypedEvents
             _add(objects, names[part], inner, names)
         _add(objects, title, schema, names)
         events.setdefault(declared.name, []).append(title)
-    return list(objects.values()), [TypedEvents(name, tuple(titles)) for name, titles in sorted(events.items())]
+    return _in_order(objects), [TypedEvents(name, tuple(titles)) for name, titles in sorted(events.items())]
+
+
+def _in_order(objects: Mapping[str, ObjectType]) -> list[ObjectType]:
+    graph = {name: [each for field in made.fields for each in _names_in(field.shape)] for name, made in objects.items()}
+    return [objects[name] for name in TopologicalSorter(graph).static_order()]
+
+
+def _names_in(shape: Shape) -> Iterator[str]:
+    yield from shape.names
+    for inner in (*shape.items, *shape.values):
+        yield from _names_in(inner)
 
 
 def _word(name: str) -> str:
