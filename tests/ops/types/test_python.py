@@ -22,7 +22,7 @@ ODD = EventType(
 
 def imported(*more: EventType) -> Any:
     module = types.ModuleType("events")
-    exec(compile(python((*all_types(), *more)), "events.py", "exec"), module.__dict__)
+    exec(compile(python((*all_types(), *more)), "events.py", "exec", dont_inherit=True), module.__dict__)
     return module
 
 
