@@ -50,8 +50,8 @@ def _class(made: ObjectType) -> str:
             lines += [f"    {_quoted(made.description)}", ""]
         lines += [f"    {name}: {kind}" for name, kind in fields] or ([] if made.description else ["    pass"])
         return "\n".join(["", *lines, ""])
-    # A name that is no identifier can only be said so; the types are then texts.
-    inside = ", ".join(f"{name!r}: {kind!r}" for name, kind in fields)
+    # A name that is no identifier can only be said so.
+    inside = ", ".join(f"{name!r}: {kind}" for name, kind in fields)
     return f"\n{made.name} = TypedDict({made.name!r}, {{{inside}}}, total=False)\n"
 
 
