@@ -8,7 +8,8 @@
         ...
 
 The session is of the subjects of that one run, begins before it, and is removed some time after its end, so that who reads late
-still gets all of it. Where this process dies, a session that is read expires by itself; one of a webhook is left.
+still gets all of it. Where this process dies, a session that is read expires by itself; one of a webhook is left until the next
+server calls `Callbacks.sweep`.
 """
 
 from __future__ import annotations
@@ -20,15 +21,16 @@ import os
 import secrets
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from router.broker import Broker
 from router.codec import from_json, to_json
 from router.errors import BadInput, RouterError
 from router.sdk.run import Run
-from router.subject import Subject, escape
+from router.subject import Subject, escape, unescape
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,9 @@ GRACE_SECONDS = 60.0
 # An hour for the posts of a webhook that are retried; it is removed after that whatever waits.
 WEBHOOK_SECONDS = 3600.0
 _LOOK_SECONDS = 5.0
+_PAGE = 500
+_NAME = "callbacks of "
+_OVER = frozenset({"completed", "failed", "cancelled"})
 
 # What a caller may not choose: a session sees its own run, from its beginning.
 _RESERVED = ("subjects", "cursor", "since", "last", "ttl", "name")
@@ -119,6 +124,41 @@ class Callbacks:
         self._run = Run(self.run_id, to, domain=domain, **options)
         return self
 
+    @classmethod
+    async def sweep(cls, *, edge: str | None = None, token: str | None = None) -> int:
+        """Removes the webhook sessions of runs that ended long ago, which a program that died has left; says how many.
+
+        For the start of a server; sessions of other programs with the same token are swept alike. Raises CallbacksUnavailable.
+        """
+        self = cls(edge or os.environ.get("CALLBOARD_EDGE_URL") or DEFAULT_EDGE, token or os.environ.get("CALLBOARD_TOKEN"),
+                   "agent", "sweep", 0.0)  # fmt: skip
+        removed = offset = 0
+        while True:
+            status, page = await self._ask("GET", f"/callbacks/sessions?limit={_PAGE}&offset={offset}")
+            if status != 200:
+                raise CallbacksUnavailable(f"the edge answered {status}, and not with its sessions")
+            sessions = page.get("sessions") or []
+            for session in sessions:
+                if await self._is_left(session):
+                    status, _ = await self._ask("DELETE", f"/callbacks/sessions/{session['session_id']}")
+                    removed += status == 204
+                else:
+                    offset += 1
+            if len(sessions) < _PAGE:
+                return removed
+
+    async def _is_left(self, session: Mapping[str, Any]) -> bool:
+        """Whether it is a webhook session of ours, and its run is over for so long that no post can be waiting."""
+        pattern = (session.get("subjects") or [""])[0]
+        if session["delivery_method"] != "webhook" or not (session.get("name") or "").startswith(_NAME):
+            return False
+        domain, _, rest = pattern.partition(".")
+        run = quote(unescape(rest.removesuffix(".>")), safe="")
+        status, state = await self._ask("GET", f"/runs/{run}?domain={domain}")
+        if status == 404:
+            return _age(session.get("created_at")) > WEBHOOK_SECONDS
+        return status == 200 and state.get("status") in _OVER and _age(state.get("updated")) > WEBHOOK_SECONDS
+
     @property
     def delivery_method(self) -> str | None:
         """How the caller is called back; None where it did not ask for that."""
@@ -149,7 +189,7 @@ class Callbacks:
                 raise BadCallbackConfig("is not for the caller to choose", field)
         pattern = f"{Subject.of(self.domain, self.run_id, 'completion').rpartition('.')[0]}.>"
         body = {"delivery_method": "webhook" if config.get("webhook_url") else "websocket", **config}
-        body |= {"subjects": [pattern], "name": f"callbacks of {self.domain}.{escape(self.run_id)}"[:200]}
+        body |= {"subjects": [pattern], "name": f"{_NAME}{self.domain}.{escape(self.run_id)}"[:200]}
         if body["delivery_method"] != "webhook":
             body["ttl"] = SESSION_TTL
         status, answer = await self._ask("POST", "/callbacks/sessions", body)
@@ -229,6 +269,14 @@ class Callbacks:
             if isinstance(found, dict):
                 return status, found
         return status, {}
+
+
+def _age(said: object) -> float:
+    """How many seconds ago a time of the edge was; nothing for what is no time."""
+    try:
+        return (datetime.now(UTC) - datetime.fromisoformat(str(said))).total_seconds()
+    except ValueError:
+        return 0.0
 
 
 def _refusal(status: int, answer: Mapping[str, Any]) -> RouterError:

@@ -131,3 +131,22 @@ async def test_a_webhook_whose_session_is_gone_already_is_no_trouble(
 
     assert callbacks.delivery_method == "webhook" and callbacks.cleaning is not None
     await eventually(callbacks.cleaning.done)
+
+
+async def test_webhook_sessions_of_a_server_that_died_are_swept_once_their_run_is_over_for_long(
+    edge: RunningEdge, broker: Broker, entity: str
+) -> None:
+    config = {"webhook_url": "http://127.0.0.1:9/never", "events": ["nothing"]}
+    ended, going = [
+        await Callbacks.from_request(config, edge=edge.url, to=broker, run=f"{entity}-{name}", grace=3600)
+        for name in ("ended", "going")
+    ]
+    other = await edge.session(delivery_method="webhook", webhook_url="http://127.0.0.1:9/other")
+    for status, callbacks in (("completed", ended), ("running", going)):
+        state = {"run": callbacks.run_id, "domain": "agent", "status": status, "updated": "2026-01-01T00:00:00Z"}
+        await edge.publish({"subject": f"agent.{callbacks.run_id}.state", "data": state})
+
+    removed = await Callbacks.sweep(edge=edge.url)
+
+    assert removed == 1 and await session_of(edge, ended) == {}
+    assert await session_of(edge, going) and (await edge.http.get(f"/callbacks/sessions/{other}")).status_code == 200
