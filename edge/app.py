@@ -19,6 +19,7 @@ from edge.http import (
     catalogue,
     commands,
     deadletters,
+    entities,
     ingest,
     rules,
     run_list,
@@ -105,7 +106,9 @@ ACCESS: Mapping[str, Access] = {
     **dict.fromkeys((f"{SESSION}/events", f"{SESSION}/refresh", "/me", "/tickets", "/events"), Access.TOKEN),
     "/commands/{actor}/{instance}/{command}": Access.TOKEN,
     **dict.fromkeys(("/runs/{run}/lease", "/runs/{run}/stop"), Access.TOKEN),
-    **dict.fromkeys(("/runs", "/runs/{run}", "/alerts", "/cameras", "/octanes"), Access.TOKEN),
+    **dict.fromkeys(
+        ("/runs", "/runs/{run}", "/entities", "/entities/{entity}", "/alerts", "/cameras", "/octanes"), Access.TOKEN
+    ),
     **dict.fromkeys(("/alerts/{id}", *(f"/alerts/{{id}}/{what}" for what in ACTIONS)), Access.TOKEN),
     **{
         f"{SESSION}/{way}": Access.TOKEN
@@ -213,6 +216,8 @@ def routes() -> list[BaseRoute]:
         Route("/rules/{name}/versions", rules.list_versions),
         Route("/rules/{name}/enable", rules.enable_rule, methods=["POST"]),
         Route("/rules/{name}/disable", rules.disable_rule, methods=["POST"]),
+        Route("/entities", entities.list_entities),
+        Route("/entities/{entity}", entities.read_entity),
         Route("/cameras", state.list_cameras),
         Route("/octanes", state.list_octanes),
         Route("/cameras/{entity}/mjpeg", video.camera_mjpeg),

@@ -62,6 +62,7 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "camera_not_found": (404, "Camera not found"),
     "octane_not_found": (404, "Octane not found"),
     "run_not_found": (404, "Run not found"),
+    "entity_not_found": (404, "Entity not found"),
     "run_over": (409, "Run already ended"),
     "run_superseded": (409, "Another incarnation of the run lives"),
     "alert_not_found": (404, "Alert not found"),

@@ -1,9 +1,10 @@
 """Reads the counts of an A/B test from the data of an event, and describes the significance of its result as data.
 
-Variants are given as a list (`variants: [{"id": "A", …}]`), as a map by name (`variants: {"A": {…}}`), or each in a field of its
-own (`variantA`, `variant_a`, `control`, `treatment`). Each has the counts itself or in its `metrics`: successes are
-`conversions`, else `successes`, else `clicks`; trials are the first of `visitors`, `users`, `sessions`, `trials`, `samples`,
-`sampleSize`, `impressions`. The control is the one that `control` names or that says `"control": true`, else the first.
+Variants are given as a list (`variants: [{"id": "A", …}]`), as a map by name (`variants: {"A": {…}}`), each in a field of its own
+(`variantA`, `variant_a`, `control`, `treatment`), or one by `variantId` with its figures beside it. Each has the counts itself or
+in its `metrics`: successes are `conversions`, else `successes`, else `clicks`; trials are the first of `visitors`, `users`,
+`sessions`, `trials`, `samples`, `sampleSize`, `impressions`. The control is the one that `control` names or that says
+`"control": true`, else the first.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def significance_of(data: Mapping[str, Any], alpha: float = ALPHA) -> dict[str, 
 
 def read_counts(data: Mapping[str, Any]) -> Counts | None:
     """Reads the arms; None where there are fewer than two, or one of them has no valid counts."""
-    named = dict(_variants(data))
+    named = dict(variants_of(data))
     if not 2 <= len(named) <= MAX_VARIANTS:
         return None
     for successes in SUCCESSES:
@@ -61,6 +62,13 @@ def read_counts(data: Mapping[str, Any]) -> Counts | None:
             if all(arm is not None for arm in arms):
                 return Counts(_control_first([arm for arm in arms if arm], named, data), successes, trials)
     return None
+
+
+def variants_of(data: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The variants that an event has, by name, with their figures; those in `metrics` beside the others."""
+    for name, given in _variants(data):
+        metrics = given.get("metrics")
+        yield name, {**metrics, **given} if isinstance(metrics, Mapping) else given
 
 
 def _variants(data: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -73,6 +81,8 @@ def _variants(data: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]
         for place, each in enumerate(given[: MAX_VARIANTS + 1]):
             if isinstance(each, Mapping):
                 yield _name(each) or str(place), each
+    elif (id := data.get("variantId", data.get("variant_id"))) is not None:
+        yield str(id), data
     else:
         for field, each in data.items():
             if isinstance(each, Mapping) and (found := _FIELD.match(str(field))):
@@ -85,9 +95,7 @@ def _name(given: Mapping[str, Any]) -> str | None:
 
 
 def _arm(name: str, given: Mapping[str, Any], successes: str, trials: str) -> Arm | None:
-    metrics = given.get("metrics")
-    counts = {**metrics, **given} if isinstance(metrics, Mapping) else given
-    one, of = _count(counts.get(successes)), _count(counts.get(trials))
+    one, of = _count(given.get(successes)), _count(given.get(trials))
     return Arm(name, one, of) if one is not None and of and one <= of else None
 
 

@@ -74,6 +74,31 @@ class MetricData(msgspec.Struct, gc=False, kw_only=True):
     deltaPercent: float | None = None
 
 
+class EntityStateData(msgspec.Struct, gc=False, kw_only=True):
+    """The whole state of an entity (`router.entity`); `change` is that since the version `previous_version`."""
+
+    entity: str
+    version: int
+    values: Figures
+    entity_type: str | None = None
+    change: Figures | None = None
+    previous_version: int | None = None
+    tests: dict[str, Any] | None = None
+    updated: str | None = None
+
+
+class EntityChangedData(msgspec.Struct, gc=False, kw_only=True):
+    """All that is other in an entity since its version `base`; null stands for what is no more."""
+
+    entity: str
+    base: int
+    version: int
+    values: Figures
+    change: Figures | None = None
+    tests: dict[str, Any] | None = None
+    updated: str | None = None
+
+
 METRIC_TYPES: tuple[EventType, ...] = (
     EventType(
         "campaign_metrics",
@@ -106,5 +131,19 @@ METRIC_TYPES: tuple[EventType, ...] = (
         delivery=Delivery.LATEST,
         key=("metric", "name"),
         reduce={"value": "last", "delta": "sum"},
+    ),
+    EventType(
+        "state",
+        "The whole state of an entity that has metrics.",
+        domain="metric",
+        schema=EntityStateData,
+        delivery=Delivery.LATEST,
+    ),
+    EventType(
+        "changed",
+        "What is other in an entity since its last whole state.",
+        domain="metric",
+        schema=EntityChangedData,
+        delivery=Delivery.LATEST,
     ),
 )

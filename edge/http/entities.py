@@ -1,0 +1,76 @@
+"""Handlers of entities that have metrics: the whole state of each, and the place behind which its changes come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from edge.errors import Problem
+from edge.http.bodies.entities import EntitiesAnswer, EntitiesQuery, EntityAnswer
+from edge.http.body import edge_of, json_answer, read_query
+from edge.http.credentials import principal_of
+from edge.http.openapi.operation import Answer, operation
+from router.entity import CHANGED, STATE, apply, version_of
+from router.record import Record
+from router.subject import escape, unescape
+
+DOMAIN = "metric"
+
+
+@operation(
+    "List the entities with metrics",
+    Answer(200, "The one that changed last first", EntitiesAnswer),
+    query=EntitiesQuery,
+)
+async def list_entities(request: Request) -> Response:
+    query = read_query(request, EntitiesQuery)
+    found, cursor = await _entities(request, "*")
+    if query.entity_type is not None:
+        found = [entity for entity in found if entity["entity_type"] == query.entity_type]
+    page = found[query.offset : query.offset + query.limit]
+    return json_answer({"entities": page, "total": len(found), "cursor": cursor})
+
+
+@operation(
+    "Read the whole state of an entity with metrics",
+    Answer(200, "The state; its changes come behind `cursor`", EntityAnswer),
+    problems=("entity_not_found",),
+)
+async def read_entity(request: Request) -> Response:
+    found, _ = await _entities(request, escape(request.path_params["entity"]))
+    if not found:
+        raise Problem("entity_not_found", f"nothing is known of {request.path_params['entity'][:60]!r}")
+    return json_answer(found[0])
+
+
+async def _entities(request: Request, token: str) -> tuple[list[dict[str, Any]], str]:
+    """The states that the principal may read, as of one place in the stream, the newest first; and that place's cursor."""
+    edge = edge_of(request)
+    grants = principal_of(request.scope).grants
+    last = (await edge.broker.state()).last
+    cursor = await edge.hub.recovery.find_cursor(last)
+    records = await edge.broker.latest([f"{DOMAIN}.{token}.{kind}" for kind in (STATE, CHANGED)], last) if last else []
+    # In the order of the newest event of each.
+    parts: dict[str, dict[str, Record]] = {}
+    for record in records:
+        event = record.event
+        if event is not None and grants.may_read(record.subject):
+            of = parts.pop(event.subject.entity, {})
+            parts[event.subject.entity] = {**of, event.type: record}
+    found = [_whole(entity, each) for entity, each in reversed(parts.items())]
+    return [{**whole, "cursor": cursor} for whole in found if whole is not None], cursor
+
+
+def _whole(token: str, parts: Mapping[str, Record]) -> dict[str, Any] | None:
+    """An entity from its newest snapshot and its newest change; None where the snapshot is not kept any more."""
+    if STATE not in parts or (event := parts[STATE].event) is None or not version_of(event.data):
+        return None
+    whole = event.data
+    if CHANGED in parts and (changed := parts[CHANGED].event) is not None:
+        whole = apply(whole, changed.data) or whole
+    shown = {name: whole.get(name) for name in ("entity_type", "version", "previous_version", "updated")}
+    maps = {name: whole.get(name) or {} for name in ("values", "change", "tests")}
+    return {"entity": unescape(token), **shown, **maps}
