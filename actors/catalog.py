@@ -44,6 +44,11 @@ ACTORS: Mapping[str, CatalogEntry] = {
         "actors.alerts.actor:AlertsSettings",
         "watches all events and raises alerts by rules",
     ),
+    "metrics": CatalogEntry(
+        "actors.metrics.actor:Metrics",
+        "actors.metrics.actor:MetricsSettings",
+        "keeps the latest metrics of every entity",
+    ),
 }
 
 

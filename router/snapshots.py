@@ -20,7 +20,7 @@ MAX_BYTES = 16 * 1024 * 1024
 MAX_SUBJECTS = 100_000
 
 
-class Snapshot(NamedTuple):
+class StreamSnapshot(NamedTuple):
     """The newest event of each subject as of the sequence `upto`, oldest first.
 
     `left_out` counts the older ones that are not in it because there were more than a snapshot may have.
@@ -36,11 +36,11 @@ class Snapshots:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._known: OrderedDict[tuple[tuple[str, ...], int], tuple[float, Snapshot]] = OrderedDict()
+        self._known: OrderedDict[tuple[tuple[str, ...], int], tuple[float, StreamSnapshot]] = OrderedDict()
         # One is read at a time.
         self._reading = asyncio.Lock()
 
-    async def newest(self, patterns: tuple[str, ...], upto: int, life: int) -> Snapshot:
+    async def newest(self, patterns: tuple[str, ...], upto: int, life: int) -> StreamSnapshot:
         """A snapshot as of a sequence, or one up to a second older of the same `life` of the stream. Raises BrokerError."""
         async with self._reading:
             key = patterns, life
@@ -54,10 +54,10 @@ class Snapshots:
                     self._known.popitem(last=False)
             return found
 
-    async def at(self, patterns: tuple[str, ...], upto: int) -> Snapshot:
+    async def at(self, patterns: tuple[str, ...], upto: int) -> StreamSnapshot:
         """The snapshot as of a sequence. Raises BrokerError."""
         if not upto:
-            return Snapshot([], 0)
+            return StreamSnapshot([], 0)
         newest: dict[str, Record] = {}
         left_out = size = 0
         async for page in self._broker.latest_pages(patterns, upto, MAX_SUBJECTS):
@@ -72,7 +72,7 @@ class Snapshots:
             # Decoding a page takes some milliseconds.
             await asyncio.sleep(0)
         newest, dropped = _bounded(newest)
-        return Snapshot(list(newest.values()), upto, left_out + dropped)
+        return StreamSnapshot(list(newest.values()), upto, left_out + dropped)
 
 
 def _is_of_latest(record: Record) -> bool:

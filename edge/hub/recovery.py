@@ -19,7 +19,7 @@ from router.cursor import UNKNOWN, Cursor, Start, token
 from router.errors import BrokerError
 from router.record import Record
 from router.replay import Gap, Place, Replay, Stretch, place_of
-from router.snapshots import Snapshot, Snapshots
+from router.snapshots import Snapshots, StreamSnapshot
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +153,7 @@ class ReaderRecovery:
         records = shown if fresh else [record for record in shown if record.sequence > start.shown]
         return FoundSnapshot(records, found.upto, found.left_out, gap)
 
-    async def _read_snapshot(self, start: Start, view: View) -> tuple[Snapshot, Gap | None]:
+    async def _read_snapshot(self, start: Start, view: View) -> tuple[StreamSnapshot, Gap | None]:
         state = await self._broker.state()
         self._integrity.first = state.first
         gap: Gap | None = None

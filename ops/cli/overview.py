@@ -8,7 +8,7 @@ Callboard routes events from actors to whoever listens: one cursor over WebSocke
 Run it
   up                start everything: NATS, the actors, the edge
   edge              serve HTTP only, beside a NATS that runs already
-  actor NAME        run one actor: octane, camera, agent or alerts
+  actor NAME        run one actor: octane, camera, agent, alerts or metrics
   simulate octane   serve a simulated Octane, with the wire of a real one
 
 Use it

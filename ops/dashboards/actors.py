@@ -99,6 +99,13 @@ ACTORS = Board(
                 "ops",
                 (rate("actors_run_events_ignored_total", "reason"), "{{reason}}"),
             ),
+            line("Entities with metrics", "In memory.", "short", ("sum(actors_metric_entities)", "entities")),
+            line(
+                "States of entities",
+                "Published: whole snapshots, and changes since.",
+                "ops",
+                (rate("actors_metric_states_total", "kind"), "{{kind}}"),
+            ),
         ],
         "Processes": [
             line(

@@ -12,7 +12,7 @@ from router.nats.settings import BrokerSettings
 from tests.servers import Authority, Server
 
 NATS = Path(__file__).parents[2] / "k8s" / "base" / "nats"
-USERS = ("streams", "edge", "agent", "alerts", "camera", "octane", "producer", "operator")
+USERS = ("streams", "edge", "agent", "alerts", "metrics", "camera", "octane", "producer", "operator")
 
 
 def password(user: str) -> str:

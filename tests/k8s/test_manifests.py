@@ -157,7 +157,7 @@ def test_an_edge_has_the_time_to_send_its_readers_away(overlay: str) -> None:
 def test_an_actor_is_alone_and_has_the_time_to_work_off_its_mailbox(overlay: str) -> None:
     actors = [each for each in pods(overlay) if each.name.startswith("actor-")]
     assert {each.name.removeprefix("actor-") for each in actors} <= ACTORS.keys()
-    assert {"actor-agent", "actor-alerts"} <= {each.name for each in actors}
+    assert {"actor-agent", "actor-alerts", "actor-metrics"} <= {each.name for each in actors}
     for each in actors:
         assert each.owner["spec"]["replicas"] == 1, each.name
         assert each.owner["spec"]["strategy"] == {"type": "Recreate"}, each.name

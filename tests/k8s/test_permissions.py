@@ -85,7 +85,7 @@ async def system(house: House, folder: Path) -> AsyncIterator[tuple[list[httpx.A
         }
         await stack.enter_async_context(running("simulate", "octane", "--port", str(simulator)))
         parts = [await stack.enter_async_context(running("edge", "--port", str(port), **edge)) for port in ports]
-        for name in ("agent", "alerts", "camera", "octane"):
+        for name in ("agent", "alerts", "metrics", "camera", "octane"):
             more = {"OCTANE_ADDRESS": f"127.0.0.1:{simulator}"} if name == "octane" else {}
             parts.append(await stack.enter_async_context(running("actor", name, **house.env(name), **more)))
         clients = [
@@ -138,7 +138,7 @@ async def _everybody_is_there(house: House) -> None:
     connection = Connection(house.settings("operator"), "test")
     await connection.open()
     try:
-        cast = {"agent", "alerts", "camera", "octane"}
+        cast = {"agent", "alerts", "metrics", "camera", "octane"}
         await eventually(lambda: _answer(answering(connection, cast, 1.0), cast))
     finally:
         await connection.close()
@@ -172,6 +172,10 @@ async def _a_session_is_read_in_every_way(one: httpx.AsyncClient, other: httpx.A
     await _json(one, "GET", "/callbacks/stats")
     await _json(one, "GET", "/runs")
     await _json(one, "GET", "/alerts")
+    figures = {"subject": "metric.read.campaign_metrics", "data": {"metrics": {"clicks": 3}}}
+    await _json(one, "POST", "/events", figures)
+    await eventually(lambda: _found(other, "/entities/read"))
+    await _json(one, "GET", f"{path}/events?cursor=snapshot")
     await _json(one, "PATCH", path, {"subjects": ["job.read.>"]})
     await _json(one, "POST", f"{path}/test", {})
     assert (await other.delete(path)).status_code == 204
@@ -304,6 +308,7 @@ REFUSED = [
     *((user, "publish", "cmd.camera.main.still") for user in USERS if user not in ("operator", "edge")),
     *((user, "subscribe", "cmd.camera.>") for user in USERS if user != "camera"),
     *((user, "publish", "ev.alert.fire.firing") for user in USERS if user not in ("edge", "alerts")),
+    *((user, "publish", "ev.metric.c1.state") for user in USERS if user not in ("edge", "metrics", "producer")),
     *((user, "publish", "ev.camera.main.state") for user in USERS if user not in ("edge", "camera")),
     *((user, "publish", "frame.camera.main") for user in USERS if user != "camera"),
     *((user, "publish", "dead.webhook.sess_1.gone") for user in USERS if user != "edge"),

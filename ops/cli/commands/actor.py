@@ -18,7 +18,7 @@ examples:
 
 def declare(parser: Parser) -> None:
     """Adds the arguments."""
-    parser.add_argument("name", metavar="NAME", help="octane, camera, agent or alerts")
+    parser.add_argument("name", metavar="NAME", help="octane, camera, agent, alerts or metrics")
     parser.setting("--instance", "INSTANCE", "the name of this one, where there are several (main)", "ID")
     parser.where_nats_is()
 

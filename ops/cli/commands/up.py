@@ -22,7 +22,11 @@ def declare(parser: Parser) -> None:
     parser.setting("--data-dir", "DATA_DIR", "where everything is kept (.callboard)", "FOLDER")
     parser.setting("--nats-url", "NATS_URL", "use this NATS instead of an embedded one", "URL")
     parser.setting(
-        "--only", "UP_ONLY", "start these only: edge, octane, camera, agent, alerts, simulator", "NAME", action="append"
+        "--only",
+        "UP_ONLY",
+        "start these only: edge, octane, camera, agent, alerts, metrics, simulator",
+        "NAME",
+        action="append",
     )
     parser.setting("--no-demo", "UP_DEMO", "leave out the simulated Octane", action="store_const", const="false")
 
