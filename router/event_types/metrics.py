@@ -10,6 +10,9 @@ from msgspec import Meta
 from router.event_types.declaration import Delivery, EventType
 from router.event_types.fields import Amount
 
+# The values of an entity by name; null where one is no more.
+Figures = dict[str, float | None]
+
 
 class CampaignFigures(msgspec.Struct, gc=False, kw_only=True):
     """The figures of a campaign, or their change."""
