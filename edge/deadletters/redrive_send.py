@@ -1,7 +1,7 @@
 """Sends one dead letter back to where it was given up, and says what became of it.
 
 A webhook's goes onto HOOKS, for that session; an actor's to that actor alone, which answers once the event is settled; what
-could not be decoded, into EVENTS once it can.
+could not be decoded, into EVENTS once it can, by the ledger of runs where it ends one.
 """
 
 from __future__ import annotations
@@ -21,15 +21,19 @@ from edge.webhooks.endpoint.state import EndpointState
 from edge.webhooks.endpoint.store import HEALTH
 from edge.webhooks.queue.job import Job
 from edge.webhooks.queue.room import Room
+from router import catalogue
 from router.broker import Broker
 from router.codec import decode
 from router.deadletter import DeadLetter
 from router.deadletters import DeadLetters
-from router.errors import BadEvent, BrokerError, Cut, NoResponders, Refused, Timeout
+from router.errors import BadEvent, BrokerError, Cut, NoResponders, Refused, RunConflict, Timeout
+from router.event import Event
 from router.nats.bucket import Bucket
 from router.nats.headers import header
 from router.nats.publisher import is_too_large
 from router.nats.refusals import has_no_room
+from router.nats.stream import Ack
+from router.runs import RunLedger
 from router.stored import decoder
 from router.subject import STORED
 from router.topology import ENDPOINTS, HOOKS, RETRIES
@@ -60,6 +64,7 @@ class Destinations:
     def __init__(self, broker: Broker, registry: Registry, partitions: int, settings: RedriveSettings) -> None:
         self.broker = broker
         self.dead = DeadLetters(broker)
+        self.runs = RunLedger(broker)
         self.registry = registry
         self.partitions = partitions
         self.settings = settings
@@ -159,8 +164,28 @@ class DeadLetterSender:
             event = decode(letter.payload)
         except BadEvent:
             return Redriven("skipped", "undecodable")
+        if catalogue.ending(event.subject.domain, event.type, event.data) is not None:
+            return await self._to_run(letter, event)
         # Not under the event's own id: a publisher that bypassed the router may have used it within the dedup window.
         return await self._store(STORED + event.subject, letter, {})
+
+    async def _to_run(self, letter: DeadLetter, event: Event) -> Redriven:
+        """Ends the run of a terminal event, unless another one has."""
+        if self._job.dry_run:
+            return SENT
+
+        async def end() -> Ack:
+            return await self._to.runs.end(event, letter.payload, dedup=self._id(letter))
+
+        while True:
+            try:
+                return Redriven("sent", "sent_before") if (await self._run.retry(end)).duplicate else SENT
+            except RunConflict:
+                return Redriven("skipped", "run_over")
+            except Refused as refusal:
+                if not has_no_room(refusal):
+                    return Redriven("skipped", "too_large" if is_too_large(refusal) else "refused")
+            await self._run.pause()
 
     async def _store(self, subject: str, letter: DeadLetter, headers: dict[str, str]) -> Redriven:
         if self._job.dry_run:

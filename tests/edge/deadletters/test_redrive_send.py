@@ -80,6 +80,18 @@ async def test_what_could_not_be_read_goes_into_the_events_once_it_can(process: 
     assert left.payload == b"\xc1 garbage"
 
 
+async def test_a_terminal_event_ends_its_run_unless_another_one_has(process: Process, entity: str) -> None:
+    first, second = (Event.new(f"job.{entity}.completion", {"success": success}) for success in (True, False))
+    for number, event in enumerate((first, second)):
+        origin = Origin("EVENTS", number, f"ev.{event.subject}")
+        await process.dead.add(ingest_subject("EVENTS"), encode(event), origin=origin, reason="decode_error")
+
+    job = await process.ended((await process.start()).id)
+
+    assert (job.sent, job.skipped, job.reasons) == (1, 1, {"run_over": 1})
+    assert len((await process.broker.read(f"job.{entity}.completion", 0)).records) == 1
+
+
 async def test_a_job_that_could_not_be_read_is_not_said_to_everybody_again(process: Process, entity: str) -> None:
     event = Event.new(f"job.{entity}.output", {"n": 1})
     await process.dead.add_undecodable(
