@@ -63,7 +63,7 @@ class RunHeartbeat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ttl: Annotated[
         float,
         Meta(
-            ge=2,
+            ge=1,
             le=300,
             description="Seconds. Send the next one within a third of it; the run is failed where none came for half as long "
             "again, at most 5 s more.",

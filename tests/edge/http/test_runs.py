@@ -71,7 +71,7 @@ async def test_a_heartbeat_may_come_before_the_start(edge: RunningEdge, store: B
 
 @pytest.mark.parametrize(
     ("body", "field"),
-    [({"ttl": 1}, "ttl"), ({"ttl": 301}, "ttl"), ({"ttl": "x"}, "ttl"), ({"domain": "camera"}, "domain"),
+    [({"ttl": 0.5}, "ttl"), ({"ttl": 301}, "ttl"), ({"ttl": "x"}, "ttl"), ({"domain": "camera"}, "domain"),
      ({"incarnation": 5}, "incarnation"), ({"color": "red"}, "color")],
 )  # fmt: skip
 async def test_a_bad_heartbeat_is_refused_with_its_field(
