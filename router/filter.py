@@ -6,6 +6,7 @@ take too long over it is not begun. What an expression may contain is decided by
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -29,6 +30,8 @@ MAX_DEPTH = 64
 # Recognised by their type alone: `isinstance(number, Mapping)` takes longer than all else that is done with it.
 _SIMPLE = frozenset((int, float, bool, type(None)))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Tells activations apart without keeping them.
+_serials = itertools.count()
 
 
 NOTHING = Needs(frozenset(), frozenset())
@@ -59,10 +62,11 @@ class Activation:
     again: whole, unless it is large, since others may follow that read still more.
     """
 
-    __slots__ = ("_apart", "_context", "_lights", "_needs", "_verdicts", "_weights", "event")
+    __slots__ = ("_apart", "_context", "_lights", "_needs", "_verdicts", "_weights", "event", "serial")
 
     def __init__(self, event: Event, needs: Needs = NOTHING) -> None:
         self.event = event
+        self.serial = next(_serials)
         self._needs = needs
         self._context: cel.Context | None = None
         # For expressions that read fields which the evaluator can hold, beside fields that it cannot.
@@ -89,6 +93,17 @@ class Activation:
             return context
         self._context, self._needs = context, wanted
         return context
+
+    def whole_context(self, needs: Needs, items: int) -> cel.Context | None:
+        """The variables that many expressions read together, converted at once; None where that is more than `items` items,
+        or the evaluator cannot hold it: then each expression is better evaluated by itself.
+        """
+        try:
+            if "data" in needs.variables and self.weight(needs.fields) > items:
+                return None
+            return self.context(needs)
+        except EVALUATION_FAULTS:
+            return None
 
     def is_converted_for(self, needs: Needs) -> bool:
         """Whether nothing more has to be converted for this need."""
@@ -263,6 +278,9 @@ class Expression:
 class Filter(Expression):
     """A CEL expression that selects events."""
 
+    _decided = -1
+    _verdict = False
+
     @classmethod
     def compile(cls, text: str) -> Self:
         """Compiles a filter. Raises BadFilter, whose text names line and column, on one line."""
@@ -285,6 +303,28 @@ class Filter(Expression):
             found = self._evaluate(activated) is True
             activated.decide(self.key, found)
         return found
+
+    def matches_in(self, context: cel.Context | None, event: Activation) -> bool:
+        """The same where all that it reads has been converted already (`Activation.whole_context`), without asking again.
+
+        One filter that many rules share is evaluated once over an event.
+        """
+        if context is None or self._macros:
+            return self.matches(event)
+        if self._decided == event.serial:
+            return self._verdict
+        self._decided, self._verdict = event.serial, False
+        try:
+            work.evaluations += 1
+            self._verdict = self._program.execute(context) is True
+        except EVALUATION_FAULTS as fault:
+            self._note(fault)
+        except BaseException as fault:
+            # A panic, as above.
+            if type(fault).__name__ != "PanicException":
+                raise
+            self._note(fault)
+        return self._verdict
 
 
 def _weigh(data: Mapping[Any, Any], limit: float = math.inf) -> int:

@@ -22,11 +22,12 @@ from actors.alerts.engine import Engine, Signal
 from actors.alerts.ledger import Change, Ledger, change_of, end, woken, write
 from actors.alerts.rulebook import MAX_MISTAKES, SHIPPED, RuleBook, described, parse_one
 from actors.alerts.rules import BadRules
+from actors.alerts.scope import is_own
 from actors.system.actor import Actor, command
 from actors.system.context import Context
 from actors.system.runtime import BrokerRuntime
 from router.alert_store import AlertStore
-from router.alerts import ALERTMANAGER, SOURCE, STATES, AlertRecord, describe
+from router.alerts import ALERTMANAGER, AlertRecord, describe
 from router.clock import wall
 from router.codec import rfc3339
 from router.event import Event
@@ -120,7 +121,7 @@ class Alerts(Actor):
         self._adopt(ctx)
 
     async def receive(self, event: Event, ctx: Context) -> None:
-        if _own(event):
+        if is_own(event):
             return
         signals = self._engine.advance(self._now())
         signals += self._engine.process(event)
@@ -270,11 +271,3 @@ class Alerts(Actor):
             self._snoozed.pop(entry, None)
         if record is not None and record.reason == "person":
             self._ended += self._engine.close(record.rule, record.key)
-
-
-def _own(event: Event) -> bool:
-    """Says whether this actor emitted an event; a rule that matched those would trigger itself."""
-    subject = event.subject
-    if subject.startswith("alert."):
-        return event.type in STATES or event.source == SOURCE
-    return subject.startswith("system.alerts.")

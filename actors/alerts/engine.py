@@ -54,7 +54,7 @@ _RANK = 1_000_000
 class _Plan:
     """The rules that look at events of one subject and type, by lateness, and what they read."""
 
-    __slots__ = ("lanes", "needs", "whole")
+    __slots__ = ("lanes", "light", "needs")
 
     def __init__(self, watches: list[Watch], lanes: Mapping[int, Lane[Watch]]) -> None:
         found: dict[int, list[Watch]] = {}
@@ -62,8 +62,9 @@ class _Plan:
             found.setdefault(watch.lateness, []).append(watch)
         self.lanes = [(lanes[lateness], each) for lateness, each in found.items()]
         needs = {each.needs for watch in watches for each in watch.rule.expressions}
-        self.whole = any(each.fields is None for each in needs)
-        self.needs = reduce(or_, (Needs(each.variables, each.fields or frozenset()) for each in needs), NOTHING)
+        self.needs = reduce(or_, needs, NOTHING)
+        # Without those that read all of the data.
+        self.light = reduce(or_, (Needs(each.variables, each.fields or frozenset()) for each in needs), NOTHING)
 
 
 class Engine:
@@ -265,8 +266,10 @@ class Engine:
     def _judge(self, arrived: Arrived[Watch], plan: _Plan, out: list[Signal]) -> None:
         event = arrived.event
         seen = activation(event)
-        seen.prepare(plan.needs, plan.whole, MAX_PREPARED)
-        sight = Sight(event, seen, arrived.at, arrived.mark)
+        context = seen.whole_context(plan.needs, MAX_PREPARED)
+        if context is None:
+            seen.prepare(plan.light, plan.needs.fields is None, MAX_PREPARED)
+        sight = Sight(event, seen, arrived.at, arrived.mark, context)
         for watch in arrived.watches:
             try:
                 watch.see(sight, out)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ MAX_FILE = 8_388_608
 MAX_RULES = 10_000
 MAX_ACTIONS = 10
 MAX_INHIBIT = 10
+# Filters that are found again when another rule, or the same one in a newer file, has their text.
+MAX_SHARED = 4096
 # How long an event may be behind: so much later a rule with it says everything.
 MAX_LATENESS = 3600.0
 
@@ -139,7 +142,7 @@ def _rule(fields: Fields) -> Rule | None:
     if name and not _NAME.match(name):
         fields.note("name", "use a-z, 0-9, - and _, beginning with a letter")
     chosen = any(kind in fields for kind in ("hysteresis", "rate", "absence", "change", "window"))
-    when = fields.made("when", Filter.compile, "true" if chosen else None)
+    when = fields.made("when", _filter, "true" if chosen else None)
     title = fields.made("title", TextTemplate.compile, "{rule}: {entity}")
     message = fields.made("message", TextTemplate.compile, "")
     severity = fields.choice("severity", [each.value for each in Severity], Severity.WARNING.value)
@@ -155,7 +158,7 @@ def _rule(fields: Fields) -> Rule | None:
         "hold": fields.seconds("for", 0.0, 0, 30 * DAY),
         "lateness": fields.seconds("lateness", 0.0, 0, MAX_LATENESS),
         "cooldown": fields.seconds("cooldown", 60.0, 0, 30 * DAY),
-        "resolve_when": fields.maybe("resolve_when", Filter.compile),
+        "resolve_when": fields.maybe("resolve_when", _filter),
         "resolve_after": fields.seconds("resolve_after", None, 1, 30 * DAY),
         "inhibit": _inhibits(fields),
         "group": _group(fields),
@@ -240,6 +243,12 @@ def _inhibition(file: str, rules: list[Rule], places: Mapping[str, Fields]) -> l
             reason = f"there is no rule {other!r}{meant(other, places)}"
             mistakes.append(Mistake(file, rule.name, reason, "inhibit.by", *where))
     return mistakes
+
+
+@lru_cache(MAX_SHARED)
+def _filter(text: str) -> Filter:
+    """Compiles a filter; rules with the same text share it, so that it is evaluated once over an event."""
+    return Filter.compile(text)
 
 
 def _pattern(text: str) -> str:

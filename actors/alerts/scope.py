@@ -6,6 +6,7 @@ from typing import Any
 
 from actors.alerts.rules import Rule
 from actors.alerts.template import MAX_VALUE, lookup, shown
+from router.alerts import SOURCE, STATES
 from router.codec import rfc3339
 from router.event import Event
 from router.filter import Activation
@@ -15,11 +16,13 @@ from router.subject import unescape
 class Sight:
     """One event on its way through the rules: what several of them need of it is made once."""
 
-    __slots__ = ("_key", "at", "event", "mark", "seen")
+    __slots__ = ("_key", "at", "context", "event", "mark", "seen")
 
-    def __init__(self, event: Event, seen: Activation, at: int, mark: str) -> None:
+    def __init__(self, event: Event, seen: Activation, at: int, mark: str, context: Any = None) -> None:
+        """`context` holds what all the rules read, if it could be converted at once."""
         self.event = event
         self.seen = seen
+        self.context = context
         # The event's time, bounded where its producer's clock is ahead.
         self.at = at
         self.mark = mark
@@ -32,6 +35,14 @@ class Sight:
             subject = self.event.subject
             self._key = f"{subject.domain}.{unescape(subject.entity)}"
         return self._key
+
+
+def is_own(event: Event) -> bool:
+    """Whether the alerts actor emitted an event, or it says what became of an alert: a rule on those would trigger itself."""
+    subject = event.subject
+    if subject.startswith("alert."):
+        return event.type in STATES or event.source == SOURCE
+    return subject.startswith("system.alerts.")
 
 
 def identity(event: Event) -> str:

@@ -49,6 +49,9 @@ class Watch:
         # Whether a signal may be about an event that is no longer at hand.
         self._keeps = self._level or rule.group is not None
         self._inhibited = bool(rule.inhibit)
+        # Whether there may be deadlines; whether the dedup key is the usual one.
+        self._timed = self._level or self._quiet is not None
+        self._plain = rule.key is None and rule.entity is None
 
     @staticmethod
     def lateness_of(rule: Rule) -> int:
@@ -57,12 +60,15 @@ class Watch:
 
     def see(self, sight: Sight, out: list[Signal]) -> None:
         """Judges one event."""
-        rule, seen, at = self.rule, sight.seen, sight.at
-        ends = rule.resolve_when is not None and rule.resolve_when.matches(seen)
-        matched = not ends and rule.when.matches(seen)
-        if not (matched or ends or self._condition.hears_misses):
+        rule, context, condition, at = self.rule, sight.context, self._condition, sight.at
+        matched = rule.when.matches_in(context, sight.seen)
+        ends = False
+        if rule.resolve_when is not None and (matched or self.episodes):
+            ends = rule.resolve_when.matches_in(context, sight.seen)
+            matched = matched and (condition.compares or not ends)
+        if not (matched or ends or condition.hears_misses):
             return
-        key = key_of(rule, sight)
+        key = sight.key if self._plain else key_of(rule, sight)
         episode = self.episodes.get(key)
         if episode is None:
             if not matched:
@@ -73,18 +79,25 @@ class Watch:
             if episode.scheduled is not None and episode.scheduled < at:
                 self.lapse(episode, at - 1, out)
         if ends:
+            if matched:
+                condition.step(episode.memory, at, True, sight.seen)
             self._resolve(episode, at, sight, "resolve_when", out)
             return
         if episode.cause and episode.cause == (str(sight.event.subject), sight.event.id, written(sight.event.time)):
             out.append(self._signal("firing", episode, at, sight, scope_of(rule, sight), None))
             return
-        met = self._condition.step(episode.memory, at, matched, seen)
-        if matched:
-            episode.last = max(episode.last, at)
+        met = condition.step(episode.memory, at, matched, sight.seen)
+        if met if condition.compares else matched:
+            if at > episode.last:
+                episode.last = at
             if episode.alert:
                 episode.count += 1
+                if not self._level and self.groups is None and not self._rested(episode, at):
+                    # It fires, and this is not said: the usual case, for which nothing else has to be looked at.
+                    return
         self._decide(episode, met, at, sight if matched else None, sight, out)
-        self._plan(episode)
+        if self._timed:
+            self._plan(episode)
 
     def lapse(self, episode: Episode, at: int, out: list[Signal]) -> None:
         """Takes all deadlines of an episode up to and with a moment, the earliest first."""

@@ -24,6 +24,10 @@ class Condition(Protocol):
         """Whether it wants events of a known key that do not match."""
 
     @property
+    def compares(self) -> bool:
+        """Whether it compares events with one another, so that one that is no match, or ends the alert, matters to it too."""
+
+    @property
     def expressions(self) -> tuple[Expression, ...]:
         """What it evaluates over each matching event."""
 

@@ -22,6 +22,7 @@ class Absence:
 
     level = True
     hears_misses = False
+    compares = False
     expressions: tuple[Expression, ...] = ()
 
     def __init__(self, after: float) -> None:

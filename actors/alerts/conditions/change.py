@@ -44,6 +44,7 @@ class ValueChange:
 
     level = False
     hears_misses = False
+    compares = True
 
     def __init__(self, of: Expression, wanted: ChangeTo, within: float | None = None) -> None:
         self._of = of

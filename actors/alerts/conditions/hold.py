@@ -12,6 +12,7 @@ class Hold:
 
     level = True
     hears_misses = True
+    compares = False
     expressions: tuple[Expression, ...] = ()
 
     def describe(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ class Hysteresis:
 
     level = True
     hears_misses = False
+    compares = False
 
     def __init__(self, of: Expression, limit: Limit) -> None:
         self._of = of

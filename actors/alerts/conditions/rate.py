@@ -25,6 +25,7 @@ class MatchRate:
 
     level = True
     hears_misses = False
+    compares = False
 
     def __init__(self, over: float, limit: Limit, of: Expression | None = None) -> None:
         """`limit` is a second."""

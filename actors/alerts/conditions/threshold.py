@@ -14,6 +14,7 @@ class Threshold:
 
     level = False
     hears_misses = False
+    compares = False
     expressions: tuple[Expression, ...] = ()
 
     def __init__(self, count: int, within: float) -> None:

@@ -35,6 +35,7 @@ class Window:
 
     level = True
     hears_misses = False
+    compares = False
 
     def __init__(self, of: Expression, fn: str, over: float, limit: Limit, samples: int = 1) -> None:
         """`samples`: how many there must be at least."""

@@ -79,7 +79,7 @@ class FailingFilter:
     faults = 0
     needs = NOTHING
 
-    def matches(self, _event: object) -> bool:
+    def matches_in(self, _context: object, _event: object) -> bool:
         raise ArithmeticError("no event is good enough")
 
 
