@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from router.errors import BadInput, BadTypes
+from router.errors import BadInput
 from router.event_types import own
 from router.event_types.alerts import ALERT_TYPES
 from router.event_types.declaration import OUTCOMES, REDUCERS, Delivery, EventType, Terminal
@@ -151,18 +151,11 @@ def register(*types: EventType) -> None:
 def load(path: Path) -> tuple[EventType, ...]:
     """Registers the types that a file declares, in place of those that another file did before. Raises BadTypes."""
     global _loaded
-    found = own.read(path)
-    taken = [each for each in found if (each.domain, each.name) in _registry.types and not _is_loaded(each)]
-    if taken:
-        raise BadTypes([f"{path}: {each.name}: Callboard declares this type itself" for each in taken])
+    found = own.read(path, set(_registry.types) - {(each.domain, each.name) for each in _loaded})
     _registry.remove(_loaded)
     _registry.add(found)
     _loaded = found
     return found
-
-
-def _is_loaded(declared: EventType) -> bool:
-    return any((each.domain, each.name) == (declared.domain, declared.name) for each in _loaded)
 
 
 def unload() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,8 @@ class CatalogueSettings:
     event_types: Path | None = None
 
 
-def read(path: Path) -> tuple[EventType, ...]:
-    """The types that a file declares. Raises BadTypes with all mistakes."""
+def read(path: Path, taken: Container[tuple[str | None, str]] = ()) -> tuple[EventType, ...]:
+    """The types that a file declares; `taken` are domains and names that it may not. Raises BadTypes with all mistakes."""
     try:
         with path.open("rb") as file:
             text = file.read(MAX_BYTES + 1)
@@ -47,14 +47,15 @@ def read(path: Path) -> tuple[EventType, ...]:
         raise BadTypes([f"{path}: not a text file in UTF-8"]) from None
     except (yaml.YAMLError, RecursionError, ValueError) as fault:
         raise BadTypes([f"{path}: not YAML: {' '.join(str(fault).split())}"]) from None
-    return _Reader(str(path)).read(given)
+    return _Reader(str(path), taken).read(given)
 
 
 class _Reader:
     """Reads what a file holds, and notes each mistake with its place."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, taken: Container[tuple[str | None, str]]) -> None:
         self._file = file
+        self._taken = taken
         self._mistakes: list[str] = []
 
     def _mistake(self, place: str, reason: str) -> None:
@@ -69,6 +70,9 @@ class _Reader:
             if word != "types":
                 self._mistake(str(word), "there is nothing but `types`")
         found = [made for at, each in enumerate(listed) if (made := self._type(each, f"types[{at}]")) is not None]
+        for each in found:
+            if (each.domain, each.name) in self._taken:
+                self._mistake(each.name, "Callboard declares this type itself")
         seen: set[tuple[str | None, str]] = set()
         for each in found:
             if (each.domain, each.name) in seen:

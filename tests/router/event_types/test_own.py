@@ -40,6 +40,7 @@ types:
   - {name: b, delivery: append, reduce: {x: mean}, terminal: {state: {green: fine}}, progress: "yes"}
   - {name: c, schema: {properties: {n: {type: int}}}}
   - {name: c}
+  - {name: token}
   - 7
 """
 
@@ -82,7 +83,7 @@ def test_all_mistakes_are_told_at_once_and_nothing_is_registered(file: Path) -> 
     assert [line.split(": ")[0] for line in told] == [
         "more", "types[0].name", "types[1] a.colour", "types[1] a.domain", "types[1] a.delivery", "types[1] a.key",
         "types[2] b.text", "types[2] b.progress", "types[2] b.reduce.x", "types[2] b.terminal.state.green",
-        "types[3] c.schema.properties.n.type", "types[5]", "c",
+        "types[3] c.schema.properties.n.type", "types[6]", "token", "c",
     ]  # fmt: skip
     assert not catalogue.is_registered("a")
 
