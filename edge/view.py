@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from router import catalogue
 from router.event import Event
 from router.filter import Filter
 from router.record import Record
@@ -73,16 +72,21 @@ class View:
         # A reader that may read nothing of it gets a pattern that no event has: two tokens, where a subject has three.
         return replace(self, patterns=common(self.patterns, allowed) or ("nothing.granted",))
 
-    def admits(self, subject: str, kind: str) -> bool:
-        """Says whether subject and type alone let an event through; this part may be remembered per subject and type."""
+    def admits(self, subject: str, kind: str, partial: bool = False) -> bool:
+        """Says whether subject and type alone let an event through; this part may be remembered per subject and type.
+
+        `partial` says that the event is a partial result (`Event.partial`), which a view may leave out.
+        """
         if self.session is not None and subject.startswith("session."):
             # What is addressed to a session is for it alone, whatever its types.
             return subject.split(".", 2)[1] == self.session
         if self.patterns != ALL and not any(matches(pattern, subject) for pattern in self.patterns):
             return False
-        if not self.intermediate and catalogue.is_intermediate(kind):
-            return False
-        return self.types is None or kind in self.types
+        return self.shows(kind, partial)
+
+    def shows(self, kind: str, partial: bool) -> bool:
+        """Says whether events of a type are among those that were asked for."""
+        return (self.intermediate or not partial) and (self.types is None or kind in self.types)
 
     def passes(self, event: Event) -> bool:
         """Says whether the CEL filter lets an event through."""
@@ -91,7 +95,7 @@ class View:
     def accepts(self, record: Record) -> bool:
         """Says whether this view shows an event."""
         event = record.event
-        return event is not None and self.admits(record.subject, event.type) and self.passes(event)
+        return event is not None and self.admits(record.subject, event.type, event.partial) and self.passes(event)
 
     @property
     def dynamic(self) -> bool:

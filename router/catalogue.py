@@ -32,7 +32,6 @@ __all__ = [
     "ending",
     "find",
     "find_at",
-    "is_intermediate",
     "is_registered",
     "load",
     "register",
@@ -122,11 +121,6 @@ def terminal_types(domain: str) -> tuple[str, ...]:
     return tuple(sorted(
         name for at, name in _registry.types if at in (None, domain) and _registry.find(name, domain).terminal is not None
     ))  # fmt: skip
-
-
-def is_intermediate(type: str, domain: str = "") -> bool:
-    """Whether events of the type are partial results."""
-    return _registry.find(type, domain).intermediate
 
 
 def check(type: str, data: Mapping[str, Any], domain: str = "") -> None:

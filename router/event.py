@@ -116,6 +116,12 @@ class Event(msgspec.Struct, frozen=True, gc=False):
         return declared.delivery
 
     @property
+    def partial(self) -> bool:
+        """Whether it is a partial result: of an intermediate type, and not the end of its run."""
+        declared = find_at(self.type, self.subject)
+        return declared.intermediate and declared.ending(self.data) is None
+
+    @property
     def conflation_key(self) -> str:
         """What LATEST events supersede one another by: the publisher's key, else the subject with the type's key fields."""
         if self.key:

@@ -128,7 +128,9 @@ class Filtering:
     async def select(self, view: View, records: Iterable[Record]) -> list[Record]:
         """The records that a view shows, in their order; others have their turn meanwhile. Raises BrokerError."""
         fit = [
-            record for record in records if record.event is not None and view.admits(record.subject, record.event.type)
+            record
+            for record in records
+            if (event := record.event) is not None and view.admits(record.subject, event.type, event.partial)
         ]
         if view.filter is None:
             return fit
@@ -156,7 +158,7 @@ class Filtering:
         shown: list[Record] = []
         for record in records:
             event = record.event
-            if event is None or not view.admits(record.subject, event.type):
+            if event is None or not view.admits(record.subject, event.type, event.partial):
                 continue
             if view.filter is not None:
                 verdict = self.look(view, self._converted.of(record, event))

@@ -1,6 +1,7 @@
 """Finds, among the views of many sessions, those that let an event's subject and type through.
 
-The views lie in an index by the tokens of their patterns, and below that by event type. A view that is added, changed or
+The views lie in an index by the tokens of their patterns, and below that by event type, and by whether they show partial
+results. A view that is added, changed or
 removed touches only its own places in the index; finding those for a subject and type costs what there is to be found. What
 was found is kept for the next event of the same subject and type, until something changes that it rests on.
 """
@@ -12,7 +13,6 @@ from typing import Generic, TypeVar
 
 from edge.filters.evaluation import Wanted
 from edge.view import View
-from router.catalogue import is_intermediate
 from router.filter_scan import Needs
 from router.patterns import Patterns
 
@@ -36,7 +36,7 @@ class _Bucket(Generic[K]):
         # What their filters look at, and how many look at that.
         self.needs: dict[Needs, int] = {}
         # The subjects and types whose matches rest on it.
-        self.matches: dict[tuple[str, str], None] = {}
+        self.matches: dict[tuple[str, str, bool], None] = {}
         self.wide = wide
 
     def add(self, key: K, view: View) -> None:
@@ -61,9 +61,10 @@ class _Place(Generic[K]):
 
     def __init__(self) -> None:
         self.any: _Bucket[K] = _Bucket()
-        # Any but an intermediate result.
+        # Any but a partial result.
         self.final: _Bucket[K] = _Bucket()
-        self.typed: dict[str, _Bucket[K]] = {}
+        # By type, and whether partial results are left out.
+        self.typed: dict[tuple[str, bool], _Bucket[K]] = {}
         self.wide: _Bucket[K] = _Bucket(wide=True)
 
     @property
@@ -72,36 +73,31 @@ class _Place(Generic[K]):
 
     def prune(self, view: View) -> None:
         """Removes the buckets that a view was the last in."""
-        for kind in _kinds(view) or ():
-            if kind in self.typed and not self.typed[kind].keys:
-                del self.typed[kind]
+        for kind in view.types or ():
+            key = kind, not view.intermediate
+            if key in self.typed and not self.typed[key].keys:
+                del self.typed[key]
 
     def buckets(self, view: View) -> list[_Bucket[K]]:
         """The buckets that a view belongs to; they are made where they are missing."""
-        kinds = _kinds(view)
-        if kinds is None:
+        if view.types is None:
             return [self.any if view.intermediate else self.final]
-        if len(kinds) * len(view.patterns) > MAX_PAIRS:
+        if len(view.types) * len(view.patterns) > MAX_PAIRS:
             return [self.wide]
-        return [self.typed.setdefault(kind, _Bucket()) for kind in kinds]
+        return [self.typed.setdefault((kind, not view.intermediate), _Bucket()) for kind in view.types]
 
-    def collect(self, kind: str, found: list[_Bucket[K]]) -> None:
+    def collect(self, kind: str, partial: bool, found: list[_Bucket[K]]) -> None:
         """Adds the buckets for a type."""
         if self.any.keys:
             found.append(self.any)
-        if self.final.keys and not is_intermediate(kind):
+        if self.final.keys and not partial:
             found.append(self.final)
-        if (bucket := self.typed.get(kind)) is not None:
+        if (bucket := self.typed.get((kind, False))) is not None:
+            found.append(bucket)
+        if not partial and (bucket := self.typed.get((kind, True))) is not None:
             found.append(bucket)
         if self.wide.keys:
             found.append(self.wide)
-
-
-def _kinds(view: View) -> frozenset[str] | None:
-    """The event types that a view lets through; None for any, or any but intermediate results."""
-    if view.types is None or view.intermediate:
-        return view.types
-    return frozenset(kind for kind in view.types if not is_intermediate(kind))
 
 
 class Match(Generic[K]):
@@ -133,7 +129,7 @@ class Matching(Generic[K]):
         # nothing that is addressed to another.
         self._broad: Patterns[_Place[K]] = Patterns()
         self._addressed: dict[str, _Bucket[K]] = {}
-        self._known: dict[tuple[str, str], Match[K]] = {}
+        self._known: dict[tuple[str, str, bool], Match[K]] = {}
         self._references = 0
         self._changes = 0
 
@@ -195,31 +191,34 @@ class Matching(Generic[K]):
     def _patterns(self, view: View) -> Patterns[_Place[K]]:
         return self._asked if view.session is None else self._broad
 
-    def find(self, subject: str, kind: str) -> Match[K]:
-        """Finds the keys whose views admit a subject and type (`View.admits`); their filters are left aside."""
-        known = self._known.get((subject, kind))
+    def find(self, subject: str, kind: str, partial: bool = False) -> Match[K]:
+        """Finds the keys whose views admit a subject and type (`View.admits`); their filters are left aside.
+
+        `partial` says that the event is a partial result (`Event.partial`).
+        """
+        known = self._known.get((subject, kind, partial))
         if known is not None and known.checked == self._changes:
             return known
         # What it rests on is as it was, else it would have been forgotten; there may be more by now.
-        buckets = self._buckets(subject, kind)
+        buckets = self._buckets(subject, kind, partial)
         if known is not None and known.buckets == buckets:
             known.checked = self._changes
             return known
-        return self._keep((subject, kind), self._match(buckets, kind))
+        return self._keep((subject, kind, partial), self._match(buckets, kind, partial))
 
-    def _buckets(self, subject: str, kind: str) -> list[_Bucket[K]]:
+    def _buckets(self, subject: str, kind: str, partial: bool) -> list[_Bucket[K]]:
         """The buckets that hold, all together, the keys for a subject and type, and no others but in wide ones."""
         found: list[_Bucket[K]] = []
         for place in self._asked.matching(subject):
-            place.collect(kind, found)
+            place.collect(kind, partial, found)
         if not subject.startswith("session."):
             for place in self._broad.matching(subject):
-                place.collect(kind, found)
+                place.collect(kind, partial, found)
         elif (bucket := self._addressed.get(subject.split(".", 2)[1])) is not None:
             found.append(bucket)
         return found
 
-    def _match(self, buckets: list[_Bucket[K]], kind: str) -> Match[K]:
+    def _match(self, buckets: list[_Bucket[K]], kind: str, partial: bool) -> Match[K]:
         if len(buckets) == 1 and not buckets[0].wide:
             return Match(buckets, tuple(buckets[0].keys), Wanted(needs=buckets[0].needs), self._changes)
         # A view may have several patterns that a subject falls under.
@@ -228,7 +227,7 @@ class Matching(Generic[K]):
         needs: set[Needs] = set()
         for bucket in buckets:
             if bucket.wide:
-                fit = [(key, view) for key in bucket.keys if kind in (_kinds(view := self._views[key]) or ())]
+                fit = [(key, view) for key in bucket.keys if (view := self._views[key]).shows(kind, partial)]
                 views += [view for _, view in fit]
                 keys.update((key, None) for key, _ in fit)
             else:
@@ -236,7 +235,7 @@ class Matching(Generic[K]):
                 needs.update(bucket.needs)
         return Match(buckets, tuple(keys), Wanted(views, needs), self._changes)
 
-    def _keep(self, key: tuple[str, str], match: Match[K]) -> Match[K]:
+    def _keep(self, key: tuple[str, str, bool], match: Match[K]) -> Match[K]:
         self._forget(key)
         self._known[key] = match
         self._references += len(match.keys)
@@ -250,7 +249,7 @@ class Matching(Generic[K]):
         for key in list(bucket.matches):
             self._forget(key)
 
-    def _forget(self, key: tuple[str, str]) -> None:
+    def _forget(self, key: tuple[str, str, bool]) -> None:
         match = self._known.pop(key, None)
         if match is not None:
             self._references -= len(match.keys)

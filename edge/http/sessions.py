@@ -228,7 +228,7 @@ async def test_session(request: Request) -> Response:
     (receipt,) = await door_of(request).store([Accepted(event, encode(event))])
     cursor = await cursor_of_published(edge, receipt)
     outcome: dict[str, Any] = {"status": "published", "success": True}
-    if not (session.view.admits(str(event.subject), kind) and session.view.passes(event)):
+    if not (session.view.admits(str(event.subject), kind, event.partial) and session.view.passes(event)):
         outcome = trial.not_matched(session)
     elif session.spec.webhook is not None:
         # An event that is stored and not yet posted is no success yet.

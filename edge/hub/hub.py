@@ -163,7 +163,7 @@ class Hub:
         self.recent.add(record)
         if event.trace is not None and tracing.recorder is not None:
             tracing.tell("hear", "consumer", event.trace, tracing.begin(event.trace), event.time, event=event.id)
-        match = self._matching.find(record.subject, event.type)
+        match = self._matching.find(record.subject, event.type, event.partial)
         seen: Activation | None = None
         for feed in match.keys:
             if feed.view.dynamic:

@@ -42,7 +42,7 @@ class Matcher:
         if event is None:
             self._undecodable(record)
             return 0
-        match = self._members.joined.find(record.subject, event.type)
+        match = self._members.joined.find(record.subject, event.type, event.partial)
         seen = self._filtering.prepare(record, event, match.wanted) if match.wanted.any else None
         for member in match.keys:
             if member.leaving is not None or record.sequence <= member.after:

@@ -35,7 +35,8 @@ class Redelivery:
         if record is None or record.sequence != part.sequence or record.event is None or record.event.id != part.event:
             return None
         # A session that was narrowed by hand is sent again what it was sent; one from which a grant was taken is not.
-        if session.spec.granted is not None and not session.view.admits(record.subject, record.event.type):
+        event = record.event
+        if session.spec.granted is not None and not session.view.admits(record.subject, event.type, event.partial):
             return None
         return record
 

@@ -41,15 +41,15 @@ CHANGES = st.lists(st.tuples(st.integers(0, 6), st.none() | VIEWS), max_size=25)
 def test_what_the_index_finds_is_what_asking_every_view_finds(pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matching, "MAX_PAIRS", pairs)
 
-    @given(CHANGES, st.lists(st.tuples(SUBJECTS, st.sampled_from(KINDS)), min_size=1, max_size=4))
-    def under_random_changes(changes: list[tuple[int, View | None]], asked: list[tuple[str, str]]) -> None:
+    @given(CHANGES, st.lists(st.tuples(SUBJECTS, st.sampled_from(KINDS), st.booleans()), min_size=1, max_size=4))
+    def under_random_changes(changes: list[tuple[int, View | None]], asked: list[tuple[str, str, bool]]) -> None:
         # Few are remembered, so that they are forgotten now and then, too.
         index: Matching[int] = Matching(most=3, most_references=8)
         views: dict[int, View] = {}
         for key, view in [*changes, (0, None)]:
-            for subject, kind in asked:
-                match = index.find(subject, kind)
-                admitted = {key for key, view in views.items() if view.admits(subject, kind)}
+            for subject, kind, partial in asked:
+                match = index.find(subject, kind, partial)
+                admitted = {key for key, view in views.items() if view.admits(subject, kind, partial)}
                 assert sorted(match.keys) == sorted(admitted)
                 assert match.wanted.any == any(views[key].dynamic for key in admitted)
             if view is None:
