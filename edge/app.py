@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from edge.auth.authenticator import Access, Authenticator
 from edge.errors import Problem
 from edge.http import (
+    alertmanager,
     alerts,
     catalogue,
     commands,
@@ -109,7 +110,9 @@ ACCESS: Mapping[str, Access] = {
     **dict.fromkeys(
         ("/runs", "/runs/{run}", "/entities", "/entities/{entity}", "/alerts", "/cameras", "/octanes"), Access.TOKEN
     ),
-    **dict.fromkeys(("/alerts/{id}", *(f"/alerts/{{id}}/{what}" for what in ACTIONS)), Access.TOKEN),
+    **dict.fromkeys(
+        ("/alerts/alertmanager", "/alerts/{id}", *(f"/alerts/{{id}}/{what}" for what in ACTIONS)), Access.TOKEN
+    ),
     **{
         f"{SESSION}/{way}": Access.TOKEN
         for way in (
@@ -202,6 +205,7 @@ def routes() -> list[BaseRoute]:
         Route("/runs/{run}/lease", runs.release_lease, methods=["DELETE"]),
         Route("/runs/{run}/stop", runs.stop_run, methods=["POST"]),
         Route("/alerts", alerts.list_alerts),
+        Route("/alerts/alertmanager", alertmanager.post_alertmanager, methods=["POST"]),
         Route("/alerts/{id}", alerts.read_alert),
         Route("/alerts/{id}/acknowledge", alerts.acknowledge_alert, methods=["POST"]),
         Route("/alerts/{id}/snooze", alerts.snooze_alert, methods=["POST"]),

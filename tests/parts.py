@@ -30,12 +30,13 @@ class Part:
 CHROMIUM = Part("chromium", ("chromium", "google-chrome"), ("chromium",))
 NGINX = Part("nginx", ("nginx",), ("nginx-light",))
 PROMETHEUS = Part("Prometheus", ("prometheus", "promtool"), ("prometheus",))
+ALERTMANAGER = Part("Alertmanager", ("prometheus-alertmanager", "alertmanager"), ("prometheus-alertmanager",))
 NODE = Part("Node.js with npm", ("node", "npm"), ("nodejs", "npm"))
 GO = Part("Go", ("go",), ("golang-go",))
 # `.ci/engine start` installs one and starts it; a package alone does not run.
 DOCKER = Part("a Docker engine", (), ())
 KUBECTL = Part("kubectl", ("kubectl",), ("kubernetes-client",))
-PARTS = (CHROMIUM, NGINX, PROMETHEUS, NODE, GO, DOCKER, KUBECTL)
+PARTS = (CHROMIUM, NGINX, PROMETHEUS, ALERTMANAGER, NODE, GO, DOCKER, KUBECTL)
 
 
 def program(part: Part, name: str = "") -> str:

@@ -12,12 +12,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import Counter
 
+from actors.alerts.alertmanager import AlertmanagerFeed, AlertmanagerSettings
 from actors.alerts.engine import Engine, Signal
 from actors.alerts.ledger import Change, Ledger, change_of, end, woken, write
 from actors.alerts.rulebook import MAX_MISTAKES, SHIPPED, RuleBook, described, parse_one
@@ -52,19 +53,26 @@ class AlertsSettings:
 
     rules_file: str | None = None
     keys: int = 10_000  # dedup keys of a rule; past that the one that was quiet for longest is forgotten
+    alertmanager: AlertmanagerSettings = field(default_factory=AlertmanagerSettings)
 
 
 class Stores:
     """The stored alerts and rules of one incarnation, and the changes of them that it has not looked at yet."""
 
-    def __init__(self, ctx: Context, changed: Callable[[AlertRecord | None, str], None]) -> None:
+    def __init__(
+        self, ctx: Context, changed: Callable[[AlertRecord | None, str], None], alertmanager: AlertmanagerSettings
+    ) -> None:
         runtime = ctx._runtime
         assert isinstance(runtime, BrokerRuntime)
-        self.ledger = AlertStore(runtime.broker, changed=changed)
+        self.ledger = AlertStore(runtime.broker, changed=self._alert_changed)
+        self._changed = changed
+        self._feeds = [AlertmanagerFeed(url, alertmanager, lambda: self.ledger.known) for url in alertmanager.urls]
         self.rules = RuleStore(runtime.broker, changed=self._rules_changed)
         self._changed_rules = True
         ctx.source("alerts", lambda _beat: self.ledger.run(), None)
         ctx.source("rules", lambda _beat: self.rules.run(), None)
+        for number, feed in enumerate(self._feeds, 1):
+            ctx.source(f"alertmanager {number}", feed.run, None)
 
     async def read(self) -> None:
         """Returns once all alerts and rules are known. Raises TimeoutError."""
@@ -76,6 +84,12 @@ class Stores:
         """The stored rules, where they have changed since the last call."""
         changed, self._changed_rules = self._changed_rules, False
         return dict(self.rules.known) if changed else None
+
+    def _alert_changed(self, record: AlertRecord | None, entry: str) -> None:
+        self._changed(record, entry)
+        if record is not None:
+            for feed in self._feeds:
+                feed.change(record)
 
     def _rules_changed(self) -> None:
         self._changed_rules = True
@@ -111,7 +125,7 @@ class Alerts(Actor):
 
     async def start(self, ctx: Context) -> None:
         if self._ledger is None:
-            self._stores = Stores(ctx, self._record_changed)
+            self._stores = Stores(ctx, self._record_changed, self._settings.alertmanager)
             self._ledger = self._stores.ledger
             await self._stores.read()
         self._book.look()

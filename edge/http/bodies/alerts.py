@@ -98,3 +98,30 @@ class SnoozeRequest(ActRequest, frozen=True, forbid_unknown_fields=True):
         Annotated[str, Meta(min_length=1, max_length=64)] | None,
         Meta(description="RFC 3339, or seconds since the epoch."),
     ] = None
+
+
+class AlertmanagerAlert(msgspec.Struct, frozen=True, rename={"starts_at": "startsAt", "ends_at": "endsAt"}):
+    """One alert of an Alertmanager."""
+
+    status: Literal["firing", "resolved"]
+    labels: dict[str, str]
+    annotations: dict[str, str] = {}
+    starts_at: str = ""
+    ends_at: str = ""
+    fingerprint: Annotated[str, Meta(max_length=200)] = ""
+    url: str = msgspec.field(default="", name="generatorURL")
+
+
+class AlertmanagerNotice(msgspec.Struct, frozen=True):
+    """What an Alertmanager posts to a webhook (format 4); fields that are not named here are not looked at."""
+
+    version: Literal["4"]
+    alerts: list[AlertmanagerAlert]
+
+
+class AlertmanagerTaken(msgspec.Struct):
+    """What became of the alerts of a notice."""
+
+    firing: int
+    resolved: int
+    unchanged: Annotated[int, Meta(description="Known already, or our own that came back.")]
