@@ -37,7 +37,7 @@ class Stage(msgspec.Struct, gc=False):
 
     id: str
     name: str
-    kind: str  # step, tool or run
+    kind: str  # step, tool, model, run, or what a step says of itself
     started: int
     parent: str | None = None
     status: str = RUNNING
@@ -135,6 +135,9 @@ class Stages:
                 self._begin(Stage(_span(event) or event.id, name, "tool", event.time, parent(event.data)))
             case "tool_result":
                 self._tool_result(event)
+            case "model_selection" if _span(event):
+                name = first(event.data, "model", "selected_model") or "model"
+                self._begin(Stage(_span(event) or event.id, name, "model", event.time, parent(event.data)))
             case "workflow_complete":
                 self._finish(self._meant(event), event, COMPLETED, _numbers(event.data))
             case _:
@@ -203,7 +206,10 @@ class Stages:
         outcome = _OUTCOMES.get(said.lower()) if said else None
         stage = self._stages.get(id)
         if stage is None or (stage.ended is not None and outcome is None):
-            stage = Stage(id, name, "step", event.time, parent(data), unmarked=said is None)
+            # Of one that is told of only when it is over, the begin follows from what it took.
+            began = max(0, event.time - int((_took(data) or 0.0) * 1e9)) if outcome is not None else event.time
+            kind = text(data.get("kind")) or "step"
+            stage = Stage(id, name, kind if kind != "run" else "step", began, parent(data), unmarked=said is None)
             if stage.unmarked:
                 self._end_unmarked(stage)
             self._begin(stage)
@@ -225,8 +231,7 @@ class Stages:
             calls = (one for one in reversed(self._stages.values()) if one.kind == "tool" and one.name == name)
             stage = next((one for one in calls if one.ended is None), None)
         if stage is None:
-            took = amount(event.data.get("execution_time")) or 0.0
-            began = max(0, event.time - int(took * 1e9))
+            began = max(0, event.time - int((_took(event.data) or 0.0) * 1e9))
             stage = Stage(_span(event) or event.id, name, "tool", began, parent(event.data))
             self._begin(stage)
         self._finish(stage, event, COMPLETED, numbers)
@@ -255,10 +260,12 @@ class Stages:
             return
         data = event.data
         said = text(data.get("status"))
-        if data.get("success") is False or (said and _OUTCOMES.get(said.lower()) == FAILED):
+        if said and said.lower() in _OUTCOMES:
+            outcome = _OUTCOMES[said.lower()]
+        elif data.get("success") is False:
             outcome = FAILED
         stage.status, stage.ended = outcome, event.time
-        took = next((found for name in _DURATIONS if (found := amount(data.get(name))) is not None), None)
+        took = _took(data)
         stage.duration = took if took is not None else stage.duration
         stage.progress = 1.0 if outcome == COMPLETED and stage.progress is not None else stage.progress
         stage.error = text(data.get("error"))
@@ -332,6 +339,11 @@ def _numbers(data: Mapping[str, Any]) -> _Numbers:
         tokens(data),
         amount(data.get("cost")),
     )
+
+
+def _took(data: Mapping[str, Any]) -> float | None:
+    """The seconds that something took, as its producer says it."""
+    return next((found for name in _DURATIONS if (found := amount(data.get(name))) is not None), None)
 
 
 def _span(event: Event) -> str | None:

@@ -27,6 +27,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 from ops.bench import (
+    agent,
     delivery,
     fanout,
     filters,
@@ -53,6 +54,7 @@ PARTS: Mapping[str, Part] = {
     "deliver": delivery.run,
     "latency": latency.run,
     "memory": memory.run,
+    "agent": agent.run,
     "storm": storm.run,
     "replay": replay.run,
     "tree": tree.run,

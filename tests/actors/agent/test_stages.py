@@ -82,6 +82,32 @@ def test_steps_that_say_their_status_may_run_side_by_side_and_inside_one_another
     assert stages.totals() == (9, 0.25)
 
 
+def test_what_an_adapter_of_a_library_reports_is_a_tree_of_steps_models_and_tools() -> None:
+    # As router/sdk/adapters/spans.py emits it.
+    stages = told(
+        said("workflow_step", {"step": "agent", "kind": "node", "status": "started", "span": "n"}),
+        said("model_selection", {"model": "m-1", "span": "m", "parent": "n"}, at=1),
+        said("thinking", {"thought": "…", "span": "m", "parent": "n"}, at=1),
+        said("workflow_step", {"step": "m-1", "kind": "model", "status": "completed", "duration": 1.5, "tokens_used": 12,
+                               "span": "m", "parent": "n"}, at=3),
+        said("tool_use", {"tool_name": "search", "span": "t", "parent": "n"}, at=3),
+        said("tool_result", {"tool_name": "search", "success": False, "status": "cancelled", "span": "t", "parent": "n"}, at=4),
+        said("workflow_step", {"step": "agent", "kind": "node", "status": "completed", "duration": 5.0, "span": "n"}, at=5),
+    )  # fmt: skip
+
+    assert [(each["name"], each["kind"], each.get("parent"), each["status"], each["duration"]) for each in shown(stages)] == [
+        ("agent", "node", None, "completed", 5.0), ("m-1", "model", "n", "completed", 1.5),
+        ("search", "tool", "n", "cancelled", 1.0),
+    ]  # fmt: skip
+    assert stages.totals() == (12, None)
+
+
+def test_a_step_that_is_told_of_when_it_is_over_began_before() -> None:
+    (stage,) = shown(told(said("workflow_step", {"step": "x", "status": "completed", "duration": 2}, at=10)))
+
+    assert (stage["started"], stage["duration"]) == ("2026-09-21T14:13:28.000000Z", 2)
+
+
 def test_a_stage_has_a_progress_a_rate_and_what_is_left_of_its_own() -> None:
     stages = told(said("workflow_step", {"step": "frames", "status": "running"}))
     for second in range(5):
