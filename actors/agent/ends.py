@@ -115,14 +115,14 @@ class RunEnds:
 
     async def _missed(self, key: str, lease: Lease, now: float) -> None:
         """Takes a lease that ran out: of the living life, the run is failed; of one before, nothing follows."""
-        record = self._known.get(key)
-        if record is None or record.over:
-            return
-        if None not in (lease.incarnation, record.incarnation) and lease.incarnation != record.incarnation:
-            return
-        if self.leases.of(key, record.incarnation) is not None:
-            return
         try:
+            record = self._known.get(key) or await self._unheard(key)
+            if record is None or record.over:
+                return
+            if None not in (lease.incarnation, record.incarnation) and lease.incarnation != record.incarnation:
+                return
+            if self.leases.of(key, record.incarnation) is not None:
+                return
             # The watch may have been deaf.
             held = await self._producers.lease(key)
             if held is not None and (held.incarnation is None or held.incarnation == record.incarnation):
@@ -132,6 +132,14 @@ class RunEnds:
         except BrokerError as fault:
             log.debug("lost run could not be failed; retrying", extra={"run": key, "fault": str(fault)})
             self.leases.expect(key, lease, now)
+
+    async def _unheard(self, key: str) -> RunRecord | None:
+        """The run as the ledger knows it, of which this actor has received nothing: it was begun before the actor first ran."""
+        domain, _, token = key.partition(".")
+        entry = await self._ledger.read(domain, token)
+        if entry is None or entry.ended is not None:
+            return None
+        return RunRecord(domain, token, entry.started, entry.started, incarnation=entry.incarnation)
 
     async def _settle(self, key: str, now: float) -> None:
         domain, _, token = key.partition(".")

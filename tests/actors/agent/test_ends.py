@@ -76,6 +76,21 @@ async def test_a_life_that_has_begun_and_was_not_received_yet_is_not_failed(brok
     assert await ends_of(broker, entity) == []
 
 
+async def test_a_run_that_was_begun_before_the_actor_first_ran_is_failed_too(broker: Broker, entity: str) -> None:
+    """Its consumer begins with what comes then; the entry of the run in the ledger is all that is known of it."""
+    ledger = RunLedger(broker)
+    entry = await ledger.begin("agent", entity, "one", lease=10)
+    ends = RunEnds(Silent(broker), Runs(10), "agent")
+
+    ends.heard_entry(f"agent.{entity}", entry, 0)
+    await ends.check(16)
+    ends.heard_entry(f"agent.{entity}", entry, 20)
+    await ends.check(40)
+
+    (end,) = await ends_of(broker, entity)
+    assert (end.data["error"], end.data["incarnation"]) == (GONE, "one")
+
+
 async def test_a_claim_whose_finisher_died_is_published_and_the_run_has_its_own_end(
     broker: Broker, entity: str
 ) -> None:
