@@ -10,6 +10,7 @@ import pytest
 from edge.errors import TITLES
 from router.broker import Broker
 from tests.edge.conftest import RunningEdge
+from tests.router.event_types.test_golden import golden, type_and_data
 
 
 async def test_one_event_is_answered_once_it_is_stored(edge: RunningEdge, entity: str) -> None:
@@ -154,3 +155,18 @@ async def test_malformed_data_of_a_known_type_are_refused_with_the_field_and_not
     assert "from 0 to 1, not 65" in one.json()["detail"]
     assert unknown.status_code == 201
     assert [event["event_type"] for event in (await edge.poll(session))["events"]] == ["own_progress"]
+
+
+async def test_each_way_to_be_malformed_is_refused_over_http_and_no_sample_of_the_documents_is(
+    edge: RunningEdge, entity: str
+) -> None:
+    for sample in golden("malformed"):
+        answer = await edge.http.post(
+            "/events", json={"subject": f"metric.{entity}.{sample['type']}", "data": sample["data"]}
+        )
+        assert (answer.status_code, answer.json()["code"]) == (422, "malformed_event"), sample["kind"]
+        assert answer.json()["field"] == f"data.{sample['field']}"
+    for guide in ("callback-guide", "streaming-guide", "realtime-guide"):
+        for place, (kind, data) in enumerate(map(type_and_data, golden(guide))):
+            answer = await edge.http.post("/events", json={"subject": f"metric.{entity}{place}.{kind}", "data": data})
+            assert answer.status_code == 201, answer.text

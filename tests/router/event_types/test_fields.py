@@ -46,5 +46,5 @@ def test_a_share_is_accepted_in_each_form_and_with_a_rounding_error(share: float
 def test_who_gives_a_percentage_as_a_share_is_told_how_to_say_it() -> None:
     with pytest.raises(BadData, match="a percentage is given as percent"):
         check_share("progress", 65, 1)
-    with pytest.raises(BadData, match="from 0 to 100, not 650$"):
+    with pytest.raises(BadData, match=r"from 0 to 100, not 650$"):
         check_share("percent", 650, 100)
