@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from starlette.requests import Request
@@ -10,7 +11,7 @@ from starlette.responses import Response
 from edge.errors import Problem
 from edge.http import asyncapi
 from edge.http.bodies.catalogue import EventTypesAnswer, SchemaQuery
-from edge.http.body import json_answer, read_query
+from edge.http.body import read_query
 from edge.http.openapi.operation import Answer, Media, operation
 from router import catalogue
 from router.catalogue import EventType
@@ -22,7 +23,7 @@ from router.event_types.json_schema import data_schema
     "List the known event types, with the schemas of their data", Answer(200, "By name", EventTypesAnswer), store=False
 )
 async def list_schemas(_request: Request) -> Response:
-    return json_answer({"types": [describe(each) for each in catalogue.all_types()]})
+    return _answer(_listed(catalogue.all_types()))
 
 
 @operation(
@@ -47,14 +48,25 @@ async def read_schema(request: Request) -> Response:
             hint = f"; say which domain: {domains}" if domains else ": it may have any data"
             raise Problem("type_not_found", f"no event type {name[:64]!r} is registered{hint}")
         (found,) = common
-    return Response(to_json(data_schema(found)), media_type="application/schema+json", headers=_FRESH)
+    return _answer(to_json(data_schema(found)), "application/schema+json")
 
 
 @operation(
     "Describe the channels and messages of every transport", Answer(200, "AsyncAPI 3.0", dict[str, Any]), store=False
 )
 async def read_asyncapi(_request: Request) -> Response:
-    return json_answer(asyncapi.document(catalogue.all_types()))
+    return _answer(_described(catalogue.all_types()))
+
+
+# A list takes 60 ms to make, the document 25 ms: once, as the types are registered at start.
+@lru_cache(2)
+def _listed(types: tuple[EventType, ...]) -> bytes:
+    return to_json({"types": [describe(each) for each in types]})
+
+
+@lru_cache(2)
+def _described(types: tuple[EventType, ...]) -> bytes:
+    return to_json(asyncapi.document(types))
 
 
 def describe(declared: EventType) -> dict[str, Any]:
@@ -74,14 +86,15 @@ def describe(declared: EventType) -> dict[str, Any]:
     }
 
 
-_FRESH = {"Cache-Control": "no-cache"}
+def _answer(body: bytes | str, kind: str = "application/json") -> Response:
+    return Response(body, media_type=kind, headers={"Cache-Control": "no-cache"})
 
 
 @operation(
     "What the console knows of event types", Answer(200, "A JavaScript module", Media("text/javascript")), store=False
 )
 async def console_types(_request: Request) -> Response:
-    return Response(console_module(), media_type="text/javascript", headers=_FRESH)
+    return _answer(console_module(), "text/javascript")
 
 
 def console_module() -> str:
