@@ -9,30 +9,29 @@ come.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import Counter
 
-from actors.alerts.alertmanager import AlertmanagerFeed, AlertmanagerSettings
+from actors.alerts.alertmanager import AlertmanagerSettings
 from actors.alerts.engine import Engine, Signal
 from actors.alerts.ledger import Change, Ledger, change_of, end, woken, write
 from actors.alerts.rulebook import MAX_MISTAKES, SHIPPED, RuleBook, described, parse_one
-from actors.alerts.rules import BadRules
+from actors.alerts.rules import BadRules, Rule
 from actors.alerts.scope import is_own
-from actors.system.actor import Actor, command
+from actors.alerts.stores import Stores
+from actors.alerts.trials import rules_of, trial
+from actors.system.actor import Actor, Reject, command
 from actors.system.context import Context
-from actors.system.runtime import BrokerRuntime
-from router.alert_store import AlertStore
 from router.alerts import ALERTMANAGER, AlertRecord, describe
 from router.clock import wall
 from router.codec import rfc3339
 from router.event import Event
-from router.rule_store import RuleStore, StoredRule
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +40,6 @@ MAX_LISTED = 500
 MAX_DESCRIBED = 1000
 # Seconds between two looks for events that others have written and not published.
 LEFT_SECONDS = 5.0
-# So long a start waits for the alerts and the rules that are stored; then the actor is restarted, and waits again.
-READ_SECONDS = 25.0
 
 RULE_FAULTS = Counter("actors_alerts_rule_faults_total", "Times that a rule failed at an event, and the next went on")
 
@@ -54,45 +51,6 @@ class AlertsSettings:
     rules_file: str | None = None
     keys: int = 10_000  # dedup keys of a rule; past that the one that was quiet for longest is forgotten
     alertmanager: AlertmanagerSettings = field(default_factory=AlertmanagerSettings)
-
-
-class Stores:
-    """The stored alerts and rules of one incarnation, and the changes of them that it has not looked at yet."""
-
-    def __init__(
-        self, ctx: Context, changed: Callable[[AlertRecord | None, str], None], alertmanager: AlertmanagerSettings
-    ) -> None:
-        runtime = ctx._runtime
-        assert isinstance(runtime, BrokerRuntime)
-        self.ledger = AlertStore(runtime.broker, changed=self._alert_changed)
-        self._changed = changed
-        self._feeds = [AlertmanagerFeed(url, alertmanager, lambda: self.ledger.known) for url in alertmanager.urls]
-        self.rules = RuleStore(runtime.broker, changed=self._rules_changed)
-        self._changed_rules = True
-        ctx.source("alerts", lambda _beat: self.ledger.run(), None)
-        ctx.source("rules", lambda _beat: self.rules.run(), None)
-        for number, feed in enumerate(self._feeds, 1):
-            ctx.source(f"alertmanager {number}", feed.run, None)
-
-    async def read(self) -> None:
-        """Returns once all alerts and rules are known. Raises TimeoutError."""
-        async with asyncio.timeout(READ_SECONDS):
-            await self.ledger.ready.wait()
-            await self.rules.ready.wait()
-
-    def take_changed_rules(self) -> Mapping[str, StoredRule] | None:
-        """The stored rules, where they have changed since the last call."""
-        changed, self._changed_rules = self._changed_rules, False
-        return dict(self.rules.known) if changed else None
-
-    def _alert_changed(self, record: AlertRecord | None, entry: str) -> None:
-        self._changed(record, entry)
-        if record is not None:
-            for feed in self._feeds:
-                feed.change(record)
-
-    def _rules_changed(self) -> None:
-        self._changed_rules = True
 
 
 class Alerts(Actor):
@@ -200,6 +158,41 @@ class Alerts(Actor):
         except BadRules as fault:
             return {"rule": None, "mistakes": [described(mistake) for mistake in fault.mistakes[:MAX_MISTAKES]]}
         return {"rule": rule.describe(), "mistakes": [], "in_file": rule.name in self._book.names_of_file}
+
+    @command
+    async def test(self, events: list[dict[str, Any]], rules: str | None = None) -> dict[str, Any]:
+        """Says what rules of a text, or those in force, would have fired of some events."""
+        chosen, mistakes = self._chosen(rules)
+        return {"mistakes": mistakes} if mistakes else {"mistakes": [], **await trial(chosen, events)}
+
+    @command
+    async def backtest(
+        self, since: datetime, until: datetime | None = None, rules: str | None = None
+    ) -> dict[str, Any]:
+        """Begins to say what rules of a text, or those in force, would have fired of what is stored."""
+        if self._stores is None:
+            raise Reject("there is no history")
+        chosen, mistakes = self._chosen(rules)
+        if mistakes:
+            return {"mistakes": mistakes}
+        return {"mistakes": [], **self._stores.backtests.begin(chosen, since, until).describe()}
+
+    @command
+    async def backtested(self, id: str, cancel: bool = False) -> dict[str, Any]:
+        """Says how far a back-test has come and what it has found, or ends it."""
+        if self._stores is None:
+            raise Reject("there is no history")
+        jobs = self._stores.backtests
+        return (jobs.cancel(id) if cancel else jobs.find(id)).describe()
+
+    def _chosen(self, text: str | None) -> tuple[Sequence[Rule], list[dict[str, Any]]]:
+        """The rules of a text, or those in force; or the mistakes in it."""
+        if text is None:
+            return list(self._engine.rules.values()), []
+        try:
+            return rules_of(text), []
+        except BadRules as fault:
+            return (), [described(mistake) for mistake in fault.mistakes[:MAX_MISTAKES]]
 
     def _names(self) -> list[str]:
         return [rule.name for rule in self._book.rules][:MAX_LISTED]

@@ -8,9 +8,11 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from edge.http.bodies.sessions import LimitQuery
-from edge.sessions.answer import Time
+from edge.sessions.answer import MaybeTime, Time
 
 MAX_TEST_EVENTS = 1000
+
+RulesText = Annotated[str, Meta(max_length=262_144)]
 
 
 class MistakeAnswer(msgspec.Struct):
@@ -76,14 +78,12 @@ class ValidationAnswer(msgspec.Struct):
     mistakes: list[MistakeAnswer]
 
 
-class TestEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TriedEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An event to try rules on."""
 
     subject: str
     data: dict[str, Any] = {}
-    time: Annotated[
-        str | float | None, Meta(description="RFC 3339, or seconds since the epoch; now, if not given.")
-    ] = None
+    time: Annotated[str | None, Meta(description="RFC 3339, or seconds since the epoch; now, if not given.")] = None
     type: str | None = None
     id: str | None = None
 
@@ -91,46 +91,60 @@ class TestEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RuleTestRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Events to try rules on: those of `rules` (YAML or JSON, as a file has them), or those in force."""
 
-    events: Annotated[list[TestEvent], Meta(min_length=1, max_length=MAX_TEST_EVENTS)]
-    rules: Annotated[str | UnsetType, Meta(max_length=262_144)] = UNSET
+    events: Annotated[list[TriedEvent], Meta(min_length=1, max_length=MAX_TEST_EVENTS)]
+    rules: RulesText | UnsetType = UNSET
 
 
-class SignalAnswer(msgspec.Struct, kw_only=True):
-    """An alert that would begin, go on or end."""
+class FiredAnswer(msgspec.Struct, kw_only=True):
+    """An alert that would have fired."""
 
-    kind: Literal["firing", "again", "resolved"]
     rule: str
     key: str
+    alert: str
     at: Time
-    value: Any
-    count: int
+    severity: str
     title: str
+    entity: str
+    value: Any
     event: Annotated[str | None, Meta(description="The id of the event that led to it.")]
+    subject: str | None
+    count: int
+    repeats: Annotated[int, Meta(description="How often it would have been told again.")]
+    resolved: MaybeTime
     reason: str | None
 
 
-class RuleTestAnswer(msgspec.Struct):
-    """What would have been told."""
+class RuleTestAnswer(msgspec.Struct, kw_only=True):
+    """What would have fired."""
 
-    signals: list[SignalAnswer]
+    events: Annotated[int, Meta(description="Events that were looked at.")]
+    alerts: Annotated[int, Meta(description="All alerts, shown or not.")]
+    late: int
+    faults: int
+    first: MaybeTime
+    last: MaybeTime
+    by_rule: dict[str, int]
+    fired: Annotated[list[FiredAnswer], Meta(description="The first thousand.")]
 
 
 class BacktestRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The history to try rules on."""
+    """The history to try rules on: those of `rules` (YAML or JSON, one rule or a file), or those in force."""
 
     since: Annotated[
-        str | float, Meta(description="RFC 3339, seconds since the epoch, or how long ago: 90s, 30m, 12h, 7d.")
+        str,
+        Meta(
+            min_length=1,
+            max_length=64,
+            description="RFC 3339, seconds since the epoch, or how long ago: 90s, 30m, 12h, 7d.",
+        ),
     ]
-    until: str | float | None = None
-    rules: Annotated[str | UnsetType, Meta(max_length=262_144)] = UNSET
+    until: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    rules: RulesText | UnsetType = UNSET
 
 
-class BacktestAnswer(msgspec.Struct, kw_only=True):
-    """A back-test, and how far it has come."""
+class BacktestAnswer(RuleTestAnswer, kw_only=True):
+    """A back-test, and what it has found so far."""
 
     id: str
     state: Literal["running", "done", "failed", "cancelled"]
-    events: Annotated[int, Meta(description="Events that were looked at so far.")]
-    signals: Annotated[list[SignalAnswer], Meta(description="The first thousand.")]
-    total: Annotated[int, Meta(description="All signals.")]
     error: str | None
