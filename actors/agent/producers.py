@@ -11,7 +11,7 @@ from router.codec import from_json, to_json
 from router.errors import BadInput, BrokerError
 from router.event import Event
 from router.nats.bucket import Bucket, Entry
-from router.nats.stream import Ack
+from router.nats.stream import Ack, Stream
 from router.runs import RunEntry, RunLedger
 from router.stored import decoder
 from router.subject import escape
@@ -29,7 +29,7 @@ STOP_SECONDS = 2.0
 ANSWER_SECONDS = 1.0
 
 
-class Ledger(Protocol):
+class RunEntries(Protocol):
     """What the agent needs of `router.runs.RunLedger`."""
 
     async def read(self, domain: str, token: str) -> RunEntry | None: ...
@@ -52,7 +52,7 @@ class Ledger(Protocol):
 class Producers(Protocol):
     """What the agent needs to know of producers: from NATS, or a fake in tests."""
 
-    ledger: Ledger
+    ledger: RunEntries
 
     async def reachable(self) -> bool:
         """Whether NATS answers, so that a missing refresh means something."""
@@ -79,7 +79,7 @@ class NatsProducers:
     """Programs that use the SDK, and those that hold their leases by HTTP."""
 
     def __init__(self, broker: Broker) -> None:
-        self.ledger: Ledger = RunLedger(broker)
+        self.ledger: RunEntries = RunLedger(broker)
         self._connection = broker.connection
         self._leases = Bucket(broker.connection, LEASES)
         self._runs = Bucket(broker.connection, RUNS)
@@ -89,7 +89,7 @@ class NatsProducers:
             return False
         try:
             # JetStream itself, and not only the connection: it is what stores refreshes.
-            await self._connection.api(f"STREAM.INFO.{self._leases.stream}", timeout=ANSWER_SECONDS)
+            await Stream(self._connection, self._leases.stream).info(ANSWER_SECONDS)
         except BrokerError:
             return False
         return True

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from actors.agent.fields import amount, count, first, ns, number, parent, share, text, tokens, whole
 from actors.agent.speed import Measured, measure
-from actors.agent.stages import MAX_STAGES, Child, Stages
+from actors.agent.stages import MAX_STAGES, ChildRun, Stages
 from actors.system.actor import Reject
 from router.catalogue import OUTCOMES, ending, find
 from router.codec import rfc3339
@@ -105,10 +105,10 @@ class RunRecord:
             "incarnation": self.incarnation,
         }
 
-    def child(self) -> Child:
+    def child(self) -> ChildRun:
         """What the parent run shows of this one."""
         spent, cost = self._totals()
-        return Child(
+        return ChildRun(
             self.key, self.name or self.run, self.parent, self.started, self.status, self.updated, self.over,
             self.progress, spent, cost, self.error,
         )  # fmt: skip

@@ -88,7 +88,7 @@ class _Numbers(NamedTuple):
     cost: float | None
 
 
-class Child(msgspec.Struct, frozen=True):
+class ChildRun(msgspec.Struct, frozen=True):
     """What a parent run shows of a child run."""
 
     key: str
@@ -149,7 +149,7 @@ class Stages:
         if stage is not None and stage.ended is None:
             self._go_on(stage, event.time, _numbers(event.data))
 
-    def child(self, run: Child) -> None:
+    def child(self, run: ChildRun) -> None:
         """Takes the present state of a child run."""
         stage = self._stages.get(run.key)
         if stage is None or stage.started < run.started:
@@ -161,7 +161,7 @@ class Stages:
         self.changed = True
 
     def end(self, time: int, outcome: str) -> None:
-        """Ends what is still open, as the run did. Child runs end by themselves."""
+        """Ends what is still open, as the run did. ChildRun runs end by themselves."""
         for stage in self._stages.values():
             if stage.ended is None and stage.kind != "run":
                 stage.status, stage.ended, self.changed = outcome, time, True

@@ -20,7 +20,7 @@ from prometheus_client import Counter
 
 from actors.alerts.alertmanager import AlertmanagerSettings
 from actors.alerts.engine import Engine, Signal
-from actors.alerts.ledger import Change, Ledger, change_of, end, woken, write
+from actors.alerts.ledger import AlertChange, AlertLedger, change_of, end, woken, write
 from actors.alerts.rulebook import MAX_MISTAKES, SHIPPED, RuleBook, described, parse_one
 from actors.alerts.rules import BadRules, Rule
 from actors.alerts.scope import is_own
@@ -64,7 +64,7 @@ class Alerts(Actor):
         self,
         settings: AlertsSettings | None = None,
         now: Callable[[], int] = wall.now_ns,
-        ledger: Ledger | None = None,
+        ledger: AlertLedger | None = None,
     ) -> None:
         """Without a `ledger` alerts and rules are kept by NATS."""
         self._settings = settings or AlertsSettings()
@@ -266,7 +266,7 @@ class Alerts(Actor):
         records = [record for entry in due if (record := self._ledger.known.get(entry)) is not None]
         self._commit([woken(record, now) for record in records], ctx)
 
-    def _commit(self, changes: list[Change], ctx: Context) -> None:
+    def _commit(self, changes: list[AlertChange], ctx: Context) -> None:
         if changes and (ledger := self._ledger) is not None:
             ctx.commit(lambda: write(ledger, changes))
 

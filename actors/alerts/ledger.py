@@ -26,7 +26,7 @@ MAX_WRITING = 32
 Transition = Callable[[AlertRecord | None], AlertRecord | None]
 
 
-class Ledger(Protocol):
+class AlertLedger(Protocol):
     """What the actor needs to know of the store of alerts: `router.alert_store`, or a fake in tests."""
 
     @property
@@ -43,7 +43,7 @@ class Ledger(Protocol):
         ...
 
 
-class Change(NamedTuple):
+class AlertChange(NamedTuple):
     """A transition of one alert; repeating it changes nothing."""
 
     entry: str
@@ -51,7 +51,7 @@ class Change(NamedTuple):
     apply: Transition
 
 
-def change_of(signal: Signal, now: int) -> Change:
+def change_of(signal: Signal, now: int) -> AlertChange:
     """The transition that a signal of the engine stands for; `now` is ns of the wall clock."""
     rule, key = signal.rule.name, signal.key
     if signal.kind == "resolved":
@@ -60,23 +60,23 @@ def change_of(signal: Signal, now: int) -> Change:
         def ended(record: AlertRecord | None) -> AlertRecord | None:
             return resolve(record, signal.at, now, reason, signal.event, count=signal.count)
 
-        return Change(entry_key(rule, key), rule, ended)
+        return AlertChange(entry_key(rule, key), rule, ended)
     firing = firing_of(signal)
-    return Change(entry_key(rule, key), rule, lambda record: fire(record, firing, now))
+    return AlertChange(entry_key(rule, key), rule, lambda record: fire(record, firing, now))
 
 
-def end(record: AlertRecord, now: int, reason: str) -> Change:
+def end(record: AlertRecord, now: int, reason: str) -> AlertChange:
     """The end of an alert for a reason that no event has."""
-    return Change(entry_key(record.rule, record.key), record.rule, lambda known: resolve(known, now, now, reason))
+    return AlertChange(entry_key(record.rule, record.key), record.rule, lambda known: resolve(known, now, now, reason))
 
 
-def woken(record: AlertRecord, now: int) -> Change:
+def woken(record: AlertRecord, now: int) -> AlertChange:
     """The end of a snooze."""
 
     def woke(known: AlertRecord | None) -> AlertRecord | None:
         return wake(known, now) if known is not None else None
 
-    return Change(entry_key(record.rule, record.key), record.rule, woke)
+    return AlertChange(entry_key(record.rule, record.key), record.rule, woke)
 
 
 def firing_of(signal: Signal) -> Firing:
@@ -108,12 +108,12 @@ def _value(value: Any) -> Any:
     return shown(value)
 
 
-async def write(ledger: Ledger, changes: Iterable[Change]) -> None:
+async def write(ledger: AlertLedger, changes: Iterable[AlertChange]) -> None:
     """Makes changes, those of one alert in their order. Raises BrokerError where NATS is away; repeat it then.
 
     One that the store refuses for good, as a full one does, is logged and left out: it must not end all others.
     """
-    by_entry: dict[str, list[Change]] = {}
+    by_entry: dict[str, list[AlertChange]] = {}
     for change in changes:
         by_entry.setdefault(change.entry, []).append(change)
     lots = list(by_entry.values())
@@ -125,7 +125,7 @@ async def write(ledger: Ledger, changes: Iterable[Change]) -> None:
                 raise fault
 
 
-async def _in_order(ledger: Ledger, changes: list[Change]) -> None:
+async def _in_order(ledger: AlertLedger, changes: list[AlertChange]) -> None:
     for change in changes:
         try:
             await ledger.change_entry(change.entry, change.apply)

@@ -15,7 +15,7 @@ from actors.agent.actor import Agent, AgentSettings
 from actors.agent.ends import GONE
 from actors.agent.leases import Lease
 from actors.agent.metrics import IGNORED_BY
-from actors.agent.producers import EntryHeard, LeaseHeard, Ledger
+from actors.agent.producers import EntryHeard, LeaseHeard, RunEntries
 from actors.system.actor import Reject
 from actors.system.probe import Probe
 from actors.system.supervisor import run_actor
@@ -92,7 +92,7 @@ class Known:
     def __init__(self) -> None:
         self.connected = True
         self.runs = KnownRuns()
-        self.ledger: Ledger = self.runs
+        self.ledger: RunEntries = self.runs
         self.heard_lease: LeaseHeard
         self.heard_entry: EntryHeard
         self.watched = asyncio.Event()

@@ -7,7 +7,7 @@ from typing import Any
 
 from actors.agent.ends import GONE, SETTLE_AFTER_SECONDS, RunEnds
 from actors.agent.leases import Lease
-from actors.agent.producers import EntryHeard, LeaseHeard, Ledger
+from actors.agent.producers import EntryHeard, LeaseHeard, RunEntries
 from actors.agent.record import RunRecord
 from actors.agent.runs import Runs
 from router.broker import Broker
@@ -20,7 +20,7 @@ class Silent:
     """Producers that hold no lease any more."""
 
     def __init__(self, broker: Broker) -> None:
-        self.ledger: Ledger = RunLedger(broker)
+        self.ledger: RunEntries = RunLedger(broker)
 
     async def reachable(self) -> bool:
         return True
