@@ -208,6 +208,9 @@ def activation(event: Event) -> Activation:
 class Expression:
     """A CEL expression over one event that yields a text, a number or a bool."""
 
+    # Where there are thousands, what an event touches of each should be little.
+    __slots__ = ("_macros", "_power", "_program", "_tokens", "faults", "key", "last_fault", "needs", "text")
+
     def __init__(self, text: str, program: Any, scan: Scan) -> None:
         self.text = text
         self.faults = 0
@@ -278,8 +281,13 @@ class Expression:
 class Filter(Expression):
     """A CEL expression that selects events."""
 
-    _decided = -1
-    _verdict = False
+    __slots__ = ("_decided", "_verdict")
+
+    def __init__(self, text: str, program: Any, scan: Scan) -> None:
+        super().__init__(text, program, scan)
+        # The activation that was decided on last, and how.
+        self._decided = -1
+        self._verdict = False
 
     @classmethod
     def compile(cls, text: str) -> Self:

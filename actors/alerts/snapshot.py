@@ -48,7 +48,16 @@ def load_marks(raw: object) -> frozenset[bytes]:
 
 def dump_lane(lane: Lane[Watch]) -> dict[str, Any]:
     """The events that wait, and the horizon."""
-    return {"horizon": lane.horizon, "events": [b64encode(encode(event)).decode() for event in lane.waiting]}
+    events = []
+    for event in lane.waiting:
+        try:
+            events.append(b64encode(encode(event)).decode())
+        except BadInput as fault:
+            log.warning(
+                "event that waits for its turn cannot be stored; a restart loses it",
+                extra={"event": event.id, "fault": str(fault)},
+            )
+    return {"horizon": lane.horizon, "events": events}
 
 
 def load_lane(lane: Lane[Watch], raw: Any) -> list[Event]:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from actors.alerts.conditions import NS
 from actors.alerts.episodes import Episode, alert_id
 from actors.alerts.grouping import Gathering, Groups
-from actors.alerts.rules import Rule
+from actors.alerts.rules import ONCE, Rule
 from actors.alerts.scope import Sight, key_of, scope_of, slim, written
 from actors.alerts.signals import Kind, Signal
 
@@ -29,6 +29,13 @@ class Gate(Protocol):
 class Watch:
     """One rule at work. What it says is appended to the list that each call is given."""
 
+    # Of 10,000 rules only ten are looked at for an event, which lie anywhere in memory: the less of it, the faster.
+    __slots__ = (
+        *("episodes", "groups", "lateness", "order", "rule", "subjects", "types"),
+        *("_condition", "_cooldown", "_ends", "_gate", "_hold", "_inhibited", "_keeps", "_keys", "_level", "_plain"),
+        *("_quiet", "_schedule", "_steps", "_timed", "_unsaid", "_when"),
+    )
+
     def __init__(self, rule: Rule, keys: int, gate: Gate, schedule: Callable[[int, int, str, Any, Any], None]) -> None:
         """`keys` bounds the episodes; `schedule` sets a timer (moment, order, key, owner, item) that calls `lapse`."""
         self.rule = rule
@@ -37,6 +44,7 @@ class Watch:
         self.order = 0
         self.lateness = self.lateness_of(rule)
         self.episodes: OrderedDict[str, Episode] = OrderedDict()
+        self._when, self._ends = rule.when, rule.resolve_when
         self.groups = Groups(rule, rule.group, self._schedule_group) if rule.group else None
         self._condition = rule.condition
         self._keys = keys
@@ -51,6 +59,9 @@ class Watch:
         self._inhibited = bool(rule.inhibit)
         # Whether there may be deadlines; whether the dedup key is the usual one.
         self._timed = self._level or self._quiet is not None
+        # Whether each match is met by itself; whether one within the cooldown changes nothing but counts.
+        self._steps = rule.condition is not ONCE
+        self._unsaid = not self._level and rule.group is None
         self._plain = rule.key is None and rule.entity is None
 
     @staticmethod
@@ -61,10 +72,10 @@ class Watch:
     def see(self, sight: Sight, out: list[Signal]) -> None:
         """Judges one event."""
         rule, context, condition, at = self.rule, sight.context, self._condition, sight.at
-        matched = rule.when.matches_in(context, sight.seen)
+        matched = self._when.matches_in(context, sight.seen)
         ends = False
-        if rule.resolve_when is not None and (matched or self.episodes):
-            ends = rule.resolve_when.matches_in(context, sight.seen)
+        if self._ends is not None and (matched or self.episodes):
+            ends = self._ends.matches_in(context, sight.seen)
             matched = matched and (condition.compares or not ends)
         if not (matched or ends or condition.hears_misses):
             return
@@ -75,7 +86,8 @@ class Watch:
                 return
             episode = self._open(key, at, out)
         else:
-            self.episodes.move_to_end(key)
+            if len(self.episodes) > 1:
+                self.episodes.move_to_end(key)
             if episode.scheduled is not None and episode.scheduled < at:
                 self.lapse(episode, at - 1, out)
         if ends:
@@ -86,13 +98,13 @@ class Watch:
         if episode.cause and episode.cause == (str(sight.event.subject), sight.event.id, written(sight.event.time)):
             out.append(self._signal("firing", episode, at, sight, scope_of(rule, sight), None))
             return
-        met = condition.step(episode.memory, at, matched, sight.seen)
+        met = condition.step(episode.memory, at, matched, sight.seen) if self._steps else matched
         if met if condition.compares else matched:
             if at > episode.last:
                 episode.last = at
-            if episode.alert:
+            if episode.alert is not None:
                 episode.count += 1
-                if not self._level and self.groups is None and not self._rested(episode, at):
+                if self._unsaid and episode.told is not None and -self._cooldown < at - episode.told < self._cooldown:
                     # It fires, and this is not said: the usual case, for which nothing else has to be looked at.
                     return
         self._decide(episode, met, at, sight if matched else None, sight, out)

@@ -37,6 +37,7 @@ from ops.bench import (
     replay,
     report,
     routing,
+    rules,
     storm,
     tree,
     webhooks,
@@ -60,6 +61,7 @@ PARTS: Mapping[str, Part] = {
     "tree": tree.run,
     "webhooks": webhooks.run,
     "routing": routing.run,
+    "rules": rules.run,
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 from actors.alerts.conditions import NS
@@ -25,35 +24,35 @@ class Threshold:
     def describe(self) -> dict[str, Any]:
         return {"threshold": {"count": self._count, "within": self._seconds}}
 
-    def begin(self) -> deque[int]:
-        return deque()
+    def begin(self) -> list[int]:
+        return []
 
-    def step(self, memory: deque[int], at: int, matched: bool, seen: Activation) -> bool:
+    def step(self, memory: list[int], at: int, matched: bool, seen: Activation) -> bool:
         if self._count == 1:
             return matched
         memory.append(at)
         # Measured both ways, so that one event from the future does not keep those that follow from being counted.
         while len(memory) > self._count or abs(at - memory[0]) > self._within:
-            memory.popleft()
+            del memory[0]
         return len(memory) >= self._count
 
-    def due(self, memory: deque[int]) -> int | None:
+    def due(self, memory: list[int]) -> int | None:
         return None
 
-    def lapse(self, memory: deque[int], at: int) -> bool:
+    def lapse(self, memory: list[int], at: int) -> bool:
         return False
 
-    def value(self, memory: deque[int]) -> None:
+    def value(self, memory: list[int]) -> None:
         return None
 
-    def count(self, memory: deque[int]) -> int:
+    def count(self, memory: list[int]) -> int:
         return self._count
 
-    def reset(self, memory: deque[int]) -> None:
+    def reset(self, memory: list[int]) -> None:
         memory.clear()
 
-    def dump(self, memory: deque[int]) -> list[int] | None:
+    def dump(self, memory: list[int]) -> list[int] | None:
         return list(memory) or None
 
-    def load(self, raw: Any) -> deque[int]:
-        return deque(map(int, raw))
+    def load(self, raw: Any) -> list[int]:
+        return list(map(int, raw))

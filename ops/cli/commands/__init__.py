@@ -21,6 +21,7 @@ NAMES = (
     "demo",
     "deadletters",
     "webhooks",
+    "rules",
     "streams",
     "token",
     "types",

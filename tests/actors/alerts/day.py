@@ -26,7 +26,7 @@ rules:
   - {name: seldom, types: [seldom], rate: {over: 30m, below: 0.002}, lateness: 10}
   - {name: counter, types: [counter], rate: {of: data.n, over: 20m, above: 1}, lateness: 10}
   - {name: absent, types: [absent], absence: 10m, lateness: 10}
-  - {name: changed, types: [changed], change: {of: data.s, from: up, to: down}, resolve_when: data.s == "up", lateness: 10}
+  - {name: changed, types: [flips], change: {of: data.s, from: up, to: down}, resolve_when: data.s == "up", lateness: 10}
   - {name: jumped, types: [jumped], change: {of: data.n, by: 30, within: 10m}, resolve_after: 1h, lateness: 10}
   - {name: band, types: [band], hysteresis: {of: data.n, fire_above: 80, resolve_below: 70}, lateness: 10}
   - {name: avg, types: [avg], window: {of: data.n, fn: avg, over: 15m, above: 60}, lateness: 10}
@@ -129,7 +129,7 @@ def _times(said, fires) -> None:  # type: ignore[no-untyped-def]
     fires("counter", 8 * H + 600, 8 * H + 1200)
     fires("absent", 595 * 60 + 600, 625 * 60)
     for at, s in ((0, "up"), (10, "odd"), (20, "down"), (30, "up"), (40, "down"), (200, "up")):
-        said("changed", 9 * H + at, s=s)
+        said("flips", 9 * H + at, s=s)
     fires("changed", 9 * H + 40, 9 * H + 200)
     said("jumped", 11 * H + 60, 65)
     said("jumped", 11 * H + 120, 85)

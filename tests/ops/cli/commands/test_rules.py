@@ -1,0 +1,32 @@
+"""`callboard rules`: what it must be told."""
+
+from __future__ import annotations
+
+import pytest
+
+from ops.settings import Mistakes
+from tests.ops.cli.commands.words import parse, run
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["check"], "needs FILE"),
+        (["test"], "needs FILE"),
+        (["backtest"], "needs either FILE or --live"),
+        (["backtest", "x.yaml", "--live"], "needs either FILE or --live"),
+        (["check", "--live"], "--live is for backtest"),
+        (["test", "/nowhere/rules.yaml"], "No such file"),
+        (["backtest", "--live", "--since", "soon"], "--since soon: needs a time"),
+        (["backtest", "--live", "--since", "1h", "--until", "2h"], "--since must be before --until"),
+    ],
+)
+def test_mistakes_are_told_before_nats_is_asked(words: list[str], reason: str) -> None:
+    with pytest.raises(Mistakes, match=reason):
+        run("rules", *words)
+
+
+def test_without_since_a_week_is_tested() -> None:
+    given = parse("rules", "backtest", "rules.yaml")
+
+    assert (given.file, given.since, given.until, given.live) == ("rules.yaml", "7d", None, False)
