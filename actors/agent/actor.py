@@ -25,7 +25,6 @@ from router.catalogue import RUN_DOMAINS
 from router.clock import wall
 from router.errors import BadSubject, BrokerError, NoResponders, Timeout
 from router.event import Event
-from router.runs import RunEntry
 from router.subject import Subject
 
 # How often leases are checked; a lease lives for ten seconds.
@@ -74,7 +73,7 @@ class Agent(Actor):
         if self._producers is None:
             self._producers = _producers_of(ctx)
         if self._producers is not None:
-            self.ends = RunEnds(self._producers, self.known, self.name)
+            self.ends = RunEnds(self._producers, self.known, self.name, ctx.now)
         for event in await ctx.latest(*(f"{domain}.*.state" for domain in RUN_DOMAINS)):
             record = RunRecord.of_state(event)
             if record is None:
@@ -91,9 +90,9 @@ class Agent(Actor):
             if found is not None and found.incarnation == event.data.get("incarnation"):
                 found.stages = Stages.of_shown(event.data)
         self._looked = ctx.now()
-        if self._producers is not None:
-            ctx.source("leases", self._watch_leases, None)
-            ctx.source("runs", self._watch_entries, None)
+        if self.ends:
+            ctx.source("leases", self.ends.watch_leases, None)
+            ctx.source("runs", self.ends.watch_entries, None)
 
     async def receive(self, event: Event, ctx: Context) -> None:
         if event.type in _OWN:
@@ -128,7 +127,9 @@ class Agent(Actor):
         self.known.drop_over(now - self.settings.keep_over)
         KNOWN.set(len(self.known))
         if self.ends:
-            self._note_leases(self.ends)
+            for record in self.ends.newly_leased():
+                # Published, so that the next incarnation of this actor expects the lease.
+                self._unpublished.setdefault(record.key, record)
             await self.ends.check(now)
             await self._end_the_silent(ctx, self.ends)
 
@@ -252,31 +253,6 @@ class Agent(Actor):
                 above.take_child(record)
                 self._kept(above, ctx, at_once=False)
                 return
-
-    async def _watch_leases(self, beat: Callable[[], None]) -> None:
-        assert self._producers is not None and self.ends is not None
-        ends = self.ends
-
-        def heard(key: str, lease: Lease | None) -> None:
-            ends.leases.saw(key, lease, self._ctx.now())
-
-        await self._producers.watch_leases(heard)
-
-    async def _watch_entries(self, beat: Callable[[], None]) -> None:
-        assert self._producers is not None and self.ends is not None
-        ends = self.ends
-
-        def heard(key: str, entry: RunEntry | None) -> None:
-            ends.heard_entry(key, entry, self._ctx.now())
-
-        await self._producers.watch_entries(heard)
-
-    def _note_leases(self, ends: RunEnds) -> None:
-        for record in self.known.open():
-            if not record.leased and ends.leases.of(record.key, record.incarnation) is not None:
-                # Published, so that the next incarnation of this actor expects the lease.
-                record.leased = True
-                self._unpublished.setdefault(record.key, record)
 
     async def _end_the_silent(self, ctx: Context, ends: RunEnds) -> None:
         hours = self.settings.silent_after / 3600

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from actors.agent.leases import Lease, LeaseWatch
 from actors.agent.metrics import SETTLED, VANISHED
@@ -29,13 +30,36 @@ SIDE_BY_SIDE = 100
 class RunEnds:
     """The leases of producers, the claims of finishers, and what becomes of runs that lose theirs. Times on the actor's clock."""
 
-    def __init__(self, producers: Producers, known: Runs, source: str) -> None:
+    def __init__(
+        self, producers: Producers, known: Runs, source: str, clock: Callable[[], float] = lambda: 0.0
+    ) -> None:
+        """`clock` gives the time at which something is heard."""
+        self._clock = clock
         self.leases = LeaseWatch()
         self._producers = producers
         self._ledger = producers.ledger
         self._known = known
         self._source = source
         self._claims: dict[str, float] = {}
+
+    async def watch_leases(self, beat: Callable[[], None]) -> None:
+        """Follows the leases of producers, until cancelled."""
+        await self._producers.watch_leases(lambda key, lease: self.leases.saw(key, lease, self._clock()))
+
+    async def watch_entries(self, beat: Callable[[], None]) -> None:
+        """Follows the entries of runs, until cancelled."""
+        await self._producers.watch_entries(lambda key, entry: self.heard_entry(key, entry, self._clock()))
+
+    def newly_leased(self) -> list[RunRecord]:
+        """Marks the open runs whose lease was seen for the first time, and returns them."""
+        found = [
+            record
+            for record in self._known.open()
+            if not record.leased and self.leases.of(record.key, record.incarnation) is not None
+        ]
+        for record in found:
+            record.leased = True
+        return found
 
     def heard_entry(self, key: str, entry: RunEntry | None, now: float) -> None:
         """Notes what the ledger says of a run: an end that is to be published, a lease that is to come."""
