@@ -258,8 +258,10 @@ async def _pictures_are_watched(http: httpx.AsyncClient) -> None:
 
 
 async def _an_actor_s_dead_letter_goes_back_to_it(http: httpx.AsyncClient) -> None:
-    await _json(http, "POST", "/events", {"subject": "job.odd.progress", "data": {"progress": "much"}})
-    letters = await eventually(lambda: _letters(http, "job.odd.progress"))
+    # What the door takes, and the actor cannot use.
+    variants = {str(number): {"clicks": number} for number in range(40)}
+    await _json(http, "POST", "/events", {"subject": "metric.odd.ab_test_result", "data": {"variants": variants}})
+    letters = await eventually(lambda: _letters(http, "metric.odd.ab_test_result"))
     job = await _json(http, "POST", "/deadletters/redrive", {"id": letters[0]["id"]})
     await eventually(lambda: _is_over(http, job["id"]))
 

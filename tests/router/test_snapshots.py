@@ -32,7 +32,7 @@ async def test_a_snapshot_has_the_newest_of_each_subject_of_class_latest_as_of_i
 
 
 async def test_an_event_that_ends_a_run_stands_for_its_subject(broker: Broker, entity: str) -> None:
-    await say(broker, f"job.{entity}.job_progress")
+    await broker.publish(Event.new(f"job.{entity}.job_progress", {"status": "processing"}))
     last = (await broker.publish(Event.new(f"job.{entity}.job_progress", {"status": "completed"}))).sequence
 
     found = await Snapshots(broker).at((f"job.{entity}.*",), last)
@@ -43,22 +43,22 @@ async def test_an_event_that_ends_a_run_stands_for_its_subject(broker: Broker, e
 async def test_more_subjects_than_a_request_may_name_are_all_found_and_the_newest_are_kept_within_bounds(
     broker: Broker, entity: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    events = [Event.new(f"camera.{entity}-{number}.state", {"n": number}) for number in range(1100)]
+    events = [Event.new(f"camera.{entity}-{number}.statistics", {"n": number}) for number in range(1100)]
     last = max(ack.sequence for ack in await asyncio.gather(*map(broker.publish, events)))
 
-    found = await Snapshots(broker).at(("camera.*.state",), last)
+    found = await Snapshots(broker).at(("camera.*.statistics",), last)
     ours = [record for record in found.records if record.subject.startswith(f"camera.{entity}-")]
     assert len(ours) == 1100
     assert [record.sequence for record in found.records] == sorted(record.sequence for record in found.records)
-    assert len(await broker.latest(["camera.*.state"], last)) == len(found.records)
+    assert len(await broker.latest(["camera.*.statistics"], last)) == len(found.records)
 
     monkeypatch.setattr(snapshots, "MAX_EVENTS", 10)
-    few = await Snapshots(broker).at(("camera.*.state",), last)
+    few = await Snapshots(broker).at(("camera.*.statistics",), last)
     assert [record.sequence for record in few.records] == [record.sequence for record in found.records[-10:]]
     assert few.left_out == len(found.records) - 10
 
     monkeypatch.setattr(snapshots, "MAX_BYTES", 3 * len(found.records[-1].payload) + 5)
-    assert len((await Snapshots(broker).at(("camera.*.state",), last)).records) == 3
+    assert len((await Snapshots(broker).at(("camera.*.statistics",), last)).records) == 3
 
 
 async def test_a_crowd_shares_one_snapshot_of_the_same_life(broker: Broker, entity: str) -> None:

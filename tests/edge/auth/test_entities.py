@@ -16,7 +16,11 @@ async def test_entities_that_are_not_granted_are_not_there(
     for name in ("a", "b"):
         data = {"entity": entity + name, "version": 1, "values": {"clicks": 1}}
         await store.publish(Event.new(f"metric.{entity}{name}.state", data))
-    await store.publish(Event.new(f"metric.{entity}a.changed", {"base": 1, "version": 2, "values": {"clicks": 9}}))
+    await store.publish(
+        Event.new(
+            f"metric.{entity}a.changed", {"entity": f"{entity}a", "base": 1, "version": 2, "values": {"clicks": 9}}
+        )
+    )
     whole, part = edge.as_("alice", read=[f"metric.{entity}a.*"]), edge.as_("bob", read=[f"metric.{entity}a.state"])
     nobody = edge.as_("carol", read=["job.>"])
 

@@ -25,8 +25,10 @@ async def test_an_entity_is_its_newest_snapshot_with_its_newest_change(
     edge: RunningEdge, store: Broker, entity: str
 ) -> None:
     await _say(store, f"metric.{entity}.state", {**state(entity, 3, a=1, b=2), "entity_type": "campaign"})
-    await _say(store, f"metric.{entity}.changed", {"base": 3, "version": 4, "values": {"a": 5}})
-    await _say(store, f"metric.{entity}.changed", {"base": 3, "version": 5, "values": {"a": 5, "b": None}})
+    await _say(store, f"metric.{entity}.changed", {"entity": entity, "base": 3, "version": 4, "values": {"a": 5}})
+    await _say(
+        store, f"metric.{entity}.changed", {"entity": entity, "base": 3, "version": 5, "values": {"a": 5, "b": None}}
+    )
     await _say(store, f"metric.{entity}-2.state", state(f"{entity}-2", 1, a=1))
 
     one = (await edge.http.get(f"/entities/{entity}")).json()
@@ -42,7 +44,7 @@ async def test_an_entity_is_its_newest_snapshot_with_its_newest_change(
 async def test_a_snapshot_that_is_newer_than_the_change_is_the_state(
     edge: RunningEdge, store: Broker, entity: str
 ) -> None:
-    await _say(store, f"metric.{entity}.changed", {"base": 1, "version": 2, "values": {"a": 5}})
+    await _say(store, f"metric.{entity}.changed", {"entity": entity, "base": 1, "version": 2, "values": {"a": 5}})
     answer = await edge.http.get(f"/entities/{entity}")
     assert (answer.status_code, answer.json()["code"]) == (404, "entity_not_found")
     await _say(store, f"metric.{entity}.state", state(entity, 2, a=6))
