@@ -24,6 +24,7 @@ from router.nats.counters import DUPLICATE, REFUSED, TIMEOUT, figures
 from router.nats.counters import STORED as TAKEN
 from router.nats.error_codes import WRONG_LAST
 from router.nats.headers import Reply, header
+from router.nats.publisher import Publisher
 from router.nats.refusals import Fate, fate
 from router.nats.settings import BrokerSettings
 from router.nats.stream import Ack, Stream
@@ -64,6 +65,7 @@ class Broker:
     def __init__(self, settings: BrokerSettings, name: str, topology: TopologySettings | None = None) -> None:
         self.connection = Connection(settings, name)
         self._events = Stream(self.connection, EVENTS)
+        self._publisher: Publisher | None = None
         self.topology = topology or TopologySettings()
         # Publishes left unanswered since the last one that was answered, by stream; and a callback for each.
         self.unanswered: dict[str, int] = {}
@@ -104,6 +106,13 @@ class Broker:
 
     async def close(self) -> None:
         await self.connection.close()
+
+    @property
+    def publisher(self) -> Publisher:
+        """Publishes many messages beside one another; all who use this broker share it."""
+        if self._publisher is None:
+            self._publisher = Publisher(self.connection)
+        return self._publisher
 
     async def publish(
         self,

@@ -70,6 +70,14 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_spools_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What runs of tests and of their child processes leave unsent goes to a folder of the tests'."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("CALLBOARD_SPOOL_DIR", str(tmp_path_factory.mktemp("spool")))
+        yield
+
+
 @contextlib.contextmanager
 def _serving(folder: Path) -> Iterator[str]:
     server = EmbeddedServer(EmbeddedSettings(data_dir=folder, port=free_port()))

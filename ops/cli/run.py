@@ -27,16 +27,14 @@ from ops.process.children import end_with_parent
 from ops.process.guard import ProcessGuard
 from router.broker import Broker
 from router.codec import rfc3339, to_json
-from router.errors import BrokerError, Unsuitable
+from router.errors import BrokerError, RunConflict, Unsuitable
 from router.event import Event
 from router.sdk.run import Run
-from router.sdk.values import RunSettings
+from router.sdk.values import RunSettings, Unsent
 from router.subject import escape
 
 # 64 kB: what a pipe holds.
 CHUNK_BYTES = 65536
-# 32 unsent events: few, so that what comes faster piles up in the spool, where it is put together.
-UNSENT_EVENTS = 32
 # A second: something the command left running in the background may still hold its output open; it is not waited for.
 LINGER_SECONDS = 1.0
 # Five seconds for the lines and five for the end: so long a finished command waits for NATS to take its last events.
@@ -214,6 +212,10 @@ async def run_command(
                     await run.complete(**_ending(code, child.asked_to_end or run.stopped.is_set()))
                 if opening:
                     opening.cancel()
+    except* (RunConflict, Unsent) as faults:
+        # The command has ended as it did, whatever became of what is told of it.
+        for fault in faults.exceptions:
+            _say(str(fault))
     finally:
         child.abandon()
         if not opened:
@@ -232,7 +234,7 @@ def _run_of(broker: Broker, argv: Sequence[str], job: str, domain: str, name: st
         name=name or " ".join(command.split())[:100],
         about={"command": command[:1000]},
         source="run",
-        settings=RunSettings(capacity=UNSENT_EVENTS, drain=DRAIN_SECONDS),
+        settings=RunSettings(drain=DRAIN_SECONDS),
         watch=_print if json else None,
     )
 
@@ -320,11 +322,16 @@ def _signal_name(number: int) -> str:
 
 
 def _report(run: Run, spool: Spool) -> None:
-    """Reports the events that could not be published."""
-    lost = spool.dropped + len(spool)
-    events = run.unsent + run.refused
-    if lost or events:
-        parts = [f"{lost} lines" if lost else "", f"{events} events" if events else ""]
+    """Reports what is not published: what waits on disk, and what is lost."""
+    report = run.report
+    if report.spool is not None:
+        _say(
+            f"NATS did not take all of {run.run}: {report.unsent} events wait in {report.spool}; `callboard flush` delivers them"
+        )
+    lines = spool.dropped + len(spool)
+    events = report.refused + report.dropped + (report.unsent if report.spool is None else 0)
+    if lines or events:
+        parts = [f"{lines} lines" if lines else "", f"{events} events" if events else ""]
         _say(f"NATS did not take all of {run.run}: {' and '.join(filter(None, parts))} were dropped")
 
 

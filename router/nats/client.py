@@ -274,6 +274,9 @@ class NatsClient(Client):
         await self._flush_pending()
 
     async def _connect_to_server(self, server: Any) -> None:
+        # nats-py takes the next socket without closing that of the attempt that failed.
+        if (writer := getattr(self._transport, "_io_writer", None)) is not None:
+            writer.close()
         with _keeping_cancellation():
             await super()._connect_to_server(server)
 
@@ -317,6 +320,11 @@ class NatsClient(Client):
         """Whether every server there is was refused because it offers no TLS."""
         pool = {server.uri.netloc.rpartition("@")[2] for server in self._server_pool}
         return bool(pool) and pool <= self.plain
+
+    def abort(self) -> None:
+        """Closes the socket at once, with what is not sent: a server that is frozen takes nothing, however long that is awaited."""
+        if (writer := getattr(self._transport, "_io_writer", None)) is not None:
+            writer.transport.abort()
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:
         # What waits for a connection that is gone goes nowhere: uvloop raises where one writes to it all the same.

@@ -115,6 +115,7 @@ class Connection:
                 if self._wire.is_connected:
                     await self._wire.round_trip(1)
                 await self._wire.close()
+        self._wire.abort()
 
     @property
     def max_payload(self) -> int:

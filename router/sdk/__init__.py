@@ -2,6 +2,26 @@
 
 from router.sdk.run import Run
 from router.sdk.sync import SyncRun
-from router.sdk.values import RunOver, RunSettings, RunStopped, ToolCall
+from router.sdk.values import (
+    OutboxFull,
+    Overflow,
+    RunOver,
+    RunReport,
+    RunSettings,
+    RunStopped,
+    ToolCall,
+    Unsent,
+)
 
-__all__ = ["Run", "RunOver", "RunSettings", "RunStopped", "SyncRun", "ToolCall"]
+__all__ = [
+    "OutboxFull",
+    "Overflow",
+    "Run",
+    "RunOver",
+    "RunReport",
+    "RunSettings",
+    "RunStopped",
+    "SyncRun",
+    "ToolCall",
+    "Unsent",
+]

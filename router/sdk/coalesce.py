@@ -1,97 +1,90 @@
-"""Coalesces a run's frequent events: chunks of text are joined, and progress is throttled to the newest value."""
+"""Coalesces a run's frequent events: chunks of text are joined, and progress is throttled to the newest value.
+
+It knows no event loop and no thread: who calls it does so under a lock, and calls `flush_due` when `due` says.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
 # 16 KiB of text become an event of their own, even where the window is not over.
 MAX_CHUNK_CHARACTERS = 16 * 1024
-# Event loops may call a timer this much too early, in seconds.
-_TIMER_SLACK = 0.001
 
 
 class Coalescer:
     """Holds back chunks and progress until their window is over, or until `flush`."""
 
     def __init__(
-        self,
-        chunk_window: float,
-        progress_interval: float,
-        emit: Callable[[str, dict[str, Any]], object],
-        has_room: Callable[[], bool],
+        self, chunk_window: float, progress_interval: float, emit: Callable[[str, dict[str, Any]], object]
     ) -> None:
-        """`emit(type, data)` takes what is flushed. While `has_room` is false, what is held back goes on growing."""
+        """`emit(type, data)` takes what is flushed."""
         self._chunk_window = chunk_window
         self._progress_interval = progress_interval
         self._emit = emit
-        self._has_room = has_room
         self._chunks: list[str] = []
         self._chunk_size = 0
-        self._chunk_timer: asyncio.TimerHandle | None = None
+        self._chunk_span: str | None = None
+        self._chunks_due = math.inf
         self._progress: dict[str, Any] | None = None
-        self._progress_timer: asyncio.TimerHandle | None = None
-        # Kept here: what uvloop returns for a timer of less than a millisecond has no `when`.
-        self._chunks_due = self._progress_due = 0.0
+        self._progress_due = math.inf
         self._progress_emitted = -math.inf
 
-    def add_chunk(self, text: str) -> None:
-        """Appends to the text that is held back."""
+    @property
+    def due(self) -> float:
+        """When `flush_due` has something to do, by the monotonic clock; infinity while nothing is held back."""
+        return min(self._chunks_due, self._progress_due)
+
+    def add_chunk(self, text: str, span: str | None = None) -> bool:
+        """Appends to the text that is held back, of one span; says whether it is the first of its window."""
+        if span != self._chunk_span:
+            self.flush(progress=False)
+            self._chunk_span = span
         # A lone surrogate can be in a str, but not in an event.
-        self._chunks.append(text.encode(errors="replace").decode())
+        self._chunks.append(text if text.isascii() else text.encode(errors="replace").decode())
         self._chunk_size += len(text)
         if self._chunk_size >= MAX_CHUNK_CHARACTERS:
             self.flush(progress=False)
-        elif self._chunk_timer is None:
-            loop = asyncio.get_running_loop()
-            self._chunks_due = loop.time() + self._chunk_window
-            self._chunk_timer = loop.call_later(self._chunk_window, self.flush_due)
+            return False
+        if self._chunks_due == math.inf:
+            self._chunks_due = time.monotonic() + self._chunk_window
+            return True
+        return False
 
-    def set_progress(self, data: dict[str, Any]) -> None:
-        """Replaces the progress that is held back; emits it now where the last one is long enough ago."""
-        loop = asyncio.get_running_loop()
-        left = self._progress_emitted + self._progress_interval - loop.time()
+    def set_progress(self, data: dict[str, Any]) -> bool:
+        """Replaces the progress that is held back; emits it now where the last one is long enough ago.
+
+        Says whether it is the first of its interval.
+        """
         self._progress = data
-        if self._progress_timer is not None:
-            return
-        if left <= 0:
+        if self._progress_due != math.inf:
+            return False
+        now = time.monotonic()
+        due = self._progress_emitted + self._progress_interval
+        if due <= now:
             self.flush()
-        else:
-            self._progress_due = loop.time() + left
-            self._progress_timer = loop.call_later(left, self.flush_due)
+            return False
+        self._progress_due = due
+        return True
 
     def flush_due(self) -> None:
-        """Emits what has been held back for its whole window, where there is room."""
-        if not self._has_room():
-            return
-        now = asyncio.get_running_loop().time() + _TIMER_SLACK
-        chunks = self._chunk_timer is not None and self._chunks_due <= now
-        progress = self._progress_timer is not None and self._progress_due <= now
-        self.flush(chunks=chunks, progress=progress)
+        """Emits what has been held back for its whole window."""
+        now = time.monotonic()
+        self.flush(chunks=self._chunks_due <= now, progress=self._progress_due <= now)
 
     def flush(self, chunks: bool = True, progress: bool = True) -> None:
         """Emits what is held back."""
-        if chunks:
-            self._flush_chunks()
-        if progress:
-            self._flush_progress()
-
-    def _flush_chunks(self) -> None:
-        if self._chunk_timer:
-            self._chunk_timer.cancel()
-            self._chunk_timer = None
-        if self._chunks:
+        if chunks and self._chunks:
             text = "".join(self._chunks)
-            self._chunks, self._chunk_size = [], 0
-            self._emit("streaming_chunk", {"content": text})
-
-    def _flush_progress(self) -> None:
-        if self._progress_timer:
-            self._progress_timer.cancel()
-            self._progress_timer = None
-        if self._progress is not None:
-            data, self._progress = self._progress, None
-            self._progress_emitted = asyncio.get_running_loop().time()
+            self._chunks, self._chunk_size, self._chunks_due = [], 0, math.inf
+            self._emit("streaming_chunk", {"content": text, **_parent(self._chunk_span)})
+        if progress and self._progress is not None:
+            data, self._progress, self._progress_due = self._progress, None, math.inf
+            self._progress_emitted = time.monotonic()
             self._emit("progress", data)
+
+
+def _parent(span: str | None) -> dict[str, str]:
+    return {"parent": span} if span else {}

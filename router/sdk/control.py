@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from router.codec import from_json, to_json
@@ -17,26 +17,21 @@ MAX_UNANSWERED = 16
 
 
 class StopRequests:
-    """The requests to stop one run; `reason` is the first one's."""
+    """The requests to stop one run."""
 
-    def __init__(self, domain: str, run: str) -> None:
-        self.received = asyncio.Event()
-        self.reason: str | None = None
+    def __init__(self, domain: str, run: str, asked: Callable[[str | None], None]) -> None:
+        """`asked` is called with the reason of each request."""
         self._domain = domain
         self._run = run
+        self._asked = asked
         self._unanswered: asyncio.Queue[str] = asyncio.Queue(MAX_UNANSWERED)
 
-    async def serve(self, connection: Connection, announce: Callable[[], Awaitable[None]]) -> None:
-        """Answers requests until cancelled; calls `announce` once, after the first."""
-        await connection.up.wait()
+    async def serve(self, connection: Connection) -> None:
+        """Answers requests until cancelled."""
         subscription = await connection.listen(f"cmd.run.{escape(self._run)}.stop", self._receive)
-        announced = False
         try:
             while True:
                 await self._answer(connection, await self._unanswered.get())
-                if not announced:
-                    announced = True
-                    await announce()
         finally:
             await subscription.stop()
 
@@ -44,9 +39,7 @@ class StopRequests:
         request = _read(payload)
         if request.get("domain", self._domain) != self._domain:
             return  # a run of the same name in another domain
-        if not self.received.is_set():
-            self.reason = str(request.get("reason") or "") or None
-            self.received.set()
+        self._asked(str(request.get("reason") or "") or None)
         if not self._unanswered.full():
             self._unanswered.put_nowait(reply)
 

@@ -1,11 +1,12 @@
 """Publishes the events of one piece of work: `async with Run("run-42") as run:` in the program that does it.
 
-A run emits `workflow_start`, any number of other events, and exactly one `completion`. They are stored in their order, one
-after the other, each with an id that a retry keeps, so that a repeat is dropped by JetStream. Adding an event does not wait
-for NATS, unless the outbox is full (backpressure).
+A run emits `workflow_start`, any number of other events, and exactly one `completion`. They are stored in their order, each
+with an id that a retry keeps. Adding an event does not wait for the server: what cannot be stored now waits in memory and
+then on disk (`RunSettings.overflow`), also where the server is away from the start to the end. What a run leaves unsent is
+delivered by the next process of the run, or by `callboard flush`; what could not even be spooled is raised as Unsent.
 
-An open run holds a lease. If it expires without a completion, the agent actor emits a failed one in the run's place. So the
-event loop must not be blocked for long: blocking work belongs in a thread, or use SyncRun.
+An open run holds a lease. If it expires without a completion, the agent actor emits a failed one in the run's place. A run
+that goes on after that, as one that was frozen, begins a new incarnation and is told so (`revived`, a warning in the log).
 """
 
 from __future__ import annotations
@@ -15,30 +16,29 @@ import contextlib
 import functools
 import inspect
 import logging
-import secrets
-import time
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from router.broker import Broker
-from router.cluster.leases import Leases, lease_key
-from router.errors import BadEvent
+from router.errors import RouterError
 from router.event import Event
 from router.nats.settings import BrokerSettings
-from router.sdk.coalesce import Coalescer
-from router.sdk.control import StopRequests
+from router.sdk.connect import sender_to, shared
+from router.sdk.delivery import Delivery, make_spool
+from router.sdk.emitter import Emitter
 from router.sdk.encoder import RunEncoder
-from router.sdk.outbox import RunOutbox
-from router.sdk.values import RunOver, RunSettings, RunStopped, ToolCall, error_data, progress_data, text_of
+from router.sdk.outbox import Outbox
+from router.sdk.values import OutboxFull, RunOver, RunReport, RunSettings, ToolCall, Unsent
+
+if TYPE_CHECKING:
+    from router.sdk.over_http import HttpDoor
 
 log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-# Frequent events, before which a progress that is held back is not emitted early.
-_FREQUENT = frozenset({"output", "streaming_chunk"})
 
 
 class Run:
@@ -47,9 +47,10 @@ class Run:
     def __init__(
         self,
         run: str,
-        broker: Broker | str | None = None,
+        broker: Broker | HttpDoor | str | None = None,
         *,
-        url: str | BrokerSettings = "nats://127.0.0.1:4222",
+        url: str | BrokerSettings | None = None,
+        token: str | None = None,
         domain: str = "agent",
         name: str | None = None,
         about: Mapping[str, Any] | None = None,
@@ -58,112 +59,166 @@ class Run:
         settings: RunSettings | None = None,
         watch: Callable[[Event], None] | None = None,
     ) -> None:
-        """`broker` is one to share (or an address); without it the run opens a connection to `url` of its own.
+        """Prepares a run; entering it begins it, whether or not the server is there.
 
-        `about` is added to workflow_start; `watch` is called with each event as it is added. Raises BadSubject.
+        `url` is that of NATS (`nats://…`) or of an edge (`http://…`, with a `token` where it asks for one); without it
+        CALLBOARD_URL and CALLBOARD_TOKEN say so. `broker` is a connection of `Run.connect` to share. `about` is added to
+        workflow_start; `watch` is called with each event as it is added. Raises BadSubject.
         """
-        self._url = broker if isinstance(broker, str) else url
-        self._broker = None if isinstance(broker, str) else broker
-        self._encoder = RunEncoder(domain, run, source, trace)
-        self._stop = StopRequests(domain, run)
         self.run = run
         self.domain = domain
         self.name = name or run
         self.settings = settings = settings or RunSettings()
-        self.stopped = self._stop.received
-        self.incarnation = self._encoder.incarnation
-        self.said = 0
-        self.unsent = 0
-        self._outbox = RunOutbox(settings.capacity)
-        self._coalescer = Coalescer(settings.chunk_window, settings.progress_interval, self._add, self._has_room)
-        self._about = dict(about or {})
-        self._watch = watch
-        self._over = False
-        self._opened = False
-        self._begun = time.monotonic()
+        self._target = broker if broker is not None else url
+        self._token = token
+        self._encoder = encoder = RunEncoder(domain, run, source, trace)
+        self._sender = sender = sender_to(self._target, encoder.life, settings.ttl, token)
+        self._outbox = Outbox(settings, lambda: make_spool(encoder, sender.url, settings.spool_dir), self._made_room)
+        self.emitter = Emitter(encoder, self._outbox, settings, self._wake, watch)
+        self._delivery = Delivery(self.emitter, self._outbox, encoder, sender, settings, self._made_room)
+        self.stopped = self._delivery.stopped
+        self._about = {"name": self.name, **(about or {})}
+        self._entered = False
+        self._room = asyncio.Event()
+        self.on_room: Callable[[], None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
+        self._waking = False
         self._group: asyncio.TaskGroup | None = None
-        self._children: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._left: RunReport | None = None
 
     @staticmethod
-    @contextlib.asynccontextmanager
-    async def connect(url: str | BrokerSettings = "nats://127.0.0.1:4222") -> AsyncIterator[Broker]:
-        """Opens one connection that many runs may share. Raises Unreachable."""
-        settings = BrokerSettings(url=url) if isinstance(url, str) else url
-        broker = Broker(settings, "callboard sdk")
-        try:
-            # A producer creates no streams: the operator sets their sizes.
-            await broker.open(apply=False)
-            yield broker
-        finally:
-            await broker.close()
+    def connect(
+        url: str | BrokerSettings | None = None, token: str | None = None
+    ) -> contextlib.AbstractAsyncContextManager[Broker | HttpDoor]:
+        """Opens one connection that many runs may share, as soon as the server is there."""
+        return shared(url, token)
 
     async def __aenter__(self) -> Self:
-        if self._opened:
+        if self._entered:
             raise RunOver("a Run is used once; create another one for the next attempt")
-        self._opened = True
-        async with contextlib.AsyncExitStack() as ours:
-            if self._broker is None:
-                self._broker = await ours.enter_async_context(self.connect(self._url))
-            self._begun = time.monotonic()
-            self._add("workflow_start", {"name": self.name, "incarnation": self.incarnation, **self._about})
-            self._group = await asyncio.TaskGroup().__aenter__()
-            self._ours = ours.pop_all()
-        for child in (self._publish(), self._hold_lease(), self._serve_stop()):
-            self._children.append(self._group.create_task(child, name=f"run {self.run}"))
+        self._entered = True
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
+        self.emitter.start(self._about)
+        self._group = await asyncio.TaskGroup().__aenter__()
+        for task in (self._sender.serve(self._delivery), self._delivery.deliver(), self._delivery.tick()):
+            self._tasks.append(self._group.create_task(task, name=f"run {self.run}"))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if not self._over:
-                self.finish(fault)
-            await self._drain()
+            self.emitter.finish(fault, self.stopped.is_set())
+            await self._delivery.drain()
         finally:
-            self._over = True
-            for child in self._children:
-                child.cancel()
+            for task in self._tasks:
+                task.cancel()
             assert self._group is not None
             try:
                 await self._group.__aexit__(None, None, None)
             finally:
-                await self._ours.aclose()
+                self._left = self._close()
+                await self._sender.release()
+        self._tell(self._left, fault)
+
+    def _close(self) -> RunReport:
+        self.emitter.over = True
+        unsent, path = self._outbox.close()
+        report = self._report(unsent)
+        return RunReport(report.stored, unsent, report.refused, report.dropped, path, report.revived)
+
+    def _tell(self, report: RunReport, fault: BaseException | None) -> None:
+        """Logs what is left unsent. Raises what is lost, unless the block was left by an exception."""
+        about = {"run": self.run, "events": report.unsent}
+        wrong: RouterError | None = self._delivery.over
+        if report.unsent and report.spool is not None:
+            log.warning(
+                "run ended before all its events were stored; the next process of the run or `callboard flush` delivers the rest",
+                extra={**about, "path": str(report.spool)},
+            )
+        elif report.unsent:
+            wrong = Unsent(self.run, report.unsent, self._outbox.failure or "spooling is turned off")
+            log.error(
+                "run ended before all its events were stored; the rest is lost", extra={**about, "fault": str(wrong)}
+            )
+        if wrong is not None and fault is None:
+            raise wrong
+        if wrong is not None:
+            log.error("end of the run was refused", extra={"run": self.run, "fault": str(wrong)})
+
+    # What is known of it
+
+    @property
+    def incarnation(self) -> str:
+        """Which life of the run this is; another one after it revived."""
+        return self._encoder.incarnation
+
+    @property
+    def said(self) -> int:
+        """How many events were added."""
+        return self.emitter.said
 
     @property
     def waiting(self) -> int:
-        """How many events are not stored yet."""
+        """How many events are not stored yet, in memory and on disk."""
         return len(self._outbox)
 
     @property
     def sent(self) -> int:
-        """How many events JetStream has stored."""
-        return self._outbox.sent
+        """How many events are stored."""
+        return self._outbox.stored
 
     @property
     def refused(self) -> int:
-        """How many events JetStream refused."""
+        """How many events the server refused."""
         return self._outbox.refused
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether the next event waits for room, as the settings may say."""
+        return self._outbox.must_wait
+
+    @property
+    def unsent(self) -> int:
+        """How many events a run that has ended left unsent; `report` says whether they are on disk."""
+        return self._left.unsent if self._left is not None else 0
+
+    @property
+    def report(self) -> RunReport:
+        """What became of the events so far."""
+        return self._left or self._report(len(self._outbox))
+
+    def _report(self, unsent: int) -> RunReport:
+        box = self._outbox
+        return RunReport(box.stored, unsent, box.refused, box.dropped, box.spool_path, self._delivery.revived)
+
+    @property
+    def revived(self) -> bool:
+        """Whether the run was ended in its place when its lease ran out, and went on as a new incarnation."""
+        return self._delivery.revived
 
     @property
     def stop_reason(self) -> str | None:
         """Why the run was asked to stop, where the request said so."""
-        return self._stop.reason
+        return self._delivery.stop_reason
 
     @property
     def over(self) -> bool:
         """Whether the completion has been added."""
-        return self._over
+        return self.emitter.over
+
+    # What it says
 
     async def emit(self, type: str, data: Mapping[str, Any] | None = None, *, cause: str | None = None) -> str:
         """Adds an event of any type; returns its id. Raises BadEvent, or RunOver after the completion.
 
-        Values that msgpack does not know become text. Waits only while too many events are not stored yet.
+        Values that msgpack does not know become text. Waits for nothing, unless the settings say `Overflow.WAIT`; then it
+        raises OutboxFull in the end.
         """
-        if type == "completion":
-            raise BadEvent("a run's completion is added by `complete`, or by leaving the block")
         await self._wait_for_room()
-        self._coalescer.flush(progress=type not in _FREQUENT)
-        return self._add(type, data or {}, cause)
+        return self.emitter.emit(type, data, cause=cause)
 
     async def thinking(self, thought: str, **more: Any) -> None:
         """Adds what is being considered."""
@@ -184,29 +239,22 @@ class Run:
     @contextlib.asynccontextmanager
     async def tool(self, tool_name: str, parameters: Mapping[str, Any] | None = None) -> AsyncIterator[ToolCall]:
         """Adds tool_use now and tool_result when the block ends, with the time it took. An exception is passed on."""
-        call = ToolCall(tool_name, secrets.token_hex(4))
-        call.id = cause = await self.tool_use(tool_name, parameters)
-        begun = time.monotonic()
-        more: dict[str, Any] = {}
-        try:
+        await self._wait_for_room()
+        with self.emitter.tool(tool_name, parameters) as call:
             yield call
-        except BaseException as fault:
-            call.success = False
-            more = {"error": text_of(fault), "error_type": type(fault).__name__}
-            raise
-        finally:
-            if call.tokens_used is not None:
-                more["tokens_used"] = call.tokens_used
-            # A tool may outlive its run, whose completion is the last event.
-            with contextlib.suppress(RunOver):
-                await self.tool_result(
-                    tool_name,
-                    call.result,
-                    success=call.success is not False,
-                    cause=cause,
-                    execution_time=round(time.monotonic() - begun, 6),
-                    **more,
-                )
+
+    @contextlib.asynccontextmanager
+    async def step(self, name: str, **more: Any) -> AsyncIterator[ToolCall]:
+        """Adds workflow_step now and when the block ends; what is said within has it as its `parent`."""
+        await self._wait_for_room()
+        with self.emitter.step(name, **more) as step:
+            yield step
+
+    def child(self, run: str, **options: Any) -> Run:
+        """A run that is part of this one, over the same connection: its workflow_start names this one as its `parent`."""
+        about = {**options.pop("about", {}), "parent": self.run, "parent_domain": self.domain}
+        given = {"domain": self.domain, "settings": self.settings, "token": self._token, **options, "about": about}
+        return Run(run, self._sender.shared, **given)
 
     def traced(self, function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
         """Decorates a coroutine function, so that each call is added as the use of a tool."""
@@ -229,121 +277,81 @@ class Run:
         total_steps: int | None = None,
         **more: Any,
     ) -> None:
-        """Adds how far the work is, from 0 to 1; without a number it is worked out from the steps.
+        """Adds how far the work is, from 0 to 1; without a number it is worked out from the steps. It never goes back.
 
         Throttled to one event in `progress_interval`, the newest. Raises BadEvent.
         """
-        data = progress_data(progress, message, current_step, total_steps, more)
-        await self._wait_for_room()
-        self._encode("progress", data)  # raises here, to the caller, what would otherwise be raised in a timer
-        self._coalescer.set_progress(data)
+        if self.must_wait:
+            await self._wait_for_room()
+        self.emitter.progress(progress, message, current_step, total_steps, **more)
 
     async def chunk(self, text: str) -> None:
         """Adds the next piece of a text as it is written; pieces that follow closely become one event."""
-        if text:
-            await self._wait_for_room()
-            self._coalescer.add_chunk(text)
+        await self._wait_for_room()
+        self.emitter.chunk(text)
+
+    async def metric(self, name: str, value: float, unit: str | None = None, **more: Any) -> None:
+        """Adds a figure of the run, such as a loss or a rate."""
+        await self._wait_for_room()
+        self.emitter.metric(name, value, unit, **more)
 
     async def log(self, line: str, stream: str = "stdout", **more: Any) -> None:
         """Adds one line of output."""
         await self.emit("output", {"line": line, "stream": stream, **more})
 
-    async def error(
-        self,
-        error: str | BaseException,
-        *,
-        error_type: str | None = None,
-        recoverable: bool = True,
-        retry_count: int | None = None,
-        **more: Any,
-    ) -> None:
-        """Adds an error; the run goes on."""
-        await self.emit("error", error_data(error, error_type, recoverable, retry_count, more))
+    async def error(self, error: str | BaseException, **more: Any) -> None:
+        """Adds an error (`error_type`, `recoverable`, `retry_count`); the run goes on."""
+        await self._wait_for_room()
+        self.emitter.error(error, **more)
 
     async def complete(
         self, result: Any = None, *, success: bool = True, tokens_used: int | None = None, **more: Any
     ) -> None:
         """Adds the completion, without waiting for room. Raises RunOver where it has been added already."""
-        if self._over or not self._opened:
-            raise RunOver
         extra = {"tokens_used": tokens_used} if tokens_used is not None else {}
-        self._complete({"success": success, "result": result, **extra, **more})
+        self.emitter.complete({"success": success, "result": result, **extra, **more})
 
     def finish(self, fault: BaseException | None) -> None:
         """Adds the completion for a block that was left, by an exception or without one."""
-        match fault:
-            case None if self.stopped.is_set():
-                self._complete({"success": False, "status": "cancelled", "error": "stopped on request"})
-            case None | SystemExit(code=None | 0):
-                self._complete({"success": True})
-            case asyncio.CancelledError() | KeyboardInterrupt() | GeneratorExit() | RunStopped():
-                why = "stopped on request" if self.stopped.is_set() else "cancelled"
-                self._complete({"success": False, "status": "cancelled", "error": why})
-            case _:
-                self._coalescer.flush()
-                self._add("error", error_data(fault, None, False, None, {}))
-                self._complete({"success": False, "error": text_of(fault), "error_type": type(fault).__name__})
+        self.emitter.finish(fault, self.stopped.is_set())
 
-    def _complete(self, data: dict[str, Any]) -> None:
-        self._coalescer.flush()
-        self._add("completion", {**data, "total_time": round(time.monotonic() - self._begun, 6)})
-        self._over = True
+    async def keep_pace(self, most: int) -> bool:
+        """Waits while more than so many events wait to be stored and the server takes them; False where it is away.
+
+        For a source that is faster than the server and may wait, such as the output of a program.
+        """
+        while len(self._outbox) > most and not self._delivery.is_away and not self.emitter.over:
+            self._room.clear()
+            await self._room.wait()
+        return not self._delivery.is_away
 
     async def _wait_for_room(self) -> None:
-        """Raises RunOver."""
-        while self._outbox.full and not self._over:
-            await self._outbox.room()
-        if not self._opened:
-            raise RunOver("the run is not open")
-        if self._over:
-            raise RunOver
-
-    def _has_room(self) -> bool:
-        return not self._outbox.full and not self._over
-
-    def _add(self, type: str, data: Mapping[str, Any], cause: str | None = None) -> str:
-        """Appends an event to the outbox, without waiting; returns its id. Raises BadEvent."""
-        event, payload = self._encode(type, data, cause)
-        self.said += 1
-        self._outbox.add(event, payload)
-        if self._watch:
-            self._watch(event)
-        return event.id
-
-    def _encode(self, type: str, data: Mapping[str, Any], cause: str | None = None) -> tuple[Event, bytes]:
-        assert self._broker is not None
-        return self._encoder.encode(self._broker, self.said + 1, type, data, cause)
-
-    # The tasks of an open run
-
-    async def _publish(self) -> None:
-        """Stores one event after the other, until cancelled."""
-        assert self._broker is not None
-        while True:
-            await self._outbox.publish_one(self._broker)
-            self._coalescer.flush_due()
-
-    async def _drain(self) -> None:
+        """Raises OutboxFull where there is none in time."""
+        if not self.must_wait:
+            return
         try:
-            async with asyncio.timeout(self.settings.drain):
-                await self._outbox.empty()
+            async with asyncio.timeout(self.settings.wait_limit):
+                while self.must_wait and not self.emitter.over:
+                    self._room.clear()
+                    await self._room.wait()
         except TimeoutError:
-            log.warning(
-                "run ended before all its events were stored; the rest is dropped",
-                extra={"run": self.run, "unsent": self.waiting},
-            )
-        finally:
-            self.unsent = self.waiting
+            raise OutboxFull(f"{self.waiting} events of {self.run} wait to be stored") from None
 
-    async def _hold_lease(self) -> None:
-        assert self._broker is not None
-        await self._broker.connection.up.wait()
-        await Leases(self._broker.connection).hold(lease_key("run", self.domain, self.run), self.settings.ttl)
+    def _made_room(self) -> None:
+        self._room.set()
+        if self.on_room is not None:
+            self.on_room()
 
-    async def _serve_stop(self) -> None:
-        assert self._broker is not None
-        await self._stop.serve(self._broker.connection, self._announce_stop)
+    def _wake(self) -> None:
+        """Wakes the delivery, from any thread."""
+        if threading.get_ident() == self._thread:
+            self._delivery.wake()
+        elif self._loop is not None and not self._waking:
+            self._waking = True
+            # A loop that is closed delivers nothing any more; what is added then is refused, as the run is over.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._woken)
 
-    async def _announce_stop(self) -> None:
-        with contextlib.suppress(RunOver):
-            await self.emit("stopping", {"reason": self.stop_reason} if self.stop_reason else {})
+    def _woken(self) -> None:
+        self._waking = False
+        self._delivery.wake()

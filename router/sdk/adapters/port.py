@@ -18,7 +18,7 @@ from typing import Any
 from router.errors import BadEvent
 from router.sdk.run import Run
 from router.sdk.sync import SyncRun
-from router.sdk.values import RunOver, RunStopped
+from router.sdk.values import OutboxFull, RunOver, RunStopped
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ class RunPort:
                 report = self._reports.popleft()
                 try:
                     self._keep(report, await getattr(self.run, report.method)(*report.arguments, **self._more(report)))
-                except (RunOver, BadEvent) as fault:
+                except (RunOver, BadEvent, OutboxFull) as fault:
                     self._refused(report, fault)
         finally:
             self._delivering = False
@@ -167,7 +167,7 @@ class RunPort:
     def _deliver_one(self, report: _Report) -> None:
         try:
             self._keep(report, getattr(self.run, report.method)(*report.arguments, **self._more(report)))
-        except (RunOver, BadEvent) as fault:
+        except (RunOver, BadEvent, OutboxFull) as fault:
             self._refused(report, fault)
 
     def _more(self, report: _Report) -> dict[str, Any]:

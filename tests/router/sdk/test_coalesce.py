@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from router.broker import Broker
@@ -52,7 +53,7 @@ async def test_progress_is_throttled_and_the_last_one_is_always_published(broker
 
 async def test_a_long_chunk_does_not_wait_for_its_window() -> None:
     emitted: list[tuple[str, dict[str, Any]]] = []
-    coalescer = Coalescer(60.0, 60.0, lambda type, data: emitted.append((type, data)), lambda: True)
+    coalescer = Coalescer(60.0, 60.0, lambda type, data: emitted.append((type, data)))
 
     coalescer.add_chunk("a" * (MAX_CHUNK_CHARACTERS - 1))
     assert emitted == []
@@ -61,16 +62,25 @@ async def test_a_long_chunk_does_not_wait_for_its_window() -> None:
     assert [len(data["content"]) for _, data in emitted] == [MAX_CHUNK_CHARACTERS]
 
 
-async def test_without_room_what_is_held_back_goes_on_growing() -> None:
+def test_texts_of_two_spans_are_not_joined() -> None:
     emitted: list[tuple[str, dict[str, Any]]] = []
-    room = False
-    coalescer = Coalescer(0.001, 0.001, lambda type, data: emitted.append((type, data)), lambda: room)
+    coalescer = Coalescer(60.0, 60.0, lambda type, data: emitted.append((type, data)))
 
     coalescer.add_chunk("a")
-    await asyncio.sleep(0.01)
-    coalescer.add_chunk("b")
-    assert emitted == []
-    room = True
+    coalescer.add_chunk("b", "one")
+    coalescer.add_chunk("c", "one")
+    coalescer.flush()
+
+    assert [data for _, data in emitted] == [{"content": "a"}, {"content": "bc", "parent": "one"}]
+
+
+def test_what_is_held_back_is_due_when_its_window_is_over() -> None:
+    emitted: list[tuple[str, dict[str, Any]]] = []
+    coalescer = Coalescer(0.0, 0.0, lambda type, data: emitted.append((type, data)))
+
+    assert coalescer.due == float("inf")
+    assert coalescer.add_chunk("a") and not coalescer.add_chunk("b")
+    assert coalescer.due <= time.monotonic()
     coalescer.flush_due()
 
-    assert emitted == [("streaming_chunk", {"content": "ab"})]
+    assert emitted == [("streaming_chunk", {"content": "ab"})] and coalescer.due == float("inf")

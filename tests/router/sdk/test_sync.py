@@ -9,9 +9,7 @@ import threading
 import pytest
 
 from router.broker import Broker
-from router.errors import NoResponders, Unreachable
-from router.nats.embedded import free_port
-from router.nats.settings import BrokerSettings
+from router.errors import NoResponders
 from router.sdk import RunOver, SyncRun
 from tests.router.sdk.runs import events_of, types
 from tests.waiting import PATIENCE, eventually
@@ -76,13 +74,6 @@ async def test_a_program_without_asyncio_that_fails_or_is_stopped_publishes_it(
     assert await waiting
     assert types(await events_of(broker, entity)) == ["workflow_start", "error", "completion"]
     assert (await events_of(broker, f"{entity}s"))[-1].data["status"] == "cancelled"
-
-
-async def test_without_a_server_it_raises_in_the_callers_thread(entity: str) -> None:
-    settings = BrokerSettings(url=f"nats://127.0.0.1:{free_port()}", connect_timeout=0.3)
-
-    with pytest.raises(Unreachable), SyncRun(entity, settings):
-        pass
 
 
 async def test_after_its_block_a_run_takes_nothing_more(nats_server: str, entity: str) -> None:

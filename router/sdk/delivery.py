@@ -1,0 +1,256 @@
+"""Delivers a run's outbox: sends its first events again and again until they are stored, and spools them while that fails."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from router.errors import RouterError, RunSuperseded
+from router.sdk.emitter import Emitter
+from router.sdk.encoder import RunEncoder
+from router.sdk.outbox import Outbox
+from router.sdk.queued import Kind, Queued
+from router.sdk.recovery import deliver
+from router.sdk.sender import Sender
+from router.sdk.spool import SpoolFile, default_folder, left_behind, new_header
+from router.sdk.values import RunSettings
+from router.timing import full_jitter
+
+log = logging.getLogger(__name__)
+
+# 256 events or 512 KiB on their way at once: a round trip is shared by many, and what fails is sent again from there on.
+MAX_BATCH = 256
+MAX_BATCH_BYTES = 512 * 1024
+# Between two attempts while the server is away, in seconds.
+MIN_PAUSE, MAX_PAUSE = 0.1, 1.0
+# A minute: JetStream forgets an id after two. What was sent before that and not acknowledged is looked up before it is sent again.
+RECHECK_SECONDS = 60.0
+
+
+class Delivery:
+    """The sending side of one run, on one event loop."""
+
+    def __init__(
+        self,
+        emitter: Emitter,
+        outbox: Outbox,
+        encoder: RunEncoder,
+        sender: Sender,
+        settings: RunSettings,
+        on_away: Callable[[], None],
+    ) -> None:
+        """`on_away` is called when nothing can be stored for now."""
+        self.over: RouterError | None = None  # why the completion was refused
+        self.revived = False
+        self.stop_reason: str | None = None
+        self.stopped = asyncio.Event()
+        self._emitter = emitter
+        self._outbox = outbox
+        self._encoder = encoder
+        self._sender = sender
+        self._settings = settings
+        self._on_away = on_away
+        self._folder = settings.spool_dir or default_folder()
+        self._changed = asyncio.Event()
+        self._ticked = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._away_since: float | None = None
+        self._incarnations = {encoder.incarnation}
+
+    # What the sender reports (router.sdk.sender.Host)
+
+    def asked_to_stop(self, reason: str | None) -> None:
+        """Notes the first request to stop, and tells readers of it."""
+        if self.stopped.is_set():
+            return
+        self.stop_reason = reason
+        self.stopped.set()
+        if not self._emitter.over:
+            self._emitter.emit("stopping", {"reason": reason} if reason else {})
+
+    def lost(self) -> None:
+        """Begins another incarnation, since this one was ended when its lease ran out."""
+        if self._emitter.renew():  # else the completion, on its way, finds out
+            self._tell_revived()
+
+    def revive(self) -> Queued:
+        """Begins another incarnation for a completion that is on its way; returns its start."""
+        start = self._emitter.resumed_start()
+        self._tell_revived()
+        return start
+
+    def adopted(self, incarnation: str) -> None:
+        """Goes on as an incarnation that the server has begun, since the one before was ended when its lease ran out."""
+        self._encoder.incarnation = incarnation
+        self._tell_revived()
+
+    def superseded(self, by: RunSuperseded) -> None:
+        """Notes that another process has begun this run anew: what this one still says is not stored any more."""
+        self.over = self.over or by
+        log.warning(
+            "run was begun anew by another process; what this one says is refused",
+            extra={"run": self._encoder.life.run, "fault": str(by)},
+        )
+
+    def _tell_revived(self) -> None:
+        self.revived = True
+        self._incarnations.add(self._encoder.incarnation)
+        log.warning(
+            "lease of the run ran out and the run was ended as failed; it goes on as a new incarnation",
+            extra={"run": self._encoder.life.run},
+        )
+
+    def limited(self, size: int) -> None:
+        """Notes the largest event that the server takes."""
+        self._encoder.limit = size
+
+    # The tasks of an open run
+
+    def wake(self) -> None:
+        """Notes that there is something to deliver, or to time; from the loop's thread."""
+        self._changed.set()
+        self._ticked.set()
+
+    async def tick(self) -> None:
+        """Emits what was held back when it is due, and spools what has waited too long, until cancelled."""
+        while True:
+            self._ticked.clear()
+            pause = self._emitter.due - time.monotonic()
+            if len(self._outbox) and not self._outbox.spooling:
+                pause = min(pause, max(0.05, self._settings.spool_after / 2))
+            if pause > 0:
+                try:
+                    async with asyncio.timeout(None if pause == math.inf else pause):
+                        await self._ticked.wait()
+                except TimeoutError:
+                    pass
+            self._emitter.flush_due()
+            if self._outbox.waited() > self._settings.spool_after and not self._outbox.spooling:
+                self._spool()
+
+    async def deliver(self) -> None:
+        """Sends what is in the outbox, until cancelled; before that, what an earlier process of the run left behind."""
+        await self._deliver_left_behind()
+        failures = 0
+        skip = 0  # events up to this number are known to be stored
+        while True:
+            items = self._outbox.take(MAX_BATCH, MAX_BATCH_BYTES)
+            if not items:
+                self._changed.clear()
+                if not len(self._outbox):
+                    await self._changed.wait()
+                continue
+            if known := _count_stored(items, skip):
+                self._settle(known)
+                continue
+            if isinstance(self.over, RunSuperseded):
+                self._settle(0, len(items))
+                continue
+            sent = await self._sender.send(items, self.revive)
+            if sent.over is not None:
+                self.over = sent.over
+            if sent.stored or sent.refused:
+                self._settle(sent.stored, sent.refused)
+            if sent.away is None:
+                failures = 0
+                if self._back() > RECHECK_SECONDS:
+                    skip = await self._sender.last_stored(frozenset(self._incarnations))
+                continue
+            self._away(sent.away)
+            failures += 1
+            await asyncio.sleep(MIN_PAUSE + full_jitter(failures, MIN_PAUSE, MAX_PAUSE))
+
+    def _settle(self, stored: int, refused: int = 0) -> None:
+        self._outbox.settle(stored, refused)
+        self._settled.set()
+
+    async def drain(self) -> None:
+        """Waits until everything is stored, for as long as the server answers and `drain` lasts; then spools the rest."""
+        deadline = time.monotonic() + self._settings.drain
+        while len(self._outbox) and (left := deadline - time.monotonic()) > 0:
+            away = self._away_since is not None and time.monotonic() - self._away_since > self._settings.spool_after
+            if away and self._settings.spool and self._outbox.spill():
+                break
+            self._settled.clear()
+            try:
+                async with asyncio.timeout(min(left, 0.2)):
+                    await self._settled.wait()
+            except TimeoutError:
+                pass
+
+    async def _deliver_left_behind(self) -> None:
+        life = self._encoder.life
+        for path in left_behind(self._folder, life.domain, life.run):
+            file = SpoolFile.open(path)
+            if file is None:
+                continue  # of another process that lives
+            if file.header.url != self._sender.url:
+                file.close()
+                continue
+            log.warning(
+                "earlier process of the run left events in its spool; they are delivered first",
+                extra={"path": str(path)},
+            )
+            try:
+                await self._deliver_file(file)
+            finally:
+                file.close()
+
+    async def _deliver_file(self, file: SpoolFile) -> None:
+        failures = 0
+        while True:
+            result = await deliver(file, self._sender)
+            if result.away is None:
+                self._back()
+                file.remove()
+                return
+            self._away(result.away)
+            failures += 1
+            await asyncio.sleep(MIN_PAUSE + full_jitter(failures, MIN_PAUSE, MAX_PAUSE))
+
+    @property
+    def is_away(self) -> bool:
+        """Whether nothing can be stored for now."""
+        return self._away_since is not None or self._outbox.spooling
+
+    def _away(self, why: str) -> None:
+        if self._away_since is None:
+            self._away_since = time.monotonic()
+            self._on_away()
+            log.warning(
+                "events of a run cannot be stored now; they are kept and sent again",
+                extra={"run": self._encoder.life.run, "fault": why, "url": self._sender.url},
+            )
+
+    def _back(self) -> float:
+        """Notes that the server answers; returns for how many seconds it did not."""
+        if self._away_since is None:
+            return 0.0
+        away, self._away_since = time.monotonic() - self._away_since, None
+        log.warning(
+            "events of the run are stored again", extra={"run": self._encoder.life.run, "seconds": round(away, 1)}
+        )
+        return away
+
+    def _spool(self) -> None:
+        if self._settings.overflow.spools and self._outbox.spill() and (path := self._outbox.spool_path):
+            self._on_away()
+            log.warning(
+                "events of a run that are not stored yet wait on disk",
+                extra={"run": self._encoder.life.run, "path": str(path)},
+            )
+
+
+def make_spool(encoder: RunEncoder, url: str, folder: Path | None) -> SpoolFile:
+    """Makes the file for the incarnation that lives now. Raises SpoolFailed."""
+    return SpoolFile.create(folder or default_folder(), new_header(encoder.life, url))
+
+
+def _count_stored(items: list[Queued], last: int) -> int:
+    """How many of the first items are stored already: those up to a number, but for a completion, which the ledger knows."""
+    return sum(1 for _ in itertools.takewhile(lambda item: item.number <= last and item.kind is not Kind.END, items))

@@ -1,0 +1,266 @@
+"""Carries a run's events to an edge over HTTP: batches by POST /events under their ids, heartbeats by POST /runs/{run}/lease."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlsplit
+
+import aiohttp
+import msgspec
+
+from router.codec import decode, from_json
+from router.errors import BadInput, RouterError, RunEnded, RunSuperseded
+from router.sdk.encoder import in_life, is_synthesized
+from router.sdk.queued import Kind, Life, Queued
+from router.sdk.sender import Host, Sent
+from router.timing import full_jitter
+
+log = logging.getLogger(__name__)
+
+# 200 events or 256 KiB of msgpack a request: below what an edge takes as a body, and as a batch.
+MAX_BATCH = 200
+MAX_BATCH_BYTES = 256 * 1024
+# What an edge takes as a body by default, less the rest of the request. One that sends more is cut off without an answer.
+MAX_EVENT_BYTES = 1024 * 1024 - 8192
+REQUEST_SECONDS = 10.0
+# What the edge takes, in seconds.
+MIN_TTL, MAX_TTL = 2.0, 300.0
+# A heartbeat may be lost twice before the lease runs out.
+REFRESHES = 3
+_JSON = {"Content-Type": "application/json"}
+_MSGPACK = {"Content-Type": "application/msgpack"}
+
+_pack = msgspec.msgpack.Encoder().encode
+
+
+class Reply(NamedTuple):
+    """An answer of the edge; `status` is 0 where there was none, and `body` then says why."""
+
+    status: int
+    body: Mapping[str, Any]
+
+    @property
+    def code(self) -> str:
+        return str(self.body.get("code", ""))
+
+    @property
+    def text(self) -> str:
+        return str(self.body.get("detail") or self.body.get("title") or self.status)
+
+
+class HttpDoor:
+    """One edge and the connections to it, which many runs may share."""
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        self.base = url.rstrip("/")
+        parts = urlsplit(self.base)
+        self.url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def call(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+        """Sends one request; never raises for what the edge or the network does."""
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, connect=3.0)
+            self._session = aiohttp.ClientSession(timeout=timeout, headers=self._headers)
+        try:
+            async with self._session.request(method, self.base + path, data=body, headers=headers) as answer:
+                given = from_json(await answer.read() or b"{}")
+                return Reply(answer.status, given if isinstance(given, dict) else {})
+        except BadInput:
+            return Reply(0, {"detail": "what answered was not Callboard"})
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as fault:
+            return Reply(0, {"detail": str(fault) or type(fault).__name__})
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+
+class HttpSender:
+    """The way of one run to an edge."""
+
+    def __init__(self, door: HttpDoor, life: Life, ttl: float, *, opens: bool) -> None:
+        """With `opens` the connections are closed by `release`."""
+        self.shared = door
+        self.url = door.url
+        self._life = life
+        self._ttl = min(MAX_TTL, max(MIN_TTL, ttl))
+        self._opens = opens
+        self._begun = asyncio.Event()
+        self._incarnation = life.incarnation
+        self._revived: str | None = None  # the incarnation that was begun for a completion on its way
+        self._leased = False
+
+    @property
+    def incarnation(self) -> str:
+        """The incarnation that was begun last."""
+        return self._incarnation
+
+    async def connect(self) -> None:
+        """Returns at once: each request connects by itself."""
+
+    async def send(self, items: Sequence[Queued], revive: Callable[[], Queued]) -> Sent:
+        """Stores the first events, as `Sender` says."""
+        first = items[0]
+        if first.kind is Kind.START:
+            return await self._start(first)
+        if first.kind is Kind.END:
+            return await self._end(first, revive)
+        batch: list[Queued] = []
+        size = 0
+        for item in itertools.islice(itertools.takewhile(lambda item: item.kind is Kind.EVENT, items), MAX_BATCH):
+            size += item.size
+            if batch and size > MAX_BATCH_BYTES:
+                break
+            batch.append(item)
+        return await self._post(batch)
+
+    async def _post(self, batch: list[Queued]) -> Sent:
+        """Sends one batch; where one event of it is refused, those before it are sent alone first."""
+        if len(batch) == 1 and batch[0].size > MAX_EVENT_BYTES:
+            return _refused(batch[0], f"it has {batch[0].size} bytes, an edge takes {MAX_EVENT_BYTES}")
+        body = _pack({"events": [_publication(item) for item in batch]})
+        reply = await self.shared.call("POST", "/events", body, _MSGPACK)
+        if 200 <= reply.status < 300:
+            return Sent(stored=len(batch))
+        if not _is_final(reply):
+            return Sent(away=f"{self.url}: {reply.text}")
+        place = reply.body.get("index")
+        if len(batch) > 1:
+            place = place if isinstance(place, int) and 0 <= place < len(batch) else None
+            # Nothing of a request that is refused for one event's sake is stored.
+            half = batch[:place] if place else batch[: 1 if place == 0 else len(batch) // 2]
+            return await self._post(half)
+        return _refused(batch[0], reply.text)
+
+    async def _start(self, item: Queued) -> Sent:
+        reply = await self._single(item)
+        if (over := _over(reply)) is not None:
+            return Sent(refused=1, over=over)
+        sent = self._settled(item, reply)
+        if sent.stored:
+            self._incarnation = str(decode(item.payload).data.get("incarnation"))
+            self._begun.set()
+        return sent
+
+    async def _end(self, item: Queued, revive: Callable[[], Queued]) -> Sent:
+        reply = await self._single(item if self._revived is None else in_life(item, self._revived))
+        over = _over(reply)
+        if isinstance(over, RunEnded) and over.synthesized and not is_synthesized(item):
+            # Ended in our place, while we were frozen or cut off: the run goes on, so that its own end counts.
+            begun = await self._start(revive())
+            if begun.away is not None or begun.over is not None:
+                return begun
+            self._revived = self._incarnation
+            reply = await self._single(in_life(item, self._revived))
+            over = _over(reply)
+        if over is not None:
+            return Sent(refused=1, over=over)
+        return self._settled(item, reply)
+
+    async def _single(self, item: Queued) -> Reply:
+        return await self.shared.call("POST", "/events", _pack(_publication(item)), _MSGPACK)
+
+    def _settled(self, item: Queued, reply: Reply) -> Sent:
+        if 200 <= reply.status < 300:
+            return Sent(stored=1)
+        if not _is_final(reply):
+            return Sent(away=f"{self.url}: {reply.text}")
+        return _refused(item, reply.text)
+
+    async def last_stored(self, incarnations: frozenset[str]) -> int:
+        """Is not known over HTTP; the edge drops repeats of the last two minutes."""
+        return 0
+
+    async def serve(self, host: Host) -> None:
+        """Sends heartbeats once the run is begun, and hears from their answers whether it is to stop, until cancelled."""
+        host.limited(MAX_EVENT_BYTES)
+        failures = 0
+        while True:
+            await self._begun.wait()
+            incarnation = self._incarnation
+            body = {"domain": self._life.domain, "ttl": self._ttl, "incarnation": incarnation}
+            reply = await self.shared.call("POST", self._lease_path, msgspec.json.encode(body), _JSON)
+            pause = self._ttl / REFRESHES
+            over = _over(reply)
+            if incarnation != self._incarnation:
+                continue
+            if isinstance(over, RunSuperseded):
+                self._leased = False  # it is another's by now
+                host.superseded(over)
+                return
+            if isinstance(over, RunEnded):
+                self._begun.clear()
+                if over.synthesized:
+                    host.lost()
+            elif 200 <= reply.status < 300:
+                failures = 0
+                self._leased = True
+                if reply.body.get("revived") is True and isinstance(living := reply.body.get("incarnation"), str):
+                    # The edge has begun another incarnation already, since the run was ended in our place.
+                    self._incarnation = self._revived = living
+                    host.adopted(living)
+                if reply.body.get("stop") is True:
+                    host.asked_to_stop(str(reply.body.get("reason") or "") or None)
+            else:
+                failures += 1
+                pause = min(pause, 0.1 + full_jitter(failures, 0.1, 2.0))
+                log.debug("lease was not refreshed; retrying", extra={"run": self._life.run, "fault": reply.text})
+            await asyncio.sleep(pause)
+
+    async def release(self) -> None:
+        """Gives up the lease, and closes what was opened here."""
+        if self._leased:
+            # Where this fails, the ttl says the same a little later.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self.shared.call("DELETE", f"{self._lease_path}?domain={self._life.domain}", b"", {})
+        if self._opens:
+            await self.shared.close()
+
+    @property
+    def _lease_path(self) -> str:
+        return f"/runs/{quote(self._life.run, safe='')}/lease"
+
+
+def _refused(item: Queued, why: str) -> Sent:
+    # No retry would change this answer, and the events behind must not wait for ever.
+    log.error("event refused by the edge; it is dropped", extra={"subject": item.subject, "fault": why})
+    return Sent(refused=1)
+
+
+def _publication(item: Queued) -> dict[str, Any]:
+    """An event as POST /events takes it."""
+    event = decode(item.payload)
+    body = {
+        "id": event.id, "subject": str(event.subject), "type": event.type, "source": event.source, "data": event.data,
+    }  # fmt: skip
+    more = {"key": event.key, "cause": event.cause, "trace": event.trace}
+    return {**body, **{name: value for name, value in more.items() if value is not None}}
+
+
+def _is_final(reply: Reply) -> bool:
+    """Whether no retry would change an answer. A missing right may be given, and a token renewed."""
+    return (400 <= reply.status < 500 and reply.status not in (401, 403, 404, 408, 425, 429)) or reply.status == 507
+
+
+def _over(reply: Reply) -> RouterError | None:
+    """Reads that the run is over, or another incarnation lives."""
+    if reply.status != 409:
+        return None
+    body = reply.body
+    if reply.code == "run_superseded":
+        living = body.get("incarnation")
+        return RunSuperseded(living if isinstance(living, str) else None)
+    if reply.code == "run_over":
+        status = str(body.get("run_status") or "ended")
+        return RunEnded(str(body.get("ended_by", "")), "event", status, 0, body.get("synthesized") is True)
+    return None

@@ -1,0 +1,249 @@
+"""Carries a run's events to JetStream: many beside one another in their order, and its start and end through the ledger.
+
+Events are sent in flights: all of one are written at once, in order, and the next is sent once each is acknowledged. What is
+not acknowledged is sent again from the first such event on, with those behind it, under the same ids: JetStream drops those
+that it has. ADR 0040 says why not atomic batches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from router.broker import Broker
+from router.clock import wall
+from router.cluster.leases import MARK_SECONDS, REFRESHES, lease_key
+from router.codec import decode
+from router.errors import BadEvent, BrokerError, Forbidden, Refused, RunEnded, RunSuperseded, TooLarge
+from router.event import Event
+from router.nats.bucket import Bucket
+from router.nats.dial import without_secrets
+from router.nats.publisher import Publish
+from router.nats.refusals import Fate, fate
+from router.nats.stream import Ack
+from router.runs import RunLedger
+from router.sdk.control import StopRequests
+from router.sdk.encoder import in_life, is_synthesized, number_of
+from router.sdk.queued import Kind, Life, Queued
+from router.sdk.sender import Host, Sent
+from router.subject import STORED
+from router.timing import full_jitter
+from router.topology import LEASES
+
+log = logging.getLogger(__name__)
+
+# How long one call of `send` waits for a connection, and for the ledger, in seconds.
+CONNECT_SECONDS = 0.25
+LEDGER_SECONDS = 3.0
+# A start that is delivered later than this after it was said does not supersede a life that has begun since.
+LATE_SECONDS = 10.0
+
+
+class NatsSender:
+    """The way of one run over one connection to NATS, which other runs may share."""
+
+    def __init__(self, broker: Broker, life: Life, ttl: float, *, opens: bool) -> None:
+        """With `opens` the broker is opened here, as soon as there is a server, and closed by `release`."""
+        self.url = without_secrets(broker.connection.settings.url)
+        self.shared = self._broker = broker
+        self._life = life
+        self._ttl = max(1.0, float(round(ttl)))
+        self._opens = opens
+        self._ledger = RunLedger(broker)
+        self._begun = asyncio.Event()
+        self._incarnation = life.incarnation
+        self._leased = False
+        self._revived: str | None = None  # the incarnation that was begun for a completion on its way
+
+    @property
+    def incarnation(self) -> str:
+        """The incarnation that was begun last."""
+        return self._incarnation
+
+    async def connect(self) -> None:
+        """Returns once there is a connection."""
+        if self._opens:
+            await open_when_there(self._broker)
+        await self._broker.connection.up.wait()
+
+    async def serve(self, host: Host) -> None:
+        """Connects, holds the run's lease and hears requests to stop, until cancelled."""
+        await self.connect()
+        host.limited(self._broker.largest_event)
+        stop = StopRequests(self._life.domain, self._life.run, host.asked_to_stop)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(stop.serve(self._broker.connection))
+            group.create_task(self._hold(host))
+
+    async def send(self, items: Sequence[Queued], revive: Callable[[], Queued]) -> Sent:
+        """Stores the first events, as `Sender` says."""
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self._broker.connection.up.wait()
+        except TimeoutError:
+            return Sent(away=f"NATS does not answer at {self.url}")
+        try:
+            match items[0].kind:
+                case Kind.START:
+                    return await self._start(items[0])
+                case Kind.END:
+                    return await self._end(items[0], revive)
+                case _:
+                    return await self._publish(list(itertools.takewhile(lambda item: item.kind is Kind.EVENT, items)))
+        except (TooLarge, BadEvent) as fault:
+            return _refused(items[0], fault)
+        except BrokerError as fault:
+            return Sent(away=str(fault))
+
+    async def _publish(self, items: list[Queued]) -> Sent:
+        """Sends one flight; its first events are settled, up to the first that has to be sent again."""
+        messages = [Publish(STORED + item.subject, item.payload, {"Nats-Msg-Id": item.dedup}) for item in items]
+        stored = refused = 0
+        for item, answer in zip(items, await self._broker.publisher.send(messages), strict=True):
+            if isinstance(answer, Ack):
+                stored += 1
+            elif isinstance(answer, TooLarge) or (isinstance(answer, Refused) and fate(answer) is Fate.REFUSED):
+                refused += _refused(item, answer).refused
+            else:
+                return Sent(stored, refused, str(answer))
+        return Sent(stored, refused)
+
+    async def _start(self, item: Queued) -> Sent:
+        event = decode(item.payload)
+        incarnation = str(event.data.get("incarnation"))
+        late = wall.now_ns() - event.time > LATE_SECONDS * 1e9
+        try:
+            await self._ledger.begin(
+                self._life.domain, self._life.token, incarnation,
+                resumed=event.data.get("resumed") is True, lease=self._ttl,
+                started=event.time if late else None, timeout=LEDGER_SECONDS,
+            )  # fmt: skip
+        except RunSuperseded as fault:
+            return Sent(refused=1, over=fault)
+        except Forbidden as fault:
+            log.warning(
+                "run is begun without an entry in the ledger", extra={"run": self._life.run, "fault": str(fault)}
+            )
+        sent = await self._publish([item])
+        if sent.away is None:
+            self._incarnation = incarnation
+            self._begun.set()
+        return sent
+
+    async def _end(self, item: Queued, revive: Callable[[], Queued]) -> Sent:
+        try:
+            await self._claim(item if self._revived is None else in_life(item, self._revived))
+        except RunEnded as fault:
+            if not fault.synthesized or is_synthesized(item):
+                return Sent(refused=1, over=fault)
+            # Ended in our place, while we were frozen or cut off: the run goes on, so that its own end counts.
+            start = revive()
+            begun = await self._start(start)
+            if begun.away is not None or begun.over is not None:
+                return begun._replace(stored=0, refused=1 if begun.over is not None else 0)
+            self._revived = self._incarnation
+            await self._claim(in_life(item, self._revived))
+        except RunSuperseded as fault:
+            return Sent(refused=1, over=fault)
+        except Forbidden as fault:
+            log.warning(
+                "run is ended without an entry in the ledger", extra={"run": self._life.run, "fault": str(fault)}
+            )
+            return await self._publish([item])
+        return Sent(stored=1)
+
+    async def _claim(self, item: Queued) -> None:
+        event = decode(item.payload)
+        incarnation = event.data.get("incarnation")
+        await self._ledger.end(
+            event,
+            item.payload,
+            incarnation=incarnation if isinstance(incarnation, str) else None,
+            timeout=LEDGER_SECONDS,
+        )
+
+    async def last_stored(self, incarnations: frozenset[str]) -> int:
+        """The number of the run's last event that is stored, as `Sender` says."""
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self._broker.connection.up.wait()
+            records = await self._broker.latest([f"{self._life.domain}.{self._life.token}.*"])
+        except (BrokerError, TimeoutError) as fault:
+            log.debug("last stored event of a run is not known", extra={"run": self._life.run, "fault": str(fault)})
+            return 0
+        events: list[Event] = [record.event for record in records if record.event is not None]
+        return max((number_of(event.id, self._life.run, incarnations) for event in events), default=0)
+
+    async def release(self) -> None:
+        """Gives up the lease, and closes what was opened here."""
+        if self._leased:
+            # Where this fails, the ttl says the same a little later.
+            with contextlib.suppress(BrokerError, TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await Bucket(self._broker.connection, LEASES).delete(self._key, MARK_SECONDS)
+        if self._opens:
+            await self._broker.close()
+
+    @property
+    def _key(self) -> str:
+        return lease_key("run", self._life.domain, self._life.run)
+
+    async def _hold(self, host: Host) -> None:
+        """Refreshes the lease while the run lives, and reads in the ledger whether it still does."""
+        bucket = Bucket(self._broker.connection, LEASES)
+        failures = 0
+        while True:
+            await self._begun.wait()
+            pause = self._ttl / REFRESHES
+            incarnation = self._incarnation
+            value = msgspec.json.encode({"ttl": self._ttl, "incarnation": incarnation, "via": "nats"})
+            try:
+                entry = await self._ledger.hold(
+                    self._life.domain, self._life.token, self._ttl, incarnation, timeout=LEDGER_SECONDS
+                )
+                if entry.stop is not None:
+                    host.asked_to_stop(entry.stop.reason)
+                await bucket.put(self._key, value, self._ttl)
+                self._leased = True
+                failures = 0
+            except RunEnded as ended:
+                if incarnation == self._incarnation:
+                    self._begun.clear()
+                    if ended.synthesized:
+                        host.lost()
+            except RunSuperseded as fault:
+                if incarnation == self._incarnation:
+                    self._leased = False  # it is another's by now
+                    host.superseded(fault)
+                    return
+            except BrokerError as fault:
+                failures += 1
+                pause = full_jitter(failures, 0.1, 1.0)
+                log.debug("lease was not refreshed; retrying", extra={"run": self._life.run, "fault": str(fault)})
+            await asyncio.sleep(pause)
+
+
+async def open_when_there(broker: Broker) -> None:
+    """Opens a broker as soon as a server answers; tries for as long as none does."""
+    failures = 0
+    while not broker.connection.connected:
+        try:
+            # A producer creates no streams: the operator sets their sizes.
+            await broker.open(apply=False)
+            return
+        except BrokerError as fault:
+            failures += 1
+            if failures == 1:
+                log.warning("NATS cannot be reached; events are kept until it can", extra={"fault": str(fault)})
+            await asyncio.sleep(0.1 + full_jitter(failures, 0.2, 1.0))
+
+
+def _refused(item: Queued, fault: BrokerError | BadEvent) -> Sent:
+    # No retry would change this answer, and the events behind must not wait for ever.
+    log.error("event refused by JetStream; it is dropped", extra={"subject": item.subject, "fault": str(fault)})
+    return Sent(refused=1)

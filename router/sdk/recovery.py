@@ -1,0 +1,84 @@
+"""Delivers what a spool file holds: the events that an earlier process of a run could not store, in their order and once."""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+from router.codec import decode
+from router.errors import BadEvent, RouterError, RunSuperseded
+from router.sdk.encoder import RunEncoder
+from router.sdk.queued import Kind, Queued
+from router.sdk.sender import Sender
+from router.sdk.spool import Spooled, SpoolFile
+
+# As many at once as a run that is open sends.
+MAX_BATCH = 256
+
+
+class Delivered(NamedTuple):
+    """What became of a file's events. `away` says why it did not get to its end; `ended` that a completion was in it."""
+
+    stored: int = 0
+    refused: int = 0
+    ended: bool = False
+    away: str | None = None
+    over: RouterError | None = None
+
+
+async def deliver(file: SpoolFile, sender: Sender) -> Delivered:
+    """Stores what is left in a file; where the server is away the file stays, and the same call goes on later.
+
+    Events that are stored already, by the process that wrote the file, are not stored again. Those of a run that was begun
+    anew since are refused from there on.
+    """
+    incarnations = _incarnations(file)
+    last = await sender.last_stored(incarnations)
+    encoder = RunEncoder(file.header.domain, file.header.run, file.header.source)
+
+    def revive() -> Queued:
+        encoder.renew()
+        data = {"name": file.header.run, "incarnation": encoder.incarnation, "resumed": True}
+        return encoder.encode(0, "workflow_start", data, kind=Kind.START)[1]
+
+    told = Delivered()
+    while batch := list(itertools.islice(file.read(file.start), MAX_BATCH)):
+        known = sum(1 for _ in itertools.takewhile(lambda one: _is_stored(one.item, last), batch))
+        if known:
+            told = _settle(told, file, batch, known, 0)
+            continue
+        sent = await sender.send([one.item for one in batch], revive)
+        told = _settle(told, file, batch, sent.stored, sent.refused)
+        if sent.over is not None:
+            told = told._replace(over=sent.over)
+            if isinstance(sent.over, RunSuperseded):
+                left = sum(1 for _ in file.read(file.start))
+                return told._replace(refused=told.refused + left)
+        if sent.away is not None:
+            return told._replace(away=sent.away)
+    return told
+
+
+def _settle(told: Delivered, file: SpoolFile, batch: list[Spooled], stored: int, refused: int) -> Delivered:
+    done = stored + refused
+    if not done:
+        return told
+    file.start = batch[done - 1].end
+    ended = told.ended or any(one.item.kind is Kind.END for one in batch[:done])
+    return told._replace(stored=told.stored + stored, refused=told.refused + refused, ended=ended)
+
+
+def _is_stored(item: Queued, last: int) -> bool:
+    return item.number <= last and item.kind is not Kind.END
+
+
+def _incarnations(file: SpoolFile) -> frozenset[str]:
+    """All whose events are in the file."""
+    found = {file.header.incarnation}
+    for spooled in file.read(file.start):
+        if spooled.item.kind is Kind.START:
+            try:
+                found.add(str(decode(spooled.item.payload).data.get("incarnation")))
+            except BadEvent:
+                continue
+    return frozenset(found)

@@ -1,0 +1,100 @@
+"""Tests of router/sdk/over_http.py against a real edge."""
+
+from __future__ import annotations
+
+import pytest
+
+from router.broker import Broker
+from router.codec import encode
+from router.errors import RunEnded
+from router.event import Event
+from router.runs import RunLedger
+from router.sdk import Run, RunSettings
+from router.sdk.encoder import RunEncoder
+from router.sdk.over_http import HttpDoor, HttpSender
+from router.sdk.queued import Queued
+from tests.edge.conftest import EdgeFactory
+from tests.router.sdk.runs import events_of, types
+from tests.waiting import eventually
+
+
+def unused() -> Queued:
+    raise AssertionError("the run is not revived")
+
+
+async def test_an_event_that_the_edge_refuses_holds_up_no_other(
+    edge_factory: EdgeFactory, broker: Broker, entity: str
+) -> None:
+    encoder = RunEncoder("agent", entity, "sdk")
+    items = [encoder.encode(n, "noted", {"n": n})[1] for n in range(1, 4)]
+    items.insert(2, encoder.encode(9, "noted", {"text": "x" * 1_200_000})[1])
+    async with edge_factory() as edge:
+        sender = HttpSender(HttpDoor(edge.url), encoder.life, 10, opens=True)
+        stored = refused = 0
+        while stored + refused < 4:
+            sent = await sender.send(items[stored + refused :], unused)
+            assert sent.away is None
+            stored, refused = stored + sent.stored, refused + sent.refused
+        await sender.release()
+
+    assert (stored, refused) == (3, 1)
+    assert [event.data["n"] for event in await events_of(broker, entity)] == [1, 2, 3]
+
+
+async def test_a_missing_right_keeps_events_and_drops_none(edge_factory: EdgeFactory, entity: str) -> None:
+    encoder = RunEncoder("agent", entity, "sdk")
+    async with edge_factory() as edge:
+        sender = HttpSender(HttpDoor(f"{edge.url}/nothing-here"), encoder.life, 10, opens=True)
+        sent = await sender.send([encoder.encode(1, "noted", {})[1]], unused)
+        await sender.release()
+
+    assert (sent.stored, sent.refused) == (0, 0) and sent.away is not None
+
+
+async def test_a_run_over_http_is_stopped_by_its_heartbeat_s_answer(
+    edge_factory: EdgeFactory, broker: Broker, entity: str
+) -> None:
+    async with edge_factory() as edge, Run(entity, url=edge.url, settings=RunSettings(ttl=1)) as run:
+        await eventually(lambda: run.waiting == 0)
+        await RunLedger(broker).request_stop("agent", entity, "enough")
+        await eventually(run.stopped.is_set)
+        assert run.stop_reason == "enough"
+        await run.complete(success=False, status="cancelled")
+        await eventually(lambda: run.waiting == 0)
+
+    assert types(await events_of(broker, entity)) == ["workflow_start", "stopping", "completion"]
+
+
+@pytest.mark.parametrize("ttl", [2, 300], ids=["noticed by a heartbeat", "noticed by the completion"])
+async def test_a_run_over_http_that_was_failed_in_its_place_revives(
+    edge_factory: EdgeFactory, broker: Broker, entity: str, ttl: int
+) -> None:
+    async with edge_factory() as edge:
+        async with Run(entity, url=edge.url, settings=RunSettings(ttl=ttl)) as run:
+            await eventually(lambda: run.waiting == 0)
+            await _end(broker, entity, synthesized=True)
+            if ttl == 2:
+                await eventually(lambda: run.revived)
+            await run.thinking("on")
+
+        events = await events_of(broker, entity)
+
+    assert run.revived and types(events).count("completion") == 2
+    starts = [event for event in events if event.type == "workflow_start"]
+    assert starts[1].data["resumed"] is True and events[-1].data["success"] is True
+    assert events[-1].data["incarnation"] == starts[1].data["incarnation"]
+
+
+async def test_a_run_over_http_that_somebody_else_has_ended_is_told_so(
+    edge_factory: EdgeFactory, broker: Broker, entity: str
+) -> None:
+    async with edge_factory() as edge:
+        with pytest.raises(RunEnded):
+            async with Run(entity, url=edge.url, settings=RunSettings(ttl=600)) as run:
+                await eventually(lambda: run.waiting == 0)
+                await _end(broker, entity)
+
+
+async def _end(broker: Broker, entity: str, synthesized: bool = False) -> None:
+    end = Event.new(f"agent.{entity}.completion", {"success": False, "synthesized": synthesized}, source="other")
+    await RunLedger(broker).end(end, encode(end), synthesized=synthesized)
