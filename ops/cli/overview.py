@@ -15,6 +15,7 @@ Use it
   publish SUBJECT   say an event
   tail PATTERN…     follow events as they are said
   run -- COMMAND    run a command and publish its output, progress and end
+  flush             deliver what runs left unsent, from the spools on this machine
   sessions          list who is subscribed
   demo chat         serve a chat that gives its callers callbacks, without a model
 

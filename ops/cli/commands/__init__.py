@@ -17,6 +17,7 @@ NAMES = (
     "publish",
     "tail",
     "run",
+    "flush",
     "sessions",
     "demo",
     "deadletters",
