@@ -18,6 +18,10 @@ class CommandSettings:
     edge_url: str | None = None
     # The token that commands send to the edge.
     token: str | None = None
+    # Of programs that use the SDK: where their runs send to (nats://… or http://…), and where they keep what is not stored
+    # yet; without it callboard/spool in the user's state folder.
+    url: str | None = None
+    spool_dir: Path | None = None
     instance: str = "main"
     # Where running `callboard up` are registered; without it in the user's runtime folder.
     runtime_dir: Path | None = None

@@ -39,7 +39,7 @@ def run_flush(settings: Settings, request: FlushRequest) -> int:
 
 
 async def _flush(settings: Settings, request: FlushRequest) -> int:
-    folder = request.folder or default_folder()
+    folder = request.folder or settings.command.spool_dir or default_folder()
     left = files = 0
     async for told in flush(folder, _senders(settings, request), run=request.run, patience=request.patience):
         files += 1

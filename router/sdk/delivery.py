@@ -32,7 +32,7 @@ MIN_PAUSE, MAX_PAUSE = 0.1, 1.0
 RECHECK_SECONDS = 60.0
 
 
-class Delivery:
+class RunDelivery:
     """The sending side of one run, on one event loop."""
 
     def __init__(

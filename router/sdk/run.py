@@ -26,7 +26,7 @@ from router.errors import RouterError
 from router.event import Event
 from router.nats.settings import BrokerSettings
 from router.sdk.connect import sender_to, shared
-from router.sdk.delivery import Delivery, make_spool
+from router.sdk.delivery import RunDelivery, make_spool
 from router.sdk.emitter import Emitter
 from router.sdk.encoder import RunEncoder
 from router.sdk.outbox import Outbox
@@ -75,7 +75,7 @@ class Run:
         self._sender = sender = sender_to(self._target, encoder.life, settings.ttl, token)
         self._outbox = Outbox(settings, lambda: make_spool(encoder, sender.url, settings.spool_dir), self._made_room)
         self.emitter = Emitter(encoder, self._outbox, settings, self._wake, watch)
-        self._delivery = Delivery(self.emitter, self._outbox, encoder, sender, settings, self._made_room)
+        self._delivery = RunDelivery(self.emitter, self._outbox, encoder, sender, settings, self._made_room)
         self.stopped = self._delivery.stopped
         self._about = {"name": self.name, **(about or {})}
         self._entered = False
