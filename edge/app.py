@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from edge.auth.authenticator import Access, Authenticator
 from edge.errors import Problem
 from edge.http import (
+    alert_calls,
     alertmanager,
     alerts,
     catalogue,
@@ -101,6 +102,8 @@ SESSION = "/callbacks/sessions/{session_id}"
 
 # The access that a route requires; one that is not named here is for operators.
 ACCESS: Mapping[str, Access] = {
+    # It is signed instead.
+    f"{SESSION}/alerts": Access.OPEN,
     **dict.fromkeys(
         ("/", "/console", "/console/", "/console/types.js", "/livez", "/readyz", "/openapi.json"), Access.OPEN
     ),
@@ -172,6 +175,7 @@ def routes() -> list[BaseRoute]:
         Route(f"{session}/stats", sessions.session_stats),
         Route(f"{session}/test", sessions.test_session, methods=["POST"]),
         Route(f"{session}/refresh", sessions.refresh_session, methods=["POST"]),
+        Route(f"{session}/alerts", alert_calls.act_by_webhook, methods=["POST"]),
         Route(f"{session}/attempts", webhooks.list_attempts),
         Route(f"{session}/resend", webhooks.resend_delivery, methods=["POST"]),
         Route(f"{session}/recover", webhooks.recover_deliveries, methods=["POST"]),

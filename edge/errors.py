@@ -28,6 +28,7 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "token_expired": (401, "Token expired"),
     "token_in_query": (401, "Token in query string not allowed"),
     "bad_ticket": (401, "Invalid ticket"),
+    "bad_signature": (401, "Invalid signature"),
     "not_granted": (403, "Not granted by the token"),
     "operator_only": (403, "Operators only"),
     "rate_limited": (429, "Rate limit exceeded"),

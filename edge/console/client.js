@@ -162,6 +162,11 @@ export class CallboardClient {
     return this.#ask("GET", path);
   }
 
+  /** Changes something else of the server, such as an alert; returns the answer. Throws Refusal, or what `fetch` throws. */
+  post(path, body = {}) {
+    return this.#ask("POST", path, body);
+  }
+
   /** Asks an actor for something: `command("agent", "main", "stop", { run: "run-42" })`. Throws Refusal, or what `fetch` throws. */
   command(actor, instance, name, body) {
     return this.#ask("POST", `/commands/${[actor, instance, name].map(encodeURIComponent).join("/")}`, body);

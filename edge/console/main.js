@@ -61,7 +61,7 @@ barView(mount("bar"), store, client);
 cameraView(mount("camera"), store, client);
 renderView(mount("render"), store, client);
 runsView(mount("runs"), store, client);
-alertsView(mount("alerts"), store);
+alertsView(mount("alerts"), store, client);
 streamView(mount("stream"), store, client);
 client.start();
 

@@ -13,6 +13,7 @@ import { OUTCOMES, OUTPUT, RUN_DOMAINS } from "./types.js";
 const KEPT_EVENTS = 2_000;
 const KEPT_RUNS = 200;
 const KEPT_ALERTS = 100;
+const ALERT_STATES = new Set(["firing", "acknowledged", "snoozed", "dismissed", "resolved"]);
 const KEPT_LINES = 200;
 
 export const TERMINAL = OUTCOMES;
@@ -150,7 +151,7 @@ export class Store {
   load(topic, list) {
     for (const item of Array.isArray(list) ? list : []) {
       if (topic === "runs") this.#run(`${item.domain}.${escapeToken(String(item.run))}`, item, item.updated);
-      else if (topic === "alerts") this.#alert(item, item.status === "resolved" || item.state === "resolved" ? "resolved" : "firing", item.rule, moment(item.timestamp ?? item.time));
+      else if (topic === "alerts") this.#alert({ ...item, alert: item.alert ?? item.id }, item.state ?? item.status, item.rule, moment(item.timestamp ?? item.time));
       else this.#device(topic === "cameras" ? "camera" : "octane", String(item.id), { ...item.statistics, ...item }, true);
     }
     this.touch(topic);
@@ -216,13 +217,14 @@ export class Store {
   }
 
   #alert(data, type, rule, time) {
-    if (type !== "firing" && type !== "resolved") return;
-    const key = `${data.rule ?? rule} ${data.entity ?? ""}`;
+    if (!ALERT_STATES.has(type)) return;
+    // One of a rule and a dedup key; who has an audience in common is told of it once for each of them.
+    const key = `${data.rule ?? rule} ${data.key ?? data.entity ?? ""}`;
     const known = this.alerts.get(key);
     if (known && known.time > time) return;
     const resolved = type === "resolved";
     this.alerts.delete(key);
-    this.alerts.set(key, { severity: "info", ...known, ...data, rule: data.rule ?? rule, key, resolved, time, since: resolved ? known?.since ?? time : time });
+    this.alerts.set(key, { severity: "info", ...known, ...data, rule: data.rule ?? rule, key, state: type, resolved, time });
     if (this.alerts.size > KEPT_ALERTS) this.alerts.delete(this.alerts.keys().next().value);
     this.touch("alerts");
   }

@@ -140,8 +140,15 @@ def read_wish(body: Any, what: str) -> tuple[str | None, int | None]:
     """The comment of a request, and until when (ns) a snooze lasts. Raises Problem."""
     if what != "snooze":
         return read_as(body, ActRequest).comment, None
-    wish = read_as(body, SnoozeRequest)
-    now = wall.now_ns()
+    return wish_of(read_as(body, SnoozeRequest), what, wall.now_ns())
+
+
+def wish_of(wish: SnoozeRequest, what: str, now: int) -> tuple[str | None, int | None]:
+    """The comment, and until when (ns) a snooze lasts that begins at `now`. Raises Problem."""
+    if what != "snooze":
+        if wish.seconds is not None or wish.until is not None:
+            raise Problem("bad_body", "for and until are for a snooze", field="for")
+        return wish.comment, None
     if (wish.seconds is None) == (wish.until is None):
         raise Problem("missing_field", "a snooze needs either for (seconds) or until (a time)", field="for")
     if wish.seconds is not None:

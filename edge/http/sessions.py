@@ -40,6 +40,7 @@ from edge.sessions.spec import SessionSpec, parse_change, parse_session, view_of
 from edge.stats import Stats, beside, describe, total
 from edge.webhooks.client.checks import check_endpoint
 from edge.webhooks.endpoint.verification import Consent
+from router.alerts import ACTIONS
 from router.codec import encode, rfc3339
 from router.cursor import Start
 from router.errors import BrokerError, Conflict
@@ -73,6 +74,7 @@ async def create_session(request: Request) -> Response:
     spec = _owned(spec, principal)
     view = view_of(spec)
     require_subjects(principal, spec)
+    _require_alert_actions(principal, spec)
     edge.authenticator.limits.create(address_of(request), principal, edge.registry.owned(principal.id))
     # First: a stream without a leader for a write answers no read either.
     edge.store.require(edge.registry.bucket.stream)
@@ -94,6 +96,13 @@ def _owned(spec: SessionSpec, principal: Principal) -> SessionSpec:
     return msgspec.structs.replace(
         spec, owner=principal.id, granted=None if granted is None or principal.id is None else list(granted)
     )
+
+
+def _require_alert_actions(principal: Principal, spec: SessionSpec) -> None:
+    """Raises Problem where a webhook's receiver shall do to alerts what its maker may not."""
+    if spec.alert_actions:
+        for what in ACTIONS:
+            principal.require_command(f"alerts.main.{what}")
 
 
 async def _verified(edge: Edge, session: Session, before: Session | None = None) -> tuple[Session, dict[str, Any]]:
@@ -148,6 +157,8 @@ async def change_session(request: Request) -> Response:
         spec = _owned(spec, principal)
     view = view_of(spec)
     require_subjects(principal, spec)
+    if not session.spec.alert_actions or session.spec.webhook != spec.webhook:
+        _require_alert_actions(principal, spec)
     if not own and spec.granted is not None:
         # An operator may change a session, but not so that its owner sees what is not granted to it.
         require_subjects(Principal(spec.owner, Grants(tuple(spec.granted))), spec)

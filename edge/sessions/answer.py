@@ -98,6 +98,7 @@ class SessionAnswer(EndpointAnswer, kw_only=True):
     conflate: bool
     max_rate: float | None
     ttl: float | None
+    alert_actions: bool
     dialect: str
     owner: Annotated[str | None, Meta(description="The principal that created it.")]
     created_at: Time
@@ -131,6 +132,7 @@ def describe(spec: SessionSpec, **more: Any) -> CreatedSession:
         conflate=spec.conflate,
         max_rate=spec.max_rate,
         ttl=spec.ttl,
+        alert_actions=spec.alert_actions,
         dialect=spec.dialect,
         owner=spec.owner,
         created_at=rfc3339(spec.created),

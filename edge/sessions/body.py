@@ -61,6 +61,13 @@ class SessionChange(EndpointBody, frozen=True, kw_only=True, forbid_unknown_fiel
             description="Seconds without a reader, from 1, after which the session expires; 0: never. Not for webhooks."
         ),
     ] = None
+    alert_actions: Annotated[
+        bool,
+        Meta(
+            description="The receiver of this webhook may act on the alerts that it is posted, by calls that it signs; needs the "
+            "commands `alerts.main.*`. Alerts whose audience is the session's owner need no permission."
+        ),
+    ] = False
 
 
 class NewSession(SessionChange, frozen=True, kw_only=True, forbid_unknown_fields=True):

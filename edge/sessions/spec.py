@@ -37,6 +37,8 @@ class SessionSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     conflate: bool = False
     max_rate: float | None = None
     ttl: float | None = None
+    # Whether the webhook's receiver may act on alerts that concern others than the owner.
+    alert_actions: bool = False
     webhook: EndpointSettings | None = None
     # The principal that owns it, and what that might read when it was created or last changed; None for everything.
     owner: str | None = None

@@ -33,6 +33,7 @@ class Standin:
         self.url = ""
         self.log: list[dict[str, Any]] = []
         self.sessions: dict[str, dict[str, Any]] = {}
+        self.acts: list[tuple[str, str, Any]] = []
         self.lists: dict[str, list[dict[str, Any]]] = {"runs": [], "alerts": [], "cameras": [], "octanes": []}
         self.frames: dict[str, bytes] = {}
         self.news = asyncio.Condition()
@@ -109,6 +110,7 @@ class Standin:
                 web.get("/{kind:cameras|octane}/{id}/ws", self._frames),
                 web.get("/{kind:cameras|octane}/{id}/snapshot", self._snapshot),
                 web.get("/{list:runs|alerts|cameras|octanes}", self._list),
+                web.post("/alerts/{id}/{what:acknowledge|snooze|dismiss|resolve}", self._act),
                 web.post("/events", self._publish),
             ]
         )
@@ -126,6 +128,18 @@ class Standin:
     async def _list(self, request: web.Request) -> web.Response:
         name = request.match_info["list"]
         return web.json_response({name: self.lists[name]})
+
+    async def _act(self, request: web.Request) -> web.Response:
+        """Changes an alert of the list, as the edge does; one that is not there is refused."""
+        id, what = request.match_info["id"], request.match_info["what"]
+        alert = next((each for each in self.lists["alerts"] if each["id"] == id), None)
+        if alert is None:
+            problem = {"code": "alert_not_found", "title": "Alert not found", "detail": "no such alert", "status": 404}
+            return web.json_response(problem, status=404, content_type="application/problem+json")
+        self.acts.append((id, what, await request.json()))
+        states = {"acknowledge": "acknowledged", "snooze": "snoozed", "dismiss": "dismissed", "resolve": "resolved"}
+        alert |= {"state": states[what], "status": "resolved" if what == "resolve" else "firing"}
+        return web.json_response(alert)
 
     async def _publish(self, request: web.Request) -> web.Response:
         said = await request.json()

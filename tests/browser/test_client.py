@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -217,6 +218,39 @@ async def test_what_an_event_says_is_never_markup(tab: Tab, standin: Standin) ->
     assert await tab.page.evaluate("window.hurt") is None
     assert await tab.page.evaluate("document.querySelectorAll('main img, main script').length") == 0
     assert evil in await tab.page.inner_text("#alerts")
+
+
+async def test_an_alert_is_acknowledged_snoozed_and_resolved_on_the_page_and_a_refusal_is_shown(
+    tab: Tab, standin: Standin
+) -> None:
+    alert = {"id": "hot.1.a", "rule": "hot", "key": "lab", "title": "The lab is hot", "severity": "critical"}
+    now = datetime.now(UTC).isoformat()
+    standin.lists["alerts"] = [{**alert, "state": "firing", "status": "firing", "timestamp": now}]
+    await tab.page.goto(standin.url)
+    await tab.page.wait_for_selector('.alert[data-state="firing"]')
+    assert "1 firing" in await tab.page.inner_text("#alerts")
+
+    await tab.page.click('.alert button[data-action="acknowledge"]')
+    await tab.page.wait_for_selector('.alert[data-state="acknowledged"]')
+    assert "1 known" in await tab.page.inner_text("#alerts")
+    await tab.page.click('.alert button[data-action="snooze"]')
+    await tab.page.wait_for_selector('.alert.quiet[data-state="snoozed"]')
+    gone, standin.lists["alerts"] = standin.lists["alerts"], []
+    await tab.page.click('.alert button[data-action="dismiss"]')
+    await tab.page.wait_for_selector(".alert .refused")
+    assert "no such alert" in await tab.page.inner_text(".alert .refused")
+    standin.lists["alerts"] = gone
+    await tab.page.click('.alert button[data-action="resolve"]')
+    await tab.page.wait_for_selector('.alert[data-state="resolved"]')
+
+    assert await tab.page.query_selector(".alert button") is None
+    assert standin.acts == [
+        ("hot.1.a", "acknowledge", {}),
+        ("hot.1.a", "snooze", {"for": 3600}),
+        ("hot.1.a", "resolve", {}),
+    ]
+    # The browser itself complains of every answer that is an error.
+    tab.complaints[:] = [each for each in tab.complaints if "404" not in each]
 
 
 async def test_the_stream_keeps_five_hundred_rows_whatever_comes(tab: Tab, standin: Standin) -> None:

@@ -8,20 +8,41 @@ import { badge, panel, rebadge } from "./panel.js";
 const SEVERITIES = { critical: ["bad", "alert"], warning: ["warn", "alert"], info: ["info", "info"] };
 const ORDER = ["critical", "warning", "info"];
 
-function row(alert) {
+// What can be done to an alert in a state; a snooze of an hour is long enough for most of what is known.
+const ACTIONS = {
+  acknowledge: { label: "Acknowledge", states: ["firing", "snoozed"], body: {} },
+  snooze: { label: "Snooze 1 h", states: ["firing", "acknowledged"], body: { for: 3600 } },
+  dismiss: { label: "Dismiss", states: ["firing", "acknowledged", "snoozed"], body: {} },
+  resolve: { label: "Resolve", states: ["firing", "acknowledged", "snoozed", "dismissed"], body: {} },
+};
+
+function buttons(alert, act, refused) {
+  if (!alert.alert) return null;
+  const offered = Object.entries(ACTIONS).filter(([, { states }]) => states.includes(alert.state));
+  if (!offered.length) return null;
+  return h("div.actions", {},
+    ...offered.map(([what, { label }]) =>
+      h("button.quiet", { type: "button", dataset: { action: what, alert: alert.alert }, onclick: () => act(alert, what) }, h("span", {}, label))),
+    refused && h("span.refused", { role: "status" }, refused));
+}
+
+function row(alert, act, refused) {
   const [tone, picture] = SEVERITIES[alert.severity] ?? SEVERITIES.info;
+  const silent = alert.resolved || alert.state === "snoozed" || alert.state === "dismissed";
   const shape = alert.resolved ? "check" : picture;
   const value = alert.value === undefined || alert.value === null ? "" : typeof alert.value === "number" ? String(Math.round(alert.value * 1e3) / 1e3) : JSON.stringify(alert.value);
-  return h(`li.alert.${alert.resolved ? "quiet" : tone}`, { dataset: { rule: alert.rule } },
+  const state = alert.state === "firing" || alert.resolved ? "" : alert.state;
+  return h(`li.alert.${silent ? "quiet" : tone}`, { dataset: { rule: alert.rule, state: alert.state } },
     icon(shape),
     h("div.what", {},
       h("p.title", {}, h("span.visually-hidden", {}, `${alert.resolved ? "resolved" : alert.severity}: `), String(alert.title ?? alert.rule)),
       alert.message && h("p.message", {}, String(alert.message)),
-      h("p.about", {}, [alert.entity, alert.category, value && `value ${value}`, alert.rule].filter(Boolean).join(" · "))),
-    h("time", { dataset: { moment: alert.time }, title: clock(alert.time) }));
+      h("p.about", {}, [state, alert.entity, alert.category, value && `value ${value}`, alert.rule].filter(Boolean).join(" · "))),
+    h("time", { dataset: { moment: alert.time }, title: clock(alert.time) }),
+    buttons(alert, act, refused));
 }
 
-export function alertsView(root, store) {
+export function alertsView(root, store, client) {
   const { badges, body } = panel(root, "alert", "Alerts");
   const count = badge("");
   badges.append(count);
@@ -29,6 +50,20 @@ export function alertsView(root, store) {
   const empty = absence("check", { title: "All quiet", explanation: "Rules watch every event and raise alerts here. Any failed run raises one: try it.", command: "callboard run -- false" });
   badges.append(empty.badge);
   body.append(list, ...empty.elements);
+
+  // Why the last thing that somebody did to an alert was refused, by the alert's id.
+  const refusals = new Map();
+
+  const act = async (alert, what) => {
+    refusals.delete(alert.alert);
+    try {
+      store.load("alerts", [await client.post(`/alerts/${encodeURIComponent(alert.alert)}/${what}`, ACTIONS[what].body)]);
+    } catch (fault) {
+      refusals.clear();
+      refusals.set(alert.alert, `Not done: ${fault.message}`);
+    }
+    draw();
+  };
 
   const age = () => {
     for (const time of list.querySelectorAll("time")) say(time, ago(Number(time.dataset.moment), Date.now()));
@@ -38,14 +73,18 @@ export function alertsView(root, store) {
       a.resolved - b.resolved
       || (a.resolved ? 0 : ORDER.indexOf(a.severity) - ORDER.indexOf(b.severity))
       || b.time - a.time);
-    list.replaceChildren(...alerts.map(row));
+    // The buttons are made anew, and a person may be on one of them.
+    const { action, alert: held } = document.activeElement?.dataset ?? {};
+    list.replaceChildren(...alerts.map((alert) => row(alert, act, refusals.get(alert.alert))));
+    if (action) list.querySelector(`button[data-action="${action}"][data-alert="${CSS.escape(held ?? "")}"]`)?.focus();
     age();
-    const firing = alerts.filter((alert) => !alert.resolved);
+    const active = alerts.filter((alert) => !alert.resolved);
+    const firing = active.filter((alert) => alert.state === "firing");
     const worst = firing[0] && (SEVERITIES[firing[0].severity] ?? SEVERITIES.info)[0];
     const situation = store.situation("alerts");
     // "All clear" is said only by a page that sees all.
-    rebadge(count, firing.length ? `${firing.length} firing` : "all clear", worst ?? "ok");
-    show(count, firing.length > 0 || !situation);
+    rebadge(count, firing.length ? `${firing.length} firing` : active.length ? `${active.length} known` : "all clear", worst ?? "ok");
+    show(count, active.length > 0 || !situation);
     empty.tell(situation, alerts.length === 0);
     show(list, alerts.length > 0);
   };

@@ -100,6 +100,13 @@ class SnoozeRequest(ActRequest, frozen=True, forbid_unknown_fields=True):
     ] = None
 
 
+class SignedAct(SnoozeRequest, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the receiver of a webhook does to an alert; all of it is signed."""
+
+    alert: Annotated[str, Meta(max_length=300, description="The `alert` of the event that it was posted.")]
+    action: Literal["acknowledge", "snooze", "dismiss", "resolve"]
+
+
 class AlertmanagerAlert(msgspec.Struct, frozen=True, rename={"starts_at": "startsAt", "ends_at": "endsAt"}):
     """One alert of an Alertmanager."""
 
