@@ -20,6 +20,7 @@ from prometheus_client import Counter
 
 from actors.alerts.alertmanager import AlertmanagerSettings
 from actors.alerts.engine import Engine, Signal
+from actors.alerts.keeper import clock
 from actors.alerts.ledger import AlertChange, AlertLedger, change_of, end, woken, write
 from actors.alerts.rulebook import MAX_MISTAKES, SHIPPED, RuleBook, described, parse_one
 from actors.alerts.rules import BadRules, Rule
@@ -90,6 +91,8 @@ class Alerts(Actor):
         await self._load(ctx)
         await self._load_stored(ctx)
         self._engine.replace(self._book.rules)
+        if self._stores is not None and (state := await self._stores.state.read()) is not None:
+            self._engine.restore(state)
         self._adopt(ctx)
 
     async def receive(self, event: Event, ctx: Context) -> None:
@@ -118,6 +121,7 @@ class Alerts(Actor):
         signals += self._engine.advance(self._now())
         self._apply(signals, ctx)
         self._wake(ctx)
+        await self._keep_state(ctx)
         if self._ledger is not None and ctx.now() - self._looked >= LEFT_SECONDS:
             self._looked = ctx.now()
             ctx.commit(self._ledger.publish_left)
@@ -223,10 +227,25 @@ class Alerts(Actor):
             ctx.emit("system.alerts.rules_rejected", {"file": "", "mistakes": mistakes[:MAX_MISTAKES]})
         return True
 
+    async def _keep_state(self, ctx: Context) -> None:
+        """Stores what the engine has counted, now and then: behind what it has said, and never ahead of it."""
+        if self._stores is None or not self._stores.state.is_due(ctx.now()):
+            return
+        keeper, begun = self._stores.state, clock()
+        state = self._engine.state()
+        keeper.spent(ctx.now(), clock() - begun)
+        if (packed := await ctx.offload(keeper.pack, state)) is not None:
+            ctx.commit(lambda: keeper.write(packed))
+
     def _adopt(self, ctx: Context) -> None:
         """Takes up what fires, and ends the alerts whose rule is gone."""
         assert self._ledger is not None
         gone = []
+        active = {(each.rule, each.key) for each in self._ledger.known.values() if each.is_active}
+        for rule, key, _alert in self._engine.firing():
+            if (rule, key) not in active:
+                # It ended after the state was stored.
+                self._ended += self._engine.close(rule, key)
         for entry, record in self._ledger.known.items():
             if not record.is_active or record.rule == ALERTMANAGER:
                 continue
@@ -241,6 +260,7 @@ class Alerts(Actor):
                 last=max(record.told, record.cause_time),
                 count=record.count,
                 cause=(record.cause_subject, record.cause_id, rfc3339(record.cause_time)),
+                entity=record.entity,
             )
             if not adopted:
                 gone.append(end(record, self._now(), "rule_removed"))

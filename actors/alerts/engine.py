@@ -173,6 +173,7 @@ class Engine:
         last: int,
         count: int,
         cause: tuple[object, ...] = (),
+        entity: str = "",
     ) -> bool:
         """Takes up an alert that fires, as it was stored; False where there is no such rule, so that it has ended.
 
@@ -185,8 +186,20 @@ class Engine:
         episode = watch.adopt(key, alert, since, told, last, count)
         if episode is not None:
             episode.cause = cause
-            episode.labels = episode.labels or {"key": key}
+            made = watch.rule
+            labels = {"entity": entity, "key": key, "category": made.category, "severity": made.severity.value}
+            if not episode.labels:
+                episode.labels = labels
+                self._inhibition.fired(rule, labels)
         return True
+
+    def firing(self) -> list[tuple[str, str, str]]:
+        """Rule, key and name of each alert that fires."""
+        found = []
+        for name, watch in self._watches.items():
+            items = watch.episodes if watch.groups is None else watch.groups.found
+            found += [(name, key, each.alert) for key, each in items.items() if each.alert is not None]
+        return found
 
     def count(self, rule: str, key: str) -> int:
         """How many matches the alert of a rule and key has, 0 where none fires."""

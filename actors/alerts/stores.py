@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from actors.alerts.alertmanager import AlertmanagerFeed, AlertmanagerSettings
+from actors.alerts.keeper import StateKeeper
 from actors.alerts.trials import Backtests
 from actors.system.context import Context
 from actors.system.runtime import BrokerRuntime
@@ -28,6 +29,7 @@ class Stores:
         self.ledger = AlertStore(runtime.broker, changed=self._alert_changed)
         self._changed = changed
         self._feeds = [AlertmanagerFeed(url, alertmanager, lambda: self.ledger.known) for url in alertmanager.urls]
+        self.state = StateKeeper(runtime.broker, ctx.instance)
         self.rules = RuleStore(runtime.broker, changed=self._rules_changed)
         self._changed_rules = True
         self.backtests = Backtests(runtime.broker, lambda name, run: ctx.source(name, run, None))

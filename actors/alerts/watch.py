@@ -147,7 +147,10 @@ class Watch:
         if self.groups is not None:
             self.groups.adopt(key, alert, since, told)
             return None
-        episode = self.episodes.get(key) or Episode(key, self._condition.begin())
+        episode = self.episodes.get(key)
+        if episode is None:
+            episode = Episode(key, self._condition.begin())
+            self._condition.assume(episode.memory, last)
         episode.alert, episode.since, episode.told, episode.last, episode.count = alert, since, told, last, count
         if self._level and episode.met is None:
             episode.met = since

@@ -55,6 +55,9 @@ class Condition(Protocol):
     def reset(self, memory: Any) -> None:
         """Forgets what was counted, because the alert was ended or the key is given up."""
 
+    def assume(self, memory: Any, at: int) -> None:
+        """Takes it that it is met since a moment, because its alert is stored as firing and nothing else is known."""
+
     def dump(self, memory: Any) -> Any:
         """The memory as JSON; None where there is nothing worth keeping."""
 

@@ -57,6 +57,9 @@ class Absence:
     def reset(self, memory: Waiting) -> None:
         memory.last, memory.overdue = None, False
 
+    def assume(self, memory: Waiting, at: int) -> None:
+        memory.last, memory.overdue = at, True
+
     def dump(self, memory: Waiting) -> list[Any] | None:
         return None if memory.last is None else [memory.last, memory.overdue]
 

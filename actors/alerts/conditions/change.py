@@ -113,6 +113,9 @@ class ValueChange:
         # What the value is stays known when an alert about its change ends.
         pass
 
+    def assume(self, memory: Values, at: int) -> None:
+        pass
+
     def dump(self, memory: Values) -> list[Any] | None:
         return [list(each) for each in memory.kept] or None
 

@@ -43,6 +43,9 @@ class Hold:
     def reset(self, memory: list[int]) -> None:
         memory[:] = [0, 0, 0]
 
+    def assume(self, memory: list[int], at: int) -> None:
+        memory[:] = [1, at, 1]
+
     def dump(self, memory: list[int]) -> list[int] | None:
         return list(memory) if memory[1] else None
 

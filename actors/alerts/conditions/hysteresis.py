@@ -58,6 +58,9 @@ class Hysteresis:
     def reset(self, memory: Level) -> None:
         memory.holds = False
 
+    def assume(self, memory: Level, at: int) -> None:
+        memory.holds, memory.at = True, at
+
     def dump(self, memory: Level) -> list[Any] | None:
         return [memory.holds, memory.at, memory.value] if memory.at else None
 

@@ -51,6 +51,9 @@ class Threshold:
     def reset(self, memory: list[int]) -> None:
         memory.clear()
 
+    def assume(self, memory: list[int], at: int) -> None:
+        pass
+
     def dump(self, memory: list[int]) -> list[int] | None:
         return list(memory) or None
 

@@ -86,6 +86,9 @@ class Window:
     def reset(self, memory: Samples) -> None:
         memory.clear()
 
+    def assume(self, memory: Samples, at: int) -> None:
+        memory.holds = True
+
     def dump(self, memory: Samples) -> list[Any] | None:
         return memory.dump()
 
