@@ -99,6 +99,9 @@ class EntityRecord:
             variants[name[:MAX_NAME]] = {**variants.get(name[:MAX_NAME], {}), **_numbers(figures, MAX_FIGURES)}
             if figures.get("control") is True:
                 control = name[:MAX_NAME]
+        if len(given) == 1:
+            # Which of those that come one by one was received first says nothing: the first by name is the control.
+            variants = dict(sorted(variants.items()))
         test: dict[str, Any] = {"variants": variants, "significance": None}
         if control is not None:
             test["control"] = control

@@ -58,8 +58,9 @@ def test_a_change_has_all_that_was_other_since_its_base_even_what_is_as_it_was_t
 
 def test_variants_that_come_one_by_one_are_compared_by_their_counts() -> None:
     record = EntityRecord("c1")
-    record.fold(variant("A", 200, 1000))
+    # The control is the first by name, whichever comes first.
     record.fold(variant("B", 260, 1000, isWinner=False))
+    record.fold(variant("A", 200, 1000))
 
     test = record.snapshot(0.0)["tests"]["t"]
 
