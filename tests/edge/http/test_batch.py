@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from edge.http.batch import waves
 from router.broker import Broker
 from router.codec import encode
+from router.errors import RunEnded
 from router.event import Event
 from router.runs import RunLedger
 from tests.edge.auth.conftest import SecuredFactory
@@ -90,6 +91,41 @@ async def test_a_crash_a_retry_and_a_late_success_leave_one_end(edge: RunningEdg
     assert [(answer.status_code, answer.json()["code"]) for answer in late] == [(409, "run_over")] * 2
     assert late[0].json()["synthesized"] is True
     assert [event.data["success"] for event in await stored(store, f"agent.{entity}.completion")] == [False]
+
+
+async def test_of_all_finishers_at_once_every_reader_sees_one(
+    two: tuple[RunningEdge, RunningEdge], store: Broker, entity: str
+) -> None:
+    """Two programs by the ledger, four clients by HTTP, of which one repeats itself, a crash, and a late success."""
+    ledger = RunLedger(store)
+    await send(two[0], f"agent.{entity}.workflow_start", {"incarnation": "one"})
+
+    async def program(success: bool, synthesized: bool = False) -> bool:
+        event = Event.new(f"agent.{entity}.completion", {"success": success, "synthesized": synthesized}, source="sdk")
+        try:
+            return not (await ledger.end(event, encode(event), synthesized=synthesized)).duplicate
+        except RunEnded:
+            return False
+
+    async def client(number: int) -> bool:
+        kind = ("completion", "done", "complete", "workflow_complete")[number % 4]
+        answer = await send(two[number % 2], f"agent.{entity}.{kind}", {"success": True}, id=f"{entity}.{number}")
+        assert answer.status_code in (201, 409), answer.text
+        return answer.status_code == 201 and not answer.json()["duplicate"]
+
+    sessions = [await edge.session(subjects=[f"agent.{entity}.*"]) for edge in two]
+    async with two[0].socket(sessions[0]) as socket, two[1].sse(sessions[1]) as sse:
+        await socket.control("ready")
+        won = await asyncio.gather(
+            program(True), program(False), program(False, synthesized=True), *(client(n) for n in (0, 1, 2, 3, 3))
+        )
+        assert await client(7) is False  # the late one
+        await send(two[0], f"agent.{entity}.output", {"n": 1})
+        heard = [await socket.events(2), await sse.events(2)]
+
+    assert won.count(True) == 1
+    assert len(await stored(store, f"agent.{entity}.>")) == 3
+    assert [[event["event_type"] for event in each][1] for each in heard] == ["output"] * 2
 
 
 async def test_a_start_begins_a_life_and_is_answered_with_its_incarnation(
