@@ -98,6 +98,7 @@ class HttpSender:
         self._incarnation = life.incarnation
         self._revived: str | None = None  # the incarnation that was begun for a completion on its way
         self._leased = False
+        self._host: Host | None = None
 
     @property
     def incarnation(self) -> str:
@@ -162,9 +163,18 @@ class HttpSender:
             self._revived = self._incarnation
             reply = await self._single(in_life(item, self._revived))
             over = _over(reply)
+        elif isinstance(over, RunSuperseded) and await self._is_revived(item) and self._revived is not None:
+            reply = await self._single(in_life(item, self._revived))
+            over = _over(reply)
         if over is not None:
             return Sent(refused=1, over=over)
         return self._settled(item, reply)
+
+    async def _is_revived(self, item: Queued) -> bool:
+        """Whether a heartbeat of ours, the answer to which may come yet, has begun another incarnation than that of an event."""
+        if self._host is None:
+            return False
+        return self._adopt(await self._beat(str(decode(item.payload).data.get("incarnation"))))
 
     async def _single(self, item: Queued) -> Reply:
         return await self.shared.call("POST", "/events", _pack(_publication(item)), _MSGPACK)
@@ -182,13 +192,13 @@ class HttpSender:
 
     async def serve(self, host: Host) -> None:
         """Sends heartbeats once the run is begun, and hears from their answers whether it is to stop, until cancelled."""
+        self._host = host
         host.limited(MAX_EVENT_BYTES)
         failures = 0
         while True:
             await self._begun.wait()
             incarnation = self._incarnation
-            body = {"domain": self._life.domain, "ttl": self._ttl, "incarnation": incarnation}
-            reply = await self.shared.call("POST", self._lease_path, msgspec.json.encode(body), _JSON)
+            reply = await self._beat(incarnation)
             pause = self._ttl / REFRESHES
             over = _over(reply)
             if incarnation != self._incarnation:
@@ -204,10 +214,7 @@ class HttpSender:
             elif 200 <= reply.status < 300:
                 failures = 0
                 self._leased = True
-                if reply.body.get("revived") is True and isinstance(living := reply.body.get("incarnation"), str):
-                    # The edge has begun another incarnation already, since the run was ended in our place.
-                    self._incarnation = self._revived = living
-                    host.adopted(living)
+                self._adopt(reply)
                 if reply.body.get("stop") is True:
                     host.asked_to_stop(str(reply.body.get("reason") or "") or None)
             else:
@@ -215,6 +222,21 @@ class HttpSender:
                 pause = min(pause, 0.1 + full_jitter(failures, 0.1, 2.0))
                 log.debug("lease was not refreshed; retrying", extra={"run": self._life.run, "fault": reply.text})
             await asyncio.sleep(pause)
+
+    async def _beat(self, incarnation: str) -> Reply:
+        body = {"domain": self._life.domain, "ttl": self._ttl, "incarnation": incarnation}
+        return await self.shared.call("POST", self._lease_path, msgspec.json.encode(body), _JSON)
+
+    def _adopt(self, reply: Reply) -> bool:
+        """Goes on as the incarnation that the edge has begun already where the run was ended in our place."""
+        living = reply.body.get("incarnation")
+        if reply.status != 200 or reply.body.get("revived") is not True or not isinstance(living, str):
+            return False
+        if living != self._incarnation:
+            self._incarnation = self._revived = living
+            if self._host is not None:
+                self._host.adopted(living)
+        return True
 
     async def release(self) -> None:
         """Gives up the lease, and closes what was opened here."""

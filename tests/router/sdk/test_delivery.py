@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from router.sdk import Run, Unsent
+from router.sdk import OutboxFull, Overflow, Run, Unsent
 from tests.router.sdk.runs import Way, events_of, types
 from tests.waiting import PATIENCE, eventually
 
@@ -127,3 +127,21 @@ async def test_runs_that_share_a_connection_deliver_beside_one_another(way: Way,
     (start, _, _) = await events_of(way.broker, f"{entity}c")
     assert (start.data["parent"], start.data["parent_domain"]) == (entity, "agent")
     assert types(await events_of(way.broker, entity)) == ["workflow_start", "completion"]
+
+
+async def test_a_full_outbox_makes_who_wants_it_wait_and_gives_up_with_an_error(way: Way, entity: str) -> None:
+    settings = way.settings(overflow=Overflow.WAIT, capacity=5, wait_limit=0.2)
+    async with way.program(entity, settings) as run:
+        await eventually(lambda: run.waiting == 0)
+        way.proxy.refuse()
+        for n in range(5):
+            await run.emit("noted", {"n": n})
+        with pytest.raises(OutboxFull):
+            await run.emit("noted", {"n": 5})
+        way.proxy.accept()
+        await eventually(lambda: run.waiting == 0)
+        for n in range(5, 25):
+            await run.emit("noted", {"n": n})
+
+    events = await events_of(way.broker, entity)
+    assert [event.data["n"] for event in events if event.type == "noted"] == list(range(25))
