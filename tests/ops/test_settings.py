@@ -9,6 +9,7 @@ import pytest
 
 from ops.environment import RawValue
 from ops.settings import Mistakes, Settings, is_secret
+from router import catalogue
 
 
 @pytest.fixture(autouse=True)
@@ -133,3 +134,31 @@ def test_what_kubernetes_puts_into_every_pod_is_passed_over(monkeypatch: pytest.
     monkeypatch.setenv("CALLBOARD_EDGE_PORT_8000_TCP_ADDR", "10.0.0.7")
 
     assert Settings.load("edge").section("edge").port == 8000
+
+
+def test_the_mistakes_in_a_file_of_event_types_are_told_with_those_of_the_settings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "types.yaml"
+    file.write_text("types: [{name: Odd}, {name: said, delivery: twice}]")
+    monkeypatch.setenv("CALLBOARD_EVENT_TYPES", str(file))
+    monkeypatch.setenv("CALLBOARD_EDGE_WORKERS", "many")
+
+    with pytest.raises(Mistakes) as caught:
+        Settings.load("edge")
+
+    told = "\n".join(caught.value.lines)
+    assert len(caught.value.lines) == 3
+    assert "CALLBOARD_EDGE_WORKERS=many" in told and "types[0].name" in told and "types[1] said.delivery" in told
+
+
+def test_a_file_of_event_types_registers_them_for_the_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "types.yaml"
+    file.write_text("types: [{name: said_so, delivery: latest}]")
+    monkeypatch.setenv("CALLBOARD_EVENT_TYPES", str(file))
+    try:
+        Settings.load()
+        Settings.load("edge")
+        assert catalogue.find("said_so").delivery is catalogue.Delivery.LATEST
+    finally:
+        catalogue.unload()
