@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 
 from ops.cli.sessions import edge_of
@@ -10,23 +9,14 @@ from ops.demo.chat import ChatSettings, serve_chat
 from ops.process.ports import url_of
 from ops.process.roles import run_role
 from ops.settings import Settings
-from router.broker import Broker
 
 
 def run_chat(settings: Settings, host: str, port: int) -> int:
     """Serves the chat until it is told to end. Raises Mistakes, RouterError."""
     edge = settings.command.edge_url or url_of(*edge_of(settings))
     chat = ChatSettings(edge, host, port, settings.command.token)
-    return run_role(functools.partial(_serve, settings, chat), settings, "demo chat")
-
-
-async def _serve(settings: Settings, chat: ChatSettings, stop: asyncio.Event) -> None:
-    broker = Broker(settings.broker, "demo chat", settings.topology)
-    await broker.open(apply=False)
-    try:
-        await serve_chat(chat, broker, functools.partial(_say, chat.edge), stop)
-    finally:
-        await broker.close()
+    say = functools.partial(_say, edge)
+    return run_role(lambda stop: serve_chat(chat, say, stop), settings, "demo chat")
 
 
 def _say(edge: str, url: str) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 from aiohttp import web
 
 from ops.demo.answers import WHAT_IT_IS, answer
-from router.broker import Broker
 from router.codec import from_json, to_json
 from router.errors import BadInput, RouterError
 from router.sdk.callbacks import GRACE_SECONDS, BadCallbackConfig, Callbacks, CallbacksUnavailable
@@ -44,11 +43,10 @@ class ChatSettings:
 
 
 class ChatServer:
-    """The chat. Its runs are published over one connection."""
+    """The chat. It needs an edge and nothing else: its runs are published over HTTP."""
 
-    def __init__(self, settings: ChatSettings, broker: Broker) -> None:
+    def __init__(self, settings: ChatSettings) -> None:
         self._settings = settings
-        self._broker = broker
         self._working: asyncio.TaskGroup
         self._count = 0
 
@@ -73,7 +71,7 @@ class ChatServer:
         settings = self._settings
         try:
             callbacks = await Callbacks.from_request(
-                config, edge=settings.edge, token=settings.token, to=self._broker, source="demo", grace=settings.grace
+                config, edge=settings.edge, token=settings.token, source="demo", grace=settings.grace
             )
         except BadCallbackConfig as fault:
             return _json(fault.problem, fault.status, "application/problem+json")
@@ -107,9 +105,9 @@ class ChatServer:
             yield
 
 
-async def serve_chat(settings: ChatSettings, broker: Broker, ready: Callable[[str], None], stop: asyncio.Event) -> None:
+async def serve_chat(settings: ChatSettings, ready: Callable[[str], None], stop: asyncio.Event) -> None:
     """Serves until `stop`; calls `ready` with the address."""
-    runner = web.AppRunner(ChatServer(settings, broker).application(), access_log=None, handle_signals=False)
+    runner = web.AppRunner(ChatServer(settings).application(), access_log=None, handle_signals=False)
     await runner.setup()
     try:
         await web.TCPSite(runner, settings.host, settings.port).start()

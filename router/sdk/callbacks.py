@@ -19,6 +19,7 @@ import contextlib
 import logging
 import os
 import secrets
+import threading
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ from router.broker import Broker
 from router.codec import from_json, to_json
 from router.errors import BadInput, RouterError
 from router.sdk.run import Run
+from router.sdk.sync import SyncRun
 from router.subject import Subject, escape, unescape
 
 log = logging.getLogger(__name__)
@@ -93,6 +95,8 @@ class Callbacks:
         self._token = token
         self._grace = grace
         self._created = time.monotonic()
+        self._to: Broker | str = edge
+        self._options: dict[str, Any] = {}
         self._run: Run
 
     @classmethod
@@ -112,16 +116,17 @@ class Callbacks:
         """Makes a session as a `callback_config` asks; without one the run is as any other, and nobody is called back.
 
         `edge` and `token`: the edge (else CALLBOARD_EDGE_URL and CALLBOARD_TOKEN say so); `public_url`: where callers reach it, if
-        that is another address. `to`: where the run publishes, as Run has it; `options` are those of Run. `run` names the run,
-        which must be a new one for each request. `grace`: how long the session outlives the run, in seconds. Raises
-        BadCallbackConfig, CallbacksUnavailable.
+        that is another address. `to`: where the run publishes, as Run has it; without it over HTTP, to the edge. `options` are those
+        of Run. `run` names the run, which must be a new one for each request. `grace`: how long the session outlives the run, in
+        seconds. Raises BadCallbackConfig, CallbacksUnavailable.
         """
         edge = edge or os.environ.get("CALLBOARD_EDGE_URL") or DEFAULT_EDGE
         token = token or os.environ.get("CALLBOARD_TOKEN")
         self = cls(edge, token, domain, run or f"request-{secrets.token_hex(8)}", grace)
         if config is not None:
             await self._create(config, public_url or edge)
-        self._run = Run(self.run_id, to, domain=domain, **options)
+        self._options = {"token": token, "domain": domain, **options}
+        self._to = to if to is not None else edge
         return self
 
     @classmethod
@@ -165,6 +170,7 @@ class Callbacks:
         return self.session["delivery_method"] if self.session else None
 
     async def __aenter__(self) -> Run:
+        self._run = Run(self.run_id, self._to, **self._options)
         return await self._run.__aenter__()
 
     async def __aexit__(
@@ -269,6 +275,44 @@ class Callbacks:
             if isinstance(found, dict):
                 return status, found
         return status, {}
+
+
+class SyncCallbacks:
+    """Callbacks for servers without asyncio: `with callbacks as run:` gives a SyncRun."""
+
+    def __init__(self, callbacks: Callbacks) -> None:
+        """Use `from_request`."""
+        assert isinstance(callbacks._to, str)
+        self._callbacks = callbacks
+        self._run = SyncRun(callbacks.run_id, callbacks._to, **callbacks._options)
+        self.answer = callbacks.answer
+        self.cleaning: threading.Thread | None = None
+
+    @classmethod
+    def from_request(cls, config: Mapping[str, Any] | None, *, to: str | None = None, **options: Any) -> Self:
+        """Does as `Callbacks.from_request` does, with its options; `to` is an address."""
+        return cls(asyncio.run(Callbacks.from_request(config, to=to, **options)))
+
+    @property
+    def delivery_method(self) -> str | None:
+        """How the caller is called back; None where it did not ask for that."""
+        return self._callbacks.delivery_method
+
+    def __enter__(self) -> SyncRun:
+        return self._run.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._run.__exit__(kind, fault, trace)
+        finally:
+            if self._callbacks.session is not None:
+                # A daemon: it waits for the posts of a webhook, and keeps no program from its end.
+                self.cleaning = threading.Thread(
+                    target=lambda: asyncio.run(self._callbacks._clean()), name="callbacks", daemon=True
+                )
+                self.cleaning.start()
 
 
 def _age(said: object) -> float:

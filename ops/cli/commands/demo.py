@@ -19,7 +19,6 @@ def declare(parser: Parser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8100, help="the port to listen on (8100); 0 takes a free one")
     parser.where_the_edge_is()
-    parser.setting("--nats-url", "NATS_URL", "the NATS to use; without it that of a running `callboard up`", "URL")
 
 
 def run(given: argparse.Namespace) -> int:

@@ -52,14 +52,14 @@ def _reported(method: F) -> F:
 class LangChainHandler(BaseCallbackHandler):
     """A callback handler for everything that takes `callbacks`, sync and async, in any thread.
 
-    `tokens_used` is the sum over all models that said what they used, for `run.complete(tokens_used=…)`.
+    What the models say that they used is added up in the completion of the run; `tokens_used` is the sum so far.
     """
 
     raise_error = True  # for RunStopped, which is to end the work
     run_inline = True  # in the order of the calls; nothing here waits
 
     def __init__(self, run: Run | SyncRun, *, stop: bool = True) -> None:
-        """`stop=False`: a request to stop is left to the program. With a Run, create it within `async with Run(…)`."""
+        """`stop=False`: a request to stop is left to the program."""
         super().__init__()
         self._port = RunPort(run)
         self._spans = SpanReports(self._port)

@@ -27,7 +27,6 @@ class RunLogHandler(logging.Handler):
     """Reports each record to the run of its context, or all to one run; set a formatter as for any handler."""
 
     def __init__(self, run: Run | SyncRun | None = None, level: int | str = logging.INFO) -> None:
-        """With a Run, create it within `async with Run(…)`."""
         super().__init__(level)
         self._port = RunPort(run) if run else None
         self._reporting = threading.local()

@@ -37,7 +37,7 @@ class RunTracingProcessor(TracingProcessor):
     """Reports each trace to the run of its context, or all to one run."""
 
     def __init__(self, run: Run | SyncRun | None = None, *, stop: bool = True) -> None:
-        """`stop=False`: a request to stop is left to the program. With a Run, create it within `async with Run(…)`."""
+        """`stop=False`: a request to stop is left to the program."""
         self._port = RunPort(run) if run else None
         self._stop = stop
         self._traces: dict[str, SpanReports] = {}

@@ -48,7 +48,6 @@ class RunSpanProcessor(SpanProcessor):
     """Reports each GenAI span to the run of the context in which it starts, or all to one run."""
 
     def __init__(self, run: Run | SyncRun | None = None) -> None:
-        """With a Run, create it within `async with Run(…)`."""
         self._port = RunPort(run) if run else None
         self._lock = threading.Lock()  # spans of one process start and end in any thread
         self._reports: dict[RunPort, SpanReports] = {}

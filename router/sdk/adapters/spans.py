@@ -96,7 +96,7 @@ class SpanReports:
         if span := self._speaker(id, callback):
             if span.thoughts:
                 span.thoughts.end()
-            self.port.chunk(text)
+            self.port.chunk(text, id)
 
     def end(self, id: str, status: str = "completed", **more: Any) -> None:
         """Closes a step or a model's call."""
@@ -107,6 +107,7 @@ class SpanReports:
             span.thoughts.end()
         if span.kind == "model":
             self.tokens_used += more.get("tokens_used") or 0
+            self.port.use(more.get("tokens_used"), more.get("cost"))
         if span.shown:
             self._step(id, span, status, {"duration": span.took, **more})
 

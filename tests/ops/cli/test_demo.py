@@ -1,4 +1,6 @@
-"""Tests of demo.py: the real command, beside a real NATS and an edge that is only named."""
+"""Tests of demo.py: the real command, beside a real edge."""
+
+# ruff: noqa: F811
 
 from __future__ import annotations
 
@@ -9,15 +11,14 @@ import sys
 
 import httpx
 
-from router.broker import Broker
+from tests.edge.conftest import RunningEdge, edge, edge_factory  # noqa: F401
 from tests.ops.command import ROOT, environment
-from tests.router.sdk.runs import events_of
 from tests.waiting import PATIENCE
 
 
-async def test_the_chat_says_where_it_is_answers_and_ends_when_told(nats_server: str, broker: Broker) -> None:
+async def test_the_chat_says_where_it_is_answers_and_ends_when_told(edge: RunningEdge) -> None:
     chat = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "ops", "demo", "chat", "--port", "0", "--nats-url", nats_server,
+        sys.executable, "-m", "ops", "demo", "chat", "--port", "0", "--edge-url", edge.url,
         cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert chat.stdout
@@ -32,7 +33,3 @@ async def test_the_chat_says_where_it_is_answers_and_ends_when_told(nats_server:
     assert answer["sources"][0] == "Runs"
     _, err = await asyncio.wait_for(chat.communicate(), PATIENCE)
     assert chat.returncode == 0, err.decode()
-    events = await events_of(broker, "*")
-    assert answer["response"] in [
-        e.data["result"]["response"] for e in events if e.type == "completion" and e.data.get("result")
-    ]

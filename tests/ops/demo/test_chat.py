@@ -16,7 +16,6 @@ from aiohttp import web
 
 from ops.demo.answers import WHAT_IT_IS
 from ops.demo.chat import ChatServer, ChatSettings, serve_chat
-from router.broker import Broker
 from tests.edge.conftest import UNHURRIED, RunningEdge, Sse, edge, edge_factory  # noqa: F401
 from tests.waiting import PATIENCE, eventually
 
@@ -25,12 +24,12 @@ DOCUMENTED = ["thinking", "tool_use", "progress", "completion"]
 
 
 @pytest.fixture
-async def chat(edge: RunningEdge, broker: Broker) -> AsyncIterator[httpx.AsyncClient]:
+async def chat(edge: RunningEdge) -> AsyncIterator[httpx.AsyncClient]:
     """The chat on a free port, and a client of it."""
     stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
     settings = ChatSettings(edge.url, port=0, grace=1.0)
     async with asyncio.TaskGroup() as group:
-        group.create_task(serve_chat(settings, broker, ready.set_result, stop))
+        group.create_task(serve_chat(settings, ready.set_result, stop))
         async with httpx.AsyncClient(base_url=await ready, timeout=PATIENCE) as http:
             yield http
         stop.set()
@@ -185,8 +184,8 @@ async def test_many_callers_get_their_own_answers_only(chat: httpx.AsyncClient) 
         assert [event["subject"] for event in events] == [f"agent.{run}.completion"]
 
 
-async def test_the_edge_that_is_away_is_said(broker: Broker) -> None:
-    server = ChatServer(ChatSettings("http://127.0.0.1:1"), broker)
+async def test_the_edge_that_is_away_is_said() -> None:
+    server = ChatServer(ChatSettings("http://127.0.0.1:1"))
     runner = web.AppRunner(server.application())
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

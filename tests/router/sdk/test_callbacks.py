@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -11,7 +12,7 @@ import pytest
 import websockets
 
 from router.broker import Broker
-from router.sdk.callbacks import BadCallbackConfig, Callbacks, CallbacksUnavailable
+from router.sdk.callbacks import BadCallbackConfig, Callbacks, CallbacksUnavailable, SyncCallbacks
 from tests.edge.auth.conftest import SecuredFactory, secured, token  # noqa: F401
 from tests.edge.conftest import UNHURRIED, RunningEdge, edge, edge_factory  # noqa: F401
 from tests.waiting import PATIENCE, eventually
@@ -150,3 +151,20 @@ async def test_webhook_sessions_of_a_server_that_died_are_swept_once_their_run_i
 
     assert removed == 1 and await session_of(edge, ended) == {}
     assert await session_of(edge, going) and (await edge.http.get(f"/callbacks/sessions/{other}")).status_code == 200
+
+
+async def test_a_server_without_asyncio_gives_its_callers_the_same(edge: RunningEdge, entity: str) -> None:
+    def serve() -> SyncCallbacks:
+        callbacks = SyncCallbacks.from_request({"delivery_method": "polling"}, edge=edge.url, run=entity, grace=600)
+        with callbacks as run:
+            run.thinking("as any other")
+        assert callbacks.cleaning is not None
+        callbacks.cleaning.join(PATIENCE)
+        return callbacks
+
+    callbacks = await asyncio.to_thread(serve)
+
+    events = (await edge.poll(callbacks.answer["session_id"]))["events"]
+    assert [event["event_type"] for event in events] == ["workflow_start", "thinking", "completion"]
+    session = (await edge.http.get(f"/callbacks/sessions/{callbacks.answer['session_id']}")).json()
+    assert callbacks.delivery_method == "polling" and 600 <= session["ttl"] < 3600

@@ -15,6 +15,9 @@ from langchain_core.prompts import PromptTemplate
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Command, interrupt
 
 from router.broker import Broker
 from router.event import Event
@@ -82,7 +85,6 @@ async def test_a_langgraph_agent_is_told_of_as_a_tree_with_its_tools_its_text_an
     async with Run(entity, broker) as run:
         handler = LangChainHandler(run)
         await adding().ainvoke(QUESTION, {"callbacks": [handler]})
-        await run.complete(tokens_used=handler.tokens_used)
 
     assert_tells_of_the_addition(await events_of(broker, entity))
 
@@ -93,7 +95,6 @@ async def test_a_graph_that_runs_in_a_thread_beside_the_loop_of_the_run_is_told_
     async with Run(entity, broker) as run:
         handler = LangChainHandler(run)
         await asyncio.to_thread(adding().invoke, QUESTION, {"callbacks": [handler]})
-        await run.complete(tokens_used=handler.tokens_used)
 
     assert_tells_of_the_addition(await events_of(broker, entity))
 
@@ -104,7 +105,6 @@ async def test_a_graph_called_without_await_in_the_loop_of_the_run_does_not_wait
     async with Run(entity, broker) as run:
         handler = LangChainHandler(run)
         adding().invoke(QUESTION, {"callbacks": [handler]})
-        await run.complete(tokens_used=handler.tokens_used)
 
     assert_tells_of_the_addition(await events_of(broker, entity))
 
@@ -114,7 +114,6 @@ async def test_a_program_without_asyncio_is_told_of_alike(nats_server: str, brok
         with SyncRun(entity, nats_server) as run:
             handler = LangChainHandler(run)
             adding().invoke(QUESTION, {"callbacks": [handler]})
-            run.complete(tokens_used=handler.tokens_used)
 
     await asyncio.to_thread(program)
 
@@ -180,6 +179,26 @@ async def test_a_failure_is_reported_once_where_it_came_from_and_ends_each_step_
     assert [data["recoverable"] for data in of(events, "error")] == [True, False]  # the tool's, and the run's own
     assert [data["status"] for data in of(events, "workflow_step")] == ["started", "failed"]
     assert events[-1].data["success"] is False
+
+
+async def test_a_graph_that_waits_for_a_person_has_not_failed(broker: Broker, entity: str) -> None:
+    async def ask(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [("ai", f"You said {interrupt('May I?')}")]}
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("ask", ask)
+    builder.add_edge(START, "ask")
+    graph = builder.compile(checkpointer=InMemorySaver())
+
+    async with Run(entity, broker) as run:
+        config: Any = {"callbacks": [LangChainHandler(run)], "configurable": {"thread_id": entity}}
+        await graph.ainvoke(QUESTION, config)
+        answer = await graph.ainvoke(Command(resume="yes"), config)
+
+    events = await events_of(broker, entity)
+    assert answer["messages"][-1].content == "You said yes"
+    assert of(events, "error") == [] and "interrupted" in {data["status"] for data in of(events, "workflow_step")}
+    assert "failed" not in {data["status"] for data in of(events, "workflow_step")}
 
 
 async def test_a_retriever_is_a_tool(broker: Broker, entity: str) -> None:

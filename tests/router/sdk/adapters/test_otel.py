@@ -68,7 +68,8 @@ def assert_tells_of_the_work(events: list[Event]) -> None:
     assert (model["tokens_used"], model["input_tokens"], model["output_tokens"]) == (12, 7, 5)
     assert (model["cost"], model["response_model"]) == (0.002, "fake-1-2026")
     assert of(events, "thinking")[0]["thought"] == "I add."
-    assert of(events, "streaming_chunk") == [{"content": "The sum is 3."}]
+    assert of(events, "streaming_chunk") == [{"content": "The sum is 3.", "parent": chosen["span"]}]
+    assert (events[-1].data["tokens_used"], events[-1].data["cost"]) == (12, 0.002)
     (use,), (result,) = of(events, "tool_use"), of(events, "tool_result")
     assert (use["tool_name"], use["parameters"], result["result"]) == ("add", {"a": 1, "b": 2}, 3)
     # The span of HTTP between them is none of ours.

@@ -8,10 +8,10 @@ import threading
 import pytest
 
 from router.broker import Broker
-from router.sdk import Run, RunSettings, RunStopped, SyncRun
+from router.sdk import Run, RunStopped, SyncRun
 from router.sdk.adapters.port import RunPort
 from tests.router.sdk.runs import events_of, types
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE
 
 
 async def test_reports_of_the_runs_own_loop_are_added_at_once(broker: Broker, entity: str) -> None:
@@ -36,17 +36,6 @@ async def test_reports_of_threads_are_in_the_order_of_each_thread(broker: Broker
     for name in "abcd":
         assert [e.data["n"] for e in events if e.data.get("thread") == name] == list(range(200))
     assert port.dropped == 0
-
-
-async def test_reports_wait_for_room_without_their_callback_waiting(broker: Broker, entity: str) -> None:
-    async with Run(entity, broker, settings=RunSettings(capacity=5)) as run:
-        port = RunPort(run)
-        for n in range(300):
-            port.emit("note", {"n": n})
-        await eventually(lambda: run.said == 301)
-
-    notes = [event.data["n"] for event in await events_of(broker, entity) if event.type == "note"]
-    assert notes == list(range(300))
 
 
 async def test_an_event_names_the_one_that_it_came_from(broker: Broker, entity: str) -> None:
@@ -104,6 +93,22 @@ async def test_a_stop_is_raised_to_who_asks(broker: Broker, entity: str) -> None
     assert (await events_of(broker, entity))[-1].data["status"] == "cancelled"
 
 
-def test_an_adapter_of_a_run_that_is_created_outside_its_loop_says_what_to_do() -> None:
-    with pytest.raises(RuntimeError, match="inside `async with Run"):
-        RunPort(Run("x"))
+async def test_many_reports_at_once_wait_for_nothing_and_are_all_stored(broker: Broker, entity: str) -> None:
+    async with Run(entity, broker) as run:
+        port = RunPort(run)
+        for n in range(5000):
+            port.emit("note", {"n": n})
+
+    notes = [event.data["n"] for event in await events_of(broker, entity) if event.type == "note"]
+    assert notes == list(range(5000)) and port.dropped == 0
+
+
+async def test_what_a_run_refuses_is_counted_and_disturbs_nobody(broker: Broker, entity: str) -> None:
+    async with Run(entity, broker) as run:
+        port = RunPort(run)
+        port.emit("No Type", {})
+        port.progress(7.0)
+        await run.complete()
+        port.emit("late", {})
+
+    assert port.dropped == 3 and types(await events_of(broker, entity)) == ["workflow_start", "completion"]
