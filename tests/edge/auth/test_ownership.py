@@ -17,7 +17,8 @@ from router.broker import Broker
 from router.event import Event
 from tests.edge.auth.conftest import SecuredEdge, SecuredFactory, token
 from tests.edge.conftest import edge_factory, store  # noqa: F401
-from tests.waiting import PATIENCE
+from tests.router.firings import raised
+from tests.waiting import PATIENCE, eventually
 
 EVERYTHING = {"read": [">"], "publish": [">"], "command": [">"], "operate": True}
 
@@ -248,13 +249,14 @@ async def test_runs_alerts_and_devices_are_shown_as_far_as_they_are_granted(
     for subject in (f"job.{entity}.state", f"job.{entity}x.state", f"camera.{entity}.state", f"camera.{entity}x.state"):
         await store.publish(Event.new(subject, {"status": "running"}))
     for alert in (entity, f"{entity}x"):
-        await store.publish(Event.new(f"alert.{alert}.firing", {"entity": "x"}))
+        await raised(store, alert)
     alice = edge.as_("alice", read=[f"*.{entity}.>"])
 
     async def shown(path: str) -> list[dict[str, Any]]:
         return (await alice.http.get(path)).json()[path[1:]]
 
     assert [run["run"] for run in await shown("/runs")] == [entity]
+    await eventually(lambda: shown("/alerts"))
     assert [alert["rule"] for alert in await shown("/alerts")] == [entity]
     assert [camera["id"] for camera in await shown("/cameras")] == [entity]
     assert (await alice.http.get(f"/runs/{entity}")).status_code == 200
