@@ -23,7 +23,7 @@ class MailboxFull(RouterError):
     """the mailbox is full"""
 
 
-class Overflow(Enum):
+class WhenFull(Enum):
     """What a full mailbox answers."""
 
     BLOCK = "block"  # `put` waits for room
@@ -35,7 +35,7 @@ class Mailbox(Generic[M]):
     """A bounded queue with one consumer; urgent messages are taken first. It knows no consumer, so it outlives a crash of one."""
 
     def __init__(
-        self, capacity: int, overflow: Overflow = Overflow.BLOCK, urgent_capacity: int = URGENT_CAPACITY
+        self, capacity: int, overflow: WhenFull = WhenFull.BLOCK, urgent_capacity: int = URGENT_CAPACITY
     ) -> None:
         if capacity < 1 or urgent_capacity < 1:
             raise ValueError("a mailbox holds at least one message")
@@ -58,11 +58,11 @@ class Mailbox(Generic[M]):
         return self._closed
 
     async def put(self, message: M) -> None:
-        """Adds a message; a full mailbox answers by its Overflow. Raises MailboxClosed or MailboxFull."""
+        """Adds a message; a full mailbox answers by its WhenFull. Raises MailboxClosed or MailboxFull."""
         while not self.offer(message):
             if self._closed:
                 raise MailboxClosed
-            if self.overflow is Overflow.REFUSE:
+            if self.overflow is WhenFull.REFUSE:
                 raise MailboxFull
             await self._room.wait()
 
@@ -71,12 +71,12 @@ class Mailbox(Generic[M]):
         if self._closed:
             return False
         if len(self._normal) >= self.capacity:
-            if self.overflow is not Overflow.DROP_OLDEST:
+            if self.overflow is not WhenFull.DROP_OLDEST:
                 return False
             self._normal.popleft()
             self.dropped += 1
         self._normal.append(message)
-        if len(self._normal) >= self.capacity and self.overflow is Overflow.BLOCK:
+        if len(self._normal) >= self.capacity and self.overflow is WhenFull.BLOCK:
             self._room.clear()
         self._filled.set()
         return True

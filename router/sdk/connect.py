@@ -12,7 +12,7 @@ from router.broker import Broker
 from router.nats.settings import BrokerSettings
 from router.sdk.over_nats import NatsSender, open_when_there
 from router.sdk.queued import Life
-from router.sdk.sender import Sender
+from router.sdk.sender import EventSender
 
 if TYPE_CHECKING:
     from router.sdk.over_http import HttpDoor
@@ -32,7 +32,7 @@ def is_http(url: str) -> bool:
 
 def sender_to(
     target: Broker | HttpDoor | BrokerSettings | str | None, life: Life, ttl: float, token: str | None
-) -> Sender:
+) -> EventSender:
     """Makes the sender of one run. `target` is a connection to share, or an address for one of its own."""
     if isinstance(target, Broker):
         return NatsSender(target, life, ttl, opens=False)

@@ -13,10 +13,10 @@ from pathlib import Path
 from router.errors import RouterError, RunSuperseded
 from router.sdk.emitter import Emitter
 from router.sdk.encoder import RunEncoder
-from router.sdk.outbox import Outbox
+from router.sdk.outbox import RunOutbox
 from router.sdk.queued import Kind, Queued
 from router.sdk.recovery import deliver
-from router.sdk.sender import Sender
+from router.sdk.sender import EventSender
 from router.sdk.spool import SpoolFile, default_folder, left_behind, new_header
 from router.sdk.values import RunSettings
 from router.timing import full_jitter
@@ -38,9 +38,9 @@ class RunDelivery:
     def __init__(
         self,
         emitter: Emitter,
-        outbox: Outbox,
+        outbox: RunOutbox,
         encoder: RunEncoder,
-        sender: Sender,
+        sender: EventSender,
         settings: RunSettings,
         on_away: Callable[[], None],
     ) -> None:

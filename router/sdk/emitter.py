@@ -14,7 +14,7 @@ from router.errors import BadEvent
 from router.event import Event
 from router.sdk.coalesce import Coalescer
 from router.sdk.encoder import RunEncoder
-from router.sdk.outbox import Outbox
+from router.sdk.outbox import RunOutbox
 from router.sdk.queued import Kind, Queued
 from router.sdk.values import RunOver, RunSettings, RunStopped, ToolCall, UsageTotal, error_data, progress_data, text_of
 
@@ -30,7 +30,7 @@ class Emitter:
     def __init__(
         self,
         encoder: RunEncoder,
-        outbox: Outbox,
+        outbox: RunOutbox,
         settings: RunSettings,
         wake: Callable[[], None],
         watch: Callable[[Event], None] | None = None,

@@ -13,7 +13,7 @@ from router.errors import RouterError, RunEnded
 from router.sdk.encoder import RunEncoder
 from router.sdk.queued import Kind, Queued
 from router.sdk.recovery import Delivered, deliver
-from router.sdk.sender import Sender
+from router.sdk.sender import EventSender
 from router.sdk.spool import SpoolFile, SpoolHeader, header_of, left_behind
 from router.timing import full_jitter
 
@@ -34,7 +34,7 @@ class Flushed(NamedTuple):
 
 
 async def flush(
-    folder: Path, sender_for: Callable[[SpoolHeader], Sender], *, run: str | None = None, patience: float = 10.0
+    folder: Path, sender_for: Callable[[SpoolHeader], EventSender], *, run: str | None = None, patience: float = 10.0
 ) -> AsyncIterator[Flushed]:
     """Delivers the files of a folder, of one run or of all, and tells of each. A server that is away is waited for so many seconds."""
     deadline = time.monotonic() + patience
@@ -60,7 +60,7 @@ async def flush(
             file.close()
 
 
-async def _flush(file: SpoolFile, sender: Sender, deadline: float) -> Flushed:
+async def _flush(file: SpoolFile, sender: EventSender, deadline: float) -> Flushed:
     stored = refused = failures = 0
     while True:
         told = await deliver(file, sender)
@@ -77,7 +77,7 @@ async def _flush(file: SpoolFile, sender: Sender, deadline: float) -> Flushed:
         await asyncio.sleep(0.1 + full_jitter(failures, 0.1, 1.0))
 
 
-async def _end(file: SpoolFile, sender: Sender) -> Delivered:
+async def _end(file: SpoolFile, sender: EventSender) -> Delivered:
     """Ends the run of a program that died, unless it has another end or another life by now."""
     header = file.header
     encoder = RunEncoder(header.domain, header.run, header.source, incarnation=header.incarnation)

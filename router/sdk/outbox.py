@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 MAX_BYTES = 16 * 1024 * 1024
 
 
-class Outbox:
+class RunOutbox:
     """The queue of one run."""
 
     def __init__(self, settings: RunSettings, make_spool: Callable[[], SpoolFile], on_room: Callable[[], None]) -> None:

@@ -38,7 +38,7 @@ _MSGPACK = {"Content-Type": "application/msgpack"}
 _pack = msgspec.msgpack.Encoder().encode
 
 
-class Reply(NamedTuple):
+class HttpReply(NamedTuple):
     """An answer of the edge; `status` is 0 where there was none, and `body` then says why."""
 
     status: int
@@ -63,7 +63,7 @@ class HttpDoor:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._session: aiohttp.ClientSession | None = None
 
-    async def call(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+    async def call(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> HttpReply:
         """Sends one request; never raises for what the edge or the network does."""
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, connect=3.0)
@@ -71,11 +71,11 @@ class HttpDoor:
         try:
             async with self._session.request(method, self.base + path, data=body, headers=headers) as answer:
                 given = from_json(await answer.read() or b"{}")
-                return Reply(answer.status, given if isinstance(given, dict) else {})
+                return HttpReply(answer.status, given if isinstance(given, dict) else {})
         except BadInput:
-            return Reply(0, {"detail": "what answered was not Callboard"})
+            return HttpReply(0, {"detail": "what answered was not Callboard"})
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as fault:
-            return Reply(0, {"detail": str(fault) or type(fault).__name__})
+            return HttpReply(0, {"detail": str(fault) or type(fault).__name__})
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -109,7 +109,7 @@ class HttpSender:
         """Returns at once: each request connects by itself."""
 
     async def send(self, items: Sequence[Queued], revive: Callable[[], Queued]) -> Sent:
-        """Stores the first events, as `Sender` says."""
+        """Stores the first events, as `EventSender` says."""
         first = items[0]
         if first.kind is Kind.START:
             return await self._start(first)
@@ -176,10 +176,10 @@ class HttpSender:
             return False
         return self._adopt(await self._beat(str(decode(item.payload).data.get("incarnation"))))
 
-    async def _single(self, item: Queued) -> Reply:
+    async def _single(self, item: Queued) -> HttpReply:
         return await self.shared.call("POST", "/events", _pack(_publication(item)), _MSGPACK)
 
-    def _settled(self, item: Queued, reply: Reply) -> Sent:
+    def _settled(self, item: Queued, reply: HttpReply) -> Sent:
         if 200 <= reply.status < 300:
             return Sent(stored=1)
         if not _is_final(reply):
@@ -223,11 +223,11 @@ class HttpSender:
                 log.debug("lease was not refreshed; retrying", extra={"run": self._life.run, "fault": reply.text})
             await asyncio.sleep(pause)
 
-    async def _beat(self, incarnation: str) -> Reply:
+    async def _beat(self, incarnation: str) -> HttpReply:
         body = {"domain": self._life.domain, "ttl": self._ttl, "incarnation": incarnation}
         return await self.shared.call("POST", self._lease_path, msgspec.json.encode(body), _JSON)
 
-    def _adopt(self, reply: Reply) -> bool:
+    def _adopt(self, reply: HttpReply) -> bool:
         """Goes on as the incarnation that the edge has begun already where the run was ended in our place."""
         living = reply.body.get("incarnation")
         if reply.status != 200 or reply.body.get("revived") is not True or not isinstance(living, str):
@@ -269,12 +269,12 @@ def _publication(item: Queued) -> dict[str, Any]:
     return {**body, **{name: value for name, value in more.items() if value is not None}}
 
 
-def _is_final(reply: Reply) -> bool:
+def _is_final(reply: HttpReply) -> bool:
     """Whether no retry would change an answer. A missing right may be given, and a token renewed."""
     return (400 <= reply.status < 500 and reply.status not in (401, 403, 404, 408, 425, 429)) or reply.status == 507
 
 
-def _over(reply: Reply) -> RouterError | None:
+def _over(reply: HttpReply) -> RouterError | None:
     """Reads that the run is over, or another incarnation lives."""
     if reply.status != 409:
         return None

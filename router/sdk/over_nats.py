@@ -81,7 +81,7 @@ class NatsSender:
             group.create_task(self._hold(host))
 
     async def send(self, items: Sequence[Queued], revive: Callable[[], Queued]) -> Sent:
-        """Stores the first events, as `Sender` says."""
+        """Stores the first events, as `EventSender` says."""
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await self._broker.connection.up.wait()
@@ -168,7 +168,7 @@ class NatsSender:
         )
 
     async def last_stored(self, incarnations: frozenset[str]) -> int:
-        """The number of the run's last event that is stored, as `Sender` says."""
+        """The number of the run's last event that is stored, as `EventSender` says."""
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await self._broker.connection.up.wait()

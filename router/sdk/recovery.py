@@ -9,7 +9,7 @@ from router.codec import decode
 from router.errors import BadEvent, RouterError, RunSuperseded
 from router.sdk.encoder import RunEncoder
 from router.sdk.queued import Kind, Queued
-from router.sdk.sender import Sender
+from router.sdk.sender import EventSender
 from router.sdk.spool import Spooled, SpoolFile
 
 # As many at once as a run that is open sends.
@@ -26,7 +26,7 @@ class Delivered(NamedTuple):
     over: RouterError | None = None
 
 
-async def deliver(file: SpoolFile, sender: Sender) -> Delivered:
+async def deliver(file: SpoolFile, sender: EventSender) -> Delivered:
     """Stores what is left in a file; where the server is away the file stays, and the same call goes on later.
 
     Events that are stored already, by the process that wrote the file, are not stored again. Those of a run that was begun

@@ -29,7 +29,7 @@ from router.sdk.connect import sender_to, shared
 from router.sdk.delivery import RunDelivery, make_spool
 from router.sdk.emitter import Emitter
 from router.sdk.encoder import RunEncoder
-from router.sdk.outbox import Outbox
+from router.sdk.outbox import RunOutbox
 from router.sdk.values import OutboxFull, RunOver, RunReport, RunSettings, ToolCall, Unsent
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Run:
         self._token = token
         self._encoder = encoder = RunEncoder(domain, run, source, trace)
         self._sender = sender = sender_to(self._target, encoder.life, settings.ttl, token)
-        self._outbox = Outbox(settings, lambda: make_spool(encoder, sender.url, settings.spool_dir), self._made_room)
+        self._outbox = RunOutbox(settings, lambda: make_spool(encoder, sender.url, settings.spool_dir), self._made_room)
         self.emitter = Emitter(encoder, self._outbox, settings, self._wake, watch)
         self._delivery = RunDelivery(self.emitter, self._outbox, encoder, sender, settings, self._made_room)
         self.stopped = self._delivery.stopped

@@ -49,7 +49,7 @@ class Host(Protocol):
         ...
 
 
-class Sender(Protocol):
+class EventSender(Protocol):
     """Carries the events of one run, one call at a time."""
 
     @property

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from router.mailbox import Mailbox, MailboxClosed, MailboxFull, Overflow
+from router.mailbox import Mailbox, MailboxClosed, MailboxFull, WhenFull
 from tests.waiting import PATIENCE
 
 
@@ -34,7 +34,7 @@ async def test_a_full_mailbox_makes_its_sender_wait() -> None:
 
 
 async def test_a_full_mailbox_refuses_where_it_is_told_to() -> None:
-    mailbox: Mailbox[int] = Mailbox(1, Overflow.REFUSE)
+    mailbox: Mailbox[int] = Mailbox(1, WhenFull.REFUSE)
     await mailbox.put(1)
 
     with pytest.raises(MailboxFull):
@@ -44,7 +44,7 @@ async def test_a_full_mailbox_refuses_where_it_is_told_to() -> None:
 
 
 async def test_a_full_mailbox_drops_the_oldest_and_counts_it() -> None:
-    mailbox: Mailbox[int] = Mailbox(2, Overflow.DROP_OLDEST)
+    mailbox: Mailbox[int] = Mailbox(2, WhenFull.DROP_OLDEST)
     for message in (1, 2, 3):
         await mailbox.put(message)
     mailbox.close()

@@ -13,21 +13,21 @@ from router.event import Event
 from router.sdk import RunOver, RunSettings
 from router.sdk.emitter import Emitter
 from router.sdk.encoder import RunEncoder
-from router.sdk.outbox import Outbox
+from router.sdk.outbox import RunOutbox
 from router.sdk.queued import Kind
 from router.sdk.spool import SpoolFile, new_header
 
 
-def emitter(folder: Path, **settings: Any) -> tuple[Emitter, Outbox]:
+def emitter(folder: Path, **settings: Any) -> tuple[Emitter, RunOutbox]:
     encoder = RunEncoder("agent", "one", "sdk")
     chosen = RunSettings(**settings)
-    box = Outbox(chosen, lambda: SpoolFile.create(folder, new_header(encoder.life, "")), lambda: None)
+    box = RunOutbox(chosen, lambda: SpoolFile.create(folder, new_header(encoder.life, "")), lambda: None)
     made = Emitter(encoder, box, chosen, lambda: None)
     made.start({"name": "One"})
     return made, box
 
 
-def told(box: Outbox) -> list[Event]:
+def told(box: RunOutbox) -> list[Event]:
     return [decode(item.payload) for item in box.take(1000, 10**9)]
 
 

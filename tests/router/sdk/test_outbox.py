@@ -9,25 +9,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.sdk import Overflow, RunSettings
-from router.sdk.outbox import MAX_BYTES, Outbox
+from router.sdk.outbox import MAX_BYTES, RunOutbox
 from router.sdk.queued import Kind, Life, Queued
 from router.sdk.spool import SpoolFile, new_header
 
 LIFE = Life("agent", "one", "one", "a1", "sdk")
 
 
-def outbox(folder: Path, **settings: object) -> Outbox:
+def outbox(folder: Path, **settings: object) -> RunOutbox:
     def make() -> SpoolFile:
         return SpoolFile.create(folder, new_header(LIFE, "nats://there"))
 
-    return Outbox(RunSettings(**settings), make, lambda: None)  # type: ignore[arg-type]
+    return RunOutbox(RunSettings(**settings), make, lambda: None)  # type: ignore[arg-type]
 
 
 def event(number: int, kind: Kind = Kind.EVENT, key: str | None = None, size: int = 3) -> Queued:
     return Queued(kind, number, "agent.one.noted", f"d{number}", bytes(size), key)
 
 
-def numbers(box: Outbox) -> list[int]:
+def numbers(box: RunOutbox) -> list[int]:
     """Everything in it, taken in pieces and settled."""
     found: list[int] = []
     while items := box.take(3, 1000):

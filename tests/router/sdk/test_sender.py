@@ -7,12 +7,12 @@ from router.nats.settings import BrokerSettings
 from router.sdk.over_http import HttpDoor, HttpSender
 from router.sdk.over_nats import NatsSender
 from router.sdk.queued import Life
-from router.sdk.sender import Sender, Sent
+from router.sdk.sender import EventSender, Sent
 
 
 async def test_both_transports_are_senders_of_a_life() -> None:
     life = Life("agent", "one", "one", "a1", "sdk")
-    senders: list[Sender] = [
+    senders: list[EventSender] = [
         NatsSender(Broker(BrokerSettings(), "test"), life, 10, opens=False),
         HttpSender(HttpDoor("http://edge"), life, 10, opens=False),
     ]
