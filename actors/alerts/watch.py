@@ -166,12 +166,13 @@ class Watch:
 
     def take_over(self, other: Watch) -> None:
         """Takes up what another version of the rule knew: all of it where it watches the same, else what fires."""
-        same = other.rule.condition.describe() == self.rule.condition.describe() and other.rule.key == self.rule.key
+        same = _counts(other.rule) == _counts(self.rule)
         for key, episode in list(other.episodes.items())[-self._keys :]:
             if not same and (episode.alert is None or self.groups is not None or other.groups is not None):
                 continue
             if not same:
                 episode.memory, episode.held = self._condition.begin(), False
+                self._condition.assume(episode.memory, episode.last)
                 episode.met = episode.since if self._level else None
             self.episodes[key] = episode
             episode.scheduled = None
@@ -311,3 +312,9 @@ class Watch:
 
     def _schedule_group(self, groups: Groups, group: Gathering, due: int) -> None:
         self._schedule(due, self.order, group.key, groups, group)
+
+
+def _counts(rule: Rule) -> tuple[Any, ...]:
+    """What decides what is counted, and for which keys."""
+    labels = [each.text if each else None for each in (rule.key, rule.entity)]
+    return rule.condition.describe(), rule.hold > 0, *labels

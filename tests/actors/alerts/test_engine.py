@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from actors.alerts.engine import Engine, Signal
 from actors.alerts.parser import parse
+from router.event import Event
 from tests.actors.alerts.readings import HOT, START, S, reading
 
 
@@ -78,3 +79,30 @@ def test_new_rules_keep_what_fires_and_end_what_no_rule_stands_for() -> None:
     assert [(each.kind, each.rule.name, each.reason) for each in ended] == [("resolved", "warm", "rule_removed")]
     assert [each.kind for each in alerts.process(reading(90, 60))] == ["again"]
     assert set(alerts.rules) == {"hot"}
+
+
+def test_a_rule_that_counts_as_before_goes_on_counting_after_a_change_of_its_texts() -> None:
+    rule = HOT + "    key: data.room\n    threshold: {count: 2, within: 60}\n"
+    alerts = engine(rule)
+    alerts.process(room(0))
+    alerts.replace(parse(rule.replace("is hot", "is very hot"), "rules.yaml"))
+
+    [signal] = alerts.process(room(1))
+
+    assert signal.rule.title.fill(signal.scope, 99) == "lab-1 is very hot"
+    alerts.replace(parse(rule.replace("count: 2", "count: 3"), "rules.yaml"))
+    assert alerts.firing() == [("hot", "cellar", signal.alert)]
+
+
+def test_what_holds_goes_on_after_a_change_of_its_limits() -> None:
+    rule = "rules: [{name: hot, hysteresis: {of: data.celsius, fire_above: 80, resolve_below: 70}}]"
+    alerts = engine(rule)
+    alerts.process(reading(90, 0))
+    alerts.replace(parse(rule.replace("70", "60"), "rules.yaml"))
+
+    assert alerts.process(reading(65, 1)) == []
+    assert [each.reason for each in alerts.process(reading(59, 2))] == ["ended"]
+
+
+def room(at: float) -> Event:
+    return Event.new("metric.lab-1.temperature", {"celsius": 90, "room": "cellar"}, time_ns=START + int(at * S))
