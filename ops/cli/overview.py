@@ -26,6 +26,7 @@ Look after it
   deadletters       see what was given up, and send it again
   webhooks          see what was posted and how an endpoint is, and send it again
   rules             check, test and back-test alert rules
+  types LANGUAGE    write the types of all known events in TypeScript or Python
   streams           compare a server's streams with what they should be, or make them so
   token             make a token for development
   settings          show every setting, its value, and where that comes from
