@@ -14,7 +14,7 @@ from ops.settings import Settings
 from router.codec import to_json
 from router.sdk.connect import is_http, sender_to
 from router.sdk.flush import Flushed, flush
-from router.sdk.sender import Sender
+from router.sdk.sender import EventSender
 from router.sdk.spool import SpoolHeader, default_folder
 
 # The lease that a sender would hold; nothing holds one here.
@@ -50,10 +50,10 @@ async def _flush(settings: Settings, request: FlushRequest) -> int:
     return 1 if left else 0
 
 
-def _senders(settings: Settings, request: FlushRequest) -> Callable[[SpoolHeader], Sender]:
+def _senders(settings: Settings, request: FlushRequest) -> Callable[[SpoolHeader], EventSender]:
     """Makes the sender for a file: to the address that was given, or to the file's own, with the credentials that are set."""
 
-    def make(header: SpoolHeader) -> Sender:
+    def make(header: SpoolHeader) -> EventSender:
         url = request.url or header.url
         if is_http(url):
             return sender_to(url, header.life, TTL, settings.command.token or None)

@@ -205,7 +205,7 @@ async def test_the_webhook_s_receiver_is_told_and_the_secret_is_shown_once(runni
 
 
 async def test_the_python_sample_is_seen_to_run_and_to_end(running_callboard: RunningCallboard, tmp_path: Path) -> None:
-    (sample,) = blocks("python", "The first ten minutes")
+    sample = next(each for each in blocks("python", "The first ten minutes") if "run-42" in each)
     script = tmp_path / "sample.py"
     script.write_text(pasted(sample, running_callboard))
 

@@ -29,8 +29,8 @@ from tests.edge.hub.test_hub import ScriptedStore
 from tests.edge.transports.fast.test_connection import PlainEncoder, ScriptedTransport
 from tests.waiting import PATIENCE
 
-LATEST = ("job.a.progress", "job.b.progress", "camera.a.state")
-SUBJECTS = (*LATEST, "job.a.output", "job.a.token")
+LATEST = ("job.a.progress", "job.b.progress", "camera.a.statistics")
+SUBJECTS = (*LATEST, "job.a.output", "job.a.noted")
 
 
 class SnapshotStore(ScriptedStore):

@@ -23,17 +23,19 @@ def test_a_token_allows_what_was_asked_for_and_no_more() -> None:
 
     assert (done.returncode, done.stderr) == (0, "")
     assert principal.id == "- alice" and 7190 < principal.left < 7220
-    assert principal.grants.read == ("agent.>", "job.*.state") and principal.grants.publish == ("job.x.>",)
+    assert set(principal.grants.read) == {"agent.>", "job.*.state", "alert._alice.>"} and principal.grants.publish == ("job.x.>",)
     assert principal.grants.command == ("camera.main.*",) and principal.grants.operate
 
 
-def test_a_token_without_a_wish_allows_nothing_and_has_the_configured_issuer_and_audience() -> None:
+def test_a_token_without_a_wish_allows_its_own_alerts_and_has_the_configured_issuer_and_audience() -> None:
     done = callboard("token", "--json", JWT_SECRET=SECRET, JWT_ISSUER="https://dev", JWT_AUDIENCE="callboard,other")
     settings = IdentitySettings(secret=SECRET, issuer="https://dev", audience=("callboard",))
     principal = Verifier(settings).verify_now(json.loads(done.stdout)["token"])
 
     assert principal.id == "https://dev developer"
-    assert principal.grants.read == principal.grants.publish == () and not principal.grants.operate
+    # Nothing but the alerts that are for its subject.
+    assert principal.grants.read == ("alert._developer.>",)
+    assert principal.grants.publish == () and not principal.grants.operate
     assert json.loads(done.stdout)["expires_at"].endswith("Z")
 
 
