@@ -86,7 +86,7 @@ class Alerts(Actor):
         if self._ledger is None:
             self._stores = Stores(ctx, self._record_changed, self._settings.alertmanager)
             self._ledger = self._stores.ledger
-            await self._stores.read()
+            await self._stores.read(self._now())
         self._book.look()
         await self._load(ctx)
         await self._load_stored(ctx)

@@ -91,7 +91,7 @@ def firing_of(signal: Signal) -> Firing:
         entity=str(scope.get("entity", signal.key)),
         title=rule.title.fill(scope, 200),
         message=rule.message.fill(scope, 1000),
-        value=_value(signal.value),
+        value=value_of(signal.value),
         count=signal.count,
         audience=rule.audience,
         actions=tuple(action.describe(scope) for action in rule.actions),
@@ -101,7 +101,7 @@ def firing_of(signal: Signal) -> Firing:
     )
 
 
-def _value(value: Any) -> Any:
+def value_of(value: Any) -> Any:
     """A value as a record can hold it: a number, or a text in bounds."""
     if value is None or isinstance(value, (bool, float)) or (isinstance(value, int) and value.bit_length() < 64):
         return value

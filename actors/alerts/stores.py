@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from actors.alerts.alertmanager import AlertmanagerFeed, AlertmanagerSettings
 from actors.alerts.keeper import StateKeeper
+from actors.alerts.takeover import take_over
 from actors.alerts.trials import Backtests
 from actors.system.context import Context
 from actors.system.runtime import BrokerRuntime
@@ -27,6 +28,7 @@ class Stores:
         runtime = ctx._runtime
         assert isinstance(runtime, BrokerRuntime)
         self.ledger = AlertStore(runtime.broker, changed=self._alert_changed)
+        self._broker = runtime.broker
         self._changed = changed
         self._feeds = [AlertmanagerFeed(url, alertmanager, lambda: self.ledger.known) for url in alertmanager.urls]
         self.state = StateKeeper(runtime.broker, ctx.instance)
@@ -38,11 +40,14 @@ class Stores:
         for number, feed in enumerate(self._feeds, 1):
             ctx.source(f"alertmanager {number}", feed.run, None)
 
-    async def read(self) -> None:
-        """Returns once all alerts and rules are known. Raises TimeoutError."""
-        async with asyncio.timeout(READ_SECONDS):
+    async def read(self, now: int) -> None:
+        """Returns once all alerts and rules are known, with those of an earlier version. Raises TimeoutError. `now` is ns."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + READ_SECONDS
+        async with asyncio.timeout_at(until):
             await self.ledger.ready.wait()
             await self.rules.ready.wait()
+        await take_over(self._broker, self.ledger, now, until - clock())
 
     def take_changed_rules(self) -> Mapping[str, StoredRule] | None:
         """The stored rules, where they have changed since the last call."""
