@@ -258,14 +258,14 @@ def test_the_register_is_in_the_runtime_folder_first_and_read_in_all() -> None:
     assert folders(Path("/given"), {"XDG_RUNTIME_DIR": "/run/user/7"}) == [Path("/given")]
 
 
-async def test_a_run_without_nats_says_what_nobody_was_told(tmp_path: Path) -> None:
+async def test_a_run_without_nats_says_what_waits_for_a_flush(tmp_path: Path) -> None:
     done = await asyncio.to_thread(
         elsewhere, tmp_path / "other", "run", "--", "echo", "hello",
         NATS_URL=f"nats://127.0.0.1:{free_port()}", NATS_CONNECT_TIMEOUT="1",
     )  # fmt: skip
 
     assert done.returncode == 0 and done.stdout == "hello\n"
-    assert "no NATS server answers" in done.stderr and "were dropped" in done.stderr
+    assert "NATS does not answer" in done.stderr and "`callboard flush` delivers them" in done.stderr
 
 
 async def test_a_look_at_the_lock_does_not_keep_an_up_from_starting(tmp_path: Path) -> None:

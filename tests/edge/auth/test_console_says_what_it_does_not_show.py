@@ -81,7 +81,7 @@ async def test_a_token_that_may_not_read_a_view_is_told_so_there_and_nowhere_els
         camera = await shown(tab, "camera")
         assert camera["text"] == "" and "in part" in camera["badges"]
         await tab.page.click(".pill")
-        assert f"alice reads camera.{entity}.>" in await tab.page.inner_text("#connection")
+        assert f"alice reads alert._alice.>, camera.{entity}.>" in await tab.page.inner_text("#connection")
 
 
 async def test_a_camera_whose_pictures_may_not_be_seen_says_so(
