@@ -23,7 +23,8 @@ def test_a_token_allows_what_was_asked_for_and_no_more() -> None:
 
     assert (done.returncode, done.stderr) == (0, "")
     assert principal.id == "- alice" and 7190 < principal.left < 7220
-    assert set(principal.grants.read) == {"agent.>", "job.*.state", "alert._alice.>"} and principal.grants.publish == ("job.x.>",)
+    assert set(principal.grants.read) == {"agent.>", "job.*.state", "alert._alice.>"}
+    assert principal.grants.publish == ("job.x.>",)
     assert principal.grants.command == ("camera.main.*",) and principal.grants.operate
 
 
