@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
 
+import msgspec
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from edge.auth.authenticator import Access
@@ -146,11 +147,20 @@ def _codes(path: str, declared: Operation, access: Access) -> list[str]:
         codes.append("bad_parameter")
     if declared.body is not None:
         codes += BODY
+        if _has_required(declared.body):
+            codes.append("missing_field")
     if declared.store and access is not Access.OPEN:
         codes += STORE
     if declared.websocket:
         codes.append("websocket_version")
     return list(dict.fromkeys((*codes, *_BY_ACCESS[access], *_ALWAYS)))
+
+
+def _has_required(body: Any) -> bool:
+    """Whether a body is an object, or one of several, of which a field may be missing."""
+    if isinstance(body, type) and issubclass(body, msgspec.Struct):
+        return any(field.required or _has_required(field.type) for field in msgspec.structs.fields(body))
+    return any(_has_required(each) for each in get_args(body))
 
 
 def _problems(codes: Iterable[str], schemas: _Schemas) -> dict[str, Any]:
