@@ -141,7 +141,12 @@ class Load:
                 events: list[dict[str, Any]] = [
                     {"subject": "job.load.progress", "data": {"progress": self.rounds % 100 / 100}} for _ in range(20)
                 ]
-                answer = await edge.post("/events", json=[*events, {"subject": "job.load.log", "data": {"text": "x"}}])
+                figure = {
+                    "subject": "metric.load.live_metric_update",
+                    "data": {"metric": "rounds", "value": self.rounds},
+                }
+                log = {"subject": "job.load.log", "data": {"text": "x"}}
+                answer = await edge.post("/events", json=[*events, figure, log])
                 assert answer.status_code in (200, 201, 202), answer.text
             await asyncio.sleep(0.05)
 
@@ -205,7 +210,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
         ) as tree,
         prometheus(
             folder,
-            {"callboard-edge": [inside, workers_inside], "callboard-actors": [inside + place for place in range(1, 5)]},
+            {"callboard-edge": [inside, workers_inside], "callboard-actors": [inside + place for place in range(1, 6)]},
         ) as server,
     ):
         asyncio.run(_work(tree, server, workers_inside, workers_port))
