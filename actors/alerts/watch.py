@@ -279,14 +279,18 @@ class Watch:
             # It would begin again at once, if what led to it were not forgotten.
             self._condition.reset(episode.memory)
         episode.met, episode.held, episode.alert, episode.count, episode.cause = None, False, None, 0, ()
+        episode.told = None
         if signal is not None:
             self._emit(signal, out)
             if self._gate.hears(self.rule.name):
                 self._gate.ended(self.rule.name, episode.labels, at, out if woken is None else woken)
 
     def _rested(self, episode: Episode, at: int) -> bool:
-        """Whether the cooldown is over; measured both ways, so that one event from the future blocks nothing."""
-        return episode.told is None or abs(at - episode.told) >= self._cooldown
+        """Whether it may be said: at once of a new alert, of one that fires when the cooldown is over.
+
+        Measured both ways, so that one event from the future blocks nothing.
+        """
+        return episode.alert is None or episode.told is None or abs(at - episode.told) >= self._cooldown
 
     def _quiet_end(self, episode: Episode) -> int | None:
         return episode.last + self._quiet if episode.alert and self._quiet is not None else None
@@ -299,8 +303,8 @@ class Watch:
                 quiet = episode.last + self._quiet
                 due = quiet if due is None else min(due, quiet)
         elif self._level and episode.met is not None and not episode.held:
-            # It holds already, but not long enough yet, or within the cooldown of the alert before.
-            begins = max(episode.met + self._hold, 0 if episode.told is None else episode.told + self._cooldown)
+            # It holds already, but not long enough yet.
+            begins = episode.met + self._hold
             due = begins if due is None else min(due, begins)
         return due
 

@@ -91,6 +91,11 @@ def _matches(said, fires) -> None:  # type: ignore[no-untyped-def]
     said("plain", 1 * H + 7, 90)
     said("plain", 1 * H + 9, 91)
     fires("plain", 1 * H + 7, 1 * H + 300)
+    # Two alerts within one cooldown.
+    for at, n in ((400, 91), (405, 60), (410, 95)):
+        said("plain", 1 * H + at, n, "flaps")
+    fires("plain", 1 * H + 400, 1 * H + 405, "metric.flaps")
+    fires("plain", 1 * H + 410, None, "metric.flaps")
     said("quiet", 2 * H + 1, 90)
     said("quiet", 2 * H + 200, 90)
     fires("quiet", 2 * H + 1, 2 * H + 800)

@@ -115,13 +115,28 @@ async def test_an_alert_is_resolved_by_its_condition_once(tmp_path: Path) -> Non
         assert await alerts.ask("firing") == []
 
 
-async def test_a_new_episode_has_a_new_id_and_waits_for_the_cooldown(tmp_path: Path) -> None:
-    async with probed(written(tmp_path, HOT + "    resolve_when: data.celsius < 70\n")) as alerts:
-        for celsius, at in ((90, 0), (60, 1), (90, 30), (90, 61)):
+async def test_a_new_episode_within_the_cooldown_fires_at_once_and_has_a_new_id(tmp_path: Path) -> None:
+    async with probed(
+        written(tmp_path, HOT + "    resolve_when: data.celsius < 70\n"), lambda: START + 99 * S
+    ) as alerts:
+        for celsius, at in ((90, 0), (60, 1), (90, 2), (90, 61), (90, 62)):
             await alerts.receive(reading(celsius, at))
 
-        assert said(alerts) == ["alert.hot.firing", "alert.hot.resolved", "alert.hot.firing"]
-        assert alerts.emitted[0][1]["alert"] != alerts.emitted[2][1]["alert"]
+        assert said(alerts) == ["alert.hot.firing", "alert.hot.resolved", "alert.hot.firing", "alert.hot.firing"]
+        first, second, again = (alerts.emitted[place][1] for place in (0, 2, 3))
+        assert first["alert"] != second["alert"] == again["alert"]
+        assert (second["count"], again["count"]) == (1, 3)
+
+
+async def test_a_camera_that_fails_twice_within_the_cooldown_fires_twice_by_the_rules_that_are_shipped() -> None:
+    async with probed(now=lambda: START + 9 * S) as alerts:
+        for at, status in enumerate(("failed", "running", "failed")):
+            await alerts.receive(
+                Event.new("camera.zz.state", {"status": status}, time_ns=START + 2 * at * S, id=str(at))
+            )
+
+        assert said(alerts) == [f"alert.camera_failed.{state}" for state in ("firing", "resolved", "firing")]
+        assert [alert["count"] for alert in await alerts.ask("firing")] == [1]
 
 
 async def test_an_alert_is_resolved_after_a_time_without_a_match(tmp_path: Path) -> None:

@@ -30,6 +30,24 @@ def test_a_test_that_is_right_differs_in_nothing() -> None:
     assert run_test(parse(RULES + TESTS, "rules.yaml"), test) == []
 
 
+def test_a_second_failure_within_the_cooldown_fires_in_a_test_as_it_does_live() -> None:
+    text = """
+rules: [{name: hot, when: data.celsius > 80, resolve_when: data.celsius < 70, value: data.celsius}]
+tests:
+  - events:
+      - {at: 0s, subject: metric.lab-1.temperature, data: {celsius: 91}}
+      - {at: 5s, subject: metric.lab-1.temperature, data: {celsius: 60}}
+      - {at: 10s, subject: metric.lab-1.temperature, data: {celsius: 95}}
+    expect:
+      - {at: 0s, rule: hot, value: 91}
+      - {at: 5s, rule: hot, kind: resolved}
+      - {at: 10s, rule: hot, value: 95, count: 1}
+"""
+    (test,) = read_tests(text, "rules.yaml")
+
+    assert run_test(parse(text, "rules.yaml"), test) == []
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
