@@ -29,6 +29,8 @@ Step = Literal["fired", "acknowledged", "snoozed", "woke", "dismissed", "resolve
 SOURCE = "alerts"
 # The rule of the alerts that an Alertmanager posts to us; no rule of our own may have its name.
 ALERTMANAGER = "alertmanager"
+# Why an alert is resolved that somebody, or the receiver of a webhook, has resolved.
+PERSON = "person"
 # Rules begin with a letter, so no rule's events lie under a user's entity.
 USER_MARK = "_"
 # What one alert remembers of its past; the oldest steps but the first are dropped.
@@ -187,7 +189,7 @@ def fire(record: AlertRecord | None, firing: Firing, now: int) -> AlertRecord:
     """Begins an episode, or counts on in the one that goes on."""
     if record is not None and record.is_active:
         return _count_on(record, firing, now)
-    if record is not None and (record.id == firing.id or firing.at < record.ended):
+    if record is not None and (record.id == firing.id or firing.at < _closed(record)):
         # An event that was delivered again, after the episode that it began or belonged to has ended.
         return record
     begun = AlertRecord(
@@ -204,6 +206,12 @@ def fire(record: AlertRecord | None, firing: Firing, now: int) -> AlertRecord:
         **_found(firing),
     )
     return _tell(begun, firing.at, now)
+
+
+def _closed(record: AlertRecord) -> int:
+    """From when on (ns, event time) what fires is another episode than the one that a record has ended."""
+    # A person's time is that of our clock: events of a producer whose clock is behind must not be lost for it.
+    return min(record.cause_time, record.ended) if record.reason == PERSON else record.ended
 
 
 def _count_on(record: AlertRecord, firing: Firing, now: int) -> AlertRecord:
@@ -257,7 +265,7 @@ def act(
     A repeat changes nothing: a client that got no answer may ask again.
     """
     if what == "resolve":
-        resolved = resolve(record, now, now, "person", by=by, comment=comment)
+        resolved = resolve(record, now, now, PERSON, by=by, comment=comment)
         assert resolved is not None
         return resolved
     state = _ACTIONS[what]

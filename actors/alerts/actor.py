@@ -29,7 +29,7 @@ from actors.alerts.stores import Stores
 from actors.alerts.trials import rules_of, trial
 from actors.system.actor import Actor, Reject, command
 from actors.system.context import Context
-from router.alerts import ALERTMANAGER, AlertRecord, describe
+from router.alerts import ALERTMANAGER, PERSON, AlertRecord, describe
 from router.clock import wall
 from router.codec import rfc3339
 from router.event import Event
@@ -296,5 +296,5 @@ class Alerts(Actor):
             self._snoozed[entry] = record.snoozed_until
         else:
             self._snoozed.pop(entry, None)
-        if record is not None and record.reason == "person":
+        if record is not None and record.reason == PERSON:
             self._ended += self._engine.close(record.rule, record.key)

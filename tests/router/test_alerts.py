@@ -74,6 +74,16 @@ def test_an_event_that_is_delivered_again_changes_nothing() -> None:
     assert resolve(ended, NOW + 7 * S, NOW + 7 * S, "resolve_when") is ended
 
 
+def test_what_a_person_resolved_fires_anew_by_an_event_of_a_producer_whose_clock_is_behind() -> None:
+    first = firing(id="cause-1")
+    ended = act(fire(None, first, NOW), "resolve", "alice", NOW + 9 * S)
+
+    assert fire(ended, first, NOW + 10 * S) is ended, "delivered again"
+    assert fire(ended, firing(-1), NOW + 10 * S) is ended, "older than what it was told by"
+    anew = fire(ended, firing(4), NOW + 10 * S)
+    assert (anew.state, anew.id != ended.id) == ("firing", True)
+
+
 def test_a_new_episode_has_another_id_in_the_same_entry_and_keeps_what_was_not_published() -> None:
     record = fired()
     ended = resolve(record, NOW + S, NOW + S, "resolve_when")

@@ -379,7 +379,7 @@ async def test_what_a_person_resolved_fires_anew_as_soon_as_its_rule_matches_aga
     async with probed(written(tmp_path, HOT), alerts=ledger) as alerts:
         await alerts.receive(reading(90, 0))
         by_hand(ledger, alerts, "resolve", 10)
-        await alerts.receive(reading(90, 70))
+        await alerts.receive(reading(90, 11))
 
         first, second = told(alerts)
         assert (first["state"], second["state"], second["count"]) == ("firing", "firing", 1)

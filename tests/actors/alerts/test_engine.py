@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from actors.alerts.engine import Engine, Signal
 from actors.alerts.parser import parse
 from router.event import Event
@@ -68,6 +70,35 @@ def test_an_alert_that_was_stored_goes_on_and_one_that_a_person_closed_begins_an
     alerts.close("hot", "metric.lab-1")
     [anew] = alerts.process(reading(90, 2))
     assert anew.kind == "firing" and anew.alert != "hot-1"
+
+
+@pytest.mark.parametrize(
+    ("condition", "after"),
+    [
+        ("when: data.celsius > 80", 0),
+        ("hysteresis: {of: data.celsius, fire_above: 80, resolve_below: 70}", 0),
+        ("when: data.celsius > 80\n    for: 5s", 5),
+        ("window: {of: data.celsius, fn: avg, over: 5m, above: 80}", 0),
+        ("when: data.celsius > 80\n    threshold: {count: 1, within: 60s}\n    resolve_after: 1h", 0),
+        ("change: {of: data.celsius, by: 1}", 0),
+    ],
+    ids=["plain", "hysteresis", "for", "window", "threshold", "change"],
+)
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_a_person_resolved_fires_anew_within_the_cooldown(condition: str, after: int, restarted: bool) -> None:
+    rule = f"rules:\n  - name: hot\n    cooldown: 1h\n    {condition}\n"
+    alerts = engine(rule)
+    said = [signal for at in (0, 6) for signal in alerts.process(reading(90 + at, at)) + alerts.advance(START + 7 * S)]
+    [first] = [each for each in said if each.kind == "firing"]
+
+    alerts.close("hot", "metric.lab-1")
+    if restarted:
+        state, alerts = alerts.state(), engine(rule)
+        assert alerts.restore(state) == 0
+    assert alerts.advance(START + 9 * S) == []
+    [anew] = alerts.process(reading(99, 10)) + alerts.advance(START + 19 * S)
+
+    assert (anew.kind, (anew.at - START) / S) == ("firing", 10 + after) and anew.alert != first.alert
 
 
 def test_new_rules_keep_what_fires_and_end_what_no_rule_stands_for() -> None:
