@@ -233,7 +233,8 @@ def _require_version(request: Request, stored: StoredRule) -> None:
 
 async def _text(request: Request) -> str:
     kind = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
-    if kind not in ("application/json", *YAML, "text/plain"):
+    # A form is what `curl -d` says it sends, and text what a page's no-preflight fetch does, when nobody says otherwise.
+    if kind not in ("", "application/json", *YAML, "text/plain", "application/x-www-form-urlencoded"):
         raise Problem("unsupported_media_type", f"{kind[:80]} is not known; send application/json or application/yaml")
     body = await read_body(request)
     if len(body) > MAX_RULE_TEXT:

@@ -246,6 +246,33 @@ async def test_the_shell_sample_runs_a_job_over_http(running_callboard: RunningC
     await eventually(lambda: _is(running_callboard, run, "cancelled" if stopped else "completed"))
 
 
+async def test_the_alerts_commands_make_a_rule_list_what_it_raises_and_snooze_it(
+    running_callboard: RunningCallboard,
+) -> None:
+    tree = running_callboard
+    (sample,) = [each for each in blocks("bash", "Alerts") if "/rules -d" in each]
+    make, listed, snooze = re.split(r"\n(?=curl)", pasted(sample, tree))
+    async with httpx.AsyncClient(base_url=tree.url, trust_env=False) as http, terminal(tree) as shell:
+        assert '"name":"hot"' in (await shell.run(make)).replace('": "', '":"')
+        await eventually(lambda: _in_force(http))
+        hot = {"subject": "metric.readme.temperature", "data": {"celsius": 91}}
+        assert (await http.post("/events", json=hot)).is_success
+        await eventually(lambda: _raised(http))
+
+        shown = await shell.run(listed)
+        id = re.findall(r'"id":"(hot\.[^"]+)"', shown)[0]
+        assert '"state":"snoozed"' in await shell.run(f"ID={id}\n{snooze}")
+        assert (await http.delete("/rules/hot")).is_success
+
+
+async def _in_force(http: httpx.AsyncClient) -> bool:
+    return bool((await http.get("/rules/hot")).json()["in_force"])
+
+
+async def _raised(http: httpx.AsyncClient) -> bool:
+    return bool((await http.get("/alerts?state=active&rule=hot")).json()["alerts"])
+
+
 async def _is(tree: RunningCallboard, run: str, status: str) -> bool:
     async with httpx.AsyncClient(base_url=tree.url, trust_env=False) as http:
         answer = await http.get(f"/runs/{run}")

@@ -9,6 +9,7 @@ import pytest
 
 from actors.alerts.actor import Alerts
 from router.broker import Broker
+from router.codec import to_json
 from router.event import Event
 from tests.actors.system.running import running_actor
 from tests.edge.conftest import RunningEdge
@@ -121,6 +122,18 @@ async def test_rules_of_the_file_are_listed_and_cannot_be_changed(edge: RunningE
         assert (answer.status_code, answer.json()["code"]) == (409, "rule_in_file")
     shown = (await edge.http.get("/rules/run_failed")).json()
     assert (shown["version"], shown["rule"]["severity"]) == (0, "warning")
+    await edge.http.delete(f"/rules/{entity}")
+
+
+@pytest.mark.usefixtures("alerting")
+async def test_rules_are_taken_in_as_a_bare_curl_d_sends_them(edge: RunningEdge, entity: str) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    body = to_json(rule(entity))
+
+    made = await edge.http.post("/rules", content=body, headers=form)
+    assert (made.status_code, made.json()["text"]) == (201, body.decode())
+    assert (await edge.http.put(f"/rules/{entity}", content=body, headers=form)).status_code == 200
+    assert (await edge.http.post("/rules/validate", content=body, headers=form)).json()["valid"]
     await edge.http.delete(f"/rules/{entity}")
 
 
