@@ -21,6 +21,17 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
+        self._mixes = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parses as its base does, but options may stand before, between and behind the other words."""
+        if self._mixes or any(each.nargs in (argparse.PARSER, argparse.REMAINDER) for each in self._actions):
+            return super().parse_known_args(args, namespace)
+        self._mixes = True  # it calls this again
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._mixes = False
 
     def error(self, message: str) -> NoReturn:
         name = self.prog.removeprefix("callboard").strip()

@@ -30,3 +30,19 @@ def test_without_since_a_week_is_tested() -> None:
     given = parse("rules", "backtest", "rules.yaml")
 
     assert (given.file, given.since, given.until, given.live) == ("rules.yaml", "7d", None, False)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["check", "--json", "rules.yaml"], ["--json", "check", "rules.yaml"], ["check", "rules.yaml", "--json"]],
+)
+def test_options_may_stand_anywhere(words: list[str]) -> None:
+    given = parse("rules", *words)
+
+    assert (given.what, given.file, given.json) == ("check", "rules.yaml", True)
+
+
+def test_an_option_with_a_value_may_stand_between_the_words() -> None:
+    given = parse("rules", "backtest", "--since", "2h", "rules.yaml", "--until", "1h")
+
+    assert (given.file, given.since, given.until) == ("rules.yaml", "2h", "1h")
