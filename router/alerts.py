@@ -23,6 +23,8 @@ from router.subject import Subject, escape
 
 State = Literal["firing", "acknowledged", "snoozed", "dismissed", "resolved"]
 STATES: tuple[State, ...] = ("firing", "acknowledged", "snoozed", "dismissed", "resolved")
+# What a rule and an Alertmanager's alert may say.
+SEVERITIES = ("info", "warning", "critical")
 Step = Literal["fired", "acknowledged", "snoozed", "woke", "dismissed", "resolved"]
 
 # The source of every event of an alert, whoever made the transition.

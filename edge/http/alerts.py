@@ -20,6 +20,7 @@ from router.alert_store import AlertStore
 from router.alerts import (
     MAX_SNOOZE,
     NS,
+    SEVERITIES,
     STATES,
     AlertRecord,
     AlertRefused,
@@ -229,11 +230,19 @@ def _states(values: Iterable[str]) -> Iterable[str]:
     return wanted
 
 
+def _severities(values: Iterable[str]) -> Iterable[str]:
+    if unknown := set(values) - set(SEVERITIES):
+        said = ", ".join(sorted(unknown))[:80]
+        raise Problem("bad_parameter", f"severity: {said} is none of {', '.join(SEVERITIES)}", field="severity")
+    return values
+
+
 def _any(values: Iterable[str]) -> Iterable[str]:
     return values
 
 
 _FILTERS: dict[str, Callable[[Iterable[str]], Iterable[str]]] = {
     "state": _states,
-    **dict.fromkeys(("severity", "category", "audience", "entity", "rule"), _any),
+    "severity": _severities,
+    **dict.fromkeys(("category", "audience", "entity", "rule"), _any),
 }

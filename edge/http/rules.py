@@ -21,7 +21,7 @@ from edge.http.credentials import principal_of
 from edge.http.openapi.operation import Answer, header, operation
 from router.clock import wall
 from router.codec import rfc3339
-from router.errors import Conflict, Refused
+from router.errors import BadInput, Conflict, Refused
 from router.nats.error_codes import ErrorCode
 from router.rule_store import MAX_RULE_TEXT, MAX_STORED_RULES, RuleVersion, StoredRule
 
@@ -35,15 +35,20 @@ _IF_MATCH = header(
 )
 
 
-@operation("List the rules, of the API and of the file", Answer(200, "A page, by name", RulesAnswer), query=RulesQuery)
+@operation(
+    "List the rules, of the API and of the file",
+    Answer(200, "A page, by name", RulesAnswer),
+    query=RulesQuery,
+    problems=("bad_cursor",),
+)
 async def list_rules(request: Request) -> Response:
     query = read_query(request, RulesQuery)
+    after = _place(query.cursor) if query.cursor else ("", "")
     stored = {rule.name: rule for rule in await edge_of(request).rules.all()}
     origins = await _origins(request)
     of_file = [name for name, origin in (origins or {}).items() if origin == "file"]
     # A rule of the API that has the name of one of the file is listed beside it.
     places = sorted({*((name, "api") for name in stored), *((name, "file") for name in of_file)})
-    after = tuple(query.cursor.split("/")) if query.cursor else ()
     left = [place for place in places if place > after]
     page = left[: query.limit]
     rules = await ask(request, "described", names=[name for name, _ in page]) if origins is not None else {}
@@ -183,6 +188,20 @@ async def ask(request: Request, command: str, **arguments: Any) -> Any:
                 headers={"Retry-After": "5"},
             ) from None
         raise
+
+
+def _place(cursor: str) -> tuple[str, str]:
+    """The place behind which a page begins: name and source. Raises BadRulesCursor."""
+    name, _, source = cursor.partition("/")
+    if not name or source not in ("api", "file"):
+        raise BadRulesCursor
+    return name, source
+
+
+class BadRulesCursor(BadInput):
+    """a cursor must be the `next` of a page of rules"""
+
+    code = "bad_cursor"
 
 
 async def _switch(request: Request, enabled: bool) -> Response:

@@ -63,7 +63,7 @@ async def test_alerts_are_filtered_by_state_severity_audience_and_entity(
     assert await ids("&severity=critical,info") == await ids("&entity=left") == [one.id]
     assert await ids("&audience=bob") == await ids(f"&rule={entity}&severity=warning") == [two.id]
     assert await ids("&audience=carol") == []
-    for bad in ("state=odd", "state=,", "cursor=x", "limit=0", "wrong=1"):
+    for bad in ("state=odd", "state=,", "severity=criticial", "severity=info,odd", "cursor=x", "limit=0", "wrong=1"):
         answer = await edge.http.get(f"/alerts?{bad}")
         assert answer.status_code == 400, bad
 

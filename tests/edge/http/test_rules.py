@@ -125,6 +125,12 @@ async def test_rules_of_the_file_are_listed_and_cannot_be_changed(edge: RunningE
     await edge.http.delete(f"/rules/{entity}")
 
 
+async def test_a_cursor_that_no_page_gave_is_refused(edge: RunningEdge) -> None:
+    for cursor in ("zzz", "/api", "x/nowhere", "a/api/b"):
+        answer = await edge.http.get(f"/rules?cursor={cursor}")
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad_cursor"), cursor
+
+
 @pytest.mark.usefixtures("alerting")
 async def test_rules_are_taken_in_as_a_bare_curl_d_sends_them(edge: RunningEdge, entity: str) -> None:
     form = {"Content-Type": "application/x-www-form-urlencoded"}
