@@ -90,6 +90,7 @@ class Alerts(Actor):
         self._book.look()
         await self._load(ctx)
         await self._load_stored(ctx)
+        self._book.warn_of_taken_over()
         self._engine.replace(self._book.rules)
         if self._stores is not None and (state := await self._stores.state.read()) is not None:
             self._engine.restore(state)
@@ -111,8 +112,10 @@ class Alerts(Actor):
         signals, self._ended = self._ended, []
         changed = self._book.look() and await self._load(ctx)
         if changed:
-            ctx.emit("system.alerts.rules_loaded", {"file": self._book.file.name, "rules": self._names()})
+            found = {"rules": self._names(), "mistakes": self._book.mistakes_of_api[:MAX_MISTAKES]}
+            ctx.emit("system.alerts.rules_loaded", {"file": self._book.file.name, **found})
         if await self._load_stored(ctx) or changed:
+            self._book.warn_of_taken_over()
             signals += self._engine.replace(self._book.rules)
         if self._untold:
             self._untold = False

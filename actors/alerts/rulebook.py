@@ -37,6 +37,7 @@ class RuleBook:
         self._of_file: dict[str, Rule] = {}
         self._of_api: dict[str, tuple[str, Rule | None, list[str]]] = {}
         self._disabled: set[str] = set()
+        self._warned: frozenset[str] = frozenset()
 
     @property
     def rules(self) -> list[Rule]:
@@ -58,8 +59,25 @@ class RuleBook:
     def mistakes_of_api(self) -> list[str]:
         """Why stored rules are not in force, though somebody enabled them."""
         found = [mistake for _, _, mistakes in self._of_api.values() for mistake in mistakes]
-        clashing = sorted(self._of_api.keys() & self._of_file.keys())
-        return [*found, *(f"{API}: {name}: the file {self.file.name} has a rule of that name" for name in clashing)]
+        return [
+            *found,
+            *(f"{API}: {name}: the file {self.file.name} has a rule of that name" for name in self.taken_over),
+        ]
+
+    @property
+    def taken_over(self) -> list[str]:
+        """The rules of the API that are not in force because the file has rules of their names."""
+        return sorted(self._of_api.keys() & self._of_file.keys())
+
+    def warn_of_taken_over(self) -> None:
+        """Logs each rule of the API that a rule of the file has put out of force since the last call."""
+        for name in (names := self.taken_over):
+            if name not in self._warned:
+                log.warning(
+                    "alert rule of the API is not in force; the rule of its name in the rules file is",
+                    extra={"rule": name, "file": str(self.file)},
+                )
+        self._warned = frozenset(names)
 
     def look(self) -> bool:
         """Whether the file has changed since it was read last."""

@@ -293,6 +293,7 @@ def _shown(stored: StoredRule, origins: dict[str, str] | None, rules: dict[str, 
         "enabled": stored.enabled,
         "version": stored.version,
         "in_force": in_force,
+        "reason": _why_not(stored, origins),
         "rule": rules.get(stored.name) if in_force else None,
         "text": stored.text,
         "created": rfc3339(stored.created),
@@ -301,9 +302,20 @@ def _shown(stored: StoredRule, origins: dict[str, str] | None, rules: dict[str, 
     }
 
 
+def _why_not(stored: StoredRule, origins: dict[str, str] | None) -> str | None:
+    """Why a rule of the API is not in force; None where it is, or nobody knows."""
+    if origins is None or (origin := origins.get(stored.name)) == "api":
+        return None
+    if origin == "file":
+        return "the rules file of the alerts actor has a rule of this name, which is in force in its place"
+    if not stored.enabled:
+        return "it is disabled"
+    return "the alerts actor has not read it yet, or finds mistakes in it, which POST /rules/validate lists"
+
+
 def _of_file(name: str, rule: dict[str, Any] | None) -> dict[str, Any]:
     shown = {"name": name, "source": "file", "enabled": True, "version": 0, "in_force": True, "rule": rule}
-    return shown | dict.fromkeys(("text", "created", "updated", "by"))
+    return shown | dict.fromkeys(("reason", "text", "created", "updated", "by"))
 
 
 def _answer(stored: StoredRule, rule: dict[str, Any], status: int = 200) -> Response:

@@ -80,6 +80,7 @@ class RulesLoadedData(msgspec.Struct, gc=False, kw_only=True):
 
     rules: list[str]
     file: str | None = None
+    mistakes: list[str] = []
 
 
 class RulesRejectedData(msgspec.Struct, gc=False, kw_only=True):

@@ -44,6 +44,7 @@ class RuleAnswer(msgspec.Struct, kw_only=True):
     version: Annotated[int, Meta(description="0 for a rule of the file. What If-Match takes.")]
     in_force: Annotated[bool | None, Meta(description="Null where no alerts actor answers.")]
     rule: Annotated[dict[str, Any] | None, Meta(description="As it is in force.")]
+    reason: Annotated[str | None, Meta(description="Why it is not in force.")] = None
     text: str | None = None
     created: Time | None = None
     updated: Time | None = None

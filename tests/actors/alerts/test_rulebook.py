@@ -55,6 +55,23 @@ def test_a_name_that_the_file_has_and_an_invalid_text_are_told_and_not_in_force(
     assert len(rules.mistakes_of_api) >= 3
 
 
+def test_a_rule_that_the_file_takes_over_is_warned_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rules = book(tmp_path)
+    given = stored(("warm", WARM))
+    take(rules, given)
+    rules.warn_of_taken_over()
+    assert caplog.records == []
+
+    written(tmp_path, HOT.replace("hot", "warm"))
+    rules.take_file(rules.load())
+    for _ in range(2):
+        rules.warn_of_taken_over()
+
+    [warned] = caplog.records
+    assert (warned.levelname, vars(warned)["rule"]) == ("WARNING", "warm")
+    assert rules.taken_over == ["warm"] and len(rules.rules) == 1
+
+
 def test_one_rule_is_read_as_yaml_and_as_json() -> None:
     for text in (WARM, '{"name": "warm", "when": "data.celsius > 30"}', '\n {"name": "warm",\n "when": "true"}\n'):
         assert parse_one(text).name == "warm"

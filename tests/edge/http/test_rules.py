@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from actors.alerts.actor import Alerts
+from actors.alerts.actor import Alerts, AlertsSettings
 from router.broker import Broker
 from router.codec import to_json
 from router.event import Event
+from tests.actors.alerts.readings import written
 from tests.actors.system.running import running_actor
 from tests.edge.conftest import RunningEdge
 from tests.waiting import eventually
@@ -123,6 +125,30 @@ async def test_rules_of_the_file_are_listed_and_cannot_be_changed(edge: RunningE
     shown = (await edge.http.get("/rules/run_failed")).json()
     assert (shown["version"], shown["rule"]["severity"]) == (0, "warning")
     await edge.http.delete(f"/rules/{entity}")
+
+
+async def test_a_rule_whose_name_the_file_takes_over_says_why_it_is_not_in_force(
+    edge: RunningEdge, store: Broker, entity: str, tmp_path: Path
+) -> None:
+    file = written(tmp_path, "rules: []\n")
+    async with running_actor(lambda: Alerts(AlertsSettings(rules_file=str(file))), store):
+        made = await edge.http.post("/rules", json=rule(entity))
+        assert made.json()["reason"] is None
+        await eventually(lambda: in_force(edge, entity))
+        written(tmp_path, f"rules: [{{name: {entity}, when: 'false'}}]\n")
+        loaded = await eventually(lambda: _loaded(store, entity))
+        assert [each for each in loaded if f"{entity}: the file rules.yaml has a rule of that name" in each]
+
+        shown = (await edge.http.get(f"/rules/{entity}")).json()
+        assert (shown["source"], shown["in_force"]) == ("api", False)
+        assert "rules file" in shown["reason"]
+        await edge.http.delete(f"/rules/{entity}")
+
+
+async def _loaded(store: Broker, name: str) -> list[str] | None:
+    """The mistakes that are told with the rules of a file that has a rule of this name."""
+    said = [each.event for each in (await store.read("system.alerts.rules_loaded", 0)).records if each.event]
+    return next((each.data["mistakes"] for each in said if name in each.data["rules"]), None)
 
 
 async def test_a_cursor_that_no_page_gave_is_refused(edge: RunningEdge) -> None:
