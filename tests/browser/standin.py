@@ -111,6 +111,7 @@ class Standin:
                 web.get("/{kind:cameras|octane}/{id}/snapshot", self._snapshot),
                 web.get("/{list:runs|alerts|cameras|octanes}", self._list),
                 web.post("/alerts/{id}/{what:acknowledge|snooze|dismiss|resolve}", self._act),
+                web.post("/commands/{actor}/{instance}/{command}", self._give),
                 web.post("/events", self._publish),
             ]
         )
@@ -140,6 +141,11 @@ class Standin:
         states = {"acknowledge": "acknowledged", "snooze": "snoozed", "dismiss": "dismissed", "resolve": "resolved"}
         alert |= {"state": states[what], "status": "resolved" if what == "resolve" else "firing"}
         return web.json_response(alert)
+
+    async def _give(self, request: web.Request) -> web.Response:
+        """Takes a command to an actor."""
+        self.acts.append(("/".join(request.match_info.values()), "command", await request.json()))
+        return web.json_response({})
 
     async def _publish(self, request: web.Request) -> web.Response:
         said = await request.json()

@@ -253,6 +253,30 @@ async def test_an_alert_is_acknowledged_snoozed_and_resolved_on_the_page_and_a_r
     tab.complaints[:] = [each for each in tab.complaints if "404" not in each]
 
 
+async def test_what_an_alert_s_rule_offers_are_links_and_commands_that_are_given(tab: Tab, standin: Standin) -> None:
+    offered = [
+        {"label": "Show the run", "url": "/runs/lab"},
+        {"label": "Cool", "command": "fan.a.b.faster"},
+        {"label": "Hurt", "url": "javascript:window.hurt=true"},
+        {"label": "Odd", "command": "faster"},
+    ]
+    alert = {"id": "hot.1.a", "rule": "hot", "key": "lab", "title": "The lab is hot", "severity": "critical"}
+    now = datetime.now(UTC).isoformat()
+    standin.lists["alerts"] = [
+        {**alert, "state": "firing", "status": "firing", "timestamp": now, "actions": offered},
+    ]
+    await tab.page.goto(standin.url)
+    await tab.page.wait_for_selector('.alert[data-state="firing"]')
+
+    link = tab.page.locator(".alert a.quiet")
+    assert (await link.inner_text(), await link.get_attribute("href")) == ("Show the run", "/runs/lab")
+    await tab.page.click('.alert button:has-text("Cool")')
+    await tab.page.wait_for_selector(".alert .answer")
+    assert standin.acts == [("fan/a.b/faster", "command", {})]
+    shown = await tab.page.inner_text(".alert .actions")
+    assert "Done: Cool" in shown and "Hurt" not in shown and "Odd" not in shown
+
+
 async def test_the_stream_keeps_five_hundred_rows_whatever_comes(tab: Tab, standin: Standin) -> None:
     await tab.page.goto(standin.url)
     await tab.until("() => callboard.client.state.phase === 'live'")

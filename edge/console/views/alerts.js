@@ -16,17 +16,40 @@ const ACTIONS = {
   resolve: { label: "Resolve", states: ["firing", "acknowledged", "snoozed", "dismissed"], body: {} },
 };
 
-function buttons(alert, act, refused) {
+/** Where a URL of a rule leads; null for what is neither of this host nor plain http, such as a script. */
+function target(url) {
+  return /^(https?:\/\/[^/\\]+\/|\/(?![/\\]))/.test(url) ? url : null;
+}
+
+/** `fan.lab-1.faster`: actor, instance, which may have dots in it, and command; null for anything else. */
+function addressed(text) {
+  const parts = text.split(".");
+  return parts.length >= 3 && parts.every(Boolean) ? [parts[0], parts.slice(1, -1).join("."), parts.at(-1)] : null;
+}
+
+/** What the alert's rule offers: links, and commands to actors. */
+function offers(alert, give) {
+  if (!Array.isArray(alert.actions)) return [];
+  return alert.actions.map((each, place) => {
+    const label = h("span", {}, String(each?.label ?? ""));
+    if (typeof each?.url === "string" && target(each.url)) return h("a.quiet", { href: each.url, target: "_blank", rel: "noopener noreferrer" }, label);
+    if (typeof each?.command !== "string" || !addressed(each.command)) return null;
+    return h("button.quiet", { type: "button", title: each.command, dataset: { action: `own-${place}`, alert: alert.alert }, onclick: () => give(alert, each) }, label);
+  });
+}
+
+function buttons(alert, act, give, answer) {
   if (!alert.alert) return null;
   const offered = Object.entries(ACTIONS).filter(([, { states }]) => states.includes(alert.state));
   if (!offered.length) return null;
   return h("div.actions", {},
+    ...offers(alert, give),
     ...offered.map(([what, { label }]) =>
       h("button.quiet", { type: "button", dataset: { action: what, alert: alert.alert }, onclick: () => act(alert, what) }, h("span", {}, label))),
-    refused && h("span.refused", { role: "status" }, refused));
+    answer && h(answer.refused ? "span.refused" : "span.answer", { role: "status" }, answer.text));
 }
 
-function row(alert, act, refused) {
+function row(alert, act, give, answer) {
   const [tone, picture] = SEVERITIES[alert.severity] ?? SEVERITIES.info;
   const silent = alert.resolved || alert.state === "snoozed" || alert.state === "dismissed";
   const shape = alert.resolved ? "check" : picture;
@@ -39,7 +62,7 @@ function row(alert, act, refused) {
       alert.message && h("p.message", {}, String(alert.message)),
       h("p.about", {}, [state, alert.entity, alert.category, value && `value ${value}`, alert.rule].filter(Boolean).join(" · "))),
     h("time", { dataset: { moment: alert.time }, title: clock(alert.time) }),
-    buttons(alert, act, refused));
+    buttons(alert, act, give, answer));
 }
 
 export function alertsView(root, store, client) {
@@ -51,16 +74,29 @@ export function alertsView(root, store, client) {
   badges.append(empty.badge);
   body.append(list, ...empty.elements);
 
-  // Why the last thing that somebody did to an alert was refused, by the alert's id.
-  const refusals = new Map();
+  // What became of the last thing that somebody did, by the alert's id, where the alert does not show it.
+  const answers = new Map();
+  const tell = (alert, text, refused) => {
+    answers.clear();
+    answers.set(alert.alert, { text, refused });
+  };
 
   const act = async (alert, what) => {
-    refusals.delete(alert.alert);
+    answers.delete(alert.alert);
     try {
       store.load("alerts", [await client.post(`/alerts/${encodeURIComponent(alert.alert)}/${what}`, ACTIONS[what].body)]);
     } catch (fault) {
-      refusals.clear();
-      refusals.set(alert.alert, `Not done: ${fault.message}`);
+      tell(alert, `Not done: ${fault.message}`, true);
+    }
+    draw();
+  };
+
+  const give = async (alert, { label, command }) => {
+    try {
+      await client.command(...addressed(command), {});
+      tell(alert, `Done: ${label}`, false);
+    } catch (fault) {
+      tell(alert, `Not done: ${fault.message}`, true);
     }
     draw();
   };
@@ -75,7 +111,7 @@ export function alertsView(root, store, client) {
       || b.time - a.time);
     // The buttons are made anew, and a person may be on one of them.
     const { action, alert: held } = document.activeElement?.dataset ?? {};
-    list.replaceChildren(...alerts.map((alert) => row(alert, act, refusals.get(alert.alert))));
+    list.replaceChildren(...alerts.map((alert) => row(alert, act, give, answers.get(alert.alert))));
     if (action) list.querySelector(`button[data-action="${action}"][data-alert="${CSS.escape(held ?? "")}"]`)?.focus();
     age();
     const active = alerts.filter((alert) => !alert.resolved);
