@@ -14,6 +14,16 @@ examples:
   callboard rules test rules.yaml --events events.jsonl    # as `callboard tail --json` writes them
   callboard rules backtest rules.yaml --since 7d
   callboard rules backtest --live --since 2h --until 1h --json
+
+tests stand in the rules file, under `tests` beside `rules`:
+  tests:
+    - name: a lab that gets hot
+      events:                      # or --events FILE
+        - {at: 0s, subject: metric.lab-1.temperature, data: {celsius: 91}}
+      until: 10m                   # the clock at the end (the last event)
+      expect:                      # all that happens; kind is firing, again or resolved
+        - {at: 0s, rule: hot, key: metric.lab-1, value: 91}
+        - {at: 5m, rule: hot, kind: resolved, reason: resolve_after}
 """
 
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
+
 import pytest
 
+from actors.alerts.parser import parse as parse_rules
+from actors.alerts.rulebook import SHIPPED
+from actors.alerts.ruletests import read_tests, run_test
 from ops.settings import Mistakes
 from tests.ops.cli.commands.words import parse, run
 
@@ -24,6 +30,19 @@ from tests.ops.cli.commands.words import parse, run
 def test_mistakes_are_told_before_nats_is_asked(words: list[str], reason: str) -> None:
     with pytest.raises(Mistakes, match=reason):
         run("rules", *words)
+
+
+def test_the_example_of_a_test_in_the_help_and_at_the_head_of_the_shipped_rules_passes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        parse("rules", "test", "--help")
+    helped = textwrap.dedent(capsys.readouterr().out.partition("beside `rules`:\n")[2])
+    shipped = SHIPPED.read_text().partition("stand under `tests` beside `rules`:\n#\n")[2].partition("#\n")[0]
+    rule = "{name: hot, when: data.celsius > 80, value: data.celsius, resolve_after: 5m}"
+    for example in (helped, textwrap.dedent(re.sub("(?m)^#", "", shipped))):
+        (test,) = read_tests(example, "rules.yaml")
+        assert run_test(parse_rules(f"rules: [{rule}]", "rules.yaml"), test) == []
 
 
 def test_without_since_a_week_is_tested() -> None:
