@@ -7,6 +7,7 @@ import hashlib
 import re
 from typing import Any
 
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -16,7 +17,7 @@ from edge.http.body import edge_of, json_answer, read_json
 from edge.http.credentials import principal_of
 from edge.http.openapi.operation import Answer, operation
 from router.alert_store import AlertStore
-from router.alerts import ALERTMANAGER, NS, AlertRecord, Firing, fire, is_user, resolve
+from router.alerts import ALERTMANAGER, NS, PERSON, AlertRecord, Firing, fire, is_user, resolve
 from router.clock import wall
 from router.codec import to_json
 from router.cursor import parse_time
@@ -67,7 +68,7 @@ async def _write(store: AlertStore, alert: AlertmanagerAlert, firing: Firing) ->
     def transition(known: AlertRecord | None) -> AlertRecord | None:
         now = wall.now_ns()
         if alert.status == "firing":
-            changed: AlertRecord | None = fire(known, firing, now)
+            changed: AlertRecord | None = fire(known, _anew(known, firing), now)
         else:
             # Whatever its startsAt: a notice tells what is the case with a fingerprint now.
             changed = resolve(known, min(_time(alert.ends_at, "endsAt", now), now), now, ALERTMANAGER)
@@ -76,6 +77,13 @@ async def _write(store: AlertStore, alert: AlertmanagerAlert, firing: Firing) ->
 
     await store.change(ALERTMANAGER, firing.key, transition)
     return done[0]
+
+
+def _anew(known: AlertRecord | None, firing: Firing) -> Firing:
+    """The firing as another episode where a person resolved the one before: an Alertmanager repeats what still fires."""
+    if known is None or known.is_active or known.reason != PERSON:
+        return firing
+    return replace(firing, began=f"{firing.began}\n{known.ended}")
 
 
 def _read(alert: AlertmanagerAlert, place: int) -> Firing:

@@ -111,7 +111,7 @@ async def dismiss_alert(request: Request) -> Response:
 
 
 @operation(
-    "Resolve an alert by hand; it fires anew as soon as its rule matches again",
+    "Resolve an alert by hand; it fires anew as soon as its rule matches again, or its Alertmanager posts it as firing",
     Answer(200, "The alert", AlertAnswer),
     body=ActRequest,
     problems=_ACT,

@@ -8,6 +8,7 @@ import pytest
 
 from router.broker import Broker
 from tests.edge.conftest import RunningEdge
+from tests.waiting import eventually
 
 
 def notice(entity: str, status: str = "firing", **alert: Any) -> dict[str, Any]:
@@ -61,6 +62,29 @@ async def test_an_alert_begins_once_and_ends(edge: RunningEdge, store: Broker, e
     assert last is not None
     assert (last.data["title"], last.data["message"]) == ("The disk is full", "97 %")
     assert last.data["actions"] == [{"label": "Show the query", "url": "http://prometheus:9090/graph?g0.expr=up"}]
+
+
+async def test_what_somebody_resolved_here_and_an_alertmanager_repeats_fires_anew(
+    edge: RunningEdge, store: Broker, entity: str
+) -> None:
+    seen = set()
+    assert await posted(edge, notice(entity)) == {"firing": 1}
+    for _ in range(2):
+        [alert] = await eventually(lambda: _active(edge, entity))
+        seen.add(alert["id"])
+        assert (await edge.http.post(f"/alerts/{alert['id']}/resolve")).status_code == 200
+        assert await posted(edge, notice(entity)) == {"firing": 1}
+        assert await posted(edge, notice(entity)) == {"unchanged": 1}
+    assert await posted(edge, notice(entity, "resolved")) == {"resolved": 1}
+    assert await posted(edge, notice(entity)) == {"unchanged": 1}, "an Alertmanager itself has ended it"
+
+    assert len(seen) == 2
+    assert [type for type, _ in await told(store, entity)] == ["firing", "resolved"] * 3
+
+
+async def _active(edge: RunningEdge, entity: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await edge.http.get(f"/alerts?state=active&entity={entity}")).json()["alerts"]
+    return found
 
 
 async def test_an_audience_in_its_annotations_is_told_and_nobody_else(
