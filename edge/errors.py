@@ -249,10 +249,9 @@ def _invalid(
     found = _AT.match(text)
     assert found is not None
     message, path = found[1], (found[2] or "").removeprefix(".")
-    if not path and (fault := unknown_fields(given, shape.__struct_fields__, say)):
-        return Problem(
-            unknown, fault, field=next(str(name)[:_SHOWN] for name in given if name not in shape.__struct_fields__)
-        )
+    known = shape.__struct_encode_fields__
+    if not path and (fault := unknown_fields(given, known, say)):
+        return Problem(unknown, fault, field=next(str(name)[:_SHOWN] for name in given if name not in known))
     if not path and message.startswith("Object missing"):
         field = message.split("`")[1]
         return Problem("missing_field", f"{field} is required", field=field)

@@ -124,6 +124,10 @@ def _entries(raw: bytes | str, file: str, mistakes: list[Mistake]) -> list[Any]:
     if not isinstance(document, MarkedMap) or not isinstance(document.get("rules"), (list, type(None))):
         mistakes.append(Mistake(file, "", "must be a map with a list called rules"))
         return []
+    if "rules" not in document and ("when" in document or "name" in document):
+        said = "is a single rule, and must be a map with a list called rules; put `rules:` above it, and `- ` before its first field"
+        mistakes.append(Mistake(file, "", said, "", *document.position))
+        return []
     for field in document:
         if field not in ("rules", "tests"):
             where = document.place(field).name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,11 @@ from router.alerts import (
 from router.clock import wall
 from router.cursor import parse_time
 from router.errors import BadCursor
+
+# Seconds without a unit, or one number of each unit or of some.
+_DURATION = re.compile(r"(\d{1,9}(\.\d{1,9})?|(\d{1,9}(\.\d{1,9})?[smhd])+)\Z", re.ASCII)
+_PART = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)", re.ASCII)
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 _ACT = ("alert_not_found", "alert_resolved", "alert_refused", "not_granted")
 
@@ -147,13 +153,13 @@ def read_wish(body: Any, what: str) -> tuple[str | None, int | None]:
 def wish_of(wish: SnoozeRequest, what: str, now: int) -> tuple[str | None, int | None]:
     """The comment, and until when (ns) a snooze lasts that begins at `now`. Raises Problem."""
     if what != "snooze":
-        if wish.seconds is not None or wish.until is not None:
+        if wish.duration is not None or wish.until is not None:
             raise Problem("bad_body", "for and until are for a snooze", field="for")
         return wish.comment, None
-    if (wish.seconds is None) == (wish.until is None):
-        raise Problem("missing_field", "a snooze needs either for (seconds) or until (a time)", field="for")
-    if wish.seconds is not None:
-        return wish.comment, now + int(wish.seconds * NS)
+    if (wish.duration is None) == (wish.until is None):
+        raise Problem("missing_field", "a snooze needs either for (seconds, or 10m) or until (a time)", field="for")
+    if wish.duration is not None:
+        return wish.comment, now + int(_seconds(wish.duration) * NS)
     try:
         until = int(parse_time(wish.until or "").timestamp() * NS)
     except BadCursor:
@@ -161,6 +167,18 @@ def wish_of(wish: SnoozeRequest, what: str, now: int) -> tuple[str | None, int |
     if not now < until <= now + MAX_SNOOZE * NS:
         raise Problem("bad_body", f"until: must lie ahead, by {MAX_SNOOZE:.0f} seconds at most", field="until")
     return wish.comment, until
+
+
+def _seconds(duration: float | str) -> float:
+    """Reads how long a snooze lasts. Raises Problem."""
+    if isinstance(duration, str):
+        parts = _PART.findall(duration)
+        if not _DURATION.match(duration):
+            raise Problem("bad_body", "for: must be seconds, or a duration such as 90s, 10m or 1h30m", field="for")
+        duration = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if not 1 <= duration <= MAX_SNOOZE:
+        raise Problem("bad_body", f"for: must be between 1 and {MAX_SNOOZE:.0f} seconds", field="for")
+    return duration
 
 
 async def change(store: AlertStore, id: str, what: str, by: str, comment: str | None, until: int | None) -> AlertRecord:

@@ -50,6 +50,10 @@ async def start_backtest(request: Request) -> Response:
     times = {"since": _moment(wanted.since, "since")}
     if wanted.until is not None:
         times["until"] = _moment(wanted.until, "until")
+        if datetime.fromisoformat(times["since"]) >= datetime.fromisoformat(times["until"]):
+            raise Problem("bad_body", "since: must be before until", field="since")
+    elif datetime.fromisoformat(times["since"]).timestamp() > wall.now():
+        raise Problem("bad_body", "since: must lie in the past", field="since")
     made = await _tried(request, "backtest", "too_many_backtests", **times, **_rules(wanted.rules))
     return json_answer(made, 202, {"Location": f"/rules/backtests/{made['id']}"})
 

@@ -89,11 +89,12 @@ class ActRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SnoozeRequest(ActRequest, frozen=True, forbid_unknown_fields=True):
-    """For how long an alert shall be silent: `for` seconds, or `until` a time."""
+    """For how long an alert shall be silent: `for` some time, or `until` a time."""
 
-    seconds: Annotated[Annotated[float, Meta(ge=1, le=MAX_SNOOZE)] | None, Meta(description="Seconds from now.")] = (
-        msgspec.field(default=None, name="for")
-    )
+    duration: Annotated[
+        Annotated[float, Meta(ge=1, le=MAX_SNOOZE)] | Annotated[str, Meta(min_length=1, max_length=40)] | None,
+        Meta(description="Seconds from now, or a duration such as 90s, 10m, 2h or 1h30m."),
+    ] = msgspec.field(default=None, name="for")
     until: Annotated[
         Annotated[str, Meta(min_length=1, max_length=64)] | None,
         Meta(description="RFC 3339, or seconds since the epoch."),

@@ -111,6 +111,7 @@ other: 1
     ("text", "reason"),
     [
         ("[1, 2", "is not YAML"),
+        ("name: hot\nwhen: 'true'\n", "put `rules:` above it, and `- ` before its first field"),
         ("just text", "must be a map with a list called rules"),
         ("rules: {a: 1}", "must be a map with a list called rules"),
         ("rules: []\nrules: []", "rules is written twice"),

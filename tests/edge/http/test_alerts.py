@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from router.broker import Broker
+from router.clock import wall
 from tests.edge.conftest import RunningEdge
 from tests.router.firings import raised
 from tests.waiting import eventually
@@ -111,6 +113,10 @@ async def test_an_alert_is_acknowledged_snoozed_and_dismissed_and_its_history_sa
         ("snooze", {"for": 60, "until": "2099-01-01T00:00:00Z"}, "missing_field"),
         ("snooze", {"for": 0}, "bad_body"),
         ("snooze", {"for": 1e12}, "bad_body"),
+        ("snooze", {"for": "soon"}, "bad_body"),
+        ("snooze", {"for": "10m5"}, "bad_body"),
+        ("snooze", {"for": "0s"}, "bad_body"),
+        ("snooze", {"for": "31d"}, "bad_body"),
         ("snooze", {"until": "2001-01-01T00:00:00Z"}, "bad_body"),
         ("snooze", {"until": "soon"}, "bad_body"),
         ("acknowledge", {"comment": "x" * 501}, "bad_body"),
@@ -127,6 +133,22 @@ async def test_a_wish_that_cannot_be_followed_is_refused_and_changes_nothing(
 
     assert (refused.status_code, refused.json()["code"]) == (422, code)
     assert (await edge.http.get(f"/alerts/{record.id}")).json()["state"] == "firing"
+
+
+async def test_a_snooze_takes_seconds_and_durations_and_its_fields_are_named_as_they_are_sent(
+    edge: RunningEdge, store: Broker, entity: str
+) -> None:
+    path = f"/alerts/{(await raised(store, entity)).id}/snooze"
+    for given, seconds in ((600, 600), ("600", 600), ("10m", 600), ("1h30m", 5400), ("90s", 90)):
+        before = wall.now()
+        answer = await edge.http.post(path, json={"for": given})
+        assert answer.status_code == 200, answer.text
+        until = datetime.fromisoformat(answer.json()["snoozed_until"]).timestamp()
+        assert before + seconds - 0.01 <= until <= wall.now() + seconds + 0.01, given
+    wrong = (await edge.http.post(path, json={"seconds": 600})).json()
+    assert (wrong["code"], wrong["field"]) == ("unknown_field", "seconds")
+    assert "comment, for, until" in wrong["detail"]
+    assert (await edge.http.post(path, json={"for": []})).json()["field"] == "for"
 
 
 async def test_an_unknown_alert_and_one_of_an_older_episode_are_a_404(
