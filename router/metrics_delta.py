@@ -1,7 +1,8 @@
 """Completes the data of a metric event: change, delta and percentage against the last one, significance from the counts.
 
-What the producer has given stays as it is. A change is that to the last value known, so changes add up to the newest value less
-the first; of a value that is seen for the first time it is 0. A percentage of a value that was 0 is not defined: it is null.
+What the producer has given stays as it is. Only events of one key are compared (`key_of`). A change is that to the last value known
+of the same name, so changes add up to the newest value less the first. Of a value that is seen for the first time it is not known,
+and left out. A percentage of a value that was 0 is not defined: it is null.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from router import catalogue
 from router.ab_test import significance_of
 
 Data = Mapping[str, Any]
@@ -21,25 +23,38 @@ MAX_NUMBER = 2**63 - 1
 def complete(type: str, previous: Data | None, data: Data) -> Data:
     """The data with what the producer left out; the same object where nothing is added. Never raises.
 
-    `previous` is the data of the last stored event of the same type, subject and metric (see `same_metric`), None where there
-    is none.
+    `previous` are the last values of the same type, subject and key (see `remember`), None where there are none.
     """
     completer = _COMPLETERS.get(type)
     return data if completer is None else completer(previous or {}, data)
 
 
-def same_metric(type: str, previous: Data, data: Data) -> bool:
-    """Says whether two events of one type and subject are of the same metric, so that the one can be compared with the other."""
-    return type not in NAMES or all(previous.get(name) == data.get(name) for name in NAMES[type])
+def key_of(type: str, data: Data, domain: str = "") -> tuple[str, ...]:
+    """What tells the metrics of one subject apart: the type, and what the catalogue declares as its key."""
+    return type, *(repr(value) for value in catalogue.find(type, domain).key_of(data))
 
 
-# The fields that tell the metrics of one subject apart, by event type.
-NAMES: Mapping[str, tuple[str, ...]] = {"live_metric_update": ("metric",), "metric": ("metric", "name")}
+def is_incomplete(type: str, data: Data) -> bool:
+    """Says whether the data lack something that is worked out from the last values."""
+    if type == "campaign_metrics":
+        return bool(_unsaid(data))
+    if type not in ("live_metric_update", "metric") or number(data.get("value")) is None:
+        return False
+    return data.get("delta") is None or data.get("deltaPercent") is None
 
 
-def is_completed(type: str) -> bool:
-    """Says whether events of a type may lack something that is worked out from the last one."""
-    return type in ("campaign_metrics", "live_metric_update", "metric")
+def remember(type: str, previous: Data | None, data: Data) -> Data:
+    """The last value of every name after an event: its own, and those of before that it does not have."""
+    if type != "campaign_metrics":
+        return data if previous is None or number(data.get("value")) is not None else previous
+    return {"metrics": {**_figures((previous or {}).get("metrics")), **_figures(data.get("metrics"))}}
+
+
+def is_unknown(type: str, previous: Data | None, data: Data) -> bool:
+    """Says whether the data have a value that is to be compared and has no last one in `previous`."""
+    if type == "campaign_metrics":
+        return not _unsaid(data) <= _figures((previous or {}).get("metrics")).keys()
+    return number((previous or {}).get("value")) is None
 
 
 def percent(before: float, now: float) -> float | None:
@@ -76,17 +91,29 @@ def changes(before: Data, now: Data) -> dict[str, float | int]:
     return found
 
 
+def _figures(metrics: object) -> dict[str, float | int]:
+    """The numbers of a map."""
+    given = metrics.items() if isinstance(metrics, Mapping) else ()
+    return {name: figure for name, value in given if (figure := number(value)) is not None}
+
+
+def _unsaid(data: Data) -> set[str]:
+    """The names of a campaign's figures whose change the producer has not given."""
+    given = data.get("change")
+    if not (given is None or isinstance(given, Mapping)):
+        return set()
+    return {name for name in _figures(data.get("metrics")) if given is None or name not in given}
+
+
 def _campaign(previous: Data, data: Data) -> Data:
-    metrics, given = data.get("metrics"), data.get("change")
-    if not isinstance(metrics, Mapping) or not (given is None or isinstance(given, Mapping)):
-        return data
-    before = previous.get("metrics")
-    found = changes(before if isinstance(before, Mapping) else {}, metrics)
-    given = given or {}
-    missing = {name: value for name, value in found.items() if name not in given}
-    if "change" in data and data["change"] is not None and not missing:
-        return data
-    return {**data, "change": {**missing, **given}}
+    unsaid = _unsaid(data)
+    before = _figures(previous.get("metrics"))
+    found = {
+        name: difference(before[name], value)
+        for name, value in _figures(data.get("metrics")).items()
+        if name in unsaid and name in before
+    }
+    return {**data, "change": {**found, **(data.get("change") or {})}} if found else data
 
 
 def _single(previous: Data, data: Data) -> Data:
@@ -99,12 +126,13 @@ def _single(previous: Data, data: Data) -> Data:
     given = number(data.get("delta"))
     if before is None and given is not None:
         before = difference(given, value)  # the producer knows what came before
-    known = value if before is None else before
+    if before is None:
+        return data
     found: dict[str, Any] = {}
     if data.get("delta") is None:
-        found["delta"] = difference(known, value)
+        found["delta"] = difference(before, value)
     if data.get("deltaPercent") is None:
-        found["deltaPercent"] = percent(known, value)
+        found["deltaPercent"] = percent(before, value)
     if all(name in data and data[name] == added for name, added in found.items()):
         return data
     return {**data, **found}

@@ -17,7 +17,7 @@ import msgspec
 
 from edge.http.idempotency import Name
 from router import catalogue, metrics_delta
-from router.broker import Broker
+from router.broker import PAGE_EVENTS, Broker
 from router.codec import decode, encode
 from router.errors import BadEvent, Conflict, Timeout, TooLarge
 from router.event import Event
@@ -33,15 +33,16 @@ FLOOR = "Callboard-Progress"
 START = "workflow_start"
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 
-# 4,096 subjects whose last event has at most 4 KiB: 16 MiB. A larger one is read again each time.
+# 4,096 subjects whose last values take about 4 KiB at most: 16 MiB, and as much for each further key. Larger ones are read again
+# each time.
 MAX_SUBJECTS = 4096
 MAX_KEPT_BYTES = 4096
 # Metrics of one subject that are remembered apart.
 MAX_NAMES = 16
-# So many sequences of the stream back the last value of a metric is looked for that shares its subject with others; one that
-# is older counts as the first. In as many events of the subject as two pages have.
+# So many sequences of the stream back the last value of a metric is looked for that is not in the last event of its subject; one
+# that is older counts as unknown. In so many reads.
 LOOK_BACK = 10_000
-LOOK_BACK_EVENTS = 512
+LOOK_BACK_READS = 16
 # Each conflict means that somebody else has stored an event, so that 32 in a row is a subject with too many publishers.
 MAX_CONFLICTS = 32
 PUBLISH_TIMEOUT = 10.0
@@ -58,7 +59,7 @@ class Previous(NamedTuple):
     """What an event follows: the last sequence of its subject, 0 where there is none, and what it is completed from."""
 
     sequence: int = 0
-    # The data of the last event that it is compared with; None where there is none, or it counts no more.
+    # The last data, or the last values, that it is compared with; None where there are none, or they count no more.
     data: Data | None = None
     # The share of a run that was reached by then.
     floor: float | None = None
@@ -70,7 +71,11 @@ class SequenceRule:
 
     complete: Callable[[Event, Previous], Event]
     # What tells apart the events of a subject that are not compared with one another.
-    key: Callable[[str, Data], Key]
+    key: Callable[[Event], Key]
+    # What is known after an event, by what was known before and its data.
+    remember: Callable[[str, Data | None, Data], Data]
+    # Whether data have something to be compared with that is not in what is known.
+    is_unknown: Callable[[str, Data | None, Data], bool]
     # Whether an event that begins the run anew makes what went before count no more.
     resets: bool = False
 
@@ -94,12 +99,12 @@ def _beginnings(domain: str) -> tuple[str, ...]:
     return (START, *(catalogue.terminal_types(domain) if domain == "thread" else ()))
 
 
-def _metric_key(type: str, data: Data) -> Key:
-    return (type, *(str(data.get(name)) for name in metrics_delta.NAMES.get(type, ())))
+def _metric_key(event: Event) -> Key:
+    return metrics_delta.key_of(event.type, event.data, event.subject.domain)
 
 
-PROGRESS = SequenceRule(_go_forward, lambda _type, _data: (), resets=True)
-METRIC = SequenceRule(_compare, _metric_key)
+PROGRESS = SequenceRule(_go_forward, lambda _: (), lambda _type, _known, data: data, lambda *_: False, resets=True)
+METRIC = SequenceRule(_compare, _metric_key, metrics_delta.remember, metrics_delta.is_unknown)
 
 
 def rule_of(event: Event) -> SequenceRule | None:
@@ -108,7 +113,7 @@ def rule_of(event: Event) -> SequenceRule | None:
     if domain in catalogue.RUN_DOMAINS and catalogue.find(event.type, domain).progress:
         return PROGRESS
     # Where nothing is missing, nothing has to be compared.
-    if metrics_delta.is_completed(event.type) and _compare(event, Previous()) is not event:
+    if metrics_delta.is_incomplete(event.type, event.data):
         return METRIC
     return None
 
@@ -124,7 +129,7 @@ class _Last:
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     previous: Previous | None = None
-    # The last data of each key, as of `previous`.
+    # The last data or values of each key, as of `previous`.
     data: OrderedDict[Key, Data] = field(default_factory=OrderedDict)
 
     def keep(self, previous: Previous, key: Key) -> None:
@@ -160,7 +165,7 @@ class Sequenced:
         return rule.complete(event, await self._read(rule, event, leader=True))
 
     async def _publish(self, rule: SequenceRule, event: Event, name: Name, last: _Last) -> tuple[bytes, Ack]:
-        key = rule.key(event.type, event.data)
+        key = rule.key(event)
         for conflicts in range(MAX_CONFLICTS):
             # A copy of the stream may be behind; then it comes to a conflict, and the leader is asked.
             previous = await self._known(rule, event, last) or await self._read(rule, event, leader=conflicts > 0)
@@ -180,9 +185,10 @@ class Sequenced:
                 ack = await self._broker.put(completed, payload, dedup=name.dedup, headers=headers, await_right=False)
             except Conflict:
                 continue
-            if len(payload) <= MAX_KEPT_BYTES:
+            now = previous.data if ack.duplicate else rule.remember(event.type, previous.data, completed.data)
+            if len(payload) <= MAX_KEPT_BYTES and _size(now) <= MAX_KEPT_BYTES:
                 last.data = remembered
-                last.keep(previous if ack.duplicate else Previous(ack.sequence, completed.data, floor), key)
+                last.keep(Previous(previous.sequence if ack.duplicate else ack.sequence, now, floor), key)
             return payload, ack
         raise Contended
 
@@ -197,8 +203,10 @@ class Sequenced:
         known = last.previous
         if known is None or rule.resets:
             return known
-        key = rule.key(event.type, event.data)
-        data = last.data[key] if key in last.data else await self._look_back(rule, event, known.sequence)
+        data = last.data.get(rule.key(event))
+        if rule.is_unknown(event.type, data, event.data):
+            before = await self._look_back(rule, event, known.sequence)
+            data = before if data is None else rule.remember(event.type, before, data)
         return known._replace(data=data)
 
     async def _read(self, rule: SequenceRule, event: Event, leader: bool) -> Previous:
@@ -207,9 +215,12 @@ class Sequenced:
             newest = await self._read_last(event.subject, leader)
             if newest is None:
                 return Previous()
-            if rule.key(newest[1].type, newest[1].data) == rule.key(event.type, event.data):
-                return Previous(newest[0], newest[1].data)
-            return Previous(newest[0], await self._look_back(rule, event, newest[0]))
+            data = None
+            if rule.key(newest[1]) == rule.key(event):
+                data = rule.remember(event.type, None, newest[1].data)
+            if rule.is_unknown(event.type, data, event.data):
+                data = await self._look_back(rule, event, newest[0])
+            return Previous(newest[0], data)
         run = f"{event.subject.domain}.{event.subject.entity}"
         newest, *begun = await asyncio.gather(
             self._read_last(event.subject, leader),
@@ -222,17 +233,26 @@ class Sequenced:
         return Previous(newest[0], newest[1].data, _floor(newest[1].data, newest[2]))
 
     async def _look_back(self, rule: SequenceRule, event: Event, newest: int) -> Data | None:
-        """The last data of the event's key, of a subject on which another metric was published last."""
-        key, found, after = rule.key(event.type, event.data), None, max(0, newest - LOOK_BACK)
-        for _ in range(LOOK_BACK_EVENTS // 256):
-            page = await self._broker.read(event.subject, after, upto=newest)
-            for record in page.records:
-                after = record.sequence
-                if record.event is not None and rule.key(record.event.type, record.event.data) == key:
-                    found = record.event.data
-            if not page.more:
+        """The last values of the event's key, from the subject's events up to `newest`, until all are known; read backwards."""
+        key, oldest = rule.key(event), max(0, newest - LOOK_BACK)
+        values: Data | None = None
+        later: list[Event] = []
+        upto, width = newest, PAGE_EVENTS
+        for _ in range(LOOK_BACK_READS):
+            after = max(oldest, upto - width)
+            page = await self._broker.read(event.subject, after, upto=upto)
+            if page.more and page.records and page.records[-1].sequence < upto and width > 1:
+                width //= 2
+                continue
+            found = [record.event for record in page.records if record.event is not None and record.sequence <= upto]
+            later = [*(each for each in found if rule.key(each) == key), *later]
+            values = None
+            for each in later:
+                values = rule.remember(each.type, values, each.data)
+            if after <= oldest or not rule.is_unknown(event.type, values, event.data):
                 break
-        return found
+            upto, width = after, width * 4
+        return values
 
     async def _read_last(self, subject: str, leader: bool) -> tuple[int, Event, bytes] | None:
         """Sequence, event and headers of the last message of a subject."""
@@ -272,3 +292,9 @@ def _floor(data: Data, headers: bytes) -> float | None:
         return float(header(headers, FLOOR.encode()) or "")
     except ValueError:
         return None
+
+
+def _size(data: Data | None) -> int:
+    """About the bytes of values that were put together from several events; those of one event are within its own."""
+    values = data.get("metrics") if data is not None else None
+    return sum(len(str(name)) + 9 for name in values) if isinstance(values, Mapping) else 0

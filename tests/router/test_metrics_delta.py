@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.metrics_delta import complete, same_metric
+from router.metrics_delta import complete, is_incomplete, is_unknown, key_of, remember
 
 
 def test_the_change_of_a_campaign_is_that_to_the_event_before() -> None:
@@ -29,10 +29,23 @@ def test_what_the_producer_gave_of_a_change_stays_and_the_rest_is_filled_in() ->
     assert found["change"] == {"impressions": 7, "clicks": 2}
 
 
-def test_a_first_event_has_no_change() -> None:
-    assert complete("campaign_metrics", None, {"metrics": {"clicks": 4, "name": "x"}})["change"] == {"clicks": 0}
-    first = complete("live_metric_update", None, {"metric": "ctr", "value": 2.5})
-    assert (first["delta"], first["deltaPercent"]) == (0, 0.0)
+def test_of_a_value_that_is_seen_for_the_first_time_no_change_is_told() -> None:
+    for kind, first in (
+        ("campaign_metrics", {"metrics": {"clicks": 4, "name": "x"}}),
+        ("live_metric_update", {"metric": "ctr", "value": 2.5}),
+    ):
+        assert complete(kind, None, first) is first
+        assert is_incomplete(kind, first) and is_unknown(kind, None, first)
+    second = complete("campaign_metrics", {"metrics": {"clicks": 4}}, {"metrics": {"clicks": 6, "spend": 2}})
+    assert second["change"] == {"clicks": 2}
+
+
+def test_each_figure_of_a_campaign_is_compared_with_its_own_last_value() -> None:
+    known = remember("campaign_metrics", None, {"metrics": {"clicks": 1}})
+    known = remember("campaign_metrics", known, {"metrics": {"impressions": 9, "clicks": None}})
+
+    assert complete("campaign_metrics", known, {"metrics": {"clicks": 4}})["change"] == {"clicks": 3}
+    assert not is_unknown("campaign_metrics", known, {"metrics": {"clicks": 4}})
 
 
 @pytest.mark.parametrize(
@@ -73,10 +86,15 @@ def test_a_result_of_an_ab_test_gets_its_significance_and_keeps_one_that_it_has(
     assert complete("ab_test_result", None, told) is told
 
 
-def test_metrics_of_one_subject_are_told_apart_by_their_name() -> None:
-    assert same_metric("live_metric_update", {"metric": "ctr"}, {"metric": "ctr"})
-    assert not same_metric("live_metric_update", {"metric": "ctr"}, {"metric": "roas"})
-    assert same_metric("campaign_metrics", {"campaignId": "a"}, {"campaignId": "a"})
+def test_metrics_of_one_subject_are_told_apart_by_the_key_of_their_type() -> None:
+    for kind, one, other in (
+        ("live_metric_update", {"metric": "ctr"}, {"metric": "roas"}),
+        ("live_metric_update", {"metric": "ctr", "entityId": "a"}, {"metric": "ctr", "entity_id": "b"}),
+        ("campaign_metrics", {"campaignId": "a"}, {"campaignId": "b"}),
+        ("metric", {"name": "x"}, {}),
+    ):
+        assert key_of(kind, one) != key_of(kind, other)
+        assert key_of(kind, one) == key_of(kind, {**one, "value": 1})
 
 
 JUNK = st.recursive(
@@ -100,6 +118,8 @@ def test_no_data_whatever_raise_and_nothing_given_is_changed(
             assert found[name] is value
     # What it gives is complete: a second pass has nothing to add.
     assert complete(kind, before, found) is found
+    assert is_incomplete(kind, data) or found is data or kind == "ab_test_result"
+    remember(kind, before, data), is_unknown(kind, before, data), key_of(kind, data)
 
 
 @given(st.lists(st.integers(-1000, 1000), min_size=1, max_size=20))
@@ -109,7 +129,7 @@ def test_deltas_add_up_to_the_last_value_less_the_first(values: list[int]) -> No
     for value in values:
         previous = complete("live_metric_update", previous, {"value": value})
         previous_campaign = complete("campaign_metrics", previous_campaign, {"metrics": {"n": value}})
-        total += previous["delta"]
-        change += previous_campaign["change"]["n"]
+        total += previous.get("delta", 0)
+        change += previous_campaign.get("change", {}).get("n", 0)
 
     assert total == change == values[-1] - values[0]

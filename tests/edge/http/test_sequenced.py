@@ -180,7 +180,7 @@ async def test_a_metric_is_completed_from_the_last_one_whichever_replica_took_it
         await send(two[n % 2], f"metric.{entity}.live_metric_update", {"metric": "ctr", "value": value})
 
     assert await stored(store, f"metric.{entity}.>") == [
-        {"metric": "ctr", "value": 100, "delta": 0, "deltaPercent": 0.0},
+        {"metric": "ctr", "value": 100},
         {"metric": "ctr", "value": 120, "delta": 20, "deltaPercent": 20.0},
         {"metric": "ctr", "value": 90, "delta": -30, "deltaPercent": -25.0},
     ]
@@ -195,8 +195,48 @@ async def test_metrics_that_share_a_subject_are_compared_each_with_its_own_last(
         data = {"metric": names[n % 3], "value": n // 3 * (n % 3 + 1)}
         await send(two[n // 5 % 2], f"metric.{entity}.live_metric_update", data)
 
-    deltas = [data["delta"] for data in await stored(store, f"metric.{entity}.>")]
-    assert deltas == [0, 0, 0, 1, 2, 3, 1, 2, 3, 1, 2, 3]
+    deltas = [data.get("delta") for data in await stored(store, f"metric.{entity}.>")]
+    assert deltas == [None, None, None, 1, 2, 3, 1, 2, 3, 1, 2, 3]
+
+
+@pytest.mark.parametrize("domain", ["metric", "campaign"])
+async def test_campaigns_that_share_a_subject_are_compared_each_with_its_own_last(
+    two: tuple[RunningEdge, RunningEdge], store: Broker, entity: str, domain: str
+) -> None:
+    for n, (campaign, clicks) in enumerate((("a", 10), ("b", 100), ("a", 11), ("b", 110))):
+        data = {"campaignId": campaign, "metrics": {"clicks": clicks}}
+        await send(two[n // 2 % 2], f"{domain}.{entity}.campaign_metrics", data)
+
+    found = await stored(store, f"{domain}.{entity}.>")
+    assert [data.get("change") for data in found] == [None, None, {"clicks": 1}, {"clicks": 10}]
+
+
+@pytest.mark.parametrize("replica", [0, 1], ids=["the same replica", "another"])
+async def test_a_figure_is_compared_with_its_last_value_though_events_between_do_not_have_it(
+    two: tuple[RunningEdge, RunningEdge], store: Broker, entity: str, replica: int
+) -> None:
+    subject = f"metric.{entity}.campaign_metrics"
+    for edge, metrics in (
+        (two[0], {"clicks": 1}),
+        (two[0], {"impressions": 5}),
+        (two[replica], {"clicks": 4}),
+        (two[0], {"clicks": 6, "impressions": 9}),
+    ):
+        await send(edge, subject, {"metrics": metrics})
+
+    changes = [data.get("change") for data in await stored(store, subject)]
+    assert changes == [None, None, {"clicks": 3}, {"clicks": 2, "impressions": 4}]
+
+
+async def test_the_newest_of_many_events_of_a_subject_is_the_one_that_counts(
+    edge: RunningEdge, store: Broker, entity: str
+) -> None:
+    subject = f"metric.{entity}.metric"
+    for n in range(600):
+        await store.publish(Event.new(subject, {"name": "a" if n < 598 else "b", "value": n}))
+    await send(edge, subject, {"name": "a", "value": 600})
+
+    assert (await store.latest([subject]))[0].event.data["delta"] == 3
 
 
 async def test_many_at_once_add_up_to_the_newest_value_less_the_first(
@@ -212,7 +252,7 @@ async def test_many_at_once_add_up_to_the_newest_value_less_the_first(
     found = await stored(store, f"metric.{entity}.>")
     assert len(found) == 40
     assert (
-        sum(data["change"]["clicks"] for data in found)
+        sum(data["change"]["clicks"] for data in found if "change" in data)
         == found[-1]["metrics"]["clicks"] - found[0]["metrics"]["clicks"]
     )
 
