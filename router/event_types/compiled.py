@@ -6,6 +6,7 @@ be worse to pass it over: the schema would promise what nobody checks. (ADR 0036
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Union
 
@@ -29,6 +30,16 @@ _NUMBERS = {
 _TEXTS = {"minLength": "min_length", "maxLength": "max_length", "pattern": "pattern"}
 _LISTS = {"minItems": "min_length", "maxItems": "max_length"}
 _MAPS = {"minProperties": "min_length", "maxProperties": "max_length"}
+# Limits from below and from above, and whether they must not be equal.
+_RANGES = (
+    ("minimum", "maximum", False),
+    ("minimum", "exclusiveMaximum", True),
+    ("exclusiveMinimum", "maximum", True),
+    ("exclusiveMinimum", "exclusiveMaximum", True),
+    ("minLength", "maxLength", False),
+    ("minItems", "maxItems", False),
+    ("minProperties", "maxProperties", False),
+)
 _SCALARS: Mapping[str, tuple[type | None, Mapping[str, str]]] = {
     "string": (str, _TEXTS),
     "integer": (int, _NUMBERS),
@@ -63,7 +74,7 @@ class Compiler:
             return None
         try:
             msgspec.json.Decoder(made)
-        except TypeError as fault:
+        except (TypeError, ValueError) as fault:
             self._mistake("", str(fault).replace("\n", " "))
             return None
         struct: type[msgspec.Struct] = made
@@ -128,6 +139,9 @@ class Compiler:
         limits = {meta: schema[word] for word, meta in words.items() if word in schema}
         if not limits or base is None:
             return base
+        if (reason := _impossible(schema, words)) is not None:
+            self._mistake(place, reason)
+            return Any
         try:
             return Annotated[base, Meta(**limits)]
         except (TypeError, ValueError) as fault:
@@ -196,6 +210,24 @@ class Compiler:
             self._mistake(f"{place}.{word}", "it must be a list")
             return Any
         return _union([self._kind(inner, f"{place}.{word}[{at}]", depth + 1) for at, inner in enumerate(each)])
+
+
+def _impossible(schema: Mapping[str, Any], words: Mapping[str, str]) -> str | None:
+    """Why no value can be within the limits that a schema sets; None where one can, or a limit is of no valid type."""
+    if "pattern" in words and isinstance(pattern := schema.get("pattern"), str):
+        try:
+            re.compile(pattern)
+        except (re.error, RecursionError, OverflowError) as fault:
+            return f"`pattern` is no regular expression: {fault}"
+    for least, most, strict in _RANGES:
+        if least not in words or least not in schema or most not in schema:
+            continue
+        low, high = schema[least], schema[most]
+        if any(isinstance(each, bool) or not isinstance(each, (int, float)) for each in (low, high)):
+            continue
+        if low > high or (strict and low == high):
+            return f"nothing is within `{least}` {low} and `{most}` {high}"
+    return None
 
 
 def _union(kinds: list[Any]) -> Any:

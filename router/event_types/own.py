@@ -13,6 +13,7 @@ import yaml
 from router.errors import BadTypes
 from router.event_types.compiled import Compiler
 from router.event_types.declaration import OUTCOMES, REDUCERS, TYPE_NAME, Delivery, EventType, Terminal
+from router.event_types.fields import Shares
 
 # 1 MiB, and 1,000 types: more than a person looks after.
 MAX_BYTES = 1024 * 1024
@@ -24,6 +25,10 @@ _DOMAIN = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _KEYS = (
     "name", "domain", "summary", "schema", "delivery", "key", "text", "intermediate", "progress", "terminal", "reduce",
 )  # fmt: skip
+
+
+# What a type with `progress: true` has besides its schema.
+PROGRESS_FIELDS = frozenset(Shares.__struct_fields__)
 
 
 @dataclass(frozen=True)
@@ -69,18 +74,20 @@ class _Reader:
         for word in given:
             if word != "types":
                 self._mistake(str(word), "there is nothing but `types`")
-        found = [made for at, each in enumerate(listed) if (made := self._type(each, f"types[{at}]")) is not None]
-        for each in found:
-            if (each.domain, each.name) in self._taken:
-                self._mistake(each.name, "Callboard declares this type itself")
-        seen: set[tuple[str | None, str]] = set()
-        for each in found:
-            if (each.domain, each.name) in seen:
-                self._mistake(each.name, "it is declared twice")
-            seen.add((each.domain, each.name))
+        found: dict[tuple[str | None, str], EventType] = {}
+        for at, each in enumerate(listed):
+            made = self._type(each, f"types[{at}]")
+            if made is None:
+                continue
+            place, name = f"types[{at}] {made.name}", (made.domain, made.name)
+            if name in self._taken:
+                self._mistake(place, "Callboard declares this type itself")
+            if name in found:
+                self._mistake(place, "it is declared twice")
+            found[name] = made
         if self._mistakes:
             raise BadTypes(self._mistakes)
-        return tuple(found)
+        return tuple(found.values())
 
     def _type(self, given: Any, place: str) -> EventType | None:
         if not isinstance(given, Mapping):
@@ -89,8 +96,9 @@ class _Reader:
         name, domain = given.get("name"), given.get("domain")
         if not isinstance(name, str) or not TYPE_NAME.match(name):
             self._mistake(f"{place}.name", "it needs lower-case letters, digits and _, at most 64")
-            return None
-        place = f"{place} {name}"
+            name = None
+        else:
+            place = f"{place} {name}"
         for word in given:
             if word not in _KEYS:
                 self._mistake(f"{place}.{word}", f"there is no such field; there are {', '.join(_KEYS)}")
@@ -98,25 +106,47 @@ class _Reader:
             self._mistake(f"{place}.domain", "it needs letters, digits, - and _, and not system")
             domain = None
         schema = given.get("schema")
-        struct = self._schema(name, schema, f"{place}.schema") if schema is not None else None
+        struct = self._schema(name or "unnamed", schema, f"{place}.schema") if schema is not None else None
         text = self._text(given, "text", place)
         delivery = self._delivery(given.get("delivery", "log"), f"{place}.delivery")
         if delivery is Delivery.APPEND and text is None:
             self._mistake(f"{place}.text", "append needs the field whose text is joined")
-        return EventType(
-            name,
+        key = self._names(given.get("key", []), f"{place}.key")
+        reduce = self._reduce(given.get("reduce", {}), f"{place}.reduce")
+        if struct is not None:
+            self._known(schema, [(f"{place}.key", field) for field in key], progress := given.get("progress") is True)
+            self._known(schema, [(f"{place}.reduce.{field}", str(field)) for field in reduce], progress)
+            self._known(schema, [(f"{place}.text", text)] if text is not None else [], progress)
+        made = EventType(
+            name or "unnamed",
             self._text(given, "summary", place) or f"{name}, one of your own.",
             domain,
             struct,
             delivery,
-            self._names(given.get("key", []), f"{place}.key"),
+            key,
             text,
             intermediate=self._flag(given, "intermediate", place),
             progress=self._flag(given, "progress", place),
-            reduce=self._reduce(given.get("reduce", {}), f"{place}.reduce"),
+            reduce=reduce,
             terminal=self._terminal(given.get("terminal", False), f"{place}.terminal"),
             json_schema=schema if struct is not None else None,
         )
+        return made if name is not None else None
+
+    def _known(self, schema: Mapping[str, Any], fields: list[tuple[str, str]], progress: bool) -> None:
+        """Notes each field (`a.b` for one inside another) that a schema with properties does not have."""
+        for place, field in fields:
+            inner: Any = schema
+            for at, name in enumerate(field.split(".")):
+                properties = inner.get("properties") if isinstance(inner, Mapping) else None
+                # A part that is described in another way may have any field.
+                if not isinstance(properties, Mapping) or not properties:
+                    break
+                if name not in properties:
+                    if at or not (progress and name in PROGRESS_FIELDS):
+                        self._mistake(place, f"{field!r} is not among the properties of the schema")
+                    break
+                inner = properties[name]
 
     def _schema(self, name: str, schema: Any, place: str) -> Any:
         if not isinstance(schema, Mapping):

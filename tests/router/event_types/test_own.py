@@ -82,10 +82,34 @@ def test_all_mistakes_are_told_at_once_and_nothing_is_registered(file: Path) -> 
     told = [line.removeprefix(f"{file}: ") for line in fault.value.mistakes]
     assert [line.split(": ")[0] for line in told] == [
         "more", "types[0].name", "types[1] a.colour", "types[1] a.domain", "types[1] a.delivery", "types[1] a.key",
-        "types[2] b.text", "types[2] b.progress", "types[2] b.reduce.x", "types[2] b.terminal.state.green",
-        "types[3] c.schema.properties.n.type", "types[6]", "token", "c",
+        "types[2] b.text", "types[2] b.reduce.x", "types[2] b.progress", "types[2] b.terminal.state.green",
+        "types[3] c.schema.properties.n.type", "types[4] c", "types[5] token", "types[6]",
     ]  # fmt: skip
     assert not catalogue.is_registered("a")
+
+
+def test_what_no_data_could_match_and_fields_that_a_schema_does_not_have_are_mistakes(file: Path) -> None:
+    file.write_text("""
+types:
+  - {name: a, schema: {properties: {x: {type: string, pattern: "("}}}}
+  - {name: b, schema: {properties: {x: {type: integer, minimum: 5, maximum: 2}, y: {type: string}}}}
+  - name: c
+    delivery: append
+    text: words
+    key: [sku, x]
+    reduce: {qty: sum, x: last, o.n: sum, o.m: sum, m.any: sum}
+    schema: {properties: {x: {type: string}, o: {type: object, properties: {n: {type: number}}}, m: {type: object}}}
+  - {name: Bad-Name, key: sku, schema: {properties: {x: {type: string, pattern: "["}}}}
+  - {name: d, progress: true, reduce: {progress: max}, schema: {properties: {state: {type: string}}}}
+""")
+    with pytest.raises(BadTypes) as fault:
+        catalogue.load(file)
+
+    told = [line.removeprefix(f"{file}: ") for line in fault.value.mistakes]
+    assert [line.split(": ")[0] for line in told] == [
+        "types[0] a.schema.properties.x", "types[1] b.schema.properties.x", "types[2] c.key", "types[2] c.reduce.qty",
+        "types[2] c.reduce.o.m", "types[2] c.text", "types[3].name", "types[3].schema.properties.x", "types[3].key",
+    ]  # fmt: skip
 
 
 def test_a_type_of_callboard_s_own_cannot_be_declared_anew(file: Path) -> None:
