@@ -12,6 +12,7 @@ import msgspec
 
 from router.errors import BadData
 from router.event_types.examples import EXAMPLES
+from router.event_types.fields import Shares
 
 
 class Delivery(Enum):
@@ -75,9 +76,10 @@ class EventType:
     """One type of events. `domain` None stands for every domain that declares no type of this name for itself.
 
     `schema` names the fields that are known; others are allowed and kept. A user's own type may have a `json_schema` in its
-    place. `key` are the data fields that, with the subject, make the conflation key. `text` is the field that APPEND joins,
-    and that adds to the text of a run; `other_texts` are looked for where it is missing. `reduce` says per field (`a.b` for
-    one inside another) how a window of events is merged. `either` are fields of which one must be there.
+    place; where it carries progress, the fields of `Shares` are checked besides. `key` are the data fields that, with the
+    subject, make the conflation key. `text` is the field that APPEND joins, and that adds to the text of a run; `other_texts`
+    are looked for where it is missing. `reduce` says per field (`a.b` for one inside another) how a window of events is
+    merged. `either` are fields of which one must be there.
     """
 
     name: str
@@ -124,6 +126,8 @@ class EventType:
             return
         try:
             msgspec.convert(data, self.schema)
+            if self.progress and self.json_schema is not None:
+                msgspec.convert(data, Shares)
         except msgspec.ValidationError as fault:
             if isinstance(fault.__cause__, BadData):
                 raise BadData(fault.__cause__.field, fault.__cause__.reason, self.name) from None

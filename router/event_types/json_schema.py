@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from router.event_types.declaration import EventType
+from router.event_types.fields import SHARES, Shares
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _HERE = "#/$defs/{name}"
@@ -33,6 +34,10 @@ def parts_of(declared: EventType, template: str) -> tuple[dict[str, Any], dict[s
     if declared.schema is None or declared.json_schema is not None:
         own = dict(declared.json_schema or {"type": "object"})
         own.pop("$schema", None)
+        if declared.progress and own.get("additionalProperties", True) is True:
+            _, found = msgspec.json.schema_components([Shares], ref_template=template)
+            shares = _tidy(found[Shares.__name__])["properties"]
+            own = {**SHARES, **own, "properties": {**shares, **own.get("properties", {})}}
         return {**description, **own}, {}
     _, found = msgspec.json.schema_components([declared.schema], ref_template=template)
     parts = {name: _tidy(part) for name, part in found.items()}

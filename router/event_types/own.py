@@ -13,7 +13,7 @@ import yaml
 from router.errors import BadTypes
 from router.event_types.compiled import Compiler
 from router.event_types.declaration import OUTCOMES, REDUCERS, TYPE_NAME, Delivery, EventType, Terminal
-from router.event_types.fields import Shares
+from router.event_types.fields import SHARES, Shares
 
 # 1 MiB, and 1,000 types: more than a person looks after.
 MAX_BYTES = 1024 * 1024
@@ -111,24 +111,27 @@ class _Reader:
         delivery = self._delivery(given.get("delivery", "log"), f"{place}.delivery")
         if delivery is Delivery.APPEND and text is None:
             self._mistake(f"{place}.text", "append needs the field whose text is joined")
+        progress = self._flag(given, "progress", place)
+        shares = progress and schema is None
         key = self._names(given.get("key", []), f"{place}.key")
         reduce = self._reduce(given.get("reduce", {}), f"{place}.reduce")
         if struct is not None:
-            self._known(schema, [(f"{place}.key", field) for field in key], progress := given.get("progress") is True)
+            self._known(schema, [(f"{place}.key", field) for field in key], progress)
             self._known(schema, [(f"{place}.reduce.{field}", str(field)) for field in reduce], progress)
             self._known(schema, [(f"{place}.text", text)] if text is not None else [], progress)
         made = EventType(
             name or "unnamed",
             self._text(given, "summary", place) or f"{name}, one of your own.",
             domain,
-            struct,
+            Shares if shares else struct,
             delivery,
             key,
             text,
             intermediate=self._flag(given, "intermediate", place),
-            progress=self._flag(given, "progress", place),
+            progress=progress,
             reduce=reduce,
             terminal=self._terminal(given.get("terminal", False), f"{place}.terminal"),
+            conditions=SHARES if shares else {},
             json_schema=schema if struct is not None else None,
         )
         return made if name is not None else None

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from router import catalogue
 from router.catalogue import Delivery
 from router.codec import encode
 from router.errors import BadData, BadTypes
 from router.event import Event
+from router.event_types.json_schema import data_schema
 from router.event_types.own import MAX_BYTES, read
 
 SHOP = """
@@ -82,7 +84,7 @@ def test_all_mistakes_are_told_at_once_and_nothing_is_registered(file: Path) -> 
     told = [line.removeprefix(f"{file}: ") for line in fault.value.mistakes]
     assert [line.split(": ")[0] for line in told] == [
         "more", "types[0].name", "types[1] a.colour", "types[1] a.domain", "types[1] a.delivery", "types[1] a.key",
-        "types[2] b.text", "types[2] b.reduce.x", "types[2] b.progress", "types[2] b.terminal.state.green",
+        "types[2] b.text", "types[2] b.progress", "types[2] b.reduce.x", "types[2] b.terminal.state.green",
         "types[3] c.schema.properties.n.type", "types[4] c", "types[5] token", "types[6]",
     ]  # fmt: skip
     assert not catalogue.is_registered("a")
@@ -110,6 +112,22 @@ types:
         "types[0] a.schema.properties.x", "types[1] b.schema.properties.x", "types[2] c.key", "types[2] c.reduce.qty",
         "types[2] c.reduce.o.m", "types[2] c.text", "types[3].name", "types[3].schema.properties.x", "types[3].key",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "more", [", ", ", schema: {properties: {state: {type: string}}}, "], ids=["plain", "with a schema"]
+)
+def test_the_progress_of_a_type_that_carries_it_is_checked(file: Path, more: str) -> None:
+    file.write_text("types: [{name: build" + more + "progress: true}]")
+    (build,) = catalogue.load(file)
+
+    for data in ({"progress": "x"}, {"progress": 7}, {"progress": -3}):
+        with pytest.raises(BadData, match=r"build: data\.progress: "):
+            encode(Event.new("job.1.build", data))
+    encode(Event.new("job.1.build", {"progress": 0.5, "state": "green", "other": 1}))
+    encode(Event.new("job.1.build", {"progress": 50, "percent": True}))
+    assert Draft202012Validator(data_schema(build)).is_valid({"progress": 0.5})
+    assert not Draft202012Validator(data_schema(build)).is_valid({"progress": 7})
 
 
 def test_a_type_of_callboard_s_own_cannot_be_declared_anew(file: Path) -> None:
