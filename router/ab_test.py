@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from router.errors import BadData
 from router.significance import ALPHA, Arm, Comparison, compare, winner
 
 SUCCESSES = ("conversions", "successes", "clicks")
@@ -69,6 +70,37 @@ def variants_of(data: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any
     for name, given in _variants(data):
         metrics = given.get("metrics")
         yield name, {**metrics, **given} if isinstance(metrics, Mapping) else given
+
+
+def check(data: Mapping[str, Any]) -> None:
+    """Raises BadData for data that say nothing of a test, variants that are no objects, and counts that cannot be."""
+    given = data.get("variants")
+    if isinstance(given, (Mapping, list)):
+        for name, each in given.items() if isinstance(given, Mapping) else enumerate(given):
+            if not isinstance(each, Mapping):
+                raise BadData(f"variants.{name}", "expected an object with the figures of a variant")
+    found = dict(variants_of(data))
+    if not found and not any(data.get(field) is not None for field in _RESULTS):
+        raise BadData("", "a result needs variants, a variantId with its figures, metrics or a significance")
+    for name, figures in found.items():
+        _check_counts(f"variants.{name}." if given is not None else "", figures)
+    if not found and isinstance(metrics := data.get("metrics"), Mapping):
+        _check_counts("metrics.", metrics)
+
+
+# What a result may say without variants.
+_RESULTS = ("metrics", "significance", "statisticalSignificance", "isWinner")
+
+
+def _check_counts(place: str, figures: Mapping[str, Any]) -> None:
+    for field in (*SUCCESSES, *TRIALS):
+        if figures.get(field) is not None and _count(figures[field]) is None:
+            raise BadData(f"{place}{field}", "expected a whole number >= 0")
+    # Clicks may be more than visitors, but what counts as the result may not.
+    one = next((field for field in SUCCESSES[:2] if figures.get(field) is not None), None)
+    of = next((field for field in TRIALS if figures.get(field) is not None), None)
+    if one is not None and of is not None and figures[one] > figures[of]:
+        raise BadData(f"{place}{one}", f"{figures[one]} of {figures[of]} {of} is not possible")
 
 
 def _variants(data: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -142,7 +142,13 @@ def _ab_test(_previous: Data, data: Data) -> Data:
     if data.get("significance") is not None:
         return data
     found = significance_of(data)
-    return data if found is None else {**data, "significance": found}
+    if found is None:
+        return data
+    completed = {**data, "significance": found}
+    if data.get("statisticalSignificance") is None:
+        # The confidence that the clearest difference is no chance.
+        completed["statisticalSignificance"] = 1 - min(each["p_adjusted"] for each in found["comparisons"])
+    return completed
 
 
 _COMPLETERS: Mapping[str, Callable[[Data, Data], Data]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -95,7 +95,9 @@ class EventType:
     reduce: Mapping[str, str] = field(default_factory=dict)
     terminal: Terminal | None = None
     either: tuple[str, ...] = ()
-    # JSON Schema of what the Struct checks in code.
+    # What the Struct cannot check: raises BadData.
+    also: Callable[[Mapping[str, Any]], None] | None = None
+    # JSON Schema of what is checked in code.
     conditions: Mapping[str, Any] = field(default_factory=dict)
     json_schema: Mapping[str, Any] | None = None
 
@@ -135,6 +137,11 @@ class EventType:
                 raise BadData(*_read(str(fault)), self.name) from None
             # A field whose name is no text is none of those that the type knows.
             self.check({name: value for name, value in data.items() if isinstance(name, str)})
+        if self.also is not None:
+            try:
+                self.also(data)
+            except BadData as fault:
+                raise BadData(fault.field, fault.reason, self.name) from None
         if self.either:
             for name in self.either:
                 if data.get(name) is not None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
+from router import ab_test
+from router.errors import BadData
 from router.event_types.declaration import Delivery, EventType
 from router.event_types.fields import Amount
 
@@ -102,6 +105,16 @@ class EntityChangedData(msgspec.Struct, gc=False, kw_only=True):
     updated: str | None = None
 
 
+def check_figures(data: Mapping[str, Any]) -> None:
+    """Raises BadData for a figure of a campaign that is neither a number nor null, of whatever name."""
+    for field in ("metrics", "change"):
+        for name, value in (data.get(field) or {}).items():
+            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+                raise BadData(f"{field}.{name}", "expected a number or null")
+
+
+_FIGURES = {"additionalProperties": {"type": ["number", "null"]}}
+
 METRIC_TYPES: tuple[EventType, ...] = (
     EventType(
         "campaign_metrics",
@@ -110,6 +123,8 @@ METRIC_TYPES: tuple[EventType, ...] = (
         delivery=Delivery.LATEST,
         key=("campaignId",),
         reduce={"metrics": "last", "change": "sum"},
+        also=check_figures,
+        conditions={"allOf": [{"properties": {"metrics": _FIGURES, "change": _FIGURES}}]},
     ),
     EventType(
         "ab_test_result",
@@ -118,6 +133,7 @@ METRIC_TYPES: tuple[EventType, ...] = (
         delivery=Delivery.LATEST,
         key=("testId", "variantId"),
         reduce={"metrics": "last", "isWinner": "last", "statisticalSignificance": "last"},
+        also=ab_test.check,
     ),
     EventType(
         "live_metric_update",

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from router import catalogue
 from router.ab_test import MAX_VARIANTS, significance_of
+from router.errors import BadData
 
 A, B = {"conversions": 200, "visitors": 1000}, {"conversions": 260, "visitors": 1000}
 
@@ -63,3 +65,35 @@ def test_clicks_of_impressions_serve_where_there_are_no_conversions() -> None:
 )
 def test_what_has_no_valid_counts_has_no_significance(data: dict[str, Any]) -> None:
     assert significance_of(data) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "field"),
+    [
+        ({}, ""),
+        ({"testId": "t"}, ""),
+        ({"variants": {"A": 1}}, "variants.A"),
+        ({"variants": [A, "B"]}, "variants.1"),
+        ({"variants": {"A": {"conversions": 1.5}}}, "variants.A.conversions"),
+        ({"variants": {"A": {"visitors": "7"}}}, "variants.A.visitors"),
+        ({"variantId": "A", "metrics": {"clicks": -1}}, "metrics.clicks"),
+        ({"variants": {"A": {"conversions": 5, "visitors": 4}}}, "variants.A.conversions"),
+    ],
+)
+def test_a_result_that_cannot_be_is_refused(data: dict[str, Any], field: str) -> None:
+    with pytest.raises(BadData) as fault:
+        catalogue.check("ab_test_result", data)
+    assert (fault.value.field, fault.value.type) == (field, "ab_test_result")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"variants": {"A": A, "B": B}},
+        {"variantId": "A", "metrics": {"ctr": 0.1, "clicks": None}},
+        {"testId": "t", "statisticalSignificance": 0.9},
+        {"variantA": A, "variantB": {}},
+    ],
+)
+def test_a_result_with_some_figures_is_taken(data: dict[str, Any]) -> None:
+    catalogue.check("ab_test_result", data)

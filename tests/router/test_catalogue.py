@@ -124,3 +124,11 @@ def test_each_declaration_is_whole() -> None:
         named = {*each.key, *(name.split(".")[0] for name in each.reduce), *each.either}
         assert fields is None or named <= fields, (each.name, named - fields)
         assert each.delivery is not Delivery.APPEND or each.text is not None, each.name
+
+
+def test_a_figure_of_a_campaign_is_a_number_or_null_whatever_its_name() -> None:
+    for metrics in ({"cpc": "5"}, {"cpc": True}, {"cpc": []}):
+        with pytest.raises(BadData) as fault:
+            catalogue.check("campaign_metrics", {"metrics": metrics})
+        assert (fault.value.field, fault.value.type) == ("metrics.cpc", "campaign_metrics")
+    catalogue.check("campaign_metrics", {"metrics": {"cpc": 5, "cpm": None}, "change": None})

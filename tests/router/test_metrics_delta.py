@@ -81,7 +81,9 @@ def test_what_is_whole_or_of_another_type_is_the_same_object() -> None:
 def test_a_result_of_an_ab_test_gets_its_significance_and_keeps_one_that_it_has() -> None:
     data = {"variants": {"A": {"clicks": 20, "impressions": 100}, "B": {"clicks": 40, "impressions": 100}}}
 
-    assert complete("ab_test_result", None, data)["significance"]["winner"] == "B"
+    found = complete("ab_test_result", None, data)
+    assert found["significance"]["winner"] == "B"
+    assert found["statisticalSignificance"] == 1 - found["significance"]["comparisons"][0]["p_adjusted"]
     told = {**data, "significance": {"p": 1}}
     assert complete("ab_test_result", None, told) is told
 
