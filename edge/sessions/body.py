@@ -20,7 +20,8 @@ MAX_LAST = 100_000
 
 CURSOR = Meta(
     description="Opaque; cursors sort within one life of the stream. `earliest` and `now` are accepted as well, and `snapshot`: "
-    "the newest event of each subject whose type is of class `latest` comes first, then all that is stored after these.",
+    "the newest event of each subject whose type is of class `latest` comes first, then all that is stored after these. "
+    "That is one event a subject, not one for each key of its type: of two campaigns or metrics that share a subject only the last.",
     examples=["1-5f3a9c1e-00000000002a-9b1c04e2"],
 )
 Last = Annotated[
