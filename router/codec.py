@@ -135,6 +135,8 @@ def unpack(payload: bytes) -> Event:
     except BadInput as fault:
         raise BadEvent(str(fault)) from None
     except DECODE_FAULTS as fault:
+        if payload[:64].lstrip()[:1] in (b"{", b"["):
+            raise BadEvent("not a msgpack event: it looks like JSON, and events on NATS are msgpack") from None
         raise BadEvent(f"not a msgpack event: {fault}") from None
     if not is_id(event.id):
         raise BadEvent(f"{event.id[:80]!r} is no event id: 1 to 200 of A-Z, a-z, 0-9, -, _, . and :")

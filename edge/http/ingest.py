@@ -189,6 +189,9 @@ def _derived(key: str | None, place: int, principal: str | None) -> str | None:
 
 
 def _event(item: Mapping[str, Any], id: str | None, trace: str | None) -> Accepted:
+    if "event_type" in item:
+        # What readers get has that name.
+        raise Problem("unknown_field", "unknown: event_type; say `type`", field="event_type")
     json_object(item, FIELDS)
     if "subject" not in item:
         raise Problem("missing_field", "an event needs a subject, such as agent.run-42.progress")

@@ -70,6 +70,12 @@ def test_a_map_with_a_key_that_json_has_no_text_for_is_refused(key: object) -> N
             decode(packed(data))
 
 
+@pytest.mark.parametrize("payload", [b'{"type": "progress"}', b' [{"type": "x"}]\n', b"{"])
+def test_json_is_told_to_be_json(payload: bytes) -> None:
+    with pytest.raises(BadEvent, match="looks like JSON, and events on NATS are msgpack"):
+        decode(payload)
+
+
 def test_such_a_key_is_refused_at_every_depth_and_beside_every_kind_of_value() -> None:
     for beside in (1, "text", b"bytes", msgpack.Timestamp(0, 0), [], {}, {7: 8}):
         data: Any = {(1, 2): 1}

@@ -120,6 +120,13 @@ async def test_a_bad_event_is_refused_with_a_stable_code(edge: RunningEdge, body
     assert answer.status_code == TITLES[code][0]
 
 
+async def test_who_says_event_type_is_told_to_say_type(edge: RunningEdge) -> None:
+    answer = await edge.http.post("/events", json={"subject": "a.b.c", "event_type": "progress"})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "unknown_field")
+    assert "say `type`" in answer.json()["detail"]
+
+
 async def test_one_bad_event_of_a_batch_stores_none_and_says_which(edge: RunningEdge, entity: str) -> None:
     session = await edge.session(subjects=[f"job.{entity}.>"])
     answer = await edge.http.post("/events", json=[{"subject": f"job.{entity}.x"}, {"subject": "bad"}])
