@@ -52,6 +52,16 @@ def significance_of(data: Mapping[str, Any], alpha: float = ALPHA) -> dict[str, 
     }
 
 
+def why_not(data: Mapping[str, Any]) -> str:
+    """Why `significance_of` finds none in the data."""
+    named = dict(variants_of(data))
+    if len(named) < 2:
+        return "the counts of two variants or more are needed"
+    if len(named) > MAX_VARIANTS:
+        return f"more than {MAX_VARIANTS} variants are not compared"
+    return f"each variant needs one of {', '.join(SUCCESSES)} and, not below it, one of {', '.join(TRIALS)}, the same in all"
+
+
 def read_counts(data: Mapping[str, Any]) -> Counts | None:
     """Reads the arms; None where there are fewer than two, or one of them has no valid counts."""
     named = dict(variants_of(data))

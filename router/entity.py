@@ -7,7 +7,8 @@ same base only the newest is needed, and a client that has any version from `bas
 has missed a snapshot: it takes the next one, or asks for the whole.
 
 `values` are the last numbers by name and `change` what they differ by from version `previous_version`, or `base`. `tests` are A/B
-tests by id: the figures of their variants and the significance of the result (`router.ab_test`).
+tests by id: the figures of their variants and the significance of the result (`router.ab_test`), or null and the
+`significance_reason` why there is none.
 """
 
 from __future__ import annotations

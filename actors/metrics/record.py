@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from actors.system.actor import Reject
-from router.ab_test import MAX_VARIANTS, significance_of, variants_of
+from router.ab_test import MAX_VARIANTS, significance_of, variants_of, why_not
 from router.codec import rfc3339
 from router.entity import Data, apply, version_of
 from router.event import Event
@@ -106,6 +106,8 @@ class EntityRecord:
         if control is not None:
             test["control"] = control
         test["significance"] = significance_of(test)
+        if test["significance"] is None:
+            test["significance_reason"] = why_not(test)
         if test == known:
             return False
         self.tests.pop(id, None)

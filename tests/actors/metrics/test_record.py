@@ -78,7 +78,16 @@ def test_a_test_without_counts_has_no_significance_until_it_has_them() -> None:
     record = EntityRecord("c1")
     record.fold(Event.new("metric.c1.ab_test_result", {"testId": "t", "variantId": "A", "metrics": {"ctr": 0.1}}))
 
-    assert record.snapshot(0.0)["tests"]["t"] == {"variants": {"A": {"ctr": 0.1}}, "significance": None}
+    test = record.snapshot(0.0)["tests"]["t"]
+    assert (test["variants"], test["significance"]) == ({"A": {"ctr": 0.1}}, None)
+    assert test["significance_reason"] == "the counts of two variants or more are needed"
+
+    record.fold(variant("B", 260, 1000))
+    assert record.snapshot(0.0)["tests"]["t"]["significance_reason"].startswith(
+        "each variant needs one of conversions,"
+    )
+    record.fold(variant("A", 200, 1000))
+    assert "significance_reason" not in record.snapshot(0.0)["tests"]["t"]
 
 
 def test_what_one_source_said_before_does_not_undo_what_it_said_later() -> None:
