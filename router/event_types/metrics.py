@@ -46,6 +46,15 @@ class CampaignMetricsData(msgspec.Struct, gc=False, kw_only=True):
     change: CampaignFigures | None = None
 
 
+class SignificanceData(msgspec.Struct, gc=False, kw_only=True):
+    """The significance of a result, with its comparisons (`router.ab_test`)."""
+
+    significant: bool | None = None
+    winner: str | None = None
+    control: str | None = None
+    alpha: float | None = None
+
+
 class ABTestResultData(msgspec.Struct, gc=False, kw_only=True):
     """The figures of one variant of a test, or of all in `variants`; a significance that is missing is worked out."""
 
@@ -54,7 +63,7 @@ class ABTestResultData(msgspec.Struct, gc=False, kw_only=True):
     variantId: str | None = None
     isWinner: bool | None = None
     statisticalSignificance: float | None = None
-    significance: dict[Any, Any] | None = None
+    significance: SignificanceData | None = None
     variants: list[Any] | dict[Any, Any] | None = None
 
 

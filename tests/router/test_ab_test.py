@@ -97,3 +97,10 @@ def test_a_result_that_cannot_be_is_refused(data: dict[str, Any], field: str) ->
 )
 def test_a_result_with_some_figures_is_taken(data: dict[str, Any]) -> None:
     catalogue.check("ab_test_result", data)
+
+
+def test_the_schema_of_a_result_names_who_won_and_whether_that_is_significant() -> None:
+    data = {"variants": {"A": A, "B": B}}
+    catalogue.check("ab_test_result", {**data, "significance": significance_of(data)})
+    with pytest.raises(BadData, match=r"data\.significance\.winner"):
+        catalogue.check("ab_test_result", {**data, "significance": {"winner": 1}})
