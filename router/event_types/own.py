@@ -115,7 +115,7 @@ class _Reader:
         shares = progress and schema is None
         key = self._names(given.get("key", []), f"{place}.key")
         reduce = self._reduce(given.get("reduce", {}), f"{place}.reduce")
-        if struct is not None:
+        if struct is not None and isinstance(schema, Mapping):
             self._known(schema, [(f"{place}.key", field) for field in key], progress)
             self._known(schema, [(f"{place}.reduce.{field}", str(field)) for field in reduce], progress)
             self._known(schema, [(f"{place}.text", text)] if text is not None else [], progress)
