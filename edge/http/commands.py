@@ -17,6 +17,7 @@ from router.codec import from_json, to_json
 from router.errors import BadEvent, NoResponders, Timeout
 from router.nats.connection import Connection
 from router.nats.headers import header
+from router.subject import escape
 
 
 @operation(
@@ -39,6 +40,10 @@ async def give_command(request: Request) -> Response:
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 _HEADERS = {"Content-Type": "application/json"}
+
+
+# How long the services of an actor have to say where they are, in seconds.
+PING_SECONDS = 1.0
 
 
 def address_of(actor: str, instance: str, command: str) -> str:
@@ -72,3 +77,29 @@ async def give(connection: Connection, address: str, arguments: Any, timeout: fl
         return from_json(reply.payload)
     except BadEvent:
         raise Problem("command_failed", "the answer is not JSON") from None
+
+
+async def give_any(connection: Connection, actor: str, command: str, arguments: Any, timeout: float) -> Any:
+    """Sends a command to whichever instance of an actor serves, `main` first. Raises Problem or BrokerError.
+
+    For actors of which each instance knows the same: every agent knows all runs.
+    """
+    try:
+        return await give(connection, f"{actor}.main.{command}", arguments, timeout)
+    except Problem as problem:
+        instance = await _serving(connection, actor) if problem.code == "command_not_found" else None
+        if instance is None:
+            raise
+    return await give(connection, f"{actor}.{instance}.{command}", arguments, timeout)
+
+
+async def _serving(connection: Connection, actor: str) -> str | None:
+    """The instance of an actor that answers first, by the services that NATS knows; None where none does."""
+    try:
+        reply = await connection.ask(f"$SRV.PING.{actor}", b"", timeout=PING_SECONDS)
+        told = from_json(reply.payload)
+    except (NoResponders, Timeout, BadEvent):
+        return None
+    metadata = told.get("metadata") if isinstance(told, dict) else None
+    instance = metadata.get("instance") if isinstance(metadata, dict) else None
+    return escape(instance) if isinstance(instance, str) and instance else None

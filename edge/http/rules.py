@@ -16,7 +16,7 @@ from starlette.responses import Response
 from edge.errors import Problem
 from edge.http.bodies.rules import RuleAnswer, RulesAnswer, RulesQuery, RuleVersionsAnswer, ValidationAnswer
 from edge.http.body import edge_of, json_answer, read_body, read_query
-from edge.http.commands import give
+from edge.http.commands import give_any
 from edge.http.credentials import principal_of
 from edge.http.openapi.operation import Answer, header, operation
 from router.clock import wall
@@ -179,7 +179,7 @@ async def ask(request: Request, command: str, **arguments: Any) -> Any:
     """Asks the alerts actor. Raises Problem `alerts_unavailable` where none answers."""
     connection = edge_of(request).broker.connection
     try:
-        return await give(connection, f"alerts.main.{command}", arguments, ANSWER_SECONDS)
+        return await give_any(connection, "alerts", command, arguments, ANSWER_SECONDS)
     except Problem as problem:
         if problem.code in ("command_not_found", "command_unanswered"):
             raise Problem(

@@ -13,7 +13,7 @@ from edge.errors import Problem, read_as
 from edge.http.batch import Accepted, EventDoor
 from edge.http.bodies.runs import RunHeartbeat, RunLeaseAnswer, RunLeaseQuery, RunStop, RunStoppingAnswer
 from edge.http.body import edge_of, json_answer, read_json, read_query
-from edge.http.commands import give
+from edge.http.commands import give_any
 from edge.http.credentials import address_of, principal_of
 from edge.http.ingest import door_of
 from edge.http.openapi.operation import Answer, operation
@@ -31,6 +31,7 @@ from router.subject import Subject
 from router.topology import LEASES
 
 HTTP = "http"
+# The permission to stop runs, whatever the instance of the agent actor is called.
 STOP = "agent.main.stop"
 STOP_SECONDS = 5.0
 # The incarnation of a life that a heartbeat began after the one before was failed.
@@ -160,9 +161,8 @@ async def stop_run(request: Request) -> Response:
     Subject.of(RUN_DOMAINS[0], name, "stop")
     order = {"run": name, "domain": asked.domain, "reason": asked.reason}
     try:
-        answer = await give(
-            edge.broker.connection, STOP, {k: v for k, v in order.items() if v is not None}, STOP_SECONDS
-        )
+        given = {name: value for name, value in order.items() if value is not None}
+        answer = await give_any(edge.broker.connection, "agent", "stop", given, STOP_SECONDS)
     except Problem as problem:
         run = await _held_over_http(edge, name, asked.domain)
         if run is None:

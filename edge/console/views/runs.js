@@ -113,7 +113,8 @@ export function runsView(root, store, client) {
     row.asked = null;
     row.draw(row.run, client.clock.now());
     try {
-      await client.command("agent", "main", "stop", { run: row.run.run, domain: row.run.domain, reason: "asked on the page" });
+      const { run, domain } = row.run;
+      await client.post(`/runs/${encodeURIComponent(run)}/stop`, { domain, reason: "asked on the page" });
     } catch (fault) {
       row.asked = `It could not be stopped: ${fault.message}.`;
     }

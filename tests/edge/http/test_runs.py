@@ -13,6 +13,7 @@ from router.broker import Broker
 from router.codec import encode
 from router.event import Event
 from router.nats.bucket import Bucket
+from router.nats.service import Endpoint, Request, Service
 from router.runs import RunLedger
 from router.topology import LEASES
 from tests.edge.auth.conftest import SecuredFactory
@@ -163,6 +164,31 @@ async def test_a_run_that_nobody_holds_cannot_be_stopped(edge: RunningEdge, enti
     answer = await edge.http.post(f"/runs/{entity}/stop", json={})
 
     assert answer.status_code in (404, 409) and answer.json()["code"] in ("command_not_found", "command_refused")
+
+
+async def test_a_run_is_stopped_by_an_agent_actor_of_any_instance(
+    edge: RunningEdge, broker: Broker, entity: str
+) -> None:
+    asked: list[Any] = []
+
+    def stop(request: Request) -> None:
+        asked.append(request.arguments())
+        request.answer({"status": "stopping", "via": "nats"})
+
+    endpoint = Endpoint("stop", f"cmd.agent.{entity}.stop", stop)
+    service = Service(
+        broker.connection, "agent", "1.0.0", description="Runs.", endpoints=[endpoint], metadata={"instance": entity}
+    )
+    running = asyncio.ensure_future(service.run())
+    await service.serving.wait()
+    try:
+        answer = await edge.http.post(f"/runs/{entity}/stop", json={"reason": "too dear"})
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    assert (answer.status_code, answer.json()["status"], answer.json()["via"]) == (200, "stopping", "nats")
+    assert asked == [{"run": entity, "reason": "too dear"}]
 
 
 async def test_rights_to_end_a_run_are_rights_to_its_lease_and_stop_is_a_command(
