@@ -70,8 +70,7 @@ class RunDelivery:
             return
         self.stop_reason = reason
         self.stopped.set()
-        if not self._emitter.over:
-            self._emitter.emit("stopping", {"reason": reason} if reason else {})
+        self._emitter.stop(reason)
 
     def lost(self) -> None:
         """Begins another incarnation, since this one was ended when its lease ran out."""

@@ -38,6 +38,8 @@ class Emitter:
         """`wake` is called when there is something to deliver or to time; `watch` with each event as it is queued."""
         self.said = 0
         self.over = self.opened = False
+        self._stopped = False
+        self._raise_on_stop = settings.raise_on_stop
         self.usage = UsageTotal()
         self._encoder = encoder
         self._outbox = outbox
@@ -83,8 +85,19 @@ class Emitter:
         data = {**self._about, "incarnation": self._encoder.incarnation, "resumed": True}
         return self._encoder.encode(self.said, "workflow_start", data, kind=Kind.START)[1]
 
+    def stop(self, reason: str | None) -> None:
+        """Tells readers that the run was asked to stop; from now on the program is, too, where the settings say so."""
+        with self._lock:
+            if not self.over:
+                self._say("stopping", {"reason": reason} if reason else {})
+            self._stopped = True
+
     def emit(self, type: str, data: Mapping[str, Any] | None = None, *, cause: str | None = None) -> str:
-        """Adds an event of any type; returns its id. Raises BadEvent, or RunOver after the completion."""
+        """Adds an event of any type; returns its id. Raises BadEvent, RunStopped, or RunOver after the completion."""
+        self._require_wanted()
+        return self._say(type, data, cause)
+
+    def _say(self, type: str, data: Mapping[str, Any] | None = None, cause: str | None = None) -> str:
         if type == "completion":
             raise BadEvent("a run's completion is added by `complete`, or by leaving the block")
         data = data or {}
@@ -103,7 +116,8 @@ class Emitter:
         total_steps: int | None = None,
         **more: Any,
     ) -> None:
-        """Adds how far the work is, from 0 to 1; less than was said before is raised to that. Raises BadEvent."""
+        """Adds how far the work is, from 0 to 1; less than was said before is raised to that. Raises BadEvent or RunStopped."""
+        self._require_wanted()
         data = progress_data(progress, message, current_step, total_steps, more)
         if more or not (_is_plain(message) and _is_plain(current_step)):
             # Raised here, to the caller, and not where it is flushed.
@@ -121,6 +135,7 @@ class Emitter:
         """Adds the next piece of a text as it is written; pieces that follow closely become one event."""
         if not text:
             return
+        self._require_wanted()
         with self._lock:
             self._require_open()
             if self._coalescer.add_chunk(text, _span.get()):
@@ -180,6 +195,10 @@ class Emitter:
         with self._lock:
             if not self.over:
                 self._coalescer.flush_due()
+
+    def _require_wanted(self) -> None:
+        if self._stopped and self._raise_on_stop and not self.over:
+            raise RunStopped
 
     def _require_open(self) -> None:
         if not self.opened:
@@ -255,7 +274,7 @@ class Emitter:
         self.usage.add(call.tokens_used, call.cost)
         # A tool may outlive its run, whose completion is the last event.
         with contextlib.suppress(RunOver):
-            self.emit(type, data, cause=call.id)
+            self._say(type, data, call.id)
 
     def metric(self, name: str, value: float, unit: str | None = None, **more: Any) -> None:
         """Adds a figure; a newer one of its name supersedes it."""

@@ -56,6 +56,9 @@ class RunSettings:
     """How a run publishes. Times in seconds."""
 
     ttl: float = 10.0  # of the lease
+    raise_on_stop: bool = (
+        False  # once the run is asked to stop, what it says next (but its completion) raises RunStopped
+    )
     chunk_window: float = 0.05  # chunks that are added within it become one event
     progress_interval: float = 0.1  # at most one progress event in it: the newest; the last one is never dropped
     capacity: int = 10_000  # events in memory that are not stored yet, before `overflow` decides

@@ -10,7 +10,7 @@ import pytest
 from router.codec import decode
 from router.errors import BadEvent
 from router.event import Event
-from router.sdk import RunOver, RunSettings
+from router.sdk import RunOver, RunSettings, RunStopped
 from router.sdk.emitter import Emitter
 from router.sdk.encoder import RunEncoder
 from router.sdk.outbox import RunOutbox
@@ -117,3 +117,32 @@ def test_a_figure_is_a_metric_of_the_run(tmp_path: Path) -> None:
     made.metric("loss", 0.25, epoch=3)
 
     assert told(box)[-1].data == {"name": "loss", "value": 0.25, "epoch": 3}
+
+
+def test_a_program_that_asked_for_it_is_stopped_by_what_it_says_next(tmp_path: Path) -> None:
+    made, box = emitter(tmp_path, raise_on_stop=True)
+
+    with pytest.raises(RunStopped), made.step("fetch"):
+        made.stop("too dear")
+        for say in (lambda: made.chunk("x"), lambda: made.emit("noted"), lambda: made.tool("search").__enter__()):
+            with pytest.raises(RunStopped):
+                say()
+        made.progress(0.5)
+    made.finish(RunStopped(), True)
+
+    events = told(box)
+    assert [event.type for event in events] == [
+        "workflow_start", "workflow_step", "stopping", "workflow_step", "completion",
+    ]  # fmt: skip
+    assert events[2].data["reason"] == "too dear"
+    assert (events[3].data["status"], events[-1].data["status"]) == ("failed", "cancelled")
+
+
+def test_a_program_that_did_not_ask_for_it_goes_on_after_a_stop(tmp_path: Path) -> None:
+    made, box = emitter(tmp_path)
+
+    made.stop(None)
+    made.emit("noted")
+    made.complete({"success": True})
+
+    assert [event.type for event in told(box)] == ["workflow_start", "stopping", "noted", "completion"]
