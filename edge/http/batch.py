@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from edge import metrics
 from edge.errors import Problem, from_fault
 from edge.http.idempotency import Name, require_same
+from edge.http.lives import Lives
 from edge.http.sequenced import START, Sequenced, complete_alone, rule_of
 from router import catalogue
 from router.broker import Broker
@@ -23,6 +24,7 @@ from router.dedup import of_event
 from router.errors import BrokerError, Forbidden, Refused, RunConflict, StoreFailed
 from router.event import Event
 from router.nats.stream import Ack
+from router.run_entry import incarnation_of
 from router.runs import RunLedger
 from router.store_health import StoreHealth
 from router.topology import EVENTS
@@ -48,23 +50,32 @@ class EventDoor:
 
     def __init__(self, broker: Broker, health: StoreHealth) -> None:
         self.ledger = RunLedger(broker, health)
+        self._lives = Lives(self.ledger)
         self._broker = broker
         self._health = health
         self._sequenced = Sequenced(broker)
 
     async def store(
-        self, many: list[Accepted], names: list[Name] | None = None, *, keyed: bool = False
+        self,
+        many: list[Accepted],
+        names: list[Name] | None = None,
+        *,
+        keyed: bool = False,
+        lives: list[str | None] | None = None,
     ) -> list[Receipt]:
         """Stores all, in order; returns once each is acknowledged. Raises Problem that says how many were stored.
 
         Where it is known that the store takes no writes, nobody waits to find that out. `names` are what the events are stored
         under, and `keyed` says that they follow from an Idempotency-Key: nothing of the request is stored where its first name
-        is another request's.
+        is another request's. `lives` are the incarnations that the events are of, where not their data say that.
         """
         names = names or [Name(of_event(event), None) for event, _ in many]
+        lives = lives or [incarnation_of(event) for event, _ in many]
         kept: list[Receipt] = []
         for start, end in waves([event for event, _ in many], alone=keyed and len(many) > 1):
-            answers = await self._store(many[start:end], names[start:end])
+            living, fault = await self._living(many[start:end], lives[start:end])
+            answers = await self._store(many[start : start + living], names[start : start + living]) if living else []
+            answers += [] if fault is None else [fault]
             kept += [answer for answer in answers if isinstance(answer, Receipt)]
             for place, answer in enumerate(answers, start):
                 if isinstance(answer, BaseException):
@@ -77,6 +88,22 @@ class EventDoor:
         for place, (name, each) in enumerate(zip(names, kept, strict=True)):
             await self._require_same(name, each, **({} if len(many) == 1 else {"index": place, "stored": new}))
         return kept
+
+    async def _living(self, many: list[Accepted], lives: list[str | None]) -> tuple[int, BaseException | None]:
+        """How many of the first events are of no superseded life, and what is wrong with the next one."""
+        checked: set[tuple[str, str, str]] = set()
+        for place, ((event, _), life) in enumerate(zip(many, lives, strict=True)):
+            subject = event.subject
+            # A start and an end are compared with the ledger when they are stored.
+            if life is None or subject.domain not in catalogue.RUN_DOMAINS or is_start(event) or is_end(event):
+                continue
+            if (key := (subject.domain, subject.entity, life)) not in checked:
+                checked.add(key)
+                try:
+                    await self._lives.require(*key)
+                except (RunConflict, BrokerError) as fault:
+                    return place, fault
+        return len(many), None
 
     async def _require_same(self, name: Name, receipt: Receipt, **more: Any) -> None:
         try:
@@ -127,6 +154,7 @@ class EventDoor:
         incarnation = said if isinstance(said, str) and said else event.id
         resumed = event.data.get("resumed") is True
         await self.ledger.begin(event.subject.domain, event.subject.entity, incarnation, resumed=resumed)
+        self._lives.note(event.subject.domain, event.subject.entity, incarnation)
         return Receipt(await self._put(event, payload, name), check_of(payload), incarnation)
 
     async def _put(self, event: Event, payload: bytes, name: Name) -> Ack:

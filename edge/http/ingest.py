@@ -27,6 +27,7 @@ from router.cursor import token
 from router.errors import BadEvent, BadInput
 from router.event import Event
 from router.limits import largest_event
+from router.run_entry import incarnation_of
 
 _PROBLEMS = (
     "missing_field",
@@ -78,7 +79,8 @@ async def publish_events(request: Request) -> Response:
     fit(many, largest_event(edge.broker.connection.max_payload, edge.settings.max_body))
     edge.authenticator.limits.publish(address_of(request), principal, len(many))
     names = name_events([event for event, _ in many], [item.get("id") is not None for item in given], principal.id, key)
-    receipts = await door_of(request).store(many, names, keyed=key is not None)
+    lives = [item.get("incarnation") or incarnation_of(event) for item, (event, _) in zip(given, many, strict=True)]
+    receipts = await door_of(request).store(many, names, keyed=key is not None, lives=lives)
     if trace:
         tracing.tell("publish", "server", came_with, trace, begun, events=len(many))
     answers = [
@@ -106,7 +108,7 @@ def door_of(request: Request) -> EventDoor:
     return door
 
 
-FIELDS = frozenset({"id", "subject", "type", "data", "source", "key", "cause", "trace", "test"})
+FIELDS = frozenset({"id", "subject", "type", "data", "source", "key", "cause", "trace", "test", "incarnation"})
 
 # What the system says of itself is not for others to say.
 RESERVED = frozenset({"system"})
@@ -195,7 +197,7 @@ def _event(item: Mapping[str, Any], id: str | None, trace: str | None) -> Accept
     json_object(item, FIELDS)
     if "subject" not in item:
         raise Problem("missing_field", "an event needs a subject, such as agent.run-42.progress")
-    for name in ("source", "key", "cause", "trace"):
+    for name in ("source", "key", "cause", "trace", "incarnation"):
         value = item.get(name)
         if value is not None and (not isinstance(value, str) or len(value) > 200):
             raise Problem("bad_event", f"{name} must be a text of at most 200 characters")

@@ -128,8 +128,13 @@ class HttpSender:
         """Sends one batch; where one event of it is refused, those before it are sent alone first."""
         if len(batch) == 1 and batch[0].size > MAX_EVENT_BYTES:
             return _refused(batch[0], f"it has {batch[0].size} bytes, an edge takes {MAX_EVENT_BYTES}")
-        body = _pack({"events": [_publication(item) for item in batch]})
+        incarnation = self._incarnation
+        body = _pack({"events": [{**_publication(item), "incarnation": incarnation} for item in batch]})
         reply = await self.shared.call("POST", "/events", body, _MSGPACK)
+        if isinstance(over := _over(reply), RunSuperseded):
+            if incarnation != self._incarnation or await self._is_revived(incarnation):
+                return await self._post(batch)
+            return Sent(refused=1, over=over)
         if 200 <= reply.status < 300:
             return Sent(stored=len(batch))
         if not _is_final(reply):
@@ -148,7 +153,7 @@ class HttpSender:
             return Sent(refused=1, over=over)
         sent = self._settled(item, reply)
         if sent.stored:
-            self._incarnation = str(decode(item.payload).data.get("incarnation"))
+            self._incarnation = _life_of(item)
             self._begun.set()
         return sent
 
@@ -163,18 +168,18 @@ class HttpSender:
             self._revived = self._incarnation
             reply = await self._single(in_life(item, self._revived))
             over = _over(reply)
-        elif isinstance(over, RunSuperseded) and await self._is_revived(item) and self._revived is not None:
+        elif isinstance(over, RunSuperseded) and await self._is_revived(_life_of(item)) and self._revived is not None:
             reply = await self._single(in_life(item, self._revived))
             over = _over(reply)
         if over is not None:
             return Sent(refused=1, over=over)
         return self._settled(item, reply)
 
-    async def _is_revived(self, item: Queued) -> bool:
-        """Whether a heartbeat of ours, the answer to which may come yet, has begun another incarnation than that of an event."""
+    async def _is_revived(self, incarnation: str) -> bool:
+        """Whether a heartbeat of ours, the answer to which may come yet, has begun another incarnation than this one."""
         if self._host is None:
             return False
-        return self._adopt(await self._beat(str(decode(item.payload).data.get("incarnation"))))
+        return self._adopt(await self._beat(incarnation))
 
     async def _single(self, item: Queued) -> HttpReply:
         return await self.shared.call("POST", "/events", _pack(_publication(item)), _MSGPACK)
@@ -251,6 +256,11 @@ class HttpSender:
     @property
     def _lease_path(self) -> str:
         return f"/runs/{quote(self._life.run, safe='')}/lease"
+
+
+def _life_of(item: Queued) -> str:
+    """The incarnation that a start begins or a completion ends."""
+    return str(decode(item.payload).data.get("incarnation"))
 
 
 def _refused(item: Queued, why: str) -> Sent:

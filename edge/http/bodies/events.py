@@ -30,6 +30,13 @@ class NewEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     cause: Text | None = None
     trace: Text | None = None
     test: bool = False
+    incarnation: Annotated[
+        Text | None,
+        Meta(
+            description="The life of the run that the event is of, where its `data` do not say so; it is not stored. An event of "
+            "a life that another one has superseded is refused (409 `run_superseded`), within 2 s where that began elsewhere."
+        ),
+    ] = None
 
 
 class NewEvents(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ import pytest
 
 from router.broker import Broker
 from router.codec import encode
-from router.errors import RunEnded
+from router.errors import RunEnded, RunSuperseded
 from router.event import Event
 from router.runs import RunLedger
 from router.sdk import Run, RunSettings
@@ -98,3 +98,18 @@ async def test_a_run_over_http_that_somebody_else_has_ended_is_told_so(
 async def _end(broker: Broker, entity: str, synthesized: bool = False) -> None:
     end = Event.new(f"agent.{entity}.completion", {"success": False, "synthesized": synthesized}, source="other")
     await RunLedger(broker).end(end, encode(end), synthesized=synthesized)
+
+
+async def test_what_a_superseded_run_still_says_over_http_is_refused(
+    edge_factory: EdgeFactory, broker: Broker, entity: str
+) -> None:
+    async with edge_factory() as edge:
+        with pytest.raises(RunSuperseded):
+            async with Run(entity, url=edge.url, settings=RunSettings(ttl=300)) as run:
+                await eventually(lambda: run.waiting == 0)
+                await edge.publish({"subject": f"agent.{entity}.workflow_start", "data": {"incarnation": "pod-2"}})
+                await run.thinking("on")
+                await eventually(lambda: run.waiting == 0)
+
+    assert run.refused == 2
+    assert types(await events_of(broker, entity)) == ["workflow_start", "workflow_start"]
