@@ -8,6 +8,7 @@ before it are stored, and before any that follows is sent. So what is stored of 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -28,6 +29,9 @@ from router.run_entry import incarnation_of
 from router.runs import RunLedger
 from router.store_health import StoreHealth
 from router.topology import EVENTS
+
+# As in `router.sdk.over_nats`: a start that comes later than this does not supersede a life that has begun since.
+LATE_SECONDS = 10.0
 
 
 class Accepted(NamedTuple):
@@ -153,7 +157,14 @@ class EventDoor:
         said = event.data.get("incarnation")
         incarnation = said if isinstance(said, str) and said else event.id
         resumed = event.data.get("resumed") is True
-        await self.ledger.begin(event.subject.domain, event.subject.entity, incarnation, resumed=resumed)
+        late = time.time_ns() - event.time > LATE_SECONDS * 1e9
+        await self.ledger.begin(
+            event.subject.domain,
+            event.subject.entity,
+            incarnation,
+            resumed=resumed,
+            started=event.time if late else None,
+        )
         self._lives.note(event.subject.domain, event.subject.entity, incarnation)
         return Receipt(await self._put(event, payload, name), check_of(payload), incarnation)
 

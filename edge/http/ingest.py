@@ -6,6 +6,7 @@ import hashlib
 import re
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import msgpack
@@ -23,8 +24,8 @@ from edge.http.openapi.operation import Answer, header, operation
 from edge.runtime import Edge
 from router import tracing
 from router.codec import check_depth, encode, from_json
-from router.cursor import token
-from router.errors import BadEvent, BadInput
+from router.cursor import parse_time, token
+from router.errors import BadCursor, BadEvent, BadInput
 from router.event import Event
 from router.limits import largest_event
 from router.run_entry import incarnation_of
@@ -108,11 +109,14 @@ def door_of(request: Request) -> EventDoor:
     return door
 
 
-FIELDS = frozenset({"id", "subject", "type", "data", "source", "key", "cause", "trace", "test", "incarnation"})
+FIELDS = frozenset({"id", "subject", "type", "data", "source", "key", "cause", "trace", "test", "incarnation", "time"})
 
 # What the system says of itself is not for others to say.
 RESERVED = frozenset({"system"})
 
+
+# 7 days: how long events are kept by default. A minute: what clocks may differ.
+MAX_LATE_SECONDS, MAX_EARLY_SECONDS = 7 * 86400, 60
 
 _KEY = re.compile(r"[\x21-\x7e]{1,200}\Z")
 
@@ -210,6 +214,7 @@ def _event(item: Mapping[str, Any], id: str | None, trace: str | None) -> Accept
         item.get("data"),
         type=item.get("type"),
         source=item.get("source") or "http",
+        time_ns=_time(item.get("time")),
         id=item["id"] if item.get("id") is not None else id,
         key=item.get("key"),
         cause=item.get("cause"),
@@ -220,6 +225,24 @@ def _event(item: Mapping[str, Any], id: str | None, trace: str | None) -> Accept
         raise Problem("forbidden_subject", f"{event.subject.domain}.> is what the system says of itself")
     # Data that msgpack cannot hold, or no reader could decode, is found before the first event is stored.
     return Accepted(event, encode(event))
+
+
+def _time(given: Any) -> int | None:
+    """The time of an event that is published late, in ns. Raises Problem."""
+    if given is None:
+        return None
+    now, moment = time.time_ns(), given
+    if isinstance(given, str):
+        try:
+            since = parse_time(given) - datetime(1970, 1, 1, tzinfo=UTC)
+        except (BadCursor, OverflowError):
+            raise Problem("bad_event", f"time: {given[:60]!r} is neither RFC 3339 nor ns", field="time") from None
+        moment = (since.days * 86400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
+    if isinstance(moment, bool) or not isinstance(moment, int):
+        raise Problem("bad_event", "time must be RFC 3339, or ns since the epoch", field="time")
+    if not now - MAX_LATE_SECONDS * 1_000_000_000 <= moment <= now + MAX_EARLY_SECONDS * 1_000_000_000:
+        raise Problem("bad_event", "time must lie within the last 7 days, and at most a minute ahead", field="time")
+    return moment
 
 
 def fit(many: list[Accepted], limit: int) -> None:

@@ -98,6 +98,7 @@ class HttpSender:
         self._incarnation = life.incarnation
         self._revived: str | None = None  # the incarnation that was begun for a completion on its way
         self._leased = False
+        self._timed = True
         self._host: Host | None = None
 
     @property
@@ -129,8 +130,10 @@ class HttpSender:
         if len(batch) == 1 and batch[0].size > MAX_EVENT_BYTES:
             return _refused(batch[0], f"it has {batch[0].size} bytes, an edge takes {MAX_EVENT_BYTES}")
         incarnation = self._incarnation
-        body = _pack({"events": [{**_publication(item), "incarnation": incarnation} for item in batch]})
+        body = _pack({"events": [{**_publication(item, self._timed), "incarnation": incarnation} for item in batch]})
         reply = await self.shared.call("POST", "/events", body, _MSGPACK)
+        if self._is_untimely(reply):
+            return await self._post(batch)
         if isinstance(over := _over(reply), RunSuperseded):
             if incarnation != self._incarnation or await self._is_revived(incarnation):
                 return await self._post(batch)
@@ -182,7 +185,16 @@ class HttpSender:
         return self._adopt(await self._beat(incarnation))
 
     async def _single(self, item: Queued) -> HttpReply:
-        return await self.shared.call("POST", "/events", _pack(_publication(item)), _MSGPACK)
+        reply = await self.shared.call("POST", "/events", _pack(_publication(item, self._timed)), _MSGPACK)
+        return await self._single(item) if self._is_untimely(reply) else reply
+
+    def _is_untimely(self, reply: HttpReply) -> bool:
+        """Whether the edge takes no times of ours, as where our clock is wrong or it is of an earlier version: it has its own."""
+        if self._timed and reply.status == 422 and (reply.body.get("field") == "time" or reply.code == "unknown_field"):
+            log.warning("edge does not take the times of events; it sets its own: %s", reply.text)
+            self._timed = False
+            return True
+        return False
 
     def _settled(self, item: Queued, reply: HttpReply) -> Sent:
         if 200 <= reply.status < 300:
@@ -269,11 +281,12 @@ def _refused(item: Queued, why: str) -> Sent:
     return Sent(refused=1)
 
 
-def _publication(item: Queued) -> dict[str, Any]:
+def _publication(item: Queued, timed: bool) -> dict[str, Any]:
     """An event as POST /events takes it."""
     event = decode(item.payload)
     body = {
         "id": event.id, "subject": str(event.subject), "type": event.type, "source": event.source, "data": event.data,
+        **({"time": event.time} if timed else {}),
     }  # fmt: skip
     more = {"key": event.key, "cause": event.cause, "trace": event.trace}
     return {**body, **{name: value for name, value in more.items() if value is not None}}

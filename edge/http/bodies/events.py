@@ -30,6 +30,13 @@ class NewEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     cause: Text | None = None
     trace: Text | None = None
     test: bool = False
+    time: Annotated[
+        int | str | None,
+        Meta(
+            description="When it happened, where it is published later: RFC 3339, or ns since the epoch; within the last 7 days and "
+            "at most a minute ahead. Left out, now."
+        ),
+    ] = None
     incarnation: Annotated[
         Text | None,
         Meta(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import msgpack
@@ -9,6 +10,7 @@ import pytest
 
 from edge.errors import TITLES
 from router.broker import Broker
+from router.codec import rfc3339
 from tests.edge.conftest import RunningEdge
 from tests.router.event_types.test_golden import golden, type_and_data
 
@@ -177,3 +179,20 @@ async def test_each_way_to_be_malformed_is_refused_over_http_and_no_sample_of_th
         for place, (kind, data) in enumerate(map(type_and_data, golden(guide))):
             answer = await edge.http.post("/events", json={"subject": f"metric.{entity}{place}.{kind}", "data": data})
             assert answer.status_code == 201, answer.text
+
+
+async def test_an_event_that_is_published_late_keeps_its_time(edge: RunningEdge, store: Broker, entity: str) -> None:
+    now = time.time_ns() // 1000 * 1000
+    for moment in (now - 3_600_000_000_000, rfc3339(now - 60_000_000_000)):
+        answer = await edge.http.post("/events", json={"subject": f"job.{entity}.noted", "time": moment})
+        assert answer.status_code == 201, answer.text
+
+    times = [record.event.time for record in (await store.read(f"job.{entity}.noted", 0)).records if record.event]
+    assert times == [now - 3_600_000_000_000, now - 60_000_000_000]
+
+
+@pytest.mark.parametrize("moment", ["soon", True, 1.5, 5, "2001-01-01T00:00:00Z", 9_000_000_000_000_000_000])
+async def test_a_time_that_cannot_be_is_refused(edge: RunningEdge, entity: str, moment: object) -> None:
+    answer = await edge.http.post("/events", json={"subject": f"job.{entity}.noted", "time": moment})
+
+    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (422, "bad_event", "time")

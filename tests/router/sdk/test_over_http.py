@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+
+import msgspec
 import pytest
 
 from router.broker import Broker
@@ -113,3 +116,22 @@ async def test_what_a_superseded_run_still_says_over_http_is_refused(
 
     assert run.refused == 2
     assert types(await events_of(broker, entity)) == ["workflow_start", "workflow_start"]
+
+
+async def test_an_event_that_waited_keeps_its_time_and_one_of_a_wrong_clock_gets_that_of_the_edge(
+    edge_factory: EdgeFactory, broker: Broker, entity: str
+) -> None:
+    encoder = RunEncoder("agent", entity, "sdk")
+    now = time.time_ns()
+    sent = []
+    async with edge_factory() as edge:
+        sender = HttpSender(HttpDoor(edge.url), encoder.life, 10, opens=True)
+        for number, moment in enumerate((now - 60_000_000_000, now + 3_600_000_000_000), 1):
+            event, item = encoder.encode(number, "noted", {})
+            payload = encode(msgspec.structs.replace(event, time=moment))
+            sent.append(await sender.send([item._replace(payload=payload)], unused))
+        await sender.release()
+
+    late, early = await events_of(broker, entity)
+    assert [each.stored for each in sent] == [1, 1]
+    assert late.time == now - 60_000_000_000 and early.time < now + 60_000_000_000
