@@ -57,11 +57,12 @@ def _senders(settings: Settings, request: FlushRequest) -> Callable[[SpoolHeader
         url = request.url or header.url
         if is_http(url):
             return sender_to(url, header.life, TTL, settings.command.token or None)
-        broker = settings.broker
-        # Its own address has no credentials in it; that which is configured may have.
-        if request.url is not None or "***@" not in url:
-            broker = dataclasses.replace(broker, url=url)
-        return sender_to(broker, header.life, TTL, None)
+        # Its own address has no credentials in it; that which is configured may have. So only such a file needs to know which
+        # `callboard up` is meant, where several run.
+        if request.url is None and "***@" in url:
+            return sender_to(settings.broker, header.life, TTL, None)
+        broker = settings.broker if settings.ambiguous is None else settings.section("broker")
+        return sender_to(dataclasses.replace(broker, url=url), header.life, TTL, None)
 
     return make
 

@@ -28,7 +28,15 @@ def declare(parser: Parser) -> None:
     parser.add_argument("--patience", metavar="TIME", default="10", help="how long to wait for a server (10 s)")
     parser.add_argument("--json", action="store_true", help="print one JSON object for each file")
     parser.setting("--token", "TOKEN", "the token to show an edge, where it wants one")
-    parser.where_nats_is()
+    parser.setting(
+        "--nats-url",
+        "NATS_URL",
+        "with its credentials, for spools whose NATS asked for some; others know their address",
+        "URL",
+    )
+    parser.setting(
+        "--data-dir", "DATA_DIR", "the data folder of the `callboard up` whose credentials those need", "FOLDER"
+    )
 
 
 def run(given: argparse.Namespace) -> int:

@@ -7,9 +7,16 @@ import json
 import sys
 from pathlib import Path
 
+import msgspec
+import pytest
+
+from ops.cli.flush import FlushRequest, _senders
+from ops.register import Ambiguous
+from ops.settings import Mistakes, Settings
 from router.broker import Broker
 from router.nats.embedded import free_port
 from router.sdk import Run, RunSettings
+from router.sdk.spool import SpoolHeader
 
 
 async def flushed(*arguments: str) -> tuple[int, str]:
@@ -39,3 +46,14 @@ async def test_what_a_run_left_is_delivered_to_the_server_that_is_named(
     assert nothing == (0, f"nothing waits in {tmp_path} for {entity}\n")
     events = (await broker.read(f"agent.{entity}.>", 0)).records
     assert [r.event.type for r in events if r.event] == ["workflow_start", "thinking", "completion"]
+
+
+def test_a_spool_that_knows_its_address_needs_no_choice_among_several_running(tmp_path: Path) -> None:
+    several = Settings(ambiguous=Ambiguous([]))
+    header = SpoolHeader("agent", "one", "a1", "sdk", "nats://there:4222", 0)
+
+    sender = _senders(several, FlushRequest())(header)
+
+    assert sender.url == "nats://there:4222"
+    with pytest.raises(Mistakes):
+        _senders(several, FlushRequest())(msgspec.structs.replace(header, url="nats://***@there:4222"))
