@@ -7,8 +7,11 @@ import contextlib
 import os
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from router.broker import Broker
+from router.errors import BadInput
+from router.nats.dial import without_secrets
 from router.nats.settings import BrokerSettings
 from router.sdk.over_nats import NatsSender, open_when_there
 from router.sdk.queued import Life
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from router.sdk.over_http import HttpDoor
 
 DEFAULT_URL = "nats://127.0.0.1:4222"
+
+
+SCHEMES = frozenset({"nats", "tls", "ws", "wss", "http", "https"})
 
 
 def address(given: str | None) -> str:
@@ -40,6 +46,10 @@ def sender_to(
         return NatsSender(Broker(target, "callboard sdk"), life, ttl, opens=True)
     if isinstance(target, str | None):
         url = address(target)
+        if (scheme := urlsplit(url).scheme.lower()) and "://" in url and scheme not in SCHEMES:
+            raise BadInput(
+                f"{without_secrets(url)[:80]!r}: {scheme}:// is no way to Callboard; use {', '.join(sorted(SCHEMES))}"
+            )
         if not is_http(url):
             return NatsSender(Broker(BrokerSettings(url=url), "callboard sdk"), life, ttl, opens=True)
     # aiohttp takes a fifth of a second to import, which programs that speak NATS need not wait for.

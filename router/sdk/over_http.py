@@ -70,7 +70,10 @@ class HttpDoor:
             self._session = aiohttp.ClientSession(timeout=timeout, headers=self._headers)
         try:
             async with self._session.request(method, self.base + path, data=body, headers=headers) as answer:
-                given = from_json(await answer.read() or b"{}")
+                text = await answer.read()
+                if answer.status == 404 and "json" not in answer.content_type:
+                    return HttpReply(404, {})
+                given = from_json(text or b"{}")
                 return HttpReply(answer.status, given if isinstance(given, dict) else {})
         except BadInput:
             return HttpReply(0, {"detail": "what answered was not Callboard"})
@@ -141,7 +144,7 @@ class HttpSender:
         if 200 <= reply.status < 300:
             return Sent(stored=len(batch))
         if not _is_final(reply):
-            return Sent(away=f"{self.url}: {reply.text}")
+            return Sent(away=self._away(reply))
         place = reply.body.get("index")
         if len(batch) > 1:
             place = place if isinstance(place, int) and 0 <= place < len(batch) else None
@@ -188,6 +191,12 @@ class HttpSender:
         reply = await self.shared.call("POST", "/events", _pack(_publication(item, self._timed)), _MSGPACK)
         return await self._single(item) if self._is_untimely(reply) else reply
 
+    def _away(self, reply: HttpReply) -> str:
+        """Why nothing is stored. A 404 is no outage: what answers at this address is no edge, or at another path."""
+        if reply.status == 404:
+            return f"{self.url}/events is not found (HTTP 404): is that the address of an edge?"
+        return f"{self.url}: {reply.text}" + (f" (HTTP {reply.status})" if reply.status else "")
+
     def _is_untimely(self, reply: HttpReply) -> bool:
         """Whether the edge takes no times of ours, as where our clock is wrong or it is of an earlier version: it has its own."""
         if self._timed and reply.status == 422 and (reply.body.get("field") == "time" or reply.code == "unknown_field"):
@@ -200,7 +209,7 @@ class HttpSender:
         if 200 <= reply.status < 300:
             return Sent(stored=1)
         if not _is_final(reply):
-            return Sent(away=f"{self.url}: {reply.text}")
+            return Sent(away=self._away(reply))
         return _refused(item, reply.text)
 
     async def last_stored(self, incarnations: frozenset[str]) -> int:

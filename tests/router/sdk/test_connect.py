@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from router.broker import Broker
+from router.errors import BadInput
 from router.nats.settings import BrokerSettings
-from router.sdk import Run, RunSettings
+from router.sdk import Run, RunSettings, SyncRun
 from router.sdk.connect import DEFAULT_URL, address, sender_to
 from router.sdk.over_http import HttpDoor, HttpSender
 from router.sdk.over_nats import NatsSender
@@ -25,6 +26,15 @@ def test_the_address_decides_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(sender_to("http://edge:8000", LIFE, 10, None), HttpSender)
     monkeypatch.setenv("CALLBOARD_URL", "https://edge.example")
     assert isinstance(sender_to(None, LIFE, 10, "secret"), HttpSender)
+
+
+@pytest.mark.parametrize("kind", [Run, SyncRun])
+def test_an_address_of_an_unknown_kind_is_refused_at_once(kind: type[Run] | type[SyncRun]) -> None:
+    with pytest.raises(BadInput, match="ftp:// is no way to Callboard"):
+        kind("one", url="ftp://me:secret@there")
+    with pytest.raises(BadInput) as told:
+        sender_to("ftp://me:secret@there", LIFE, 10, None)
+    assert "secret" not in str(told.value)
 
 
 def test_credentials_in_an_address_are_not_shown() -> None:

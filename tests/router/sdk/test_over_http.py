@@ -135,3 +135,14 @@ async def test_an_event_that_waited_keeps_its_time_and_one_of_a_wrong_clock_gets
     late, early = await events_of(broker, entity)
     assert [each.stored for each in sent] == [1, 1]
     assert late.time == now - 60_000_000_000 and early.time < now + 60_000_000_000
+
+
+async def test_a_wrong_path_is_told_as_such_and_its_events_are_kept(edge_factory: EdgeFactory, entity: str) -> None:
+    encoder = RunEncoder("agent", entity, "sdk")
+    async with edge_factory() as edge:
+        sender = HttpSender(HttpDoor(f"{edge.url}/api"), encoder.life, 10, opens=True)
+        sent = await sender.send([encoder.encode(1, "noted", {})[1]], unused)
+        await sender.release()
+
+    assert (sent.stored, sent.refused) == (0, 0)
+    assert sent.away is not None and f"{edge.url}/api/events is not found (HTTP 404)" in sent.away
