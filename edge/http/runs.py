@@ -27,7 +27,7 @@ from router.event import Event
 from router.nats.bucket import Bucket
 from router.runs import RunEntry
 from router.stored import decoder
-from router.subject import Subject
+from router.subject import Subject, escape
 from router.topology import LEASES
 
 HTTP = "http"
@@ -65,7 +65,15 @@ _lease = decoder(_HttpLease, LEASES)
     "Tell that the producer of a run is alive (its heartbeat), and learn whether it is to stop",
     Answer(200, "The lease is held", RunLeaseAnswer),
     body=RunHeartbeat,
-    problems=("bad_subject", "missing_field", "not_granted", "rate_limited", "run_over", "run_superseded"),
+    problems=(
+        "bad_subject",
+        "missing_field",
+        "not_granted",
+        "rate_limited",
+        "run_not_found",
+        "run_over",
+        "run_superseded",
+    ),
 )
 async def hold_lease(request: Request) -> Response:
     edge, door = edge_of(request), door_of(request)
@@ -91,6 +99,9 @@ async def hold_lease(request: Request) -> Response:
 async def _hold(door: EventDoor, run: _Run, asked: RunHeartbeat) -> tuple[RunEntry, bool]:
     """Notes the lease; begins a new life where the run was failed for want of one. Raises RunConflict or BrokerError."""
     ledger = door.ledger
+    # A lease of a run that nobody began would make one, which is failed when it runs out.
+    if asked.incarnation is None and await ledger.read(run.domain, run.token) is None:
+        raise _unknown(run.name)
     try:
         return await ledger.hold(run.domain, run.token, asked.ttl, asked.incarnation), False
     except RunEnded as over:
@@ -149,7 +160,7 @@ async def release_lease(request: Request) -> Response:
     Answer(200, "The request is on its way to the producer", RunStoppingAnswer),
     body=RunStop,
     problems=(
-        "bad_subject", "not_granted", "run_over", "command_not_found", "command_refused", "command_failed",
+        "bad_subject", "not_granted", "run_not_found", "run_over", "command_not_found", "command_refused", "command_failed",
         "command_unanswered",
     ),
 )  # fmt: skip
@@ -166,11 +177,23 @@ async def stop_run(request: Request) -> Response:
     except Problem as problem:
         run = await _held_over_http(edge, name, asked.domain)
         if run is None:
+            if problem.code == "command_not_found" and not await _is_known(door_of(request), name, asked.domain):
+                raise _unknown(name) from None
             raise problem from None
         return json_answer(await _stop_by_lease(door_of(request), run, asked.reason, principal.id))
     said: dict[str, Any] = answer if isinstance(answer, dict) else {}
     via: Literal["nats", "http"] = "http" if said.get("via") == "http" else "nats"
     return json_answer(RunStoppingAnswer(run=name, status=str(said.get("status") or "stopping"), via=via, answer=said))
+
+
+async def _is_known(door: EventDoor, name: str, domain: str | None) -> bool:
+    token = escape(name)
+    entries = [await door.ledger.read(each, token) for each in (RUN_DOMAINS if domain is None else (domain,))]
+    return any(entry is not None for entry in entries)
+
+
+def _unknown(name: str) -> Problem:
+    return Problem("run_not_found", f"no run {name[:60]!r} was begun; its workflow_start comes first")
 
 
 async def _stop_by_lease(door: EventDoor, run: _Run, reason: str | None, by: str | None) -> RunStoppingAnswer:

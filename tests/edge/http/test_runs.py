@@ -61,12 +61,22 @@ async def test_a_heartbeat_holds_the_lease_of_the_run_that_was_begun(
     assert await lease_of(store, "job", entity) == {"ttl": 10.0, "via": "http", "incarnation": begun}
 
 
-async def test_a_heartbeat_may_come_before_the_start(edge: RunningEdge, store: Broker, entity: str) -> None:
-    first = await beat(edge, entity, ttl=30)
-    begun = (await send(edge, f"agent.{entity}.workflow_start")).json()["incarnation"]
+async def test_a_heartbeat_of_a_run_that_nobody_began_makes_none(edge: RunningEdge, store: Broker, entity: str) -> None:
+    answer = await beat(edge, entity)
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "run_not_found")
+    assert await lease_of(store, "agent", entity) is None
+    assert await RunLedger(store).read("agent", entity) is None
+
+
+async def test_a_heartbeat_with_an_incarnation_may_come_before_the_start(
+    edge: RunningEdge, store: Broker, entity: str
+) -> None:
+    first = await beat(edge, entity, ttl=30, incarnation="pod-1")
+    begun = (await send(edge, f"agent.{entity}.workflow_start", {"incarnation": "pod-1"})).json()["incarnation"]
     second = await beat(edge, entity, ttl=30, incarnation=begun)
 
-    assert (first.json()["domain"], first.json()["incarnation"]) == ("agent", None)
+    assert (first.json()["domain"], first.json()["incarnation"]) == ("agent", "pod-1")
     assert (second.json()["incarnation"], second.json()["expires_in"]) == (begun, 30)
 
 
@@ -163,7 +173,7 @@ async def test_a_request_to_stop_is_in_the_answer_to_the_next_heartbeat(
 async def test_a_run_that_nobody_holds_cannot_be_stopped(edge: RunningEdge, entity: str) -> None:
     answer = await edge.http.post(f"/runs/{entity}/stop", json={})
 
-    assert answer.status_code in (404, 409) and answer.json()["code"] in ("command_not_found", "command_refused")
+    assert answer.status_code in (404, 409) and answer.json()["code"] in ("run_not_found", "command_refused")
 
 
 async def test_a_run_is_stopped_by_an_agent_actor_of_any_instance(
@@ -199,12 +209,15 @@ async def test_rights_to_end_a_run_are_rights_to_its_lease_and_stop_is_a_command
         other = edge.as_("other", publish=["job.other.>", f"job.{entity}.progress"])
         boss = edge.as_("boss", command=["agent.*.stop"])
 
-        held = [await each.http.post(f"/runs/{entity}/lease", json={}) for each in (owner, other, boss)]
+        held = [
+            await each.http.post(f"/runs/{entity}/lease", json={"incarnation": "pod-1"})
+            for each in (owner, other, boss)
+        ]
         named = await other.http.post(f"/runs/{entity}/lease", json={"domain": "job"})
         released = [await each.http.delete(f"/runs/{entity}/lease") for each in (other, owner)]
-        await owner.http.post(f"/runs/{entity}/lease", json={})
+        await owner.http.post(f"/runs/{entity}/lease", json={"incarnation": "pod-1"})
         stopped = [await each.http.post(f"/runs/{entity}/stop", json={}) for each in (owner, boss)]
-        told = await owner.http.post(f"/runs/{entity}/lease", json={})
+        told = await owner.http.post(f"/runs/{entity}/lease", json={"incarnation": "pod-1"})
 
     assert [answer.status_code for answer in held] == [200, 403, 403]
     assert held[0].json()["domain"] == "job"
