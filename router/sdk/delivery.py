@@ -92,16 +92,18 @@ class RunDelivery:
         """Notes that another process has begun this run anew: what this one still says is not stored any more."""
         self.over = self.over or by
         log.warning(
-            "run was begun anew by another process; what this one says is refused",
-            extra={"run": self._encoder.life.run, "fault": str(by)},
+            "run %s was begun anew by another process; what this one says is refused: %s",
+            self._encoder.life.run,
+            by,
         )
 
     def _tell_revived(self) -> None:
         self.revived = True
         self._incarnations.add(self._encoder.incarnation)
         log.warning(
-            "lease of the run ran out and the run was ended as failed; it goes on as a new incarnation",
-            extra={"run": self._encoder.life.run},
+            "lease of run %s ran out and the run was ended as failed; it goes on as a new incarnation, %s",
+            self._encoder.life.run,
+            self._encoder.incarnation,
         )
 
     def limited(self, size: int) -> None:
@@ -192,8 +194,9 @@ class RunDelivery:
                 file.close()
                 continue
             log.warning(
-                "earlier process of the run left events in its spool; they are delivered first",
-                extra={"path": str(path)},
+                "earlier process of run %s left events in %s; they are delivered first",
+                life.run,
+                path,
             )
             try:
                 await self._deliver_file(file)
@@ -222,8 +225,10 @@ class RunDelivery:
             self._away_since = time.monotonic()
             self._on_away()
             log.warning(
-                "events of a run cannot be stored now; they are kept and sent again",
-                extra={"run": self._encoder.life.run, "fault": why, "url": self._sender.url},
+                "events of run %s cannot be stored at %s now; they are kept and sent again: %s",
+                self._encoder.life.run,
+                self._sender.url,
+                why,
             )
 
     def _back(self) -> float:
@@ -231,17 +236,16 @@ class RunDelivery:
         if self._away_since is None:
             return 0.0
         away, self._away_since = time.monotonic() - self._away_since, None
-        log.warning(
-            "events of the run are stored again", extra={"run": self._encoder.life.run, "seconds": round(away, 1)}
-        )
+        log.warning("events of run %s are stored again, after %.1f s", self._encoder.life.run, away)
         return away
 
     def _spool(self) -> None:
         if self._settings.overflow.spools and self._outbox.spill() and (path := self._outbox.spool_path):
             self._on_away()
             log.warning(
-                "events of a run that are not stored yet wait on disk",
-                extra={"run": self._encoder.life.run, "path": str(path)},
+                "events of run %s that are not stored yet wait on disk in %s",
+                self._encoder.life.run,
+                path,
             )
 
 

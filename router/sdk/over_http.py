@@ -286,7 +286,7 @@ def _life_of(item: Queued) -> str:
 
 def _refused(item: Queued, why: str) -> Sent:
     # No retry would change this answer, and the events behind must not wait for ever.
-    log.error("event refused by the edge; it is dropped", extra={"subject": item.subject, "fault": why})
+    log.error("event %s refused by the edge; it is dropped: %s", item.subject, why)
     return Sent(refused=1)
 
 

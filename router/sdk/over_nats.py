@@ -239,11 +239,11 @@ async def open_when_there(broker: Broker) -> None:
         except BrokerError as fault:
             failures += 1
             if failures == 1:
-                log.warning("NATS cannot be reached; events are kept until it can", extra={"fault": str(fault)})
+                log.warning("NATS cannot be reached; events are kept until it can: %s", fault)
             await asyncio.sleep(0.1 + full_jitter(failures, 0.2, 1.0))
 
 
 def _refused(item: Queued, fault: BrokerError | BadEvent) -> Sent:
     # No retry would change this answer, and the events behind must not wait for ever.
-    log.error("event refused by JetStream; it is dropped", extra={"subject": item.subject, "fault": str(fault)})
+    log.error("event %s refused by JetStream; it is dropped: %s", item.subject, fault)
     return Sent(refused=1)

@@ -131,22 +131,22 @@ class Run:
 
     def _tell(self, report: RunReport, fault: BaseException | None) -> None:
         """Logs what is left unsent. Raises what is lost, unless the block was left by an exception."""
-        about = {"run": self.run, "events": report.unsent}
         wrong: RouterError | None = self._delivery.over
         if report.unsent and report.spool is not None:
             log.warning(
-                "run ended before all its events were stored; the next process of the run or `callboard flush` delivers the rest",
-                extra={**about, "path": str(report.spool)},
+                "run %s ended before all its events were stored; %d wait in %s, which the next process of the run or "
+                "`callboard flush` delivers",
+                self.run,
+                report.unsent,
+                report.spool,
             )
         elif report.unsent:
             wrong = Unsent(self.run, report.unsent, self._outbox.failure or "spooling is turned off")
-            log.error(
-                "run ended before all its events were stored; the rest is lost", extra={**about, "fault": str(wrong)}
-            )
+            log.error("run %s ended before all its events were stored; the rest is lost: %s", self.run, wrong)
         if wrong is not None and fault is None:
             raise wrong
         if wrong is not None:
-            log.error("end of the run was refused", extra={"run": self.run, "fault": str(wrong)})
+            log.error("end of run %s was refused: %s", self.run, wrong)
 
     # What is known of it
 

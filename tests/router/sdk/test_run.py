@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,7 +13,8 @@ from router.broker import Broker
 from router.cluster.leases import lease_key
 from router.errors import BadEvent
 from router.nats.bucket import Bucket
-from router.sdk import Run, RunOver
+from router.nats.embedded import free_port
+from router.sdk import Run, RunOver, RunSettings
 from router.topology import LEASES
 from tests.router.sdk.runs import events_of, types
 from tests.waiting import eventually
@@ -175,3 +177,16 @@ async def test_a_run_with_a_bad_event_leaves_no_task_behind(nats_server: str, en
             pass
 
     await eventually(lambda: asyncio.all_tasks() <= before)
+
+
+async def test_warnings_of_a_plain_program_name_the_run_the_address_and_the_spool(
+    entity: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = f"nats://127.0.0.1:{free_port()}"
+    async with Run(entity, url=url, settings=RunSettings(spool_dir=tmp_path, spool_after=0.1)) as run:
+        await run.thinking("unsent")
+
+    told = [record.getMessage() for record in caplog.records if record.name.startswith("router.sdk")]
+    assert run.report.spool is not None
+    assert any(entity in text and url in text for text in told), told
+    assert f"run {entity} ended before all its events were stored; 3 wait in {run.report.spool}" in " ".join(told)
