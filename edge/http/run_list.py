@@ -22,6 +22,7 @@ from router.subject import escape, unescape
 
 # 500 states are decoded in a few milliseconds; then others have their turn.
 AT_ONCE = 500
+STATUSES = frozenset({"running", "stopping", "completed", "failed", "cancelled"})
 
 
 class _Place(NamedTuple):
@@ -35,7 +36,7 @@ class _Place(NamedTuple):
     "List the runs with their latest state",
     Answer(200, "The run that began last first", RunsAnswer),
     query=RunsQuery,
-    problems=("bad_cursor",),
+    problems=("bad_cursor", "bad_parameter"),
 )
 async def list_runs(request: Request) -> Response:
     """Answers with all runs that have a stored state, whether or not the agent actor has them in memory."""
@@ -43,6 +44,9 @@ async def list_runs(request: Request) -> Response:
     after = _place(asked.cursor) if asked.cursor else None
     domains = RUN_DOMAINS if asked.domain is None else (asked.domain,)
     wanted = set(asked.status.split(",")) if asked.status else None
+    if wanted is not None and not wanted <= STATUSES:
+        said = ", ".join(sorted(wanted - STATUSES))[:80]
+        raise Problem("bad_parameter", f"status: {said} is none of {', '.join(sorted(STATUSES))}", field="status")
     found: list[tuple[_Place, dict[str, Any]]] = []
     records = await _latest(request, *(f"{domain}.*.state" for domain in domains))
     for at in range(0, len(records), AT_ONCE):

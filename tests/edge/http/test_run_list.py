@@ -98,3 +98,9 @@ async def test_a_cursor_or_filter_that_is_none_is_refused(edge: RunningEdge) -> 
         assert 400 <= answer.status_code < 500, (query, answer.text)
         if code == "bad_cursor":
             assert answer.json()["code"] == code
+
+
+async def test_a_status_that_no_run_can_have_is_refused(edge: RunningEdge) -> None:
+    answer = await edge.http.get("/runs", params={"status": "running,bogus"})
+
+    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, "bad_parameter", "status")
