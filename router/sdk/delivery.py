@@ -60,6 +60,8 @@ class RunDelivery:
         self._ticked = asyncio.Event()
         self._settled = asyncio.Event()
         self._away_since: float | None = None
+        self._lost = False  # the start of another incarnation is to be sent, in front of what waits
+        self._start: Queued | None = None
         self._incarnations = {encoder.incarnation}
 
     # What the sender reports (router.sdk.sender.Host)
@@ -73,9 +75,10 @@ class RunDelivery:
         self._emitter.stop(reason)
 
     def lost(self) -> None:
-        """Begins another incarnation, since this one was ended when its lease ran out."""
-        if self._emitter.renew():  # else the completion, on its way, finds out
-            self._tell_revived()
+        """Begins another incarnation, since this one was ended when its lease ran out: before anything else is delivered."""
+        if not self._emitter.over or len(self._outbox):
+            self._lost = True
+            self.wake()
 
     def revive(self) -> Queued:
         """Begins another incarnation for a completion that is on its way; returns its start."""
@@ -141,9 +144,16 @@ class RunDelivery:
         skip = 0  # events up to this number are known to be stored
         while True:
             items = self._outbox.take(MAX_BATCH, MAX_BATCH_BYTES)
+            if items and items[0].kind is not Kind.START and not self._lost:
+                await self._sender.check()
+            if self._lost and not isinstance(self.over, RunSuperseded):
+                if not await self._restart():
+                    failures += 1
+                    await asyncio.sleep(MIN_PAUSE + full_jitter(failures, MIN_PAUSE, MAX_PAUSE))
+                continue
             if not items:
                 self._changed.clear()
-                if not len(self._outbox):
+                if not len(self._outbox) and not self._lost:
                     await self._changed.wait()
                 continue
             if known := _count_stored(items, skip):
@@ -165,6 +175,17 @@ class RunDelivery:
             self._away(sent.away)
             failures += 1
             await asyncio.sleep(MIN_PAUSE + full_jitter(failures, MIN_PAUSE, MAX_PAUSE))
+
+    async def _restart(self) -> bool:
+        """Sends the start of another incarnation; False where the server is away."""
+        self._start = self._start or self.revive()
+        sent = await self._sender.send([self._start], self.revive)
+        if sent.away is not None:
+            self._away(sent.away)
+            return False
+        self.over = sent.over or self.over
+        self._lost, self._start = False, None
+        return True
 
     def _settle(self, stored: int, refused: int = 0) -> None:
         self._outbox.settle(stored, refused)

@@ -65,15 +65,6 @@ class Emitter:
             self._add("workflow_start", {"incarnation": self._encoder.incarnation, **self._about}, kind=Kind.START)
             self.opened = True
 
-    def renew(self) -> bool:
-        """Begins another incarnation that goes on where the last one was; False where the run is over."""
-        with self._lock:
-            if self.over:
-                return False
-            self._outbox.add(self._resumed())
-            self._wake()
-            return True
-
     def resumed_start(self) -> Queued:
         """Begins another incarnation; returns its start, which is not queued."""
         with self._lock:
@@ -81,9 +72,8 @@ class Emitter:
 
     def _resumed(self) -> Queued:
         self._encoder.renew()
-        self.said += 1
         data = {**self._about, "incarnation": self._encoder.incarnation, "resumed": True}
-        return self._encoder.encode(self.said, "workflow_start", data, kind=Kind.START)[1]
+        return self._encoder.encode(0, "workflow_start", data, kind=Kind.START)[1]
 
     def stop(self, reason: str | None) -> None:
         """Tells readers that the run was asked to stop; from now on the program is, too, where the settings say so."""

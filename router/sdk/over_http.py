@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
@@ -102,6 +104,7 @@ class HttpSender:
         self._revived: str | None = None  # the incarnation that was begun for a completion on its way
         self._leased = False
         self._timed = True
+        self._refreshed = math.inf  # when the lease was refreshed last
         self._host: Host | None = None
 
     @property
@@ -160,6 +163,9 @@ class HttpSender:
         sent = self._settled(item, reply)
         if sent.stored:
             self._incarnation = _life_of(item)
+            self._refreshed = time.monotonic()
+            if decode(item.payload).data.get("resumed") is True:
+                self._revived = self._incarnation
             self._begun.set()
         return sent
 
@@ -212,6 +218,13 @@ class HttpSender:
             return Sent(away=self._away(reply))
         return _refused(item, reply.text)
 
+    async def check(self) -> None:
+        """Asks whether the run still lives, as `EventSender` says; the edge begins the new life where it does not."""
+        if self._host is None or not self._begun.is_set() or time.monotonic() - self._refreshed < self._ttl:
+            return
+        if self._adopt(await self._beat(self._incarnation)):
+            self._leased, self._refreshed = True, time.monotonic()
+
     async def last_stored(self, incarnations: frozenset[str]) -> int:
         """Is not known over HTTP; the edge drops repeats of the last two minutes."""
         return 0
@@ -239,7 +252,7 @@ class HttpSender:
                     host.lost()
             elif 200 <= reply.status < 300:
                 failures = 0
-                self._leased = True
+                self._leased, self._refreshed = True, time.monotonic()
                 self._adopt(reply)
                 if reply.body.get("stop") is True:
                     host.asked_to_stop(str(reply.body.get("reason") or "") or None)

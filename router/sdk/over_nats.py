@@ -11,6 +11,8 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import math
+import time
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -58,6 +60,8 @@ class NatsSender:
         self._begun = asyncio.Event()
         self._incarnation = life.incarnation
         self._leased = False
+        self._refreshed = math.inf  # when the lease was refreshed last
+        self._host: Host | None = None
         self._revived: str | None = None  # the incarnation that was begun for a completion on its way
 
     @property
@@ -73,6 +77,7 @@ class NatsSender:
 
     async def serve(self, host: Host) -> None:
         """Connects, holds the run's lease and hears requests to stop, until cancelled."""
+        self._host = host
         await self.connect()
         host.limited(self._broker.largest_event)
         stop = StopRequests(self._life.domain, self._life.run, host.asked_to_stop)
@@ -132,6 +137,9 @@ class NatsSender:
         sent = await self._publish([item])
         if sent.away is None:
             self._incarnation = incarnation
+            self._refreshed = time.monotonic()
+            if event.data.get("resumed") is True:
+                self._revived = incarnation
             self._begun.set()
         return sent
 
@@ -166,6 +174,20 @@ class NatsSender:
             incarnation=incarnation if isinstance(incarnation, str) else None,
             timeout=LEDGER_SECONDS,
         )
+
+    async def check(self) -> None:
+        """Asks whether the run still lives, as `EventSender` says."""
+        up = self._broker.connection.up.is_set()
+        if self._host is None or not up or not self._begun.is_set() or time.monotonic() - self._refreshed < self._ttl:
+            return
+        incarnation = self._incarnation
+        # What else is wrong is found out by sending.
+        with contextlib.suppress(BrokerError):
+            entry = await self._ledger.read(self._life.domain, self._life.token)
+            ended = entry.ended if entry is not None and entry.incarnation == incarnation else None
+            if ended is not None and ended.synthesized and incarnation == self._incarnation and self._begun.is_set():
+                self._begun.clear()
+                self._host.lost()
 
     async def last_stored(self, incarnations: frozenset[str]) -> int:
         """The number of the run's last event that is stored, as `EventSender` says."""
@@ -209,7 +231,7 @@ class NatsSender:
                 if entry.stop is not None:
                     host.asked_to_stop(entry.stop.reason)
                 await bucket.put(self._key, value, self._ttl)
-                self._leased = True
+                self._leased, self._refreshed = True, time.monotonic()
                 failures = 0
             except RunEnded as ended:
                 if incarnation == self._incarnation:

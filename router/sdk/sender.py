@@ -79,6 +79,10 @@ class EventSender(Protocol):
         """Stores events in their order: the first of them, or more. Returns within seconds, whatever the server does."""
         ...
 
+    async def check(self) -> None:
+        """Asks whether the run still lives where its lease may have run out meanwhile, and tells the host."""
+        ...
+
     async def last_stored(self, incarnations: frozenset[str]) -> int:
         """The number of the run's last event that is stored of these incarnations; 0 where that is not known."""
         ...

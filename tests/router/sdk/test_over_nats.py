@@ -17,6 +17,7 @@ from router.sdk import Run, RunSettings
 from router.sdk.encoder import RunEncoder
 from router.sdk.over_nats import NatsSender
 from router.sdk.queued import Queued
+from tests.edge.conftest import EdgeFactory
 from tests.router.scripted_stream import ELECTING, FULL, IN_PROCESS, NO_STORAGE, TOO_LARGE, connected, scripted_stream
 from tests.router.sdk.runs import events_of, types
 from tests.waiting import eventually
@@ -74,7 +75,7 @@ async def test_a_run_that_was_failed_in_its_place_revives_and_ends_as_it_did(
         and run.incarnation != first
     )
     assert events[4].data["progress"] == 0.5 and events[5].data["success"] is True
-    assert "lease of the run ran out" in caplog.text
+    assert f"lease of run {entity} ran out" in caplog.text
 
 
 async def test_a_completion_on_its_way_revives_a_run_that_was_failed_in_its_place(broker: Broker, entity: str) -> None:
@@ -128,3 +129,24 @@ async def _fail(broker: Broker, entity: str) -> None:
     """What the agent actor does for a producer whose lease ran out."""
     gone = Event.new(f"agent.{entity}.completion", {"success": False, "synthesized": True}, source="agent")
     await RunLedger(broker).end(gone, encode(gone), synthesized=True)
+
+
+@pytest.mark.parametrize("transport", ["nats", "http"])
+async def test_what_a_revived_run_says_comes_behind_its_new_start(
+    edge_factory: EdgeFactory, broker: Broker, nats_server: str, entity: str, transport: str
+) -> None:
+    async with edge_factory() as edge:
+        url = nats_server if transport == "nats" else edge.url
+        async with Run(entity, url=url, settings=RunSettings(ttl=300)) as run:
+            await eventually(lambda: run.waiting == 0)
+            end = Event.new(f"agent.{entity}.completion", {"success": False, "synthesized": True}, source="agent")
+            await RunLedger(broker).end(end, encode(end), synthesized=True)
+            # As after a pause of the process in which the lease ran out.
+            run._sender._refreshed = -1e9
+            await run.thinking("on")
+            await eventually(lambda: run.waiting == 0)
+
+    assert types(await events_of(broker, entity)) == [
+        "workflow_start", "completion", "workflow_start", "thinking", "completion",
+    ]  # fmt: skip
+    assert run.revived
