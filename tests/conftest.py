@@ -51,9 +51,9 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
     """The loop that the product runs on: what it does otherwise than asyncio's own would else be found by users."""
     if sys.platform == "win32":
         return {"asyncio": asyncio.new_event_loop}
-    import uvloop
+    from tests.loops import StrictLoop
 
-    return {"uvloop": uvloop.new_event_loop}
+    return {"uvloop": StrictLoop}
 
 
 @pytest.fixture(scope="session")

@@ -70,7 +70,7 @@ class _Server(uvicorn.Server):
         Where other processes share the socket, they accept new connections. Otherwise these are refused, and clients and
         proxies retry, here or elsewhere.
         """
-        for server in self.servers:
+        for server in self.servers if self.started else ():
             server.close()
         for connection in list(self.server_state.connections):
             if isinstance(connection, PlainHttpProtocol):
@@ -165,4 +165,6 @@ async def serve(
                 await edge.drain()
             finally:
                 edge.draining = True
+                # Again, for a caller that is cancelled: uvicorn then leaves its socket open.
+                server.stop_accepting()
                 server.leave()

@@ -87,7 +87,8 @@ class Connection:
             await self._close_wire()
             why = self._refusal or _reason(fault)
             raise Unreachable(f"no NATS server answers at {without_secrets(self.settings.url)} ({why})") from None
-        except Unsuitable:
+        except BaseException:
+            # Unsuitable, or the caller gives up: no socket may stay open behind either.
             await self._close_wire()
             raise
         self._opened = True
@@ -100,6 +101,8 @@ class Connection:
         with contextlib.suppress(OSError, nats.errors.Error, TimeoutError):
             async with asyncio.timeout(1):
                 await self._wire.close()
+        # A close that ran out of time leaves the socket open.
+        self._wire.abort()
 
     async def close(self) -> None:
         """Sends what is buffered and closes the connection, within two seconds."""

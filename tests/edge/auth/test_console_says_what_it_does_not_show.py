@@ -65,14 +65,14 @@ async def test_a_token_that_may_not_read_a_view_is_told_so_there_and_nowhere_els
 ) -> None:
     async with Broker(broker_settings, "camera") as store, secured() as edge:
         await store.publish(Event.new(f"camera.{entity}.state", {"status": "streaming"}))
-        await tab.page.goto(f"{edge.url}/#token={token('alice', read=[f'camera.{entity}.>', 'job.nothing-here.>'])}")
+        await tab.page.goto(f"{edge.url}/#token={token(entity, read=[f'camera.{entity}.>', 'job.nothing-here.>'])}")
         await tab.until("() => callboard.client.state.phase === 'live'")
 
         said = await until(tab, "render", "denied")
         assert f"Your token may not read {VIEWS['render']}" in said["text"] and f"camera.{entity}.>" in said["text"]
         assert "not shown" in said["badges"]
         unlike_nothing(said, "render")
-        # Of alerts, every token may read those that are for its subject.
+        # Of alerts, every token may read those that are for its subject: nobody else's is this one, so there are none.
         for view in ("runs", "alerts"):
             said = await until(tab, view, "partial")
             assert f"None of the {view} that your token may read" in said["text"] and "in part" in said["badges"]
@@ -81,7 +81,7 @@ async def test_a_token_that_may_not_read_a_view_is_told_so_there_and_nowhere_els
         camera = await shown(tab, "camera")
         assert camera["text"] == "" and "in part" in camera["badges"]
         await tab.page.click(".pill")
-        assert f"alice reads alert._alice.>, camera.{entity}.>" in await tab.page.inner_text("#connection")
+        assert f"{entity} reads alert._{entity}.>, camera.{entity}.>" in await tab.page.inner_text("#connection")
 
 
 async def test_a_camera_whose_pictures_may_not_be_seen_says_so(
@@ -92,7 +92,7 @@ async def test_a_camera_whose_pictures_may_not_be_seen_says_so(
 ) -> None:
     async with Broker(broker_settings, "camera") as store, secured() as edge:
         await store.publish(Event.new(f"camera.{entity}.state", {"status": "streaming"}))
-        await tab.page.goto(f"{edge.url}/#token={token('alice', read=[f'camera.{entity}.state'])}")
+        await tab.page.goto(f"{edge.url}/#token={token(entity, read=[f'camera.{entity}.state'])}")
 
         await tab.until(
             "() => document.querySelector('#camera .veil').innerText.includes('No picture is shown: reading')"

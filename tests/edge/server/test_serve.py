@@ -78,3 +78,22 @@ async def test_it_stops_accepting_then_drains_and_then_ends() -> None:
         part.go.set()
         await serving
     assert entered == ["entered", "left"]
+
+
+async def test_serving_that_is_cancelled_leaves_nothing_open() -> None:
+    @contextlib.asynccontextmanager
+    async def starting() -> AsyncIterator[tuple[Starlette, Part]]:
+        yield Starlette(), Part()
+
+    listener = bind("127.0.0.1", 0)
+    port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    serving = asyncio.create_task(serve(starting(), listener, stop=asyncio.Event(), ready=port.set_result))
+    async with asyncio.timeout(PATIENCE), httpx.AsyncClient(base_url=f"http://127.0.0.1:{await port}") as http:
+        assert (await http.get("/")).status_code == 404
+
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+        with pytest.raises(httpx.TransportError):
+            await http.get("/")
+    # What is still open now fails this test when its loop is closed (tests/loops.py).

@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 import pytest
 
 from router.broker import Broker
-from router.errors import Timeout
+from router.errors import Timeout, Unreachable
+from router.nats.connection import Connection
 from router.nats.settings import BrokerSettings
 from tests.waiting import PATIENCE, eventually
 
@@ -87,3 +88,31 @@ async def test_a_listener_for_reconnects_can_be_taken_off(broker: Broker) -> Non
     await broker.connection._wire.force_reconnect()
 
     await eventually(lambda: told == ["stays"])
+
+
+@pytest.mark.parametrize("ending", ["its time is over", "it is cancelled"])
+async def test_an_open_that_ends_without_a_connection_leaves_no_socket_open(ending: str) -> None:
+    """The server takes the connection, says INFO, and never answers the PING."""
+    closed, greeted = asyncio.Event(), asyncio.Event()
+
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"server_id":"x","version":"2.12.0","headers":true,"max_payload":1048576}\r\n')
+        greeted.set()
+        while await reader.read(4096):
+            pass
+        writer.close()
+        closed.set()
+
+    server = await asyncio.start_server(mute, "127.0.0.1", 0)
+    address = f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    connection = Connection(BrokerSettings(address, connect_timeout=1.0 if "time" in ending else PATIENCE), "test")
+    opening = asyncio.ensure_future(connection.open())
+    await asyncio.wait_for(greeted.wait(), PATIENCE)
+    if "cancelled" in ending:
+        opening.cancel()
+    with pytest.raises((Unreachable, asyncio.CancelledError)):
+        await opening
+
+    await asyncio.wait_for(closed.wait(), PATIENCE)
+    server.close()
+    await server.wait_closed()
