@@ -86,7 +86,11 @@ class Edge:
             subscribe=self.hub.followers.follow,
         )
         self.session_expiry = SessionExpiry(
-            self.registry.bucket, self.registry, self.cluster_stats, settings.session_ttl
+            self.registry.bucket,
+            self.registry,
+            self.cluster_stats,
+            settings.session_ttl,
+            self.webhooks.delivery_stats.session,
         )
         self.compaction = Compaction(broker.connection, self.registry)
         self.redrives = Redrives(broker, self.registry, self.webhooks.settings.partitions, guard=self.store)

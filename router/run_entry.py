@@ -8,7 +8,7 @@ from router.codec import encode
 from router.errors import RunEnded
 from router.event import Event
 
-# 32 KiB of a claimed event are kept for the case that its finisher dies; of a larger one, its outcome (`_OUTCOME`).
+# 32 KiB of a claimed event are kept for the case that its finisher dies; of a larger one, its outcome (`outcome`).
 MAX_CLAIM = 32 * 1024
 # The newest lives before the present one; a repeat of one of their ends is told from a late end by them.
 MAX_EARLIER = 8
@@ -100,13 +100,16 @@ def incarnation_of(event: Event) -> str | None:
 
 def bounded(event: Event, payload: bytes) -> bytes:
     """What an entry holds of a terminal event: all of it, or its outcome where it is too large."""
-    if len(payload) <= MAX_CLAIM:
-        return payload
-    outcome: dict[str, object] = {}
+    return payload if len(payload) <= MAX_CLAIM else encode(outcome(event))
+
+
+def outcome(event: Event) -> Event:
+    """A terminal event with what it says of the outcome, and nothing else (`truncated`): about 5 KiB at most."""
+    said: dict[str, object] = {}
     for name in _OUTCOME:
         value = event.data.get(name)
         if isinstance(value, str):
-            outcome[name] = value[:MAX_TEXT]
+            said[name] = value[:MAX_TEXT]
         elif isinstance(value, (bool, int, float)):
-            outcome[name] = value
-    return encode(msgspec.structs.replace(event, data={**outcome, "truncated": True}))
+            said[name] = value
+    return msgspec.structs.replace(event, data={**said, "truncated": True})

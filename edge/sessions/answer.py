@@ -131,7 +131,7 @@ def describe(spec: SessionSpec, **more: Any) -> CreatedSession:
         include_intermediate_results=spec.include_intermediate_results,
         conflate=spec.conflate,
         max_rate=spec.max_rate,
-        ttl=spec.ttl,
+        ttl=spec.expires_after,
         alert_actions=spec.alert_actions,
         dialect=spec.dialect,
         owner=spec.owner,

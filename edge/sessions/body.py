@@ -59,7 +59,8 @@ class SessionChange(EndpointBody, frozen=True, kw_only=True, forbid_unknown_fiel
     ttl: Annotated[
         Annotated[float, Meta(ge=0, le=MAX_TTL)] | None,
         Meta(
-            description="Seconds without a reader, from 1, after which the session expires; 0: never. Not for webhooks."
+            description="Seconds without a reader, from 1, after which the session expires; of a webhook, seconds in which "
+            "nothing was posted and nothing waits. 0: never."
         ),
     ] = None
     alert_actions: Annotated[

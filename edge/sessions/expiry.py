@@ -1,4 +1,4 @@
-"""Session expiry: deletes sessions that have had no reader for longer than their TTL.
+"""Session expiry: deletes sessions that have had no reader for longer than their TTL, and webhooks that have had no post.
 
 A process that serves a reader of a session writes the time to `seen.<session>` in the sessions' bucket now and then; any
 process may delete an expired session, because deletion is idempotent. The key is removed with its session, and has a TTL in
@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 from edge import metrics
 from edge.errors import Problem
 from edge.sessions.cluster_stats import ClusterStats
 from edge.sessions.registry import Registry, Session
+from edge.stats import Stats
 from router.clock import wall
 from router.errors import BrokerError
 from router.nats.bucket import Bucket, Entry
 
 log = logging.getLogger(__name__)
+
+PostedStats = Callable[[str], Awaitable[Stats]]
 
 # TTLs are hours; a minute's inaccuracy saves a write per session and second.
 MAX_SECONDS_BETWEEN_MARKS = 60.0
@@ -27,27 +31,36 @@ ROUNDS_BETWEEN_SWEEPS = 60
 # A `seen` key outlives its session's TTL, and is kept for a week at least: raising the TTL of a session that was read this
 # week does not lose it.
 MIN_SECONDS_SEEN = 7 * 86400.0
+# A day: so much longer a webhook stays where posts wait, as those of an endpoint that is away.
+MAX_WAITING_SECONDS = 86400.0
+# What waits for a webhook is looked up in the streams; so often, for each whose time is over.
+MIN_SECONDS_BETWEEN_LOOKS = 5.0
 
 
 class SessionExpiry:
     """Marks the sessions that are read here, and deletes the expired ones."""
 
-    def __init__(self, bucket: Bucket, registry: Registry, cluster_stats: ClusterStats, idle: float) -> None:
-        """`idle` is the TTL in seconds of sessions without one of their own; 0: they do not expire."""
+    def __init__(
+        self, bucket: Bucket, registry: Registry, cluster_stats: ClusterStats, idle: float, posted: PostedStats
+    ) -> None:
+        """`idle` is the TTL in seconds of sessions without one of their own; 0: they do not expire. `posted` looks up what
+        was posted of a webhook session, and what waits."""
         self._bucket = bucket
         self._registry = registry
         self._cluster_stats = cluster_stats
         self._idle = idle
+        self._posted = posted
         self._seen: dict[str, float] = {}
         self._counted: dict[str, int] = {}
+        self._looked: dict[str, float] = {}
         self._rounds = 0
         registry.on_delete(self._purge)
 
     def idle_of(self, session: Session) -> float:
-        """The TTL of a session in seconds, 0 for none. Webhook sessions do not expire: they have no readers."""
-        if session.spec.delivery_method == "webhook":
-            return 0.0
-        return self._idle if session.spec.ttl is None else session.spec.ttl
+        """The TTL of a session in seconds, 0 for none. A webhook session expires only where it has one of its own."""
+        default = self._idle if session.spec.delivery_method != "webhook" else 0.0
+        own = session.spec.expires_after
+        return default if own is None else own
 
     async def run(self) -> None:
         """Marks and deletes until cancelled."""
@@ -78,7 +91,7 @@ class SessionExpiry:
                     kept = max(2 * idle, MIN_SECONDS_SEEN)
                     await self._bucket.put(f"seen.{session.id}", b"%d" % int(now * 1000), kept)
             # Marks of other processes may be a quarter of the TTL and two rounds old.
-            elif now - last > idle * 1.25 + 2 * ROUND_SECONDS:
+            elif now - last > idle * 1.25 + 2 * ROUND_SECONDS and not await self._is_posted(session, last, idle, now):
                 log.info("session expired; deleting it", extra={"session": session.id})
                 metrics.sessions_expired.inc()
                 await self._registry.delete(session.id)
@@ -92,6 +105,18 @@ class SessionExpiry:
                 log.debug(
                     "seen key of a deleted session could not be purged; its TTL removes it", extra={"fault": str(fault)}
                 )
+
+    async def _is_posted(self, session: Session, last: float, idle: float, now: float) -> bool:
+        """Whether a webhook session had a post within its TTL, or one waits; not known before it is time to look again."""
+        if session.spec.delivery_method != "webhook":
+            return False
+        if now < self._looked.get(session.id, 0.0) + min(idle, MIN_SECONDS_BETWEEN_LOOKS):
+            return True
+        self._looked[session.id] = now
+        figures = await self._posted(session.id)
+        if figures.last_delivery > last:
+            self._seen[session.id] = last = figures.last_delivery
+        return now - last <= idle or (figures.queued > 0 and now - last <= idle + MAX_WAITING_SECONDS)
 
     def _is_read(self, session_id: str) -> bool:
         """Whether a reader is connected here, or was served since the last round."""
@@ -110,3 +135,4 @@ class SessionExpiry:
         """Forgets a session that was deleted, here or by another process."""
         self._seen.pop(session_id, None)
         self._counted.pop(session_id, None)
+        self._looked.pop(session_id, None)

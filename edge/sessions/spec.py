@@ -36,13 +36,21 @@ class SessionSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     name: str | None = None
     conflate: bool = False
     max_rate: float | None = None
+    # Of a session that is read; webhooks of earlier versions may have one, which means nothing.
     ttl: float | None = None
+    # The ttl of a webhook.
+    webhook_ttl: float | None = None
     # Whether the webhook's receiver may act on alerts that concern others than the owner.
     alert_actions: bool = False
     webhook: EndpointSettings | None = None
     # The principal that owns it, and what that might read when it was created or last changed; None for everything.
     owner: str | None = None
     granted: list[str] | None = None
+
+    @property
+    def expires_after(self) -> float | None:
+        """The ttl in seconds, 0 for never; None where it has none of its own."""
+        return self.ttl if self.delivery_method != "webhook" else self.webhook_ttl
 
     @property
     def pace(self) -> Pace:
@@ -76,7 +84,7 @@ def parse_session(body: Any, retries: int = DEFAULT_RETRY_ATTEMPTS) -> tuple[Ses
     _check(given)
     is_webhook = given.delivery_method == "webhook"
     if is_webhook:
-        endpoints.refuse_reader_fields(given.conflate, given.max_rate, given.ttl)
+        endpoints.refuse_reader_fields(given.conflate, given.max_rate)
     start = parse_start(given.cursor, given.since, given.last)
     if is_webhook and start is not None and start.snapshot:
         raise Problem(
@@ -91,7 +99,7 @@ def parse_session(body: Any, retries: int = DEFAULT_RETRY_ATTEMPTS) -> tuple[Ses
         dialect=given.dialect,
         # Webhook settings may stand in any session's body, as in the guide; they are checked only where they are used.
         webhook=endpoints.parse_endpoint(body, given.dialect, retries) if is_webhook else None,
-        **_values(given, _CHANGED),
+        **{**_values(given, _CHANGED), **(_of_webhook(given.ttl) if is_webhook else {})},
     )
     return spec, start
 
@@ -113,12 +121,16 @@ def parse_change(body: Any, spec: SessionSpec, retries: int = DEFAULT_RETRY_ATTE
     if webhook is not None:
         # It is changed by itself: what is known of it beyond its settings must stay.
         webhook = endpoints.parse_change(webhook, body, spec.dialect, retries)
-        endpoints.refuse_reader_fields(given.conflate, given.max_rate, given.ttl)
+        endpoints.refuse_reader_fields(given.conflate, given.max_rate)
         # Earlier versions took these and did nothing with them.
-        changed |= {"conflate": False, "max_rate": None, "ttl": None}
+        changed |= {"conflate": False, "max_rate": None} | _of_webhook(given.ttl if "ttl" in body else spec.webhook_ttl)
     elif field := next((name for name in ENDPOINT_FIELDS if name in body), ""):
         raise Problem("bad_body", "only a webhook session has webhook settings", field=field)
     return msgspec.structs.replace(spec, webhook=webhook, **changed)
+
+
+def _of_webhook(ttl: float | None) -> dict[str, float | None]:
+    return {"ttl": None, "webhook_ttl": ttl}
 
 
 def _own_fields(body: Any) -> Any:

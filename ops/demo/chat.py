@@ -113,18 +113,9 @@ async def serve_chat(settings: ChatSettings, ready: Callable[[str], None], stop:
         await web.TCPSite(runner, settings.host, settings.port).start()
         host, port = runner.addresses[0][:2]
         ready(f"http://{host}:{port}")
-        await _sweep(settings)
         await stop.wait()
     finally:
         await runner.cleanup()
-
-
-async def _sweep(settings: ChatSettings) -> None:
-    """Removes what a server before this one could not."""
-    try:
-        await Callbacks.sweep(edge=settings.edge, token=settings.token)
-    except CallbacksUnavailable as fault:
-        log.warning("sessions of a server before this one were not looked for", extra={"fault": str(fault)})
 
 
 async def _body(request: web.Request) -> dict[str, Any]:

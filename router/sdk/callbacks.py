@@ -7,9 +7,9 @@
     async with callbacks as run:                                            # in `work`: a Run, whose events reach that session
         ...
 
-The session is of the subjects of that one run, begins before it, and is removed some time after its end, so that who reads late
-still gets all of it. Where this process dies, a session that is read expires by itself; one of a webhook is left until the next
-server calls `Callbacks.sweep`.
+The session is of the subjects of that one run and begins before it. The edge removes it by its TTL, which the end of the run
+makes short: some time after the last reader or post, so that who reads late still gets all of it. Where this process dies, that
+of the beginning counts.
 """
 
 from __future__ import annotations
@@ -22,33 +22,28 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from router.broker import Broker
 from router.codec import from_json, to_json
 from router.errors import BadInput, RouterError
 from router.sdk.run import Run
 from router.sdk.sync import SyncRun
-from router.subject import Subject, escape, unescape
+from router.subject import Subject, escape
 
 log = logging.getLogger(__name__)
 
 DEFAULT_EDGE = "http://127.0.0.1:8000"
 # 10 s for a request to the edge, which answers in milliseconds or not at all.
 REQUEST_TIMEOUT = 10.0
-# An hour without a reader before the end of the run, where this process could not remove the session.
+# An hour without a reader, and a day without a post: where this process dies before it could say that the run is over.
 SESSION_TTL = 3600.0
+WEBHOOK_TTL = 86400.0
 # A minute after the end for who reads late, and for the last post of a webhook to begin.
 GRACE_SECONDS = 60.0
-# An hour for the posts of a webhook that are retried; it is removed after that whatever waits.
-WEBHOOK_SECONDS = 3600.0
-_LOOK_SECONDS = 5.0
-_PAGE = 500
 _NAME = "callbacks of "
-_OVER = frozenset({"completed", "failed", "cancelled"})
 
 # What a caller may not choose: a session sees its own run, from its beginning.
 _RESERVED = ("subjects", "cursor", "since", "last", "ttl", "name")
@@ -129,41 +124,6 @@ class Callbacks:
         self._to = to if to is not None else edge
         return self
 
-    @classmethod
-    async def sweep(cls, *, edge: str | None = None, token: str | None = None) -> int:
-        """Removes the webhook sessions of runs that ended long ago, which a program that died has left; says how many.
-
-        For the start of a server; sessions of other programs with the same token are swept alike. Raises CallbacksUnavailable.
-        """
-        self = cls(edge or os.environ.get("CALLBOARD_EDGE_URL") or DEFAULT_EDGE, token or os.environ.get("CALLBOARD_TOKEN"),
-                   "agent", "sweep", 0.0)  # fmt: skip
-        removed = offset = 0
-        while True:
-            status, page = await self._ask("GET", f"/callbacks/sessions?limit={_PAGE}&offset={offset}")
-            if status != 200:
-                raise CallbacksUnavailable(f"the edge answered {status}, and not with its sessions")
-            sessions = page.get("sessions") or []
-            for session in sessions:
-                if await self._is_left(session):
-                    status, _ = await self._ask("DELETE", f"/callbacks/sessions/{session['session_id']}")
-                    removed += status == 204
-                else:
-                    offset += 1
-            if len(sessions) < _PAGE:
-                return removed
-
-    async def _is_left(self, session: Mapping[str, Any]) -> bool:
-        """Whether it is a webhook session of ours, and its run is over for so long that no post can be waiting."""
-        pattern = (session.get("subjects") or [""])[0]
-        if session["delivery_method"] != "webhook" or not (session.get("name") or "").startswith(_NAME):
-            return False
-        domain, _, rest = pattern.partition(".")
-        run = quote(unescape(rest.removesuffix(".>")), safe="")
-        status, state = await self._ask("GET", f"/runs/{run}?domain={domain}")
-        if status == 404:
-            return _age(session.get("created_at")) > WEBHOOK_SECONDS
-        return status == 200 and state.get("status") in _OVER and _age(state.get("updated")) > WEBHOOK_SECONDS
-
     @property
     def delivery_method(self) -> str | None:
         """How the caller is called back; None where it did not ask for that."""
@@ -179,9 +139,10 @@ class Callbacks:
         try:
             await self._run.__aexit__(kind, fault, trace)
         finally:
-            if self.session is not None:
-                # Beside whoever waits for the work: the posts of a webhook may take minutes.
-                self.cleaning = asyncio.create_task(self._clean(), name=f"callbacks of {self.run_id}")
+            # What a spool holds comes later, so that the session stays for it.
+            if self.session is not None and not self._run.unsent:
+                # Beside whoever waits for the work.
+                self.cleaning = asyncio.create_task(self._shorten(), name=f"callbacks of {self.run_id}")
                 _cleaning.add(self.cleaning)
                 self.cleaning.add_done_callback(_cleaning.discard)
 
@@ -196,8 +157,7 @@ class Callbacks:
         pattern = f"{Subject.of(self.domain, self.run_id, 'completion').rpartition('.')[0]}.>"
         body = {"delivery_method": "webhook" if config.get("webhook_url") else "websocket", **config}
         body |= {"subjects": [pattern], "name": f"{_NAME}{self.domain}.{escape(self.run_id)}"[:200]}
-        if body["delivery_method"] != "webhook":
-            body["ttl"] = SESSION_TTL
+        body["ttl"] = WEBHOOK_TTL if body["delivery_method"] == "webhook" else SESSION_TTL
         status, answer = await self._ask("POST", "/callbacks/sessions", body)
         if status != 201:
             raise _refusal(status, answer)
@@ -223,30 +183,17 @@ class Callbacks:
         status, answer = await self._ask("POST", "/tickets", {"session_id": session})
         return f"?ticket={answer['ticket']}" if status == 201 and "ticket" in answer else ""
 
-    async def _clean(self) -> None:
-        """Removes the session once nobody can be waiting for the rest of it."""
+    async def _shorten(self) -> None:
+        """Lets the session end once nobody can be waiting for the rest of it."""
         assert self.session is not None
         path = f"/callbacks/sessions/{self.session['session_id']}"
+        # The edge counts from the last reader or post, or from the creation where there was none.
+        ttl = max(1.0, time.monotonic() - self._created + self._grace)
         try:
-            if self.session["delivery_method"] == "webhook":
-                await self._wait_for_posts(path)
-                await self._ask("DELETE", path)
-            else:
-                # The edge counts from the last reader, or from the creation where there was none.
-                ttl = max(1.0, time.monotonic() - self._created + self._grace)
-                await self._ask("PATCH", path, {"ttl": round(ttl, 3)})
+            await self._ask("PATCH", path, {"ttl": round(ttl, 3)})
         except RouterError as fault:
             about = {"session": self.session["session_id"], "fault": str(fault)}
-            log.warning("session of callbacks could not be removed; it expires, unless it is a webhook", extra=about)
-
-    async def _wait_for_posts(self, path: str) -> None:
-        deadline = time.monotonic() + WEBHOOK_SECONDS
-        await asyncio.sleep(self._grace)
-        while time.monotonic() < deadline:
-            status, stats = await self._ask("GET", f"{path}/stats")
-            if status != 200 or not stats.get("queued_events"):
-                return
-            await asyncio.sleep(min(_LOOK_SECONDS, self._grace))
+            log.warning("session of callbacks could not be told that its run is over; it expires later", extra=about)
 
     async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
         """Asks the edge. Raises CallbacksUnavailable where it does not answer."""
@@ -307,20 +254,13 @@ class SyncCallbacks:
         try:
             self._run.__exit__(kind, fault, trace)
         finally:
-            if self._callbacks.session is not None:
-                # A daemon: it waits for the posts of a webhook, and keeps no program from its end.
+            # What a spool holds comes later, so that the session stays for it.
+            if self._callbacks.session is not None and not self._run.unsent:
+                # In a thread, which the end of the program waits for: the caller need not.
                 self.cleaning = threading.Thread(
-                    target=lambda: asyncio.run(self._callbacks._clean()), name="callbacks", daemon=True
+                    target=lambda: asyncio.run(self._callbacks._shorten()), name="callbacks"
                 )
                 self.cleaning.start()
-
-
-def _age(said: object) -> float:
-    """How many seconds ago a time of the edge was; nothing for what is no time."""
-    try:
-        return (datetime.now(UTC) - datetime.fromisoformat(str(said))).total_seconds()
-    except ValueError:
-        return 0.0
 
 
 def _refusal(status: int, answer: Mapping[str, Any]) -> RouterError:

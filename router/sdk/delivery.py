@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from router.errors import RouterError, RunSuperseded
+from router.sdk.connect import sender_to
 from router.sdk.emitter import Emitter
 from router.sdk.encoder import RunEncoder
 from router.sdk.outbox import RunOutbox
@@ -225,16 +226,18 @@ class RunDelivery:
                 file.close()
 
     async def _deliver_file(self, file: SpoolFile) -> None:
+        # Of its own: what it learns of that life is not true of ours.
+        sender = sender_to(self._sender.shared, file.header.life, self._settings.ttl, None)
         failures = 0
-        while True:
-            result = await deliver(file, self._sender)
-            if result.away is None:
-                self._back()
-                file.remove()
-                return
-            self._away(result.away)
-            failures += 1
-            await asyncio.sleep(MIN_PAUSE + full_jitter(failures, MIN_PAUSE, MAX_PAUSE))
+        try:
+            while (told := await deliver(file, sender)).away is not None:
+                self._away(told.away)
+                failures += 1
+                await asyncio.sleep(MIN_PAUSE + full_jitter(failures, MIN_PAUSE, MAX_PAUSE))
+            self._back()
+            file.remove()
+        finally:
+            await sender.release()
 
     @property
     def is_away(self) -> bool:

@@ -13,6 +13,7 @@ from router.codec import decode, encode
 from router.dedup import of_event
 from router.errors import BadEvent
 from router.event import Event
+from router.run_entry import outcome
 from router.sdk.queued import Kind, Life, Queued
 from router.sdk.values import plain
 from router.subject import Subject, escape
@@ -80,6 +81,14 @@ def in_life(item: Queued, incarnation: str) -> Queued:
         return item
     data = {**event.data, "incarnation": incarnation}
     return item._replace(payload=encode(msgspec.structs.replace(event, data=data)))
+
+
+def in_short(item: Queued) -> Queued | None:
+    """A completion with its outcome alone, for a server that takes no larger one; None where it is that already."""
+    event = decode(item.payload)
+    if event.data.get("truncated") is True:
+        return None
+    return item._replace(payload=encode(outcome(event)))
 
 
 def is_synthesized(item: Queued) -> bool:

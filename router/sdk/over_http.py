@@ -17,7 +17,7 @@ import msgspec
 
 from router.codec import decode, from_json
 from router.errors import BadInput, RouterError, RunEnded, RunSuperseded
-from router.sdk.encoder import in_life, is_synthesized
+from router.sdk.encoder import in_life, in_short, is_synthesized
 from router.sdk.queued import Kind, Life, Queued
 from router.sdk.sender import Host, Sent
 from router.timing import full_jitter
@@ -104,6 +104,7 @@ class HttpSender:
         self._revived: str | None = None  # the incarnation that was begun for a completion on its way
         self._leased = False
         self._timed = True
+        self._most, self._most_bytes = MAX_BATCH, MAX_BATCH_BYTES  # less where the edge takes less
         self._refreshed = math.inf  # when the lease was refreshed last
         self._host: Host | None = None
 
@@ -124,9 +125,9 @@ class HttpSender:
             return await self._end(first, revive)
         batch: list[Queued] = []
         size = 0
-        for item in itertools.islice(itertools.takewhile(lambda item: item.kind is Kind.EVENT, items), MAX_BATCH):
+        for item in itertools.islice(itertools.takewhile(lambda item: item.kind is Kind.EVENT, items), self._most):
             size += item.size
-            if batch and size > MAX_BATCH_BYTES:
+            if batch and size > self._most_bytes:
                 break
             batch.append(item)
         return await self._post(batch)
@@ -134,7 +135,7 @@ class HttpSender:
     async def _post(self, batch: list[Queued]) -> Sent:
         """Sends one batch; where one event of it is refused, those before it are sent alone first."""
         if len(batch) == 1 and batch[0].size > MAX_EVENT_BYTES:
-            return _refused(batch[0], f"it has {batch[0].size} bytes, an edge takes {MAX_EVENT_BYTES}")
+            return _refused(batch[0], f"an edge takes {MAX_EVENT_BYTES}")
         incarnation = self._incarnation
         body = _pack({"events": [{**_publication(item, self._timed), "incarnation": incarnation} for item in batch]})
         reply = await self.shared.call("POST", "/events", body, _MSGPACK)
@@ -150,11 +151,19 @@ class HttpSender:
             return Sent(away=self._away(reply))
         place = reply.body.get("index")
         if len(batch) > 1:
+            self._note_limit(reply, batch)
             place = place if isinstance(place, int) and 0 <= place < len(batch) else None
             # Nothing of a request that is refused for one event's sake is stored.
             half = batch[:place] if place else batch[: 1 if place == 0 else len(batch) // 2]
             return await self._post(half)
         return _refused(batch[0], reply.text)
+
+    def _note_limit(self, reply: HttpReply, batch: list[Queued]) -> None:
+        """Sends smaller batches from now on to an edge that takes no such batch (its `max_body`, its `max_batch`)."""
+        if reply.code == "batch_too_large":
+            self._most = max(1, len(batch) // 2)
+        elif reply.status == 413 and reply.code != "event_too_large":
+            self._most_bytes = sum(item.size for item in batch) // 2
 
     async def _start(self, item: Queued) -> Sent:
         reply = await self._single(item)
@@ -170,6 +179,8 @@ class HttpSender:
         return sent
 
     async def _end(self, item: Queued, revive: Callable[[], Queued]) -> Sent:
+        if item.size > MAX_EVENT_BYTES and (short := self._in_short(item, f"an edge takes {MAX_EVENT_BYTES} bytes")):
+            item = short
         reply = await self._single(item if self._revived is None else in_life(item, self._revived))
         over = _over(reply)
         if isinstance(over, RunEnded) and over.synthesized and not is_synthesized(item):
@@ -185,7 +196,14 @@ class HttpSender:
             over = _over(reply)
         if over is not None:
             return Sent(refused=1, over=over)
+        if reply.status == 413 and (short := self._in_short(item, reply.text)):
+            return await self._end(short, revive)
         return self._settled(item, reply)
+
+    def _in_short(self, item: Queued, why: str) -> Queued | None:
+        if (short := in_short(item)) is not None:
+            log.warning("completion of run %s is too large; only its outcome is sent: %s", self._life.run, why)
+        return short
 
     async def _is_revived(self, incarnation: str) -> bool:
         """Whether a heartbeat of ours, the answer to which may come yet, has begun another incarnation than this one."""
@@ -224,6 +242,15 @@ class HttpSender:
             return
         if self._adopt(await self._beat(self._incarnation)):
             self._leased, self._refreshed = True, time.monotonic()
+
+    async def resume(self, revive: Callable[[], Queued]) -> Sent:
+        """Asks by a heartbeat, as `EventSender` says: the edge begins the life that goes on, whose lease is held from then on."""
+        reply = await self._beat(self._incarnation)
+        if reply.status == 200:
+            self._leased = True
+            self._adopt(reply)
+        # What else is wrong is found out by sending.
+        return Sent() if reply.status else Sent(away=self._away(reply))
 
     async def last_stored(self, incarnations: frozenset[str]) -> int:
         """Is not known over HTTP; the edge drops repeats of the last two minutes."""
@@ -299,7 +326,7 @@ def _life_of(item: Queued) -> str:
 
 def _refused(item: Queued, why: str) -> Sent:
     # No retry would change this answer, and the events behind must not wait for ever.
-    log.error("event %s refused by the edge; it is dropped: %s", item.subject, why)
+    log.error("event %s of %d bytes refused by the edge; it is dropped: %s", item.subject, item.size, why)
     return Sent(refused=1)
 
 

@@ -30,7 +30,7 @@ from router.nats.refusals import Fate, fate
 from router.nats.stream import Ack
 from router.runs import RunLedger
 from router.sdk.control import StopRequests
-from router.sdk.encoder import in_life, is_synthesized, number_of
+from router.sdk.encoder import in_life, in_short, is_synthesized, number_of
 from router.sdk.queued import Kind, Life, Queued
 from router.sdk.sender import Host, Sent
 from router.subject import STORED
@@ -87,10 +87,7 @@ class NatsSender:
 
     async def send(self, items: Sequence[Queued], revive: Callable[[], Queued]) -> Sent:
         """Stores the first events, as `EventSender` says."""
-        try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await self._broker.connection.up.wait()
-        except TimeoutError:
+        if not await self._is_up():
             return Sent(away=f"NATS does not answer at {self.url}")
         try:
             match items[0].kind:
@@ -104,6 +101,14 @@ class NatsSender:
             return _refused(items[0], fault)
         except BrokerError as fault:
             return Sent(away=str(fault))
+
+    async def _is_up(self) -> bool:
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self._broker.connection.up.wait()
+            return True
+        except TimeoutError:
+            return False
 
     async def _publish(self, items: list[Queued]) -> Sent:
         """Sends one flight; its first events are settled, up to the first that has to be sent again."""
@@ -158,6 +163,11 @@ class NatsSender:
             await self._claim(in_life(item, self._revived))
         except RunSuperseded as fault:
             return Sent(refused=1, over=fault)
+        except TooLarge as fault:
+            if (short := in_short(item)) is None:
+                raise
+            log.warning("completion of run %s is too large; only its outcome is sent: %s", self._life.run, fault)
+            return await self._end(short, revive)
         except Forbidden as fault:
             log.warning(
                 "run is ended without an entry in the ledger", extra={"run": self._life.run, "fault": str(fault)}
@@ -183,19 +193,31 @@ class NatsSender:
         incarnation = self._incarnation
         # What else is wrong is found out by sending.
         with contextlib.suppress(BrokerError):
-            entry = await self._ledger.read(self._life.domain, self._life.token)
-            ended = entry.ended if entry is not None and entry.incarnation == incarnation else None
-            if ended is not None and ended.synthesized and incarnation == self._incarnation and self._begun.is_set():
+            if await self._is_failed(incarnation) and incarnation == self._incarnation and self._begun.is_set():
                 self._begun.clear()
                 self._host.lost()
+
+    async def resume(self, revive: Callable[[], Queued]) -> Sent:
+        """Begins the life that goes on, as `EventSender` says."""
+        if not await self._is_up():
+            return Sent(away=f"NATS does not answer at {self.url}")
+        try:
+            return await self._start(revive()) if await self._is_failed(self._incarnation) else Sent()
+        except BrokerError as fault:
+            return Sent(away=str(fault))
+
+    async def _is_failed(self, incarnation: str) -> bool:
+        """Whether this incarnation lives no more, since it was ended in its place. Raises BrokerError."""
+        entry = await self._ledger.read(self._life.domain, self._life.token)
+        return bool(entry and entry.incarnation == incarnation and entry.ended and entry.ended.synthesized)
 
     async def last_stored(self, incarnations: frozenset[str]) -> int:
         """The number of the run's last event that is stored, as `EventSender` says."""
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await self._broker.connection.up.wait()
+            if not await self._is_up():
+                return 0
             records = await self._broker.latest([f"{self._life.domain}.{self._life.token}.*"])
-        except (BrokerError, TimeoutError) as fault:
+        except BrokerError as fault:
             log.debug("last stored event of a run is not known", extra={"run": self._life.run, "fault": str(fault)})
             return 0
         events: list[Event] = [record.event for record in records if record.event is not None]

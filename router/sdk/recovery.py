@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+import time
 from typing import NamedTuple
 
 from router.codec import decode
@@ -14,6 +16,8 @@ from router.sdk.spool import Spooled, SpoolFile
 
 # As many at once as a run that is open sends.
 MAX_BATCH = 256
+# So often it is asked whether the run was ended meanwhile since nobody holds its lease; over HTTP that refreshes the lease.
+RESUME_SECONDS = 2.0
 
 
 class Delivered(NamedTuple):
@@ -29,8 +33,9 @@ class Delivered(NamedTuple):
 async def deliver(file: SpoolFile, sender: EventSender) -> Delivered:
     """Stores what is left in a file; where the server is away the file stays, and the same call goes on later.
 
-    Events that are stored already, by the process that wrote the file, are not stored again. Those of a run that was begun
-    anew since are refused from there on.
+    Events that are stored already, by the process that wrote the file, are not stored again. A run that was failed meanwhile
+    goes on as a new incarnation first. Events of a run that was begun anew since are refused from there on. The sender is one
+    of its own, with the life of the file's header.
     """
     incarnations = _incarnations(file)
     last = await sender.last_stored(incarnations)
@@ -42,11 +47,17 @@ async def deliver(file: SpoolFile, sender: EventSender) -> Delivered:
         return encoder.encode(0, "workflow_start", data, kind=Kind.START)[1]
 
     told = Delivered()
+    asked = -math.inf
     while batch := list(itertools.islice(file.read(file.start), MAX_BATCH)):
         known = sum(1 for _ in itertools.takewhile(lambda one: _is_stored(one.item, last), batch))
         if known:
             told = _settle(told, file, batch, known, 0)
             continue
+        if batch[0].item.kind is Kind.EVENT and time.monotonic() - asked > RESUME_SECONDS:
+            sent = await sender.resume(revive)
+            if sent.away is not None:
+                return told._replace(away=sent.away)
+            asked = time.monotonic()
         sent = await sender.send([one.item for one in batch], revive)
         told = _settle(told, file, batch, sent.stored, sent.refused)
         if sent.over is not None:

@@ -83,6 +83,13 @@ class EventSender(Protocol):
         """Asks whether the run still lives where its lease may have run out meanwhile, and tells the host."""
         ...
 
+    async def resume(self, revive: Callable[[], Queued]) -> Sent:
+        """Begins the life that goes on where this one was ended since its lease ran out: before what is left of it is sent.
+
+        For who delivers what a process has left behind; nothing happens where the run lives, or is over by itself.
+        """
+        ...
+
     async def last_stored(self, incarnations: frozenset[str]) -> int:
         """The number of the run's last event that is stored of these incarnations; 0 where that is not known."""
         ...

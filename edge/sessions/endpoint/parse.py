@@ -171,11 +171,11 @@ def parse_secret(value: str | None, signing: Signing | None = None, default: str
     return secret
 
 
-def refuse_reader_fields(conflate: bool, max_rate: float | None, ttl: float | None) -> None:
+def refuse_reader_fields(conflate: bool, max_rate: float | None) -> None:
     """Refuses the fields that are for readers and that a webhook cannot honour. Raises Problem `bad_webhook`.
 
-    Each event is a delivery of its own that is signed, retried and accounted for, so none stands for another; the pace of
-    posts is `rate`; and a webhook has no reader, so it is never idle.
+    Each event is a delivery of its own that is signed, retried and accounted for, so none stands for another; and the pace of
+    posts is `rate`.
     """
     if conflate:
         raise _refused(
@@ -183,10 +183,6 @@ def refuse_reader_fields(conflate: bool, max_rate: float | None, ttl: float | No
         )
     if max_rate is not None:
         raise _refused("max_rate", "max_rate is for readers; the posts of a webhook are limited by rate")
-    if ttl:
-        raise _refused(
-            "ttl", "ttl is for sessions that are read: a webhook is never idle, and stays until it is deleted"
-        )
 
 
 def _refused(field: str, detail: str) -> Problem:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from router.broker import Broker
 from router.nats.bucket import Bucket
 from router.nats.settings import BrokerSettings
@@ -94,3 +96,18 @@ async def test_a_session_for_which_there_is_no_room_is_refused_with_a_code_until
         await eventually(refused)
         assert (await edge.http.delete(f"/callbacks/sessions/{session}")).status_code == 204
         await edge.session()
+
+
+async def test_a_webhook_with_a_ttl_expires_once_nothing_is_posted_and_nothing_waits(
+    edge_factory: EdgeFactory, entity: str
+) -> None:
+    async with edge_factory() as edge:
+        away: dict[str, Any] = {"delivery_method": "webhook", "webhook_url": "http://127.0.0.1:9/x"}
+        retried = {**away, "ttl": 1, "retry_schedule": [600], "subjects": [f"agent.{entity}.>"]}
+        waiting = await edge.session(**retried)
+        await edge.publish({"subject": f"agent.{entity}.noted", "data": {}})
+        idle, kept = await edge.session(**away, ttl=1, subjects=["agent.none.>"]), await edge.session(**away)
+
+        await eventually(lambda: _has_status(edge, idle, 404))
+
+        assert [await status(edge, each) for each in (waiting, kept)] == [200, 200]

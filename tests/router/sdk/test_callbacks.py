@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,9 +14,11 @@ import pytest
 import websockets
 
 from router.broker import Broker
+from router.sdk import RunSettings
 from router.sdk.callbacks import BadCallbackConfig, Callbacks, CallbacksUnavailable, SyncCallbacks
 from tests.edge.auth.conftest import SecuredFactory, secured, token  # noqa: F401
 from tests.edge.conftest import UNHURRIED, RunningEdge, edge, edge_factory  # noqa: F401
+from tests.edge.webhooks.stage import Receiver
 from tests.waiting import PATIENCE, eventually
 
 
@@ -134,23 +138,36 @@ async def test_a_webhook_whose_session_is_gone_already_is_no_trouble(
     await eventually(callbacks.cleaning.done)
 
 
-async def test_webhook_sessions_of_a_server_that_died_are_swept_once_their_run_is_over_for_long(
+async def test_the_session_of_a_webhook_ends_by_itself_once_its_run_is_over_and_posted(
     edge: RunningEdge, broker: Broker, entity: str
 ) -> None:
-    config = {"webhook_url": "http://127.0.0.1:9/never", "events": ["nothing"]}
-    ended, going = [
-        await Callbacks.from_request(config, edge=edge.url, to=broker, run=f"{entity}-{name}", grace=3600)
-        for name in ("ended", "going")
-    ]
-    other = await edge.session(delivery_method="webhook", webhook_url="http://127.0.0.1:9/other")
-    for status, callbacks in (("completed", ended), ("running", going)):
-        state = {"run": callbacks.run_id, "domain": "agent", "status": status, "updated": "2026-01-01T00:00:00Z"}
-        await edge.publish({"subject": f"agent.{callbacks.run_id}.state", "data": state})
+    async with Receiver().serving() as receiver:
+        config = {"webhook_url": receiver.url, "events": ["completion"]}
+        callbacks = await Callbacks.from_request(config, edge=edge.url, to=broker, run=entity, grace=0)
+        assert (await session_of(edge, callbacks))["ttl"] == 86400
 
-    removed = await Callbacks.sweep(edge=edge.url)
+        async with callbacks:
+            pass
 
-    assert removed == 1 and await session_of(edge, ended) == {}
-    assert await session_of(edge, going) and (await edge.http.get(f"/callbacks/sessions/{other}")).status_code == 200
+        async def is_gone() -> bool:
+            return await session_of(edge, callbacks) == {}
+
+        await eventually(is_gone)
+        assert [json.loads(post.body)["event_type"] for post in receiver.posts] == ["completion"]
+
+
+async def test_the_session_of_a_run_whose_end_is_spooled_waits_for_it(
+    edge: RunningEdge, entity: str, tmp_path: Path
+) -> None:
+    settings = RunSettings(spool_dir=tmp_path, drain=0.1, spool_after=0.01)
+    callbacks = await Callbacks.from_request(
+        {"delivery_method": "sse"}, edge=edge.url, to="nats://127.0.0.1:1", run=entity, settings=settings
+    )
+
+    async with callbacks as run:
+        pass
+
+    assert run.unsent and callbacks.cleaning is None and (await session_of(edge, callbacks))["ttl"] == 3600
 
 
 async def test_a_server_without_asyncio_gives_its_callers_the_same(edge: RunningEdge, entity: str) -> None:

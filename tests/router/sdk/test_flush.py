@@ -8,7 +8,11 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
+
 from router.broker import Broker
+from router.codec import encode
+from router.event import Event
 from router.runs import RunLedger
 from router.sdk import Run, RunSettings
 from router.sdk.connect import sender_to
@@ -106,3 +110,54 @@ async def test_only_the_files_of_one_run_are_delivered_where_one_is_named(way: W
     (told,) = await way.flush(run=entity)
 
     assert told.header is not None and told.header.run == entity and len(list(way.folder.iterdir())) == 1
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["killed", "left with its completion"])
+async def test_what_a_run_left_that_was_failed_meanwhile_comes_behind_the_start_of_its_next_life(
+    way: Way, entity: str, ended: bool
+) -> None:
+    encoder = _left(way, entity, ended)
+    await RunLedger(way.broker).begin("agent", entity, encoder.incarnation)
+    await _fail(way.broker, entity)
+
+    (told,) = await way.flush()
+
+    assert told.left is None and told.over is None
+    events = await events_of(way.broker, entity)
+    assert types(events) == ["completion", "workflow_start", "noted", "noted", "completion"]
+    assert events[1].data["resumed"] is True and events[-1].data["incarnation"] == events[1].data["incarnation"]
+    assert events[-1].data["success"] is ended
+
+
+async def test_the_next_process_of_a_run_whose_spool_revives_it_ends_its_own_life(way: Way, entity: str) -> None:
+    encoder = _left(way, entity, ended=True)
+    await RunLedger(way.broker).begin("agent", entity, encoder.incarnation)
+    await _fail(way.broker, entity)
+
+    async with way.program(entity) as program:
+        await program.thinking("mine")
+
+    events = await events_of(way.broker, entity)
+    assert types(events) == [
+        "completion", "workflow_start", "noted", "noted", "completion", "workflow_start", "thinking", "completion",
+    ]  # fmt: skip
+    starts = [event.data["incarnation"] for event in events if event.type == "workflow_start"]
+    assert [event.data.get("incarnation") for event in events if event.type == "completion"] == [None, *starts]
+
+
+def _left(way: Way, entity: str, ended: bool) -> RunEncoder:
+    """What a program left whose start is stored, and the rest not."""
+    encoder = RunEncoder("agent", entity, "sdk")
+    file = SpoolFile.create(way.folder, new_header(encoder.life, way.url))
+    file.append([encoder.encode(n, "noted", {"n": n})[1] for n in (2, 3)])
+    if ended:
+        data = {"success": True, "incarnation": encoder.incarnation}
+        file.append([encoder.encode(4, "completion", data, kind=Kind.END)[1]])
+    file.close()
+    return encoder
+
+
+async def _fail(broker: Broker, entity: str) -> None:
+    """What the agent actor does for a producer whose lease ran out."""
+    gone = Event.new(f"agent.{entity}.completion", {"success": False, "synthesized": True}, source="agent")
+    await RunLedger(broker).end(gone, encode(gone), synthesized=True)

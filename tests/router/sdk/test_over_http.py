@@ -146,3 +146,22 @@ async def test_a_wrong_path_is_told_as_such_and_its_events_are_kept(edge_factory
 
     assert (sent.stored, sent.refused) == (0, 0)
     assert sent.away is not None and f"{edge.url}/api/events is not found (HTTP 404)" in sent.away
+
+
+@pytest.mark.parametrize("limits", [{"max_body": 20_000}, {"max_batch": 7}], ids=["body", "batch"])
+async def test_an_edge_that_takes_less_loses_only_the_event_that_is_too_large_for_it(
+    edge_factory: EdgeFactory, broker: Broker, entity: str, caplog: pytest.LogCaptureFixture, limits: dict[str, int]
+) -> None:
+    large = {"max_body": 20_000}
+    async with edge_factory(**{**large, **limits}) as edge, Run(entity, url=edge.url) as run:
+        for n in range(150):
+            await run.emit("noted", {"n": n, "text": "x" * (3_000_000 if n == 40 else 60_000 if n == 70 else 1_700)})
+        await run.complete("y" * 30_000, tokens_used=7)
+
+    events = await events_of(broker, entity)
+    assert [event.data["n"] for event in events if event.type == "noted"] == [
+        n for n in range(150) if n not in (40, 70)
+    ]
+    assert run.report.refused == 2
+    assert events[-1].type == "completion" and events[-1].data["success"] is True
+    assert events[-1].data["tokens_used"] == 7 and events[-1].data["truncated"] is True

@@ -150,3 +150,18 @@ async def test_what_a_revived_run_says_comes_behind_its_new_start(
         "workflow_start", "completion", "workflow_start", "thinking", "completion",
     ]  # fmt: skip
     assert run.revived
+
+
+@pytest.mark.parametrize("transport", ["nats", "http"])
+async def test_a_completion_that_is_too_large_ends_its_run_by_its_outcome(
+    edge_factory: EdgeFactory, broker: Broker, nats_server: str, entity: str, transport: str
+) -> None:
+    # Said before it is known what the server takes.
+    async with edge_factory() as edge, Run(entity, url=nats_server if transport == "nats" else edge.url) as run:
+        await run.complete("y" * (broker.largest_event + 1), tokens_used=7)
+
+    end = (await events_of(broker, entity))[-1]
+    assert end.type == "completion" and run.report.refused == 0
+    assert {name: end.data.get(name) for name in ("success", "tokens_used", "truncated", "result")} == {
+        "success": True, "tokens_used": 7, "truncated": True, "result": None,
+    }  # fmt: skip

@@ -300,9 +300,7 @@ def test_secrets_of_standard_webhooks_and_svix_are_taken_and_verify(size: int, p
     Webhook(endpoint.secret).verify(body, sign(endpoint.keys, "msg_1", body))
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "instead"), [("conflate", True, "batch"), ("max_rate", 5, "rate"), ("ttl", 60, "deleted")]
-)
+@pytest.mark.parametrize(("field", "value", "instead"), [("conflate", True, "batch"), ("max_rate", 5, "rate")])
 def test_what_a_webhook_cannot_honour_is_refused_and_not_ignored(field: str, value: object, instead: str):
     body = {"delivery_method": "webhook", **GUIDE}
 
@@ -317,3 +315,13 @@ def test_what_a_webhook_cannot_honour_is_refused_and_not_ignored(field: str, val
     old = msgspec.structs.replace(made, conflate=True, max_rate=5.0, ttl=60.0)
     changed = parse_session_change({"name": "x"}, old)
     assert (changed.name, changed.conflate, changed.max_rate, changed.ttl) == ("x", False, None, None)
+
+
+def test_the_ttl_of_a_webhook_is_its_own_and_not_one_that_an_earlier_version_stored() -> None:
+    made, _ = parse_session({"delivery_method": "webhook", **GUIDE, "ttl": 60})
+    old = msgspec.structs.replace(made, ttl=60.0, webhook_ttl=None)
+
+    assert (made.expires_after, old.expires_after) == (60.0, None)
+    assert parse_session_change({"name": "x"}, made).expires_after == 60.0
+    assert parse_session_change({"ttl": None}, made).expires_after is None
+    assert parse_session_change({"ttl": 5}, old).expires_after == 5.0
