@@ -80,6 +80,11 @@ class Stats(msgspec.Struct):
         self.dropped += count
         self.conflated += count
 
+    def left_out(self, count: int) -> None:
+        """Events that a newer one stands for in the answer to a poll, which were never counted as sent."""
+        self.sent += count
+        self.superseded(count)
+
     def taken_back(self, count: int) -> None:
         """Events that were handed to a reader and never written: it will read them again at its cursor."""
         self.sent -= count

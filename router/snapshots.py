@@ -1,14 +1,16 @@
-"""Reads the newest event of each subject whose type is of class `latest`: what a late joiner needs to know what is the case."""
+"""Reads the newest event of each subject and key whose type is of class `latest`: what a late joiner needs to know what is the case."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from router.broker import Broker
 from router.catalogue import Delivery, find
+from router.keyed_past import Allowance, KeyedPast, is_keyed
 from router.record import Record
 
 # A snapshot that is a second old serves a crowd that comes at once: what came since then follows it as it does any other.
@@ -21,14 +23,16 @@ MAX_SUBJECTS = 100_000
 
 
 class StreamSnapshot(NamedTuple):
-    """The newest event of each subject as of the sequence `upto`, oldest first.
+    """The newest event of each subject, and of each key where its type has some, as of the sequence `upto`, oldest first.
 
-    `left_out` counts the older ones that are not in it because there were more than a snapshot may have.
+    `left_out` counts the older ones that are not in it because there were more than a snapshot may have, `unsearched` the
+    subjects of which older keys may be missing because their past is longer than what is read for a snapshot.
     """
 
     records: list[Record]
     upto: int
     left_out: int = 0
+    unsearched: int = 0
 
 
 class Snapshots:
@@ -36,26 +40,34 @@ class Snapshots:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
+        self._past = KeyedPast(broker)
         self._known: OrderedDict[tuple[tuple[str, ...], int], tuple[float, StreamSnapshot]] = OrderedDict()
         # One is read at a time.
         self._reading = asyncio.Lock()
 
-    async def newest(self, patterns: tuple[str, ...], upto: int, life: int) -> StreamSnapshot:
-        """A snapshot as of a sequence, or one up to a second older of the same `life` of the stream. Raises BrokerError."""
+    async def newest(self, patterns: tuple[str, ...], upto: int, life: int, first: int = 1) -> StreamSnapshot:
+        """A snapshot as of a sequence, or one up to a second older of the same `life` of the stream, which begins at `first`.
+
+        Raises BrokerError.
+        """
         async with self._reading:
             key = patterns, life
             read, found = self._known.get(key, (0.0, None))
             if found is None or time.monotonic() - read > REUSED_SECONDS:
                 read = time.monotonic()
-                found = await self.at(patterns, upto)
+                found = await self._read(patterns, upto, life, first)
                 self._known[key] = read, found
                 self._known.move_to_end(key)
                 if len(self._known) > CACHED_SNAPSHOTS:
                     self._known.popitem(last=False)
             return found
 
-    async def at(self, patterns: tuple[str, ...], upto: int) -> StreamSnapshot:
+    async def at(self, patterns: tuple[str, ...], upto: int, life: int = 0, first: int = 1) -> StreamSnapshot:
         """The snapshot as of a sequence. Raises BrokerError."""
+        async with self._reading:
+            return await self._read(patterns, upto, life, first)
+
+    async def _read(self, patterns: tuple[str, ...], upto: int, life: int, first: int) -> StreamSnapshot:
         if not upto:
             return StreamSnapshot([], 0)
         newest: dict[str, Record] = {}
@@ -66,13 +78,28 @@ class Snapshots:
                     newest[record.subject] = record
                     size += len(record.payload)
             if len(newest) > 2 * MAX_EVENTS or size > 2 * MAX_BYTES:
-                newest, dropped = _bounded(newest)
+                kept, dropped = _bounded(newest.values())
+                newest = {record.subject: record for record in kept}
                 left_out += dropped
                 size = sum(len(record.payload) for record in newest.values())
             # Decoding a page takes some milliseconds.
             await asyncio.sleep(0)
-        newest, dropped = _bounded(newest)
-        return StreamSnapshot(list(newest.values()), upto, left_out + dropped)
+        records, unsearched = await self._with_keys(list(newest.values()), upto, life, first)
+        records, dropped = _bounded(records)
+        return StreamSnapshot(records, upto, left_out + dropped, unsearched)
+
+    async def _with_keys(self, records: list[Record], upto: int, life: int, first: int) -> tuple[list[Record], int]:
+        """The records, and those of the other keys of their subjects; and of how many subjects some may be missing."""
+        found: list[Record] = []
+        unsearched, allowance = 0, Allowance()
+        for record in sorted(records, key=lambda record: record.sequence, reverse=True):
+            found.append(record)
+            if record.event is None or not is_keyed(record.event):
+                continue
+            others, whole = await self._past.newest(record.subject, upto, first, life, allowance)
+            found += [each for each in others if each.sequence < record.sequence]
+            unsearched += not whole
+        return found, unsearched
 
 
 def _is_of_latest(record: Record) -> bool:
@@ -82,13 +109,13 @@ def _is_of_latest(record: Record) -> bool:
     return event is not None and find(event.type, event.subject.domain).delivery is Delivery.LATEST
 
 
-def _bounded(newest: dict[str, Record]) -> tuple[dict[str, Record], int]:
+def _bounded(newest: Iterable[Record]) -> tuple[list[Record], int]:
     """The newest of some records that a snapshot may have, oldest first, and how many were left out."""
-    ordered = sorted(newest.values(), key=lambda record: record.sequence)
+    ordered = sorted(newest, key=lambda record: record.sequence)
     first, size = len(ordered), 0
     while first and len(ordered) - first < MAX_EVENTS:
         size += len(ordered[first - 1].payload)
         if size > MAX_BYTES and first < len(ordered):
             break
         first -= 1
-    return {record.subject: record for record in ordered[first:]}, first
+    return ordered[first:], first

@@ -15,7 +15,7 @@ from edge.auth.connection import ConnectionAuth
 from edge.disconnect import BAD_CURSOR, FORBIDDEN, LOST_STORE, NO_SESSION, SHUTDOWN, Disconnect
 from edge.errors import Problem
 from edge.http.bodies.events import PageAnswer
-from edge.http.bodies.sessions import PollQuery, SocketQuery, SseQuery, StartQuery, StreamQuery
+from edge.http.bodies.sessions import PaceQuery, PollQuery, SocketQuery, SseQuery, StartQuery
 from edge.http.body import UNSAID, draining_problem, edge_of, read_query
 from edge.http.credentials import address_of, principal_of
 from edge.http.openapi.operation import Answer, Media, header, operation
@@ -53,7 +53,7 @@ def _places(given: Mapping[str, str]) -> dict[str, str]:
     return {name: given[name] for name in ("cursor", "since", "last") if given.get(name, "") not in UNSAID}
 
 
-def _pace(query: StreamQuery, session: Session) -> Pace:
+def _pace(query: PaceQuery, session: Session) -> Pace:
     """The pace that a reader's query asks for, else that of its session."""
     conflate = session.pace.conflate if query.conflate is None else query.conflate
     return Pace(conflate, session.pace.max_rate if query.max_rate is None else query.max_rate)
@@ -75,7 +75,8 @@ async def poll_session(request: Request) -> Response:
     auth = _authorize(request, session, poll=True)
     try:
         reading = _reading(session, auth)
-        asked = polling.Poll(start, query.limit, min(query.wait, time_left(request)), query.cursor is not None)
+        wait, pace = min(query.wait, time_left(request)), _pace(query, session)
+        asked = polling.Poll(start, query.limit, wait, query.cursor is not None, pace)
         polled = await polling.poll(edge.hub, reading, asked, stats, edge.poll_history)
     finally:
         if auth:
@@ -88,6 +89,7 @@ async def poll_session(request: Request) -> Response:
     else:
         stats.acknowledged(str(start.cursor) if start.cursor else EVERYTHING if start.since else None)
         stats.handed(len(polled.records), polled.next)
+        stats.left_out(polled.superseded)
     body = polling.body(edge.hub, reading, polled)
     edge.poll_receipts.polled(session.id, query.cursor or str(start.cursor or ""), polled, len(body))
     headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}

@@ -403,7 +403,7 @@ class Reader:
             self._hub.recovery, self.session_id, self.cursor, start, gap, heartbeat=self._limits.heartbeat
         )
         if self._snapshot is not None:
-            said.body["snapshot"] = {"events": self._snapshot.events, "left_out": self._snapshot.left_out}
+            said.body["snapshot"] = self._snapshot.said
         return said
 
     def _gap(self, gap: Gap) -> Notice:

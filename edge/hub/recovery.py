@@ -36,6 +36,13 @@ class FoundSnapshot(NamedTuple):
     upto: int
     left_out: int
     gap: Gap | None
+    unsearched: int = 0
+
+    @property
+    def said(self) -> dict[str, int]:
+        """What a client is told of it: its events, the older ones left out, and the subjects that may lack older keys, if any."""
+        unsearched = {"unsearched": self.unsearched} if self.unsearched else {}
+        return {"events": len(self.records), "left_out": self.left_out, **unsearched}
 
 
 class ReaderRecovery:
@@ -151,7 +158,7 @@ class ReaderRecovery:
             gap = Gap(0, found.upto, reset=True)
         fresh = start.cursor is None or gap is not None
         records = shown if fresh else [record for record in shown if record.sequence > start.shown]
-        return FoundSnapshot(records, found.upto, found.left_out, gap)
+        return FoundSnapshot(records, found.upto, found.left_out, gap, found.unsearched)
 
     async def _read_snapshot(self, start: Start, view: View) -> tuple[StreamSnapshot, Gap | None]:
         state = await self._broker.state()
@@ -160,9 +167,9 @@ class ReaderRecovery:
         if start.cursor is not None:
             place = await self._replay.place(Start(cursor=start.cursor), view.patterns, state)
             if place.gap is None:
-                return await self._snapshots.at(view.patterns, place.after), None
+                return await self._snapshots.at(view.patterns, place.after, self._integrity.renewals, state.first), None
             gap = place.gap
-        found = await self._snapshots.newest(view.patterns, state.last, self._integrity.renewals)
+        found = await self._snapshots.newest(view.patterns, state.last, self._integrity.renewals, state.first)
         if state.first <= found.upto and self.check(found.upto) == UNKNOWN:
             # The client is given a cursor of this place.
             await self._replay.checks.find(found.upto)

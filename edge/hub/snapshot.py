@@ -28,6 +28,10 @@ class SnapshotPages:
         return self._found.left_out
 
     @property
+    def said(self) -> dict[str, int]:
+        return self._found.said
+
+    @property
     def upto(self) -> int:
         """The sequence that it is of: all that comes after it is read when the snapshot was."""
         return self._found.upto

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from bisect import bisect_left
 from collections.abc import Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -10,11 +12,13 @@ from typing import NamedTuple
 
 from edge.dialects import DIALECTS
 from edge.dialects.callback import callback
+from edge.hub.conflation import conflate
 from edge.hub.hub import Hub
 from edge.hub.reader import Reader, open_reader
 from edge.stats import Stats
 from edge.transports.since import PollHistory, with_places
 from edge.types import Batch, Notice, ReadRequest
+from edge.view import FULL, Pace
 from router.codec import rfc3339, to_json
 from router.cursor import FOREIGN, Cursor, Start, marked, rest_of_snapshot
 from router.record import Record
@@ -26,6 +30,8 @@ MAX_LIMIT = 1000
 MAX_WAIT = 50.0
 # 4 MiB of events, or one that is larger: what a client that never reads its answer may cost.
 MAX_BYTES = 4 * 1024 * 1024
+# 1 s: what a poll with a lower rate waits at most for more to come, lest a shutdown wait for it.
+MAX_EARLY = 1.0
 # Shorter answers fit one packet as they are.
 GZIP_ABOVE = 1400
 
@@ -42,6 +48,10 @@ class Polled:
     waited: bool = False
     # Whether each event's time is to have its place in it, for clients that go on by time.
     places: bool = False
+    # What is said of the snapshot that it is a page of.
+    snapshot: dict[str, int] | None = None
+    # Events that others stand for, because the client asked for fewer.
+    superseded: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,7 @@ class Poll:
     wait: float = 0.0
     # Whether it sent the cursor of an answer; a client that does not may go on by the time of an event.
     by_cursor: bool = False
+    pace: Pace = FULL
 
 
 async def poll(hub: Hub, reading: ReadRequest, asked: Poll, stats: Stats, answers: PollHistory) -> Polled:
@@ -72,43 +83,51 @@ async def _collect(hub: Hub, reading: ReadRequest, asked: Poll, reader: Reader, 
     again = None
     if start.since is not None and start.mark is None:
         again = await answers.find(hub, reading.session_id, reader, start)
+    begun = time.monotonic()
     place = Place(again.after, None) if again is not None else await hub.recovery.place(start, reader.feed)
     # What the client has had already is repeated beside the `limit`, so that it gets on.
     had = again.had if again is not None else place.after
     epoch, renewals, incarnation = hub.epoch, hub.integrity.renewals, hub.integrity.incarnation
     after = hub.idle.skip(reading.view, place.after)
-    scan = await _scan(hub, reading, reader, after, asked.limit, had)
+    # Of events that one stands for more are read than the answer holds; a thousand take some ten milliseconds.
+    most = MAX_LIMIT if asked.pace.conflate else asked.limit
+    scan = await _scan(hub, reading, reader, after, most, had)
     if not scan.records and hub.integrity.renewals == renewals:
         # A client without a cursor comes back to the same place, and must not scan the same events for ever.
         hub.idle.note(reading.view, place.after, scan.upto)
     waited = not (_new(scan.records, had) or scan.more) and asked.wait > 0
     if waited and await _something_new(reader, Start(cursor=Cursor(epoch, scan.upto)), asked.wait):
         # Read from the store and not taken as it was received: `next` leads past all of it, so nothing before it may have been missed.
-        scan = await _scan(hub, reading, reader, after if scan.records else scan.upto, asked.limit, had)
+        scan = await _scan(hub, reading, reader, after if scan.records else scan.upto, most, had)
+    if (early := _early(asked, most, scan, had, begun)) > 0:
+        await asyncio.sleep(early)
+        scan = await _scan(hub, reading, reader, after, most, had)
     if hub.integrity.incarnation != incarnation:
         # The stream was recreated meanwhile, or an older state of it restored; clients that come from before are told of a gap.
         anew = replace(asked, start=Start(cursor=Cursor(FOREIGN, scan.upto)), wait=0.0)
         return await _collect(hub, reading, anew, reader, answers)
-    shown = _fitting(scan.records, asked.limit, had)
-    cut = len(shown) < len(scan.records)
-    upto = shown[-1].sequence if cut else scan.upto
+    taken, shown = _fitting(scan.records, asked, had)
+    cut = taken < len(scan.records)
+    upto = scan.records[taken - 1].sequence if cut else scan.upto
     if not asked.by_cursor and (new := _new(shown, had)):
         await answers.note(reading.session_id, epoch, had, new[-1].sequence)
     following = (
         shown[-1].cursor(epoch) if shown and shown[-1].sequence == upto else await hub.recovery.find_cursor(upto)
     )
-    return Polled(shown, following, cut or scan.more, place.gap, waited, not asked.by_cursor)
+    superseded = taken - len(shown)
+    return Polled(shown, following, cut or scan.more, place.gap, waited, not asked.by_cursor, superseded=superseded)
 
 
 async def _collect_snapshot(hub: Hub, reading: ReadRequest, asked: Poll) -> Polled:
     """A page of a snapshot; `next` leads to its next page, and behind the last one to all that was stored since."""
     start = asked.start
     found = await hub.recovery.snapshot(start, reading.view)
-    shown = _fitting(found.records, asked.limit, 0)
+    # Of each key it has one event already.
+    _, shown = _fitting(found.records, replace(asked, pace=FULL), 0)
     following = await hub.recovery.find_cursor(found.upto)
     if cut := len(shown) < len(found.records):
         following = rest_of_snapshot(following, shown[-1].sequence)
-    return Polled(shown, following, cut, found.gap, False, not asked.by_cursor)
+    return Polled(shown, following, cut, found.gap, False, not asked.by_cursor, found.said)
 
 
 def _new(records: list[Record], had: int) -> list[Record]:
@@ -116,17 +135,38 @@ def _new(records: list[Record], had: int) -> list[Record]:
     return [record for record in records if record.sequence > had]
 
 
-def _fitting(records: list[Record], limit: int, had: int) -> list[Record]:
-    """As many as an answer may hold, and at least one that is new."""
-    size = count = 0
-    for place, record in enumerate(records):
-        if record.sequence <= had:
-            continue
-        size += len(record.payload)
-        count += 1
-        if count > limit or (size > MAX_BYTES and count > 1):
-            return records[:place]
-    return records
+def _early(asked: Poll, most: int, scan: _Scan, had: int, begun: float) -> float:
+    """The seconds until a poll with a rate may be answered: what comes until then goes with what there is."""
+    if not asked.pace.max_rate or scan.more or not (new := _new(scan.records, had)) or len(new) > most:
+        return 0.0
+    return begun + min(1 / asked.pace.max_rate, asked.wait, MAX_EARLY) - time.monotonic()
+
+
+def _fitting(records: list[Record], asked: Poll, had: int) -> tuple[int, list[Record]]:
+    """As many as an answer may hold, and at least one that is new: how many are taken, and what is shown of them."""
+    if not asked.pace.conflate:
+        size = count = 0
+        for place, record in enumerate(records):
+            if record.sequence <= had:
+                continue
+            size += len(record.payload)
+            count += 1
+            if count > asked.limit or (size > MAX_BYTES and count > 1):
+                return place, records[:place]
+        return len(records), records
+    first, taken = len(records) - len(_new(records, had)), len(records)
+    shown = conflate(records[first:])
+    if not _fit(shown, asked.limit):
+        # The more are taken, the more are shown. A window is cut at its end only: what `next` leads past is all in it.
+        places = range(first + 1, taken)
+        over = bisect_left(places, True, key=lambda place: not _fit(conflate(records[first:place]), asked.limit))
+        taken = first + max(over, 1)
+        shown = conflate(records[first:taken])
+    return taken, records[:first] + shown
+
+
+def _fit(records: list[Record], limit: int) -> bool:
+    return len(records) <= limit and (len(records) < 2 or sum(len(record.payload) for record in records) <= MAX_BYTES)
 
 
 class _Scan(NamedTuple):
@@ -201,6 +241,8 @@ def body(hub: Hub, reading: ReadRequest, polled: Polled) -> bytes:
         "has_more": polled.more,
         "count": len(made),
     }
+    if polled.snapshot is not None:
+        rest["snapshot"] = polled.snapshot
     if polled.gap:
         rest["gap"] = {
             "from": hub.recovery.cursor(polled.gap.first),

@@ -85,3 +85,26 @@ async def test_an_empty_snapshot_leads_to_what_comes_next(edge: RunningEdge, ent
 
     assert (page["events"], page["has_more"]) == ([], False)
     assert n((await edge.poll(session, f"?cursor={page['next']}"))["events"]) == [0]
+
+
+async def test_campaigns_that_share_a_subject_are_all_in_a_snapshot_on_every_transport(
+    edge: RunningEdge, entity: str
+) -> None:
+    said = [("a", 1), ("b", 2), ("a", 3), ("c", 4)]
+    for campaign, clicks in said:
+        data = {"campaignId": campaign, "metrics": {"clicks": clicks}}
+        await edge.publish({"subject": f"campaign.{entity}.campaign_metrics", "data": data})
+    session = await edge.session(subjects=[f"campaign.{entity}.>"], cursor="snapshot")
+
+    async with edge.socket(session) as socket, edge.sse(session) as stream:
+        ready = await socket.control("ready")
+        page = await edge.poll(session)
+        found = [await socket.events(3), await stream.events(3), page["events"]]
+
+    assert ready["snapshot"] == page["snapshot"] == {"events": 3, "left_out": 0}
+    for events in found:
+        assert [(e["data"]["campaignId"], e["data"]["metrics"]["clicks"]) for e in events] == [
+            ("b", 2),
+            ("a", 3),
+            ("c", 4),
+        ]

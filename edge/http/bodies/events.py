@@ -102,6 +102,17 @@ class GapAnswer(msgspec.Struct):
     reset: bool
 
 
+class SnapshotSaid(msgspec.Struct):
+    """How much of what there is a snapshot has."""
+
+    events: Annotated[int, Meta(description="Events of it that are still to come, those of this page included.")]
+    left_out: Annotated[int, Meta(description="Older events that are not in it, for there are more than it may have.")]
+    unsearched: Annotated[
+        int | UnsetType,
+        Meta(description="Subjects of which older keys may be missing: their past is longer than what is read."),
+    ] = UNSET
+
+
 class PageAnswer(msgspec.Struct, kw_only=True):
     """Events after a cursor, oldest first."""
 
@@ -124,6 +135,7 @@ class PageAnswer(msgspec.Struct, kw_only=True):
         ),
     ] = UNSET
     gap: GapAnswer | UnsetType | None = UNSET
+    snapshot: Annotated[SnapshotSaid | UnsetType, Meta(description="Of pages of `cursor=snapshot`.")] = UNSET
 
 
 class ProblemAnswer(msgspec.Struct, kw_only=True):

@@ -42,7 +42,20 @@ class StartQuery(msgspec.Struct, frozen=True, kw_only=True):
     last: Last = None
 
 
-class PollQuery(StartQuery, frozen=True, kw_only=True):
+class PaceQuery(StartQuery, frozen=True, kw_only=True):
+    """How much is shown of what there is; left out, as the session says."""
+
+    conflate: Annotated[bool | None, Meta(description="Leave out events that a newer one supersedes.")] = None
+    max_rate: Annotated[
+        Annotated[float, Meta(ge=MIN_RATE, le=MAX_RATE)] | None,
+        Meta(
+            description="Writes a second at most. A poll that may `wait` is answered so long after it was sent, at most a second, "
+            "that a client which polls all the time gets so many answers."
+        ),
+    ] = None
+
+
+class PollQuery(PaceQuery, frozen=True, kw_only=True):
     """One poll."""
 
     limit: Annotated[int, Meta(ge=1, le=polling.MAX_LIMIT, description="At most so many.")] = polling.DEFAULT_LIMIT
@@ -51,13 +64,9 @@ class PollQuery(StartQuery, frozen=True, kw_only=True):
     ] = 0.0
 
 
-class StreamQuery(StartQuery, frozen=True, kw_only=True):
+class StreamQuery(PaceQuery, frozen=True, kw_only=True):
     """A stream of events."""
 
-    conflate: Annotated[bool | None, Meta(description="Leave out events that a newer one supersedes.")] = None
-    max_rate: Annotated[
-        Annotated[float, Meta(ge=MIN_RATE, le=MAX_RATE)] | None, Meta(description="Writes a second at most.")
-    ] = None
     ticket: Annotated[str | None, Meta(description="From `POST /tickets`, where no Authorization can be sent.")] = None
 
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
+from edge.transports import polling
+from edge.view import Pace
+from router.cursor import Start
+from router.record import Record
 from tests.edge.conftest import EdgeFactory, RunningEdge, n
 from tests.edge.transports.scanning import scanning
 from tests.waiting import PATIENCE, eventually
@@ -149,3 +154,72 @@ async def test_a_long_answer_to_a_poll_is_packed_for_who_takes_it(
     assert answer.json()["events"][0]["data"]["text"] == "word " * 2000
     assert answer.headers["vary"] == "Accept-Encoding"
     assert (int(answer.headers["content-length"]) < 2000) is packed
+
+
+async def _figures(edge: RunningEdge, entity: str, count: int, start: int = 0) -> None:
+    """Publishes the figures of three campaigns that share a subject, one after another."""
+    await edge.publish(
+        *(
+            {
+                "subject": f"campaign.{entity}.campaign_metrics",
+                "data": {"campaignId": f"c{place % 3}", "metrics": {"clicks": place}},
+            }
+            for place in range(start, start + count)
+        )
+    )
+
+
+@pytest.mark.parametrize("limit", [2, 3, 100])
+async def test_a_poll_of_a_session_that_conflates_brings_one_event_for_each_campaign_and_the_sum_of_its_changes(
+    edge: RunningEdge, entity: str, limit: int
+) -> None:
+    subjects = [f"campaign.{entity}.>"]
+    session = await edge.session(delivery_method="polling", subjects=subjects, conflate=True)
+    await _figures(edge, entity, 60)
+
+    sums: dict[str, float] = {}
+    shown = stood = 0
+    query, more, pages = f"?limit={limit}", True, 0
+    while more:
+        page = await edge.poll(session, query)
+        for event in page["events"]:
+            campaign = event["data"]["campaignId"]
+            sums[campaign] = sums.get(campaign, 0) + event["data"].get("change", {}).get("clicks", 0)
+            stood += 1 + event.get("conflated", 0)
+        shown, pages = shown + page["count"], pages + 1
+        assert page["count"] <= limit
+        query, more = f"?limit={limit}&cursor={page['next']}", page["has_more"]
+
+    assert sums == {"c0": 57, "c1": 57, "c2": 57} and stood == 60
+    assert (shown, pages) == ((3, 1) if limit >= 3 else (60, 30))
+    stats = await edge.stats(session)
+    assert stats["events_sent"] == 60 and stats["events_dropped"] == 60 - shown
+    assert (await edge.poll(session, "?conflate=false"))["count"] == 60
+
+
+def test_a_poll_with_a_rate_waits_for_what_else_comes_within_its_period() -> None:
+    def early(max_rate: float | None, wait: float, count: int = 1, more: bool = False) -> float:
+        records = [Record(place, "job.a.output", b"") for place in range(1, count + 1)]
+        asked = polling.Poll(Start(), wait=wait, pace=Pace(True, max_rate))
+        # As if it had come in a thousand seconds from now: so the time that this takes does not matter.
+        return polling._early(asked, 100, polling._Scan(records, count, more), 0, time.monotonic() + 1000)
+
+    assert early(10, wait=50) == pytest.approx(1000.1, abs=50)
+    assert early(10, wait=50) < 1000.2 < 1000.5 < early(1, wait=50)
+    assert early(0.1, wait=50) < 1001.01  # a second at most
+    # It has nothing yet, more than an answer holds, or no time to wait.
+    assert early(10, 50, count=0) == early(10, 50, more=True) == early(10, 50, count=101) == early(None, 50) == 0
+    assert early(10, wait=0) < 1000.05
+
+
+async def test_a_poll_that_came_too_early_brings_all_that_there_is_when_it_answers(
+    edge: RunningEdge, entity: str
+) -> None:
+    session = await edge.session(
+        delivery_method="polling", subjects=[f"campaign.{entity}.>"], conflate=True, max_rate=5
+    )
+    await _figures(edge, entity, 6)
+
+    page = await edge.poll(session, "?wait=50")
+    assert [event["data"]["metrics"]["clicks"] for event in page["events"]] == [3, 4, 5]
+    assert [event["data"]["change"]["clicks"] for event in page["events"]] == [3, 3, 3]
