@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from router.codec import encode
-from router.errors import RunEnded
+from router.errors import RunEnded, RunSuperseded
 from router.event import Event
 
 # 32 KiB of a claimed event are kept for the case that its finisher dies; of a larger one, its outcome (`outcome`).
@@ -85,6 +85,34 @@ def is_conversation(event: Event, entry: RunEntry) -> bool:
     """Whether each end is that of one answer in a thread: of those nothing says when the next one begins."""
     ended = entry.ended
     return event.subject.domain == "thread" and entry.incarnation is None and ended is not None and ended.stored
+
+
+class AlreadyStored(Exception):
+    """The event is the end of an earlier life, which was stored then."""
+
+    def __init__(self, sequence: int) -> None:
+        self.sequence = sequence
+
+
+def claim(entry: RunEntry | None, event: Event, life: str | None, end: RunEnd) -> RunEntry | None:
+    """The entry once an event has ended a life of the run; None where that event has it ended already.
+
+    Raises AlreadyStored, RunSuperseded or RunEnded.
+    """
+    if entry is None:
+        return RunEntry(life, event.time, ended=end)
+    if entry.ended is not None and entry.ended.dedup == end.dedup:
+        return None
+    for former in entry.earlier:
+        if former.dedup == end.dedup:
+            raise AlreadyStored(former.sequence)
+    if life is not None and entry.incarnation is not None and life != entry.incarnation:
+        raise RunSuperseded(entry.incarnation)
+    if entry.ended is None:
+        return msgspec.structs.replace(entry, incarnation=entry.incarnation or life, ended=end)
+    if life is None and is_conversation(event, entry):
+        return msgspec.structs.replace(entry, ended=end, earlier=with_former(entry))
+    raise run_ended(entry.ended)
 
 
 def run_ended(end: RunEnd) -> RunEnded:

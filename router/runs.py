@@ -44,16 +44,16 @@ from router.nats.bucket import Bucket, WriteGuard
 from router.nats.headers import header
 from router.nats.stream import Ack
 from router.run_entry import (
+    AlreadyStored,
     EarlierLife,
     RunEnd,
     RunEntry,
     StopRequest,
     bounded,
+    claim,
     incarnation_of,
-    is_conversation,
     next_life,
     run_ended,
-    with_former,
 )
 from router.stored import decoder
 from router.subject import STORED
@@ -70,6 +70,8 @@ OPEN_SECONDS = 30 * 86400.0
 OVER_SECONDS = 3 * 86400.0
 # So often another event may come to the subject of an end while that is published.
 MAX_TRIES = 20
+EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+START = "workflow_start"
 
 
 class _Found(NamedTuple):
@@ -82,13 +84,6 @@ class _NotStored(Exception):
 
     def __init__(self, end: RunEnd) -> None:
         self.end = end
-
-
-class _AlreadyStored(Exception):
-    """The event is the end of an earlier life, which was stored then."""
-
-    def __init__(self, sequence: int) -> None:
-        self.sequence = sequence
 
 
 Change = Callable[[RunEntry | None], RunEntry | None]
@@ -187,6 +182,44 @@ class RunLedger:
                 await self._settle(key, claimed.end, timeout)
                 settled.add(claimed.end.dedup)
 
+    async def start(
+        self,
+        event: Event,
+        payload: bytes,
+        incarnation: str,
+        *,
+        lease: float | None = None,
+        late: bool = False,
+        dedup: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 10.0,
+    ) -> Ack:
+        """Begins a life by a workflow_start, of which `payload` is the encoding, and stores that; a repeat is a success.
+
+        No start is stored behind that of a life which has superseded its own: each names the one before it. So the order of
+        the lives is that of their starts, and the place of its start is what a life is told from a later one by
+        (`router.sdk.fence`). `late`: it comes from a spool, and does not supersede a life that has begun after it was said.
+        Raises RunSuperseded, TooLarge and BrokerError.
+        """
+        domain, token, name = event.subject.domain, event.subject.entity, dedup or of_event(event)
+        resumed, started = event.data.get("resumed") is True, event.time if late else None
+        for tries in range(1, MAX_TRIES):
+            # First: a life that supersedes this one behind its `begin` has its start behind this place.
+            last, stored = await self._last(event.subject)
+            await self.begin(domain, token, incarnation, resumed=resumed, lease=lease, started=started, timeout=timeout)
+            if stored == name:
+                return Ack(last, True)
+            expected = {**(headers or {}), EXPECTED: str(last)}
+            try:
+                return await self._broker.put(event, payload, timeout, dedup=name, headers=expected, await_right=False)
+            except Conflict:
+                await asyncio.sleep(full_jitter(tries, 0.01, 0.5))
+        raise Timeout(f"others publish to {event.subject} all the time")
+
+    async def last_start(self, domain: str, token: str) -> int:
+        """The sequence of the newest workflow_start of a run; 0 where there is none. Raises BrokerError."""
+        return (await self._last(f"{domain}.{token}.{START}"))[0]
+
     async def end(
         self,
         event: Event,
@@ -215,25 +248,9 @@ class RunLedger:
         last, _ = await self._last(event.subject)
         claimed = RunEnd(event.id, event.type, status, wall.now_ns(), synthesized, name, last, bounded(event, payload))
 
-        def claim(entry: RunEntry | None) -> RunEntry | None:
-            if entry is None:
-                return RunEntry(life, event.time, ended=claimed)
-            if entry.ended is not None and entry.ended.dedup == name:
-                return None
-            for former in entry.earlier:
-                if former.dedup == name:
-                    raise _AlreadyStored(former.sequence)
-            if life is not None and entry.incarnation is not None and life != entry.incarnation:
-                raise RunSuperseded(entry.incarnation)
-            if entry.ended is not None:
-                if life is None and is_conversation(event, entry):
-                    return msgspec.structs.replace(entry, ended=claimed, earlier=with_former(entry))
-                raise run_ended(entry.ended)
-            return msgspec.structs.replace(entry, incarnation=entry.incarnation or life, ended=claimed)
-
         try:
-            entry = await self._entries.change(key, claim, timeout)
-        except _AlreadyStored as stored:
+            entry = await self._entries.change(key, lambda entry: claim(entry, event, life, claimed), timeout)
+        except AlreadyStored as stored:
             return Ack(stored.sequence, True)
         assert entry.ended is not None
         if entry.ended.stored:
@@ -316,7 +333,7 @@ class RunLedger:
         after = end.after
         tries = 0
         while True:
-            expected = {**(headers or {}), "Nats-Expected-Last-Subject-Sequence": str(after)}
+            expected = {**(headers or {}), EXPECTED: str(after)}
             try:
                 ack = await self._broker.put(event, payload, timeout, dedup=end.dedup, headers=expected)
                 break

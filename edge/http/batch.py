@@ -95,16 +95,18 @@ class EventDoor:
 
     async def _living(self, many: list[Accepted], lives: list[str | None]) -> tuple[int, BaseException | None]:
         """How many of the first events are of no superseded life, and what is wrong with the next one."""
-        checked: set[tuple[str, str, str]] = set()
+        checked: set[tuple[str, str, str, bool]] = set()
         for place, ((event, _), life) in enumerate(zip(many, lives, strict=True)):
             subject = event.subject
             # A start and an end are compared with the ledger when they are stored.
             if life is None or subject.domain not in catalogue.RUN_DOMAINS or is_start(event) or is_end(event):
                 continue
-            if (key := (subject.domain, subject.entity, life)) not in checked:
+            # Progress never goes back, also where a life was superseded a moment ago.
+            now = catalogue.find(event.type, subject.domain).progress
+            if (key := (subject.domain, subject.entity, life, now)) not in checked:
                 checked.add(key)
                 try:
-                    await self._lives.require(*key)
+                    await self._lives.require(subject.domain, subject.entity, life, now=now)
                 except (RunConflict, BrokerError) as fault:
                     return place, fault
         return len(many), None
@@ -156,17 +158,10 @@ class EventDoor:
     async def _begin(self, event: Event, payload: bytes, name: Name) -> Receipt:
         said = event.data.get("incarnation")
         incarnation = said if isinstance(said, str) and said else event.id
-        resumed = event.data.get("resumed") is True
         late = time.time_ns() - event.time > LATE_SECONDS * 1e9
-        await self.ledger.begin(
-            event.subject.domain,
-            event.subject.entity,
-            incarnation,
-            resumed=resumed,
-            started=event.time if late else None,
-        )
+        ack = await self.ledger.start(event, payload, incarnation, late=late, dedup=name.dedup, headers=name.headers)
         self._lives.note(event.subject.domain, event.subject.entity, incarnation)
-        return Receipt(await self._put(event, payload, name), check_of(payload), incarnation)
+        return Receipt(ack, check_of(payload), incarnation)
 
     async def _put(self, event: Event, payload: bytes, name: Name) -> Ack:
         return await self._broker.put(event, payload, dedup=name.dedup, headers=name.headers, await_right=False)

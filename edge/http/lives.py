@@ -21,10 +21,10 @@ class Lives:
         self._ledger = ledger
         self._found: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
 
-    async def require(self, domain: str, token: str, incarnation: str) -> None:
-        """Raises RunSuperseded where another life has superseded this one, or BrokerError."""
+    async def require(self, domain: str, token: str, incarnation: str, *, now: bool = False) -> None:
+        """Raises RunSuperseded where another life has superseded this one, or BrokerError. `now`: as the ledger knows it now."""
         found = self._found.get((domain, token))
-        if found is not None and found[0] == incarnation and time.monotonic() < found[1]:
+        if not now and found is not None and found[0] == incarnation and time.monotonic() < found[1]:
             return
         entry = await self._ledger.read(domain, token)
         if entry is not None and entry.was(incarnation):

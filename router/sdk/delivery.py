@@ -164,8 +164,9 @@ class RunDelivery:
                 self._settle(0, len(items))
                 continue
             sent = await self._sender.send(items, self.revive)
-            if sent.over is not None:
-                self.over = sent.over
+            if isinstance(sent.over, RunSuperseded) and self.over is None:
+                self.superseded(sent.over)
+            self.over = sent.over or self.over
             if sent.stored or sent.refused:
                 self._settle(sent.stored, sent.refused)
             if sent.away is None:

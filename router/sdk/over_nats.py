@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -25,12 +24,14 @@ from router.errors import BadEvent, BrokerError, Forbidden, Refused, RunEnded, R
 from router.event import Event
 from router.nats.bucket import Bucket
 from router.nats.dial import without_secrets
+from router.nats.error_codes import WRONG_LAST
 from router.nats.publisher import Publish
 from router.nats.refusals import Fate, fate
 from router.nats.stream import Ack
 from router.runs import RunLedger
 from router.sdk.control import StopRequests
 from router.sdk.encoder import in_life, in_short, is_synthesized, number_of
+from router.sdk.fence import LifeFence
 from router.sdk.queued import Kind, Life, Queued
 from router.sdk.sender import Host, Sent
 from router.subject import STORED
@@ -44,6 +45,8 @@ CONNECT_SECONDS = 0.25
 LEDGER_SECONDS = 3.0
 # A start that is delivered later than this after it was said does not supersede a life that has begun since.
 LATE_SECONDS = 10.0
+# Before a flight is sent again that was refused while another start was being stored.
+FENCE_SECONDS = 0.02
 
 
 class NatsSender:
@@ -57,6 +60,7 @@ class NatsSender:
         self._ttl = max(1.0, float(round(ttl)))
         self._opens = opens
         self._ledger = RunLedger(broker)
+        self._fence = LifeFence(self._ledger, life)
         self._begun = asyncio.Event()
         self._incarnation = life.incarnation
         self._leased = False
@@ -96,7 +100,7 @@ class NatsSender:
                 case Kind.END:
                     return await self._end(items[0], revive)
                 case _:
-                    return await self._publish(list(itertools.takewhile(lambda item: item.kind is Kind.EVENT, items)))
+                    return await self._publish(self._fence.flight(items), self._fence.headers)
         except (TooLarge, BadEvent) as fault:
             return _refused(items[0], fault)
         except BrokerError as fault:
@@ -110,36 +114,48 @@ class NatsSender:
         except TimeoutError:
             return False
 
-    async def _publish(self, items: list[Queued]) -> Sent:
-        """Sends one flight; its first events are settled, up to the first that has to be sent again."""
+    async def _publish(self, items: list[Queued], first: Mapping[str, str]) -> Sent:
+        """Sends one flight, the first event with more headers; its first events are settled, up to the first to be sent again."""
         messages = [Publish(STORED + item.subject, item.payload, {"Nats-Msg-Id": item.dedup}) for item in items]
+        messages[0].headers.update(first)
         stored = refused = 0
         for item, answer in zip(items, await self._broker.publisher.send(messages), strict=True):
             if isinstance(answer, Ack):
                 stored += 1
+            elif isinstance(answer, Refused) and answer.err_code in WRONG_LAST:
+                return await self._after_another_start()
             elif isinstance(answer, TooLarge) or (isinstance(answer, Refused) and fate(answer) is Fate.REFUSED):
                 refused += _refused(item, answer).refused
             else:
                 return Sent(stored, refused, str(answer))
         return Sent(stored, refused)
 
+    async def _after_another_start(self) -> Sent:
+        """What becomes of a flight that was refused, as another start is stored or just being stored, or ours is kept no more."""
+        try:
+            await self._fence.check(self._incarnation)
+        except RunSuperseded as fault:
+            return Sent(refused=1, over=fault)
+        await asyncio.sleep(FENCE_SECONDS)
+        return Sent()
+
     async def _start(self, item: Queued) -> Sent:
         event = decode(item.payload)
         incarnation = str(event.data.get("incarnation"))
         late = wall.now_ns() - event.time > LATE_SECONDS * 1e9
         try:
-            await self._ledger.begin(
-                self._life.domain, self._life.token, incarnation,
-                resumed=event.data.get("resumed") is True, lease=self._ttl,
-                started=event.time if late else None, timeout=LEDGER_SECONDS,
-            )  # fmt: skip
+            ack = await self._ledger.start(
+                event, item.payload, incarnation, lease=self._ttl, late=late, timeout=LEDGER_SECONDS
+            )
+            self._fence.start = ack.sequence
+            sent = Sent(stored=1)
         except RunSuperseded as fault:
             return Sent(refused=1, over=fault)
         except Forbidden as fault:
             log.warning(
                 "run is begun without an entry in the ledger", extra={"run": self._life.run, "fault": str(fault)}
             )
-        sent = await self._publish([item])
+            sent = await self._publish([item], {})
         if sent.away is None:
             self._incarnation = incarnation
             self._refreshed = time.monotonic()
@@ -172,7 +188,7 @@ class NatsSender:
             log.warning(
                 "run is ended without an entry in the ledger", extra={"run": self._life.run, "fault": str(fault)}
             )
-            return await self._publish([item])
+            return await self._publish([item], {})
         return Sent(stored=1)
 
     async def _claim(self, item: Queued) -> None:
@@ -202,7 +218,14 @@ class NatsSender:
         if not await self._is_up():
             return Sent(away=f"NATS does not answer at {self.url}")
         try:
-            return await self._start(revive()) if await self._is_failed(self._incarnation) else Sent()
+            if await self._is_failed(self._incarnation):
+                return await self._start(revive())
+            await self._fence.check(self._incarnation)
+            return Sent()
+        except RunSuperseded as fault:
+            return Sent(over=fault)
+        except Forbidden:
+            return Sent()
         except BrokerError as fault:
             return Sent(away=str(fault))
 

@@ -57,14 +57,15 @@ async def deliver(file: SpoolFile, sender: EventSender) -> Delivered:
             sent = await sender.resume(revive)
             if sent.away is not None:
                 return told._replace(away=sent.away)
+            if isinstance(sent.over, RunSuperseded):
+                return _superseded(told, file, sent.over)
             asked = time.monotonic()
         sent = await sender.send([one.item for one in batch], revive)
         told = _settle(told, file, batch, sent.stored, sent.refused)
         if sent.over is not None:
             told = told._replace(over=sent.over)
             if isinstance(sent.over, RunSuperseded):
-                left = sum(1 for _ in file.read(file.start))
-                return told._replace(refused=told.refused + left)
+                return _superseded(told, file, sent.over)
         if sent.away is not None:
             return told._replace(away=sent.away)
     return told
@@ -77,6 +78,11 @@ def _settle(told: Delivered, file: SpoolFile, batch: list[Spooled], stored: int,
     file.start = batch[done - 1].end
     ended = told.ended or any(one.item.kind is Kind.END for one in batch[:done])
     return told._replace(stored=told.stored + stored, refused=told.refused + refused, ended=ended)
+
+
+def _superseded(told: Delivered, file: SpoolFile, over: RunSuperseded) -> Delivered:
+    """All that is left is refused."""
+    return told._replace(over=over, refused=told.refused + sum(1 for _ in file.read(file.start)))
 
 
 def _is_stored(item: Queued, last: int) -> bool:

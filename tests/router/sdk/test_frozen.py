@@ -58,7 +58,7 @@ async def test_a_frozen_program_is_failed_in_its_place_and_revives(
             os.kill(process.pid, signal.SIGCONT)
         out, err = await asyncio.wait_for(process.communicate(b"\n"), PATIENCE)
 
-        assert out == b"revived\n" and b"lease of the run ran out" in err, err.decode()
+        assert out == b"revived\n" and f"lease of run {entity} ran out".encode() in err, err.decode()
         events = await events_of(broker, entity)
         ends = [event.data for event in events if event.type == "completion"]
         assert [end.get("synthesized") for end in ends] == [True, None] and ends[1]["success"] is True
