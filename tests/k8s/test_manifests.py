@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import jsonschema
 import kubernetes_validate
 import pytest
+import yaml
 from kubernetes_validate.utils import all_versions, major_minor
 
 from actors.catalog import ACTORS
@@ -20,9 +23,23 @@ from ops.process.roles import WORKER_DRAIN
 from ops.sections import SECTIONS
 from ops.settings import Settings
 from ops.values import seconds
-from router import topology
+from router import catalogue, topology
 from router.topology import TopologySettings
-from tests.k8s.overlay import K8S, OVERLAYS, ROOT, Object, built, chosen, containers, named, of_kind, pods, variables
+from tests import parts
+from tests.k8s.overlay import (
+    K8S,
+    OVERLAYS,
+    ROOT,
+    Object,
+    built,
+    chosen,
+    containers,
+    named,
+    of_kind,
+    pods,
+    variables,
+)
+from tests.waiting import PATIENCE
 
 SCHEMAS = Path(__file__).parent / "schemas"
 # The last three minor versions that there are schemas for.
@@ -350,8 +367,10 @@ def test_what_containers_are_told_is_understood(overlay: str, monkeypatch: pytes
         with monkeypatch.context() as patch:
             patch.setenv("CALLBOARD_DATA_DIR", str(tmp_path))
             for name, text in variables(overlay, container).items():
-                # What a mounted file holds is read when it is used.
-                patch.setenv(name, text)
+                # What a mounted file holds is read when it is used; event types are read at once.
+                patch.setenv(name, mounted(overlay, each.spec, container, text, tmp_path))
+            patch.setattr(catalogue, "_loaded", ())
+            patch.setattr(catalogue, "_registry", catalogue._Registry(catalogue.BUILT_IN))
             # Raises Mistakes for a name that is no setting, and for a value that is none.
             sections = ["edge", "guard", "identity"] if given.command == "edge" else []
             sections += [part for part in container["args"][1:] if part in SECTIONS]
@@ -360,6 +379,50 @@ def test_what_containers_are_told_is_understood(overlay: str, monkeypatch: pytes
                 assert settings.section("identity").configured, "an edge without keys refuses to be seen"
                 assert settings.topology.apply_streams is False
                 assert settings.section("edge").port == each.ports()["http"]
+
+
+def mounted(overlay: str, spec: Object, container: Object, text: str, folder: Path) -> str:
+    """A copy of the file of a ConfigMap that is mounted at a path; what is no such path, as it is."""
+    maps = {each["metadata"]["name"]: each["data"] for each in of_kind(overlay, "ConfigMap")}
+    for mount in container.get("volumeMounts", []):
+        (volume,) = [each for each in spec["volumes"] if each["name"] == mount["name"]]
+        if "configMap" in volume and text.startswith(f"{mount['mountPath']}/"):
+            copy = folder / Path(text).name
+            copy.write_text(maps[volume["configMap"]["name"]][copy.name])
+            return str(copy)
+    return text
+
+
+@every_overlay
+def test_event_types_of_ones_own_are_read_by_the_edge_and_every_actor(overlay: str) -> None:
+    reading = {
+        each.name for each, container in containers(overlay) if "CALLBOARD_EVENT_TYPES" in variables(overlay, container)
+    }
+
+    assert reading == {each.name for each in pods(overlay) if each.name == "edge" or each.name.startswith("actor-")}
+
+
+def test_an_overlay_puts_its_own_event_types_in_place_of_none(tmp_path: Path) -> None:
+    kubectl = parts.program(parts.KUBECTL)
+    (tmp_path / "event-types.yaml").write_text("types:\n  - name: mine\n")
+    made = {
+        "resources": [os.path.relpath(K8S / "base", tmp_path.resolve())],
+        "configMapGenerator": [{"name": "event-types", "behavior": "merge", "files": ["event-types.yaml"]}],
+        "namespace": "callboard",
+    }
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(made))
+    done = subprocess.run(
+        [kubectl, "kustomize", str(tmp_path)], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+    found = [each for each in yaml.safe_load_all(done.stdout) if each and each["kind"] in ("ConfigMap", "Deployment")]
+    (types,) = [each for each in found if each["metadata"]["name"].startswith("event-types-")]
+    assert types["data"]["event-types.yaml"].strip().endswith("- name: mine")
+    for each in found:
+        if each["kind"] == "Deployment":
+            volumes = {volume["name"]: volume for volume in each["spec"]["template"]["spec"]["volumes"]}
+            assert volumes["event-types"]["configMap"]["name"] == types["metadata"]["name"]
 
 
 @every_overlay
@@ -456,8 +519,6 @@ def _settings(text: str) -> list[str]:
 
 
 def test_compose_mounts_what_there_is() -> None:
-    import yaml
-
     compose = yaml.safe_load((ROOT / "ops" / "compose.yaml").read_text())
     for name, service in compose["services"].items():
         for volume in service.get("volumes", []):
