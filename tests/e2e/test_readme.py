@@ -286,9 +286,13 @@ async def test_the_browser_sample_logs_events_and_keeps_its_cursor(
 ) -> None:
     (sample,) = blocks("js", "The first ten minutes")
     logged: list[str] = []
+    received: list[str | bytes] = []
     tab.page.on("console", lambda message: logged.append(message.text))
+    tab.page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: received.append(frame)))
     await tab.page.goto(f"http://localhost:{running_callboard.port}/livez")
     await tab.page.add_script_tag(content=pasted(sample, running_callboard), type="module")
+    # A session begins at its creation: what is published before that, this reader does not get.
+    await eventually(lambda: received and '"ready"' in str(received[0]))
     event = {"subject": "agent.run-42.thinking", "data": {"thought": "as the sample shows"}}
 
     async with httpx.AsyncClient(base_url=running_callboard.url, trust_env=False) as http:
