@@ -22,6 +22,8 @@ up: $(VENV)/.installed ## Start everything on http://127.0.0.1:8000; Ctrl-C ends
 
 install: $(VENV)/.installed ## Make .venv and install Callboard into it
 
+# Bytecode is kept whatever the environment says: else each of the processes that tests start compiles all of it again.
+test: export PYTHONDONTWRITEBYTECODE =
 # Four at a time, on two cores too: tests mostly wait for something.
 test: $(VENV)/.installed-dev ## Run the tests, all but the slow ones
 	@$(BIN)/python -m pytest -n 4 -m 'not slow' $(ARGS)

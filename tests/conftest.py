@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import secrets
 import socket
@@ -19,8 +20,9 @@ from hypothesis import HealthCheck, settings
 from router.broker import Broker
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, binary, free_port
 from router.nats.settings import BrokerSettings
-from tests import parts
+from tests import parts, trust
 from tests.e2e.tree import RunningCallboard, running_tree
+from tests.servers import Authority
 
 # What no property test may depend on: how fast the machine is, and how much of what was drawn had to be drawn again.
 _PACE = (
@@ -45,6 +47,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Genera
     if line := parts.closing_line(reasons):
         terminalreporter.write_line(line, yellow=True)
     return result
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays: no collection of garbage looks at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -75,6 +84,15 @@ def _no_spools_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """What runs of tests and of their child processes leave unsent goes to a folder of the tests'."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("CALLBOARD_SPOOL_DIR", str(tmp_path_factory.mktemp("spool")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """TLS contexts are made quickly, here and in child processes."""
+    authority = Authority(tmp_path_factory.mktemp("authority"))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv(trust.STORE, str(authority.cert))
         yield
 
 

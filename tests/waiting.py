@@ -13,6 +13,8 @@ from router.errors import Timeout
 # How long a test waits for what must come, in seconds. Only a failing test waits so long, so it is far more than the
 # slowest machine needs.
 PATIENCE = 120.0
+# Between two looks, in seconds: soon at first; who waits long asks seldom, since each look may be a request.
+_FIRST, _LAST, _GROWTH = 0.01, 0.1, 1.25
 
 
 async def eventually(fn: Callable[[], Any], within: float = PATIENCE) -> Any:
@@ -21,7 +23,7 @@ async def eventually(fn: Callable[[], Any], within: float = PATIENCE) -> Any:
     So does a request that NATS leaves unanswered: its disk may stand still for seconds on a busy machine. Raises
     AssertionError, or the last Timeout, once `within` seconds are over.
     """
-    deadline = time.monotonic() + within
+    deadline, pause = time.monotonic() + within, _FIRST
     while True:
         fault: AssertionError | Timeout | None = None
         try:
@@ -37,4 +39,5 @@ async def eventually(fn: Callable[[], Any], within: float = PATIENCE) -> Any:
             seen = inspect.getclosurevars(fn).nonlocals if inspect.isfunction(fn) else {}
             shown = "".join(f"\n  {name} = {value!r:.2000}" for name, value in seen.items())
             raise AssertionError(f"not so within {within:g} s: {inspect.getsource(fn).strip()[:200]}{shown}")
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(pause)
+        pause = min(pause * _GROWTH, _LAST)

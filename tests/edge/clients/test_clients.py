@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from edge.settings import SessionSettings
-from tests import parts
+from tests import parts, trust
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.npm import node_with
 from tests.proxy import Cut, Proxy
@@ -90,7 +90,13 @@ def go(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     for command in (["mod", "init", "readers"], ["get", *GO_MODULES], ["mod", "tidy"], ["build", "-o", "readers", "."]):
         try:
             done = subprocess.run(
-                [found, *command], cwd=folder, capture_output=True, text=True, timeout=200, check=False
+                [found, *command],
+                cwd=folder,
+                env=trust.downloading(),
+                capture_output=True,
+                text=True,
+                timeout=200,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             pytest.skip(f"go {command[0]} did not end in time")
