@@ -77,6 +77,7 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "too_many_rules": (409, "Too many rules"),
     "rule_store_full": (507, "Rule store full"),
     "backtest_not_found": (404, "Back-test not found"),
+    "backtest_gone": (410, "Back-test no longer kept"),
     "too_many_backtests": (409, "Too many back-tests in progress"),
     "alerts_unavailable": (503, "No alerts actor"),
     "type_not_found": (404, "Event type not registered"),

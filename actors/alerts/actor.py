@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 from actors.alerts.alertmanager import AlertmanagerSettings
 from actors.alerts.engine import Engine, Signal
@@ -26,7 +26,7 @@ from actors.alerts.rulebook import MAX_MISTAKES, SHIPPED, RuleBook, described, p
 from actors.alerts.rules import BadRules, Rule
 from actors.alerts.scope import is_own
 from actors.alerts.stores import Stores
-from actors.alerts.trials import rules_of, trial
+from actors.alerts.trials import BacktestGone, rules_of, trial
 from actors.system.actor import Actor, Reject, command
 from actors.system.context import Context
 from router.alerts import ALERTMANAGER, PERSON, AlertRecord, describe
@@ -42,6 +42,9 @@ MAX_DESCRIBED = 1000
 # Seconds between two looks for events that others have written and not published.
 LEFT_SECONDS = 5.0
 
+RULES = Gauge("actors_alerts_rules", "Rules in force")
+MISTAKES = Gauge("actors_alerts_rule_mistakes", "Mistakes that keep a changed rule out of force", ["source"])
+AWAY = Gauge("actors_alerts_alertmanagers_away", "Alertmanagers that did not take the last post")
 RULE_FAULTS = Counter("actors_alerts_rule_faults_total", "Times that a rule failed at an event, and the next went on")
 
 
@@ -124,6 +127,10 @@ class Alerts(Actor):
         signals += self._engine.advance(self._now())
         self._apply(signals, ctx)
         self._wake(ctx)
+        RULES.set(len(self._engine.rules))
+        MISTAKES.labels("file").set(len(self._mistakes))
+        MISTAKES.labels("api").set(len(self._book.mistakes_of_api))
+        AWAY.set(sum(each["fault"] is not None for each in self._stores.alertmanagers) if self._stores else 0)
         await self._keep_state(ctx)
         if self._ledger is not None and ctx.now() - self._looked >= LEFT_SECONDS:
             self._looked = ctx.now()
@@ -139,6 +146,17 @@ class Alerts(Actor):
         """Names the rules that apply, and where each stands: `file` or `api`."""
         of_file = self._book.names_of_file
         return {name: "file" if name in of_file else "api" for name in self._engine.rules}
+
+    @command
+    async def standing(self) -> dict[str, Any]:
+        """Says how many rules are in force, what keeps others out of it, and which Alertmanagers take alerts."""
+        return {
+            "file": self._book.file.name,
+            "rules": len(self._engine.rules),
+            "mistakes": list(self._mistakes[:MAX_MISTAKES]),
+            "mistakes_of_api": self._book.mistakes_of_api[:MAX_MISTAKES],
+            "alertmanagers": self._stores.alertmanagers if self._stores is not None else [],
+        }
 
     @command
     async def described(self, names: list[str]) -> dict[str, dict[str, Any]]:
@@ -190,7 +208,10 @@ class Alerts(Actor):
         if self._stores is None:
             raise Reject("there is no history")
         jobs = self._stores.backtests
-        return (jobs.cancel(id) if cancel else jobs.find(id)).describe()
+        try:
+            return (jobs.cancel(id) if cancel else jobs.find(id)).describe()
+        except BacktestGone as gone:
+            return {"gone": str(gone)}
 
     def _chosen(self, text: str | None) -> tuple[Sequence[Rule], list[dict[str, Any]]]:
         """The rules of a text, or those in force; or the mistakes in it."""

@@ -11,9 +11,8 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import aiohttp
 from prometheus_client import Counter
@@ -62,6 +61,10 @@ class AlertmanagerFeed:
         self, url: str, settings: AlertmanagerSettings, known: Callable[[], Mapping[str, AlertRecord]]
     ) -> None:
         self._url = f"{url.rstrip('/')}/api/v2/alerts"
+        self._name = without_credentials(url)
+        # Why it did not take the last post; None where it did.
+        self._fault: str | None = None
+        self._taken: int | None = None
         self._settings = settings
         self._known = known
         self._changed = asyncio.Event()
@@ -79,6 +82,11 @@ class AlertmanagerFeed:
             if len(self._ended) > MAX_ENDED:
                 self._ended.popitem(last=False)
         self._changed.set()
+
+    def describe(self) -> dict[str, Any]:
+        """How the Alertmanager stands: `taken` is the time of the last post that it took, None for none yet."""
+        taken = None if self._taken is None else rfc3339(self._taken)
+        return {"url": self._name, "fault": self._fault, "taken": taken, "ended_waiting": len(self._ended)}
 
     async def run(self, beat: Callable[[], None]) -> None:
         """Posts until cancelled: on each change, and all that fires at intervals."""
@@ -103,12 +111,15 @@ class AlertmanagerFeed:
             pass
 
     async def _post_all(self, http: aiohttp.ClientSession) -> bool:
-        """Posts all that fires and all that has ended; False where the Alertmanager should be tried again."""
+        """Posts all that fires and all that has ended; False where the Alertmanager should be tried again.
+
+        Where there is nothing, an empty list: that an address is wrong shall be known before the first alert.
+        """
         ended = list(self._ended.items())
         firing = [each for each in self._known().values() if each.rule != ALERTMANAGER and _fires(each)]
-        alerts = iter([*firing, *(record for _, record in ended)])
-        while lot := list(islice(alerts, MAX_POSTED)):
-            if not await self._post(http, lot):
+        alerts = [*firing, *(record for _, record in ended)]
+        for first in range(0, max(1, len(alerts)), MAX_POSTED):
+            if not await self._post(http, alerts[first : first + MAX_POSTED]):
                 return False
         for id, record in ended:
             if self._ended.get(id) is record:
@@ -124,16 +135,41 @@ class AlertmanagerFeed:
                 status, said = answer.status, (await answer.content.read(500)).decode(errors="replace")
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as fault:
             POSTS.labels("failed").inc()
-            log.warning("Alertmanager cannot be reached; trying again", extra={"fault": repr(fault)[:200]})
+            self._failed("Alertmanager cannot be reached; trying again until it is", str(fault) or "no answer in time")
             return False
         if 200 <= status < 300:
             POSTS.labels("accepted").inc()
+            self._took()
             return True
         # A bad request would be refused again: the Alertmanager has taken those of its alerts that are valid.
         again = status >= 500 or status == 429
         POSTS.labels("failed" if again else "refused").inc()
-        log.warning("Alertmanager refused alerts", extra={"status": status, "answer": said, "again": again})
+        told = (
+            "Alertmanager cannot take alerts now; trying again until it does"
+            if again
+            else "Alertmanager refused alerts"
+        )
+        self._failed(told, f"{status}: {said}")
         return not again
+
+    def _failed(self, told: str, fault: str) -> None:
+        """Logs a fault where it is another than that of the post before: a retry every 30 s is no news."""
+        # What aiohttp says of a connection has its address in it, and an answer may be long.
+        fault = fault[:300]
+        if fault != self._fault:
+            log.warning(told, extra={"alertmanager": self._name, "fault": fault, "ended_waiting": len(self._ended)})
+        self._fault = fault
+
+    def _took(self) -> None:
+        if self._fault is not None:
+            log.warning("Alertmanager takes alerts again", extra={"alertmanager": self._name})
+        self._fault, self._taken = None, wall.now_ns()
+
+
+def without_credentials(url: str) -> str:
+    """An address as logs and answers may show it."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _fires(record: AlertRecord) -> bool:

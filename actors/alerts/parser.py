@@ -31,6 +31,8 @@ MAX_SHARED = 4096
 # How long an event may be behind: so much later a rule with it says everything.
 MAX_LATENESS = 3600.0
 
+NONE_MEANT = "`rules: []` says that there shall be none"
+
 FIELDS = (
     *("name", "enabled", "when", "subjects", "types", "severity", "category", "title", "message", "entity", "key"),
     *("value", *KINDS, "for", "hysteresis", "lateness", "cooldown", "resolve_when", "resolve_after"),
@@ -120,6 +122,8 @@ def _entries(raw: bytes | str, file: str, mistakes: list[Mistake]) -> list[Any]:
         mistakes.append(Mistake(file, "", f"is not YAML: {fault}", "", *fault.position))
         return []
     if document is None:
+        # As a file is for a moment while somebody writes it: that must not end all alerts.
+        mistakes.append(Mistake(file, "", f"is empty; {NONE_MEANT}"))
         return []
     if not isinstance(document, MarkedMap) or not isinstance(document.get("rules"), (list, type(None))):
         mistakes.append(Mistake(file, "", "must be a map with a list called rules"))
@@ -132,7 +136,10 @@ def _entries(raw: bytes | str, file: str, mistakes: list[Mistake]) -> list[Any]:
         if field not in ("rules", "tests"):
             where = document.place(field).name
             mistakes.append(Mistake(file, "", f"{shown(field)} is not a field{meant(field, ('rules',))}", "", *where))
-    entries: list[Any] = document.get("rules") or []
+    entries: list[Any] | None = document.get("rules")
+    if entries is None:
+        mistakes.append(Mistake(file, "", f"has no rules; {NONE_MEANT}"))
+        return []
     if len(entries) > MAX_RULES:
         mistakes.append(Mistake(file, "", f"has {len(entries)} rules; at most {MAX_RULES} are taken"))
         return []

@@ -33,6 +33,7 @@ class RuleBook:
         # Whether rules have been read at all: without, no alert may end because its rule is gone.
         self.is_read = False
         self._stamp: _Stamp | None = None
+        self._seen: _Stamp | None = None
         self._looked = False
         self._of_file: dict[str, Rule] = {}
         self._of_api: dict[str, tuple[str, Rule | None, list[str]]] = {}
@@ -80,11 +81,13 @@ class RuleBook:
         self._warned = frozenset(names)
 
     def look(self) -> bool:
-        """Whether the file has changed since it was read last."""
-        stamp = _stamp(self.file)
-        changed = not self._looked or stamp != self._stamp
-        self._stamp, self._looked = stamp, True
-        return changed
+        """Whether the file has changed since it was read last, and is as it was at the last look: nobody writes it now."""
+        seen, before = _stamp(self.file), self._seen
+        self._seen = seen
+        if self._looked and (seen == self._stamp or seen != before):
+            return False
+        self._stamp, self._looked = seen, True
+        return True
 
     def load(self) -> tuple[Rule, ...]:
         """Reads the file; what stands there as before is not compiled again. Raises BadRules; the rules stay as they were then."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from actors.alerts.alertmanager import AlertmanagerFeed, AlertmanagerSettings
 from actors.alerts.keeper import StateKeeper
@@ -48,6 +49,11 @@ class Stores:
             await self.ledger.ready.wait()
             await self.rules.ready.wait()
         await take_over(self._broker, self.ledger, now, until - clock())
+
+    @property
+    def alertmanagers(self) -> list[dict[str, Any]]:
+        """How each Alertmanager stands."""
+        return [feed.describe() for feed in self._feeds]
 
     def take_changed_rules(self) -> Mapping[str, StoredRule] | None:
         """The stored rules, where they have changed since the last call."""

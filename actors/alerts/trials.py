@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +24,8 @@ from router.errors import BadInput, BrokerError
 from router.event import Event, new_id
 
 log = logging.getLogger(__name__)
+
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
 MAX_RUNNING = 2
 # Back-tests whose outcome can still be read.
@@ -51,6 +55,10 @@ class Backtest:
         return {"id": self.id, "state": self.state, "error": self.error, **shown(self.report)}
 
 
+class BacktestGone(Exception):
+    """A back-test that was begun and is not known any more; the text says why."""
+
+
 class Backtests:
     """The back-tests of one incarnation of the actor: the last ten."""
 
@@ -59,12 +67,14 @@ class Backtests:
         self._broker = broker
         self._start = start
         self._all: OrderedDict[str, Backtest] = OrderedDict()
+        # Begins the ids, so that those of an incarnation before this one are known as such.
+        self._name = secrets.token_hex(4)
 
     def begin(self, rules: Sequence[Rule], since: datetime, until: datetime | None) -> Backtest:
         """Starts one. Raises Reject where too many run."""
         if sum(each.state == "running" for each in self._all.values()) >= MAX_RUNNING:
             raise Reject(f"too many back-tests run; at most {MAX_RUNNING} at a time")
-        id = new_id()
+        id = f"{self._name}-{new_id()}"
         made = self._all[id] = Backtest(id, rules, since, until)
         while len(self._all) > MAX_KEPT:
             self._all.pop(next(each.id for each in self._all.values() if each.state != "running"))
@@ -77,14 +87,18 @@ class Backtests:
         return made
 
     def find(self, id: str) -> Backtest:
-        """Gives one. Raises Reject where it is not known."""
+        """Gives one. Raises BacktestGone for one that is not kept any more, and Reject for one that never was."""
         found = self._all.get(id)
-        if found is None:
-            raise Reject("no such back-test: the last ten are kept, until the actor is restarted")
-        return found
+        if found is not None:
+            return found
+        if not _ID.match(id):
+            raise Reject("no such back-test")
+        if id.startswith(self._name):
+            raise BacktestGone(f"the last {MAX_KEPT} back-tests are kept, and this one is older; begin it again")
+        raise BacktestGone("the alerts actor was restarted since, which ended its back-tests; begin it again")
 
     def cancel(self, id: str) -> Backtest:
-        """Ends one. Raises Reject where it is not known."""
+        """Ends one. Raises as `find`."""
         found = self.find(id)
         if found.state == "running":
             found.state = "cancelled"

@@ -22,7 +22,7 @@ from router.errors import BadCursor
 
 _AGO = re.compile(r"(\d{1,6})([smhd])\Z")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_UNKNOWN = ("backtest_not_found", "alerts_unavailable")
+_UNKNOWN = ("backtest_not_found", "backtest_gone", "alerts_unavailable")
 
 
 @operation(
@@ -58,7 +58,11 @@ async def start_backtest(request: Request) -> Response:
     return json_answer(made, 202, {"Location": f"/rules/backtests/{made['id']}"})
 
 
-@operation("Read a back-test", Answer(200, "What it has found so far", BacktestAnswer), problems=_UNKNOWN)
+@operation(
+    "Read a back-test; 410 backtest_gone where the alerts actor was restarted since it was begun, or ten newer ones were",
+    Answer(200, "What it has found so far", BacktestAnswer),
+    problems=_UNKNOWN,
+)
 async def read_backtest(request: Request) -> Response:
     return json_answer(await _tried(request, "backtested", "backtest_not_found", id=request.path_params["backtest"]))
 
@@ -77,6 +81,8 @@ async def _tried(request: Request, command: str, refusal: str, **arguments: Any)
         if problem.code == "command_refused":
             raise Problem(refusal, problem.detail) from None
         raise
+    if gone := found.get("gone"):
+        raise Problem("backtest_gone", gone)
     mistakes = found.pop("mistakes", [])
     if mistakes:
         raise Problem("bad_rule", mistakes[0]["reason"], mistakes=mistakes)

@@ -56,9 +56,9 @@ async def list_rules(request: Request) -> Response:
         _shown(stored[name], origins, rules) if source == "api" else _of_file(name, rules.get(name))
         for name, source in page
     ]
-    return json_answer(
-        {"rules": shown, "next": "/".join(page[-1]) if len(left) > len(page) else None, "total": len(places)}
-    )
+    following = "/".join(page[-1]) if len(left) > len(page) else None
+    file = await _file(request) if origins is not None else None
+    return json_answer({"rules": shown, "next": following, "total": len(places), "file": file})
 
 
 @operation(
@@ -87,14 +87,14 @@ async def create_rule(request: Request) -> Response:
 @operation(
     "Read a rule",
     Answer(200, "The rule", RuleAnswer, {"ETag": {"schema": {"type": "string"}}}),
-    problems=("rule_not_found",),
+    problems=("rule_not_found", "alerts_unavailable"),
 )
 async def read_rule(request: Request) -> Response:
     name = request.path_params["name"]
     stored = await edge_of(request).rules.find(name)
     origins = await _origins(request)
-    if stored is None and (origins or {}).get(name) != "file":
-        raise _unknown(name)
+    if stored is None:
+        _require_of_file(name, origins)
     rules = await ask(request, "described", names=[name]) if origins is not None else {}
     if stored is None:
         return json_answer(_of_file(name, rules.get(name)))
@@ -104,7 +104,7 @@ async def read_rule(request: Request) -> Response:
 @operation(
     "List the versions of a rule, the newest first",
     Answer(200, "The last eleven", RuleVersionsAnswer),
-    problems=("rule_not_found",),
+    problems=("rule_not_found", "alerts_unavailable"),
 )
 async def list_versions(request: Request) -> Response:
     return json_answer({"versions": [_version(each) for each in (await _find(request)).versions]})
@@ -133,7 +133,7 @@ async def change_rule(request: Request) -> Response:
     "Delete a rule; its alerts are resolved",
     Answer(204, "Deleted"),
     headers=(_IF_MATCH,),
-    problems=("rule_not_found", "rule_changed", "rule_in_file"),
+    problems=("rule_not_found", "rule_changed", "rule_in_file", "alerts_unavailable"),
 )
 async def delete_rule(request: Request) -> Response:
     stored = await _find(request)
@@ -146,7 +146,7 @@ async def delete_rule(request: Request) -> Response:
     "Enable a rule",
     Answer(200, "The rule", RuleAnswer),
     headers=(_IF_MATCH,),
-    problems=("rule_not_found", "rule_changed"),
+    problems=("rule_not_found", "rule_changed", "rule_in_file", "alerts_unavailable"),
 )
 async def enable_rule(request: Request) -> Response:
     return await _switch(request, True)
@@ -156,7 +156,7 @@ async def enable_rule(request: Request) -> Response:
     "Disable a rule; its alerts are resolved",
     Answer(200, "The rule", RuleAnswer),
     headers=(_IF_MATCH,),
-    problems=("rule_not_found", "rule_changed"),
+    problems=("rule_not_found", "rule_changed", "rule_in_file", "alerts_unavailable"),
 )
 async def disable_rule(request: Request) -> Response:
     return await _switch(request, False)
@@ -182,11 +182,7 @@ async def ask(request: Request, command: str, **arguments: Any) -> Any:
         return await give_any(connection, "alerts", command, arguments, ANSWER_SECONDS)
     except Problem as problem:
         if problem.code in ("command_not_found", "command_unanswered"):
-            raise Problem(
-                "alerts_unavailable",
-                "no alerts actor answers; it knows what a rule means",
-                headers={"Retry-After": "5"},
-            ) from None
+            raise _unavailable() from None
         raise
 
 
@@ -239,7 +235,8 @@ async def _find(request: Request) -> StoredRule:
     name = request.path_params["name"]
     stored = await edge_of(request).rules.find(name)
     if stored is None:
-        raise _in_file(name) if (await _origins(request) or {}).get(name) == "file" else _unknown(name)
+        _require_of_file(name, await _origins(request))
+        raise _in_file(name)
     return stored
 
 
@@ -274,6 +271,15 @@ async def _validated(request: Request, text: str) -> dict[str, Any]:
         raise _in_file(found["rule"]["name"])
     rule: dict[str, Any] = found["rule"]
     return rule
+
+
+async def _file(request: Request) -> dict[str, Any] | None:
+    """How the rules file of the alerts actor stands; None where no actor answers."""
+    try:
+        found = await ask(request, "standing")
+    except Problem:
+        return None
+    return {"name": found["file"], "in_force": not found["mistakes"], "mistakes": found["mistakes"]}
 
 
 async def _origins(request: Request) -> dict[str, str] | None:
@@ -329,6 +335,19 @@ def _etag(stored: StoredRule) -> dict[str, str]:
 
 def _version(version: RuleVersion) -> dict[str, Any]:
     return msgspec.structs.asdict(version) | {"at": rfc3339(version.at)}
+
+
+def _require_of_file(name: str, origins: dict[str, str] | None) -> None:
+    """Raises Problem where a rule that the API has not is none of the file's, or nobody knows."""
+    if origins is None:
+        raise _unavailable()
+    if origins.get(name) != "file":
+        raise _unknown(name)
+
+
+def _unavailable() -> Problem:
+    retry = {"Retry-After": "5"}
+    return Problem("alerts_unavailable", "no alerts actor answers; it knows what a rule means", headers=retry)
 
 
 def _unknown(name: str) -> Problem:

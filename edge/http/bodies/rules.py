@@ -57,12 +57,26 @@ class RulesQuery(LimitQuery, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cursor: Annotated[str | None, Meta(description="The `next` of the page before.")] = None
 
 
+class RulesFileAnswer(msgspec.Struct):
+    """The rules file of the alerts actor."""
+
+    name: str
+    in_force: Annotated[
+        bool, Meta(description="False where it has mistakes: the rules that it had before are in force.")
+    ]
+    mistakes: Annotated[list[str], Meta(description="With line and column, as `callboard rules check` says them.")]
+
+
 class RulesAnswer(msgspec.Struct):
     """A page of the rules, by name."""
 
     rules: list[RuleAnswer]
     next: str | None
     total: int
+    file: Annotated[
+        RulesFileAnswer | None,
+        Meta(description="Null where no alerts actor answers: the rules of its file are missing then."),
+    ]
 
 
 class RuleVersionsAnswer(msgspec.Struct):

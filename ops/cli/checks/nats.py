@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from typing import Any
 
 from actors.catalog import ACTORS
 from edge.settings import EdgeSettings
@@ -16,6 +17,7 @@ from ops.settings import Settings
 from router import topology
 from router.broker import Broker
 from router.cluster.ownership import unowned
+from router.codec import from_json
 from router.cursor import parse_time
 from router.errors import Forbidden, NoResponders, Refused, RouterError, Timeout, Unreachable
 from router.limits import HEADROOM, SMALL_SERVER, largest_event
@@ -31,6 +33,9 @@ NEARLY_FULL = 0.8
 
 # A round trip to NATS within one data centre takes a tenth of it.
 SLOW_TRIP = 0.05
+
+# So long the alerts actor has to answer; it may have some events in hand.
+ANSWER = 2.0
 
 # A partition of the webhooks that is still without an owner after so long does not only change hands: longer than the
 # lease of an edge that was killed.
@@ -70,6 +75,8 @@ async def _examine_open(broker: Broker, settings: Settings) -> AsyncGenerator[Ch
         yield finding
     yield await _partitions(broker)
     for finding in await _actors(broker.connection):
+        yield finding
+    for finding in await _alerts(broker.connection):
         yield finding
     if figures.forbidden:
         yield _forbidden()
@@ -115,6 +122,31 @@ async def _actors(connection: Connection) -> list[CheckResult]:
             mend = f"`callboard actor {name}`"
             findings.append(CheckResult(f"actor {name}", WARN, f"does not answer; it {part.about}", mend))
     return findings
+
+
+async def _alerts(connection: Connection) -> list[CheckResult]:
+    """Asks the alerts actor which rules are out of force, and which Alertmanagers do not take alerts."""
+    try:
+        reply = await connection.ask("cmd.alerts.main.standing", b"{}", {"Content-Type": "application/json"}, ANSWER)
+        found = from_json(reply.payload)
+        mistakes, away = found["mistakes"] + found["mistakes_of_api"], found["alertmanagers"]
+    except (RouterError, KeyError, TypeError):
+        # None answers as `main`; `_actors` has told of it.
+        return []
+    rules = CheckResult("alert rules", OK, f"{found['rules']} in force")
+    if mistakes:
+        more = f", and {len(mistakes) - 1} more mistakes" if len(mistakes) > 1 else ""
+        told = f"{found['rules']} in force, others are not: {mistakes[0][:200]}{more}"
+        rules = CheckResult("alert rules", WARN, told, "`callboard rules check FILE` lists the mistakes of the file")
+    return [rules, *(_alertmanager(each) for each in away)]
+
+
+def _alertmanager(found: Mapping[str, Any]) -> CheckResult:
+    taken = found["taken"] or "never"
+    if found["fault"] is None:
+        return CheckResult("alertmanager", OK, f"{found['url']}; it took alerts last at {taken}")
+    mend = "see ops/runbooks/alerts.md; what fires is posted again until it is taken"
+    return CheckResult("alertmanager", WARN, f"{found['url']}: {found['fault']}; it took alerts last at {taken}", mend)
 
 
 def _sizes(broker: Broker) -> CheckResult:

@@ -234,12 +234,18 @@ async def test_the_shipped_rules_tell_of_a_camera_and_of_its_return() -> None:
         ]
 
 
+async def looked_twice(alerts: Probe) -> None:
+    """A changed file is read at the second look, where it is as it was at the first one."""
+    await alerts.tick()
+    await alerts.tick()
+
+
 async def test_a_new_file_takes_effect_and_ends_what_no_rule_stands_for(tmp_path: Path) -> None:
     file = written(tmp_path, HOT)
     async with probed(file) as alerts:
         await alerts.receive(reading(90))
         written(tmp_path, HOT.replace("hot", "warm").replace("80", "30"))
-        await alerts.tick()
+        await looked_twice(alerts)
         await alerts.receive(reading(40))
 
         assert said(alerts) == [
@@ -267,8 +273,25 @@ async def test_a_broken_file_keeps_the_old_rules_and_its_mistakes_are_told_once(
         await alerts.tick()
         assert said(alerts)[2:] == ["system.alerts.rules_rejected"]
         written(tmp_path, HOT)
-        await alerts.tick()
+        await looked_twice(alerts)
         assert said(alerts)[3:] == ["system.alerts.rules_loaded"]
+
+
+async def test_a_file_that_is_being_written_ends_no_alert(tmp_path: Path) -> None:
+    file = written(tmp_path, HOT + HOT.replace("rules:", "").replace("hot", "warm"))
+    async with probed(file) as alerts:
+        await alerts.receive(reading(90))
+        written(tmp_path, HOT)  # the half of it, and a valid file
+        await alerts.tick()
+        written(tmp_path, HOT + HOT.replace("rules:", "").replace("hot", "tepid"))
+        await alerts.tick()
+        await alerts.tick()
+        assert [data["rule"] for name, data in alerts.emitted if name.endswith(".resolved")] == ["warm"]
+        for text in ("", "# nothing\n", "rules:\n"):
+            written(tmp_path, text)
+            await looked_twice(alerts)
+            assert "`rules: []` says that there shall be none" in alerts.emitted[-1][1]["mistakes"][0]
+        assert [rule["name"] for rule in await alerts.ask("rules")] == ["hot", "tepid"]
 
 
 async def test_a_file_that_is_not_there_at_the_start_is_told_and_awaited(tmp_path: Path) -> None:
@@ -277,7 +300,7 @@ async def test_a_file_that_is_not_there_at_the_start_is_told_and_awaited(tmp_pat
         assert "cannot be read" in alerts.emitted[0][1]["mistakes"][0]
 
         written(tmp_path, HOT)
-        await alerts.tick()
+        await looked_twice(alerts)
         await alerts.receive(reading(90))
 
         assert said(alerts)[1:] == ["system.alerts.rules_loaded", "alert.hot.firing"]

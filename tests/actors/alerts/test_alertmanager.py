@@ -83,14 +83,16 @@ def test_an_address_that_is_none_is_refused_at_the_start() -> None:
             AlertmanagerSettings(**settings)  # type: ignore[arg-type]
 
 
-async def test_an_alertmanager_that_is_away_gets_all_that_was_missed_and_our_guests_are_not_sent_back() -> None:
+async def test_an_alertmanager_that_is_away_gets_all_that_was_missed_and_our_guests_are_not_sent_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     posts: list[list[dict[str, Any]]] = []
     statuses = [503, 503, 200]
 
     async def take(request: web.Request) -> web.Response:
         status = statuses.pop(0) if statuses else 200
-        if status == 200:
-            posts.append(await request.json())
+        if status == 200 and (given := await request.json()):
+            posts.append(given)
         return web.Response(status=status)
 
     app = web.Application()
@@ -98,15 +100,25 @@ async def test_an_alertmanager_that_is_away_gets_all_that_was_missed_and_our_gue
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     port = free_port()
-    known = Known(f"http://127.0.0.1:{port}/", resend=1.0)
+    known = Known(f"http://us:secret@127.0.0.1:{port}/", resend=1.0)
     record = fired("hot")
     known.put(record)
     known.put(fired(ALERTMANAGER))
     try:
         async with known.posting():
             known.put(resolve(fired("warm"), wall.now_ns(), wall.now_ns(), "resolve_when"))
+            await eventually(lambda: known.feed.describe()["fault"])
             await web.TCPSite(runner, "127.0.0.1", port).start()
             await eventually(lambda: posts)
+            assert known.feed.describe()["fault"] is None and known.feed.describe()["taken"]
+            # A log that repeats itself with each retry hides what else is in it; the connection, 503, and that it is over.
+            told = [(each.message, vars(each)["alertmanager"]) for each in caplog.records]
+            assert [text.partition(";")[0] for text, _ in told] == [
+                "Alertmanager cannot be reached",
+                "Alertmanager cannot take alerts now",
+                "Alertmanager takes alerts again",
+            ]
+            assert {where for _, where in told} == {f"http://127.0.0.1:{port}/"}, "without the credentials"
             assert sorted(each["labels"]["alertname"] for each in posts[0]) == ["hot", "warm"]
             # What fires is posted again, what has ended is not; what is dismissed has ended.
             await eventually(lambda: [each["labels"]["alertname"] for each in posts[-1]] == ["hot"])

@@ -69,9 +69,12 @@ def test_a_rule_needs_only_a_name_and_a_when() -> None:
     assert (plain.cooldown, plain.severity, plain.subjects) == (60, Severity.WARNING, (">",))
 
 
-@pytest.mark.parametrize("text", ["", "# nothing\n", "rules:\n", "rules: []\n"])
-def test_a_file_without_rules_is_no_mistake(text: str) -> None:
-    assert parse(text, "rules.yaml") == ()
+def test_only_a_file_that_says_so_has_no_rules() -> None:
+    assert parse("rules: []\n", "rules.yaml") == ()
+    # As a file is while somebody writes it.
+    for text in ("", "# nothing\n", "rules:\n", "tests: []\n"):
+        with pytest.raises(BadRules, match=r"`rules: \[\]` says that there shall be none"):
+            parse(text, "rules.yaml")
 
 
 def test_all_mistakes_are_told_at_once_with_file_rule_and_reason() -> None:

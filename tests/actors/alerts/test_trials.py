@@ -12,7 +12,7 @@ import pytest
 
 from actors.alerts.parser import parse
 from actors.alerts.rules import BadRules
-from actors.alerts.trials import MAX_EVENTS, MAX_KEPT, Backtests, rules_of, trial
+from actors.alerts.trials import MAX_EVENTS, MAX_KEPT, BacktestGone, Backtests, rules_of, trial
 from actors.system.actor import Reject
 from actors.system.context import SourceEnded
 from router.broker import Broker
@@ -56,8 +56,12 @@ async def test_at_most_two_run_and_the_last_ten_are_kept(broker: Broker, entity:
     for _ in range(MAX_KEPT):
         job = jobs.begin(rules, SINCE, None)
         await eventually(lambda: job.state == "done")
-    with pytest.raises(Reject, match="no such"):
+    with pytest.raises(BacktestGone, match="this one is older"):
         jobs.find(first.id)
+    with pytest.raises(BacktestGone, match="restarted"):
+        Backtests(broker, lambda _name, run: Started(run, gate)).cancel(job.id)
+    with pytest.raises(Reject, match="no such"):
+        jobs.find("nope")
     assert jobs.cancel(job.id).state == "done"
 
 

@@ -90,3 +90,7 @@ async def test_a_backtest_says_what_would_have_fired_since_then(edge: RunningEdg
     for method in ("GET", "DELETE"):
         unknown = await edge.http.request(method, "/rules/backtests/nope")
         assert (unknown.status_code, unknown.json()["code"]) == (404, "backtest_not_found")
+        other = f"{'0' * 8}{path.removeprefix('/rules/backtests/')[8:]}"  # of an actor before this one
+        gone = await edge.http.request(method, f"/rules/backtests/{other}")
+        assert (gone.status_code, gone.json()["code"]) == (410, "backtest_gone")
+        assert "restarted" in gone.json()["detail"]

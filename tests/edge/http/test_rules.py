@@ -142,7 +142,21 @@ async def test_a_rule_whose_name_the_file_takes_over_says_why_it_is_not_in_force
         shown = (await edge.http.get(f"/rules/{entity}")).json()
         assert (shown["source"], shown["in_force"]) == ("api", False)
         assert "rules file" in shown["reason"]
+        assert (await _file(edge)) == {"name": "rules.yaml", "in_force": True, "mistakes": []}
+        written(tmp_path, "rules: [{name: x, when: '1 +'}]\n")
+        rejected = await eventually(lambda: _rejected(edge))
+        assert [each for each in rejected["mistakes"] if each.startswith("rules.yaml:1:")]
         await edge.http.delete(f"/rules/{entity}")
+
+
+async def _file(edge: RunningEdge) -> dict[str, Any]:
+    found: dict[str, Any] = (await edge.http.get("/rules?limit=1")).json()["file"]
+    return found
+
+
+async def _rejected(edge: RunningEdge) -> dict[str, Any] | None:
+    found = await _file(edge)
+    return None if found["in_force"] else found
 
 
 async def _loaded(store: Broker, name: str) -> list[str] | None:
@@ -196,5 +210,8 @@ async def test_without_an_alerts_actor_nothing_is_stored_and_stored_rules_are_st
     refused = await edge.http.post("/rules", json=rule(entity))
     assert (refused.status_code, refused.json()["code"]) == (503, "alerts_unavailable")
     assert "retry-after" in refused.headers
-    assert (await edge.http.get("/rules")).status_code == 200
-    assert (await edge.http.get(f"/rules/{entity}")).status_code == 404
+    listed = await edge.http.get("/rules")
+    assert (listed.status_code, listed.json()["file"]) == (200, None)
+    for method, path in (("GET", ""), ("PUT", ""), ("DELETE", ""), ("POST", "/disable"), ("GET", "/versions")):
+        unknown = await edge.http.request(method, f"/rules/{entity}{path}")
+        assert (unknown.status_code, unknown.json()["code"]) == (503, "alerts_unavailable"), "it may be one of the file"

@@ -50,6 +50,7 @@ async def test_where_all_runs_it_finds_nothing_to_mend(tmp_path: Path) -> None:
         "actor camera",
         "actor agent",
         "actor alerts",
+        "alert rules",
         "actor octane",
     ):
         assert found[check]["verdict"] == OK, found[check]

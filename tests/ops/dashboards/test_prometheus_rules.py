@@ -245,6 +245,14 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {'actors_alerts_rule_faults_total{job="alerts"}': "0+1x60"},
         {'actors_alerts_rule_faults_total{job="alerts"}': "7x60"},
     ),
+    "CallboardRulesNotInForce": (
+        {'actors_alerts_rule_mistakes{source="file"}': "2x60"},
+        {'actors_alerts_rule_mistakes{source="file"}': "0x60"},
+    ),
+    "CallboardAlertmanagerAway": (
+        {"actors_alerts_alertmanagers_away": "1x60"},
+        {"actors_alerts_alertmanagers_away": "0x60"},
+    ),
     "CallboardActorBehind": (
         {'actors_lag_events{actor="agent"}': "2000x60"},
         {'actors_lag_events{actor="agent"}': "20x60"},

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from actors.alerts.actor import Alerts, AlertsSettings
+from actors.alerts.alertmanager import AlertmanagerSettings
 from edge.webhooks.queue.job import PARTITIONS
 from ops.cli.checks import nats
-from ops.cli.checks.findings import FAIL, OK, WARN
-from ops.cli.checks.nats import _partitions
+from ops.cli.checks.findings import FAIL, OK, WARN, CheckResult
+from ops.cli.checks.nats import _alerts, _partitions
 from router.broker import Broker
 from router.cluster.ownership import member_key, owner_key, owner_value
 from router.limits import largest_event
@@ -19,8 +21,11 @@ from router.nats.bucket import Bucket
 from router.nats.embedded import free_port
 from router.nats.settings import BrokerSettings
 from router.topology import LEASES
+from tests.actors.alerts.readings import HOT, written
+from tests.actors.system.running import running_actor
 from tests.ops.command import callboard, doctor_findings
 from tests.servers import running_server, serving_small
+from tests.waiting import eventually
 
 NARROW = """
 listen: 127.0.0.1:{port}
@@ -93,3 +98,30 @@ async def test_webhook_partitions_without_an_owner_that_lives_are_found(
 
     assert found.verdict == FAIL and "3 of 16" in found.found and "(3, 9, 11)" in found.found
     assert "restart" in found.mend
+
+
+async def test_rules_that_are_not_in_force_and_an_alertmanager_that_is_away_are_found(
+    own_nats: str, tmp_path: Path
+) -> None:
+    file, away = written(tmp_path, HOT), f"http://us:secret@127.0.0.1:{free_port()}"
+    settings = AlertsSettings(rules_file=str(file), alertmanager=AlertmanagerSettings((away,)))
+    async with Broker(BrokerSettings(url=own_nats), "test") as broker:
+        assert await _alerts(broker.connection) == []
+        async with running_actor(lambda: Alerts(settings), broker):
+            rules, manager = await eventually(lambda: _away(broker))
+            assert (rules.verdict, rules.found) == (OK, "1 in force")
+            assert manager.verdict == WARN and "never" in manager.found and "secret" not in manager.found
+
+            written(tmp_path, "rules: [{name: hot, when: '1 +'}]\n")
+            rules = await eventually(lambda: _mistaken(broker))
+    assert "1 in force, others are not: rules.yaml:1:" in rules.found and "rules check" in rules.mend
+
+
+async def _away(broker: Broker) -> list[CheckResult] | None:
+    found = await _alerts(broker.connection)
+    return found if found and found[-1].verdict == WARN else None
+
+
+async def _mistaken(broker: Broker) -> CheckResult | None:
+    found = await _alerts(broker.connection)
+    return found[0] if found and found[0].verdict == WARN else None
