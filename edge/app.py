@@ -111,9 +111,8 @@ ACCESS: Mapping[str, Access] = {
     **dict.fromkeys((f"{SESSION}/events", f"{SESSION}/refresh", "/me", "/tickets", "/events"), Access.TOKEN),
     "/commands/{actor}/{instance}/{command}": Access.TOKEN,
     **dict.fromkeys(("/runs/{run}/lease", "/runs/{run}/stop"), Access.TOKEN),
-    **dict.fromkeys(
-        ("/runs", "/runs/{run}", "/entities", "/entities/{entity}", "/alerts", "/cameras", "/octanes"), Access.TOKEN
-    ),
+    **dict.fromkeys(("/runs", "/runs/{run}", "/alerts", "/cameras", "/octanes"), Access.TOKEN),
+    **dict.fromkeys(("/entities", "/entities/{entity}", "/entities/{entity}/{part}"), Access.TOKEN),
     **dict.fromkeys(
         ("/alerts/alertmanager", "/alerts/{id}", *(f"/alerts/{{id}}/{what}" for what in ACTIONS)), Access.TOKEN
     ),
@@ -231,6 +230,7 @@ def routes() -> list[BaseRoute]:
         Route("/rules/{name}/disable", rules.disable_rule, methods=["POST"]),
         Route("/entities", entities.list_entities),
         Route("/entities/{entity}", entities.read_entity),
+        Route("/entities/{entity}/{part}", entities.read_part),
         Route("/cameras", state.list_cameras),
         Route("/octanes", state.list_octanes),
         Route("/cameras/{entity}/mjpeg", video.camera_mjpeg),

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 from actors.metrics.metrics import KNOWN, STATES
 from actors.metrics.record import TYPES, EntityRecord
 from actors.system.actor import Actor, Reject, command
 from actors.system.context import Context
-from router.entity import CHANGED, STATE
+from router.entity import CHANGED, STATE, names_of, token_of, token_of_state
+from router.entity import token as token_named
 from router.errors import BadSubject
 from router.event import Event
 from router.subject import Subject
@@ -23,6 +23,8 @@ DOMAIN = "metric"
 
 # 100 events a tick, 1,000 a second: states must not crowd out the metrics themselves.
 EVENTS_A_TICK = 100
+# With domain and type it is within what a subject may have.
+MAX_TOKEN = 200
 
 
 @dataclass(frozen=True)
@@ -51,17 +53,21 @@ class Metrics(Actor):
 
     async def start(self, ctx: Context) -> None:
         self._ctx = ctx
-        stored = await ctx.latest(f"{DOMAIN}.*.*")
-        newest = {event.subject.entity: place for place, event in enumerate(stored)}
-        ordered = sorted(enumerate(stored), key=lambda item: (newest[item[1].subject.entity], item[0]))
-        for token, events in groupby((event for _, event in ordered), lambda event: event.subject.entity):
-            self._keep(EntityRecord.recalled(token, list(events)))
+        # Of the one that was heard of last the events are at the end.
+        found: dict[str, list[Event]] = {}
+        for event in await ctx.latest(f"{DOMAIN}.*.*", f"{DOMAIN}.*.*.*"):
+            if (of := _token(event)) is not None:
+                found[of] = [*found.pop(of, []), event]
+        for token, events in found.items():
+            self._keep(EntityRecord.recalled(token, events))
         KNOWN.set(len(self._known))
 
     async def receive(self, event: Event, ctx: Context) -> None:
         if event.type not in TYPES:
             return  # our own event, or one that is no metric
-        token = event.subject.entity
+        token = token_of(event)
+        if len(token) > MAX_TOKEN:
+            raise Reject(f"the names of an entity and its part have at most {MAX_TOKEN} characters")
         record = self._known.get(token) or await self._recall(token, ctx)
         record.fold(event)
         self._keep(record)
@@ -97,13 +103,15 @@ class Metrics(Actor):
     async def entities(self, limit: int = 100) -> dict[str, Any]:
         """The entities in memory with their versions, those heard of last first."""
         shown = list(reversed(self._known.values()))[: max(1, min(limit, 1000))]
-        return {"entities": [{"entity": record.token, "version": record.version} for record in shown]}
+        named = [(*names_of(record.token), record.version) for record in shown]
+        return {"entities": [{"entity": entity, "part": part, "version": version} for entity, part, version in named]}
 
     @command
-    async def snapshot(self, entity: str) -> dict[str, Any]:
-        """Publishes the whole state of an entity now, and returns its version."""
+    async def snapshot(self, entity: str, part: str | None = None) -> dict[str, Any]:
+        """Publishes the whole state of an entity, or of a part of it, now, and returns its version."""
+        token = token_named(entity, part)
         try:
-            token = Subject.of(DOMAIN, entity, STATE).entity
+            Subject.check(f"{DOMAIN}.{token}.{CHANGED}")
         except BadSubject:
             raise Reject("no entity has such a name") from None
         record = self._known.get(token) or await self._recall(token, self._ctx)
@@ -111,11 +119,14 @@ class Metrics(Actor):
             raise Reject(f"nothing is known of {entity[:60]!r}")
         self._tell(token, STATE, record.snapshot(self._ctx.now()), self._ctx)
         self._behind.pop(token, None)
-        return {"entity": entity, "version": record.version}
+        return {"entity": entity, "part": part, "version": record.version}
 
     async def _recall(self, token: str, ctx: Context) -> EntityRecord:
         """Rebuilds an entity that is not in memory."""
-        return EntityRecord.recalled(token, await ctx.latest(f"{DOMAIN}.{token}.*"))
+        entity = token.partition(".")[0]
+        patterns = dict.fromkeys((f"{DOMAIN}.{entity}.*", f"{DOMAIN}.{token}.*"))
+        stored = await ctx.latest(*patterns)
+        return EntityRecord.recalled(token, [event for event in stored if _token(event) == token])
 
     def _keep(self, record: EntityRecord) -> None:
         self._known[record.token] = record
@@ -129,3 +140,11 @@ class Metrics(Actor):
     def _tell(self, token: str, kind: str, data: Any, ctx: Context) -> None:
         STATES.labels(kind).inc()
         ctx.emit(f"{DOMAIN}.{token}.{kind}", data, type=kind)
+
+
+def _token(event: Event) -> str | None:
+    """The token of the entity that a stored event is of; None for one that says nothing of any."""
+    if event.type in (STATE, CHANGED):
+        return token_of_state(event.subject)
+    # Figures are received of three tokens only.
+    return token_of(event) if event.type in TYPES and event.subject.count(".") == 2 else None

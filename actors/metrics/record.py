@@ -11,7 +11,7 @@ from typing import Any, Self
 from actors.system.actor import Reject
 from router.ab_test import MAX_VARIANTS, significance_of, variants_of, why_not
 from router.codec import rfc3339
-from router.entity import Data, apply, version_of
+from router.entity import Data, apply, names_of, version_of
 from router.event import Event
 from router.metrics_delta import changes, number
 from router.subject import unescape
@@ -65,6 +65,8 @@ class EntityRecord:
                 changed = True
         if event.type == "ab_test_result":
             changed = self._take_test(event)
+        if entity_type is None and self.entity_type is None and event.type == "campaign_metrics":
+            entity_type = "campaign"
         if isinstance(entity_type, str) and entity_type != self.entity_type:
             self.entity_type, changed = entity_type[:MAX_NAME], True
         while len(self.values) > MAX_VALUES:
@@ -130,8 +132,10 @@ class EntityRecord:
         """The whole state, to be published."""
         if self.pending:
             self.version += 1
+        entity, part = names_of(self.token)
         data = {
-            "entity": unescape(self.token),
+            "entity": entity,
+            "part": part,
             "entity_type": self.entity_type,
             "version": self.version,
             "values": dict(self.values),
@@ -151,8 +155,10 @@ class EntityRecord:
         self.version += 1
         self.pending, self.told = False, now
         values = {name: self.values.get(name) for name in self.touched}
+        entity, part = names_of(self.token)
         return {
-            "entity": unescape(self.token),
+            "entity": entity,
+            "part": part,
             "base": self.base,
             "version": self.version,
             "values": values,

@@ -13,9 +13,8 @@ from edge.http.bodies.entities import EntitiesAnswer, EntitiesQuery, EntityAnswe
 from edge.http.body import edge_of, json_answer, read_query
 from edge.http.credentials import principal_of
 from edge.http.openapi.operation import Answer, operation
-from router.entity import CHANGED, STATE, apply, version_of
+from router.entity import CHANGED, STATE, apply, names_of, token, token_of_state, version_of
 from router.record import Record
-from router.subject import escape, unescape
 
 DOMAIN = "metric"
 
@@ -27,7 +26,7 @@ DOMAIN = "metric"
 )
 async def list_entities(request: Request) -> Response:
     query = read_query(request, EntitiesQuery)
-    found, cursor = await _entities(request, "*")
+    found, cursor = await _entities(request, "*", "*.*")
     if query.entity_type is not None:
         found = [entity for entity in found if entity["entity_type"] == query.entity_type]
     page = found[query.offset : query.offset + query.limit]
@@ -40,31 +39,45 @@ async def list_entities(request: Request) -> Response:
     problems=("entity_not_found",),
 )
 async def read_entity(request: Request) -> Response:
-    found, _ = await _entities(request, escape(request.path_params["entity"]))
+    return await _read(request, request.path_params["entity"], None)
+
+
+@operation(
+    "Read the whole state of a part of an entity: of one of several campaigns, say, that share a subject",
+    Answer(200, "The state; its changes come behind `cursor`", EntityAnswer),
+    problems=("entity_not_found",),
+)
+async def read_part(request: Request) -> Response:
+    return await _read(request, request.path_params["entity"], request.path_params["part"])
+
+
+async def _read(request: Request, entity: str, part: str | None) -> Response:
+    found, _ = await _entities(request, token(entity, part))
     if not found:
-        raise Problem("entity_not_found", f"nothing is known of {request.path_params['entity'][:60]!r}")
+        raise Problem("entity_not_found", f"nothing is known of {'/'.join((entity, part or ''))[:60].rstrip('/')!r}")
     return json_answer(found[0])
 
 
-async def _entities(request: Request, token: str) -> tuple[list[dict[str, Any]], str]:
+async def _entities(request: Request, *tokens: str) -> tuple[list[dict[str, Any]], str]:
     """The states that the principal may read, as of one place in the stream, the newest first; and that place's cursor."""
     edge = edge_of(request)
     grants = principal_of(request.scope).grants
     last = (await edge.broker.state()).last
     cursor = await edge.hub.recovery.find_cursor(last)
-    records = await edge.broker.latest([f"{DOMAIN}.{token}.{kind}" for kind in (STATE, CHANGED)], last) if last else []
+    patterns = [f"{DOMAIN}.{each}.{kind}" for each in tokens for kind in (STATE, CHANGED)]
+    records = await edge.broker.latest(patterns, last) if last else []
     # In the order of the newest event of each.
     parts: dict[str, dict[str, Record]] = {}
     for record in records:
         event = record.event
         if event is not None and grants.may_read(record.subject):
-            of = parts.pop(event.subject.entity, {})
-            parts[event.subject.entity] = {**of, event.type: record}
+            of = parts.pop(named := token_of_state(event.subject), {})
+            parts[named] = {**of, event.type: record}
     found = [_whole(entity, each) for entity, each in reversed(parts.items())]
     return [{**whole, "cursor": cursor} for whole in found if whole is not None], cursor
 
 
-def _whole(token: str, parts: Mapping[str, Record]) -> dict[str, Any] | None:
+def _whole(of: str, parts: Mapping[str, Record]) -> dict[str, Any] | None:
     """An entity from its newest snapshot and its newest change; None where the snapshot is not kept any more."""
     if STATE not in parts or (event := parts[STATE].event) is None or not version_of(event.data):
         return None
@@ -73,4 +86,5 @@ def _whole(token: str, parts: Mapping[str, Record]) -> dict[str, Any] | None:
         whole = apply(whole, changed.data) or whole
     shown = {name: whole.get(name) for name in ("entity_type", "version", "previous_version", "updated")}
     maps = {name: whole.get(name) or {} for name in ("values", "change", "tests")}
-    return {"entity": unescape(token), **shown, **maps}
+    entity, part = names_of(of)
+    return {"entity": entity, "part": part, **shown, **maps}

@@ -95,6 +95,7 @@ class EntityStateData(msgspec.Struct, gc=False, kw_only=True):
     entity: str
     version: int
     values: Figures
+    part: str | None = None
     entity_type: str | None = None
     change: Figures | None = None
     previous_version: int | None = None
@@ -109,6 +110,7 @@ class EntityChangedData(msgspec.Struct, gc=False, kw_only=True):
     base: int
     version: int
     values: Figures
+    part: str | None = None
     change: Figures | None = None
     tests: dict[str, Any] | None = None
     updated: str | None = None

@@ -22,6 +22,10 @@ class EntityAnswer(msgspec.Struct, kw_only=True):
     """The whole state of an entity."""
 
     entity: str
+    part: Annotated[
+        str | None,
+        Meta(description="The campaign or entity that the data name, where several share the subject of the entity."),
+    ]
     entity_type: str | None
     version: Annotated[int, Meta(description="Apply an event `changed` whose `base` is at most this.")]
     values: Annotated[dict[str, float], Meta(description="The last number of each metric.")]

@@ -87,11 +87,11 @@ async def test_entities_are_bounded_and_one_that_went_is_recalled() -> None:
     clock = ManualClock()
     async with Probe(lambda: Metrics(MetricsSettings(most_entities=2)), clock=clock) as probe:
         for entity in ("a", "b", "c"):
-            await probe.receive(f"metric.{entity}.campaign_metrics", metrics(clicks=1))
+            await probe.receive(f"metric.{entity}.campaign_metrics", {"metrics": {"clicks": 1}})
         await clock.advance(10)
         await probe.tick()
         known = await probe.ask("entities")
-        await probe.receive("metric.a.campaign_metrics", metrics(spend=2))
+        await probe.receive("metric.a.campaign_metrics", {"metrics": {"spend": 2}})
         await clock.advance(10)
         await probe.tick()
 
@@ -126,3 +126,57 @@ async def test_a_snapshot_can_be_asked_for() -> None:
         assert (await probe.ask("snapshot", entity="c1"))["version"] == probe.events[-1].data["version"]
         with pytest.raises(Reject, match="nothing is known"):
             await probe.ask("snapshot", entity="nobody")
+
+
+async def test_campaigns_that_share_a_subject_are_parts_with_a_state_each() -> None:
+    clock = ManualClock()
+    async with Probe(Metrics, clock=clock) as probe:
+        for campaign, clicks in (("a.1", 5), ("b", 70), ("a.1", 6)):
+            await probe.receive("metric.shop.campaign_metrics", {"campaignId": campaign, "metrics": {"clicks": clicks}})
+        await probe.receive("metric.shop.metric", {"name": "visitors", "value": 9})
+        await probe.receive("metric.shop.live_metric_update", {"entityId": "b", "metric": "ctr", "value": 0.5})
+        await clock.advance(1)
+        await probe.tick()
+
+        states = {event.subject: event.data for event in probe.events}
+        assert {subject: (state["part"], state["values"]) for subject, state in states.items()} == {
+            "metric.shop.a=2E1.state": ("a.1", {"clicks": 6}),
+            "metric.shop.b.state": ("b", {"clicks": 70, "ctr": 0.5}),
+            "metric.shop.state": (None, {"visitors": 9}),
+        }
+        assert {state["entity"] for state in states.values()} == {"shop"}
+        assert states["metric.shop.b.state"]["entity_type"] == "campaign"
+        assert (await probe.ask("snapshot", entity="shop", part="b"))["version"] == 1
+        with pytest.raises(Reject, match="nothing is known"):
+            await probe.ask("snapshot", entity="shop", part="c")
+
+
+async def test_the_parts_of_an_entity_survive_a_crash_each_for_itself() -> None:
+    clock = ManualClock()
+    stored = [
+        Event.new(
+            f"metric.shop.{part}.state", {"entity": "shop", "part": part, "version": 3, "values": {"clicks": clicks}}
+        )
+        for part, clicks in (("a", 5), ("b", 70))
+    ]
+    later = Event.new("metric.shop.campaign_metrics", {"campaignId": "b", "metrics": {"clicks": 71}})
+    async with Probe(lambda: Metrics(MetricsSettings(most_entities=1)), clock=clock, stored=[*stored, later]) as probe:
+        await clock.advance(1)
+        await probe.tick()
+        assert [(event.subject, event.data["version"], event.data["values"]) for event in probe.events] == [
+            ("metric.shop.b.state", 4, {"clicks": 71})
+        ]
+        # "a" is not in memory any more, and "b" is not taken for it.
+        await probe.receive("metric.shop.campaign_metrics", {"campaignId": "a", "metrics": {"spend": 1}})
+        await clock.advance(10)
+        await probe.tick()
+        assert (probe.events[-1].subject, probe.events[-1].data["values"]) == (
+            "metric.shop.a.state",
+            {"clicks": 5, "spend": 1},
+        )
+
+
+async def test_an_entity_with_a_name_that_no_subject_has_room_for_is_a_dead_letter() -> None:
+    async with Probe(Metrics) as probe:
+        data = {"campaignId": "c" * 250, "metrics": {"clicks": 1}}
+        assert await probe.receive("metric.shop.campaign_metrics", data) == "rejected"

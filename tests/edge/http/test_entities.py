@@ -91,3 +91,22 @@ async def test_a_client_reads_the_whole_and_follows_the_changes_of_a_running_act
 async def _has(edge: RunningEdge, entity: str, clicks: int) -> bool:
     answer = await edge.http.get(f"/entities/{entity}")
     return answer.status_code == 200 and answer.json()["values"].get("clicks") == clicks
+
+
+async def test_campaigns_that_share_a_subject_are_listed_each_for_itself(
+    edge: RunningEdge, store: Broker, entity: str
+) -> None:
+    for part, clicks in (("c-1", 1), ("c-2", 2)):
+        data = {**state(entity, 1, clicks=clicks), "part": part, "entity_type": "campaign"}
+        await _say(store, f"metric.{entity}.{part}.state", data)
+    changed = {"entity": entity, "part": "c-2", "base": 1, "version": 2, "values": {"clicks": 3}}
+    await _say(store, f"metric.{entity}.c-2.changed", changed)
+
+    listed = (await edge.http.get("/entities?entity_type=campaign&limit=2")).json()["entities"]
+    assert [(each["entity"], each["part"], each["values"]) for each in listed] == [
+        (entity, "c-2", {"clicks": 3}),
+        (entity, "c-1", {"clicks": 1}),
+    ]
+    assert (await edge.http.get(f"/entities/{entity}/c-2")).json() == listed[0]
+    for path in (f"/entities/{entity}", f"/entities/{entity}/c-3"):
+        assert (await edge.http.get(path)).status_code == 404
