@@ -17,6 +17,7 @@ import pytest
 import yaml
 from kubernetes_validate.utils import all_versions, major_minor
 
+from actors.alerts.rulebook import SHIPPED
 from actors.catalog import ACTORS
 from ops.cli.commands import parser
 from ops.process.roles import WORKER_DRAIN
@@ -27,6 +28,7 @@ from router import catalogue, topology
 from router.topology import TopologySettings
 from tests import parts
 from tests.k8s.overlay import (
+    EVERYTHING,
     K8S,
     OVERLAYS,
     ROOT,
@@ -331,6 +333,30 @@ def test_every_port_has_a_policy_that_opens_it_to_somebody(overlay: str) -> None
         if each.name == "edge":
             watchers = [{"namespaceSelector": {"matchLabels": {"callboard/monitoring": "true"}}}]
             assert opened[9090] == watchers, "the internal port is for those who look after it"
+
+
+def test_the_rules_that_are_mounted_are_those_that_are_shipped_and_change_without_a_restart() -> None:
+    alerts = named(EVERYTHING, "actor-alerts")
+    (container,) = alerts.spec["containers"]
+    file = Path(variables(EVERYTHING, container)["CALLBOARD_ALERTS_RULES_FILE"])
+    (mount,) = [each for each in container["volumeMounts"] if each["mountPath"] == str(file.parent)]
+    assert "subPath" not in mount and mount["readOnly"]
+    (volume,) = [each for each in alerts.spec["volumes"] if each["name"] == mount["name"]]
+    assert volume["configMap"]["name"] == "alert-rules", "with a hash in its name, each change would start the actor anew"
+    (given,) = [each for each in of_kind(EVERYTHING, "ConfigMap") if each["metadata"]["name"] == "alert-rules"]
+    assert given["data"][file.name] == SHIPPED.read_text()
+
+
+def test_the_alerts_actor_is_let_out_to_an_alertmanager_and_nobody_else_is() -> None:
+    url = variables(EVERYTHING, named(EVERYTHING, "actor-alerts").spec["containers"][0])["CALLBOARD_ALERTS_ALERTMANAGER_URLS"]
+    peer = {"namespaceSelector": {"matchLabels": {"callboard/alertmanager": "true"}}}
+    out = {
+        policy["metadata"]["name"]: [pod.name for pod in chosen(EVERYTHING, policy["spec"]["podSelector"])]
+        for policy in of_kind(EVERYTHING, "NetworkPolicy")
+        for rule in policy["spec"].get("egress", [])
+        if peer in rule.get("to", []) and int(url.rpartition(":")[2]) in {port["port"] for port in rule["ports"]}
+    }
+    assert out == {"to-alertmanager": ["actor-alerts"]}
 
 
 @every_overlay
