@@ -342,13 +342,17 @@ def test_the_rules_that_are_mounted_are_those_that_are_shipped_and_change_withou
     (mount,) = [each for each in container["volumeMounts"] if each["mountPath"] == str(file.parent)]
     assert "subPath" not in mount and mount["readOnly"]
     (volume,) = [each for each in alerts.spec["volumes"] if each["name"] == mount["name"]]
-    assert volume["configMap"]["name"] == "alert-rules", "with a hash in its name, each change would start the actor anew"
+    assert volume["configMap"]["name"] == "alert-rules", (
+        "with a hash in its name, each change would start the actor anew"
+    )
     (given,) = [each for each in of_kind(EVERYTHING, "ConfigMap") if each["metadata"]["name"] == "alert-rules"]
     assert given["data"][file.name] == SHIPPED.read_text()
 
 
 def test_the_alerts_actor_is_let_out_to_an_alertmanager_and_nobody_else_is() -> None:
-    url = variables(EVERYTHING, named(EVERYTHING, "actor-alerts").spec["containers"][0])["CALLBOARD_ALERTS_ALERTMANAGER_URLS"]
+    url = variables(EVERYTHING, named(EVERYTHING, "actor-alerts").spec["containers"][0])[
+        "CALLBOARD_ALERTS_ALERTMANAGER_URLS"
+    ]
     peer = {"namespaceSelector": {"matchLabels": {"callboard/alertmanager": "true"}}}
     out = {
         policy["metadata"]["name"]: [pod.name for pod in chosen(EVERYTHING, policy["spec"]["podSelector"])]
