@@ -22,6 +22,8 @@ from router.sdk.values import RunOver, RunSettings, RunStopped, ToolCall, UsageT
 _FREQUENT = frozenset({"output", "streaming_chunk"})
 # The step or tool whose block the caller is in.
 _span: ContextVar[str | None] = ContextVar("callboard_span", default=None)
+# Whether it is told of what a program does, which no request to stop undoes.
+_observing: ContextVar[bool] = ContextVar("callboard_observing", default=False)
 
 
 class Emitter:
@@ -187,7 +189,7 @@ class Emitter:
                 self._coalescer.flush_due()
 
     def _require_wanted(self) -> None:
-        if self._stopped and self._raise_on_stop and not self.over:
+        if self._stopped and self._raise_on_stop and not self.over and not _observing.get():
             raise RunStopped
 
     def _require_open(self) -> None:
@@ -206,6 +208,15 @@ class Emitter:
         return event.id
 
     # Blocks
+
+    @contextlib.contextmanager
+    def observing(self) -> Iterator[None]:
+        """What is said in the block is what a library reports: it does not raise RunStopped, whatever the settings say."""
+        token = _observing.set(True)
+        try:
+            yield
+        finally:
+            _observing.reset(token)
 
     @contextlib.contextmanager
     def inside(self, span: str) -> Iterator[None]:

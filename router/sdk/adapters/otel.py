@@ -2,7 +2,8 @@
 
 Spans by the semantic conventions for generative AI (`gen_ai.operation.name`): chat, completions and embeddings become
 `model_selection`, tools `tool_use` and `tool_result`, agents and workflows `workflow_step`; what they used is told at their end.
-Spans of other kinds are passed over, and what lies below them belongs to the nearest GenAI span above.
+Spans of other kinds are passed over, and what lies below them belongs to the nearest GenAI span above. Where the run is asked to
+stop, the start of the next GenAI span raises RunStopped.
 <https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/>
 """
 
@@ -26,6 +27,7 @@ from router.sdk.adapters.port import RunPort
 from router.sdk.adapters.spans import SpanReports, known
 from router.sdk.run import Run
 from router.sdk.sync import SyncRun
+from router.sdk.values import RunStopped
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +49,10 @@ _COST = ("gen_ai.usage.cost", "gen_ai.usage.total_cost", "llm.cost.total")
 class RunSpanProcessor(SpanProcessor):
     """Reports each GenAI span to the run of the context in which it starts, or all to one run."""
 
-    def __init__(self, run: Run | SyncRun | None = None) -> None:
+    def __init__(self, run: Run | SyncRun | None = None, *, stop: bool = True) -> None:
+        """`stop=False`: a request to stop is left to the program."""
         self._port = RunPort(run) if run else None
+        self._stop = stop
         self._lock = threading.Lock()  # spans of one process start and end in any thread
         self._reports: dict[RunPort, SpanReports] = {}
         self._open: dict[str, SpanReports] = {}
@@ -56,8 +60,12 @@ class RunSpanProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         try:
             if port := self._port or current_port():
+                if self._stop and (span.attributes or {}).get("gen_ai.operation.name"):
+                    port.check()
                 with self._lock:
                     self._begin(port, span)
+        except RunStopped:
+            raise
         except Exception:
             log.exception("the start of an OpenTelemetry span could not be reported")
 
@@ -66,7 +74,10 @@ class RunSpanProcessor(SpanProcessor):
             with self._lock:
                 reports = self._open.pop(_id(span), None)
                 if reports is not None:
-                    _end(reports, span)
+                    try:
+                        _end(reports, span)
+                    finally:
+                        reports.end(_id(span))  # also where its attributes could not be read
                     if reports.idle:
                         self._reports.pop(reports.port, None)
         except Exception:
@@ -103,10 +114,8 @@ def _begin(reports: SpanReports, span: ReadableSpan) -> None:
         }
         reports.begin_model(id, parent, model, more)
     elif operation in _TOOLS:
-        query = attributes.get("gen_ai.retrieval.query.text")
-        given: Any = attributes.get("gen_ai.tool.call.arguments", {"query": query} if query else None)
         name = str(attributes.get("gen_ai.tool.name") or span.name)
-        reports.begin_tool(id, parent, name, _object(given))
+        reports.begin_tool(id, parent, name, lambda: _arguments(span), later=True)
     elif operation:
         what = attributes.get("gen_ai.agent.name") or attributes.get("gen_ai.workflow.name") or span.name
         reports.begin_step(id, parent, str(what), "workflow" if operation == "invoke_workflow" else "agent")
@@ -127,25 +136,35 @@ def _end(reports: SpanReports, span: ReadableSpan) -> None:
     if span.status.status_code is StatusCode.ERROR:
         kind = attributes.get("error.type") or _exception(span, "exception.type")
         text = span.status.description or _exception(span, "exception.message") or kind or "error"
-        reports.fail(id, str(text), str(kind) if kind else None)
+        # As Python has it: the span ends by what stops the program.
+        stopped = str(kind).rpartition(".")[2] in ("RunStopped", "CancelledError")
+        reports.fail(id, str(text), str(kind) if kind else None, "cancelled" if stopped else "failed")
     elif opened.kind == "tool":
         result = _parsed(attributes.get("gen_ai.tool.call.result", attributes.get("gen_ai.retrieval.documents")))
-        reports.end_tool(id, result)
+        # What an instrumentation sets once the tool has begun may come too late for its beginning.
+        more: dict[str, Any] = {"parameters": given} if (given := _arguments(span)) else {}
+        reports.end_tool(id, result, **more)
     else:
         if opened.kind == "model":
             _say(reports, id, attributes)
         reports.end(id, "completed", **_usage(attributes))
 
 
+def _arguments(span: ReadableSpan) -> dict[str, Any]:
+    attributes = span.attributes or {}
+    query = attributes.get("gen_ai.retrieval.query.text")
+    return _object(attributes.get("gen_ai.tool.call.arguments", {"query": query} if query else None))
+
+
 def _usage(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    given, taken = _first(attributes, _INPUT), _first(attributes, _OUTPUT)
+    given, taken = _count(_first(attributes, _INPUT)), _count(_first(attributes, _OUTPUT))
     total = (given or 0) + (taken or 0)
     return known(
         {
             "tokens_used": total or None,
             "input_tokens": given,
             "output_tokens": taken,
-            "cost": _first(attributes, _COST),
+            "cost": _number(_first(attributes, _COST)),
             "response_model": attributes.get("gen_ai.response.model"),
         }
     )
@@ -153,9 +172,8 @@ def _usage(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 def _say(reports: SpanReports, id: str, attributes: Mapping[str, Any]) -> None:
     """Reports the answer, where the instrumentation is allowed to record it."""
-    messages = _parsed(attributes.get("gen_ai.output.messages"))
-    for message in messages if isinstance(messages, list) else ():
-        for part in message.get("parts") or () if isinstance(message, dict) else ():
+    for message in _mappings(_parsed(attributes.get("gen_ai.output.messages"))):
+        for part in _mappings(message.get("parts")):
             if part.get("type") == "reasoning":
                 reports.think(id, str(part.get("content") or ""))
             elif part.get("type") == "text":
@@ -169,6 +187,19 @@ def _id(span: ReadableSpan) -> str:
 
 def _first(attributes: Mapping[str, Any], names: tuple[str, ...]) -> Any:
     return next((attributes[name] for name in names if name in attributes), None)
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _count(value: Any) -> int | None:
+    return None if (number := _number(value)) is None or number != number // 1 else int(number)
+
+
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    """Those of a list, where it is one: what instrumentations record is not checked by anybody."""
+    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
 
 
 def _parsed(value: Any) -> Any:

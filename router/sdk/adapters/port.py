@@ -125,7 +125,8 @@ class RunPort:
     def _taken(self) -> Iterator[None]:
         """Counts and logs an event that the run does not take."""
         try:
-            yield
+            with self._emitter.observing():
+                yield
         except (RunOver, BadInput) as fault:
             self.dropped += 1
             # A callback that comes after the completion is usual: a library ends its spans behind the result that it returned.

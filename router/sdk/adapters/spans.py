@@ -40,6 +40,7 @@ class SpanReports:
         self.port = port
         self._open: dict[str, OpenSpan] = {}
         self._error: object = None  # the newest one, which is reported once and not by each span above it
+        self._above: set[str | None] = set()  # the spans above where it came from, which may tell of it again
 
     @property
     def idle(self) -> bool:
@@ -123,13 +124,26 @@ class SpanReports:
         kind = error_type or (type(error).__name__ if isinstance(error, BaseException) else "error")
         more = {"error": text, "error_type": kind} if status == "failed" else {}
         span = self._open.get(id)
+        told = self._is_told(id, span, error)
         if span and span.kind == "tool":
             self.end_tool(id, None, False, **({"status": status} if status != "failed" else {}), **more)
         else:
             self.end(id, status, **more)
-        if status == "failed" and error != self._error:
+        if status == "failed" and not told:
             self._error = error
             self.port.error(text, error_type=kind)
+
+    def _is_told(self, id: str, span: OpenSpan | None, error: BaseException | str) -> bool:
+        """Whether the error has come up from a span below. A text alone does not say so: two tools may fail alike."""
+        if span is None or isinstance(error, BaseException):
+            return error == self._error
+        if error == self._error and (id in self._above or (not span.shown and span.parent in self._above)):
+            return True
+        self._above = {None}
+        while span is not None and span.parent is not None:
+            self._above.add(span.parent)
+            span = self._open.get(span.parent)
+        return False
 
     def _speaker(self, id: str, callback: str) -> OpenSpan | None:
         span = self._open.get(id)

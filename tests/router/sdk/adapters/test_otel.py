@@ -13,9 +13,10 @@ from opentelemetry.trace import Status, StatusCode, Tracer
 
 from router.broker import Broker
 from router.event import Event
-from router.sdk import Run, SyncRun
+from router.sdk import Run, RunSettings, RunStopped, SyncRun
 from router.sdk.adapters.otel import RunSpanProcessor, reporting_to
 from tests.router.sdk.runs import events_of, types
+from tests.waiting import eventually
 
 
 def tracer_of(processor: RunSpanProcessor) -> Tracer:
@@ -126,3 +127,64 @@ async def test_a_span_that_says_only_while_it_runs_what_it_is_is_told_of_at_its_
     events = await events_of(broker, entity)
     assert of(events, "model_selection")[0]["model"] == "late-1"
     assert of(events, "workflow_step")[0]["tokens_used"] == 3
+
+
+@pytest.mark.parametrize(
+    "recorded", ['["text"]', '[{"parts": ["text", 5, null]}]', '[{"parts": "text"}]', "{torn", '[{"parts": 5}]']
+)
+async def test_a_span_whose_attributes_are_not_as_the_conventions_say_ends_all_the_same(
+    broker: Broker, entity: str, recorded: str
+) -> None:
+    chat = {names.GEN_AI_OPERATION_NAME: "chat", names.GEN_AI_USAGE_INPUT_TOKENS: "12", "gen_ai.usage.cost": "dear"}
+    async with Run(entity, broker) as run:
+        processor = RunSpanProcessor(run)
+        with tracer_of(processor).start_as_current_span("chat", attributes=chat) as span:
+            span.set_attribute(names.GEN_AI_OUTPUT_MESSAGES, recorded)
+
+        assert not processor._reports
+
+    (step,) = of(await events_of(broker, entity), "workflow_step")
+    assert step["status"] == "completed" and "tokens_used" not in step
+
+
+async def test_arguments_that_are_set_once_the_tool_has_begun_are_told(
+    broker: Broker, entity: str, nats_server: str
+) -> None:
+    tool = {names.GEN_AI_OPERATION_NAME: "execute_tool", names.GEN_AI_TOOL_NAME: "search"}
+
+    async def search(tracer: Tracer) -> None:
+        with tracer.start_as_current_span("execute_tool", attributes=tool) as span:
+            span.set_attribute(names.GEN_AI_TOOL_CALL_ARGUMENTS, '{"q": "tea"}')
+            await asyncio.sleep(0)
+
+    def program() -> None:
+        with SyncRun(f"{entity}b", nats_server) as run:
+            asyncio.run(search(tracer_of(RunSpanProcessor(run))))
+
+    async with Run(entity, broker) as run:
+        await search(tracer_of(RunSpanProcessor(run)))
+    await asyncio.to_thread(program)
+
+    for name in (entity, f"{entity}b"):
+        events = await events_of(broker, name)
+        assert of(events, "tool_use", "tool_result")[0]["parameters"] == {"q": "tea"}
+        assert of(events, "tool_result")[0]["parameters"] == {"q": "tea"}
+
+
+@pytest.mark.parametrize("raises", [False, True], ids=["by the processor", "by the run"])
+async def test_a_run_that_is_asked_to_stop_ends_at_the_start_of_its_next_span(
+    broker: Broker, entity: str, raises: bool
+) -> None:
+    chat = {names.GEN_AI_OPERATION_NAME: "chat"}
+    with pytest.raises(RunStopped):
+        async with Run(entity, broker, settings=RunSettings(raise_on_stop=raises)) as run:
+            tracer = tracer_of(RunSpanProcessor(run))
+            with tracer.start_as_current_span("chat", attributes=chat):
+                await eventually(lambda: run.waiting == 0)
+                run._delivery.asked_to_stop("enough")
+            with tracer.start_as_current_span("GET /"), tracer.start_as_current_span("chat", attributes=chat):
+                raise AssertionError("the run was asked to stop")
+
+    events = await events_of(broker, entity)
+    assert types(events) == ["workflow_start", "model_selection", "stopping", "workflow_step", "completion"]
+    assert events[-1].data["status"] == "cancelled"

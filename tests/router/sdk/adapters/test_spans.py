@@ -46,3 +46,21 @@ async def test_spans_that_nobody_ends_are_forgotten(broker: Broker, entity: str)
 
         assert spans.find("0") is None and spans.find(str(MAX_SPANS)) is not None
         spans.end("0")
+
+
+async def test_two_that_fail_alike_are_two_errors_and_one_that_comes_up_from_below_is_none(
+    broker: Broker, entity: str
+) -> None:
+    """Libraries tell of errors by their text."""
+    async with Run(entity, broker) as run:
+        spans = SpanReports(RunPort(run))
+        spans.begin_step("a", None, "agent", "agent")
+        for id in ("1", "2"):
+            spans.begin("between" + id, "a", "hidden", "span", shown=False)
+            spans.begin_tool(id, "between" + id, "search", {})
+            spans.fail(id, "timeout")
+            spans.fail("between" + id, "timeout")
+        spans.fail("a", "timeout")
+
+    events = await events_of(broker, entity)
+    assert [event.type for event in events].count("error") == 2
