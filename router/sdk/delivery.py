@@ -31,6 +31,8 @@ MAX_BATCH_BYTES = 512 * 1024
 MIN_PAUSE, MAX_PAUSE = 0.1, 1.0
 # A minute: JetStream forgets an id after two. What was sent before that and not acknowledged is looked up before it is sent again.
 RECHECK_SECONDS = 60.0
+# What is spooled is forced to the disk so often, as nats-server of `callboard up` does with what it has acknowledged.
+SYNC_SECONDS = 1.0
 
 
 class RunDelivery:
@@ -123,11 +125,14 @@ class RunDelivery:
 
     async def tick(self) -> None:
         """Emits what was held back when it is due, and spools what has waited too long, until cancelled."""
+        synced = -math.inf
         while True:
             self._ticked.clear()
             pause = self._emitter.due - time.monotonic()
             if len(self._outbox) and not self._outbox.spooling:
                 pause = min(pause, max(0.05, self._settings.spool_after / 2))
+            if self._outbox.must_sync:
+                pause = min(pause, synced + SYNC_SECONDS - time.monotonic())
             if pause > 0:
                 try:
                     async with asyncio.timeout(None if pause == math.inf else pause):
@@ -137,6 +142,10 @@ class RunDelivery:
             self._emitter.flush_due()
             if self._outbox.waited() > self._settings.spool_after and not self._outbox.spooling:
                 self._spool()
+            if self._outbox.must_sync and time.monotonic() - synced > SYNC_SECONDS:
+                # Beside this: a slow disk holds up nothing that is due.
+                asyncio.get_running_loop().run_in_executor(None, self._outbox.sync)
+                synced = time.monotonic()
 
     async def deliver(self) -> None:
         """Sends what is in the outbox, until cancelled; before that, what an earlier process of the run left behind."""

@@ -223,12 +223,33 @@ class RunOutbox:
             log.error("events of a run cannot be spooled; they wait in memory", extra={"fault": why})
         self._failed = why
 
+    @property
+    def must_sync(self) -> bool:
+        """Whether events were spooled that a power cut would take."""
+        return self._file is not None and not self._file.is_synced
+
+    def sync(self) -> None:
+        """Forces what is spooled to the disk, which takes milliseconds or more: for a thread."""
+        with self._lock:
+            if self._file is None or self._file.is_synced:
+                return
+            sync = self._file.syncing()
+        sync()
+
     def close(self) -> tuple[int, Path | None]:
-        """Ends the queue; returns how many events are unsent and the file they are in, None where they are lost."""
+        """Ends the queue; returns how many events are unsent and the file they are in, None where they are lost.
+
+        The file is locked until `release`.
+        """
         with self._lock:
             unsent = len(self)
             if not unsent or not self._spill() or self._file is None:
                 return unsent, None
-            path = self._file.path
-            self._file.close()
-            return unsent, path
+            return unsent, self._file.path
+
+    def release(self) -> None:
+        """Forces the file to the disk and lets it go: for a thread."""
+        self.sync()
+        with self._lock:
+            if self._file is not None:
+                self._file.close()

@@ -120,7 +120,11 @@ class Run:
                 await self._group.__aexit__(None, None, None)
             finally:
                 self._left = self._close()
-                await self._sender.release()
+                try:
+                    if self._left.spool is not None:
+                        await asyncio.to_thread(self._outbox.release)
+                finally:
+                    await self._sender.release()
         self._tell(self._left, fault)
 
     def _close(self) -> RunReport:

@@ -2,7 +2,8 @@
 
 A file is a magic, then frames: length and CRC-32 of a body in msgpack. The first body says whose events they are, the others
 are events in their order. Frames are appended by one write each, so a process that is killed leaves whole frames, and at
-most one that is torn; reading ends there. Nothing is synced: what a power cut takes is what the page cache held.
+most one that is torn; reading ends there. A power cut takes what was written since the last `sync`: the run that spools does it
+every second in a thread, and once it has ended. (Not at each event: 1.6 to 4.6 ms of waiting and 0.1 ms of CPU were measured for one.)
 
 Who appends to a file or delivers it holds its lock. A file that nobody holds is what a process left behind.
 """
@@ -17,7 +18,8 @@ import os
 import struct
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -99,6 +101,7 @@ class SpoolFile:
         self.start = start
         self.end = end
         self._descriptor = descriptor
+        self._synced = -1  # up to where; -1: the name of the file is not on the disk either
 
     @classmethod
     def create(cls, folder: Path, header: SpoolHeader) -> Self:
@@ -161,6 +164,20 @@ class SpoolFile:
     @property
     def bytes(self) -> int:
         return self.end - self.start
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether all that was written outlives a power cut, as far as the disk keeps what it says."""
+        return self._synced == self.end
+
+    def syncing(self) -> Callable[[], None]:
+        """What forces to the disk what is written by now, to be called in any thread: it has a descriptor of its own."""
+        first, self._synced = self._synced < 0, self.end
+        try:
+            descriptor = os.dup(self._descriptor)
+        except OSError as fault:
+            return partial(_cannot_sync, self.path, fault)
+        return partial(_sync, self.path, descriptor, first)
 
     def append(self, items: list[Queued]) -> list[int]:
         """Writes events behind the others; returns where each ends. Raises SpoolFailed, and then none of them is in the file."""
@@ -245,6 +262,26 @@ def _began(path: Path) -> int:
 def _stem(domain: str, run: str) -> str:
     digest = hashlib.blake2b(f"{domain}\0{run}".encode(), digest_size=6).hexdigest()
     return f"{domain}.{escape(run)[:_NAME_CHARACTERS]}.{digest}"
+
+
+def _sync(path: Path, descriptor: int, first: bool) -> None:
+    """Forces a file to the disk, and its name where that is not there; closes the descriptor."""
+    try:
+        os.fdatasync(descriptor)
+        if first:
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    except OSError as fault:
+        _cannot_sync(path, fault)
+    finally:
+        os.close(descriptor)
+
+
+def _cannot_sync(path: Path, fault: OSError) -> None:
+    log.warning("spool %s cannot be forced to the disk; a power cut may take it: %s", path, fault)
 
 
 def _frame(body: bytes) -> bytes:

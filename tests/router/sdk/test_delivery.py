@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import threading
+from pathlib import Path
 
 import pytest
 
-from router.sdk import OutboxFull, Overflow, Run, Unsent
+from router.sdk import OutboxFull, Overflow, Run, RunSettings, Unsent
 from tests.router.sdk.runs import Way, events_of, types
 from tests.waiting import PATIENCE, eventually
 
@@ -145,3 +148,39 @@ async def test_a_full_outbox_makes_who_wants_it_wait_and_gives_up_with_an_error(
 
     events = await events_of(way.broker, entity)
     assert [event.data["n"] for event in events if event.type == "noted"] == list(range(25))
+
+
+async def test_what_is_spooled_is_forced_to_the_disk_after_a_second_and_at_the_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, entity: str
+) -> None:
+    forced: list[tuple[int, bool]] = []
+    fdatasync = os.fdatasync
+
+    def sync(descriptor: int) -> None:
+        fdatasync(descriptor)
+        forced.append((os.fstat(descriptor).st_size, threading.current_thread() is threading.main_thread()))
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    settings = RunSettings(spool_dir=tmp_path, spool_after=0.01, drain=0.0)
+    async with Run(entity, url="nats://127.0.0.1:1", settings=settings) as run:
+        await eventually(lambda: len(forced) == 1)
+        for _ in range(100):
+            await run.thinking("on")
+
+    assert run.report.spool is not None
+    assert forced[-1] == (run.report.spool.stat().st_size, False) and 2 <= len(forced) <= 4
+
+
+async def test_a_disk_that_cannot_be_forced_ends_no_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, entity: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    settings = RunSettings(spool_dir=tmp_path, spool_after=0.01, drain=0.0)
+
+    async with Run(entity, url="nats://127.0.0.1:1", settings=settings) as run:
+        await run.thinking("on")
+
+    assert run.report.spool is not None and "a power cut may take it" in caplog.text
