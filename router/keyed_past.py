@@ -16,8 +16,8 @@ from router.catalogue import Delivery, find
 from router.event import Event
 from router.record import Record
 
-# What one snapshot may cost beside its own: about half a second of the store, and a quarter of one of this process.
-MAX_READ = 50_000
+# What one snapshot may cost beside its own: about a second.
+MAX_READ = 20_000
 MAX_REQUESTS = 500
 # What is remembered of all subjects together: 16 MiB.
 MAX_KEYS = 20_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -120,8 +121,21 @@ def check_figures(data: Mapping[str, Any]) -> None:
     """Raises BadData for a figure of a campaign that is neither a number nor null, of whatever name."""
     for field in ("metrics", "change"):
         for name, value in (data.get(field) or {}).items():
-            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            if value is not None and not _is_number(value):
                 raise BadData(f"{field}.{name}", "expected a number or null")
+
+
+def check_value(data: Mapping[str, Any]) -> None:
+    """Raises BadData for what msgpack holds as a number and JSON does not: readers would get null."""
+    for field in ("value", "delta", "deltaPercent"):
+        if (value := data.get(field)) is not None and not _is_number(value):
+            raise BadData(field, "expected a finite number")
+
+
+def _is_number(value: object) -> bool:
+    return (isinstance(value, float) and math.isfinite(value)) or (
+        isinstance(value, int) and not isinstance(value, bool)
+    )
 
 
 _FIGURES = {"additionalProperties": {"type": ["number", "null"]}}
@@ -153,6 +167,7 @@ METRIC_TYPES: tuple[EventType, ...] = (
         delivery=Delivery.LATEST,
         key=("entityType", "entityId", "metric"),
         reduce={"value": "last", "delta": "sum"},
+        also=check_value,
     ),
     EventType(
         "metric",
@@ -161,6 +176,7 @@ METRIC_TYPES: tuple[EventType, ...] = (
         delivery=Delivery.LATEST,
         key=("metric", "name"),
         reduce={"value": "last", "delta": "sum"},
+        also=check_value,
     ),
     EventType(
         "state",
