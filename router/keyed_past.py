@@ -15,6 +15,7 @@ from router.broker import PAGE_EVENTS, Broker
 from router.catalogue import Delivery, find
 from router.event import Event
 from router.record import Record
+from router.subject import escape
 
 # What one snapshot may cost beside its own: about a second.
 MAX_READ = 20_000
@@ -22,7 +23,7 @@ MAX_REQUESTS = 500
 # What is remembered of all subjects together: 16 MiB.
 MAX_KEYS = 20_000
 MAX_BYTES = 16 * 1024 * 1024
-# A window that brought fewer events than this is followed by one of four times its width.
+# A window that brought fewer events than this is followed by one of four times its width, an empty one by one of sixteen times.
 SPARSE = 512
 
 Key = tuple[Hashable, ...]
@@ -68,25 +69,28 @@ class KeyedPast:
         self._life = 0
 
     async def newest(
-        self, subject: str, upto: int, first: int, life: int, allowance: Allowance
+        self, last: Record, upto: int, first: int, life: int, allowance: Allowance
     ) -> tuple[list[Record], bool]:
         """The newest event of each key of a subject as of a sequence, and whether all keys were looked for.
 
-        `first` is the oldest sequence that the stream keeps, `life` the number of its life. Raises BrokerError.
+        `last` is the newest event of the subject as of then, `first` the oldest sequence that the stream keeps, `life` the number of
+        its life. Raises BrokerError.
         """
         if life != self._life:
             self._known.clear()
             self._life = life
-        found, known = _Known(upto, upto), self._known.get(subject)
-        if known is not None and known.upto >= upto and _serves(known, upto):
-            found, known = known, None
-        elif known is not None and known.upto > upto:
-            # Somebody goes on in an older snapshot; what is known is of use to others.
-            known = None
-            await self._look_back(subject, found, None, first, allowance)
-            return self._answer(found, first)
-        await self._look_back(subject, found, known, first, allowance)
-        self._keep(subject, found)
+        known = self._known.get(last.subject)
+        if known is not None and known.upto >= last.sequence and _serves(known, upto):
+            # Nothing came since.
+            known.upto = max(known.upto, upto)
+            found, known, keep = known, None, True
+        else:
+            found = _Known(upto, last.sequence - 1, _newest_of([last]))
+            # Who goes on in an older snapshot is not shown what came since; and what is known is of use to others.
+            known, keep = (known, True) if known is None or known.upto < upto else (None, False)
+        await self._look_back(last.subject, found, known, first, allowance)
+        if keep:
+            self._keep(last.subject, found)
         return self._answer(found, first)
 
     def _answer(self, found: _Known, first: int) -> tuple[list[Record], bool]:
@@ -112,7 +116,7 @@ class KeyedPast:
             newest, count = window
             found.newest = {**newest, **found.newest}
             found.low = low
-            width = width * 4 if count < SPARSE else width
+            width *= 16 if not count else 4 if count < SPARSE else 1
 
     async def _window(
         self, subject: str, low: int, high: int, allowance: Allowance
@@ -128,10 +132,7 @@ class KeyedPast:
             records = [record for record in page.records if record.sequence <= high]
             allowance.events -= len(page.records)
             count += len(records)
-            for record in records:
-                event = record.event
-                if event is not None and find(event.type, event.subject.domain).delivery is Delivery.LATEST:
-                    newest[event.type, event.test, event.conflation_key] = record
+            newest |= _newest_of(records)
             if not page.more or not page.records or page.records[-1].sequence >= high:
                 break
             after = page.records[-1].sequence
@@ -149,6 +150,21 @@ class KeyedPast:
                 for _ in range(len(self._known) - kept):
                     self._known.popitem(last=False)
                 break
+
+
+def is_named_by_key(event: Event) -> bool:
+    """Whether the key is the entity of the subject, so that other keys are hardly to be expected under it."""
+    key = find(event.type, event.subject.domain).key_of(event.data)
+    return len(key) == 1 and isinstance(key[0], str) and escape(key[0]) == event.subject.entity
+
+
+def _newest_of(records: list[Record]) -> dict[Key, Record]:
+    found: dict[Key, Record] = {}
+    for record in records:
+        event = record.event
+        if event is not None and find(event.type, event.subject.domain).delivery is Delivery.LATEST:
+            found[event.type, event.test, event.conflation_key] = record
+    return found
 
 
 def _serves(known: _Known, upto: int) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from router import keyed_past
 from router.broker import Broker, Page
 from router.event import Event
-from router.keyed_past import Allowance, KeyedPast, is_keyed
+from router.keyed_past import Allowance, KeyedPast, is_keyed, is_named_by_key
 from router.record import Record
 
 
@@ -43,10 +43,18 @@ class CountingBroker:
         self.after.append(after)
         return await self._broker.read(pattern, after, upto=upto)
 
+    async def latest(self, patterns: list[str], upto: int) -> list[Record]:
+        return await self._broker.latest(patterns, upto)
+
 
 async def newest(past: KeyedPast, subject: str, upto: int, **allowed: int) -> tuple[dict[str, int], bool]:
-    records, whole = await past.newest(subject, upto, 1, 0, Allowance(**allowed))
+    records, whole = await past.newest(await last_of(past, subject, upto), upto, 1, 0, Allowance(**allowed))
     return told(records), whole
+
+
+async def last_of(past: KeyedPast, subject: str, upto: int) -> Record:
+    (record,) = await past._broker.latest([subject], upto)
+    return record
 
 
 async def test_a_key_that_was_silent_for_hundreds_of_events_is_found(broker: Broker, subject: str) -> None:
@@ -80,11 +88,20 @@ async def test_what_is_remembered_is_not_read_again(broker: Broker, subject: str
     last = await say(broker, subject, "b", 2)
 
     assert (await newest(past, subject, last))[0] == {"a": 1, "b": 2}
-    assert counting.after[before:] == [first]
+    # "b" was at hand, and behind it comes what is known.
+    assert counting.after[before:] == []
+    await say(broker, subject, "c", 3)
+    assert (await newest(past, subject, await say(broker, subject, "b", 4)))[0] == {"a": 1, "b": 4, "c": 3}
+    assert counting.after[before:] == [last]
+    before = len(counting.after)
+    # Nothing of it came since.
+    other = await say(broker, subject.replace("campaign.", "campaign.other-"), "x", 1)
+    assert (await newest(past, subject, other))[0] == {"a": 1, "b": 4, "c": 3}
+    assert len(counting.after) == before
 
     # In another life of the stream the same sequence may be something else.
-    await past.newest(subject, last, 1, 1, Allowance())
-    assert len(counting.after) > before + 1
+    await past.newest(await last_of(past, subject, other), other, 1, 1, Allowance())
+    assert len(counting.after) > before
 
 
 async def test_past_its_bounds_it_says_that_keys_may_be_missing_and_shows_no_older_value_of_one(
@@ -117,7 +134,7 @@ async def test_what_the_stream_no_longer_keeps_is_not_shown_and_memory_is_bounde
     last = await say(broker, subject, "a", 1)
     await newest(past, subject, last)
 
-    assert told((await past.newest(subject, last, gone + 1, 0, Allowance()))[0]) == {"a": 1}
+    assert told((await past.newest(await last_of(past, subject, last), last, gone + 1, 0, Allowance()))[0]) == {"a": 1}
 
     monkeypatch.setattr(keyed_past, "MAX_KEYS", 2)
     other = subject.replace(".campaign_metrics", ".other")
@@ -130,3 +147,9 @@ def test_types_with_a_key_and_events_with_one_of_their_publisher_are_keyed() -> 
     assert is_keyed(Event.new("campaign.c.campaign_metrics", {"metrics": {}}))
     assert is_keyed(Event.new("job.a.progress", {"progress": 1}, key="mine"))
     assert not is_keyed(Event.new("job.a.progress", {"progress": 1}))
+
+
+def test_a_subject_may_be_named_by_the_key_of_its_events() -> None:
+    assert is_named_by_key(Event.new("campaign.c=2E1.campaign_metrics", {"campaignId": "c.1", "metrics": {}}))
+    assert not is_named_by_key(Event.new("campaign.shop.campaign_metrics", {"campaignId": "c.1", "metrics": {}}))
+    assert not is_named_by_key(Event.new("campaign.shop.campaign_metrics", {"metrics": {}}))
