@@ -8,13 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from langchain_core.messages import AIMessage
-from langchain_core.tools import tool
-
 from router.sdk import Run, RunStopped, SyncRun
-from router.sdk.adapters.langchain import LangChainHandler
 from router.sdk.adapters.tqdm import reporting_bars
-from tests.router.sdk.adapters.models import USED, agent, calls
 
 WORDS = " ".join(f"word{n}" for n in range(40))
 
@@ -26,6 +21,12 @@ def wait_for(go: Path) -> None:
 
 async def run_agent(url: str, name: str, go: Path) -> None:
     """A LangGraph agent with a fake model: it looks something up, for as long as it takes, and answers in many tokens."""
+    # The libraries take seconds to import, which the other program need not wait for.
+    from langchain_core.messages import AIMessage
+    from langchain_core.tools import tool
+
+    from router.sdk.adapters.langchain import LangChainHandler
+    from tests.router.sdk.adapters.models import USED, agent, calls
 
     @tool
     def look_up(what: str) -> str:
