@@ -21,7 +21,7 @@ from edge.webhooks.client.ssrf import GuardSettings
 from router.broker import Broker
 from router.nats.settings import BrokerSettings
 from router.topology import TopologySettings
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, eventually
 
 # The client's own deadlines are no part of what a test says about the server.
 UNHURRIED = {"open_timeout": PATIENCE, "ping_timeout": PATIENCE}
@@ -32,6 +32,12 @@ QUIET = SessionSettings(heartbeat=3600.0)
 def n(events: list[dict[str, Any]]) -> list[Any]:
     """The numbers that events carry."""
     return [event["data"]["n"] for event in events]
+
+
+async def keep_picture(broker: Broker, subject: str, picture: bytes) -> None:
+    """Publishes a picture that viewers who come later see: NATS stores it a moment after it has answered a flush."""
+    await broker.frame(subject, picture)
+    assert await eventually(lambda: broker.last_frame(subject)) == picture
 
 
 class RunningEdge:

@@ -28,6 +28,7 @@ from router.frame import frame_subject, pack
 from router.nats.embedded import free_port
 from router.nats.settings import BrokerSettings
 from tests import parts
+from tests.edge.conftest import keep_picture
 from tests.waiting import PATIENCE, eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
@@ -266,8 +267,7 @@ async def test_pictures_come_through_at_once(nginx: Nginx, nats_server: str, ent
     header = {"seq": 1, "time": 1.5, "width": 4, "height": 3, "format": "jpeg", "source": "test", "simulated": True}
     async with Broker(BrokerSettings(nats_server), "test-nginx") as broker, nginx.http() as http:
         await broker.publish(Event.new(f"camera.{entity}.state", {"status": "streaming", "simulated": True}))
-        await broker.frame(frame_subject("camera", entity), pack(header, jpeg))
-        await broker.connection.flush()
+        await keep_picture(broker, frame_subject("camera", entity), pack(header, jpeg))
         body = b""
         # The stream does not end, and there is one picture: what nginx holds back never comes.
         async with asyncio.timeout(PATIENCE), http.stream("GET", f"/cameras/{entity}/mjpeg") as answer:

@@ -9,7 +9,7 @@ import websockets
 from router.broker import Broker
 from router.event import Event
 from router.frame import frame_subject, pack
-from tests.edge.conftest import RunningEdge
+from tests.edge.conftest import RunningEdge, keep_picture
 from tests.waiting import PATIENCE, eventually
 
 
@@ -20,8 +20,7 @@ async def test_pictures_reach_mjpeg_snapshot_and_socket(edge: RunningEdge, store
         {"seq": 1, "time": 1.5, "width": 4, "height": 3, "format": "jpeg", "source": "test", "simulated": True}, jpeg
     )
     subject = frame_subject("camera", entity)
-    await store.frame(subject, frame)
-    await store.connection.flush()
+    await keep_picture(store, subject, frame)
 
     snapshot = await edge.http.get(f"/cameras/{entity}/snapshot")
     async with websockets.connect(f"ws://127.0.0.1:{edge.port}/cameras/{entity}/ws") as socket:
@@ -69,8 +68,7 @@ async def test_the_last_picture_of_an_mjpeg_stream_is_whole_before_another_comes
 ) -> None:
     await store.publish(Event.new(f"camera.{entity}.state", {"status": "streaming"}))
     frame = pack({"seq": 1, "time": 1.5, "width": 4, "height": 3, "format": "jpeg", "source": "test"}, JPEG)
-    await store.frame(frame_subject("camera", entity), frame)
-    await store.connection.flush()
+    await keep_picture(store, frame_subject("camera", entity), frame)
 
     body = b""
     async with asyncio.timeout(PATIENCE), edge.http.stream("GET", f"/cameras/{entity}/mjpeg") as stream:

@@ -12,6 +12,7 @@ from router.broker import Broker
 from router.cluster.leases import view_key
 from router.frame import frame_subject, pack
 from router.nats.bucket import Bucket
+from tests.edge.conftest import keep_picture
 from tests.waiting import PATIENCE, eventually
 
 JPEG = b"\xff\xd8picture\xff\xd9"
@@ -80,8 +81,7 @@ async def test_viewers_share_each_frame_and_one_lease_that_ends_with_the_last(
 
 async def test_the_last_picture_is_shown_where_the_source_makes_none(video: Video, broker: Broker, entity: str) -> None:
     subject = frame_subject("camera", entity)
-    await broker.frame(subject, picture(7))
-    await broker.connection.flush()
+    await keep_picture(broker, subject, picture(7))
 
     shown = await video.newest("camera", entity, subject, timeout=PATIENCE)
 
