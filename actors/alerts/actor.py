@@ -102,7 +102,7 @@ class Alerts(Actor):
     async def receive(self, event: Event, ctx: Context) -> None:
         if is_own(event):
             return
-        signals = self._engine.advance(self._now())
+        signals = self._engine.advance(self._judged_until(ctx))
         signals += self._engine.process(event)
         for fault in self._engine.take_faults():
             RULE_FAULTS.inc()
@@ -124,7 +124,7 @@ class Alerts(Actor):
             self._untold = False
             mistakes = list(self._mistakes[:MAX_MISTAKES])
             ctx.emit("system.alerts.rules_rejected", {"file": self._book.file.name, "mistakes": mistakes})
-        signals += self._engine.advance(self._now())
+        signals += self._engine.advance(self._judged_until(ctx))
         self._apply(signals, ctx)
         self._wake(ctx)
         RULES.set(len(self._engine.rules))
@@ -212,6 +212,11 @@ class Alerts(Actor):
             return (jobs.cancel(id) if cancel else jobs.find(id)).describe()
         except BacktestGone as gone:
             return {"gone": str(gone)}
+
+    def _judged_until(self, ctx: Context) -> int:
+        """The time for deadlines: that of the clock, or where stored events wait, as after an outage, of the next of them."""
+        horizon = ctx.horizon()
+        return self._now() if horizon is None else min(horizon, self._now())
 
     def _chosen(self, text: str | None) -> tuple[Sequence[Rule], list[dict[str, Any]]]:
         """The rules of a text, or those in force; or the mistakes in it."""

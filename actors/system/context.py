@@ -153,6 +153,14 @@ class Context:
         """Seconds on a clock that never jumps; says nothing about the date."""
         return self._clock.now()
 
+    def horizon(self) -> int | None:
+        """Up to when (ns since the epoch) the actor has handled all stored events of its subjects; None where none waits.
+
+        An actor that waits for events takes this for the time that it is, where it is not None: after an outage, what came
+        meanwhile is not missing, it has only not been handled yet.
+        """
+        return self._runtime.horizon()
+
     async def sleep(self, seconds: float) -> None:
         """Waits."""
         await self._clock.sleep(seconds)

@@ -36,6 +36,10 @@ log = logging.getLogger(__name__)
 # that a slow event loop does not cause redeliveries.
 MAX_WAIT = 10.0
 MIN_WAIT = 2.0
+# So long after a start or a reconnect the first deliveries may be on their way; so long the server's count of those that wait
+# is believed without a delivery: they may have been deleted.
+UNSURE_SECONDS = 2.0
+STILL_SECONDS = 5.0
 # 30 days: as long as a dead letter is kept, and longer than events are.
 ABANDONED_SECONDS = 30 * 86400.0
 
@@ -57,6 +61,45 @@ class _Held(NamedTuple):
     life: int
 
 
+class Horizon:
+    """Up to when all events that are stored have been handled: what an actor that waits for events may take for the time.
+
+    After a start, or a loss of the connection, nobody knows for a moment what is stored and has not come.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._handled = 0
+        self._pending = 0
+        self._moved = self._unsure = clock()
+        self._life = 0
+
+    def began(self, pending: int) -> None:
+        """Notes what lies before a consumer that was made."""
+        self._pending = pending
+        self._moved = self._unsure = self._clock()
+
+    def heard(self, pending: int) -> None:
+        """Notes what the server has beyond a delivery."""
+        self._pending = pending
+        self._moved = self._clock()
+
+    def at(self, oldest: int | None, connected: bool, life: int) -> int | None:
+        """The horizon in ns, None where nothing waits: then it is the time that it is.
+
+        `oldest` is when the oldest event in hand was stored; `life` counts the connections to NATS.
+        """
+        now = self._clock()
+        if not connected or life != self._life:
+            self._unsure, self._life = now, life
+        if oldest is not None:
+            self._handled = max(self._handled, oldest)
+            return self._handled
+        if now - self._unsure < UNSURE_SECONDS or (self._pending and now - self._moved < STILL_SECONDS):
+            return self._handled
+        return None
+
+
 class Intake:
     """Feeds an actor's mailbox from EVENTS and settles what was fed."""
 
@@ -72,6 +115,7 @@ class Intake:
         self._dead = DeadLetters(broker)
         self._held: dict[int, _Held] = {}
         self._behind = 0  # what the server had beyond the delivery that came last
+        self._horizon = Horizon()
         # Bounded by the consumer's credit: what is queued here is not acknowledged.
         self._undecodable: asyncio.Queue[tuple[Stored, BadEvent | None]] = asyncio.Queue()
         self._consumer = Consumer(
@@ -92,6 +136,7 @@ class Intake:
             },
             self._heard,
             credit=actor.capacity,
+            began=self._horizon.began,
         )
 
     @property
@@ -104,6 +149,13 @@ class Intake:
         """When the oldest of those held was stored; None without any."""
         held = list(self._held.values())
         return min(each.stored.time for each in held) / 1e9 if held else None
+
+    def horizon(self) -> int | None:
+        """Up to when (ns) all stored events have been handled; None where none waits."""
+        # They come in the order in which they were stored, but for those that are delivered again.
+        oldest = next(iter(self._held.values()), None)
+        connection = self._broker.connection
+        return self._horizon.at(oldest.stored.time if oldest else None, connection.connected, connection.reconnects)
 
     async def pull(self) -> None:
         """Pulls deliveries into the mailbox until cancelled."""
@@ -132,6 +184,7 @@ class Intake:
 
     def _heard(self, stored: Stored) -> None:
         self._behind = stored.pending
+        self._horizon.heard(stored.pending)
         if stored.attempt > 1:
             self._gauges.redelivered.inc()
         again = stored.sequence in self._held

@@ -47,6 +47,7 @@ class Probe:
         self.rejected: list[tuple[Event, str]] = []
         self.retried: list[Event] = []
         self.crashes: list[Exception] = []
+        self.behind: int | None = None
         self.actor: Actor
         self.clock = clock or SystemClock()
         self._make = make
@@ -136,6 +137,10 @@ class Probe:
         self.events.append(event)
         self.emitted.append((event.subject, event.data))
         self._stored.append(event)
+
+    def horizon(self) -> int | None:
+        """What a test has set as such."""
+        return self.behind
 
     def frame(self, domain: str, entity: str, track: str | None, header: Mapping[str, Any], body: bytes) -> None:
         """Takes a picture."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from actors.system.metrics import Gauges
@@ -33,6 +33,10 @@ class Runtime(Protocol):
         """Reads the newest event of each subject."""
         ...
 
+    def horizon(self) -> int | None:
+        """Up to when (ns) all stored events have been handled; None where none waits."""
+        ...
+
     def viewers(self, domain: str, entity: str) -> Viewers:
         """Makes a count of the viewers."""
         ...
@@ -48,6 +52,7 @@ class BrokerRuntime:
     def __init__(self, broker: Broker, gauges: Gauges) -> None:
         self.broker = broker
         self._gauges = gauges
+        self.horizon: Callable[[], int | None] = lambda: None
         # One picture a track: whatever comes while one is on its way replaces what waits.
         self._frames: dict[str, tuple[Mapping[str, Any], bytes]] = {}
         self._waiting = asyncio.Event()

@@ -112,6 +112,8 @@ async def _run(make: Callable[[], Actor], broker: Broker, instance: str, stop: a
         return Context(name, instance, runtime, clock, gauges)
 
     intake = Intake(first, instance, broker, mailbox, gauges) if first.subjects else None
+    if intake is not None:
+        runtime.horizon = intake.horizon
     service = CommandService(first, instance, broker.connection, mailbox)
     async with asyncio.TaskGroup() as group:
         helping = [group.create_task(runtime.send_frames()), group.create_task(service.run())]

@@ -431,3 +431,22 @@ async def test_no_event_however_odd_crashes_the_actor(tmp_path: Path) -> None:
             assert await alerts.receive(event) == "acked"
 
         assert not alerts.crashes
+
+
+async def test_what_came_while_the_actor_was_away_is_not_missed(tmp_path: Path) -> None:
+    now = START
+    text = "rules:\n  - {name: quiet, absence: 20s, title: x}\n"
+    async with probed(written(tmp_path, text), lambda: now) as alerts:
+        await alerts.receive(reading(1, 0))
+        # It is frozen for ten minutes; what was stored meanwhile comes now, one after the other.
+        now = START + 600 * S
+        for at in range(10, 600, 10):
+            alerts.behind = START + at * S
+            await alerts.tick()
+            await alerts.receive(reading(1, at))
+        alerts.behind = None
+        await alerts.tick()
+        assert said(alerts) == []
+        now = START + 611 * S
+        await alerts.tick()
+        assert said(alerts) == ["alert.quiet.firing"]

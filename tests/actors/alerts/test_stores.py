@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+
+import pytest
 
 from actors.alerts.actor import Alerts, AlertsSettings
 from router.alert_store import AlertStore
@@ -55,3 +58,33 @@ async def _anew(broker: Broker, entity: str, before: str) -> bool:
     await broker.publish(Event.new(f"metric.{entity}.temperature", {"celsius": 95}))
     newest = (await events_under(broker, f"alert.{entity}.firing"))[-1]
     return newest.data["alert"] != before
+
+
+@pytest.mark.slow
+async def test_what_is_heard_while_the_actor_is_down_for_long_is_not_absent(
+    broker: Broker, entity: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text("rules: []\n")
+    rule = f"name: {entity}\nsubjects: [job.{entity}.beat]\nabsence: 4s\n"
+    await RuleStore(broker).create(StoredRule(name=entity, text=rule, version=1, created=1, updated=1))
+    settings = AlertsSettings(rules_file=str(file))
+
+    async def beats() -> None:
+        while True:
+            await broker.publish(Event.new(f"job.{entity}.beat", {}))
+            await asyncio.sleep(0.3)
+
+    beating = asyncio.ensure_future(beats())
+    try:
+        async with running_actor(lambda: Alerts(settings), broker, instance=entity):
+            await asyncio.sleep(4)  # until its state is stored
+        await asyncio.sleep(6)  # longer than the absence
+        async with running_actor(lambda: Alerts(settings), broker, instance=entity):
+            await asyncio.sleep(3)
+            assert await events_under(broker, f"alert.{entity}.>") == []
+            beating.cancel()
+            await eventually(lambda: events_under(broker, f"alert.{entity}.firing"))
+    finally:
+        beating.cancel()
+    await RuleStore(broker).delete(entity)
