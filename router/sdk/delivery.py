@@ -106,6 +106,7 @@ class RunDelivery:
     def _tell_revived(self) -> None:
         self.revived = True
         self._incarnations.add(self._encoder.incarnation)
+        self._outbox.note_life(self._encoder.incarnation)
         log.warning(
             "lease of run %s ran out and the run was ended as failed; it goes on as a new incarnation, %s",
             self._encoder.life.run,

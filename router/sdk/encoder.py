@@ -103,6 +103,11 @@ def number_of(id: str, run: str, incarnations: frozenset[str]) -> int:
     return int(rest) if stem == id_stem(run) and incarnation in incarnations and rest.isdecimal() else 0
 
 
+def incarnation_of_id(id: str) -> str:
+    """The incarnation in which an event of a run was said, by its id."""
+    return id.rpartition(".")[0].rpartition(".")[2]
+
+
 def id_stem(run: str) -> str:
     """The run's part of its events' ids: of characters that an id may have, and short enough."""
     token = escape(run).replace("=", ":")

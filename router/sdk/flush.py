@@ -49,7 +49,7 @@ async def flush(
         if file is None:
             yield Flushed(path, header, left="its run is still open")
             continue
-        sender = sender_for(header)
+        sender = sender_for(file.header)
         serving = asyncio.create_task(sender.connect(), name="flush connects")
         try:
             yield await _flush(file, sender, deadline)

@@ -6,6 +6,7 @@ went to disk, the file is the queue: what is added goes behind, and what is take
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import threading
@@ -222,6 +223,13 @@ class RunOutbox:
         if self._failed is None:
             log.error("events of a run cannot be spooled; they wait in memory", extra={"fault": why})
         self._failed = why
+
+    def note_life(self, incarnation: str) -> None:
+        """Notes in the file, where there is one, that the run goes on as another incarnation."""
+        with self._lock:
+            if self._file is not None:
+                with contextlib.suppress(SpoolFailed):  # what is spooled next says so
+                    self._file.note_life(incarnation)
 
     @property
     def must_sync(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import time
@@ -9,7 +10,7 @@ from typing import NamedTuple
 
 from router.codec import decode
 from router.errors import BadEvent, RouterError, RunSuperseded
-from router.sdk.encoder import RunEncoder
+from router.sdk.encoder import RunEncoder, incarnation_of_id
 from router.sdk.queued import Kind, Queued
 from router.sdk.sender import EventSender
 from router.sdk.spool import Spooled, SpoolFile
@@ -93,9 +94,6 @@ def _incarnations(file: SpoolFile) -> frozenset[str]:
     """All whose events are in the file."""
     found = {file.header.incarnation}
     for spooled in file.read(file.start):
-        if spooled.item.kind is Kind.START:
-            try:
-                found.add(str(decode(spooled.item.payload).data.get("incarnation")))
-            except BadEvent:
-                continue
+        with contextlib.suppress(BadEvent):
+            found.add(incarnation_of_id(decode(spooled.item.payload).id))
     return frozenset(found)

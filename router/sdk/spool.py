@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 SUFFIX = ".spool"
 _MAGIC = b"CBSPOOL1"
+# The kind of a frame that is no event: from here on the run is another incarnation.
+_LIFE = 3
+_KINDS = frozenset({*Kind, _LIFE})
 _FRAME = struct.Struct(">II")
 # 9 MiB: more than the largest event; what claims to be longer is no frame.
 MAX_FRAME = 9 * 1024 * 1024
@@ -62,7 +65,7 @@ class SpoolHeader(msgspec.Struct, frozen=True):
 
 
 class _Body(msgspec.Struct, array_like=True, gc=False):
-    """One event in a file."""
+    """One event in a file, or the name of an incarnation."""
 
     kind: int
     number: int
@@ -138,8 +141,10 @@ class SpoolFile:
             os.close(descriptor)
             return None
         whole = opened.start
-        for spooled in opened.read(opened.start):
-            whole = spooled.end
+        for body, end in opened._bodies(opened.start):
+            whole = end
+            if body.kind == _LIFE:
+                opened.header = msgspec.structs.replace(opened.header, incarnation=body.payload.decode())
         if whole < opened.end:
             log.warning(
                 "end of the spool is torn; it is left out", extra={"path": str(path), "bytes": opened.end - whole}
@@ -181,9 +186,10 @@ class SpoolFile:
 
     def append(self, items: list[Queued]) -> list[int]:
         """Writes events behind the others; returns where each ends. Raises SpoolFailed, and then none of them is in the file."""
-        frames = [
-            _frame(_encode(_Body(item.kind, item.number, item.subject, item.dedup, item.payload))) for item in items
-        ]
+        return self._write([_Body(item.kind, item.number, item.subject, item.dedup, item.payload) for item in items])
+
+    def _write(self, bodies: list[_Body]) -> list[int]:
+        frames = [_frame(_encode(body)) for body in bodies]
         data = b"".join(frames)
         try:
             written = os.pwrite(self._descriptor, data, self.end)
@@ -199,17 +205,28 @@ class SpoolFile:
             ends.append(self.end)
         return ends
 
+    def note_life(self, incarnation: str) -> None:
+        """Notes that the run goes on as another incarnation: it is that of the header for who opens the file. Raises SpoolFailed."""
+        self._write([_Body(_LIFE, 0, "", "", incarnation.encode())])
+
     def read(self, at: int) -> Iterator[Spooled]:
         """Reads events from a place on, up to the end of the file or the first frame that is not whole."""
+        for body, end in self._bodies(at):
+            if body.kind != _LIFE:
+                yield Spooled(Queued(Kind(body.kind), body.number, body.subject, body.dedup, body.payload), end)
+
+    def _bodies(self, at: int) -> Iterator[tuple[_Body, int]]:
         while at < self.end:
-            body, at = _read(self._descriptor, at)
-            if body is None:
+            raw, at = _read(self._descriptor, at)
+            if raw is None:
                 return
             try:
-                kind, number, subject, dedup, payload = msgspec.structs.astuple(_body(body))
-                yield Spooled(Queued(Kind(kind), number, subject, dedup, payload), at)
-            except (msgspec.DecodeError, ValueError):
+                body = _body(raw)
+            except msgspec.DecodeError:
                 return
+            if body.kind not in _KINDS:
+                return
+            yield body, at
 
     def remove(self) -> None:
         """Deletes the file, whose events are all stored, and lets it go."""

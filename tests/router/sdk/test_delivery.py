@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from router.broker import Broker
 from router.sdk import OutboxFull, Overflow, Run, RunSettings, Unsent
-from tests.router.sdk.runs import Way, events_of, types
+from router.sdk.spool import SpoolFile
+from tests.proxy import Proxy
+from tests.router.sdk.runs import Way, events_of, port_of, types
 from tests.waiting import PATIENCE, eventually
 
 
@@ -184,3 +187,23 @@ async def test_a_disk_that_cannot_be_forced_ends_no_run(
         await run.thinking("on")
 
     assert run.report.spool is not None and "a power cut may take it" in caplog.text
+
+
+async def test_a_spool_knows_the_life_that_a_revived_run_goes_on_as(
+    broker: Broker, nats_server: str, tmp_path: Path, entity: str
+) -> None:
+    async with Proxy(port_of(nats_server)) as proxy:
+        url = f"nats://127.0.0.1:{proxy.port}"
+        settings = RunSettings(spool_dir=tmp_path, spool_after=0.01, drain=0.0)
+        async with Run(entity, url=url, settings=settings) as run:
+            await eventually(lambda: run.waiting == 0)
+            proxy.refuse()
+            await run.thinking("on")
+            await eventually(lambda: run.report.spool is not None)
+            run._delivery.revive()
+        assert run.report.spool is not None
+        file = SpoolFile.open(run.report.spool)
+
+    assert file is not None and file.header.incarnation == run.incarnation
+    assert [item.subject.rpartition(".")[2] for item, _ in file.read(file.start)] == ["thinking", "completion"]
+    file.close()

@@ -161,3 +161,24 @@ async def _fail(broker: Broker, entity: str) -> None:
     """What the agent actor does for a producer whose lease ran out."""
     gone = Event.new(f"agent.{entity}.completion", {"success": False, "synthesized": True}, source="agent")
     await RunLedger(broker).end(gone, encode(gone), synthesized=True)
+
+
+async def test_a_program_that_is_killed_after_it_revived_is_delivered_into_its_last_life(way: Way, entity: str) -> None:
+    encoder = _left(way, entity, ended=False)
+    ledger = RunLedger(way.broker)
+    await ledger.begin("agent", entity, encoder.incarnation)
+    await _fail(way.broker, entity)
+    file = SpoolFile.open(next(way.folder.iterdir()))
+    assert file is not None
+    encoder.renew()
+    await ledger.begin("agent", entity, encoder.incarnation, resumed=True)
+    file.note_life(encoder.incarnation)
+    file.append([encoder.encode(4, "noted", {"n": 4})[1]])
+    file.close()
+
+    (told,) = await way.flush()
+
+    assert told.over is None and told.refused == 0
+    events = await events_of(way.broker, entity)
+    assert [event.data["n"] for event in events if event.type == "noted"] == [2, 3, 4]
+    assert events[-1].data["incarnation"] == encoder.incarnation and events[-1].data["synthesized"] is True
