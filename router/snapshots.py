@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -15,7 +16,8 @@ from router.record import Record
 
 # A snapshot that is a second old serves a crowd that comes at once: what came since then follows it as it does any other.
 REUSED_SECONDS = 1.0
-CACHED_SNAPSHOTS = 4
+# Who reads one in pages, or goes on in one, finds it here for some time. 8 of 16 MiB at most.
+CACHED_SNAPSHOTS = 8
 # What a snapshot may have, and how many subjects are looked at for it; the newest of its events are kept.
 MAX_EVENTS = 10_000
 MAX_BYTES = 16 * 1024 * 1024
@@ -41,7 +43,8 @@ class Snapshots:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._past = KeyedPast(broker)
-        self._known: OrderedDict[tuple[tuple[str, ...], int], tuple[float, StreamSnapshot]] = OrderedDict()
+        # When each was the newest, by patterns, life and sequence; the one read last at the end.
+        self._known: OrderedDict[tuple[tuple[str, ...], int, int], tuple[float, StreamSnapshot]] = OrderedDict()
         # One is read at a time.
         self._reading = asyncio.Lock()
 
@@ -51,23 +54,28 @@ class Snapshots:
         Raises BrokerError.
         """
         async with self._reading:
-            key = patterns, life
-            read, found = self._known.get(key, (0.0, None))
-            if found is None or time.monotonic() - read > REUSED_SECONDS:
-                read = time.monotonic()
-                found = await self._read(patterns, upto, life, first)
-                self._known[key] = read, found
-                self._known.move_to_end(key)
-                if len(self._known) > CACHED_SNAPSHOTS:
-                    self._known.popitem(last=False)
-            return found
+            for key, (read, found) in reversed(self._known.items()):
+                if key[:2] == (patterns, life) and time.monotonic() - read <= REUSED_SECONDS:
+                    return found
+            return await self._read(patterns, upto, life, first, time.monotonic())
 
     async def at(self, patterns: tuple[str, ...], upto: int, life: int = 0, first: int = 1) -> StreamSnapshot:
         """The snapshot as of a sequence. Raises BrokerError."""
         async with self._reading:
             return await self._read(patterns, upto, life, first)
 
-    async def _read(self, patterns: tuple[str, ...], upto: int, life: int, first: int) -> StreamSnapshot:
+    async def _read(
+        self, patterns: tuple[str, ...], upto: int, life: int, first: int, read: float = -math.inf
+    ) -> StreamSnapshot:
+        key = patterns, life, upto
+        found = self._known[key][1] if key in self._known else await self._read_stored(patterns, upto, life, first)
+        self._known[key] = max(read, self._known.get(key, (read,))[0]), found
+        self._known.move_to_end(key)
+        if len(self._known) > CACHED_SNAPSHOTS:
+            self._known.popitem(last=False)
+        return found
+
+    async def _read_stored(self, patterns: tuple[str, ...], upto: int, life: int, first: int) -> StreamSnapshot:
         if not upto:
             return StreamSnapshot([], 0)
         newest: dict[str, Record] = {}

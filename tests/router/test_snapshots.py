@@ -75,3 +75,21 @@ async def test_a_crowd_shares_one_snapshot_of_the_same_life(broker: Broker, enti
 
 async def test_an_empty_stream_has_an_empty_snapshot(broker: Broker) -> None:
     assert (await Snapshots(broker).at((">",), 0)).records == []
+
+
+async def test_the_pages_of_a_snapshot_are_of_one_that_is_read_once(broker: Broker, entity: str) -> None:
+    first = await say(broker, f"job.{entity}.progress")
+    shared = Snapshots(broker)
+    pattern = (f"job.{entity}.*",)
+    one = await shared.newest(pattern, first, life=1)
+    later = await say(broker, f"job.{entity}.progress", 1)
+    newer = await shared.at(pattern, later, life=1)
+
+    assert await shared.at(pattern, first, life=1) is one and newer is not one
+    assert await shared.at(pattern, first, life=2) is not one
+    # Who goes on in an older one does not make it the newest.
+    assert (await shared.newest(pattern, later, life=2)).upto == later
+    for upto in range(later + 1, later + 1 + snapshots.CACHED_SNAPSHOTS):
+        await shared.at(pattern, upto, life=1)
+    again = await shared.at(pattern, first, life=1)
+    assert again is not one and [r.sequence for r in again.records] == [r.sequence for r in one.records]
