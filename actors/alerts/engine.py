@@ -333,6 +333,11 @@ class Engine:
 
     # What watches ask about one another.
 
+    @property
+    def now(self) -> int:
+        """The time that `advance` was given last."""
+        return self._now
+
     def hears(self, rule: str) -> bool:
         """Whether the alerts of a rule inhibit others."""
         return self._inhibition.hears(rule)

@@ -15,7 +15,10 @@ from actors.alerts.signals import Kind, Signal
 
 
 class Gate(Protocol):
-    """What one rule's alerts mean to those of others."""
+    """What one rule's alerts mean to those of others, and what time it is (ns)."""
+
+    @property
+    def now(self) -> int: ...
 
     def hears(self, rule: str) -> bool: ...
 
@@ -99,6 +102,9 @@ class Watch:
             out.append(self._signal("firing", episode, at, sight, scope_of(rule, sight), None))
             return
         met = condition.step(episode.memory, at, matched, sight.seen) if self._steps else matched
+        if self._level and not met and episode.alert is not None and self._met_again(episode):
+            self._plan(episode)
+            return
         if met if condition.compares else matched:
             if at > episode.last:
                 episode.last = at
@@ -284,6 +290,14 @@ class Watch:
             self._emit(signal, out)
             if self._gate.hears(self.rule.name):
                 self._gate.ended(self.rule.name, episode.labels, at, out if woken is None else woken)
+
+    def _met_again(self, episode: Episode) -> bool:
+        """Whether what an event has ended holds anew by now: one of the past, as of a producer whose clock is behind, ends nothing."""
+        condition, now = self._condition, self._gate.now - self.lateness
+        while (due := condition.due(episode.memory)) is not None and due <= now:
+            if condition.lapse(episode.memory, due):
+                return True
+        return False
 
     def _rested(self, episode: Episode, at: int) -> bool:
         """Whether it may be said: at once of a new alert, of one that fires when the cooldown is over.

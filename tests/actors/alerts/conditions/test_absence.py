@@ -24,6 +24,15 @@ def test_an_event_in_the_last_moment_is_in_time() -> None:
     assert fed(engine("absence: 60s"), event(0), event(60), until=119) == []
 
 
+def test_a_producer_whose_clock_is_hours_behind_is_absent_once_and_not_anew_with_each_event() -> None:
+    alerts = engine("absence: 60s")
+    assert fed(alerts, event(0), until=10_000) == [("firing", 60, "metric.a")]
+    for at in range(30, 300, 30):
+        assert fed(alerts, event(at), until=10_000 + at) == []
+
+    assert fed(alerts, event(10_290)) == [("resolved", 10_290, "ended")]
+
+
 def test_one_that_comes_too_late_to_have_been_in_time_ends_nothing() -> None:
     alerts = engine("absence: 60s")
     fed(alerts, event(100), until=170)
