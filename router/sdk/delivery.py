@@ -96,6 +96,8 @@ class RunDelivery:
 
     def superseded(self, by: RunSuperseded) -> None:
         """Notes that another process has begun this run anew: what this one still says is not stored any more."""
+        if isinstance(self.over, RunSuperseded):
+            return
         self.over = self.over or by
         log.warning(
             "run %s was begun anew by another process; what this one says is refused: %s",
@@ -174,7 +176,7 @@ class RunDelivery:
                 self._settle(0, len(items))
                 continue
             sent = await self._sender.send(items, self.revive)
-            if isinstance(sent.over, RunSuperseded) and self.over is None:
+            if isinstance(sent.over, RunSuperseded):
                 self.superseded(sent.over)
             self.over = sent.over or self.over
             if sent.stored or sent.refused:

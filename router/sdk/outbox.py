@@ -134,7 +134,7 @@ class RunOutbox:
 
     def _drop(self, why: str) -> None:
         if not self.dropped:
-            log.error("event of a run is dropped, and those that find no room after it", extra={"fault": why})
+            log.error("event of a run is dropped, and those that find no room after it: %s", why)
         self.dropped += 1
 
     def take(self, most: int, most_bytes: int) -> list[Queued]:
@@ -158,10 +158,7 @@ class RunOutbox:
         found = list(itertools.islice(self._file.read(self._read), min(count, 64)))
         if not found:
             self.refused += self._unread
-            log.error(
-                "spool of the run cannot be read; its events are lost",
-                extra={"path": str(self._file.path), "events": self._unread},
-            )
+            log.error("spool %s cannot be read; its %d events are lost", self._file.path, self._unread)
             self._unread = 0
         for item, end in found:
             self._taken.append((item, end))
@@ -221,7 +218,7 @@ class RunOutbox:
 
     def _fail(self, why: str) -> None:
         if self._failed is None:
-            log.error("events of a run cannot be spooled; they wait in memory", extra={"fault": why})
+            log.error("events of a run cannot be spooled; they wait in memory: %s", why)
         self._failed = why
 
     def note_life(self, incarnation: str) -> None:

@@ -30,6 +30,8 @@ MAX_BATCH_BYTES = 256 * 1024
 # What an edge takes as a body by default, less the rest of the request. One that sends more is cut off without an answer.
 MAX_EVENT_BYTES = 1024 * 1024 - 8192
 REQUEST_SECONDS = 10.0
+# Characters of why there is no answer: aiohttp quotes what came instead.
+MAX_REASON = 200
 # What the edge takes, in seconds.
 MIN_TTL, MAX_TTL = 2.0, 300.0
 # A heartbeat may be lost twice before the lease runs out.
@@ -80,7 +82,7 @@ class HttpDoor:
         except BadInput:
             return HttpReply(0, {"detail": "what answered was not Callboard"})
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as fault:
-            return HttpReply(0, {"detail": str(fault) or type(fault).__name__})
+            return HttpReply(0, {"detail": str(fault)[:MAX_REASON] or type(fault).__name__})
 
     async def close(self) -> None:
         """Closes the connections."""

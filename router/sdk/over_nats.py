@@ -92,7 +92,7 @@ class NatsSender:
     async def send(self, items: Sequence[Queued], revive: Callable[[], Queued]) -> Sent:
         """Stores the first events, as `EventSender` says."""
         if not await self._is_up():
-            return Sent(away=f"NATS does not answer at {self.url}")
+            return Sent(away=self._no_answer)
         try:
             match items[0].kind:
                 case Kind.START:
@@ -105,6 +105,11 @@ class NatsSender:
             return _refused(items[0], fault)
         except BrokerError as fault:
             return Sent(away=str(fault))
+
+    @property
+    def _no_answer(self) -> str:
+        hint = "" if "://" in self.url else f" (is it an edge? Then it is http://{self.url})"
+        return f"NATS does not answer at {self.url}{hint}"
 
     async def _is_up(self) -> bool:
         try:
@@ -216,7 +221,7 @@ class NatsSender:
     async def resume(self, revive: Callable[[], Queued]) -> Sent:
         """Begins the life that goes on, as `EventSender` says."""
         if not await self._is_up():
-            return Sent(away=f"NATS does not answer at {self.url}")
+            return Sent(away=self._no_answer)
         try:
             if await self._is_failed(self._incarnation):
                 return await self._start(revive())

@@ -22,7 +22,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from router.broker import Broker
-from router.errors import RouterError
+from router.catalogue import RUN_DOMAINS
+from router.errors import BadInput, RouterError
 from router.event import Event
 from router.nats.settings import BrokerSettings
 from router.sdk.connect import sender_to, shared
@@ -63,8 +64,12 @@ class Run:
 
         `url` is that of NATS (`nats://…`) or of an edge (`http://…`, with a `token` where it asks for one); without it
         CALLBOARD_URL and CALLBOARD_TOKEN say so. `broker` is a connection of `Run.connect` to share. `about` is added to
-        workflow_start; `watch` is called with each event as it is added. Raises BadSubject.
+        workflow_start; `watch` is called with each event as it is added. Raises BadInput.
         """
+        if not run:
+            raise BadInput("a run needs an id")
+        if domain not in RUN_DOMAINS:
+            raise BadInput(f"a run is of the domain {', '.join(RUN_DOMAINS)}, not {str(domain)[:60]!r}")
         self.run = run
         self.domain = domain
         self.name = name or run

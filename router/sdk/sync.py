@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 from router.nats.settings import BrokerSettings
 from router.sdk.run import Run
-from router.sdk.values import OutboxFull, RunReport, ToolCall
+from router.sdk.values import OutboxFull, RunOver, RunReport, ToolCall
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,6 +40,8 @@ class SyncRun:
         self._left: Future[None] = Future()
 
     def __enter__(self) -> Self:
+        if self._thread.ident is not None:
+            raise RunOver("a SyncRun is used once; create another one for the next attempt")
         self._thread.start()
         self._loop = self._ready.result()
         return self

@@ -11,10 +11,10 @@ import pytest
 
 from router.broker import Broker
 from router.cluster.leases import lease_key
-from router.errors import BadEvent
+from router.errors import BadEvent, BadInput
 from router.nats.bucket import Bucket
 from router.nats.embedded import free_port
-from router.sdk import Run, RunOver, RunSettings
+from router.sdk import Run, RunOver, RunSettings, SyncRun
 from router.topology import LEASES
 from tests.router.sdk.runs import events_of, types
 from tests.waiting import eventually
@@ -190,3 +190,10 @@ async def test_warnings_of_a_plain_program_name_the_run_the_address_and_the_spoo
     assert run.report.spool is not None
     assert any(entity in text and url in text for text in told), told
     assert f"run {entity} ended before all its events were stored; 3 wait in {run.report.spool}" in " ".join(told)
+
+
+@pytest.mark.parametrize("made", [Run, SyncRun])
+@pytest.mark.parametrize(("run", "domain"), [("", "agent"), ("x", "jobs"), ("x", "metric"), ("x", "")])
+def test_what_could_be_no_run_is_refused_when_it_is_made(made: type[Run | SyncRun], run: str, domain: str) -> None:
+    with pytest.raises(BadInput):
+        made(run, domain=domain)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from pathlib import Path
 
 import pytest
 
 from router.broker import Broker
 from router.errors import NoResponders
-from router.sdk import RunOver, SyncRun
+from router.sdk import RunOver, RunSettings, SyncRun
 from tests.router.sdk.runs import events_of, types
 from tests.waiting import PATIENCE, eventually
 
@@ -84,3 +85,11 @@ async def test_after_its_block_a_run_takes_nothing_more(nats_server: str, entity
 
     with pytest.raises(RunOver):
         await asyncio.to_thread(program)
+
+
+def test_a_sync_run_is_used_once(tmp_path: Path) -> None:
+    run = SyncRun("once", "nats://127.0.0.1:1", settings=RunSettings(spool_dir=tmp_path, drain=0.0))
+    with run:
+        pass
+    with pytest.raises(RunOver, match="used once"), run:
+        pass
