@@ -30,7 +30,7 @@ Key = tuple[Hashable, ...]
 
 
 @dataclass(slots=True)
-class Allowance:
+class ReadBudget:
     """What may still be read for one snapshot."""
 
     events: int = MAX_READ
@@ -69,7 +69,7 @@ class KeyedPast:
         self._life = 0
 
     async def newest(
-        self, last: Record, upto: int, first: int, life: int, allowance: Allowance
+        self, last: Record, upto: int, first: int, life: int, budget: ReadBudget
     ) -> tuple[list[Record], bool]:
         """The newest event of each key of a subject as of a sequence, and whether all keys were looked for.
 
@@ -88,7 +88,7 @@ class KeyedPast:
             found = _Known(upto, last.sequence - 1, _newest_of([last]))
             # Who goes on in an older snapshot is not shown what came since; and what is known is of use to others.
             known, keep = (known, True) if known is None or known.upto < upto else (None, False)
-        await self._look_back(last.subject, found, known, first, allowance)
+        await self._look_back(last.subject, found, known, first, budget)
         if keep:
             self._keep(last.subject, found)
         return self._answer(found, first)
@@ -97,7 +97,7 @@ class KeyedPast:
         return [record for record in found.newest.values() if record.sequence >= first], found.low < max(first, 1)
 
     async def _look_back(
-        self, subject: str, found: _Known, known: _Known | None, first: int, allowance: Allowance
+        self, subject: str, found: _Known, known: _Known | None, first: int, budget: ReadBudget
     ) -> None:
         """Reads backwards until the beginning of the stream, or until nothing may be read any more.
 
@@ -110,7 +110,7 @@ class KeyedPast:
                 found.low, known = min(found.low, known.low), None
                 continue
             low = max(found.low - width, first - 1 if known is None else known.upto, 0)
-            window = await self._window(subject, low, found.low, allowance)
+            window = await self._window(subject, low, found.low, budget)
             if window is None:
                 return
             newest, count = window
@@ -119,18 +119,18 @@ class KeyedPast:
             width *= 16 if not count else 4 if count < SPARSE else 1
 
     async def _window(
-        self, subject: str, low: int, high: int, allowance: Allowance
+        self, subject: str, low: int, high: int, budget: ReadBudget
     ) -> tuple[dict[Key, Record], int] | None:
         """The newest of each key behind `low` up to `high`, and how many events there are; None where not all may be read."""
         newest: dict[Key, Record] = {}
         count, after = 0, low
         while after < high:
-            if allowance.spent:
+            if budget.spent:
                 return None
             page = await self._broker.read(subject, after, upto=high)
-            allowance.requests -= 1
+            budget.requests -= 1
             records = [record for record in page.records if record.sequence <= high]
-            allowance.events -= len(page.records)
+            budget.events -= len(page.records)
             count += len(records)
             newest |= _newest_of(records)
             if not page.more or not page.records or page.records[-1].sequence >= high:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from router.broker import Broker
 from router.catalogue import Delivery, find
-from router.keyed_past import Allowance, KeyedPast, is_keyed, is_named_by_key
+from router.keyed_past import KeyedPast, ReadBudget, is_keyed, is_named_by_key
 from router.record import Record
 
 # A snapshot that is a second old serves a crowd that comes at once: what came since then follows it as it does any other.
@@ -99,11 +99,11 @@ class Snapshots:
     async def _with_keys(self, records: list[Record], upto: int, life: int, first: int) -> tuple[list[Record], int]:
         """The records, and those of the other keys of their subjects; and of how many subjects some may be missing."""
         found = list(records)
-        unsearched, allowance = 0, Allowance()
+        unsearched, budget = 0, ReadBudget()
         keyed = [(record, record.event) for record in records if record.event is not None and is_keyed(record.event)]
         # Where several keys are to be expected first, and of these the newest.
         for record, _ in sorted(keyed, key=lambda each: (is_named_by_key(each[1]), -each[0].sequence)):
-            others, whole = await self._past.newest(record, upto, first, life, allowance)
+            others, whole = await self._past.newest(record, upto, first, life, budget)
             found += [each for each in others if each.sequence < record.sequence]
             unsearched += not whole
         return found, unsearched

@@ -10,7 +10,7 @@ import pytest
 from router import keyed_past
 from router.broker import Broker, Page
 from router.event import Event
-from router.keyed_past import Allowance, KeyedPast, is_keyed, is_named_by_key
+from router.keyed_past import KeyedPast, ReadBudget, is_keyed, is_named_by_key
 from router.record import Record
 
 
@@ -48,7 +48,7 @@ class CountingBroker:
 
 
 async def newest(past: KeyedPast, subject: str, upto: int, **allowed: int) -> tuple[dict[str, int], bool]:
-    records, whole = await past.newest(await last_of(past, subject, upto), upto, 1, 0, Allowance(**allowed))
+    records, whole = await past.newest(await last_of(past, subject, upto), upto, 1, 0, ReadBudget(**allowed))
     return told(records), whole
 
 
@@ -100,7 +100,7 @@ async def test_what_is_remembered_is_not_read_again(broker: Broker, subject: str
     assert len(counting.after) == before
 
     # In another life of the stream the same sequence may be something else.
-    await past.newest(await last_of(past, subject, other), other, 1, 1, Allowance())
+    await past.newest(await last_of(past, subject, other), other, 1, 1, ReadBudget())
     assert len(counting.after) > before
 
 
@@ -134,7 +134,7 @@ async def test_what_the_stream_no_longer_keeps_is_not_shown_and_memory_is_bounde
     last = await say(broker, subject, "a", 1)
     await newest(past, subject, last)
 
-    assert told((await past.newest(await last_of(past, subject, last), last, gone + 1, 0, Allowance()))[0]) == {"a": 1}
+    assert told((await past.newest(await last_of(past, subject, last), last, gone + 1, 0, ReadBudget()))[0]) == {"a": 1}
 
     monkeypatch.setattr(keyed_past, "MAX_KEYS", 2)
     other = subject.replace(".campaign_metrics", ".other")
