@@ -135,7 +135,7 @@ async def backtest(
 
     The clock is the newest time that an event said, but not beyond `now` (the wall clock's): one whose producer's clock was
     ahead does not move the time of the others. At the end it is `until`, if that is given. Both in ns. `progress` is called
-    now and then; others have their turn every few milliseconds.
+    at the beginning, and now and then; others have their turn every few milliseconds.
     """
     rules = list(rules)
     now = wall.now_ns() if now is None else now
@@ -143,6 +143,7 @@ async def backtest(
     collector = _Collector(rules)
     report = collector.report
     clock, begun = 0, time.perf_counter()
+    progress(report)
     async for event in events:
         if is_own(event):
             continue

@@ -8,6 +8,7 @@ import json as jsonlib
 import re
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def run_tests(file: str, events: str | None, *, json: bool) -> int:
 
 
 def run_backtest(settings: Settings, file: str | None, since: str, until: str | None, *, json: bool) -> int:
-    """Prints what rules would have fired between two moments. Raises Mistakes or BrokerError."""
+    """Prints what rules would have fired between two moments; after Ctrl-C, up to where it was. Raises Mistakes or BrokerError."""
     configure_quiet(settings.log)
     try:
         first, last = _moment(since, "--since"), _moment(until, "--until") if until else datetime.now(UTC)
@@ -88,22 +89,39 @@ def run_backtest(settings: Settings, file: str | None, since: str, until: str | 
         raise Mistakes([str(each) for each in fault.mistakes]) from None
     if first >= last:
         raise Mistakes(["rules backtest: --since must be before --until"])
-    report = run_interruptibly(_backtest(settings, rules, first, last))
+    growing: list[BacktestReport] = []
+    try:
+        _print(run_interruptibly(_backtest(settings, rules, first, last, growing.append)), json)
+    except KeyboardInterrupt:
+        if growing:
+            _print(growing[0], json)
+            print("callboard: interrupted; what came later was not looked at", file=sys.stderr)
+        raise
+    return 0
+
+
+def _print(report: BacktestReport, json: bool) -> None:
     if json:
         print(jsonlib.dumps(report.describe(), indent=2, default=str))
     else:
         _show(report)
-    return 0
 
 
 async def _backtest(
-    settings: Settings, rules: tuple[Rule, ...] | None, first: datetime, last: datetime
+    settings: Settings,
+    rules: tuple[Rule, ...] | None,
+    first: datetime,
+    last: datetime,
+    begun_with: Callable[[BacktestReport], None],
 ) -> BacktestReport:
+    """`begun_with` is given the report that grows, at the beginning."""
     async with Broker(settings.broker, "rules", settings.topology) as broker:
         chosen = await live_rules(settings, broker) if rules is None else list(rules)
         begun = time.monotonic()
 
         def told(report: BacktestReport) -> None:
+            if not report.events:
+                begun_with(report)
             if sys.stderr.isatty() and report.last is not None:
                 rate = report.events / max(0.001, time.monotonic() - begun)
                 text = f"{report.events} events up to {written(report.last)[:19]}, {report.total} alerts, {rate:.0f}/s"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ from router.rule_store import RuleStore, StoredRule
 from tests.actors.alerts.readings import HOT, S
 from tests.actors.alerts.test_ruletests import RULES, TESTS
 from tests.ops.command import callboard
+from tests.waiting import PATIENCE
 
 
 def test_check_tells_each_mistake_with_its_place_and_ends_with_1(
@@ -46,6 +50,38 @@ def test_test_says_which_tests_pass_and_what_differs_in_the_others(
     (tmp_path / "e.jsonl").write_text('{"subject": "metric.a.temperature", "data": {"celsius": 99}}\n')
     assert run_tests(str(file), str(tmp_path / "e.jsonl"), json=True) == 0
     assert [each["differences"] for each in json.loads(capsys.readouterr().out)] == [[], []]
+
+
+INTERRUPTED = """
+import asyncio, signal, sys
+from ops.cli import rules
+from ops.settings import Settings
+from router.event import Event
+
+async def history(*_args):
+    yield Event.new("metric.lab.temperature", {"celsius": 91})
+    signal.raise_signal(signal.SIGINT)
+    await asyncio.sleep(60)
+
+rules.history = history
+rules.run_backtest(Settings.load("alerts"), sys.argv[1], "1h", None, json=False)
+"""
+
+
+async def test_a_back_test_that_is_interrupted_says_what_it_has_found(tmp_path: Path, nats_server: str) -> None:
+    (tmp_path / "rules.yaml").write_text(HOT)
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", INTERRUPTED, str(tmp_path / "rules.yaml")],
+        env={**os.environ, "CALLBOARD_NATS_URL": nats_server},
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert "lab is hot" in done.stdout and "1 events" in done.stdout, done.stderr
+    assert "interrupted" in done.stderr and done.returncode != 0
 
 
 async def test_a_back_test_says_what_a_file_would_have_fired_and_what_the_live_rules_would(
