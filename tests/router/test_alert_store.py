@@ -105,14 +105,15 @@ async def test_where_a_repeat_would_not_be_dropped_any_more_the_stream_is_asked(
     async with Broker(
         BrokerSettings(nats_server), "test", TopologySettings(apply_streams=False, dedup_window=0)
     ) as broker:
-        record = fires(entity, audience=("alice", "bob"))(None)
+        users = (f"alice-{entity}", f"bob-{entity}")
+        record = fires(entity, audience=users)(None)
         for event in alerts.events(record.outbox[0])[:1]:
             await broker.publish(event, dedup=f"another name of {entity}")
         await written(broker, entity, record)
         async with following(AlertStore(broker)) as store:
             assert await store.publish_left(0.0) == 1
 
-        for user in ("alice", "bob"):
+        for user in users:
             assert await told(broker, entity, f"alert._{user}.{{}}.*") == ["firing"], user
         assert await told(broker, entity) == []
 

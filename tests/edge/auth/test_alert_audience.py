@@ -25,10 +25,12 @@ async def test_each_user_sees_its_own_alerts_and_those_without_an_audience_go_by
     store: Broker,  # noqa: F811
     entity: str,
 ) -> None:
-    alice, bob, root = edge.as_("alice"), edge.as_("bob"), edge.as_("root", operate=True)
+    # Their alerts stay in the server that other tests use: nobody else may be called so.
+    one, two = f"alice-{entity}", f"bob-{entity}"
+    alice, bob, root = edge.as_(one), edge.as_(two), edge.as_("root", operate=True)
     reader = edge.as_("carol", read=[f"alert.{entity}.*"])
-    hers = await raised(store, entity, "hers", audience=("alice",))
-    theirs = await raised(store, entity, "theirs", audience=("alice", "bob"))
+    hers = await raised(store, entity, "hers", audience=(one,))
+    theirs = await raised(store, entity, "theirs", audience=(one, two))
     open_ = await raised(store, entity, "open")
 
     await eventually(lambda: _has(root, entity, {hers.id, theirs.id, open_.id}))
@@ -48,13 +50,14 @@ async def test_who_is_concerned_may_act_and_others_need_the_command(
     store: Broker,  # noqa: F811
     entity: str,
 ) -> None:
-    alice, bob = edge.as_("alice"), edge.as_("bob", read=["alert.>"])
+    concerned = f"alice-{entity}"
+    alice, bob = edge.as_(concerned), edge.as_("bob", read=["alert.>"])
     hand = edge.as_("dora", read=["alert.>"], command=["alerts.main.dismiss"])
-    record = await raised(store, entity, audience=("alice",))
+    record = await raised(store, entity, audience=(concerned,))
     path = f"/alerts/{record.id}"
 
     done = await alice.http.post(f"{path}/acknowledge")
-    assert (done.status_code, done.json()["history"][-1]["by"]) == (200, "alice")
+    assert (done.status_code, done.json()["history"][-1]["by"]) == (200, concerned)
     refused = await bob.http.post(f"{path}/resolve")
     assert (refused.status_code, refused.json()["code"]) == (403, "not_granted")
     assert (await hand.http.post(f"{path}/resolve")).status_code == 403

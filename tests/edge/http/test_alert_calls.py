@@ -82,7 +82,7 @@ async def test_alerts_of_others_need_a_permission_that_only_who_may_act_gives(
     reader = edge.as_("carol", read=[f"alert.{entity}.*"])
     hand = edge.as_("dora", read=[f"alert.{entity}.*"], command=["alerts.main.*"])
     open_ = await raised(store, entity, "open")
-    private = await raised(store, entity, "private", audience=("zoe",))
+    private = await raised(store, entity, "private", audience=(f"zoe-{entity}",))
     async with Receiver().serving() as receiver:
         wanted = {"delivery_method": "webhook", "webhook_url": receiver.url, "alert_actions": True}
         refused = await reader.http.post("/callbacks/sessions", json=wanted)

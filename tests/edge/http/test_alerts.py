@@ -54,7 +54,9 @@ async def test_alerts_are_filtered_by_state_severity_audience_and_entity(
     edge: RunningEdge, store: Broker, entity: str
 ) -> None:
     one = await raised(store, entity, "1", category=entity, severity="critical", entity="left")
-    two = await raised(store, entity, "2", category=entity, audience=("alice", "bob"), entity="right")
+    two = await raised(
+        store, entity, "2", category=entity, audience=(f"alice-{entity}", f"bob-{entity}"), entity="right"
+    )
     assert (await edge.http.post(f"/alerts/{one.id}/resolve")).status_code == 200
 
     async def ids(query: str) -> list[str]:
@@ -63,8 +65,8 @@ async def test_alerts_are_filtered_by_state_severity_audience_and_entity(
     await eventually(lambda: _is(ids("&state=resolved"), [one.id]))
     assert await ids("&state=active") == await ids("&state=firing,snoozed") == [two.id]
     assert await ids("&severity=critical,info") == await ids("&entity=left") == [one.id]
-    assert await ids("&audience=bob") == await ids(f"&rule={entity}&severity=warning") == [two.id]
-    assert await ids("&audience=carol") == []
+    assert await ids(f"&audience=bob-{entity}") == await ids(f"&rule={entity}&severity=warning") == [two.id]
+    assert await ids(f"&audience=carol-{entity}") == []
     for bad in ("state=odd", "state=,", "severity=criticial", "severity=info,odd", "cursor=x", "limit=0", "wrong=1"):
         answer = await edge.http.get(f"/alerts?{bad}")
         assert answer.status_code == 400, bad
