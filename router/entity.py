@@ -10,9 +10,9 @@ Where the data of an event name another campaign or entity (`campaignId`, `entit
 and each is a `part` with a state of its own: `metric.<entity>.<part>.state` and `.changed`. Here a token is what stands between
 domain and type: that of an entity, or of an entity and its part.
 
-`values` are the last numbers by name and `change` what they differ by from version `previous_version`, or `base`. `tests` are A/B
-tests by id: the figures of their variants and the significance of the result (`router.ab_test`), or null and the
-`significance_reason` why there is none.
+`values` are the last numbers by name and `change` what they differ by from version `previous_version`, or `base`; a value that
+was not there then has none. `tests` are A/B tests by id: the figures of their variants and the significance of the result
+(`router.ab_test`), or null and the `significance_reason` why there is none.
 """
 
 from __future__ import annotations

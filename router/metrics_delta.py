@@ -82,12 +82,12 @@ def difference(before: float | int, now: float | int) -> float | int:
 
 
 def changes(before: Data, now: Data) -> dict[str, float | int]:
-    """The change of each number in a map; 0 for one that the map before did not have."""
+    """The change of each number in a map that the map before had, too."""
     found: dict[str, float | int] = {}
     for name, value in now.items():
-        if (new := number(value)) is not None:
-            old = number(before.get(name))
-            found[name] = 0 if old is None else difference(old, new)
+        new, old = number(value), number(before.get(name))
+        if new is not None and old is not None:
+            found[name] = difference(old, new)
     return found
 
 
