@@ -312,7 +312,8 @@ class Reader:
             for step in self._of_snapshot(self._snapshot):
                 yield step
             return
-        if self._view != self.feed.view:
+        # It may change again while this is waited for.
+        while self._view != self.feed.view:
             joined = await self._hub.join(self._view)
             left, self.feed = self.feed, joined
             await self._hub.leave(left)
