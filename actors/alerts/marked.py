@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from router.yaml_keys import TextKeyLoader
 
 
 class TextPosition(NamedTuple):
@@ -46,7 +46,7 @@ class BadYaml(ValueError):
         self.position = position
 
 
-class _Strict(_Loader):  # type: ignore[misc]
+class _Strict(TextKeyLoader):
     """Reads YAML, and takes a field written twice for the mistake that it is."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -56,8 +56,7 @@ class _Strict(_Loader):  # type: ignore[misc]
                 if key.value in seen:
                     raise yaml.constructor.ConstructorError(None, None, f"{key.value} is written twice", key.start_mark)
                 seen.add(key.value)
-        found: dict[Any, Any] = super().construct_mapping(node, deep)
-        return found
+        return super().construct_mapping(node, deep)
 
     def construct_marked(self, node: yaml.MappingNode) -> Any:
         made = MarkedMap()

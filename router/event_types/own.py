@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from router import yaml_keys
 from router.errors import BadTypes
 from router.event_types.compiled import Compiler
 from router.event_types.declaration import OUTCOMES, REDUCERS, TYPE_NAME, Delivery, EventType, Terminal
@@ -45,7 +46,7 @@ def read(path: Path, taken: Container[tuple[str | None, str]] = ()) -> tuple[Eve
             text = file.read(MAX_BYTES + 1)
         if len(text) > MAX_BYTES:
             raise BadTypes([f"{path}: it has more than {MAX_BYTES} bytes"])
-        given = yaml.safe_load(text.decode())
+        given = yaml_keys.load(text.decode())
     except OSError as fault:
         raise BadTypes([f"{path}: {fault.strerror or fault}"]) from None
     except UnicodeDecodeError:

@@ -49,3 +49,9 @@ def test_what_is_no_yaml_is_told_with_its_place(text: str, line: int) -> None:
         load(text)
 
     assert fault.value.position.line in (line, 1)
+
+
+def test_a_field_called_on_is_found_by_its_name() -> None:
+    made = load("data: {on: false, 1: x}")["data"]
+
+    assert made == {"on": False, "1": "x"} and made.place("on").name == TextPosition(1, 8)
