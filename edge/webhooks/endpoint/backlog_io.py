@@ -75,7 +75,9 @@ class BacklogWriter:
         for pending, result in zip(some, results, strict=True):
             if fault is not None and queue.serial:
                 again.append(pending)
-                if not isinstance(result, BrokerError):
+                if isinstance(result, BrokerError):
+                    pending.unsure = True
+                else:
                     # Stored before one that was not, and removed again: the next time it is another message.
                     pending.job = replace(pending.job, parks=pending.job.parks + 1)
             elif is_full(result):

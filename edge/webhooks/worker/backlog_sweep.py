@@ -94,7 +94,7 @@ class BacklogSweep:
             if dispatcher is None:
                 continue
             queue = dispatcher.backlog_queue(name)
-            if not (queue.behind or queue.waiting or queue.under_way or queue.parking):
+            if not (queue.behind > 0 or queue.waiting or queue.under_way or queue.parking):
                 queue.behind, queue.after = count, 0
                 dispatcher.wake()
         now = time.monotonic()

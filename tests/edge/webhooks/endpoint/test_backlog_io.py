@@ -11,7 +11,8 @@ import pytest
 from edge.sessions.registry import Session
 from edge.webhooks.endpoint.dispatch import EndpointDispatcher
 from edge.webhooks.queue.backlog import Backlog
-from tests.edge.webhooks.observing import SHUT, state
+from router.errors import Timeout
+from tests.edge.webhooks.observing import NARROW, SHUT, Ledger, firsts, nothing_left, state
 from tests.edge.webhooks.stage import Process, Receiver, Stage
 from tests.waiting import eventually
 
@@ -87,3 +88,32 @@ async def test_a_session_that_is_deleted_while_its_backlog_is_read_ends_nobody_e
     slow.released.set()
 
     await others_are_served(stage, receiver, process)
+
+
+async def test_ordered_jobs_that_are_parked_while_their_answers_are_lost_are_all_delivered_in_order(
+    stage: Stage, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+):
+    """The server has stored them all; parked again they are duplicates, which must not count as a predecessor's."""
+    real, asked = Backlog.put, list[int]()
+
+    async def put(backlog: Backlog, publishes: Any, in_order: bool) -> Any:
+        asked.append(len(publishes))
+        if len(asked) > 2:
+            return await real(backlog, publishes, in_order)
+        if len(asked) == 2:
+            await real(backlog, publishes, in_order)
+        # The first time nothing is stored: until it is tried again, many more have come.
+        return [Timeout("no answer") for _ in publishes]
+
+    monkeypatch.setattr(Backlog, "put", put)
+    process = await stage.process(replace(NARROW, partitions=1))
+    session = await stage.session(receiver.url, mode="fifo")
+    ledger = Ledger(receiver)
+    ledger.slow = 0.02
+
+    await stage.publish("agent.run-1.progress", 60)
+
+    await eventually(lambda: len(firsts(ledger.taken)) == 60)
+    assert asked[1] > 10 and ledger.taken == list(range(60))
+    await eventually(lambda: dispatcher_of(process, session).parked == 0)
+    await eventually(lambda: nothing_left(stage.broker))
