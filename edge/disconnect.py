@@ -31,6 +31,8 @@ FAILED = Disconnect(4011, "internal_error", delay=2.0)
 MISSED = Disconnect(4012, "events_missed")
 # Rate limit, or a server that is temporarily unable: nothing was read, so there is no position to resume.
 REFUSED = Disconnect(4013, "refused_for_now", delay=2.0)
+# What the address is about is over, and the client has all of it.
+COMPLETED = Disconnect(4500, "completed")
 BAD_FRAME = Disconnect(4501, "bad_frame")
 FORBIDDEN = Disconnect(4503, "not_permitted")
 DELETED = Disconnect(4504, "session_deleted")

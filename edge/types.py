@@ -9,6 +9,8 @@ from enum import Enum
 from socket import socket as Socket
 from typing import Any, Protocol
 
+from edge.dialects.dialect import Dialect
+from edge.dialects.folding import Folding
 from edge.disconnect import Disconnect
 from edge.stats import Stats
 from edge.view import View
@@ -37,6 +39,14 @@ class Encoder(Protocol):
     """One form in which events are written, named by dialect and framing: what it makes of a batch is shared."""
 
     name: str
+    # Whether readers share what it makes; where they do not, it belongs to one reader and must be handed its batches in order.
+    shared: bool
+    # What is written before everything.
+    opening: bytes
+
+    @property
+    def over(self) -> bool:
+        """Whether the conversation ends behind what was encoded last."""
 
     def encode(self, batch: Batch) -> Any:
         """The batch in this form; made at the first call."""
@@ -119,8 +129,10 @@ class ReadRequest:
 
     session_id: str
     view: View
-    dialect: str
+    dialect: Dialect
     authorization: Authorization | None = None
+    # The state of this connection's conversation, where its dialect has one.
+    folding: Folding | None = None
 
 
 class Subscriber(Protocol):

@@ -1,19 +1,13 @@
-"""Dialects: pure functions between stored events and the shapes that clients expect."""
+"""Dialects: the conversations that clients expect, as values. This names those that a session may choose."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from edge.dialects.callback import callback
-from edge.dialects.cloudevents import cloudevents
-from router.record import Record
+from edge.dialects.callback import CALLBACK
+from edge.dialects.cloudevents import CLOUDEVENTS, CLOUDEVENTS_BINARY
+from edge.dialects.dialect import SharedDialect
 
-Dialect = Callable[[Record, str], bytes]
-"""Encodes one record (of the given epoch) as JSON text; keeps what it made in `record.encoded`."""
-
-DIALECTS: Mapping[str, Dialect] = {
-    "callback": callback,
-    "cloudevents": cloudevents,
-    # Another form of the post; where there is none, as on a stream, there is only the one.
-    "cloudevents-binary": cloudevents,
+DIALECTS: Mapping[str, SharedDialect] = {
+    dialect.name: dialect for dialect in (CALLBACK, CLOUDEVENTS, CLOUDEVENTS_BINARY)
 }

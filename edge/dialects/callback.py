@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from edge.dialects.dialect import SharedDialect
 from router.codec import rfc3339, to_json
 from router.record import Record
 
@@ -38,3 +39,6 @@ def callback(record: Record, epoch: str) -> bytes:
             shape["conflated"] = record.superseded
         made = record.encoded["callback"] = to_json(shape)
     return made
+
+
+CALLBACK = SharedDialect(name="callback", encode=callback)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+from edge.dialects.dialect import SharedDialect
 from router.codec import rfc3339, to_json
 from router.record import Record
 
@@ -81,3 +82,8 @@ def header_value(value: object) -> str:
 
 def _text(text: str) -> str:
     return _FORBIDDEN.sub("", text)
+
+
+CLOUDEVENTS = SharedDialect(name="cloudevents", encode=cloudevents)
+# Another form of the post; where there is none, as on a stream, there is only the one.
+CLOUDEVENTS_BINARY = SharedDialect(name="cloudevents-binary", encode=cloudevents)

@@ -12,6 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from edge.auth.connection import ConnectionAuth
+from edge.dialects import DIALECTS
+from edge.dialects.callback import CALLBACK
 from edge.disconnect import BAD_CURSOR, FORBIDDEN, LOST_STORE, NO_SESSION, SHUTDOWN, Disconnect
 from edge.errors import Problem
 from edge.http.bodies.events import PageAnswer
@@ -26,7 +28,7 @@ from edge.sessions.registry import Session
 from edge.stats import EVERYTHING
 from edge.transports import polling
 from edge.transports.control import Opening
-from edge.transports.sse import HEADERS, SseResponse, stream_start
+from edge.transports.sse import SseResponse, stream_start
 from edge.transports.websocket import SocketReader
 from edge.types import ReadRequest
 from edge.view import Pace
@@ -127,7 +129,7 @@ async def stream_session(request: Request) -> Response | ASGIApp:
     start = stream_start(request, lambda: _start(query, session))
     pace = _pace(query, session)
     if request.method == "HEAD":
-        return Response(headers={name.decode(): value.decode() for name, value in HEADERS})
+        return Response(headers={name.decode(): value.decode() for name, value in CALLBACK.headers})
     auth = _authorize(request, session)
     try:
         asked = _reading(session, auth)
@@ -151,7 +153,7 @@ def _authorize(connection: Request | WebSocket, session: Session, poll: bool = F
 def _reading(session: Session, auth: ConnectionAuth | None) -> ReadRequest:
     """What a connection reads: as much of the session as is granted to its principal. Raises Problem."""
     view = session.view if auth is None else auth.view(session)
-    return ReadRequest(session.id, view, session.spec.dialect, auth)
+    return ReadRequest(session.id, view, DIALECTS.get(session.spec.dialect, CALLBACK), auth)
 
 
 def time_left(connection: Request | WebSocket) -> float:

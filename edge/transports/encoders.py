@@ -1,17 +1,16 @@
-"""Encodes batches and notices as server-sent events, WebSocket messages or frames, once for all readers of a batch."""
+"""Encodes batches and notices as server-sent events, WebSocket messages or frames: once for all readers of a batch, or folded for one."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
-from edge.dialects import Dialect
+from edge.dialects.dialect import Dialect, Piece, SharedDialect
+from edge.dialects.folding import Folding
 from edge.transports.frames import TEXT, deflated, frame
-from edge.types import Batch, Notice
-from router.codec import to_json
+from edge.types import Batch, Notice, ReadRequest
 from router.record import Record
-
-# For the browser's own reconnect; the server's `bye` says more.
-RETRY = b"retry: 1000\n"
 
 # U+0085, U+2028 and U+2029: line ends to many programs (Python's `str.splitlines` among them), and none to the standard.
 _LINE_ENDS = ((b"\xc2\x85", b"\\u0085"), (b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
@@ -25,10 +24,57 @@ def one_line(json: bytes) -> bytes:
     return json
 
 
+# Server-sent events. `id:` comes behind `data:`. Some clients (fetch-event-source) store an id as soon as they have read its
+# line: before the data, a connection cut in between would resume behind an event that was never seen.
+
+
+def sse_piece(piece: Piece) -> bytes:
+    """One piece as a server-sent event."""
+    # `retry:` only beside data: some clients take a lone field for an event without data.
+    return b"".join(
+        (
+            b"retry: %d\n" % piece.retry if piece.retry is not None else b"",
+            b"event: %b\n" % piece.name.encode() if piece.name is not None else b"",
+            b"data: %b\n" % one_line(piece.data),
+            b"id: %b\n" % piece.cursor.encode() if piece.cursor else b"",
+            b"\n",
+        )
+    )
+
+
+def sse_event(pieces: Sequence[Piece], cursor: str) -> bytes:
+    """What an event became; its cursor is on the last piece only, so that a cut in between repeats the event as a whole."""
+    *first, last = pieces
+    return b"".join((*map(sse_piece, first), sse_piece(last._replace(cursor=cursor))))
+
+
+def sse_notice(dialect: Dialect, pieces: Sequence[Piece], control: str) -> bytes:
+    """A notice; silence and a position about which nothing is said are the dialect's comment."""
+    if control == "heartbeat" or (control == "position" and not pieces):
+        return dialect.keep_alive
+    return b"".join(map(sse_piece, pieces))
+
+
+# What ends a body in chunked coding. One that lacks it was cut off.
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def chunk(body: bytes) -> bytes:
+    """Makes one chunk (RFC 9112, 7.1); nothing of nothing, as an empty chunk ends a body."""
+    return b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+
+
 class BatchEncoder:
     """Encodes a batch at the first call, and then gives what it made: the readers of a batch share it."""
 
     name: str
+    shared = True
+    opening = b""
+    # Whether the conversation is over behind what was encoded last.
+    over = False
+
+    def __init__(self, dialect: SharedDialect) -> None:
+        self.dialect = dialect
 
     def encode(self, batch: Batch) -> Any:
         """The batch in this form."""
@@ -58,41 +104,35 @@ class BatchEncoder:
         """Makes the form of a batch."""
         raise NotImplementedError
 
+    def _messages(self, notice: Notice) -> Sequence[bytes]:
+        return self.dialect.messages(None, notice.control, notice.body)
+
 
 class SseEncoder(BatchEncoder):
-    """Server-sent events: `id:` is the cursor, application events have no `event:`, so that `onmessage` sees them.
+    """Server-sent events: `id:` is the cursor. Without names of its own a dialect's events are seen by `onmessage`."""
 
-    `id:` comes behind `data:`. Some clients (fetch-event-source) store an id as soon as they have read its line: before the
-    data, a connection cut in between would resume behind an event that was never seen.
-    """
-
-    def __init__(self, dialect_name: str, dialect: Dialect) -> None:
-        self.name = f"{dialect_name}/sse"
-        self._dialect = dialect
+    def __init__(self, dialect: SharedDialect) -> None:
+        super().__init__(dialect)
+        self.name = f"{dialect.name}/sse"
+        self.opening = dialect.opening
 
     def events(self, batch: Batch) -> bytes:
-        epoch, dialect = batch.epoch, self._dialect
+        epoch, encode, named = batch.epoch, self.dialect.encode, self.dialect.event_name
+        if named is not None:
+            pieces = [Piece(encode(record, epoch), named(record), record.cursor(epoch)) for record in batch.records]
+            return b"".join(map(sse_piece, pieces))
         return one_line(
             b"".join(
                 [
-                    b"data: %b\nid: %b\n\n" % (dialect(record, epoch), record.cursor(epoch).encode())
+                    b"data: %b\nid: %b\n\n" % (encode(record, epoch), record.cursor(epoch).encode())
                     for record in batch.records
                 ]
             )
         )
 
-    @staticmethod
-    def notice(notice: Notice) -> bytes:
-        """A named event, or a comment for a heartbeat. Its `id:` keeps the client's Last-Event-ID at the cursor."""
-        if notice.control == "heartbeat":
-            # No blank line behind it: httpx-sse would take that for an event without data.
-            return b": heartbeat\n"
-        # `retry:` only beside data: some clients take a lone field for an event without data.
-        retry = RETRY if notice.control == "ready" else b""
-        cursor = notice.body.get("cursor")
-        place = f"id: {cursor}\n".encode() if cursor else b""
-        name = notice.control.encode()
-        return b"".join((retry, b"event: ", name, b"\ndata: ", one_line(to_json(notice.body)), b"\n", place, b"\n"))
+    def notice(self, notice: Notice) -> bytes:
+        """What the dialect says, or its comment for a heartbeat."""
+        return sse_notice(self.dialect, self.dialect.notices(None, notice.control, notice.body), notice.control)
 
 
 class ChunkedSseEncoder(SseEncoder):
@@ -102,65 +142,179 @@ class ChunkedSseEncoder(SseEncoder):
     each batch as soon as it is there.
     """
 
-    def __init__(self, dialect_name: str, dialect: Dialect) -> None:
-        super().__init__(dialect_name, dialect)
-        self.name = f"{dialect_name}/sse-chunked"
+    def __init__(self, dialect: SharedDialect) -> None:
+        super().__init__(dialect)
+        self.name = f"{dialect.name}/sse-chunked"
+        self.opening = chunk(dialect.opening)
 
     def events(self, batch: Batch) -> bytes:
         return chunk(super().events(batch))
 
-    @staticmethod
-    def notice(notice: Notice) -> bytes:
-        return chunk(SseEncoder.notice(notice))
-
-
-# What ends a body in chunked coding. One that lacks it was cut off.
-LAST_CHUNK = b"0\r\n\r\n"
-
-
-def chunk(body: bytes) -> bytes:
-    """Makes one chunk (RFC 9112, 7.1) of bytes that are not empty."""
-    return b"%x\r\n%b\r\n" % (len(body), body)
+    def notice(self, notice: Notice) -> bytes:
+        return chunk(super().notice(notice))
 
 
 class TextEncoder(BatchEncoder):
     """One JSON text per event, for WebSocket messages."""
 
-    def __init__(self, dialect_name: str, dialect: Dialect) -> None:
-        self.name = f"{dialect_name}/text"
-        self._dialect = dialect
+    def __init__(self, dialect: SharedDialect) -> None:
+        super().__init__(dialect)
+        self.name = f"{dialect.name}/text"
 
     def events(self, batch: Batch) -> list[str]:
-        return [self._dialect(record, batch.epoch).decode() for record in batch.records]
+        return [self.dialect.encode(record, batch.epoch).decode() for record in batch.records]
 
-    @staticmethod
-    def notice(notice: Notice) -> str:
-        return to_json({"control": notice.control, **notice.body}).decode()
+    def notice(self, notice: Notice) -> list[str]:
+        """The texts of a notice."""
+        return [text.decode() for text in self._messages(notice)]
 
 
 class FrameEncoder(BatchEncoder):
     """One whole WebSocket frame per event, one behind the other: a batch is one write to a socket that was taken over."""
 
-    def __init__(self, dialect_name: str, dialect: Dialect) -> None:
-        self.name = f"{dialect_name}/frames"
-        self._dialect = dialect
+    def __init__(self, dialect: SharedDialect) -> None:
+        super().__init__(dialect)
+        self.name = f"{dialect.name}/frames"
 
     def events(self, batch: Batch) -> bytes:
-        epoch, dialect = batch.epoch, self._dialect
-        return b"".join([frame(TEXT, dialect(record, epoch)) for record in batch.records])
+        epoch, encode = batch.epoch, self.dialect.encode
+        return b"".join([frame(TEXT, encode(record, epoch)) for record in batch.records])
 
-    @staticmethod
-    def notice(notice: Notice) -> bytes:
-        return frame(TEXT, to_json({"control": notice.control, **notice.body}))
+    def notice(self, notice: Notice) -> bytes:
+        """The frames of a notice."""
+        return b"".join([frame(TEXT, text) for text in self._messages(notice)])
 
 
 class DeflatedFrameEncoder(FrameEncoder):
     """The same for clients that take compressed messages: each is compressed once, for all of them."""
 
-    def __init__(self, dialect_name: str, dialect: Dialect) -> None:
-        super().__init__(dialect_name, dialect)
-        self.name = f"{dialect_name}/deflated"
+    def __init__(self, dialect: SharedDialect) -> None:
+        super().__init__(dialect)
+        self.name = f"{dialect.name}/deflated"
 
     def events(self, batch: Batch) -> bytes:
-        epoch, dialect = batch.epoch, self._dialect
-        return b"".join([deflated(TEXT, dialect(record, epoch)) for record in batch.records])
+        epoch, encode = batch.epoch, self.dialect.encode
+        return b"".join([deflated(TEXT, encode(record, epoch)) for record in batch.records])
+
+
+class FoldingEncoder:
+    """Encodes what one reader is written, by its fold. What it makes is not shared, and made in order, once."""
+
+    shared = False
+    opening = b""
+
+    def __init__(self, folding: Folding) -> None:
+        self._folding = folding
+        self.dialect = folding.dialect
+        self.name = f"{folding.dialect.name}/folded"
+
+    @property
+    def over(self) -> bool:
+        """Whether the conversation is over behind what was encoded last."""
+        return self._folding.over
+
+    def _pieces(self, batch: Batch) -> list[tuple[Record, Sequence[Piece]]]:
+        """What each record became; those of which nothing did are left out."""
+        made: list[tuple[Record, Sequence[Piece]]] = []
+        take, epoch = self._folding.take, batch.epoch
+        for record in batch.records:
+            try:
+                pieces = take(record, epoch)
+            except Exception as fault:  # noqa: BLE001 - logged by the hub; the fold is as it was
+                batch.unencodable(record, fault)
+                continue
+            if pieces:
+                made.append((record, pieces))
+        return made
+
+
+class FoldingSseEncoder(FoldingEncoder):
+    """Server-sent events of one reader."""
+
+    def __init__(self, folding: Folding) -> None:
+        super().__init__(folding)
+        self.opening = folding.dialect.opening
+
+    def encode(self, batch: Batch) -> bytes:
+        """The events of a batch; empty where the client is sent nothing of them."""
+        return b"".join([sse_event(pieces, record.cursor(batch.epoch)) for record, pieces in self._pieces(batch)])
+
+    def notice(self, notice: Notice) -> bytes:
+        """What the dialect says; may be empty."""
+        return sse_notice(self.dialect, self._folding.notices(notice.control, notice.body), notice.control)
+
+
+class ChunkedFoldingSseEncoder(FoldingSseEncoder):
+    """The same in chunked coding."""
+
+    def __init__(self, folding: Folding) -> None:
+        super().__init__(folding)
+        self.opening = chunk(folding.dialect.opening)
+
+    def encode(self, batch: Batch) -> bytes:
+        return chunk(super().encode(batch))
+
+    def notice(self, notice: Notice) -> bytes:
+        return chunk(super().notice(notice))
+
+
+class FoldingTextEncoder(FoldingEncoder):
+    """The WebSocket messages of one reader."""
+
+    def encode(self, batch: Batch) -> list[str]:
+        """The messages of a batch."""
+        return [piece.data.decode() for _, pieces in self._pieces(batch) for piece in pieces]
+
+    def notice(self, notice: Notice) -> list[str]:
+        """The messages of a notice."""
+        return [text.decode() for text in self._folding.messages(notice.control, notice.body)]
+
+
+class FoldingFrameEncoder(FoldingEncoder):
+    """The same as whole frames."""
+
+    deflates = False
+
+    def encode(self, batch: Batch) -> bytes:
+        """The frames of a batch."""
+        make = deflated if self.deflates else frame
+        return b"".join([make(TEXT, piece.data) for _, pieces in self._pieces(batch) for piece in pieces])
+
+    def notice(self, notice: Notice) -> bytes:
+        """The frames of a notice."""
+        return b"".join([frame(TEXT, text) for text in self._folding.messages(notice.control, notice.body)])
+
+
+class DeflatedFoldingFrameEncoder(FoldingFrameEncoder):
+    """The same for clients that take compressed messages."""
+
+    deflates = True
+
+
+# Of each shared dialect one encoder a form: readers with the same encoder share writes.
+_sse, _chunked, _text = cache(SseEncoder), cache(ChunkedSseEncoder), cache(TextEncoder)
+_frames, _deflated = cache(FrameEncoder), cache(DeflatedFrameEncoder)
+
+
+def sse_encoder(asked: ReadRequest, chunked: bool = False) -> SseEncoder | FoldingSseEncoder:
+    """The encoder of a stream of server-sent events."""
+    if asked.folding is not None:
+        return ChunkedFoldingSseEncoder(asked.folding) if chunked else FoldingSseEncoder(asked.folding)
+    return (_chunked if chunked else _sse)(_shared(asked))
+
+
+def text_encoder(asked: ReadRequest) -> TextEncoder | FoldingTextEncoder:
+    """The encoder of a WebSocket that plain ASGI serves."""
+    return FoldingTextEncoder(asked.folding) if asked.folding is not None else _text(_shared(asked))
+
+
+def frame_encoder(asked: ReadRequest, compresses: bool) -> FrameEncoder | FoldingFrameEncoder:
+    """The encoder of a WebSocket that was taken over."""
+    if asked.folding is not None:
+        return (DeflatedFoldingFrameEncoder if compresses else FoldingFrameEncoder)(asked.folding)
+    return (_deflated if compresses else _frames)(_shared(asked))
+
+
+def _shared(asked: ReadRequest) -> SharedDialect:
+    assert isinstance(asked.dialect, SharedDialect), "a dialect with state needs a fold"
+    return asked.dialect

@@ -10,8 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from edge.dialects import DIALECTS
-from edge.dialects.callback import callback
+from edge.dialects.dialect import SharedDialect
 from edge.hub.conflation import conflate
 from edge.hub.hub import Hub
 from edge.hub.reader import Reader, open_reader
@@ -227,11 +226,12 @@ def takes_gzip(accepted: Iterable[str]) -> bool:
 
 def body(hub: Hub, reading: ReadRequest, polled: Polled) -> bytes:
     """The answer as JSON; each event has the session's id, as webhooks have it too."""
-    dialect = DIALECTS.get(reading.dialect, callback)
+    assert isinstance(reading.dialect, SharedDialect)
+    encode = reading.dialect.encode
     made: list[bytes] = []
     for record in polled.records:
         try:
-            event = dialect(record, hub.epoch)
+            event = encode(record, hub.epoch)
             made.append(with_places(event, record, hub.epoch) if polled.places else event)
         except Exception as fault:  # noqa: BLE001 - logged by the hub
             hub.unencodable(record, fault)

@@ -11,30 +11,17 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from edge import metrics
-from edge.dialects import DIALECTS
+from edge.disconnect import COMPLETED
 from edge.hub.hub import Hub
 from edge.hub.meter import Meter
 from edge.hub.reader import Reader, open_reader
 from edge.stats import Stats
 from edge.transports.abort import abort
-from edge.transports.encoders import ChunkedSseEncoder, SseEncoder
+from edge.transports.encoders import FoldingSseEncoder, SseEncoder, sse_encoder
 from edge.types import Notice, ReadRequest
 from edge.view import Pace
 from router.cursor import Start, parse_start
 from router.errors import BadCursor
-
-# 2 kB of comment: some proxies and old browsers show nothing before their buffer has that much. No blank line behind it: to
-# fetch-event-source that is an event without data, which its user's JSON.parse throws at, for ever.
-PADDING = b":" + b" " * 2048 + b"\n"
-
-ENCODERS = {name: SseEncoder(name, dialect) for name, dialect in DIALECTS.items()}
-CHUNKED = {name: ChunkedSseEncoder(name, dialect) for name, dialect in DIALECTS.items()}
-
-HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache, no-store, no-transform"),
-    (b"x-accel-buffering", b"no"),
-]
 
 
 class _StreamReader(Reader):
@@ -54,13 +41,13 @@ class SseResponse:
         self._pace = pace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        encoder = ENCODERS[self._asked.dialect]
+        encoder = sse_encoder(self._asked)
         gauge = metrics.readers.labels("sse")
         view, session_id = self._asked.view, self._asked.session_id
         async with open_reader(self._hub, view, session_id, self._stats, self._pace, kind=_StreamReader) as reader:
             reader.authorize(self._asked.authorization)
-            await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-            await send({"type": "http.response.body", "body": PADDING, "more_body": True})
+            await send({"type": "http.response.start", "status": 200, "headers": encoder.dialect.headers})
+            await send({"type": "http.response.body", "body": encoder.opening, "more_body": True})
             self._stats.sses += 1
             self._stats.served += 1
             gauge.inc()
@@ -79,7 +66,7 @@ class SseResponse:
                 self._stats.sses -= 1
                 gauge.dec()
 
-    async def _pump(self, reader: Reader, encoder: SseEncoder, send: Send) -> None:
+    async def _pump(self, reader: Reader, encoder: SseEncoder | FoldingSseEncoder, send: Send) -> None:
         timeout = self._hub.settings.send_timeout
         meter = Meter("sse")
         async with aclosing(reader.read(self._start)) as steps:
@@ -89,6 +76,8 @@ class SseResponse:
                     await send({"type": "http.response.body", "body": body, "more_body": True})
                 if not isinstance(step, Notice):
                     meter.wrote(step, len(body))
+                    if encoder.over:
+                        reader.close(COMPLETED)
                 elif step.control == "bye":
                     metrics.disconnects.labels("sse", step.body["reason"]).inc()
                     await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -8,21 +8,18 @@ from contextlib import aclosing
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from edge import metrics
-from edge.dialects import DIALECTS
-from edge.disconnect import BAD_CURSOR, BAD_FRAME, SILENT, Disconnect
+from edge.disconnect import BAD_CURSOR, BAD_FRAME, COMPLETED, SILENT, Disconnect
 from edge.hub.hub import Hub
 from edge.hub.meter import Meter
 from edge.hub.reader import Reader, open_reader
 from edge.stats import Stats
 from edge.transports.abort import abort
 from edge.transports.control import OPENING_TIMEOUT, Opening, answer, read_opening
-from edge.transports.encoders import TextEncoder
+from edge.transports.encoders import text_encoder
 from edge.types import Notice, ReadRequest
 from edge.view import Pace
 from router.codec import to_json
 from router.cursor import Start
-
-ENCODERS = {name: TextEncoder(name, dialect) for name, dialect in DIALECTS.items()}
 
 # 64 kB: what a client has to say is a control object.
 MAX_MESSAGE = 64 * 1024
@@ -102,20 +99,20 @@ class SocketReader:
             return None
 
     async def _pump(self, reader: Reader, start: Start) -> None:
-        encoder = ENCODERS[self._asked.dialect]
+        encoder = text_encoder(self._asked)
         timeout = self._hub.settings.send_timeout
         meter = Meter("websocket")
         send = self._socket.send
         async with aclosing(reader.read(start)) as steps:
             async for step in steps:
                 async with self._writing, asyncio.timeout(timeout):
-                    if isinstance(step, Notice):
-                        await send({"type": "websocket.send", "text": encoder.notice(step)})
-                    else:
-                        for text in encoder.encode(step):
-                            await send({"type": "websocket.send", "text": text})
+                    texts = encoder.notice(step) if isinstance(step, Notice) else encoder.encode(step)
+                    for text in texts:
+                        await send({"type": "websocket.send", "text": text})
                 if not isinstance(step, Notice):
-                    meter.wrote(step, sum(map(len, encoder.encode(step))))
+                    meter.wrote(step, sum(map(len, texts)))
+                    if encoder.over:
+                        reader.close(COMPLETED)
                 elif step.control == "bye":
                     await self._close(Disconnect(step.body["code"], step.body["reason"]))
                     return

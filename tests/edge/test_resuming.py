@@ -100,7 +100,7 @@ async def test_an_empty_id_is_none_and_a_cursor_that_somebody_typed_wrong_is_sti
 
 @pytest.mark.parametrize("dialect", sorted(DIALECTS))
 def test_data_comes_before_the_id_in_every_event(dialect: str) -> None:
-    made = SseEncoder(dialect, DIALECTS[dialect]).events(Batch([record(n=1), record(n=2)], "5f3a9c1e"))
+    made = SseEncoder(DIALECTS[dialect]).events(Batch([record(n=1), record(n=2)], "5f3a9c1e"))
 
     for event in made.removesuffix(b"\n\n").split(b"\n\n"):
         assert [line.partition(b":")[0] for line in event.split(b"\n")] == [b"data", b"id"]
@@ -108,7 +108,9 @@ def test_data_comes_before_the_id_in_every_event(dialect: str) -> None:
 
 @pytest.mark.parametrize("control", ["ready", "gap", "position", "bye", "expiring"])
 def test_data_comes_before_the_id_in_every_notice(control: str) -> None:
-    said = SseEncoder.notice(Notice(control, {"cursor": "1-5f3a9c1e-000000000007", "why": LINE_ENDS}))
+    said = SseEncoder(DIALECTS["callback"]).notice(
+        Notice(control, {"cursor": "1-5f3a9c1e-000000000007", "why": LINE_ENDS})
+    )
     fields = [line.partition(b":")[0] for line in said.removesuffix(b"\n\n").split(b"\n")]
 
     assert fields[-2:] == [b"data", b"id"]
@@ -118,7 +120,7 @@ def test_data_comes_before_the_id_in_every_notice(control: str) -> None:
 @pytest.mark.parametrize("dialect", sorted(DIALECTS))
 def test_no_character_of_an_event_ends_a_line_for_any_reader(dialect: str) -> None:
     text = f"a{LINE_ENDS}b — “quoted” é"
-    made = SseEncoder(dialect, DIALECTS[dialect]).events(Batch([record(text=text, **{LINE_ENDS: 1})], "5f3a9c1e"))
+    made = SseEncoder(DIALECTS[dialect]).events(Batch([record(text=text, **{LINE_ENDS: 1})], "5f3a9c1e"))
     lines = made.decode().splitlines()
 
     assert len(lines) == 3

@@ -15,7 +15,7 @@ from contextlib import aclosing
 from typing import Any, ClassVar, cast
 
 from edge import metrics
-from edge.disconnect import FAILED, LOST_STORE, SILENT, SLOW, Disconnect
+from edge.disconnect import COMPLETED, FAILED, LOST_STORE, SILENT, SLOW, Disconnect
 from edge.hub.feed import Feed
 from edge.hub.group import WriteGroup
 from edge.hub.hub import Hub
@@ -96,6 +96,7 @@ class FastReader(Reader, asyncio.Protocol):
         """Shares writes with others, if it has had all that was handed out and its socket takes more."""
         if (
             self._group is None
+            and self.encoder.shared
             and self.state is State.LIVE
             and self.socket is not None
             and not (self._paused or self.feed.pending or self._pace.max_rate)
@@ -296,7 +297,7 @@ class FastReader(Reader, asyncio.Protocol):
             if start is not None:
                 for notice in await self._begin(start):
                     self._send(notice)
-            while self.state is not State.LIVE:
+            while self.state not in (State.LIVE, State.CLOSED):
                 if self._paused:
                     await self._wait()
                     continue
@@ -311,15 +312,22 @@ class FastReader(Reader, asyncio.Protocol):
         self._task = None
         self._join_group()
 
+    def _wrote(self, batch: Batch) -> None:
+        super()._wrote(batch)
+        if self.encoder.over:
+            self.close(COMPLETED)
+
     def _write(self, batch: Batch) -> None:
         assert self._transport is not None
         form = self.encoder.encode(batch)
-        self._transport.write(form)
+        if form:
+            self._transport.write(form)
         self.meter.wrote(batch, len(form))
 
     def _send(self, notice: Notice) -> None:
-        if self._transport is not None:
-            self._transport.write(self.encoder.notice(notice))
+        form = self.encoder.notice(notice)
+        if self._transport is not None and form:
+            self._transport.write(form)
 
     # What each transport does in its own way.
 

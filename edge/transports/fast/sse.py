@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from edge import metrics
 from edge.disconnect import Disconnect
-from edge.transports.encoders import LAST_CHUNK, ChunkedSseEncoder, chunk
+from edge.transports.encoders import LAST_CHUNK, ChunkedFoldingSseEncoder, ChunkedSseEncoder
 from edge.transports.fast.connection import FastReader
-from edge.transports.sse import PADDING
 
 
 class FastSse(FastReader):
@@ -22,12 +21,12 @@ class FastSse(FastReader):
         metrics.readers.labels("sse").inc(change)
 
     def _begin_stream(self) -> None:
-        if self._transport is not None:
-            self._transport.write(chunk(PADDING) if self._chunked else PADDING)
+        if self._transport is not None and self.encoder.opening:
+            self._transport.write(self.encoder.opening)
 
     @property
     def _chunked(self) -> bool:
-        return isinstance(self.encoder, ChunkedSseEncoder)
+        return isinstance(self.encoder, (ChunkedSseEncoder, ChunkedFoldingSseEncoder))
 
     def data_received(self, data: bytes) -> None:
         """Passes over what comes: the answer to this request has no end, so there is no next one."""

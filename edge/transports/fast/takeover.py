@@ -6,14 +6,12 @@ import asyncio
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from edge.dialects import DIALECTS
 from edge.disconnect import SHUTDOWN
 from edge.hub.hub import Hub
 from edge.settings import FastPathSettings
 from edge.stats import Stats
-from edge.transports import sse
 from edge.transports.control import Opening
-from edge.transports.encoders import DeflatedFrameEncoder, FrameEncoder
+from edge.transports.encoders import frame_encoder, sse_encoder
 from edge.transports.fast.connection import FastReader
 from edge.transports.fast.sse import FastSse
 from edge.transports.fast.sweeper import Sweeper
@@ -22,9 +20,6 @@ from edge.transports.fast.websocket import FastWebSocket
 from edge.types import ReadRequest
 from edge.view import Pace
 from router.cursor import Start
-
-FRAMES = {name: FrameEncoder(name, dialect) for name, dialect in DIALECTS.items()}
-DEFLATED = {name: DeflatedFrameEncoder(name, dialect) for name, dialect in DIALECTS.items()}
 
 
 class Takeover:
@@ -44,7 +39,7 @@ class Takeover:
         handover: WebSocketHandover | None = scope.get("extensions", {}).get(EXTENSION)
         if handover is None:
             return False
-        encoder = (DEFLATED if handover.compresses else FRAMES)[asked.dialect]
+        encoder = frame_encoder(asked, handover.compresses)
         feed = await self.hub.join(asked.view)
         reader = FastWebSocket(self.hub, self.sweeper, feed, asked.session_id, stats, encoder, pace)
         reader.authorize(asked.authorization)
@@ -67,11 +62,11 @@ class Takeover:
         if handover is None or not handover.available(scope):
             return False
         feed = await self.hub.join(asked.view)
-        encoders = sse.CHUNKED if handover.chunks else sse.ENCODERS
-        reader = FastSse(self.hub, self.sweeper, feed, asked.session_id, stats, encoders[asked.dialect], pace)
+        encoder = sse_encoder(asked, handover.chunks)
+        reader = FastSse(self.hub, self.sweeper, feed, asked.session_id, stats, encoder, pace)
         handover.open_ended()
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": sse.HEADERS})
+            await send({"type": "http.response.start", "status": 200, "headers": asked.dialect.headers})
         except BaseException:
             reader.end()
             raise

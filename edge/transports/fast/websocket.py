@@ -9,7 +9,7 @@ from edge.hub.hub import Hub
 from edge.stats import Stats
 from edge.transports import frames
 from edge.transports.control import OPENING_TIMEOUT, Opening, answer, read_opening
-from edge.transports.encoders import DeflatedFrameEncoder
+from edge.transports.encoders import DeflatedFoldingFrameEncoder, DeflatedFrameEncoder
 from edge.transports.fast.connection import FastReader
 from edge.transports.fast.sweeper import Sweeper
 from edge.transports.frames import BadFrame, FrameParser
@@ -18,6 +18,7 @@ from edge.view import FULL, Pace
 from router.codec import to_json
 from router.cursor import Start
 
+_DEFLATED = (DeflatedFrameEncoder, DeflatedFoldingFrameEncoder)
 _PING = frames.frame(frames.PING, b"")
 _OPEN, _CLOSING, _IGNORING = range(3)
 # A client that has left this many pings in a row unanswered has gone.
@@ -79,7 +80,7 @@ class FastWebSocket(FastReader):
         self._unanswered = 0
         if self._closing == _IGNORING:
             return
-        parser = self._parser or FrameParser(isinstance(self.encoder, DeflatedFrameEncoder))
+        parser = self._parser or FrameParser(isinstance(self.encoder, _DEFLATED))
         try:
             for opcode, payload in parser.feed(data):
                 if not self._take(opcode, payload):

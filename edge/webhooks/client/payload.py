@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from edge.dialects import DIALECTS
-from edge.dialects.callback import callback
+from edge.dialects.callback import CALLBACK
 from edge.dialects.cloudevents import BATCHED, JSON, STRUCTURED, binary, cloudevents
 from router.codec import to_json
 from router.record import Record
@@ -30,7 +30,7 @@ def build_payload(records: Sequence[Record], epoch: str, session_id: str, dialec
         own = b',"callboardsession":' + to_json(session_id) + b"}"
         bodies = [cloudevents(record, epoch)[:-1] + own for record in records]
         return Payload(b"[" + b",".join(bodies) + b"]", BATCHED) if batch else Payload(bodies[0], STRUCTURED)
-    encode = DIALECTS.get(dialect, callback)
+    encode = DIALECTS.get(dialect, CALLBACK).encode
     # A session's id is letters and digits.
     own = b',"session_id":"%b"}' % session_id.encode()
     if not batch:

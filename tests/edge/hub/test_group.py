@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from edge.dialects.callback import CALLBACK
 from edge.hub.group import LiveReaders, WriteGroup
 from edge.hub.meter import Meter
 from edge.stats import Stats
@@ -66,7 +67,7 @@ def batch(*sequences: int) -> Batch:
 
 async def test_a_batch_is_one_write_to_each_socket_and_what_is_not_taken_stays_with_its_reader() -> None:
     live = LiveReaders()
-    group = live.group(Sequences(), Meter("websocket"))
+    group = live.group(Sequences(CALLBACK), Meter("websocket"))
     whole, part, full = Writer(live, group), Writer(live, group, takes=1), Writer(live, group, takes=None)
 
     live.deliver(batch(1, 2), max_bytes=1_000_000)
@@ -80,7 +81,7 @@ async def test_a_batch_is_one_write_to_each_socket_and_what_is_not_taken_stays_w
 
 async def test_a_batch_that_is_too_large_is_offered_once_to_each_reader_by_itself() -> None:
     live = LiveReaders()
-    group = live.group(Sequences(), Meter("websocket"))
+    group = live.group(Sequences(CALLBACK), Meter("websocket"))
     writers = [Writer(live, group), Writer(live, group)]
     large = batch(1)
 
@@ -92,7 +93,7 @@ async def test_a_batch_that_is_too_large_is_offered_once_to_each_reader_by_itsel
 
 def test_a_reader_that_joins_moves_the_group_s_position_forward_and_never_back() -> None:
     live = LiveReaders()
-    group = live.group(Sequences(), Meter("websocket"))
+    group = live.group(Sequences(CALLBACK), Meter("websocket"))
     for position in (5, 9, 7):
         writer = Writer.__new__(Writer)
         writer.position, writer.reported, writer.stats, writer.socket = position, 3, Stats(), Socket()

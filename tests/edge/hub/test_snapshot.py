@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.dialects.callback import CALLBACK
 from edge.hub.hub import Hub
 from edge.hub.reader import Reader, open_reader
 from edge.hub.recovery import FoundSnapshot
@@ -103,7 +104,7 @@ class FastClient:
         hub = self._takeover.hub
         feed = await hub.join(View.of("sess_x", list(self.patterns), None, None))
         self.reader = self.socket.lane = FastSse(
-            hub, self._takeover.sweeper, feed, "sess_x", self.stats, PlainEncoder()
+            hub, self._takeover.sweeper, feed, "sess_x", self.stats, PlainEncoder(CALLBACK)
         )
         self.reader.connection_made(self.socket)  # type: ignore[arg-type]
         self.reader.begin(Start(snapshot=True))

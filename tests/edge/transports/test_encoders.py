@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from edge.dialects import DIALECTS
+from edge.dialects.callback import CALLBACK
+from edge.dialects.dialect import SharedDialect
 from edge.transports.encoders import ChunkedSseEncoder, FrameEncoder, SseEncoder, TextEncoder, chunk
 from edge.types import Batch, Notice
 from router.codec import encode
@@ -21,9 +22,9 @@ def batch(count: int, unencodable: Any = None) -> Batch:
 
 @pytest.mark.parametrize("kind", [SseEncoder, ChunkedSseEncoder, TextEncoder, FrameEncoder])
 def test_a_batch_is_encoded_once_for_each_form(kind: type[Any]) -> None:
-    encoder, given = kind("callback", DIALECTS["callback"]), batch(2)
+    encoder, given = kind(CALLBACK), batch(2)
 
-    assert encoder.encode(given) is kind("callback", DIALECTS["callback"]).encode(given)
+    assert encoder.encode(given) is kind(CALLBACK).encode(given)
     assert list(given.encoded) == [encoder.name]
 
 
@@ -35,7 +36,7 @@ def test_a_record_that_cannot_be_encoded_takes_no_other_with_it() -> None:
             raise ValueError
         return b"%d" % record.sequence
 
-    encoder = TextEncoder("broken", dialect)
+    encoder = TextEncoder(SharedDialect(name="broken", encode=dialect))
 
     assert encoder.encode(batch(3, lambda record, _fault: failed.append(record.sequence))) == ["1", "3"]
     assert failed == [2]
@@ -45,4 +46,4 @@ def test_a_chunk_says_its_size_in_front() -> None:
     heartbeat = Notice("heartbeat", {})
 
     assert chunk(b"x" * 26) == b"1a\r\n" + b"x" * 26 + b"\r\n"
-    assert ChunkedSseEncoder.notice(heartbeat) == chunk(SseEncoder.notice(heartbeat))
+    assert ChunkedSseEncoder(CALLBACK).notice(heartbeat) == chunk(SseEncoder(CALLBACK).notice(heartbeat))

@@ -13,6 +13,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from edge.dialects.callback import CALLBACK
+from edge.dialects.dialect import PADDING
 from edge.disconnect import ROTATED
 from edge.hub.hub import Hub
 from edge.settings import SessionSettings
@@ -21,7 +23,6 @@ from edge.transports.encoders import BatchEncoder
 from edge.transports.fast import connection as reader
 from edge.transports.fast.sse import FastSse
 from edge.transports.fast.takeover import Takeover
-from edge.transports.sse import PADDING
 from edge.types import Batch, Notice, State
 from edge.view import FULL, Pace, View
 from router import live
@@ -118,7 +119,7 @@ class Client:
     async def connect(self) -> None:
         feed = await self._lanes.hub.join(self.view)
         self.lane = self.socket.lane = FastSse(
-            self._lanes.hub, self._lanes.sweeper, feed, "sess_x", self.stats, PlainEncoder(), self.pace
+            self._lanes.hub, self._lanes.sweeper, feed, "sess_x", self.stats, PlainEncoder(CALLBACK), self.pace
         )
         self.lane.connection_made(cast(asyncio.Transport, self.socket))
         self.lane.begin(Start(cursor=Cursor(EPOCH, self.start)))

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from edge.dialects.callback import CALLBACK
 from edge.settings import FastPathSettings
 from edge.transports.encoders import SseEncoder
 from edge.transports.fast import sweeper as module
@@ -96,7 +97,7 @@ async def test_it_is_empty_once_the_last_connection_is_lost() -> None:
 def test_connections_at_one_place_share_the_bytes_of_a_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.time, "monotonic", lambda: 1000.0)
     sweeper = Sweeper(FastPathSettings())
-    encoder = SseEncoder("callback", lambda _record, _epoch: b"")
+    encoder = SseEncoder(CALLBACK)
 
     first = sweeper.heartbeat(encoder, "position", Connection(position=7))
     same = sweeper.heartbeat(encoder, "position", Connection(position=7))

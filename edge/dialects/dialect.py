@@ -1,0 +1,98 @@
+"""Defines what a dialect is: the whole conversation with one client, from the head of its answer to its last piece.
+
+A dialect says what it makes of an event (none, one or several pieces), of a notice, of silence, and of the end. It knows no
+transport: encoders frame its pieces. One without state is shared: what it makes of an event is made once for all readers. One
+with state folds: each reader has a fold of its own, whose steps are pure, so that a step that fails leaves it as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from router.codec import to_json
+from router.record import Record
+
+Headers = tuple[tuple[bytes, bytes], ...]
+Body = Mapping[str, Any]
+
+
+class Piece(NamedTuple):
+    """One thing that a client is sent: a JSON text without a line break, and on SSE the name of its event."""
+
+    data: bytes
+    name: str | None = None
+    # Where its client goes on behind it, for notices; for the pieces of an event the encoder knows.
+    cursor: str | None = None
+    # Milliseconds after which a client of SSE comes back.
+    retry: int | None = None
+
+
+# 2 kB of comment: some proxies and old browsers show nothing before their buffer has that much. No blank line behind it: to
+# fetch-event-source that is an event without data, which its user's JSON.parse throws at, for ever.
+PADDING = b":" + b" " * 2048 + b"\n"
+
+HEADERS: Headers = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache, no-store, no-transform"),
+    (b"x-accel-buffering", b"no"),
+)
+
+# For the browser's own reconnect; the server's `bye` says more.
+RETRY_MS = 1000
+
+
+def named_notice(_state: Any, control: str, body: Body) -> Sequence[Piece]:
+    """On SSE: a named event. Its `id:` keeps the client's Last-Event-ID at the cursor."""
+    return (Piece(to_json(body), control, body.get("cursor"), RETRY_MS if control == "ready" else None),)
+
+
+def control_message(_state: Any, control: str, body: Body) -> Sequence[bytes]:
+    """On a WebSocket: an object with `control`."""
+    return (to_json({"control": control, **body}),)
+
+
+Notices = Callable[[Any, str, Body], Sequence[Piece]]
+Messages = Callable[[Any, str, Body], Sequence[bytes]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dialect:
+    """The parts of a conversation that every dialect has; the defaults are those of the callback guide.
+
+    `headers` are those of an SSE answer, `opening` the bytes before everything, `keep_alive` the comment of a heartbeat.
+    `notices` makes pieces for SSE, `messages` JSON texts for a WebSocket, of a notice's control and body; both are given the
+    state of the fold, where there is one. A position about which nothing is said on SSE is a heartbeat.
+    """
+
+    name: str
+    headers: Headers = HEADERS
+    opening: bytes = PADDING
+    # No blank line behind it: httpx-sse would take that for an event without data.
+    keep_alive: bytes = b": heartbeat\n"
+    notices: Notices = named_notice
+    messages: Messages = control_message
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SharedDialect(Dialect):
+    """Makes of each event one JSON text, in which nothing depends on the reader; `event_name` is its name on SSE."""
+
+    encode: Callable[[Record, str], bytes]
+    event_name: Callable[[Record], str | None] | None = None
+
+
+Step = Callable[[Any, Record, str], tuple[Any, Sequence[Piece]]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FoldedDialect(Dialect):
+    """Makes of each event what the events before it call for.
+
+    `begin` makes the first state of the parameters of the address; `step` takes a state, a record whose bytes decode and the
+    epoch, and returns the next state and the pieces. States are values: a step changes none.
+    """
+
+    begin: Callable[[Mapping[str, str]], Any]
+    step: Step

@@ -1,0 +1,54 @@
+"""Folds the events of one reader into the pieces of a dialect with state, in silence up to where its client has been."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from edge.dialects.dialect import Body, FoldedDialect, Piece
+from router.event import Event
+from router.record import Record
+
+# Says of each event, in order, whether the stream ends behind it.
+Ending = Callable[[Event], bool]
+
+
+def endless(_event: Event) -> bool:
+    """Says of no event that the stream ends behind it."""
+    return False
+
+
+class Folding:
+    """The state of one reader's conversation. It is moved only by what is written, so it is always at the reader's position."""
+
+    __slots__ = ("_after", "_ending", "_state", "dialect", "over")
+
+    def __init__(
+        self, dialect: FoldedDialect, parameters: Mapping[str, str], after: int = 0, ending: Ending = endless
+    ) -> None:
+        """Up to the sequence `after` the client has everything: so far events are folded in silence."""
+        self.dialect = dialect
+        # Whether the event behind which the stream ends was taken; what comes after it says nothing.
+        self.over = False
+        self._after = after
+        self._ending = ending
+        self._state = dialect.begin(parameters)
+
+    def take(self, record: Record, epoch: str) -> Sequence[Piece]:
+        """The pieces of the next event. Where the dialect fails on it, the fold is as it was before."""
+        if self.over:
+            return ()
+        event = record.event
+        assert event is not None
+        try:
+            self._state, pieces = self.dialect.step(self._state, record, epoch)
+        finally:
+            self.over = self._ending(event)
+        return pieces if record.sequence > self._after else ()
+
+    def notices(self, control: str, body: Body) -> Sequence[Piece]:
+        """What a notice is on SSE."""
+        return self.dialect.notices(self._state, control, body)
+
+    def messages(self, control: str, body: Body) -> Sequence[bytes]:
+        """What a notice is on a WebSocket."""
+        return self.dialect.messages(self._state, control, body)
