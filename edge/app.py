@@ -44,6 +44,7 @@ from edge.http.slashes import SlashRedirect
 from edge.http.traffic import RequestMetrics
 from edge.runtime import Edge
 from edge.settings import EdgeSettings, IdentitySettings
+from edge.surfaces import table
 from edge.transports.refusal import refuse
 from edge.webhooks.client.ssrf import GuardSettings
 from router.alerts import ACTIONS
@@ -102,6 +103,7 @@ SESSION = "/callbacks/sessions/{session_id}"
 
 # The access that a route requires; one that is not named here is for operators.
 ACCESS: Mapping[str, Access] = {
+    **table.ACCESS,
     # It is signed instead.
     f"{SESSION}/alerts": Access.OPEN,
     **dict.fromkeys(
@@ -246,4 +248,5 @@ def routes() -> list[BaseRoute]:
         Route("/asyncapi.json", catalogue.read_asyncapi),
         Route("/schemas", catalogue.list_schemas),
         Route("/schemas/{type}", catalogue.read_schema),
+        *table.routes(),
     ]

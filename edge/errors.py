@@ -81,6 +81,7 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "too_many_backtests": (409, "Too many back-tests in progress"),
     "alerts_unavailable": (503, "No alerts actor"),
     "type_not_found": (404, "Event type not registered"),
+    "agent_unavailable": (503, "No agent of this name serves"),
     "command_not_found": (404, "Command not found"),
     "command_refused": (409, "Command refused"),
     "command_failed": (502, "Command failed"),

@@ -39,6 +39,9 @@ HEADERS: Headers = (
     (b"x-accel-buffering", b"no"),
 )
 
+# The reason of the `bye` behind the end of what a stream is about (`edge.disconnect.COMPLETED`).
+COMPLETED = "completed"
+
 # For the browser's own reconnect; the server's `bye` says more.
 RETRY_MS = 1000
 

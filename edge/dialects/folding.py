@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from edge.dialects.dialect import Body, FoldedDialect, Piece
-from router.event import Event
 from router.record import Record
 
-# Says of each event, in order, whether the stream ends behind it.
-Ending = Callable[[Event], bool]
+# Says of each event, in order, whether the stream ends behind it; None where the event is of another life and is passed over.
+Ending = Callable[[Record], bool | None]
 
 
-def endless(_event: Event) -> bool:
+def endless(_record: Record) -> bool | None:
     """Says of no event that the stream ends behind it."""
     return False
 
@@ -35,14 +34,13 @@ class Folding:
 
     def take(self, record: Record, epoch: str) -> Sequence[Piece]:
         """The pieces of the next event. Where the dialect fails on it, the fold is as it was before."""
-        if self.over:
+        if self.over or (ends := self._ending(record)) is None:
             return ()
-        event = record.event
-        assert event is not None
         try:
             self._state, pieces = self.dialect.step(self._state, record, epoch)
         finally:
-            self.over = self._ending(event)
+            # Also behind an end that the dialect fails on.
+            self.over = ends
         return pieces if record.sequence > self._after else ()
 
     def notices(self, control: str, body: Body) -> Sequence[Piece]:

@@ -90,14 +90,22 @@ _RESOURCES = {"callbacks": "session_id", "cameras": "entity", "octane": "entity"
 
 
 def resource_of(scope: Mapping[str, Any]) -> str:
-    """What a ticket for this route is bound to, such as `callbacks/sess_…` or `cameras/main`."""
-    kind = scope["path"].lstrip("/").partition("/")[0]
-    return f"{kind}/{scope['path_params'][_RESOURCES[kind]]}"
+    """What a ticket for this route is bound to, such as `callbacks/sess_…` or `cameras/main`; of a surface, its path."""
+    path: str = scope["path"]
+    kind = path.lstrip("/").partition("/")[0]
+    return f"{kind}/{scope['path_params'][_RESOURCES[kind]]}" if kind in _RESOURCES else path_resource(path)
+
+
+def path_resource(path: str) -> str:
+    """What a ticket for one address is bound to."""
+    return f"path/{path.lstrip('/')}"
 
 
 def _transport(scope: Mapping[str, Any]) -> str:
+    if scope["type"] == "websocket":
+        return "websocket"
     last: str = scope["path"].rpartition("/")[2]
-    return {"ws": "websocket"}.get(last, last)
+    return last if last in ("mjpeg", "snapshot") else "sse"
 
 
 def pass_of(scope: Scope) -> str | None:
@@ -114,7 +122,11 @@ def pass_of(scope: Scope) -> str | None:
 def pass_cookie(scope: Scope, proxies: Proxies, issued: Pass) -> str:
     """The Set-Cookie header of a pass: for this one stream, hidden from scripts, not sent across sites."""
     kind, _, name = resource_of(scope).partition("/")
-    path = f"/{kind}/sessions/{quote(name, safe='')}" if kind == "callbacks" else f"/{kind}/{quote(name, safe='')}"
+    path = {
+        "callbacks": f"/callbacks/sessions/{quote(name, safe='')}",
+        # Of what is served: behind a proxy that strips a prefix, its client knows another path.
+        "path": f"/{quote(name)}",
+    }.get(kind, f"/{kind}/{quote(name, safe='')}")
     secure = "; Secure" if _is_secure(scope, proxies) else ""
     age = max(1, int(issued.seconds))
     return f"{COOKIE}={issued.value}; Path={path}; Max-Age={age}; HttpOnly; SameSite=Strict{secure}"

@@ -155,35 +155,42 @@ async def release_lease(request: Request) -> Response:
     return Response(status_code=204)
 
 
+STOP_PROBLEMS = (
+    "bad_subject", "not_granted", "run_not_found", "run_over", "command_not_found", "command_refused", "command_failed",
+    "command_unanswered",
+)  # fmt: skip
+
+
 @operation(
     "Ask the producer of a run to stop it",
     Answer(200, "The request is on its way to the producer", RunStoppingAnswer),
     body=RunStop,
-    problems=(
-        "bad_subject", "not_granted", "run_not_found", "run_over", "command_not_found", "command_refused", "command_failed",
-        "command_unanswered",
-    ),
-)  # fmt: skip
+    problems=STOP_PROBLEMS,
+)
 async def stop_run(request: Request) -> Response:
+    asked = read_as(await read_json(request), RunStop)
+    return json_answer(await ask_to_stop(request, request.path_params["run"], asked.domain, asked.reason))
+
+
+async def ask_to_stop(request: Request, name: str, domain: str | None, reason: str | None) -> RunStoppingAnswer:
+    """Passes the request to stop a run on to its producer. Raises Problem, BadSubject, RunEnded or BrokerError."""
     edge, principal = edge_of(request), principal_of(request.scope)
     principal.require_command(STOP)
-    asked = read_as(await read_json(request), RunStop)
-    name = request.path_params["run"]
     Subject.of(RUN_DOMAINS[0], name, "stop")
-    order = {"run": name, "domain": asked.domain, "reason": asked.reason}
+    order = {"run": name, "domain": domain, "reason": reason}
     try:
         given = {name: value for name, value in order.items() if value is not None}
         answer = await give_any(edge.broker.connection, "agent", "stop", given, STOP_SECONDS)
     except Problem as problem:
-        run = await _held_over_http(edge, name, asked.domain)
+        run = await _held_over_http(edge, name, domain)
         if run is None:
-            if problem.code == "command_not_found" and not await _is_known(door_of(request), name, asked.domain):
+            if problem.code == "command_not_found" and not await _is_known(door_of(request), name, domain):
                 raise _unknown(name) from None
             raise problem from None
-        return json_answer(await _stop_by_lease(door_of(request), run, asked.reason, principal.id))
+        return await _stop_by_lease(door_of(request), run, reason, principal.id)
     said: dict[str, Any] = answer if isinstance(answer, dict) else {}
     via: Literal["nats", "http"] = "http" if said.get("via") == "http" else "nats"
-    return json_answer(RunStoppingAnswer(run=name, status=str(said.get("status") or "stopping"), via=via, answer=said))
+    return RunStoppingAnswer(run=name, status=str(said.get("status") or "stopping"), via=via, answer=said)
 
 
 async def _is_known(door: EventDoor, name: str, domain: str | None) -> bool:

@@ -137,7 +137,12 @@ async def stream_session(request: Request) -> Response | ASGIApp:
         if auth is not None:
             auth.leave()
         raise
-    stats = edge.cluster_stats.of(session.id)
+    return stream_answer(edge, asked, start, pace, auth)
+
+
+def stream_answer(edge: Edge, asked: ReadRequest, start: Start, pace: Pace, auth: ConnectionAuth | None) -> ASGIApp:
+    """Answers a request for server-sent events; its socket is taken over where that can be."""
+    stats = edge.cluster_stats.of(asked.session_id)
     answer: ASGIApp = SseResponse(edge.hub, asked, start, stats, pace)
     if edge.settings.lane:
         answer = edge.takeover.streaming(asked, start, stats, pace, answer)

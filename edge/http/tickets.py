@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -9,13 +11,13 @@ from edge.auth.connection import require_subjects
 from edge.errors import Problem, read_as
 from edge.http.bodies.sessions import TicketAnswer, TicketRequest
 from edge.http.body import edge_of, json_answer, read_json
-from edge.http.credentials import principal_of
+from edge.http.credentials import path_resource, principal_of
 from edge.http.openapi.operation import Answer, operation
 from edge.sessions.registry import unknown_session
 from router.subject import escape
 
 # The first part of a ticket's path, by the field of the body that names the stream.
-_PATHS = {"session_id": "callbacks", "camera": "cameras", "octane": "octane"}
+_PATHS = {"session_id": "callbacks", "camera": "cameras", "octane": "octane", "path": "path"}
 
 
 @operation(
@@ -38,12 +40,16 @@ async def give_ticket(request: Request) -> Response:
     if len(named) != 1 or not all(named.values()):
         raise Problem("bad_body", f"the body must name one of {', '.join(_PATHS)}")
     ((field, name),) = named.items()
-    if field == "session_id":
+    resource = f"{_PATHS[field]}/{name}"
+    if field == "path":
+        # What may be read there is asked when it is opened, by the same grants.
+        resource = path_resource(unquote(name.partition("?")[0]))
+    elif field == "session_id":
         session = await edge.registry.find(name)
         if not principal.owns(session.spec.owner):
             raise unknown_session(name)
         require_subjects(principal, session.spec)
     else:
         principal.require_read(f"{field}.{escape(name)}.>")
-    ticket = await edge.authenticator.tickets.issue(principal, f"{_PATHS[field]}/{name}", asked.transport)
+    ticket = await edge.authenticator.tickets.issue(principal, resource, asked.transport)
     return json_answer(TicketAnswer(ticket, edge.authenticator.settings.ticket_ttl), 201)

@@ -45,7 +45,7 @@ def asks_for_events(request: Request) -> bool:
     if (
         request.scope["type"] != "http"
         or request.scope["method"] != "GET"
-        or not request.scope["path"].endswith("/sse")
+        or not (request.scope["path"].endswith(("/sse", "/stream")) or request.scope["path"].startswith("/api/stream/"))
     ):
         return False
     kinds = ",".join(request.headers.getlist("accept")).lower().split(",")

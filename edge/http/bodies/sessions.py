@@ -208,11 +208,22 @@ class MeAnswer(msgspec.Struct):
 
 
 class TicketRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The stream that a ticket opens: one of `session_id`, `camera` and `octane`."""
+    """The stream that a ticket opens: one of `session_id`, `camera`, `octane` and `path`."""
 
     session_id: str | None = None
     camera: str | None = None
     octane: str | None = None
+    path: (
+        Annotated[
+            str,
+            Meta(
+                pattern="^/",
+                max_length=1000,
+                description="The path of any other stream, such as `/agent-run/run-42/stream`.",
+            ),
+        ]
+        | None
+    ) = None
     transport: Literal["websocket", "sse", "mjpeg", "snapshot"] | None = None
 
 

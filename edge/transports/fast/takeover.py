@@ -21,6 +21,9 @@ from edge.types import ReadRequest
 from edge.view import Pace
 from router.cursor import Start
 
+# Where a protocol wants this header, another one beside it would contradict it.
+_KEEPS = (b"connection", b"keep-alive")
+
 
 class Takeover:
     """Takes connections over, and ends them when their process does."""
@@ -64,7 +67,7 @@ class Takeover:
         feed = await self.hub.join(asked.view)
         encoder = sse_encoder(asked, handover.chunks)
         reader = FastSse(self.hub, self.sweeper, feed, asked.session_id, stats, encoder, pace)
-        handover.open_ended()
+        handover.open_ended(keeps=_KEEPS in asked.dialect.headers)
         try:
             await send({"type": "http.response.start", "status": 200, "headers": asked.dialect.headers})
         except BaseException:

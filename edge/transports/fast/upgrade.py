@@ -64,8 +64,11 @@ class SseHandover(Protocol):
     def available(self, scope: Mapping[str, Any]) -> bool:
         """Says whether the connection can be handed over behind this answer."""
 
-    def open_ended(self) -> None:
-        """Makes the answer one without a length that ends with the connection; called before its head is written."""
+    def open_ended(self, keeps: bool = False) -> None:
+        """Makes the answer one without a length that ends with the connection; called before its head is written.
+
+        With `keeps` the head has a `connection` header of its own.
+        """
 
     def detach(self, reader: asyncio.Protocol) -> bool:
         """Gives the connection to another protocol, once the answer's head is written; says no where it is gone."""
@@ -215,10 +218,10 @@ class TakeoverHttpProtocol(PlainHttpProtocol):
             return False
         return not (cycle.more_body or cycle.response_started or self.pipeline or self.transport.is_closing())
 
-    def open_ended(self) -> None:
+    def open_ended(self, keeps: bool = False) -> None:
         """Makes the answer one that ends with the connection; called before its head is written."""
         # uvicorn then adds `connection: close`, and by itself `transfer-encoding: chunked`.
-        self.cycle.keep_alive = False
+        self.cycle.keep_alive = keeps and self.cycle.keep_alive
         if not self.chunks:
             self.cycle.chunked_encoding = False
 

@@ -1,0 +1,46 @@
+"""Starts runs of agents: by the command `start` of the actor that has the agent's name.
+
+The actor is given `{run, domain, incarnation, input}`, begins the run under this incarnation (`RunLedger.begin`, `workflow_start`),
+and answers once that is stored; or it refuses, as where it is busy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+
+from edge.errors import Problem
+from edge.http.body import edge_of
+from edge.http.commands import address_of, give
+from edge.http.credentials import principal_of
+from router.event import new_id
+
+# 10 s: an agent that queues answers at once, and begins later.
+START_SECONDS = 10.0
+
+START_PROBLEMS = (
+    "agent_unavailable",
+    "bad_parameter",
+    "not_granted",
+    "command_refused",
+    "command_failed",
+    "command_unanswered",
+)
+
+
+async def start_run(request: Request, agent: str, run: str, input: Any, domain: str = "thread") -> str:
+    """Has an agent begin the next life of a run; returns its incarnation. Raises Problem or BrokerError."""
+    address = address_of(agent, "main", "start")
+    principal_of(request.scope).require_command(address)
+    incarnation = new_id()
+    order = {"run": run, "domain": domain, "incarnation": incarnation, "input": input}
+    try:
+        await give(edge_of(request).broker.connection, address, order, START_SECONDS)
+    except Problem as problem:
+        if problem.code == "command_not_found":
+            raise Problem(
+                "agent_unavailable", f"no agent {agent!r} serves just now: nothing answers the command {address}"
+            ) from None
+        raise
+    return incarnation

@@ -1,0 +1,279 @@
+"""Finds the life of a run that a stream is of: where it begins in the store, whether it is over, and what belongs to it.
+
+A run is a life: it begins at its last `workflow_start`, or where that resumes another one, at the first of these. A thread that
+nobody began is a conversation: its life is the answer behind the last `done`. One turn of a thread has an address of its own,
+`<thread>:<incarnation>`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from edge.errors import Problem
+from edge.http.body import edge_of
+from edge.http.credentials import principal_of
+from edge.http.ingest import door_of
+from edge.surfaces.surface import Reading
+from edge.transports.sse import last_event_id
+from edge.view import View
+from router.catalogue import RUN_DOMAINS, ending
+from router.cursor import Cursor, Start, parse_start
+from router.errors import BadCursor
+from router.event import Event
+from router.record import Record
+from router.run_entry import RunEntry, incarnation_of
+from router.subject import escape
+
+START = "workflow_start"
+# What the agent actor makes of the events of a run; it may come behind the end.
+DERIVED = frozenset({"state", "stages"})
+# More turns of a thread, and restarts of a run, than anybody looks back at.
+MAX_STARTS = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunLife:
+    """One life of a run. Sequences of EVENTS; `end` is 0 while it goes on."""
+
+    domain: str
+    name: str
+    # Before its first event.
+    begin: int = 0
+    # Its own start, which may be behind `begin` where it resumes; 0 where nothing says when it began.
+    started: int = 0
+    incarnation: str | None = None
+    end: int = 0
+    start: Event | None = None
+    final: Event | None = None
+    state: Mapping[str, Any] | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.end > 0
+
+    @property
+    def status(self) -> str:
+        """running, stopping, completed, failed or cancelled."""
+        if self.final is not None:
+            return ending(self.domain, self.final.type, self.final.data) or "completed"
+        if self.over:
+            return "completed" if self.state is None else str(self.state.get("status"))
+        return "stopping" if self.state is not None and self.state.get("status") == "stopping" else "running"
+
+    def ending(self, record: Record) -> bool | None:
+        """Says of each event from `begin` on whether the life ends with it; None for one of another life."""
+        event = record.event
+        assert event is not None
+        if record.sequence <= self.begin:
+            return None
+        ends = ending(self.domain, event.type, event.data) is not None
+        if ends and record.sequence < self.started:
+            # The end of a life that this one resumes.
+            return None
+        if event.type == START and record.sequence > self.started:
+            # Whoever follows this run follows its next life, too; a turn of a thread ends where the next begins.
+            return self.incarnation is not None
+        if ends and self.incarnation is not None and incarnation_of(event) not in (None, self.incarnation):
+            return None
+        return ends
+
+
+def patterns_of(domain: str, name: str) -> tuple[str, ...]:
+    """The subjects of a run."""
+    return (f"{domain}.{escape(name)}.>",)
+
+
+async def find_life(request: Request, name: str, domains: Iterable[str] = RUN_DOMAINS) -> RunLife | None:
+    """The last life of the run of this name that was heard of last, or a turn of a thread; None where there is none.
+
+    Raises Problem where the principal may read none of these domains, and BrokerError.
+    """
+    principal, domains = principal_of(request.scope), tuple(domains)
+    granted = [each for each in domains if principal.grants.may_read_all(patterns_of(each, name)[0])]
+    turn = await _turn(request, name) if "thread" in domains else None
+    if turn is not None:
+        return turn
+    if not granted:
+        principal.require_read(patterns_of(domains[0], name)[0])
+    found = await edge_of(request).broker.latest([patterns_of(each, name)[0] for each in granted])
+    records = [record for record in found if record.event is not None]
+    if not records:
+        return None
+    domain = records[-1].event.subject.domain  # type: ignore[union-attr]
+    mine = [record for record in records if record.subject.startswith(f"{domain}.")]
+    entry = await door_of(request).ledger.read(domain, escape(name))
+    return await _last_life(request, domain, name, mine, entry)
+
+
+async def _last_life(
+    request: Request, domain: str, name: str, records: list[Record], entry: RunEntry | None
+) -> RunLife:
+    start = _newest(record for record in records if record.event and record.event.type == START)
+    final = _newest(
+        record
+        for record in records
+        if record.event is not None and ending(domain, record.event.type, record.event.data) is not None
+    )
+    states = [record.event.data for record in records if record.event is not None and record.event.type == "state"]
+    state = states[-1] if states else None
+    if start is None:
+        end = max(final.sequence if final else 0, _stored_end(entry))
+        said = [record.sequence for record in records if record.event and record.event.type not in DERIVED]
+        over = end > 0 and end >= max(said, default=0)
+        begin = end if not over else _former_end(entry, end)
+        return RunLife(
+            domain=domain, name=name, begin=begin, end=end if over else 0, final=final.event if over and final else None,
+            state=state,
+        )  # fmt: skip
+    assert start.event is not None
+    end, event = _stored_end(entry), None
+    if final is not None and final.sequence > start.sequence:
+        end, event = final.sequence, final.event
+    return RunLife(
+        domain=domain,
+        name=name,
+        begin=await _first_start(request, start) - 1,
+        started=start.sequence,
+        end=end if end > start.sequence else 0,
+        start=start.event,
+        final=event,
+        state=state,
+    )
+
+
+def _newest(records: Iterable[Record]) -> Record | None:
+    return max(records, key=lambda record: record.sequence, default=None)
+
+
+def _stored_end(entry: RunEntry | None) -> int:
+    """The sequence of the end that the ledger knows: an event after it may hide it, where both have one subject."""
+    return entry.ended.sequence if entry is not None and entry.ended is not None and entry.ended.stored else 0
+
+
+def _former_end(entry: RunEntry | None, end: int) -> int:
+    """The end of the answer before the last one of a conversation."""
+    former = entry.earlier[-1].sequence if entry is not None and entry.earlier else 0
+    return former if former < end else 0
+
+
+async def _first_start(request: Request, start: Record) -> int:
+    """The start of the life that this one resumes; its own where it resumes none."""
+    assert start.event is not None
+    if start.event.data.get("resumed") is not True:
+        return start.sequence
+    earlier = await edge_of(request).hub.recovery.last((start.subject,), MAX_STARTS)
+    first = start.sequence
+    for record in reversed([record for record in earlier if record.sequence <= start.sequence]):
+        first = record.sequence
+        if record.event is not None and record.event.data.get("resumed") is not True:
+            break
+    return first
+
+
+# Turns of a thread
+
+
+async def find_turns(request: Request, thread: str) -> list[RunLife]:
+    """The turns of a thread that are still stored, oldest first. Raises Problem and BrokerError."""
+    principal_of(request.scope).require_read(*patterns_of("thread", thread))
+    token = escape(thread)
+    edge = edge_of(request)
+    starts, finals = await asyncio.gather(
+        edge.hub.recovery.last((f"thread.{token}.{START}",), MAX_STARTS),
+        edge.hub.recovery.last(
+            tuple(f"thread.{token}.{kind}" for kind in ("completion", "complete", "done")), MAX_STARTS
+        ),
+    )
+    turns = []
+    for place, start in enumerate(starts):
+        if start.event is None:
+            continue
+        until = starts[place + 1].sequence if place + 1 < len(starts) else 1 << 62
+        incarnation = incarnation_of(start.event) or start.event.id
+        final = next(
+            (
+                record
+                for record in finals
+                if start.sequence < record.sequence < until
+                and record.event is not None
+                and incarnation_of(record.event) in (None, incarnation)
+            ),
+            None,
+        )
+        superseded = until if until < 1 << 62 else 0
+        turns.append(
+            RunLife(
+                domain="thread",
+                name=thread,
+                begin=start.sequence - 1,
+                started=start.sequence,
+                incarnation=incarnation,
+                end=final.sequence if final is not None else superseded,
+                start=start.event,
+                final=final.event if final is not None else None,
+            )
+        )
+    return turns
+
+
+async def _turn(request: Request, name: str) -> RunLife | None:
+    """The turn that `<thread>:<incarnation>` names; None where it names none."""
+    thread, colon, incarnation = name.rpartition(":")
+    if not (thread and colon and incarnation):
+        return None
+    if not principal_of(request.scope).grants.may_read_all(patterns_of("thread", thread)[0]):
+        return None
+    return next((turn for turn in await find_turns(request, thread) if turn.incarnation == incarnation), None)
+
+
+# Where a client goes on
+
+
+async def read_life(request: Request, life: RunLife, parameters: Mapping[str, str]) -> Reading | Response:
+    """What a stream of this life reads; 204 for a client that has read its end: an EventSource then stays away."""
+    after, foreign = await client_place(request, patterns_of(life.domain, life.name))
+    if life.over and after >= life.end:
+        return Response(status_code=204)
+    epoch = edge_of(request).hub.epoch
+    start = (
+        Start(cursor=Cursor(epoch, life.begin), foreign=foreign)
+        if life.begin
+        else Start(earliest=True, foreign=foreign)
+    )
+    return Reading(
+        subjects=patterns_of(life.domain, life.name),
+        start=start,
+        parameters=parameters,
+        after=after,
+        ending=life.ending,
+    )
+
+
+async def client_place(request: Request, patterns: tuple[str, ...]) -> tuple[int, bool]:
+    """Up to which sequence a client has everything, and whether the place that it came with is none of ours."""
+    said = last_event_id(request) or request.query_params.get("cursor")
+    if not said:
+        return 0, False
+    try:
+        start = parse_start(said)
+    except BadCursor:
+        return 0, True
+    if start is None or start.cursor is None:
+        return 0, False
+    place = await edge_of(request).hub.recovery.begin(
+        Start(cursor=start.cursor), View.of("", list(patterns), None, None)
+    )
+    if place.gap is not None and place.gap.reset:
+        return 0, True
+    return start.cursor.sequence, False
+
+
+def unknown_run(name: str) -> Problem:
+    """Refuses a run of which nothing is stored."""
+    return Problem("run_not_found", f"no run {name[:60]!r} is known")

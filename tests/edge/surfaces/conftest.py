@@ -1,0 +1,95 @@
+"""Fixtures of the surfaces: a reader of raw streams, and an agent that begins what it is asked to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from router.broker import Broker
+from router.event import Event
+from router.nats.service import Endpoint, Request, Service
+from tests.edge.auth.conftest import secured
+from tests.edge.conftest import RunningEdge
+from tests.waiting import PATIENCE
+
+
+class RawStream:
+    """The bytes of one answer, as they came."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        self.answer = answer
+        self.said = b""
+        self._parts = answer.aiter_raw()
+
+    async def until(self, text: bytes) -> bytes:
+        """Reads until a text has come; returns all so far."""
+        async with asyncio.timeout(PATIENCE):
+            while text not in self.said:
+                self.said += await anext(self._parts)
+        return self.said
+
+    async def rest(self) -> bytes:
+        """Reads until the server ends the answer; returns all of it."""
+        async with asyncio.timeout(PATIENCE):
+            async for part in self._parts:
+                self.said += part
+        return self.said
+
+
+@contextlib.asynccontextmanager
+async def streaming(
+    edge: RunningEdge, path: str, last: str | None = None, method: str = "GET", **more: object
+) -> AsyncIterator[RawStream]:
+    """Opens a stream."""
+    headers = {"Last-Event-ID": last} if last else {}
+    async with edge.http.stream(method, path, headers=headers, **more) as answer:  # type: ignore[arg-type]
+        yield RawStream(answer)
+
+
+class Worker:
+    """Serves as an agent: it begins a run as it is asked to, and says what it was asked."""
+
+    def __init__(self, broker: Broker, name: str) -> None:
+        self.name = name
+        self.asked: list[dict[str, object]] = []
+        self._broker = broker
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, request: Request) -> None:
+        """The command."""
+        asked = request.arguments()
+        if asked["input"].get("busy"):
+            request.refuse(409, "busy")
+            return
+        self.asked.append(asked)
+        task = asyncio.ensure_future(self._begin(request, asked))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _begin(self, request: Request, asked: dict[str, str]) -> None:
+        await self.emit(asked["domain"], asked["run"], "workflow_start", incarnation=asked["incarnation"])
+        request.answer({"status": "running"})
+
+    async def emit(self, domain: str, run: str, kind: str, **data: object) -> None:
+        """Publishes an event of a run."""
+        await self._broker.publish(Event.new(f"{domain}.{run}.{kind}", data))
+
+
+@pytest.fixture
+async def worker(store: Broker, entity: str) -> AsyncIterator[Worker]:
+    """A running agent."""
+    agent = Worker(store, f"agent-{entity}")
+    endpoint = Endpoint("start", f"cmd.{agent.name}.main.start", agent.start)
+    service = Service(store.connection, agent.name, "1.0.0", description="Begins.", endpoints=[endpoint])
+    running = asyncio.ensure_future(service.run())
+    await service.serving.wait()
+    yield agent
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+__all__ = ["RawStream", "Worker", "secured", "streaming", "worker"]
