@@ -6,6 +6,7 @@ and answers once that is stored; or it refuses, as where it is busy.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from starlette.requests import Request
@@ -14,6 +15,9 @@ from edge.errors import Problem
 from edge.http.body import edge_of
 from edge.http.commands import address_of, give
 from edge.http.credentials import principal_of
+from edge.surfaces.lives import RunLife, find_life
+from edge.transports.sse import last_event_id
+from router.codec import to_json
 from router.event import new_id
 
 # 10 s: an agent that queues answers at once, and begins later.
@@ -44,3 +48,19 @@ async def start_run(request: Request, agent: str, run: str, input: Any, domain: 
             ) from None
         raise
     return incarnation
+
+
+async def joined_run(request: Request, agent: str, key: Any, input: Any) -> RunLife:
+    """The run that an address stands for: the living one, the one that its client was reading, or a new one.
+
+    An EventSource repeats its address at each reconnection, and two tabs have the same one: both must not begin it again.
+    `key` is what makes the address this one. Raises Problem or BrokerError.
+    """
+    owner = principal_of(request.scope).id
+    name = f"{agent}-{hashlib.sha256(to_json([owner, key])).hexdigest()[:16]}"
+    life = await find_life(request, name, ("agent",))
+    if life is not None and (not life.over or last_event_id(request)):
+        return life
+    before = (await edge_of(request).broker.state()).last
+    await start_run(request, agent, name, input, "agent")
+    return RunLife(domain="agent", name=name, begin=before)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
@@ -52,6 +52,8 @@ class RunLife:
     start: Event | None = None
     final: Event | None = None
     state: Mapping[str, Any] | None = None
+    # The newest event of each type.
+    newest: Mapping[str, Event] = field(default_factory=dict)
 
     @property
     def over(self) -> bool:
@@ -72,7 +74,7 @@ class RunLife:
         assert event is not None
         if record.sequence <= self.begin:
             return None
-        ends = ending(self.domain, event.type, event.data) is not None
+        ends = ending(event.subject.domain, event.type, event.data) is not None
         if ends and record.sequence < self.started:
             # The end of a life that this one resumes.
             return None
@@ -89,13 +91,19 @@ def patterns_of(domain: str, name: str) -> tuple[str, ...]:
     return (f"{domain}.{escape(name)}.>",)
 
 
+def granted_domains(request: Request, name: str, domains: Iterable[str]) -> list[str]:
+    """The domains in which the principal may read the run of this name."""
+    grants = principal_of(request.scope).grants
+    return [each for each in domains if grants.may_read_all(patterns_of(each, name)[0])]
+
+
 async def find_life(request: Request, name: str, domains: Iterable[str] = RUN_DOMAINS) -> RunLife | None:
     """The last life of the run of this name that was heard of last, or a turn of a thread; None where there is none.
 
     Raises Problem where the principal may read none of these domains, and BrokerError.
     """
     principal, domains = principal_of(request.scope), tuple(domains)
-    granted = [each for each in domains if principal.grants.may_read_all(patterns_of(each, name)[0])]
+    granted = granted_domains(request, name, domains)
     turn = await _turn(request, name) if "thread" in domains else None
     if turn is not None:
         return turn
@@ -129,22 +137,28 @@ async def _last_life(
         begin = end if not over else _former_end(entry, end)
         return RunLife(
             domain=domain, name=name, begin=begin, end=end if over else 0, final=final.event if over and final else None,
-            state=state,
+            state=state, newest=_by_type(records, begin),
         )  # fmt: skip
     assert start.event is not None
+    begin = await _first_start(request, start) - 1
     end, event = _stored_end(entry), None
     if final is not None and final.sequence > start.sequence:
         end, event = final.sequence, final.event
     return RunLife(
         domain=domain,
         name=name,
-        begin=await _first_start(request, start) - 1,
+        begin=begin,
         started=start.sequence,
         end=end if end > start.sequence else 0,
         start=start.event,
         final=event,
         state=state,
+        newest=_by_type(records, begin),
     )
+
+
+def _by_type(records: Iterable[Record], after: int) -> dict[str, Event]:
+    return {record.event.type: record.event for record in records if record.event and record.sequence > after}
 
 
 def _newest(records: Iterable[Record]) -> Record | None:
@@ -235,9 +249,12 @@ async def _turn(request: Request, name: str) -> RunLife | None:
 # Where a client goes on
 
 
-async def read_life(request: Request, life: RunLife, parameters: Mapping[str, str]) -> Reading | Response:
+async def read_life(
+    request: Request, life: RunLife, parameters: Mapping[str, str], subjects: tuple[str, ...] = ()
+) -> Reading | Response:
     """What a stream of this life reads; 204 for a client that has read its end: an EventSource then stays away."""
-    after, foreign = await client_place(request, patterns_of(life.domain, life.name))
+    subjects = subjects or patterns_of(life.domain, life.name)
+    after, foreign = await client_place(request, subjects)
     if life.over and after >= life.end:
         return Response(status_code=204)
     epoch = edge_of(request).hub.epoch
@@ -247,7 +264,7 @@ async def read_life(request: Request, life: RunLife, parameters: Mapping[str, st
         else Start(earliest=True, foreign=foreign)
     )
     return Reading(
-        subjects=patterns_of(life.domain, life.name),
+        subjects=subjects,
         start=start,
         parameters=parameters,
         after=after,

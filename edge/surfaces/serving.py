@@ -16,7 +16,6 @@ from edge.sessions.registry import Session
 from edge.sessions.spec import SessionSpec
 from edge.surfaces.surface import Reading, StreamSurface
 from edge.types import ReadRequest
-from edge.view import FULL
 
 
 def session_of_surface(name: str, reading: Reading) -> Session:
@@ -58,4 +57,4 @@ async def serve(surface: StreamSurface, request: Request) -> Response | ASGIApp:
             auth.leave()
         raise
     asked = ReadRequest(session.id, view, dialect, auth, folding)
-    return stream_answer(edge, asked, reading.start, FULL, auth)
+    return stream_answer(edge, asked, reading.start, surface.pace, auth)

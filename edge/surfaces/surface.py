@@ -17,6 +17,7 @@ from edge.auth.authenticator import Access
 from edge.dialects.dialect import Dialect
 from edge.dialects.folding import Ending, endless
 from edge.http.openapi.operation import Answer, Media, header, operation
+from edge.view import FULL, Pace
 from router.cursor import Start
 
 
@@ -69,6 +70,7 @@ class StreamSurface:
     answers: tuple[Answer, ...] = ()
     problems: tuple[str, ...] = ()
     access: Access = Access.STREAM
+    pace: Pace = FULL
 
     def route(self, serve: Callable[[StreamSurface, Request], Awaitable[Any]]) -> BaseRoute:
         """The route of the row, with its operation declared."""

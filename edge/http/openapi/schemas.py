@@ -37,7 +37,8 @@ def parameters(query: type[msgspec.Struct]) -> list[dict[str, Any]]:
             schema["type"] = next(kind for kind in kinds if kind != "null")
         if "enum" in schema:
             schema["enum"] = [value for value in schema["enum"] if value is not None]
-        made.append({"name": name, "in": "query", "schema": schema, "description": description})
+        required = {"required": True} if name in found[query.__name__].get("required", ()) else {}
+        made.append({"name": name, "in": "query", **required, "schema": schema, "description": description})
     return made
 
 

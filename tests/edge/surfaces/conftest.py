@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
@@ -79,17 +79,32 @@ class Worker:
         await self._broker.publish(Event.new(f"{domain}.{run}.{kind}", data))
 
 
+Serving = Callable[[str], contextlib.AbstractAsyncContextManager[Worker]]
+
+
 @pytest.fixture
-async def worker(store: Broker, entity: str) -> AsyncIterator[Worker]:
-    """A running agent."""
-    agent = Worker(store, f"agent-{entity}")
-    endpoint = Endpoint("start", f"cmd.{agent.name}.main.start", agent.start)
-    service = Service(store.connection, agent.name, "1.0.0", description="Begins.", endpoints=[endpoint])
-    running = asyncio.ensure_future(service.run())
-    await service.serving.wait()
-    yield agent
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+def serving(store: Broker) -> Serving:
+    """Serves as the agent of a name: `async with serving("council") as council`."""
+
+    @contextlib.asynccontextmanager
+    async def serve(name: str) -> AsyncIterator[Worker]:
+        agent = Worker(store, name)
+        endpoint = Endpoint("start", f"cmd.{name}.main.start", agent.start)
+        service = Service(store.connection, name, "1.0.0", description="Begins.", endpoints=[endpoint])
+        running = asyncio.ensure_future(service.run())
+        await service.serving.wait()
+        yield agent
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    return serve
 
 
-__all__ = ["RawStream", "Worker", "secured", "streaming", "worker"]
+@pytest.fixture
+async def worker(serving: Serving, entity: str) -> AsyncIterator[Worker]:
+    """A running agent that no other test has."""
+    async with serving(f"agent-{entity}") as agent:
+        yield agent
+
+
+__all__ = ["RawStream", "Serving", "Worker", "secured", "serving", "streaming", "worker"]
