@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from socket import socket as Socket
@@ -123,6 +123,10 @@ class Authorization(Protocol):
         """Takes a new token over the connection itself; returns what to answer."""
 
 
+# Takes a message of a client and its reader, and returns the messages that answer it.
+Hear = Callable[[str | bytes, Authorized], Sequence[bytes]]
+
+
 @dataclass(frozen=True, slots=True)
 class ReadRequest:
     """What a connection reads: a session's events under a view, in a dialect, and by whose right where there is authentication."""
@@ -133,6 +137,8 @@ class ReadRequest:
     authorization: Authorization | None = None
     # The state of this connection's conversation, where its dialect has one.
     folding: Folding | None = None
+    # Answers what the client says over a WebSocket; without it, that are our own controls.
+    hear: Hear | None = None
 
 
 class Subscriber(Protocol):

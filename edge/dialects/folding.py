@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from edge.dialects.dialect import Body, FoldedDialect, Piece
 from router.record import Record
@@ -42,6 +43,15 @@ class Folding:
             # Also behind an end that the dialect fails on.
             self.over = ends
         return pieces if record.sequence > self._after else ()
+
+    def tell(self, change: Callable[[Any], Any]) -> None:
+        """Changes the state by what the client has said."""
+        self._state = change(self._state)
+
+    @property
+    def state(self) -> Any:
+        """The state as it is now."""
+        return self._state
 
     def notices(self, control: str, body: Body) -> Sequence[Piece]:
         """What a notice is on SSE."""

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
@@ -24,7 +24,7 @@ Query = TypeVar("Query", bound=msgspec.Struct)
 UNSAID = frozenset({"", "undefined", "null"})
 
 
-def edge_of(connection: Request | WebSocket) -> Edge:
+def edge_of(connection: HTTPConnection) -> Edge:
     """The edge that serves a request."""
     edge: Edge = connection.app.state.edge
     return edge

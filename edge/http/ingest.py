@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgpack
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from edge.auth.principal import Principal
@@ -103,7 +103,7 @@ async def cursor_of_published(edge: Edge, receipt: Receipt) -> str:
     return token(edge.hub.epoch, receipt.ack.sequence, receipt.check)
 
 
-def door_of(request: Request) -> EventDoor:
+def door_of(request: HTTPConnection) -> EventDoor:
     """What stores the events that come to this edge by HTTP."""
     door: EventDoor = request.app.state.door
     return door

@@ -209,9 +209,9 @@ async def socket_session(socket: WebSocket) -> None:
         elif refusal:
             close = _SOCKET_REFUSALS.get(refusal.code, BAD_CURSOR)
             detail = refusal.detail if isinstance(refusal, Problem) else str(refusal)
-            await _refuse_socket(socket, close.code, refusal.code, detail)
+            await refuse_socket(socket, close.code, refusal.code, detail)
         else:
-            await _serve_socket(edge, socket, asked, start, pace)
+            await serve_socket(edge, socket, asked, start, pace)
     finally:
         if auth:
             auth.done()
@@ -220,7 +220,8 @@ async def socket_session(socket: WebSocket) -> None:
 _SOCKET_REFUSALS: Mapping[str, Disconnect] = {"session_not_found": NO_SESSION, "not_granted": FORBIDDEN}
 
 
-async def _serve_socket(edge: Edge, socket: WebSocket, asked: ReadRequest, start: Start | Opening, pace: Pace) -> None:
+async def serve_socket(edge: Edge, socket: WebSocket, asked: ReadRequest, start: Start | Opening, pace: Pace) -> None:
+    """Serves a WebSocket that was accepted; it is taken over where that can be."""
     stats = edge.cluster_stats.of(asked.session_id)
     try:
         if not (edge.settings.lane and await edge.takeover.take_socket(socket.scope, asked, start, stats, pace)):
@@ -229,7 +230,7 @@ async def _serve_socket(edge: Edge, socket: WebSocket, asked: ReadRequest, start
         await socket.close(LOST_STORE.code, LOST_STORE.reason)
 
 
-async def _refuse_socket(socket: WebSocket, close: int, code: str, detail: str) -> None:
+async def refuse_socket(socket: WebSocket, close: int, code: str, detail: str) -> None:
     """Sends the reason as a message: a browser's script sees neither status nor body of a refused handshake."""
     count_refusal(code)
     await socket.send_text(to_json({"control": "error", "code": code, "detail": detail}).decode())

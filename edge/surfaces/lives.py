@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from edge.errors import Problem
@@ -91,13 +91,13 @@ def patterns_of(domain: str, name: str) -> tuple[str, ...]:
     return (f"{domain}.{escape(name)}.>",)
 
 
-def granted_domains(request: Request, name: str, domains: Iterable[str]) -> list[str]:
+def granted_domains(request: HTTPConnection, name: str, domains: Iterable[str]) -> list[str]:
     """The domains in which the principal may read the run of this name."""
     grants = principal_of(request.scope).grants
     return [each for each in domains if grants.may_read_all(patterns_of(each, name)[0])]
 
 
-async def find_life(request: Request, name: str, domains: Iterable[str] = RUN_DOMAINS) -> RunLife | None:
+async def find_life(request: HTTPConnection, name: str, domains: Iterable[str] = RUN_DOMAINS) -> RunLife | None:
     """The last life of the run of this name that was heard of last, or a turn of a thread; None where there is none.
 
     Raises Problem where the principal may read none of these domains, and BrokerError.
@@ -120,7 +120,7 @@ async def find_life(request: Request, name: str, domains: Iterable[str] = RUN_DO
 
 
 async def _last_life(
-    request: Request, domain: str, name: str, records: list[Record], entry: RunEntry | None
+    request: HTTPConnection, domain: str, name: str, records: list[Record], entry: RunEntry | None
 ) -> RunLife:
     start = _newest(record for record in records if record.event and record.event.type == START)
     final = _newest(
@@ -176,7 +176,7 @@ def _former_end(entry: RunEntry | None, end: int) -> int:
     return former if former < end else 0
 
 
-async def _first_start(request: Request, start: Record) -> int:
+async def _first_start(request: HTTPConnection, start: Record) -> int:
     """The start of the life that this one resumes; its own where it resumes none."""
     assert start.event is not None
     if start.event.data.get("resumed") is not True:
@@ -193,7 +193,7 @@ async def _first_start(request: Request, start: Record) -> int:
 # Turns of a thread
 
 
-async def find_turns(request: Request, thread: str) -> list[RunLife]:
+async def find_turns(request: HTTPConnection, thread: str) -> list[RunLife]:
     """The turns of a thread that are still stored, oldest first. Raises Problem and BrokerError."""
     principal_of(request.scope).require_read(*patterns_of("thread", thread))
     token = escape(thread)
@@ -236,7 +236,7 @@ async def find_turns(request: Request, thread: str) -> list[RunLife]:
     return turns
 
 
-async def _turn(request: Request, name: str) -> RunLife | None:
+async def _turn(request: HTTPConnection, name: str) -> RunLife | None:
     """The turn that `<thread>:<incarnation>` names; None where it names none."""
     thread, colon, incarnation = name.rpartition(":")
     if not (thread and colon and incarnation):

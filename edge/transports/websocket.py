@@ -126,9 +126,11 @@ class SocketReader:
             raw: str | bytes = message.get("text") or message.get("bytes") or b""
             if len(raw) > MAX_MESSAGE:
                 return BAD_FRAME
-            reply = to_json(answer(raw, reader)).decode()
+            hear = self._asked.hear
+            said = (to_json(answer(raw, reader)),) if hear is None else hear(raw, reader)
             async with self._writing:
-                await self._socket.send({"type": "websocket.send", "text": reply})
+                for reply in said:
+                    await self._socket.send({"type": "websocket.send", "text": reply.decode()})
 
     async def _close(self, reason: Disconnect) -> None:
         metrics.disconnects.labels("websocket", reason.reason).inc()

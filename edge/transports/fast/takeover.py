@@ -45,6 +45,7 @@ class Takeover:
         encoder = frame_encoder(asked, handover.compresses)
         feed = await self.hub.join(asked.view)
         reader = FastWebSocket(self.hub, self.sweeper, feed, asked.session_id, stats, encoder, pace)
+        reader.hear = asked.hear
         reader.authorize(asked.authorization)
         return self._begun(reader, handover.detach(reader), start)
 

@@ -13,7 +13,7 @@ from edge.transports.encoders import DeflatedFoldingFrameEncoder, DeflatedFrameE
 from edge.transports.fast.connection import FastReader
 from edge.transports.fast.sweeper import Sweeper
 from edge.transports.frames import BadFrame, FrameParser
-from edge.types import Encoder, State
+from edge.types import Encoder, Hear, State
 from edge.view import FULL, Pace
 from router.codec import to_json
 from router.cursor import Start
@@ -28,7 +28,7 @@ MAX_UNANSWERED = 2
 class FastWebSocket(FastReader):
     """One WebSocket that reads one session, and answers what its client says."""
 
-    __slots__ = ("_closing", "_opening", "_parser", "_round", "_unanswered")
+    __slots__ = ("_closing", "_opening", "_parser", "_round", "_unanswered", "hear")
 
     transport_name = "websocket"
 
@@ -42,6 +42,8 @@ class FastWebSocket(FastReader):
         self._round = sweeper.round
         self._unanswered = 0
         self._opening: Opening | None = None
+        # Answers what the client says, where that are not our own controls.
+        self.hear: Hear | None = None
 
     def listen_for(self, opening: Opening) -> None:
         """Begins where the client says, once it has."""
@@ -112,7 +114,8 @@ class FastWebSocket(FastReader):
         elif opcode != frames.PONG and self._opening is not None:
             self._open(payload, self._opening)
         elif opcode != frames.PONG:
-            transport.write(frames.frame(frames.TEXT, to_json(answer(payload, self))))
+            said = (to_json(answer(payload, self)),) if self.hear is None else self.hear(payload, self)
+            transport.write(b"".join([frames.frame(frames.TEXT, text) for text in said]))
         return True
 
     def pause_writing(self) -> None:

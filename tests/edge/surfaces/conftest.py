@@ -12,7 +12,7 @@ import pytest
 from router.broker import Broker
 from router.event import Event
 from router.nats.service import Endpoint, Request, Service
-from tests.edge.auth.conftest import secured
+from tests.edge.auth.conftest import name, secured
 from tests.edge.conftest import RunningEdge
 from tests.waiting import PATIENCE
 
@@ -107,4 +107,4 @@ async def worker(serving: Serving, entity: str) -> AsyncIterator[Worker]:
         yield agent
 
 
-__all__ = ["RawStream", "Serving", "Worker", "secured", "serving", "streaming", "worker"]
+__all__ = ["RawStream", "Serving", "Worker", "name", "secured", "serving", "streaming", "worker"]

@@ -1,0 +1,172 @@
+"""The dialect of the geminivideo guide's WebSocket: channels that a client subscribes to, and events as objects with a `type`.
+
+A channel is a type and an id, or for alerts a user. What a client has subscribed to is the state of its fold, beside which jobs
+publish in the guide's own shapes: the others are shown by the state that the agent actor keeps of them.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from edge.dialects.dialect import Body, FoldedDialect, Piece
+from edge.dialects.geminivideo import event_shape, progress_of_state, render_of_state
+from router.alerts import channel_of
+from router.codec import rfc3339, to_json
+from router.event import Event
+from router.record import Record
+from router.subject import escape, unescape
+
+JOB_PROGRESS, VIDEO_RENDER, AI_STREAM, ALERTS = "job_progress", "video_render", "ai_stream", "alerts"
+_AI_TYPES = frozenset({"ai_stream_chunk", "council_score_stream", "ai_evaluation_stream"})
+# The types of events under `metric.<id>` that a channel shows.
+_METRICS: Mapping[str, frozenset[str]] = {
+    "campaign_metrics": frozenset({"campaign_metrics"}),
+    "ab_test_results": frozenset({"ab_test_result"}),
+    "live_metrics": frozenset({"live_metric_update", "metric"}),
+}
+CHANNEL_TYPES = (JOB_PROGRESS, VIDEO_RENDER, AI_STREAM, ALERTS, *_METRICS)
+_RUNS = ("job", "agent")
+
+
+class Channel(NamedTuple):
+    """One channel of the guide. `id` names a job or an entity, `user` whose alerts; each may be empty."""
+
+    type: str
+    id: str = ""
+    user: str = ""
+
+    def patterns(self) -> tuple[str, ...]:
+        """The subjects that it shows events of."""
+        token = escape(self.id)
+        if self.type == ALERTS:
+            return ("alert.*.*", *((channel_of(self.user),) if self.user else ()))
+        if self.type in _METRICS:
+            return tuple(f"metric.{token}.{kind}" for kind in sorted(_METRICS[self.type]))
+        domains = (*_RUNS, "thread") if self.type == AI_STREAM else _RUNS
+        return tuple(f"{domain}.{token}.>" for domain in domains)
+
+
+class ChannelState(NamedTuple):
+    """What a client has subscribed to, and which jobs' channels have events of their own."""
+
+    channels: tuple[Channel, ...] = ()
+    native: frozenset[Channel] = frozenset()
+
+    def subscribe(self, channel: Channel) -> ChannelState:
+        """The state with this channel."""
+        return self if channel in self.channels else self._replace(channels=(*self.channels, channel))
+
+    def unsubscribe(self, channel: Channel) -> ChannelState:
+        """The state without the channels of this type; of this id and user, where they are named."""
+        gone = {
+            each
+            for each in self.channels
+            if each.type == channel.type and channel.id in ("", each.id) and channel.user in ("", each.user)
+        }
+        return ChannelState(tuple(each for each in self.channels if each not in gone), self.native - gone)
+
+
+def _begin(_parameters: Mapping[str, str]) -> ChannelState:
+    return ChannelState()
+
+
+def _step(state: ChannelState, record: Record, epoch: str) -> tuple[ChannelState, Sequence[Piece]]:
+    event = record.event
+    assert event is not None
+    entity = unescape(event.subject.entity)
+    if event.subject.domain == "alert":
+        shapes = _alert(state, event)
+    elif event.subject.domain == "metric":
+        shapes = _metric(state, entity, event)
+    else:
+        state, shapes = _run(state, entity, event)
+    cursor = record.cursor(epoch)
+    return state, [Piece(to_json({**shape, "cursor": cursor})) for shape in shapes]
+
+
+def _run(state: ChannelState, name: str, event: Event) -> tuple[ChannelState, list[dict[str, Any]]]:
+    shapes: list[dict[str, Any]] = []
+    if event.type in _AI_TYPES and Channel(AI_STREAM, name) in state.channels:
+        shapes.append(event_shape(event))
+    for kind, own, of_state in (
+        (JOB_PROGRESS, "job_progress", progress_of_state),
+        (VIDEO_RENDER, "video_render_progress", render_of_state),
+    ):
+        channel = Channel(kind, name)
+        if channel not in state.channels:
+            continue
+        if event.type == own:
+            state = state._replace(native=state.native | {channel})
+            shapes.append({"jobId": name, **event_shape(event)})
+        elif event.type == "state" and channel not in state.native:
+            shapes.append(of_state(name, event))
+    return state, shapes
+
+
+def _metric(state: ChannelState, entity: str, event: Event) -> list[dict[str, Any]]:
+    if not any(
+        each.id == entity and event.type in _METRICS[each.type] for each in state.channels if each.type in _METRICS
+    ):
+        return []
+    if event.type != "metric":
+        return [event_shape(event)]
+    data = event.data
+    name = data.get("metric") or data.get("name")
+    return [
+        {
+            "type": "live_metric_update",
+            "entityId": entity,
+            "metric": name,
+            "value": data.get("value"),
+            "delta": data.get("delta"),
+            "deltaPercent": data.get("deltaPercent"),
+            "timestamp": rfc3339(event.time),
+            "id": event.id,
+        }
+    ]
+
+
+def _alert(state: ChannelState, event: Event) -> list[dict[str, Any]]:
+    """An alert that fires, of a rule or of an application; the guide knows no other."""
+    if event.type not in ("firing", "alert") or not any(each.type == ALERTS for each in state.channels):
+        return []
+    data = event.data
+    entity = data.get("entity")
+    return [
+        {
+            "type": "alert",
+            "alertId": data.get("alertId") or data.get("alert") or event.id,
+            "severity": data.get("severity"),
+            "category": data.get("category"),
+            "title": data.get("title"),
+            "message": data.get("message"),
+            "entityId": data.get("entityId") or (entity if isinstance(entity, str) else None),
+            "entityType": data.get("entityType"),
+            "actionRequired": bool(data.get("actionRequired") or data.get("actions")),
+            "actions": list(data.get("actions") or ()),
+            "timestamp": rfc3339(event.time),
+            "id": event.id,
+        }
+    ]
+
+
+def say(**said: Any) -> bytes:
+    """A message to the client, with the time."""
+    return to_json({**said, "timestamp": rfc3339(time.time_ns())})
+
+
+def _messages(_state: ChannelState, control: str, body: Body) -> Sequence[bytes]:
+    if control == "ready":
+        return (say(type="connected", message="Connected to real-time service", clientId=f"ws_{secrets.token_hex(6)}"),)
+    if control in ("heartbeat", "position"):
+        return (to_json({"type": "heartbeat", "serverTime": body["server_time"]}),)
+    if control == "bye":
+        message = "Server shutting down" if body["reason"] == "shutdown" else body["reason"]
+        return (say(type="disconnected", message=message, reconnect=body["reconnect"]),)
+    return (to_json({**body, "type": control}),)
+
+
+CHANNELS = FoldedDialect(name="geminivideo-channels", messages=_messages, begin=_begin, step=_step)

@@ -1,0 +1,118 @@
+"""The messages of the real-time guide's WebSocket: what each channel shows, and in which words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.dialects.channel import CHANNELS, Channel, ChannelState
+from edge.dialects.folding import Folding
+from edge.transports.encoders import FoldingFrameEncoder, FoldingTextEncoder
+from edge.transports.frames import TEXT, frame
+from edge.types import Batch, Notice
+from router.record import Record
+from tests.edge.dialects.folds import EPOCH, records_of
+
+PROGRESS, RENDER = Channel("job_progress", "j"), Channel("video_render", "j")
+
+
+def shown(channels: Sequence[Channel], records: list[Record]) -> list[dict[str, Any]]:
+    folding = Folding(CHANNELS, {})
+    for channel in channels:
+        folding.tell(lambda state, channel=channel: state.subscribe(channel))  # type: ignore[misc]
+    return [json.loads(text) for text in FoldingTextEncoder(folding).encode(Batch(records, EPOCH))]
+
+
+def test_a_message_has_the_guide_s_bytes_and_the_cursor_behind_it() -> None:
+    folding = Folding(CHANNELS, {})
+    folding.tell(lambda state: state.subscribe(PROGRESS))
+    records = records_of(("job_progress", {"status": "processing", "progress": 0.5}), subject="job.j")
+    text = (
+        b'{"jobId":"j","timestamp":"2023-11-14T22:13:21.123456Z","id":"e1","status":"processing","progress":0.5,'
+        b'"type":"job_progress","cursor":"1-5f3a9c1e-000000000001-00000001"}'
+    )
+
+    assert FoldingFrameEncoder(folding).encode(Batch(records, EPOCH)) == frame(TEXT, text)
+
+
+def test_a_job_is_shown_by_its_state_until_it_says_its_progress_itself() -> None:
+    state = ("state", {"status": "running", "progress": 0.25, "message": "m"})
+    records = records_of(state, ("video_render_progress", {"progress": 0.5}), state, subject="job.j")
+
+    said = shown([PROGRESS, RENDER], records)
+
+    assert [(each["type"], each["progress"]) for each in said] == [
+        ("job_progress", 0.25), ("video_render_progress", 0.25), ("video_render_progress", 0.5), ("job_progress", 0.25),
+    ]  # fmt: skip
+    assert (said[0]["jobId"], said[0]["status"], said[0]["message"]) == ("j", "processing", "m")
+
+
+@pytest.mark.parametrize(
+    ("channel", "subject", "event", "said"),
+    [
+        (
+            Channel("live_metrics", "c"), "metric.c", ("metric", {"name": "roas", "value": 3, "delta": 1}),
+            {"type": "live_metric_update", "entityId": "c", "metric": "roas", "value": 3, "delta": 1},
+        ),
+        (
+            Channel("campaign_metrics", "c"), "metric.c", ("campaign_metrics", {"metrics": {"clicks": 5}}),
+            {"type": "campaign_metrics", "metrics": {"clicks": 5}},
+        ),
+        (
+            Channel("ai_stream", "r"), "agent.r", ("ai_stream_chunk", {"chunk": "a", "model": "m"}),
+            {"type": "ai_stream_chunk", "chunk": "a", "model": "m"},
+        ),
+        (
+            Channel("alerts"), "alert.cpc", ("firing", {"alert": "a1", "severity": "warning", "title": "High CPC", "entity": "c"}),
+            {"type": "alert", "alertId": "a1", "severity": "warning", "title": "High CPC", "entityId": "c", "actionRequired": False},
+        ),
+    ],
+)  # fmt: skip
+def test_a_channel_shows_its_own_events_and_no_others(
+    channel: Channel, subject: str, event: tuple[str, dict[str, Any]], said: dict[str, Any]
+) -> None:
+    records = records_of(event, ("resolved", {}), ("output", {}), subject=subject)
+
+    (only,) = shown([channel], records)
+
+    assert said.items() <= only.items()
+    assert shown([channel._replace(type="job_progress", id="other")], records) == []
+
+
+def test_what_happens_to_the_connection_is_said_in_the_guide_s_words() -> None:
+    encoder = FoldingTextEncoder(Folding(CHANNELS, {}))
+
+    def of(control: str, **body: Any) -> dict[str, Any]:
+        (text,) = encoder.notice(Notice(control, body))
+        return json.loads(text)
+
+    assert of("ready")["message"] == "Connected to real-time service"
+    assert of("heartbeat", server_time="now") == of("position", server_time="now") == {
+        "type": "heartbeat", "serverTime": "now"
+    }  # fmt: skip
+    assert of("bye", reason="shutdown", reconnect=True)["message"] == "Server shutting down"
+    assert of("gap", reason="beyond_retention")["type"] == "gap"
+
+
+CHANNEL = st.builds(
+    Channel, st.sampled_from(["job_progress", "alerts"]), st.sampled_from(["a", "b"]), st.sampled_from(["", "u"])
+)
+
+
+@given(st.lists(CHANNEL), CHANNEL)
+def test_what_was_unsubscribed_is_gone_and_nothing_else(channels: list[Channel], gone: Channel) -> None:
+    state = ChannelState()
+    for channel in channels:
+        state = state.subscribe(channel).subscribe(channel)
+
+    left = state.unsubscribe(gone).channels
+
+    assert len(set(state.channels)) == len(state.channels)
+    assert set(state.channels) - set(left) == {
+        each for each in channels if (each.type, each.id) == (gone.type, gone.id) and gone.user in ("", each.user)
+    }

@@ -1,0 +1,88 @@
+"""A fold is at its reader's position whatever happens: silent up to its client's place, unmoved by a failure, over once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.dialects.dialect import FoldedDialect, Piece
+from edge.dialects.folding import Folding
+from edge.transports.encoders import ChunkedFoldingSseEncoder, FoldingSseEncoder, chunk
+from edge.types import Batch
+from router.record import Record
+from tests.edge.dialects.folds import EPOCH, records_of, written
+
+
+def _step(state: int, record: Record, _epoch: str) -> tuple[int, Sequence[Piece]]:
+    """Adds up numbers: says nothing of 0, and each sum that it passes by one piece."""
+    assert record.event is not None
+    n: Any = record.event.data["n"]
+    if n == "broken":
+        raise ValueError
+    return state + n, [Piece(b"%d" % each) for each in range(state + 1, state + n + 1)]
+
+
+SUM = FoldedDialect(name="sum", begin=lambda given: int(given.get("from", "0")), step=_step)
+
+
+def numbers(*many: Any) -> list[Record]:
+    return records_of(*(("x", {"n": n}) for n in many))
+
+
+@given(st.lists(st.integers(0, 3), max_size=8), st.data())
+def test_any_cut_and_resume_give_the_same_bytes_behind_the_cut(many: list[int], data: st.DataObject) -> None:
+    records = numbers(*many)
+    cut = data.draw(st.integers(0, len(many)))
+
+    assert written(SUM, records[:cut]) + written(SUM, records, after=cut) == written(SUM, records)
+
+
+def test_the_cursor_is_on_the_last_piece_of_an_event() -> None:
+    cursor = f"1-{EPOCH}-000000000001-00000001"
+
+    assert written(SUM, numbers(2, 0)).decode() == f"data: 1\n\ndata: 2\nid: {cursor}\n\n"
+
+
+def test_an_event_that_cannot_be_folded_leaves_the_state_and_takes_no_other_with_it() -> None:
+    failed: list[int] = []
+    encoder = FoldingSseEncoder(Folding(SUM, {"from": "4"}))
+    batch = Batch(numbers(1, "broken", 1), EPOCH, unencodable=lambda record, _fault: failed.append(record.sequence))
+
+    said = encoder.encode(batch)
+
+    assert [line for line in said.decode().split("\n") if line.startswith("data")] == ["data: 5", "data: 6"]
+    assert failed == [2]
+
+
+@pytest.mark.parametrize("last", [2, "broken"])
+def test_what_comes_behind_the_end_says_nothing_also_where_the_end_cannot_be_folded(last: Any) -> None:
+    def ending(record: Record) -> bool | None:
+        return {1: None}.get(record.sequence, record.sequence == 3)
+
+    folding = Folding(SUM, {}, ending=ending)
+    encoder = FoldingSseEncoder(folding)
+
+    encoder.encode(Batch(numbers(9, 1), EPOCH))
+    assert (folding.state, encoder.over) == (1, False)
+    encoder.encode(Batch(records_of(("x", {"n": last}), ("x", {"n": 5}), first=3), EPOCH))
+
+    assert (folding.state, encoder.over) == (3 if last == 2 else 1, True)
+
+
+def test_nothing_is_no_chunk_since_an_empty_one_ends_a_body() -> None:
+    encoder = ChunkedFoldingSseEncoder(Folding(SUM, {}))
+
+    assert encoder.encode(Batch(numbers(0), EPOCH)) == b"" == chunk(b"")
+
+
+def test_what_a_client_says_changes_the_state() -> None:
+    folding = Folding(SUM, {})
+    folding.tell(lambda state: state + 7)
+
+    assert folding.state == 7
+    parameters: Mapping[str, str] = {"from": "1"}
+    assert Folding(SUM, parameters).state == 1

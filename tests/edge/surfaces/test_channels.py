@@ -1,0 +1,146 @@
+"""The real-time guide's WebSocket: subscribing over the connection, following a job, and who may read what."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import websockets
+
+from edge.settings import SessionSettings
+from router.alerts import subjects
+from router.broker import Broker
+from router.event import Event
+from tests.edge.auth.conftest import SecuredFactory, bearer
+from tests.edge.conftest import UNHURRIED, EdgeFactory, RunningEdge, Socket
+
+
+@contextlib.asynccontextmanager
+async def channels(edge: RunningEdge, query: str = "", **options: Any) -> AsyncIterator[Socket]:
+    """Opens the WebSocket, and reads that it is connected."""
+    async with websockets.connect(f"ws://127.0.0.1:{edge.port}/ws{query}", **{**UNHURRIED, **options}) as raw:
+        socket = Socket(raw)
+        connected = await socket.next()
+        assert (connected["type"], connected["message"]) == ("connected", "Connected to real-time service")
+        yield socket
+
+
+async def ask(socket: Socket, **said: Any) -> dict[str, Any]:
+    await socket.raw.send(json.dumps(said))
+    return await socket.next()
+
+
+async def test_a_client_subscribes_reads_and_unsubscribes(either: RunningEdge, entity: str) -> None:
+    channel = {"type": "job_progress", "id": entity}
+
+    async with channels(either, "?userId=test") as socket:
+        assert (await ask(socket, type="ping"))["type"] == "pong"
+        subscribed = await ask(socket, type="subscribe", channel=channel)
+        await either.publish(
+            {"subject": f"job.{entity}.job_progress", "data": {"progress": 0.5, "status": "processing"}}
+        )
+        event = await socket.next()
+        unsubscribed = await ask(socket, type="unsubscribe", channel={"type": "job_progress"})
+        await either.publish({"subject": f"job.{entity}.job_progress", "data": {"progress": 0.6}})
+        assert (await ask(socket, type="ping"))["type"] == "pong"
+
+    assert (subscribed["type"], subscribed["channel"], subscribed["success"]) == ("subscribed", "job_progress", True)
+    assert (event["type"], event["jobId"], event["progress"]) == ("job_progress", entity, 0.5)
+    assert (unsubscribed["type"], unsubscribed["success"]) == ("unsubscribed", True)
+
+
+async def test_a_job_named_by_the_address_is_followed_from_its_newest_state(
+    either: RunningEdge, store: Broker, entity: str
+) -> None:
+    await store.publish(Event.new(f"job.{entity}.workflow_start", {}))
+    for progress in (0.1, 0.2):
+        await store.publish(Event.new(f"job.{entity}.state", {"status": "running", "progress": progress}))
+
+    async with channels(either, f"?jobId={entity}") as socket:
+        said = [await socket.next(), await socket.next()]
+        await either.publish({"subject": f"job.{entity}.job_progress", "data": {"progress": 0.5}})
+        last = await socket.next()
+    async with channels(either, f"?jobId={entity}&cursor={said[1]['cursor']}") as socket:
+        again = await socket.next()
+
+    assert {(each["type"], each["progress"]) for each in said} == {
+        ("job_progress", 0.2),
+        ("video_render_progress", 0.2),
+    }
+    assert last["progress"] == again["progress"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"type": "subscribe", "channel": {"type": "weather"}}, "channel.type must be one of"),
+        ({"type": "subscribe", "channel": {"type": "job_progress"}}, "which one of job_progress"),
+        ({"type": "subscribe"}, "channel.type must be one of"),
+        ({"type": "subscribe", "channel": {"type": "job_progress", "id": 7}}, "must be short texts"),
+        ({"type": "dance"}, "known types"),
+        ([1], "must be a JSON object"),
+    ],
+)
+async def test_what_cannot_be_done_is_answered_and_the_connection_goes_on(
+    edge: RunningEdge, said: Any, words: str
+) -> None:
+    async with channels(edge) as socket:
+        await socket.raw.send(json.dumps(said))
+        answer = await socket.next()
+        assert words in answer.get("error", answer.get("message", ""))
+        assert answer.get("success") is not True
+        assert (await ask(socket, type="ping"))["type"] == "pong"
+
+
+async def test_more_channels_than_a_view_has_patterns_are_refused(edge: RunningEdge) -> None:
+    async with channels(edge) as socket:
+        answers = [
+            await ask(socket, type="subscribe", channel={"type": "job_progress", "id": str(n)}) for n in range(33)
+        ]
+
+    assert [answer["success"] for answer in answers] == [True] * 32 + [False]
+    assert answers[-1]["code"] == "too_many"
+
+
+async def test_an_idle_client_hears_that_the_server_is_there_and_that_it_goes(
+    edge_factory: EdgeFactory,
+) -> None:
+    async with edge_factory(session=SessionSettings(heartbeat=0.2)) as edge, channels(edge) as socket:
+        assert set(await socket.next()) == {"type", "serverTime"}
+        assert edge.edge is not None
+        await edge.edge.takeover.finish()
+        while (said := await socket.next())["type"] == "heartbeat":
+            pass
+
+    assert (said["type"], said["message"], said["reconnect"]) == ("disconnected", "Server shutting down", True)
+
+
+async def test_a_client_reads_what_is_granted_and_the_alerts_of_its_own_user(
+    secured: SecuredFactory, store: Broker, name: str, entity: str
+) -> None:
+    async def fire(user: str, title: str) -> None:
+        for subject in subjects(f"rule-{entity}", [user], "firing"):
+            await store.publish(Event.new(subject, {"alert": "a", "title": title}))
+
+    async with secured() as edge:
+        mine = edge.as_(name, read=[f"job.{entity}.>"])
+        ticket = (await mine.http.post("/tickets", json={"path": "/ws"})).json()["ticket"]
+        async with channels(edge, f"?ticket={ticket}&userId=other") as socket:
+            others = await ask(socket, type="subscribe", channel={"type": "alerts", "userId": "other"})
+            own = await ask(socket, type="subscribe", channel={"type": "alerts", "userId": name})
+            job = await ask(socket, type="subscribe", channel={"type": "job_progress", "id": entity})
+            foreign = await ask(socket, type="subscribe", channel={"type": "job_progress", "id": "x"})
+            await fire("other", "theirs")
+            await fire(name, "mine")
+            alert = await socket.next()
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            async with channels(edge, additional_headers=bearer("nonsense")):
+                pass
+
+    assert [answer["success"] for answer in (others, own, job, foreign)] == [False, True, True, False]
+    assert {others["code"], foreign["code"]} == {"not_granted"}
+    assert (alert["type"], alert["title"]) == ("alert", "mine")
+    assert refused.value.response.status_code == 401

@@ -1,0 +1,55 @@
+"""Which events belong to a life, which one ends it, and where the lives of a run are found."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge.surfaces.lives import RunLife
+from router.codec import encode
+from router.event import Event
+from router.record import Record
+
+
+def record(sequence: int, kind: str, **data: object) -> Record:
+    event = Event.new(f"thread.t.{kind}", data)
+    return Record(sequence, str(event.subject), encode(event))
+
+
+LAST = RunLife(domain="thread", name="t", begin=9, started=20)
+TURN = RunLife(domain="thread", name="t", begin=19, started=20, incarnation="b")
+
+
+@pytest.mark.parametrize(
+    ("life", "event", "said"),
+    [
+        # Of the life before.
+        (LAST, record(9, "token", content="a"), None),
+        (LAST, record(10, "token", content="a"), False),
+        # The end of a life that this one resumes is none.
+        (LAST, record(15, "done"), None),
+        (LAST, record(20, "workflow_start"), False),
+        (LAST, record(21, "done"), True),
+        (LAST, record(22, "workflow_start", incarnation="c"), False),
+        # A turn ends with its own end, and where the next one begins.
+        (TURN, record(21, "done", incarnation="b"), True),
+        (TURN, record(21, "done", incarnation="a"), None),
+        (TURN, record(22, "workflow_start", incarnation="c"), True),
+        # The end of a step is none.
+        (LAST, record(21, "workflow_complete", parent_id="s"), False),
+    ],
+)
+def test_a_life_ends_with_its_own_end(life: RunLife, event: Record, said: bool | None) -> None:
+    assert life.ending(event) is said
+
+
+@pytest.mark.parametrize(
+    ("life", "status"),
+    [
+        (RunLife(domain="agent", name="r"), "running"),
+        (RunLife(domain="agent", name="r", state={"status": "stopping"}), "stopping"),
+        (RunLife(domain="agent", name="r", end=5, final=Event.new("agent.r.completion", {"success": False})), "failed"),
+        (RunLife(domain="agent", name="r", end=5, state={"status": "cancelled"}), "cancelled"),
+    ],
+)
+def test_a_life_has_a_status(life: RunLife, status: str) -> None:
+    assert life.status == status

@@ -1,0 +1,50 @@
+"""Streams of the table are served as sessions are: heads, limits, drain, and readers that the hub knows."""
+
+from __future__ import annotations
+
+from edge.settings import LimitSettings
+from edge.surfaces.serving import session_of_surface
+from edge.surfaces.surface import Reading
+from router.cursor import Start
+from tests.edge.auth.conftest import SecuredFactory
+from tests.edge.conftest import RunningEdge
+from tests.edge.surfaces.conftest import streaming
+
+
+def test_two_readings_of_the_same_share_a_view() -> None:
+    reading = Reading(subjects=("job.a.>",), start=Start(now=True), types=("output",))
+    one, two = session_of_surface("x", reading), session_of_surface("y", reading)
+
+    assert one.view == two.view
+    assert (one.id, one.view.patterns, one.view.types) == ("surface_x", ("job.a.>",), frozenset({"output"}))
+
+
+async def test_a_head_is_answered_without_a_reader(edge: RunningEdge, entity: str) -> None:
+    answer = await edge.http.head(f"/agent-run/{entity}/stream")
+
+    assert answer.headers["content-type"] == "text/event-stream"
+    assert edge.edge is not None and not edge.edge.hub.readers
+
+
+async def test_a_replica_that_drains_takes_no_stream_and_tells_an_event_source_in_band(
+    edge: RunningEdge, entity: str
+) -> None:
+    assert edge.edge is not None
+    edge.edge.draining = True
+
+    plain = await edge.http.get(f"/agent-run/{entity}/stream")
+    source = await edge.http.get(f"/agent-run/{entity}/stream", headers={"Accept": "text/event-stream"})
+
+    assert (plain.status_code, plain.json()["code"]) == (503, "draining")
+    assert source.status_code == 200 and source.text.startswith("retry: ")
+
+
+async def test_a_stream_is_a_connection_of_its_principal(secured: SecuredFactory, entity: str) -> None:
+    path = f"/api/stream/campaign-metrics/{entity}"
+    async with secured(limits=LimitSettings(connections_per_principal=1)) as edge:
+        reader = edge.as_("reader", read=["metric.>"])
+        async with streaming(reader, path) as stream:
+            await stream.until(b"connected")
+            second = await reader.http.get(path)
+
+    assert (second.status_code, second.json()["code"]) == (429, "too_many")
