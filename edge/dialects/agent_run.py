@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from edge.dialects.dialect import COMPLETED, Body, FoldedDialect, Piece, named_notice
+from edge.dialects.dialect import COMPLETED, Body, DialectPart, FoldedDialect, named_notice
 from router.catalogue import Delivery, ending, find_at
 from router.codec import to_json
 from router.event import Event
@@ -55,7 +55,7 @@ _SHAPES: Mapping[str, Callable[[Said], tuple[str, Content]]] = {
 _DERIVED = frozenset({"state", "stages"})
 
 
-def _step(state: ThreadState, record: Record, _epoch: str) -> tuple[ThreadState, Sequence[Piece]]:
+def _step(state: ThreadState, record: Record, _epoch: str) -> tuple[ThreadState, Sequence[DialectPart]]:
     event = record.event
     assert event is not None
     data = event.data
@@ -66,7 +66,7 @@ def _step(state: ThreadState, record: Record, _epoch: str) -> tuple[ThreadState,
     thread = data.get("threadId")
     thread = thread if isinstance(thread, str) and thread else state.thread
     return state, [
-        Piece(to_json({"type": kind, "threadId": thread, "content": content, "ts": _ts(event)}))
+        DialectPart(to_json({"type": kind, "threadId": thread, "content": content, "ts": _ts(event)}))
         for kind, content in _shapes(event)
     ]
 
@@ -100,11 +100,11 @@ def _ts(event: Event) -> int:
     return int(said) if isinstance(said, (int, float)) and not isinstance(said, bool) else event.time // 1_000_000
 
 
-def _notices(_state: ThreadState, control: str, body: Body) -> Sequence[Piece]:
+def _notices(_state: ThreadState, control: str, body: Body) -> Sequence[DialectPart]:
     if control == "ready":
-        return (Piece(b"{}", "open"),)
+        return (DialectPart(b"{}", "open"),)
     if control == "bye" and body["reason"] == COMPLETED:
-        return (Piece(b"{}", "close"),)
+        return (DialectPart(b"{}", "close"),)
     if control == "gap":
         # A name that no client of the guide listens to, for those that want to know. Its place is not theirs.
         return (named_notice(None, control, body)[0]._replace(cursor=None),)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from edge.dialects.dialect import Body, FoldedDialect, Piece
+from edge.dialects.dialect import Body, DialectPart, FoldedDialect
 from edge.dialects.geminivideo import event_shape, progress_of_state, render_of_state
 from router.alerts import channel_of
 from router.codec import rfc3339, to_json
@@ -73,7 +73,7 @@ def _begin(_parameters: Mapping[str, str]) -> ChannelState:
     return ChannelState()
 
 
-def _step(state: ChannelState, record: Record, epoch: str) -> tuple[ChannelState, Sequence[Piece]]:
+def _step(state: ChannelState, record: Record, epoch: str) -> tuple[ChannelState, Sequence[DialectPart]]:
     event = record.event
     assert event is not None
     entity = unescape(event.subject.entity)
@@ -84,7 +84,7 @@ def _step(state: ChannelState, record: Record, epoch: str) -> tuple[ChannelState
     else:
         state, shapes = _run(state, entity, event)
     cursor = record.cursor(epoch)
-    return state, [Piece(to_json({**shape, "cursor": cursor})) for shape in shapes]
+    return state, [DialectPart(to_json({**shape, "cursor": cursor})) for shape in shapes]
 
 
 def _run(state: ChannelState, name: str, event: Event) -> tuple[ChannelState, list[dict[str, Any]]]:

@@ -1,7 +1,7 @@
-"""Defines what a dialect is: the whole conversation with one client, from the head of its answer to its last piece.
+"""Defines what a dialect is: the whole conversation with one client, from the head of its answer to its last part.
 
-A dialect says what it makes of an event (none, one or several pieces), of a notice, of silence, and of the end. It knows no
-transport: encoders frame its pieces. One without state is shared: what it makes of an event is made once for all readers. One
+A dialect says what it makes of an event (none, one or several parts), of a notice, of silence, and of the end. It knows no
+transport: encoders frame its parts. One without state is shared: what it makes of an event is made once for all readers. One
 with state folds: each reader has a fold of its own, whose steps are pure, so that a step that fails leaves it as it was.
 """
 
@@ -18,12 +18,12 @@ Headers = tuple[tuple[bytes, bytes], ...]
 Body = Mapping[str, Any]
 
 
-class Piece(NamedTuple):
+class DialectPart(NamedTuple):
     """One thing that a client is sent: a JSON text without a line break, and on SSE the name of its event."""
 
     data: bytes
     name: str | None = None
-    # Where its client goes on behind it, for notices; for the pieces of an event the encoder knows.
+    # Where its client goes on behind it, for notices; for the parts of an event the encoder knows.
     cursor: str | None = None
     # Milliseconds after which a client of SSE comes back.
     retry: int | None = None
@@ -46,9 +46,9 @@ COMPLETED = "completed"
 RETRY_MS = 1000
 
 
-def named_notice(_state: Any, control: str, body: Body) -> Sequence[Piece]:
+def named_notice(_state: Any, control: str, body: Body) -> Sequence[DialectPart]:
     """On SSE: a named event. Its `id:` keeps the client's Last-Event-ID at the cursor."""
-    return (Piece(to_json(body), control, body.get("cursor"), RETRY_MS if control == "ready" else None),)
+    return (DialectPart(to_json(body), control, body.get("cursor"), RETRY_MS if control == "ready" else None),)
 
 
 def control_message(_state: Any, control: str, body: Body) -> Sequence[bytes]:
@@ -56,7 +56,7 @@ def control_message(_state: Any, control: str, body: Body) -> Sequence[bytes]:
     return (to_json({"control": control, **body}),)
 
 
-Notices = Callable[[Any, str, Body], Sequence[Piece]]
+Notices = Callable[[Any, str, Body], Sequence[DialectPart]]
 Messages = Callable[[Any, str, Body], Sequence[bytes]]
 
 
@@ -65,7 +65,7 @@ class Dialect:
     """The parts of a conversation that every dialect has; the defaults are those of the callback guide.
 
     `headers` are those of an SSE answer, `opening` the bytes before everything, `keep_alive` the comment of a heartbeat.
-    `notices` makes pieces for SSE, `messages` JSON texts for a WebSocket, of a notice's control and body; both are given the
+    `notices` makes parts for SSE, `messages` JSON texts for a WebSocket, of a notice's control and body; both are given the
     state of the fold, where there is one. A position about which nothing is said on SSE is a heartbeat.
     """
 
@@ -86,7 +86,7 @@ class SharedDialect(Dialect):
     event_name: Callable[[Record], str | None] | None = None
 
 
-Step = Callable[[Any, Record, str], tuple[Any, Sequence[Piece]]]
+Step = Callable[[Any, Record, str], tuple[Any, Sequence[DialectPart]]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,7 +94,7 @@ class FoldedDialect(Dialect):
     """Makes of each event what the events before it call for.
 
     `begin` makes the first state of the parameters of the address; `step` takes a state, a record whose bytes decode and the
-    epoch, and returns the next state and the pieces. States are values: a step changes none.
+    epoch, and returns the next state and the parts. States are values: a step changes none.
     """
 
     begin: Callable[[Mapping[str, str]], Any]

@@ -1,11 +1,11 @@
-"""Folds the events of one reader into the pieces of a dialect with state, in silence up to where its client has been."""
+"""Folds the events of one reader into the parts of a dialect with state, in silence up to where its client has been."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from edge.dialects.dialect import Body, FoldedDialect, Piece
+from edge.dialects.dialect import Body, DialectPart, FoldedDialect
 from router.record import Record
 
 # Says of each event, in order, whether the stream ends behind it; None where the event is of another life and is passed over.
@@ -33,16 +33,16 @@ class Folding:
         self._ending = ending
         self._state = dialect.begin(parameters)
 
-    def take(self, record: Record, epoch: str) -> Sequence[Piece]:
-        """The pieces of the next event. Where the dialect fails on it, the fold is as it was before."""
+    def take(self, record: Record, epoch: str) -> Sequence[DialectPart]:
+        """The parts of the next event. Where the dialect fails on it, the fold is as it was before."""
         if self.over or (ends := self._ending(record)) is None:
             return ()
         try:
-            self._state, pieces = self.dialect.step(self._state, record, epoch)
+            self._state, parts = self.dialect.step(self._state, record, epoch)
         finally:
             # Also behind an end that the dialect fails on.
             self.over = ends
-        return pieces if record.sequence > self._after else ()
+        return parts if record.sequence > self._after else ()
 
     def tell(self, change: Callable[[Any], Any]) -> None:
         """Changes the state by what the client has said."""
@@ -53,7 +53,7 @@ class Folding:
         """The state as it is now."""
         return self._state
 
-    def notices(self, control: str, body: Body) -> Sequence[Piece]:
+    def notices(self, control: str, body: Body) -> Sequence[DialectPart]:
         """What a notice is on SSE."""
         return self.dialect.notices(self._state, control, body)
 

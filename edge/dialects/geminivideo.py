@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from edge.dialects.dialect import Body, FoldedDialect, Piece, SharedDialect, named_notice
+from edge.dialects.dialect import Body, DialectPart, FoldedDialect, SharedDialect, named_notice
 from router.catalogue import ending
 from router.codec import rfc3339, to_json
 from router.event import Event
@@ -91,7 +91,7 @@ def _begin(parameters: Mapping[str, str]) -> _RunState:
     return _RunState(parameters["run"])
 
 
-def _render(state: _RunState, record: Record, _epoch: str) -> tuple[_RunState, Sequence[Piece]]:
+def _render(state: _RunState, record: Record, _epoch: str) -> tuple[_RunState, Sequence[DialectPart]]:
     event = record.event
     assert event is not None
     shape: dict[str, Any] | None = None
@@ -106,7 +106,7 @@ def _render(state: _RunState, record: Record, _epoch: str) -> tuple[_RunState, S
             state = state._replace(shown=shape)
     outcome = ending(event.subject.domain, event.type, event.data)
     if outcome is None:
-        return state, () if shape is None else (_piece(shape),)
+        return state, () if shape is None else (_part(shape),)
     if shape is None and outcome == "completed":
         # Its last progress: the producer of a completion says none.
         before = state.shown or {"type": RENDER, "jobId": state.name}
@@ -115,51 +115,51 @@ def _render(state: _RunState, record: Record, _epoch: str) -> tuple[_RunState, S
             **before, "status": outcome, "progress": 1, "currentFrame": total, "totalFrames": total,
             "estimatedTimeRemaining": 0, "stage": "complete", "timestamp": rfc3339(event.time), "id": event.id,
         }  # fmt: skip
-    last = () if shape is None else (_piece(shape),)
+    last = () if shape is None else (_part(shape),)
     return state, (*last, _end(event, outcome, {"jobId": state.name, "status": outcome}))
 
 
 def _passing(kind: str, result: Callable[[Event], Any]) -> Any:
     """The step of a run whose events of one type are passed on as they are."""
 
-    def step(state: _RunState, record: Record, _epoch: str) -> tuple[_RunState, Sequence[Piece]]:
+    def step(state: _RunState, record: Record, _epoch: str) -> tuple[_RunState, Sequence[DialectPart]]:
         event = record.event
         assert event is not None
-        said = (_piece(event_shape(event)),) if event.type == kind else ()
+        said = (_part(event_shape(event)),) if event.type == kind else ()
         outcome = ending(event.subject.domain, event.type, event.data)
         return state, said if outcome is None else (*said, _end(event, outcome, result(event)))
 
     return step
 
 
-def _piece(shape: Shape) -> Piece:
-    return Piece(to_json(shape))
+def _part(shape: Shape) -> DialectPart:
+    return DialectPart(to_json(shape))
 
 
-def _end(event: Event, outcome: str, data: Any) -> Piece:
-    """The last piece of a run; its name tells the guide's hooks to close."""
+def _end(event: Event, outcome: str, data: Any) -> DialectPart:
+    """The last part of a run; its name tells the guide's hooks to close."""
     when = rfc3339(event.time)
     if outcome == "completed":
-        return Piece(to_json({"type": "complete", "data": data, "timestamp": when}), "complete")
+        return DialectPart(to_json({"type": "complete", "data": data, "timestamp": when}), "complete")
     said = event.data.get("error") or event.data.get("message")
     error = said if isinstance(said, str) and said else "cancelled" if outcome == "cancelled" else "failed"
-    return Piece(to_json({"type": "error", "error": error, "timestamp": when}), "error")
+    return DialectPart(to_json({"type": "error", "error": error, "timestamp": when}), "error")
 
 
 # Notices
 
 
-def notices(_state: object, control: str, body: Body) -> Sequence[Piece]:
+def notices(_state: object, control: str, body: Body) -> Sequence[DialectPart]:
     """The guide's own words for what happens to a connection."""
     if control == "ready":
         said = {
             "type": "connected", "message": "SSE connection established", "clientId": f"sse_{secrets.token_hex(6)}",
             "timestamp": body["server_time"],
         }  # fmt: skip
-        return (_piece(said),)
+        return (_part(said),)
     if control == "bye" and body["reason"] == "shutdown":
         now = rfc3339(time.time_ns())
-        return (_piece({"type": "server_shutdown", "message": "Server is shutting down", "timestamp": now}),)
+        return (_part({"type": "server_shutdown", "message": "Server is shutting down", "timestamp": now}),)
     if control == "gap":
         # A name that no client of the guide listens to. Its place is not theirs.
         return (named_notice(None, control, body)[0]._replace(cursor=None),)

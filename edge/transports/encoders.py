@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from edge.dialects.dialect import Dialect, Piece, SharedDialect
+from edge.dialects.dialect import Dialect, DialectPart, SharedDialect
 from edge.dialects.folding import Folding
 from edge.transports.frames import TEXT, deflated, frame
 from edge.types import Batch, Notice, ReadRequest
@@ -28,31 +28,31 @@ def one_line(json: bytes) -> bytes:
 # line: before the data, a connection cut in between would resume behind an event that was never seen.
 
 
-def sse_piece(piece: Piece) -> bytes:
-    """One piece as a server-sent event."""
+def sse_part(part: DialectPart) -> bytes:
+    """One part as a server-sent event."""
     # `retry:` only beside data: some clients take a lone field for an event without data.
     return b"".join(
         (
-            b"retry: %d\n" % piece.retry if piece.retry is not None else b"",
-            b"event: %b\n" % piece.name.encode() if piece.name is not None else b"",
-            b"data: %b\n" % one_line(piece.data),
-            b"id: %b\n" % piece.cursor.encode() if piece.cursor else b"",
+            b"retry: %d\n" % part.retry if part.retry is not None else b"",
+            b"event: %b\n" % part.name.encode() if part.name is not None else b"",
+            b"data: %b\n" % one_line(part.data),
+            b"id: %b\n" % part.cursor.encode() if part.cursor else b"",
             b"\n",
         )
     )
 
 
-def sse_event(pieces: Sequence[Piece], cursor: str) -> bytes:
-    """What an event became; its cursor is on the last piece only, so that a cut in between repeats the event as a whole."""
-    *first, last = pieces
-    return b"".join((*map(sse_piece, first), sse_piece(last._replace(cursor=cursor))))
+def sse_event(parts: Sequence[DialectPart], cursor: str) -> bytes:
+    """What an event became; its cursor is on the last part only, so that a cut in between repeats the event as a whole."""
+    *first, last = parts
+    return b"".join((*map(sse_part, first), sse_part(last._replace(cursor=cursor))))
 
 
-def sse_notice(dialect: Dialect, pieces: Sequence[Piece], control: str) -> bytes:
+def sse_notice(dialect: Dialect, parts: Sequence[DialectPart], control: str) -> bytes:
     """A notice; silence and a position about which nothing is said are the dialect's comment."""
-    if control == "heartbeat" or (control == "position" and not pieces):
+    if control == "heartbeat" or (control == "position" and not parts):
         return dialect.keep_alive
-    return b"".join(map(sse_piece, pieces))
+    return b"".join(map(sse_part, parts))
 
 
 # What ends a body in chunked coding. One that lacks it was cut off.
@@ -119,8 +119,10 @@ class SseEncoder(BatchEncoder):
     def events(self, batch: Batch) -> bytes:
         epoch, encode, named = batch.epoch, self.dialect.encode, self.dialect.event_name
         if named is not None:
-            pieces = [Piece(encode(record, epoch), named(record), record.cursor(epoch)) for record in batch.records]
-            return b"".join(map(sse_piece, pieces))
+            parts = [
+                DialectPart(encode(record, epoch), named(record), record.cursor(epoch)) for record in batch.records
+            ]
+            return b"".join(map(sse_part, parts))
         return one_line(
             b"".join(
                 [
@@ -213,18 +215,18 @@ class FoldingEncoder:
         """Whether the conversation is over behind what was encoded last."""
         return self._folding.over
 
-    def _pieces(self, batch: Batch) -> list[tuple[Record, Sequence[Piece]]]:
+    def _parts(self, batch: Batch) -> list[tuple[Record, Sequence[DialectPart]]]:
         """What each record became; those of which nothing did are left out."""
-        made: list[tuple[Record, Sequence[Piece]]] = []
+        made: list[tuple[Record, Sequence[DialectPart]]] = []
         take, epoch = self._folding.take, batch.epoch
         for record in batch.records:
             try:
-                pieces = take(record, epoch)
+                parts = take(record, epoch)
             except Exception as fault:  # noqa: BLE001 - logged by the hub; the fold is as it was
                 batch.unencodable(record, fault)
                 continue
-            if pieces:
-                made.append((record, pieces))
+            if parts:
+                made.append((record, parts))
         return made
 
 
@@ -237,7 +239,7 @@ class FoldingSseEncoder(FoldingEncoder):
 
     def encode(self, batch: Batch) -> bytes:
         """The events of a batch; empty where the client is sent nothing of them."""
-        return b"".join([sse_event(pieces, record.cursor(batch.epoch)) for record, pieces in self._pieces(batch)])
+        return b"".join([sse_event(parts, record.cursor(batch.epoch)) for record, parts in self._parts(batch)])
 
     def notice(self, notice: Notice) -> bytes:
         """What the dialect says; may be empty."""
@@ -263,7 +265,7 @@ class FoldingTextEncoder(FoldingEncoder):
 
     def encode(self, batch: Batch) -> list[str]:
         """The messages of a batch."""
-        return [piece.data.decode() for _, pieces in self._pieces(batch) for piece in pieces]
+        return [part.data.decode() for _, parts in self._parts(batch) for part in parts]
 
     def notice(self, notice: Notice) -> list[str]:
         """The messages of a notice."""
@@ -278,7 +280,7 @@ class FoldingFrameEncoder(FoldingEncoder):
     def encode(self, batch: Batch) -> bytes:
         """The frames of a batch."""
         make = deflated if self.deflates else frame
-        return b"".join([make(TEXT, piece.data) for _, pieces in self._pieces(batch) for piece in pieces])
+        return b"".join([make(TEXT, part.data) for _, parts in self._parts(batch) for part in parts])
 
     def notice(self, notice: Notice) -> bytes:
         """The frames of a notice."""

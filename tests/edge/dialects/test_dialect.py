@@ -8,7 +8,7 @@ from edge.dialects import DIALECTS
 from edge.dialects.callback import CALLBACK
 from edge.dialects.dialect import COMPLETED, SharedDialect, control_message, named_notice
 from edge.disconnect import COMPLETED as DISCONNECT
-from edge.transports.encoders import SseEncoder, sse_piece
+from edge.transports.encoders import SseEncoder, sse_part
 from edge.types import Batch
 from tests.edge.dialects.folds import EPOCH, records_of
 
@@ -19,7 +19,7 @@ def test_a_notice_is_a_named_event_or_an_object_with_control() -> None:
     (ready,) = named_notice(None, "ready", body)
     (message,) = control_message(None, "ready", body)
 
-    assert sse_piece(ready) == b'retry: 1000\nevent: ready\ndata: {"cursor":"c","reason":"r"}\nid: c\n\n'
+    assert sse_part(ready) == b'retry: 1000\nevent: ready\ndata: {"cursor":"c","reason":"r"}\nid: c\n\n'
     assert json.loads(message) == {"control": "ready", **body}
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.dialects.dialect import FoldedDialect, Piece
+from edge.dialects.dialect import DialectPart, FoldedDialect
 from edge.dialects.folding import Folding
 from edge.transports.encoders import ChunkedFoldingSseEncoder, FoldingSseEncoder, chunk
 from edge.types import Batch
@@ -17,13 +17,13 @@ from router.record import Record
 from tests.edge.dialects.folds import EPOCH, records_of, written
 
 
-def _step(state: int, record: Record, _epoch: str) -> tuple[int, Sequence[Piece]]:
-    """Adds up numbers: says nothing of 0, and each sum that it passes by one piece."""
+def _step(state: int, record: Record, _epoch: str) -> tuple[int, Sequence[DialectPart]]:
+    """Adds up numbers: says nothing of 0, and each sum that it passes by one part."""
     assert record.event is not None
     n: Any = record.event.data["n"]
     if n == "broken":
         raise ValueError
-    return state + n, [Piece(b"%d" % each) for each in range(state + 1, state + n + 1)]
+    return state + n, [DialectPart(b"%d" % each) for each in range(state + 1, state + n + 1)]
 
 
 SUM = FoldedDialect(name="sum", begin=lambda given: int(given.get("from", "0")), step=_step)
@@ -41,7 +41,7 @@ def test_any_cut_and_resume_give_the_same_bytes_behind_the_cut(many: list[int], 
     assert written(SUM, records[:cut]) + written(SUM, records, after=cut) == written(SUM, records)
 
 
-def test_the_cursor_is_on_the_last_piece_of_an_event() -> None:
+def test_the_cursor_is_on_the_last_part_of_an_event() -> None:
     cursor = f"1-{EPOCH}-000000000001-00000001"
 
     assert written(SUM, numbers(2, 0)).decode() == f"data: 1\n\ndata: 2\nid: {cursor}\n\n"
