@@ -80,7 +80,7 @@ class RunLife:
             return None
         if event.type == START and record.sequence > self.started:
             # Whoever follows this run follows its next life, too; a turn of a thread ends where the next begins.
-            return self.incarnation is not None
+            return self.incarnation is not None and (incarnation_of(event) or event.id) != self.incarnation
         if ends and self.incarnation is not None and incarnation_of(event) not in (None, self.incarnation):
             return None
         return ends
