@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from router.codec import decode
 from router.cursor import check_of, token
 from router.errors import BadEvent, deadletter_reason
@@ -46,7 +48,7 @@ class Record:
         self.payload = payload
         self.previous = previous
         self.superseded = superseded
-        self.encoded: dict[str, bytes] = {}
+        self.encoded: dict[str, Any] = {}
         self.fault = self.reason = ""
         self._event: Event | bool | None = None
         self._check = check

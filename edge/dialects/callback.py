@@ -16,7 +16,7 @@ from router.record import Record
 
 def callback(record: Record, epoch: str) -> bytes:
     """The event as one JSON object in UTF-8, without a line break. The record's bytes must decode."""
-    made = record.encoded.get("callback")
+    made: bytes | None = record.encoded.get("callback")
     if made is None:
         event = record.event
         assert event is not None

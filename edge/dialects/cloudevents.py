@@ -58,7 +58,7 @@ def attributes(record: Record, epoch: str) -> dict[str, Any]:
 
 def cloudevents(record: Record, epoch: str) -> bytes:
     """The event as one JSON object in UTF-8, without a line break. The record's bytes must decode."""
-    made = record.encoded.get("cloudevents")
+    made: bytes | None = record.encoded.get("cloudevents")
     if made is None:
         assert record.event is not None
         made = record.encoded["cloudevents"] = to_json({**attributes(record, epoch), "data": record.event.data})

@@ -94,7 +94,8 @@ class FoldedDialect(Dialect):
     """Makes of each event what the events before it call for.
 
     `begin` makes the first state of the parameters of the address; `step` takes a state, a record whose bytes decode and the
-    epoch, and returns the next state and the parts. States are values: a step changes none.
+    epoch, and returns the next state and the parts. States are hashable values: a step changes none, and
+    depends on nothing else, so that readers at the same state share it.
     """
 
     begin: Callable[[Mapping[str, str]], Any]

@@ -1,4 +1,8 @@
-"""Folds the events of one reader into the parts of a dialect with state, in silence up to where its client has been."""
+"""Folds the events of one reader into the parts of a dialect with state, in silence up to where its client has been.
+
+A step is pure, so readers that are at the same state when an event comes share what it becomes, and its bytes: of the readers of
+one run all but the first find the step made.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,21 @@ from router.record import Record
 
 # Says of each event, in order, whether the stream ends behind it; None where the event is of another life and is passed over.
 Ending = Callable[[Record], bool | None]
+
+
+# States at which the steps of one record are kept: readers of one run have the same, those that chose channels have not.
+MAX_SHARED = 8
+
+
+class Taken:
+    """What an event became at one state. `forms` is the place where encoders keep what they made of it, by name."""
+
+    __slots__ = ("forms", "parts", "state")
+
+    def __init__(self, state: Any, parts: Sequence[DialectPart]) -> None:
+        self.state = state
+        self.parts = parts
+        self.forms: dict[str, bytes] = {}
 
 
 def endless(_record: Record) -> bool | None:
@@ -33,16 +52,31 @@ class Folding:
         self._ending = ending
         self._state = dialect.begin(parameters)
 
-    def take(self, record: Record, epoch: str) -> Sequence[DialectPart]:
-        """The parts of the next event. Where the dialect fails on it, the fold is as it was before."""
+    def take(self, record: Record, epoch: str) -> Taken | None:
+        """What the next event became; None where the client is sent nothing of it.
+
+        Where the dialect fails on it, the fold is as it was before.
+        """
         if self.over or (ends := self._ending(record)) is None:
-            return ()
+            return None
         try:
-            self._state, parts = self.dialect.step(self._state, record, epoch)
+            taken = self._step(record, epoch)
         finally:
             # Also behind an end that the dialect fails on.
             self.over = ends
-        return parts if record.sequence > self._after else ()
+        self._state = taken.state
+        return taken if taken.parts and record.sequence > self._after else None
+
+    def _step(self, record: Record, epoch: str) -> Taken:
+        shared = record.encoded.get(self.dialect.name)
+        if shared is None:
+            shared = record.encoded[self.dialect.name] = {}
+        taken: Taken | None = shared.get(self._state)
+        if taken is None:
+            taken = Taken(*self.dialect.step(self._state, record, epoch))
+            if len(shared) < MAX_SHARED:
+                shared[self._state] = taken
+        return taken
 
     def tell(self, change: Callable[[Any], Any]) -> None:
         """Changes the state by what the client has said."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from edge.dialects.dialect import Body, DialectPart, FoldedDialect, SharedDialect, named_notice
 from router.catalogue import ending
-from router.codec import rfc3339, to_json
+from router.codec import from_json, rfc3339, to_json
 from router.event import Event
 from router.record import Record
 
@@ -84,7 +84,7 @@ class _RunState(NamedTuple):
 
     name: str
     native: bool = False
-    shown: Shape | None = None
+    shown: bytes | None = None
 
 
 def _begin(parameters: Mapping[str, str]) -> _RunState:
@@ -100,16 +100,13 @@ def _render(state: _RunState, record: Record, _epoch: str) -> tuple[_RunState, S
         state = _RunState(state.name, True)
     elif event.type == "state" and not state.native:
         shape = render_of_state(state.name, event)
-        if shape == state.shown:
-            shape = None
-        else:
-            state = state._replace(shown=shape)
+        state = state._replace(shown=to_json(shape))
     outcome = ending(event.subject.domain, event.type, event.data)
     if outcome is None:
         return state, () if shape is None else (_part(shape),)
     if shape is None and outcome == "completed":
         # Its last progress: the producer of a completion says none.
-        before = state.shown or {"type": RENDER, "jobId": state.name}
+        before = from_json(state.shown) if state.shown else {"type": RENDER, "jobId": state.name}
         total = before.get("totalFrames") or 0
         shape = {
             **before, "status": outcome, "progress": 1, "currentFrame": total, "totalFrames": total,
@@ -179,7 +176,7 @@ EVALUATION = _folded("geminivideo-evaluation", _passing("ai_evaluation_stream", 
 
 def _entity(record: Record, _epoch: str) -> bytes:
     """An event of an entity; every reader is sent the same."""
-    made = record.encoded.get("geminivideo")
+    made: bytes | None = record.encoded.get("geminivideo")
     if made is None:
         assert record.event is not None
         made = record.encoded["geminivideo"] = to_json(event_shape(record.event))

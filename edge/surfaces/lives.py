@@ -74,7 +74,7 @@ class RunLife:
         assert event is not None
         if record.sequence <= self.begin:
             return None
-        ends = ending(event.subject.domain, event.type, event.data) is not None
+        ends = _ends(record, event)
         if ends and record.sequence < self.started:
             # The end of a life that this one resumes.
             return None
@@ -84,6 +84,14 @@ class RunLife:
         if ends and self.incarnation is not None and incarnation_of(event) not in (None, self.incarnation):
             return None
         return ends
+
+
+def _ends(record: Record, event: Event) -> bool:
+    """Whether an event ends a life of its run; found once for all readers."""
+    found: bool | None = record.encoded.get("ends")
+    if found is None:
+        found = record.encoded["ends"] = ending(event.subject.domain, event.type, event.data) is not None
+    return found
 
 
 def patterns_of(domain: str, name: str) -> tuple[str, ...]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
 from edge.dialects.dialect import Dialect, DialectPart, SharedDialect
-from edge.dialects.folding import Folding
+from edge.dialects.folding import Folding, Taken
 from edge.transports.frames import TEXT, deflated, frame
 from edge.types import Batch, Notice, ReadRequest
 from router.record import Record
@@ -44,8 +44,14 @@ def sse_part(part: DialectPart) -> bytes:
 
 def sse_event(parts: Sequence[DialectPart], cursor: str) -> bytes:
     """What an event became; its cursor is on the last part only, so that a cut in between repeats the event as a whole."""
-    *first, last = parts
-    return b"".join((*map(sse_part, first), sse_part(last._replace(cursor=cursor))))
+    said = [_sse_bare(part) for part in parts]
+    said[-1] += b"id: %b\n" % cursor.encode()
+    return b"\n".join((*said, b""))
+
+
+def _sse_bare(part: DialectPart) -> bytes:
+    data = one_line(part.data)
+    return b"data: %b\n" % data if part.name is None else b"event: %b\ndata: %b\n" % (part.name.encode(), data)
 
 
 def sse_notice(dialect: Dialect, parts: Sequence[DialectPart], control: str) -> bytes:
@@ -199,8 +205,24 @@ class DeflatedFrameEncoder(FrameEncoder):
         return b"".join([deflated(TEXT, encode(record, epoch)) for record in batch.records])
 
 
+def _sse_taken(taken: Taken, cursor: str) -> bytes:
+    return sse_event(taken.parts, cursor)
+
+
+def _text_taken(taken: Taken, _cursor: str) -> bytes:
+    return b"\n".join([part.data for part in taken.parts])
+
+
+def _frames_taken(taken: Taken, _cursor: str) -> bytes:
+    return b"".join([frame(TEXT, part.data) for part in taken.parts])
+
+
+def _deflated_taken(taken: Taken, _cursor: str) -> bytes:
+    return b"".join([deflated(TEXT, part.data) for part in taken.parts])
+
+
 class FoldingEncoder:
-    """Encodes what one reader is written, by its fold. What it makes is not shared, and made in order, once."""
+    """Encodes what one reader is written, by its fold. It is handed its batches in order, once."""
 
     shared = False
     opening = b""
@@ -215,18 +237,21 @@ class FoldingEncoder:
         """Whether the conversation is over behind what was encoded last."""
         return self._folding.over
 
-    def _parts(self, batch: Batch) -> list[tuple[Record, Sequence[DialectPart]]]:
-        """What each record became; those of which nothing did are left out."""
-        made: list[tuple[Record, Sequence[DialectPart]]] = []
+    def _forms(self, batch: Batch, form: str, make: Callable[[Taken, str], bytes]) -> list[bytes]:
+        """The forms of what the records became; those of which nothing did are left out."""
+        made: list[bytes] = []
         take, epoch = self._folding.take, batch.epoch
         for record in batch.records:
             try:
-                parts = take(record, epoch)
+                taken = take(record, epoch)
+                if taken is None:
+                    continue
+                if (found := taken.forms.get(form)) is None:
+                    found = taken.forms[form] = make(taken, record.cursor(epoch))
             except Exception as fault:  # noqa: BLE001 - logged by the hub; the fold is as it was
                 batch.unencodable(record, fault)
                 continue
-            if parts:
-                made.append((record, parts))
+            made.append(found)
         return made
 
 
@@ -239,7 +264,7 @@ class FoldingSseEncoder(FoldingEncoder):
 
     def encode(self, batch: Batch) -> bytes:
         """The events of a batch; empty where the client is sent nothing of them."""
-        return b"".join([sse_event(parts, record.cursor(batch.epoch)) for record, parts in self._parts(batch)])
+        return b"".join(self._forms(batch, "sse", _sse_taken))
 
     def notice(self, notice: Notice) -> bytes:
         """What the dialect says; may be empty."""
@@ -265,7 +290,8 @@ class FoldingTextEncoder(FoldingEncoder):
 
     def encode(self, batch: Batch) -> list[str]:
         """The messages of a batch."""
-        return [part.data.decode() for _, parts in self._parts(batch) for part in parts]
+        # No line break is in the text of a part.
+        return [text.decode() for form in self._forms(batch, "text", _text_taken) for text in form.split(b"\n")]
 
     def notice(self, notice: Notice) -> list[str]:
         """The messages of a notice."""
@@ -279,8 +305,9 @@ class FoldingFrameEncoder(FoldingEncoder):
 
     def encode(self, batch: Batch) -> bytes:
         """The frames of a batch."""
-        make = deflated if self.deflates else frame
-        return b"".join([make(TEXT, part.data) for _, parts in self._parts(batch) for part in parts])
+        if self.deflates:
+            return b"".join(self._forms(batch, "deflated", _deflated_taken))
+        return b"".join(self._forms(batch, "frames", _frames_taken))
 
     def notice(self, notice: Notice) -> bytes:
         """The frames of a notice."""
