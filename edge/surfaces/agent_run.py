@@ -19,7 +19,7 @@ from edge.http.body import json_answer, read_json
 from edge.http.openapi.operation import Answer, operation
 from edge.http.runs import STOP_PROBLEMS, ask_to_stop
 from edge.surfaces.agents import START_PROBLEMS, start_run
-from edge.surfaces.lives import RunLife, find_life, find_turns, read_life, unknown_run
+from edge.surfaces.lives import RunLife, find_life, find_turns, patterns_of, read_life, unknown_run
 from edge.surfaces.surface import CallSurface, Reading, StreamSurface, Surface
 from router.codec import rfc3339
 from router.event import Event
@@ -133,7 +133,7 @@ def _error_of(life: RunLife) -> str | None:
 @operation(
     "Read a run as the agent-run guide's clients know it",
     Answer(200, "The run", AgentRunAnswer),
-    problems=("not_granted", "run_not_found"),
+    problems=("bad_subject", "not_granted", "run_not_found"),
 )
 async def read_agent_run(request: Request) -> Response:
     life = await _life(request, request.path_params["run"])
@@ -167,7 +167,7 @@ async def stop_agent_run(request: Request) -> Response:
 @operation(
     "Read a thread and its last turn",
     Answer(200, "The thread", ThreadInfoAnswer),
-    problems=("not_granted", "run_not_found"),
+    problems=("bad_subject", "not_granted", "run_not_found"),
 )
 async def read_thread(request: Request) -> Response:
     thread = request.path_params["thread"]
@@ -187,7 +187,9 @@ async def read_thread(request: Request) -> Response:
     )
 
 
-@operation("List the turns of a thread", Answer(200, "Its turns", ThreadRunsAnswer), problems=("not_granted",))
+@operation(
+    "List the turns of a thread", Answer(200, "Its turns", ThreadRunsAnswer), problems=("bad_subject", "not_granted")
+)
 async def list_thread_runs(request: Request) -> Response:
     thread = request.path_params["thread"]
     runs = [
@@ -208,10 +210,11 @@ async def list_thread_runs(request: Request) -> Response:
     "Start an agent on a thread: its turn is the thread's next life",
     Answer(200, "The turn has begun; its events come by `/agent-run/{id}/stream`", AgentStartedAnswer),
     body=AgentStart,
-    problems=START_PROBLEMS,
+    problems=("bad_subject", *START_PROBLEMS),
 )
 async def start_agent(request: Request) -> Response:
     thread = request.path_params["thread"]
+    patterns_of("thread", thread)
     body = await read_json(request)
     asked = read_as(body, AgentStart)
     given = {name: value for name, value in body.items() if name != "agent"}

@@ -16,7 +16,7 @@ from edge.http.body import edge_of, json_answer, read_json
 from edge.http.openapi.operation import Answer, operation
 from edge.http.runs import STOP_PROBLEMS, ask_to_stop
 from edge.surfaces.agents import START_PROBLEMS, start_run
-from edge.surfaces.lives import RunLife, find_turns, read_life
+from edge.surfaces.lives import RunLife, find_turns, patterns_of, read_life
 from edge.surfaces.surface import CallSurface, Reading, StreamSurface, Surface
 
 
@@ -38,6 +38,7 @@ class ChatStopAnswer(msgspec.Struct, kw_only=True):
 async def _send(request: Request) -> Reading | Response:
     body = await read_json(request)
     asked = read_as(body, ChatRequest)
+    patterns_of("thread", asked.id)
     before = (await edge_of(request).broker.state()).last
     given = {name: value for name, value in body.items() if name not in ("id", "agent")}
     incarnation = await start_run(request, asked.agent, asked.id, given)

@@ -23,7 +23,7 @@ from edge.view import Pace
 from router.codec import from_json, rfc3339
 from router.cursor import Cursor, Start
 from router.errors import BadEvent
-from router.subject import escape
+from router.subject import Subject
 
 JOB_DOMAINS = ("job", "agent")
 # So many readers of this process are named by the statistics.
@@ -53,7 +53,7 @@ def _entity(kind: str, latest: int) -> Find:
     """Reads the events of one type of an entity: for who was not here before, from its last ones on."""
 
     async def find(request: Request) -> Reading:
-        subjects = (f"metric.{escape(request.path_params['entity'])}.{kind}",)
+        subjects = (str(Subject.of("metric", request.path_params["entity"], kind)),)
         principal_of(request.scope).require_read(*subjects)
         after, foreign = await client_place(request, subjects)
         epoch = edge_of(request).hub.epoch
@@ -128,7 +128,7 @@ class JobStatusAnswer(msgspec.Struct, kw_only=True):
 @operation(
     "Read how far a job is, as the real-time guide's pages asked before they streamed it",
     Answer(200, "The job", JobStatusAnswer),
-    problems=("not_granted", "run_not_found"),
+    problems=("bad_subject", "not_granted", "run_not_found"),
 )
 async def read_job_status(request: Request) -> Response:
     job = request.path_params["job"]

@@ -28,7 +28,7 @@ from router.errors import BadCursor
 from router.event import Event
 from router.record import Record
 from router.run_entry import RunEntry, incarnation_of
-from router.subject import escape
+from router.subject import Subject, escape
 
 START = "workflow_start"
 # What the agent actor makes of the events of a run; it may come behind the end.
@@ -95,7 +95,8 @@ def _ends(record: Record, event: Event) -> bool:
 
 
 def patterns_of(domain: str, name: str) -> tuple[str, ...]:
-    """The subjects of a run."""
+    """The subjects of a run. Raises BadSubject for a name that is too long for one."""
+    Subject.of(domain, name, START)
     return (f"{domain}.{escape(name)}.>",)
 
 

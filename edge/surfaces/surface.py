@@ -85,7 +85,7 @@ class StreamSurface:
             *self.answers,
             query=self.query,
             body=self.body,
-            problems=("draining", "not_granted", "too_many", *self.problems),
+            problems=("bad_subject", "draining", "not_granted", "too_many", *self.problems),
             headers=(LAST_EVENT_ID,),
         )(handle)
         return Route(self.path, declared, methods=[self.method], name=self.name)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from edge.settings import LimitSettings
+import asyncio
+import re
+import socket
+
+import pytest
+
+from edge.settings import LimitSettings, SessionSettings
 from edge.surfaces.serving import session_of_surface
 from edge.surfaces.surface import Reading
+from router.broker import Broker
 from router.cursor import Start
+from router.event import Event
 from tests.edge.auth.conftest import SecuredFactory
-from tests.edge.conftest import RunningEdge
+from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.surfaces.conftest import streaming
 
 
@@ -48,3 +56,32 @@ async def test_a_stream_is_a_connection_of_its_principal(secured: SecuredFactory
             second = await reader.http.get(path)
 
     assert (second.status_code, second.json()["code"]) == (429, "too_many")
+
+
+@pytest.mark.parametrize("lane", [True, False], ids=["lane", "asgi"])
+async def test_a_slow_reader_of_a_folded_stream_has_every_event_once_and_the_end(
+    edge_factory: EdgeFactory, store: Broker, entity: str, lane: bool
+) -> None:
+    count, text = 400, "x" * 16_000
+    small = SessionSettings(heartbeat=3600.0, mailbox_events=4)
+    async with edge_factory(lane=lane, session=small) as edge:
+        await store.publish(Event.new(f"agent.{entity}.workflow_start", {}))
+        with socket.socket() as plain:
+            # So little that the server must wait for its client.
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            plain.connect(("127.0.0.1", edge.port))
+            plain.setblocking(False)
+            reader, writer = await asyncio.open_connection(sock=plain, limit=1 << 20)
+            writer.write(f"GET /agent-run/{entity}/stream HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            await reader.readuntil(b"processing")
+            for n in range(count):
+                await store.publish(Event.new(f"agent.{entity}.token", {"content": f"<{n}>{text}"}))
+            await store.publish(Event.new(f"agent.{entity}.completion", {"success": True}))
+            assert edge.edge is not None
+            spills = edge.edge.cluster_stats.of("surface_stream_agent_run").spills
+            said = (await reader.read(-1)).decode()
+            writer.close()
+
+    assert spills > 0
+    assert re.findall(r'"token".*?<(\d+)>', said) == [str(n) for n in range(count)]
+    assert said[-60:].count("event: close\ndata: {}\n\n") == 1
