@@ -144,3 +144,17 @@ async def test_a_client_reads_what_is_granted_and_the_alerts_of_its_own_user(
     assert {others["code"], foreign["code"]} == {"not_granted"}
     assert (alert["type"], alert["title"]) == ("alert", "mine")
     assert refused.value.response.status_code == 401
+
+
+async def test_channels_that_are_subscribed_to_at_once_are_all_read(either: RunningEdge, entity: str) -> None:
+    jobs = [f"{entity}-{n}" for n in range(8)]
+
+    async with channels(either) as socket:
+        for job in jobs:
+            await socket.raw.send(json.dumps({"type": "subscribe", "channel": {"type": "job_progress", "id": job}}))
+        assert [(await socket.next())["success"] for _ in jobs] == [True] * len(jobs)
+        for job in jobs:
+            await either.publish({"subject": f"job.{job}.job_progress", "data": {"progress": 0.5}})
+        said = [(await socket.next())["jobId"] for _ in jobs]
+
+    assert said == jobs
