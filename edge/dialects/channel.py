@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 from edge.dialects.dialect import Body, DialectPart, FoldedDialect
 from edge.dialects.geminivideo import event_shape, progress_of_state, render_of_state
-from router.alerts import channel_of
+from router.alerts import channel_of, subjects
 from router.codec import rfc3339, to_json
 from router.event import Event
 from router.record import Record
-from router.subject import escape, unescape
+from router.subject import Subject, escape, unescape
 
 JOB_PROGRESS, VIDEO_RENDER, AI_STREAM, ALERTS = "job_progress", "video_render", "ai_stream", "alerts"
 _AI_TYPES = frozenset({"ai_stream_chunk", "council_score_stream", "ai_evaluation_stream"})
@@ -27,6 +27,18 @@ _METRICS: Mapping[str, frozenset[str]] = {
     "ab_test_results": frozenset({"ab_test_result"}),
     "live_metrics": frozenset({"live_metric_update", "metric"}),
 }
+# The type of an event that a producer publishes to a channel without saying it.
+EVENT_TYPES: Mapping[str, str] = {
+    JOB_PROGRESS: "job_progress",
+    VIDEO_RENDER: "video_render_progress",
+    AI_STREAM: "ai_stream_chunk",
+    ALERTS: "alert",
+    "campaign_metrics": "campaign_metrics",
+    "ab_test_results": "ab_test_result",
+    "live_metrics": "live_metric_update",
+}
+# The name of the alerts that applications raise themselves, where others have that of their rule.
+APPLICATION = "app"
 CHANNEL_TYPES = (JOB_PROGRESS, VIDEO_RENDER, AI_STREAM, ALERTS, *_METRICS)
 _RUNS = ("job", "agent")
 
@@ -37,6 +49,18 @@ class Channel(NamedTuple):
     type: str
     id: str = ""
     user: str = ""
+
+    @property
+    def is_named(self) -> bool:
+        """Whether it says of what it is; alerts without a user are for everybody."""
+        return bool(self.id) or self.type == ALERTS
+
+    def subject(self, kind: str) -> Subject:
+        """Where an event of this type is published to it. Raises BadSubject."""
+        if self.type == ALERTS:
+            return subjects(APPLICATION, [self.user] if self.user else [], kind)[0]
+        domain = "metric" if self.type in _METRICS else "agent" if self.type == AI_STREAM else "job"
+        return Subject.of(domain, self.id, kind)
 
     def patterns(self) -> tuple[str, ...]:
         """The subjects that it shows events of."""

@@ -18,6 +18,7 @@ from edge.errors import Problem, from_fault, json_object
 from edge.http.batch import Accepted, EventDoor, Receipt
 from edge.http.bodies.events import Publication, Published
 from edge.http.body import draining_problem, edge_of, json_answer, read_body
+from edge.http.channel_events import from_channel
 from edge.http.credentials import address_of, principal_of
 from edge.http.idempotency import name_events
 from edge.http.openapi.operation import Answer, header, operation
@@ -70,6 +71,7 @@ async def publish_events(request: Request) -> Response:
     if edge.draining:
         raise draining_problem()
     given, single = parse(await read_body(request), request.headers.get("content-type", ""), edge.settings.max_batch)
+    given = [_named(item, place, len(given)) for place, item in enumerate(given)]
     principal = principal_of(request.scope)
     came_with = request.headers.get("traceparent")
     trace = tracing.begin(came_with) if came_with or tracing.recorder else None
@@ -94,6 +96,17 @@ async def publish_events(request: Request) -> Response:
         for each, receipt in zip(many, receipts, strict=True)
     ]
     return json_answer({**(answers[0] if single else {}), "events": answers}, 201)
+
+
+def _named(item: dict[str, Any], place: int, count: int) -> dict[str, Any]:
+    """An event with its subject, where it was given a channel instead. Raises Problem."""
+    if "channel" not in item:
+        return item
+    try:
+        return from_channel(item)
+    except (BadInput, Problem) as fault:
+        problem = fault if isinstance(fault, Problem) else from_fault(fault)
+        raise problem.with_more(**({} if count == 1 else {"index": place})) from None
 
 
 async def cursor_of_published(edge: Edge, receipt: Receipt) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -52,8 +52,25 @@ class NewEvents(msgspec.Struct, frozen=True):
     events: list[NewEvent]
 
 
+class ChannelName(msgspec.Struct, frozen=True):
+    """A channel of the geminivideo guide: of a job, an entity, or of a user's alerts."""
+
+    type: Literal[
+        "job_progress", "video_render", "ai_stream", "alerts", "campaign_metrics", "ab_test_results", "live_metrics"
+    ]
+    id: str | None = None
+    userId: str | None = None
+
+
+class ChannelEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An event as that guide publishes it; its `type` is the channel's where it has none, its `timestamp` the time."""
+
+    channel: ChannelName
+    event: dict[str, Any]
+
+
 # One event, a list of them, or an object with such a list.
-Publication = (NewEvent, Annotated[list[NewEvent], Meta(min_length=1, max_length=1000)], NewEvents)
+Publication = (NewEvent, ChannelEvent, Annotated[list[NewEvent], Meta(min_length=1, max_length=1000)], NewEvents)
 
 
 class Stored(msgspec.Struct):
