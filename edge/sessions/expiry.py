@@ -15,6 +15,7 @@ from edge import metrics
 from edge.errors import Problem
 from edge.sessions.cluster_stats import ClusterStats
 from edge.sessions.registry import Registry, Session
+from edge.sessions.spec import UNSTORED
 from edge.stats import Stats
 from router.clock import wall
 from router.errors import BrokerError
@@ -79,7 +80,8 @@ class SessionExpiry:
         if self._rounds % ROUNDS_BETWEEN_SWEEPS == 0:
             # Stats that a reader or webhook counted after its session was deleted.
             for session_id in self._cluster_stats.stats.keys() - self._registry.sessions.keys():
-                self._cluster_stats.forget(session_id)
+                if not session_id.startswith(UNSTORED):
+                    self._cluster_stats.forget(session_id)
         now = wall.now()
         for session in list(self._registry.sessions.values()):
             if not (idle := self.idle_of(session)):

@@ -18,6 +18,9 @@ from edge.view import Pace, View
 from router.clock import wall
 from router.cursor import Start, parse_start
 
+# Begins the ids of sessions without an entry, of which there is one for each address that is a session (`edge/surfaces`).
+UNSTORED = "surface_"
+
 
 class SessionSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a session is, as it lies in the bucket. `start` is the cursor at which its first reader begins."""

@@ -19,7 +19,7 @@ from edge.http.credentials import address_of, principal_of
 from edge.http.openapi.operation import operation
 from edge.http.streams import refuse_socket, serve_socket
 from edge.sessions.registry import Session
-from edge.sessions.spec import SessionSpec
+from edge.sessions.spec import UNSTORED, SessionSpec
 from edge.surfaces.lives import find_life
 from edge.surfaces.surface import SocketSurface, Surface
 from edge.types import Authorized, ReadRequest
@@ -28,7 +28,7 @@ from router.codec import from_json
 from router.cursor import Cursor, Start, parse_start
 from router.errors import BadEvent, BadInput
 
-SESSION_ID = "surface_channels"
+SESSION_ID = UNSTORED + "channels"
 # Two tokens, where a subject has three: what a client sees that has subscribed to nothing.
 NOTHING = "nothing.subscribed"
 JOB_CHANNELS = ("job_progress", "video_render", "ai_stream")

@@ -13,7 +13,7 @@ from edge.http.body import draining_problem, edge_of, read_query
 from edge.http.credentials import address_of, principal_of
 from edge.http.streams import stream_answer
 from edge.sessions.registry import Session
-from edge.sessions.spec import SessionSpec
+from edge.sessions.spec import UNSTORED, SessionSpec
 from edge.surfaces.surface import Reading, StreamSurface
 from edge.types import ReadRequest
 
@@ -21,7 +21,7 @@ from edge.types import ReadRequest
 def session_of_surface(name: str, reading: Reading) -> Session:
     """The session that a reading is: it has no entry, and its id is the surface's."""
     spec = SessionSpec(
-        id=f"surface_{name}",
+        id=UNSTORED + name,
         delivery_method="sse",
         created=0,
         start="",

@@ -17,6 +17,7 @@ from router.event import Event
 from tests.edge.auth.conftest import SecuredFactory
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.surfaces.conftest import streaming
+from tests.waiting import eventually
 
 
 def test_two_readings_of_the_same_share_a_view() -> None:
@@ -85,3 +86,18 @@ async def test_a_slow_reader_of_a_folded_stream_has_every_event_once_and_the_end
     assert spills > 0
     assert re.findall(r'"token".*?<(\d+)>', said) == [str(n) for n in range(count)]
     assert said[-60:].count("event: close\ndata: {}\n\n") == 1
+
+
+async def test_what_is_counted_of_streams_is_kept_without_a_session(
+    edge_factory: EdgeFactory, entity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.sessions.expiry.ROUNDS_BETWEEN_SWEEPS", 1)
+    monkeypatch.setattr("edge.sessions.expiry.ROUND_SECONDS", 0.01)
+    async with edge_factory() as edge, streaming(edge, f"/api/stream/campaign-metrics/{entity}") as stream:
+        await stream.until(b"connected")
+        assert edge.edge is not None
+        counted = edge.edge.cluster_stats
+        counted.of("sess_gone")
+        await eventually(lambda: "sess_gone" not in counted.stats)
+
+        assert counted.of("surface_stream_campaign_metrics").sses == 1
