@@ -1,7 +1,7 @@
 """Starts runs of agents: by the command `start` of the actor that has the agent's name.
 
-The actor is given `{run, domain, incarnation, input}`, begins the run under this incarnation (`RunLedger.begin`, `workflow_start`),
-and answers once that is stored; or it refuses, as where it is busy.
+The actor is given `{run, domain, incarnation, input}`, begins the run (`workflow_start`), under this incarnation or one of its own, which
+its answer then names, and answers once that is stored: `{incarnation}`. Or it refuses, as where it is busy.
 """
 
 from __future__ import annotations
@@ -40,14 +40,15 @@ async def start_run(request: Request, agent: str, run: str, input: Any, domain: 
     incarnation = new_id()
     order = {"run": run, "domain": domain, "incarnation": incarnation, "input": input}
     try:
-        await give(edge_of(request).broker.connection, address, order, START_SECONDS)
+        answer = await give(edge_of(request).broker.connection, address, order, START_SECONDS)
     except Problem as problem:
         if problem.code == "command_not_found":
             raise Problem(
                 "agent_unavailable", f"no agent {agent!r} serves just now: nothing answers the command {address}"
             ) from None
         raise
-    return incarnation
+    said = answer.get("incarnation") if isinstance(answer, dict) else None
+    return said if isinstance(said, str) and said else incarnation
 
 
 async def joined_run(request: Request, agent: str, key: Any, input: Any) -> RunLife:

@@ -71,8 +71,9 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
 
     async def _begin(self, request: Request, asked: dict[str, str]) -> None:
-        await self.emit(asked["domain"], asked["run"], "workflow_start", incarnation=asked["incarnation"])
-        request.answer({"status": "running"})
+        own = {"incarnation": "of-its-own"} if asked["input"].get("own") else {}  # type: ignore[attr-defined]
+        await self.emit(asked["domain"], asked["run"], "workflow_start", **{"incarnation": asked["incarnation"], **own})
+        request.answer({"status": "running", **own})
 
     async def emit(self, domain: str, run: str, kind: str, **data: object) -> None:
         """Publishes an event of a run."""

@@ -147,6 +147,14 @@ async def test_an_agent_is_started_on_a_thread_and_each_turn_has_its_stream(
     assert (thread["status"], thread["agent_run_id"]) == ("running", second["agent_run_id"])
 
 
+async def test_an_agent_may_name_the_turn_itself(edge: RunningEdge, entity: str, worker: Worker) -> None:
+    begun = await edge.http.post(f"/thread/{entity}/agent/start", json={"agent": worker.name, "own": True})
+    read = (await edge.http.get(f"/agent-run/{begun.json()['agent_run_id']}")).json()
+
+    assert begun.json()["agent_run_id"] == read["id"] == f"{entity}:of-its-own"
+    assert read["status"] == "running"
+
+
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [
