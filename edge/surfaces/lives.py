@@ -68,22 +68,44 @@ class RunLife:
             return "completed" if self.state is None else str(self.state.get("status"))
         return "stopping" if self.state is not None and self.state.get("status") == "stopping" else "running"
 
-    def ending(self, record: Record) -> bool | None:
-        """Says of each event from `begin` on whether the life ends with it; None for one of another life."""
-        event = record.event
+
+class LifeEnding:
+    """Says of each event of a life's run, in order, whether the life ends with it; None for one of another life.
+
+    Who follows a run follows its next life, too; a turn of a thread ends where the next one begins.
+    """
+
+    __slots__ = ("_incarnation", "_life")
+
+    def __init__(self, life: RunLife) -> None:
+        self._life = life
+        self._incarnation = life.incarnation
+
+    def __call__(self, record: Record) -> bool | None:
+        life, event = self._life, record.event
         assert event is not None
-        if record.sequence <= self.begin:
+        if record.sequence <= life.begin:
             return None
-        ends = _ends(record, event)
-        if ends and record.sequence < self.started:
+        if event.type == START:
+            return self._begun(record, event)
+        if not _ends(record, event):
+            return False
+        if record.sequence < life.started:
             # The end of a life that this one resumes.
             return None
-        if event.type == START and record.sequence > self.started:
-            # Whoever follows this run follows its next life, too; a turn of a thread ends where the next begins.
-            return self.incarnation is not None and (incarnation_of(event) or event.id) != self.incarnation
-        if ends and self.incarnation is not None and incarnation_of(event) not in (None, self.incarnation):
-            return None
-        return ends
+        return None if incarnation_of(event) not in (None, self._incarnation) and self._incarnation else True
+
+    def _begun(self, record: Record, event: Event) -> bool:
+        said = incarnation_of(event) or event.id
+        # `started` is that of the life's last start, where it has been found.
+        if self._life.incarnation is not None and not _resumes(event) and record.sequence > self._life.started:
+            return said != self._life.incarnation
+        self._incarnation = said
+        return False
+
+
+def _resumes(event: Event) -> bool:
+    return event.data.get("resumed") is True
 
 
 def _ends(record: Record, event: Event) -> bool:
@@ -188,13 +210,13 @@ def _former_end(entry: RunEntry | None, end: int) -> int:
 async def _first_start(request: HTTPConnection, start: Record) -> int:
     """The start of the life that this one resumes; its own where it resumes none."""
     assert start.event is not None
-    if start.event.data.get("resumed") is not True:
+    if not _resumes(start.event):
         return start.sequence
     earlier = await edge_of(request).hub.recovery.last((start.subject,), MAX_STARTS)
     first = start.sequence
     for record in reversed([record for record in earlier if record.sequence <= start.sequence]):
         first = record.sequence
-        if record.event is not None and record.event.data.get("resumed") is not True:
+        if record.event is not None and not _resumes(record.event):
             break
     return first
 
@@ -213,36 +235,42 @@ async def find_turns(request: HTTPConnection, thread: str) -> list[RunLife]:
             tuple(f"thread.{token}.{kind}" for kind in ("completion", "complete", "done")), MAX_STARTS
         ),
     )
-    turns = []
-    for place, start in enumerate(starts):
+    groups: list[list[Record]] = []
+    for start in starts:
         if start.event is None:
             continue
-        until = starts[place + 1].sequence if place + 1 < len(starts) else 1 << 62
-        incarnation = incarnation_of(start.event) or start.event.id
-        final = next(
-            (
-                record
-                for record in finals
-                if start.sequence < record.sequence < until
-                and record.event is not None
-                and incarnation_of(record.event) in (None, incarnation)
-            ),
-            None,
-        )
-        superseded = until if until < 1 << 62 else 0
-        turns.append(
-            RunLife(
-                domain="thread",
-                name=thread,
-                begin=start.sequence - 1,
-                started=start.sequence,
-                incarnation=incarnation,
-                end=final.sequence if final is not None else superseded,
-                start=start.event,
-                final=final.event if final is not None else None,
-            )
-        )
-    return turns
+        if groups and _resumes(start.event):
+            groups[-1].append(start)
+        else:
+            groups.append([start])
+    return [
+        _turn_of(thread, group, groups[place + 1][0].sequence if place + 1 < len(groups) else 0, finals)
+        for place, group in enumerate(groups)
+    ]
+
+
+def _turn_of(thread: str, starts: list[Record], next: int, finals: list[Record]) -> RunLife:
+    """The turn that one start begins and others resume; `next` is where the one behind it begins, 0 for the last."""
+    events = [start.event for start in starts if start.event is not None]
+    lives = {incarnation_of(event) or event.id for event in events}
+    first, last = starts[0].sequence, starts[-1].sequence
+    final = None
+    for record in finals:
+        if last < record.sequence and (not next or record.sequence < next) and record.event is not None:
+            said = incarnation_of(record.event)
+            if said is None or said in lives:
+                final = record
+                break
+    return RunLife(
+        domain="thread",
+        name=thread,
+        begin=first - 1,
+        started=last,
+        incarnation=incarnation_of(events[0]) or events[0].id,
+        end=final.sequence if final is not None else next,
+        start=events[0],
+        final=final.event if final is not None else None,
+    )
 
 
 async def _turn(request: HTTPConnection, name: str) -> RunLife | None:
@@ -277,7 +305,7 @@ async def read_life(
         start=start,
         parameters=parameters,
         after=after,
-        ending=life.ending,
+        ending=LifeEnding(life),
     )
 
 

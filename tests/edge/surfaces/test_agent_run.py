@@ -147,6 +147,30 @@ async def test_an_agent_is_started_on_a_thread_and_each_turn_has_its_stream(
     assert (thread["status"], thread["agent_run_id"]) == ("running", second["agent_run_id"])
 
 
+async def test_a_turn_that_is_resumed_is_one_turn(edge: RunningEdge, entity: str, worker: Worker) -> None:
+    async def emit(kind: str, **data: Any) -> None:
+        await worker.emit("thread", entity, kind, **data)
+
+    await emit("workflow_start", incarnation="a")
+    await emit("token", content="one")
+    await emit("completion", success=False, synthesized=True, error="lease", incarnation="a")
+    await emit("workflow_start", incarnation="b", resumed=True)
+    await emit("token", content="two")
+    going = (await edge.http.get(f"/thread/{entity}/agent-runs")).json()["agent_runs"]
+    await emit("done", content="all", incarnation="b")
+    async with streaming(edge, f"/agent-run/{entity}:a/stream") as stream:
+        said = told(await stream.rest())
+
+    assert [(run["id"], run["status"]) for run in going] == [(f"{entity}:a", "running")]
+    assert said == [
+        ("status", "processing"),
+        ("token", "one"),
+        ("status", "processing"),
+        ("token", "two"),
+        ("done", "all"),
+    ]
+
+
 async def test_an_agent_may_name_the_turn_itself(edge: RunningEdge, entity: str, worker: Worker) -> None:
     begun = await edge.http.post(f"/thread/{entity}/agent/start", json={"agent": worker.name, "own": True})
     read = (await edge.http.get(f"/agent-run/{begun.json()['agent_run_id']}")).json()

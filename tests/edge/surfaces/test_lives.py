@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.surfaces.lives import RunLife
+from edge.surfaces.lives import LifeEnding, RunLife
 from router.codec import encode
 from router.event import Event
 from router.record import Record
@@ -39,7 +39,18 @@ TURN = RunLife(domain="thread", name="t", begin=19, started=20, incarnation="b")
     ],
 )
 def test_a_life_ends_with_its_own_end(life: RunLife, event: Record, said: bool | None) -> None:
-    assert life.ending(event) is said
+    assert LifeEnding(life)(event) is said
+
+
+def test_a_life_that_is_resumed_ends_with_the_end_of_its_last_incarnation() -> None:
+    ending = LifeEnding(TURN)
+    events = [
+        record(20, "workflow_start", incarnation="b"), record(21, "token", content="a"),
+        record(22, "workflow_start", incarnation="c", resumed=True), record(23, "done", incarnation="b"),
+        record(24, "done", incarnation="c"),
+    ]  # fmt: skip
+
+    assert [ending(event) for event in events] == [False, False, False, None, True]
 
 
 @pytest.mark.parametrize(
