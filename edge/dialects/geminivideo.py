@@ -97,7 +97,7 @@ def _render(state: _RunState, record: Record, _epoch: str) -> tuple[_RunState, S
     shape: dict[str, Any] | None = None
     if event.type == RENDER:
         shape = {"jobId": state.name, **event_shape(event)}
-        state = _RunState(state.name, True)
+        state = _RunState(state.name, True, to_json(shape))
     elif event.type == "state" and not state.native:
         shape = render_of_state(state.name, event)
         state = state._replace(shown=to_json(shape))
@@ -116,17 +116,36 @@ def _render(state: _RunState, record: Record, _epoch: str) -> tuple[_RunState, S
     return state, (*last, _end(event, outcome, {"jobId": state.name, "status": outcome}))
 
 
-def _passing(kind: str, result: Callable[[Event], Any]) -> Any:
-    """The step of a run whose events of one type are passed on as they are."""
+def _passing(kind: str, whole: Callable[[Event], Shape], result: Callable[[Shape], Any]) -> Any:
+    """The step of a run whose events of one type are passed on as they are.
+
+    `whole` makes the last of them where a completion ends the run, `result` reads from the last what is complete.
+    """
 
     def step(state: _RunState, record: Record, _epoch: str) -> tuple[_RunState, Sequence[DialectPart]]:
         event = record.event
         assert event is not None
-        said = (_part(event_shape(event)),) if event.type == kind else ()
         outcome = ending(event.subject.domain, event.type, event.data)
-        return state, said if outcome is None else (*said, _end(event, outcome, result(event)))
+        shape: Shape | None = event_shape(event) if event.type == kind else None
+        if outcome == "completed" and shape is None:
+            shape = {**whole(event), "type": kind, "isComplete": True, "timestamp": rfc3339(event.time), "id": event.id}
+        said = () if shape is None else (_part(shape),)
+        if outcome is None:
+            return state, said
+        return state, (*said, _end(event, outcome, result(shape or {})))
 
     return step
+
+
+def _score(event: Event) -> Shape:
+    """The score of a council whose run ends with a result."""
+    result = event.data.get("result")
+    return {"stage": "complete", "finalScore": result.get("finalScore") if isinstance(result, Mapping) else None}
+
+
+def _last_chunk(event: Event) -> Shape:
+    result = event.data.get("result")
+    return {"chunk": result if isinstance(result, str) else ""}
 
 
 def _part(shape: Shape) -> DialectPart:
@@ -170,8 +189,8 @@ def _folded(name: str, step: Any) -> FoldedDialect:
 
 
 RENDER_PROGRESS = _folded("geminivideo-render", _render)
-COUNCIL = _folded("geminivideo-council", _passing("council_score_stream", lambda event: event.data.get("finalScore")))
-EVALUATION = _folded("geminivideo-evaluation", _passing("ai_evaluation_stream", lambda _event: None))
+COUNCIL = _folded("geminivideo-council", _passing("council_score_stream", _score, lambda last: last.get("finalScore")))
+EVALUATION = _folded("geminivideo-evaluation", _passing("ai_evaluation_stream", _last_chunk, lambda _last: None))
 
 
 def _entity(record: Record, _epoch: str) -> bytes:

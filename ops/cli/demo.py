@@ -1,13 +1,15 @@
-"""Runs the demonstration chat beside a running edge."""
+"""Runs the demonstrations beside a running edge: the chat, and the agents."""
 
 from __future__ import annotations
 
+import asyncio
 import functools
 
 from ops.cli.sessions import edge_of
+from ops.demo.agents import AGENTS, DemoAgents
 from ops.demo.chat import ChatSettings, serve_chat
 from ops.process.ports import url_of
-from ops.process.roles import run_role
+from ops.process.roles import connected_broker, run_role
 from ops.settings import Settings
 
 
@@ -17,6 +19,22 @@ def run_chat(settings: Settings, host: str, port: int) -> int:
     chat = ChatSettings(edge, host, port, settings.command.token)
     say = functools.partial(_say, edge)
     return run_role(lambda stop: serve_chat(chat, say, stop), settings, "demo chat")
+
+
+def run_agents(settings: Settings) -> int:
+    """Serves the agents until it is told to end. Raises Mistakes, RouterError."""
+    edge = settings.command.edge_url or url_of(*edge_of(settings))
+
+    async def serve(stop: asyncio.Event) -> None:
+        async with connected_broker(settings, "demo agents", stop) as broker:
+            await DemoAgents(broker).serve(functools.partial(_say_agents, edge), stop)
+
+    return run_role(serve, settings, "demo agents")
+
+
+def _say_agents(edge: str) -> None:
+    council = f"{edge}/api/stream/council-score?videoUrl=test&transcript=Do+you+want+3+new+ideas%3F"
+    print(f'agents without a model: {", ".join(AGENTS)}; try: curl -N "{council}"', flush=True)
 
 
 def _say(edge: str, url: str) -> None:

@@ -1,0 +1,248 @@
+"""Serves agents without a model behind the addresses that start one: a chat, a council, an evaluation, a render, a campaign.
+
+What they do is real, and what they are is said: the council scores a transcript by heuristics that it names, the campaign is
+simulated and each of its events says so, the render computes the frames that it reports.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ops.demo.answers import answer
+from router.broker import Broker
+from router.errors import BadInput
+from router.event import Event
+from router.nats.service import Endpoint, Request, Service
+from router.sdk.run import Run
+from router.sdk.values import RunStopped
+from router.subject import Subject
+
+log = logging.getLogger(__name__)
+
+# Runs at once of all agents; one more is told to come back.
+MAX_RUNNING = 100
+MAX_FRAMES, MAX_SECONDS = 2000, 600.0
+FRAME_SIZE = 160
+
+Input = Mapping[str, Any]
+Agent = Callable[[Run, Input, Broker], Awaitable[Any]]
+
+
+async def assistant(run: Run, input: Input, _broker: Broker) -> Any:
+    """Answers the last message of a chat."""
+    return (await answer(run, _message(input)))["response"]
+
+
+def _message(input: Input) -> str:
+    """The text of `message`, or of the last of `messages` as the AI SDK has them."""
+    if isinstance(said := input.get("message"), str):
+        return said
+    messages = input.get("messages")
+    last = messages[-1] if isinstance(messages, list) and messages else {}
+    if not isinstance(last, Mapping):
+        return ""
+    parts = last.get("parts") or [{"text": last.get("content")}]
+    return " ".join(part["text"] for part in parts if isinstance(part, Mapping) and isinstance(part.get("text"), str))
+
+
+class Verdict(NamedTuple):
+    """What one heuristic says of a text: a score from 0 to 1, and why."""
+
+    heuristic: str
+    score: float
+    reasoning: str
+
+
+def verdicts(text: str) -> list[Verdict]:
+    """What four heuristics say of a transcript."""
+    words = re.findall(r"[\w']+", text.lower())
+    sentences = [part.strip() for part in re.split(r"[.!?]+", text) if part.strip()]
+    opening = (sentences[0] if sentences else "").lower()
+    hooks = [name for name, found in (("a question", "?" in text[:120]), ("a number", bool(re.search(r"\d", opening))),
+             ("“you”", bool(re.search(r"\byou(r)?\b", opening)))) if found]  # fmt: skip
+    urgent = [word for word in words if word in {"now", "today", "limited", "last", "only", "hurry", "free", "new"}]
+    length = len(words) / max(1, len(sentences))
+    distinct = len(set(words)) / max(1, len(words))
+    return [
+        Verdict("hook", len(hooks) / 3, f"the opening has {', '.join(hooks) or 'no question, number or “you”'}"),
+        Verdict("clarity", _near(length, 12, 12), f"{length:.1f} words a sentence, where 12 read best"),
+        Verdict("urgency", min(1.0, len(urgent) / 3), f"words that urge: {', '.join(urgent[:5]) or 'none'}"),
+        Verdict("variety", round(distinct, 3), f"{len(set(words))} of {len(words)} words are distinct"),
+    ]
+
+
+def _near(value: float, best: float, width: float) -> float:
+    return round(math.exp(-(((value - best) / width) ** 2)), 3)
+
+
+async def council(run: Run, input: Input, _broker: Broker) -> Any:
+    """Scores a transcript; each member of the council is a heuristic, and named as one."""
+    found = verdicts(str(input.get("transcript") or ""))
+    for each in found:
+        member = {"stage": each.heuristic, "model": f"heuristic:{each.heuristic}"}
+        await run.emit(
+            "council_score_stream", {**member, "thinking": f"Looking: {each.reasoning}.", "isComplete": False}
+        )
+        said = {"score": each.score, "reasoning": each.reasoning, "isComplete": True}
+        await run.emit("council_score_stream", {**member, **said})
+    by = {each.heuristic: each.score for each in found}
+    composite = round(sum(by.values()) / len(by), 3)
+    return {
+        "finalScore": {
+            "composite": composite,
+            "psychology": {"composite": by["urgency"]},
+            "hookStrength": {"strength": by["hook"]},
+            "novelty": {"composite": by["variety"]},
+        },
+        "method": "heuristics, without a model",
+    }
+
+
+async def evaluation(run: Run, input: Input, _broker: Broker) -> Any:
+    """Evaluates a text by the same heuristics, in words."""
+    for each in verdicts(str(input.get("content") or "")):
+        chunk = f"{each.heuristic.capitalize()} {each.score:.2f}: {each.reasoning}. "
+        await run.emit("ai_evaluation_stream", {"chunk": chunk, "model": "heuristics", "isComplete": False})
+    return None
+
+
+async def render(run: Run, input: Input, _broker: Broker) -> Any:
+    """Renders a zoom into the Mandelbrot set, frame by frame."""
+    frames = min(MAX_FRAMES, max(1, _whole(input.get("frames"), 100)))
+    began = time.monotonic()
+    for frame in range(1, frames + 1):
+        await asyncio.to_thread(_mandelbrot, 1.5 * 0.97**frame)
+        seconds = time.monotonic() - began
+        await run.emit(
+            "video_render_progress",
+            {
+                "jobId": run.run, "currentFrame": frame, "totalFrames": frames, "progress": frame / frames,
+                "fps": round(frame / seconds, 2), "estimatedTimeRemaining": round(seconds / frame * (frames - frame), 2),
+                "stage": "rendering",
+            },
+        )  # fmt: skip
+    return {"frames": frames}
+
+
+def _mandelbrot(width: float) -> int:
+    """Computes a frame; returns how many of its points are in the set."""
+    side = np.linspace(-width, width, FRAME_SIZE)
+    points = (side[None, :] - 0.745) + 1j * (side[:, None] + 0.113)
+    values = np.zeros_like(points)
+    inside = np.ones(points.shape, bool)
+    for _ in range(60):
+        values[inside] = values[inside] ** 2 + points[inside]
+        inside &= np.abs(values) < 2
+    return int(inside.sum())
+
+
+async def campaign(run: Run, input: Input, broker: Broker) -> Any:
+    """Simulates the metrics of a campaign, named by the run; each event says that it is simulated."""
+    seconds = min(MAX_SECONDS, max(0.0, float(_whole(input.get("seconds"), 60))))
+    impressions = clicks = conversions = 0
+    spend = 0.0
+    subject = Subject.of("metric", str(input.get("campaign") or run.run), "campaign_metrics")
+    deadline = time.monotonic() + seconds
+    while True:
+        seen = random.randint(400, 600)
+        clicked = sum(random.random() < 0.05 for _ in range(seen))
+        bought = sum(random.random() < 0.1 for _ in range(clicked))
+        impressions, clicks, conversions = impressions + seen, clicks + clicked, conversions + bought
+        spend = round(spend + clicked * 2.0, 2)
+        metrics = {
+            "impressions": impressions, "clicks": clicks, "ctr": round(clicks / impressions, 5), "spend": spend,
+            "conversions": conversions, "roas": round(conversions * 60 / spend, 3) if spend else 0,
+        }  # fmt: skip
+        change = {"impressions": seen, "clicks": clicked, "conversions": bought, "spend": clicked * 2.0}
+        data = {"campaignId": subject.entity, "metrics": metrics, "change": change, "simulated": True}
+        await broker.publish(Event.new(subject, data, source="campaign-simulator"))
+        await run.progress(
+            message="simulating", progress=1 - max(0.0, deadline - time.monotonic()) / max(seconds, 0.001)
+        )
+        if time.monotonic() >= deadline:
+            return {"simulated": True, "metrics": metrics}
+        await asyncio.sleep(min(2.0, max(0.0, deadline - time.monotonic())))
+
+
+def _whole(value: Any, otherwise: int) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else otherwise
+
+
+AGENTS: Mapping[str, Agent] = {
+    "assistant": assistant, "council": council, "evaluation": evaluation, "render": render, "campaign": campaign,
+}  # fmt: skip
+
+
+class DemoAgents:
+    """The agents of one process: each serves the command `start`."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._running: asyncio.TaskGroup
+        self._runs: set[asyncio.Task[None]] = set()
+
+    async def serve(self, ready: Callable[[], None], stop: asyncio.Event) -> None:
+        """Serves until `stop`; runs that go on then are cancelled."""
+        services = [self._service(name, agent) for name, agent in AGENTS.items()]
+        async with asyncio.TaskGroup() as self._running:
+            tasks = [self._running.create_task(service.run()) for service in services]
+            for service in services:
+                await service.serving.wait()
+            ready()
+            await stop.wait()
+            for task in (*tasks, *self._runs):
+                task.cancel()
+
+    def _service(self, name: str, agent: Agent) -> Service:
+        def start(request: Request) -> None:
+            try:
+                asked = _Asked.read(request.arguments())
+            except BadInput as fault:
+                request.refuse(400, str(fault))
+                return
+            if len(self._runs) >= MAX_RUNNING:
+                request.refuse(429, "too many runs; try again")
+                return
+            task = self._running.create_task(self._run(agent, asked, request))
+            self._runs.add(task)
+            task.add_done_callback(self._runs.discard)
+
+        endpoint = Endpoint("start", f"cmd.{name}.main.start", start)
+        described = f"{(agent.__doc__ or '').strip()} A demonstration without a model."
+        return Service(self._broker.connection, name, "1.0.0", description=described, endpoints=[endpoint])
+
+    async def _run(self, agent: Agent, asked: _Asked, request: Request) -> None:
+        try:
+            async with Run(asked.run, self._broker, domain=asked.domain, source="demo") as run:
+                await request.respond({"incarnation": run.incarnation, "run": asked.run, "domain": asked.domain})
+                await run.complete(await agent(run, asked.input, self._broker))
+        except RunStopped:
+            pass
+        except Exception:
+            log.exception("a run of the demonstration failed", extra={"run": asked.run})
+
+
+class _Asked(NamedTuple):
+    """What an agent is asked to do."""
+
+    run: str
+    domain: str
+    input: Input
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any]) -> _Asked:
+        """Raises BadInput."""
+        run, domain, input = given.get("run"), given.get("domain", "agent"), given.get("input", {})
+        if not isinstance(run, str) or not isinstance(domain, str) or not isinstance(input, Mapping):
+            raise BadInput("a start needs run, and may have domain and input")
+        Subject.of(domain, run, "workflow_start")
+        return cls(run, domain, input)
