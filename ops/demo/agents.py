@@ -54,7 +54,7 @@ def _message(input: Input) -> str:
     return " ".join(part["text"] for part in parts if isinstance(part, Mapping) and isinstance(part.get("text"), str))
 
 
-class Verdict(NamedTuple):
+class HeuristicVerdict(NamedTuple):
     """What one heuristic says of a text: a score from 0 to 1, and why."""
 
     heuristic: str
@@ -62,7 +62,7 @@ class Verdict(NamedTuple):
     reasoning: str
 
 
-def verdicts(text: str) -> list[Verdict]:
+def verdicts(text: str) -> list[HeuristicVerdict]:
     """What four heuristics say of a transcript."""
     words = re.findall(r"[\w']+", text.lower())
     sentences = [part.strip() for part in re.split(r"[.!?]+", text) if part.strip()]
@@ -73,10 +73,12 @@ def verdicts(text: str) -> list[Verdict]:
     length = len(words) / max(1, len(sentences))
     distinct = len(set(words)) / max(1, len(words))
     return [
-        Verdict("hook", len(hooks) / 3, f"the opening has {', '.join(hooks) or 'no question, number or “you”'}"),
-        Verdict("clarity", _near(length, 12, 12), f"{length:.1f} words a sentence, where 12 read best"),
-        Verdict("urgency", min(1.0, len(urgent) / 3), f"words that urge: {', '.join(urgent[:5]) or 'none'}"),
-        Verdict("variety", round(distinct, 3), f"{len(set(words))} of {len(words)} words are distinct"),
+        HeuristicVerdict(
+            "hook", len(hooks) / 3, f"the opening has {', '.join(hooks) or 'no question, number or “you”'}"
+        ),
+        HeuristicVerdict("clarity", _near(length, 12, 12), f"{length:.1f} words a sentence, where 12 read best"),
+        HeuristicVerdict("urgency", min(1.0, len(urgent) / 3), f"words that urge: {', '.join(urgent[:5]) or 'none'}"),
+        HeuristicVerdict("variety", round(distinct, 3), f"{len(set(words))} of {len(words)} words are distinct"),
     ]
 
 
