@@ -1,0 +1,183 @@
+"""The dialect of AG-UI 1.0: a run's life cycle, its text, reasoning, tools and state, as events of that protocol over SSE.
+
+Messages begin and end, and nothing is open when the run ends. What the protocol has no word for is CUSTOM, under the name of its
+event type. A connection that ends before its run says RUN_ERROR, so that nobody takes it for a run that finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from edge.dialects.dialect import COMPLETED, Body, DialectPart, FoldedDialect
+from router.catalogue import Delivery, ending, find_at
+from router.codec import to_json
+from router.event import Event
+from router.record import Record
+
+MAX_OPEN_CALLS = 64
+_SILENT = frozenset({"state", "stages", "stopping"})
+
+Said = dict[str, Any]
+
+
+class AgentState(NamedTuple):
+    """The run so far: its ids, what is open in it, and how many messages there were."""
+
+    thread: str
+    run: str = ""
+    started: bool = False
+    kind: str | None = None
+    texts: int = 0
+    messages: int = 0
+    calls: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def message(self) -> str:
+        return f"{self.run}-m{self.messages}"
+
+
+Made = tuple[AgentState, list[Said]]
+
+
+def _begin(parameters: Mapping[str, str]) -> AgentState:
+    return AgentState(parameters["thread"], parameters.get("run", ""))
+
+
+def _step(state: AgentState, record: Record, _epoch: str) -> tuple[AgentState, Sequence[DialectPart]]:
+    event = record.event
+    assert event is not None
+    if event.type in _SILENT:
+        return state, ()
+    begun: list[Said] = []
+    if not state.started:
+        said = event.data.get("incarnation")
+        run = state.run or (said if isinstance(said, str) and said else event.id)
+        state = state._replace(run=run, started=True)
+        begun = [{"type": "RUN_STARTED", "threadId": state.thread, "runId": run}]
+    state, made = _take(state, event)
+    return state, [DialectPart(to_json(each)) for each in (*begun, *made)]
+
+
+def _take(state: AgentState, event: Event) -> Made:
+    data = event.data
+    if event.type == "workflow_start":
+        return state, []
+    if (outcome := ending(event.subject.domain, event.type, data)) is not None:
+        return _end(state, event, outcome)
+    if event.type == "thinking":
+        return _delta(state, "REASONING", str(data.get("thought") or ""))
+    if event.type == "tool_use":
+        return _tool_use(state, event)
+    if event.type == "tool_result":
+        return _tool_result(state, event)
+    if event.type == "state_snapshot":
+        return state, [{"type": "STATE_SNAPSHOT", "snapshot": data.get("snapshot", dict(data))}]
+    if event.type == "state_delta" and isinstance(data.get("delta"), list):
+        return state, [{"type": "STATE_DELTA", "delta": data["delta"]}]
+    declared = find_at(event.type, event.subject)
+    if declared.delivery is Delivery.APPEND and (field := declared.text_field(data)) is not None:
+        return _delta(state, "TEXT", data[field])
+    return state, [{"type": "CUSTOM", "name": event.type, "value": dict(data)}]
+
+
+def _delta(state: AgentState, kind: str, text: str) -> Made:
+    if not text:
+        return state, []
+    made: list[Said] = []
+    if state.kind != kind:
+        state, made = _closed(state)
+        state = state._replace(kind=kind, messages=state.messages + 1, texts=state.texts + (kind == "TEXT"))
+        if kind == "TEXT":
+            made.append({"type": "TEXT_MESSAGE_START", "messageId": state.message, "role": "assistant"})
+        else:
+            made.append({"type": "REASONING_START", "messageId": state.message})
+            made.append({"type": "REASONING_MESSAGE_START", "messageId": state.message, "role": "reasoning"})
+    return state, [*made, {"type": f"{kind}_MESSAGE_CONTENT", "messageId": state.message, "delta": text}]
+
+
+def _closed(state: AgentState) -> Made:
+    """Ends the message that is open."""
+    if state.kind is None:
+        return state, []
+    made: list[Said] = [{"type": f"{state.kind}_MESSAGE_END", "messageId": state.message}]
+    if state.kind == "REASONING":
+        made.append({"type": "REASONING_END", "messageId": state.message})
+    return state._replace(kind=None), made
+
+
+def _call(call: str, name: str, input: Any) -> list[Said]:
+    return [
+        {"type": "TOOL_CALL_START", "toolCallId": call, "toolCallName": name},
+        {"type": "TOOL_CALL_ARGS", "toolCallId": call, "delta": to_json(input).decode()},
+        {"type": "TOOL_CALL_END", "toolCallId": call},
+    ]
+
+
+def _tool_use(state: AgentState, event: Event) -> Made:
+    state, made = _closed(state)
+    name = str(event.data.get("tool_name") or "tool")
+    calls = (*state.calls, (event.id, name))[-MAX_OPEN_CALLS:]
+    return state._replace(calls=calls), [*made, *_call(event.id, name, event.data.get("parameters") or {})]
+
+
+def _tool_result(state: AgentState, event: Event) -> Made:
+    state, made = _closed(state)
+    data, name = event.data, str(event.data.get("tool_name") or "tool")
+    open = [call for call, tool in state.calls if call == event.cause or (event.cause is None and tool == name)]
+    call = open[0] if open else event.cause or event.id
+    if not open:
+        made += _call(call, name, {})
+    state = state._replace(calls=tuple(each for each in state.calls if each[0] != call))
+    value = data.get("result") if data.get("result") is not None else data.get("error")
+    content = value if isinstance(value, str) else to_json(value).decode()
+    result = {
+        "type": "TOOL_CALL_RESULT",
+        "messageId": f"{event.id}-r",
+        "toolCallId": call,
+        "content": content,
+        "role": "tool",
+    }
+    return state, [*made, result]
+
+
+def _end(state: AgentState, event: Event, outcome: str) -> Made:
+    data = event.data
+    made: list[Said] = []
+    whole = data.get("content") if isinstance(data.get("content"), str) else data.get("result")
+    if outcome == "completed" and not state.texts and isinstance(whole, str):
+        # An answer that was not streamed.
+        state, made = _delta(state, "TEXT", whole)
+    state, closed = _closed(state)
+    made += closed
+    if outcome == "failed":
+        error = {"type": "RUN_ERROR", "message": str(data.get("error") or data.get("message") or "failed")}
+        return state, [*made, error]
+    if outcome == "cancelled":
+        made.append({"type": "CUSTOM", "name": "cancelled", "value": {}})
+    return state, [*made, {"type": "RUN_FINISHED", "threadId": state.thread, "runId": state.run}]
+
+
+def _notices(state: AgentState, control: str, body: Body) -> Sequence[DialectPart]:
+    if control == "bye" and body["reason"] != COMPLETED:
+        message = f"the connection was closed ({body['reason']}) before the run ended: join it again"
+        return (DialectPart(to_json({"type": "RUN_ERROR", "message": message, "code": "connection_closed"})),)
+    if control == "gap" and state.started:
+        return (DialectPart(to_json({"type": "CUSTOM", "name": "gap", "value": {"reason": body["reason"]}})),)
+    return ()
+
+
+AG_UI = FoldedDialect(
+    name="ag-ui",
+    headers=(
+        (b"content-type", b"text/event-stream"),
+        (b"cache-control", b"no-cache, no-transform"),
+        (b"connection", b"keep-alive"),
+        (b"x-accel-buffering", b"no"),
+    ),
+    opening=b"",
+    keep_alive=b": keep-alive\n\n",
+    notices=_notices,
+    begin=_begin,
+    step=_step,
+)

@@ -1,0 +1,81 @@
+"""The addresses of AG-UI: an agent is run by POST, as its `HttpAgent` does, and a run is joined by GET; a run is a turn of a thread."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from starlette.requests import Request
+from starlette.responses import Response
+
+from edge.dialects.ag_ui import AG_UI
+from edge.errors import Problem, read_as
+from edge.http.body import edge_of, read_json
+from edge.http.openapi.operation import Answer
+from edge.surfaces.agents import START_PROBLEMS, start_run
+from edge.surfaces.lives import RunLife, find_turns, patterns_of, read_life
+from edge.surfaces.surface import Reading, StreamSurface, Surface
+from edge.transports.sse import last_event_id
+
+Id = Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class RunAgentInput(msgspec.Struct, frozen=True, kw_only=True):
+    """What an AG-UI client posts. All fields are handed to the agent."""
+
+    threadId: Id
+    runId: Id
+    messages: list[Any] = []
+    state: Any = None
+
+
+async def _run(request: Request) -> Reading | Response:
+    body = await read_json(request)
+    asked = read_as(body, RunAgentInput)
+    patterns_of("thread", asked.threadId)
+    parameters = {"thread": asked.threadId, "run": asked.runId}
+    if last_event_id(request):
+        # A client whose connection was cut repeats its request: it joins, and never starts twice.
+        return await _join_last(request, asked.threadId, parameters)
+    before = (await edge_of(request).broker.state()).last
+    incarnation = await start_run(request, request.path_params["agent"], asked.threadId, body)
+    turns = [turn for turn in await find_turns(request, asked.threadId) if turn.incarnation == incarnation]
+    life = turns[0] if turns else RunLife(domain="thread", name=asked.threadId, begin=before, incarnation=incarnation)
+    return await read_life(request, life, parameters)
+
+
+async def _join(request: Request) -> Reading | Response:
+    thread = request.path_params["thread"]
+    return await _join_last(request, thread, {"thread": thread})
+
+
+async def _join_last(request: Request, thread: str, parameters: dict[str, str]) -> Reading | Response:
+    turns = await find_turns(request, thread)
+    if not turns:
+        raise Problem("run_not_found", f"no run of the thread {thread[:60]!r} is known")
+    return await read_life(request, turns[-1], parameters)
+
+
+ROWS: tuple[Surface, ...] = (
+    StreamSurface(
+        path="/ag-ui/{agent}",
+        method="POST",
+        name="run_ag_ui",
+        summary="Run an agent on a thread, and stream the run as AG-UI events",
+        dialect=AG_UI,
+        find=_run,
+        body=RunAgentInput,
+        answers=(Answer(204, "The run is over and the client has all of it"),),
+        problems=(*START_PROBLEMS, "run_not_found"),
+    ),
+    StreamSurface(
+        path="/ag-ui/threads/{thread}",
+        name="join_ag_ui",
+        summary="Join the last run of a thread as AG-UI events, from its beginning or behind Last-Event-ID",
+        dialect=AG_UI,
+        find=_join,
+        answers=(Answer(204, "The run is over and the client has all of it"),),
+        problems=("run_not_found",),
+    ),
+)

@@ -1,0 +1,78 @@
+"""AG-UI over the edge: an agent is run by its own client, a run is joined by a second one, and none is started twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.edge.conftest import RunningEdge
+from tests.edge.surfaces.conftest import Worker, streaming
+from tests.npm import node_with
+from tests.waiting import eventually
+
+HERE = Path(__file__).parent
+
+
+def types(said: bytes) -> list[str]:
+    return [json.loads(line[6:])["type"] for line in said.decode().split("\n") if line.startswith("data: ")]
+
+
+async def test_a_run_is_streamed_joined_and_not_started_twice(either: RunningEdge, entity: str, worker: Worker) -> None:
+    body: dict[str, Any] = {"threadId": entity, "runId": "r1", "messages": []}
+    path = f"/ag-ui/{worker.name}"
+
+    async with streaming(either, path, method="POST", json=body) as one:
+        await worker.emit("thread", entity, "token", content="Hel")
+        last = (await one.until(b"Hel")).decode().rpartition("id: ")[2].strip()
+        async with streaming(either, f"/ag-ui/threads/{entity}") as two:
+            await two.until(b"Hel")
+            await worker.emit("thread", entity, "token", content="lo")
+            await worker.emit("thread", entity, "completion", success=True)
+            said, joined = await one.rest(), await two.rest()
+    async with streaming(either, path, last=last, method="POST", json=body) as again:
+        rest = await again.rest()
+
+    whole = [
+        "RUN_STARTED",
+        "TEXT_MESSAGE_START",
+        "TEXT_MESSAGE_CONTENT",
+        "TEXT_MESSAGE_CONTENT",
+        "TEXT_MESSAGE_END",
+        "RUN_FINISHED",
+    ]
+    assert types(said) == types(joined) == whole
+    assert types(rest) == whole[3:]
+    assert len(worker.asked) == 1
+    assert (await either.http.get("/ag-ui/threads/nope")).json()["code"] == "run_not_found"
+
+
+@pytest.mark.slow
+async def test_its_own_client_verifies_a_run(edge: RunningEdge, entity: str, worker: Worker, tmp_path: Path) -> None:
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    node = await asyncio.to_thread(node_with, tmp_path, "@ag-ui/client@1")
+    shutil.copy(HERE / "agent.mjs", tmp_path)
+    process = await asyncio.create_subprocess_exec(
+        node, "agent.mjs", edge.url, entity, worker.name,
+        cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    await eventually(lambda: worker.asked or process.returncode is not None)
+    for kind, data in (
+        ("thinking", {"thought": "hm"}), ("token", {"content": "Grüß"}), ("token", {"content": " Gott"}),
+        ("tool_use", {"tool_name": "search", "parameters": {"q": "x"}}), ("tool_result", {"tool_name": "search", "result": [1]}),
+        ("state_snapshot", {"snapshot": {"a": 1}}), ("state_delta", {"delta": [{"op": "replace", "path": "/a", "value": 2}]}),
+        ("progress", {"progress": 0.5}), ("completion", {"success": True}),
+    ):  # fmt: skip
+        await worker.emit("thread", entity, kind, **data)
+    out, errors = await process.communicate()
+
+    assert process.returncode == 0, errors.decode()
+    said = json.loads(out)
+    assert said["state"] == {"a": 2}
+    assert [message["role"] for message in said["messages"]] == ["user", "reasoning", "assistant", "assistant", "tool"]
+    assert said["messages"][2]["content"] == "Grüß Gott"
+    assert said["seen"][-1] == "RUN_FINISHED"
