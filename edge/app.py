@@ -107,7 +107,8 @@ ACCESS: Mapping[str, Access] = {
     # It is signed instead.
     f"{SESSION}/alerts": Access.OPEN,
     **dict.fromkeys(
-        ("/", "/console", "/console/", "/console/types.js", "/livez", "/readyz", "/openapi.json"), Access.OPEN
+        ("/", "/client", "/client.js", "/console", "/console/", "/console/types.js", "/livez", "/readyz", "/openapi.json"),
+        Access.OPEN,
     ),
     **dict.fromkeys(("/callbacks/sessions", SESSION, f"{SESSION}/stats", f"{SESSION}/test"), Access.TOKEN),
     **dict.fromkeys((f"{SESSION}/events", f"{SESSION}/refresh", "/me", "/tickets", "/events"), Access.TOKEN),
@@ -163,6 +164,8 @@ def routes() -> list[BaseRoute]:
     session = SESSION
     return [
         Route("/", system.console_page),
+        Route("/client.js", system.client_module),
+        Mount("/client", system.Console(directory=system.CLIENT)),
         Route("/console", system.to_console_page),
         Route("/console/", system.to_console_page),
         Route("/console/types.js", catalogue.console_types),

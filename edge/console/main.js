@@ -1,6 +1,6 @@
 /** Puts the console together: one client, one store, five views. */
 
-import { CallboardClient } from "./client.js";
+import { connect } from "../client/index.js";
 import { Store } from "./store.js";
 import { alertsView } from "./views/alerts.js";
 import { barView } from "./views/bar.js";
@@ -19,7 +19,7 @@ if (handed) {
   history.replaceState(null, "", location.pathname + location.search);
 }
 
-const client = new CallboardClient({ last: HISTORY, storage: sessionStorage, token: sessionStorage.getItem("callboard.token") });
+const client = connect(location.origin, { last: HISTORY, token: sessionStorage.getItem("callboard.token") });
 const store = new Store(() => client.clock.now());
 
 /** What happened before the history begins: the latest state of everything, as lists; and what of it this page may see. */
@@ -63,11 +63,6 @@ renderView(mount("render"), store, client);
 runsView(mount("runs"), store, client);
 alertsView(mount("alerts"), store, client);
 streamView(mount("stream"), store, client);
-client.start();
-
-// A page in the back-forward cache must hold no socket, and comes back where it left.
-addEventListener("pagehide", () => client.close());
-addEventListener("pageshow", ({ persisted }) => persisted && client.start());
 
 // For the browser's own console, and for tests.
 globalThis.callboard = { client, store };

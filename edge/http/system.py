@@ -17,6 +17,10 @@ from edge.http.body import edge_of, json_answer
 from edge.http.openapi.operation import Answer, Media, operation
 
 CONSOLE = Path(__file__).parents[1] / "console"
+# The client's modules, which an npm package has as they are. Their folder lies in the console's, and has an address of its own.
+CLIENT = CONSOLE / "client"
+# All that `import … from "/client.js"` names; the modules themselves lie beside one another, and are loaded once.
+CLIENT_MODULE = 'export * from "./client/index.js";\n'
 # Scripts, styles and frames come from this server only, and none are inline.
 POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; object-src 'none'; "
@@ -30,7 +34,15 @@ class Console(StaticFiles):
     def file_response(self, *args: Any, **options: Any) -> Response:
         response = super().file_response(*args, **options)
         response.headers["Cache-Control"] = "no-cache"
+        if str(args[0]).endswith(".d.ts"):
+            # By its suffix it would be a video.
+            response.headers["Content-Type"] = "text/plain; charset=utf-8"
         return response
+
+
+@operation("The JavaScript client", Answer(200, "An ES module", Media("text/javascript")))
+async def client_module(_request: Request) -> Response:
+    return Response(CLIENT_MODULE, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
 
 @operation("The console", Answer(200, "The page", Media("text/html")))

@@ -14,14 +14,12 @@ import struct
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from edge.http.catalogue import console_module
-
-CONSOLE = Path(__file__).parents[2] / "edge" / "console"
+from edge.http.system import CLIENT, CLIENT_MODULE, CONSOLE
 POLICY = "default-src 'self'; img-src 'self' blob: data:; style-src 'self'"
 EPOCH = "1-0badcafe"
 
@@ -44,6 +42,8 @@ class Standin:
         self.most_open = 0
         self.created = 0
         self.heartbeats = 0
+        self.heartbeat_seconds = 0.0
+        self.pings = 0
         # Faults.
         self.refuse_sockets = False
         self.refuse_sse = False
@@ -101,6 +101,9 @@ class Standin:
                 web.get("/blank", self._blank),
                 web.get("/console/types.js", self._types),
                 web.static("/console", CONSOLE),
+                web.static("/client", CLIENT),
+                web.get("/client.js", self._module),
+                web.post("/tickets", self._ticket),
                 web.post("/callbacks/sessions", self._create),
                 web.get(session, self._read),
                 web.delete(session, self._delete),
@@ -125,6 +128,12 @@ class Standin:
 
     async def _types(self, _request: web.Request) -> web.Response:
         return web.Response(text=console_module(), content_type="text/javascript")
+
+    async def _module(self, _request: web.Request) -> web.Response:
+        return web.Response(text=CLIENT_MODULE, content_type="text/javascript")
+
+    async def _ticket(self, _request: web.Request) -> web.Response:
+        return web.json_response({"ticket": "once"}, status=201)
 
     async def _list(self, request: web.Request) -> web.Response:
         name = request.match_info["list"]
@@ -191,7 +200,8 @@ class Standin:
 
     def _ready(self, session: dict[str, Any], at: int) -> dict[str, Any]:
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        return {"control": "ready", "session_id": session["session_id"], "cursor": self.cursor(at), "server_time": now}
+        ready = {"control": "ready", "session_id": session["session_id"], "cursor": self.cursor(at), "server_time": now}
+        return ready | ({"heartbeat_seconds": self.heartbeat_seconds} if self.heartbeat_seconds else {})
 
     @contextlib.contextmanager
     def _counted(self, transport: str) -> Any:
@@ -234,7 +244,10 @@ class Standin:
             telling = asyncio.ensure_future(self._tell(socket, session, self._start(request, session)))
             try:
                 # Only reading finds out that the other side left.
-                await socket.receive()
+                async for _message in socket:
+                    self.pings += 1
+                    if not self.mute:
+                        await socket.send_json({"control": "pong"})
             finally:
                 self.sockets.discard(socket)
                 telling.cancel()

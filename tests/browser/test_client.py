@@ -14,16 +14,14 @@ from tests.waiting import eventually
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 START = """async (options) => {
-  const { CallboardClient } = await import("/console/client.js");
-  const client = new CallboardClient({ backoff: { base: 20, cap: 200 }, ...options });
+  const { connect } = await import("/client/index.js");
   window.seen = [];
   window.notices = [];
   window.states = [];
-  client.on("*", (event) => window.seen.push(event.data.n));
-  client.onNotice((notice) => window.notices.push(notice.control));
-  client.onState(({ phase, transport }) => window.states.push(transport ? `${phase} ${transport}` : phase));
-  window.client = client;
-  client.start();
+  window.client = connect(location.origin, { backoff: { base: 20, cap: 200 }, ...options });
+  client.on("*", (event) => seen.push(event.data.n));
+  client.onNotice((notice) => notices.push(notice.control));
+  client.onState(({ phase, transport }) => states.push(transport ? `${phase} ${transport}` : phase));
 }"""
 
 
@@ -118,7 +116,7 @@ async def test_silence_is_taken_for_a_dead_wire(tab: Tab, standin: Standin) -> N
 async def test_a_heartbeat_is_no_silence(tab: Tab, standin: Standin) -> None:
     standin.refuse_sockets = True
 
-    await start(tab, standin, silence=2000, transports=["sse"])
+    await start(tab, standin, silence=2000, transport="sse")
     await eventually(lambda: standin.heartbeats >= 5)
 
     assert len(standin.opened) == 1

@@ -11,6 +11,7 @@ const PHASES = {
   live: ["Live", "ok"],
   waiting: ["Reconnecting", "warn"],
   offline: ["Offline", "bad"],
+  paused: ["Paused", "quiet"],
   refused: ["Refused", "bad"],
   closed: ["Closed", "quiet"],
 };

@@ -1,7 +1,7 @@
 /** Shows a picture stream: a canvas, its figures, its tools, and a text where there is none. */
 
 import { h, icon, say, show } from "../dom.js";
-import { FrameStream } from "../frames.js";
+import { FrameStream } from "../../client/frames.js";
 import { bytes, milliseconds, number } from "../format.js";
 import { absence } from "./absence.js";
 import { badge, panel, rebadge } from "./panel.js";

@@ -34,7 +34,7 @@ def _addresses() -> list[tuple[str, str]]:
 
 
 async def test_without_a_token_nothing_but_what_is_open_answers(edge: SecuredEdge) -> None:
-    for path in ("/", "/livez", "/readyz", "/openapi.json", "/console/client.js"):
+    for path in ("/", "/livez", "/readyz", "/openapi.json", "/client/index.js"):
         assert (await edge.http.get(path)).status_code == 200, path
     for method, template in _addresses():
         path = template.format(session_id="sess_0123456789abcdef", run="x", entity="x", **_rest(template))

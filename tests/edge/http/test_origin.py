@@ -162,7 +162,7 @@ async def test_every_answer_has_the_headers_that_keep_it_what_it_is(secured: Sec
     async with secured() as edge:
         alice = edge.as_("alice", read=[">"], operate=True)
         session = await alice.session()
-        for path in ("/", "/console/client.js", "/livez", "/nowhere", "/runs", "/metrics"):
+        for path in ("/", "/client/index.js", "/livez", "/nowhere", "/runs", "/metrics"):
             answer = await alice.http.get(path)
             assert answer.headers["x-content-type-options"] == "nosniff", path
             assert answer.headers["referrer-policy"] == "no-referrer", path

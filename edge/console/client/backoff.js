@@ -1,22 +1,19 @@
-/** Backoff: how long a client waits before it reconnects. */
+/** Times the waits between tries. */
 
 export class Backoff {
   #tries = 0;
 
-  /** Doubles from `base` up to `cap` milliseconds, each time somewhere in the upper half, so that many clients do not return as one. */
+  /** The ceiling doubles from `base` to `cap` milliseconds. */
   constructor({ base = 300, cap = 10_000 } = {}) {
     this.base = base;
     this.cap = cap;
   }
 
-  get tries() {
-    return this.#tries;
-  }
-
-  next() {
-    const ceiling = Math.min(this.cap, this.base * 2 ** Math.min(this.#tries, 16));
+  /** Full jitter: anything up to the ceiling, so that clients which lost the same server do not return together. */
+  next(hint = 0) {
+    const ceiling = Math.min(this.cap, Math.max(this.base, hint) * 2 ** Math.min(this.#tries, 16));
     this.#tries += 1;
-    return ceiling * (0.5 + Math.random() / 2);
+    return ceiling * Math.random();
   }
 
   reset() {
@@ -24,7 +21,7 @@ export class Backoff {
   }
 }
 
-/** A wait that can be cut short: by time, by `wake()`, or by the signal it was made with. */
+/** A wait that ends by time, by `wake()`, or by its signal. */
 export class Pause {
   #wake = () => {};
 
@@ -52,5 +49,5 @@ const LOOPBACK = /^(localhost|127\.|\[?::1\]?$)|\.localhost$/;
 
 /** Whether trying makes sense. A machine without a network still reaches itself. */
 export function reachable(url) {
-  return navigator.onLine !== false || LOOPBACK.test(new URL(url).hostname);
+  return globalThis.navigator?.onLine !== false || LOOPBACK.test(new URL(url).hostname);
 }

@@ -1,0 +1,327 @@
+/**
+ * Lets many subscriptions read by one stream: each gets its own events, from its own place on, in the stream's order.
+ *
+ * The stream's session names what all subscriptions together ask for. One that comes later, or is behind, reads what the
+ * stream has passed already from the store (by polls, in pages); what arrives meanwhile waits in a bounded buffer, which is
+ * forgotten when it is full, and then read from the store as well. Nobody waits for a slow one.
+ */
+
+import { Backoff } from "./backoff.js";
+import { beyond, covers, follows, union } from "./cursor.js";
+import { Refusal, ask, query, sessionPath } from "./http.js";
+import { Stream } from "./stream.js";
+
+// What a subscription may have unread before it is sent no more. It goes on when half of it is read.
+export const WINDOW = 1_000;
+// The server takes so many patterns per session.
+const MAX_PATTERNS = 64;
+// Subscriptions that come together are one change of the session (ms).
+const TOGETHER = 20;
+// A session that names more than is asked for is narrowed only after this time: somebody may come back.
+const NARROWING = 30_000;
+// The store may be asked by way of a replica that lags a little (ms).
+const LATER = 100;
+
+const reads = (subscription, event) =>
+  (!subscription.types || subscription.types.includes(event.event_type)) &&
+  (!subscription.subjects || subscription.subjects.some((pattern) => covers(pattern, event.subject)));
+
+/** One reader of a channel. `send` is called with what is for it: `{say: "events" | "notice" | "state" | "at", …}`. */
+export class Subscriber {
+  cursor = null;
+  joining = false;
+  gone = false;
+  refused = null;
+  // Whether the server has taken what it asks for.
+  checked = false;
+  upto = null;
+  buffer = [];
+  unread = 0;
+  #out = [];
+  #credit = () => {};
+
+  constructor(send, { subjects = null, types = null, start = {} }) {
+    this.send = (message) => send({ ...message, stats: this.stats });
+    this.stats = null;
+    this.subjects = subjects;
+    this.types = types;
+    this.start = start;
+    this.cursor = start.cursor && /^1-/.test(start.cursor) ? start.cursor : null;
+  }
+
+  give(event) {
+    if (event.cursor && !follows(event.cursor, this.cursor)) return;
+    this.cursor = event.cursor ?? this.cursor;
+    this.unread += 1;
+    if (this.#out.push(event) === 1) queueMicrotask(() => this.flush());
+  }
+
+  flush() {
+    if (this.#out.length && !this.gone) this.send({ say: "events", events: this.#out });
+    this.#out = [];
+  }
+
+  get full() {
+    return this.unread >= WINDOW;
+  }
+
+  /** It has dealt with so many events. */
+  acknowledge(count) {
+    this.unread = Math.max(0, this.unread - count);
+    if (this.unread <= WINDOW / 2) this.#credit();
+  }
+
+  async credit() {
+    if (this.unread > WINDOW / 2 && !this.gone) await new Promise((resolve) => (this.#credit = resolve));
+  }
+
+  leave() {
+    this.gone = true;
+    this.#credit();
+  }
+}
+
+export class Channel {
+  #way;
+  #rest;
+  #types = null;
+  #subjects = [];
+  #subscribers = new Set();
+  #stream = null;
+  #aiming = null;
+  #narrowing = null;
+  #asks;
+
+  /** `rest` is what else its session's body has; `asks` gives `token(anew)` and `ticket()`. */
+  constructor(way, rest, asks) {
+    this.#way = way;
+    this.#rest = rest;
+    this.#asks = asks;
+  }
+
+  get size() {
+    return this.#subscribers.size;
+  }
+
+  /** Whether a session may name what this subscriber asks for as well. */
+  fits(subscriber) {
+    return (union([...this.#subscribers, subscriber].map((each) => each.subjects))?.length ?? 0) <= MAX_PATTERNS;
+  }
+
+  add(subscriber) {
+    this.#subscribers.add(subscriber);
+    if (!this.#stream) this.#begin(subscriber);
+    else {
+      this.#tell(subscriber);
+      // Without a token nothing can be read beside the stream.
+      if (!this.#way.ticket) this.#join(subscriber);
+    }
+  }
+
+  remove(subscriber) {
+    subscriber.leave();
+    this.#subscribers.delete(subscriber);
+    clearTimeout(this.#narrowing);
+    if (this.size) this.#narrowing = setTimeout(() => this.#aim(true), NARROWING);
+  }
+
+  close() {
+    clearTimeout(this.#aiming);
+    clearTimeout(this.#narrowing);
+    this.#stream?.close();
+  }
+
+  retry() {
+    this.#stream?.retry();
+  }
+
+  suspect() {
+    this.#stream?.suspect();
+  }
+
+  rest(resting) {
+    this.#stream?.rest(resting);
+  }
+
+  /** The first one: where it begins behind a cursor, or now, the stream itself begins there. */
+  #begin(subscriber) {
+    const { start } = subscriber;
+    [this.#subjects, this.#types] = this.#wanted();
+    const told = {
+      event: (event) => this.#take(event),
+      notice: (notice) => this.#notice(notice),
+      state: () => this.#state(),
+      placed: () => this.#cover(),
+      ...this.#asks,
+    };
+    const way = this.#way.session ? { ...this.#way, start } : this.#way;
+    this.#stream = new Stream(way, told, this.#spec(), subscriber.cursor);
+    if (!this.#way.session && Object.keys(start).length && !subscriber.cursor) this.#join(subscriber, true);
+    this.#stream.start();
+  }
+
+  #spec() {
+    const named = { ...(this.#subjects && { subjects: this.#subjects }), ...(this.#types && { events: this.#types }) };
+    return { delivery_method: "websocket", ...this.#rest, ...named };
+  }
+
+  #wanted() {
+    const all = [...this.#subscribers].filter((each) => !each.refused);
+    const types = all.some((each) => !each.types) ? null : [...new Set(all.flatMap((each) => each.types))].sort();
+    return [union(all.map((each) => each.subjects)), types];
+  }
+
+  #covered({ subjects, types }) {
+    if (this.#way.session) return true;
+    const named = !this.#subjects || (subjects?.every((one) => this.#subjects.some((wide) => covers(wide, one))) ?? false);
+    return named && (!this.#types || (types?.every((one) => this.#types.includes(one)) ?? false));
+  }
+
+  /** Lets the session name all that is asked for now, and, where that is wanted, no more. */
+  #aim(narrow) {
+    this.#aiming = null;
+    if (this.#way.session) return;
+    const [subjects, types] = this.#wanted();
+    const same = JSON.stringify([subjects, types]) === JSON.stringify([this.#subjects, this.#types]);
+    if (!same && this.size && (narrow || [...this.#subscribers].some((each) => !each.refused && !this.#covered(each)))) {
+      [this.#subjects, this.#types] = [subjects, types];
+      this.#stream.aim(this.#spec());
+    }
+    this.#cover();
+  }
+
+  /** From here on the stream has what these ask for: all up to its cursor is theirs to read from the store. */
+  #cover() {
+    for (const each of this.#subscribers) {
+      if (each.joining && !each.upto && this.#stream.cursor && this.#covered(each)) {
+        each.upto = this.#stream.cursor;
+        each.covered?.();
+      }
+    }
+  }
+
+  #take(event) {
+    for (const each of this.#subscribers) {
+      if (each.refused || !reads(each, event)) continue;
+      if (!each.joining) {
+        each.give(event);
+        if (each.full) this.#join(each);
+      } else if (each.upto && each.buffer.push(event) > WINDOW) {
+        each.upto = event.cursor;
+        each.buffer = [];
+      }
+    }
+    this.#cover();
+  }
+
+  #notice(notice) {
+    const { control, cursor } = notice;
+    for (const each of this.#subscribers) {
+      if (control === "bye" && cursor && each.cursor && follows(each.cursor, cursor)) each.cursor = cursor;
+      if (control === "gap" && notice.reset) each.cursor = this.#stream.cursor;
+      if (control === "position" || control === "heartbeat") {
+        if (each.joining || !this.#stream.cursor || each.cursor === this.#stream.cursor) continue;
+        each.cursor = this.#stream.cursor;
+        each.flush();
+        each.send({ say: "at", cursor: each.cursor });
+      } else if (!each.refused) {
+        each.flush();
+        each.send({ say: "notice", notice });
+      }
+    }
+  }
+
+  #state() {
+    const { state } = this.#stream;
+    if (state.phase === "refused" && state.code === "not_granted" && this.size > 1) this.#expel(state);
+    for (const each of this.#subscribers) {
+      if (state.phase === "live" && !each.joining) each.checked = true;
+      this.#tell(each);
+    }
+  }
+
+  /** What one subscription may not read must not keep the others from reading. */
+  #expel({ reason, code }) {
+    for (const each of this.#subscribers) if (!each.checked) each.refused = { reason, code };
+    if ([...this.#subscribers].some((each) => !each.refused)) this.#aim(true);
+  }
+
+  #tell(subscriber) {
+    const state = subscriber.refused ? { ...this.#stream.state, phase: "refused", transport: null, ...subscriber.refused } : this.#stream.state;
+    subscriber.stats = this.#stream.stats;
+    subscriber.send({ say: "state", state });
+  }
+
+  /** Reads from the store what the stream has passed, or will not bring, and then goes on with the stream. */
+  async #join(subscriber, first = false) {
+    subscriber.joining = true;
+    subscriber.upto = null;
+    const covered = new Promise((resolve) => (subscriber.covered = resolve));
+    const backoff = new Backoff();
+    let position = subscriber.cursor ? { cursor: subscriber.cursor } : subscriber.start;
+    for (;;) {
+      await subscriber.credit();
+      if (subscriber.gone) return;
+      let own = null;
+      const token = await this.#asks.token(false);
+      const here = (method, path, body) => ask(this.#way.base, method, path, { body, token });
+      try {
+        if (this.#way.session) own = sessionPath(this.#way.session);
+        else {
+          const made = await here("POST", "/callbacks/sessions", this.#reading(subscriber, position));
+          own = sessionPath(made.session_id);
+          position = { cursor: made.cursor };
+        }
+        subscriber.checked = true;
+        if (!first && !this.#covered(subscriber)) this.#aiming ??= setTimeout(() => this.#aim(false), TOGETHER);
+        else this.#cover();
+        await covered;
+        const poll = (at) => here("GET", `${own}/events${query({ ...at, limit: WINDOW / 2, wait: 0 })}`);
+        return await this.#read(subscriber, poll, position);
+      } catch (fault) {
+        const { status = 0, code = "" } = fault instanceof Refusal ? fault : {};
+        if ((status === 403 || status === 422) && !subscriber.checked) {
+          subscriber.refused = { reason: fault.message, code };
+          return this.#tell(subscriber);
+        }
+        if (subscriber.cursor) position = { cursor: subscriber.cursor };
+        if (code === "bad_cursor") position = this.#lose(subscriber);
+      } finally {
+        if (own && !this.#way.session) here("DELETE", own).catch(() => {});
+      }
+      await new Promise((resolve) => setTimeout(resolve, backoff.next()));
+    }
+  }
+
+  #reading({ subjects, types }, position) {
+    const { delivery_method: _, ...rest } = this.#rest;
+    return { delivery_method: "polling", ...rest, ...(subjects && { subjects }), ...(types && { events: types }), ...position };
+  }
+
+  #lose(subscriber) {
+    subscriber.send({ say: "notice", notice: { control: "gap", from: subscriber.cursor, to: subscriber.upto } });
+    subscriber.cursor = null;
+    return subscriber.upto ? { cursor: subscriber.upto } : {};
+  }
+
+  /** Hands on pages until the stream has all that follows; returns null then, else where to go on. */
+  async #read(subscriber, poll, position) {
+    for (;;) {
+      const page = await poll(position);
+      if (page.gap) subscriber.send({ say: "notice", notice: { control: "gap", ...page.gap } });
+      for (const event of page.events) if (!beyond(event.cursor, subscriber.upto)) subscriber.give(event);
+      position = { cursor: page.next };
+      if (!page.next.startsWith("snapshot") && !beyond(subscriber.upto, page.next)) break;
+      if (!page.has_more) await new Promise((resolve) => setTimeout(resolve, LATER));
+      await subscriber.credit();
+      if (subscriber.gone) return;
+    }
+    subscriber.joining = false;
+    const waiting = subscriber.buffer;
+    subscriber.buffer = [];
+    for (const event of waiting) subscriber.give(event);
+    // Nothing may have been for it: what it has is all up to here.
+    if (!subscriber.cursor) subscriber.cursor = subscriber.upto;
+    if (subscriber.full) this.#join(subscriber);
+  }
+}
