@@ -12,7 +12,7 @@ import functools
 import json
 import struct
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,6 +44,8 @@ class Standin:
         self.heartbeats = 0
         self.heartbeat_seconds = 0.0
         self.pings = 0
+        # What else a page asks for: handlers by their path.
+        self.extra: dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]] = {}
         # Faults.
         self.refuse_sockets = False
         self.refuse_sse = False
@@ -116,6 +118,7 @@ class Standin:
                 web.post("/alerts/{id}/{what:acknowledge|snooze|dismiss|resolve}", self._act),
                 web.post("/commands/{actor}/{instance}/{command}", self._give),
                 web.post("/events", self._publish),
+                web.get("/{rest:.+}", self._extra),
             ]
         )
         return app
@@ -128,6 +131,12 @@ class Standin:
 
     async def _types(self, _request: web.Request) -> web.Response:
         return web.Response(text=console_module(), content_type="text/javascript")
+
+    async def _extra(self, request: web.Request) -> web.StreamResponse:
+        handler = self.extra.get(request.path)
+        if handler is None:
+            raise web.HTTPNotFound
+        return await handler(request)
 
     async def _module(self, _request: web.Request) -> web.Response:
         return web.Response(text=CLIENT_MODULE, content_type="text/javascript")
@@ -281,7 +290,8 @@ class Standin:
         session = self._session(request)
         at = self._start(request, session)
         deadline = time.monotonic() + float(request.query.get("wait", 0))
-        with self._counted("polling"):
+        # A poll that does not wait reads from the store; it is no connection that stays.
+        with self._counted("polling") if float(request.query.get("wait", 0)) else contextlib.nullcontext():
             async with self.news:
                 with contextlib.suppress(TimeoutError):
                     left = max(0.0, deadline - time.monotonic())
