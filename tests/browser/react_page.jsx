@@ -1,4 +1,4 @@
-// A page with every hook, six components of each, in StrictMode, rendered anew as often as a test asks.
+// A page with components that have every hook, in StrictMode, rendered anew as often as a test asks.
 import { StrictMode, useReducer } from "react";
 import { createRoot } from "react-dom/client";
 import {
@@ -26,19 +26,19 @@ function Everything({ id }) {
   return null;
 }
 
-function Page() {
+function Page({ count }) {
   const [turn, again] = useReducer((n) => n + 1, 0);
   window.again = again;
   window.turn = turn;
-  return Array.from({ length: 6 }, (_, n) => <Everything key={n} id="one" />);
+  return Array.from({ length: count }, (_, n) => <Everything key={n} id="one" />);
 }
 
-export function mount(options) {
+export function mount(options, count) {
   const root = createRoot(document.body.appendChild(document.createElement("main")));
   root.render(
     <StrictMode>
       <CallboardProvider url={location.origin} options={options}>
-        <Page />
+        <Page count={count} />
       </CallboardProvider>
     </StrictMode>,
   );

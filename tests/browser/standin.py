@@ -205,7 +205,8 @@ class Standin:
     def _start(self, request: web.Request, session: dict[str, Any]) -> int:
         if "last" in request.query:
             return max(0, len(self.log) - int(request.query["last"]))
-        return int(request.query.get("cursor", session["cursor"]).rsplit("-", 1)[1], 16)
+        cursor = request.query.get("cursor", session["cursor"])
+        return 0 if cursor in ("earliest", "snapshot") else int(cursor.rsplit("-", 1)[1], 16)
 
     def _ready(self, session: dict[str, Any], at: int) -> dict[str, Any]:
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
@@ -296,8 +297,12 @@ class Standin:
                 with contextlib.suppress(TimeoutError):
                     left = max(0.0, deadline - time.monotonic())
                     await asyncio.wait_for(self.news.wait_for(lambda: at < len(self.log)), left)
-            page = self.log[at : at + int(request.query.get("limit", 100))]
-            at += len(page)
+            if request.query.get("cursor") == "snapshot":
+                newest = {event["subject"]: event for event in self.log}
+                page, at = sorted(newest.values(), key=lambda event: event["cursor"]), len(self.log)
+            else:
+                page = self.log[at : at + int(request.query.get("limit", 100))]
+                at += len(page)
             events = [event for event in page if _matches(session["subjects"], event["subject"])]
             return web.json_response({"events": events, "next": self.cursor(at), "has_more": at < len(self.log)})
 

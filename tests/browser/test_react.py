@@ -99,16 +99,17 @@ async def documents(standin: Standin, bundle: str) -> AsyncIterator[Documents]:
     yield documents
 
 
-async def mount(tab: Tab, standin: Standin) -> None:
+async def mount(tab: Tab, standin: Standin, components: int = 1) -> None:
     await tab.page.goto(f"{standin.url}/blank")
-    await tab.page.evaluate("import('/page.js').then(() => mount({ backoff: { base: 20, cap: 200 } }))")
+    mounting = "(count) => import('/page.js').then(() => mount({ backoff: { base: 20, cap: 200 } }, count))"
+    await tab.page.evaluate(mounting, components)
     await tab.until("() => window.shown?.render?.isConnected")
 
 
 async def test_a_thousand_renders_of_every_hook_open_one_connection(
     tab: Tab, standin: Standin, documents: Documents
 ) -> None:
-    await mount(tab, standin)
+    await mount(tab, standin, components=6)
 
     for _ in range(100):
         await tab.page.evaluate("new Promise((done) => { again(); requestAnimationFrame(() => done()); })")
@@ -138,6 +139,7 @@ async def test_every_hook_has_the_documents_fields(tab: Tab, standin: Standin, d
     await tab.page.evaluate("(shown.campaign.startStreaming(), shown.council.startStreaming())")
 
     await tab.until("() => shown.render.progress === 0.6 && shown.agent.toolCall && shown.council.finalScore")
+    await tab.until("() => shown.job.progress?.progress === 0.6")
     await tab.until("() => shown.campaign.metrics && shown.alerts.alerts.length && shown.metrics.metrics.clicks")
     found = await tab.page.evaluate("JSON.parse(JSON.stringify(shown))")
     assert found["render"] | {"isConnected": True, "error": None, "currentFrame": 5, "totalFrames": 10} == found["render"]

@@ -284,7 +284,7 @@ async def _is(tree: RunningCallboard, run: str, status: str) -> bool:
 async def test_the_browser_sample_logs_events_and_keeps_its_cursor(
     tab: Tab, running_callboard: RunningCallboard
 ) -> None:
-    (sample,) = blocks("js", "The first ten minutes")
+    _, sample = blocks("js", "The first ten minutes")
     logged: list[str] = []
     received: list[str | bytes] = []
     tab.page.on("console", lambda message: logged.append(message.text))
@@ -300,6 +300,24 @@ async def test_the_browser_sample_logs_events_and_keeps_its_cursor(
 
     await eventually(lambda: any("thinking" in line for line in logged))
     await tab.until("(cursor) => localStorage.cursor >= cursor", published[0]["cursor"])
+    assert not [said for said in tab.complaints if said.startswith("uncaught")]
+
+
+@pytest.mark.browser
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_sample_of_the_client_is_imported_and_reads(tab: Tab, running_callboard: RunningCallboard) -> None:
+    sample, _ = blocks("js", "The first ten minutes")
+    logged: list[str] = []
+    tab.page.on("console", lambda message: logged.append(message.text))
+    await tab.page.goto(f"http://localhost:{running_callboard.port}/livez")
+
+    await tab.page.add_script_tag(content=pasted(sample, running_callboard), type="module")
+    await eventually(lambda: any(line.startswith("live ") for line in logged))
+    event = {"subject": "agent.run-42.progress", "data": {"progress": 0.5, "message": "as imported"}}
+    async with httpx.AsyncClient(base_url=running_callboard.url, trust_env=False) as http:
+        (await http.post("/events", json=event)).raise_for_status()
+
+    await eventually(lambda: any("as imported" in line for line in logged))
     assert not [said for said in tab.complaints if said.startswith("uncaught")]
 
 

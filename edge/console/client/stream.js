@@ -100,7 +100,8 @@ export class Stream {
     this.#spec = spec;
     this.#aimed += 1;
     this.#backoff.reset();
-    this.#connection?.abort();
+    // One that is just being opened is left as soon as it is.
+    if (this.state.phase === "live") this.#connection?.abort();
     this.#pause.wake();
   }
 
@@ -335,10 +336,12 @@ export class Stream {
   #ready(transport, notice, sent, received) {
     this.#strikes = 0;
     this.#renewal = false;
+    this.#doubt = false;
     this.stats.connections += 1;
     this.#heartbeat = Number(notice.heartbeat_seconds) || HEARTBEAT;
     // The handshake's own steps lie before the server's clock was read, so its first half is the longer one.
     this.#clock.measure(Date.parse(notice.server_time), sent, received);
+    if (this.#session.aimed !== this.#aimed && !this.#way.session) return this.#connection.abort();
     this.#set({ phase: "live", transport, session: this.#session.id, reason: "", code: "", retryAt: null, offset: this.#clock.offset });
   }
 

@@ -14,7 +14,7 @@ export class Subscription {
   #listeners = new Map();
   #states = new Set();
   #notices = new Set();
-  #readers = 0;
+  #pulled = false;
   #queue = [];
   #wake = () => {};
   #taken = 0;
@@ -81,23 +81,21 @@ export class Subscription {
 
   /**
    * Events one by one, in order. A slow loop holds the server back: no more than a thousand events wait here, the rest stays
-   * in the store. The cursor moves when the loop asks for the next event: what it failed on comes again.
+   * in the store. The cursor moves when the loop asks for the next event: one that it failed on, or left at, comes again, in the
+   * next loop or to who resumes. From the first loop on the cursor moves by loops alone.
    */
   async *[Symbol.asyncIterator]() {
-    this.#readers += 1;
-    try {
-      for (;;) {
-        while (this.#queue.length) {
-          const item = this.#queue.shift();
-          if (!item.at) yield item.event;
-          this.#passed(item.at ?? item.event.cursor);
-          if (!item.at) this.#acknowledge(1);
-        }
-        if (this.state.phase === "closed") return;
-        await new Promise((resolve) => (this.#wake = resolve));
+    this.#pulled = true;
+    for (;;) {
+      while (this.#queue.length) {
+        const { at, event } = this.#queue[0];
+        if (!at) yield event;
+        this.#queue.shift();
+        this.#passed(at ?? event.cursor);
+        if (!at) this.#acknowledge(1);
       }
-    } finally {
-      this.#readers -= 1;
+      if (this.state.phase === "closed") return;
+      await new Promise((resolve) => (this.#wake = resolve));
     }
   }
 
@@ -105,7 +103,7 @@ export class Subscription {
   hear({ say, events, notice, state, stats, cursor }) {
     if (stats) Object.assign(this.stats, stats);
     if (say === "events") this.#events(events);
-    else if (say === "at") this.#readers ? this.#enqueue({ at: cursor }) : this.#passed(cursor);
+    else if (say === "at") this.#pulled ? this.#enqueue({ at: cursor }) : this.#passed(cursor);
     else if (say === "notice") this.#notice(notice);
     else if (say === "state") this.#set(state);
   }
@@ -117,10 +115,10 @@ export class Subscription {
       for (const type of [event.event_type, "*"]) {
         for (const listener of this.#listeners.get(type) ?? []) guarded(listener, event);
       }
-      if (this.#readers) this.#enqueue({ event });
+      if (this.#pulled) this.#enqueue({ event });
       else this.#passed(event.cursor);
     }
-    if (!this.#readers) this.#link.acknowledge(this, events.length);
+    if (!this.#pulled) this.#link.acknowledge(this, events.length);
   }
 
   #enqueue(item) {
@@ -149,8 +147,7 @@ export class Subscription {
 
   #notice(notice) {
     if (notice.control === "ready") this.#liveSince = Date.parse(notice.server_time) || this.clock.now();
-    if (notice.control === "gap" && notice.to) this.#passed(notice.to);
-    if (notice.control === "bye" && notice.cursor && !this.#readers) this.#passed(notice.cursor);
+    if (notice.control === "bye" && notice.cursor && !this.#pulled) this.#passed(notice.cursor);
     for (const listener of this.#notices) guarded(listener, notice);
   }
 

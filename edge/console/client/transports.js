@@ -9,6 +9,9 @@
 
 import { Refusal, query } from "./http.js";
 
+// For the closing handshake (ms).
+const CLOSING = 250;
+
 const left = { code: 1000, reason: "left" };
 
 async function websocket(link) {
@@ -19,10 +22,11 @@ async function websocket(link) {
     const address = link.url(`/ws${query({ ...link.query, ticket })}`).replace(/^http/, "ws");
     const socket = new WebSocket(address);
     const leave = () => {
-      // A peer that is gone never finishes the closing handshake, so nobody waits for it: deaf first, then closed.
-      socket.onmessage = socket.onclose = null;
+      // Deaf first, then closed: the next connection waits for the end of this one, but a peer that is gone never answers.
+      socket.onmessage = null;
+      socket.onclose = () => resolve(left);
+      setTimeout(resolve, CLOSING, left);
       socket.close(1000);
-      resolve(left);
     };
     socket.onopen = () => {
       link.ping = () => socket.send('{"control":"ping"}');

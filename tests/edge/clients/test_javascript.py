@@ -1,0 +1,91 @@
+"""The JavaScript client in Node: packed by npm and installed, it reads by one cursor over what Node has; and how large it is."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.http.system import CLIENT
+from tests import parts
+from tests.edge.conftest import RunningEdge
+from tests.npm import node_with
+from tests.waiting import PATIENCE
+
+PROGRAM = Path(__file__).with_name("javascript.mjs")
+# What the core may weigh, bundled, minified and gzipped.
+MAX_CORE = 12_000
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the packed client is installed."""
+    folder = tmp_path_factory.mktemp("client")
+    npm = parts.program(parts.NODE, "npm")
+    packed = subprocess.run(
+        [npm, "pack", "--silent", str(CLIENT)], cwd=folder, capture_output=True, text=True, timeout=60, check=True
+    )
+    node_with(folder, str(folder / packed.stdout.strip()))
+    return folder
+
+
+async def run(package: Path, *arguments: str) -> dict[str, Any]:
+    node = parts.program(parts.NODE, "node")
+    program = package / PROGRAM.name
+    program.write_text(PROGRAM.read_text())
+    process = await asyncio.create_subprocess_exec(
+        node, str(program), *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode == 0, err.decode()
+    return json.loads(out)
+
+
+async def test_node_reads_by_each_transport_on_one_cursor_publishes_and_ends(
+    edge: RunningEdge, entity: str, package: Path
+) -> None:
+    await edge.publish(*({"subject": f"job.{entity}.output", "data": {"n": n}} for n in range(6)))
+
+    # A loop that is left at an event has not dealt with it: that one comes again.
+    first = await run(package, edge.url, entity, "auto", "earliest", "3")
+    second = await run(package, edge.url, entity, "sse", first["cursor"], "3")
+    third = await run(package, edge.url, entity, "polling", second["cursor"], "2")
+
+    assert (first["seen"], second["seen"], third["seen"]) == ([0, 1, 2], [2, 3, 4], [4, 5])
+    assert (second["transport"], third["transport"]) == ("sse", "polling")
+    assert first["published"]["events"][0]["cursor"]
+
+
+async def test_the_core_weighs_less_than_twelve_kilobytes(package: Path) -> None:
+    node = node_with(package, "esbuild@0.25.5")
+    (package / "core.js").write_text('export { connect } from "callboard-client";')
+    made = subprocess.run(
+        [node, "node_modules/esbuild/bin/esbuild", "core.js", "--bundle", "--minify", "--format=esm", "--external:./frames.js"],
+        cwd=package,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert made.returncode == 0, made.stderr
+    assert len(gzip.compress(made.stdout, 9)) < MAX_CORE
+
+
+async def test_the_modules_and_their_types_are_served(edge: RunningEdge) -> None:
+    module = await edge.http.get("/client.js")
+
+    assert module.headers["content-type"].startswith("text/javascript")
+    assert module.text == 'export * from "./client/index.js";\n'
+    for path in CLIENT.iterdir():
+        answer = await edge.http.get(f"/client/{path.name}")
+        assert answer.status_code == 200, path
+        assert "video" not in answer.headers["content-type"], path
