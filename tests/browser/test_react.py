@@ -126,13 +126,14 @@ async def test_a_thousand_renders_of_every_hook_open_one_connection(
 
 async def test_every_hook_has_the_documents_fields(tab: Tab, standin: Standin, documents: Documents) -> None:
     await mount(tab, standin)
+    # A job and an agent may have one name: who begins anew begins anew for both.
+    await standin.publish("agent.one.workflow_start", {})
     frame = {"jobId": "one", "currentFrame": 5, "totalFrames": 10, "progress": 0.5, "fps": 30, "stage": "rendering"}
     await standin.publish("job.one.video_render_progress", {**frame, "estimatedTimeRemaining": 12})
     await standin.publish("job.one.job_progress", {"jobId": "one", "status": "processing", "progress": 0.6})
     await standin.publish("metric.one.campaign_metrics", {"metrics": {"clicks": 5}, "change": {"clicks": 2}})
     await standin.publish("metric.one.live_metric_update", {"metric": "clicks", "value": 5, "delta": 1})
     await standin.publish("alert._one.cpc.alert", {"alertId": "a1", "severity": "warning", "title": "High CPC"})
-    await standin.publish("agent.one.workflow_start", {})
     for word in ("Hel", "lo"):
         await standin.publish("agent.one.streaming_chunk", {"content": word})
     await standin.publish("agent.one.tool_use", {"tool_name": "search", "parameters": {"q": "tea"}})

@@ -38,8 +38,9 @@ export const JOB = Object.freeze({ progress: null, status: "" });
 export function job(before, event) {
   const { event_type: type, data = {}, timestamp, id, subject } = event;
   if (type === "workflow_start" && !data.resumed) return JOB;
-  const drawn = render({ ...RENDER, ...before.drawn }, event);
-  if (drawn === before.drawn || (!before.drawn && drawn.status === "" && drawn.progress === 0 && type !== "progress")) return before;
+  const was = before.drawn ?? RENDER;
+  const drawn = render(was, event);
+  if (drawn === was) return before;
   const jobId = first(data.jobId, data.run, subject?.split(".")[1]);
   const { status, stage, progress } = drawn;
   return {

@@ -1,0 +1,264 @@
+"""Reads a session's events for a program: one connection at a time, resumed behind the last event that it has dealt with.
+
+It behaves as the JavaScript client does: WebSocket, then server-sent events, then long polling, all on one cursor; full
+jitter before it comes back, unless a `bye` says when; a connection that is silent for longer than the server's rhythm is
+given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from typing import Any, Self
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+
+from router.errors import RouterError
+from router.sdk.links import REQUEST_SECONDS, WAYS, Link, Refused, answer_of
+from router.timing import full_jitter
+
+log = logging.getLogger(__name__)
+
+# Tries without a `ready` before another transport gets its turn.
+STRIKES = 2
+# A connection must have lived this long before its end counts as the first failure again, in seconds.
+STEADY = 5.0
+# How long a fall-back is good enough before the preferred transport is tried again, in seconds.
+FALLBACK_SECONDS = 300.0
+BACKOFF_BASE, BACKOFF_CAP = 0.3, 10.0
+# The server's default; `ready` says what it is.
+HEARTBEAT = 12.0
+# Close codes that have an answer of their own; else 4000–4499 say come back, and 4500–4999 stay away.
+NO_SESSION, BAD_CURSOR = 4505, 4506
+
+
+class ReadRefused(RouterError):
+    """the server refuses to let this program read"""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        super().__init__(f"{detail or code or status}")
+        self.status = status
+        self.code = code
+
+
+class Received(msgspec.Struct, frozen=True, kw_only=True):
+    """An event as a reader gets it; `timestamp` as RFC 3339, `cursor` its place in the stream."""
+
+    id: str
+    type: str = msgspec.field(name="event_type")
+    subject: str
+    source: str = ""
+    timestamp: str = ""
+    data: dict[str, Any] = {}
+    cursor: str = ""
+    key: str | None = None
+    cause: str | None = None
+    test: bool = False
+
+
+def follows(cursor: str, last: str | None) -> bool:
+    """Whether a cursor lies behind another. One of another epoch, another life of the stream, always does."""
+    if not last or not last.startswith("1-"):
+        return True
+    (_, epoch, place), (_, old_epoch, old_place) = cursor.split("-")[:3], last.split("-")[:3]
+    return epoch != old_epoch or place > old_place
+
+
+class Reader:
+    """`async for event in reader`: every event, in order. `cursor` is behind the last one that the loop has dealt with.
+
+    A loop that is left at an event has not dealt with it: who goes on at `cursor` gets it again.
+    """
+
+    def __init__(
+        self,
+        base: str,
+        headers: Callable[[], Mapping[str, str]],
+        spec: Mapping[str, Any],
+        *,
+        session_id: str | None = None,
+        cursor: str | None = None,
+        transports: tuple[str, ...] = tuple(WAYS),
+        on_notice: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        self.cursor = cursor
+        self.transport: str | None = None
+        self.session_id = session_id
+        self._base = base
+        self._headers = headers
+        self._spec = spec
+        self._foreign = session_id is not None
+        self._transports = transports
+        self._on_notice = on_notice
+        self._choice = self._strikes = self._failures = 0
+        self._heartbeat = HEARTBEAT
+        self._farewell: dict[str, Any] | None = None
+        self._running: AsyncIterator[Received] | None = None
+
+    def __aiter__(self) -> AsyncIterator[Received]:
+        if self._running is None:
+            self._running = self._read()
+        return self._running
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Leaves the server."""
+        running, self._running = self._running, None
+        if running is not None:
+            await running.aclose()  # type: ignore[attr-defined]
+
+    async def _read(self) -> AsyncIterator[Received]:
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS)
+        async with aiohttp.ClientSession(timeout=timeout) as http:
+            try:
+                while True:
+                    async with aclosing(self._turn(http)) as events:
+                        async for event in events:
+                            yield event
+                    await asyncio.sleep(self._wait)
+            finally:
+                await self._discard(http)
+
+    async def _turn(self, http: aiohttp.ClientSession) -> AsyncIterator[Received]:
+        """One connection, from session to end; sets how long to wait before the next. Raises ReadRefused."""
+        self._farewell, self._wait = None, 0.0
+        began, ready, link = time.monotonic(), 0.0, None
+        way = self._transports[self._choice]
+        try:
+            await self._enter(http)
+            start = {"cursor": self.cursor} if self.cursor else {}
+            link = Link(http, f"{self._base}{self._path}", self._headers(), start)
+            async with aclosing(WAYS[way](link)) as brought:  # type: ignore[type-var]
+                async for said in brought:
+                    if said.get("control") == "ready":
+                        ready = time.monotonic()
+                        self._ready(way, said)
+                        link.silence = self._heartbeat * 1.25 + 3.0
+                    if "control" in said:
+                        self._notice(said)
+                        if self._farewell is not None:
+                            break
+                    elif follows(said["cursor"], self.cursor):
+                        yield msgspec.convert(said, Received)
+                        self.cursor = said["cursor"]
+                    if self._choice and time.monotonic() - began > FALLBACK_SECONDS:
+                        self._choice = 0
+                        return
+            self._wait = self._ended(link.code, ready)
+        except Refused as refusal:
+            self._wait = self._refused(refusal)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as fault:
+            log.debug("a connection was lost", extra={"fault": str(fault) or type(fault).__name__, "transport": way})
+            self._wait = self._ended(link.code if link else 0, ready, reached=link is not None)
+        finally:
+            self.transport = None
+
+    @property
+    def _path(self) -> str:
+        return f"/callbacks/sessions/{quote(self.session_id or '', safe='')}"
+
+    async def _enter(self, http: aiohttp.ClientSession) -> None:
+        """Makes the session where there is none. One of somebody else is read as it is."""
+        if self.session_id is not None:
+            return
+        try:
+            made = await self._ask(http, "POST", "/callbacks/sessions", self._body)
+        except Refused as refusal:
+            if not self.cursor or refusal.status not in (400, 409, 410, 422):
+                raise
+            made = await self._ask(http, "POST", "/callbacks/sessions", dict(self._spec))
+            self._lose(made.get("cursor"))
+        self.session_id = made["session_id"]
+        given = str(made.get("cursor") or "")
+        if given.startswith("1-"):
+            self.cursor = given
+
+    @property
+    def _body(self) -> dict[str, Any]:
+        """What its session is made of: a cursor takes the place of where it was to begin at first."""
+        if not self.cursor:
+            return dict(self._spec)
+        return {**{name: given for name, given in self._spec.items() if name not in ("since", "last")}, "cursor": self.cursor}
+
+    async def _ask(self, http: aiohttp.ClientSession, method: str, path: str, body: Any = None) -> Any:
+        timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
+        async with http.request(method, self._base + path, json=body, headers=self._headers(), timeout=timeout) as answer:
+            return await answer_of(answer)
+
+    async def _discard(self, http: aiohttp.ClientSession) -> None:
+        if self.session_id is None or self._foreign:
+            return
+        try:
+            await self._ask(http, "DELETE", self._path)
+        except (Refused, aiohttp.ClientError, OSError, TimeoutError):
+            # It expires by itself.
+            pass
+        self.session_id = None
+
+    def _ready(self, way: str, said: Mapping[str, Any]) -> None:
+        self.transport, self._strikes = way, 0
+        self._heartbeat = float(said.get("heartbeat_seconds") or HEARTBEAT)
+
+    def _notice(self, said: dict[str, Any]) -> None:
+        control, cursor = said["control"], said.get("cursor")
+        if control == "position" and cursor and follows(cursor, self.cursor):
+            self.cursor = cursor
+        elif control == "bye":
+            self._farewell = said
+            self.cursor = cursor or self.cursor
+        elif control == "gap":
+            log.warning("events are missing", extra={"first": said.get("from"), "last": said.get("to")})
+            if said.get("reset"):
+                self.cursor = cursor or said.get("to") or self.cursor
+        if self._on_notice is not None and control not in ("position", "heartbeat", "pong"):
+            self._on_notice(said)
+
+    def _lose(self, to: object) -> None:
+        lost, self.cursor = self.cursor, None
+        self._notice({"control": "gap", "from": lost, "to": to})
+
+    def _ended(self, code: int, ready: float, reached: bool = True) -> float:
+        """How long to wait behind the end of a connection. Raises ReadRefused where the server says to stay away."""
+        lived = time.monotonic() - ready if ready else 0.0
+        bye = self._farewell
+        if code == NO_SESSION and not self._foreign:
+            self.session_id = None
+        elif code == BAD_CURSOR and self.cursor:
+            self._lose(None)
+        elif bye.get("reconnect") is False if bye else 4500 <= code < 5000:
+            raise ReadRefused(0, str(code), str(bye["reason"]) if bye else "the server closed the connection for good")
+        if not ready and reached:
+            self._strike()
+        self._failures = 0 if lived > STEADY else self._failures + 1
+        jitter = full_jitter(max(1, self._failures), BACKOFF_BASE, BACKOFF_CAP)
+        if bye and bye.get("delay_ms"):
+            return float(bye["delay_ms"]) / 1000 * random.uniform(1.0, 1.5)
+        return jitter
+
+    def _refused(self, refusal: Refused) -> float:
+        self._failures += 1
+        jitter = full_jitter(self._failures, BACKOFF_BASE, BACKOFF_CAP)
+        if refusal.status == 404 and not self._foreign:
+            self.session_id = None
+        elif refusal.passing:
+            self._strike()
+            return max(refusal.retry_after, jitter)
+        else:
+            raise ReadRefused(refusal.status, refusal.code, str(refusal)) from None
+        return jitter
+
+    def _strike(self) -> None:
+        self._strikes += 1
+        if self._strikes >= STRIKES:
+            self._choice, self._strikes = (self._choice + 1) % len(self._transports), 0

@@ -1,0 +1,99 @@
+"""The Python client reads by every transport on one cursor through cuts, publishes, and says why it may not."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+
+from router.errors import BadInput
+from router.sdk.client import Client, SyncClient
+from router.sdk.reader import Reader, ReadRefused
+from tests.edge.conftest import EdgeFactory, RunningEdge
+from tests.proxy import Cut, Proxy
+from tests.waiting import PATIENCE
+
+WAYS = ("websocket", "sse", "polling")
+
+
+async def numbers(reader: Reader, count: int) -> list[Any]:
+    """What the next events carry; a loop that asks for one more has dealt with all of them."""
+    found: list[Any] = []
+    async with asyncio.timeout(PATIENCE):
+        async for event in reader:
+            found.append(event.data["n"])
+            if len(found) == count:
+                break
+    return found
+
+
+async def publish(edge: RunningEdge, entity: str, *values: int) -> None:
+    await edge.publish(*({"subject": f"job.{entity}.output", "data": {"n": n}} for n in values))
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_each_transport_brings_all_events_in_order_and_a_left_loop_sees_its_last_one_again(
+    edge_factory: EdgeFactory, entity: str, way: str
+) -> None:
+    async with edge_factory() as edge:
+        client = Client(edge.url)
+        await publish(edge, entity, *range(4))
+
+        async with client.session(subjects=[f"job.{entity}.>"], cursor="earliest", transport=way) as reader:
+            assert await numbers(reader, 4) == [0, 1, 2, 3]
+            assert reader.transport == way
+        await publish(edge, entity, 4)
+        async with client.session(subjects=[f"job.{entity}.>"], cursor=reader.cursor, transport=way) as again:
+            assert await numbers(again, 2) == [3, 4]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_reader_whose_connections_are_cut_anywhere_misses_nothing(
+    edge_factory: EdgeFactory, entity: str, way: str
+) -> None:
+    chance = random.Random(7)
+    async with edge_factory() as edge, Proxy(edge.port) as proxy:
+        proxy.cut = lambda: Cut(chance.randrange(1, 6000))
+        client = Client(f"http://127.0.0.1:{proxy.port}")
+        await publish(edge, entity, *range(100))
+
+        async with client.session(subjects=[f"job.{entity}.>"], cursor="earliest", transport=way) as reader:
+            assert await numbers(reader, 100) == list(range(100))
+
+
+async def test_a_client_that_is_refused_a_subject_is_told_so(edge_factory: EdgeFactory) -> None:
+    async with edge_factory() as edge:
+        with pytest.raises(ReadRefused, match="subject|pattern"):
+            await numbers(Client(edge.url).session(subjects=["not a subject"]), 1)
+
+
+async def test_what_is_published_is_read(edge_factory: EdgeFactory, entity: str) -> None:
+    async with edge_factory() as edge:
+        client = Client(edge.url)
+        stored = await client.publish(f"job.{entity}.output", {"n": 7}, key="k")
+
+        async with client.session(subjects=[f"job.{entity}.>"], last=1) as reader:
+            event = await asyncio.wait_for(anext(aiter(reader)), PATIENCE)
+        assert (event.type, event.data, event.cursor) == ("output", {"n": 7}, stored["cursor"])
+
+
+async def test_programs_without_asyncio_read_the_same(edge_factory: EdgeFactory, entity: str) -> None:
+    def read(url: str) -> list[Any]:
+        found = []
+        for event in SyncClient(url).session(subjects=[f"job.{entity}.>"], cursor="earliest"):
+            found.append(event.data["n"])
+            if len(found) == 3:
+                break
+        return found
+
+    async with edge_factory() as edge:
+        await publish(edge, entity, 0, 1, 2)
+
+        assert await asyncio.to_thread(read, edge.url) == [0, 1, 2]
+
+
+def test_an_address_of_nats_is_refused() -> None:
+    with pytest.raises(BadInput, match="http://"):
+        Client("nats://127.0.0.1:4222")
