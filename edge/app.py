@@ -107,7 +107,17 @@ ACCESS: Mapping[str, Access] = {
     # It is signed instead.
     f"{SESSION}/alerts": Access.OPEN,
     **dict.fromkeys(
-        ("/", "/client", "/client.js", "/console", "/console/", "/console/types.js", "/livez", "/readyz", "/openapi.json"),
+        (
+            "/",
+            "/client",
+            "/client.js",
+            "/console",
+            "/console/",
+            "/console/types.js",
+            "/livez",
+            "/readyz",
+            "/openapi.json",
+        ),
         Access.OPEN,
     ),
     **dict.fromkeys(("/callbacks/sessions", SESSION, f"{SESSION}/stats", f"{SESSION}/test"), Access.TOKEN),

@@ -79,7 +79,10 @@ class Client:
     async def publish(self, subject: str, data: Mapping[str, Any] | None = None, **event: Any) -> Mapping[str, Any]:
         """Stores an event, once: where the answer was lost it is sent again, and recognised. Raises ReadRefused."""
         body = {"subject": subject, "data": dict(data or {}), **event}
-        return await self.ask("POST", "/events", body, {"Idempotency-Key": secrets.token_hex(16)}, tries=TRIES)
+        stored: Mapping[str, Any] = await self.ask(
+            "POST", "/events", body, {"Idempotency-Key": secrets.token_hex(16)}, TRIES
+        )
+        return stored
 
     async def command(self, actor: str, instance: str, name: str, body: Mapping[str, Any] | None = None) -> Any:
         """Asks an actor: `await client.command("agent", "main", "stop", {"run": "run-42"})`. Raises ReadRefused."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 from urllib.parse import urlencode
@@ -37,7 +37,9 @@ class Refused(Exception):
 class Link:
     """One connection: its session's address, where it begins, and how long it may be silent, in seconds."""
 
-    def __init__(self, http: aiohttp.ClientSession, address: str, headers: Mapping[str, str], start: dict[str, Any]) -> None:
+    def __init__(
+        self, http: aiohttp.ClientSession, address: str, headers: Mapping[str, str], start: dict[str, Any]
+    ) -> None:
         self.http = http
         self.address = address
         self.headers = headers
@@ -64,11 +66,13 @@ async def answer_of(response: aiohttp.ClientResponse) -> Any:
             later = float(response.headers.get("Retry-After", 0))
         except ValueError:
             later = 0.0
-        raise Refused(response.status, str(given.get("code", "")), str(given.get("detail") or given.get("title") or ""), later)
+        raise Refused(
+            response.status, str(given.get("code", "")), str(given.get("detail") or given.get("title") or ""), later
+        )
     return body
 
 
-async def websocket(link: Link) -> AsyncIterator[dict[str, Any]]:
+async def websocket(link: Link) -> AsyncGenerator[dict[str, Any], None]:
     """Reads by WebSocket. The answers to the server's pings are sent while the next message is waited for."""
     try:
         async with asyncio.timeout(REQUEST_SECONDS):
@@ -93,14 +97,17 @@ async def websocket(link: Link) -> AsyncIterator[dict[str, Any]]:
             pass
 
 
-async def sse(link: Link) -> AsyncIterator[dict[str, Any]]:
+async def sse(link: Link) -> AsyncGenerator[dict[str, Any], None]:
     """Reads server-sent events: `id:` is the cursor of an event that has none of its own."""
     headers = {**link.headers, "Accept": "text/event-stream"}
-    async with link.http.get(link.url("sse"), headers=headers, timeout=aiohttp.ClientTimeout(sock_connect=REQUEST_SECONDS)) as response:
+    async with link.http.get(
+        link.url("sse"), headers=headers, timeout=aiohttp.ClientTimeout(sock_connect=REQUEST_SECONDS)
+    ) as response:
         if response.status == 204 or response.status >= 400:
             await answer_of(response)
             return
-        name, data, place = "", [], ""
+        name, place = "", ""
+        data: list[str] = []
         async with aclosing(_lines(response, lambda: link.silence)) as lines:
             async for line in lines:
                 if not line:
@@ -119,7 +126,7 @@ async def sse(link: Link) -> AsyncIterator[dict[str, Any]]:
                     place = value
 
 
-async def _lines(response: aiohttp.ClientResponse, silence: Callable[[], float]) -> AsyncIterator[str]:
+async def _lines(response: aiohttp.ClientResponse, silence: Callable[[], float]) -> AsyncGenerator[str, None]:
     rest = b""
     while True:
         async with asyncio.timeout(silence()):
@@ -134,7 +141,7 @@ async def _lines(response: aiohttp.ClientResponse, silence: Callable[[], float])
             yield line.rstrip(b"\r").decode()
 
 
-async def polling(link: Link) -> AsyncIterator[dict[str, Any]]:
+async def polling(link: Link) -> AsyncGenerator[dict[str, Any], None]:
     """Reads pages; only the first does not wait."""
     ready = False
     while True:
@@ -153,7 +160,7 @@ async def polling(link: Link) -> AsyncIterator[dict[str, Any]]:
         link.start = {"cursor": page["next"]}
 
 
-WAYS: Mapping[str, Callable[[Link], AsyncIterator[dict[str, Any]]]] = {
+WAYS: Mapping[str, Callable[[Link], AsyncGenerator[dict[str, Any], None]]] = {
     "websocket": websocket,
     "sse": sse,
     "polling": polling,

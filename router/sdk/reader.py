@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Self
 from urllib.parse import quote
@@ -99,7 +99,7 @@ class Reader:
         self._choice = self._strikes = self._failures = 0
         self._heartbeat = HEARTBEAT
         self._farewell: dict[str, Any] | None = None
-        self._running: AsyncIterator[Received] | None = None
+        self._running: AsyncGenerator[Received, None] | None = None
 
     def __aiter__(self) -> AsyncIterator[Received]:
         if self._running is None:
@@ -116,9 +116,9 @@ class Reader:
         """Leaves the server."""
         running, self._running = self._running, None
         if running is not None:
-            await running.aclose()  # type: ignore[attr-defined]
+            await running.aclose()
 
-    async def _read(self) -> AsyncIterator[Received]:
+    async def _read(self) -> AsyncGenerator[Received, None]:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS)
         async with aiohttp.ClientSession(timeout=timeout) as http:
             try:
@@ -130,7 +130,7 @@ class Reader:
             finally:
                 await self._discard(http)
 
-    async def _turn(self, http: aiohttp.ClientSession) -> AsyncIterator[Received]:
+    async def _turn(self, http: aiohttp.ClientSession) -> AsyncGenerator[Received, None]:
         """One connection, from session to end; sets how long to wait before the next. Raises ReadRefused."""
         self._farewell, self._wait = None, 0.0
         began, ready, link = time.monotonic(), 0.0, None
@@ -139,7 +139,7 @@ class Reader:
             await self._enter(http)
             start = {"cursor": self.cursor} if self.cursor else {}
             link = Link(http, f"{self._base}{self._path}", self._headers(), start)
-            async with aclosing(WAYS[way](link)) as brought:  # type: ignore[type-var]
+            async with aclosing(WAYS[way](link)) as brought:
                 async for said in brought:
                     if said.get("control") == "ready":
                         ready = time.monotonic()
@@ -189,11 +189,16 @@ class Reader:
         """What its session is made of: a cursor takes the place of where it was to begin at first."""
         if not self.cursor:
             return dict(self._spec)
-        return {**{name: given for name, given in self._spec.items() if name not in ("since", "last")}, "cursor": self.cursor}
+        return {
+            **{name: given for name, given in self._spec.items() if name not in ("since", "last")},
+            "cursor": self.cursor,
+        }
 
     async def _ask(self, http: aiohttp.ClientSession, method: str, path: str, body: Any = None) -> Any:
         timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
-        async with http.request(method, self._base + path, json=body, headers=self._headers(), timeout=timeout) as answer:
+        async with http.request(
+            method, self._base + path, json=body, headers=self._headers(), timeout=timeout
+        ) as answer:
             return await answer_of(answer)
 
     async def _discard(self, http: aiohttp.ClientSession) -> None:

@@ -20,6 +20,7 @@ from aiohttp import web
 
 from edge.http.catalogue import console_module
 from edge.http.system import CLIENT, CLIENT_MODULE, CONSOLE
+
 POLICY = "default-src 'self'; img-src 'self' blob: data:; style-src 'self'"
 EPOCH = "1-0badcafe"
 

@@ -65,7 +65,13 @@ class Documents:
         await answer.prepare(request)
         for piece in (
             {"type": "council_score_stream", "stage": "analysis", "model": "psychology", "thinking": "Hm."},
-            {"type": "council_score_stream", "stage": "analysis", "model": "psychology", "score": 80, "isComplete": True},
+            {
+                "type": "council_score_stream",
+                "stage": "analysis",
+                "model": "psychology",
+                "score": 80,
+                "isComplete": True,
+            },
         ):
             await answer.write(f"data: {json.dumps(piece)}\n\n".encode())
         last = {"type": "council_score_stream", "stage": "complete", "finalScore": {"composite": 80}}
@@ -78,7 +84,7 @@ class Documents:
         await socket.prepare(request)
         async for message in socket:
             self.said.append(json.loads(message.data))
-            await socket.send_json({"type": "subscribed", **{"channel": self.said[-1].get("channel")}})
+            await socket.send_json({"type": "subscribed", "channel": self.said[-1].get("channel")})
         return socket
 
 
@@ -143,7 +149,9 @@ async def test_every_hook_has_the_documents_fields(tab: Tab, standin: Standin, d
     await tab.until("() => shown.job.progress?.progress === 0.6")
     await tab.until("() => shown.campaign.metrics && shown.alerts.alerts.length && shown.metrics.metrics.clicks")
     found = await tab.page.evaluate("JSON.parse(JSON.stringify(shown))")
-    assert found["render"] | {"isConnected": True, "error": None, "currentFrame": 5, "totalFrames": 10} == found["render"]
+    assert (
+        found["render"] | {"isConnected": True, "error": None, "currentFrame": 5, "totalFrames": 10} == found["render"]
+    )
     assert (found["render"]["fps"], found["render"]["stage"], found["render"]["estimatedTime"]) == (30, "rendering", 12)
     assert (found["job"]["status"], found["job"]["progress"]["progress"]) == ("processing", 0.6)
     assert (found["campaign"]["metrics"], found["campaign"]["change"]) == ({"clicks": 5}, {"clicks": 2})
@@ -151,7 +159,10 @@ async def test_every_hook_has_the_documents_fields(tab: Tab, standin: Standin, d
     assert [(alert["alertId"], alert["severity"]) for alert in found["alerts"]["alerts"]] == [("a1", "warning")]
     assert (found["agent"]["status"], found["agent"]["textContent"]) == ("running", "Hello")
     assert found["agent"]["toolCall"]["name"] == "search"
-    assert found["council"]["stages"]["psychology"] | {"thinking": "Hm.", "score": 80} == found["council"]["stages"]["psychology"]
+    assert (
+        found["council"]["stages"]["psychology"] | {"thinking": "Hm.", "score": 80}
+        == found["council"]["stages"]["psychology"]
+    )
     assert (found["council"]["currentStage"], found["council"]["finalScore"]) == ("complete", {"composite": 80})
     assert found["sse"]["data"] == {"type": "x", "n": 2}
 

@@ -65,11 +65,19 @@ async def test_node_reads_by_each_transport_on_one_cursor_publishes_and_ends(
     assert first["published"]["events"][0]["cursor"]
 
 
-async def test_the_core_weighs_less_than_twelve_kilobytes(package: Path) -> None:
+def test_the_core_weighs_less_than_twelve_kilobytes(package: Path) -> None:
     node = node_with(package, "esbuild@0.25.5")
     (package / "core.js").write_text('export { connect } from "callboard-client";')
     made = subprocess.run(
-        [node, "node_modules/esbuild/bin/esbuild", "core.js", "--bundle", "--minify", "--format=esm", "--external:./frames.js"],
+        [
+            node,
+            "node_modules/esbuild/bin/esbuild",
+            "core.js",
+            "--bundle",
+            "--minify",
+            "--format=esm",
+            "--external:./frames.js",
+        ],
         cwd=package,
         capture_output=True,
         timeout=60,

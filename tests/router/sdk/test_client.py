@@ -65,7 +65,7 @@ async def test_a_reader_whose_connections_are_cut_anywhere_misses_nothing(
 
 async def test_a_client_that_is_refused_a_subject_is_told_so(edge_factory: EdgeFactory) -> None:
     async with edge_factory() as edge:
-        with pytest.raises(ReadRefused, match="subject|pattern"):
+        with pytest.raises(ReadRefused, match=r"subject|pattern"):
             await numbers(Client(edge.url).session(subjects=["not a subject"]), 1)
 
 
