@@ -67,7 +67,8 @@ image: ## Build the container image (IMAGE=callboard:dev)
 wheels: $(BIN)/python ## Fetch what the image needs into ops/wheels, for a build without a network
 	@rm -f ops/wheels/*.whl
 	@$(BIN)/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); \
-	  print(*p["project"]["dependencies"], *p["build-system"]["requires"], sep="\n")' | \
+	  print(*p["project"]["dependencies"], \
+	  *p["project"]["optional-dependencies"]["server"], *p["build-system"]["requires"], sep="\n")' | \
 	  $(BIN)/python -m pip download --quiet --disable-pip-version-check --dest ops/wheels --only-binary=:all: \
 	    --python-version $(IMAGE_PYTHON) --implementation cp \
 	    $(foreach tag,manylinux_2_28 manylinux_2_27 manylinux_2_17 manylinux2014,--platform $(tag)_$(shell uname -m)) \
@@ -88,7 +89,7 @@ $(BIN)/python:
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	@echo "installing Callboard into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[server]'
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python

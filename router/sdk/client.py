@@ -12,8 +12,8 @@ from urllib.parse import quote
 import aiohttp
 
 from router.errors import BadInput
-from router.sdk.links import REQUEST_SECONDS, WAYS, Refused, answer_of
-from router.sdk.reader import Reader, ReadRefused, Received
+from router.sdk.links import REQUEST_SECONDS, WAYS, HttpRefusal, answer_of
+from router.sdk.reader import ReadRefused, Received, SessionReader
 from router.timing import full_jitter
 
 DEFAULT_EDGE = "http://127.0.0.1:8000"
@@ -57,7 +57,7 @@ class Client:
         transport: str | tuple[str, ...] = tuple(WAYS),
         on_notice: Callable[[dict[str, Any]], None] | None = None,
         **body: Any,
-    ) -> Reader:
+    ) -> SessionReader:
         """Reads events, from a cursor (also `earliest`, `now`, `snapshot`), a time or the last N on; by default from now on.
 
         With a `session_id` it reads that one as it is. `body` is what else a session may have: `filter`, `conflate`, `max_rate`.
@@ -66,7 +66,7 @@ class Client:
         chosen = {"subjects": subjects, "events": types, "since": since, "last": last}
         spec = {"delivery_method": "websocket", **{name: given for name, given in chosen.items() if given}, **body}
         transports = (transport,) if isinstance(transport, str) else transport
-        return Reader(
+        return SessionReader(
             self.base,
             self.headers,
             spec,
@@ -100,7 +100,7 @@ class Client:
                     given = {**self.headers(), **(headers or {})}
                     async with http.request(method, self.base + path, json=body, headers=given) as answer:
                         return await answer_of(answer)
-                except Refused as refusal:
+                except HttpRefusal as refusal:
                     if not refusal.passing or attempt == tries:
                         raise ReadRefused(refusal.status, refusal.code, str(refusal)) from None
                     await asyncio.sleep(max(refusal.retry_after, full_jitter(attempt, 0.3, 3.0)))
@@ -134,7 +134,7 @@ class SyncClient:
 class SyncReader:
     """`for event in reader`. Between two events nothing runs: what comes meanwhile waits at the server, and its pings do, too."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: SessionReader) -> None:
         self._reader = reader
         self._runner: asyncio.Runner | None = None
 

@@ -19,7 +19,7 @@ POLL_SECONDS = 25
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 
 
-class Refused(Exception):
+class HttpRefusal(Exception):
     """The server answered, and the answer was no."""
 
     def __init__(self, status: int, code: str, detail: str, retry_after: float = 0.0) -> None:
@@ -34,7 +34,7 @@ class Refused(Exception):
         return self.status in (408, 429) or self.status >= 500
 
 
-class Link:
+class SessionLink:
     """One connection: its session's address, where it begins, and how long it may be silent, in seconds."""
 
     def __init__(
@@ -54,7 +54,7 @@ class Link:
 
 
 async def answer_of(response: aiohttp.ClientResponse) -> Any:
-    """The JSON of an answer; None where it has none. Raises Refused."""
+    """The JSON of an answer; None where it has none. Raises HttpRefusal."""
     text = await response.text()
     try:
         body = json.loads(text) if text else None
@@ -66,19 +66,19 @@ async def answer_of(response: aiohttp.ClientResponse) -> Any:
             later = float(response.headers.get("Retry-After", 0))
         except ValueError:
             later = 0.0
-        raise Refused(
+        raise HttpRefusal(
             response.status, str(given.get("code", "")), str(given.get("detail") or given.get("title") or ""), later
         )
     return body
 
 
-async def websocket(link: Link) -> AsyncGenerator[dict[str, Any], None]:
+async def websocket(link: SessionLink) -> AsyncGenerator[dict[str, Any], None]:
     """Reads by WebSocket. The answers to the server's pings are sent while the next message is waited for."""
     try:
         async with asyncio.timeout(REQUEST_SECONDS):
             socket = await link.http.ws_connect(link.url("ws"), headers=link.headers, max_msg_size=MAX_EVENT_BYTES)
     except aiohttp.WSServerHandshakeError as fault:
-        raise Refused(fault.status, "", fault.message) from None
+        raise HttpRefusal(fault.status, "", fault.message) from None
     try:
         while True:
             async with asyncio.timeout(link.silence):
@@ -97,7 +97,7 @@ async def websocket(link: Link) -> AsyncGenerator[dict[str, Any], None]:
             pass
 
 
-async def sse(link: Link) -> AsyncGenerator[dict[str, Any], None]:
+async def sse(link: SessionLink) -> AsyncGenerator[dict[str, Any], None]:
     """Reads server-sent events: `id:` is the cursor of an event that has none of its own."""
     headers = {**link.headers, "Accept": "text/event-stream"}
     async with link.http.get(
@@ -141,7 +141,7 @@ async def _lines(response: aiohttp.ClientResponse, silence: Callable[[], float])
             yield line.rstrip(b"\r").decode()
 
 
-async def polling(link: Link) -> AsyncGenerator[dict[str, Any], None]:
+async def polling(link: SessionLink) -> AsyncGenerator[dict[str, Any], None]:
     """Reads pages; only the first does not wait."""
     ready = False
     while True:
@@ -160,7 +160,7 @@ async def polling(link: Link) -> AsyncGenerator[dict[str, Any], None]:
         link.start = {"cursor": page["next"]}
 
 
-WAYS: Mapping[str, Callable[[Link], AsyncGenerator[dict[str, Any], None]]] = {
+WAYS: Mapping[str, Callable[[SessionLink], AsyncGenerator[dict[str, Any], None]]] = {
     "websocket": websocket,
     "sse": sse,
     "polling": polling,

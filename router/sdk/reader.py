@@ -20,7 +20,7 @@ import aiohttp
 import msgspec
 
 from router.errors import RouterError
-from router.sdk.links import REQUEST_SECONDS, WAYS, Link, Refused, answer_of
+from router.sdk.links import REQUEST_SECONDS, WAYS, HttpRefusal, SessionLink, answer_of
 from router.timing import full_jitter
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def follows(cursor: str, last: str | None) -> bool:
     return epoch != old_epoch or place > old_place
 
 
-class Reader:
+class SessionReader:
     """`async for event in reader`: every event, in order. `cursor` is behind the last one that the loop has dealt with.
 
     A loop that is left at an event has not dealt with it: who goes on at `cursor` gets it again.
@@ -134,11 +134,12 @@ class Reader:
         """One connection, from session to end; sets how long to wait before the next. Raises ReadRefused."""
         self._farewell, self._wait = None, 0.0
         began, ready, link = time.monotonic(), 0.0, None
+        before = self.cursor
         way = self._transports[self._choice]
         try:
             await self._enter(http)
             start = {"cursor": self.cursor} if self.cursor else {}
-            link = Link(http, f"{self._base}{self._path}", self._headers(), start)
+            link = SessionLink(http, f"{self._base}{self._path}", self._headers(), start)
             async with aclosing(WAYS[way](link)) as brought:
                 async for said in brought:
                     if said.get("control") == "ready":
@@ -155,12 +156,13 @@ class Reader:
                     if self._choice and time.monotonic() - began > FALLBACK_SECONDS:
                         self._choice = 0
                         return
-            self._wait = self._ended(link.code, ready)
-        except Refused as refusal:
+            self._wait = self._ended(link.code, ready, moved=self.cursor != before)
+        except HttpRefusal as refusal:
             self._wait = self._refused(refusal)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as fault:
             log.debug("a connection was lost", extra={"fault": str(fault) or type(fault).__name__, "transport": way})
-            self._wait = self._ended(link.code if link else 0, ready, reached=link is not None)
+            reached, moved = link is not None, self.cursor != before
+            self._wait = self._ended(link.code if link else 0, ready, reached=reached, moved=moved)
         finally:
             self.transport = None
 
@@ -174,7 +176,7 @@ class Reader:
             return
         try:
             made = await self._ask(http, "POST", "/callbacks/sessions", self._body)
-        except Refused as refusal:
+        except HttpRefusal as refusal:
             if not self.cursor or refusal.status not in (400, 409, 410, 422):
                 raise
             made = await self._ask(http, "POST", "/callbacks/sessions", dict(self._spec))
@@ -206,7 +208,7 @@ class Reader:
             return
         try:
             await self._ask(http, "DELETE", self._path)
-        except (Refused, aiohttp.ClientError, OSError, TimeoutError):
+        except (HttpRefusal, aiohttp.ClientError, OSError, TimeoutError):
             # It expires by itself.
             pass
         self.session_id = None
@@ -233,8 +235,11 @@ class Reader:
         lost, self.cursor = self.cursor, None
         self._notice({"control": "gap", "from": lost, "to": to})
 
-    def _ended(self, code: int, ready: float, reached: bool = True) -> float:
-        """How long to wait behind the end of a connection. Raises ReadRefused where the server says to stay away."""
+    def _ended(self, code: int, ready: float, *, reached: bool = True, moved: bool = False) -> float:
+        """How long to wait behind the end of a connection; one that has moved the cursor was no failure.
+
+        Raises ReadRefused where the server says to stay away.
+        """
         lived = time.monotonic() - ready if ready else 0.0
         bye = self._farewell
         if code == NO_SESSION and not self._foreign:
@@ -245,13 +250,13 @@ class Reader:
             raise ReadRefused(0, str(code), str(bye["reason"]) if bye else "the server closed the connection for good")
         if not ready and reached:
             self._strike()
-        self._failures = 0 if lived > STEADY else self._failures + 1
+        self._failures = 0 if moved or lived > STEADY else self._failures + 1
         jitter = full_jitter(max(1, self._failures), BACKOFF_BASE, BACKOFF_CAP)
         if bye and bye.get("delay_ms"):
             return float(bye["delay_ms"]) / 1000 * random.uniform(1.0, 1.5)
         return jitter
 
-    def _refused(self, refusal: Refused) -> float:
+    def _refused(self, refusal: HttpRefusal) -> float:
         self._failures += 1
         jitter = full_jitter(self._failures, BACKOFF_BASE, BACKOFF_CAP)
         if refusal.status == 404 and not self._foreign:

@@ -149,6 +149,7 @@ export class Stream {
     this.#set({ phase: "connecting", transport: null, retryAt: null });
     this.#farewell = null;
     let end = { reason: "" };
+    const before = this.#cursor;
     try {
       const token = await this.#told.token(this.#renewal);
       await this.#enter(token, signal);
@@ -161,6 +162,8 @@ export class Stream {
       // What is left is the network's: `fetch` says TypeError.
       end = { reason: "the server cannot be reached" };
     }
+    // A connection that has moved the cursor was no failure, however short it lived.
+    if (before && before !== this.#cursor) this.#backoff.reset();
     return this.#ended(end);
   }
 
