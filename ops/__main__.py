@@ -14,6 +14,9 @@ from ops.environment import wants_traceback
 from ops.settings import Mistakes
 from router.errors import RouterError
 
+# A module of ours that is missing is a broken installation, and no extra.
+_OWN = ("actors", "callboard", "edge", "ops", "protos", "router")
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; the exit code: 0, 1 for a failure, 2 for wrong usage or settings, 130 after Ctrl-C."""
@@ -26,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if sys.stdout:  # None where it was closed before we began
             sys.stdout.flush()
         return code
-    except (Mistakes, RouterError, OSError, KeyboardInterrupt, BaseExceptionGroup) as fault:
+    except (Mistakes, RouterError, OSError, KeyboardInterrupt, ModuleNotFoundError, BaseExceptionGroup) as fault:
         return _fail(fault, "--debug" in arguments)
 
 
@@ -46,6 +49,10 @@ def _fail(fault: BaseException, debug: bool) -> int:
             # The reader of our output has closed it. What is still buffered must not fail again when Python ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
+        case ModuleNotFoundError(name=str(name)) if not (debug or wants_traceback()) and not name.startswith(_OWN):
+            missing = name.partition(".")[0]
+            print(f"callboard: {missing} is not installed: pip install 'callboard[server]'", file=sys.stderr)
+            return 1
         case RouterError() | OSError() if not (debug or wants_traceback()):
             print(f"callboard: {_in_words(cause)}", file=sys.stderr)
             return 1
