@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from aiohttp import web
+from playwright.async_api import Browser
 
 from edge.http.system import CLIENT
 from tests.browser.conftest import Tab
@@ -105,10 +106,10 @@ async def documents(standin: Standin, bundle: str) -> AsyncIterator[Documents]:
     yield documents
 
 
-async def mount(tab: Tab, standin: Standin, components: int = 1) -> None:
+async def mount(tab: Tab, standin: Standin, components: int = 1, **options: Any) -> None:
     await tab.page.goto(f"{standin.url}/blank")
-    mounting = "(count) => import('/page.js').then(() => mount({ backoff: { base: 20, cap: 200 } }, count))"
-    await tab.page.evaluate(mounting, components)
+    mounting = "([options, count]) => import('/page.js').then(() => mount(options, count))"
+    await tab.page.evaluate(mounting, [{"backoff": {"base": 20, "cap": 200}, **options}, components])
     await tab.until("() => window.shown?.render?.isConnected")
 
 
@@ -128,6 +129,24 @@ async def test_a_thousand_renders_of_every_hook_open_one_connection(
     assert standin.most_open == 1 and len(streams) <= 3
     assert (documents.sses, documents.sockets) == (1, 1)
     assert [each for each in tab.complaints if "404" not in each] == []
+
+
+async def test_six_tabs_with_every_hook_by_server_sent_events_leave_room_for_a_fetch(
+    browser: Browser, standin: Standin, documents: Documents
+) -> None:
+    context = await browser.new_context()
+    tabs = [Tab(await context.new_page()) for _ in range(6)]
+
+    for tab in tabs:
+        await mount(tab, standin, transport="sse")
+        await tab.page.evaluate("(shown.campaign.startStreaming(), shown.council.startStreaming())")
+    await standin.publish("job.one.video_render_progress", {"progress": 0.5, "stage": "rendering"})
+
+    for tab in tabs:
+        await tab.until("() => shown.render.progress === 0.5 && shown.council.finalScore")
+        assert await tab.page.evaluate("fetch('/runs').then((answer) => answer.status)") == 200
+    assert standin.open_now == 1
+    await context.close()
 
 
 async def test_every_hook_has_the_documents_fields(tab: Tab, standin: Standin, documents: Documents) -> None:

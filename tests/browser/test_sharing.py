@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
 from playwright.async_api import Browser
 
 from tests.browser.conftest import Tab
@@ -224,6 +226,42 @@ async def test_six_tabs_by_server_sent_events_leave_connections_for_other_reques
     for tab in opened:
         assert await tab.page.evaluate("fetch('/runs').then((answer) => answer.status)") == 200
     assert standin.opened == ["sse"]
+
+
+async def test_other_streams_are_read_once_for_all_tabs_and_wait_for_one_another(
+    tabs: OpenTab, standin: Standin
+) -> None:
+    opened: list[str] = []
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        opened.append(request.path)
+        answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await answer.prepare(request)
+        await answer.write(b'data: {"n": 1}\nid: 1\n\n')
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await answer.write(b": here\n")
+                await asyncio.sleep(0.5)
+        return answer
+
+    standin.extra = {f"/documents/{n}": endless for n in range(6)}
+    both = [await tabs() for _ in range(2)]
+    for tab in both:
+        await tab.page.evaluate(BOARD, {})
+        await tab.page.evaluate("""() => {
+          window.sources = [0, 1, 2, 3, 4, 5].map((n) => board.source(`/documents/${n}`));
+          window.heard = sources.map((source, n) => (source.on("message", () => (heard[n] = true)), false));
+        }""")
+    for tab in both:
+        await tab.until("() => heard.filter(Boolean).length === 3")
+        assert await tab.page.evaluate("fetch('/runs').then((answer) => answer.status)") == 200
+    assert len(opened) == 3
+
+    for tab in both:
+        await tab.page.evaluate("sources.slice(0, 3).forEach((source) => source.close())")
+    for tab in both:
+        await tab.until("() => heard.every(Boolean)")
+    assert sorted(opened) == sorted(f"/documents/{n}" for n in range(6))
 
 
 async def test_who_has_another_token_reads_by_another_connection(tabs: OpenTab, standin: Standin) -> None:

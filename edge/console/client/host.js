@@ -25,7 +25,7 @@ export class Host {
   receive(port, message, post) {
     if (!this.#ports.has(port)) {
       if (message.do === "leave" || message.do === "close") return;
-      this.#ports.set(port, { post, subscriptions: new Map(), hidden: false, heard: 0, asked: [] });
+      this.#ports.set(port, { post, subscriptions: new Map(), hidden: false, heard: 0, asked: new Set() });
       // After a long silence it was forgotten: its subscriptions are unknown here.
       if (message.do === "alive" || message.do === "ack") post({ say: "hello" });
     }
@@ -36,7 +36,7 @@ export class Host {
     else if (message.do === "close") this.#close(tab, message.id);
     else if (message.do === "ack") subscription?.subscriber.acknowledge(message.count);
     else if (message.do === "retry") subscription?.channel.retry();
-    else if (message.do === "tell") tab.asked.splice(0).forEach((resolve) => resolve(message.value));
+    else if (message.do === "tell") this.#told(tab, message);
     else if (message.do === "page") this.#page(tab, message);
     else if (message.do === "alive") post({ say: "alive" });
     else if (message.do === "leave") this.#leave(port);
@@ -76,15 +76,24 @@ export class Host {
     for (const tab of this.#ports.values()) {
       for (const [id, subscription] of tab.subscriptions) {
         if (subscription.name !== name) continue;
-        const told = new Promise((resolve) => {
-          tab.asked.push(resolve);
-          setTimeout(() => resolve(otherwise), TELLING);
-        });
         tab.post({ id, say: "ask", what });
-        return told;
+        return new Promise((resolve) => {
+          const question = { what, resolve };
+          tab.asked.add(question);
+          setTimeout(() => this.#answer(tab, question, otherwise), TELLING);
+        });
       }
     }
     return otherwise;
+  }
+
+  #told(tab, { what, value }) {
+    for (const question of tab.asked) if (question.what === what) this.#answer(tab, question, value);
+  }
+
+  #answer(tab, question, value) {
+    tab.asked.delete(question);
+    question.resolve(value);
   }
 
   #close(tab, id) {

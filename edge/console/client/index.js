@@ -140,7 +140,7 @@ export class Board {
     const value = await Promise.resolve(typeof given === "function" ? given() : given).catch(() => null);
     // A ticket opens one stream once; after that the browser has a cookie for it.
     if (message.what === "ticket" && typeof given !== "function") this.#options = { ...this.#options, ticket: () => null };
-    this.#post?.({ do: "tell", id: message.id, value });
+    this.#post?.({ do: "tell", what: message.what, value });
   }
 
   /** The page is what knows of the network, of being looked at, and of being put aside. */

@@ -12,7 +12,8 @@ const ALIVE = 20_000;
 const NAME = "callboard 1";
 
 const withWorker = () => typeof SharedWorker !== "undefined";
-const withLocks = () => typeof BroadcastChannel !== "undefined" && Boolean(globalThis.navigator?.locks);
+// In a page only: Node has both as well, and nobody to share with.
+const withLocks = () => typeof document !== "undefined" && typeof BroadcastChannel !== "undefined" && Boolean(navigator.locks);
 
 /** A policy that demands Trusted Types takes no plain address of a script. */
 function trusted(url) {

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from edge.http.system import CLIENT
+from ops.types.typescript import typescript
+from router.catalogue import all_types
 from tests import parts
 from tests.edge.conftest import RunningEdge
 from tests.npm import node_with
@@ -86,6 +88,42 @@ def test_the_core_weighs_less_than_twelve_kilobytes(package: Path) -> None:
 
     assert made.returncode == 0, made.stderr
     assert len(gzip.compress(made.stdout, 9)) < MAX_CORE
+
+
+TYPED = """
+import { connect } from "callboard-client";
+import { useJobProgress, useRenderProgressStream } from "callboard-client/react";
+import type { EventData } from "./events";
+
+const board = connect<EventData>("http://localhost:8000", { subjects: ["agent.run-42.>"], last: 5, persist: "mine" });
+board.on("progress", ({ data, cursor }) => console.log((data.progress ?? 0) * 100, cursor.length));
+// @ts-expect-error: a share is no text.
+board.on("progress", ({ data }) => data.progress?.toUpperCase());
+// @ts-expect-error: no such type.
+board.on("progres", () => {});
+for await (const event of board) console.log(event.event_type.length);
+const stopped: { done: boolean } = await board.command("agent", "main", "stop", { run: "run-42" });
+export const shown = () => useRenderProgressStream("job").estimatedTime.toFixed(0) + useJobProgress(null).status + stopped.done;
+"""
+
+
+@pytest.mark.slow
+def test_the_types_fit_those_that_the_command_writes(package: Path) -> None:
+    node = node_with(package, "typescript@5.9.3", "@types/react@19.1.0")
+    (package / "events.ts").write_text(typescript(all_types()))
+    (package / "typed.ts").write_text(TYPED)
+    options = ("--strict", "--noEmit", "--target", "es2022", "--module", "esnext", "--moduleResolution", "bundler")
+
+    done = subprocess.run(
+        [node, "node_modules/typescript/bin/tsc", *options, "typed.ts"],
+        cwd=package,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 async def test_the_modules_and_their_types_are_served(edge: RunningEdge) -> None:
