@@ -5,6 +5,7 @@
  */
 
 import { moment } from "./format.js";
+import { escapeToken, unescapeToken } from "../client/tokens.js";
 import { explain } from "./standing.js";
 // Written by the server, from its catalogue of event types.
 import { OUTCOMES, OUTPUT, RUN_DOMAINS } from "./types.js";
@@ -17,25 +18,6 @@ const ALERT_STATES = new Set(["firing", "acknowledged", "snoozed", "dismissed", 
 const KEPT_LINES = 200;
 
 export const TERMINAL = OUTCOMES;
-
-/** The token that stands for an id in a subject; the server's `escape`, in JavaScript. */
-export function escapeToken(id) {
-  if (id === "") return "=";
-  return Array.from(new TextEncoder().encode(id), (byte) => {
-    const sign = String.fromCharCode(byte);
-    return /[A-Za-z0-9_-]/.test(sign) ? sign : `=${byte.toString(16).toUpperCase().padStart(2, "0")}`;
-  }).join("");
-}
-
-/** Gives back the id that a token stands for. */
-export function unescapeToken(token) {
-  if (token === "=") return "";
-  try {
-    return decodeURIComponent(token.replace(/=([0-9A-F]{2})/g, "%$1"));
-  } catch {
-    return token;
-  }
-}
 
 /** The text that an event adds to a run's output, or null. */
 function outputOf({ event_type: type, data }) {

@@ -17,6 +17,8 @@ from router.sdk.reader import ReadRefused, Received, SessionReader
 from router.timing import full_jitter
 
 DEFAULT_EDGE = "http://127.0.0.1:8000"
+# An hour without a reader, where this process could not remove its session. A later reader makes a new one at its cursor.
+SESSION_TTL = 3600.0
 # What a publication that may not have arrived is tried; its key makes a repeat harmless.
 TRIES = 4
 
@@ -64,7 +66,12 @@ class Client:
         Iterating raises ReadRefused where the server refuses for good.
         """
         chosen = {"subjects": subjects, "events": types, "since": since, "last": last}
-        spec = {"delivery_method": "websocket", **{name: given for name, given in chosen.items() if given}, **body}
+        spec = {
+            "delivery_method": "websocket",
+            "ttl": SESSION_TTL,
+            **{name: given for name, given in chosen.items() if given},
+            **body,
+        }
         transports = (transport,) if isinstance(transport, str) else transport
         return SessionReader(
             self.base,

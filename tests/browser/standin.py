@@ -39,7 +39,7 @@ class Standin:
         self.sockets: set[web.WebSocketResponse] = set()
         self.transports: set[asyncio.Transport] = set()
         self.opened: list[str] = []
-        self.open_now = 0
+        self._live: set[object] = set()
         self.most_open = 0
         self.created = 0
         self.heartbeats = 0
@@ -79,8 +79,15 @@ class Standin:
         async with self.news:
             self.news.notify_all()
 
+    @property
+    def open_now(self) -> int:
+        """How many connections stay open just now."""
+        return len(self._live)
+
     def cut(self) -> None:
         """Breaks every open socket off, without a close."""
+        # Their handlers take a moment to find out.
+        self._live.clear()
         for transport in self.transports:
             transport.abort()
 
@@ -217,12 +224,13 @@ class Standin:
     @contextlib.contextmanager
     def _counted(self, transport: str) -> Any:
         self.opened.append(transport)
-        self.open_now += 1
+        connection = object()
+        self._live.add(connection)
         self.most_open = max(self.most_open, self.open_now)
         try:
             yield
         finally:
-            self.open_now -= 1
+            self._live.discard(connection)
 
     def _has(self, at: int) -> bool:
         return at < len(self.log)

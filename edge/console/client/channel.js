@@ -19,6 +19,10 @@ const MAX_PATTERNS = 64;
 const TOGETHER = 20;
 // A session that names more than is asked for is narrowed only after this time: somebody may come back.
 const NARROWING = 30_000;
+// Sessions are deleted when they are left. Those of a browser that was killed expire after so many seconds without a reader; a
+// machine that slept for longer makes a new one at its cursor.
+const TTL = 3_600;
+const SHORT_TTL = 60;
 // The store may be asked by way of a replica that lags a little (ms).
 const LATER = 100;
 
@@ -30,6 +34,8 @@ const reads = (subscription, event) =>
 export class Subscriber {
   cursor = null;
   joining = false;
+  // Whether it has what came before it began.
+  joined = false;
   gone = false;
   refused = null;
   // Whether the server has taken what it asks for.
@@ -112,9 +118,11 @@ export class Channel {
     this.#subscribers.add(subscriber);
     if (!this.#stream) this.#begin(subscriber);
     else {
+      const now = !subscriber.cursor && !Object.keys(subscriber.start).length;
+      // What comes from now on the stream brings; and without a token nothing can be read beside it.
+      if (!(now && this.#stream.cursor && this.#covered(subscriber)) && !this.#way.ticket) this.#join(subscriber);
+      else subscriber.cursor ??= this.#stream.cursor;
       this.#tell(subscriber);
-      // Without a token nothing can be read beside the stream.
-      if (!this.#way.ticket) this.#join(subscriber);
     }
   }
 
@@ -162,7 +170,7 @@ export class Channel {
 
   #spec() {
     const named = { ...(this.#subjects && { subjects: this.#subjects }), ...(this.#types && { events: this.#types }) };
-    return { delivery_method: "websocket", ...this.#rest, ...named };
+    return { delivery_method: "websocket", ttl: TTL, ...this.#rest, ...named };
   }
 
   #wanted() {
@@ -247,7 +255,9 @@ export class Channel {
   }
 
   #tell(subscriber) {
-    const state = subscriber.refused ? { ...this.#stream.state, phase: "refused", transport: null, ...subscriber.refused } : this.#stream.state;
+    let { state } = this.#stream;
+    if (subscriber.refused) state = { ...state, phase: "refused", transport: null, ...subscriber.refused };
+    else if (subscriber.joining && !subscriber.joined && state.phase === "live") state = { ...state, phase: "connecting", transport: null };
     subscriber.stats = this.#stream.stats;
     subscriber.send({ say: "state", state });
   }
@@ -295,7 +305,7 @@ export class Channel {
 
   #reading({ subjects, types }, position) {
     const { delivery_method: _, ...rest } = this.#rest;
-    return { delivery_method: "polling", ...rest, ...(subjects && { subjects }), ...(types && { events: types }), ...position };
+    return { delivery_method: "polling", ...rest, ttl: SHORT_TTL, ...(subjects && { subjects }), ...(types && { events: types }), ...position };
   }
 
   #lose(subscriber) {
@@ -317,6 +327,10 @@ export class Channel {
       if (subscriber.gone) return;
     }
     subscriber.joining = false;
+    if (!subscriber.joined) {
+      subscriber.joined = true;
+      this.#tell(subscriber);
+    }
     const waiting = subscriber.buffer;
     subscriber.buffer = [];
     for (const event of waiting) subscriber.give(event);

@@ -1,14 +1,5 @@
 /** Folds events into what the documents' hooks show. Pure: a value and an event give the next value. */
 
-/** The token that stands for an id in a subject; the server's `escape`, in JavaScript. */
-export function escapeToken(id) {
-  if (id === "") return "=";
-  return Array.from(new TextEncoder().encode(id), (byte) => {
-    const sign = String.fromCharCode(byte);
-    return /[A-Za-z0-9_-]/.test(sign) ? sign : `=${byte.toString(16).toUpperCase().padStart(2, "0")}`;
-  }).join("");
-}
-
 const first = (...values) => values.find((value) => value !== undefined && value !== null);
 
 /** A job's status in the guide's words. */

@@ -107,6 +107,10 @@ interface Requests {
   frames(canvas: HTMLCanvasElement, path: string, options?: import("./frames.js").FrameOptions): Promise<import("./frames.js").FrameStream>;
 }
 
+/** The token that stands for an id in a subject, and back: an id may have any characters. */
+export function escapeToken(id: string): string;
+export function unescapeToken(token: string): string;
+
 export class Board implements Requests {
   constructor(url?: string | URL, options?: BoardOptions);
   readonly base: string;

@@ -16,6 +16,7 @@ import { join } from "./share.js";
 import { Subscription } from "./subscription.js";
 
 export { Refusal } from "./http.js";
+export { escapeToken, unescapeToken } from "./tokens.js";
 export { Subscription };
 
 const ORDER = ["websocket", "sse", "polling"];
@@ -220,7 +221,7 @@ export class Board {
 
   /** Reads the last events of some subjects once, beside the stream. */
   async history(subjects, last = 100) {
-    const session = await this.post("/callbacks/sessions", { delivery_method: "polling", subjects, last });
+    const session = await this.post("/callbacks/sessions", { delivery_method: "polling", subjects, last, ttl: 60 });
     const path = sessionPath(session.session_id);
     try {
       return (await this.get(`${path}/events?${new URLSearchParams({ cursor: session.cursor, limit: last, wait: 0 })}`)).events;

@@ -9,9 +9,10 @@
 
 import { createContext, createElement, useCallback, useContext, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 import { Handle } from "./feed.js";
-import { AGENT, CAMPAIGN, COUNCIL, JOB, RENDER, agent, alerts, campaign, council, escapeToken, job, metrics, render } from "./folds.js";
+import { AGENT, CAMPAIGN, COUNCIL, JOB, RENDER, agent, alerts, campaign, council, job, metrics, render } from "./folds.js";
 import { Board } from "./index.js";
 import { Channels } from "./channels.js";
+import { escapeToken } from "./tokens.js";
 
 const Boards = createContext(null);
 let settings = {};

@@ -146,7 +146,6 @@ export class Subscription {
   }
 
   #notice(notice) {
-    if (notice.control === "ready") this.#liveSince = Date.parse(notice.server_time) || this.clock.now();
     if (notice.control === "bye" && notice.cursor && !this.#pulled) this.#passed(notice.cursor);
     for (const listener of this.#notices) guarded(listener, notice);
   }
@@ -159,6 +158,8 @@ export class Subscription {
   }
 
   #set(state) {
+    // What was born before is history.
+    if (state.phase === "live" && this.state.phase !== "live") this.#liveSince = Date.now() + state.offset;
     this.state = Object.freeze(state);
     this.clock.offset = state.offset;
     for (const listener of this.#states) guarded(listener, this.state);
