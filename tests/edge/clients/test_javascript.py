@@ -67,6 +67,17 @@ async def test_node_reads_by_each_transport_on_one_cursor_publishes_and_ends(
     assert first["published"]["events"][0]["cursor"]
 
 
+async def test_a_snapshot_has_the_newest_of_each_subject(edge: RunningEdge, entity: str, package: Path) -> None:
+    kinds = ("progress", "job_progress", "progress", "job_progress")
+    await edge.publish(
+        *({"subject": f"job.{entity}.{kind}", "data": {"n": n, "progress": 0.5}} for n, kind in enumerate(kinds))
+    )
+
+    found = await run(package, edge.url, entity, "auto", "snapshot", "2")
+
+    assert found["seen"] == [2, 3]
+
+
 def test_the_core_weighs_less_than_twelve_kilobytes(package: Path) -> None:
     node = node_with(package, "esbuild@0.25.5")
     (package / "core.js").write_text('export { connect } from "callboard-client";')
