@@ -174,3 +174,38 @@ async def test_every_event_source_behind_nginx_comes_back_after_each_restart(
             await readers_live_through(tree, nginx.url, entity, chromium, polyfill, "up")
         finally:
             await nginx.stop()
+
+
+@pytest.mark.parametrize("way", ["up", "edge"])
+async def test_tabs_that_share_the_client_s_connection_miss_nothing_through_restarts(
+    tree: Tree, entity: str, chromium: str, way: str
+) -> None:
+    url = f"http://127.0.0.1:{tree.port}"
+    async with (
+        async_playwright() as playwright,
+        await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS) as browser,
+    ):
+        context = await browser.new_context()
+        pages = [await context.new_page() for _ in range(2)]
+        for page in pages:
+            await page.goto(f"{url}/openapi.json")
+            await page.evaluate(
+                """async ([url, subjects]) => {
+                  const { connect } = await import("/client.js");
+                  window.seen = [];
+                  window.board = connect(url, { subjects, cursor: "earliest" });
+                  board.on("*", (event) => seen.push(event.data.n));
+                }""",
+                [url, [f"job.{entity}.>"]],
+            )
+        wanted: list[int] = []
+
+        async def all_have() -> bool:
+            return all([await page.evaluate("seen") == wanted for page in pages])
+
+        for turn in range(RESTARTS):
+            wanted += await publish(tree, entity, *range(10 * turn, 10 * turn + 5))
+            await (tree.restart_edge() if way == "edge" else tree.restart())
+            wanted += await publish(tree, entity, *range(10 * turn + 5, 10 * turn + 10))
+            await eventually(all_have)
+        assert await pages[0].evaluate("board.stats.gaps") == 0
