@@ -42,3 +42,14 @@ def test_importing_it_needs_none_of_what_runs_a_server() -> None:
     server = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["server"]
     assert light() <= needed
     assert needed & {re.split(r"[<>=\\[;]", each)[0].lower() for each in server} == set()
+
+
+def test_a_command_that_needs_more_says_what_to_install() -> None:
+    program = "import sys; sys.modules['starlette'] = None; from ops.__main__ import main; sys.exit(main(['edge']))"
+
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "starlette is not installed: pip install 'callboard[server]'" in done.stderr
