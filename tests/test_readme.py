@@ -134,4 +134,3 @@ def test_what_a_contributor_is_told_to_touch_exists() -> None:
 
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []
-    assert '"callback", "cloudevents"' in (ROOT / "edge/sessions/body.py").read_text(encoding="utf-8")

@@ -84,6 +84,6 @@ def _text(text: str) -> str:
     return _FORBIDDEN.sub("", text)
 
 
-CLOUDEVENTS = SharedDialect(name="cloudevents", encode=cloudevents)
+CLOUDEVENTS = SharedDialect(name="cloudevents", encode=cloudevents, for_sessions=True)
 # Another form of the post; where there is none, as on a stream, there is only the one.
-CLOUDEVENTS_BINARY = SharedDialect(name="cloudevents-binary", encode=cloudevents)
+CLOUDEVENTS_BINARY = SharedDialect(name="cloudevents-binary", encode=cloudevents, for_sessions=True)

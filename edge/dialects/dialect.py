@@ -84,6 +84,8 @@ class SharedDialect(Dialect):
 
     encode: Callable[[Record, str], bytes]
     event_name: Callable[[Record], str | None] | None = None
+    # Whether a session may choose it, as `dialect`: each text is then a JSON object, to which webhooks add the session.
+    for_sessions: bool = False
 
 
 Step = Callable[[Any, Record, str], tuple[Any, Sequence[DialectPart]]]

@@ -12,8 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from edge.auth.connection import ConnectionAuth
-from edge.dialects import DIALECTS
 from edge.dialects.callback import CALLBACK
+from edge.dialects.table import SESSION_DIALECTS
 from edge.disconnect import BAD_CURSOR, FORBIDDEN, LOST_STORE, NO_SESSION, SHUTDOWN, Disconnect
 from edge.errors import Problem
 from edge.http.bodies.events import PageAnswer
@@ -158,7 +158,7 @@ def _authorize(connection: Request | WebSocket, session: Session, poll: bool = F
 def _reading(session: Session, auth: ConnectionAuth | None) -> ReadRequest:
     """What a connection reads: as much of the session as is granted to its principal. Raises Problem."""
     view = session.view if auth is None else auth.view(session)
-    return ReadRequest(session.id, view, DIALECTS.get(session.spec.dialect, CALLBACK), auth)
+    return ReadRequest(session.id, view, SESSION_DIALECTS.get(session.spec.dialect, CALLBACK), auth)
 
 
 def time_left(connection: Request | WebSocket) -> float:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta
 
+from edge.dialects.table import SESSION_DIALECTS
 from edge.sessions.endpoint.body import EndpointBody
 from edge.view import MAX_PATTERNS, MAX_TYPES
 
 DeliveryMethod = Literal["websocket", "sse", "polling", "webhook"]
-DialectName = Literal["callback", "cloudevents", "cloudevents-binary"]
+if TYPE_CHECKING:
+    DialectName = str
+else:
+    DialectName = Literal[tuple(SESSION_DIALECTS)]
 
 # From one write in ten seconds, for a wall display, to a thousand, past which a rate has no effect.
 MIN_RATE, MAX_RATE = 0.1, 1000.0

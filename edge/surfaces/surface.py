@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import Meta
@@ -112,6 +112,7 @@ class SocketSurface:
     path: str
     handler: Callable[[WebSocket], Awaitable[None]]
     access: Access = Access.STREAM
+    method: ClassVar[str] = "WEBSOCKET"
 
     def route(self, _serve: object) -> BaseRoute:
         """The route of the row."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.dialects import DIALECTS
+from edge.dialects.table import SESSION_DIALECTS
 from edge.transports.encoders import SseEncoder, one_line
 from edge.types import Batch, Notice
 from router.codec import encode, to_json
@@ -98,9 +98,9 @@ async def test_an_empty_id_is_none_and_a_cursor_that_somebody_typed_wrong_is_sti
     assert (refused.status_code, refused.json()["code"]) == (400, "bad_cursor")
 
 
-@pytest.mark.parametrize("dialect", sorted(DIALECTS))
+@pytest.mark.parametrize("dialect", sorted(SESSION_DIALECTS))
 def test_data_comes_before_the_id_in_every_event(dialect: str) -> None:
-    made = SseEncoder(DIALECTS[dialect]).events(Batch([record(n=1), record(n=2)], "5f3a9c1e"))
+    made = SseEncoder(SESSION_DIALECTS[dialect]).events(Batch([record(n=1), record(n=2)], "5f3a9c1e"))
 
     for event in made.removesuffix(b"\n\n").split(b"\n\n"):
         assert [line.partition(b":")[0] for line in event.split(b"\n")] == [b"data", b"id"]
@@ -108,7 +108,7 @@ def test_data_comes_before_the_id_in_every_event(dialect: str) -> None:
 
 @pytest.mark.parametrize("control", ["ready", "gap", "position", "bye", "expiring"])
 def test_data_comes_before_the_id_in_every_notice(control: str) -> None:
-    said = SseEncoder(DIALECTS["callback"]).notice(
+    said = SseEncoder(SESSION_DIALECTS["callback"]).notice(
         Notice(control, {"cursor": "1-5f3a9c1e-000000000007", "why": LINE_ENDS})
     )
     fields = [line.partition(b":")[0] for line in said.removesuffix(b"\n\n").split(b"\n")]
@@ -117,10 +117,10 @@ def test_data_comes_before_the_id_in_every_notice(control: str) -> None:
     assert said.decode().splitlines() == said.decode().split("\n")[:-1]
 
 
-@pytest.mark.parametrize("dialect", sorted(DIALECTS))
+@pytest.mark.parametrize("dialect", sorted(SESSION_DIALECTS))
 def test_no_character_of_an_event_ends_a_line_for_any_reader(dialect: str) -> None:
     text = f"a{LINE_ENDS}b — “quoted” é"
-    made = SseEncoder(DIALECTS[dialect]).events(Batch([record(text=text, **{LINE_ENDS: 1})], "5f3a9c1e"))
+    made = SseEncoder(SESSION_DIALECTS[dialect]).events(Batch([record(text=text, **{LINE_ENDS: 1})], "5f3a9c1e"))
     lines = made.decode().splitlines()
 
     assert len(lines) == 3

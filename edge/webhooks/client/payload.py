@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from edge.dialects import DIALECTS
 from edge.dialects.callback import CALLBACK
 from edge.dialects.cloudevents import BATCHED, JSON, STRUCTURED, binary, cloudevents
+from edge.dialects.table import SESSION_DIALECTS
 from router.codec import to_json
 from router.record import Record
 
@@ -30,7 +30,7 @@ def build_payload(records: Sequence[Record], epoch: str, session_id: str, dialec
         own = b',"callboardsession":' + to_json(session_id) + b"}"
         bodies = [cloudevents(record, epoch)[:-1] + own for record in records]
         return Payload(b"[" + b",".join(bodies) + b"]", BATCHED) if batch else Payload(bodies[0], STRUCTURED)
-    encode = DIALECTS.get(dialect, CALLBACK).encode
+    encode = SESSION_DIALECTS.get(dialect, CALLBACK).encode
     # A session's id is letters and digits.
     own = b',"session_id":"%b"}' % session_id.encode()
     if not batch:

@@ -1,11 +1,9 @@
-"""What every dialect has that says nothing else, and the names that a session may choose."""
+"""What every dialect has that says nothing else."""
 
 from __future__ import annotations
 
 import json
 
-from edge.dialects import DIALECTS
-from edge.dialects.callback import CALLBACK
 from edge.dialects.dialect import COMPLETED, SharedDialect, control_message, named_notice
 from edge.disconnect import COMPLETED as DISCONNECT
 from edge.transports.encoders import SseEncoder, sse_part
@@ -35,8 +33,3 @@ def test_a_shared_dialect_may_name_its_events() -> None:
     assert (
         SseEncoder(named).encode(Batch(records_of(("x", {})), EPOCH)) == b"event: x\ndata: 1\nid: " + cursor + b"\n\n"
     )
-
-
-def test_the_dialects_of_sessions_are_found_by_their_names() -> None:
-    assert DIALECTS["callback"] is CALLBACK
-    assert all(name == dialect.name for name, dialect in DIALECTS.items())

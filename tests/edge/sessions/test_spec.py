@@ -7,7 +7,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from edge.dialects import DIALECTS
+from edge.dialects.table import SESSION_DIALECTS
 from edge.errors import Problem
 from edge.sessions.body import DialectName
 from edge.sessions.spec import SessionSpec, parse_change, parse_session, view_of
@@ -29,7 +29,7 @@ def test_what_is_left_out_has_its_default_and_an_empty_list_is_none() -> None:
 
 
 def test_every_dialect_can_be_asked_for() -> None:
-    assert set(get_args(DialectName)) == set(DIALECTS)
+    assert set(get_args(DialectName)) == set(SESSION_DIALECTS)
 
 
 def test_webhook_settings_of_a_session_that_is_read_are_not_looked_at() -> None:
