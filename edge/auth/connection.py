@@ -135,7 +135,9 @@ class ConnectionAuth:
             self.reader.close(EXPIRED)
             return None
         if now >= expires - notice and not self._warned:
-            body = {"expires_at": self.expires_at, "seconds": round(expires - now, 3), "refresh": True}
+            seconds = round(expires - now, 3)
+            said = rfc3339(time.time_ns())
+            body = {"expires_at": self.expires_at, "seconds": seconds, "refresh": True, "timestamp": said}
             self._warned = self.reader.notify("expiring", body)
         return expires if self._warned else expires - notice
 

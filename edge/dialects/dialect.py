@@ -8,7 +8,8 @@ with state folds: each reader has a fold of its own, whose steps are pure, so th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, NamedTuple
 
 from router.codec import to_json
@@ -51,9 +52,37 @@ def named_notice(_state: Any, control: str, body: Body) -> Sequence[DialectPart]
     return (DialectPart(to_json(body), control, body.get("cursor"), RETRY_MS if control == "ready" else None),)
 
 
+# What every client of a WebSocket is told; of silence a ping frame tells.
+ESSENTIAL = frozenset({"ready", "gap", "bye"})
+
+# What a client that knows events only shows of what it is told.
+_SHOWN: Mapping[str, Callable[[Body], Body]] = {
+    "ready": lambda body: {"message": "connected again" if body.get("recovered") else "connected"},
+    "gap": lambda body: {"message": f"events are missing: {body.get('reason')}"},
+    "bye": lambda body: {"message": f"disconnected: {body.get('reason')}"},
+    "error": lambda body: {"error": body.get("detail"), "error_type": body.get("code"), "recoverable": False},
+}
+
+
+def control_object(control: str, body: Body) -> dict[str, Any]:
+    """What is said of a connection on a WebSocket.
+
+    A client of the callback guide shows each message as an event; so those that it gets unasked have the fields of one.
+    """
+    shown = _SHOWN.get(control)
+    if shown is None:
+        return {"control": control, **body}
+    return {"control": control, "event_type": control, **body, "data": shown(body)}
+
+
 def control_message(_state: Any, control: str, body: Body) -> Sequence[bytes]:
     """On a WebSocket: an object with `control`."""
-    return (to_json({"control": control, **body}),)
+    return (to_json(control_object(control, body)),)
+
+
+def essential_message(state: Any, control: str, body: Body) -> Sequence[bytes]:
+    """The same, of what nobody can do without."""
+    return control_message(state, control, body) if control in ESSENTIAL else ()
 
 
 Notices = Callable[[Any, str, Body], Sequence[DialectPart]]
@@ -66,7 +95,8 @@ class Dialect:
 
     `headers` are those of an SSE answer, `opening` the bytes before everything, `keep_alive` the comment of a heartbeat.
     `notices` makes parts for SSE, `messages` JSON texts for a WebSocket, of a notice's control and body; both are given the
-    state of the fold, where there is one. A position about which nothing is said on SSE is a heartbeat.
+    state of the fold, where there is one. A position about which nothing is said on SSE is a heartbeat; on a WebSocket one about
+    which nothing is said is a ping frame.
     """
 
     name: str
@@ -75,7 +105,7 @@ class Dialect:
     # No blank line behind it: httpx-sse would take that for an event without data.
     keep_alive: bytes = b": heartbeat\n"
     notices: Notices = named_notice
-    messages: Messages = control_message
+    messages: Messages = essential_message
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,3 +132,12 @@ class FoldedDialect(Dialect):
 
     begin: Callable[[Mapping[str, str]], Any]
     step: Step
+
+
+@cache
+def with_controls(dialect: SharedDialect) -> SharedDialect:
+    """The same dialect for a client that asks for all controls, also those that it could do without.
+
+    It has the same name, so that both share what is made of events.
+    """
+    return replace(dialect, messages=control_message) if dialect.messages is essential_message else dialect

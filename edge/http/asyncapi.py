@@ -197,10 +197,17 @@ def _messages(types: Iterable[EventType]) -> dict[str, Any]:
 _NOTICE: dict[str, Any] = {
     "name": "notice",
     "title": "A notice",
-    "summary": "Where the stream stands: an object with `control` on a WebSocket, an event of that name on SSE.",
+    "summary": "Where the stream stands: an object with `control` on a WebSocket, an event of that name on SSE. Unasked a "
+    "WebSocket brings ready, gap, bye and error, which have `event_type` and `data`, too; with `?controls=all` the others.",
     "payload": {
         "type": "object",
-        "required": ["control"],
-        "properties": {"control": {"enum": list(CONTROLS)}, "cursor": {"type": "string"}},
+        "required": ["control", "timestamp"],
+        "properties": {
+            "control": {"enum": list(CONTROLS)},
+            "timestamp": {"type": "string", "format": "date-time"},
+            "event_type": {"type": "string"},
+            "data": {"type": "object"},
+            "cursor": {"type": "string"},
+        },
     },
 }

@@ -13,6 +13,7 @@ from starlette.websockets import WebSocket
 
 from edge.auth.connection import ConnectionAuth
 from edge.dialects.callback import CALLBACK
+from edge.dialects.dialect import with_controls
 from edge.dialects.table import SESSION_DIALECTS
 from edge.disconnect import BAD_CURSOR, FORBIDDEN, LOST_STORE, NO_SESSION, SHUTDOWN, Disconnect
 from edge.errors import Problem
@@ -27,7 +28,7 @@ from edge.runtime import Edge
 from edge.sessions.registry import Session
 from edge.stats import EVERYTHING
 from edge.transports import polling
-from edge.transports.control import Opening
+from edge.transports.control import Opening, control_error
 from edge.transports.sse import SseResponse, stream_start
 from edge.transports.websocket import SocketReader
 from edge.types import ReadRequest
@@ -155,10 +156,11 @@ def _authorize(connection: Request | WebSocket, session: Session, poll: bool = F
     return edge.connection_auths.open(principal_of(connection.scope), session, address_of(connection), poll)
 
 
-def _reading(session: Session, auth: ConnectionAuth | None) -> ReadRequest:
+def _reading(session: Session, auth: ConnectionAuth | None, controls: bool = False) -> ReadRequest:
     """What a connection reads: as much of the session as is granted to its principal. Raises Problem."""
     view = session.view if auth is None else auth.view(session)
-    return ReadRequest(session.id, view, SESSION_DIALECTS.get(session.spec.dialect, CALLBACK), auth)
+    dialect = SESSION_DIALECTS.get(session.spec.dialect, CALLBACK)
+    return ReadRequest(session.id, view, with_controls(dialect) if controls else dialect, auth)
 
 
 def time_left(connection: Request | WebSocket) -> float:
@@ -195,7 +197,7 @@ async def socket_session(socket: WebSocket) -> None:
         query = read_query(socket, SocketQuery)
         start = _opening(query, session)
         pace = _pace(query, session)
-        asked = _reading(session, auth)
+        asked = _reading(session, auth, query.controls == "all")
     except Problem as problem:
         if problem.status == 429:
             raise
@@ -233,5 +235,5 @@ async def serve_socket(edge: Edge, socket: WebSocket, asked: ReadRequest, start:
 async def refuse_socket(socket: WebSocket, close: int, code: str, detail: str) -> None:
     """Sends the reason as a message: a browser's script sees neither status nor body of a refused handshake."""
     count_refusal(code)
-    await socket.send_text(to_json({"control": "error", "code": code, "detail": detail}).decode())
+    await socket.send_text(to_json(control_error(code, detail)).decode())
     await socket.close(close, code)

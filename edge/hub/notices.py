@@ -29,7 +29,7 @@ def ready(
             "earliest": recovery.earliest(),
             "recovered": start.cursor is not None and gap is None,
             "heartbeat_seconds": heartbeat,
-            "server_time": _now(),
+            **_times(),
         },
     )
 
@@ -46,18 +46,19 @@ def lost(recovery: ReaderRecovery, gap: Gap, cursor: str) -> Notice:
             "reset": gap.reset,
             "reason": reason,
             "cursor": cursor,
+            "timestamp": _now(),
         },
     )
 
 
 def place(control: str, cursor: str) -> Notice:
     """A heartbeat or a position: says up to where a client has everything."""
-    return Notice(control, {"cursor": cursor, "server_time": _now()})
+    return Notice(control, {"cursor": cursor, **_times()})
 
 
 def slowed(cursor: str) -> dict[str, Any]:
     """The body of a notice that a reader was taken off the live path because of its filter's cost."""
-    return {"reason": "filter_budget", "detail": _SLOWED, "cursor": cursor, "server_time": _now()}
+    return {"reason": "filter_budget", "detail": _SLOWED, "cursor": cursor, **_times()}
 
 
 def bye(reason: Disconnect, cursor: str | None) -> Notice:
@@ -67,10 +68,17 @@ def bye(reason: Disconnect, cursor: str | None) -> Notice:
         "code": reason.code,
         "reconnect": reason.reconnect,
         "delay_ms": int(reason.delay * 1000),
+        "timestamp": _now(),
     }
     if cursor is not None:
         body["cursor"] = cursor
     return Notice("bye", body)
+
+
+def _times() -> dict[str, str]:
+    """The time, as a clock to set one's own by, and as every event has it."""
+    now = _now()
+    return {"server_time": now, "timestamp": now}
 
 
 def _now() -> str:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from edge.dialects.dialect import control_object
 from edge.errors import Problem
 from edge.hub.reader import Reader
 from edge.types import State
@@ -31,21 +32,34 @@ def read_opening(raw: str | bytes, opening: Opening) -> Start | dict[str, Any]:
         message = None
     control = message.get("control") if isinstance(message, dict) else None
     if control == "ping":
-        return {"control": "pong", "server_time": rfc3339(time.time_ns()), "id": message.get("id")}
+        return _pong(message)
     if control != "resume":
-        return {"control": "error", "code": "resume_expected", "detail": 'say {"control":"resume","cursor":…} first'}
+        return control_error("resume_expected", 'say {"control":"resume","cursor":…} first')
     try:
         return opening({name: str(value) for name, value in message.items() if value is not None})
     except (Problem, BadInput) as refusal:
         detail = refusal.detail if isinstance(refusal, Problem) else str(refusal)
-        return {"control": "error", "code": refusal.code, "detail": detail}
+        return control_error(refusal.code, detail)
+
+
+def control_error(code: str, detail: str | None) -> dict[str, Any]:
+    """A refusal, as a message on a WebSocket."""
+    return control_object("error", {"code": code, "detail": detail, "timestamp": rfc3339(time.time_ns())})
+
+
+def _pong(ping: Mapping[str, Any]) -> dict[str, Any]:
+    now = rfc3339(time.time_ns())
+    return {"control": "pong", "server_time": now, "timestamp": now, "id": ping.get("id")}
 
 
 def refresh(token: object, reader: Reader) -> dict[str, Any]:
     """The answer to a client that sends a new token over its connection."""
     if reader.authorization is None:
-        return {"control": "error", "code": "bad_token", "detail": "this server has no keys and needs no token"}
-    return reader.authorization.refresh(token)
+        return control_error("bad_token", "this server has no keys and needs no token")
+    said = reader.authorization.refresh(token)
+    if said["control"] == "error":
+        return control_error(said["code"], said["detail"])
+    return {**said, "timestamp": rfc3339(time.time_ns())}
 
 
 def answer(raw: str | bytes, reader: Reader) -> dict[str, Any]:
@@ -53,12 +67,12 @@ def answer(raw: str | bytes, reader: Reader) -> dict[str, Any]:
     try:
         message = from_json(raw)
     except BadEvent:
-        return {"control": "error", "code": "bad_json", "detail": "a message must be a JSON object"}
+        return control_error("bad_json", "a message must be a JSON object")
     control = message.get("control") or message.get("type") if isinstance(message, dict) else None
     if control == "refresh":
         return refresh(message.get("token"), reader)
     if control != "ping":
-        return {"control": "error", "code": "unknown_control", "detail": "known controls: ping, refresh"}
-    pong = {"control": "pong", "server_time": rfc3339(time.time_ns()), "id": message.get("id")}
+        return control_error("unknown_control", "known controls: ping, refresh")
+    pong = _pong(message)
     # Before `ready` no place is known.
     return pong if reader.state is State.CONNECTING else {**pong, "cursor": reader.cursor}

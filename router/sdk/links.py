@@ -76,7 +76,9 @@ async def websocket(link: SessionLink) -> AsyncGenerator[dict[str, Any], None]:
     """Reads by WebSocket. The answers to the server's pings are sent while the next message is waited for."""
     try:
         async with asyncio.timeout(REQUEST_SECONDS):
-            socket = await link.http.ws_connect(link.url("ws"), headers=link.headers, max_msg_size=MAX_EVENT_BYTES)
+            socket = await link.http.ws_connect(
+                link.url("ws", controls="all"), headers=link.headers, max_msg_size=MAX_EVENT_BYTES
+            )
     except aiohttp.WSServerHandshakeError as fault:
         raise HttpRefusal(fault.status, "", fault.message) from None
     try:

@@ -470,7 +470,7 @@ async def test_a_reader_outlives_silence_in_which_the_edge_does_nothing(lone_edg
     """
     async with client_of(lone_edge.url) as http:
         path = await create(http, subjects=[f"job.{entity}.>"])
-        async with ws(lone_edge.url, f"{path}/ws") as socket, http.stream("GET", f"{path}/sse") as answer:
+        async with ws(lone_edge.url, f"{path}/ws?controls=all") as socket, http.stream("GET", f"{path}/sse") as answer:
             lines = answer.aiter_lines()
             assert json.loads(await socket.recv())["control"] == "ready"
             begun, used = time.monotonic(), lone_edge.cpu_seconds()

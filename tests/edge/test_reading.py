@@ -97,7 +97,7 @@ async def test_heartbeats_come_and_the_cursor_moves_past_what_is_filtered_out(
 ) -> None:
     async with edge_factory(session=SessionSettings(heartbeat=0.3)) as edge:
         session = await edge.session(subjects=[f"job.{entity}.wanted"])
-        async with edge.socket(session) as socket:
+        async with edge.socket(session, "?controls=all") as socket:
             ready = await socket.control("ready")
             (cursor,) = await edge.publish({"subject": f"job.{entity}.other", "data": {}})
             async with asyncio.timeout(PATIENCE):

@@ -16,7 +16,7 @@ async def test_a_late_joiner_gets_the_whole_and_then_changes_on_every_transport(
     session = await edge.session(subjects=[f"job.{entity}a.*", f"job.{entity}b.*"], cursor="snapshot")
     assert (await edge.http.get(f"/callbacks/sessions/{session}")).json()["cursor"] == "snapshot"
 
-    async with edge.socket(session) as socket, edge.sse(session) as stream:
+    async with edge.socket(session, "?controls=all") as socket, edge.sse(session) as stream:
         page = await edge.poll(session)
         snapshot = [await socket.events(2), await stream.events(2), page["events"]]
         position = await socket.control("position")

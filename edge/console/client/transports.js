@@ -19,7 +19,7 @@ async function websocket(link) {
   const ticket = await link.ticket();
   if (link.signal.aborted) return left;
   return new Promise((resolve) => {
-    const address = link.url(`/ws${query({ ...link.query, ticket })}`).replace(/^http/, "ws");
+    const address = link.url(`/ws${query({ ...link.query, controls: "all", ticket })}`).replace(/^http/, "ws");
     const socket = new WebSocket(address);
     const leave = () => {
       // Deaf first, then closed: the next connection waits for the end of this one, but a peer that is gone never answers.

@@ -91,6 +91,13 @@ class SocketQuery(StreamQuery, frozen=True, kw_only=True):
             description='The first message says where reading begins: {"control":"resume","cursor":…}, or since, or last.'
         ),
     ] = None
+    controls: Annotated[
+        Literal["all"] | None,
+        Meta(
+            description="`all`: beside ready, gap and bye also heartbeat, position, slowed and expiring, of which a client is "
+            "otherwise told nothing; ping frames tell that the connection is alive."
+        ),
+    ] = None
 
 
 class SessionTestQuery(msgspec.Struct, frozen=True):

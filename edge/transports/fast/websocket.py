@@ -132,7 +132,8 @@ class FastWebSocket(FastReader):
     def _write_heartbeat(self, form: bytes) -> None:
         assert self._transport is not None
         if self._round == self._sweeper.round:
-            self._transport.write(form)
+            # A client that is told nothing of silence is pinged instead: proxies count the time since the last byte.
+            self._transport.write(form or _PING)
             return
         if self._unanswered >= MAX_UNANSWERED:
             self._close_silent()

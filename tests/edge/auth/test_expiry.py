@@ -34,7 +34,9 @@ async def edge(request: pytest.FixtureRequest, secured: SecuredFactory) -> Async
 
 
 @contextlib.asynccontextmanager
-async def opened(edge: SecuredEdge, session: str, query: str = "") -> AsyncIterator[tuple[Socket, dict[str, Any]]]:
+async def opened(
+    edge: SecuredEdge, session: str, query: str = "?controls=all"
+) -> AsyncIterator[tuple[Socket, dict[str, Any]]]:
     async with edge.socket(session, query) as socket:
         yield socket, await socket.control("ready")
 

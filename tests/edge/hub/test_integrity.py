@@ -162,7 +162,7 @@ async def test_a_long_poll_leads_past_nothing_that_was_missed(deaf: Deaf) -> Non
 async def test_nobody_is_sent_anywhere_while_nothing_is_missed(deaf: Deaf) -> None:
     session = await deaf.edge.session(subjects=["job.>"])
     before = await deaf.possible_losses()
-    async with deaf.edge.socket(session) as socket:
+    async with deaf.edge.socket(session, "?controls=all") as socket:
         for number in range(6):
             await deaf.say(f"job.a{number}.said", f"job.b{number}.said", "job.c.said")
             await socket.events(3)

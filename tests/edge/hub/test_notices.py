@@ -10,6 +10,7 @@ def test_a_bye_says_why_and_where_to_come_back() -> None:
     notice = notices.bye(MISSED, "1-0badcafe-000000000007")
 
     assert notice.control == "bye"
+    assert notice.body.pop("timestamp").endswith("Z")
     assert notice.body == {
         "reason": MISSED.reason,
         "code": MISSED.code,
@@ -27,4 +28,4 @@ def test_a_slowed_reader_is_told_its_cursor() -> None:
     body = notices.slowed("1-0badcafe-000000000007")
 
     assert (body["reason"], body["cursor"]) == ("filter_budget", "1-0badcafe-000000000007")
-    assert body["server_time"].endswith("Z")
+    assert body["server_time"] == body["timestamp"] and body["timestamp"].endswith("Z")

@@ -16,6 +16,8 @@ async def test_an_unknown_session_is_said_in_band_on_a_socket(edge: RunningEdge)
         await socket.raw.wait_closed()
 
     assert said["code"] == "session_not_found"
+    # As an error of the callback guide, for clients that know nothing else.
+    assert (said["event_type"], said["data"]["error_type"]) == ("error", "session_not_found") and said["timestamp"]
     assert socket.raw.close_code == 4505
 
 

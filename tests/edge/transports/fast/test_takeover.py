@@ -213,7 +213,7 @@ async def test_head_of_a_stream_ends_and_the_connection_goes_on(edge: RunningEdg
 async def test_a_filtered_reader_s_cursor_moves_on(nats_server: str, path: Path, entity: str) -> None:
     async with running(nats_server, path, session=SessionSettings(heartbeat=0.3)) as edge:
         session = await edge.session(subjects=[f"job.{entity}.wanted"])
-        async with edge.socket(session) as socket, edge.sse(session) as stream:
+        async with edge.socket(session, "?controls=all") as socket, edge.sse(session) as stream:
             ready = await socket.control("ready")
             (cursor,) = await edge.publish({"subject": f"job.{entity}.other", "data": {}})
             while (said := await socket.next()).get("cursor", "") < cursor:
