@@ -1,12 +1,14 @@
-"""The dialect of AG-UI 1.0: a run's life cycle, its text, reasoning, tools and state, as events of that protocol over SSE.
+"""The dialect of AG-UI 1.0: a run's life cycle, its text, reasoning, steps, tools and state, as events of that protocol over SSE.
 
-Messages begin and end, and nothing is open when the run ends. What the protocol has no word for is CUSTOM, under the name of its
-event type. A connection that ends before its run says RUN_ERROR, so that nobody takes it for a run that finished.
+Messages and steps begin and end, and nothing is open when the run ends. What the protocol has no word for is CUSTOM, under the name
+of its event type. A connection that ends before its run says RUN_ERROR, so that nobody takes it for a run that finished; to
+TanStack AI, which comes back by itself behind the last id, that would be the end of the run, so it is told nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from edge.dialects.dialect import COMPLETED, Body, DialectPart, FoldedDialect
@@ -16,25 +18,31 @@ from router.event import Event
 from router.record import Record
 
 MAX_OPEN_CALLS = 64
+MAX_OPEN_STEPS = 64
 _SILENT = frozenset({"state", "stages", "stopping"})
 
 Said = dict[str, Any]
 
 
 class AgentState(NamedTuple):
-    """The run so far: its ids, what is open in it, and how many messages there were."""
+    """The run so far: its ids, what is open in it, and how many messages there were.
+
+    `run` is what the client calls it, `life` what the store does: all readers of it have the same ids of messages.
+    """
 
     thread: str
     run: str = ""
+    life: str = ""
     started: bool = False
     kind: str | None = None
     texts: int = 0
     messages: int = 0
     calls: tuple[tuple[str, str], ...] = ()
+    steps: tuple[str, ...] = ()
 
     @property
     def message(self) -> str:
-        return f"{self.run}-m{self.messages}"
+        return f"{self.life}-m{self.messages}"
 
 
 Made = tuple[AgentState, list[Said]]
@@ -52,9 +60,9 @@ def _step(state: AgentState, record: Record, _epoch: str) -> tuple[AgentState, S
     begun: list[Said] = []
     if not state.started:
         said = event.data.get("incarnation")
-        run = state.run or (said if isinstance(said, str) and said else event.id)
-        state = state._replace(run=run, started=True)
-        begun = [{"type": "RUN_STARTED", "threadId": state.thread, "runId": run}]
+        life = said if isinstance(said, str) and said else event.id
+        state = state._replace(run=state.run or life, life=life, started=True)
+        begun = [{"type": "RUN_STARTED", "threadId": state.thread, "runId": state.run}]
     state, made = _take(state, event)
     return state, [DialectPart(to_json(each)) for each in (*begun, *made)]
 
@@ -73,12 +81,45 @@ def _take(state: AgentState, event: Event) -> Made:
         return _tool_result(state, event)
     if event.type == "state_snapshot":
         return state, [{"type": "STATE_SNAPSHOT", "snapshot": data.get("snapshot", dict(data))}]
-    if event.type == "state_delta" and isinstance(data.get("delta"), list):
+    if event.type == "state_delta" and _is_patch(data.get("delta")):
         return state, [{"type": "STATE_DELTA", "delta": data["delta"]}]
+    if event.type == "workflow_step" and (stepped := _step_of(state, data)) is not None:
+        return stepped
     declared = find_at(event.type, event.subject)
     if declared.delivery is Delivery.APPEND and (field := declared.text_field(data)) is not None:
         return _delta(state, "TEXT", data[field])
     return state, [{"type": "CUSTOM", "name": event.type, "value": dict(data)}]
+
+
+def _is_patch(delta: Any) -> bool:
+    """Whether this is a JSON Patch (RFC 6902). Clients end a run with an error at one that is none."""
+    return isinstance(delta, list) and all(isinstance(each, dict) and _is_operation(each) for each in delta)
+
+
+def _is_operation(operation: Mapping[str, Any]) -> bool:
+    path, kind = operation.get("path"), operation.get("op")
+    if not _is_pointer(path):
+        return False
+    if kind in ("move", "copy"):
+        return _is_pointer(operation.get("from"))
+    return kind == "remove" or (kind in ("add", "replace", "test") and "value" in operation)
+
+
+def _is_pointer(path: Any) -> bool:
+    return isinstance(path, str) and (not path or path.startswith("/"))
+
+
+def _step_of(state: AgentState, data: Mapping[str, Any]) -> Made | None:
+    """A step begins or ends; None where the protocol has no word for it, as where one of this name is open already."""
+    name, status = data.get("step"), data.get("status")
+    if not isinstance(name, str) or not name:
+        return None
+    if status == "started" and name not in state.steps and len(state.steps) < MAX_OPEN_STEPS:
+        return state._replace(steps=(*state.steps, name)), [{"type": "STEP_STARTED", "stepName": name}]
+    if status in ("completed", "failed") and name in state.steps:
+        left = tuple(each for each in state.steps if each != name)
+        return state._replace(steps=left), [{"type": "STEP_FINISHED", "stepName": name}]
+    return None
 
 
 def _delta(state: AgentState, kind: str, text: str) -> Made:
@@ -150,6 +191,8 @@ def _end(state: AgentState, event: Event, outcome: str) -> Made:
         state, made = _delta(state, "TEXT", whole)
     state, closed = _closed(state)
     made += closed
+    made += [{"type": "STEP_FINISHED", "stepName": name} for name in reversed(state.steps)]
+    state = state._replace(steps=())
     if outcome == "failed":
         error = {"type": "RUN_ERROR", "message": str(data.get("error") or data.get("message") or "failed")}
         return state, [*made, error]
@@ -167,6 +210,10 @@ def _notices(state: AgentState, control: str, body: Body) -> Sequence[DialectPar
     return ()
 
 
+def _few_notices(state: AgentState, control: str, body: Body) -> Sequence[DialectPart]:
+    return () if control == "bye" else _notices(state, control, body)
+
+
 AG_UI = FoldedDialect(
     name="ag-ui",
     headers=(
@@ -181,3 +228,6 @@ AG_UI = FoldedDialect(
     begin=_begin,
     step=_step,
 )
+
+# Pairs an id with the data behind it, so that one behind its data would be that of the next event.
+TANSTACK = replace(AG_UI, name="tanstack", leading_id=True, notices=_few_notices)

@@ -13,9 +13,10 @@ from edge.settings import LOOPBACK, EdgeSettings
 
 METHODS = "GET, POST, PATCH, DELETE, OPTIONS"
 EXPOSED = "Location, Retry-After, WWW-Authenticate"
-# The request headers that a preflight allows, whatever it asks for.
+# The request headers that a preflight allows, whatever it asks for. TanStack AI sends X-Run-Id.
 ALLOWED_HEADERS = (
-    "Accept, Authorization, Cache-Control, Content-Type, Idempotency-Key, Last-Event-ID, traceparent, tracestate"
+    "Accept, Authorization, Cache-Control, Content-Type, Idempotency-Key, Last-Event-ID, traceparent, tracestate, "
+    "X-Run-Id"
 )
 # Headers that may occur once: where there are two, one program reads the first and another the last.
 SINGLE_HEADERS = (

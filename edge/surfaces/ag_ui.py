@@ -30,16 +30,22 @@ class RunAgentInput(msgspec.Struct, frozen=True, kw_only=True):
     state: Any = None
 
 
-async def _run(request: Request) -> Reading | Response:
+async def run_agent(request: Request) -> Reading | Response:
+    """Begins a run, or joins the one that was begun by the same request. Raises Problem or BrokerError."""
     body = await read_json(request)
     asked = read_as(body, RunAgentInput)
     patterns_of("thread", asked.threadId)
     parameters = {"thread": asked.threadId, "run": asked.runId}
-    if last_event_id(request):
+    turns = await find_turns(request, asked.threadId)
+    same = [turn for turn in turns if turn.incarnation == asked.runId]
+    if last_event_id(request) or (same and not same[-1].over):
         # A client whose connection was cut repeats its request: it joins, and never starts twice.
-        return await _join_last(request, asked.threadId, parameters)
+        return await read_life(request, (same or last_turn(turns, asked.threadId))[-1], parameters)
     before = (await edge_of(request).broker.state()).last
-    incarnation = await start_run(request, request.path_params["agent"], asked.threadId, body)
+    incarnation = await start_run(
+        # All that read the run call it as this client does, but one whose ids are not unique.
+        request, request.path_params["agent"], asked.threadId, body, incarnation=None if same else asked.runId
+    )  # fmt: skip
     turns = [turn for turn in await find_turns(request, asked.threadId) if turn.incarnation == incarnation]
     life = turns[0] if turns else RunLife(domain="thread", name=asked.threadId, begin=before, incarnation=incarnation)
     return await read_life(request, life, parameters)
@@ -47,14 +53,15 @@ async def _run(request: Request) -> Reading | Response:
 
 async def _join(request: Request) -> Reading | Response:
     thread = request.path_params["thread"]
-    return await _join_last(request, thread, {"thread": thread})
+    turns = last_turn(await find_turns(request, thread), thread)
+    return await read_life(request, turns[-1], {"thread": thread})
 
 
-async def _join_last(request: Request, thread: str, parameters: dict[str, str]) -> Reading | Response:
-    turns = await find_turns(request, thread)
+def last_turn(turns: list[RunLife], thread: str) -> list[RunLife]:
+    """The last turn alone. Raises Problem where there is none."""
     if not turns:
         raise Problem("run_not_found", f"no run of the thread {thread[:60]!r} is known")
-    return await read_life(request, turns[-1], parameters)
+    return turns[-1:]
 
 
 ROWS: tuple[Surface, ...] = (
@@ -64,7 +71,7 @@ ROWS: tuple[Surface, ...] = (
         name="run_ag_ui",
         summary="Run an agent on a thread, and stream the run as AG-UI events",
         dialect=AG_UI,
-        find=_run,
+        find=run_agent,
         body=RunAgentInput,
         answers=(Answer(204, "The run is over and the client has all of it"),),
         problems=(*START_PROBLEMS, "run_not_found"),

@@ -33,11 +33,16 @@ START_PROBLEMS = (
 )
 
 
-async def start_run(request: Request, agent: str, run: str, input: Any, domain: str = "thread") -> str:
-    """Has an agent begin the next life of a run; returns its incarnation. Raises Problem or BrokerError."""
+async def start_run(
+    request: Request, agent: str, run: str, input: Any, domain: str = "thread", incarnation: str | None = None
+) -> str:
+    """Has an agent begin the next life of a run; returns its incarnation, which may be another than it was to have.
+
+    Raises Problem or BrokerError.
+    """
     address = address_of(agent, "main", "start")
     principal_of(request.scope).require_command(address)
-    incarnation = new_id()
+    incarnation = incarnation or new_id()
     order = {"run": run, "domain": domain, "incarnation": incarnation, "input": input}
     try:
         answer = await give(edge_of(request).broker.connection, address, order, START_SECONDS)

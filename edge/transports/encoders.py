@@ -42,10 +42,11 @@ def sse_part(part: DialectPart) -> bytes:
     )
 
 
-def sse_event(parts: Sequence[DialectPart], cursor: str) -> bytes:
+def sse_event(parts: Sequence[DialectPart], cursor: str, leading: bool = False) -> bytes:
     """What an event became; its cursor is on the last part only, so that a cut in between repeats the event as a whole."""
     said = [_sse_bare(part) for part in parts]
-    said[-1] += b"id: %b\n" % cursor.encode()
+    id = b"id: %b\n" % cursor.encode()
+    said[-1] = id + said[-1] if leading else said[-1] + id
     return b"\n".join((*said, b""))
 
 
@@ -209,6 +210,10 @@ def _sse_taken(taken: Taken, cursor: str) -> bytes:
     return sse_event(taken.parts, cursor)
 
 
+def _sse_taken_leading(taken: Taken, cursor: str) -> bytes:
+    return sse_event(taken.parts, cursor, leading=True)
+
+
 def _text_taken(taken: Taken, _cursor: str) -> bytes:
     return b"\n".join([part.data for part in taken.parts])
 
@@ -261,10 +266,11 @@ class FoldingSseEncoder(FoldingEncoder):
     def __init__(self, folding: Folding) -> None:
         super().__init__(folding)
         self.opening = folding.dialect.opening
+        self._make = _sse_taken_leading if folding.dialect.leading_id else _sse_taken
 
     def encode(self, batch: Batch) -> bytes:
         """The events of a batch; empty where the client is sent nothing of them."""
-        return b"".join(self._forms(batch, "sse", _sse_taken))
+        return b"".join(self._forms(batch, "sse", self._make))
 
     def notice(self, notice: Notice) -> bytes:
         """What the dialect says; may be empty."""

@@ -1,4 +1,8 @@
-"""The bytes of AG-UI: a run that begins and ends, messages that are closed, tools by one id, and resuming in the middle."""
+"""The bytes of AG-UI: a run that begins and ends, messages that are closed, tools by one id, and resuming in the middle.
+
+Runs of every kind are put before two judges of others: `ag-ui-validate`, which knows the protocol's rules of order, and the models
+of `ag-ui-protocol`, which know the fields of each event.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,18 @@ import json
 from typing import Any
 
 import pytest
+from ag_ui.core import Event as AgUiEvent
+from ag_ui_validate.pytest_plugin import validate_agui
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
-from edge.dialects.ag_ui import AG_UI
+from edge.dialects.ag_ui import AG_UI, TANSTACK
+from edge.dialects.dialect import FoldedDialect
 from edge.dialects.folding import Folding
 from edge.disconnect import COMPLETED, SHUTDOWN
 from edge.transports.encoders import FoldingSseEncoder
-from edge.types import Notice
+from edge.types import Batch, Notice
 from tests.edge.dialects.folds import EPOCH, records_of, written
 
 PARAMETERS = {"thread": "t", "run": "r1"}
@@ -35,24 +43,24 @@ SAID: list[tuple[int, list[dict[str, Any]]]] = [
     (
         2,
         [
-            {"type": "REASONING_START", "messageId": "r1-m1"},
-            {"type": "REASONING_MESSAGE_START", "messageId": "r1-m1", "role": "reasoning"},
-            {"type": "REASONING_MESSAGE_CONTENT", "messageId": "r1-m1", "delta": "hm"},
+            {"type": "REASONING_START", "messageId": "x-m1"},
+            {"type": "REASONING_MESSAGE_START", "messageId": "x-m1", "role": "reasoning"},
+            {"type": "REASONING_MESSAGE_CONTENT", "messageId": "x-m1", "delta": "hm"},
         ],
     ),
     (
         3,
         [
-            {"type": "REASONING_MESSAGE_END", "messageId": "r1-m1"},
-            {"type": "REASONING_END", "messageId": "r1-m1"},
-            {"type": "TEXT_MESSAGE_START", "messageId": "r1-m2", "role": "assistant"},
-            {"type": "TEXT_MESSAGE_CONTENT", "messageId": "r1-m2", "delta": "Grüß"},
+            {"type": "REASONING_MESSAGE_END", "messageId": "x-m1"},
+            {"type": "REASONING_END", "messageId": "x-m1"},
+            {"type": "TEXT_MESSAGE_START", "messageId": "x-m2", "role": "assistant"},
+            {"type": "TEXT_MESSAGE_CONTENT", "messageId": "x-m2", "delta": "Grüß"},
         ],
     ),
     (
         5,
         [
-            {"type": "TEXT_MESSAGE_END", "messageId": "r1-m2"},
+            {"type": "TEXT_MESSAGE_END", "messageId": "x-m2"},
             {"type": "TOOL_CALL_START", "toolCallId": "e5", "toolCallName": "search"},
             {"type": "TOOL_CALL_ARGS", "toolCallId": "e5", "delta": '{"q":"x"}'},
             {"type": "TOOL_CALL_END", "toolCallId": "e5"},
@@ -65,13 +73,13 @@ SAID: list[tuple[int, list[dict[str, Any]]]] = [
     (
         10,
         [
-            {"type": "TEXT_MESSAGE_START", "messageId": "r1-m3", "role": "assistant"},
-            {"type": "TEXT_MESSAGE_CONTENT", "messageId": "r1-m3", "delta": "!"},
+            {"type": "TEXT_MESSAGE_START", "messageId": "x-m3", "role": "assistant"},
+            {"type": "TEXT_MESSAGE_CONTENT", "messageId": "x-m3", "delta": "!"},
         ],
     ),
     (
         11,
-        [{"type": "TEXT_MESSAGE_END", "messageId": "r1-m3"}, {"type": "RUN_FINISHED", "threadId": "t", "runId": "r1"}],
+        [{"type": "TEXT_MESSAGE_END", "messageId": "x-m3"}, {"type": "RUN_FINISHED", "threadId": "t", "runId": "r1"}],
     ),
 ]
 
@@ -107,9 +115,110 @@ def test_any_cut_and_resume_give_the_same_bytes_behind_the_cut(cut: int, sizes: 
     ],
 )
 def test_a_run_ends_once(end: dict[str, Any], types: list[str]) -> None:
-    said = written(AG_UI, records_of(("completion", end)), parameters=PARAMETERS).decode()
+    assert [each["type"] for each in events_of(("completion", end))] == types
 
-    assert [json.loads(line[6:])["type"] for line in said.split("\n") if line.startswith("data: ")] == types
+
+def events_of(*events: tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    said = written(AG_UI, records_of(*events), parameters=PARAMETERS).decode()
+    return [json.loads(line[6:]) for line in said.split("\n") if line.startswith("data: ")]
+
+
+START: tuple[str, dict[str, Any]] = ("workflow_start", {"incarnation": "x"})
+OK: tuple[str, dict[str, Any]] = ("completion", {"success": True})
+A: tuple[str, dict[str, Any]] = ("token", {"content": "a"})
+STEP = "workflow_step"
+RUNS: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "empty": [START, OK],
+    "text": [START, ("token", {"content": ""}), A, A, OK],
+    "without a start": [A, OK],
+    "a conversation": [("done", {"content": "a"})],
+    "not streamed": [START, ("completion", {"success": True, "result": "all"})],
+    "reasoning": [START, ("thinking", {"thought": "hm"}), A, ("thinking", {"thought": "hm"}), OK],
+    "tools": [
+        START,
+        A,
+        ("tool_use", {"tool_name": "s", "parameters": {"q": "x"}}),
+        ("tool_use", {"tool_name": "s"}),
+        ("tool_result", {"tool_name": "s", "result": {"rows": [1]}}),
+        ("tool_result", {"tool_name": "s", "success": False, "error": "no"}),
+        ("tool_result", {"tool_name": "never used", "result": None}),
+        A,
+        OK,
+    ],
+    "a tool without a result": [START, ("tool_use", {"tool_name": "s"}), OK],
+    "steps": [
+        START,
+        (STEP, {"step": "one", "status": "started"}),
+        A,
+        (STEP, {"step": "one", "status": "started"}),
+        (STEP, {"step": "two", "status": "started"}),
+        (STEP, {"step": "one", "status": "completed"}),
+        (STEP, {"step": "one", "status": "completed"}),
+        (STEP, {"step": "three", "status": "failed"}),
+        OK,
+    ],
+    "a step that is open when it fails": [START, (STEP, {"step": "one", "status": "started"}), ("completion", {"success": False})],
+    "state": [
+        START,
+        ("state_snapshot", {"snapshot": {"a": 1}}),
+        ("state_delta", {"delta": [{"op": "replace", "path": "/a", "value": 2}, {"op": "copy", "from": "/a", "path": "/b"}]}),
+        ("state_snapshot", {"a": 3}),
+        OK,
+    ],
+    "changes that are none": [
+        START,
+        ("state_snapshot", {"snapshot": {"a": 1}}),
+        *(
+            ("state_delta", {"delta": delta})
+            for delta in ({"a": 2}, [1], [{"op": "set", "path": "/a"}], [{"op": "add", "path": "/a"}], [{"op": "remove"}])
+        ),
+        ("state_delta", {"delta": [{"op": "move", "path": "/a"}]}),
+        ("state_delta", {"delta": [{"op": "add", "path": "a", "value": 1}]}),
+        OK,
+    ],
+    "what it has no word for": [START, ("progress", {"progress": 0.5}), ("log", {"message": "l"}), ("metric", {"rows": 5}), OK],
+    "an error that it survives": [START, ("error", {"error": "x"}), OK],
+    "an error": [START, A, ("error", {"error": "x"}), ("completion", {"success": False, "error": "x"})],
+    "cancelled": [START, A, ("stopping", {}), ("completion", {"success": False, "status": "cancelled"})],
+    "resumed": [START, A, ("workflow_start", {"incarnation": "y", "resumed": True}), A, OK],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
+def test_a_run_of_any_kind_is_valid_to_the_protocol_s_own_judges(run: list[tuple[str, dict[str, Any]]]) -> None:
+    said = events_of(*run)
+
+    report = validate_agui(said)
+
+    assert [each.message for each in report.diagnostics if each.severity != "info"] == report.internal_errors == []
+    for each in said:
+        # What the models do not know they keep apart.
+        assert not TypeAdapter(AgUiEvent).validate_python(each).model_extra
+
+
+def test_all_readers_of_a_run_know_a_message_by_one_id_whatever_they_call_the_run() -> None:
+    named, joined = (
+        written(AG_UI, RUN, parameters=parameters).decode() for parameters in (PARAMETERS, {"thread": "t"})
+    )
+
+    assert named != joined == named.replace('"runId":"r1"', '"runId":"x"')
+
+
+def test_tanstack_reads_an_id_before_its_data_and_of_a_connection_that_is_closed_nothing() -> None:
+    said = written(TANSTACK, RUN[:3], parameters=PARAMETERS).decode()
+    encoder = FoldingSseEncoder(Folding(TANSTACK, PARAMETERS))
+
+    assert said.startswith(f'id: 1-{EPOCH}-000000000001-00000001\ndata: {{"type":"RUN_STARTED"')
+    text = f'\n\nid: 1-{EPOCH}-000000000003-00000003\ndata: {{"type":"TEXT_MESSAGE_CONTENT","messageId":"x-m2"'
+    assert text in said and said.endswith("}\n\n")
+    assert encoder.notice(Notice("bye", {"reason": SHUTDOWN.reason})) == b""
+    assert b'"CUSTOM"' in _begun(TANSTACK).notice(Notice("gap", {"reason": "expired"}))
+
+
+def _begun(dialect: FoldedDialect) -> FoldingSseEncoder:
+    encoder = FoldingSseEncoder(Folding(dialect, PARAMETERS))
+    encoder.encode(Batch(RUN[:1], EPOCH))
+    return encoder
 
 
 def test_a_connection_that_ends_before_its_run_says_an_error() -> None:

@@ -51,6 +51,29 @@ async def test_a_run_is_streamed_joined_and_not_started_twice(either: RunningEdg
     assert (await either.http.get("/ag-ui/threads/nope")).json()["code"] == "run_not_found"
 
 
+async def test_a_request_that_is_repeated_joins_its_run_and_another_id_begins_another(
+    edge: RunningEdge, entity: str, worker: Worker
+) -> None:
+    body: dict[str, Any] = {"threadId": entity, "runId": "r1", "messages": []}
+    path = f"/ag-ui/{worker.name}"
+
+    async with streaming(edge, path, method="POST", json=body) as one:
+        await worker.emit("thread", entity, "token", content="Hel")
+        await one.until(b"Hel")
+        async with (
+            streaming(edge, path, method="POST", json=body) as again,
+            streaming(edge, f"/ag-ui/threads/{entity}") as joined,
+        ):
+            assert len(worker.asked) == 1
+            await worker.emit("thread", entity, "completion", success=True)
+            # All of them have the same ids of messages, and of the run.
+            assert await one.rest() == await again.rest() == await joined.rest()
+    async with streaming(edge, path, method="POST", json=body) as reused:
+        await reused.until(b"RUN_STARTED")
+
+    assert [asked["incarnation"] == "r1" for asked in worker.asked] == [True, False]
+
+
 @pytest.mark.slow
 async def test_its_own_client_verifies_a_run(edge: RunningEdge, entity: str, worker: Worker, tmp_path: Path) -> None:
     (tmp_path / "package.json").write_text('{"type": "module"}')
