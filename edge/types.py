@@ -45,6 +45,10 @@ class Encoder(Protocol):
     opening: bytes
 
     @property
+    def dialect(self) -> Dialect:
+        """Whose conversation it encodes."""
+
+    @property
     def over(self) -> bool:
         """Whether the conversation ends behind what was encoded last."""
 

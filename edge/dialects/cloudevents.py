@@ -2,22 +2,32 @@
 
 The names are nearly the event's own. Its key is `partitionkey`, its trace `traceparent`, its cause `causeid`; its place is
 `sequence` (digits that sort) and `callboardcursor`, which every transport takes.
+
+Over a WebSocket of the subprotocol `cloudevents.json` nothing but CloudEvents may travel, so a notice is one of the type
+`callboard.<control>`, and so is what a client says. Silence is kept alive by ping frames.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from edge.dialects.dialect import SharedDialect
-from router.codec import rfc3339, to_json
+from edge.dialects.dialect import ESSENTIAL, Body, SharedDialect
+from router.codec import from_json, rfc3339, to_json
+from router.errors import BadEvent
+from router.event import new_id
 from router.record import Record
 
 JSON = "application/json"
 STRUCTURED = "application/cloudevents+json"
 BATCHED = "application/cloudevents-batch+json"
+# The WebSocket subprotocol of one structured event a message.
+SUBPROTOCOL = "cloudevents.json"
+# What the types of notices begin with.
+NOTICE = "callboard."
 
 # What no attribute may hold: control characters, and halves of characters.
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef]")
@@ -84,6 +94,54 @@ def _text(text: str) -> str:
     return _FORBIDDEN.sub("", text)
 
 
+def notice_event(control: str, body: Body) -> bytes:
+    """A notice, or an answer, as a CloudEvent."""
+    made: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": new_id(),
+        "source": "callboard",
+        "type": NOTICE + control,
+        "time": rfc3339(time.time_ns()),
+        "datacontenttype": JSON,
+    }
+    if cursor := body.get("cursor"):
+        made["callboardcursor"] = cursor
+    return to_json({**made, "data": body})
+
+
+def _answered(found: Body) -> bytes:
+    # What shows clients of the callback guide an event is said by the attributes.
+    body = {name: value for name, value in found.items() if name not in ("control", "event_type", "data")}
+    return notice_event(found["control"], body)
+
+
+def _told(_state: Any, control: str, body: Body) -> Sequence[bytes]:
+    return (notice_event(control, body),) if control in ESSENTIAL else ()
+
+
+def _told_all(_state: Any, control: str, body: Body) -> Sequence[bytes]:
+    return (notice_event(control, body),)
+
+
+def heard(raw: str | bytes) -> Any:
+    """What a client says in a CloudEvent of the type `callboard.<control>`, as an object with `control`. Raises BadEvent."""
+    said = from_json(raw)
+    if not isinstance(said, dict) or said.get("specversion") != "1.0":
+        raise BadEvent("a message must be a CloudEvent")
+    kind, data = said.get("type"), said.get("data")
+    control = kind.removeprefix(NOTICE) if isinstance(kind, str) and kind.startswith(NOTICE) else None
+    return {**(data if isinstance(data, dict) else {}), "control": control}
+
+
 CLOUDEVENTS = SharedDialect(name="cloudevents", encode=cloudevents, for_sessions=True)
+# That of a WebSocket of the subprotocol.
+CLOUDEVENTS_SOCKET = SharedDialect(
+    name="cloudevents-socket",
+    encode=cloudevents,
+    messages=_told,
+    controls=_told_all,
+    hears=heard,
+    answers=_answered,
+)
 # Another form of the post; where there is none, as on a stream, there is only the one.
 CLOUDEVENTS_BINARY = SharedDialect(name="cloudevents-binary", encode=cloudevents, for_sessions=True)

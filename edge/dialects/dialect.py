@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, NamedTuple
 
-from router.codec import to_json
+from router.codec import from_json, to_json
 from router.record import Record
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -85,6 +85,10 @@ def essential_message(state: Any, control: str, body: Body) -> Sequence[bytes]:
     return control_message(state, control, body) if control in ESSENTIAL else ()
 
 
+# Reads what a client says over a WebSocket, as an object with `control`. Raises BadEvent.
+Hears = Callable[[str | bytes], Any]
+# Makes a message of an answer to it, an object with `control`.
+Answers = Callable[[Body], bytes]
 Notices = Callable[[Any, str, Body], Sequence[DialectPart]]
 Messages = Callable[[Any, str, Body], Sequence[bytes]]
 
@@ -96,7 +100,7 @@ class Dialect:
     `headers` are those of an SSE answer, `opening` the bytes before everything, `keep_alive` the comment of a heartbeat.
     `notices` makes parts for SSE, `messages` JSON texts for a WebSocket, of a notice's control and body; both are given the
     state of the fold, where there is one. A position about which nothing is said on SSE is a heartbeat; on a WebSocket one about
-    which nothing is said is a ping frame.
+    which nothing is said is a ping frame. `hears` and `answers` are what a client says over a WebSocket, and how it is answered.
     """
 
     name: str
@@ -106,6 +110,8 @@ class Dialect:
     keep_alive: bytes = b": heartbeat\n"
     notices: Notices = named_notice
     messages: Messages = essential_message
+    hears: Hears = from_json
+    answers: Answers = to_json
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -114,6 +120,8 @@ class SharedDialect(Dialect):
 
     encode: Callable[[Record, str], bytes]
     event_name: Callable[[Record], str | None] | None = None
+    # What a client is told over a WebSocket that asks for all controls.
+    controls: Messages = control_message
     # Whether a session may choose it, as `dialect`: each text is then a JSON object, to which webhooks add the session.
     for_sessions: bool = False
 
@@ -142,4 +150,4 @@ def with_controls(dialect: SharedDialect) -> SharedDialect:
 
     It has the same name, so that both share what is made of events.
     """
-    return replace(dialect, messages=control_message) if dialect.messages is essential_message else dialect
+    return replace(dialect, messages=dialect.controls)

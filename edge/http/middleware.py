@@ -34,12 +34,14 @@ class AuthMiddleware:
 
 
 def _select_subprotocol(scope: Scope, send: Send) -> Send:
-    """Selects our WebSocket subprotocol where the client offers it; other subprotocols are ignored."""
+    """Selects our WebSocket subprotocol where the client offers it and its address selects no other; unknown ones are ignored."""
     if SUBPROTOCOL not in scope.get("subprotocols", ()):
         return send
 
     async def sending(message: Message) -> None:
-        await send({**message, "subprotocol": SUBPROTOCOL} if message["type"] == "websocket.accept" else message)
+        if message["type"] == "websocket.accept" and not message.get("subprotocol"):
+            message = {**message, "subprotocol": SUBPROTOCOL}
+        await send(message)
 
     return sending
 

@@ -13,14 +13,16 @@ from starlette.websockets import WebSocket
 
 from edge.auth.connection import ConnectionAuth
 from edge.dialects.callback import CALLBACK
-from edge.dialects.dialect import with_controls
+from edge.dialects.cloudevents import CLOUDEVENTS_SOCKET
+from edge.dialects.cloudevents import SUBPROTOCOL as CLOUDEVENTS_SUBPROTOCOL
+from edge.dialects.dialect import Dialect, SharedDialect, with_controls
 from edge.dialects.table import SESSION_DIALECTS
 from edge.disconnect import BAD_CURSOR, FORBIDDEN, LOST_STORE, NO_SESSION, SHUTDOWN, Disconnect
 from edge.errors import Problem
 from edge.http.bodies.events import PageAnswer
 from edge.http.bodies.sessions import PaceQuery, PollQuery, SocketQuery, SseQuery, StartQuery
 from edge.http.body import UNSAID, draining_problem, edge_of, read_query
-from edge.http.credentials import address_of, principal_of
+from edge.http.credentials import SUBPROTOCOL, address_of, principal_of
 from edge.http.openapi.operation import Answer, Media, header, operation
 from edge.http.sessions import session_of
 from edge.problem import count_refusal
@@ -33,7 +35,6 @@ from edge.transports.sse import SseResponse, stream_start
 from edge.transports.websocket import SocketReader
 from edge.types import ReadRequest
 from edge.view import Pace
-from router.codec import to_json
 from router.cursor import Start, parse_start
 from router.errors import BadInput, BrokerError
 
@@ -156,10 +157,16 @@ def _authorize(connection: Request | WebSocket, session: Session, poll: bool = F
     return edge.connection_auths.open(principal_of(connection.scope), session, address_of(connection), poll)
 
 
-def _reading(session: Session, auth: ConnectionAuth | None, controls: bool = False) -> ReadRequest:
+# What a WebSocket's subprotocols say of its dialect; None leaves it to the session.
+_SUBPROTOCOLS: Mapping[str, SharedDialect | None] = {SUBPROTOCOL: None, CLOUDEVENTS_SUBPROTOCOL: CLOUDEVENTS_SOCKET}
+
+
+def _reading(
+    session: Session, auth: ConnectionAuth | None, controls: bool = False, dialect: SharedDialect | None = None
+) -> ReadRequest:
     """What a connection reads: as much of the session as is granted to its principal. Raises Problem."""
     view = session.view if auth is None else auth.view(session)
-    dialect = SESSION_DIALECTS.get(session.spec.dialect, CALLBACK)
+    dialect = dialect or SESSION_DIALECTS.get(session.spec.dialect, CALLBACK)
     return ReadRequest(session.id, view, with_controls(dialect) if controls else dialect, auth)
 
 
@@ -190,6 +197,9 @@ async def socket_session(socket: WebSocket) -> None:
         raise draining_problem()
     auth: ConnectionAuth | None = None
     refusal: Problem | BadInput | None = None
+    # The first that its client prefers.
+    chosen = next((name for name in socket.scope.get("subprotocols", ()) if name in _SUBPROTOCOLS), None)
+    dialect = _SUBPROTOCOLS.get(chosen) if chosen else None
     try:
         session = await session_of(socket)
         # One connection too many is refused by the handshake: accepting a socket is most of its cost.
@@ -197,7 +207,7 @@ async def socket_session(socket: WebSocket) -> None:
         query = read_query(socket, SocketQuery)
         start = _opening(query, session)
         pace = _pace(query, session)
-        asked = _reading(session, auth, query.controls == "all")
+        asked = _reading(session, auth, query.controls == "all", dialect)
     except Problem as problem:
         if problem.status == 429:
             raise
@@ -205,13 +215,13 @@ async def socket_session(socket: WebSocket) -> None:
     except BadInput as fault:
         refusal = fault
     try:
-        await socket.accept()
+        await socket.accept(chosen)
         if edge.draining:
             await socket.close(SHUTDOWN.code, SHUTDOWN.reason)
         elif refusal:
             close = _SOCKET_REFUSALS.get(refusal.code, BAD_CURSOR)
             detail = refusal.detail if isinstance(refusal, Problem) else str(refusal)
-            await refuse_socket(socket, close.code, refusal.code, detail)
+            await refuse_socket(socket, close.code, refusal.code, detail, dialect or CALLBACK)
         else:
             await serve_socket(edge, socket, asked, start, pace)
     finally:
@@ -232,8 +242,8 @@ async def serve_socket(edge: Edge, socket: WebSocket, asked: ReadRequest, start:
         await socket.close(LOST_STORE.code, LOST_STORE.reason)
 
 
-async def refuse_socket(socket: WebSocket, close: int, code: str, detail: str) -> None:
+async def refuse_socket(socket: WebSocket, close: int, code: str, detail: str, dialect: Dialect = CALLBACK) -> None:
     """Sends the reason as a message: a browser's script sees neither status nor body of a refused handshake."""
     count_refusal(code)
-    await socket.send_text(to_json(control_error(code, detail)).decode())
+    await socket.send_text(dialect.answers(control_error(code, detail)).decode())
     await socket.close(close, code)

@@ -1,4 +1,7 @@
-"""Reads the control messages that WebSocket clients send, and makes the answers: resume, refresh and ping."""
+"""Reads the control messages that WebSocket clients send, and makes the answers: resume, refresh and ping.
+
+In what form a client says them, and is answered, its dialect knows.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from edge.dialects.dialect import control_object
+from edge.dialects.callback import CALLBACK
+from edge.dialects.dialect import Dialect, control_object
 from edge.errors import Problem
 from edge.hub.reader import Reader
 from edge.types import State
-from router.codec import from_json, rfc3339
+from router.codec import rfc3339
 from router.cursor import Start
 from router.errors import BadEvent, BadInput
 
@@ -21,13 +25,13 @@ Opening = Callable[[Mapping[str, str]], Start]
 OPENING_TIMEOUT = 10.0
 
 
-def read_opening(raw: str | bytes, opening: Opening) -> Start | dict[str, Any]:
+def read_opening(raw: str | bytes, opening: Opening, dialect: Dialect = CALLBACK) -> Start | dict[str, Any]:
     """Reads where a client wants to begin from its first message; or makes the answer to one that does not say it.
 
     An answer that is an error ends the connection.
     """
     try:
-        message = from_json(raw)
+        message = dialect.hears(raw)
     except BadEvent:
         message = None
     control = message.get("control") if isinstance(message, dict) else None
@@ -62,12 +66,12 @@ def refresh(token: object, reader: Reader) -> dict[str, Any]:
     return {**said, "timestamp": rfc3339(time.time_ns())}
 
 
-def answer(raw: str | bytes, reader: Reader) -> dict[str, Any]:
+def answer(raw: str | bytes, reader: Reader, dialect: Dialect = CALLBACK) -> dict[str, Any]:
     """The answer to a client's message."""
     try:
-        message = from_json(raw)
-    except BadEvent:
-        return control_error("bad_json", "a message must be a JSON object")
+        message = dialect.hears(raw)
+    except BadEvent as fault:
+        return control_error("bad_json", str(fault))
     control = message.get("control") or message.get("type") if isinstance(message, dict) else None
     if control == "refresh":
         return refresh(message.get("token"), reader)

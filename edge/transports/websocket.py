@@ -18,7 +18,6 @@ from edge.transports.control import OPENING_TIMEOUT, Opening, answer, read_openi
 from edge.transports.encoders import text_encoder
 from edge.types import Notice, ReadRequest
 from edge.view import Pace
-from router.codec import to_json
 from router.cursor import Start
 
 # 64 kB: what a client has to say is a control object.
@@ -87,10 +86,12 @@ class SocketReader:
                     message = await self._socket.receive()
                     if message["type"] == "websocket.disconnect":
                         return None
-                    found = read_opening(message.get("text") or message.get("bytes") or b"", opening)
+                    found = read_opening(
+                        message.get("text") or message.get("bytes") or b"", opening, self._asked.dialect
+                    )
                     if isinstance(found, Start):
                         return found
-                    await self._socket.send_text(to_json(found).decode())
+                    await self._socket.send_text(self._asked.dialect.answers(found).decode())
                     if found["control"] == "error":
                         await self._close(BAD_CURSOR)
                         return None
@@ -127,7 +128,8 @@ class SocketReader:
             if len(raw) > MAX_MESSAGE:
                 return BAD_FRAME
             hear = self._asked.hear
-            said = (to_json(answer(raw, reader)),) if hear is None else hear(raw, reader)
+            dialect = self._asked.dialect
+            said = (dialect.answers(answer(raw, reader, dialect)),) if hear is None else hear(raw, reader)
             async with self._writing:
                 for reply in said:
                     await self._socket.send({"type": "websocket.send", "text": reply.decode()})

@@ -32,12 +32,13 @@ _SUBPROTOCOL = "Sec-WebSocket-Protocol"
 _WEBSOCKET = Answer(
     101,
     "A WebSocket. Refusals are sent as a message, then the socket is closed with a code from 4000.",
-    headers={_SUBPROTOCOL: {"schema": {"type": "string"}, "description": "`callboard.v1`, where it was offered."}},
+    headers={_SUBPROTOCOL: {"schema": {"type": "string"}, "description": "The one that was selected."}},
 )
 _SUBPROTOCOLS = header(
     _SUBPROTOCOL,
-    "`callboard.v1`, and where no Authorization can be sent `callboard.v1, bearer.<token>`. The answer names `callboard.v1` "
-    "where it was offered, and never the token; other names are ignored.",
+    "`callboard.v1`, and where no Authorization can be sent `callboard.v1, bearer.<token>`. A session's socket also knows "
+    "`cloudevents.json`: then each message, in both directions, is one CloudEvent in structured JSON, notices too. The answer "
+    "names the first known one that was offered, and never the token; other names are ignored.",
 )
 
 

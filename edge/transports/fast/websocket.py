@@ -15,7 +15,6 @@ from edge.transports.fast.sweeper import Sweeper
 from edge.transports.frames import BadFrame, FrameParser
 from edge.types import Encoder, Hear, State
 from edge.view import FULL, Pace
-from router.codec import to_json
 from router.cursor import Start
 
 _DEFLATED = (DeflatedFrameEncoder, DeflatedFoldingFrameEncoder)
@@ -61,13 +60,13 @@ class FastWebSocket(FastReader):
     def _open(self, payload: bytes, opening: Opening) -> None:
         """Begins where a message says, or answers what else it says before that."""
         assert self._transport is not None
-        found = read_opening(payload, opening)
+        found = read_opening(payload, opening, self.encoder.dialect)
         if isinstance(found, Start):
             self._opening = None
             self._sweeper.lift_deadline(self)
             self.begin(found)
             return
-        self._transport.write(frames.frame(frames.TEXT, to_json(found)))
+        self._transport.write(frames.frame(frames.TEXT, self.encoder.dialect.answers(found)))
         if found["control"] == "error":
             self._opening = None
             self._ended(BAD_CURSOR)
@@ -114,7 +113,9 @@ class FastWebSocket(FastReader):
         elif opcode != frames.PONG and self._opening is not None:
             self._open(payload, self._opening)
         elif opcode != frames.PONG:
-            said = (to_json(answer(payload, self)),) if self.hear is None else self.hear(payload, self)
+            dialect = self.encoder.dialect
+            hear = self.hear
+            said = (dialect.answers(answer(payload, self, dialect)),) if hear is None else hear(payload, self)
             transport.write(b"".join([frames.frame(frames.TEXT, text) for text in said]))
         return True
 

@@ -7,9 +7,19 @@ from typing import Any
 
 import pytest
 
-from edge.dialects.cloudevents import attributes, binary, cloudevents, header_value
+from edge.dialects.cloudevents import (
+    CLOUDEVENTS_SOCKET,
+    attributes,
+    binary,
+    cloudevents,
+    header_value,
+    heard,
+    notice_event,
+)
+from edge.dialects.dialect import with_controls
 from edge.webhooks.client.payload import build_payload
 from router.codec import encode
+from router.errors import BadEvent
 from router.event import Event
 from router.record import Record
 
@@ -57,3 +67,38 @@ def test_an_event_is_encoded_once_and_says_what_it_stands_for() -> None:
     assert (said["causeid"], said["callboardtest"], said["callboardconflated"]) == ("before", True, 4)
     assert said["traceparent"].startswith("00-0af7") and said["sequence"] == f"{7:020d}"
     assert build_payload([one], EPOCH, "sess_1", "cloudevents", False).body != cloudevents(one, EPOCH)
+
+
+def test_a_notice_is_an_event_of_a_type_of_ours_and_silence_is_none() -> None:
+    said = json.loads(notice_event("gap", {"from": "a", "to": "b", "cursor": "c"}))
+
+    assert said.pop("id") != json.loads(notice_event("gap", {}))["id"] and said.pop("time").endswith("Z")
+    assert said == {
+        "specversion": "1.0",
+        "source": "callboard",
+        "type": "callboard.gap",
+        "datacontenttype": "application/json",
+        "callboardcursor": "c",
+        "data": {"from": "a", "to": "b", "cursor": "c"},
+    }
+    assert CLOUDEVENTS_SOCKET.messages(None, "heartbeat", {"cursor": "c"}) == ()
+    assert len(with_controls(CLOUDEVENTS_SOCKET).messages(None, "position", {"cursor": "c"})) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "control"),
+    [
+        ({"type": "callboard.ping", "data": {"id": 1, "control": "refresh"}}, {"id": 1, "control": "ping"}),
+        ({"type": "callboard.ping"}, {"control": "ping"}),
+        ({"type": "order", "data": [1]}, {"control": None}),
+        ({"type": 7}, {"control": None}),
+    ],
+)
+def test_what_a_client_says_is_read_of_its_type_and_data(said: dict[str, Any], control: dict[str, Any]) -> None:
+    assert heard(json.dumps({"specversion": "1.0", **said})) == control
+
+
+@pytest.mark.parametrize("said", ['{"control":"ping"}', "[]", "{", '{"specversion":"0.3","type":"callboard.ping"}'])
+def test_what_is_no_cloudevent_is_refused(said: str) -> None:
+    with pytest.raises(BadEvent):
+        heard(said)
