@@ -50,7 +50,7 @@ class Internal:
         self.metrics: Expose = _own
         self.level: Level = _set
         self._listener = listener
-        self._open = 0
+        self._connections: set[asyncio.Task[None]] = set()
 
     @property
     def wanted(self) -> bool:
@@ -77,19 +77,25 @@ class Internal:
             yield self
         finally:
             server.close()
+            for connection in self._connections:
+                connection.cancel()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open += 1
+        connection = asyncio.current_task()
+        assert connection is not None
+        self._connections.add(connection)
         try:
-            if self._open <= MAX_CONNECTIONS:
+            if len(self._connections) <= MAX_CONNECTIONS:
                 async with asyncio.timeout(REQUEST_TIMEOUT):
                     head = await reader.readuntil(b"\r\n\r\n")
                     writer.write(await self._answer(head.decode("latin-1")))
                     await writer.drain()
         except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
             pass  # a broken or slow request gets no answer
+        except asyncio.CancelledError:
+            pass  # at the end of serving: asyncio logs an error for a handler that is cancelled
         finally:
-            self._open -= 1
+            self._connections.discard(connection)
             writer.close()
 
     async def _answer(self, head: str) -> bytes:

@@ -10,6 +10,7 @@ import pytest
 
 from ops.process.http import Unanswered, get, parse_head, request
 from router.nats.embedded import free_port
+from tests.waiting import PATIENCE
 
 
 @contextlib.asynccontextmanager
@@ -38,7 +39,7 @@ async def answering(answer: bytes, asked: list[bytes]) -> AsyncIterator[int]:
 async def test_an_answer_has_status_headers_and_body() -> None:
     asked: list[bytes] = []
     async with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: b\r\n\r\nhi", asked) as port:
-        answer = await get("127.0.0.1", port, "/livez", token="t")
+        answer = await get("127.0.0.1", port, "/livez", timeout=PATIENCE, token="t")
 
     assert (answer.status, answer.headers["x-a"], answer.body) == (200, "b", b"hi")
     assert b"GET /livez HTTP/1.1" in asked[0] and b"Authorization: Bearer t" in asked[0]
@@ -47,7 +48,7 @@ async def test_an_answer_has_status_headers_and_body() -> None:
 async def test_what_is_no_http_and_what_does_not_answer_are_told_apart() -> None:
     async with answering(b"-ERR who are you\r\n\r\n", []) as port:
         with pytest.raises(Unanswered, match="does not speak HTTP"):
-            await get("127.0.0.1", port, "/")
+            await get("127.0.0.1", port, "/", timeout=PATIENCE)
     async with answering(b"", []) as port:
         with pytest.raises(Unanswered, match=r"no answer within 0\.05 s"):
             await get("127.0.0.1", port, "/", timeout=0.05)

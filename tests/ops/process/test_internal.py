@@ -13,18 +13,19 @@ from ops.process.internal import HEAD_BYTES, Internal
 from ops.sections import InternalSettings
 from router.codec import from_json
 from router.nats.embedded import free_port
+from tests.waiting import PATIENCE
 
 
 async def test_it_answers_liveness_and_readiness_with_its_checks() -> None:
     port = free_port()
     internal = Internal(InternalSettings(port))
     async with internal.serving():
-        starting = await get("127.0.0.1", port, "/readyz")
+        starting = await get("127.0.0.1", port, "/readyz", timeout=PATIENCE)
         internal.checks = lambda: {"nats": True}
         internal.details = lambda: {"workers": 2}
-        ready = await get("127.0.0.1", port, "/readyz")
-        live = await get("127.0.0.1", port, "/livez")
-        head = await get("127.0.0.1", port, "/missing")
+        ready = await get("127.0.0.1", port, "/readyz", timeout=PATIENCE)
+        live = await get("127.0.0.1", port, "/livez", timeout=PATIENCE)
+        head = await get("127.0.0.1", port, "/missing", timeout=PATIENCE)
 
     assert (starting.status, from_json(starting.body)["checks"]) == (503, {"started": False})
     assert (ready.status, from_json(ready.body)) == (200, {"status": "ok", "checks": {"nats": True}, "workers": 2})
@@ -34,9 +35,13 @@ async def test_it_answers_liveness_and_readiness_with_its_checks() -> None:
 async def test_metrics_are_given_in_the_format_that_is_accepted() -> None:
     port = free_port()
     async with Internal(InternalSettings(port)).serving():
-        plain = await get("127.0.0.1", port, "/metrics")
+        plain = await get("127.0.0.1", port, "/metrics", timeout=PATIENCE)
         chosen = await get(
-            "127.0.0.1", port, "/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"}
+            "127.0.0.1",
+            port,
+            "/metrics",
+            timeout=PATIENCE,
+            headers={"Accept": "application/openmetrics-text; version=1.0.0"},
         )
 
     assert plain.headers["content-type"].startswith("text/plain") and b"# TYPE" in plain.body
@@ -48,9 +53,13 @@ async def test_levels_are_read_and_set_and_a_mistake_is_a_problem() -> None:
     port = free_port()
     logger = logging.getLogger("edge.internal_test")
     async with Internal(InternalSettings(port)).serving():
-        changed = await get("127.0.0.1", port, "/logs?logger=edge.internal_test&level=debug", method="PUT")
-        wrong = await get("127.0.0.1", port, "/logs?logger=edge.internal_test&level=loud", method="PUT")
-        other = await get("127.0.0.1", port, "/livez", method="DELETE")
+        changed = await get(
+            "127.0.0.1", port, "/logs?logger=edge.internal_test&level=debug", timeout=PATIENCE, method="PUT"
+        )
+        wrong = await get(
+            "127.0.0.1", port, "/logs?logger=edge.internal_test&level=loud", timeout=PATIENCE, method="PUT"
+        )
+        other = await get("127.0.0.1", port, "/livez", timeout=PATIENCE, method="DELETE")
 
     assert (changed.status, logger.level) == (200, logging.DEBUG)
     assert (wrong.status, from_json(wrong.body)["code"]) == (400, "bad_level")
@@ -76,3 +85,26 @@ async def test_without_a_port_it_serves_nothing_and_on_a_taken_one_it_says_so() 
         with pytest.raises(CannotStart, match="CALLBOARD_INTERNAL_PORT"):
             async with Internal(InternalSettings(port)).serving():
                 raise AssertionError("served twice on one port")
+
+
+async def test_a_request_that_is_open_at_the_end_is_closed_without_an_error(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("ops.process.internal.REQUEST_TIMEOUT", 10 * PATIENCE)
+    port, asked = free_port(), asyncio.Event()
+
+    async def never(_accepted: str) -> tuple[bytes, str]:
+        asked.set()
+        return await asyncio.get_running_loop().create_future()
+
+    internal = Internal(InternalSettings(port))
+    internal.metrics = never
+    async with internal.serving():
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+        await asked.wait()
+
+    async with asyncio.timeout(PATIENCE):
+        assert await reader.read() == b""
+    writer.close()
+    assert not caplog.records

@@ -161,8 +161,8 @@ async def test_everyone_is_ready_and_the_table_names_what_answers(tmp_path: Path
         assert f"{url}/cameras/main/mjpeg" in command.out
         stream = re.search(r"curl -N '(\S+)'", command.out)
         assert stream
-        assert (await get("127.0.0.1", port, "/readyz")).status == 200
-        assert (await get("127.0.0.1", port, "/")).status == 200
+        assert (await get("127.0.0.1", port, "/readyz", timeout=PATIENCE)).status == 200
+        assert (await get("127.0.0.1", port, "/", timeout=PATIENCE)).status == 200
 
 
 async def test_a_killed_edge_is_back_on_its_port_and_refuses_nobody_meanwhile(tmp_path: Path) -> None:
