@@ -9,7 +9,7 @@ import {
 const shown = (window.shown = {});
 window.renders = 0;
 
-function Everything({ id }) {
+function Everything({ id, sse, socket }) {
   window.renders += 1;
   const set = (name, value) => (shown[name] = value);
   set("render", useRenderProgressStream(id));
@@ -21,24 +21,26 @@ function Everything({ id }) {
   set("council", useCouncilScoreStream("video.mp4", `a transcript of ${id}`));
   set("events", useEvents({ subjects: [`job.${id}.>`], last: 3 }));
   // Written inline, as people do: new functions at each render.
-  set("sse", useSSE(`/documents/${id}/sse`, { onMessage: (data) => (window.pieces ??= []).push(data), onError: () => {} }));
-  set("socket", useWebSocket(`/documents/${id}/ws`, { onMessage: (data) => (window.words ??= []).push(data) }));
+  set("sse", useSSE(sse, { onMessage: (data) => (window.pieces ??= []).push(data), onError: () => {} }));
+  set("socket", useWebSocket(socket, { onMessage: (data) => (window.words ??= []).push(data) }));
   return null;
 }
 
-function Page({ count }) {
+function Page({ count, places }) {
   const [turn, again] = useReducer((n) => n + 1, 0);
   window.again = again;
   window.turn = turn;
-  return Array.from({ length: count }, (_, n) => <Everything key={n} id="one" />);
+  return Array.from({ length: count }, (_, n) => <Everything key={n} {...places} />);
 }
 
-export function mount(options, count) {
+const DOCUMENTS = { id: "one", sse: "/documents/one/sse", socket: "/documents/one/ws" };
+
+export function mount(options, count, places = DOCUMENTS) {
   const root = createRoot(document.body.appendChild(document.createElement("main")));
   root.render(
     <StrictMode>
       <CallboardProvider url={location.origin} options={options}>
-        <Page count={count} />
+        <Page count={count} places={places} />
       </CallboardProvider>
     </StrictMode>,
   );
