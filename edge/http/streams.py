@@ -76,9 +76,9 @@ async def poll_session(request: Request) -> Response:
     start = _start(query, session)
     stats = edge.cluster_stats.of(session.id)
     stats.served += 1
-    auth = _authorize(request, session, poll=True)
+    auth = authorize(request, session, poll=True)
     try:
-        reading = _reading(session, auth)
+        reading = reading_of(session, auth)
         wait, pace = min(query.wait, time_left(request)), _pace(query, session)
         asked = polling.Poll(start, query.limit, wait, query.cursor is not None, pace)
         polled = await polling.poll(edge.hub, reading, asked, stats, edge.poll_history)
@@ -94,8 +94,14 @@ async def poll_session(request: Request) -> Response:
         stats.acknowledged(str(start.cursor) if start.cursor else EVERYTHING if start.since else None)
         stats.handed(len(polled.records), polled.next)
         stats.left_out(polled.superseded)
+    return await page_answer(request, reading, polled, query.cursor or str(start.cursor or ""))
+
+
+async def page_answer(request: Request, reading: ReadRequest, polled: polling.Polled, came_with: str) -> Response:
+    """Answers a poll that came with a cursor by what it has read."""
+    edge = edge_of(request)
     body = polling.body(edge.hub, reading, polled)
-    edge.poll_receipts.polled(session.id, query.cursor or str(start.cursor or ""), polled, len(body))
+    edge.poll_receipts.polled(reading.session_id, came_with, polled, len(body))
     headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
     if len(body) >= polling.GZIP_ABOVE and polling.takes_gzip(request.headers.getlist("accept-encoding")):
         headers["Content-Encoding"] = "gzip"
@@ -132,9 +138,9 @@ async def stream_session(request: Request) -> Response | ASGIApp:
     pace = _pace(query, session)
     if request.method == "HEAD":
         return Response(headers={name.decode(): value.decode() for name, value in CALLBACK.headers})
-    auth = _authorize(request, session)
+    auth = authorize(request, session)
     try:
-        asked = _reading(session, auth)
+        asked = reading_of(session, auth)
     except Problem:
         if auth is not None:
             auth.leave()
@@ -151,7 +157,7 @@ def stream_answer(edge: Edge, asked: ReadRequest, start: Start, pace: Pace, auth
     return answer if auth is None else WithCleanup(answer, auth.done)
 
 
-def _authorize(connection: Request | WebSocket, session: Session, poll: bool = False) -> ConnectionAuth | None:
+def authorize(connection: Request | WebSocket, session: Session, poll: bool = False) -> ConnectionAuth | None:
     """Authorizes and counts a connection; None where no keys are configured. Raises Problem 429."""
     edge = edge_of(connection)
     return edge.connection_auths.open(principal_of(connection.scope), session, address_of(connection), poll)
@@ -161,7 +167,7 @@ def _authorize(connection: Request | WebSocket, session: Session, poll: bool = F
 _SUBPROTOCOLS: Mapping[str, SharedDialect | None] = {SUBPROTOCOL: None, CLOUDEVENTS_SUBPROTOCOL: CLOUDEVENTS_SOCKET}
 
 
-def _reading(
+def reading_of(
     session: Session, auth: ConnectionAuth | None, controls: bool = False, dialect: SharedDialect | None = None
 ) -> ReadRequest:
     """What a connection reads: as much of the session as is granted to its principal. Raises Problem."""
@@ -203,11 +209,11 @@ async def socket_session(socket: WebSocket) -> None:
     try:
         session = await session_of(socket)
         # One connection too many is refused by the handshake: accepting a socket is most of its cost.
-        auth = _authorize(socket, session)
+        auth = authorize(socket, session)
         query = read_query(socket, SocketQuery)
         start = _opening(query, session)
         pace = _pace(query, session)
-        asked = _reading(session, auth, query.controls == "all", dialect)
+        asked = reading_of(session, auth, query.controls == "all", dialect)
     except Problem as problem:
         if problem.status == 429:
             raise

@@ -35,22 +35,20 @@ Last = Annotated[
         extra_json_schema={"type": ["integer", "null"], "minimum": 0, "maximum": MAX_LAST},
     ),
 ]
+EventTypes = Annotated[list[Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,63}$")]], Meta(max_length=MAX_TYPES)]
+Patterns = Annotated[list[str], Meta(max_length=MAX_PATTERNS)]
+FilterText = Annotated[str, Meta(max_length=2000)]
 
 
 class SessionChange(EndpointBody, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What can be changed of a session; a field that is null goes back to its default."""
 
-    events: Annotated[
-        Annotated[list[Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,63}$")]], Meta(max_length=MAX_TYPES)] | None,
-        Meta(description="Event types; all where it is left out."),
-    ] = None
+    events: Annotated[EventTypes | None, Meta(description="Event types; all where it is left out.")] = None
     subjects: Annotated[
-        Annotated[list[str], Meta(max_length=MAX_PATTERNS)] | None,
+        Patterns | None,
         Meta(description="Patterns such as `agent.run-42.>`. Left out: all, and what is addressed to the session."),
     ] = None
-    filter: Annotated[
-        Annotated[str, Meta(max_length=2000)] | None, Meta(description="CEL, such as `data.progress > 0.5`.")
-    ] = None
+    filter: Annotated[FilterText | None, Meta(description="CEL, such as `data.progress > 0.5`.")] = None
     include_intermediate_results: bool = True
     name: Annotated[str, Meta(max_length=200)] | None = None
     conflate: Annotated[bool, Meta(description="Leave out events that a newer one supersedes; not for webhooks.")] = (

@@ -14,6 +14,7 @@ from edge.dialects.dialect import SharedDialect
 from edge.hub.conflation import conflate
 from edge.hub.hub import Hub
 from edge.hub.reader import Reader, open_reader
+from edge.sessions.spec import UNSTORED
 from edge.stats import Stats
 from edge.transports.since import PollHistory, with_places
 from edge.types import Batch, Notice, ReadRequest
@@ -60,7 +61,7 @@ class Poll:
     start: Start
     limit: int = DEFAULT_LIMIT
     wait: float = 0.0
-    # Whether it sent the cursor of an answer; a client that does not may go on by the time of an event.
+    # Whether it goes on by the cursors of answers; a client that does not may go on by the time of an event.
     by_cursor: bool = False
     pace: Pace = FULL
 
@@ -80,7 +81,7 @@ async def _collect(hub: Hub, reading: ReadRequest, asked: Poll, reader: Reader, 
     if start.snapshot:
         return await _collect_snapshot(hub, reading, asked)
     again = None
-    if start.since is not None and start.mark is None:
+    if start.since is not None and start.mark is None and not asked.by_cursor:
         again = await answers.find(hub, reading.session_id, reader, start)
     begun = time.monotonic()
     place = Place(again.after, None) if again is not None else await hub.recovery.place(start, reader.feed)
@@ -225,7 +226,7 @@ def takes_gzip(accepted: Iterable[str]) -> bool:
 
 
 def body(hub: Hub, reading: ReadRequest, polled: Polled) -> bytes:
-    """The answer as JSON; each event has the session's id, as webhooks have it too."""
+    """The answer as JSON; it has the session's id, as those of webhooks have, where there is a session."""
     assert isinstance(reading.dialect, SharedDialect)
     encode = reading.dialect.encode
     made: list[bytes] = []
@@ -236,7 +237,7 @@ def body(hub: Hub, reading: ReadRequest, polled: Polled) -> bytes:
         except Exception as fault:  # noqa: BLE001 - logged by the hub
             hub.unencodable(record, fault)
     rest: dict[str, object] = {
-        "session_id": reading.session_id,
+        **({} if reading.session_id.startswith(UNSTORED) else {"session_id": reading.session_id}),
         "next": polled.next,
         "has_more": polled.more,
         "count": len(made),

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from typing import Any, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import aiohttp
+import msgspec
 
 from router.errors import BadInput
 from router.sdk.links import REQUEST_SECONDS, WAYS, HttpRefusal, answer_of
 from router.sdk.reader import ReadRefused, Received, SessionReader
 from router.timing import full_jitter
 
+log = logging.getLogger(__name__)
+
 DEFAULT_EDGE = "http://127.0.0.1:8000"
 # An hour without a reader, where this process could not remove its session. A later reader makes a new one at its cursor.
 SESSION_TTL = 3600.0
 # What a publication that may not have arrived is tried; its key makes a repeat harmless.
 TRIES = 4
+# Of what is stored so much is read at once.
+PAGE = 500
 
 Token = str | Callable[[], str] | None
 
@@ -83,6 +89,33 @@ class Client:
             on_notice=on_notice,
         )
 
+    async def history(
+        self,
+        subjects: list[str] | None = None,
+        *,
+        types: list[str] | None = None,
+        filter: str | None = None,
+        cursor: str | None = None,
+        since: str | None = None,
+        last: int | None = None,
+    ) -> AsyncGenerator[Received, None]:
+        """Gives what is stored, oldest first, and ends: from a cursor (also `earliest`, `snapshot`), a time or the last N on.
+
+        Raises ReadRefused, and OSError where nobody answers.
+        """
+        named = {"subjects": ",".join(subjects or ()), "types": ",".join(types or ()), "filter": filter}
+        place: dict[str, Any] = {"cursor": cursor, "since": since, "last": last}
+        while True:
+            query = {name: str(given) for name, given in {**named, **place, "limit": PAGE}.items() if given}
+            page = await self.ask("GET", f"/events?{urlencode(query)}", tries=TRIES)
+            if gap := page.get("gap"):
+                log.warning("events are missing", extra={"first": gap.get("from"), "last": gap.get("to")})
+            for event in page["events"]:
+                yield msgspec.convert(event, Received)
+            if not page["has_more"]:
+                return
+            place = {"cursor": page["next"]}
+
     async def publish(self, subject: str, data: Mapping[str, Any] | None = None, **event: Any) -> Mapping[str, Any]:
         """Stores an event, once: where the answer was lost it is sent again, and recognised. Raises ReadRefused."""
         body = {"subject": subject, "data": dict(data or {}), **event}
@@ -128,6 +161,13 @@ class SyncClient:
     def session(self, session_id: str | None = None, **options: Any) -> SyncReader:
         """Takes what Client.session takes."""
         return SyncReader(self._client.session(session_id, **options))
+
+    def history(self, subjects: list[str] | None = None, **options: Any) -> Iterator[Received]:
+        """Gives what Client.history gives."""
+        with asyncio.Runner() as runner:
+            events = self._client.history(subjects, **options)
+            while (event := runner.run(anext(events, None))) is not None:
+                yield event
 
     def publish(self, subject: str, data: Mapping[str, Any] | None = None, **event: Any) -> Mapping[str, Any]:
         """Does what Client.publish does."""

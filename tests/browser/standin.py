@@ -39,6 +39,8 @@ class Standin:
         self.sockets: set[web.WebSocketResponse] = set()
         self.transports: set[asyncio.Transport] = set()
         self.opened: list[str] = []
+        # What was asked for without a session.
+        self.pages: list[dict[str, str]] = []
         self._live: set[object] = set()
         self.most_open = 0
         self.created = 0
@@ -126,6 +128,7 @@ class Standin:
                 web.post("/alerts/{id}/{what:acknowledge|snooze|dismiss|resolve}", self._act),
                 web.post("/commands/{actor}/{instance}/{command}", self._give),
                 web.post("/events", self._publish),
+                web.get("/events", self._history),
                 web.get("/{rest:.+}", self._extra),
             ]
         )
@@ -300,20 +303,32 @@ class Standin:
         session = self._session(request)
         at = self._start(request, session)
         deadline = time.monotonic() + float(request.query.get("wait", 0))
-        # A poll that does not wait reads from the store; it is no connection that stays.
+        # The first poll of a reader asks only whether there is a session: it is no connection that stays.
         with self._counted("polling") if float(request.query.get("wait", 0)) else contextlib.nullcontext():
             async with self.news:
                 with contextlib.suppress(TimeoutError):
                     left = max(0.0, deadline - time.monotonic())
                     await asyncio.wait_for(self.news.wait_for(lambda: at < len(self.log)), left)
-            if request.query.get("cursor") == "snapshot":
-                newest = {event["subject"]: event for event in self.log}
-                page, at = sorted(newest.values(), key=lambda event: event["cursor"]), len(self.log)
-            else:
-                page = self.log[at : at + int(request.query.get("limit", 100))]
-                at += len(page)
+            page = self.log[at : at + int(request.query.get("limit", 100))]
+            at += len(page)
             events = [event for event in page if _matches(session["subjects"], event["subject"])]
             return web.json_response({"events": events, "next": self.cursor(at), "has_more": at < len(self.log)})
+
+    async def _history(self, request: web.Request) -> web.Response:
+        """A page without a session, from the last ones on or behind a cursor."""
+        patterns = [each for each in request.query.get("subjects", "").split(",") if each]
+        self.pages.append(dict(request.query))
+        if request.query.get("cursor") == "snapshot":
+            newest = {event["subject"]: event for event in self.log}
+            page, at = sorted(newest.values(), key=lambda event: event["cursor"]), len(self.log)
+        elif last := int(request.query.get("last", 0)):
+            page, at = [each for each in self.log if _matches(patterns, each["subject"])][-last:], len(self.log)
+        else:
+            first = self._start(request, {"cursor": self.cursor(len(self.log))})
+            page = self.log[first : first + int(request.query.get("limit", 100))]
+            at = first + len(page)
+        events = [event for event in page if _matches(patterns, event["subject"])]
+        return web.json_response({"events": events, "next": self.cursor(at), "has_more": at < len(self.log)})
 
     async def _frames(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()

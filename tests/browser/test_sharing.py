@@ -129,6 +129,25 @@ async def test_the_newest_come_first_to_who_asks_for_the_last_ones(tabs: OpenTab
     await saw(tab, "a", [6, 7, 8, 9, 10])
 
 
+async def test_the_past_of_a_subscription_costs_one_request_and_no_session(tabs: OpenTab, standin: Standin) -> None:
+    tab = await tabs()
+    await tab.page.evaluate(BOARD, {})
+    await say(standin, "a", *range(10))
+    await read(tab, "all", subjects=["job.>"])
+    await live(tab, "all")
+
+    for name, spec in (("last", {"last": 4}), ("cursor", {"cursor": standin.cursor(6)})):
+        await read(tab, name, subjects=["job.a.>"], **spec)
+        await saw(tab, name, [6, 7, 8, 9])
+        await live(tab, name)
+
+    assert (standin.created, len(standin.opened)) == (1, 1)
+    assert [page["subjects"] for page in standin.pages] == ["job.a.>"] * 2
+    assert await tab.page.evaluate(
+        "board.history(['job.a.>'], 2).then((events) => events.map(({ data }) => data.n))"
+    ) == [8, 9]
+
+
 async def test_a_slow_loop_gets_all_in_order_and_holds_nobody_back(tabs: OpenTab, standin: Standin) -> None:
     tab = await tabs()
     await tab.page.evaluate(BOARD, {})

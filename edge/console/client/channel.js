@@ -2,7 +2,7 @@
  * Lets many subscriptions read by one stream: each gets its own events, from its own place on, in the stream's order.
  *
  * The stream's session names what all subscriptions together ask for. One that comes later, or is behind, reads what the
- * stream has passed already from the store (by polls, in pages); what arrives meanwhile waits in a bounded buffer, which is
+ * stream has passed already from the store, in pages; what arrives meanwhile waits in a bounded buffer, which is
  * forgotten when it is full, and then read from the store as well. Nobody waits for a slow one.
  */
 
@@ -22,9 +22,12 @@ const NARROWING = 30_000;
 // Sessions are deleted when they are left. Those of a browser that was killed expire after so many seconds without a reader; a
 // machine that slept for longer makes a new one at its cursor.
 const TTL = 3_600;
-const SHORT_TTL = 60;
 // The store may be asked by way of a replica that lags a little (ms).
 const LATER = 100;
+// What of a session's specification says which events it has.
+const PAST = ["filter", "include_intermediate_results", "conflate", "dialect"];
+// Answers that another try does not change: what is asked for is wrong, or not granted.
+const NEVER = [400, 403, 422];
 
 const reads = (subscription, event) =>
   (!subscription.types || subscription.types.includes(event.event_type)) &&
@@ -272,40 +275,41 @@ export class Channel {
     for (;;) {
       await subscriber.credit();
       if (subscriber.gone) return;
-      let own = null;
-      const token = await this.#asks.token(false);
-      const here = (method, path, body) => ask(this.#way.base, method, path, { body, token });
       try {
-        if (this.#way.session) own = sessionPath(this.#way.session);
-        else {
-          const made = await here("POST", "/callbacks/sessions", this.#reading(subscriber, position));
-          own = sessionPath(made.session_id);
-          position = { cursor: made.cursor };
-        }
+        const page = await this.#page(subscriber, position);
         subscriber.checked = true;
         if (!first && !this.#covered(subscriber)) this.#aiming ??= setTimeout(() => this.#aim(false), TOGETHER);
         else this.#cover();
+        if (page.gap) subscriber.send({ say: "notice", notice: { control: "gap", ...page.gap } });
+        for (const event of page.events) if (!subscriber.upto || !beyond(event.cursor, subscriber.upto)) subscriber.give(event);
+        position = { cursor: page.next };
         await covered;
-        const poll = (at) => here("GET", `${own}/events${query({ ...at, limit: WINDOW / 2, wait: 0 })}`);
-        return await this.#read(subscriber, poll, position);
+        if (!page.next.startsWith("snapshot") && !beyond(subscriber.upto, page.next)) return this.#joined(subscriber);
+        backoff.reset();
+        if (!page.has_more) await new Promise((resolve) => setTimeout(resolve, LATER));
       } catch (fault) {
-        const { status = 0, code = "" } = fault instanceof Refusal ? fault : {};
-        if ((status === 403 || status === 422) && !subscriber.checked) {
+        const { status = 0, code = "", retryAfter = 0 } = fault instanceof Refusal ? fault : {};
+        if (code === "bad_cursor") position = this.#lose(subscriber);
+        else if (NEVER.includes(status) && !subscriber.checked) {
           subscriber.refused = { reason: fault.message, code };
           return this.#tell(subscriber);
         }
-        if (subscriber.cursor) position = { cursor: subscriber.cursor };
-        if (code === "bad_cursor") position = this.#lose(subscriber);
-      } finally {
-        if (own && !this.#way.session) here("DELETE", own).catch(() => {});
+        await new Promise((resolve) => setTimeout(resolve, Math.max(retryAfter ?? 0, backoff.next())));
       }
-      await new Promise((resolve) => setTimeout(resolve, backoff.next()));
     }
   }
 
-  #reading({ subjects, types }, position) {
-    const { delivery_method: _, ...rest } = this.#rest;
-    return { delivery_method: "polling", ...rest, ttl: SHORT_TTL, ...(subjects && { subjects }), ...(types && { events: types }), ...position };
+  /** A page of what a subscription asks for; of a session of somebody else, what that has. */
+  async #page({ subjects, types }, position) {
+    const { session, base } = this.#way;
+    const token = await this.#asks.token(false);
+    const read = { ...position, limit: WINDOW / 2, wait: 0 };
+    const named = {
+      ...Object.fromEntries(PAST.filter((name) => name in this.#rest).map((name) => [name, this.#rest[name]])),
+      subjects: subjects?.join(),
+      types: types?.join(),
+    };
+    return ask(base, "GET", (session ? `${sessionPath(session)}/events` : "/events") + query({ ...read, ...(session ? {} : named) }), { token });
   }
 
   #lose(subscriber) {
@@ -314,18 +318,9 @@ export class Channel {
     return subscriber.upto ? { cursor: subscriber.upto } : {};
   }
 
-  /** Hands on pages until the stream has all that follows; returns null then, else where to go on. */
-  async #read(subscriber, poll, position) {
-    for (;;) {
-      const page = await poll(position);
-      if (page.gap) subscriber.send({ say: "notice", notice: { control: "gap", ...page.gap } });
-      for (const event of page.events) if (!beyond(event.cursor, subscriber.upto)) subscriber.give(event);
-      position = { cursor: page.next };
-      if (!page.next.startsWith("snapshot") && !beyond(subscriber.upto, page.next)) break;
-      if (!page.has_more) await new Promise((resolve) => setTimeout(resolve, LATER));
-      await subscriber.credit();
-      if (subscriber.gone) return;
-    }
+  /** The stream has all that follows. */
+  #joined(subscriber) {
+    if (subscriber.gone) return;
     subscriber.joining = false;
     if (!subscriber.joined) {
       subscriber.joined = true;

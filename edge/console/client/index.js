@@ -11,7 +11,7 @@
  * behind the last event that was dealt with. All tabs of an origin share one connection.
  */
 
-import { ask, bearer, sessionPath } from "./http.js";
+import { ask, query } from "./http.js";
 import { join } from "./share.js";
 import { Subscription } from "./subscription.js";
 
@@ -221,12 +221,12 @@ export class Board {
 
   /** Reads the last events of some subjects once, beside the stream. */
   async history(subjects, last = 100) {
-    const session = await this.post("/callbacks/sessions", { delivery_method: "polling", subjects, last, ttl: 60 });
-    const path = sessionPath(session.session_id);
-    try {
-      return (await this.get(`${path}/events?${new URLSearchParams({ cursor: session.cursor, limit: last, wait: 0 })}`)).events;
-    } finally {
-      fetch(this.base + path, { method: "DELETE", headers: bearer(await this.proof()), keepalive: true }).catch(() => {});
+    const events = [];
+    for (let place = { last }; ; ) {
+      const page = await this.get(`/events${query({ subjects: subjects?.join(), ...place, limit: 1_000 })}`);
+      events.push(...page.events);
+      if (!page.has_more) return events;
+      place = { cursor: page.next };
     }
   }
 

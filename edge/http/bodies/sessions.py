@@ -64,6 +64,18 @@ class PollQuery(PaceQuery, frozen=True, kw_only=True):
     ] = 0.0
 
 
+class EventsQuery(PollQuery, frozen=True, kw_only=True):
+    """Events that are read without a session, from now on where no place is given."""
+
+    subjects: Annotated[
+        str | None, Meta(description="Patterns such as `agent.run-42.>`, with commas between them. Left out: all.")
+    ] = None
+    types: Annotated[str | None, Meta(description="Event types, with commas between them. Left out: all.")] = None
+    filter: Annotated[str | None, Meta(description="CEL, such as `data.progress > 0.5`.")] = None
+    include_intermediate_results: bool = True
+    dialect: Literal["callback", "cloudevents"] = "callback"
+
+
 class StreamQuery(PaceQuery, frozen=True, kw_only=True):
     """A stream of events."""
 

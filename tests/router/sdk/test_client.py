@@ -97,3 +97,21 @@ async def test_programs_without_asyncio_read_the_same(edge_factory: EdgeFactory,
 def test_an_address_of_nats_is_refused() -> None:
     with pytest.raises(BadInput, match="http://"):
         Client("nats://127.0.0.1:4222")
+
+
+async def test_what_is_stored_is_read_once_without_a_session(
+    edge_factory: EdgeFactory, entity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("router.sdk.client.PAGE", 3)
+    async with edge_factory() as edge:
+        await publish(edge, entity, *range(8))
+        client, subjects = Client(edge.url), [f"job.{entity}.>"]
+
+        whole = [event.data["n"] async for event in client.history(subjects, cursor="earliest")]
+        tail = [event.data["n"] async for event in client.history(subjects, last=5, filter="data.n != 4")]
+        sync = await asyncio.to_thread(lambda: [e.data["n"] for e in SyncClient(edge.url).history(subjects, last=4)])
+        with pytest.raises(ReadRefused, match="pattern"):
+            await anext(client.history(["job..x"]))
+
+        assert (whole, tail, sync) == (list(range(8)), [3, 5, 6, 7], [4, 5, 6, 7])
+        assert (await edge.http.get("/callbacks/sessions")).json()["sessions"] == []
