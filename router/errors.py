@@ -22,6 +22,7 @@ RouterError
 │   ├── Conflict            a compare-and-set lost the race
 │   └── StoreFailed         it is known that a stream takes no writes now
 ├── RunConflict             a run's life is over, or another one lives
+│   ├── RunBusy             it goes on, and is not to be begun anew
 │   ├── RunEnded
 │   └── RunSuperseded
 ├── EmbeddedError           the embedded nats-server could not be started
@@ -202,6 +203,15 @@ class RunSuperseded(RunConflict):
     def __init__(self, incarnation: str | None) -> None:
         """`incarnation` is the living one."""
         super().__init__(f"another incarnation of the run lives: {incarnation}")
+        self.incarnation = incarnation
+
+
+class RunBusy(RunConflict):
+    """a life of the run goes on"""
+
+    def __init__(self, incarnation: str | None) -> None:
+        """`incarnation` is the living one."""
+        super().__init__(f"a life of the run goes on: {incarnation}")
         self.incarnation = incarnation
 
 

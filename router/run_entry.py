@@ -5,9 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from router.codec import encode
-from router.errors import RunEnded, RunSuperseded
+from router.errors import RunBusy, RunEnded, RunSuperseded
 from router.event import Event
 
+# Why a run failed whose producer's lease ran out.
+GONE = "the producer vanished"
 # 32 KiB of a claimed event are kept for the case that its finisher dies; of a larger one, its outcome (`outcome`).
 MAX_CLAIM = 32 * 1024
 # The newest lives before the present one; a repeat of one of their ends is told from a late end by them.
@@ -72,6 +74,22 @@ def next_life(entry: RunEntry, incarnation: str, started: int, resumed: bool, le
     """The entry of a run whose present life is superseded. A request to stop is for a life, and those that resume it."""
     stop = entry.stop if resumed else None
     return RunEntry(incarnation, started, resumed, lease, stop=stop, earlier=with_former(entry))
+
+
+def take(entry: RunEntry | None, incarnation: str, started: int, lease: float) -> RunEntry | None:
+    """The entry once a life has begun that waits for the end of the one before; None where it has begun already.
+
+    Raises RunBusy where that one is not over, as far as its lease tells anything of it, and RunSuperseded.
+    """
+    if entry is None:
+        return RunEntry(incarnation, started, lease=lease)
+    if entry.incarnation == incarnation:
+        return None
+    if entry.was(incarnation):
+        raise RunSuperseded(entry.incarnation)
+    if entry.ended is None and entry.lease is not None:
+        raise RunBusy(entry.incarnation)
+    return next_life(entry, incarnation, started, False, lease)
 
 
 def with_former(entry: RunEntry) -> tuple[EarlierLife, ...]:

@@ -54,6 +54,7 @@ from router.run_entry import (
     incarnation_of,
     next_life,
     run_ended,
+    take,
 )
 from router.stored import decoder
 from router.subject import STORED
@@ -161,8 +162,6 @@ class RunLedger:
         begun after it. An end of the former life that was claimed and not published is published first. Raises RunSuperseded
         for an incarnation that has been superseded.
         """
-        key = f"{domain}.{token}"
-        settled: set[str] = set()
 
         def change(entry: RunEntry | None) -> RunEntry | None:
             if entry is None:
@@ -171,13 +170,31 @@ class RunLedger:
                 return None
             if entry.was(incarnation) or (started is not None and started < entry.started):
                 raise RunSuperseded(entry.incarnation)
-            if entry.ended is not None and not entry.ended.stored and entry.ended.dedup not in settled:
-                raise _NotStored(entry.ended)
             return next_life(entry, incarnation, started or wall.now_ns(), resumed, lease)
+
+        return await self._begin(f"{domain}.{token}", change, timeout)
+
+    async def take(self, domain: str, token: str, incarnation: str, *, lease: float, timeout: float = 10.0) -> RunEntry:
+        """Begins a life as `begin` does, but only where the one before is over: of many who try at once, one does.
+
+        Raises RunBusy where a producer holds, or held, the lease of the life before (`router.sdk.agents.threads` asks which).
+        """
+        now = wall.now_ns()
+        return await self._begin(f"{domain}.{token}", lambda entry: take(entry, incarnation, now, lease), timeout)
+
+    async def _begin(self, key: str, change: Change, timeout: float) -> RunEntry:
+        """Applies a change that begins a life, once the end of the one before is stored."""
+        settled: set[str] = set()
+
+        def after_the_end(entry: RunEntry | None) -> RunEntry | None:
+            wanted, end = change(entry), entry.ended if entry is not None else None
+            if wanted is not None and end is not None and not end.stored and end.dedup not in settled:
+                raise _NotStored(end)
+            return wanted
 
         while True:
             try:
-                return await self._entries.change(key, change, timeout)
+                return await self._entries.change(key, after_the_end, timeout)
             except _NotStored as claimed:
                 await self._settle(key, claimed.end, timeout)
                 settled.add(claimed.end.dedup)

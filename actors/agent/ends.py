@@ -15,11 +15,10 @@ from router.codec import encode
 from router.dedup import dedup_id
 from router.errors import BrokerError, RunConflict, RunEnded
 from router.event import Event
+from router.run_entry import GONE
 from router.runs import RunEntry
 
 log = logging.getLogger(__name__)
-
-GONE = "the producer vanished"
 
 # How long an end that is claimed waits for its finisher to publish it. Two that do are no harm, only a request more.
 SETTLE_AFTER_SECONDS = 3.0

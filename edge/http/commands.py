@@ -57,6 +57,15 @@ def address_of(actor: str, instance: str, command: str) -> str:
     return f"{actor}.{instance}.{command}"
 
 
+class CommandRefused(Problem):
+    """an actor answered a command with an error"""
+
+    def __init__(self, answered: str, text: str) -> None:
+        """`answered` is the error's code, as the actor gave it."""
+        super().__init__("command_failed" if answered.startswith("5") else "command_refused", text)
+        self.answered = answered
+
+
 async def give(connection: Connection, address: str, arguments: Any, timeout: float) -> Any:
     """Sends a command, and returns what the actor answers. Raises Problem or BrokerError.
 
@@ -71,8 +80,7 @@ async def give(connection: Connection, address: str, arguments: Any, timeout: fl
     except Timeout:
         raise Problem("command_unanswered", f"{address} did not answer within {timeout:g} s") from None
     if code := header(reply.headers, b"Nats-Service-Error-Code"):
-        text = header(reply.headers, b"Nats-Service-Error") or "without a reason"
-        raise Problem("command_failed" if code.startswith("5") else "command_refused", text)
+        raise CommandRefused(code, header(reply.headers, b"Nats-Service-Error") or "without a reason")
     try:
         return from_json(reply.payload)
     except BadEvent:

@@ -19,7 +19,7 @@ from router.sdk.queued import Kind, Queued
 from router.sdk.recovery import deliver
 from router.sdk.sender import EventSender
 from router.sdk.spool import SpoolFile, default_folder, left_behind, new_header
-from router.sdk.values import RunSettings
+from router.sdk.values import RunOver, RunSettings
 from router.timing import full_jitter
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ class RunDelivery:
         self.revived = False
         self.stop_reason: str | None = None
         self.stopped = asyncio.Event()
+        self.lost_for_good = asyncio.Event()  # nothing of this run is stored any more
         self._emitter = emitter
         self._outbox = outbox
         self._encoder = encoder
@@ -79,12 +80,16 @@ class RunDelivery:
 
     def lost(self) -> None:
         """Begins another incarnation, since this one was ended when its lease ran out: before anything else is delivered."""
-        if not self._emitter.over or len(self._outbox):
+        if not self._settings.revive:
+            self._give_up(RunOver("the run was ended as failed, since its lease ran out"))
+        elif not self._emitter.over or len(self._outbox):
             self._lost = True
             self.wake()
 
     def revive(self) -> Queued:
-        """Begins another incarnation for a completion that is on its way; returns its start."""
+        """Begins another incarnation for a completion that is on its way; returns its start. Raises RunOver where none is wanted."""
+        if not self._settings.revive:
+            raise RunOver("the run was ended as failed, since its lease ran out")
         start = self._emitter.resumed_start()
         self._tell_revived()
         return start
@@ -98,12 +103,17 @@ class RunDelivery:
         """Notes that another process has begun this run anew: what this one still says is not stored any more."""
         if isinstance(self.over, RunSuperseded):
             return
-        self.over = self.over or by
+        self._give_up(by)
         log.warning(
             "run %s was begun anew by another process; what this one says is refused: %s",
             self._encoder.life.run,
             by,
         )
+
+    def _give_up(self, why: RouterError) -> None:
+        self.over = self.over or why
+        self.lost_for_good.set()
+        self.wake()
 
     def _tell_revived(self) -> None:
         self.revived = True
@@ -159,7 +169,7 @@ class RunDelivery:
             items = self._outbox.take(MAX_BATCH, MAX_BATCH_BYTES)
             if items and items[0].kind is not Kind.START and not self._lost:
                 await self._sender.check()
-            if self._lost and not isinstance(self.over, RunSuperseded):
+            if self._lost and not self.lost_for_good.is_set():
                 if not await self._restart():
                     failures += 1
                     await asyncio.sleep(MIN_PAUSE + full_jitter(failures, MIN_PAUSE, MAX_PAUSE))
@@ -172,7 +182,7 @@ class RunDelivery:
             if known := _count_stored(items, skip):
                 self._settle(known)
                 continue
-            if isinstance(self.over, RunSuperseded):
+            if self.lost_for_good.is_set():
                 self._settle(0, len(items))
                 continue
             sent = await self._sender.send(items, self.revive)
@@ -197,6 +207,8 @@ class RunDelivery:
         if sent.away is not None:
             self._away(sent.away)
             return False
+        if isinstance(sent.over, RunSuperseded):
+            self.superseded(sent.over)
         self.over = sent.over or self.over
         self._lost, self._start = False, None
         return True

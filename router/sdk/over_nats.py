@@ -34,6 +34,7 @@ from router.sdk.encoder import in_life, in_short, is_synthesized, number_of
 from router.sdk.fence import LifeFence
 from router.sdk.queued import Kind, Life, Queued
 from router.sdk.sender import Host, Sent
+from router.sdk.values import RunOver
 from router.subject import STORED
 from router.timing import full_jitter
 from router.topology import LEASES
@@ -103,6 +104,8 @@ class NatsSender:
                     return await self._publish(self._fence.flight(items), self._fence.headers)
         except (TooLarge, BadEvent) as fault:
             return _refused(items[0], fault)
+        except RunOver as fault:
+            return Sent(refused=1, over=fault)
         except BrokerError as fault:
             return Sent(away=str(fault))
 

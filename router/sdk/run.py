@@ -59,12 +59,14 @@ class Run:
         trace: str | None = None,
         settings: RunSettings | None = None,
         watch: Callable[[Event], None] | None = None,
+        incarnation: str = "",
     ) -> None:
         """Prepares a run; entering it begins it, whether or not the server is there.
 
         `url` is that of NATS (`nats://…`) or of an edge (`http://…`, with a `token` where it asks for one); without it
         CALLBOARD_URL and CALLBOARD_TOKEN say so. `broker` is a connection of `Run.connect` to share. `about` is added to
-        workflow_start; `watch` is called with each event as it is added. Raises BadInput.
+        workflow_start; `watch` is called with each event as it is added. `incarnation` names the life that it begins, a new name
+        where none is given. Raises BadInput.
         """
         if not run:
             raise BadInput("a run needs an id")
@@ -76,7 +78,7 @@ class Run:
         self.settings = settings = settings or RunSettings()
         self._target = broker if broker is not None else url
         self._token = token
-        self._encoder = encoder = RunEncoder(domain, run, source, trace)
+        self._encoder = encoder = RunEncoder(domain, run, source, trace, incarnation)
         self._sender = sender = sender_to(self._target, encoder.life, settings.ttl, token)
         self._outbox = RunOutbox(settings, lambda: make_spool(encoder, sender.url, settings.spool_dir), self._made_room)
         self.emitter = Emitter(encoder, self._outbox, settings, self._wake, watch)
@@ -86,6 +88,7 @@ class Run:
         self._entered = False
         self._room = asyncio.Event()
         self.on_room: Callable[[], None] | None = None
+        self.lost = self._delivery.lost_for_good
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
         self._waking = False
@@ -212,6 +215,11 @@ class Run:
     def stop_reason(self) -> str | None:
         """Why the run was asked to stop, where the request said so."""
         return self._delivery.stop_reason
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run was asked to stop."""
+        return self.stopped.is_set()
 
     @property
     def over(self) -> bool:

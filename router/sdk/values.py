@@ -59,6 +59,9 @@ class RunSettings:
     raise_on_stop: bool = (
         False  # once the run is asked to stop, what it says next (but its completion) raises RunStopped
     )
+    # A run that was ended in its place when its lease ran out goes on as a new incarnation; without it nothing of it is stored
+    # any more, and `Run.lost` is set (over NATS).
+    revive: bool = True
     chunk_window: float = 0.05  # chunks that are added within it become one event
     progress_interval: float = 0.1  # at most one progress event in it: the newest; the last one is never dropped
     capacity: int = 10_000  # events in memory that are not stored yet, before `overflow` decides

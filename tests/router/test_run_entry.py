@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from router.codec import decode, encode
+from router.errors import RunBusy, RunSuperseded
 from router.event import Event
-from router.run_entry import MAX_CLAIM, MAX_EARLIER, RunEnd, RunEntry, StopRequest, bounded, next_life, run_ended
+from router.run_entry import MAX_CLAIM, MAX_EARLIER, RunEnd, RunEntry, StopRequest, bounded, next_life, run_ended, take
 
 END = RunEnd("e-1", "completion", "failed", 7, synthesized=True, dedup="d-1", stored=True, sequence=12)
 
@@ -20,6 +22,23 @@ def test_a_next_life_remembers_how_the_one_before_ended() -> None:
     assert after.was("one") and not after.was("two") and not after.was(None)
     assert (after.earlier[0].dedup, after.earlier[0].sequence) == ("d-1", 12)
     assert next_life(entry, "two", 9, True, 10.0).stop == StopRequest(5)
+
+
+def test_a_life_that_waits_for_the_end_of_the_one_before_is_refused_until_then() -> None:
+    living = RunEntry("one", 1, lease=10.0)
+    over = RunEntry("one", 1, lease=10.0, ended=END)
+
+    assert take(None, "two", 9, 5.0) == RunEntry("two", 9, lease=5.0)
+    assert take(living, "one", 9, 5.0) is None
+    with pytest.raises(RunBusy):
+        take(living, "two", 9, 5.0)
+    taken = take(over, "two", 9, 5.0)
+    assert taken is not None and (taken.incarnation, taken.lease, taken.was("one")) == ("two", 5.0, True)
+    with pytest.raises(RunSuperseded):
+        take(taken, "one", 9, 5.0)
+    # Nothing tells whether these live.
+    assert take(RunEntry("one", 1), "two", 9, 5.0) == next_life(RunEntry("one", 1), "two", 9, False, 5.0)
+    assert take(RunEntry(None, 1, stop=StopRequest(5)), "two", 9, 5.0) is not None
 
 
 def test_few_earlier_lives_are_kept_the_newest() -> None:

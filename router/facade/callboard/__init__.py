@@ -1,4 +1,4 @@
-"""Callboard for programs: tell of your own work by `Run`, read what others tell by `Client`.
+"""Callboard for programs: tell of your own work by `Run`, read what others tell by `Client`, answer chats by `agent`.
 
     import callboard
 
@@ -23,11 +23,15 @@ from router.sdk import (
     ToolCall,
     Unsent,
 )
+from router.sdk.agents import AgentFunction, AgentInput, AgentMessage, agent, serve
 from router.sdk.callbacks import BadCallbackConfig, Callbacks, CallbacksUnavailable
 from router.sdk.client import Client, SyncClient
 from router.sdk.reader import ReadRefused, Received
 
 __all__ = [
+    "AgentFunction",
+    "AgentInput",
+    "AgentMessage",
     "BadCallbackConfig",
     "Callbacks",
     "CallbacksUnavailable",
@@ -45,4 +49,6 @@ __all__ = [
     "SyncRun",
     "ToolCall",
     "Unsent",
+    "agent",
+    "serve",
 ]

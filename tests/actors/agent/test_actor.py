@@ -12,7 +12,6 @@ import msgpack
 import pytest
 
 from actors.agent.actor import Agent, AgentSettings
-from actors.agent.ends import GONE
 from actors.agent.leases import Lease
 from actors.agent.metrics import IGNORED_BY
 from actors.agent.producers import EntryHeard, LeaseHeard, RunEntries
@@ -25,6 +24,7 @@ from router.errors import NoResponders, RunEnded, RunSuperseded, Timeout
 from router.event import Event
 from router.nats.settings import BrokerSettings
 from router.nats.stream import Ack
+from router.run_entry import GONE
 from router.runs import RunEnd, RunEntry, StopRequest
 from router.sdk import Run, RunSettings
 from router.timing import ManualClock

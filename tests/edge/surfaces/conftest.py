@@ -56,15 +56,18 @@ class Worker:
     def __init__(self, broker: Broker, name: str) -> None:
         self.name = name
         self.asked: list[dict[str, object]] = []
+        self.refused = 0
         self._broker = broker
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, request: Request) -> None:
         """The command."""
         asked = request.arguments()
-        if asked["input"].get("busy"):
-            request.refuse(409, "busy")
-            return
+        for why, code in (("busy", 409), ("bad", 422), ("full", 503), ("broken", 500)):
+            if asked["input"].get(why):
+                self.refused += 1
+                request.refuse(code, why)
+                return
         self.asked.append(asked)
         task = asyncio.ensure_future(self._begin(request, asked))
         self._tasks.add(task)

@@ -185,7 +185,10 @@ async def test_an_agent_may_name_the_turn_itself(edge: RunningEdge, entity: str,
         ({"agent": "nobody-here"}, 503, "agent_unavailable"),
         ({"agent": "a.b"}, 400, "bad_parameter"),
         ({"agent": 1}, 422, "bad_body"),
-        ({"busy": True}, 409, "command_refused"),
+        ({"busy": True}, 409, "busy"),
+        ({"bad": True}, 422, "bad_input"),
+        ({"full": True}, 503, "agent_unavailable"),
+        ({"broken": True}, 502, "command_failed"),
     ],
 )
 async def test_what_cannot_be_started_is_refused_with_a_reason(

@@ -1,0 +1,82 @@
+"""Gives a thread to one run at a time, among all processes that serve agents: by the run's entry in RUNS and its lease.
+
+The entry is changed under compare-and-set, so that of two starts one has it. A thread whose run goes on is refused. A run whose
+process is gone is failed here, by its lease, so that the thread is free as soon as that has run out; the agent actor does the
+same a little later, and one end of both is stored.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+
+from router.broker import Broker
+from router.clock import wall
+from router.codec import encode
+from router.errors import RunBusy, RunConflict
+from router.event import Event
+from router.nats.bucket import Bucket
+from router.run_entry import GONE, RunEntry
+from router.runs import RunLedger
+from router.topology import LEASES
+
+log = logging.getLogger(__name__)
+
+# 5 s: as the agent actor waits for a producer that was only cut off, or NATS itself away (actors/agent/leases.py).
+GRACE_SECONDS = 5.0
+# Lives that are failed in a row before one start gives up; each is another start's, which was faster and died at once.
+_TRIES = 3
+
+
+class ThreadOwners:
+    """Takes threads, and every other run that agents are given."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._ledger = RunLedger(broker)
+        self._leases = Bucket(broker.connection, LEASES)
+
+    async def take(self, domain: str, token: str, incarnation: str, ttl: float, source: str) -> None:
+        """Makes an incarnation the living one. Raises RunBusy where a run of the thread goes on, RunSuperseded, and BrokerError."""
+        for _ in range(_TRIES):
+            try:
+                await self._ledger.take(domain, token, incarnation, lease=ttl)
+                return
+            except RunBusy as busy:
+                entry = await self._ledger.read(domain, token)
+                if entry is None or entry.ended is not None or entry.incarnation != busy.incarnation:
+                    continue
+                if not await self._is_gone(f"run.{domain}.{token}", entry):
+                    raise
+                await self._fail(domain, token, entry, source)
+        raise RunBusy(None)
+
+    async def _is_gone(self, key: str, entry: RunEntry) -> bool:
+        """Whether nobody holds the lease of the living run, for longer than a holder may need to take or refresh it."""
+        now = wall.now_ns() / 1e9
+        if now - entry.started / 1e9 < (entry.lease or 0.0) + GRACE_SECONDS:
+            return False
+        held = await self._leases.latest(key)
+        if held is None:
+            return True
+        # What the server left when the lease ran out says when that was.
+        return held.value is None and now - _seconds(held.stored) > GRACE_SECONDS
+
+    async def _fail(self, domain: str, token: str, entry: RunEntry, source: str) -> None:
+        """Ends the run of a process that is gone, as the agent actor would."""
+        life = entry.incarnation
+        data = {"success": False, "error": GONE, "synthesized": True, "incarnation": life}
+        event = Event.new(f"{domain}.{token}.completion", data, source=source)
+        try:
+            await self._ledger.end(event, encode(event), incarnation=life, synthesized=True)
+        except RunConflict as fault:
+            log.debug("run was ended by others", extra={"run": f"{domain}.{token}", "fault": str(fault)})
+            return
+        log.warning("process of a run is gone; run ended as failed", extra={"run": f"{domain}.{token}"})
+
+
+def _seconds(moment: str) -> float:
+    """A time in RFC 3339 as seconds since the epoch; now where there is none."""
+    try:
+        return datetime.fromisoformat(moment).timestamp()
+    except ValueError:
+        return wall.now_ns() / 1e9

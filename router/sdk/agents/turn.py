@@ -1,0 +1,173 @@
+"""Carries out one run of an agent: takes its thread, begins it, works until it has ended or is to stop, and ends it once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from router.broker import Broker
+from router.catalogue import RUN_DOMAINS
+from router.errors import BadEvent, BadInput, BrokerError, RouterError, RunConflict
+from router.event import new_id
+from router.nats.service import Request
+from router.sdk.agents.agent import AgentFunction
+from router.sdk.agents.faults import line_of
+from router.sdk.agents.threads import ThreadOwners
+from router.sdk.agents.work import work
+from router.sdk.run import Run
+from router.sdk.values import RunSettings
+from router.subject import Subject, escape
+
+log = logging.getLogger(__name__)
+
+# 8 s: who asks for a run waits 10.
+ANSWER_SECONDS = 8.0
+# Part of the ids of events.
+_INCARNATION = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class StartOrder(NamedTuple):
+    """What a process is asked to begin: the next life of a run."""
+
+    run: str
+    domain: str
+    incarnation: str
+    input: Any
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any]) -> StartOrder:
+        """Raises BadInput."""
+        run, domain, life = given.get("run"), given.get("domain", "agent"), given.get("incarnation") or new_id()
+        if not isinstance(run, str) or not run:
+            raise BadInput("a start needs run, the name of a run or thread")
+        if domain not in RUN_DOMAINS:
+            raise BadInput(f"domain must be one of {', '.join(RUN_DOMAINS)}")
+        if not isinstance(life, str) or not _INCARNATION.fullmatch(life):
+            raise BadInput("incarnation must have letters, digits, _ and -, at most 64")
+        Subject.of(domain, run, "workflow_start")
+        return cls(run, domain, life, given.get("input"))
+
+
+@dataclass(frozen=True)
+class AgentHost:
+    """What the turns of one agent share in a process: the connection, how runs publish, and the places to work at."""
+
+    agent: AgentFunction
+    broker: Broker
+    owners: ThreadOwners
+    settings: RunSettings
+    places: asyncio.Semaphore
+
+
+class AgentTurn:
+    """One run of an agent. `left` is its work, where that did not end when it was cancelled."""
+
+    def __init__(self, host: AgentHost, order: StartOrder, input: Any) -> None:
+        self.left: asyncio.Task[Any] | None = None
+        self._host = host
+        self._order = order
+        self._input = input
+        self._interrupted = asyncio.Event()
+        self._why = ""
+
+    def interrupt(self, why: str) -> None:
+        """Ends the run as failed."""
+        self._why = self._why or why
+        self._interrupted.set()
+
+    async def play(self, request: Request) -> None:
+        """Answers the request once the run has begun, or refuses it, and carries the run out."""
+        host, order = self._host, self._order
+        try:
+            await host.owners.take(
+                order.domain, escape(order.run), order.incarnation, host.settings.ttl, host.agent.name
+            )
+        except RunConflict:
+            await request.fail(409, f"a run of {order.run[:60]!r} goes on; stop it, or wait for its end")
+            return
+        except BrokerError as fault:
+            log.warning("run could not be begun", extra={"run": order.run, "fault": str(fault)})
+            await request.fail(503, "the run could not be begun: the event store does not answer")
+            return
+        run = Run(
+            order.run, host.broker, domain=order.domain, name=host.agent.name, about={"agent": host.agent.name},
+            source=host.agent.name, settings=host.settings, incarnation=order.incarnation,
+        )  # fmt: skip
+        try:
+            async with run:
+                await self._answer(run, request)
+                await self._work(run)
+        except RouterError as fault:
+            log.error("run of an agent did not end as it should", extra={"run": order.run, "fault": str(fault)})
+
+    async def _answer(self, run: Run, request: Request) -> None:
+        """Says that the run has begun, once that is stored: who asked may then read it."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await run.keep_pace(0)
+        except TimeoutError:
+            log.warning("start of a run is not stored yet; going on", extra={"run": run.run})
+        await request.respond({"run": run.run, "domain": run.domain, "incarnation": run.incarnation})
+
+    async def _work(self, run: Run) -> None:
+        working = asyncio.create_task(self._in_turn(run), name=f"agent {self._host.agent.name} {run.run}")
+        ends = [asyncio.create_task(each.wait()) for each in (run.stopped, run.lost, self._interrupted)]
+        try:
+            await asyncio.wait({working, *ends}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                working.cancel()
+                await asyncio.wait({working}, timeout=self._host.agent.stop_timeout)
+        finally:
+            for each in ends:
+                each.cancel()
+            if not working.done():
+                working.cancel()
+        if not working.done():
+            self.left = working
+            log.error(
+                "work of a stopped run goes on; the run is ended without it, and its place stays taken",
+                extra={"run": run.run, "seconds": self._host.agent.stop_timeout},
+            )
+        self._end(run, working)
+
+    async def _in_turn(self, run: Run) -> Any:
+        places = self._host.places
+        if places.locked():
+            await run.emit("status", {"status": "queued", "message": "waiting for its turn"})
+        async with places:
+            return await work(self._host.agent.function, run, self._input)
+
+    def _end(self, run: Run, working: asyncio.Task[Any]) -> None:
+        """Adds the completion that follows from how the work ended, unless the function has added one."""
+        fault = None if not working.done() or working.cancelled() else working.exception()
+        if fault is not None and not (run.stopped.is_set() or self._interrupted.is_set() or run.lost.is_set()):
+            log.error("agent failed", extra={"run": run.run, "agent": self._host.agent.name}, exc_info=fault)
+        if run.over or run.lost.is_set():
+            return
+        if run.stopped.is_set():
+            run.finish(None)
+        elif self._interrupted.is_set():
+            _fail(run, self._why, "interrupted")
+        elif not working.done() or working.cancelled():
+            run.finish(asyncio.CancelledError())
+        elif fault is not None:
+            _fail(run, line_of(fault), type(fault).__name__)
+        else:
+            try:
+                run.emitter.complete({"success": True, "result": working.result()})
+            except BadEvent as bad:
+                _fail(run, f"the result of the agent cannot be sent: {bad}", "BadEvent")
+
+
+def _fail(run: Run, error: str, kind: str) -> None:
+    run.emitter.error(error, error_type=kind, recoverable=False)
+    run.emitter.complete({"success": False, "error": error, "error_type": kind})
+
+
+def for_agents(settings: RunSettings | None) -> RunSettings:
+    """How runs of agents publish. One whose lease ran out is over: its thread may have another owner by then."""
+    return replace(settings or RunSettings(), revive=False, raise_on_stop=False)
