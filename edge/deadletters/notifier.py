@@ -5,7 +5,8 @@ those of a process that died right after. A dead letter whose own event is of th
 dead endpoints would report each other for ever.
 
 The rate is bounded: at most one round a second. Up to ten dead letters in it are reported one by one; of more there is one
-event per origin, name and reason with their number, for at most twenty such groups, and one for all others.
+event per origin, name and reason with their number, for at most twenty such groups, and one for all others. Of deliveries to webhooks
+there is beside each an `error` as the callback guide has it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 from edge import metrics
+from edge.webhooks.endpoint.state_changes import given_up_error
 from router.broker import Broker
 from router.codec import rfc3339
 from router.deadletter import ORIGINS, DeadLetter, DeadLetterStats, label, read_headers
@@ -139,12 +141,14 @@ def events_about(letters: list[DeadLetter]) -> list[Event]:
     """The events that report some dead letters, oldest first."""
     letters = [letter for letter in letters if not letter.event_subject.startswith("system.")]
     if len(letters) <= MAX_SINGLE:
-        return [_of_one(letter) for letter in letters]
+        return [event for letter in letters for event in (_of_one(letter), *_error(letter, 1, _unique(letter)))]
     groups: dict[tuple[str, str, str], list[DeadLetter]] = {}
     for letter in letters:
         groups.setdefault((letter.kind, letter.name, letter.reason), []).append(letter)
     largest = sorted(groups.values(), key=len, reverse=True)
-    events = [_of_many(group, letters) for group in largest[:MAX_GROUPS]]
+    events: list[Event] = []
+    for group in largest[:MAX_GROUPS]:
+        events += (_of_many(group, letters), *_error(group[0], len(group), _unique_of(group, letters)))
     if rest := [letter for group in largest[MAX_GROUPS:] for letter in group]:
         events.append(_of_many(sorted(rest, key=lambda letter: letter.sequence), letters, alike=False))
     return events
@@ -167,8 +171,7 @@ def _of_one(letter: DeadLetter) -> Event:
             "event_id": letter.event_id or None,
             "subject": letter.event_subject or None,
         },
-        # With its time, because a stream that was deleted and created again counts from one.
-        f"{letter.sequence}.{zlib.crc32(letter.stored.encode()):08x}",
+        _unique(letter),
         letter.event_id or None,
     )
 
@@ -184,10 +187,24 @@ def _of_many(group: list[DeadLetter], round: list[DeadLetter], alike: bool = Tru
             "name": first.name if alike else None,
             "reason": first.reason if alike else None,
         },
-        # Named after the round, so that another round with other letters is not taken for this one.
-        f"{first.sequence}.{zlib.crc32(first.stored.encode()):08x}.{round[0].sequence}.{round[-1].sequence}.{len(group)}",
+        _unique_of(group, round),
         None,
     )
+
+
+def _unique(letter: DeadLetter) -> str:
+    """Names a letter with its time, because a stream that was deleted and created again counts from one."""
+    return f"{letter.sequence}.{zlib.crc32(letter.stored.encode()):08x}"
+
+
+def _unique_of(group: list[DeadLetter], round: list[DeadLetter]) -> str:
+    """Names a group after its round, so that another round with other letters is not taken for this one."""
+    return f"{_unique(group[0])}.{round[0].sequence}.{round[-1].sequence}.{len(group)}"
+
+
+def _error(letter: DeadLetter, count: int, unique: str) -> list[Event]:
+    """The error of a delivery that was given up; none for what was no delivery."""
+    return [given_up_error(letter, count, unique)] if letter.kind == "webhook" else []
 
 
 def _event(data: dict[str, Any], name: str, cause: str | None) -> Event:

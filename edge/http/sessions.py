@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -47,6 +48,9 @@ from router.errors import BrokerError, Conflict
 from router.event import Event
 from router.subject import Subject
 
+# The name that the callback guide gives to what manages sessions.
+log = logging.getLogger("callback_manager")
+
 # Why the specification of a session is refused.
 _SPEC = ("bad_webhook", "bad_pattern", "bad_filter", "not_granted")
 
@@ -84,6 +88,7 @@ async def create_session(request: Request) -> Response:
     place = await edge.hub.recovery.begin(Start(now=True) if start is None or start.snapshot else start, view)
     spec = msgspec.structs.replace(spec, start=edge.hub.recovery.cursor(place.after))
     session, asked = await _verified(edge, await edge.registry.create(spec, view))
+    log.debug("session created", extra={"session": spec.id, "delivery_method": spec.delivery_method})
     if spec.webhook:
         # The one time that the secret is shown: the receiver needs it to verify.
         asked["webhook_secret"] = spec.webhook.secret
@@ -174,7 +179,9 @@ async def change_session(request: Request) -> Response:
 
 @operation("Delete a session, and close its readers", Answer(204, "Deleted"))
 async def delete_session(request: Request) -> Response:
-    await edge_of(request).registry.delete((await session_of(request)).id)
+    session = await session_of(request)
+    await edge_of(request).registry.delete(session.id)
+    log.debug("session deleted", extra={"session": session.id})
     return Response(status_code=204)
 
 

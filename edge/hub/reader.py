@@ -32,6 +32,8 @@ from router.errors import BrokerError
 from router.replay import Gap
 
 log = logging.getLogger(__name__)
+# The name that the callback guide gives to what manages sessions and deliveries.
+_callbacks = logging.getLogger("callback_manager")
 
 _conflated = metrics.dropped.labels("conflated")
 
@@ -228,6 +230,7 @@ class Reader:
             place = await self._hub.recovery.place(start, self.feed)
             self.position, self.epoch, gap = place.after, self._hub.epoch, place.gap
         self.state = State.REPLAYING
+        self._say("reader connected")
         ready = self._ready(gap, start)
         return [ready, self._gap(gap)] if gap else [ready]
 
@@ -240,6 +243,8 @@ class Reader:
             self._writing = None
         if self.authorization is not None:
             self.authorization.leave()
+        if self.state not in (State.CONNECTING, State.CLOSED):
+            self._say("reader gone")
         self.state = State.CLOSED
 
     async def _next(self) -> AsyncGenerator[Batch | Notice, None]:
@@ -398,6 +403,12 @@ class Reader:
         if self._snapshot is not None:
             return rest_of_snapshot(self._hub.recovery.cursor(self._snapshot.upto, self.epoch), self._snapshot.shown)
         return self._hub.recovery.cursor(self.position, self.epoch)
+
+    def _say(self, what: str) -> None:
+        if _callbacks.isEnabledFor(logging.DEBUG):
+            about = {"session": self.session_id, "transport": self.transport_name, "cursor": self.cursor}
+            why = {} if self._bye is None else {"reason": self._bye.reason}
+            _callbacks.debug(what, extra={**about, **why, "seconds": round(time.monotonic() - self.started, 3)})
 
     def _ready(self, gap: Gap | None, start: Start) -> Notice:
         said = notices.ready(

@@ -21,7 +21,7 @@ from router.clock import wall
 from router.errors import BrokerError
 from router.nats.bucket import Bucket, Entry
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("callback_manager")
 
 PostedStats = Callable[[str], Awaitable[Stats]]
 

@@ -21,7 +21,9 @@ _STYLES = {"DEBUG": "dim", "INFO": "", "WARNING": "yellow", "ERROR": "red", "CRI
 
 LEVELS = ("debug", "info", "warning", "error")
 # The loggers whose level may be set: ours, and those of our libraries. Any other name is a typing mistake.
-_LOGGER = re.compile(r"(root|((actors|edge|ops|router|aiohttp|asyncio|nats|uvicorn)(\.[a-z_0-9]+)*))\Z")
+_LOGGER = re.compile(
+    r"(root|callback_manager|((actors|edge|ops|router|aiohttp|asyncio|nats|uvicorn)(\.[a-z_0-9]+)*))\Z"
+)
 # These log at INFO what Callboard logs itself.
 _TALKATIVE = ("uvicorn", "asyncio", "aiohttp", "PIL", "nats")
 # Texts are constant, so there are few; past this all counts are reset.

@@ -33,7 +33,8 @@ from router.sdk.run import Run
 from router.sdk.sync import SyncRun
 from router.subject import Subject, escape
 
-log = logging.getLogger(__name__)
+# The name that the callback guide gives to what manages sessions.
+log = logging.getLogger("callback_manager")
 
 DEFAULT_EDGE = "http://127.0.0.1:8000"
 # 10 s for a request to the edge, which answers in milliseconds or not at all.
@@ -162,6 +163,8 @@ class Callbacks:
         if status != 201:
             raise _refusal(status, answer)
         self.session = answer
+        about = {"session": answer["session_id"], "delivery_method": answer["delivery_method"], "run": self.run_id}
+        log.debug("session created for the callbacks of a run", extra=about)
         self.answer = await self._describe(answer, public_url.rstrip("/"))
 
     async def _describe(self, session: dict[str, Any], base: str) -> dict[str, Any]:

@@ -145,7 +145,7 @@ class TestInABrowser:
         await tab.until("(count) => got.size === count", len(STORY) + 250)
         assert not [said for said in tab.complaints if said.startswith("uncaught")]
 
-    async def test_the_react_component_shows_every_event(
+    async def test_the_react_component_shows_every_event_and_no_blank_row(
         self, tab: Tab, running_callboard: RunningCallboard, entity: str, tmp_path: Path
     ) -> None:
         node_with(tmp_path, "react@18", "react-dom@18", "esbuild@0.25")
@@ -159,12 +159,15 @@ class TestInABrowser:
         await tell(running_callboard.url, entity)
 
         rows = "[...document.querySelectorAll('.event')]"
-        await tab.until(f"() => {rows}.filter((row) => row.querySelector('.event-type').textContent).length >= 4")
-        seen = await tab.page.evaluate(
-            f"{rows}.map((row) => [row.querySelector('.event-type').textContent, row.querySelector('pre').textContent])"
-        )
-        told = [[kind, json.loads(data)] for kind, data in seen if kind]
-        assert told == [[event["type"], event["data"]] for event in STORY]
+        await tab.until(f"() => {rows}.length >= 5")
+        # What the server says of the connection itself is shown by the component, too.
+        async with httpx.AsyncClient(base_url=running_callboard.url, trust_env=False) as http:
+            assert (await http.delete(f"/callbacks/sessions/{session}")).status_code == 204
+        await tab.until(f"() => {rows}.length >= 6")
+        seen = await tab.page.evaluate(f"{rows}.map((row) => [...row.children].map((cell) => cell.textContent))")
+        assert all(kind and "Invalid" not in when and when[0].isdigit() and data for kind, when, data in seen), seen
+        assert [kind for kind, _, _ in seen] == ["ready", *(event["type"] for event in STORY), "bye"]
+        assert [json.loads(data) for _, _, data in seen][1:-1] == [event["data"] for event in STORY]
         assert not [said for said in tab.complaints if said.startswith("uncaught")]
 
 

@@ -17,7 +17,13 @@ from edge.webhooks.endpoint.dispatch import EndpointDispatcher
 from edge.webhooks.endpoint.rules import Rules
 from edge.webhooks.endpoint.splitting import is_to_be_split
 from edge.webhooks.endpoint.state import StateChange
-from edge.webhooks.endpoint.state_changes import FAILING_ATTEMPTS, attempt_event, endpoint_event, is_announced
+from edge.webhooks.endpoint.state_changes import (
+    FAILING_ATTEMPTS,
+    attempt_event,
+    endpoint_event,
+    failing_error,
+    is_announced,
+)
 from edge.webhooks.endpoint.state_sync import StateSync
 from edge.webhooks.endpoint.tasks import PartitionTasks, until_stored
 from edge.webhooks.history.attempt import Attempt, Part
@@ -27,7 +33,8 @@ from router.clock import wall
 from router.errors import BadInput
 from router.event import Event
 
-log = logging.getLogger(__name__)
+# The name that the callback guide gives to what manages sessions and deliveries.
+log = logging.getLogger("callback_manager")
 
 
 class Decision(NamedTuple):
@@ -69,6 +76,8 @@ class OutcomeRecorder:
         wait = _wait(dispatcher.rules, endpoint, post, outcome)
         split = wait is None and is_to_be_split(post.job, outcome)
         self._note(dispatcher, post, outcome, begun, 0.0 if split else wait)
+        if log.isEnabledFor(logging.DEBUG):
+            _say(session, post, outcome, wait)
         dispatcher.took(outcome.seconds)
         # Which answers are retried says nothing about how well the endpoint is.
         changes = dispatcher.breaker.record(answer, endpoint.concurrency)
@@ -136,14 +145,33 @@ class OutcomeRecorder:
         if not kind or not is_announced(job):
             return
         try:
-            event = attempt_event(kind, session, job, outcome, self._epoch())
+            events = [attempt_event(kind, session, job, outcome, self._epoch())]
+            if kind == "attempt_failing":
+                events.append(failing_error(session, job, outcome, self._epoch()))
         except BadInput as fault:
             log.warning("event about a failing delivery is invalid; not published", extra={"fault": str(fault)})
             return
-        self._announce(event)
+        for event in events:
+            self._announce(event)
 
     def _announce(self, event: Event) -> None:
         self._tasks.spawn(until_stored(lambda: self._publish(event)), "announce")
+
+
+def _say(session: Session, post: Post, outcome: Outcome, wait: float | None) -> None:
+    """Logs an attempt."""
+    delivered = outcome.verdict is Verdict.DELIVERED
+    said: dict[str, object] = {
+        "session": session.id,
+        "delivery": post.id,
+        "event": post.job.event_id,
+        "attempt": post.job.attempt,
+        "status": outcome.status,
+        "seconds": round(outcome.seconds, 3),
+    }
+    if not delivered:
+        said |= {"fault": outcome.detail, "again_in": None if wait is None else round(wait, 3)}
+    log.debug("delivery made" if delivered else "attempt to deliver failed", extra=said)
 
 
 def _wait(rules: Rules, endpoint: EndpointSettings, post: Post, outcome: Outcome) -> float | None:

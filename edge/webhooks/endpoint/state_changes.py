@@ -1,6 +1,7 @@
 """Makes the operational events of webhooks: state changes of an endpoint, and what became of a delivery.
 
-They are `system` events, `system.webhook.<kind>`, and read like any other: by a session, which may be a webhook itself.
+They are `system` events, `system.webhook.<kind>`, and read like any other: by a session, which may be a webhook itself. A failed
+delivery is also an `error` in the shape of the callback guide, `system.delivery.error`, for clients that know its types only.
 """
 
 from __future__ import annotations
@@ -11,14 +12,17 @@ from edge.sessions.registry import Session
 from edge.webhooks.client.outcome import Outcome
 from edge.webhooks.endpoint.splitting import UNPOSTED, attempts_of
 from edge.webhooks.endpoint.state import EndpointState, StateChange
-from edge.webhooks.queue.job import OPERATIONAL, Job
+from edge.webhooks.queue.job import FAILURES, OPERATIONAL, Job
 from router.cursor import Cursor
+from router.deadletter import DeadLetter
 from router.event import Event
 from router.subject import escape
 
 SOURCE = "edge.webhooks"
 # After so many failed attempts, a delivery that is tried again is announced.
 FAILING_ATTEMPTS = 3
+# The detail of a dead letter has the head of the answer.
+MAX_ERROR = 500
 # Of an endpoint, and of a delivery.
 ENDPOINT_KINDS = ("opened", "closed", "failing", "recovered", "disabled", "enabled")
 DELIVERY_KINDS = ("attempt_failing", "attempt_recovered", "deadlettered")
@@ -94,6 +98,48 @@ def deadletter_event(session: Session, part: Job, job: Job, outcome: Outcome, re
         id=part.deadletter_id.removeprefix("dead.") + ".deadlettered",
         key=escape(session.id),
         cause=part.event_id,
+    )
+
+
+def failing_error(session: Session, job: Job, outcome: Outcome, epoch: str) -> Event:
+    """The error of a delivery that goes on failing and is tried again."""
+    destination = session.spec.webhook.destination if session.spec.webhook is not None else ""
+    return Event.new(
+        f"{FAILURES}error",
+        {
+            "error": f"attempt {job.attempt} to deliver to {destination} failed: {outcome.detail}",
+            "error_type": outcome.fault,
+            "recoverable": True,
+            "retry_count": job.attempt - 1,
+            **_endpoint(session),
+            "event": _event(job, epoch),
+        },
+        source=SOURCE,
+        id=f"{job.deadletter_id.removeprefix('dead.')}.failing",
+        key=escape(session.id),
+        cause=_first(job).event_id,
+    )
+
+
+def given_up_error(letter: DeadLetter, count: int, unique: str) -> Event:
+    """The error of a delivery that was given up, or of `count` of one endpoint, of which this is the first."""
+    what = "a delivery" if count == 1 else f"{count} deliveries"
+    return Event.new(
+        f"{FAILURES}error",
+        {
+            "error": f"{what} to {letter.destination} failed for good: {letter.detail or letter.reason}"[:MAX_ERROR],
+            "error_type": letter.reason,
+            "recoverable": False,
+            "retry_count": max(0, letter.attempts - 1),
+            "session_id": letter.name,
+            "destination": letter.destination or None,
+            "count": count,
+            "event": {"id": letter.event_id or None, "subject": letter.event_subject or None},
+        },
+        source=SOURCE,
+        id=f"error.{unique}",
+        key=escape(letter.name),
+        cause=letter.event_id or None if count == 1 else None,
     )
 
 

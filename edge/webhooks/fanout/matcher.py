@@ -10,7 +10,7 @@ from edge.metrics import record_faults
 from edge.stats import Stats
 from edge.webhooks.fanout.admission import FanoutAdmission
 from edge.webhooks.fanout.members import Member, MemberJob, Members
-from edge.webhooks.queue.job import OPERATIONAL, Job
+from edge.webhooks.queue.job import ABOUT_ENDPOINTS, Job
 from router.clock import wall
 from router.event import Event
 from router.record import Record
@@ -89,7 +89,7 @@ class Matcher:
     def _job(self, member: Member, record: Record, event: Event) -> Job | None:
         """The job that delivers an event to a session that shows it; None for one about the session's own endpoint."""
         session_id = member.session.id
-        if record.subject.startswith(OPERATIONAL) and event.data.get("session_id") == session_id:
+        if record.subject.startswith(ABOUT_ENDPOINTS) and event.data.get("session_id") == session_id:
             return None  # an endpoint that cannot be reached cannot be told so by a post to it
         return Job(
             session=session_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from edge.filters.evaluation import Filtering
 from edge.sessions.registry import Registry, Session
 from edge.webhooks.history.attempt import Part
-from edge.webhooks.queue.job import OPERATIONAL, Job
+from edge.webhooks.queue.job import ABOUT_ENDPOINTS, Job
 from edge.webhooks.queue.redriven import RedrivenDeadLetters
 from edge.webhooks.queue.room import Room
 from router.broker import Broker
@@ -71,4 +71,4 @@ class Redelivery:
 def _is_own_news(record: Record, session: str) -> bool:
     """Whether an event tells of this very endpoint, which is never told so."""
     event = record.event
-    return record.subject.startswith(OPERATIONAL) and event is not None and event.data.get("session_id") == session
+    return record.subject.startswith(ABOUT_ENDPOINTS) and event is not None and event.data.get("session_id") == session

@@ -22,6 +22,9 @@ DUE = "retry.due"
 SCHEDULED = "retry.at"
 # The subjects of operational events about webhooks.
 OPERATIONAL = "system.webhook."
+# Those of failed deliveries as the callback guide has errors.
+FAILURES = "system.delivery."
+ABOUT_ENDPOINTS = (OPERATIONAL, FAILURES)
 # Sixteen: a dozen replicas still share them evenly, and a JetStream of three nodes carries their 32 consumers (one for new
 # jobs and one for retries each) without being seen. All processes of a deployment must agree on it.
 PARTITIONS = 16

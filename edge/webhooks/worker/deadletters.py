@@ -17,7 +17,7 @@ from router.errors import BadInput, BrokerError
 from router.subject import STORED
 from router.topology import EVENTS, HOOKS
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("callback_manager")
 
 # How much of an answer is kept with the dead letter.
 MAX_DETAIL = 512

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +70,26 @@ def _letter(number: int, name: str) -> DeadLetter:
     )
 
 
+def _burials(letters: list[DeadLetter]) -> list[Event]:
+    return [event for event in events_about(letters) if event.type == "deadletter_buried"]
+
+
+def test_a_delivery_that_was_given_up_is_an_error_of_the_callback_guide_too() -> None:
+    one = [event for event in events_about([_letter(7, "sess_1")]) if event.type == "error"]
+    many = [event for event in events_about([_letter(n, "sess_1") for n in range(1, 101)]) if event.type == "error"]
+    actor = replace(_letter(1, "x"), subject=actor_subject("x"))
+
+    assert [str(event.subject) for event in one + many] == ["system.delivery.error"] * 2
+    assert one[0].data["error_type"] == "gone" and one[0].data["recoverable"] is False
+    assert (one[0].data["session_id"], one[0].data["retry_count"], one[0].data["count"]) == ("sess_1", 0, 1)
+    assert many[0].data["count"] == 100 and "100 deliveries" in many[0].data["error"]
+    assert [event.type for event in events_about([actor])] == ["deadletter_buried"]
+
+
 def test_news_of_any_number_of_burials_are_few() -> None:
-    few = events_about([_letter(n, "one") for n in range(1, MAX_SINGLE + 1)])
-    alike = events_about([_letter(n, "one") for n in range(1, 5001)])
-    unlike = events_about([_letter(n, f"s{n % 700}") for n in range(1, 5001)])
+    few = _burials([_letter(n, "one") for n in range(1, MAX_SINGLE + 1)])
+    alike = _burials([_letter(n, "one") for n in range(1, 5001)])
+    unlike = _burials([_letter(n, f"s{n % 700}") for n in range(1, 5001)])
 
     assert [event.data["count"] for event in few] == [1] * MAX_SINGLE
     assert [(e.data["count"], e.data["first_id"], e.data["last_id"]) for e in alike] == [(5000, 1, 5000)]

@@ -76,6 +76,10 @@ async def test_a_delivery_that_goes_on_failing_is_told_before_it_is_given_up_and
 
     await eventually(both)
     failing, recovered = await announced(stage, session)
+    (error,) = (await stage.broker.read("system.delivery.>", 0)).records
+    assert error.event is not None and error.event.type == "error"
+    assert (error.event.data["error_type"], error.event.data["retry_count"]) == ("server_error", 2)
+    assert error.event.data["recoverable"] is True and receiver.url in error.event.data["error"]
     assert (failing["attempts"], failing["answer"]["status"], failing["event"]["id"]) == (3, 500, event_id)
     assert (recovered["attempts"], recovered["answer"]["status"], recovered["event"]["id"]) == (5, 200, event_id)
 

@@ -66,6 +66,7 @@ async def test_an_event_that_a_session_shows_becomes_its_job_and_another_does_no
 
 async def test_an_endpoint_gets_no_event_about_itself(parts: Parts):
     parts.match(1, Event.new(f"{OPERATIONAL}disabled", {"session_id": ID}))
+    parts.match(1, Event.new("system.delivery.error", {"error": "x", "session_id": ID}))
     parts.match(2, Event.new(f"{OPERATIONAL}disabled", {"session_id": "sess_other"}))
 
     assert [job.sequence for _, job in parts.jobs] == [2]
