@@ -29,7 +29,7 @@ async def test_a_delivery_that_failed_for_good_is_an_error_of_the_guide_to_sessi
         return [event["data"] for event in events if event["data"].get("session_id") == hook]
 
     (error,) = await eventually(errors)
-    assert (error["error_type"], error["recoverable"], error["retry_count"]) == ("connect_failed", False, 0)
+    assert (error["error_type"], error["recoverable"], error["retry_count"]) == ("exhausted", False, 0)
     assert url in str(error["error"]) and error["event"]["subject"] == f"job.{entity}.progress"  # type: ignore[index]
     assert all(event["event_type"] == "progress" for event in (await edge.poll(others))["events"])
 
