@@ -43,7 +43,7 @@ class Pieces:
     def __init__(self, piece: str, before: Pieces | None = None) -> None:
         self._piece = piece
         self._before = before
-        self._hash = hash((None if before is None else before._hash, piece))
+        self._hash: int = hash((None if before is None else before._hash, piece))
 
     def __hash__(self) -> int:
         return self._hash
@@ -101,7 +101,7 @@ class GraphState(NamedTuple):
     made: tuple[str, ...] = ()
     open: OpenMessage | None = None
     waiting: tuple[GraphCall, ...] = ()
-    count: int = 0
+    number: int = 0
     spoke: bool = False
     kept: int = 0
     result: str | None = None
@@ -162,8 +162,8 @@ class _Turn:
         """The message that is being written; a new one where there is none."""
         state = self.state
         if state.open is None:
-            message = OpenMessage(f"{state.run}-{state.count}")
-            self.change(open=message, count=state.count + 1)
+            message = OpenMessage(f"{state.run}-{state.number}")
+            self.change(open=message, number=state.number + 1)
             self.say("messages", "messages/metadata", {message.id: {"metadata": self._about("agent")}})
             return message
         return state.open
@@ -191,7 +191,9 @@ class _Turn:
         self.keep(len(call.args))
         self.say_message(_chunk(message.id, "", _call_chunk(call, place)), "agent")
         self.say_whole("partial", message)
-        started = f'{{"event":"on_tool_start","toolCallId":{_text(call.id)},"name":{_text(call.name)},"input":{call.args}}}'
+        started = (
+            f'{{"event":"on_tool_start","toolCallId":{_text(call.id)},"name":{_text(call.name)},"input":{call.args}}}'
+        )
         self.say("tools", "tools", started.encode())
 
     def close(self) -> None:
@@ -305,7 +307,9 @@ def message_of(given: Mapping[str, Any], id: str) -> Said:
     """A message as LangChain has it; `id` is that of one which has none."""
     role = given.get("type") or given.get("role")
     kind = _ROLES.get(role, role) if isinstance(role, str) else None
-    others = {name: value for name, value in given.items() if name not in ("role", "type", "content", "id", "incarnation")}
+    others = {
+        name: value for name, value in given.items() if name not in ("role", "type", "content", "id", "incarnation")
+    }
     said = given.get("id")
     return {
         "type": kind if kind in _TYPED else "human",

@@ -12,11 +12,11 @@ from edge.problem import to_response
 from edge.settings import LOOPBACK, EdgeSettings
 
 METHODS = "GET, POST, PATCH, DELETE, OPTIONS"
-EXPOSED = "Location, Retry-After, WWW-Authenticate"
-# The request headers that a preflight allows, whatever it asks for. TanStack AI sends X-Run-Id.
+EXPOSED = "Content-Location, Location, Retry-After, WWW-Authenticate"
+# The request headers that a preflight allows, whatever it asks for. TanStack AI sends X-Run-Id, LangGraph's clients X-Api-Key.
 ALLOWED_HEADERS = (
     "Accept, Authorization, Cache-Control, Content-Type, Idempotency-Key, Last-Event-ID, traceparent, tracestate, "
-    "X-Run-Id"
+    "X-Api-Key, X-Run-Id"
 )
 # Headers that may occur once: where there are two, one program reads the first and another the last.
 SINGLE_HEADERS = (

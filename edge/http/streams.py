@@ -148,11 +148,13 @@ async def stream_session(request: Request) -> Response | ASGIApp:
     return stream_answer(edge, asked, start, pace, auth)
 
 
-def stream_answer(edge: Edge, asked: ReadRequest, start: Start, pace: Pace, auth: ConnectionAuth | None) -> ASGIApp:
-    """Answers a request for server-sent events; its socket is taken over where that can be."""
+def stream_answer(
+    edge: Edge, asked: ReadRequest, start: Start, pace: Pace, auth: ConnectionAuth | None, *, lane: bool = True
+) -> ASGIApp:
+    """Answers a request for server-sent events; its socket is taken over where that can be, and `lane` allows it."""
     stats = edge.cluster_stats.of(asked.session_id)
     answer: ASGIApp = SseResponse(edge.hub, asked, start, stats, pace)
-    if edge.settings.lane:
+    if lane and edge.settings.lane:
         answer = edge.takeover.streaming(asked, start, stats, pace, answer)
     return answer if auth is None else WithCleanup(answer, auth.done)
 

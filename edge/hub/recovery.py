@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import NamedTuple, TypeVar
 
 from edge import metrics
@@ -189,16 +189,23 @@ class ReaderRecovery:
         """Reads the newest events under some patterns, oldest first. Raises BrokerError."""
         place = await self._ask(lambda: self._replay.place(Start(last=count), patterns), REQUEST_TIMEOUT)
         found: list[Record] = []
-        after, more = place.after, True
-        while more and len(found) < count:
+        async for records in self.since(patterns, place.after):
+            found += records
+            if len(found) >= count:
+                break
+        return found[-count:]
+
+    async def since(self, patterns: tuple[str, ...], after: int) -> AsyncGenerator[list[Record]]:
+        """Reads what is stored under some patterns behind a sequence, page by page. Raises BrokerError."""
+        more = True
+        while more:
             at = after
             stretch = await self._ask(
                 lambda: self._replay.stretch(patterns, at, self._integrity.position),  # noqa: B023
                 REQUEST_TIMEOUT,
             )
-            found += stretch.records
+            yield stretch.records
             after, more = stretch.upto, stretch.more
-        return found[-count:]
 
     def remembered(self, feed: Feed, position: int) -> Stretch | None:
         """What comes next for a reader of the events received last; None where it must read from the store first.

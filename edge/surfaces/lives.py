@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.requests import HTTPConnection, Request
@@ -35,6 +35,8 @@ START = "workflow_start"
 DERIVED = frozenset({"state", "stages"})
 # More turns of a thread, and restarts of a run, than anybody looks back at.
 MAX_STARTS = 200
+# The Last-Event-ID of clients that want all from the beginning.
+BEGINNING = "-1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,20 +74,27 @@ class RunLife:
 class LifeEnding:
     """Says of each event of a life's run, in order, whether the life ends with it; None for one of another life.
 
-    Who follows a run follows its next life, too; a turn of a thread ends where the next one begins.
+    Who follows a run follows its next life, too; a turn of a thread ends where the next one begins. What comes before the start of
+    a turn that has not begun yet is of the one before.
     """
 
-    __slots__ = ("_incarnation", "_life")
+    __slots__ = ("_awaited", "_incarnation", "_life")
 
     def __init__(self, life: RunLife) -> None:
         self._life = life
         self._incarnation = life.incarnation
+        self._awaited = life.incarnation is not None and not life.started
 
     def __call__(self, record: Record) -> bool | None:
         life, event = self._life, record.event
         assert event is not None
         if record.sequence <= life.begin:
             return None
+        if self._awaited:
+            if event.type != START or (incarnation_of(event) or event.id) != self._incarnation:
+                return None
+            self._awaited = False
+            return False
         if event.type == START:
             return self._begun(record, event)
         if not _ends(record, event):
@@ -294,17 +303,19 @@ async def read_life(
     after, foreign = await client_place(request, subjects)
     if life.over and after >= life.end:
         return Response(status_code=204)
+    whole = whole_life(request, life, parameters, subjects)
+    return replace(whole, start=replace(whole.start, foreign=foreign), after=after)
+
+
+def whole_life(
+    request: HTTPConnection, life: RunLife, parameters: Mapping[str, str], subjects: tuple[str, ...] = ()
+) -> Reading:
+    """What a stream of this life reads from its beginning, whatever its client has had."""
     epoch = edge_of(request).hub.epoch
-    start = (
-        Start(cursor=Cursor(epoch, life.begin), foreign=foreign)
-        if life.begin
-        else Start(earliest=True, foreign=foreign)
-    )
     return Reading(
-        subjects=subjects,
-        start=start,
+        subjects=subjects or patterns_of(life.domain, life.name),
+        start=Start(cursor=Cursor(epoch, life.begin)) if life.begin else Start(earliest=True),
         parameters=parameters,
-        after=after,
         ending=LifeEnding(life),
     )
 
@@ -312,7 +323,7 @@ async def read_life(
 async def client_place(request: Request, patterns: tuple[str, ...]) -> tuple[int, bool]:
     """Up to which sequence a client has everything, and whether the place that it came with is none of ours."""
     said = last_event_id(request) or request.query_params.get("cursor")
-    if not said:
+    if not said or said == BEGINNING:
         return 0, False
     try:
         start = parse_start(said)

@@ -11,10 +11,11 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from edge.auth.authenticator import Access
-from edge.dialects.dialect import Dialect
+from edge.dialects.dialect import Dialect, Headers
 from edge.dialects.folding import Ending, endless
 from edge.http.openapi.operation import Answer, Media, header, operation
 from edge.view import FULL, Pace
@@ -25,7 +26,8 @@ from router.cursor import Start
 class Reading:
     """What one request reads: subject patterns, types, where it begins, and where it ends.
 
-    Up to the sequence `after` the client has everything. `parameters` are what the dialect begins with.
+    Up to the sequence `after` the client has everything. `parameters` are what the dialect begins with, `headers` those of the
+    answer beside its own. `abandoned` is called where the client leaves before the end.
     """
 
     subjects: tuple[str, ...]
@@ -34,6 +36,8 @@ class Reading:
     parameters: Mapping[str, str] = field(default_factory=dict)
     after: int = 0
     ending: Ending = endless
+    headers: Headers = ()
+    abandoned: Callable[[], Awaitable[object]] | None = None
 
 
 class SurfaceQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +100,7 @@ class CallSurface:
     """An address that is answered with JSON, by a handler that declares its operation itself."""
 
     path: str
-    handler: Callable[[Request], Awaitable[Response]]
+    handler: Callable[[Request], Awaitable[Response | ASGIApp]]
     method: str = "GET"
     access: Access = Access.TOKEN
 

@@ -41,10 +41,14 @@ async def refuse(request: Request, fault: Exception) -> Response:
 
 
 def asks_for_events(request: Request) -> bool:
-    """Whether a client reads a session as an EventSource does: it names the type that it accepts."""
+    """Whether a client reads a session as an EventSource does: it names the type that it accepts.
+
+    LangGraph's clients, which name it too, tell a refusal by its status, and would take such a stream for a run that ended.
+    """
     if (
         request.scope["type"] != "http"
         or request.scope["method"] != "GET"
+        or request.scope["path"].startswith("/threads/")
         or not (request.scope["path"].endswith(("/sse", "/stream")) or request.scope["path"].startswith("/api/stream/"))
     ):
         return False

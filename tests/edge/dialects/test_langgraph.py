@@ -136,7 +136,9 @@ def golden(modes: frozenset[str] = MODES) -> bytes:
     return text.encode()
 
 
-@pytest.mark.parametrize("modes", [MODES, *(frozenset({mode}) for mode in sorted(MODES))], ids=lambda modes: "+".join(modes))
+@pytest.mark.parametrize(
+    "modes", [MODES, *(frozenset({mode}) for mode in sorted(MODES))], ids=lambda modes: "+".join(sorted(modes))
+)
 def test_a_run_has_the_bytes_of_its_stream_modes(modes: frozenset[str]) -> None:
     parameters = {**PARAMETERS, "modes": ",".join(modes)}
 
@@ -168,7 +170,9 @@ def data_of(text: bytes, name: str) -> list[Any]:
     ],
 )
 def test_a_run_ends_once(end: dict[str, Any], names: list[str]) -> None:
-    text = written(LANGGRAPH, records_of(("completion", end)), parameters={**PARAMETERS, "modes": "messages-tuple,values"})
+    text = written(
+        LANGGRAPH, records_of(("completion", end)), parameters={**PARAMETERS, "modes": "messages-tuple,values"}
+    )
 
     assert named(text) == names
     assert data_of(text, "error") == ([{"error": "KeyError", "message": "no key"}] if "error" in names else [])

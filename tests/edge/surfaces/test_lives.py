@@ -53,6 +53,16 @@ def test_a_life_that_is_resumed_ends_with_the_end_of_its_last_incarnation() -> N
     assert [ending(event) for event in events] == [False, False, False, None, True]
 
 
+def test_what_comes_before_a_turn_has_begun_is_of_the_one_before() -> None:
+    ending = LifeEnding(RunLife(domain="thread", name="t", begin=9, incarnation="b"))
+    events = [
+        record(10, "token", content="a"), record(11, "workflow_start", incarnation="a"), record(12, "done"),
+        record(13, "workflow_start", incarnation="b"), record(14, "token", content="b"), record(15, "done"),
+    ]  # fmt: skip
+
+    assert [ending(event) for event in events] == [None, None, None, False, False, True]
+
+
 @pytest.mark.parametrize(
     ("life", "status"),
     [

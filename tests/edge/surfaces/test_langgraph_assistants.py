@@ -1,0 +1,30 @@
+"""Assistants of LangGraph's API are the agents that serve, as far as one may start them."""
+
+from __future__ import annotations
+
+from tests.edge.auth.conftest import SecuredFactory
+from tests.edge.conftest import RunningEdge
+from tests.edge.surfaces.conftest import Serving, Worker
+
+
+async def test_an_agent_that_serves_is_an_assistant(edge: RunningEdge, worker: Worker) -> None:
+    found = (await edge.http.post("/assistants/search", json={"limit": 1000})).json()
+    named = (await edge.http.post("/assistants/search", json={"graph_id": worker.name})).json()
+    one = (await edge.http.get(f"/assistants/{worker.name}")).json()
+    none = await edge.http.get("/assistants/nobody.here")
+
+    assert worker.name in [each["assistant_id"] for each in found]
+    assert [each["graph_id"] for each in named] == [worker.name] == [one["assistant_id"]]
+    assert one["description"] == "Begins."
+    assert (none.status_code, none.json()["code"]) == (404, "assistant_not_found")
+    assert (await edge.http.get("/info")).json()["server"] == "callboard"
+
+
+async def test_only_agents_that_may_be_started_are_shown(secured: SecuredFactory, serving: Serving) -> None:
+    async with secured() as edge, serving("agent-shown"), serving("agent-hidden"):
+        user = edge.as_("user", command=["agent-shown.main.start"])
+        found = (await user.http.post("/assistants/search", json={})).json()
+        hidden = await user.http.get("/assistants/agent-hidden")
+
+    assert [each["assistant_id"] for each in found] == ["agent-shown"]
+    assert hidden.status_code == 404
