@@ -77,14 +77,19 @@ def next_life(entry: RunEntry, incarnation: str, started: int, resumed: bool, le
 
 
 def take(entry: RunEntry | None, incarnation: str, started: int, lease: float) -> RunEntry | None:
-    """The entry once a life has begun that waits for the end of the one before; None where it has begun already.
+    """The entry once a life has begun that waits for the end of the one before; None where this very call has begun it.
 
-    Raises RunBusy where that one is not over, as far as its lease tells anything of it, and RunSuperseded.
+    Raises RunBusy where a life goes on, as far as its lease tells anything of it: also one of this name, which another call has
+    begun (`started` tells them apart); and RunSuperseded where there was one of this name.
     """
     if entry is None:
         return RunEntry(incarnation, started, lease=lease)
     if entry.incarnation == incarnation:
-        return None
+        if entry.started == started:
+            return None
+        if entry.ended is None:
+            raise RunBusy(incarnation)
+        raise RunSuperseded(incarnation)
     if entry.was(incarnation):
         raise RunSuperseded(entry.incarnation)
     if entry.ended is None and entry.lease is not None:

@@ -175,9 +175,10 @@ class RunLedger:
         return await self._begin(f"{domain}.{token}", change, timeout)
 
     async def take(self, domain: str, token: str, incarnation: str, *, lease: float, timeout: float = 10.0) -> RunEntry:
-        """Begins a life as `begin` does, but only where the one before is over: of many who try at once, one does.
+        """Begins a life as `begin` does, but only where the one before is over: of many calls at once, one does.
 
-        Raises RunBusy where a producer holds, or held, the lease of the life before (`router.sdk.agents.threads` asks which).
+        Raises RunBusy where a producer holds, or held, the lease of the life before (`router.sdk.agents.threads` asks which), and
+        RunSuperseded where a life of this name is over.
         """
         now = wall.now_ns()
         return await self._begin(f"{domain}.{token}", lambda entry: take(entry, incarnation, now, lease), timeout)

@@ -11,11 +11,13 @@ from starlette.responses import Response
 
 from edge.dialects.ag_ui import AG_UI
 from edge.errors import Problem, read_as
-from edge.http.body import edge_of, read_json
-from edge.http.openapi.operation import Answer
+from edge.http.bodies.runs import RunStop
+from edge.http.body import edge_of, json_answer, read_json
+from edge.http.openapi.operation import Answer, operation
+from edge.http.runs import STOP_PROBLEMS, ask_to_stop
 from edge.surfaces.agents import START_PROBLEMS, start_run
 from edge.surfaces.lives import RunLife, find_turns, patterns_of, read_life
-from edge.surfaces.surface import Reading, StreamSurface, Surface
+from edge.surfaces.surface import CallSurface, Reading, StreamSurface, Surface
 from edge.transports.sse import last_event_id
 
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -28,6 +30,14 @@ class RunAgentInput(msgspec.Struct, frozen=True, kw_only=True):
     runId: Id
     messages: list[Any] = []
     state: Any = None
+
+
+class AgUiStopAnswer(msgspec.Struct, kw_only=True):
+    """That the agent was asked to stop; the stream says when it has."""
+
+    threadId: str
+    runId: str | None
+    status: str
 
 
 async def run_agent(request: Request) -> Reading | Response:
@@ -64,6 +74,22 @@ def last_turn(turns: list[RunLife], thread: str) -> list[RunLife]:
     return turns[-1:]
 
 
+@operation(
+    "Ask the agent of an AG-UI thread to stop: its run finishes with a CUSTOM event `cancelled`",
+    Answer(200, "The request is on its way", AgUiStopAnswer),
+    body=RunStop,
+    problems=STOP_PROBLEMS,
+)
+async def stop_thread(request: Request) -> Response:
+    thread = request.path_params["thread"]
+    asked = read_as(await read_json(request), RunStop)
+    (turn,) = last_turn(await find_turns(request, thread), thread)
+    if turn.over:
+        raise Problem("run_over", "nothing runs in this thread", run_status=turn.status)
+    said = await ask_to_stop(request, thread, "thread", asked.reason)
+    return json_answer(AgUiStopAnswer(threadId=thread, runId=turn.incarnation, status=said.status))
+
+
 ROWS: tuple[Surface, ...] = (
     StreamSurface(
         path="/ag-ui/{agent}",
@@ -85,4 +111,5 @@ ROWS: tuple[Surface, ...] = (
         answers=(Answer(204, "The run is over and the client has all of it"),),
         problems=("run_not_found",),
     ),
+    CallSurface(path="/ag-ui/threads/{thread}/stop", handler=stop_thread, method="POST"),
 )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections.abc import Sequence
 
 from ops.cli.sessions import edge_of
-from ops.demo.agents import AGENTS, DemoAgents
+from ops.demo.agents import serve_demo
 from ops.demo.chat import ChatSettings, serve_chat
 from ops.process.ports import url_of
 from ops.process.roles import connected_broker, run_role
 from ops.settings import Settings
+from router.sdk.agents import AgentFunction
 
 
 def run_chat(settings: Settings, host: str, port: int) -> int:
@@ -27,14 +29,14 @@ def run_agents(settings: Settings) -> int:
 
     async def serve(stop: asyncio.Event) -> None:
         async with connected_broker(settings, "demo agents", stop) as broker:
-            await DemoAgents(broker).serve(functools.partial(_say_agents, edge), stop)
+            await serve_demo(broker, functools.partial(_say_agents, edge), stop)
 
     return run_role(serve, settings, "demo agents")
 
 
-def _say_agents(edge: str) -> None:
+def _say_agents(edge: str, agents: Sequence[AgentFunction]) -> None:
     council = f"{edge}/api/stream/council-score?videoUrl=test&transcript=Do+you+want+3+new+ideas%3F"
-    print(f'agents without a model: {", ".join(AGENTS)}; try: curl -N "{council}"', flush=True)
+    print(f'agents without a model: {", ".join(each.name for each in agents)}; try: curl -N "{council}"', flush=True)
 
 
 def _say(edge: str, url: str) -> None:

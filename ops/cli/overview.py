@@ -9,6 +9,7 @@ Run it
   up                start everything: NATS, the actors, the edge
   edge              serve HTTP only, beside a NATS that runs already
   actor NAME        run one actor: octane, camera, agent, alerts or metrics
+  agents MODULE…    serve functions that are agents, for chats to start
   simulate octane   serve a simulated Octane, with the wire of a real one
 
 Use it

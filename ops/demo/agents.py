@@ -7,51 +7,36 @@ simulated and each of its events says so, the render computes the frames that it
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ops.demo.answers import answer
 from router.broker import Broker
-from router.errors import BadInput
 from router.event import Event
-from router.nats.service import Endpoint, Request, Service
+from router.sdk.agents import AgentFunction, AgentInput, agent
+from router.sdk.agents.server import AgentServer
+from router.sdk.agents.work import BlockingRun
 from router.sdk.run import Run
-from router.sdk.values import RunStopped
 from router.subject import Subject
 
-log = logging.getLogger(__name__)
+Events = AsyncIterator[dict[str, Any]]
 
-# Runs at once of all agents; one more is told to come back.
-MAX_RUNNING = 100
+# 2 s: a demonstration is not waited for.
+GRACE_SECONDS = 2.0
 MAX_FRAMES, MAX_SECONDS = 2000, 600.0
 FRAME_SIZE = 160
 
-Input = Mapping[str, Any]
-Agent = Callable[[Run, Input, Broker], Awaitable[Any]]
 
-
-async def assistant(run: Run, input: Input, _broker: Broker) -> Any:
-    """Answers the last message of a chat."""
-    return (await answer(run, _message(input)))["response"]
-
-
-def _message(input: Input) -> str:
-    """The text of `message`, or of the last of `messages` as the AI SDK has them."""
-    if isinstance(said := input.get("message"), str):
-        return said
-    messages = input.get("messages")
-    last = messages[-1] if isinstance(messages, list) and messages else {}
-    if not isinstance(last, Mapping):
-        return ""
-    parts = last.get("parts") or [{"text": last.get("content")}]
-    return " ".join(part["text"] for part in parts if isinstance(part, Mapping) and isinstance(part.get("text"), str))
+@agent("assistant")
+async def assistant(run: Run, input: AgentInput) -> Any:
+    """Answers the last message of a chat, without a model."""
+    return (await answer(run, input.text))["response"]
 
 
 class HeuristicVerdict(NamedTuple):
@@ -86,8 +71,9 @@ def _near(value: float, best: float, width: float) -> float:
     return round(math.exp(-(((value - best) / width) ** 2)), 3)
 
 
-async def council(run: Run, input: Input, _broker: Broker) -> Any:
-    """Scores a transcript; each member of the council is a heuristic, and named as one."""
+@agent("council")
+async def council(run: Run, input: AgentInput) -> Any:
+    """Scores a transcript, without a model; each member of the council is a heuristic, and named as one."""
     found = verdicts(str(input.get("transcript") or ""))
     for each in found:
         member = {"stage": each.heuristic, "model": f"heuristic:{each.heuristic}"}
@@ -109,29 +95,27 @@ async def council(run: Run, input: Input, _broker: Broker) -> Any:
     }
 
 
-async def evaluation(run: Run, input: Input, _broker: Broker) -> Any:
+@agent("evaluation")
+async def evaluation(run: Run, input: AgentInput) -> Events:
     """Evaluates a text by the same heuristics, in words."""
     for each in verdicts(str(input.get("content") or "")):
         chunk = f"{each.heuristic.capitalize()} {each.score:.2f}: {each.reasoning}. "
-        await run.emit("ai_evaluation_stream", {"chunk": chunk, "model": "heuristics", "isComplete": False})
-    return None
+        yield {"type": "ai_evaluation_stream", "chunk": chunk, "model": "heuristics", "isComplete": False}
 
 
-async def render(run: Run, input: Input, _broker: Broker) -> Any:
+@agent("render", concurrency=2)
+def render(run: BlockingRun, input: AgentInput) -> Generator[dict[str, Any], None, dict[str, int]]:
     """Renders a zoom into the Mandelbrot set, frame by frame."""
     frames = min(MAX_FRAMES, max(1, _whole(input.get("frames"), 100)))
     began = time.monotonic()
     for frame in range(1, frames + 1):
-        await asyncio.to_thread(_mandelbrot, 1.5 * 0.97**frame)
+        _mandelbrot(1.5 * 0.97**frame)
         seconds = time.monotonic() - began
-        await run.emit(
-            "video_render_progress",
-            {
-                "jobId": run.run, "currentFrame": frame, "totalFrames": frames, "progress": frame / frames,
-                "fps": round(frame / seconds, 2), "estimatedTimeRemaining": round(seconds / frame * (frames - frame), 2),
-                "stage": "rendering",
-            },
-        )  # fmt: skip
+        yield {
+            "type": "video_render_progress", "jobId": run.run, "currentFrame": frame, "totalFrames": frames,
+            "progress": frame / frames, "fps": round(frame / seconds, 2),
+            "estimatedTimeRemaining": round(seconds / frame * (frames - frame), 2), "stage": "rendering",
+        }  # fmt: skip
     return {"frames": frames}
 
 
@@ -147,7 +131,7 @@ def _mandelbrot(width: float) -> int:
     return int(inside.sum())
 
 
-async def campaign(run: Run, input: Input, broker: Broker) -> Any:
+async def simulate_campaign(run: Run, input: AgentInput, broker: Broker) -> Any:
     """Simulates the metrics of a campaign, named by the run; each event says that it is simulated."""
     seconds = min(MAX_SECONDS, max(0.0, float(_whole(input.get("seconds"), 60))))
     impressions = clicks = conversions = 0
@@ -179,72 +163,18 @@ def _whole(value: Any, otherwise: int) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else otherwise
 
 
-AGENTS: Mapping[str, Agent] = {
-    "assistant": assistant, "council": council, "evaluation": evaluation, "render": render, "campaign": campaign,
-}  # fmt: skip
+def agents(broker: Broker) -> tuple[AgentFunction, ...]:
+    """All of them; the campaign publishes events that are not its run's."""
+
+    @agent("campaign")
+    async def campaign(run: Run, input: AgentInput) -> Any:
+        """Simulates the metrics of a campaign, and says so."""
+        return await simulate_campaign(run, input, broker)
+
+    return assistant, council, evaluation, render, campaign
 
 
-class DemoAgents:
-    """The agents of one process: each serves the command `start`."""
-
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
-        self._running: asyncio.TaskGroup
-        self._runs: set[asyncio.Task[None]] = set()
-
-    async def serve(self, ready: Callable[[], None], stop: asyncio.Event) -> None:
-        """Serves until `stop`; runs that go on then are cancelled."""
-        services = [self._service(name, agent) for name, agent in AGENTS.items()]
-        async with asyncio.TaskGroup() as self._running:
-            tasks = [self._running.create_task(service.run()) for service in services]
-            for service in services:
-                await service.serving.wait()
-            ready()
-            await stop.wait()
-            for task in (*tasks, *self._runs):
-                task.cancel()
-
-    def _service(self, name: str, agent: Agent) -> Service:
-        def start(request: Request) -> None:
-            try:
-                asked = _Asked.read(request.arguments())
-            except BadInput as fault:
-                request.refuse(400, str(fault))
-                return
-            if len(self._runs) >= MAX_RUNNING:
-                request.refuse(429, "too many runs; try again")
-                return
-            task = self._running.create_task(self._run(agent, asked, request))
-            self._runs.add(task)
-            task.add_done_callback(self._runs.discard)
-
-        endpoint = Endpoint("start", f"cmd.{name}.main.start", start)
-        described = f"{(agent.__doc__ or '').strip()} A demonstration without a model."
-        return Service(self._broker.connection, name, "1.0.0", description=described, endpoints=[endpoint])
-
-    async def _run(self, agent: Agent, asked: _Asked, request: Request) -> None:
-        try:
-            async with Run(asked.run, self._broker, domain=asked.domain, source="demo") as run:
-                await request.respond({"incarnation": run.incarnation, "run": asked.run, "domain": asked.domain})
-                await run.complete(await agent(run, asked.input, self._broker))
-        except RunStopped:
-            pass
-        except Exception:
-            log.exception("a run of the demonstration failed", extra={"run": asked.run})
-
-
-class _Asked(NamedTuple):
-    """What an agent is asked to do."""
-
-    run: str
-    domain: str
-    input: Input
-
-    @classmethod
-    def read(cls, given: Mapping[str, Any]) -> _Asked:
-        """Raises BadInput."""
-        run, domain, input = given.get("run"), given.get("domain", "agent"), given.get("input", {})
-        if not isinstance(run, str) or not isinstance(domain, str) or not isinstance(input, Mapping):
-            raise BadInput("a start needs run, and may have domain and input")
-        Subject.of(domain, run, "workflow_start")
-        return cls(run, domain, input)
+async def serve_demo(broker: Broker, ready: Callable[[Sequence[AgentFunction]], None], stop: asyncio.Event) -> None:
+    """Serves them until `stop`."""
+    served = agents(broker)
+    await AgentServer(served, broker, grace=GRACE_SECONDS).run(stop, lambda: ready(served))

@@ -92,14 +92,14 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running(*arguments: str, **variables: str) -> AsyncIterator[Running]:
+async def running(*arguments: str, cwd: Path = ROOT, **variables: str) -> AsyncIterator[Running]:
     """Runs a command while the block runs; kills it where it is still there then."""
     process = await asyncio.create_subprocess_exec(
         *own_argv(*arguments),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        cwd=ROOT,
+        cwd=cwd,
         env=environment({f"CALLBOARD_{name}": value for name, value in variables.items()}),
     )
     command = Running(process)

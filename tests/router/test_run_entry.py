@@ -29,9 +29,12 @@ def test_a_life_that_waits_for_the_end_of_the_one_before_is_refused_until_then()
     over = RunEntry("one", 1, lease=10.0, ended=END)
 
     assert take(None, "two", 9, 5.0) == RunEntry("two", 9, lease=5.0)
-    assert take(living, "one", 9, 5.0) is None
-    with pytest.raises(RunBusy):
-        take(living, "two", 9, 5.0)
+    assert take(living, "one", 1, 5.0) is None
+    for name in ("one", "two"):
+        with pytest.raises(RunBusy):
+            take(living, name, 9, 5.0)
+    with pytest.raises(RunSuperseded):
+        take(over, "one", 9, 5.0)
     taken = take(over, "two", 9, 5.0)
     assert taken is not None and (taken.incarnation, taken.lease, taken.was("one")) == ("two", 5.0, True)
     with pytest.raises(RunSuperseded):

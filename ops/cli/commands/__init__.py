@@ -13,6 +13,7 @@ NAMES = (
     "up",
     "edge",
     "actor",
+    "agents",
     "simulate",
     "publish",
     "tail",

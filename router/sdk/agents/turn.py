@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from router.broker import Broker
 from router.catalogue import RUN_DOMAINS
-from router.errors import BadEvent, BadInput, BrokerError, RouterError, RunConflict
+from router.errors import BadEvent, BadInput, BrokerError, RouterError, RunBusy, RunConflict, RunSuperseded
 from router.event import new_id
 from router.nats.service import Request
 from router.sdk.agents.agent import AgentFunction
@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 
 # 8 s: who asks for a run waits 10.
 ANSWER_SECONDS = 8.0
-# Part of the ids of events.
-_INCARNATION = re.compile(r"[A-Za-z0-9_-]{1,64}")
+# Part of the ids of events, of which the run and a number are the others (router/sdk/encoder.py).
+_INCARNATION = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
 class StartOrder(NamedTuple):
@@ -40,16 +40,20 @@ class StartOrder(NamedTuple):
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> StartOrder:
-        """Raises BadInput."""
-        run, domain, life = given.get("run"), given.get("domain", "agent"), given.get("incarnation") or new_id()
+        """An incarnation that no id of an event may have is replaced. Raises BadInput."""
+        run, domain, life = given.get("run"), given.get("domain", "agent"), given.get("incarnation")
         if not isinstance(run, str) or not run:
             raise BadInput("a start needs run, the name of a run or thread")
         if domain not in RUN_DOMAINS:
             raise BadInput(f"domain must be one of {', '.join(RUN_DOMAINS)}")
         if not isinstance(life, str) or not _INCARNATION.fullmatch(life):
-            raise BadInput("incarnation must have letters, digits, _ and -, at most 64")
+            life = new_id()
         Subject.of(domain, run, "workflow_start")
         return cls(run, domain, life, given.get("input"))
+
+    def begun(self) -> dict[str, str]:
+        """The answer, once the run has begun."""
+        return {"run": self.run, "domain": self.domain, "incarnation": self.incarnation}
 
 
 @dataclass(frozen=True)
@@ -81,18 +85,20 @@ class AgentTurn:
 
     async def play(self, request: Request) -> None:
         """Answers the request once the run has begun, or refuses it, and carries the run out."""
-        host, order = self._host, self._order
         try:
-            await host.owners.take(
-                order.domain, escape(order.run), order.incarnation, host.settings.ttl, host.agent.name
-            )
-        except RunConflict:
-            await request.fail(409, f"a run of {order.run[:60]!r} goes on; stop it, or wait for its end")
+            await self._take()
+        except RunBusy as busy:
+            if busy.incarnation == self._order.incarnation:
+                # The same start came twice.
+                await request.respond(self._order.begun())
+                return
+            await request.fail(409, f"a run of {self._order.run[:60]!r} goes on; stop it, or wait for its end")
             return
-        except BrokerError as fault:
-            log.warning("run could not be begun", extra={"run": order.run, "fault": str(fault)})
+        except (RunConflict, BrokerError) as fault:
+            log.warning("run could not be begun", extra={"run": self._order.run, "fault": str(fault)})
             await request.fail(503, "the run could not be begun: the event store does not answer")
             return
+        host, order = self._host, self._order
         run = Run(
             order.run, host.broker, domain=order.domain, name=host.agent.name, about={"agent": host.agent.name},
             source=host.agent.name, settings=host.settings, incarnation=order.incarnation,
@@ -104,6 +110,18 @@ class AgentTurn:
         except RouterError as fault:
             log.error("run of an agent did not end as it should", extra={"run": order.run, "fault": str(fault)})
 
+    async def _take(self) -> None:
+        """Takes the thread. Raises RunBusy and BrokerError."""
+        host, order = self._host, self._order
+        try:
+            await host.owners.take(
+                order.domain, escape(order.run), order.incarnation, host.settings.ttl, host.agent.name
+            )
+        except RunSuperseded:
+            # There was a life of this name; clients may choose it, and not all choose well.
+            self._order = order._replace(incarnation=new_id())
+            await self._take()
+
     async def _answer(self, run: Run, request: Request) -> None:
         """Says that the run has begun, once that is stored: who asked may then read it."""
         try:
@@ -111,7 +129,7 @@ class AgentTurn:
                 await run.keep_pace(0)
         except TimeoutError:
             log.warning("start of a run is not stored yet; going on", extra={"run": run.run})
-        await request.respond({"run": run.run, "domain": run.domain, "incarnation": run.incarnation})
+        await request.respond(self._order.begun())
 
     async def _work(self, run: Run) -> None:
         working = asyncio.create_task(self._in_turn(run), name=f"agent {self._host.agent.name} {run.run}")

@@ -6,24 +6,30 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 
-from ops.demo.agents import AGENTS, DemoAgents, verdicts
+from ops.demo.agents import serve_demo, verdicts
 from router.broker import Broker
+from router.sdk.agents import AgentFunction
 from tests.edge.conftest import RunningEdge, edge, edge_factory, store  # noqa: F401
 from tests.edge.surfaces.conftest import streaming
 from tests.waiting import eventually
 
 
 @pytest.fixture
-async def agents(store: Broker) -> AsyncIterator[None]:
-    stop, ready = asyncio.Event(), asyncio.Event()
-    serving = asyncio.ensure_future(DemoAgents(store).serve(ready.set, stop))
+async def agents(store: Broker) -> AsyncIterator[list[str]]:
+    stop, ready, names = asyncio.Event(), asyncio.Event(), list[str]()
+
+    def serves(served: Sequence[AgentFunction]) -> None:
+        names.extend(each.name for each in served)
+        ready.set()
+
+    serving = asyncio.ensure_future(serve_demo(store, serves, stop))
     await ready.wait()
-    yield
+    yield names
     stop.set()
     await serving
 
@@ -40,7 +46,7 @@ def test_a_council_of_heuristics_gives_its_reasons() -> None:
     assert all(0 <= each.score <= 1 for each in verdicts(""))
 
 
-async def test_the_council_is_streamed_to_its_final_score(edge: RunningEdge, entity: str, agents: None) -> None:
+async def test_the_council_is_streamed_to_its_final_score(edge: RunningEdge, entity: str, agents: list[str]) -> None:
     async with streaming(edge, f"/api/stream/council-score?videoUrl=test&transcript={entity}") as stream:
         _, *said, complete = told(await stream.rest())
 
@@ -49,7 +55,7 @@ async def test_the_council_is_streamed_to_its_final_score(edge: RunningEdge, ent
     assert complete["data"] == said[-1]["finalScore"] and 0 <= complete["data"]["composite"] <= 1
 
 
-async def test_an_evaluation_is_streamed_in_words(edge: RunningEdge, entity: str, agents: None) -> None:
+async def test_an_evaluation_is_streamed_in_words(edge: RunningEdge, entity: str, agents: list[str]) -> None:
     async with streaming(edge, f"/api/stream/evaluate-creative?content={entity}") as stream:
         _, *said, complete = told(await stream.rest())
 
@@ -57,7 +63,7 @@ async def test_an_evaluation_is_streamed_in_words(edge: RunningEdge, entity: str
     assert complete["type"] == "complete"
 
 
-async def test_a_chat_of_the_ai_sdk_is_answered(edge: RunningEdge, entity: str, agents: None) -> None:
+async def test_a_chat_of_the_ai_sdk_is_answered(edge: RunningEdge, entity: str, agents: list[str]) -> None:
     messages = [{"role": "user", "parts": [{"type": "text", "text": "How do webhooks work?"}]}]
     async with streaming(edge, "/api/chat", method="POST", json={"id": entity, "messages": messages}) as stream:
         said = told(await stream.rest())
@@ -68,7 +74,9 @@ async def test_a_chat_of_the_ai_sdk_is_answered(edge: RunningEdge, entity: str, 
     }
 
 
-async def test_a_render_and_a_campaign_are_started_by_command(edge: RunningEdge, entity: str, agents: None) -> None:
+async def test_a_render_and_a_campaign_are_started_by_command(
+    edge: RunningEdge, entity: str, agents: list[str]
+) -> None:
     render = {"run": entity, "domain": "job", "input": {"frames": 3}}
     campaign = {"run": f"{entity}-c", "domain": "job", "input": {"campaign": entity, "seconds": 0}}
     async with streaming(edge, f"/api/stream/render-progress/{entity}") as stream:
@@ -85,11 +93,11 @@ async def test_a_render_and_a_campaign_are_started_by_command(edge: RunningEdge,
     assert await eventually(measured)
 
 
-async def test_what_no_agent_can_begin_is_refused(edge: RunningEdge, agents: None) -> None:
+async def test_what_no_agent_can_begin_is_refused(edge: RunningEdge, agents: list[str]) -> None:
     answers = [
         await edge.http.post("/commands/render/main/start", json=body)
         for body in ({}, {"run": 7}, {"run": "a", "input": []}, {"run": "a" * 300})
     ]
 
     assert {answer.json()["code"] for answer in answers} == {"command_refused"}
-    assert set(AGENTS) == {"assistant", "council", "evaluation", "render", "campaign"}
+    assert set(agents) == {"assistant", "council", "evaluation", "render", "campaign"}
