@@ -52,8 +52,11 @@ def environment() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def open_house(folder: Path) -> Iterator[House]:
-    """Runs one server with our files; what is changed in them are ports and paths, and that it has no neighbours."""
+def open_house(folder: Path, more: str = "") -> Iterator[House]:
+    """Runs one server with our files; what is changed in them are ports and paths, and that it has no neighbours.
+
+    `more` is one more user, as it stands in accounts.conf.
+    """
     authority, port = Authority(folder), free_port()
     pair = authority.issue("nats", "127.0.0.1", "localhost")
     text = (NATS / "nats.conf").read_text()
@@ -71,8 +74,12 @@ def open_house(folder: Path) -> Iterator[House]:
         assert count == times, f"{pattern} is there {count} times"
     config = folder / "nats.conf"
     config.write_text(text)
-    (folder / "accounts.conf").write_text((NATS / "accounts.conf").read_text())
-    server = Server(config, environment())
+    accounts = (NATS / "accounts.conf").read_text()
+    (folder / "accounts.conf").write_text(
+        accounts.replace("enabled\n    users: [\n", f"enabled\n    users: [\n{more}\n", 1)
+    )
+    others = {f"NATS_{user.upper()}_PASSWORD": password(user) for user in re.findall(r"user: (\w+)", more)}
+    server = Server(config, {**environment(), **others})
     try:
         server.start()
         yield House(server, f"tls://127.0.0.1:{port}", authority.cert)
