@@ -66,7 +66,6 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "entity_not_found": (404, "Entity not found"),
     "run_over": (409, "Run already ended"),
     "run_superseded": (409, "Another incarnation of the run lives"),
-    "thread_busy": (409, "A run of the thread goes on"),
     "thread_exists": (409, "Thread already exists"),
     "assistant_not_found": (404, "Assistant not found"),
     "alert_not_found": (404, "Alert not found"),

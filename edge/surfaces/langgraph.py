@@ -157,11 +157,11 @@ def _input(asked: GraphRunRequest, before: Sequence[str], messages: Sequence[Mes
 async def _make_way(request: Request, thread: str, life: RunLife, strategy: str) -> list[RunLife]:
     """Waits until a run of a thread is over; returns the turns of the thread then. Raises Problem or BrokerError."""
     if strategy == "reject":
-        raise Problem("thread_busy", f"the run {life.incarnation} goes on; its end comes on its stream")
+        raise Problem("busy", f"the run {life.incarnation} goes on; its end comes on its stream")
     if strategy == "interrupt":
         await _ask_to_stop(request, thread)
     if not await _ended(request, life, INTERRUPT_SECONDS if strategy == "interrupt" else ENQUEUE_SECONDS):
-        raise Problem("thread_busy", f"the run {life.incarnation} still goes on", headers={"Retry-After": "5"})
+        raise Problem("busy", f"the run {life.incarnation} still goes on", headers={"Retry-After": "5"})
     return await find_turns(request, thread)
 
 
@@ -287,7 +287,7 @@ async def _create(request: Request, thread: str) -> Response:
     "Have an agent begin a run on a thread",
     Answer(200, "The run has begun", GraphRunAnswer),
     body=GraphRunRequest,
-    problems=("bad_subject", *START_PROBLEMS, *STOP_PROBLEMS, "thread_busy"),
+    problems=("bad_subject", *START_PROBLEMS, *STOP_PROBLEMS),
 )
 async def create_graph_run(request: Request) -> Response:
     return await _create(request, request.path_params["thread"])
@@ -320,7 +320,7 @@ _VALUES = Answer(
     "Run an agent on a thread, and wait for its end",
     _VALUES,
     body=GraphRunRequest,
-    problems=("bad_subject", *START_PROBLEMS, *STOP_PROBLEMS, "thread_busy"),
+    problems=("bad_subject", *START_PROBLEMS, *STOP_PROBLEMS),
 )
 async def wait_graph_run(request: Request) -> ASGIApp:
     return await _wait(request, request.path_params["thread"])
@@ -392,7 +392,7 @@ ROWS: tuple[Surface, ...] = (
         dialect=LANGGRAPH,
         find=_stream_on_thread,
         body=GraphRunRequest,
-        problems=(*START_PROBLEMS, *STOP_PROBLEMS, "thread_busy"),
+        problems=(*START_PROBLEMS, *STOP_PROBLEMS),
     ),
     StreamSurface(
         path="/runs/stream",

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from langgraph_sdk import get_client
+from langgraph_sdk.errors import ConflictError
 
 from router.broker import Broker
 from router.nats.service import Endpoint, Request, Service
 from tests.edge.conftest import RunningEdge
 from tests.edge.surfaces.conftest import Worker, streaming
+from tests.npm import node_with
+from tests.proxy import Proxy
 from tests.waiting import eventually
+
+HERE = Path(__file__).parent
+SDK = "@langchain/langgraph-sdk@1"
 
 USER = {"role": "user", "content": "hi"}
 
@@ -136,7 +145,7 @@ async def test_a_run_of_a_busy_thread_is_refused_stops_the_other_or_waits(
     interrupting = (await third).json()
     runs = (await edge.http.get(path)).json()
 
-    assert (refused.status_code, refused.json()["code"]) == (409, "thread_busy")
+    assert (refused.status_code, refused.json()["code"]) == (409, "busy")
     assert (rolled.status_code, rolled.json()["field"]) == (422, "multitask_strategy")
     assert stopping == [entity]
     assert [run["run_id"] for run in runs[:2]] == [interrupting["run_id"], second["run_id"]]
@@ -211,3 +220,95 @@ async def test_what_cannot_be_run_is_refused(
 
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert worker.asked == [] and (await edge.http.get(f"/threads/{entity}/runs")).json() == []
+
+
+@pytest.mark.slow
+async def test_its_own_client_is_cut_joins_and_cancels(
+    edge: RunningEdge, entity: str, worker: Worker, stopping: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    node = await asyncio.to_thread(node_with, tmp_path, SDK, "@langchain/core@1")
+    shutil.copy(HERE / "graph.mjs", tmp_path)
+    async with Proxy(edge.port) as proxy:
+        process = await asyncio.create_subprocess_exec(
+            node, "graph.mjs", proxy.url, entity, worker.name,
+            cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stdout is not None and process.stderr is not None
+        await eventually(lambda: worker.asked or process.returncode is not None)
+        await worker.emit("thread", entity, "token", content="Grüß")
+        assert await process.stdout.readline() == b"seen\n", (await process.stderr.read()).decode()
+        proxy.sever()
+        await worker.emit("thread", entity, "token", content=" Gott")
+        await worker.emit("thread", entity, "tool_use", tool_name="search", parameters={"q": "x"})
+        await worker.emit("thread", entity, "tool_result", tool_name="search", result=[1])
+        await worker.emit("thread", entity, "progress", progress=0.5)
+        await worker.emit("thread", entity, "completion", success=True)
+        await eventually(lambda: stopping or process.returncode is not None)
+        await worker.emit("thread", entity, "completion", status="cancelled")
+        await eventually(lambda: len(worker.asked) == 3 or process.returncode is not None)
+        await worker.emit("thread", entity, "completion", success=False, error="no key", error_type="KeyError")
+        out, errors = await process.communicate()
+
+    assert process.returncode == 0, errors.decode()
+    said = json.loads(out)
+    assert [each["assistant_id"] for each in said["assistants"]] == [worker.name]
+    assert (said["named"]["thread_id"], said["created"]["thread_id"]) == (entity, entity)
+    assert [part["event"] for part in said["parts"]] == [
+        "metadata", "values", "messages", "messages", "messages", "messages", "values", "custom", "values", "end",
+    ]  # fmt: skip
+    assert said["last"]["joined"] == said["last"]["tail"] and said["last"]["again"] == []
+    messages = said["state"]["values"]["messages"]
+    assert [(message["type"], message["content"]) for message in messages] == [
+        ("human", "hi"), ("ai", "Grüß Gott"), ("tool", "[1]"),
+    ]  # fmt: skip
+    assert messages == said["parts"][-2]["data"]["messages"] and said["history"] == [said["state"]]
+    assert said["got"]["status"] == "success" and said["second"]["status"] == "running"
+    assert [run["status"] for run in said["list"]] == ["interrupted", "success"]
+    assert len(said["values"]["messages"]) == 4
+    assert (said["failure"], said["refusal"]) == ("KeyError: no key", 409)
+
+
+async def test_its_python_client_is_cut_joins_and_cancels(
+    edge: RunningEdge, entity: str, worker: Worker, stopping: list[str]
+) -> None:
+    parts: list[Any] = []
+    run: list[dict[str, str]] = []
+    async with Proxy(edge.port) as proxy, get_client(url=proxy.url, api_key=None) as client:
+        thread = (await client.threads.create(thread_id=entity))["thread_id"]
+
+        async def stream() -> None:
+            async for part in client.runs.stream(
+                thread, worker.name, input={"messages": [USER]}, stream_mode=["values", "messages-tuple"],
+                on_run_created=run.append,
+            ):  # fmt: skip
+                parts.append(part)  # noqa: PERF401 - one by one, since the test looks at them meanwhile
+
+        streaming = asyncio.ensure_future(stream())
+        await eventually(lambda: run)
+        await worker.emit("thread", entity, "token", content="Grüß")
+        await eventually(lambda: [part for part in parts if part.event == "messages"])
+        proxy.sever()
+        await worker.emit("thread", entity, "token", content=" Gott")
+        await worker.emit("thread", entity, "completion", success=True)
+        await streaming
+        at = next(place for place, part in enumerate(parts) if part.event == "messages")
+        joined = [part async for part in client.runs.join_stream(
+            thread, run[0]["run_id"], last_event_id=parts[at].id, stream_mode=["values", "messages-tuple"]
+        )]  # fmt: skip
+        state = await client.threads.get_state(thread)
+        second = await client.runs.create(thread, worker.name, input={"messages": [USER]})
+        cancelling = asyncio.ensure_future(client.runs.cancel(thread, second["run_id"], wait=True))
+        await eventually(lambda: stopping)
+        await worker.emit("thread", entity, "completion", status="cancelled")
+        await cancelling
+        over = await client.runs.get(thread, second["run_id"])
+        with pytest.raises(ConflictError, match="is cancelled") as refused:
+            await client.runs.cancel(thread, second["run_id"])
+        values = await client.runs.join(thread, run[0]["run_id"])
+
+    assert [part.event for part in parts] == ["metadata", "values", "messages", "messages", "values", "end"]
+    assert joined == parts[at + 1 :]
+    assert [message["content"] for message in state["values"]["messages"]] == ["hi", "Grüß Gott"]
+    assert values == state["values"] and over["status"] == "interrupted"
+    assert refused.value.code == "run_over"
