@@ -111,4 +111,22 @@ async def worker(serving: Serving, entity: str) -> AsyncIterator[Worker]:
         yield agent
 
 
-__all__ = ["RawStream", "Serving", "Worker", "name", "secured", "serving", "streaming", "worker"]
+@pytest.fixture
+async def stopping(store: Broker, entity: str) -> AsyncIterator[list[str]]:
+    """The runs that an agent actor was asked to stop."""
+    asked: list[str] = []
+
+    def stop(request: Request) -> None:
+        asked.append(request.arguments()["run"])
+        request.answer({"status": "stopping", "via": "nats"})
+
+    endpoint = Endpoint("stop", "cmd.agent.main.stop", stop)
+    service = Service(store.connection, "agent", "1.0.0", description="Notes.", endpoints=[endpoint])
+    running = asyncio.ensure_future(service.run())
+    await service.serving.wait()
+    yield asked
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+__all__ = ["RawStream", "Serving", "Worker", "name", "secured", "serving", "stopping", "streaming", "worker"]

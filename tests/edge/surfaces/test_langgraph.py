@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,6 @@ import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.errors import ConflictError
 
-from router.broker import Broker
-from router.nats.service import Endpoint, Request, Service
 from tests.edge.conftest import RunningEdge
 from tests.edge.surfaces.conftest import Worker, streaming
 from tests.npm import node_with
@@ -25,24 +22,6 @@ HERE = Path(__file__).parent
 SDK = "@langchain/langgraph-sdk@1"
 
 USER = {"role": "user", "content": "hi"}
-
-
-@pytest.fixture
-async def stopping(store: Broker, entity: str) -> AsyncIterator[list[str]]:
-    """The runs that an agent actor was asked to stop."""
-    asked: list[str] = []
-
-    def stop(request: Request) -> None:
-        asked.append(request.arguments()["run"])
-        request.answer({"status": "stopping", "via": "nats"})
-
-    endpoint = Endpoint("stop", "cmd.agent.main.stop", stop)
-    service = Service(store.connection, "agent", "1.0.0", description="Notes.", endpoints=[endpoint])
-    running = asyncio.ensure_future(service.run())
-    await service.serving.wait()
-    yield asked
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
 
 
 def names(said: bytes) -> list[str]:
