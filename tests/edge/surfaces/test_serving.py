@@ -17,7 +17,7 @@ from router.event import Event
 from tests.edge.auth.conftest import SecuredFactory
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.surfaces.conftest import streaming
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 
 def test_two_readings_of_the_same_share_a_view() -> None:
@@ -101,3 +101,27 @@ async def test_what_is_counted_of_streams_is_kept_without_a_session(
         await eventually(lambda: "sess_gone" not in counted.stats)
 
         assert counted.of("surface_stream_campaign_metrics").sses == 1
+
+
+async def test_a_connection_that_is_kept_takes_the_next_requests_behind_a_stream_that_has_ended(
+    either: RunningEdge, entity: str, store: Broker
+) -> None:
+    for kind, data in (("workflow_start", {"incarnation": "a"}), ("completion", {"success": True})):
+        await store.publish(Event.new(f"thread.{entity}.{kind}", data))
+    reader, writer = await asyncio.open_connection("127.0.0.1", either.port)
+
+    for _ in range(3):
+        writer.write(f"GET /agent-run/{entity}/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        async with asyncio.timeout(PATIENCE):
+            head = await reader.readuntil(b"\r\n\r\n")
+            body = await reader.readuntil(b"\r\n0\r\n\r\n")
+        assert b"connection: keep-alive" in head.lower() and b"close" not in head.lower()
+        assert b"event: close" in body
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        async with asyncio.timeout(PATIENCE):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+            await reader.readuntil(b"}")
+    writer.write(f"GET /agent-run/{entity}/stream HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+    async with asyncio.timeout(PATIENCE):
+        assert (await reader.read()).endswith(b"\r\n0\r\n\r\n")
+    writer.close()
