@@ -88,6 +88,44 @@ async def test_a_slow_reader_of_a_folded_stream_has_every_event_once_and_the_end
     assert said[-60:].count("event: close\ndata: {}\n\n") == 1
 
 
+async def test_live_readers_of_a_run_are_written_as_one_and_each_has_what_it_asked_for(
+    edge_factory: EdgeFactory, store: Broker, entity: str
+) -> None:
+    async def say(*words: str) -> None:
+        for word in words:
+            await store.publish(Event.new(f"thread.{entity}.token", {"content": word}))
+
+    await store.publish(Event.new(f"thread.{entity}.workflow_start", {"incarnation": "a"}))
+    await say("zero ", "one ")
+    path = f"/api/chat/{entity}/stream"
+    async with (
+        edge_factory() as edge,
+        streaming(edge, path) as first,
+        streaming(edge, path) as second,
+        streaming(edge, f"/agent-run/{entity}/stream") as guide,
+    ):
+        assert edge.edge is not None
+        readers = edge.edge.hub.readers
+        for stream in (first, second, guide):
+            await stream.until(b"one ")
+        cursor = re.findall(rb"id: (\S+)", first.said)[-2].decode()
+        async with streaming(edge, path, last=cursor) as late:
+            await late.until(b"one ")
+            # Two dialects, whatever their readers have asked for.
+            await eventually(lambda: len({reader._group for reader in readers} - {None}) == 2)  # type: ignore[attr-defined]
+            assert all(reader._group is not None for reader in readers)  # type: ignore[attr-defined]
+            await say("two ")
+            await store.publish(Event.new(f"thread.{entity}.completion", {"success": True}))
+            said = [await stream.rest() for stream in (first, second, late)]
+            told = await guide.rest()
+
+    assert said[0] == said[1] and said[0].endswith(said[2][said[2].index(b"data: ") :])
+    assert re.findall(rb'"delta":"(\w+) "', said[0]) == [b"zero", b"one", b"two"]
+    assert re.findall(rb'"delta":"(\w+) "', said[2]) == [b"one", b"two"]
+    assert all(each.count(b"data: [DONE]") == 1 for each in said)
+    assert told.endswith(b"event: close\ndata: {}\n\n")
+
+
 async def test_what_is_counted_of_streams_is_kept_without_a_session(
     edge_factory: EdgeFactory, entity: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
