@@ -97,6 +97,7 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "not_a_webhook": (409, "Not a webhook session"),
     "attempt_not_found": (404, "Attempt not found"),
     "event_gone": (410, "Event no longer stored"),
+    "offset_gone": (410, "Offset no longer retained"),
     "recovery_not_found": (404, "Recovery not found"),
     "recovery_ended": (409, "Recovery already ended"),
     "too_many_recoveries": (409, "Too many recoveries in progress"),

@@ -12,11 +12,15 @@ from edge.problem import to_response
 from edge.settings import LOOPBACK, EdgeSettings
 
 METHODS = "GET, POST, PATCH, DELETE, OPTIONS"
-EXPOSED = "Content-Location, Location, Retry-After, WWW-Authenticate"
+# Those of LangGraph first, the last ones those of Durable Streams.
+EXPOSED = (
+    "Content-Location, Location, Retry-After, WWW-Authenticate, "
+    "ETag, Stream-Next-Offset, Stream-Cursor, Stream-Up-To-Date, Stream-Closed"
+)
 # The request headers that a preflight allows, whatever it asks for. TanStack AI sends X-Run-Id, LangGraph's clients X-Api-Key.
 ALLOWED_HEADERS = (
-    "Accept, Authorization, Cache-Control, Content-Type, Idempotency-Key, Last-Event-ID, traceparent, tracestate, "
-    "X-Api-Key, X-Run-Id"
+    "Accept, Authorization, Cache-Control, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, traceparent, "
+    "tracestate, X-Api-Key, X-Run-Id"
 )
 # Headers that may occur once: where there are two, one program reads the first and another the last.
 SINGLE_HEADERS = (

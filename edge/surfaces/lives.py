@@ -87,6 +87,9 @@ class LifeEnding:
         self._current = life.incarnation
         # Whether a turn has not begun yet.
         self._awaited = life.incarnation is not None and not life.started
+        if self._incarnation is None and life.start is not None:
+            # For who reads from behind the start on.
+            self._incarnation = incarnation_of(life.start) or life.start.id
 
     def __eq__(self, other: object) -> bool:
         """Whether both say the same of all that comes."""

@@ -33,6 +33,8 @@ class _StreamReader(Reader):
 class SseResponse:
     """An ASGI response that streams one reader until the client leaves or the server says `bye`."""
 
+    kind: type[Reader] = _StreamReader
+
     def __init__(self, hub: Hub, asked: ReadRequest, start: Start, stats: Stats, pace: Pace) -> None:
         self._hub = hub
         self._asked = asked
@@ -44,7 +46,7 @@ class SseResponse:
         encoder = sse_encoder(self._asked)
         gauge = metrics.readers.labels("sse")
         view, session_id = self._asked.view, self._asked.session_id
-        async with open_reader(self._hub, view, session_id, self._stats, self._pace, kind=_StreamReader) as reader:
+        async with open_reader(self._hub, view, session_id, self._stats, self._pace, kind=self.kind) as reader:
             reader.authorize(self._asked.authorization)
             await send({"type": "http.response.start", "status": 200, "headers": encoder.dialect.headers})
             await send({"type": "http.response.body", "body": encoder.opening, "more_body": True})

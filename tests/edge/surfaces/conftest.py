@@ -32,6 +32,12 @@ class RawStream:
                 self.said += await anext(self._parts)
         return self.said
 
+    async def more(self) -> bytes:
+        """Reads what comes next; returns all so far."""
+        async with asyncio.timeout(PATIENCE):
+            self.said += await anext(self._parts)
+        return self.said
+
     async def rest(self) -> bytes:
         """Reads until the server ends the answer; returns all of it."""
         async with asyncio.timeout(PATIENCE):

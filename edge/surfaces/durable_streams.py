@@ -1,0 +1,387 @@
+"""The read path of the Durable Streams protocol: a run, or what has a subject, as a stream with offsets.
+
+Offsets are our cursors. A stream of a run is its last life and is closed with it; one of a subject pattern has all that is stored
+and is never closed. Streams are written by `POST /events` and by producers over NATS, and not here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from edge.auth.authenticator import Access
+from edge.dialects.durable_streams import DURABLE_STREAMS, PROTECTION, array, control, stream_cursor
+from edge.errors import Problem
+from edge.http.body import draining_problem, edge_of
+from edge.http.credentials import address_of, principal_of
+from edge.http.openapi.operation import Answer, header, operation
+from edge.http.streams import WithCleanup, time_left
+from edge.sessions.registry import Session
+from edge.surfaces.lives import START, LifeEnding, RunLife, find_life, patterns_of, unknown_run
+from edge.surfaces.serving import session_of_surface
+from edge.surfaces.surface import CallSurface, Reading, Surface
+from edge.transports import polling
+from edge.transports.durable_sse import Belongs, DurableResponse, always
+from edge.types import ReadRequest
+from edge.view import View
+from router.cursor import Cursor, Start
+from router.record import Record
+from router.subject import check_pattern
+
+BEGINNING, NOW = "-1", "now"
+LONG_POLL, SSE = "long-poll", "sse"
+# 20 s: of a client's long poll that says nothing of it; `timeout` is at most that of our own polls.
+WAIT = 20.0
+# A page that is followed by more never changes.
+_FULL_PAGE = "private, max-age=60, stale-while-revalidate=300"
+_AT_TAIL = "private, no-cache"
+_NEVER = "no-store"
+
+
+class StreamQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """What is read of a stream. Parameters of other names are passed over."""
+
+    offset: Annotated[
+        str | None,
+        Meta(description="`-1` (the beginning, the default), `now`, or a Stream-Next-Offset; needed with `live`."),
+    ] = None
+    live: Annotated[str | None, Meta(description="`long-poll` or `sse`.")] = None
+    cursor: Annotated[str | None, Meta(description="The last Stream-Cursor.")] = None
+    timeout: Annotated[str | None, Meta(description="How many seconds a long poll waits, at most 50.")] = None
+    ticket: Annotated[str | None, Meta(description="From `POST /tickets`, where no Authorization can be sent.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a request asks for; without `place` it is the beginning, or now."""
+
+    place: Cursor | None = None
+    now: bool = False
+    live: str = ""
+    cursor: str = ""
+    wait: float = WAIT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What an address names: subject patterns, and of a run its life."""
+
+    name: str
+    subjects: tuple[str, ...]
+    life: RunLife | None = None
+
+    @property
+    def begin(self) -> int:
+        """The sequence before its first event; 0 where it has all that is stored."""
+        return self.life.begin if self.life is not None else 0
+
+    @property
+    def end(self) -> int:
+        """The sequence behind which it is closed; 0 while it is open."""
+        return self.life.end if self.life is not None else 0
+
+    @property
+    def is_turn(self) -> bool:
+        """Whether it is one turn of a thread, which has nothing of the others."""
+        return self.life is not None and self.life.domain == "thread" and self.life.incarnation is not None
+
+    def has(self, record: Record) -> bool:
+        """Says whether an event up to the end belongs to it: what ends a turn may be the start of the next one."""
+        if self.end and record.sequence > self.end:
+            return False
+        unsaid = self.life is not None and self.life.final is None
+        return not (self.end and unsaid and self.is_turn and record.sequence == self.end and _starts(record))
+
+
+def _starts(record: Record) -> bool:
+    return record.event is not None and record.event.type == START
+
+
+def _one(request: Request, name: str) -> str | None:
+    """A parameter. Raises Problem where it is there more than once, or says nothing."""
+    found = request.query_params.getlist(name)
+    if len(found) > 1 or "" in found:
+        raise Problem("bad_parameter", f"{name} must be said once, and have a value", field=name)
+    return found[0] if found else None
+
+
+def read_asked(request: Request) -> Asked:
+    """Reads what a request asks for. Raises Problem or BadCursor."""
+    offset, live = _one(request, "offset"), _one(request, "live") or ""
+    if live not in ("", LONG_POLL, SSE):
+        raise Problem("bad_parameter", f"live must be {LONG_POLL} or {SSE}", field="live")
+    if live and offset is None:
+        raise Problem("bad_parameter", "live needs an offset", field="offset")
+    said = _one(request, "timeout")
+    try:
+        wait = WAIT if said is None else float(said)
+    except ValueError:
+        wait = -1.0
+    if not 0 <= wait <= polling.MAX_WAIT:
+        raise Problem("bad_parameter", f"timeout must be from 0 to {polling.MAX_WAIT:g}", field="timeout")
+    place = None if offset in (None, BEGINNING, NOW) else Cursor.parse(str(offset))
+    cursor = request.query_params.get("cursor", "")
+    return Asked(place=place, now=offset == NOW, live=live, cursor=cursor, wait=wait)
+
+
+def _headers(offset: str, cache: str, *, up_to_date: bool = False, closed: bool = False) -> dict[str, str]:
+    made = {
+        "Stream-Next-Offset": offset,
+        "Cache-Control": cache,
+        "Vary": "Authorization, Accept-Encoding",
+        **PROTECTION,
+    }
+    if up_to_date:
+        made["Stream-Up-To-Date"] = "true"
+    if closed:
+        made["Stream-Closed"] = "true"
+    return made
+
+
+async def _served(request: Request, source: Source) -> Response | ASGIApp:
+    """Answers a request for a stream. Raises Problem, BadInput or BrokerError."""
+    recovery = edge_of(request).hub.recovery
+    if request.method == "HEAD":
+        offset = await recovery.find_cursor(source.end) if source.end else await _tail(request, source)
+        headers = _headers(offset, _NEVER, closed=source.end > 0)
+        return Response(headers=headers, media_type="application/json")
+    asked = read_asked(request)
+    if asked.live and edge_of(request).draining:
+        raise draining_problem()
+    if source.end and (asked.now or (asked.place is not None and _is_behind(request, source, asked.place))):
+        # Behind the end there are offsets, too: a client may have been led there before it was known.
+        place = max(source.end, asked.place.sequence if asked.place is not None else 0)
+        return _over(asked, await recovery.find_cursor(place))
+    if asked.live == SSE:
+        return await _streamed(request, source, asked)
+    if asked.now and not asked.live:
+        headers = _headers(await _tail(request, source), _NEVER, up_to_date=True)
+        return Response(b"[]", headers=headers, media_type="application/json")
+    return await _polled(request, source, asked)
+
+
+def _is_behind(request: Request, source: Source, place: Cursor) -> bool:
+    return place.epoch == edge_of(request).hub.epoch and place.sequence >= source.end
+
+
+async def _tail(request: Request, source: Source) -> str:
+    """The offset behind all that is stored."""
+    recovery = edge_of(request).hub.recovery
+    place = await recovery.begin(Start(now=True), View.of("", list(source.subjects), None, None))
+    return await recovery.find_cursor(place.after)
+
+
+def _over(asked: Asked, offset: str) -> Response:
+    """The answer behind the end of a stream."""
+    if asked.live == SSE:
+        headers = {name.decode(): value.decode() for name, value in DURABLE_STREAMS.headers}
+        return Response(control(offset, "", closed=True), headers=headers)
+    headers = _headers(offset, _NEVER if asked.now or asked.live else _AT_TAIL, up_to_date=True, closed=True)
+    if asked.live == LONG_POLL:
+        return Response(status_code=204, headers=headers)
+    if not asked.now:
+        headers["ETag"] = f'"{offset}:{offset}:c"'
+    return Response(b"[]", headers=headers, media_type="application/json")
+
+
+def _start(request: Request, source: Source, asked: Asked) -> Start:
+    if asked.now:
+        return Start(now=True)
+    begin = Cursor(edge_of(request).hub.epoch, source.begin)
+    if asked.place is None:
+        return Start(cursor=begin) if source.begin else Start(earliest=True)
+    # Who was in an earlier life of a run reads on through the end of that; a turn of a thread has nothing of another one.
+    early = source.is_turn and asked.place.epoch == begin.epoch and asked.place.sequence < source.begin
+    return Start(cursor=begin if early else asked.place)
+
+
+def _gone() -> Problem:
+    return Problem(
+        "offset_gone", f"events behind this offset are no longer stored: begin at offset={BEGINNING}, or at {NOW}"
+    )
+
+
+def _session(source: Source) -> Session:
+    reading = Reading(subjects=source.subjects, start=Start())
+    return session_of_surface(source.name, reading)
+
+
+async def _polled(request: Request, source: Source, asked: Asked) -> Response:
+    """One page; a long poll waits for the next event."""
+    edge = edge_of(request)
+    session = _session(source)
+    stats = edge.cluster_stats.of(session.id)
+    stats.served += 1
+    auth = edge.connection_auths.open(principal_of(request.scope), session, address_of(request), poll=True)
+    try:
+        view = session.view if auth is None else auth.view(session)
+        wait = min(asked.wait, time_left(request)) if asked.live and not source.end else 0.0
+        polled = await polling.poll(
+            edge.hub,
+            ReadRequest(session.id, view, DURABLE_STREAMS, auth),
+            polling.Poll(_start(request, source, asked), polling.MAX_LIMIT, wait, by_cursor=True),
+            stats,
+            edge.poll_history,
+        )
+    finally:
+        if auth is not None:
+            auth.leave()
+    if polled.gap is not None:
+        raise _gone()
+    records = [record for record in polled.records if source.has(record)]
+    stats.offered(len(records))
+    stats.written(len(records))
+    closed = 0 < source.end <= Cursor.parse(polled.next).sequence
+    offset = await edge.hub.recovery.find_cursor(source.end) if closed else polled.next
+    if asked.live and not records and not polled.more:
+        headers = _headers(offset, _NEVER, up_to_date=True, closed=closed)
+        return Response(status_code=204, headers=_with_cursor(headers, asked, closed))
+    return await _page(request, asked, records, offset, polled.more and not closed, closed)
+
+
+def _with_cursor(headers: dict[str, str], asked: Asked, closed: bool) -> dict[str, str]:
+    return headers if closed else {**headers, "Stream-Cursor": stream_cursor(asked.cursor)}
+
+
+async def _page(
+    request: Request, asked: Asked, records: list[Record], offset: str, more: bool, closed: bool
+) -> Response:
+    hub = edge_of(request).hub
+    headers = _headers(offset, _FULL_PAGE if more else _AT_TAIL, up_to_date=not more, closed=closed)
+    if asked.live:
+        headers = _with_cursor(headers, asked, closed)
+    if not asked.now:
+        begin = str(asked.place) if asked.place is not None else BEGINNING
+        end = records[-1].cursor(hub.epoch) if records else begin
+        headers["ETag"] = tag = f'"{begin}:{end}{":c" if closed else ""}"'
+        if not asked.live and _matches(request, tag):
+            return Response(status_code=304, headers=headers)
+    texts: list[bytes] = []
+    for record in records:
+        try:
+            texts.append(DURABLE_STREAMS.encode(record, hub.epoch))
+        except Exception as fault:  # noqa: BLE001 - logged by the hub
+            hub.unencodable(record, fault)
+    body = array(texts)
+    if len(body) >= polling.GZIP_ABOVE and polling.takes_gzip(request.headers.getlist("accept-encoding")):
+        headers["Content-Encoding"] = "gzip"
+        # A long body blocks the event loop for too long; zlib releases the GIL.
+        body = await asyncio.to_thread(gzip.compress, body, 1, mtime=0)
+    return Response(body, headers=headers, media_type="application/json")
+
+
+def _matches(request: Request, tag: str) -> bool:
+    """Whether a client has the page already."""
+    given = ",".join(request.headers.getlist("if-none-match"))
+    return tag in [each.strip().removeprefix("W/") for each in given.split(",")]
+
+
+async def _streamed(request: Request, source: Source, asked: Asked) -> ASGIApp:
+    """Server-sent events, from an offset on."""
+    edge = edge_of(request)
+    session = _session(source)
+    auth = edge.connection_auths.open(principal_of(request.scope), session, address_of(request))
+    try:
+        view = session.view if auth is None else auth.view(session)
+        start = _start(request, source, asked)
+        if (await edge.hub.recovery.begin(start, view)).gap is not None:
+            raise _gone()
+    except BaseException:
+        if auth is not None:
+            auth.leave()
+        raise
+    reading = ReadRequest(session.id, view, DURABLE_STREAMS, auth)
+    stats, cursor = edge.cluster_stats.of(session.id), stream_cursor(asked.cursor)
+    answer: ASGIApp = DurableResponse(edge.hub, reading, start, stats, cursor, _belongs(source), source.end)
+    return answer if auth is None else WithCleanup(answer, auth.done)
+
+
+def _belongs(source: Source) -> Belongs:
+    """What a stream has of its subjects, and where it ends."""
+    life = source.life
+    if life is None:
+        return always
+    if source.end:
+        return lambda record: (source.has(record), record.sequence >= source.end)
+    ending = LifeEnding(life)
+
+    def belongs(record: Record) -> tuple[bool, bool]:
+        if record.sequence <= life.begin:
+            return True, False
+        over = ending(record)
+        if over and source.is_turn and _starts(record):
+            # The next turn.
+            return False, True
+        return over is not None, bool(over)
+
+    return belongs
+
+
+Find = Callable[[Request], Awaitable[Source]]
+
+_OFFSET = {"schema": {"type": "string"}, "description": "Where to go on."}
+_ANSWERS = (
+    Answer(
+        200,
+        "Events as a JSON array; with `live=sse` server-sent events `data` (an array) and `control`. Stream-Up-To-Date says that there "
+        "are no more, Stream-Closed that there will be none",
+        list[Any],
+        headers={"Stream-Next-Offset": _OFFSET},
+    ),
+    Answer(204, "Nothing came while a long poll waited", headers={"Stream-Next-Offset": _OFFSET}),
+    Answer(304, "The client has it already"),
+)
+_PROBLEMS = ("bad_parameter", "bad_cursor", "offset_gone", "not_granted", "draining", "too_many")
+_IF_NONE_MATCH = header("If-None-Match", "The ETag of an earlier answer.")
+
+
+def _declared(summary: str, find: Find, name: str, problems: tuple[str, ...]) -> Callable[[Request], Awaitable[Any]]:
+    async def handle(request: Request) -> Any:
+        return await _served(request, await find(request))
+
+    handle.__name__ = name
+    return operation(
+        summary, *_ANSWERS, query=StreamQuery, problems=(*_PROBLEMS, *problems), headers=(_IF_NONE_MATCH,)
+    )(handle)
+
+
+async def _run(request: Request) -> Source:
+    name: str = request.path_params["run"]
+    life = await find_life(request, name)
+    if life is None:
+        raise unknown_run(name)
+    return Source(name="durable_run", subjects=patterns_of(life.domain, life.name), life=life)
+
+
+async def _subject(request: Request) -> Source:
+    pattern = check_pattern(request.path_params["subject"])
+    principal_of(request.scope).require_read(pattern)
+    return Source(name="durable_subject", subjects=(pattern,))
+
+
+_SUMMARIES: Mapping[str, str] = {
+    "run": "Read a run as a stream of the Durable Streams protocol; it is closed with the run",
+    "subject": "Read what has a subject, or matches a pattern, as a stream of the Durable Streams protocol",
+}
+
+ROWS: tuple[Surface, ...] = (
+    CallSurface(
+        path="/streams/runs/{run}",
+        handler=_declared(_SUMMARIES["run"], _run, "read_run_stream", ("bad_subject", "run_not_found")),
+        access=Access.STREAM,
+    ),
+    CallSurface(
+        path="/streams/{subject}",
+        handler=_declared(_SUMMARIES["subject"], _subject, "read_subject_stream", ("bad_pattern",)),
+        access=Access.STREAM,
+    ),
+)
