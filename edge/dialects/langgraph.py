@@ -375,10 +375,10 @@ def _end(turn: _Turn, data: Mapping[str, Any], outcome: str) -> None:
 def error_of(data: Mapping[str, Any]) -> Said:
     """The error of a run that failed."""
     kind = data.get("error_type")
-    return {
-        "error": kind if isinstance(kind, str) and kind else "Error",
-        "message": str(data.get("error") or data.get("message") or "the run failed"),
-    }
+    kind = kind if isinstance(kind, str) and kind else "Error"
+    # Clients write the one before the other.
+    message = str(data.get("error") or data.get("message") or "the run failed").removeprefix(f"{kind}: ")
+    return {"error": kind, "message": message}
 
 
 def _notices(state: GraphState, control: str, body: Body) -> Sequence[DialectPart]:

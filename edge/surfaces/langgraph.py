@@ -42,6 +42,8 @@ from router.codec import from_json, rfc3339, to_json
 ENQUEUE_SECONDS = 60.0
 # 15 s, of which a run that is asked to stop may take 10 and more.
 INTERRUPT_SECONDS = 15.0
+# Between two attempts to begin a run where others are quicker.
+PAUSE_SECONDS = 0.1
 # New messages of one run.
 MAX_GIVEN = 100
 
@@ -125,9 +127,22 @@ class GraphCancelQuery(msgspec.Struct, frozen=True, kw_only=True):
 async def _begin(request: Request, thread: str, asked: GraphRunRequest) -> tuple[RunLife, dict[str, str]]:
     """Has an agent begin the next turn of a thread; returns it, and what the dialect begins with. Raises Problem or BrokerError."""
     patterns_of("thread", thread)
-    turns = await find_turns(request, thread)
-    if turns and not turns[-1].over:
-        turns = await _make_way(request, thread, turns[-1], asked.multitask_strategy or "enqueue")
+    strategy = asked.multitask_strategy or "enqueue"
+    deadline = time.monotonic() + (INTERRUPT_SECONDS if strategy == "interrupt" else ENQUEUE_SECONDS)
+    while True:
+        turns = await _free(request, thread, strategy, deadline)
+        try:
+            return await _begin_behind(request, thread, asked, turns)
+        except Problem as problem:
+            # Another one was quicker.
+            if problem.code != "busy" or strategy == "reject" or time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def _begin_behind(
+    request: Request, thread: str, asked: GraphRunRequest, turns: Sequence[RunLife]
+) -> tuple[RunLife, dict[str, str]]:
     before = messages_before(await read_conversation(request, turns))
     messages = given_messages(asked.input, (from_json(message)["id"] for message in before))
     if len(messages) > MAX_GIVEN:
@@ -154,15 +169,17 @@ def _input(asked: GraphRunRequest, before: Sequence[str], messages: Sequence[Mes
     return given
 
 
-async def _make_way(request: Request, thread: str, life: RunLife, strategy: str) -> list[RunLife]:
-    """Waits until a run of a thread is over; returns the turns of the thread then. Raises Problem or BrokerError."""
-    if strategy == "reject":
-        raise Problem("busy", f"the run {life.incarnation} goes on; its end comes on its stream")
-    if strategy == "interrupt":
-        await _ask_to_stop(request, thread)
-    if not await _ended(request, life, INTERRUPT_SECONDS if strategy == "interrupt" else ENQUEUE_SECONDS):
-        raise Problem("busy", f"the run {life.incarnation} still goes on", headers={"Retry-After": "5"})
-    return await find_turns(request, thread)
+async def _free(request: Request, thread: str, strategy: str, deadline: float) -> list[RunLife]:
+    """The turns of a thread once none goes on. Raises Problem or BrokerError."""
+    while (turns := await find_turns(request, thread)) and not (life := turns[-1]).over:
+        left = deadline - time.monotonic()
+        if strategy == "reject":
+            raise Problem("busy", f"the run {life.incarnation} goes on; its end comes on its stream")
+        if strategy == "interrupt":
+            await _ask_to_stop(request, thread)
+        if left <= 0 or not await _ended(request, life, left):
+            raise Problem("busy", f"the run {life.incarnation} still goes on", headers={"Retry-After": "5"})
+    return turns
 
 
 async def _ask_to_stop(request: Request, thread: str) -> None:

@@ -51,6 +51,24 @@ class AssistantSearch(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
 
 
+class AssistantGraph(msgspec.Struct):
+    """What clients may draw: an agent, and the tools that it uses."""
+
+    nodes: list[dict[str, Any]]
+    edges: list[dict[str, Any]]
+
+
+class AssistantSchemas(msgspec.Struct, kw_only=True):
+    """Nothing is known of what an agent takes and gives."""
+
+    graph_id: str
+    input_schema: dict[str, Any] | None = None
+    output_schema: dict[str, Any] | None = None
+    state_schema: dict[str, Any] | None = None
+    config_schema: dict[str, Any] | None = None
+    context_schema: dict[str, Any] | None = None
+
+
 class GraphInfoAnswer(msgspec.Struct):
     """What serves the API."""
 
@@ -71,12 +89,33 @@ async def search_assistants(request: Request) -> Response:
     return json_answer(page)
 
 
-@operation(
-    "Read an agent that serves",
-    Answer(200, "The agent", AssistantAnswer),
-    problems=("not_granted", "assistant_not_found"),
-)
+_PROBLEMS = ("not_granted", "assistant_not_found")
+
+
+@operation("Read an agent that serves", Answer(200, "The agent", AssistantAnswer), problems=_PROBLEMS)
 async def read_assistant(request: Request) -> Response:
+    return json_answer(await _named(request))
+
+
+@operation("Read the graph of an agent that serves", Answer(200, "The graph", AssistantGraph), problems=_PROBLEMS)
+async def read_assistant_graph(request: Request) -> Response:
+    await _named(request)
+    nodes = [{"id": name, "type": "runnable", "data": {"id": [name], "name": name}} for name in _NODES]
+    return json_answer(AssistantGraph(nodes, [{"source": one, "target": other} for one, other in _EDGES]))
+
+
+@operation("Read the schemas of an agent that serves", Answer(200, "The schemas", AssistantSchemas), problems=_PROBLEMS)
+async def read_assistant_schemas(request: Request) -> Response:
+    return json_answer(AssistantSchemas(graph_id=(await _named(request)).name))
+
+
+# As `langgraph_node` of messages says it.
+_NODES = ("__start__", "agent", "tools", "__end__")
+_EDGES = (("__start__", "agent"), ("agent", "tools"), ("tools", "agent"), ("agent", "__end__"))
+
+
+async def _named(request: Request) -> AssistantAnswer:
+    """The agent of an address. Raises Problem or BrokerError."""
     name = request.path_params["assistant"]
     try:
         reply = await edge_of(request).broker.connection.ask(f"$SRV.INFO.{escape(name)}", b"", timeout=FIND_SECONDS)
@@ -85,7 +124,7 @@ async def read_assistant(request: Request) -> Response:
         found = None
     if found is None:
         raise Problem("assistant_not_found", f"no agent {name[:60]!r} serves just now that you may start")
-    return json_answer(found)
+    return found
 
 
 async def _serving(request: Request) -> list[AssistantAnswer]:
@@ -136,5 +175,7 @@ async def read_graph_info(_request: Request) -> Response:
 ROWS: tuple[Surface, ...] = (
     CallSurface(path="/assistants/search", handler=search_assistants, method="POST"),
     CallSurface(path="/assistants/{assistant}", handler=read_assistant),
+    CallSurface(path="/assistants/{assistant}/graph", handler=read_assistant_graph),
+    CallSurface(path="/assistants/{assistant}/schemas", handler=read_assistant_schemas),
     CallSurface(path="/info", handler=read_graph_info),
 )

@@ -165,7 +165,10 @@ def data_of(text: bytes, name: str) -> list[Any]:
     ("end", "names"),
     [
         ({"success": True, "result": "all"}, ["metadata", "values", "messages", "values", "end"]),
-        ({"success": False, "error": "no key", "error_type": "KeyError"}, ["metadata", "values", "values", "error"]),
+        (
+            {"success": False, "error": "KeyError: no key", "error_type": "KeyError"},
+            ["metadata", "values", "values", "error"],
+        ),
         ({"status": "cancelled"}, ["metadata", "values", "values", "end"]),
     ],
 )

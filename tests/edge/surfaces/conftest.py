@@ -62,6 +62,9 @@ class Worker:
     def __init__(self, broker: Broker, name: str) -> None:
         self.name = name
         self.asked: list[dict[str, object]] = []
+        # Whether it refuses a run of a thread in which one goes on, as agents in Python do.
+        self.single = False
+        self._living: set[object] = set()
         self.refused = 0
         self._broker = broker
         self._tasks: set[asyncio.Task[None]] = set()
@@ -74,6 +77,10 @@ class Worker:
                 self.refused += 1
                 request.refuse(code, why)
                 return
+        if self.single and asked["run"] in self._living:
+            request.refuse(409, "a run goes on")
+            return
+        self._living.add(asked["run"])
         self.asked.append(asked)
         task = asyncio.ensure_future(self._begin(request, asked))
         self._tasks.add(task)
@@ -86,6 +93,8 @@ class Worker:
 
     async def emit(self, domain: str, run: str, kind: str, **data: object) -> None:
         """Publishes an event of a run."""
+        if kind == "completion":
+            self._living.discard(run)
         await self._broker.publish(Event.new(f"{domain}.{run}.{kind}", data))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langgraph.pregel.remote import RemoteException, RemoteGraph
 from langgraph_sdk import get_client
 from langgraph_sdk.errors import ConflictError
 
@@ -291,3 +292,44 @@ async def test_its_python_client_is_cut_joins_and_cancels(
     assert [message["content"] for message in state["values"]["messages"]] == ["hi", "Grüß Gott"]
     assert values == state["values"] and over["status"] == "interrupted"
     assert refused.value.code == "run_over"
+
+
+async def test_a_remote_graph_is_an_agent(edge: RunningEdge, entity: str, worker: Worker) -> None:
+    config: Any = {"configurable": {"thread_id": entity}}
+    async with get_client(url=edge.url, api_key=None) as client:
+        remote = RemoteGraph(worker.name, client=client)
+        invoking = asyncio.ensure_future(remote.ainvoke({"messages": [USER]}, config))
+        await eventually(lambda: worker.asked)
+        await worker.emit("thread", entity, "completion", success=True, result="Hello")
+        values = await invoking
+        state = await remote.aget_state(config)
+        failing = asyncio.ensure_future(remote.ainvoke({"messages": [USER]}, config))
+        await eventually(lambda: len(worker.asked) == 2)
+        await worker.emit("thread", entity, "completion", success=False, error="no key")
+        with pytest.raises(RemoteException, match="no key"):
+            await failing
+        graph = await remote.aget_graph()
+
+    assert [message["content"] for message in values["messages"]] == ["hi", "Hello"]
+    assert state.values == values
+    assert set(graph.nodes) == {"__start__", "agent", "tools", "__end__"}
+
+
+async def test_runs_that_wait_for_the_same_end_follow_one_another(
+    edge: RunningEdge, entity: str, worker: Worker
+) -> None:
+    path, worker.single = f"/threads/{entity}/runs", True
+    await edge.http.post(path, json=body(worker))
+    waiting = [asyncio.ensure_future(edge.http.post(path, json=body(worker))) for _ in range(2)]
+    for ended in range(1, 4):
+        runs = await eventually(lambda: begun(edge, path, ended))
+        assert [run["status"] for run in runs] == ["running", *["success"] * (ended - 1)]
+        await worker.emit("thread", entity, "completion", success=True)
+
+    assert len({(await each).json()["run_id"] for each in waiting}) == 2
+
+
+async def begun(edge: RunningEdge, path: str, count: int) -> list[dict[str, Any]]:
+    """The runs of a thread, once there are so many."""
+    runs: list[dict[str, Any]] = (await edge.http.get(path)).json()
+    return runs if len(runs) == count else []

@@ -13,10 +13,15 @@ async def test_an_agent_that_serves_is_an_assistant(edge: RunningEdge, worker: W
     one = (await edge.http.get(f"/assistants/{worker.name}")).json()
     none = await edge.http.get("/assistants/nobody.here")
 
+    graph = (await edge.http.get(f"/assistants/{worker.name}/graph")).json()
+    schemas = (await edge.http.get(f"/assistants/{worker.name}/schemas")).json()
+
     assert worker.name in [each["assistant_id"] for each in found]
     assert [each["graph_id"] for each in named] == [worker.name] == [one["assistant_id"]]
     assert one["description"] == "Begins."
     assert (none.status_code, none.json()["code"]) == (404, "assistant_not_found")
+    assert {edge["target"] for edge in graph["edges"]} == {"agent", "tools", "__end__"}
+    assert (schemas["graph_id"], schemas["input_schema"]) == (worker.name, None)
     assert (await edge.http.get("/info")).json()["server"] == "callboard"
 
 
