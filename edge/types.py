@@ -36,13 +36,19 @@ class Notice:
 
 
 class Encoder(Protocol):
-    """One form in which events are written, named by dialect and framing: what it makes of a batch is shared."""
+    """One form in which events are written, named by dialect and framing.
 
-    name: str
-    # Whether readers share what it makes; where they do not, it belongs to one reader and must be handed its batches in order.
-    shared: bool
-    # What is written before everything.
-    opening: bytes
+    That of a shared dialect is one for all readers. That of a folding one belongs to a reader, or to a write group of readers that
+    agree, and must be handed their batches in order.
+    """
+
+    @property
+    def name(self) -> str:
+        """Its dialect and framing."""
+
+    @property
+    def opening(self) -> bytes:
+        """What is written before everything."""
 
     @property
     def dialect(self) -> Dialect:
@@ -51,6 +57,18 @@ class Encoder(Protocol):
     @property
     def over(self) -> bool:
         """Whether the conversation ends behind what was encoded last."""
+
+    def shares(self, position: int) -> bool:
+        """Whether a reader that is at this position can be written the same bytes as others."""
+
+    def agrees(self, other: Encoder) -> bool:
+        """Whether both make the same of all that comes."""
+
+    def fork(self) -> Encoder:
+        """One for a write group that goes on from here."""
+
+    def follow(self, other: Encoder) -> None:
+        """Goes to where the encoder of a write group is, which its reader leaves."""
 
     def encode(self, batch: Batch) -> Any:
         """The batch in this form; made at the first call."""

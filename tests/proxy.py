@@ -36,6 +36,8 @@ class Link:
         self.server = server
         self.cut = cut
         self.carried = 0
+        self.flowing = asyncio.Event()
+        self.flowing.set()
 
     def sever(self, reset: bool = True) -> None:
         """Breaks both sides off: by a reset, or by an end that looks like a regular one."""
@@ -88,7 +90,7 @@ class Proxy:
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
         self._refusing = True
-        self._open.set()
+        self.flow()
         while self.links:
             self.sever()
             await asyncio.sleep(0)
@@ -112,9 +114,16 @@ class Proxy:
         """Lets no byte through and closes nothing, as a pulled cable, until `flow`."""
         self._open.clear()
 
+    def freeze(self) -> None:
+        """Lets no byte through any more on the connections of now and closes none of them, as a NAT that forgot them; new ones flow."""
+        for link in self.links:
+            link.flowing.clear()
+
     def flow(self) -> None:
         """Lets bytes through again."""
         self._open.set()
+        for link in self.links:
+            link.flowing.set()
 
     async def _serve(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         try:
@@ -145,7 +154,7 @@ class Proxy:
                 for piece in self._pieces(said):
                     if self.bandwidth:
                         await asyncio.sleep(len(piece) / self.bandwidth)
-                    await self._open.wait()
+                    await self._passing(link)
                     if sink is link.client:
                         if link.cut and link.carried + len(piece) >= link.cut.after:
                             at = link.cut.after - link.carried
@@ -159,11 +168,15 @@ class Proxy:
                             return
                         link.carried += len(piece)
                     await _write(sink, piece)
-            await self._open.wait()
+            await self._passing(link)
             if not sink.is_closing():
                 sink.write_eof()
         except OSError:
             link.sever()
+
+    async def _passing(self, link: Link) -> None:
+        await self._open.wait()
+        await link.flowing.wait()
 
     def _pieces(self, said: bytes) -> Iterator[bytes]:
         size = max(1, int(self.bandwidth * SLICE)) if self.bandwidth else CHUNK

@@ -108,3 +108,18 @@ async def test_latency_and_bandwidth_take_their_time() -> None:
         assert there_and_back >= 0.19
         assert heard == WORDS[:20_000]
         assert narrow >= 0.19
+
+
+async def test_connections_that_are_frozen_say_nothing_and_new_ones_flow() -> None:
+    async with echo() as port, Proxy(port) as proxy:
+        _, reader, writer = await say(proxy.port, b"before")
+        proxy.freeze()
+        writer.write(b"after")
+        heard, _, other = await say(proxy.port, WORDS)
+
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(1), 0.2)
+        proxy.flow()
+        assert (await reader.readexactly(5), heard) == (b"after", WORDS)
+        writer.close()
+        other.close()

@@ -1,11 +1,12 @@
 """Folds the events of one reader into the parts of a dialect with state, in silence up to where its client has been.
 
 A step is pure, so readers that are at the same state when an event comes share what it becomes, and its bytes: of the readers of
-one run all but the first find the step made.
+one run all but the first find the step made. Live ones that agree on all that comes share even the fold, and are one write group.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from edge.dialects.dialect import Body, DialectPart, FoldedDialect
 from router.record import Record
 
 # Says of each event, in order, whether the stream ends behind it; None where the event is of another life and is passed over.
+# One with state can be copied, and is equal to those that say the same of all that comes.
 Ending = Callable[[Record], bool | None]
 
 
@@ -77,6 +79,29 @@ class Folding:
             if len(shared) < MAX_SHARED:
                 shared[self._state] = taken
         return taken
+
+    def shares(self, position: int) -> bool:
+        """Whether others can read along with a reader at this position: it is past its silence, and not at its end."""
+        return not self.over and self._after <= position
+
+    def agrees(self, other: Folding) -> bool:
+        """Whether both make the same of all that comes, once neither is silent."""
+        return (
+            self.dialect is other.dialect
+            and self.over == other.over
+            and bool(self._state == other._state)
+            and self._ending == other._ending
+        )
+
+    def fork(self) -> Folding:
+        """A fold of its own that goes on from here."""
+        forked = copy.copy(self)
+        forked.follow(self)
+        return forked
+
+    def follow(self, other: Folding) -> None:
+        """Goes to where another one is, which its reader has read along with."""
+        self._state, self.over, self._ending = other._state, other.over, copy.copy(other._ending)
 
     def tell(self, change: Callable[[Any], Any]) -> None:
         """Changes the state by what the client has said."""

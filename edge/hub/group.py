@@ -1,9 +1,9 @@
 """Broadcasts a batch to a feed's live readers: one encoded form, written to every socket of a write group.
 
-A write group holds the readers of a feed that are live, have nothing left to write and use the same encoder. All of them have
-had the same events, so one position serves the whole group. A reader whose socket does not take a batch whole leaves the
-group, and is handed batches by itself until it has caught up. This is the innermost loop: nothing in it is done per reader
-that can be done once.
+A write group holds the readers of a feed that are live, have nothing left to write and whose encoders agree: they use the same
+one, or fold and are at the same state. All of them have had the same events, so one position and one fold serve the whole group.
+A reader whose socket does not take a batch whole leaves the group, and is handed batches by itself until it has caught up. This
+is the innermost loop: nothing in it is done per reader that can be done once.
 """
 
 from __future__ import annotations
@@ -11,15 +11,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from edge.disconnect import COMPLETED
 from edge.hub.meter import Meter
 from edge.stats import Stats
 from edge.types import Batch, DirectWriter, Encoder, Subscriber
 
 Send = Callable[[bytes], int]
 
+# Write groups of a feed. Those of shared dialects are fewer, and so are the states at which readers of one run are; readers at
+# further states are handed batches by themselves.
+MAX_GROUPS = 32
+
 
 class WriteGroup:
-    """Readers of one feed and one encoder that have written everything their process has handed out."""
+    """Readers of one feed whose encoders agree, and that have written everything their process has handed out."""
 
     __slots__ = ("_meter", "_readers", "_sends", "_shares", "encoder", "position", "reported")
 
@@ -61,36 +66,26 @@ class WriteGroup:
             return
         sends = self._sends if self._sends is not None else self._line_up()
         form = self.encoder.encode(batch)
-        size, count = len(form), len(batch)
+        count = len(batch)
         self.position = self.reported = batch.last
-        short: list[tuple[Send, int]] = []
-        rest = iter(sends)
-        while True:
-            try:
-                for send in rest:
-                    if (sent := send(form)) != size:
-                        short.append((send, sent))
-                break
-            except OSError:
-                # Its buffer is full, or the connection is gone: the transport finds out which.
-                short.append((send, 0))
+        short = _send_all(sends, form) if form else ()
         now = time.time()
         for stats, readers in self._shares:
             stats.passed_on(count * readers, now)
-        self._meter.wrote(batch, size, len(sends))
+        self._meter.wrote(batch, len(form), len(sends))
+        # Also those who leave because their sockets are full.
+        ended = self.readers if self.encoder.over else ()
         if short:
             readers_of = dict(zip(sends, self._readers, strict=True))
             for send, sent in short:
                 readers_of[send].remainder(form, sent)
+        for reader in ended:
+            reader.close(COMPLETED)
 
-    def offer(self, batch: Batch) -> None:
-        """Hands a batch to each reader by itself: one too large to leave to their transports."""
-        readers = tuple(self._readers)
-        # All of them before the first is offered anything: a reader that has written it joins again, at another position.
-        for reader in readers:
+    def dissolve(self) -> None:
+        """Lets all readers go: they are handed batches by themselves."""
+        for reader in self.readers:
             reader.leave_group()
-        for reader in readers:
-            reader.offer(batch)
 
     def _line_up(self) -> list[Send]:
         shares: dict[int, tuple[Stats, int]] = {}
@@ -102,6 +97,22 @@ class WriteGroup:
         return self._sends
 
 
+def _send_all(sends: list[Send], form: bytes) -> list[tuple[Send, int]]:
+    """Sends some bytes by each; returns those that have not sent all, and how much they have."""
+    short: list[tuple[Send, int]] = []
+    size = len(form)
+    rest = iter(sends)
+    while True:
+        try:
+            for send in rest:
+                if (sent := send(form)) != size:
+                    short.append((send, sent))
+            return short
+        except OSError:
+            # Its buffer is full, or the connection is gone: the transport finds out which.
+            short.append((send, 0))
+
+
 class LiveReaders:
     """The live readers of a feed: those that are handed each batch by themselves, and those in write groups."""
 
@@ -110,10 +121,10 @@ class LiveReaders:
     def __init__(self) -> None:
         # In the order they came.
         self._single: dict[Subscriber, None] = {}
-        self._groups: dict[Encoder, WriteGroup] = {}
+        self._groups: list[WriteGroup] = []
 
     def __len__(self) -> int:
-        return sum(map(len, self._groups.values()), len(self._single))
+        return sum(map(len, self._groups), len(self._single))
 
     def add(self, reader: Subscriber) -> None:
         """Hands batches to this reader by itself from here on."""
@@ -123,24 +134,33 @@ class LiveReaders:
         """Hands nothing to this reader any more. Harmless where it is not handed batches by itself."""
         self._single.pop(reader, None)
 
-    def group(self, encoder: Encoder, meter: Meter) -> WriteGroup:
-        """The write group of an encoder."""
-        if encoder not in self._groups:
-            self._groups[encoder] = WriteGroup(encoder, meter)
-        return self._groups[encoder]
+    def group(self, encoder: Encoder, meter: Meter) -> WriteGroup | None:
+        """The write group of those that are written the same as this encoder makes; None where there are too many groups."""
+        for group in self._groups:
+            if group.encoder.agrees(encoder):
+                return group
+        if len(self._groups) >= MAX_GROUPS:
+            self._groups = [group for group in self._groups if group]
+            if len(self._groups) >= MAX_GROUPS:
+                return None
+        group = WriteGroup(encoder.fork(), meter)
+        self._groups.append(group)
+        return group
 
     def all(self) -> list[Subscriber]:
         """Every live reader, in a group or not."""
-        return [*self._single, *(reader for group in self._groups.values() for reader in group.readers)]
+        return [*self._single, *(reader for group in self._groups for reader in group.readers)]
 
     def deliver(self, batch: Batch, max_bytes: int) -> None:
         """Hands a batch to all of them; to groups in one go, where it has at most so many bytes."""
+        if batch.size > max_bytes:
+            # All of them before the first is offered anything: a reader that has written it joins a group again, and would take
+            # that one with it to a position that the others are not at.
+            for group in self._groups:
+                group.dissolve()
         # Before anything is written: a reader that leaves its group meanwhile has had this batch.
         single = tuple(self._single)
-        for group in self._groups.values():
-            if batch.size <= max_bytes:
-                group.write(batch)
-            else:
-                group.offer(batch)
+        for group in tuple(self._groups):
+            group.write(batch)
         for reader in single:
             reader.offer(batch)

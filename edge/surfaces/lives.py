@@ -78,20 +78,33 @@ class LifeEnding:
     a turn that has not begun yet is of the one before.
     """
 
-    __slots__ = ("_awaited", "_incarnation", "_life")
+    # Not the life itself: it holds events, and there is one of these for each reader.
+    __slots__ = ("_awaited", "_begin", "_current", "_incarnation", "_started")
 
     def __init__(self, life: RunLife) -> None:
-        self._life = life
-        self._incarnation = life.incarnation
+        self._begin, self._started, self._incarnation = life.begin, life.started, life.incarnation
+        # That of the life which goes on just now.
+        self._current = life.incarnation
+        # Whether a turn has not begun yet.
         self._awaited = life.incarnation is not None and not life.started
         if self._incarnation is None and life.start is not None:
             # For who reads from behind the start on.
             self._incarnation = incarnation_of(life.start) or life.start.id
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both say the same of all that comes."""
+        return isinstance(other, LifeEnding) and self._place == other._place
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def _place(self) -> tuple[bool, int, int, str | None, str | None]:
+        return self._awaited, self._begin, self._started, self._incarnation, self._current
+
     def __call__(self, record: Record) -> bool | None:
-        life, event = self._life, record.event
+        event = record.event
         assert event is not None
-        if record.sequence <= life.begin:
+        if record.sequence <= self._begin:
             return None
         if self._awaited:
             if event.type != START or (incarnation_of(event) or event.id) != self._incarnation:
@@ -102,17 +115,17 @@ class LifeEnding:
             return self._begun(record, event)
         if not _ends(record, event):
             return False
-        if record.sequence < life.started:
+        if record.sequence < self._started:
             # The end of a life that this one resumes.
             return None
-        return None if incarnation_of(event) not in (None, self._incarnation) and self._incarnation else True
+        return None if incarnation_of(event) not in (None, self._current) and self._current else True
 
     def _begun(self, record: Record, event: Event) -> bool:
         said = incarnation_of(event) or event.id
-        # `started` is that of the life's last start, where it has been found.
-        if self._life.incarnation is not None and not _resumes(event) and record.sequence > self._life.started:
-            return said != self._life.incarnation
-        self._incarnation = said
+        # `_started` is where the life's last start is, where it has been found.
+        if self._incarnation is not None and not _resumes(event) and record.sequence > self._started:
+            return said != self._incarnation
+        self._current = said
         return False
 
 

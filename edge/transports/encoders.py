@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 from edge.dialects.dialect import Dialect, DialectPart, SharedDialect
 from edge.dialects.folding import Folding, Taken
 from edge.transports.frames import TEXT, deflated, frame
-from edge.types import Batch, Notice, ReadRequest
+from edge.types import Batch, Encoder, Notice, ReadRequest
 from router.record import Record
 
 # U+0085, U+2028 and U+2029: line ends to many programs (Python's `str.splitlines` among them), and none to the standard.
@@ -75,13 +75,27 @@ class BatchEncoder:
     """Encodes a batch at the first call, and then gives what it made: the readers of a batch share it."""
 
     name: str
-    shared = True
     opening = b""
     # Whether the conversation is over behind what was encoded last.
     over = False
 
     def __init__(self, dialect: SharedDialect) -> None:
         self.dialect = dialect
+
+    def shares(self, _position: int) -> bool:
+        """It belongs to nobody."""
+        return True
+
+    def agrees(self, other: Encoder) -> bool:
+        """There is one for all readers of its form."""
+        return self is other
+
+    def fork(self) -> Encoder:
+        """Itself."""
+        return self
+
+    def follow(self, other: Encoder) -> None:
+        """Is where all of its readers are."""
 
     def encode(self, batch: Batch) -> Any:
         """The batch in this form."""
@@ -109,6 +123,10 @@ class BatchEncoder:
 
     def events(self, batch: Batch) -> Any:
         """Makes the form of a batch."""
+        raise NotImplementedError
+
+    def notice(self, notice: Notice) -> Any:
+        """A notice in this form."""
         raise NotImplementedError
 
     def _messages(self, notice: Notice) -> Sequence[bytes]:
@@ -210,7 +228,7 @@ def _sse_taken(taken: Taken, cursor: str) -> bytes:
     return sse_event(taken.parts, cursor)
 
 
-def _sse_taken_leading(taken: Taken, cursor: str) -> bytes:
+def _sse_leading(taken: Taken, cursor: str) -> bytes:
     return sse_event(taken.parts, cursor, leading=True)
 
 
@@ -227,20 +245,57 @@ def _deflated_taken(taken: Taken, _cursor: str) -> bytes:
 
 
 class FoldingEncoder:
-    """Encodes what one reader is written, by its fold. It is handed its batches in order, once."""
+    """Encodes by a fold what one reader is written, or several that agree. It is handed their batches in order, once."""
 
-    shared = False
-    opening = b""
+    __slots__ = ("_folding",)
 
     def __init__(self, folding: Folding) -> None:
         self._folding = folding
-        self.dialect = folding.dialect
-        self.name = f"{folding.dialect.name}/folded"
+
+    @property
+    def dialect(self) -> Dialect:
+        """What its fold speaks."""
+        return self._folding.dialect
+
+    @property
+    def name(self) -> str:
+        """Its dialect; nobody else's batches are in this form."""
+        return f"{self.dialect.name}/folded"
+
+    @property
+    def opening(self) -> bytes:
+        """What is written before everything."""
+        return b""
 
     @property
     def over(self) -> bool:
         """Whether the conversation is over behind what was encoded last."""
         return self._folding.over
+
+    def shares(self, position: int) -> bool:
+        """Whether others can read along with its reader, which is at this position."""
+        return self._folding.shares(position)
+
+    def agrees(self, other: Encoder) -> bool:
+        """Whether both are of one form, and their folds agree."""
+        return type(self) is type(other) and self._folding.agrees(other._folding)
+
+    def fork(self) -> Self:
+        """One with a fold of its own."""
+        return type(self)(self._folding.fork())
+
+    def follow(self, other: Encoder) -> None:
+        """Takes its fold to where that of another one is."""
+        assert isinstance(other, FoldingEncoder)
+        self._folding.follow(other._folding)
+
+    def encode(self, batch: Batch) -> Any:
+        """The batch in this form."""
+        raise NotImplementedError
+
+    def notice(self, notice: Notice) -> Any:
+        """A notice in this form."""
+        raise NotImplementedError
 
     def _forms(self, batch: Batch, form: str, make: Callable[[Taken, str], bytes]) -> list[bytes]:
         """The forms of what the records became; those of which nothing did are left out."""
@@ -263,14 +318,16 @@ class FoldingEncoder:
 class FoldingSseEncoder(FoldingEncoder):
     """Server-sent events of one reader."""
 
-    def __init__(self, folding: Folding) -> None:
-        super().__init__(folding)
-        self.opening = folding.dialect.opening
-        self._make = _sse_taken_leading if folding.dialect.leading_id else _sse_taken
+    __slots__ = ()
+
+    @property
+    def opening(self) -> bytes:
+        """What is written before everything."""
+        return self.dialect.opening
 
     def encode(self, batch: Batch) -> bytes:
         """The events of a batch; empty where the client is sent nothing of them."""
-        return b"".join(self._forms(batch, "sse", self._make))
+        return b"".join(self._forms(batch, "sse", _sse_leading if self._folding.dialect.leading_id else _sse_taken))
 
     def notice(self, notice: Notice) -> bytes:
         """What the dialect says; may be empty."""
@@ -280,9 +337,12 @@ class FoldingSseEncoder(FoldingEncoder):
 class ChunkedFoldingSseEncoder(FoldingSseEncoder):
     """The same in chunked coding."""
 
-    def __init__(self, folding: Folding) -> None:
-        super().__init__(folding)
-        self.opening = chunk(folding.dialect.opening)
+    __slots__ = ()
+
+    @property
+    def opening(self) -> bytes:
+        """What is written before everything."""
+        return chunk(super().opening)
 
     def encode(self, batch: Batch) -> bytes:
         return chunk(super().encode(batch))
@@ -293,6 +353,8 @@ class ChunkedFoldingSseEncoder(FoldingSseEncoder):
 
 class FoldingTextEncoder(FoldingEncoder):
     """The WebSocket messages of one reader."""
+
+    __slots__ = ()
 
     def encode(self, batch: Batch) -> list[str]:
         """The messages of a batch."""
@@ -307,6 +369,7 @@ class FoldingTextEncoder(FoldingEncoder):
 class FoldingFrameEncoder(FoldingEncoder):
     """The same as whole frames."""
 
+    __slots__ = ()
     deflates = False
 
     def encode(self, batch: Batch) -> bytes:
@@ -323,6 +386,7 @@ class FoldingFrameEncoder(FoldingEncoder):
 class DeflatedFoldingFrameEncoder(FoldingFrameEncoder):
     """The same for clients that take compressed messages."""
 
+    __slots__ = ()
     deflates = True
 
 

@@ -1,6 +1,6 @@
 """Measures Callboard on this machine and prints one table: `make bench`.
 
-    make bench                                        all of it, within four minutes
+    make bench                                        all of it, within six minutes
     make bench ARGS='--only deliver,latency --seconds 3'
     make bench ARGS='--full --json'                   larger crowds: 5,000 idle connections, storms of 2,000
 
@@ -29,6 +29,7 @@ from pathlib import Path
 from ops.bench import (
     agent,
     delivery,
+    dialects,
     fanout,
     filters,
     latency,
@@ -55,6 +56,7 @@ PARTS: Mapping[str, Part] = {
     "publish": publish.run,
     "sdk": sdk.run,
     "deliver": delivery.run,
+    "dialects": dialects.run,
     "latency": latency.run,
     "memory": memory.run,
     "agent": agent.run,

@@ -60,6 +60,13 @@ class CountingProcess:
         return [float(word) for word in await self.line()]
 
 
+@contextlib.asynccontextmanager
+async def counting_readers() -> AsyncIterator[CountingProcess]:
+    """Runs the clients."""
+    async with process(*own_argv(module="ops.bench.readers"), piped=True) as child:
+        yield CountingProcess(child)
+
+
 @dataclass(frozen=True)
 class Server:
     """One that is measured: its process, where its streams are, and how it is told to say something so many times."""
@@ -131,9 +138,7 @@ async def run(plan: Plan) -> AsyncIterator[ReportRow]:
             servers.append(await _nchan(stack, *where))
         servers.append(await _edge(stack, LANE))
         servers.append(await _edge(stack, PLAIN))
-        readers = CountingProcess(
-            await stack.enter_async_context(process(*own_argv(module="ops.bench.readers"), piped=True))
-        )
+        readers = await stack.enter_async_context(counting_readers())
         _settle(stack, readers, servers)
         contest = FanoutStand(readers, servers)
         for transport in TRANSPORTS:

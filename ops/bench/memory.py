@@ -1,6 +1,7 @@
 """Measures the memory of an idle connection: what the edge grows by, session state included.
 
-Sockets' own buffers are the kernel's and not counted.
+Of each dialect there are 900 by server-sent events (channels: by WebSocket), nine of each of 100 runs that have begun and have
+another reader already. Sockets' own buffers are the kernel's and not counted.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import resource
 from collections.abc import AsyncIterator
 
+from ops.bench.dialects import CONVERSATIONS, READERS, RUNS, Conversation
+from ops.bench.fanout import counting_readers
 from ops.bench.report import ReportRow
 from ops.bench.stand import TITLES, TRANSPORTS, Plan, Stand, resident, stand
 
@@ -27,6 +30,12 @@ async def run(plan: Plan) -> AsyncIterator[ReportRow]:
             async with stand() as place:
                 grown = await _grown(place, transport, count)
                 yield ReportRow("memory", title, "kB", [grown / count / 1000], note=f"{grown / 1e6:.1f} MB in all")
+    for spoken in CONVERSATIONS:
+        async with stand() as place:
+            grown = await _grown_by_runs(place, spoken)
+            title = f"memory of an idle reader of a run: {spoken.dialect}"
+            count = RUNS * (READERS - 1)
+            yield ReportRow("memory", title, "kB", [grown / count / 1000], note=f"{grown / 1e6:.1f} MB for {count:,}")
 
 
 async def _grown(place: Stand, transport: str, count: int) -> int:
@@ -36,3 +45,14 @@ async def _grown(place: Stand, transport: str, count: int) -> int:
     before = resident(place.edge_pid)
     await place.audience.ask("open", group="idle", count=count, **where)
     return resident(place.edge_pid) - before
+
+
+async def _grown_by_runs(place: Stand, spoken: Conversation) -> int:
+    """What all readers but the first of each run take, which bring what is kept once for all readers of the run."""
+    async with counting_readers() as readers:
+        paths = ",".join(await spoken.addresses(place, RUNS))
+        where = f"127.0.0.1 {place.port} {paths} {spoken.transport}"
+        await readers.ask(f"open first {where} 1")
+        before = resident(place.edge_pid)
+        await readers.ask(f"open others {where} {READERS - 1}")
+        return resident(place.edge_pid) - before

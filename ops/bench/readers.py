@@ -1,8 +1,8 @@
 """Runs hundreds of reading clients at little cost: one process, bytes counted in the kernel and nothing parsed.
 
-`python -m ops.bench.readers` takes lines: `open NAME HOST PORT PATH websocket|sse COUNT` connects clients and answers when
-all have had their first bytes; `count NAME` answers with the bytes of that group so far; `wait NAME BYTES SECONDS` answers
-with the bytes once there are as many, or when the time is over.
+`python -m ops.bench.readers` takes lines: `open NAME HOST PORT PATHS websocket|sse COUNT` connects so many clients to each of
+the paths (joined by commas) and answers when all have had their first bytes; `count NAME` answers with the bytes of that
+group so far; `wait NAME BYTES SECONDS` answers with the bytes once there are as many, or when the time is over.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Sequence
 
 BUFFER = 1 << 18
 # Between two rounds: what has come meanwhile is read with one call a client.
 PAUSE = 0.002
+# So many are connected before the first is waited for.
+AT_ONCE = 50
 
 
 class ReaderGroup:
@@ -54,17 +57,19 @@ class Readers:
     def __init__(self) -> None:
         self._groups: dict[str, ReaderGroup] = {}
 
-    def open(self, name: str, host: str, port: int, path: str, transport: str, count: int) -> None:
-        """Connects clients, a few at a time, and waits until each has been answered."""
+    def open(self, name: str, host: str, port: int, paths: Sequence[str], transport: str, count: int) -> None:
+        """Connects so many clients to each path, a few at a time, and waits until each has been answered."""
         group = self._groups[name] = ReaderGroup(name)
-        for place in range(count):
-            client = socket.create_connection((host, port))
-            client.sendall(request(f"{host}:{port}", path, transport))
-            group.sockets.append(client)
-            if place % 50 == 49 or place == count - 1:
-                for opened in group.sockets[-(place % 50 + 1) :]:
-                    group.bytes += len(opened.recv(BUFFER))
-                    opened.setblocking(False)
+        asked = [path for path in paths for _ in range(count)]
+        for first in range(0, len(asked), AT_ONCE):
+            some = asked[first : first + AT_ONCE]
+            for path in some:
+                client = socket.create_connection((host, port))
+                client.sendall(request(f"{host}:{port}", path, transport))
+                group.sockets.append(client)
+            for opened in group.sockets[-len(some) :]:
+                group.bytes += len(opened.recv(BUFFER))
+                opened.setblocking(False)
         self.settle(group)
 
     def settle(self, group: ReaderGroup, quiet: float = 0.3) -> None:
@@ -86,8 +91,8 @@ class Readers:
         """Does what the lines of the input say, until they end."""
         for line in sys.stdin:
             match line.split():
-                case ["open", name, host, port, path, transport, count]:
-                    self.open(name, host, int(port), path, transport, int(count))
+                case ["open", name, host, port, paths, transport, count]:
+                    self.open(name, host, int(port), paths.split(","), transport, int(count))
                 case ["count", name]:
                     self.settle(self._groups[name])
                 case ["wait", name, wanted, seconds]:

@@ -157,9 +157,10 @@ class Stand:
     def watch(self) -> CpuWatch:
         return CpuWatch(edge=self.edge_pid, nats=self.nats_pid, readers=self.audience.pid, producer=self.producer.pid)
 
-    async def session(self, subject: str) -> str:
+    async def session(self, subject: str, dialect: str = "callback") -> str:
         """Makes a session that sees one subject, and says where it is."""
-        async with self.http.post("/callbacks/sessions", json={"subjects": [subject]}) as answer:
+        asked = {"subjects": [subject], "dialect": dialect}
+        async with self.http.post("/callbacks/sessions", json=asked) as answer:
             return f"/callbacks/sessions/{(await answer.json())['session_id']}"
 
     async def counter(self, name: str) -> float:

@@ -13,6 +13,8 @@ import aiohttp
 
 # For a request that the server answers at once.
 REQUEST_SECONDS = 10.0
+# So long a reader waits when the server should have spoken, that there is a new connection 3 s after that.
+PROBE_SECONDS = 2.0
 # Under the 30 s at which many proxies give up on a silent answer.
 POLL_SECONDS = 25
 # A larger event is no event of an edge, whose bodies are bounded; one of 1 MiB of bytes has a third more as base64.
@@ -148,7 +150,9 @@ async def polling(link: SessionLink) -> AsyncGenerator[dict[str, Any], None]:
     ready = False
     while True:
         url = link.url("events", limit=500, wait=POLL_SECONDS if ready else 0)
-        timeout = aiohttp.ClientTimeout(total=POLL_SECONDS + REQUEST_SECONDS)
+        # Between two reads: a page of megabytes may take its time.
+        silence = POLL_SECONDS + PROBE_SECONDS if ready else REQUEST_SECONDS
+        timeout = aiohttp.ClientTimeout(sock_connect=REQUEST_SECONDS, sock_read=silence)
         async with link.http.get(url, headers=link.headers, timeout=timeout) as response:
             page = await answer_of(response)
         if not ready:

@@ -20,7 +20,7 @@ import aiohttp
 import msgspec
 
 from router.errors import RouterError
-from router.sdk.links import REQUEST_SECONDS, WAYS, HttpRefusal, SessionLink, answer_of
+from router.sdk.links import PROBE_SECONDS, REQUEST_SECONDS, WAYS, HttpRefusal, SessionLink, answer_of
 from router.timing import full_jitter
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,8 @@ FALLBACK_SECONDS = 300.0
 BACKOFF_BASE, BACKOFF_CAP = 0.3, 10.0
 # The server's default; `ready` says what it is.
 HEARTBEAT = 12.0
+# So late may it be.
+LATE = 1.25
 # Close codes that have an answer of their own; else 4000–4499 say come back, and 4500–4999 stay away.
 NO_SESSION, BAD_CURSOR = 4505, 4506
 
@@ -98,6 +100,7 @@ class SessionReader:
         self._on_notice = on_notice
         self._choice = self._strikes = self._failures = 0
         self._heartbeat = HEARTBEAT
+        self._silent = False
         self._farewell: dict[str, Any] | None = None
         self._running: AsyncGenerator[Received, None] | None = None
 
@@ -119,16 +122,23 @@ class SessionReader:
             await running.aclose()
 
     async def _read(self) -> AsyncGenerator[Received, None]:
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS)
-        async with aiohttp.ClientSession(timeout=timeout) as http:
-            try:
-                while True:
-                    async with aclosing(self._turn(http)) as events:
-                        async for event in events:
-                            yield event
-                    await asyncio.sleep(self._wait)
-            finally:
+        try:
+            while True:
+                # Behind a silence with connections of its own: those that were kept for further requests may be dead, too.
+                async with self._http() as http:
+                    self._silent = False
+                    while not self._silent:
+                        async with aclosing(self._turn(http)) as events:
+                            async for event in events:
+                                yield event
+                        await asyncio.sleep(self._wait)
+        finally:
+            async with self._http() as http:
                 await self._discard(http)
+
+    @staticmethod
+    def _http() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS))
 
     async def _turn(self, http: aiohttp.ClientSession) -> AsyncGenerator[Received, None]:
         """One connection, from session to end; sets how long to wait before the next. Raises ReadRefused."""
@@ -145,7 +155,7 @@ class SessionReader:
                     if said.get("control") == "ready":
                         ready = time.monotonic()
                         self._ready(way, said)
-                        link.silence = self._heartbeat * 1.25 + 3.0
+                        link.silence = self._heartbeat * LATE + PROBE_SECONDS
                     if "control" in said:
                         self._notice(said)
                         if self._farewell is not None:
@@ -160,6 +170,7 @@ class SessionReader:
         except HttpRefusal as refusal:
             self._wait = self._refused(refusal)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as fault:
+            self._silent = isinstance(fault, TimeoutError)
             log.debug("a connection was lost", extra={"fault": str(fault) or type(fault).__name__, "transport": way})
             reached, moved = link is not None, self.cursor != before
             self._wait = self._ended(link.code if link else 0, ready, reached=reached, moved=moved)

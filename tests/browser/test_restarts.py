@@ -69,11 +69,11 @@ class Tree:
         await self.stop()
         await self.start()
 
-    async def restart_edge(self, how: int = signal.SIGTERM) -> None:
-        """Ends the edge, in order unless it is killed; `up` starts the next one."""
+    async def restart_edge(self, by: signal.Signals = signal.SIGTERM) -> None:
+        """Ends the edge in order, or by another signal; `up` starts the next one."""
         assert self.callboard is not None
         before = self.callboard.children()["edge"]
-        os.kill(before, how)
+        os.kill(before, by)
         await eventually(lambda: self._children().get("edge", before) != before)
 
     def _children(self) -> dict[str, int]:
@@ -177,7 +177,7 @@ async def test_every_event_source_behind_nginx_comes_back_after_each_restart(
             await nginx.stop()
 
 
-@pytest.mark.parametrize("way", ["up", "edge"])
+@pytest.mark.parametrize("way", ["up", "edge", "kill"])
 async def test_tabs_that_share_the_client_s_connection_miss_nothing_through_restarts(
     tree: Tree, entity: str, chromium: str, way: str
 ) -> None:
@@ -206,7 +206,10 @@ async def test_tabs_that_share_the_client_s_connection_miss_nothing_through_rest
 
         for turn in range(RESTARTS):
             wanted += await publish(tree, entity, *range(10 * turn, 10 * turn + 5))
-            await (tree.restart_edge() if way == "edge" else tree.restart())
+            if way == "up":
+                await tree.restart()
+            else:
+                await tree.restart_edge(signal.SIGKILL if way == "kill" else signal.SIGTERM)
             wanted += await publish(tree, entity, *range(10 * turn + 5, 10 * turn + 10))
             await eventually(all_have)
         assert await pages[0].evaluate("board.stats.gaps") == 0

@@ -2,9 +2,9 @@
 
 import { Backoff, Pause, reachable } from "./backoff.js";
 
-// How often the guide's client says `ping`, and how long a server may be silent (ms): it says `heartbeat` every 15 s.
-const PING = 15_000;
-const SILENCE = 45_000;
+// How long a server may be silent before it is asked by `ping`, and before the socket is given up (ms): it says `heartbeat` every 15 s.
+const PING = 16_000;
+const SILENCE = 18_000;
 // How long a socket is kept when the last component has gone (ms).
 const KEPT = 1_000;
 
@@ -104,9 +104,10 @@ export class Channels {
       const socket = (this.#socket = new WebSocket(this.#address));
       let heard = Date.now();
       const watchdog = setInterval(() => {
-        if (Date.now() - heard > SILENCE) leave();
-        else this.send({ type: "ping" });
-      }, PING);
+        const idle = Date.now() - heard;
+        if (idle > SILENCE) leave();
+        else if (idle > PING) this.send({ type: "ping" });
+      }, 1_000);
       const leave = () => {
         clearInterval(watchdog);
         socket.onmessage = socket.onclose = socket.onopen = null;

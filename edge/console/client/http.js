@@ -3,6 +3,11 @@
 // For one answer; the server itself answers within a second or two.
 const PATIENCE = 10_000;
 
+// Of a browser to a host over HTTP/1.1; ms between two tries, and for all of them.
+const CONNECTIONS = 6;
+const BETWEEN = 250;
+const FRESHENING = 2_000;
+
 /** The server answered, and the answer was no. */
 export class Refusal extends Error {
   constructor(status, { code = "", detail = "", retryAfter = null } = {}) {
@@ -46,7 +51,19 @@ export async function ask(base, method, path, { body, token, signal, headers = {
   return response.status === 204 ? null : response.json();
 }
 
-export const sessionPath = (id) => `/callbacks/sessions/${encodeURIComponent(id)}`;
+/**
+ * Lets go of connections that died in silence. A browser keeps up to six to a host, and sends the next requests by them: each would
+ * wait in vain. So it is asked for a sign of life, again and again on another one, until one of them answers or time is up.
+ */
+export async function freshen(base, { credentials }) {
+  const life = new AbortController();
+  const signal = AbortSignal.any([life.signal, AbortSignal.timeout(FRESHENING)]);
+  const asking = Array.from({ length: CONNECTIONS }, async (_, turn) => {
+    await new Promise((resolve) => setTimeout(resolve, turn * BETWEEN));
+    if (!signal.aborted) await fetch(`${base}/livez`, { method: "HEAD", cache: "no-store", credentials, signal });
+  });
+  await Promise.any(asking).catch(() => {});
+  life.abort();
+}
 
-/** A key that nothing else has. `crypto.randomUUID` is for secure contexts only. */
-export const unique = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("");
+export const sessionPath = (id) => `/callbacks/sessions/${encodeURIComponent(id)}`;

@@ -1,7 +1,7 @@
 /** Reads any stream of server-sent events, once for all who ask for the same address. */
 
 import { Backoff, Pause, reachable } from "./backoff.js";
-import { Refusal, bearer } from "./http.js";
+import { Refusal, bearer, freshen } from "./http.js";
 import { pieces } from "./transports.js";
 
 // Browsers have six connections to a host over HTTP/1.1, for all tabs. One is for the events of all subscriptions, the others
@@ -9,8 +9,8 @@ import { pieces } from "./transports.js";
 const MAX_OPEN = 3;
 // Who comes later gets so many pieces of what the others had.
 const KEPT = 1_000;
-// Comments are due every 15 s.
-const SILENCE = 45_000;
+// Comments are due every 15 s; a new connection 3 s after one was.
+const SILENCE = 17_000;
 
 const waiting = [];
 let open = 0;
@@ -106,7 +106,12 @@ export class Source {
     const stop = () => connection.abort();
     signal.addEventListener("abort", stop, { once: true });
     let heard = Date.now();
-    const watchdog = setInterval(() => Date.now() - heard > SILENCE && stop(), 1_000);
+    let silent = false;
+    const watchdog = setInterval(() => {
+      if (Date.now() - heard < SILENCE) return;
+      silent = true;
+      stop();
+    }, 500);
     try {
       const resumed = this.#last ? { "Last-Event-ID": this.#last } : {};
       const response = await fetch(this.#way.source, {
@@ -129,6 +134,7 @@ export class Source {
       return fault.status === 429 || fault.status >= 500 ? Math.max(fault.retryAfter ?? 0, this.#backoff.next()) : Infinity;
     } finally {
       clearInterval(watchdog);
+      if (silent) await freshen(this.#way.base, {});
       signal.removeEventListener("abort", stop);
     }
   }

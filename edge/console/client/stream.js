@@ -2,7 +2,7 @@
 
 import { Backoff, Pause, reachable } from "./backoff.js";
 import { follows } from "./cursor.js";
-import { Refusal, ask, bearer, sessionPath } from "./http.js";
+import { Refusal, ask, bearer, freshen, sessionPath } from "./http.js";
 import { POLL_WAIT, TRANSPORTS } from "./transports.js";
 
 // A connection must have lived this long before its end counts as the first failure again.
@@ -13,8 +13,11 @@ const STRIKES = 2;
 const FALLBACK_LIFE = 300_000;
 // From connecting to `ready`.
 const OPENING = 10_000;
-// For the answer to a ping; and how late a timer may be before this machine is taken to have slept.
-const PROBE = 3_000;
+// For the answer to a ping, so that there is a new connection 3 s after the server should have spoken; and how late a timer may be
+// before this machine is taken to have slept.
+const PROBE = 2_000;
+// How often a connection is looked after.
+const TICK = 250;
 // Until `ready` says how often the server speaks: its default is every 12 s.
 const HEARTBEAT = 12;
 
@@ -50,6 +53,7 @@ export class Stream {
   #life = null;
   #connection = null;
   #suspect = () => {};
+  #freshening = null;
   #heartbeat = HEARTBEAT;
   #hint = 0;
   #strikes = 0;
@@ -151,6 +155,7 @@ export class Stream {
     let end = { reason: "" };
     const before = this.#cursor;
     try {
+      await this.#freshening;
       const token = await this.#told.token(this.#renewal);
       await this.#enter(token, signal);
       if (signal.aborted) return 0;
@@ -268,6 +273,8 @@ export class Stream {
       query: { ...(this.#cursor ? { cursor: this.#cursor } : this.#way.start) },
       signal: connection.signal,
       headers: bearer(token),
+      // A long poll is a silence, too.
+      wait: Math.max(1, Math.min(POLL_WAIT, ((this.#way.silence ?? Infinity) - PROBE) / 1000)),
       credentials: this.#way.ticket ? "include" : "same-origin",
       ticket: () => this.#ticket(id, transport, token, connection.signal),
       heard: () => (watch.heard = Date.now()),
@@ -301,31 +308,35 @@ export class Stream {
 
   /** Ends a connection that has gone silent: the server speaks every few seconds, or is asked to. */
   #watch(link, watch, connection, transport, began) {
-    const silence = () => this.#way.silence ?? (transport === "polling" ? POLL_WAIT * 1000 : this.#heartbeat * 1250) + PROBE;
-    const every = Math.min(1_000, silence() / 4);
+    const silence = () => this.#way.silence ?? (transport === "polling" ? link.wait * 1000 : this.#heartbeat * 1250) + PROBE;
+    const every = Math.min(TICK, silence() / 4);
     let beat = began;
     let asked = 0;
     const end = (reason) => {
       watch.reason = reason;
       connection.abort();
     };
+    const doubt = () => {
+      asked ||= Date.now();
+      link.ping?.();
+      this.#freshening ??= freshen(this.#way.base, link).then(() => (this.#freshening = null));
+    };
     this.#suspect = () => {
       if (!watch.ready) return;
-      if (link.ping) {
-        asked ||= Date.now();
-        link.ping();
-      } else if (Date.now() - watch.heard > PROBE) end("the connection may be dead");
+      doubt();
+      if (!link.ping && Date.now() - watch.heard > PROBE) end("the connection may be dead");
     };
     return setInterval(() => {
       const now = Date.now();
       const idle = now - watch.heard;
       if (watch.heard > asked) asked = 0;
-      if (now - beat > every + PROBE) this.#suspect();
+      // Hidden pages get their timers late as well: what cannot be asked is not given up for that.
+      if (now - beat > every + PROBE && link.ping) this.#suspect();
       beat = now;
       if (!reachable(this.#way.base)) end("this device is offline");
       else if (idle > (watch.ready ? silence() : Math.min(OPENING, silence()))) end("nothing was heard for too long");
-      else if (asked && now - asked > PROBE) end("the server does not answer");
-      else if (watch.ready && !asked && idle > silence() - PROBE) link.ping && this.#suspect();
+      else if (asked && link.ping && now - asked > PROBE) end("the server does not answer");
+      else if (watch.ready && !asked && idle > Math.max(silence() - PROBE, silence() / 2)) doubt();
       if (this.#choice > 0 && now - began > FALLBACK_LIFE) end("");
     }, every);
   }

@@ -105,7 +105,7 @@ async function polling(link) {
   let position = link.query;
   let ready = false;
   for (;;) {
-    const response = await fetch(link.url(`/events${query({ ...position, limit: 500, wait: ready ? POLL_WAIT : 0 })}`), {
+    const response = await fetch(link.url(`/events${query({ ...position, limit: 500, wait: ready ? link.wait : 0 })}`), {
       headers: link.headers,
       cache: "no-store",
       signal: link.signal,

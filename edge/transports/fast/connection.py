@@ -96,15 +96,15 @@ class FastReader(Reader, asyncio.Protocol):
         """Shares writes with others, if it has had all that was handed out and its socket takes more."""
         if (
             self._group is None
-            and self.encoder.shared
             and self.state is State.LIVE
             and self.socket is not None
             and not (self._paused or self.feed.pending or self._pace.max_rate)
             # A client that comes from a process that is ahead of this one waits until this one has come so far.
             and self.position <= self._hub.position
+            and self.encoder.shares(self.position)
+            and (group := self.feed.live.group(self.encoder, self.meter)) is not None
         ):
             self.feed.live.discard(self)
-            group = self.feed.live.group(self.encoder, self.meter)
             group.join(self)
             self._group = group
 
@@ -118,6 +118,7 @@ class FastReader(Reader, asyncio.Protocol):
         position, reported = self.position, self.reported
         self._group = None
         self.position, self.reported = position, reported
+        self.encoder.follow(group.encoder)
         group.leave(self)
 
     def _leave_live(self) -> None:
@@ -226,7 +227,8 @@ class FastReader(Reader, asyncio.Protocol):
                 self.position = max(self.position, self._hub.position)
         control = "heartbeat" if self.position == self.reported else "position"
         self.reported = self.position
-        self._write_heartbeat(self._sweeper.heartbeat(self.encoder, control, self))
+        encoder = self.encoder if self._group is None else self._group.encoder
+        self._write_heartbeat(self._sweeper.heartbeat(encoder, control, self))
 
     def heartbeat(self, control: str) -> Notice:
         """The notice of a heartbeat or a position, as of now."""
@@ -325,7 +327,7 @@ class FastReader(Reader, asyncio.Protocol):
         self.meter.wrote(batch, len(form))
 
     def _send(self, notice: Notice) -> None:
-        form = self.encoder.notice(notice)
+        form = (self.encoder if self._group is None else self._group.encoder).notice(notice)
         if self._transport is not None and form:
             self._transport.write(form)
 

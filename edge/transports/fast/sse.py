@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
 from edge import metrics
-from edge.disconnect import Disconnect
+from edge.disconnect import COMPLETED, Disconnect
 from edge.transports.encoders import LAST_CHUNK, ChunkedFoldingSseEncoder, ChunkedSseEncoder
 from edge.transports.fast.connection import FastReader
 
@@ -11,9 +15,14 @@ from edge.transports.fast.connection import FastReader
 class FastSse(FastReader):
     """One SSE stream that reads one session. Its body is in chunked coding, but for HTTP/1.0: there it ends with the connection."""
 
-    __slots__ = ()
+    __slots__ = ("give_back",)
 
     transport_name = "sse"
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        # Takes the connection for the client's next request; None where it ends with the stream.
+        self.give_back: Callable[[asyncio.Transport], None] | None = None
 
     def _count(self, change: int) -> None:
         self.stats.sses += change
@@ -32,8 +41,15 @@ class FastSse(FastReader):
         """Passes over what comes: the answer to this request has no end, so there is no next one."""
 
     def _end_connection(self, reason: Disconnect) -> None:
-        if self._transport is not None:
-            if self._chunked:
-                self._transport.write(LAST_CHUNK)
-            self._transport.close()
+        transport = self._transport
+        if transport is None:
+            return
+        if self._chunked:
+            transport.write(LAST_CHUNK)
+        # A client that still has something to read may be cut; a server that ends serves no next request.
+        if self.give_back is not None and reason is COMPLETED and not transport.get_write_buffer_size():
+            self.connection_lost(None)
+            self.give_back(transport)
+        else:
+            transport.close()
             self._sweeper.set_deadline(self, self._sweeper.settings.close_patience)

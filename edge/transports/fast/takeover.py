@@ -69,6 +69,7 @@ class Takeover:
         encoder = sse_encoder(asked, handover.chunks)
         reader = FastSse(self.hub, self.sweeper, feed, asked.session_id, stats, encoder, pace)
         handover.open_ended(keeps=_KEEPS in asked.dialect.headers)
+        reader.give_back = handover.returns()
         try:
             await send({"type": "http.response.start", "status": 200, "headers": asked.dialect.headers})
         except BaseException:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Protocol, cast
 
@@ -72,6 +72,9 @@ class SseHandover(Protocol):
 
     def detach(self, reader: asyncio.Protocol) -> bool:
         """Gives the connection to another protocol, once the answer's head is written; says no where it is gone."""
+
+    def returns(self) -> Callable[[asyncio.Transport], None] | None:
+        """What takes the connection back behind the answer, for the client's next request; None where its head said otherwise."""
 
 
 class WebSocketHandover(Protocol):
@@ -238,6 +241,17 @@ class TakeoverHttpProtocol(PlainHttpProtocol):
         cycle.scope["extensions"] = {}
         _hand_over(transport, reader)
         return True
+
+    def returns(self) -> Callable[[asyncio.Transport], None] | None:
+        """What takes the connection back, as a new one: a client that was told that it is kept sends its next request on it."""
+        if not (self.cycle.keep_alive and self.chunks):
+            return None
+
+        def take_back(transport: asyncio.Transport) -> None:
+            transport.set_write_buffer_limits()
+            _hand_over(transport, type(self)(self.config, self.server_state, self.app_state, self.loop))
+
+        return take_back
 
 
 class TakeoverWebSocketProtocol(PlainWebSocketProtocol):

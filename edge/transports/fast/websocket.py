@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edge import metrics
 from edge.disconnect import BAD_CURSOR, SILENT, Disconnect
 from edge.hub.feed import Feed
@@ -113,11 +115,19 @@ class FastWebSocket(FastReader):
         elif opcode != frames.PONG and self._opening is not None:
             self._open(payload, self._opening)
         elif opcode != frames.PONG:
-            dialect = self.encoder.dialect
-            hear = self.hear
-            said = (dialect.answers(answer(payload, self, dialect)),) if hear is None else hear(payload, self)
+            said = self._answers(payload)
             transport.write(b"".join([frames.frame(frames.TEXT, text) for text in said]))
         return True
+
+    def _answers(self, payload: bytes) -> Sequence[bytes]:
+        if self.hear is None:
+            dialect = self.encoder.dialect
+            return (dialect.answers(answer(payload, self, dialect)),)
+        # It may change the state of this conversation, and of no other.
+        self.leave_group()
+        said = self.hear(payload, self)
+        self._join_group()
+        return said
 
     def pause_writing(self) -> None:
         super().pause_writing()

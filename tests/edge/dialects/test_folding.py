@@ -86,3 +86,21 @@ def test_what_a_client_says_changes_the_state() -> None:
     assert folding.state == 7
     parameters: Mapping[str, str] = {"from": "1"}
     assert Folding(SUM, parameters).state == 1
+
+
+def test_folds_agree_that_make_the_same_of_what_comes() -> None:
+    one, two, other = Folding(SUM, {}), Folding(SUM, {}, after=2), Folding(SUM, {"from": "3"})
+    three, ended = numbers(3)[0], Folding(SUM, {}, ending=lambda _record: True)
+    ended.take(numbers(0)[0], EPOCH)
+
+    assert one.agrees(two) and not one.agrees(other)
+    assert not ended.agrees(one) and not ended.shares(5)
+    # A silent one is written less than others.
+    assert (two.shares(1), two.shares(2)) == (False, True)
+    forked = other.fork()
+    one.take(three, EPOCH)
+    assert one.agrees(other)
+    other.take(three, EPOCH)
+    assert (forked.state, other.state) == (3, 6)
+    forked.follow(other)
+    assert forked.agrees(other)

@@ -63,6 +63,17 @@ def test_what_comes_before_a_turn_has_begun_is_of_the_one_before() -> None:
     assert [ending(event) for event in events] == [None, None, None, False, False, True]
 
 
+def test_endings_are_equal_that_say_the_same_of_what_comes() -> None:
+    resumed = record(22, "workflow_start", incarnation="c", resumed=True)
+    one, two, other = LifeEnding(TURN), LifeEnding(TURN), LifeEnding(LAST)
+
+    assert one == two and one != other and one != "b"
+    one(resumed)
+    assert one != two
+    two(resumed)
+    assert one == two
+
+
 @pytest.mark.parametrize(
     ("life", "status"),
     [

@@ -17,7 +17,7 @@ from router.event import Event
 from tests.edge.auth.conftest import SecuredFactory
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.surfaces.conftest import streaming
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 
 def test_two_readings_of_the_same_share_a_view() -> None:
@@ -88,6 +88,44 @@ async def test_a_slow_reader_of_a_folded_stream_has_every_event_once_and_the_end
     assert said[-60:].count("event: close\ndata: {}\n\n") == 1
 
 
+async def test_live_readers_of_a_run_are_written_as_one_and_each_has_what_it_asked_for(
+    edge_factory: EdgeFactory, store: Broker, entity: str
+) -> None:
+    async def say(*words: str) -> None:
+        for word in words:
+            await store.publish(Event.new(f"thread.{entity}.token", {"content": word}))
+
+    await store.publish(Event.new(f"thread.{entity}.workflow_start", {"incarnation": "a"}))
+    await say("zero ", "one ")
+    path = f"/api/chat/{entity}/stream"
+    async with (
+        edge_factory() as edge,
+        streaming(edge, path) as first,
+        streaming(edge, path) as second,
+        streaming(edge, f"/agent-run/{entity}/stream") as guide,
+    ):
+        assert edge.edge is not None
+        readers = edge.edge.hub.readers
+        for stream in (first, second, guide):
+            await stream.until(b"one ")
+        cursor = re.findall(rb"id: (\S+)", first.said)[-2].decode()
+        async with streaming(edge, path, last=cursor) as late:
+            await late.until(b"one ")
+            # Two dialects, whatever their readers have asked for.
+            await eventually(lambda: len({reader._group for reader in readers} - {None}) == 2)  # type: ignore[attr-defined]
+            assert all(reader._group is not None for reader in readers)  # type: ignore[attr-defined]
+            await say("two ")
+            await store.publish(Event.new(f"thread.{entity}.completion", {"success": True}))
+            said = [await stream.rest() for stream in (first, second, late)]
+            told = await guide.rest()
+
+    assert said[0] == said[1] and said[0].endswith(said[2][said[2].index(b"data: ") :])
+    assert re.findall(rb'"delta":"(\w+) "', said[0]) == [b"zero", b"one", b"two"]
+    assert re.findall(rb'"delta":"(\w+) "', said[2]) == [b"one", b"two"]
+    assert all(each.count(b"data: [DONE]") == 1 for each in said)
+    assert told.endswith(b"event: close\ndata: {}\n\n")
+
+
 async def test_what_is_counted_of_streams_is_kept_without_a_session(
     edge_factory: EdgeFactory, entity: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,3 +139,27 @@ async def test_what_is_counted_of_streams_is_kept_without_a_session(
         await eventually(lambda: "sess_gone" not in counted.stats)
 
         assert counted.of("surface_stream_campaign_metrics").sses == 1
+
+
+async def test_a_connection_that_is_kept_takes_the_next_requests_behind_a_stream_that_has_ended(
+    either: RunningEdge, entity: str, store: Broker
+) -> None:
+    for kind, data in (("workflow_start", {"incarnation": "a"}), ("completion", {"success": True})):
+        await store.publish(Event.new(f"thread.{entity}.{kind}", data))
+    reader, writer = await asyncio.open_connection("127.0.0.1", either.port)
+
+    for _ in range(3):
+        writer.write(f"GET /agent-run/{entity}/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        async with asyncio.timeout(PATIENCE):
+            head = await reader.readuntil(b"\r\n\r\n")
+            body = await reader.readuntil(b"\r\n0\r\n\r\n")
+        assert b"connection: keep-alive" in head.lower() and b"close" not in head.lower()
+        assert b"event: close" in body
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        async with asyncio.timeout(PATIENCE):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+            await reader.readuntil(b"}")
+    writer.write(f"GET /agent-run/{entity}/stream HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+    async with asyncio.timeout(PATIENCE):
+        assert (await reader.read()).endswith(b"\r\n0\r\n\r\n")
+    writer.close()

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from typing import Any
 
 import pytest
 
+from edge.settings import SessionSettings
 from router.errors import BadInput
 from router.sdk.client import Client, SyncClient
 from router.sdk.reader import ReadRefused, SessionReader
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.proxy import Cut, Proxy
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, eventually
 
 WAYS = ("websocket", "sse", "polling")
 
@@ -61,6 +63,28 @@ async def test_a_reader_whose_connections_are_cut_anywhere_misses_nothing(
 
         async with client.session(subjects=[f"job.{entity}.>"], cursor="earliest", transport=way) as reader:
             assert await numbers(reader, 40) == list(range(40))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_connection_that_goes_silent_is_replaced_within_three_seconds(
+    edge_factory: EdgeFactory, entity: str, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("router.sdk.links.POLL_SECONDS", 2)
+    async with edge_factory(session=SessionSettings(heartbeat=1.6)) as edge, Proxy(edge.port) as proxy:
+        await publish(edge, entity, 0)
+        async with Client(proxy.url).session(subjects=[f"job.{entity}.>"], last=1, transport=way) as reader:
+            events = aiter(reader)
+            assert (await anext(events)).data["n"] == 0
+            coming = asyncio.ensure_future(anext(events))
+            await eventually(lambda: reader.transport == way)
+            proxy.freeze()
+            began = time.monotonic()
+            await publish(edge, entity, 1)
+
+            assert (await asyncio.wait_for(coming, PATIENCE)).data["n"] == 1
+            # 2 s in which the server should have spoken, 3 s as promised, and 3 s for a busy machine.
+            assert time.monotonic() - began < 2 + 3 + 3
 
 
 async def test_a_client_that_is_refused_a_subject_is_told_so(edge_factory: EdgeFactory) -> None:

@@ -1,0 +1,30 @@
+"""What the benchmark of dialects asks for, and how it compares."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from edge.dialects.dialect import FoldedDialect
+from edge.dialects.table import DIALECTS
+from edge.surfaces.table import SURFACES
+from ops.bench.dialects import CALLBACK, CONVERSATIONS, Conversation, _row
+
+
+@pytest.mark.parametrize("spoken", CONVERSATIONS, ids=lambda spoken: spoken.dialect)
+def test_what_is_measured_is_a_dialect_by_an_address_of_it(spoken: Conversation) -> None:
+    dialect = DIALECTS[spoken.dialect]
+
+    assert spoken.folded is isinstance(dialect, FoldedDialect)
+    if spoken.path is not None:
+        asked = spoken.path.split("?")[0]
+        assert asked in {re.sub(r"{\w+}", "{run}", row.path) for row in SURFACES}
+    assert spoken.event(spoken.says, 7, spoken.data).subject.entity == f"bench-{spoken.dialect}-7"
+
+
+def test_a_ratio_is_the_median_of_those_of_neighbours() -> None:
+    row = _row(CONVERSATIONS[-1], [(10.0, 5.0), (20.0, 20.0), (33.0, 22.0)])
+
+    assert row.note == "1.50x callback (20.0 µs)" and row.runs == [10.0, 20.0, 33.0]
+    assert "(folded)" in row.what and CALLBACK is CONVERSATIONS[0]
