@@ -322,14 +322,25 @@ class RunLedger:
         return await self._entries.change(f"{domain}.{token}", change, timeout)
 
     async def request_stop(
-        self, domain: str, token: str, reason: str | None = None, by: str | None = None, timeout: float = 10.0
+        self,
+        domain: str,
+        token: str,
+        reason: str | None = None,
+        by: str | None = None,
+        incarnation: str | None = None,
+        timeout: float = 10.0,
     ) -> RunEntry:
-        """Stores that a run is to stop; its producer's next heartbeat is answered with it. Raises RunEnded."""
+        """Stores that a run, or this life of it alone, is to stop; its producer's next heartbeat is answered with it.
+
+        Raises RunEnded, and RunSuperseded where another life lives.
+        """
         request = StopRequest(wall.now_ns(), reason, by)
 
         def change(entry: RunEntry | None) -> RunEntry | None:
             if entry is None:
                 return RunEntry(None, request.at, stop=request)
+            if incarnation is not None and entry.incarnation != incarnation:
+                raise RunSuperseded(entry.incarnation)
             if entry.ended is not None:
                 raise run_ended(entry.ended)
             return None if entry.stop is not None else msgspec.structs.replace(entry, stop=request)

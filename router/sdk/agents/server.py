@@ -110,9 +110,17 @@ class _Hosted:
             request.refuse(503, f"{len(self.turns)} runs of {agent.name} go on or wait here, and no more are taken")
             return
         turn = AgentTurn(self._host, order, input)
-        task = self.group.create_task(turn.play(request), name=f"run {order.run}")
+        task = self.group.create_task(self._play(turn, request), name=f"run {order.run}")
         self.turns[task] = turn
         task.add_done_callback(self._done)
+
+    async def _play(self, turn: AgentTurn, request: Request) -> None:
+        try:
+            await turn.play(request)
+        except Exception:
+            # One run that cannot be carried out must not end the others.
+            log.exception("run of an agent could not be carried out", extra={"agent": self.name})
+            await request.fail(500, "the run could not be carried out")
 
     def _done(self, task: asyncio.Task[None]) -> None:
         left = self.turns.pop(task).left

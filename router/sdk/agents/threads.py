@@ -7,13 +7,15 @@ same a little later, and one end of both is stored.
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import random
 from datetime import datetime
 
 from router.broker import Broker
 from router.clock import wall
 from router.codec import encode
-from router.errors import RunBusy, RunConflict
+from router.errors import BrokerError, RunBusy, RunConflict
 from router.event import Event
 from router.nats.bucket import Bucket
 from router.run_entry import GONE, RunEntry
@@ -24,8 +26,15 @@ log = logging.getLogger(__name__)
 
 # 5 s: as the agent actor waits for a producer that was only cut off, or NATS itself away (actors/agent/leases.py).
 GRACE_SECONDS = 5.0
-# Lives that are failed in a row before one start gives up; each is another start's, which was faster and died at once.
-_TRIES = 3
+# 6 s of the 8 in which a start is answered: for a run that was asked to stop, and mostly ends at once. Who stops an answer and writes
+# the next message is not to be told that the thread is busy.
+STOPPING_SECONDS = 6.0
+# 0.4 s: for one of which that is not known yet, since it has just been asked.
+BUSY_SECONDS = 0.4
+# What the note of a stop may take; it says no more than what is known soon.
+NOTE_SECONDS = 2.0
+# Between two looks.
+MIN_PAUSE, MAX_PAUSE = 0.05, 0.15
 
 
 class ThreadOwners:
@@ -36,19 +45,34 @@ class ThreadOwners:
         self._leases = Bucket(broker.connection, LEASES)
 
     async def take(self, domain: str, token: str, incarnation: str, ttl: float, source: str) -> None:
-        """Makes an incarnation the living one. Raises RunBusy where a run of the thread goes on, RunSuperseded, and BrokerError."""
-        for _ in range(_TRIES):
+        """Makes an incarnation the living one; waits a little for the end of a run that was asked to stop.
+
+        Raises RunBusy where a run of the thread goes on, RunSuperseded where there was one of this incarnation, and BrokerError.
+        """
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        while True:
             try:
                 await self._ledger.take(domain, token, incarnation, lease=ttl)
                 return
             except RunBusy as busy:
                 entry = await self._ledger.read(domain, token)
-                if entry is None or entry.ended is not None or entry.incarnation != busy.incarnation:
-                    continue
-                if not await self._is_gone(f"run.{domain}.{token}", entry):
+                if entry is not None and entry.ended is None and entry.incarnation == busy.incarnation:
+                    if await self._is_gone(f"run.{domain}.{token}", entry):
+                        await self._fail(domain, token, entry, source)
+                    elif busy.incarnation == incarnation:
+                        raise
+                patience = STOPPING_SECONDS if entry is not None and entry.stop is not None else BUSY_SECONDS
+                if clock() - begun > patience:
                     raise
-                await self._fail(domain, token, entry, source)
-        raise RunBusy(None)
+            await asyncio.sleep(random.uniform(MIN_PAUSE, MAX_PAUSE))
+
+    async def stopping(self, domain: str, token: str, incarnation: str, reason: str | None) -> None:
+        """Notes that this life was asked to stop, so that the next one waits for its end."""
+        try:
+            await self._ledger.request_stop(domain, token, reason, incarnation=incarnation, timeout=NOTE_SECONDS)
+        except (RunConflict, BrokerError) as fault:
+            log.debug("stop of a run was not noted", extra={"run": f"{domain}.{token}", "fault": str(fault)})
 
     async def _is_gone(self, key: str, entry: RunEntry) -> bool:
         """Whether nobody holds the lease of the living run, for longer than a holder may need to take or refresh it."""

@@ -138,7 +138,8 @@ class AgentTurn:
             await asyncio.wait({working, *ends}, return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
                 working.cancel()
-                await asyncio.wait({working}, timeout=self._host.agent.stop_timeout)
+                ending = asyncio.wait({working}, timeout=self._host.agent.stop_timeout)
+                await asyncio.gather(ending, self._note_stop(run))
         finally:
             for each in ends:
                 each.cancel()
@@ -151,6 +152,10 @@ class AgentTurn:
                 extra={"run": run.run, "seconds": self._host.agent.stop_timeout},
             )
         self._end(run, working)
+
+    async def _note_stop(self, run: Run) -> None:
+        if run.stopped.is_set():
+            await self._host.owners.stopping(run.domain, escape(run.run), run.incarnation, run.stop_reason)
 
     async def _in_turn(self, run: Run) -> Any:
         places = self._host.places

@@ -9,11 +9,16 @@ from typing import Any
 import pytest
 
 from router.broker import Broker
+from router.codec import encode
 from router.errors import BadInput
+from router.event import Event
 from router.nats.service import Service
+from router.runs import RunLedger
 from router.sdk import Run
 from router.sdk.agents import AgentInput, agent
 from router.sdk.agents.server import SHUTDOWN, AgentServer
+from router.sdk.agents.threads import BUSY_SECONDS
+from router.sdk.agents.turn import AgentTurn
 from tests.router.sdk.agents.conftest import Serves
 from tests.router.sdk.runs import types
 
@@ -312,6 +317,72 @@ async def test_a_run_that_another_process_has_ended_is_cancelled_and_says_no_mor
 
     assert types(said) == ["workflow_start", "workflow_start", "completion"]
     assert said[-1].data["result"] == "of the newer one"
+
+
+async def test_a_run_that_was_failed_in_its_place_is_cancelled_and_not_revived(serves: Serves, entity: str) -> None:
+    working, cancelled = asyncio.Event(), asyncio.Event()
+
+    @agent(entity)
+    async def assistant(run: Run, input: AgentInput) -> None:
+        working.set()
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            cancelled.set()
+
+    async with serves(assistant, ttl=1.0) as served:
+        life = await served.begin(entity)
+        await working.wait()
+        failed = Event.new(f"thread.{entity}.completion", {"success": False, "synthesized": True, "incarnation": life})
+        await RunLedger(served.broker).end(failed, encode(failed), incarnation=life, synthesized=True)
+        await asyncio.wait_for(cancelled.wait(), 60)
+        await served.begin(entity)
+        said = await served.ended(entity)
+
+    assert types(said)[:2] == ["workflow_start", "completion"]
+    assert said[1].id == failed.id
+
+
+async def test_who_stops_a_run_and_begins_the_next_one_waits_for_its_end(serves: Serves, entity: str) -> None:
+    working, slow = asyncio.Event(), asyncio.Event()
+
+    @agent(entity)
+    async def assistant(run: Run, input: AgentInput) -> None:
+        if input.get("next"):
+            return
+        working.set()
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            # Longer than a start waits for a run that nobody has stopped.
+            await asyncio.sleep(2 * BUSY_SECONDS)
+            slow.set()
+
+    async with serves(assistant) as served, serves(assistant):
+        await served.begin(entity)
+        await working.wait()
+        await served.tell_to_stop(entity)
+        await served.begin(entity, {"next": True})
+        said = await served.ended(entity, times=2)
+
+    assert slow.is_set()
+    assert [each.data.get("status") for each in said if each.type == "completion"] == ["cancelled", None]
+
+
+async def test_a_fault_of_ours_in_one_run_ends_no_other(
+    serves: Serves, entity: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    @agent(entity)
+    async def assistant(run: Run, input: AgentInput) -> None: ...
+
+    async with serves(assistant) as served:
+        with monkeypatch.context() as broken:
+            broken.setattr(AgentTurn, "play", None)
+            assert (await served.start(f"{entity}-1"))[0] == "500"
+        await served.begin(f"{entity}-2")
+        await served.ended(f"{entity}-2")
+
+    assert "could not be carried out" in caplog.text
 
 
 async def test_its_service_tells_what_it_is_and_how_much_it_does(broker: Broker, entity: str) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 import pytest
 
 from router.broker import Broker
 from router.clock import wall
 from router.cluster.leases import lease_key
+from router.codec import encode
 from router.errors import RunBusy
+from router.event import Event
 from router.nats.bucket import Bucket
 from router.run_entry import GONE, RunEntry
 from router.runs import RunLedger
-from router.sdk.agents.threads import ThreadOwners
+from router.sdk.agents.threads import BUSY_SECONDS, ThreadOwners
 from router.topology import LEASES, RUNS
 from tests.router.sdk.runs import events_of
 
@@ -57,6 +61,24 @@ async def test_a_run_whose_process_is_gone_is_failed_once_and_its_thread_taken(b
     assert end.data == {"success": False, "error": GONE, "synthesized": True, "incarnation": "former"}
     entry = await RunLedger(broker).read("thread", entity)
     assert entry is not None and (entry.incarnation, entry.lease, entry.ended) == ("mine", 10.0, None)
+
+
+async def test_a_run_that_was_asked_to_stop_is_waited_for(broker: Broker, entity: str) -> None:
+    await open_life(broker, entity, age_ns=0)
+    ledger, owners = RunLedger(broker), ThreadOwners(broker)
+    await owners.stopping("thread", entity, "former", "enough")
+    taking = asyncio.ensure_future(owners.take("thread", entity, "mine", 10.0, "test"))
+    await asyncio.sleep(2 * BUSY_SECONDS)
+    assert not taking.done()
+
+    end = Event.new(f"thread.{entity}.completion", {"success": False, "incarnation": "former"})
+    await ledger.end(end, encode(end))
+    await taking
+
+    entry = await ledger.read("thread", entity)
+    assert entry is not None and (entry.incarnation, entry.stop) == ("mine", None)
+    await owners.stopping("thread", entity, "former", "too late")
+    assert await ledger.read("thread", entity) == entry
 
 
 async def test_a_life_without_a_lease_is_superseded_as_by_any_start(broker: Broker, entity: str) -> None:
