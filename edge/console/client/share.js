@@ -15,10 +15,18 @@ const withWorker = () => typeof SharedWorker !== "undefined";
 // In a page only: Node has both as well, and nobody to share with.
 const withLocks = () => typeof document !== "undefined" && typeof BroadcastChannel !== "undefined" && Boolean(navigator.locks);
 
-/** A policy that demands Trusted Types takes no plain address of a script. */
-function trusted(url) {
+const HERE = import.meta.url;
+// Served as it is, and no part of a bundle.
+const AS_IT_IS = /^https?:.*\/share\.js(\?|$)/.test(HERE);
+
+/** Opens the worker. Throws where it is of another origin, or forbidden. */
+function open() {
+  // Webpack and Vite make a worker of this form, and of no other.
+  if (!AS_IT_IS) return new SharedWorker(new URL("./worker.js", import.meta.url), { type: "module", name: "callboard 1" });
+  const url = new URL("./worker.js", HERE);
+  // A policy that demands Trusted Types takes no plain address of a script.
   const policy = globalThis.trustedTypes?.createPolicy("callboard", { createScriptURL: (given) => given });
-  return policy ? policy.createScriptURL(url) : url;
+  return new SharedWorker(policy ? policy.createScriptURL(url) : url, { type: "module", name: NAME });
 }
 
 /**
@@ -54,9 +62,8 @@ function byWorker(link, { ready, hear, failed }) {
   if (!withWorker()) return failed();
   let worker;
   try {
-    worker = new SharedWorker(trusted(new URL("./worker.js", import.meta.url)), { type: "module", name: NAME });
+    worker = open();
   } catch {
-    // Of another origin, or forbidden.
     return failed();
   }
   const { port } = worker;
