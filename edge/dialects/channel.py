@@ -1,14 +1,15 @@
 """The dialect of the geminivideo guide's WebSocket: channels that a client subscribes to, and events as objects with a `type`.
 
 A channel is a type and an id, or for alerts a user. What a client has subscribed to is the state of its fold, beside which jobs
-publish in the guide's own shapes: the others are shown by the state that the agent actor keeps of them.
+publish in the guide's own shapes: the others are shown by the state that the agent actor keeps of them. Who subscribes late is
+shown the newest event of the channel first, unless a newer one came meanwhile.
 """
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from edge.dialects.dialect import Body, DialectPart, FoldedDialect
@@ -74,14 +75,37 @@ class Channel(NamedTuple):
 
 
 class ChannelState(NamedTuple):
-    """What a client has subscribed to, and which jobs' channels have events of their own."""
+    """What a client has subscribed to, and which jobs' channels have events of their own.
+
+    `awaited` are channels whose newest event is being looked for, `caught_up` up to which sequence those were shown that it was found of.
+    """
 
     channels: tuple[Channel, ...] = ()
     native: frozenset[Channel] = frozenset()
+    awaited: frozenset[Channel] = frozenset()
+    caught_up: tuple[tuple[Channel, int], ...] = ()
 
     def subscribe(self, channel: Channel) -> ChannelState:
         """The state with this channel."""
-        return self if channel in self.channels else self._replace(channels=(*self.channels, channel))
+        if channel in self.channels:
+            return self
+        awaited = self.awaited if channel.type == AI_STREAM else self.awaited | {channel}
+        return self._replace(channels=(*self.channels, channel), awaited=awaited)
+
+    def shown(self, channel: Channel, sequence: int) -> ChannelState | None:
+        """The state behind an event that a channel is shown; None where it was shown already."""
+        if self.caught_up and sequence <= dict(self.caught_up).get(channel, 0):
+            return None
+        return self._replace(awaited=self.awaited - {channel}) if channel in self.awaited else self
+
+    def catch_up(self, channel: Channel, sequence: int, native: bool = False) -> ChannelState:
+        """The state behind the newest event of a channel, which was looked for."""
+        others = tuple(each for each in self.caught_up if each[0] != channel)
+        return self._replace(
+            awaited=self.awaited - {channel},
+            caught_up=(*others, (channel, sequence)) if sequence else others,
+            native=self.native | {channel} if native else self.native,
+        )
 
     def unsubscribe(self, channel: Channel) -> ChannelState:
         """The state without the channels of this type; of this id and user, where they are named."""
@@ -90,7 +114,12 @@ class ChannelState(NamedTuple):
             for each in self.channels
             if each.type == channel.type and channel.id in ("", each.id) and channel.user in ("", each.user)
         }
-        return ChannelState(tuple(each for each in self.channels if each not in gone), self.native - gone)
+        return ChannelState(
+            tuple(each for each in self.channels if each not in gone),
+            self.native - gone,
+            self.awaited - gone,
+            tuple(each for each in self.caught_up if each[0] not in gone),
+        )
 
 
 def _begin(_parameters: Mapping[str, str]) -> ChannelState:
@@ -102,16 +131,16 @@ def _step(state: ChannelState, record: Record, epoch: str) -> tuple[ChannelState
     assert event is not None
     entity = unescape(event.subject.entity)
     if event.subject.domain == "alert":
-        shapes = _alert(state, event)
+        state, shapes = _alert(state, event)
     elif event.subject.domain == "metric":
-        shapes = _metric(state, entity, event)
+        state, shapes = _metric(state, entity, event, record.sequence)
     else:
-        state, shapes = _run(state, entity, event)
+        state, shapes = _run(state, entity, event, record.sequence)
     cursor = record.cursor(epoch)
     return state, [DialectPart(to_json({**shape, "cursor": cursor})) for shape in shapes]
 
 
-def _run(state: ChannelState, name: str, event: Event) -> tuple[ChannelState, list[dict[str, Any]]]:
+def _run(state: ChannelState, name: str, event: Event, sequence: int) -> tuple[ChannelState, list[dict[str, Any]]]:
     shapes: list[dict[str, Any]] = []
     if event.type in _AI_TYPES and Channel(AI_STREAM, name) in state.channels:
         shapes.append(event_shape(event))
@@ -122,59 +151,94 @@ def _run(state: ChannelState, name: str, event: Event) -> tuple[ChannelState, li
         channel = Channel(kind, name)
         if channel not in state.channels:
             continue
-        if event.type == own:
+        native = event.type == own
+        if not native and (event.type != "state" or channel in state.native):
+            continue
+        if (after := state.shown(channel, sequence)) is None:
+            continue
+        state = after
+        if native:
             state = state._replace(native=state.native | {channel})
             shapes.append({"jobId": name, **event_shape(event)})
-        elif event.type == "state" and channel not in state.native:
+        else:
             shapes.append(of_state(name, event))
     return state, shapes
 
 
-def _metric(state: ChannelState, entity: str, event: Event) -> list[dict[str, Any]]:
-    if not any(
-        each.id == entity and event.type in _METRICS[each.type] for each in state.channels if each.type in _METRICS
-    ):
-        return []
+def _metric(state: ChannelState, entity: str, event: Event, sequence: int) -> tuple[ChannelState, list[dict[str, Any]]]:
+    wanted = [
+        each
+        for each in state.channels
+        if each.id == entity and each.type in _METRICS and event.type in _METRICS[each.type]
+    ]
+    if not wanted or (after := state.shown(wanted[0], sequence)) is None:
+        return state, []
+    return after, [_metric_shape(entity, event)]
+
+
+def _metric_shape(entity: str, event: Event) -> dict[str, Any]:
     if event.type != "metric":
-        return [event_shape(event)]
+        return event_shape(event)
     data = event.data
     name = data.get("metric") or data.get("name")
-    return [
-        {
-            "type": "live_metric_update",
-            "entityId": entity,
-            "metric": name,
-            "value": data.get("value"),
-            "delta": data.get("delta"),
-            "deltaPercent": data.get("deltaPercent"),
-            "timestamp": rfc3339(event.time),
-            "id": event.id,
-        }
-    ]
+    return {
+        "type": "live_metric_update",
+        "entityId": entity,
+        "metric": name,
+        "value": data.get("value"),
+        "delta": data.get("delta"),
+        "deltaPercent": data.get("deltaPercent"),
+        "timestamp": rfc3339(event.time),
+        "id": event.id,
+    }
 
 
-def _alert(state: ChannelState, event: Event) -> list[dict[str, Any]]:
+def _alert(state: ChannelState, event: Event) -> tuple[ChannelState, list[dict[str, Any]]]:
     """An alert that fires, of a rule or of an application; the guide knows no other."""
     if event.type not in ("firing", "alert") or not any(each.type == ALERTS for each in state.channels):
-        return []
-    data = event.data
+        return state, []
+    return state, [alert_shape(event.data, rfc3339(event.time), event.id)]
+
+
+def alert_shape(data: Mapping[str, Any], timestamp: str, id: str) -> dict[str, Any]:
+    """An alert as the guide has it, of the data of its event."""
     entity = data.get("entity")
-    return [
-        {
-            "type": "alert",
-            "alertId": data.get("alertId") or data.get("alert") or event.id,
-            "severity": data.get("severity"),
-            "category": data.get("category"),
-            "title": data.get("title"),
-            "message": data.get("message"),
-            "entityId": data.get("entityId") or (entity if isinstance(entity, str) else None),
-            "entityType": data.get("entityType"),
-            "actionRequired": bool(data.get("actionRequired") or data.get("actions")),
-            "actions": list(data.get("actions") or ()),
-            "timestamp": rfc3339(event.time),
-            "id": event.id,
-        }
-    ]
+    return {
+        "type": "alert",
+        "alertId": data.get("alertId") or data.get("alert") or id,
+        "severity": data.get("severity"),
+        "category": data.get("category"),
+        "title": data.get("title"),
+        "message": data.get("message"),
+        "entityId": data.get("entityId") or (entity if isinstance(entity, str) else None),
+        "entityType": data.get("entityType"),
+        "actionRequired": bool(data.get("actionRequired") or data.get("actions")),
+        "actions": list(data.get("actions") or ()),
+        "timestamp": timestamp,
+        "id": id,
+    }
+
+
+def newest_of(channel: Channel, records: Iterable[Record], epoch: str) -> tuple[list[bytes], int, bool]:
+    """The messages that show the newest event of a channel, of the newest of each subject: oldest first.
+
+    Also up to which sequence they reach, 0 where there are none, and whether the channel has events of its own.
+    """
+    state = ChannelState((channel,))
+    shown: list[bytes] = []
+    upto = 0
+    for record in records:
+        if record.event is None:
+            continue
+        state, parts = _step(state, record, epoch)
+        if not parts:
+            continue
+        upto = record.sequence
+        if channel.type in _METRICS:
+            shown += (part.data for part in parts)
+        else:
+            shown = [part.data for part in parts]
+    return shown, upto, channel in state.native
 
 
 def say(**said: Any) -> bytes:
@@ -182,7 +246,13 @@ def say(**said: Any) -> bytes:
     return to_json({**said, "timestamp": rfc3339(time.time_ns())})
 
 
+# The control of what is found for who subscribed late; its body has the messages as they are.
+NEWEST = "newest"
+
+
 def _messages(_state: ChannelState, control: str, body: Body) -> Sequence[bytes]:
+    if control == NEWEST:
+        return tuple(body["messages"])
     if control == "ready":
         return (say(type="connected", message="Connected to real-time service", clientId=f"ws_{secrets.token_hex(6)}"),)
     if control in ("heartbeat", "position"):

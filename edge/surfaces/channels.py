@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from typing import Annotated, Any
 
 import msgspec
@@ -10,27 +12,47 @@ from starlette.websockets import WebSocket
 
 from edge.auth.connection import ConnectionAuth
 from edge.auth.principal import Principal
-from edge.dialects.channel import ALERTS, CHANNEL_TYPES, CHANNELS, Channel, ChannelState, say
+from edge.dialects.channel import (
+    ALERTS,
+    CHANNEL_TYPES,
+    CHANNELS,
+    NEWEST,
+    Channel,
+    ChannelState,
+    alert_shape,
+    newest_of,
+    say,
+)
 from edge.dialects.folding import Folding
 from edge.disconnect import BAD_CURSOR, FORBIDDEN, SHUTDOWN
 from edge.errors import Problem
+from edge.http.alerts import may_see
 from edge.http.body import draining_problem, edge_of, read_query
 from edge.http.credentials import address_of, principal_of
 from edge.http.openapi.operation import operation
-from edge.http.streams import refuse_socket, serve_socket
+from edge.http.streams import serve_socket
+from edge.problem import count_refusal
+from edge.runtime import Edge
 from edge.sessions.registry import Session
 from edge.sessions.spec import UNSTORED, SessionSpec
 from edge.surfaces.lives import find_life
 from edge.surfaces.surface import SocketSurface, Surface
 from edge.types import Authorized, ReadRequest
 from edge.view import MAX_PATTERNS, Pace, View
-from router.codec import from_json
+from router.alerts import AlertRecord, describe
+from router.codec import from_json, rfc3339, to_json
 from router.cursor import Cursor, Start, parse_start
-from router.errors import BadEvent, BadInput
+from router.errors import BadEvent, BadInput, BrokerError
+
+log = logging.getLogger(__name__)
 
 SESSION_ID = UNSTORED + "channels"
 # Two tokens, where a subject has three: what a client sees that has subscribed to nothing.
 NOTHING = "nothing.subscribed"
+# More open alerts than any page shows.
+MAX_ALERTS = 50
+# 10 s for a connection to begin.
+READY_TRIES, READY_PAUSE = 100, 0.1
 JOB_CHANNELS = ("job_progress", "video_render", "ai_stream")
 
 
@@ -51,8 +73,11 @@ class ChannelsQuery(msgspec.Struct, frozen=True, kw_only=True):
 class ChannelConversation:
     """What one client says over its connection, and what comes of it."""
 
-    def __init__(self, principal: Principal, user: str | None) -> None:
+    def __init__(self, edge: Edge, principal: Principal, user: str | None) -> None:
         self.folding = Folding(CHANNELS, {})
+        self._edge = edge
+        # What looks for the newest events of channels; each ends within the time for a request of NATS.
+        self._looking: set[asyncio.Task[None]] = set()
         # Set once the connection is authorized; None where there are no keys.
         self.auth: ConnectionAuth | None = None
         self._principal = principal
@@ -106,7 +131,43 @@ class ChannelConversation:
             self.auth.change(session)
         else:
             reader.change(session.view)
+        if channel in self.folding.state.awaited:
+            task = asyncio.ensure_future(self._look(channel, reader))
+            self._looking.add(task)
+            task.add_done_callback(self._looking.discard)
         return say(**answered, success=True)
+
+    async def _look(self, channel: Channel, reader: Authorized) -> None:
+        """Shows who has subscribed late what there is."""
+        try:
+            if channel.type == ALERTS:
+                found, upto, native = await self._open_alerts(channel), 0, False
+            else:
+                records = await self._edge.broker.latest(self._granted(channel))
+                found, upto, native = newest_of(channel, records, self._edge.hub.epoch)
+        except BrokerError as fault:
+            log.debug("what a channel had before is not shown", extra={"fault": str(fault)})
+            return
+        for _ in range(READY_TRIES):
+            if channel not in self.folding.state.awaited:
+                # Something newer was shown meanwhile, or it has left the channel.
+                return
+            if not found or reader.notify(NEWEST, {"messages": found}):
+                self.folding.tell(lambda state: state.catch_up(channel, upto, native))
+                return
+            # Its connection has not begun yet.
+            await asyncio.sleep(READY_PAUSE)
+
+    async def _open_alerts(self, channel: Channel) -> list[bytes]:
+        """The alerts that fire, of the user and without an audience, oldest first."""
+        grants = self._principal.grants
+        fires = [
+            each
+            for each in await self._edge.alerts.all()
+            if each.state == "firing" and (not each.audience or channel.user in each.audience) and may_see(grants, each)
+        ]
+        fires.sort(key=lambda each: each.updated)
+        return [to_json(_listed(each)) for each in fires[-MAX_ALERTS:]]
 
     def _channel(self, asked: Any, named: bool) -> Channel:
         """Reads `{type, id?, userId?}`. Raises Problem."""
@@ -132,6 +193,11 @@ class ChannelConversation:
         return tuple(dict.fromkeys(pattern for channel in state.channels for pattern in self._granted(channel)))
 
 
+def _listed(record: AlertRecord) -> dict[str, Any]:
+    """An alert of the server's list as the guide has it."""
+    return alert_shape(describe(record), rfc3339(record.updated), record.id)
+
+
 @operation(
     "Read channels over WebSocket, as the real-time guide has it: `connected`, `subscribe`, `unsubscribe`, `ping`, `heartbeat`",
     query=ChannelsQuery,
@@ -148,7 +214,7 @@ async def socket_channels(socket: WebSocket) -> None:
         refusal: Problem | BadInput | None = None
         try:
             query = read_query(socket, ChannelsQuery)
-            conversation = ChannelConversation(principal, query.userId)
+            conversation = ChannelConversation(edge, principal, query.userId)
             start = Start(now=True)
             if query.jobId:
                 for kind in JOB_CHANNELS:
@@ -170,7 +236,10 @@ async def socket_channels(socket: WebSocket) -> None:
         elif refusal is not None:
             close = FORBIDDEN if refusal.code == "not_granted" else BAD_CURSOR
             detail = refusal.detail if isinstance(refusal, Problem) else str(refusal)
-            await refuse_socket(socket, close.code, refusal.code, detail)
+            # As the guide's clients read it.
+            count_refusal(refusal.code)
+            await socket.send_text(say(type="error", code=refusal.code, message=detail).decode())
+            await socket.close(close.code, refusal.code)
         else:
             asked = ReadRequest(SESSION_ID, view, CHANNELS, auth, conversation.folding, conversation.hear)
             # Who joins late is shown the newest progress, and not all there was.

@@ -77,7 +77,9 @@ export function alerts(before, { event_type: type, data = {}, timestamp, id }) {
     timestamp: first(data.timestamp, timestamp),
     id,
   };
-  return [alert, ...others].slice(0, ALERTS);
+  // One of the server's list may be older than what the stream has told.
+  const newer = (each) => Date.parse(each.timestamp) > Date.parse(alert.timestamp);
+  return [...others.filter(newer), alert, ...others.filter((each) => !newer(each))].slice(0, ALERTS);
 }
 
 export const COUNCIL = Object.freeze({ stages: Object.freeze({}), currentStage: "", finalScore: null });

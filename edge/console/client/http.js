@@ -67,3 +67,6 @@ export async function freshen(base, { credentials }) {
 }
 
 export const sessionPath = (id) => `/callbacks/sessions/${encodeURIComponent(id)}`;
+
+/** A key that nothing else has. `crypto.randomUUID` is for secure contexts only. */
+export const unique = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("");

@@ -101,6 +101,7 @@ interface Requests {
   get<Answer = any>(path: string): Promise<Answer>;
   post<Answer = any>(path: string, body?: unknown): Promise<Answer>;
   publish(subject: string, data?: Record<string, unknown>, more?: Publication): Promise<any>;
+  store(event: Record<string, unknown>): Promise<any>;
   command<Answer = any>(actor: string, instance: string, name: string, body?: unknown, options?: { timeout?: number }): Promise<Answer>;
   ticket(wish: { session_id?: string; camera?: string; octane?: string; transport?: string }): Promise<string | null>;
   history(subjects: string[], last?: number): Promise<CallboardEvent[]>;
@@ -121,6 +122,7 @@ export class Board implements Requests {
   get: Requests["get"];
   post: Requests["post"];
   publish: Requests["publish"];
+  store: Requests["store"];
   command: Requests["command"];
   ticket: Requests["ticket"];
   history: Requests["history"];

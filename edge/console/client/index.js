@@ -11,7 +11,7 @@
  * behind the last event that was dealt with. All tabs of an origin share one connection.
  */
 
-import { ask, query } from "./http.js";
+import { ask, query, unique } from "./http.js";
 import { join } from "./share.js";
 import { Subscription } from "./subscription.js";
 
@@ -33,9 +33,6 @@ function identity(token) {
     return token ?? "";
   }
 }
-
-/** A key that no other publication has. `crypto.randomUUID` is for secure contexts only. */
-const unique = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("");
 
 const storeOf = (persist) => {
   if (!persist) return null;
@@ -194,8 +191,12 @@ export class Board {
   }
 
   /** Stores an event, once: where the answer was lost it is sent again, and recognised. Returns the server's answer. */
-  async publish(subject, data = {}, { type, ...more } = {}) {
-    const body = { subject, data, ...(type ? { type } : {}), ...more };
+  publish(subject, data = {}, { type, ...more } = {}) {
+    return this.store({ subject, data, ...(type ? { type } : {}), ...more });
+  }
+
+  /** The same of an event in any shape that `POST /events` takes. */
+  async store(body) {
     const headers = { "Idempotency-Key": unique() };
     for (let tried = 0; ; tried += 1) {
       try {
@@ -247,7 +248,7 @@ export function connect(url, options = {}) {
   const board = new Board(url, { token, ticket, transport, share, silence, backoff, pauseHidden });
   const subscription = board.subscribe(read);
   const end = subscription.close.bind(subscription);
-  for (const name of ["get", "post", "publish", "command", "ticket", "history", "frames", "subscribe"]) {
+  for (const name of ["get", "post", "publish", "store", "command", "ticket", "history", "frames", "subscribe"]) {
     subscription[name] = board[name].bind(board);
   }
   Object.defineProperty(subscription, "token", { get: () => board.token, set: (value) => (board.token = value) });

@@ -8,6 +8,7 @@
  */
 
 import { createContext, createElement, useCallback, useContext, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
+import { openAlerts } from "./alerts.js";
 import { Handle } from "./feed.js";
 import { AGENT, CAMPAIGN, COUNCIL, JOB, RENDER, agent, alerts, campaign, council, job, metrics, render } from "./folds.js";
 import { Board } from "./index.js";
@@ -96,10 +97,13 @@ export function useLiveMetrics(entityId, _entityType = "campaign") {
   return { metrics: value, isConnected, error };
 }
 
-/** The alerts of a user (those of everybody where none is named), newest first. `dismissAlert` tells the server as well. */
+/**
+ * The open alerts of a user and those without an audience (of everybody where no user is named), newest first. `dismissAlert` tells
+ * the server as well.
+ */
 export function useRealtimeAlerts(userId) {
-  const subjects = [userId ? `alert._${escapeToken(userId)}.>` : "alert.>"];
-  const [{ value, isConnected, error }, handle] = useFeed(reading("alerts", userId ?? "", { subjects, last: 50, fold: alerts, initial: [] }), []);
+  const open = (board) => openAlerts(board, userId);
+  const [{ value, isConnected, error }, handle] = useFeed({ key: `alerts ${userId ?? ""}`, fold: alerts, initial: [], open }, []);
   const [refusal, setRefusal] = useState(null);
   const dismissAlert = useCallback(async (alertId) => {
     const before = handle.getSnapshot().value;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,17 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-async def run(package: Path, *arguments: str) -> dict[str, Any]:
+async def run(package: Path, *arguments: str, source: Path = PROGRAM, **environment: str) -> dict[str, Any]:
     node = parts.program(parts.NODE, "node")
-    program = package / PROGRAM.name
-    program.write_text(PROGRAM.read_text())
+    program = package / f"program-{source.name}"
+    program.write_text(source.read_text())
     process = await asyncio.create_subprocess_exec(
-        node, str(program), *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        node,
+        str(program),
+        *arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **environment},
     )
     try:
         out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
@@ -76,6 +82,32 @@ async def test_a_snapshot_has_the_newest_of_each_subject(edge: RunningEdge, enti
     found = await run(package, edge.url, entity, "auto", "snapshot", "2")
 
     assert found["seen"] == [2, 3]
+
+
+async def test_the_real_time_guide_s_producer_publishes_to_its_channels(
+    edge: RunningEdge, entity: str, package: Path
+) -> None:
+    # What a program that has the guide's folder puts in its place.
+    (package / "realtime.mjs").write_text('export * from "callboard-client/realtime";')
+    names = (f"job-{entity}", f"campaign-{entity}", f"user-{entity}")
+    session = await edge.session(
+        subjects=[f"job.job-{entity}.*", f"metric.campaign-{entity}.*", f"alert._user-{entity}.>"], cursor="earliest"
+    )
+
+    said = await run(package, *names, source=PROGRAM.with_name("realtime.mjs"), CALLBOARD_URL=edge.url)
+
+    events = (await edge.poll(session))["events"]
+    assert [event["subject"] for event in events] == [
+        f"job.job-{entity}.job_progress",
+        f"job.job-{entity}.video_render_progress",
+        f"alert._user-{entity}.app.alert",
+        f"metric.campaign-{entity}.live_metric_update",
+    ]
+    assert (events[0]["data"]["stage"], events[1]["data"]["currentFrame"]) == ("rendering", 500)
+    assert (events[2]["data"]["title"], events[2]["data"]["entityId"]) == ("High CPC Detected", names[1])
+    assert events[2]["data"]["alertId"] == said["alert"]["alertId"]
+    assert said["stored"]["cursor"] == events[3]["cursor"]
+    assert (said["refused"]["status"], said["refused"]["code"]) == (422, "bad_event")
 
 
 def test_the_core_weighs_less_than_twelve_kilobytes(package: Path) -> None:

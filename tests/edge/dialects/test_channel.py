@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.dialects.channel import CHANNELS, Channel, ChannelState
+from edge.dialects.channel import CHANNELS, Channel, ChannelState, newest_of
 from edge.dialects.folding import Folding
 from edge.transports.encoders import FoldingFrameEncoder, FoldingTextEncoder
 from edge.transports.frames import TEXT, frame
@@ -116,3 +116,23 @@ def test_what_was_unsubscribed_is_gone_and_nothing_else(channels: list[Channel],
     assert set(state.channels) - set(left) == {
         each for each in channels if (each.type, each.id) == (gone.type, gone.id) and gone.user in ("", each.user)
     }
+
+
+def test_what_was_found_for_who_subscribed_late_is_shown_once_and_never_behind_newer() -> None:
+    records = records_of(*(("job_progress", {"progress": share / 10}) for share in range(1, 5)), subject="job.j")
+    messages, upto, native = newest_of(PROGRESS, records[:3], EPOCH)
+    folding = Folding(CHANNELS, {})
+    folding.tell(lambda state: state.subscribe(PROGRESS))
+
+    assert ([json.loads(text)["progress"] for text in messages], native) == ([0.3], True)
+    assert folding.state.awaited == {PROGRESS}
+    folding.tell(lambda state: state.catch_up(PROGRESS, upto, native))
+    encoder = FoldingTextEncoder(folding)
+    # The third one comes live as well.
+    assert [json.loads(text)["progress"] for text in encoder.encode(Batch(records[2:], EPOCH))] == [0.4]
+
+    late = Folding(CHANNELS, {})
+    late.tell(lambda state: state.subscribe(PROGRESS))
+    FoldingTextEncoder(late).encode(Batch(records[3:], EPOCH))
+    assert late.state.awaited == frozenset()
+    assert newest_of(PROGRESS, [], EPOCH) == ([], 0, False)

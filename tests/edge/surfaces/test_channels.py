@@ -16,6 +16,7 @@ from router.broker import Broker
 from router.event import Event
 from tests.edge.auth.conftest import SecuredFactory, bearer
 from tests.edge.conftest import UNHURRIED, EdgeFactory, RunningEdge, Socket
+from tests.router.firings import raised
 
 
 @contextlib.asynccontextmanager
@@ -176,3 +177,63 @@ async def test_channels_that_are_subscribed_to_at_once_are_all_read(either: Runn
         said = [(await socket.next())["jobId"] for _ in jobs]
 
     assert said == jobs
+
+
+async def test_who_subscribes_late_is_shown_the_newest_there_is(
+    either: RunningEdge, store: Broker, entity: str
+) -> None:
+    for progress in (0.1, 0.2):
+        await store.publish(Event.new(f"job.{entity}.state", {"status": "running", "progress": progress}))
+    await either.publish(
+        {"subject": f"job.{entity}.job_progress", "data": {"progress": 0.3, "status": "processing"}},
+        {"subject": f"metric.{entity}.campaign_metrics", "data": {"metrics": {"clicks": 5}, "change": {}}},
+    )
+
+    async with channels(either) as socket:
+        said = {}
+        for kind in ("job_progress", "campaign_metrics", "video_render"):
+            assert (await ask(socket, type="subscribe", channel={"type": kind, "id": entity}))["success"]
+            said[kind] = await socket.next()
+        # A job that publishes in the guide's shape is not shown by the state that is kept of it, also not later.
+        await store.publish(Event.new(f"job.{entity}.state", {"status": "running", "progress": 0.4}))
+        render = await socket.next()
+        await either.publish({"subject": f"job.{entity}.job_progress", "data": {"progress": 0.5}})
+        live = await socket.next()
+
+    assert (said["job_progress"]["type"], said["job_progress"]["progress"]) == ("job_progress", 0.3)
+    assert said["campaign_metrics"]["metrics"] == {"clicks": 5}
+    assert (said["video_render"]["type"], said["video_render"]["progress"]) == ("video_render_progress", 0.2)
+    assert (render["type"], render["progress"]) == ("video_render_progress", 0.4)
+    assert (live["type"], live["progress"]) == ("job_progress", 0.5) and live["cursor"] > said["job_progress"]["cursor"]
+
+
+async def test_who_subscribes_to_alerts_is_shown_those_that_fire_for_the_user_and_for_all(
+    either: RunningEdge, store: Broker, entity: str
+) -> None:
+    user = f"user-{entity}"
+    await raised(store, f"rule-{entity}", "mine", title="mine", audience=(user,))
+    await raised(store, f"rule-{entity}", "all", title="all")
+    await raised(store, f"rule-{entity}", "other", title="other", audience=("other",))
+
+    async with channels(either, f"?userId={user}") as socket:
+        assert (await ask(socket, type="subscribe", channel={"type": "alerts"}))["success"]
+
+        async def told() -> set[str]:
+            said: set[str] = set()
+            # Others in this server may fire for all, too.
+            while not {"mine", "all"} <= said:
+                alert = await socket.next()
+                assert alert["type"] == "alert" and alert["alertId"] and alert["timestamp"]
+                said.add(alert["title"])
+            return said
+
+        assert "other" not in await told()
+
+
+async def test_a_refused_opening_is_told_as_the_guide_has_errors(edge: RunningEdge) -> None:
+    async with websockets.connect(f"ws://127.0.0.1:{edge.port}/ws?jobId=x&cursor=nonsense", **UNHURRIED) as raw:
+        said = json.loads(await raw.recv())
+        with pytest.raises(websockets.ConnectionClosed):
+            await raw.recv()
+
+    assert (said["type"], said["code"]) == ("error", "bad_cursor") and said["message"] and said["timestamp"]
