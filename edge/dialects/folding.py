@@ -87,7 +87,7 @@ class Folding:
     def agrees(self, other: Folding) -> bool:
         """Whether both make the same of all that comes, once neither is silent."""
         return (
-            self.dialect is other.dialect
+            self.dialect.name == other.dialect.name
             and self.over == other.over
             and bool(self._state == other._state)
             and self._ending == other._ending
