@@ -83,13 +83,12 @@ class LifeEnding:
 
     def __init__(self, life: RunLife) -> None:
         self._begin, self._started, self._incarnation = life.begin, life.started, life.incarnation
-        # That of the life which goes on just now.
+        # That of the life which goes on just now, also for who reads from behind its start on.
         self._current = life.incarnation
+        if self._current is None and life.start is not None:
+            self._current = incarnation_of(life.start) or life.start.id
         # Whether a turn has not begun yet.
         self._awaited = life.incarnation is not None and not life.started
-        if self._incarnation is None and life.start is not None:
-            # For who reads from behind the start on.
-            self._incarnation = incarnation_of(life.start) or life.start.id
 
     def __eq__(self, other: object) -> bool:
         """Whether both say the same of all that comes."""

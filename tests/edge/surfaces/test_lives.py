@@ -53,6 +53,17 @@ def test_a_life_that_is_resumed_ends_with_the_end_of_its_last_incarnation() -> N
     assert [ending(event) for event in events] == [False, False, False, None, True]
 
 
+def test_who_reads_a_run_from_behind_its_start_on_knows_its_life_and_follows_the_next_one() -> None:
+    start = Event.new("agent.r.workflow_start", {"incarnation": "b"})
+    ending = LifeEnding(RunLife(domain="agent", name="r", begin=19, started=20, start=start))
+    events = [
+        record(21, "done", incarnation="a"), record(22, "workflow_start", incarnation="c"), record(23, "token", content="a"),
+        record(24, "done", incarnation="c"),
+    ]  # fmt: skip
+
+    assert [ending(event) for event in events] == [None, False, False, True]
+
+
 def test_what_comes_before_a_turn_has_begun_is_of_the_one_before() -> None:
     ending = LifeEnding(RunLife(domain="thread", name="t", begin=9, incarnation="b"))
     events = [
