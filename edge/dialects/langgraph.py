@@ -8,7 +8,7 @@ then whether the run goes on, and come back with Last-Event-ID.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from edge.dialects.dialect import Body, DialectPart, FoldedDialect
@@ -78,9 +78,10 @@ class GraphCall(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class OpenMessage:
-    """The message of the assistant that is being written."""
+    """The message of the assistant that is being written. `around` are the bytes before and behind the text of its chunks."""
 
     id: str
+    around: tuple[bytes, bytes] = field(compare=False)
     text: Pieces | None = None
     calls: tuple[GraphCall, ...] = ()
 
@@ -132,10 +133,13 @@ class _Turn:
 
     def keep(self, size: int) -> None:
         """Notes how much is kept of the turn."""
-        modes = self.state.modes
         self.change(kept=self.state.kept + size)
-        if self.state.kept > MAX_KEPT and modes & _WHOLE:
-            self.change(modes=modes - _WHOLE)
+        self.limit()
+
+    def limit(self) -> None:
+        """Silences the modes that repeat what is kept, where that is too much."""
+        if self.state.kept > MAX_KEPT and self.state.modes & _WHOLE:
+            self.change(modes=self.state.modes - _WHOLE)
 
     def say(self, mode: str, name: str, data: Any) -> None:
         if mode in self.state.modes:
@@ -162,7 +166,9 @@ class _Turn:
         """The message that is being written; a new one where there is none."""
         state = self.state
         if state.open is None:
-            message = OpenMessage(f"{state.run}-{state.number}")
+            id = f"{state.run}-{state.number}"
+            before, behind = to_json([_chunk(id, ""), self._about("agent")]).split(b'"content":""', 1)
+            message = OpenMessage(id, (before + b'"content":', behind))
             self.change(open=message, number=state.number + 1)
             self.say("messages", "messages/metadata", {message.id: {"metadata": self._about("agent")}})
             return message
@@ -175,11 +181,14 @@ class _Turn:
         if self.state.open is not None and self.state.open.calls:
             self.close()
         message = self.opened()
+        before, behind = message.around
         if self.state.kept <= MAX_KEPT:
-            message = replace(message, text=Pieces(text, message.text))
-        self.change(open=message, spoke=True)
-        self.keep(len(text))
-        self.say_message(_chunk(message.id, text), "agent")
+            message = OpenMessage(message.id, message.around, Pieces(text, message.text), message.calls)
+        self.change(open=message, spoke=True, kept=self.state.kept + len(text))
+        self.limit()
+        if "messages-tuple" in self.state.modes:
+            # Most of what is said; made of bytes, it costs half.
+            self.parts.append(DialectPart(b"%b%b%b" % (before, to_json(text), behind), "messages"))
         self.say_whole("partial", message)
 
     def call(self, call: GraphCall) -> None:
