@@ -98,6 +98,7 @@ class Dialect:
     """The parts of a conversation that every dialect has; the defaults are those of the callback guide.
 
     `headers` are those of an SSE answer, `opening` the bytes before everything, `keep_alive` the comment of a heartbeat.
+    Where `cuts`, a stream that ends before what it is about is cut off, for clients that take an end for that of the run.
     `notices` makes parts for SSE, `messages` JSON texts for a WebSocket, of a notice's control and body; both are given the
     state of the fold, where there is one. A position about which nothing is said on SSE is a heartbeat; on a WebSocket one about
     which nothing is said is a ping frame. `hears` and `answers` are what a client says over a WebSocket, and how it is answered.
@@ -110,6 +111,7 @@ class Dialect:
     keep_alive: bytes = b": heartbeat\n"
     notices: Notices = named_notice
     messages: Messages = essential_message
+    cuts: bool = False
     hears: Hears = from_json
     answers: Answers = to_json
 

@@ -1,8 +1,8 @@
 """The dialect of LangGraph's runs API: a run's messages, tools and state in the stream modes that its client asked for.
 
 A message of the assistant is text and uses of tools; a result ends it, and is a message of its own. Chunks of a message have its id, so
-that clients join them. What the protocol has no word for is `custom`. A connection that ends before its run says nothing: clients ask
-then whether the run goes on, and come back with Last-Event-ID.
+that clients join them. What the protocol has no word for is `custom`. A connection that ends before its run is cut off: clients come
+back with Last-Event-ID. Of one that ended they would ask whether the run goes on, and lose what it said if it did not.
 """
 
 from __future__ import annotations
@@ -407,6 +407,7 @@ LANGGRAPH = FoldedDialect(
     opening=b"",
     keep_alive=b": heartbeat\n\n",
     notices=_notices,
+    cuts=True,
     begin=_begin,
     step=_step,
 )

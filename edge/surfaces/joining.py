@@ -17,7 +17,7 @@ from edge.hub.reader import Reader, open_reader
 from edge.surfaces.lives import find_turns
 from edge.surfaces.serving import session_of_surface
 from edge.surfaces.surface import Reading
-from edge.transports.abort import ABORT
+from edge.transports.abort import cut
 from edge.types import Notice
 from edge.view import FULL
 from router.codec import to_json
@@ -96,9 +96,9 @@ def joined(request: Request, thread: str, run: str, reading: Reading) -> ASGIApp
             for task in (waiting, gone):
                 task.cancel()
             await asyncio.gather(waiting, gone, return_exceptions=True)
-        if body is None and (abort := (scope.get("extensions") or {}).get(ABORT)) is not None:
+        if body is None:
             # An answer that just ended would be one without values; a client of one that is cut waits again.
-            abort()
+            cut(scope)
         await send({"type": "http.response.body", "body": body or b""})
 
     return answer

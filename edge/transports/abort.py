@@ -14,5 +14,10 @@ ABORT = "callboard.abort"
 def abort(scope: Scope, transport: str) -> None:
     """Aborts the connection of a client that takes nothing: it will not read why, nor what still waits for it."""
     metrics.disconnects.labels(transport, SLOW.reason).inc()
+    cut(scope)
+
+
+def cut(scope: Scope) -> None:
+    """Cuts a connection off, so that its client does not take the end of the answer for that of what it is about."""
     if (now := (scope.get("extensions") or {}).get(ABORT)) is not None:
         now()

@@ -16,7 +16,7 @@ from edge.hub.hub import Hub
 from edge.hub.meter import Meter
 from edge.hub.reader import Reader, open_reader
 from edge.stats import Stats
-from edge.transports.abort import abort
+from edge.transports.abort import abort, cut
 from edge.transports.encoders import FoldingSseEncoder, SseEncoder, sse_encoder
 from edge.types import Notice, ReadRequest
 from edge.view import Pace
@@ -28,6 +28,10 @@ class _StreamReader(Reader):
     __slots__ = ()
 
     transport_name = "sse"
+
+
+class _CutOffError(Exception):
+    """The stream ends before what it is about, and its client must not take that for the end."""
 
 
 class SseResponse:
@@ -61,6 +65,8 @@ class SseResponse:
                     pump.result()
             except TimeoutError:
                 abort(scope, "sse")
+            except _CutOffError:
+                cut(scope)
             finally:
                 for task in (gone, pump):
                     task.cancel()
@@ -82,6 +88,8 @@ class SseResponse:
                         reader.close(COMPLETED)
                 elif step.control == "bye":
                     metrics.disconnects.labels("sse", step.body["reason"]).inc()
+                    if encoder.dialect.cuts and step.body["reason"] != COMPLETED.reason:
+                        raise _CutOffError
                     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -44,7 +44,7 @@ class FastSse(FastReader):
         transport = self._transport
         if transport is None:
             return
-        if self._chunked:
+        if self._chunked and not (self.encoder.dialect.cuts and reason is not COMPLETED):
             transport.write(LAST_CHUNK)
         # A client that still has something to read may be cut; a server that ends serves no next request.
         if self.give_back is not None and reason is COMPLETED and not transport.get_write_buffer_size():

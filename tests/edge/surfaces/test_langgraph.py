@@ -8,16 +8,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from langgraph.pregel.remote import RemoteException, RemoteGraph
 from langgraph_sdk import get_client
 from langgraph_sdk.errors import ConflictError
 
-from tests.edge.conftest import RunningEdge
+from edge.disconnect import SHUTDOWN
+from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.surfaces.conftest import Worker, streaming
 from tests.npm import node_with
 from tests.proxy import Proxy
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 HERE = Path(__file__).parent
 SDK = "@langchain/langgraph-sdk@1"
@@ -292,6 +294,22 @@ async def test_its_python_client_is_cut_joins_and_cancels(
     assert [message["content"] for message in state["values"]["messages"]] == ["hi", "Grüß Gott"]
     assert values == state["values"] and over["status"] == "interrupted"
     assert refused.value.code == "run_over"
+
+
+@pytest.mark.parametrize("lane", [True, False], ids=["lane", "plain"])
+async def test_a_stream_whose_server_leaves_before_the_end_is_cut_off(
+    edge_factory: EdgeFactory, entity: str, worker: Worker, lane: bool
+) -> None:
+    # Its clients take a stream that ended for a run that did.
+    async with edge_factory(lane=lane) as edge, httpx.AsyncClient(base_url=edge.url, timeout=PATIENCE) as http:
+        request = http.build_request("POST", f"/threads/{entity}/runs/stream", json=body(worker, "values"))
+        answer = await http.send(request, stream=True)
+        assert edge.edge is not None
+        for reader in tuple(edge.edge.hub.readers):
+            reader.close(SHUTDOWN)
+        with pytest.raises(httpx.TransportError):
+            await answer.aread()
+        await answer.aclose()
 
 
 async def test_a_remote_graph_is_an_agent(edge: RunningEdge, entity: str, worker: Worker) -> None:
