@@ -22,6 +22,7 @@ from router.nats.embedded import EmbeddedServer, EmbeddedSettings, binary, free_
 from router.nats.settings import BrokerSettings
 from tests import parts, trust
 from tests.e2e.tree import RunningCallboard, running_tree
+from tests.npm import Libraries
 from tests.servers import Authority
 
 # What no property test may depend on: how fast the machine is, and how much of what was drawn had to be drawn again.
@@ -63,6 +64,13 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
     from tests.loops import StrictLoop
 
     return {"uvloop": StrictLoop}
+
+
+@pytest.fixture(scope="session")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> Libraries:
+    """The libraries of chat UIs, installed once for all processes that run tests."""
+    mine = tmp_path_factory.getbasetemp()
+    return Libraries((mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine) / "libraries")
 
 
 @pytest.fixture(scope="session")

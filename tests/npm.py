@@ -1,13 +1,32 @@
-"""Installs the npm packages that the guides' samples are written for."""
+"""Installs npm packages: those that the guides' samples are written for, and once for all tests the libraries of chat UIs."""
 
 from __future__ import annotations
 
+import fcntl
+import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from edge.http.system import CLIENT
 from tests import parts
+
+# What people build chats with, and a bundler; the client of this project as npm packs it.
+LIBRARIES = (
+    "react@^19.2.1",
+    "react-dom@^19.2.1",
+    "ai@7",
+    "@ai-sdk/react@4",
+    "@ag-ui/client@1",
+    "@tanstack/ai-react@0.27",
+    "eventsource@3.0.7",
+    "@microsoft/fetch-event-source@2.0.1",
+    "esbuild@0.25.5",
+    str(CLIENT),
+)
 
 
 def node_with(folder: Path, *packages: str) -> str:
@@ -34,3 +53,43 @@ def node_with(folder: Path, *packages: str) -> str:
         assert "ERESOLVE" not in got.stderr, got.stderr
         pytest.skip(f"npm cannot get {names}: {got.stderr.strip()[-200:]}")
     return node
+
+
+class Libraries:
+    """A folder in which `LIBRARIES` are installed, for all processes of a run of the tests."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        with _locked(folder / "lock"):
+            if not (folder / "installed").exists():
+                (folder / "package.json").write_text('{"type": "module"}')
+                node_with(folder, *LIBRARIES)
+                (folder / "installed").touch()
+        self.node = parts.program(parts.NODE, "node")
+        self.folder = folder
+
+    def script(self, source: Path) -> Path:
+        """A program beside the libraries, for node."""
+        return Path(shutil.copy(source, self.folder))
+
+    def bundle(self, page: Path) -> str:
+        """The script of a page, as a bundler makes it of a user's program."""
+        options = ("--bundle", "--format=esm", "--jsx=automatic", '--define:process.env.NODE_ENV="development"')
+        made = subprocess.run(
+            # The client is a link into this project, which has no libraries.
+            [self.node, "node_modules/esbuild/bin/esbuild", self.script(page).name, *options, "--preserve-symlinks"],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert made.returncode == 0, made.stderr
+        return made.stdout
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    with file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -126,7 +126,11 @@ function byFetch(url, hear, close) {
     if (message.event === "close") close(control.abort());
     else if (!message.event) hear(message.data);
   };
-  fetchEventSource(url, { signal: control.signal, openWhenHidden: true, onmessage }).catch((fault) => shown.faults.push(String(fault)));
+  // To it a response that ends is over, unless one says otherwise, as its README does.
+  const onclose = () => {
+    throw new Error("it ended before its run");
+  };
+  fetchEventSource(url, { signal: control.signal, openWhenHidden: true, onmessage, onclose }).catch((fault) => shown.faults.push(String(fault)));
   return () => control.abort();
 }
 

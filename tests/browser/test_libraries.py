@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -18,7 +17,6 @@ import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import Browser, BrowserContext
 
-from edge.http.system import CLIENT
 from router.broker import Broker
 from router.nats.settings import BrokerSettings
 from router.sdk import Run
@@ -26,22 +24,11 @@ from router.sdk.agents import AgentInput, agent
 from router.sdk.agents.server import AgentServer
 from tests.browser.conftest import Tab, Wire
 from tests.browser.test_restarts import Tree
-from tests.npm import node_with
+from tests.npm import Libraries
 from tests.waiting import PATIENCE, eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
-PACKAGES = (
-    "react@^19.2.1",
-    "react-dom@^19.2.1",
-    "esbuild@0.25.5",
-    "ai@7",
-    "@ai-sdk/react@4",
-    "@ag-ui/client@1",
-    "@tanstack/ai-react@0.27",
-    "eventsource@3.0.7",
-    "@microsoft/fetch-event-source@2.0.1",
-)
 PAGE = Path(__file__).with_name("libraries_page.jsx")
 LIBRARIES = ("ai-sdk", "ag-ui", "tanstack", "callboard", "browser", "eventsource", "fetch-event-source")
 # `HttpAgent` says of a connection that broke what it should, and has a second observable fail unheard.
@@ -51,28 +38,10 @@ BLANK = "<!doctype html><title>chat</title><script type=module src=/page.js></sc
 OFFLINE_SECONDS = 10
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The page's script, as a bundler makes it of a user's program."""
-    folder = tmp_path_factory.mktemp("libraries")
-    node = node_with(folder, *PACKAGES, str(CLIENT))
-    (folder / "page.jsx").write_text(PAGE.read_text())
-    options = ("--bundle", "--format=esm", "--jsx=automatic", '--define:process.env.NODE_ENV="development"')
-    made = subprocess.run(
-        [node, "node_modules/esbuild/bin/esbuild", "page.jsx", *options, "--preserve-symlinks", "--outfile=page.js"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert made.returncode == 0, made.stderr
-    return (folder / "page.js").read_text()
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(bundle: str) -> AsyncIterator[str]:
+async def site(libraries: Libraries) -> AsyncIterator[str]:
     """The address of the user's own server, which has the page."""
+    bundle = await asyncio.to_thread(libraries.bundle, PAGE)
     app = web.Application()
 
     async def page(_request: web.Request) -> web.Response:
@@ -261,13 +230,14 @@ async def readers(tree: Tree) -> int:
         return int(figures["websocket"] + figures["sse"])
 
 
-async def test_an_edge_that_is_killed_and_started_again_costs_no_word(
-    chat: OpenChat, speaker: Speaker, tree: Tree
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "ends"])
+async def test_an_edge_that_is_killed_or_ends_in_order_costs_no_word(
+    chat: OpenChat, speaker: Speaker, tree: Tree, by: signal.Signals
 ) -> None:
     chats = [await chat(library) for library in LIBRARIES]
     turns = [(await begun(one, speaker))[1] for one in chats]
 
-    killing = asyncio.ensure_future(tree.restart_edge(signal.SIGKILL))
+    killing = asyncio.ensure_future(tree.restart_edge(by))
     for n in range(20):
         for turn in turns:
             await turn.say(f"{n} ")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,35 +12,20 @@ import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import Browser
 
-from edge.http.system import CLIENT
 from tests.browser.conftest import Tab
 from tests.browser.standin import Standin
-from tests.npm import node_with
+from tests.npm import Libraries
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
-PACKAGES = ("react@19.1.0", "react-dom@19.1.0", "esbuild@0.25.5")
 PAGE = Path(__file__).with_name("react_page.jsx")
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The page's script: the packed client and React, as a bundler makes it of a user's program."""
-    folder = tmp_path_factory.mktemp("react")
-    node = node_with(folder, *PACKAGES, str(CLIENT))
-    (folder / "page.jsx").write_text(PAGE.read_text())
-    options = ("--bundle", "--format=esm", "--jsx=automatic", '--define:process.env.NODE_ENV="development"')
-    made = subprocess.run(
-        [node, "node_modules/esbuild/bin/esbuild", "page.jsx", *options, "--preserve-symlinks", "--outfile=page.js"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert made.returncode == 0, made.stderr
-    return (folder / "page.js").read_text()
+def bundle(libraries: Libraries) -> str:
+    """The page's script: the client and React."""
+    return libraries.bundle(PAGE)
 
 
 class Documents:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 
 from tests.edge.conftest import RunningEdge
 from tests.edge.surfaces.conftest import Worker, streaming
-from tests.npm import node_with
+from tests.npm import Libraries
 from tests.waiting import eventually
 
 HERE = Path(__file__).parent
@@ -75,13 +74,13 @@ async def test_a_request_that_is_repeated_joins_its_run_and_another_id_begins_an
 
 
 @pytest.mark.slow
-async def test_its_own_client_verifies_a_run(edge: RunningEdge, entity: str, worker: Worker, tmp_path: Path) -> None:
-    (tmp_path / "package.json").write_text('{"type": "module"}')
-    node = await asyncio.to_thread(node_with, tmp_path, "@ag-ui/client@1")
-    shutil.copy(HERE / "agent.mjs", tmp_path)
+async def test_its_own_client_verifies_a_run(
+    edge: RunningEdge, entity: str, worker: Worker, libraries: Libraries
+) -> None:
+    script = libraries.script(HERE / "agent.mjs")
     process = await asyncio.create_subprocess_exec(
-        node, "agent.mjs", edge.url, entity, worker.name,
-        cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        libraries.node, script, edge.url, entity, worker.name,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     await eventually(lambda: worker.asked or process.returncode is not None)
     for kind, data in (

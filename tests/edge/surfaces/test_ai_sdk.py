@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 
 from tests.edge.conftest import RunningEdge
 from tests.edge.surfaces.conftest import Worker, streaming
-from tests.npm import node_with
+from tests.npm import Libraries
 
 HERE = Path(__file__).parent
 MESSAGES = [{"id": "u1", "role": "user", "parts": [{"type": "text", "text": "hi"}]}]
@@ -92,14 +91,12 @@ async def test_nothing_that_runs_is_not_stopped(edge: RunningEdge, entity: str, 
 
 @pytest.mark.slow
 async def test_the_sdk_itself_reads_a_message_and_its_resumption_alike(
-    edge: RunningEdge, entity: str, worker: Worker, tmp_path: Path
+    edge: RunningEdge, entity: str, worker: Worker, libraries: Libraries
 ) -> None:
-    (tmp_path / "package.json").write_text('{"type": "module"}')
-    node = await asyncio.to_thread(node_with, tmp_path, "ai@7")
-    shutil.copy(HERE / "chat.mjs", tmp_path)
+    script = libraries.script(HERE / "chat.mjs")
     process = await asyncio.create_subprocess_exec(
-        node, "chat.mjs", edge.url, entity, worker.name,
-        cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        libraries.node, script, edge.url, entity, worker.name,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stdout is not None and process.stderr is not None
     while not worker.asked:
