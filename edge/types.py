@@ -67,6 +67,9 @@ class Encoder(Protocol):
     def fork(self) -> Encoder:
         """One for a write group that goes on from here."""
 
+    def read_along(self, other: Encoder, leave: Callable[[], None]) -> None:
+        """Its reader is in a write group with this encoder; `leave` is called where its own must be true again."""
+
     def follow(self, other: Encoder) -> None:
         """Goes to where the encoder of a write group is, which its reader leaves."""
 

@@ -41,7 +41,7 @@ def endless(_record: Record) -> bool | None:
 class Folding:
     """The state of one reader's conversation. It is moved only by what is written, so it is always at the reader's position."""
 
-    __slots__ = ("_after", "_ending", "_state", "dialect", "over")
+    __slots__ = ("_after", "_ending", "_leave", "_state", "dialect", "over")
 
     def __init__(
         self, dialect: FoldedDialect, parameters: Mapping[str, str], after: int = 0, ending: Ending = endless
@@ -53,6 +53,8 @@ class Folding:
         self._after = after
         self._ending = ending
         self._state = dialect.begin(parameters)
+        # Ends that its reader is written what another fold makes, and that one is followed.
+        self._leave: Callable[[], None] | None = None
 
     def take(self, record: Record, epoch: str) -> Taken | None:
         """What the next event became; None where the client is sent nothing of it.
@@ -99,17 +101,25 @@ class Folding:
         forked.follow(self)
         return forked
 
+    def read_along(self, other: Folding, leave: Callable[[], None]) -> None:
+        """From here on another one that agrees is moved in its place, until `leave` is called, which must have it `follow`."""
+        # The state of many is one object.
+        self._state, self._leave = other._state, leave
+
     def follow(self, other: Folding) -> None:
         """Goes to where another one is, which its reader has read along with."""
         self._state, self.over, self._ending = other._state, other.over, copy.copy(other._ending)
+        self._leave = None
 
     def tell(self, change: Callable[[Any], Any]) -> None:
         """Changes the state by what the client has said."""
-        self._state = change(self._state)
+        self._state = change(self.state)
 
     @property
     def state(self) -> Any:
-        """The state as it is now."""
+        """The state as it is now; who asks may change it, and no other reader's."""
+        if self._leave is not None:
+            self._leave()
         return self._state
 
     def notices(self, control: str, body: Body) -> Sequence[DialectPart]:

@@ -94,6 +94,9 @@ class BatchEncoder:
         """Itself."""
         return self
 
+    def read_along(self, other: Encoder, leave: Callable[[], None]) -> None:
+        """Is the same."""
+
     def follow(self, other: Encoder) -> None:
         """Is where all of its readers are."""
 
@@ -283,6 +286,11 @@ class FoldingEncoder:
     def fork(self) -> Self:
         """One with a fold of its own."""
         return type(self)(self._folding.fork())
+
+    def read_along(self, other: Encoder, leave: Callable[[], None]) -> None:
+        """Has the fold of another one moved in place of its own."""
+        assert isinstance(other, FoldingEncoder)
+        self._folding.read_along(other._folding, leave)
 
     def follow(self, other: Encoder) -> None:
         """Takes its fold to where that of another one is."""

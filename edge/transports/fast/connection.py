@@ -107,6 +107,7 @@ class FastReader(Reader, asyncio.Protocol):
             self.feed.live.discard(self)
             group.join(self)
             self._group = group
+            self.encoder.read_along(group.encoder, self.leave_group)
 
     def leave_group(self) -> None:
         """Is handed batches by itself from here on."""

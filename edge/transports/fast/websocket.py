@@ -123,9 +123,8 @@ class FastWebSocket(FastReader):
         if self.hear is None:
             dialect = self.encoder.dialect
             return (dialect.answers(answer(payload, self, dialect)),)
-        # It may change the state of this conversation, and of no other.
-        self.leave_group()
         said = self.hear(payload, self)
+        # What was said may have changed this conversation, and no other.
         self._join_group()
         return said
 

@@ -104,3 +104,13 @@ def test_folds_agree_that_make_the_same_of_what_comes() -> None:
     assert (forked.state, other.state) == (3, 6)
     forked.follow(other)
     assert forked.agrees(other)
+
+
+def test_who_asks_for_the_state_of_a_fold_that_reads_along_gets_its_own() -> None:
+    group, own = Folding(SUM, {}), Folding(SUM, {})
+    own.read_along(group, lambda: own.follow(group))
+    group.take(numbers(3)[0], EPOCH)
+
+    own.tell(lambda state: state + 1)
+
+    assert (own.state, group.state) == (4, 3)

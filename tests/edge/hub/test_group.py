@@ -165,6 +165,7 @@ class Folder:
             self._live.discard(cast(Any, self))
             group.join(cast(DirectWriter, self))
             self._group = group
+            self.encoder.read_along(group.encoder, self.leave_group)
 
     def close(self, reason: Disconnect) -> None:
         self.leave_group()
