@@ -227,6 +227,8 @@ AG_UI = FoldedDialect(
     notices=_notices,
     begin=_begin,
     step=_step,
+    # Clients refuse a message that begins twice.
+    part_ids=True,
 )
 
 # Pairs an id with the data behind it, so that one behind its data would be that of the next event.

@@ -138,12 +138,14 @@ class FoldedDialect(Dialect):
     `begin` makes the first state of the parameters of the address; `step` takes a state, a record whose bytes decode and the
     epoch, and returns the next state and the parts. States are hashable values: a step changes none, and
     depends on nothing else, so that readers at the same state share it. `leading_id` is for clients that read `id:` as that of
-    the data behind it, line by line; to all others its place is the same, or better behind the data.
+    the data behind it, line by line; to all others its place is the same, or better behind the data. `part_ids` is for clients that
+    resume by themselves and take no part twice: each part has an id, of its event and how many of its parts have come.
     """
 
     begin: Callable[[Mapping[str, str]], Any]
     step: Step
     leading_id: bool = False
+    part_ids: bool = False
 
 
 @cache

@@ -7,6 +7,7 @@ one run all but the first find the step made. Live ones that agree on all that c
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,14 +23,30 @@ Ending = Callable[[Record], bool | None]
 MAX_SHARED = 8
 
 
+_PART_ID = re.compile(r"(.+)\.([1-9]\d{0,3})\Z")
+
+
+def part_id(cursor: str, count: int) -> str:
+    """The id of a client that has so many parts of an event, and not yet all; the cursor is behind the event."""
+    return f"{cursor}.{count}"
+
+
+def read_part_id(said: str) -> tuple[str, int]:
+    """The cursor of an event, and how many of its parts a client has; 0 where it has all."""
+    found = _PART_ID.match(said)
+    return (found[1], int(found[2])) if found else (said, 0)
+
+
 class Taken:
     """What an event became at one state. `forms` is the place where encoders keep what they made of it, by name."""
 
-    __slots__ = ("forms", "parts", "state")
+    __slots__ = ("forms", "had", "parts", "state")
 
-    def __init__(self, state: Any, parts: Sequence[DialectPart]) -> None:
+    def __init__(self, state: Any, parts: Sequence[DialectPart], had: int = 0) -> None:
         self.state = state
         self.parts = parts
+        # How many parts before these its client has.
+        self.had = had
         self.forms: dict[str, bytes] = {}
 
 
@@ -41,16 +58,23 @@ def endless(_record: Record) -> bool | None:
 class Folding:
     """The state of one reader's conversation. It is moved only by what is written, so it is always at the reader's position."""
 
-    __slots__ = ("_after", "_ending", "_leave", "_state", "dialect", "over")
+    __slots__ = ("_after", "_ending", "_had", "_leave", "_state", "dialect", "over")
 
     def __init__(
-        self, dialect: FoldedDialect, parameters: Mapping[str, str], after: int = 0, ending: Ending = endless
+        self,
+        dialect: FoldedDialect,
+        parameters: Mapping[str, str],
+        after: int = 0,
+        ending: Ending = endless,
+        had: int = 0,
     ) -> None:
-        """Up to the sequence `after` the client has everything: so far events are folded in silence."""
+        """Up to the sequence `after` the client has everything, and of the event behind it the first `had` parts: so far all is
+        folded in silence."""
         self.dialect = dialect
         # Whether the event behind which the stream ends was taken; what comes after it says nothing.
         self.over = False
         self._after = after
+        self._had = had
         self._ending = ending
         self._state = dialect.begin(parameters)
         # Ends that its reader is written what another fold makes, and that one is followed.
@@ -69,6 +93,8 @@ class Folding:
             # Also behind an end that the dialect fails on.
             self.over = ends
         self._state = taken.state
+        if self._had and record.sequence == self._after + 1:
+            taken = Taken(taken.state, taken.parts[self._had :], self._had)
         return taken if taken.parts and record.sequence > self._after else None
 
     def _step(self, record: Record, epoch: str) -> Taken:
@@ -84,7 +110,7 @@ class Folding:
 
     def shares(self, position: int) -> bool:
         """Whether others can read along with a reader at this position: it is past its silence, and not at its end."""
-        return not self.over and self._after <= position
+        return not self.over and self._after + bool(self._had) <= position
 
     def agrees(self, other: Folding) -> bool:
         """Whether both make the same of all that comes, once neither is silent."""

@@ -410,4 +410,6 @@ LANGGRAPH = FoldedDialect(
     cuts=True,
     begin=_begin,
     step=_step,
+    # Clients add a chunk that they are sent twice to their message twice.
+    part_ids=True,
 )

@@ -55,9 +55,9 @@ def _entity(kind: str, latest: int) -> Find:
     async def find(request: Request) -> Reading:
         subjects = (str(Subject.of("metric", request.path_params["entity"], kind)),)
         principal_of(request.scope).require_read(*subjects)
-        after, foreign = await client_place(request, subjects)
+        place = await client_place(request, subjects)
         epoch = edge_of(request).hub.epoch
-        start = Start(cursor=Cursor(epoch, after)) if after else Start(last=latest, foreign=foreign)
+        start = Start(cursor=Cursor(epoch, place.after)) if place.after else Start(last=latest, foreign=place.foreign)
         return Reading(subjects=subjects, start=start, types=(kind,))
 
     return find

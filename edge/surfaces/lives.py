@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
+from edge.dialects.folding import read_part_id
 from edge.errors import Problem
 from edge.http.body import edge_of
 from edge.http.credentials import principal_of
@@ -315,11 +316,11 @@ async def read_life(
 ) -> Reading | Response:
     """What a stream of this life reads; 204 for a client that has read its end: an EventSource then stays away."""
     subjects = subjects or patterns_of(life.domain, life.name)
-    after, foreign = await client_place(request, subjects)
-    if life.over and after >= life.end:
+    place = await client_place(request, subjects)
+    if life.over and place.after >= life.end:
         return Response(status_code=204)
     whole = whole_life(request, life, parameters, subjects)
-    return replace(whole, start=replace(whole.start, foreign=foreign), after=after)
+    return replace(whole, start=replace(whole.start, foreign=place.foreign), after=place.after, had=place.had)
 
 
 def whole_life(
@@ -335,23 +336,33 @@ def whole_life(
     )
 
 
-async def client_place(request: Request, patterns: tuple[str, ...]) -> tuple[int, bool]:
-    """Up to which sequence a client has everything, and whether the place that it came with is none of ours."""
+class ClientPlace(NamedTuple):
+    """Up to which sequence a client has everything, how many parts of the event behind that, and whether it came with a place
+    that is none of ours."""
+
+    after: int = 0
+    had: int = 0
+    foreign: bool = False
+
+
+async def client_place(request: Request, patterns: tuple[str, ...]) -> ClientPlace:
+    """Where a client has been before. Raises BrokerError."""
     said = last_event_id(request) or request.query_params.get("cursor")
     if not said or said == BEGINNING:
-        return 0, False
+        return ClientPlace()
+    cursor, had = read_part_id(said)
     try:
-        start = parse_start(said)
+        start = parse_start(cursor)
     except BadCursor:
-        return 0, True
+        return ClientPlace(foreign=True)
     if start is None or start.cursor is None:
-        return 0, False
+        return ClientPlace()
     place = await edge_of(request).hub.recovery.begin(
         Start(cursor=start.cursor), View.of("", list(patterns), None, None)
     )
     if place.gap is not None and place.gap.reset:
-        return 0, True
-    return start.cursor.sequence, False
+        return ClientPlace(foreign=True)
+    return ClientPlace(start.cursor.sequence - bool(had), had)
 
 
 def unknown_run(name: str) -> Problem:

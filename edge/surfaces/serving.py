@@ -57,7 +57,7 @@ async def serve(surface: StreamSurface, request: Request) -> Response | ASGIApp:
     try:
         view = session.view if auth is None else auth.view(session)
         folding = (
-            Folding(dialect, reading.parameters, reading.after, reading.ending)
+            Folding(dialect, reading.parameters, reading.after, reading.ending, reading.had)
             if isinstance(dialect, FoldedDialect)
             else None
         )

@@ -26,8 +26,9 @@ from router.cursor import Start
 class Reading:
     """What one request reads: subject patterns, types, where it begins, and where it ends.
 
-    Up to the sequence `after` the client has everything. `parameters` are what the dialect begins with, `headers` those of the
-    answer beside its own. `abandoned` is called where the client leaves before the end.
+    Up to the sequence `after` the client has everything, and of the event behind it the first `had` parts. `parameters` are what
+    the dialect begins with, `headers` those of the answer beside its own. `abandoned` is called where the client leaves before
+    the end.
     """
 
     subjects: tuple[str, ...]
@@ -35,6 +36,7 @@ class Reading:
     types: tuple[str, ...] = ()
     parameters: Mapping[str, str] = field(default_factory=dict)
     after: int = 0
+    had: int = 0
     ending: Ending = endless
     headers: Headers = ()
     abandoned: Callable[[], Awaitable[object]] | None = None

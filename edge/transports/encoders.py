@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Self
 
-from edge.dialects.dialect import Dialect, DialectPart, SharedDialect
-from edge.dialects.folding import Folding, Taken
+from edge.dialects.dialect import Dialect, DialectPart, FoldedDialect, SharedDialect
+from edge.dialects.folding import Folding, Taken, part_id
 from edge.transports.frames import TEXT, deflated, frame
 from edge.types import Batch, Encoder, Notice, ReadRequest
 from router.record import Record
@@ -42,17 +42,22 @@ def sse_part(part: DialectPart) -> bytes:
     )
 
 
-def sse_event(parts: Sequence[DialectPart], cursor: str, leading: bool = False) -> bytes:
-    """What an event became; its cursor is on the last part only, so that a cut in between repeats the event as a whole."""
-    said = [_sse_bare(part) for part in parts]
-    id = b"id: %b\n" % cursor.encode()
-    said[-1] = id + said[-1] if leading else said[-1] + id
-    return b"\n".join((*said, b""))
+def sse_event(taken: Taken, cursor: str, dialect: FoldedDialect) -> bytes:
+    """What an event became. Its cursor is on the last part only: a cut in between repeats the event as a whole, but in a dialect
+    that has ids of parts."""
+    first = taken.had + 1
+    ids = [part_id(cursor, count) if dialect.part_ids else None for count in range(first, first + len(taken.parts) - 1)]
+    return b"".join(
+        _sse_bare(part, id, dialect.leading_id) for part, id in zip(taken.parts, (*ids, cursor), strict=True)
+    )
 
 
-def _sse_bare(part: DialectPart) -> bytes:
-    data = one_line(part.data)
-    return b"data: %b\n" % data if part.name is None else b"event: %b\ndata: %b\n" % (part.name.encode(), data)
+def _sse_bare(part: DialectPart, id: str | None, leading: bool) -> bytes:
+    named = b"" if part.name is None else b"event: %b\n" % part.name.encode()
+    told = named + b"data: %b\n" % one_line(part.data)
+    if id is None:
+        return told + b"\n"
+    return b"id: %b\n%b\n" % (id.encode(), told) if leading else b"%bid: %b\n\n" % (told, id.encode())
 
 
 def sse_notice(dialect: Dialect, parts: Sequence[DialectPart], control: str) -> bytes:
@@ -227,14 +232,6 @@ class DeflatedFrameEncoder(FrameEncoder):
         return b"".join([deflated(TEXT, encode(record, epoch)) for record in batch.records])
 
 
-def _sse_taken(taken: Taken, cursor: str) -> bytes:
-    return sse_event(taken.parts, cursor)
-
-
-def _sse_leading(taken: Taken, cursor: str) -> bytes:
-    return sse_event(taken.parts, cursor, leading=True)
-
-
 def _text_taken(taken: Taken, _cursor: str) -> bytes:
     return b"\n".join([part.data for part in taken.parts])
 
@@ -333,9 +330,12 @@ class FoldingSseEncoder(FoldingEncoder):
         """What is written before everything."""
         return self.dialect.opening
 
+    def _event(self, taken: Taken, cursor: str) -> bytes:
+        return sse_event(taken, cursor, self._folding.dialect)
+
     def encode(self, batch: Batch) -> bytes:
         """The events of a batch; empty where the client is sent nothing of them."""
-        return b"".join(self._forms(batch, "sse", _sse_leading if self._folding.dialect.leading_id else _sse_taken))
+        return b"".join(self._forms(batch, "sse", self._event))
 
     def notice(self, notice: Notice) -> bytes:
         """What the dialect says; may be empty."""

@@ -35,11 +35,38 @@ def written(
     ending: Ending = endless,
     parameters: Mapping[str, str] = {"run": "run-42"},
     sizes: Sequence[int] = (),
+    had: int = 0,
 ) -> bytes:
-    """What a reader is sent of some records, in batches of these sizes, whose client has everything up to `after`."""
-    encoder = FoldingSseEncoder(Folding(dialect, parameters, after, ending))
+    """What a reader is sent of some records, in batches of these sizes, whose client has everything up to `after`.
+
+    Of the event behind that it has the first `had` parts.
+    """
+    encoder = FoldingSseEncoder(Folding(dialect, parameters, after, ending, had))
     said, rest = b"", list(records)
     for size in (*sizes, len(rest)):
         batch, rest = rest[:size], rest[size:]
         said += encoder.encode(Batch(batch, EPOCH)) if batch else b""
     return said
+
+
+class EventSourceClient:
+    """What a client knows of a stream that it reads by the standard: the events it was handed, and its last event id."""
+
+    def __init__(self) -> None:
+        self.last = ""
+        self.events: list[tuple[str, str]] = []
+        self._rest = b""
+        self._fields: dict[str, str] = {}
+
+    def feed(self, some: bytes) -> None:
+        """Takes bytes, however they are cut."""
+        *lines, self._rest = (self._rest + some).split(b"\n")
+        for line in lines:
+            name, _, value = line.decode().partition(": ")
+            if name:
+                self._fields[name] = value
+                continue
+            self.last = self._fields.get("id", self.last)
+            if "data" in self._fields:
+                self.events.append((self._fields.get("event", "message"), self._fields["data"]))
+            self._fields = {}

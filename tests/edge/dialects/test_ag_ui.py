@@ -85,8 +85,9 @@ SAID: list[tuple[int, list[dict[str, Any]]]] = [
 def golden() -> bytes:
     said = ""
     for sequence, many in SAID:
-        said += "\n\n".join(f"data: {json.dumps(each, ensure_ascii=False, separators=(',', ':'))}" for each in many)
-        said += f"\nid: 1-{EPOCH}-{sequence:012x}-{sequence:08x}\n\n"
+        for place, each in enumerate(many, 1):
+            said += f"data: {json.dumps(each, ensure_ascii=False, separators=(',', ':'))}\n"
+            said += f"id: 1-{EPOCH}-{sequence:012x}-{sequence:08x}{'' if place == len(many) else f'.{place}'}\n\n"
     return said.encode()
 
 

@@ -131,8 +131,9 @@ def golden(modes: frozenset[str] = MODES) -> bytes:
             for mode, name, data in many
             if mode in modes or not mode
         ]
-        if parts:
-            text += "\n\n".join(parts) + f"\nid: 1-{EPOCH}-{sequence:012x}-{sequence:08x}\n\n"
+        for place, part in enumerate(parts, 1):
+            behind = "" if place == len(parts) else f".{place}"
+            text += f"{part}\nid: 1-{EPOCH}-{sequence:012x}-{sequence:08x}{behind}\n\n"
     return text.encode()
 
 

@@ -35,6 +35,11 @@ async def test_a_run_is_streamed_joined_and_not_started_twice(either: RunningEdg
             said, joined = await one.rest(), await two.rest()
     async with streaming(either, path, last=last, method="POST", json=body) as again:
         rest = await again.rest()
+    ids = [line[4:] for line in said.decode().split("\n") if line.startswith("id: ")]
+    behind = []
+    for id in ids[:-1]:
+        async with streaming(either, f"/ag-ui/threads/{entity}", last=id) as cut:
+            behind.append(types(await cut.rest()))
 
     whole = [
         "RUN_STARTED",
@@ -46,6 +51,8 @@ async def test_a_run_is_streamed_joined_and_not_started_twice(either: RunningEdg
     ]
     assert types(said) == types(joined) == whole
     assert types(rest) == whole[3:]
+    # Each part has an id: one of a message's first, and one of the end's.
+    assert behind == [whole[place:] for place in range(1, len(whole))]
     assert len(worker.asked) == 1
     assert (await either.http.get("/ag-ui/threads/nope")).json()["code"] == "run_not_found"
 
