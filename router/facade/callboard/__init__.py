@@ -23,7 +23,7 @@ from router.sdk import (
     ToolCall,
     Unsent,
 )
-from router.sdk.agents import AgentFunction, AgentInput, AgentMessage, agent, serve
+from router.sdk.agents import AgentFunction, AgentInput, AgentMessage, BlockingRun, agent, serve
 from router.sdk.callbacks import BadCallbackConfig, Callbacks, CallbacksUnavailable
 from router.sdk.client import Client, SyncClient
 from router.sdk.reader import ReadRefused, Received
@@ -33,6 +33,7 @@ __all__ = [
     "AgentInput",
     "AgentMessage",
     "BadCallbackConfig",
+    "BlockingRun",
     "Callbacks",
     "CallbacksUnavailable",
     "Client",

@@ -6,5 +6,6 @@ A chat UI starts, reads and stops its runs at the edge; what the function says a
 from router.sdk.agents.agent import AgentFunction, agent
 from router.sdk.agents.given import AgentInput, AgentMessage
 from router.sdk.agents.serve import serve
+from router.sdk.agents.work import BlockingRun
 
-__all__ = ["AgentFunction", "AgentInput", "AgentMessage", "agent", "serve"]
+__all__ = ["AgentFunction", "AgentInput", "AgentMessage", "BlockingRun", "agent", "serve"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,9 @@ import pytest
 from ops.cli.agents import find
 from ops.settings import Mistakes
 from router.broker import Broker
-from tests.ops.command import running
+from tests.ops.command import environment, running
 from tests.router.sdk.agents.conftest import Served
+from tests.waiting import PATIENCE
 
 FILE = """
 from callboard import agent
@@ -39,6 +42,36 @@ async def test_it_serves_the_agents_of_a_file_and_ends_when_it_is_told(
         assert await command.ends() == 0
 
     assert said[-1].data["result"] == "HI"
+
+
+def test_the_command_needs_no_more_than_the_light_installation(tmp_path: Path) -> None:
+    (tmp_path / "served.py").write_text(FILE.format(one="one", two="two"))
+    server = (
+        "starlette",
+        "uvicorn",
+        "av",
+        "grpc",
+        "numpy",
+        "PIL",
+        "prometheus_client",
+        "cel",
+        "rich",
+        "jwt",
+        "cryptography",
+        "uvloop",
+    )
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({server}));"
+        "from ops.__main__ import main; sys.exit(main(['agents', 'served', '--nats-url', 'http://127.0.0.1:1']))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program], cwd=tmp_path, env=environment(), capture_output=True, text=True,
+        timeout=PATIENCE, check=False,
+    )  # fmt: skip
+
+    # All was imported, and the address is what it refuses.
+    assert "agents are served over NATS" in done.stderr, done.stderr
 
 
 def test_what_it_cannot_serve_it_says_in_a_line_each(
