@@ -20,6 +20,7 @@ from aiohttp import web
 
 from edge.http.catalogue import console_module
 from edge.http.system import CLIENT, CLIENT_MODULE, CONSOLE
+from router.subject import matches
 
 POLICY = "default-src 'self'; img-src 'self' blob: data:; style-src 'self'"
 EPOCH = "1-0badcafe"
@@ -352,4 +353,4 @@ class Standin:
 
 
 def _matches(patterns: list[str] | None, subject: str) -> bool:
-    return not patterns or any(subject.startswith(pattern.removesuffix(">")) for pattern in patterns)
+    return not patterns or any(matches(pattern, subject) for pattern in patterns)

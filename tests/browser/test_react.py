@@ -194,6 +194,25 @@ async def test_a_dismissed_alert_is_dismissed_on_the_server_and_a_refusal_brings
     assert standin.acts == [("a1", "dismiss", {})]
 
 
+async def test_alerts_begin_with_those_that_are_open_and_what_the_stream_tells_counts_more(
+    tab: Tab, standin: Standin, documents: Documents
+) -> None:
+    def listed(id: str, *audience: str) -> dict[str, Any]:
+        times = {"timestamp": f"2026-01-0{id[1]}T00:00:00Z"}
+        return {"id": id, "state": "firing", "severity": "critical", "title": id, "audience": list(audience), **times}
+
+    # Those that began last first, as the server lists them.
+    standin.lists["alerts"] = [listed("a4"), listed("a3", "another"), listed("a2", "one", "another"), listed("a1")]
+    await standin.publish("alert.rule.resolved", {"alert": "a1", "severity": "critical", "title": "a1"})
+    await mount(tab, standin)
+    await tab.until("() => shown.alerts.alerts.length === 2")
+    # Of a rule without an audience.
+    await standin.publish("alert.rule.firing", {"alert": "a5", "severity": "warning", "title": "a5"})
+    await standin.publish("alert._one.rule.resolved", {"alert": "a2", "severity": "critical", "title": "a2"})
+
+    await tab.until("() => shown.alerts.alerts.map((alert) => alert.alertId).join() === 'a5,a4'")
+
+
 async def test_channels_of_a_socket_are_counted(tab: Tab, standin: Standin, documents: Documents) -> None:
     await mount(tab, standin)
     await tab.until("() => shown.socket.isConnected")
