@@ -51,8 +51,6 @@ SESSION_ID = UNSTORED + "channels"
 NOTHING = "nothing.subscribed"
 # More open alerts than any page shows.
 MAX_ALERTS = 50
-# 10 s for a connection to begin.
-READY_TRIES, READY_PAUSE = 100, 0.1
 JOB_CHANNELS = ("job_progress", "video_render", "ai_stream")
 
 
@@ -148,15 +146,11 @@ class ChannelConversation:
         except BrokerError as fault:
             log.debug("what a channel had before is not shown", extra={"fault": str(fault)})
             return
-        for _ in range(READY_TRIES):
-            if channel not in self.folding.state.awaited:
-                # Something newer was shown meanwhile, or it has left the channel.
-                return
-            if not found or reader.notify(NEWEST, {"messages": found}):
-                self.folding.tell(lambda state: state.catch_up(channel, upto, native))
-                return
-            # Its connection has not begun yet.
-            await asyncio.sleep(READY_PAUSE)
+        # Not where something newer was shown meanwhile, or the client has left the channel.
+        if channel in self.folding.state.awaited:
+            if found:
+                reader.notify(NEWEST, {"messages": found})
+            self.folding.tell(lambda state: state.catch_up(channel, upto, native))
 
     async def _open_alerts(self, channel: Channel) -> list[bytes]:
         """The alerts that fire, of the user and without an audience, oldest first."""

@@ -225,6 +225,25 @@ async def read_realtime_stats(request: Request) -> Response:
     )
 
 
+# Whether the server runs
+
+
+class ServingAnswer(msgspec.Struct):
+    """Whether the process can serve; `/readyz` says what is missing."""
+
+    status: Literal["healthy", "degraded"]
+
+
+@operation(
+    "Whether the process can serve, as the guides' readers ask",
+    Answer(200, "It can", ServingAnswer),
+    Answer(503, "It cannot", ServingAnswer),
+)
+async def read_health(request: Request) -> Response:
+    ready = edge_of(request).readiness["status"] == "ok"
+    return json_answer(ServingAnswer("healthy" if ready else "degraded"), 200 if ready else 503)
+
+
 _OVER = (Answer(204, "It is over and the client has all of it"),)
 
 ROWS: tuple[Surface, ...] = (
@@ -274,5 +293,6 @@ ROWS: tuple[Surface, ...] = (
         problems=(*START_PROBLEMS, "missing_field"),
     ),
     CallSurface(path="/api/jobs/{job}/status", handler=read_job_status),
+    CallSurface(path="/health", handler=read_health, access=Access.OPEN),
     CallSurface(path="/api/realtime/stats", handler=read_realtime_stats, access=Access.OPERATOR),
 )

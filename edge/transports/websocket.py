@@ -44,6 +44,8 @@ class SocketReader:
         self._socket = socket
         # Answers and events are written by two tasks; each message goes out whole.
         self._writing = asyncio.Lock()
+        # Set once the first notice is sent: what is said to a conversation of its own is answered behind it.
+        self._begun = asyncio.Event()
 
     async def run(self) -> None:
         """Serves the socket until either side ends it."""
@@ -110,6 +112,7 @@ class SocketReader:
                     texts = encoder.notice(step) if isinstance(step, Notice) else encoder.encode(step)
                     for text in texts:
                         await send({"type": "websocket.send", "text": text})
+                self._begun.set()
                 if not isinstance(step, Notice):
                     meter.wrote(step, sum(map(len, texts)))
                     if encoder.over:
@@ -128,6 +131,8 @@ class SocketReader:
             if len(raw) > MAX_MESSAGE:
                 return BAD_FRAME
             hear = self._asked.hear
+            if hear is not None:
+                await self._begun.wait()
             dialect = self._asked.dialect
             said = (dialect.answers(answer(raw, reader, dialect)),) if hear is None else hear(raw, reader)
             async with self._writing:

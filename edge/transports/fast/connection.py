@@ -300,6 +300,7 @@ class FastReader(Reader, asyncio.Protocol):
             if start is not None:
                 for notice in await self._begin(start):
                     self._send(notice)
+                self._begun()
             while self.state not in (State.LIVE, State.CLOSED):
                 if self._paused:
                     await self._wait()
@@ -344,6 +345,9 @@ class FastReader(Reader, asyncio.Protocol):
 
     def _begin_stream(self) -> None:
         """Writes what comes before everything."""
+
+    def _begun(self) -> None:
+        """Called once the first notices are written."""
 
     def _close_silent(self) -> None:
         """Ends a connection whose client has not answered."""

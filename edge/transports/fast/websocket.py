@@ -24,12 +24,14 @@ _PING = frames.frame(frames.PING, b"")
 _OPEN, _CLOSING, _IGNORING = range(3)
 # A client that has left this many pings in a row unanswered has gone.
 MAX_UNANSWERED = 2
+# More than a client subscribes to at once.
+MAX_EARLY = 256
 
 
 class FastWebSocket(FastReader):
     """One WebSocket that reads one session, and answers what its client says."""
 
-    __slots__ = ("_closing", "_opening", "_parser", "_round", "_unanswered", "hear")
+    __slots__ = ("_closing", "_early", "_opening", "_parser", "_round", "_unanswered", "hear")
 
     transport_name = "websocket"
 
@@ -45,6 +47,8 @@ class FastWebSocket(FastReader):
         self._opening: Opening | None = None
         # Answers what the client says, where that are not our own controls.
         self.hear: Hear | None = None
+        # What was said before the first notice waits for it, so that the answers come behind.
+        self._early: list[bytes] | None = None
 
     def listen_for(self, opening: Opening) -> None:
         """Begins where the client says, once it has."""
@@ -114,6 +118,11 @@ class FastWebSocket(FastReader):
             transport.write(frames.frame(frames.PONG, payload))
         elif opcode != frames.PONG and self._opening is not None:
             self._open(payload, self._opening)
+        elif opcode != frames.PONG and self.hear is not None and self.state is State.CONNECTING:
+            self._early = [*(self._early or ()), payload]
+            if len(self._early) > MAX_EARLY:
+                self._fail(BadFrame(1008, "said too much before it began"))
+                return False
         elif opcode != frames.PONG:
             said = self._answers(payload)
             transport.write(b"".join([frames.frame(frames.TEXT, text) for text in said]))
@@ -127,6 +136,13 @@ class FastWebSocket(FastReader):
         # What was said may have changed this conversation, and no other.
         self._join_group()
         return said
+
+    def _begun(self) -> None:
+        early, self._early = self._early, None
+        for payload in early or ():
+            if self._transport is not None:
+                said = self._answers(payload)
+                self._transport.write(b"".join([frames.frame(frames.TEXT, text) for text in said]))
 
     def pause_writing(self) -> None:
         super().pause_writing()

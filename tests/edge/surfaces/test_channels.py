@@ -237,3 +237,14 @@ async def test_a_refused_opening_is_told_as_the_guide_has_errors(edge: RunningEd
             await raw.recv()
 
     assert (said["type"], said["code"]) == ("error", "bad_cursor") and said["message"] and said["timestamp"]
+
+
+async def test_what_is_said_before_the_connection_has_begun_is_answered_behind_connected(
+    either: RunningEdge, entity: str
+) -> None:
+    await either.publish({"subject": f"job.{entity}.job_progress", "data": {"progress": 0.5}})
+    async with websockets.connect(f"ws://127.0.0.1:{either.port}/ws", **UNHURRIED) as raw:
+        await raw.send(json.dumps({"type": "subscribe", "channel": {"type": "job_progress", "id": entity}}))
+        said = [json.loads(await raw.recv())["type"] for _ in range(3)]
+
+    assert said == ["connected", "subscribed", "job_progress"]
