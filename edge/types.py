@@ -164,6 +164,8 @@ class ReadRequest:
     folding: Folding | None = None
     # Answers what the client says over a WebSocket; without it, that are our own controls.
     hear: Hear | None = None
+    # Makes the encoder of its server-sent events, in chunked coding or not, where the dialect alone does not say it.
+    encoder: Callable[[bool], Encoder] | None = None
 
 
 class Subscriber(Protocol):

@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 # The name that the callback guide gives to what manages sessions and deliveries.
 _callbacks = logging.getLogger("callback_manager")
 
+# The notice of a reader that has read all there is, where it is asked to say so.
+LIVE = "live"
+
 _conflated = metrics.dropped.labels("conflated")
 
 
@@ -53,7 +56,7 @@ class Reader:
 
     __slots__ = (
         "_beat_due", "_bye", "_hub", "_limits", "_mailbox", "_not_before", "_notices", "_pace", "_resume_from", "_snapshot",
-        "_view", "_waiter", "_writing", "authorization", "epoch", "feed", "position", "reported", "rotates", "session_id",
+        "_view", "_waiter", "_writing", "authorization", "epoch", "feed", "position", "reported", "rotates", "says_live", "session_id",
         "started", "state", "stats",
     )  # fmt: skip
 
@@ -71,6 +74,8 @@ class Reader:
         self.position = 0
         self.epoch = hub.epoch
         self.started = time.monotonic()
+        # Whether it says, by a notice, that it has read all there is.
+        self.says_live = False
         self.rotates = self.started + limits.rotate * random.uniform(0.8, 1.0) if limits.rotate else math.inf
         self._hub = hub
         self._limits = limits
@@ -335,6 +340,8 @@ class Reader:
                 self.feed.live.add(self)
                 if settled is not None:
                     self.offer(settled)
+                elif self.says_live:
+                    yield self._notice(LIVE)
                 return
         stretch = remembered or await self._hub.recovery.stretch(self.feed, self.position)
         page = await self._hub.recovery.page(self.feed, self.position, stretch)

@@ -7,6 +7,7 @@ and is never closed. Streams are written by `POST /events` and by producers over
 from __future__ import annotations
 
 import asyncio
+import copy
 import gzip
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -24,15 +25,15 @@ from edge.errors import Problem
 from edge.http.body import draining_problem, edge_of
 from edge.http.credentials import address_of, principal_of
 from edge.http.openapi.operation import Answer, header, operation
-from edge.http.streams import WithCleanup, time_left
+from edge.http.streams import stream_answer, time_left
 from edge.sessions.registry import Session
 from edge.surfaces.lives import START, LifeEnding, RunLife, find_life, patterns_of, unknown_run
 from edge.surfaces.serving import session_of_surface
 from edge.surfaces.surface import CallSurface, Reading, Surface
 from edge.transports import polling
-from edge.transports.durable_sse import Belongs, DurableResponse, always
+from edge.transports.durable_sse import Belongs, DurableEncoder, always
 from edge.types import ReadRequest
-from edge.view import View
+from edge.view import FULL, View
 from router.cursor import Cursor, Start
 from router.record import Record
 from router.subject import check_pattern
@@ -299,31 +300,56 @@ async def _streamed(request: Request, source: Source, asked: Asked) -> ASGIApp:
         if auth is not None:
             auth.leave()
         raise
-    reading = ReadRequest(session.id, view, DURABLE_STREAMS, auth)
-    stats, cursor = edge.cluster_stats.of(session.id), stream_cursor(asked.cursor)
-    answer: ASGIApp = DurableResponse(edge.hub, reading, start, stats, cursor, _belongs(source), source.end)
-    return answer if auth is None else WithCleanup(answer, auth.done)
+    cursor, belongs = stream_cursor(asked.cursor), _belongs(source)
+    reading = ReadRequest(
+        session.id,
+        view,
+        DURABLE_STREAMS,
+        auth,
+        encoder=lambda chunked: DurableEncoder(cursor, belongs, source.end, chunked=chunked),
+    )
+    return stream_answer(edge, reading, start, FULL, auth)
 
 
-def _belongs(source: Source) -> Belongs:
-    """What a stream has of its subjects, and where it ends."""
-    life = source.life
-    if life is None:
-        return always
-    if source.end:
-        return lambda record: (source.has(record), record.sequence >= source.end)
-    ending = LifeEnding(life)
+class _OfLife:
+    """What a stream has of the subjects of a run that goes on, and where it ends."""
 
-    def belongs(record: Record) -> tuple[bool, bool]:
-        if record.sequence <= life.begin:
+    __slots__ = ("_ending", "_source")
+
+    def __init__(self, source: Source, ending: LifeEnding) -> None:
+        self._source = source
+        self._ending = ending
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both say the same of all that comes."""
+        return (
+            isinstance(other, _OfLife)
+            and self._source.is_turn == other._source.is_turn
+            and self._ending == other._ending
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __copy__(self) -> _OfLife:
+        return _OfLife(self._source, copy.copy(self._ending))
+
+    def __call__(self, record: Record) -> tuple[bool, bool]:
+        if record.sequence <= self._source.begin:
             return True, False
-        over = ending(record)
-        if over and source.is_turn and _starts(record):
+        over = self._ending(record)
+        if over and self._source.is_turn and _starts(record):
             # The next turn.
             return False, True
         return over is not None, bool(over)
 
-    return belongs
+
+def _belongs(source: Source) -> Belongs:
+    """What a stream has of its subjects, and where it ends."""
+    if source.life is None:
+        return always
+    if source.end:
+        return lambda record: (source.has(record), record.sequence >= source.end)
+    return _OfLife(source, LifeEnding(source.life))
 
 
 Find = Callable[[Request], Awaitable[Source]]

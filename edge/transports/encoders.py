@@ -177,6 +177,8 @@ class ChunkedSseEncoder(SseEncoder):
     each batch as soon as it is there.
     """
 
+    chunked = True
+
     def __init__(self, dialect: SharedDialect) -> None:
         super().__init__(dialect)
         self.name = f"{dialect.name}/sse-chunked"
@@ -347,6 +349,8 @@ class ChunkedFoldingSseEncoder(FoldingSseEncoder):
 
     __slots__ = ()
 
+    chunked = True
+
     @property
     def opening(self) -> bytes:
         """What is written before everything."""
@@ -403,11 +407,19 @@ _sse, _chunked, _text = cache(SseEncoder), cache(ChunkedSseEncoder), cache(TextE
 _frames, _deflated = cache(FrameEncoder), cache(DeflatedFrameEncoder)
 
 
-def sse_encoder(asked: ReadRequest, chunked: bool = False) -> SseEncoder | FoldingSseEncoder:
+def sse_encoder(asked: ReadRequest, chunked: bool = False) -> Encoder:
     """The encoder of a stream of server-sent events."""
+    if asked.encoder is not None:
+        return asked.encoder(chunked)
     if asked.folding is not None:
         return ChunkedFoldingSseEncoder(asked.folding) if chunked else FoldingSseEncoder(asked.folding)
     return (_chunked if chunked else _sse)(_shared(asked))
+
+
+def bind(encoder: Encoder, reader: Any) -> None:
+    """Tells an encoder its reader, where its conversation is about that."""
+    if (binding := getattr(encoder, "bind", None)) is not None:
+        binding(reader)
 
 
 def text_encoder(asked: ReadRequest) -> TextEncoder | FoldingTextEncoder:

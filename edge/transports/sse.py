@@ -17,8 +17,8 @@ from edge.hub.meter import Meter
 from edge.hub.reader import Reader, open_reader
 from edge.stats import Stats
 from edge.transports.abort import abort, cut
-from edge.transports.encoders import FoldingSseEncoder, SseEncoder, sse_encoder
-from edge.types import Notice, ReadRequest
+from edge.transports.encoders import bind, sse_encoder
+from edge.types import Encoder, Notice, ReadRequest
 from edge.view import Pace
 from router.cursor import Start, parse_start
 from router.errors import BadCursor
@@ -37,8 +37,6 @@ class _CutOffError(Exception):
 class SseResponse:
     """An ASGI response that streams one reader until the client leaves or the server says `bye`."""
 
-    kind: type[Reader] = _StreamReader
-
     def __init__(self, hub: Hub, asked: ReadRequest, start: Start, stats: Stats, pace: Pace) -> None:
         self._hub = hub
         self._asked = asked
@@ -50,7 +48,8 @@ class SseResponse:
         encoder = sse_encoder(self._asked)
         gauge = metrics.readers.labels("sse")
         view, session_id = self._asked.view, self._asked.session_id
-        async with open_reader(self._hub, view, session_id, self._stats, self._pace, kind=self.kind) as reader:
+        async with open_reader(self._hub, view, session_id, self._stats, self._pace, kind=_StreamReader) as reader:
+            bind(encoder, reader)
             reader.authorize(self._asked.authorization)
             await send({"type": "http.response.start", "status": 200, "headers": encoder.dialect.headers})
             await send({"type": "http.response.body", "body": encoder.opening, "more_body": True})
@@ -74,7 +73,7 @@ class SseResponse:
                 self._stats.sses -= 1
                 gauge.dec()
 
-    async def _pump(self, reader: Reader, encoder: SseEncoder | FoldingSseEncoder, send: Send) -> None:
+    async def _pump(self, reader: Reader, encoder: Encoder, send: Send) -> None:
         timeout = self._hub.settings.send_timeout
         meter = Meter("sse")
         async with aclosing(reader.read(self._start)) as steps:

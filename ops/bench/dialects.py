@@ -75,6 +75,10 @@ CONVERSATIONS = (
         dialect="geminivideo-entity", subject="metric.{run}", says="campaign_metrics", data=_METRICS,
         path="/api/stream/campaign-metrics/{run}", folded=False,
     ),
+    # Shared but for the end of a run.
+    Conversation(
+        dialect="durable-streams", start=_TURN, data=_TOKEN, path="/streams/runs/{run}?offset=-1&live=sse", folded=False,
+    ),
     Conversation(
         dialect="geminivideo-render", subject="job.{run}", start=_TURN, says="video_render_progress", data=_RENDER,
         path="/api/stream/render-progress/{run}",

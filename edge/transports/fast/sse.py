@@ -8,7 +8,7 @@ from typing import Any
 
 from edge import metrics
 from edge.disconnect import COMPLETED, Disconnect
-from edge.transports.encoders import LAST_CHUNK, ChunkedFoldingSseEncoder, ChunkedSseEncoder
+from edge.transports.encoders import LAST_CHUNK
 from edge.transports.fast.connection import FastReader
 
 
@@ -35,7 +35,7 @@ class FastSse(FastReader):
 
     @property
     def _chunked(self) -> bool:
-        return isinstance(self.encoder, (ChunkedSseEncoder, ChunkedFoldingSseEncoder))
+        return bool(getattr(self.encoder, "chunked", False))
 
     def data_received(self, data: bytes) -> None:
         """Passes over what comes: the answer to this request has no end, so there is no next one."""

@@ -11,7 +11,7 @@ from edge.hub.hub import Hub
 from edge.settings import FastPathSettings
 from edge.stats import Stats
 from edge.transports.control import Opening
-from edge.transports.encoders import frame_encoder, sse_encoder
+from edge.transports.encoders import bind, frame_encoder, sse_encoder
 from edge.transports.fast.connection import FastReader
 from edge.transports.fast.sse import FastSse
 from edge.transports.fast.sweeper import Sweeper
@@ -68,6 +68,7 @@ class Takeover:
         feed = await self.hub.join(asked.view)
         encoder = sse_encoder(asked, handover.chunks)
         reader = FastSse(self.hub, self.sweeper, feed, asked.session_id, stats, encoder, pace)
+        bind(encoder, reader)
         handover.open_ended(keeps=_KEEPS in asked.dialect.headers)
         reader.give_back = handover.returns()
         try:

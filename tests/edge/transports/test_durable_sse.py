@@ -9,12 +9,18 @@ from typing import Any
 import pytest
 
 from edge.settings import SessionSettings
+from edge.transports.durable_sse import DurableEncoder
+from edge.types import Batch
 from router.broker import Broker
+from router.codec import encode
+from router.event import Event
 from router.nats.settings import BrokerSettings
+from router.record import Record
 from tests.edge.conftest import EdgeFactory, n
 from tests.edge.surfaces.conftest import streaming
 from tests.edge.test_store_made_anew import delete
 
+EPOCH = "0badcafe"
 LIVE = {"offset": "-1", "live": "sse"}
 
 
@@ -28,6 +34,23 @@ async def operator(own_nats: str) -> AsyncIterator[Broker]:
 def said(text: bytes) -> list[tuple[str, Any]]:
     blocks = [block.removeprefix("event: ") for block in text.decode().split("\n\n") if block]
     return [(name, json.loads(data)) for name, data in (block.split("\ndata:") for block in blocks)]
+
+
+class _Ends:
+    """A stream whose last event is the ninth."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Ends)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __call__(self, record: Record) -> tuple[bool, bool]:
+        return True, record.sequence == 9
+
+
+def _batch(sequence: int) -> Batch:
+    event = Event.new("job.a.output", {"n": sequence}, id=str(sequence), time_ns=1)
+    return Batch([Record(sequence, event.subject, encode(event))], EPOCH)
 
 
 async def test_only_the_last_page_of_the_past_says_that_its_client_is_up_to_date(
@@ -45,6 +68,30 @@ async def test_only_the_last_page_of_the_past_says_that_its_client_is_up_to_date
     assert [each["streamNextOffset"] for _, each in controls] == [page[-1]["cursor"] for _, page in pages]
     assert controls[-1][1]["streamNextOffset"] == cursors[-1]
     assert ["upToDate" in each for _, each in controls] == [False] * (len(controls) - 1) + [True]
+
+
+def test_live_readers_that_agree_share_writes_and_part_at_the_end() -> None:
+    ends = _Ends()
+    one, two, other = DurableEncoder("7", ends), DurableEncoder("7", _Ends()), DurableEncoder("8", ends)
+    group = one.fork()
+
+    assert one.agrees(two) and one.agrees(group) and not one.agrees(other)
+    assert not one.agrees(DurableEncoder("7", ends, chunked=True))
+    (text,) = {each.encode(_batch(1)) for each in (two, group)}
+    assert text.endswith(b'"streamCursor":"7","upToDate":true}\n\n')
+    assert group.encode(_batch(9)).endswith(b'"streamClosed":true}\n\n')
+    assert group.over and not one.over and group.encode(_batch(10)) == b""
+    one.follow(group)
+    assert one.over and not one.shares(9)
+
+
+def test_an_event_that_cannot_be_encoded_takes_no_other_with_it() -> None:
+    broken, failed = Record(1, "job.a.output", b"\xc1"), []
+    batch = Batch([broken, *_batch(2).records], EPOCH, unencodable=lambda record, _fault: failed.append(record))
+
+    (first, _) = said(DurableEncoder("7").encode(batch))
+
+    assert [event["data"]["n"] for event in first[1]] == [2] and failed == [broken]
 
 
 async def test_an_offset_that_retention_has_passed_is_gone(
