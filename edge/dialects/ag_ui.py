@@ -55,7 +55,8 @@ def _begin(parameters: Mapping[str, str]) -> AgentState:
 def _step(state: AgentState, record: Record, _epoch: str) -> tuple[AgentState, Sequence[DialectPart]]:
     event = record.event
     assert event is not None
-    if event.type in _SILENT:
+    if event.type in _SILENT or (event.type == "message_added" and event.data.get("role") == "user"):
+        # What the user said the client knows.
         return state, ()
     begun: list[Said] = []
     if not state.started:

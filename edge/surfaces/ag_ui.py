@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import msgspec
@@ -40,7 +41,11 @@ class AgUiStopAnswer(msgspec.Struct, kw_only=True):
     status: str
 
 
-async def run_agent(request: Request) -> Reading | Response:
+# Given the thread, the turn and the messages of a run that has begun.
+Keep = Callable[[Request, str, str, list[Any]], Awaitable[None]]
+
+
+async def run_agent(request: Request, keep: Keep | None = None) -> Reading | Response:
     """Begins a run, or joins the one that was begun by the same request. Raises Problem or BrokerError."""
     body = await read_json(request)
     asked = read_as(body, RunAgentInput)
@@ -56,6 +61,8 @@ async def run_agent(request: Request) -> Reading | Response:
         # All that read the run call it as this client does, but one whose ids are not unique.
         request, request.path_params["agent"], asked.threadId, body, incarnation=None if same else asked.runId
     )  # fmt: skip
+    if keep is not None:
+        await keep(request, asked.threadId, incarnation, asked.messages)
     turns = [turn for turn in await find_turns(request, asked.threadId) if turn.incarnation == incarnation]
     life = turns[0] if turns else RunLife(domain="thread", name=asked.threadId, begin=before, incarnation=incarnation)
     return await read_life(request, life, parameters)

@@ -17,7 +17,8 @@ const post = (url, body = {}) =>
 
 function show(messages, textOf, status) {
   const answers = messages.filter((message) => message.role === "assistant");
-  Object.assign(shown, { text: answers.map(textOf).join(""), answers: answers.map((message) => message.id), status });
+  const asked = messages.filter((message) => message.role === "user").map(textOf);
+  Object.assign(shown, { text: answers.map(textOf).join(""), answers: answers.map((message) => message.id), asked, status });
 }
 
 const partsText = (message) => message.parts.filter((part) => part.type === "text").map((part) => part.text ?? part.content).join("");

@@ -27,7 +27,7 @@ RUN = records_of(
     ("workflow_start", {"incarnation": "x"}),
     ("thinking", {"thought": "hm"}),
     ("token", {"content": "Grüß"}),
-    ("state", {"status": "running"}),
+    ("message_added", {"role": "user", "content": "hi"}),
     ("tool_use", {"tool_name": "search", "parameters": {"q": "x"}}),
     ("tool_result", {"tool_name": "search", "result": [1]}),
     ("state_snapshot", {"snapshot": {"a": 1}}),

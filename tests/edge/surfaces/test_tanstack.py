@@ -10,6 +10,12 @@ import pytest
 from tests.edge.conftest import RunningEdge
 from tests.edge.surfaces.conftest import Worker, streaming
 
+MESSAGES = [
+    {"id": "u1", "role": "user", "content": "before"},
+    {"id": "a1", "role": "assistant", "content": "an answer of another server"},
+    {"id": "u2", "role": "user", "content": [{"type": "text", "text": "hi"}]},
+]
+
 
 async def hydrated(edge: RunningEdge, worker: Worker, thread: str) -> dict[str, Any]:
     answer = await edge.http.get(f"/tanstack/{worker.name}", params={"threadId": thread, "limit": "20"})
@@ -25,7 +31,7 @@ def texts(said: bytes) -> list[str]:
 async def test_a_run_goes_on_behind_an_id_and_a_new_page_joins_it(
     either: RunningEdge, entity: str, worker: Worker
 ) -> None:
-    path, body = f"/tanstack/{worker.name}", {"threadId": entity, "runId": "r1", "messages": []}
+    path, body = f"/tanstack/{worker.name}", {"threadId": entity, "runId": "r1", "messages": MESSAGES}
 
     nothing = await hydrated(either, worker, entity)
     async with streaming(either, path, method="POST", json=body, params={}) as one:
@@ -42,8 +48,15 @@ async def test_a_run_goes_on_behind_an_id_and_a_new_page_joins_it(
     async with streaming(either, path, last=last, method="POST", json=body) as again:
         rest = await again.rest()
 
+    over = await hydrated(either, worker, entity)
+
     assert nothing == {"messages": [], "activeRun": None, "interrupts": None}
-    assert running["activeRun"] == {"runId": f"{entity}:r1"} == (await hydrated(either, worker, entity))["activeRun"]
+    hi = {"id": "u2", "role": "user", "parts": [{"type": "text", "content": "hi"}]}
+    assert running == {"messages": [hi], "activeRun": {"runId": f"{entity}:r1"}, "interrupts": None}
+    assert (over["messages"][0], over["activeRun"]) == (hi, None)
+    assert [(each["role"], each["parts"]) for each in over["messages"][1:]] == [
+        ("assistant", [{"type": "text", "content": "Hello"}])
+    ]
     assert (texts(one.said), texts(rest)) == (["Hel", "lo"], ["lo"])
     assert len(worker.asked) == 1
 
@@ -61,13 +74,6 @@ async def test_what_is_not_there_is_refused(edge: RunningEdge, query: dict[str, 
     answer = await edge.http.get("/tanstack/anybody", params=query)
 
     assert (answer.status_code, answer.json()["code"]) == (status, code)
-
-
-async def test_a_run_that_failed_is_not_shown_to_a_new_page(edge: RunningEdge, entity: str, worker: Worker) -> None:
-    await worker.emit("thread", entity, "workflow_start", incarnation="r1")
-    await worker.emit("thread", entity, "completion", success=False, error="x")
-
-    assert (await hydrated(edge, worker, entity))["activeRun"] is None
 
 
 async def test_its_header_passes_a_preflight(edge: RunningEdge) -> None:
