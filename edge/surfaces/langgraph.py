@@ -20,9 +20,11 @@ from edge.dialects.dialect import Headers
 from edge.dialects.langgraph import JOINED, LANGGRAPH
 from edge.errors import Problem, read_as
 from edge.http.body import edge_of, json_answer, read_json, read_query
+from edge.http.commands import PING_SECONDS, address_of
+from edge.http.credentials import principal_of
 from edge.http.openapi.operation import Answer, operation
 from edge.http.runs import STOP_PROBLEMS, ask_to_stop
-from edge.surfaces.agents import START_PROBLEMS, start_run
+from edge.surfaces.agents import RETRY_AFTER, START_PROBLEMS, start_run
 from edge.surfaces.conversations import (
     Message,
     added_event,
@@ -37,6 +39,8 @@ from edge.surfaces.joining import joined, until_over
 from edge.surfaces.lives import RunLife, find_turns, patterns_of, read_life, whole_life
 from edge.surfaces.surface import CallSurface, Reading, StreamSurface, Surface, SurfaceQuery
 from router.codec import from_json, rfc3339, to_json
+from router.errors import NoResponders, Timeout
+from router.subject import escape
 
 # 60 s: so long a run waits at the door for the one before it.
 ENQUEUE_SECONDS = 60.0
@@ -127,10 +131,11 @@ class GraphCancelQuery(msgspec.Struct, frozen=True, kw_only=True):
 async def _begin(request: Request, thread: str, asked: GraphRunRequest) -> tuple[RunLife, dict[str, str]]:
     """Has an agent begin the next turn of a thread; returns it, and what the dialect begins with. Raises Problem or BrokerError."""
     patterns_of("thread", thread)
+    principal_of(request.scope).require_command(address_of(asked.assistant_id, "main", "start"))
     strategy = asked.multitask_strategy or "enqueue"
     deadline = time.monotonic() + (INTERRUPT_SECONDS if strategy == "interrupt" else ENQUEUE_SECONDS)
     while True:
-        turns = await _free(request, thread, strategy, deadline)
+        turns = await _free(request, thread, asked.assistant_id, strategy, deadline)
         try:
             return await _begin_behind(request, thread, asked, turns)
         except Problem as problem:
@@ -169,17 +174,26 @@ def _input(asked: GraphRunRequest, before: Sequence[str], messages: Sequence[Mes
     return given
 
 
-async def _free(request: Request, thread: str, strategy: str, deadline: float) -> list[RunLife]:
+async def _free(request: Request, thread: str, agent: str, strategy: str, deadline: float) -> list[RunLife]:
     """The turns of a thread once none goes on. Raises Problem or BrokerError."""
     while (turns := await find_turns(request, thread)) and not (life := turns[-1]).over:
         left = deadline - time.monotonic()
         if strategy == "reject":
             raise Problem("busy", f"the run {life.incarnation} goes on; its end comes on its stream")
+        # Nobody waits, and nothing is stopped, for one that cannot begin.
+        await _require_agent(request, agent)
         if strategy == "interrupt":
             await _ask_to_stop(request, thread)
         if left <= 0 or not await _ended(request, life, left):
             raise Problem("busy", f"the run {life.incarnation} still goes on", headers={"Retry-After": "5"})
     return turns
+
+
+async def _require_agent(request: Request, agent: str) -> None:
+    try:
+        await edge_of(request).broker.connection.ask(f"$SRV.PING.{escape(agent)}", b"", timeout=PING_SECONDS)
+    except (NoResponders, Timeout):
+        raise Problem("agent_unavailable", f"no agent {agent!r} serves just now", headers=RETRY_AFTER) from None
 
 
 async def _ask_to_stop(request: Request, thread: str) -> None:

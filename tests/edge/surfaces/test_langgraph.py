@@ -15,6 +15,7 @@ from langgraph_sdk import get_client
 from langgraph_sdk.errors import ConflictError
 
 from edge.disconnect import SHUTDOWN
+from tests.edge.auth.conftest import SecuredFactory
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.surfaces.conftest import Worker, streaming
 from tests.npm import node_with
@@ -117,6 +118,10 @@ async def test_a_run_of_a_busy_thread_is_refused_stops_the_other_or_waits(
     path = f"/threads/{entity}/runs"
     await edge.http.post(path, json=body(worker))
     refused = await edge.http.post(path, json=body(worker, multitask_strategy="reject"))
+    nobody = await edge.http.post(
+        path, json=body(worker, multitask_strategy="interrupt") | {"assistant_id": "nobody-here"}
+    )
+    assert (nobody.json()["code"], stopping) == ("agent_unavailable", [])
     rolled = await edge.http.post(path, json=body(worker, multitask_strategy="rollback"))
     waiting = asyncio.ensure_future(edge.http.post(path, json=body(worker)))
     await worker.emit("thread", entity, "completion", success=True)
@@ -169,6 +174,33 @@ async def test_a_run_stops_with_its_viewer_only_where_that_is_asked_for(
         await stream.rest()
 
     assert stopping == ([entity] if cancels else [])
+
+
+async def test_who_may_only_read_a_thread_joins_its_runs_and_starts_and_cancels_none(
+    secured: SecuredFactory, entity: str, worker: Worker, stopping: list[str]
+) -> None:
+    path, start = f"/threads/{entity}/runs", f"{worker.name}.main.start"
+    async with secured() as edge:
+        owner = edge.as_("owner", read=[f"thread.{entity}.>"], command=[start, "agent.main.stop"])
+        reader = edge.as_("reader", read=[f"thread.{entity}.>"])
+        other = edge.as_("other", read=["thread.other.>"], command=[start])
+        run = (await owner.http.post(path, json=body(worker))).json()["run_id"]
+        refused = [
+            await reader.http.post(path, json=body(worker)),
+            await reader.http.post(f"{path}/{run}/cancel"),
+            await other.http.post(f"{path}/stream", json=body(worker)),
+            await other.http.post("/runs/stream", json=body(worker)),
+            await other.http.get(f"{path}/{run}/join"),
+        ]
+        async with streaming(reader, f"{path}/{run}/stream") as stream:
+            await stream.until(b"metadata")
+            cancelled = await owner.http.post(f"{path}/{run}/cancel")
+            await worker.emit("thread", entity, "completion", status="cancelled")
+            said = await stream.rest()
+
+    assert [(answer.status_code, answer.json()["code"]) for answer in refused] == [(403, "not_granted")] * 5
+    assert cancelled.status_code == 202 and names(said)[-1] == "end"
+    assert len(worker.asked) == 1
 
 
 async def test_a_run_without_a_thread_has_one_of_its_own(edge: RunningEdge, worker: Worker) -> None:
