@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +19,8 @@ from router.record import Record
 from router.run_entry import incarnation_of
 from router.subject import Subject, escape
 
+log = logging.getLogger(__name__)
+
 ADDED = "message_added"
 # What a turn is given is kept as events, so many of a thread.
 MAX_ADDED = 1000
@@ -26,6 +30,9 @@ MAX_TURNS = 50
 MAX_HISTORY = 256 * 1024
 # 64 KiB of one message are kept; of a larger one its texts are.
 MAX_MESSAGE = 64 * 1024
+
+# 16 MiB of turns that are over are remembered by a process.
+MAX_REMEMBERED = 16 * 1024 * 1024
 
 Message = dict[str, Any]
 
@@ -56,16 +63,65 @@ async def read_conversation(request: HTTPConnection, turns: Sequence[RunLife]) -
     turns = turns[-MAX_TURNS:]
     if not turns:
         return []
-    thread = turns[0].name
+    thread, epoch = turns[0].name, edge_of(request).hub.epoch
     given = await read_given(request, thread)
-    folds = [_Fold(life, given.get(life.incarnation or "", ())) for life in turns]
-    at = 0
-    async for records in edge_of(request).hub.recovery.since(patterns_of("thread", thread), turns[0].begin):
-        for record in records:
-            while at + 1 < len(folds) and record.sequence > turns[at + 1].begin:
-                at += 1
-            folds[at].take(record)
-    return [fold.said() for fold in folds]
+    said = [_OVER.get(epoch, life, given.get(life.incarnation or "", ())) for life in turns]
+    first = next((place for place, turn in enumerate(said) if turn is None), len(turns))
+    folds = [_Fold(life, given.get(life.incarnation or "", ())) for life in turns[first:]]
+    if folds:
+        at = 0
+        async for records in edge_of(request).hub.recovery.since(patterns_of("thread", thread), turns[first].begin):
+            for record in records:
+                while at + 1 < len(folds) and record.sequence > turns[first + at + 1].begin:
+                    at += 1
+                folds[at].take(record)
+    found = [fold.said() for fold in folds]
+    for turn in found:
+        _OVER.keep(epoch, turn)
+    return [*(turn for turn in said[:first] if turn is not None), *found]
+
+
+# What was given to a turn, what it made, and its result.
+_Texts = tuple[tuple[str, ...], tuple[str, ...], str | None]
+
+
+class _Remembered:
+    """What was said in turns that are over, the ones asked for last: nothing is added to them any more but what they were given."""
+
+    def __init__(self) -> None:
+        self._turns: OrderedDict[tuple[str, str, str | None, str], _Texts] = OrderedDict()
+        self._size = 0
+
+    def get(self, epoch: str, life: RunLife, given: tuple[str, ...]) -> SaidTurn | None:
+        """The turn, where it was given the same as when it was kept."""
+        if life.final is None or (found := self._turns.get(self._key(epoch, life))) is None:
+            return None
+        self._turns.move_to_end(self._key(epoch, life))
+        said, made, result = found
+        return SaidTurn(life=life, given=said, made=made, result=result) if said[: len(given)] == given else None
+
+    def keep(self, epoch: str, turn: SaidTurn) -> None:
+        if turn.life.final is None:
+            return
+        former = self._turns.pop(self._key(epoch, turn.life), None)
+        texts = self._turns[self._key(epoch, turn.life)] = (turn.given, turn.made, turn.result)
+        self._size += _size(texts) - (_size(former) if former else 0)
+        while self._size > MAX_REMEMBERED:
+            self._size -= _size(self._turns.popitem(last=False)[1])
+
+    @staticmethod
+    def _key(epoch: str, life: RunLife) -> tuple[str, str, str | None, str]:
+        assert life.final is not None
+        return epoch, life.name, life.incarnation, life.final.id
+
+
+def _size(texts: _Texts) -> int:
+    given, made, result = texts
+    # What an entry takes beside its texts is some hundred bytes.
+    return 500 + sum(map(len, (*given, *made, result or "")))
+
+
+_OVER = _Remembered()
 
 
 class _Fold:
@@ -82,7 +138,10 @@ class _Fold:
         if self._over or record.event is None or (ends := self._ending(record)) is None:
             return
         self._over = ends
-        self._state, _ = LANGGRAPH.step(self._state, record, "")
+        try:
+            self._state, _ = LANGGRAPH.step(self._state, record, "")
+        except Exception as fault:  # noqa: BLE001 - one event that cannot be read must not hide the thread
+            log.warning("event left out of its thread", extra={"subject": record.subject, "fault": str(fault)})
 
     def said(self) -> SaidTurn:
         return SaidTurn(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,73 +18,27 @@ from starlette.types import ASGIApp
 from edge.dialects.dialect import Headers
 from edge.dialects.langgraph import JOINED, LANGGRAPH
 from edge.errors import Problem, read_as
-from edge.http.body import edge_of, json_answer, read_json, read_query
-from edge.http.commands import PING_SECONDS, address_of
-from edge.http.credentials import principal_of
+from edge.http.body import json_answer, read_json, read_query
 from edge.http.openapi.operation import Answer, operation
 from edge.http.runs import STOP_PROBLEMS, ask_to_stop
-from edge.surfaces.agents import RETRY_AFTER, START_PROBLEMS, start_run
-from edge.surfaces.conversations import (
-    Message,
-    added_event,
-    as_given,
-    given_messages,
-    messages_before,
-    read_conversation,
-    turn_parameters,
-    with_ids,
+from edge.surfaces.agents import START_PROBLEMS
+from edge.surfaces.beginning import (
+    ENQUEUE_SECONDS,
+    GraphRunRequest,
+    ask_turn_to_stop,
+    begin_graph_run,
+    ends_within,
 )
-from edge.surfaces.joining import joined, until_over
-from edge.surfaces.lives import RunLife, find_turns, patterns_of, read_life, whole_life
+from edge.surfaces.conversations import messages_before, read_conversation, turn_parameters
+from edge.surfaces.joining import joined
+from edge.surfaces.lives import RunLife, find_turns, read_life, whole_life
 from edge.surfaces.surface import CallSurface, Reading, StreamSurface, Surface, SurfaceQuery
-from router.codec import from_json, rfc3339, to_json
-from router.errors import NoResponders, Timeout
-from router.subject import escape
-
-# 60 s: so long a run waits at the door for the one before it.
-ENQUEUE_SECONDS = 60.0
-# 15 s, of which a run that is asked to stop may take 10 and more.
-INTERRUPT_SECONDS = 15.0
-# Between two attempts to begin a run where others are quicker.
-PAUSE_SECONDS = 0.1
-# New messages of one run.
-MAX_GIVEN = 100
+from router.codec import rfc3339
 
 GraphStatus = Literal["pending", "running", "success", "error", "interrupted"]
 _STATUSES: Mapping[str, GraphStatus] = {
     "running": "running", "stopping": "running", "completed": "success", "failed": "error", "cancelled": "interrupted",
 }  # fmt: skip
-
-
-class GraphRunRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be run. Fields that are not named here mean nothing to a run of Callboard, and are passed over."""
-
-    assistant_id: Annotated[str, Meta(min_length=1, max_length=200, description="The agent.")]
-    input: Annotated[
-        Any, Meta(description="Its fields are given to the agent; `messages` with those of the thread before them.")
-    ] = None
-    stream_mode: Annotated[
-        str | list[str],
-        Meta(description="`values messages-tuple messages updates custom tools`; others say nothing."),
-    ] = "values"
-    multitask_strategy: Annotated[
-        Literal["reject", "interrupt", "enqueue"] | None,
-        Meta(
-            description="Where a run of the thread goes on: 409, stop it first, or wait for its end (`enqueue`, the default)."
-        ),
-    ] = None
-    on_disconnect: Annotated[
-        Literal["cancel", "continue"] | None, Meta(description="`cancel`: stop the run where its client leaves.")
-    ] = None
-    config: Any = None
-    context: Any = None
-    metadata: Any = None
-    command: Any = None
-    checkpoint: Any = None
-    webhook: Annotated[None, Meta(description="Make a session that is a webhook instead.")] = None
-    after_seconds: None = None
-    interrupt_before: Annotated[list[str], Meta(max_length=0)] | None = None
-    interrupt_after: Annotated[list[str], Meta(max_length=0)] | None = None
 
 
 class GraphRunAnswer(msgspec.Struct, kw_only=True):
@@ -125,93 +78,6 @@ class GraphCancelQuery(msgspec.Struct, frozen=True, kw_only=True):
     action: Literal["interrupt"] = "interrupt"
 
 
-# Starting
-
-
-async def _begin(request: Request, thread: str, asked: GraphRunRequest) -> tuple[RunLife, dict[str, str]]:
-    """Has an agent begin the next turn of a thread; returns it, and what the dialect begins with. Raises Problem or BrokerError."""
-    patterns_of("thread", thread)
-    principal_of(request.scope).require_command(address_of(asked.assistant_id, "main", "start"))
-    strategy = asked.multitask_strategy or "enqueue"
-    deadline = time.monotonic() + (INTERRUPT_SECONDS if strategy == "interrupt" else ENQUEUE_SECONDS)
-    while True:
-        turns = await _free(request, thread, asked.assistant_id, strategy, deadline)
-        try:
-            return await _begin_behind(request, thread, asked, turns)
-        except Problem as problem:
-            # Another one was quicker.
-            if problem.code != "busy" or strategy == "reject" or time.monotonic() > deadline:
-                raise
-        await asyncio.sleep(PAUSE_SECONDS)
-
-
-async def _begin_behind(
-    request: Request, thread: str, asked: GraphRunRequest, turns: Sequence[RunLife]
-) -> tuple[RunLife, dict[str, str]]:
-    before = messages_before(await read_conversation(request, turns))
-    messages = given_messages(asked.input, (from_json(message)["id"] for message in before))
-    if len(messages) > MAX_GIVEN:
-        raise Problem("bad_body", f"input.messages: at most {MAX_GIVEN} new messages", field="input")
-    behind = (await edge_of(request).broker.state()).last
-    incarnation = await start_run(request, asked.assistant_id, thread, _input(asked, before, messages))
-    given = with_ids(messages, incarnation)
-    broker = edge_of(request).broker
-    await asyncio.gather(*(broker.publish(added_event(thread, incarnation, message)) for message in given))
-    begun = [turn for turn in await find_turns(request, thread) if turn.incarnation == incarnation]
-    # An agent that begins it later than it said.
-    life = begun[0] if begun else RunLife(domain="thread", name=thread, begin=behind, incarnation=incarnation)
-    return life, turn_parameters(life, before, [to_json(message).decode() for message in given])
-
-
-def _input(asked: GraphRunRequest, before: Sequence[str], messages: Sequence[Message]) -> dict[str, Any]:
-    given = dict(asked.input) if isinstance(asked.input, Mapping) else {"input": asked.input} if asked.input else {}
-    for name in ("config", "context", "metadata", "command", "checkpoint"):
-        if (value := getattr(asked, name)) is not None:
-            given.setdefault(name, value)
-    if before or messages:
-        new = ({name: value for name, value in message.items() if name != "id" or value} for message in messages)
-        given["messages"] = [as_given(message) for message in (*map(from_json, before), *new)]
-    return given
-
-
-async def _free(request: Request, thread: str, agent: str, strategy: str, deadline: float) -> list[RunLife]:
-    """The turns of a thread once none goes on. Raises Problem or BrokerError."""
-    while (turns := await find_turns(request, thread)) and not (life := turns[-1]).over:
-        left = deadline - time.monotonic()
-        if strategy == "reject":
-            raise Problem("busy", f"the run {life.incarnation} goes on; its end comes on its stream")
-        # Nobody waits, and nothing is stopped, for one that cannot begin.
-        await _require_agent(request, agent)
-        if strategy == "interrupt":
-            await _ask_to_stop(request, thread)
-        if left <= 0 or not await _ended(request, life, left):
-            raise Problem("busy", f"the run {life.incarnation} still goes on", headers={"Retry-After": "5"})
-    return turns
-
-
-async def _require_agent(request: Request, agent: str) -> None:
-    try:
-        await edge_of(request).broker.connection.ask(f"$SRV.PING.{escape(agent)}", b"", timeout=PING_SECONDS)
-    except (NoResponders, Timeout):
-        raise Problem("agent_unavailable", f"no agent {agent!r} serves just now", headers=RETRY_AFTER) from None
-
-
-async def _ask_to_stop(request: Request, thread: str) -> None:
-    try:
-        await ask_to_stop(request, thread, "thread", None)
-    except Problem as problem:
-        if problem.code != "run_over":
-            raise
-
-
-async def _ended(request: Request, life: RunLife, seconds: float) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            return await until_over(request, whole_life(request, life, turn_parameters(life, (), ()))) is not None
-    except TimeoutError:
-        return False
-
-
 # Reading
 
 
@@ -239,13 +105,13 @@ def _addresses(life: RunLife, modes: Iterable[str] = (), way: str = "stream") ->
 
 
 def _abandoned(request: Request, thread: str) -> Any:
-    return lambda: _ask_to_stop(request, thread)
+    return lambda: ask_turn_to_stop(request, thread)
 
 
 async def _stream(request: Request, thread: str) -> Reading | Response:
     asked = read_as(await read_json(request), GraphRunRequest)
     modes = [asked.stream_mode] if isinstance(asked.stream_mode, str) else asked.stream_mode
-    life, parameters = await _begin(request, thread, asked)
+    life, parameters = await begin_graph_run(request, thread, asked)
     reading = whole_life(request, life, {**parameters, "modes": ",".join(modes)})
     cancels = asked.on_disconnect == "cancel"
     return replace(reading, headers=_addresses(life, modes), abandoned=_abandoned(request, thread) if cancels else None)
@@ -301,7 +167,7 @@ def run_answer(life: RunLife) -> GraphRunAnswer:
 
 async def _create(request: Request, thread: str) -> Response:
     asked = read_as(await read_json(request), GraphRunRequest)
-    life, _ = await _begin(request, thread, asked)
+    life, _ = await begin_graph_run(request, thread, asked)
     headers = {name.decode(): value.decode() for name, value in _addresses(life)}
     if life.start is None:
         # It waits for its turn at the agent.
@@ -336,7 +202,7 @@ async def create_graph_run_alone(request: Request) -> Response:
 
 async def _wait(request: Request, thread: str) -> ASGIApp:
     asked = read_as(await read_json(request), GraphRunRequest)
-    life, parameters = await _begin(request, thread, asked)
+    life, parameters = await begin_graph_run(request, thread, asked)
     cancels = _abandoned(request, thread) if asked.on_disconnect == "cancel" else None
     reading = replace(whole_life(request, life, parameters), headers=_addresses(life, way="join"), abandoned=cancels)
     return joined(request, thread, life.incarnation or "", reading)
@@ -407,7 +273,7 @@ async def cancel_graph_run(request: Request) -> Response:
         raise Problem("run_over", f"the run {life.incarnation} is {life.status}", run_status=life.status)
     await ask_to_stop(request, life.name, "thread", None)
     if asked.wait:
-        await _ended(request, life, ENQUEUE_SECONDS)
+        await ends_within(request, life, ENQUEUE_SECONDS)
     return Response(status_code=202)
 
 

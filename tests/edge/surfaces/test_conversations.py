@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from edge.surfaces import conversations
 from edge.surfaces.conversations import (
     MAX_HISTORY,
     MAX_MESSAGE,
@@ -18,6 +19,9 @@ from edge.surfaces.conversations import (
     with_ids,
 )
 from edge.surfaces.lives import RunLife
+from router.event import Event
+from tests.edge.conftest import RunningEdge
+from tests.edge.surfaces.conftest import Worker
 
 LIFE = RunLife(domain="thread", name="t", begin=9, started=10, incarnation="r")
 
@@ -68,3 +72,43 @@ def test_a_turn_begins_with_what_was_said_before_and_what_it_was_given() -> None
         "thread": "t", "run": "r", "history": f"1,2,{given}", "known": "g",
     }  # fmt: skip
     assert "known" not in turn_parameters(LIFE, [], [])
+
+
+async def test_turns_that_are_over_are_read_once(
+    edge: RunningEdge, entity: str, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folded: list[str] = []
+    fold = conversations._Fold.take
+    monkeypatch.setattr(
+        conversations._Fold, "take", lambda self, record: (folded.append(record.subject), fold(self, record))
+    )
+    path = f"/threads/{entity}"
+    for text in ("one", "two"):
+        asked = {"assistant_id": worker.name, "input": {"messages": text}}
+        await edge.http.post(f"{path}/runs", json=asked)
+        await worker.emit("thread", entity, "completion", success=True, result=text.upper())
+    first = (await edge.http.get(f"{path}/state")).json()
+    read = len(folded)
+    again = (await edge.http.get(f"{path}/state")).json()
+
+    assert again == first and read > 0 and len(folded) == read
+    assert [message["content"] for message in first["values"]["messages"]] == ["one", "ONE", "two", "TWO"]
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversations, "MAX_REMEMBERED", 3000)
+    remembered = conversations._Remembered()
+    lives = [
+        RunLife(
+            domain="thread", name="t", incarnation=str(n), end=n + 1, final=Event.new("thread.t.done", {}, id=str(n))
+        )
+        for n in range(4)
+    ]
+    for life in lives:
+        remembered.keep("e", SaidTurn(life=life, given=("g",), made=("x" * 500,)))
+    remembered.keep("e", SaidTurn(life=LIFE, made=("not over",)))
+
+    assert [remembered.get("e", life, ("g",)) is not None for life in lives] == [False, False, True, True]
+    # What was given to it came later.
+    assert remembered.get("e", lives[3], ("g", "h")) is None
+    assert remembered.get("other", lives[3], ("g",)) is None
