@@ -243,6 +243,10 @@ async def test_a_stream_needs_a_grant(secured: SecuredFactory, name: str) -> Non
         mine = edge.as_(name, read=[f"job.{name}.>"])
         answers = [await mine.http.get(f"/streams/{each}") for each in (f"job.{name}.>", "job.>")]
         nobody = await edge.http.get(f"/streams/job.{name}.>")
+        path = f"/streams/job.{name}.>"
+        ticket = (await mine.http.post("/tickets", json={"path": path})).json()["ticket"]
+        async with streaming(edge, path, params={"offset": "now", "live": "sse", "ticket": ticket}) as stream:
+            await stream.until(b'"upToDate":true')
 
     assert [answer.status_code for answer in (*answers, nobody)] == [200, 403, 401]
 
