@@ -1,11 +1,14 @@
 // The components of the real-time guide, as they stand there; what it leaves to its reader is at the end.
-import { useState } from 'react';
+import { useEffect, useState } from 'react';
 import { createRoot } from 'react-dom/client';
 import { useRenderProgressStream } from '@/hooks/useSSE';
 import { useCouncilScoreStream } from '@/hooks/useSSE';
 import { useCampaignMetricsStream } from '@/hooks/useSSE';
 import { useRealtimeAlerts } from '@/hooks/useWebSocket';
 import { useJobProgress, useLiveMetrics } from '@/hooks/useWebSocket';
+import { useSSE } from '@/hooks/useSSE';
+import { useWebSocket } from '@/hooks/useWebSocket';
+import { useAgentStream } from '@/hooks/useAgentStream';
 
 function VideoGenerationPage() {
   const [jobId, setJobId] = useState<string | null>(null);
@@ -126,8 +129,24 @@ function Patterns({ jobId, campaignId }) {
   return <pre>{JSON.stringify({ status, progress: progress?.progress, ctr: metrics.ctr?.value })}</pre>;
 }
 
+// The hooks below them, at the guides' own addresses.
+
+function Addresses({ jobId, userId, threadId }) {
+  const [types, setTypes] = useState<string[]>([]);
+  const { data } = useSSE(`/api/stream/render-progress/${jobId}`);
+  const { isConnected, subscribe, unsubscribe } = useWebSocket(`/ws?userId=${userId}`, {
+    onMessage: (message) => setTypes((before) => [...new Set([...before, message.type])]),
+  });
+  const { textContent, status } = useAgentStream({}, threadId);
+  useEffect(() => {
+    subscribe('video_render', jobId);
+    return () => unsubscribe('video_render', jobId);
+  }, [jobId]);
+  return <pre>{JSON.stringify({ sse: data?.type, isConnected, types: types.join(), status, textContent })}</pre>;
+}
+
 const given = Object.fromEntries(new URLSearchParams(location.search));
-const { videoUrl, transcript, campaignId, userId, jobId } = given;
+const { videoUrl, transcript, campaignId, userId, jobId, threadId } = given;
 
 createRoot(document.body).render(
   <>
@@ -135,6 +154,7 @@ createRoot(document.body).render(
     <section id="council"><EvaluationPage /></section>
     <section id="campaign"><CampaignDashboard campaignId={campaignId} /></section>
     <section id="alerts"><AlertsWidget userId={userId} /></section>
+    <section id="addresses"><Addresses jobId={jobId} userId={userId} threadId={threadId} /></section>
     <section id="patterns"><Patterns jobId={jobId} campaignId={campaignId} /></section>
   </>
 );

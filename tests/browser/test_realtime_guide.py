@@ -38,7 +38,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("guide")
     node = node_with(folder, *PACKAGES, str(CLIENT))
     (folder / "page.tsx").write_text(PAGE.read_text())
-    hooks = [f"--alias:@/hooks/{name}=callboard-client/react" for name in ("useSSE", "useWebSocket")]
+    hooks = [f"--alias:@/hooks/{name}=callboard-client/react" for name in ("useSSE", "useWebSocket", "useAgentStream")]
     options = ("--bundle", "--format=esm", "--jsx=automatic", "--preserve-symlinks", "--outfile=page.js")
     made = subprocess.run(
         [node, "node_modules/esbuild/bin/esbuild", "page.tsx", *options, *hooks],
@@ -101,9 +101,8 @@ async def test_the_guide_s_components_show_what_real_producers_publish(
         demonstrating(store),
     ):
         await raised(store, f"rule-{entity}", "all", title=f"for all {entity}")
-        await open_page(
-            tab, edge, bundle, videoUrl="test", transcript=TRANSCRIPT, campaignId=campaign, userId=user, jobId=job
-        )
+        ids = {"campaignId": campaign, "userId": user, "jobId": job, "threadId": entity}
+        await open_page(tab, edge, bundle, videoUrl="test", transcript=TRANSCRIPT, **ids)
 
         # An alert that fired before the page was opened, without an audience; then one of the user, and one of a producer.
         await shows(tab, "alerts", f"for all {entity}")
@@ -122,6 +121,13 @@ async def test_the_guide_s_components_show_what_real_producers_publish(
         await shows(tab, "video", "Frame: 12 / 12")
         await shows(tab, "video", "ETA: 0s")
         await shows(tab, "patterns", '"status":"completed"')
+
+        await shows(tab, "addresses", '"sse":"complete","isConnected":true')
+        await shows(tab, "addresses", '"types":"connected,subscribed,video_render_progress"')
+
+        await edge.http.post(f"/thread/{entity}/agent/start", json={"message": "How do webhooks work?"})
+        await shows(tab, "addresses", '"status":"completed"')
+        await shows(tab, "addresses", "Webhooks: Each event is posted at least once")
 
         await tab.page.click("text=Evaluate")
         await shows(tab, "council", "Final Score: ")

@@ -216,3 +216,20 @@ async def test_a_run_is_read_by_who_may_and_by_ticket(secured: SecuredFactory, e
     assert opened.status_code == 200 and b"event: close" in opened.content
     assert f"Path={path};" in opened.headers["set-cookie"]
     assert other.json()["code"] == "bad_ticket"
+
+
+async def test_a_stop_says_that_it_was_asked_for_and_the_stream_that_it_has_come(
+    edge: RunningEdge, entity: str
+) -> None:
+    await publish(edge, entity, *BEGUN)
+    lease = {"domain": "agent", "ttl": 60}
+    assert (await edge.http.post(f"/runs/{entity}/lease", json=lease)).status_code == 200
+
+    async with streaming(edge, f"/agent-run/{entity}/stream") as stream:
+        answer = await edge.http.post(f"/agent-run/{entity}/stop")
+        assert (await edge.http.post(f"/runs/{entity}/lease", json=lease)).json()["stop"] is True
+        await publish(edge, entity, ("completion", {"success": False, "status": "cancelled"}))
+        said = await stream.rest()
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "stopping")
+    assert b'"status":"cancelled"' in said and said.rstrip().endswith(b"event: close\ndata: {}")

@@ -9,6 +9,7 @@ import pytest
 
 from router.broker import Broker
 from router.event import Event
+from tests.edge.auth.conftest import SecuredFactory
 from tests.edge.conftest import RunningEdge
 from tests.edge.surfaces.conftest import Serving, streaming
 
@@ -159,3 +160,19 @@ async def test_the_statistics_have_the_guide_s_fields_and_true_counts(edge: Runn
     assert (stats["status"], stats["channels"]["isConnected"]) == ("healthy", True)
     assert stats["sse"]["totalConnections"] == 1
     assert f"metric.{entity}.campaign_metrics" in stats["channels"]["channels"]
+
+
+async def test_a_council_needs_the_right_to_start_it_and_to_read_its_run(
+    secured: SecuredFactory, serving: Serving, entity: str
+) -> None:
+    path = f"/api/stream/council-score?videoUrl=v&transcript={entity}"
+    start = "council.main.start"
+    async with secured() as edge, serving("council") as council:
+        for rights in ({"read": ["agent.>"]}, {"command": [start]}, {"command": [start], "read": ["job.>"]}):
+            refused = await edge.as_("alice", **rights).http.get(path)
+            assert (refused.status_code, refused.json()["code"]) == (403, "not_granted")
+        assert council.asked == []
+        async with streaming(edge.as_("alice", command=[start], read=["agent.>"]), path) as stream:
+            await stream.until(b'"connected"')
+
+    assert [asked["domain"] for asked in council.asked] == ["agent"]
