@@ -37,7 +37,7 @@ PROGRAM = """
 import asyncio, os, random, sys
 from callboard import RunSettings, agent, serve
 
-@agent(sys.argv[1], concurrency=4, backlog=8)
+@agent(sys.argv[1], concurrency=4, backlog=8, queue=int(sys.argv[3]))
 async def worker(run, input):
     for n in range(random.randint(1, 6)):
         await run.emit("output", {"line": run.incarnation, "n": n})
@@ -50,9 +50,9 @@ serve(worker, url=sys.argv[2], grace=1.0, settings=RunSettings(ttl=1.0), ready=l
 """
 
 
-async def begin_process(name: str, url: str) -> asyncio.subprocess.Process:
+async def begin_process(name: str, url: str, queue: int) -> asyncio.subprocess.Process:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-c", PROGRAM, name, url, cwd=ROOT, env=environment(),
+        sys.executable, "-P", "-c", PROGRAM, name, url, str(queue), cwd=ROOT, env=environment(),
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     assert process.stdout is not None
@@ -99,13 +99,16 @@ def faults_of(events: list[Event]) -> list[str]:
     return found
 
 
-async def test_lives_of_a_thread_follow_one_another_whoever_serves_and_whoever_dies(own_nats: str, entity: str) -> None:
+@pytest.mark.parametrize("queue", [0, 2])
+async def test_lives_of_a_thread_follow_one_another_whoever_serves_and_whoever_dies(
+    own_nats: str, entity: str, queue: int
+) -> None:
     luck = random.Random(SEED)
     threads = [f"{entity}-{n}" for n in range(THREADS)]
     answers: Counter[str] = Counter()
     async with Broker(BrokerSettings(own_nats, request_timeout=60.0), "test") as broker:
         served = Served(broker, None, entity)  # type: ignore[arg-type]
-        processes = list(await asyncio.gather(*(begin_process(entity, own_nats) for _ in range(PROCESSES))))
+        processes = list(await asyncio.gather(*(begin_process(entity, own_nats, queue) for _ in range(PROCESSES))))
         until = time.monotonic() + SECONDS
         try:
             async with asyncio.TaskGroup() as group:
@@ -116,7 +119,7 @@ async def test_lives_of_a_thread_follow_one_another_whoever_serves_and_whoever_d
                     process = processes.pop(luck.randrange(len(processes)))
                     process.send_signal(luck.choice([signal.SIGKILL, signal.SIGTERM]))
                     await process.wait()
-                    processes.append(await begin_process(entity, own_nats))
+                    processes.append(await begin_process(entity, own_nats, queue))
 
             async def begun(thread: str) -> bool:
                 return (await served.start(thread))[0] == ""

@@ -26,7 +26,7 @@ async def test_the_user_that_the_readme_shows_has_what_an_agent_needs(tmp_path: 
     readme = (NATS.parents[1] / "README.md").read_text()
     (user,) = re.findall(r"^```conf\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)
 
-    @agent("assistant")
+    @agent("assistant", queue=1)
     async def assistant(run: Run, input: AgentInput) -> str:
         if input.get("long"):
             await asyncio.sleep(3600)
@@ -48,13 +48,23 @@ async def test_the_user_that_the_readme_shows_has_what_an_agent_needs(tmp_path: 
             await served.begin("chat", {"message": "hi"})
             said = await served.ended("chat", times=2)
             await served.begin("chat", {"long": True})
+            waits = await served.start("chat", {"message": "in line"})
             await served.tell_to_stop("chat")
-            said = await served.ended("chat", times=3)
+            said = await served.ended("chat", times=4)
             stop.set()
             await serving
             await broker.close()
         violations = house.server.violations
 
     assert violations == []
-    assert types(said) == ["completion", "workflow_start", "completion", "workflow_start", "stopping", "completion"]
-    assert [each.data.get("status") for each in said if each.type == "completion"] == [None, None, "cancelled"]
+    assert waits[1]["queued"] == 1
+    assert types(said)[:-2] == [
+        "completion",
+        "workflow_start",
+        "completion",
+        "workflow_start",
+        "stopping",
+        "completion",
+    ]
+    ends = [each.data for each in said if each.type == "completion"]
+    assert [end.get("status") for end in ends] == [None, None, "cancelled", None] and ends[3]["result"] == "in line"

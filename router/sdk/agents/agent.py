@@ -24,13 +24,14 @@ class AgentFunction:
     concurrency: int = 8
     backlog: int = 32
     stop_timeout: float = 10.0
+    queue: int = 0
     reads: Reads = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise BadInput(f"{self.name[:80]!r} is no name of an agent: it has letters, digits, _ and -")
-        if self.concurrency < 1 or self.backlog < 0 or self.stop_timeout < 0:
-            raise BadInput("an agent has a concurrency from 1 up, and a backlog and a stop_timeout from 0 up")
+        if self.concurrency < 1 or min(self.backlog, self.stop_timeout, self.queue) < 0:
+            raise BadInput("an agent has a concurrency from 1 up, and a backlog, a stop_timeout and a queue from 0 up")
         object.__setattr__(self, "reads", reader_for(self.function))
 
     @property
@@ -48,17 +49,18 @@ class AgentFunction:
 
 
 def agent(
-    name: str, *, concurrency: int = 8, backlog: int = 32, stop_timeout: float = 10.0
+    name: str, *, concurrency: int = 8, backlog: int = 32, stop_timeout: float = 10.0, queue: int = 0
 ) -> Callable[[Callable[..., Any]], AgentFunction]:
     """Makes a function the agent of a name: `@agent("assistant") async def assistant(run, input)`.
 
     The function is a coroutine function, or one without asyncio, which is run in a thread; either may `yield` texts and events
     (`{"type": …}`). What it returns is the run's result, what it raises fails the run. `concurrency` is how many runs a process
     works at; `backlog` more have begun and wait for their turn; what comes then is refused. A run that is stopped is cancelled,
-    and its `finally` blocks get `stop_timeout` seconds. Raises BadInput for a name or a function that cannot be served.
+    and its `finally` blocks get `stop_timeout` seconds. A start on a thread whose run goes on is refused, or waits in line with `queue`
+    others at most, also while processes die. Raises BadInput for a name or a function that cannot be served.
     """
 
     def declare(function: Callable[..., Any]) -> AgentFunction:
-        return AgentFunction(name, function, concurrency, backlog, stop_timeout)
+        return AgentFunction(name, function, concurrency, backlog, stop_timeout, queue)
 
     return declare

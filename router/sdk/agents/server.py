@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from router.broker import Broker
 from router.errors import BadInput
 from router.nats.service import Endpoint, Request, Service
 from router.sdk.agents.agent import AgentFunction
+from router.sdk.agents.order import StartOrder
+from router.sdk.agents.queue import StartQueue
 from router.sdk.agents.threads import ThreadOwners
-from router.sdk.agents.turn import AgentHost, AgentTurn, StartOrder, for_agents
+from router.sdk.agents.turn import AgentHost, AgentTurn, for_agents
 from router.sdk.values import RunSettings
 
 log = logging.getLogger(__name__)
@@ -39,9 +41,7 @@ class AgentServer:
         if len({each.name for each in agents}) < len(agents):
             raise BadInput("two agents have the same name")
         owners, how = ThreadOwners(broker), for_agents(settings)
-        self._hosted = [
-            _Hosted(AgentHost(each, broker, owners, how, asyncio.Semaphore(each.concurrency))) for each in agents
-        ]
+        self._hosted = [_Hosted(_host_of(each, broker, owners, how)) for each in agents]
         self._grace = grace
         # Work that did not end when it was cancelled.
         self.left: list[asyncio.Task[Any]] = []
@@ -52,12 +52,16 @@ class AgentServer:
             for hosted in self._hosted:
                 hosted.group = group
             serving = [group.create_task(each.service.run(), name=f"agent {each.name}") for each in self._hosted]
+            queues = [group.create_task(each) for hosted in self._hosted for each in hosted.queue()]
             for each in self._hosted:
                 await each.service.serving.wait()
             ready()
             await stop.wait()
             for each in self._hosted:
                 each.service.close()
+            for task in queues:
+                task.cancel()
+            await asyncio.gather(*queues, return_exceptions=True)
             await self._drain()
             for task in serving:
                 task.cancel()
@@ -79,6 +83,11 @@ class AgentServer:
         await asyncio.wait(late)
 
 
+def _host_of(agent: AgentFunction, broker: Broker, owners: ThreadOwners, settings: RunSettings) -> AgentHost:
+    queue = StartQueue(agent.name, agent.queue, broker, owners, settings.ttl) if agent.queue else None
+    return AgentHost(agent, broker, owners, settings, asyncio.Semaphore(agent.concurrency), queue)
+
+
 class _Hosted:
     """One agent in this process: its service and its runs."""
 
@@ -98,6 +107,23 @@ class _Hosted:
             stats=self._stats,
         )
 
+    def queue(self) -> list[Coroutine[Any, Any, None]]:
+        """What keeps the lines of starts that wait for their threads."""
+        queue = self._host.queue
+        if queue is None:
+            return []
+        return [queue.watch(), queue.keep(lambda: len(self.turns) < self._host.agent.capacity, self._begin)]
+
+    def _begin(self, order: StartOrder) -> None:
+        """Begins the first of a line, whose thread was taken."""
+        try:
+            input = self._host.agent.reads(order.input)
+        except BadInput as fault:
+            # Another version of the agent took it. Its lease runs out, and the run is failed.
+            log.error("start in a line cannot be carried out", extra={"run": order.run, "fault": str(fault)})
+            return
+        self._spawn(AgentTurn(self._host, order, input), order, None)
+
     def _start(self, request: Request) -> None:
         agent = self._host.agent
         try:
@@ -109,18 +135,21 @@ class _Hosted:
         if len(self.turns) >= agent.capacity:
             request.refuse(503, f"{len(self.turns)} runs of {agent.name} go on or wait here, and no more are taken")
             return
-        turn = AgentTurn(self._host, order, input)
+        self._spawn(AgentTurn(self._host, order, input), order, request)
+
+    def _spawn(self, turn: AgentTurn, order: StartOrder, request: Request | None) -> None:
         task = self.group.create_task(self._play(turn, request), name=f"run {order.run}")
         self.turns[task] = turn
         task.add_done_callback(self._done)
 
-    async def _play(self, turn: AgentTurn, request: Request) -> None:
+    async def _play(self, turn: AgentTurn, request: Request | None) -> None:
         try:
-            await turn.play(request)
+            await (turn.carry_out(None) if request is None else turn.play(request))
         except Exception:
             # One run that cannot be carried out must not end the others.
             log.exception("run of an agent could not be carried out", extra={"agent": self.name})
-            await request.fail(500, "the run could not be carried out")
+            if request is not None:
+                await request.fail(500, "the run could not be carried out")
 
     def _done(self, task: asyncio.Task[None]) -> None:
         left = self.turns.pop(task).left

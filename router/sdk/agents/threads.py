@@ -44,8 +44,10 @@ class ThreadOwners:
         self._ledger = RunLedger(broker)
         self._leases = Bucket(broker.connection, LEASES)
 
-    async def take(self, domain: str, token: str, incarnation: str, ttl: float, source: str) -> None:
-        """Makes an incarnation the living one; waits a little for the end of a run that was asked to stop.
+    async def take(
+        self, domain: str, token: str, incarnation: str, ttl: float, source: str, *, patient: bool = True
+    ) -> None:
+        """Makes an incarnation the living one; a patient caller waits a little for the end of a run that was asked to stop.
 
         Raises RunBusy where a run of the thread goes on, RunSuperseded where there was one of this incarnation, and BrokerError.
         """
@@ -63,7 +65,7 @@ class ThreadOwners:
                     elif busy.incarnation == incarnation:
                         raise
                 patience = STOPPING_SECONDS if entry is not None and entry.stop is not None else BUSY_SECONDS
-                if clock() - begun > patience:
+                if not patient or clock() - begun > patience:
                     raise
             await asyncio.sleep(random.uniform(MIN_PAUSE, MAX_PAUSE))
 

@@ -4,56 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from router.broker import Broker
-from router.catalogue import RUN_DOMAINS
-from router.errors import BadEvent, BadInput, BrokerError, RouterError, RunBusy, RunConflict, RunSuperseded
+from router.errors import BadEvent, BrokerError, RouterError, RunBusy, RunConflict, RunSuperseded
 from router.event import new_id
 from router.nats.service import Request
 from router.sdk.agents.agent import AgentFunction
 from router.sdk.agents.faults import line_of
+from router.sdk.agents.order import StartOrder
+from router.sdk.agents.queue import QueueFull, StartQueue
 from router.sdk.agents.threads import ThreadOwners
 from router.sdk.agents.work import work
 from router.sdk.run import Run
 from router.sdk.values import RunSettings
-from router.subject import Subject, escape
+from router.subject import escape
 
 log = logging.getLogger(__name__)
 
 # 8 s: who asks for a run waits 10.
 ANSWER_SECONDS = 8.0
-# Part of the ids of events, of which the run and a number are the others (router/sdk/encoder.py).
-_INCARNATION = re.compile(r"[A-Za-z0-9_-]{1,40}")
-
-
-class StartOrder(NamedTuple):
-    """What a process is asked to begin: the next life of a run."""
-
-    run: str
-    domain: str
-    incarnation: str
-    input: Any
-
-    @classmethod
-    def read(cls, given: Mapping[str, Any]) -> StartOrder:
-        """An incarnation that no id of an event may have is replaced. Raises BadInput."""
-        run, domain, life = given.get("run"), given.get("domain", "agent"), given.get("incarnation")
-        if not isinstance(run, str) or not run:
-            raise BadInput("a start needs run, the name of a run or thread")
-        if domain not in RUN_DOMAINS:
-            raise BadInput(f"domain must be one of {', '.join(RUN_DOMAINS)}")
-        if not isinstance(life, str) or not _INCARNATION.fullmatch(life):
-            life = new_id()
-        Subject.of(domain, run, "workflow_start")
-        return cls(run, domain, life, given.get("input"))
-
-    def begun(self) -> dict[str, str]:
-        """The answer, once the run has begun."""
-        return {"run": self.run, "domain": self.domain, "incarnation": self.incarnation}
 
 
 @dataclass(frozen=True)
@@ -65,6 +36,8 @@ class AgentHost:
     owners: ThreadOwners
     settings: RunSettings
     places: asyncio.Semaphore
+    # Where starts of busy threads wait; None where they are refused.
+    queue: StartQueue | None = None
 
 
 class AgentTurn:
@@ -84,20 +57,41 @@ class AgentTurn:
         self._interrupted.set()
 
     async def play(self, request: Request) -> None:
-        """Answers the request once the run has begun, or refuses it, and carries the run out."""
+        """Answers the request once the run has begun, waits in line or is refused, and carries the run out."""
+        queue = self._host.queue
         try:
+            if queue is not None and await queue.waits(self._order):
+                await self._line_up(request, queue)
+                return
             await self._take()
         except RunBusy as busy:
             if busy.incarnation == self._order.incarnation:
                 # The same start came twice.
                 await request.respond(self._order.begun())
-                return
-            await request.fail(409, f"a run of {self._order.run[:60]!r} goes on; stop it, or wait for its end")
+            elif queue is not None:
+                await self._line_up(request, queue)
+            else:
+                await request.fail(409, f"a run of {self._order.run[:60]!r} goes on; stop it, or wait for its end")
             return
         except (RunConflict, BrokerError) as fault:
             log.warning("run could not be begun", extra={"run": self._order.run, "fault": str(fault)})
             await request.fail(503, "the run could not be begun: the event store does not answer")
             return
+        await self.carry_out(request)
+
+    async def _line_up(self, request: Request, queue: StartQueue) -> None:
+        try:
+            place = await queue.join(self._order)
+        except (QueueFull, RunBusy) as full:
+            await request.fail(409, str(full))
+        except BrokerError as fault:
+            log.warning("start could not be put in line", extra={"run": self._order.run, "fault": str(fault)})
+            await request.fail(503, "the event store does not answer")
+        else:
+            await request.respond({**self._order.begun(), "queued": place})
+
+    async def carry_out(self, request: Request | None) -> None:
+        """Carries out a run whose thread was taken; answers the request, where one still waits, once it has begun."""
         host, order = self._host, self._order
         run = Run(
             order.run, host.broker, domain=order.domain, name=host.agent.name, about={"agent": host.agent.name},
@@ -105,7 +99,8 @@ class AgentTurn:
         )  # fmt: skip
         try:
             async with run:
-                await self._answer(run, request)
+                if request is not None:
+                    await self._answer(run, request)
                 await self._work(run)
         except RouterError as fault:
             log.error("run of an agent did not end as it should", extra={"run": order.run, "fault": str(fault)})
