@@ -57,8 +57,8 @@ async def serve(surface: StreamSurface, request: Request) -> Response | ASGIApp:
     try:
         view = session.view if auth is None else auth.view(session)
         folding = (
-            Folding(dialect, reading.parameters, reading.after, reading.ending, reading.had)
-            if isinstance(dialect, FoldedDialect)
+            Folding(surface.dialect, reading.parameters, reading.after, reading.ending, reading.had)
+            if isinstance(surface.dialect, FoldedDialect)
             else None
         )
     except Problem:

@@ -51,7 +51,7 @@ class SseResponse:
         async with open_reader(self._hub, view, session_id, self._stats, self._pace, kind=_StreamReader) as reader:
             bind(encoder, reader)
             reader.authorize(self._asked.authorization)
-            await send({"type": "http.response.start", "status": 200, "headers": encoder.dialect.headers})
+            await send({"type": "http.response.start", "status": 200, "headers": self._asked.dialect.headers})
             await send({"type": "http.response.body", "body": encoder.opening, "more_body": True})
             self._stats.sses += 1
             self._stats.served += 1
