@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Protocol, cast
 
@@ -247,11 +248,14 @@ class TakeoverHttpProtocol(PlainHttpProtocol):
         if not (self.cycle.keep_alive and self.chunks):
             return None
 
-        def take_back(transport: asyncio.Transport) -> None:
-            transport.set_write_buffer_limits()
-            _hand_over(transport, type(self)(self.config, self.server_state, self.app_state, self.loop))
+        # It is kept for as long as the stream goes on, and this protocol, with its request, is not.
+        anew = partial(type(self), self.config, self.server_state, self.app_state, self.loop)
+        return partial(_take_back, anew)
 
-        return take_back
+
+def _take_back(anew: Callable[[], asyncio.Protocol], transport: asyncio.Transport) -> None:
+    transport.set_write_buffer_limits()
+    _hand_over(transport, anew())
 
 
 class TakeoverWebSocketProtocol(PlainWebSocketProtocol):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import socket
 
 import pytest
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from edge.settings import LimitSettings, SessionSettings
+from edge.surfaces.lives import RunLife
 from edge.surfaces.serving import session_of_surface
 from edge.surfaces.surface import Reading
 from router.broker import Broker
@@ -86,6 +89,26 @@ async def test_a_slow_reader_of_a_folded_stream_has_every_event_once_and_the_end
     assert spills > 0
     assert re.findall(r'"token".*?<(\d+)>', said) == [str(n) for n in range(count)]
     assert said[-60:].count("event: close\ndata: {}\n\n") == 1
+
+
+async def test_a_stream_keeps_neither_its_request_nor_the_events_of_its_life(
+    edge_factory: EdgeFactory, store: Broker, entity: str
+) -> None:
+    def kept() -> list[object]:
+        gc.collect()
+        found = [each for each in gc.get_objects() if isinstance(each, (RequestResponseCycle, RunLife))]
+        return [each for each in found if isinstance(each, RunLife) or each.scope["path"].endswith("/stream")]
+
+    await store.publish(Event.new(f"thread.{entity}.workflow_start", {"incarnation": "a"}))
+    async with edge_factory() as edge:
+        before = len(kept())
+        async with (
+            streaming(edge, f"/api/chat/{entity}/stream") as chat,
+            streaming(edge, f"/agent-run/{entity}/stream") as guide,
+        ):
+            await chat.until(b"start")
+            await guide.until(b"processing")
+            await eventually(lambda: len(kept()) == before)
 
 
 async def test_live_readers_of_a_run_are_written_as_one_and_each_has_what_it_asked_for(
