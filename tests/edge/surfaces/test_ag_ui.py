@@ -80,6 +80,28 @@ async def test_a_request_that_is_repeated_joins_its_run_and_another_id_begins_an
     assert [asked["incarnation"] == "r1" for asked in worker.asked] == [True, False]
 
 
+async def test_the_address_is_valid_to_the_protocol_s_own_validator(
+    edge: RunningEdge, entity: str, worker: Worker
+) -> None:
+    rules = pytest.importorskip("ag_ui_validate.pytest_plugin", reason="ag-ui-validate is not installed")
+    asked = {"threadId": entity, "runId": "r1", "messages": [{"id": "u1", "role": "user", "content": "hi"}]}
+
+    validating = asyncio.ensure_future(rules.validate_agui_endpoint(f"{edge.url}/ag-ui/{worker.name}", input=asked))
+    await eventually(lambda: worker.asked)
+    for kind, data in (
+        ("thinking", {"thought": "hm"}),
+        ("token", {"content": "Grüß"}),
+        ("completion", {"success": True}),
+    ):
+        await worker.emit("thread", entity, kind, **data)
+    report = await validating
+
+    assert [each.message for each in report.diagnostics if each.severity != "info"] == report.internal_errors == []
+    assert report.event_count == 10
+    # Also its rules of framing, content type and end were put to it.
+    assert not {"AGUI501", "AGUI505", "AGUI508"} & {each.rule for each in report.skipped}
+
+
 @pytest.mark.slow
 async def test_its_own_client_verifies_a_run(
     edge: RunningEdge, entity: str, worker: Worker, libraries: Libraries
