@@ -22,6 +22,8 @@ LIBRARIES = (
     "@ai-sdk/react@4",
     "@ag-ui/client@1",
     "@tanstack/ai-react@0.27",
+    "@langchain/langgraph-sdk@1",
+    "@langchain/core@1",
     "eventsource@3.0.7",
     "@microsoft/fetch-event-source@2.0.1",
     "esbuild@0.25.5",

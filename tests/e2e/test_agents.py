@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from router.sdk.agents import AgentInput, agent
 from router.sdk.agents.server import AgentServer
 from tests.e2e.test_readme import blocks, pasted
 from tests.e2e.tree import RunningCallboard
-from tests.npm import node_with
+from tests.npm import Libraries
 from tests.ops.command import environment
 from tests.router.sdk.runs import events_of
 from tests.waiting import PATIENCE, eventually
@@ -236,14 +235,12 @@ async def test_the_page_and_every_producer_s_address_stop_it_too(
 
 @pytest.mark.slow
 async def test_the_ai_sdk_itself_shows_the_text_of_a_message_that_was_stopped_from_another_tab(
-    running_callboard: RunningCallboard, slow: Slow, entity: str, tmp_path: Path
+    running_callboard: RunningCallboard, slow: Slow, entity: str, libraries: Libraries
 ) -> None:
-    (tmp_path / "package.json").write_text('{"type": "module"}')
-    node = await asyncio.to_thread(node_with, tmp_path, "ai@7")
-    shutil.copy(HERE / "stop.mjs", tmp_path)
+    script = libraries.script(HERE / "stop.mjs")
     done = await asyncio.to_thread(
-        subprocess.run, [node, "stop.mjs", running_callboard.url, entity, slow.name],
-        cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False,
+        subprocess.run, [libraries.node, script, running_callboard.url, entity, slow.name],
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,11 @@ from edge.disconnect import SHUTDOWN
 from tests.edge.auth.conftest import SecuredFactory
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.surfaces.conftest import Worker, streaming
-from tests.npm import node_with
+from tests.npm import Libraries
 from tests.proxy import Proxy
 from tests.waiting import PATIENCE, eventually
 
 HERE = Path(__file__).parent
-SDK = "@langchain/langgraph-sdk@1"
 
 USER = {"role": "user", "content": "hi"}
 
@@ -238,15 +236,13 @@ async def test_what_cannot_be_run_is_refused(
 
 @pytest.mark.slow
 async def test_its_own_client_is_cut_joins_and_cancels(
-    edge: RunningEdge, entity: str, worker: Worker, stopping: list[str], tmp_path: Path
+    edge: RunningEdge, entity: str, worker: Worker, stopping: list[str], libraries: Libraries
 ) -> None:
-    (tmp_path / "package.json").write_text('{"type": "module"}')
-    node = await asyncio.to_thread(node_with, tmp_path, SDK, "@langchain/core@1")
-    shutil.copy(HERE / "graph.mjs", tmp_path)
+    script = libraries.script(HERE / "graph.mjs")
     async with Proxy(edge.port) as proxy:
         process = await asyncio.create_subprocess_exec(
-            node, "graph.mjs", proxy.url, entity, worker.name,
-            cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            libraries.node, script, proxy.url, entity, worker.name,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         assert process.stdout is not None and process.stderr is not None
         await eventually(lambda: worker.asked or process.returncode is not None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,29 +15,18 @@ from tests import parts
 from tests.browser.conftest import ARGUMENTS
 from tests.edge.conftest import RunningEdge
 from tests.edge.surfaces.conftest import Worker
-from tests.npm import node_with
+from tests.npm import Libraries
 from tests.waiting import PATIENCE, eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 HERE = Path(__file__).parent
-PACKAGES = (
-    "@langchain/langgraph-sdk@1", "@langchain/core@1", "react@19.1.0", "react-dom@19.1.0", "esbuild@0.25.5",
-)  # fmt: skip
 
 
 @pytest.fixture
-async def page_url(tmp_path: Path) -> AsyncIterator[str]:
+async def page_url(libraries: Libraries) -> AsyncIterator[str]:
     """Where the chat's page is served: another origin than the edge's."""
-    node = await asyncio.to_thread(node_with, tmp_path, *PACKAGES)
-    (tmp_path / "page.jsx").write_text((HERE / "graph_page.jsx").read_text())
-    options = ("--bundle", "--format=esm", "--jsx=automatic", '--define:process.env.NODE_ENV="development"')
-    made = await asyncio.to_thread(
-        subprocess.run,
-        [node, "node_modules/esbuild/bin/esbuild", "page.jsx", *options, "--outfile=page.js"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert made.returncode == 0, made.stderr
+    bundle = await asyncio.to_thread(libraries.bundle, HERE / "graph_page.jsx")
 
     async def page(_request: web.Request) -> web.Response:
         html = (
@@ -47,7 +35,7 @@ async def page_url(tmp_path: Path) -> AsyncIterator[str]:
         return web.Response(text=html, content_type="text/html")
 
     async def script(_request: web.Request) -> web.Response:
-        return web.Response(text=(tmp_path / "page.js").read_text(), content_type="text/javascript")
+        return web.Response(text=bundle, content_type="text/javascript")
 
     app = web.Application()
     app.add_routes([web.get("/", page), web.get("/page.js", script)])
