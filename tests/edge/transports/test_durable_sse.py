@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from edge.settings import SessionSettings
 from edge.transports.durable_sse import DurableEncoder
 from edge.types import Batch
 from router.broker import Broker
@@ -16,7 +15,7 @@ from router.codec import encode
 from router.event import Event
 from router.nats.settings import BrokerSettings
 from router.record import Record
-from tests.edge.conftest import EdgeFactory, n
+from tests.edge.conftest import EdgeFactory, RunningEdge, n
 from tests.edge.surfaces.conftest import streaming
 from tests.edge.test_store_made_anew import delete
 
@@ -54,19 +53,22 @@ def _batch(sequence: int) -> Batch:
 
 
 async def test_only_the_last_page_of_the_past_says_that_its_client_is_up_to_date(
-    edge_factory: EdgeFactory, entity: str
+    edge: RunningEdge, entity: str
 ) -> None:
-    settings = SessionSettings(heartbeat=3600.0, mailbox_events=4)
-    async with edge_factory(session=settings) as edge:
-        cursors = await edge.numbers(entity, 10)
-        async with streaming(edge, f"/streams/job.{entity}.>", params=LIVE) as stream:
-            found = said(await stream.until(b"upToDate"))
+    cursors = await edge.numbers(entity, 600)
+    async with streaming(edge, f"/streams/job.{entity}.>", params=LIVE) as stream:
+        text = await stream.until(b"upToDate")
+        # Something of what comes next would have to come live.
+        (live,) = await edge.numbers(entity, 1)
+        text = await stream.until(live.encode())
+        found = said(text[: text.rfind(b"event: data")])
 
     pages, controls = found[::2], found[1::2]
     assert {name for name, _ in pages} == {"data"} and {name for name, _ in controls} == {"control"}
-    assert [number for _, page in pages for number in n(page)] == list(range(10))
+    assert [number for _, page in pages for number in n(page)] == list(range(600))
     assert [each["streamNextOffset"] for _, each in controls] == [page[-1]["cursor"] for _, page in pages]
     assert controls[-1][1]["streamNextOffset"] == cursors[-1]
+    assert len(controls) > 1
     assert ["upToDate" in each for _, each in controls] == [False] * (len(controls) - 1) + [True]
 
 
