@@ -136,6 +136,7 @@ def test_the_core_weighs_less_than_twelve_kilobytes(package: Path) -> None:
 TYPED = """
 import { connect } from "callboard-client";
 import { useJobProgress, useRenderProgressStream } from "callboard-client/react";
+import { createAlertEvent, getChannelManager } from "callboard-client/realtime";
 import type { EventData } from "./events";
 
 const board = connect<EventData>("http://localhost:8000", { subjects: ["agent.run-42.>"], last: 5, persist: "mine" });
@@ -146,6 +147,9 @@ board.on("progress", ({ data }) => data.progress?.toUpperCase());
 board.on("progres", () => {});
 for await (const event of board) console.log(event.event_type.length);
 const stopped: { done: boolean } = await board.command("agent", "main", "stop", { run: "run-42" });
+const stored: { cursor: string } = await getChannelManager().publish({ type: "job_progress", id: "j" }, { progress: 0.5 });
+// @ts-expect-error: no such channel.
+await getChannelManager().publish({ type: "weather" }, createAlertEvent("warning", "performance", "High", stored.cursor));
 export const shown = () => useRenderProgressStream("job").estimatedTime.toFixed(0) + useJobProgress(null).status + stopped.done;
 """
 
