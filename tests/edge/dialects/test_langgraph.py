@@ -229,3 +229,43 @@ def test_the_pieces_of_a_text_are_equal_where_the_text_is_made_alike() -> None:
     assert one == two and hash(one) == hash(two)
     assert one != Pieces("c", two) and one != "ab"
     assert one.text == "a" + "b" * 20_000
+
+
+SAYS = st.sampled_from(
+    [
+        ("token", {"content": "a"}), ("token", {"content": ""}), ("delta", {"delta": "ü"}), ("thinking", {"thought": "t"}),
+        ("tool_use", {"tool_name": "one", "parameters": {"q": "x"}}), ("tool_use", {"tool_name": "two"}),
+        ("tool_result", {"tool_name": "one", "result": [1]}), ("tool_result", {"tool_name": "two", "error": "no"}),
+        ("message_added", {"role": "user", "content": "hi"}), ("message_added", {"role": "assistant", "content": "yo"}),
+        ("workflow_start", {"incarnation": "s", "resumed": True}), ("progress", {"progress": 0.5}), ("state", {"status": "running"}),
+    ]
+)  # fmt: skip
+ENDS = st.sampled_from(
+    [{"success": True}, {"success": True, "result": "all"}, {"success": False, "error": "e"}, {"status": "cancelled"}]
+)
+
+
+@given(st.lists(SAYS, max_size=12), ENDS, st.data())
+def test_whatever_is_said_chunks_make_the_messages_of_the_values_and_a_cut_changes_nothing(
+    told: list[tuple[str, Any]], end: dict[str, Any], data: st.DataObject
+) -> None:
+    run = records_of(("workflow_start", {"incarnation": "r"}), *told, ("completion", end), subject="thread.t")
+    parameters = {**PARAMETERS, "modes": "values,messages-tuple,updates"}
+    text = written(LANGGRAPH, run, parameters=parameters)
+    cut = data.draw(st.integers(0, len(run)))
+
+    joined: dict[str, dict[str, Any]] = {}
+    for message, _ in data_of(text, "messages"):
+        former = joined.setdefault(message["id"], {**message, "content": "", "calls": []})
+        former["content"] += message["content"]
+        former["calls"] += [call["id"] for call in message.get("tool_call_chunks", ())]
+    whole = [each for each in data_of(text, "values")[-1]["messages"] if each["type"] != "human"]
+    updated = [each for update in data_of(text, "updates") for node in update.values() for each in node["messages"]]
+    assert [(each["id"], each["content"]) for each in whole] == [(id, each["content"]) for id, each in joined.items()]
+    assert [[call["id"] for call in each.get("tool_calls", ())] for each in whole] == [
+        each["calls"] for each in joined.values()
+    ]
+    assert updated == whole
+    assert named(text)[-1] == ("error" if end.get("error") else "end") and named(text).count("metadata") == 1
+    first = written(LANGGRAPH, run[:cut], parameters=parameters)
+    assert first + written(LANGGRAPH, run, after=cut, parameters=parameters) == text
