@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.edge.auth.conftest import SecuredFactory
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.surfaces.conftest import Worker, streaming
 from tests.npm import Libraries
-from tests.proxy import Proxy
+from tests.proxy import Cut, Proxy
 from tests.waiting import PATIENCE, eventually
 
 HERE = Path(__file__).parent
@@ -322,6 +323,42 @@ async def test_its_python_client_is_cut_joins_and_cancels(
     assert [message["content"] for message in state["values"]["messages"]] == ["hi", "Grüß Gott"]
     assert values == state["values"] and over["status"] == "interrupted"
     assert refused.value.code == "run_over"
+
+
+@pytest.mark.slow
+async def test_its_python_client_has_every_word_once_over_a_wire_that_breaks_at_random_bytes(
+    edge: RunningEdge, entity: str, worker: Worker
+) -> None:
+    seed = random.SystemRandom().randrange(2**32)
+    rng = random.Random(seed)
+    # A client whose first answer is cut before its head has no address to come back to.
+    least = iter((3000,))
+
+    def cut() -> Cut:
+        return Cut(rng.randrange(next(least, 1), 12_000), reset=rng.random() < 0.5)
+
+    words = [f"word{n} " for n in range(200)]
+    async with Proxy(edge.port, cut=cut) as proxy, get_client(url=proxy.url, api_key=None) as client:
+
+        async def read() -> list[Any]:
+            stream = client.runs.stream(
+                entity, worker.name, input={"messages": [USER]}, stream_mode=["messages-tuple", "values"]
+            )
+            return [part async for part in stream]
+
+        reading = asyncio.ensure_future(read())
+        await eventually(lambda: worker.asked)
+        for word in words:
+            await worker.emit("thread", entity, "token", content=word)
+        await worker.emit("thread", entity, "completion", success=True)
+        await eventually(lambda: proxy.cuts > 5 or reading.done())
+        proxy.cut = None
+        parts = await reading
+
+    assert [part.data[0]["content"] for part in parts if part.event == "messages"] == words, f"seed {seed}"
+    assert [part.event for part in parts if part.event != "messages"] == ["metadata", "values", "values", "end"]
+    assert parts[-2].data["messages"][-1]["content"] == "".join(words)
+    assert proxy.cuts > 3
 
 
 @pytest.mark.parametrize("lane", [True, False], ids=["lane", "plain"])
