@@ -1,3 +1,6 @@
+/** A canvas of a page; programs for Node need no types of pages. */
+export type Canvas = typeof globalThis extends { HTMLCanvasElement: { prototype: infer Element } } ? Element : never;
+
 export interface FrameOptions {
   ticket?: (() => Promise<string | null>) | null;
   /** The server's time in ms. */
@@ -21,7 +24,7 @@ export interface FrameStats {
 export function unpack(buffer: ArrayBuffer): { header: Record<string, any>; picture: Uint8Array };
 
 export class FrameStream {
-  constructor(canvas: HTMLCanvasElement, url: string, options?: FrameOptions);
+  constructor(canvas: Canvas, url: string, options?: FrameOptions);
   readonly stats: FrameStats;
   readonly phase: string;
   start(): void;

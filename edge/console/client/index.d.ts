@@ -57,7 +57,7 @@ export interface Read {
   cursor?: string;
   since?: string;
   last?: number;
-  persist?: string | { storage?: Pick<Storage, "getItem" | "setItem">; key: string };
+  persist?: string | { storage?: { getItem(key: string): string | null; setItem(key: string, value: string): unknown }; key: string };
   conflate?: boolean;
   max_rate?: number;
   include_intermediate_results?: boolean;
@@ -105,7 +105,7 @@ interface Requests {
   command<Answer = any>(actor: string, instance: string, name: string, body?: unknown, options?: { timeout?: number }): Promise<Answer>;
   ticket(wish: { session_id?: string; camera?: string; octane?: string; transport?: string }): Promise<string | null>;
   history(subjects: string[], last?: number): Promise<CallboardEvent[]>;
-  frames(canvas: HTMLCanvasElement, path: string, options?: import("./frames.js").FrameOptions): Promise<import("./frames.js").FrameStream>;
+  frames(canvas: import("./frames.js").Canvas, path: string, options?: import("./frames.js").FrameOptions): Promise<import("./frames.js").FrameStream>;
 }
 
 /** The token that stands for an id in a subject, and back: an id may have any characters. */

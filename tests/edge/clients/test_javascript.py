@@ -154,15 +154,30 @@ export const shown = () => useRenderProgressStream("job").estimatedTime.toFixed(
 """
 
 
+# Without the types of pages.
+NODE_TYPED = """
+import { connect } from "callboard-client";
+
+const persist = { key: "mine", storage: { getItem: () => null, setItem: (_key: string, cursor: string) => cursor } };
+for await (const { subject } of connect("http://localhost:8000", { subjects: ["job.>"], persist })) console.log(subject);
+"""
+PAGES = ("--module", "esnext", "--moduleResolution", "bundler")
+NODE = ("--module", "nodenext", "--lib", "es2022", "--types", "node")
+
+
 @pytest.mark.slow
-def test_the_types_fit_those_that_the_command_writes(package: Path) -> None:
-    node = node_with(package, "typescript@5.9.3", "@types/react@19.1.0")
+@pytest.mark.parametrize(
+    ("name", "program", "options"), [("typed.ts", TYPED, PAGES), ("node.mts", NODE_TYPED, NODE)], ids=["page", "node"]
+)
+def test_the_types_fit_those_that_the_command_writes(
+    package: Path, name: str, program: str, options: tuple[str, ...]
+) -> None:
+    node = node_with(package, "typescript@5.9.3", "@types/react@19.1.0", "@types/node@20")
     (package / "events.ts").write_text(typescript(all_types()))
-    (package / "typed.ts").write_text(TYPED)
-    options = ("--strict", "--noEmit", "--target", "es2022", "--module", "esnext", "--moduleResolution", "bundler")
+    (package / name).write_text(program)
 
     done = subprocess.run(
-        [node, "node_modules/typescript/bin/tsc", *options, "typed.ts"],
+        [node, "node_modules/typescript/bin/tsc", "--strict", "--noEmit", "--target", "es2022", *options, name],
         cwd=package,
         capture_output=True,
         text=True,
