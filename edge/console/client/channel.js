@@ -26,8 +26,8 @@ const TTL = 3_600;
 const LATER = 100;
 // What of a session's specification says which events it has.
 const PAST = ["filter", "include_intermediate_results", "conflate", "dialect"];
-// Answers that another try does not change: what is asked for is wrong, or not granted.
-const NEVER = [400, 403, 422];
+// Answers that another try does not change: what is asked for is wrong, or not granted; or the token is.
+const NEVER = [400, 401, 403, 422];
 
 const reads = (subscription, event) =>
   (!subscription.types || subscription.types.includes(event.event_type)) &&
@@ -290,7 +290,7 @@ export class Channel {
       } catch (fault) {
         const { status = 0, code = "", retryAfter = 0 } = fault instanceof Refusal ? fault : {};
         if (code === "bad_cursor") position = this.#lose(subscriber);
-        else if (NEVER.includes(status) && !subscriber.checked) {
+        else if (NEVER.includes(status) && code !== "token_expired" && !subscriber.checked) {
           subscriber.refused = { reason: fault.message, code };
           return this.#tell(subscriber);
         }

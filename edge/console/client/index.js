@@ -57,6 +57,7 @@ export class Board {
   constructor(url = globalThis.location?.origin, options = {}) {
     const found = SESSION.exec(String(url));
     this.base = (found ? found[1] : new URL(url, globalThis.location?.href).href).replace(/\/+$/, "");
+    if (!/^https?:\/\//i.test(this.base)) throw new TypeError(`${url}: a client reads at an edge, by http:// or https://`);
     this.#session = found ? decodeURIComponent(found[2]) : null;
     this.#options = options;
     this.#token = options.token ?? null;
@@ -101,8 +102,9 @@ export class Board {
       if (subscription.id && this.#open.has(subscription.id)) return;
       subscription.id = `${(this.#count += 1)}`;
       this.#open.set(subscription.id, subscription);
-      this.#host ??= join(this.#options.share ?? "auto", (post) => this.#ready(post), (message) => this.#hear(message));
-      if (this.#post) this.#begin(subscription);
+      // A host that is ready at once begins all that is open.
+      if (!this.#host) this.#return();
+      else if (this.#post) this.#begin(subscription);
     },
     close: (subscription) => {
       if (this.#open.delete(subscription.id)) this.#post?.({ do: "close", id: subscription.id });

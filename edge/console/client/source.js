@@ -124,7 +124,7 @@ export class Source {
       else {
         this.#backoff.reset();
         this.#set({ phase: "live", transport: "sse", reason: "", code: "" });
-        const link = { heard: () => (heard = Date.now()), hint: (milliseconds) => (this.#hint = milliseconds) };
+        const link = { heard: () => (heard = Date.now()), hint: (milliseconds) => (this.#hint = milliseconds), signal: connection.signal };
         for await (const piece of pieces(response, link)) this.#take(piece);
       }
       return this.#backoff.next(this.#hint);

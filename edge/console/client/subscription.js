@@ -1,9 +1,13 @@
 /** One subscription, as a page has it: its events, its state, and where it stands. */
 
+import { Refusal } from "./http.js";
+
 // The cursor is written down at most so often (ms).
 const KEEPING = 250;
 // Of so many live events the latency is the median.
 const MEASURED = 64;
+// Loops end then.
+const OVER = ["closed", "ended", "refused"];
 // A queue for `for await` acknowledges so many at once.
 const HANDFUL = 100;
 
@@ -71,7 +75,6 @@ export class Subscription {
     this.#save();
     this.#queue = [];
     this.#set({ ...this.state, phase: "closed", transport: null, retryAt: null, reason: "" });
-    this.#wake();
   }
 
   /** Tries again at once, also where the server had said to stay away. */
@@ -82,7 +85,8 @@ export class Subscription {
   /**
    * Events one by one, in order. A slow loop holds the server back: no more than a thousand events wait here, the rest stays
    * in the store. The cursor moves when the loop asks for the next event: one that it failed on, or left at, comes again, in the
-   * next loop or to who resumes. From the first loop on the cursor moves by loops alone.
+   * next loop or to who resumes. From the first loop on the cursor moves by loops alone. A loop ends with the subscription, and throws
+   * Refusal where the server refuses for good.
    */
   async *[Symbol.asyncIterator]() {
     this.#pulled = true;
@@ -94,7 +98,9 @@ export class Subscription {
         this.#passed(at ?? event.cursor);
         if (!at) this.#acknowledge(1);
       }
-      if (this.state.phase === "closed") return;
+      const { phase, code, reason } = this.state;
+      if (phase === "closed" || phase === "ended") return;
+      if (phase === "refused") throw new Refusal(0, { code, detail: reason });
       await new Promise((resolve) => (this.#wake = resolve));
     }
   }
@@ -163,6 +169,7 @@ export class Subscription {
     this.state = Object.freeze(state);
     this.clock.offset = state.offset;
     for (const listener of this.#states) guarded(listener, this.state);
+    if (OVER.includes(state.phase)) this.#wake();
   }
 }
 

@@ -65,9 +65,12 @@ async function sse(link) {
   return { code: 1000, reason: "the stream ended" };
 }
 
-/** The events of an SSE response: `{name, data, id}`; `heard` is called for every chunk, `hint` for `retry:`. */
-export async function* pieces(response, { heard, hint }) {
+/** The events of an SSE response: `{name, data, id}`; `heard` is called for every chunk, `hint` for `retry:`; it ends by `signal`. */
+export async function* pieces(response, { heard, hint, signal }) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  // Node ends a pending read by the signal of `fetch`, but never one that begins afterwards.
+  const stop = () => reader.cancel().catch(() => {});
+  signal.addEventListener("abort", stop, { once: true });
   let rest = "";
   let name = "";
   let id = "";
@@ -75,7 +78,7 @@ export async function* pieces(response, { heard, hint }) {
   try {
     for (;;) {
       const { done, value } = await reader.read();
-      if (done) return;
+      if (done || signal.aborted) return;
       heard();
       const lines = (rest + value).split(/\r\n|\n|\r(?!$)/);
       rest = lines.pop();
@@ -94,7 +97,8 @@ export async function* pieces(response, { heard, hint }) {
       }
     }
   } finally {
-    reader.cancel().catch(() => {});
+    signal.removeEventListener("abort", stop);
+    stop();
   }
 }
 

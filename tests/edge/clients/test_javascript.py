@@ -16,9 +16,12 @@ from edge.http.system import CLIENT
 from ops.types.typescript import typescript
 from router.catalogue import all_types
 from tests import parts
+from tests.edge.auth.conftest import SecuredFactory, secured, token
 from tests.edge.conftest import RunningEdge
 from tests.npm import node_with
 from tests.waiting import PATIENCE
+
+__all__ = ["secured"]
 
 PROGRAM = Path(__file__).with_name("javascript.mjs")
 # What the core may weigh, bundled, minified and gzipped.
@@ -37,10 +40,11 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-async def run(package: Path, *arguments: str, source: Path = PROGRAM, **environment: str) -> dict[str, Any]:
+async def run(package: Path, *arguments: str, source: Path = PROGRAM, text: str = "", **environment: str) -> Any:
+    """What a program prints; it must end by itself."""
     node = parts.program(parts.NODE, "node")
     program = package / f"program-{source.name}"
-    program.write_text(source.read_text())
+    program.write_text(text or source.read_text())
     process = await asyncio.create_subprocess_exec(
         node,
         str(program),
@@ -71,6 +75,72 @@ async def test_node_reads_by_each_transport_on_one_cursor_publishes_and_ends(
     assert (first["seen"], second["seen"], third["seen"]) == ([0, 1, 2], [2, 3, 4], [4, 5])
     assert (second["transport"], third["transport"]) == ("sse", "polling")
     assert first["published"]["events"][0]["cursor"]
+
+
+DELETED = """
+import { connect } from "callboard-client";
+
+const [, , url, entity] = process.argv;
+const board = connect(url, { subjects: [`job.${entity}.>`] });
+board.onState(({ phase, session }) => phase === "live" && fetch(`${url}/callbacks/sessions/${session}`, { method: "DELETE" }));
+const told = await board[Symbol.asyncIterator]().next().catch(({ name, code, message }) => [name, message]);
+board.close();
+console.log(JSON.stringify(told));
+"""
+
+
+async def test_a_loop_over_a_session_that_somebody_deletes_says_so(
+    edge: RunningEdge, entity: str, package: Path
+) -> None:
+    told = await run(package, edge.url, entity, text=DELETED)
+
+    assert told == ["Refusal", "session_deleted"]
+
+
+REFUSED = """
+import { Board, connect } from "callboard-client";
+
+const [, , url, entity] = process.argv;
+const told = [];
+try {
+  connect("localhost:8000");
+} catch ({ name, message }) {
+  told.push([name, message]);
+}
+const read = async (subscription) => {
+  try {
+    for await (const _ of subscription) break;
+  } catch ({ name, code }) {
+    told.push([name, code]);
+  }
+};
+await read(connect(url, { token: "nonsense", transport: "sse" }));
+const board = new Board(url, { token: process.argv[4] });
+await read(board.subscribe({ subjects: [`camera.${entity}.>`] }));
+await read(board.subscribe({ subjects: [`camera.${entity}.>`], last: 1 }));
+const subject = `camera.${entity}.x`;
+const asks = [() => board.publish(subject), () => board.command("agent", "main", "stop", {}), () => board.history([subject])];
+for (const ask of asks) {
+  await ask().catch(({ name, status, code }) => told.push([name, status, code]));
+}
+board.close();
+console.log(JSON.stringify(told));
+"""
+
+
+async def test_a_program_is_told_what_it_may_not(secured: SecuredFactory, entity: str, package: Path) -> None:
+    async with secured() as edge:
+        told = await run(package, edge.url, entity, token("alice", read=[f"job.{entity}.>"]), text=REFUSED)
+
+    assert told == [
+        ["TypeError", "localhost:8000: a client reads at an edge, by http:// or https://"],
+        ["Refusal", "bad_token"],
+        ["Refusal", "not_granted"],
+        ["Refusal", "not_granted"],
+        ["Refusal", 403, "not_granted"],
+        ["Refusal", 403, "not_granted"],
+        ["Refusal", 403, "not_granted"],
+    ]
 
 
 async def test_a_snapshot_has_the_newest_of_each_subject(edge: RunningEdge, entity: str, package: Path) -> None:
