@@ -193,10 +193,7 @@ class SyncReader:
     def __iter__(self) -> Iterator[Received]:
         with self:
             while self._runner is not None:
-                yield self._runner.run(self._next())
-
-    async def _next(self) -> Received:
-        return await anext(aiter(self._reader))
+                yield self._runner.run(self._reader.next())
 
     def __enter__(self) -> Self:
         if self._runner is None:

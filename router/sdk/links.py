@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
-from typing import Any
+from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
 
 import aiohttp
+
+T = TypeVar("T")
 
 # For a request that the server answers at once.
 REQUEST_SECONDS = 10.0
@@ -19,6 +20,23 @@ PROBE_SECONDS = 2.0
 POLL_SECONDS = 25
 # A larger event is no event of an edge, whose bodies are bounded; one of 1 MiB of bytes has a third more as base64.
 MAX_EVENT_BYTES = 16 * 1024 * 1024
+
+
+class Closing(Generic[T]):
+    """Closes a generator at the end of a block; one that the event loop, which ends, is closing already is left to it."""
+
+    def __init__(self, generator: AsyncGenerator[T, None]) -> None:
+        self._generator = generator
+
+    async def __aenter__(self) -> AsyncGenerator[T, None]:
+        return self._generator
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            await self._generator.aclose()
+        except RuntimeError as fault:
+            if "already running" not in str(fault):
+                raise
 
 
 class HttpRefusal(Exception):
@@ -112,7 +130,7 @@ async def sse(link: SessionLink) -> AsyncGenerator[dict[str, Any], None]:
             return
         name, place = "", ""
         data: list[str] = []
-        async with aclosing(_lines(response, lambda: link.silence)) as lines:
+        async with Closing(_lines(response, lambda: link.silence)) as lines:
             async for line in lines:
                 if not line:
                     if data:

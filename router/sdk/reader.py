@@ -12,7 +12,6 @@ import logging
 import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -20,7 +19,7 @@ import aiohttp
 import msgspec
 
 from router.errors import RouterError
-from router.sdk.links import PROBE_SECONDS, REQUEST_SECONDS, WAYS, HttpRefusal, SessionLink, answer_of
+from router.sdk.links import PROBE_SECONDS, REQUEST_SECONDS, WAYS, Closing, HttpRefusal, SessionLink, answer_of
 from router.timing import full_jitter
 
 log = logging.getLogger(__name__)
@@ -72,10 +71,27 @@ def follows(cursor: str, last: str | None) -> bool:
     return epoch != old_epoch or place > old_place
 
 
+class _Loop:
+    """One loop over a reader, from the event on that the loop before was left at."""
+
+    def __init__(self, reader: SessionReader, left_at: Received | None) -> None:
+        self._reader = reader
+        self._left_at = left_at
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Received:
+        if self._left_at is not None:
+            event, self._left_at = self._left_at, None
+            return event
+        return await self._reader.next()
+
+
 class SessionReader:
     """`async for event in reader`: every event, in order. `cursor` is behind the last one that the loop has dealt with.
 
-    A loop that is left at an event has not dealt with it: who goes on at `cursor` gets it again.
+    A loop that is left at an event has not dealt with it: the next loop begins with it, and who goes on at `cursor` gets it again.
     """
 
     def __init__(
@@ -100,14 +116,25 @@ class SessionReader:
         self._on_notice = on_notice
         self._choice = self._strikes = self._failures = 0
         self._heartbeat = HEARTBEAT
+        # What the loop is at.
+        self._at: Received | None = None
         self._silent = False
         self._farewell: dict[str, Any] | None = None
         self._running: AsyncGenerator[Received, None] | None = None
 
     def __aiter__(self) -> AsyncIterator[Received]:
+        return _Loop(self, self._at)
+
+    async def next(self) -> Received:
+        """The next event: the one before has been dealt with. Where waiting for it is cancelled, or the server refuses, the next call goes
+        on behind the last one. Raises ReadRefused."""
         if self._running is None:
             self._running = self._read()
-        return self._running
+        try:
+            return await anext(self._running)
+        except BaseException:
+            self._running = None
+            raise
 
     async def __aenter__(self) -> Self:
         return self
@@ -117,7 +144,7 @@ class SessionReader:
 
     async def aclose(self) -> None:
         """Leaves the server."""
-        running, self._running = self._running, None
+        running, self._running, self._at = self._running, None, None
         if running is not None:
             await running.aclose()
 
@@ -128,7 +155,7 @@ class SessionReader:
                 async with self._http() as http:
                     self._silent = False
                     while not self._silent:
-                        async with aclosing(self._turn(http)) as events:
+                        async with Closing(self._turn(http)) as events:
                             async for event in events:
                                 yield event
                         await asyncio.sleep(self._wait)
@@ -150,7 +177,7 @@ class SessionReader:
             await self._enter(http)
             start = {"cursor": self.cursor} if self.cursor else {}
             link = SessionLink(http, f"{self._base}{self._path}", self._headers(), start)
-            async with aclosing(WAYS[way](link)) as brought:
+            async with Closing(WAYS[way](link)) as brought:
                 async for said in brought:
                     if said.get("control") == "ready":
                         ready = time.monotonic()
@@ -161,7 +188,9 @@ class SessionReader:
                         if self._farewell is not None:
                             break
                     elif follows(said["cursor"], self.cursor):
-                        yield msgspec.convert(said, Received)
+                        self._at = msgspec.convert(said, Received)
+                        yield self._at
+                        self._at = None
                         self.cursor = said["cursor"]
                     if self._choice and time.monotonic() - began > FALLBACK_SECONDS:
                         self._choice = 0

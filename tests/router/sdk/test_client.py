@@ -139,3 +139,39 @@ async def test_what_is_stored_is_read_once_without_a_session(
 
         assert (whole, tail, sync) == (list(range(8)), [3, 5, 6, 7], [4, 5, 6, 7])
         assert (await edge.http.get("/callbacks/sessions")).json()["sessions"] == []
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_program_that_ends_in_its_loop_ends_quietly(edge_factory: EdgeFactory, entity: str, way: str) -> None:
+    async with edge_factory() as edge:
+        await publish(edge, entity, 1)
+
+        def program() -> tuple[list[Any], list[Any]]:
+            kept: list[SessionReader] = []
+            complaints: list[Any] = []
+
+            async def main() -> list[Any]:
+                asyncio.get_running_loop().set_exception_handler(lambda _loop, said: complaints.append(said))
+                reader = Client(edge.url).session(subjects=[f"job.{entity}.>"], cursor="earliest", transport=way)
+                kept.append(reader)
+                return await numbers(reader, 1)
+
+            return asyncio.run(main()), complaints
+
+        assert await asyncio.to_thread(program) == ([1], [])
+
+
+async def test_a_loop_goes_on_behind_what_went_wrong(edge_factory: EdgeFactory, entity: str) -> None:
+    async with edge_factory() as edge:
+        await publish(edge, entity, 1, 2)
+        async with Client(edge.url).session(subjects=[f"job.{entity}.>"], cursor="earliest") as reader:
+            with pytest.raises(ZeroDivisionError):
+                async for event in reader:
+                    event.data["n"] // 0
+            # The event that the loop failed on comes again.
+            assert await numbers(reader, 2) == [1, 2]
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await numbers(reader, 2)
+            await publish(edge, entity, 3)
+            assert await numbers(reader, 1) == [3]
