@@ -287,7 +287,8 @@ class SessionReader:
         elif code == BAD_CURSOR and self.cursor:
             self._lose(None)
         elif bye.get("reconnect") is False if bye else 4500 <= code < 5000:
-            raise ReadRefused(0, str(code), str(bye["reason"]) if bye else "the server closed the connection for good")
+            reason = str(bye["reason"]) if bye else "the server closed the connection for good"
+            raise ReadRefused(0, reason if bye else str(code), reason)
         if not ready and reached:
             self._strike()
         self._failures = 0 if moved or lived > STEADY else self._failures + 1
