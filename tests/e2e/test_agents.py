@@ -172,6 +172,39 @@ async def test_a_chat_of_the_ai_sdk_is_stopped_in_mid_answer_for_both_tabs_and_g
     assert ends == ["cancelled"] and slow.cancelled == 2
 
 
+async def test_a_message_that_waits_in_line_is_read_from_its_own_beginning_on(
+    running_callboard: RunningCallboard, http: httpx.AsyncClient, entity: str
+) -> None:
+    go = asyncio.Event()
+
+    @agent(entity, queue=1)
+    async def assistant(run: Run, input: str) -> Any:
+        yield f"answer to {input}"
+        await go.wait()
+        yield ", and more"
+
+    def body(text: str) -> dict[str, Any]:
+        return {"id": entity, "agent": entity, "messages": [{"role": "user", "content": text}]}
+
+    async with Broker(BrokerSettings(running_callboard.nats_url, request_timeout=60), "test") as broker:
+        stop, ready = asyncio.Event(), asyncio.Event()
+        serving = asyncio.ensure_future(AgentServer([assistant], broker).run(stop, ready.set))
+        await ready.wait()
+        async with page(http, "POST", "/api/chat", body("one")) as one:
+            await one.shows("answer to one")
+            async with page(http, "POST", "/api/chat", body("two")) as two:
+                full = await http.post("/api/chat", json=body("three"))
+                go.set()
+                first, second = await asyncio.gather(one.rest(), two.rest())
+        stop.set()
+        await serving
+
+    texts = ["".join(each["delta"] for each in said if each["type"] == "text-delta") for said in (first, second)]
+    assert texts == ["answer to one, and more", "answer to two, and more"]
+    assert [said[-1]["type"] for said in (first, second)] == ["finish", "finish"]
+    assert (full.status_code, full.json()["code"]) == (409, "busy")
+
+
 async def test_a_run_of_ag_ui_outlives_its_client_and_is_stopped_at_an_address_of_ours(
     http: httpx.AsyncClient, slow: Slow, entity: str
 ) -> None:
