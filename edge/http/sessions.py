@@ -138,7 +138,16 @@ async def list_sessions(request: Request) -> Response:
     found = sorted(mine, key=lambda session: session.spec.created)
     query = read_query(request, SessionsQuery)
     page = found[query.offset : query.offset + query.limit]
-    return json_answer({"sessions": [describe_session(session.spec) for session in page], "total": len(found)})
+    gathered = await edge.cluster_stats.gather() if query.live else {}
+
+    def live(session: Session) -> dict[str, bool]:
+        if not query.live:
+            return {}
+        stats = gathered.get(session.id, Stats())
+        return {"has_websocket": stats.websockets > 0, "has_sse": stats.sses > 0}
+
+    shown = [describe_session(session.spec, **live(session)) for session in page]
+    return json_answer({"sessions": shown, "total": len(found)})
 
 
 @operation("Read a session", Answer(200, "The session", SessionAnswer))

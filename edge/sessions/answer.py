@@ -105,6 +105,8 @@ class SessionAnswer(EndpointAnswer, kw_only=True):
     cursor: Cursor
     urls: dict[str, str]
     verification: VerificationAnswer | UnsetType = UNSET
+    has_websocket: Annotated[bool | UnsetType, Meta(description="With `?live=true` on the list.")] = UNSET
+    has_sse: Annotated[bool | UnsetType, Meta(description="With `?live=true` on the list.")] = UNSET
 
 
 class CreatedSession(SessionAnswer, kw_only=True):

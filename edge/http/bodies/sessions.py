@@ -25,6 +25,7 @@ class SessionsQuery(LimitQuery, frozen=True, kw_only=True):
     """A page of the sessions, oldest first."""
 
     offset: Annotated[int, Meta(ge=0, le=10**9, description="Skip so many.")] = 0
+    live: Annotated[bool, Meta(description="Also who reads each just now, on all replicas.")] = False
 
 
 class StartQuery(msgspec.Struct, frozen=True, kw_only=True):

@@ -271,3 +271,18 @@ async def test_an_idle_session_is_deleted_and_one_that_is_read_stays(edge_factor
 
 async def _is_gone(edge: RunningEdge, session: str) -> bool:
     return (await edge.http.get(f"/callbacks/sessions/{session}")).status_code == 404
+
+
+async def test_the_list_tells_who_reads_each_session_where_that_is_asked(edge: RunningEdge) -> None:
+    read, unread = await edge.session(), await edge.session()
+
+    async def listed(query: str) -> dict[str, dict[str, Any]]:
+        sessions = (await edge.http.get(f"/callbacks/sessions?limit=1000{query}")).json()["sessions"]
+        return {each["session_id"]: each for each in sessions}
+
+    async with edge.socket(read) as socket:
+        await socket.control("ready")
+        live = await listed("&live=true")
+        assert (live[read]["has_websocket"], live[read]["has_sse"]) == (True, False)
+        assert (live[unread]["has_websocket"], live[unread]["has_sse"]) == (False, False)
+        assert "has_websocket" not in (await listed(""))[read]
