@@ -92,9 +92,6 @@ CONVERSATIONS = (
     Conversation(dialect="ag-ui", start=_TURN, data=_TOKEN, path="/ag-ui/threads/{run}"),
     Conversation(dialect="tanstack", start=_TURN, data=_TOKEN, path="/tanstack/assistant?threadId={run}&runId=one"),
     Conversation(dialect="langgraph", start=_TURN, data=_TOKEN, path="/threads/{run}/runs/one/stream"),
-    Conversation(
-        dialect="durable-streams", start=_TURN, data=_TOKEN, path="/streams/runs/{run}?offset=-1&live=sse", folded=False
-    ),
 )  # fmt: skip
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
+from starlette.routing import Match
 
 from edge.dialects.dialect import FoldedDialect
 from edge.dialects.table import DIALECTS
-from edge.surfaces.table import SURFACES
+from edge.surfaces.table import routes
 from ops.bench.dialects import CALLBACK, CONVERSATIONS, Conversation, _row
 
 
@@ -18,9 +17,16 @@ def test_what_is_measured_is_a_dialect_by_an_address_of_it(spoken: Conversation)
 
     assert spoken.folded is isinstance(dialect, FoldedDialect)
     if spoken.path is not None:
-        asked = spoken.path.split("?")[0]
-        assert asked in {re.sub(r"{\w+}", "{run}", row.path) for row in SURFACES}
+        kind = "http" if spoken.transport == "sse" else "websocket"
+        asked = {"type": kind, "method": "GET", "path": spoken.path.split("?")[0], "root_path": "", "headers": []}
+        assert any(route.matches(asked)[0] is Match.FULL for route in routes())
     assert spoken.event(spoken.says, 7, spoken.data).subject.entity == f"bench-{spoken.dialect}-7"
+
+
+def test_each_dialect_is_measured_once() -> None:
+    measured = [spoken.dialect for spoken in CONVERSATIONS]
+
+    assert len(set(measured)) == len(measured)
 
 
 def test_a_ratio_is_the_median_of_those_of_neighbours() -> None:
