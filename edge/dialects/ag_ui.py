@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from edge.dialects.dialect import COMPLETED, Body, DialectPart, FoldedDialect
+from edge.dialects.dialect import COMPLETED, PLAIN_HEADERS, Body, DialectPart, FoldedDialect
 from router.catalogue import Delivery, ending, find_at
 from router.codec import to_json
 from router.event import Event
@@ -217,12 +217,7 @@ def _few_notices(state: AgentState, control: str, body: Body) -> Sequence[Dialec
 
 AG_UI = FoldedDialect(
     name="ag-ui",
-    headers=(
-        (b"content-type", b"text/event-stream"),
-        (b"cache-control", b"no-cache, no-transform"),
-        (b"connection", b"keep-alive"),
-        (b"x-accel-buffering", b"no"),
-    ),
+    headers=PLAIN_HEADERS,
     opening=b"",
     keep_alive=b": keep-alive\n\n",
     notices=_notices,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from edge.dialects.dialect import COMPLETED, Body, DialectPart, FoldedDialect, named_notice
+from edge.dialects.dialect import COMPLETED, PLAIN_HEADERS, Body, DialectPart, FoldedDialect, named_notice
 from router.catalogue import Delivery, ending, find_at
 from router.codec import to_json
 from router.event import Event
@@ -113,12 +113,7 @@ def _notices(_state: ThreadState, control: str, body: Body) -> Sequence[DialectP
 
 AGENT_RUN = FoldedDialect(
     name="agent-run",
-    headers=(
-        (b"content-type", b"text/event-stream"),
-        (b"cache-control", b"no-cache, no-transform"),
-        (b"connection", b"keep-alive"),
-        (b"x-accel-buffering", b"no"),
-    ),
+    headers=PLAIN_HEADERS,
     opening=b"",
     keep_alive=b":keepalive\n\n",
     notices=_notices,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from edge.dialects.dialect import COMPLETED, Body, DialectPart, FoldedDialect
+from edge.dialects.dialect import COMPLETED, PLAIN_HEADERS, Body, DialectPart, FoldedDialect
 from router.catalogue import Delivery, ending, find_at
 from router.codec import to_json
 from router.event import Event
@@ -161,13 +161,7 @@ def _notices(_state: MessageState, control: str, body: Body) -> Sequence[Dialect
 
 AI_SDK = FoldedDialect(
     name="ai-sdk",
-    headers=(
-        (b"content-type", b"text/event-stream"),
-        (b"cache-control", b"no-cache, no-transform"),
-        (b"connection", b"keep-alive"),
-        (b"x-vercel-ai-ui-message-stream", b"v1"),
-        (b"x-accel-buffering", b"no"),
-    ),
+    headers=(*PLAIN_HEADERS, (b"x-vercel-ai-ui-message-stream", b"v1")),
     opening=b"",
     keep_alive=b": keep-alive\n\n",
     notices=_notices,

@@ -40,6 +40,14 @@ HEADERS: Headers = (
     (b"x-accel-buffering", b"no"),
 )
 
+# As the documents and protocols have them whose dialects say nothing else.
+PLAIN_HEADERS: Headers = (
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"connection", b"keep-alive"),
+    (b"x-accel-buffering", b"no"),
+)
+
 # The reason of the `bye` behind the end of what a stream is about (`edge.disconnect.COMPLETED`).
 COMPLETED = "completed"
 

@@ -12,18 +12,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from edge.dialects.dialect import Body, DialectPart, FoldedDialect, SharedDialect, named_notice
+from edge.dialects.dialect import PLAIN_HEADERS, Body, DialectPart, FoldedDialect, SharedDialect, named_notice
 from router.catalogue import ending
 from router.codec import from_json, rfc3339, to_json
 from router.event import Event
 from router.record import Record
 
-HEADERS = (
-    (b"content-type", b"text/event-stream"),
-    (b"cache-control", b"no-cache, no-transform"),
-    (b"connection", b"keep-alive"),
-    (b"x-accel-buffering", b"no"),
-)
 KEEP_ALIVE = b": keep-alive\n\n"
 
 RENDER, PROGRESS = "video_render_progress", "job_progress"
@@ -184,7 +178,7 @@ def notices(_state: object, control: str, body: Body) -> Sequence[DialectPart]:
 
 def _folded(name: str, step: Any) -> FoldedDialect:
     return FoldedDialect(
-        name=name, headers=HEADERS, opening=b"", keep_alive=KEEP_ALIVE, notices=notices, begin=_begin, step=step
+        name=name, headers=PLAIN_HEADERS, opening=b"", keep_alive=KEEP_ALIVE, notices=notices, begin=_begin, step=step
     )
 
 
@@ -203,7 +197,12 @@ def _entity(record: Record, _epoch: str) -> bytes:
 
 
 ENTITY = SharedDialect(
-    name="geminivideo-entity", headers=HEADERS, opening=b"", keep_alive=KEEP_ALIVE, notices=notices, encode=_entity
+    name="geminivideo-entity",
+    headers=PLAIN_HEADERS,
+    opening=b"",
+    keep_alive=KEEP_ALIVE,
+    notices=notices,
+    encode=_entity,
 )
 
 __all__ = [

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from edge.dialects.dialect import Body, DialectPart, FoldedDialect
+from edge.dialects.dialect import PLAIN_HEADERS, Body, DialectPart, FoldedDialect
 from router.catalogue import Delivery, ending, find_at
 from router.codec import to_json
 from router.event import Event
@@ -23,7 +23,7 @@ MODES = frozenset({"values", "messages-tuple", "messages", "updates", "custom", 
 JOINED = ("values", "messages-tuple", "updates", "custom", "tools")
 # Modes that say again what was said before, for which that is kept.
 _WHOLE = frozenset({"values", "messages", "updates"})
-# 4 MiB of a turn are kept. In one that says more, the modes that repeat it fall silent.
+# 4 MiB of a turn are kept. In one that says more, the modes that repeat it fall silent, and what comes is not kept.
 MAX_KEPT = 4 * 1024 * 1024
 # More uses of tools than a model leaves open at once.
 MAX_OPEN_CALLS = 64
@@ -141,6 +141,15 @@ class _Turn:
         if self.state.kept > MAX_KEPT and self.state.modes & _WHOLE:
             self.change(modes=self.state.modes - _WHOLE)
 
+    def remember(self, message: str, given: bool = False) -> None:
+        """Adds a message to those of the turn."""
+        if self.state.kept > MAX_KEPT:
+            return
+        if given:
+            self.change(given=(*self.state.given, message))
+        else:
+            self.change(made=(*self.state.made, message))
+
     def say(self, mode: str, name: str, data: Any) -> None:
         if mode in self.state.modes:
             self.parts.append(DialectPart(data if isinstance(data, bytes) else to_json(data), name))
@@ -193,6 +202,8 @@ class _Turn:
 
     def call(self, call: GraphCall) -> None:
         """Adds a use of a tool to the message of the assistant."""
+        if self.state.open is not None and len(self.state.open.calls) >= MAX_OPEN_CALLS:
+            self.close()
         message = self.opened()
         place = len(message.calls)
         message = replace(message, calls=(*message.calls, call))
@@ -211,7 +222,8 @@ class _Turn:
         if message is None:
             return
         said = _message(message)
-        self.change(open=None, made=(*self.state.made, said))
+        self.change(open=None)
+        self.remember(said)
         self.say_whole("complete", message)
         self.say("updates", "updates", f'{{"agent":{{"messages":[{said}]}}}}'.encode())
 
@@ -304,11 +316,12 @@ def _added(turn: _Turn, event: Event) -> None:
     turn.keep(len(said))
     if message["type"] == "ai":
         turn.close()
-        turn.change(made=(*turn.state.made, said), spoke=True)
+        turn.remember(said)
+        turn.change(spoke=True)
         turn.say_message(message, "agent")
         turn.say("updates", "updates", f'{{"agent":{{"messages":[{said}]}}}}'.encode())
     else:
-        turn.change(given=(*turn.state.given, said))
+        turn.remember(said, given=True)
     turn.say_values()
 
 
@@ -357,7 +370,7 @@ def _tool_result(turn: _Turn, event: Event) -> None:
         "status": "error" if failed else "success",
     }
     said = to_json(message).decode()
-    turn.change(made=(*turn.state.made, said))
+    turn.remember(said)
     turn.keep(len(said))
     turn.say_message(message, "tools")
     turn.say("updates", "updates", f'{{"tools":{{"messages":[{said}]}}}}'.encode())
@@ -398,12 +411,7 @@ def _notices(state: GraphState, control: str, body: Body) -> Sequence[DialectPar
 
 LANGGRAPH = FoldedDialect(
     name="langgraph",
-    headers=(
-        (b"content-type", b"text/event-stream"),
-        (b"cache-control", b"no-cache, no-transform"),
-        (b"connection", b"keep-alive"),
-        (b"x-accel-buffering", b"no"),
-    ),
+    headers=PLAIN_HEADERS,
     opening=b"",
     keep_alive=b": heartbeat\n\n",
     notices=_notices,
