@@ -240,7 +240,7 @@ async def test_an_edge_that_is_killed_or_ends_in_order_costs_no_word(
     chat: OpenChat, speaker: Speaker, tree: Tree, by: signal.Signals
 ) -> None:
     chats = [await chat(library) for library in LIBRARIES]
-    turns = [(await begun(one, speaker))[1] for one in chats]
+    turns = [turn for _, turn in await asyncio.gather(*(begun(one, speaker) for one in chats))]
 
     killing = asyncio.ensure_future(tree.restart_edge(by))
     for n in range(20):
@@ -257,7 +257,7 @@ async def test_ten_seconds_without_a_network_cost_no_word(
 ) -> None:
     async with wire(f"http://127.0.0.1:{tree.port}") as relay:
         chats = [await chat(library, relay.url) for library in LIBRARIES]
-        turns = [(await begun(one, speaker))[1] for one in chats]
+        turns = [turn for _, turn in await asyncio.gather(*(begun(one, speaker) for one in chats))]
         before = turns[0].said
 
         # chromium refuses new requests and says so to the page; what is open it leaves open.
@@ -282,5 +282,4 @@ async def all_go_on(chats: list[Chat], turns: list[Turn]) -> None:
         await turn.say("da")
         await one.shows(turn.said)
         turn.over.set()
-    for one, turn in zip(chats, turns, strict=True):
-        await one.ends(turn.said)
+    await asyncio.gather(*(one.ends(turn.said) for one, turn in zip(chats, turns, strict=True)))
