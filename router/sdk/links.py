@@ -33,10 +33,14 @@ class Closing(Generic[T]):
 
     async def __aexit__(self, *_: object) -> None:
         try:
-            await self._generator.aclose()
-        except RuntimeError as fault:
-            if "already running" not in str(fault):
-                raise
+            # A loop that ends closes all generators at once, and complains of one that another is closing: it goes first.
+            await asyncio.sleep(0)
+        finally:
+            try:
+                await self._generator.aclose()
+            except RuntimeError as fault:
+                if "already running" not in str(fault):
+                    raise
 
 
 class HttpRefusal(Exception):
