@@ -66,13 +66,24 @@ class WriteGroup:
             return
         sends = self._sends if self._sends is not None else self._line_up()
         form = self.encoder.encode(batch)
-        count = len(batch)
+        size, count = len(form), len(batch)
         self.position = self.reported = batch.last
-        short = _send_all(sends, form) if form else ()
+        short: list[tuple[Send, int]] = []
+        # A fold may make nothing of a batch.
+        rest = iter(sends if form else ())
+        while True:
+            try:
+                for send in rest:
+                    if (sent := send(form)) != size:
+                        short.append((send, sent))
+                break
+            except OSError:
+                # Its buffer is full, or the connection is gone: the transport finds out which.
+                short.append((send, 0))
         now = time.time()
         for stats, readers in self._shares:
             stats.passed_on(count * readers, now)
-        self._meter.wrote(batch, len(form), len(sends))
+        self._meter.wrote(batch, size, len(sends))
         # Also those who leave because their sockets are full.
         ended = self.readers if self.encoder.over else ()
         if short:
@@ -95,22 +106,6 @@ class WriteGroup:
         self._shares = list(shares.values())
         self._sends = [reader.socket.send for reader in self._readers if reader.socket is not None]
         return self._sends
-
-
-def _send_all(sends: list[Send], form: bytes) -> list[tuple[Send, int]]:
-    """Sends some bytes by each; returns those that have not sent all, and how much they have."""
-    short: list[tuple[Send, int]] = []
-    size = len(form)
-    rest = iter(sends)
-    while True:
-        try:
-            for send in rest:
-                if (sent := send(form)) != size:
-                    short.append((send, sent))
-            return short
-        except OSError:
-            # Its buffer is full, or the connection is gone: the transport finds out which.
-            short.append((send, 0))
 
 
 class LiveReaders:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import NamedTuple, TypeVar
@@ -189,10 +190,11 @@ class ReaderRecovery:
         """Reads the newest events under some patterns, oldest first. Raises BrokerError."""
         place = await self._ask(lambda: self._replay.place(Start(last=count), patterns), REQUEST_TIMEOUT)
         found: list[Record] = []
-        async for records in self.since(patterns, place.after):
-            found += records
-            if len(found) >= count:
-                break
+        async with contextlib.aclosing(self.since(patterns, place.after)) as pages:
+            async for records in pages:
+                found += records
+                if len(found) >= count:
+                    break
         return found[-count:]
 
     async def since(self, patterns: tuple[str, ...], after: int) -> AsyncGenerator[list[Record]]:

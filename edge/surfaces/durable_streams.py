@@ -48,7 +48,7 @@ _AT_TAIL = "private, no-cache"
 _NEVER = "no-store"
 
 
-class StreamQuery(msgspec.Struct, frozen=True, kw_only=True):
+class DurableStreamQuery(msgspec.Struct, frozen=True, kw_only=True):
     """What is read of a stream. Parameters of other names are passed over."""
 
     offset: Annotated[
@@ -73,7 +73,7 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class DurableStream:
     """What an address names: subject patterns, and of a run its life."""
 
     name: str
@@ -148,36 +148,36 @@ def _headers(offset: str, cache: str, *, up_to_date: bool = False, closed: bool 
     return made
 
 
-async def _served(request: Request, source: Source) -> Response | ASGIApp:
+async def _served(request: Request, stream: DurableStream) -> Response | ASGIApp:
     """Answers a request for a stream. Raises Problem, BadInput or BrokerError."""
     recovery = edge_of(request).hub.recovery
     if request.method == "HEAD":
-        offset = await recovery.find_cursor(source.end) if source.end else await _tail(request, source)
-        headers = _headers(offset, _NEVER, closed=source.end > 0)
+        offset = await recovery.find_cursor(stream.end) if stream.end else await _tail(request, stream)
+        headers = _headers(offset, _NEVER, closed=stream.end > 0)
         return Response(headers=headers, media_type="application/json")
     asked = read_asked(request)
     if asked.live and edge_of(request).draining:
         raise draining_problem()
-    if source.end and (asked.now or (asked.place is not None and _is_behind(request, source, asked.place))):
+    if stream.end and (asked.now or (asked.place is not None and _is_behind(request, stream, asked.place))):
         # Behind the end there are offsets, too: a client may have been led there before it was known.
-        place = max(source.end, asked.place.sequence if asked.place is not None else 0)
+        place = max(stream.end, asked.place.sequence if asked.place is not None else 0)
         return _over(asked, await recovery.find_cursor(place))
     if asked.live == SSE:
-        return await _streamed(request, source, asked)
+        return await _streamed(request, stream, asked)
     if asked.now and not asked.live:
-        headers = _headers(await _tail(request, source), _NEVER, up_to_date=True)
+        headers = _headers(await _tail(request, stream), _NEVER, up_to_date=True)
         return Response(b"[]", headers=headers, media_type="application/json")
-    return await _polled(request, source, asked)
+    return await _polled(request, stream, asked)
 
 
-def _is_behind(request: Request, source: Source, place: Cursor) -> bool:
-    return place.epoch == edge_of(request).hub.epoch and place.sequence >= source.end
+def _is_behind(request: Request, stream: DurableStream, place: Cursor) -> bool:
+    return place.epoch == edge_of(request).hub.epoch and place.sequence >= stream.end
 
 
-async def _tail(request: Request, source: Source) -> str:
+async def _tail(request: Request, stream: DurableStream) -> str:
     """The offset behind all that is stored."""
     recovery = edge_of(request).hub.recovery
-    place = await recovery.begin(Start(now=True), View.of("", list(source.subjects), None, None))
+    place = await recovery.begin(Start(now=True), View.of("", list(stream.subjects), None, None))
     return await recovery.find_cursor(place.after)
 
 
@@ -194,14 +194,14 @@ def _over(asked: Asked, offset: str) -> Response:
     return Response(b"[]", headers=headers, media_type="application/json")
 
 
-def _start(request: Request, source: Source, asked: Asked) -> Start:
+def _start(request: Request, stream: DurableStream, asked: Asked) -> Start:
     if asked.now:
         return Start(now=True)
-    begin = Cursor(edge_of(request).hub.epoch, source.begin)
+    begin = Cursor(edge_of(request).hub.epoch, stream.begin)
     if asked.place is None:
-        return Start(cursor=begin) if source.begin else Start(earliest=True)
+        return Start(cursor=begin) if stream.begin else Start(earliest=True)
     # Who was in an earlier life of a run reads on through the end of that; a turn of a thread has nothing of another one.
-    early = source.is_turn and asked.place.epoch == begin.epoch and asked.place.sequence < source.begin
+    early = stream.is_turn and asked.place.epoch == begin.epoch and asked.place.sequence < stream.begin
     return Start(cursor=begin if early else asked.place)
 
 
@@ -211,25 +211,25 @@ def _gone() -> Problem:
     )
 
 
-def _session(source: Source) -> Session:
-    reading = Reading(subjects=source.subjects, start=Start())
-    return session_of_surface(source.name, reading)
+def _session(stream: DurableStream) -> Session:
+    reading = Reading(subjects=stream.subjects, start=Start())
+    return session_of_surface(stream.name, reading)
 
 
-async def _polled(request: Request, source: Source, asked: Asked) -> Response:
+async def _polled(request: Request, stream: DurableStream, asked: Asked) -> Response:
     """One page; a long poll waits for the next event."""
     edge = edge_of(request)
-    session = _session(source)
+    session = _session(stream)
     stats = edge.cluster_stats.of(session.id)
     stats.served += 1
     auth = edge.connection_auths.open(principal_of(request.scope), session, address_of(request), poll=True)
     try:
         view = session.view if auth is None else auth.view(session)
-        wait = min(asked.wait, time_left(request)) if asked.live and not source.end else 0.0
+        wait = min(asked.wait, time_left(request)) if asked.live and not stream.end else 0.0
         polled = await polling.poll(
             edge.hub,
             ReadRequest(session.id, view, DURABLE_STREAMS, auth),
-            polling.Poll(_start(request, source, asked), polling.MAX_LIMIT, wait, by_cursor=True),
+            polling.Poll(_start(request, stream, asked), polling.MAX_LIMIT, wait, by_cursor=True),
             stats,
             edge.poll_history,
         )
@@ -238,11 +238,11 @@ async def _polled(request: Request, source: Source, asked: Asked) -> Response:
             auth.leave()
     if polled.gap is not None:
         raise _gone()
-    records = [record for record in polled.records if source.has(record)]
+    records = [record for record in polled.records if stream.has(record)]
     stats.offered(len(records))
     stats.written(len(records))
-    closed = 0 < source.end <= Cursor.parse(polled.next).sequence
-    offset = await edge.hub.recovery.find_cursor(source.end) if closed else polled.next
+    closed = 0 < stream.end <= Cursor.parse(polled.next).sequence
+    offset = await edge.hub.recovery.find_cursor(stream.end) if closed else polled.next
     if asked.live and not records and not polled.more:
         headers = _headers(offset, _NEVER, up_to_date=True, closed=closed)
         return Response(status_code=204, headers=_with_cursor(headers, asked, closed))
@@ -286,27 +286,27 @@ def _matches(request: Request, tag: str) -> bool:
     return tag in [each.strip().removeprefix("W/") for each in given.split(",")]
 
 
-async def _streamed(request: Request, source: Source, asked: Asked) -> ASGIApp:
+async def _streamed(request: Request, stream: DurableStream, asked: Asked) -> ASGIApp:
     """Server-sent events, from an offset on."""
     edge = edge_of(request)
-    session = _session(source)
+    session = _session(stream)
     auth = edge.connection_auths.open(principal_of(request.scope), session, address_of(request))
     try:
         view = session.view if auth is None else auth.view(session)
-        start = _start(request, source, asked)
+        start = _start(request, stream, asked)
         if (await edge.hub.recovery.begin(start, view)).gap is not None:
             raise _gone()
     except BaseException:
         if auth is not None:
             auth.leave()
         raise
-    cursor, belongs = stream_cursor(asked.cursor), _belongs(source)
+    cursor, belongs = stream_cursor(asked.cursor), _belongs(stream)
     reading = ReadRequest(
         session.id,
         view,
         DURABLE_STREAMS,
         auth,
-        encoder=lambda chunked: DurableEncoder(cursor, belongs, source.end, chunked=chunked),
+        encoder=lambda chunked: DurableEncoder(cursor, belongs, stream.end, chunked=chunked),
     )
     return stream_answer(edge, reading, start, FULL, auth)
 
@@ -316,8 +316,8 @@ class _OfLife:
 
     __slots__ = ("_ending", "_source")
 
-    def __init__(self, source: Source, ending: LifeEnding) -> None:
-        self._source = source
+    def __init__(self, stream: DurableStream, ending: LifeEnding) -> None:
+        self._source = stream
         self._ending = ending
 
     def __eq__(self, other: object) -> bool:
@@ -343,16 +343,16 @@ class _OfLife:
         return over is not None, bool(over)
 
 
-def _belongs(source: Source) -> Belongs:
+def _belongs(stream: DurableStream) -> Belongs:
     """What a stream has of its subjects, and where it ends."""
-    if source.life is None:
+    if stream.life is None:
         return always
-    if source.end:
-        return lambda record: (source.has(record), record.sequence >= source.end)
-    return _OfLife(source, LifeEnding(source.life))
+    if stream.end:
+        return lambda record: (stream.has(record), record.sequence >= stream.end)
+    return _OfLife(stream, LifeEnding(stream.life))
 
 
-Find = Callable[[Request], Awaitable[Source]]
+Find = Callable[[Request], Awaitable[DurableStream]]
 
 _OFFSET = {"schema": {"type": "string"}, "description": "Where to go on."}
 _ANSWERS = (
@@ -376,22 +376,22 @@ def _declared(summary: str, find: Find, name: str, problems: tuple[str, ...]) ->
 
     handle.__name__ = name
     return operation(
-        summary, *_ANSWERS, query=StreamQuery, problems=(*_PROBLEMS, *problems), headers=(_IF_NONE_MATCH,)
+        summary, *_ANSWERS, query=DurableStreamQuery, problems=(*_PROBLEMS, *problems), headers=(_IF_NONE_MATCH,)
     )(handle)
 
 
-async def _run(request: Request) -> Source:
+async def _run(request: Request) -> DurableStream:
     name: str = request.path_params["run"]
     life = await find_life(request, name)
     if life is None:
         raise unknown_run(name)
-    return Source(name="durable_run", subjects=patterns_of(life.domain, life.name), life=life)
+    return DurableStream(name="durable_run", subjects=patterns_of(life.domain, life.name), life=life)
 
 
-async def _subject(request: Request) -> Source:
+async def _subject(request: Request) -> DurableStream:
     pattern = check_pattern(request.path_params["subject"])
     principal_of(request.scope).require_read(pattern)
-    return Source(name="durable_subject", subjects=(pattern,))
+    return DurableStream(name="durable_subject", subjects=(pattern,))
 
 
 _SUMMARIES: Mapping[str, str] = {

@@ -30,6 +30,8 @@ pytestmark = pytest.mark.slow
 SEED = int(os.environ.get("CALLBOARD_TEST_CHAOS_SEED", "1"))
 SECONDS = float(os.environ.get("CALLBOARD_TEST_AGENTS_SECONDS", "25"))
 PROCESSES, THREADS, CLIENTS = 3, 8, 12
+# Of a request that nobody may answer, in seconds: the processes are killed meanwhile.
+GIVEN_UP = 9.0
 # Between two kills, in seconds.
 KILLS = 4.0
 
@@ -66,10 +68,10 @@ async def ask(served: Served, threads: list[str], luck: random.Random, until: fl
         thread = luck.choice(threads)
         with contextlib.suppress(Exception):  # nobody serves, or who was asked has been killed
             if luck.random() < 0.3:
-                async with asyncio.timeout(0.5):
+                async with asyncio.timeout(GIVEN_UP):
                     await served.tell_to_stop(thread)
             else:
-                async with asyncio.timeout(9):
+                async with asyncio.timeout(GIVEN_UP):
                     answers[(await served.start(thread))[0]] += 1
         await asyncio.sleep(luck.uniform(0, 0.2))
 

@@ -71,6 +71,12 @@ class RunningEdge:
             *({"subject": f"job.{entity}.{kind}", "data": {"n": n}} for n in range(start, start + count))
         )
 
+    async def session_ids(self) -> set[str]:
+        """The sessions that there are: of all tests, whose servers share a store."""
+        return {
+            each["session_id"] for each in (await self.http.get("/callbacks/sessions?limit=500")).json()["sessions"]
+        }
+
     async def stats(self, session: str) -> dict[str, Any]:
         return (await self.http.get(f"/callbacks/sessions/{session}/stats")).json()
 
