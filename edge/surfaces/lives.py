@@ -107,10 +107,13 @@ class LifeEnding:
         if record.sequence <= self._begin:
             return None
         if self._awaited:
-            if event.type != START or (incarnation_of(event) or event.id) != self._incarnation:
+            starts = event.type == START
+            said = incarnation_of(event) or (event.id if starts else None)
+            if said != self._incarnation:
                 return None
             self._awaited = False
-            return False
+            # A process that dies before it has begun a run is failed for it.
+            return not starts and _ends(record, event)
         if event.type == START:
             return self._begun(record, event)
         if not _ends(record, event):

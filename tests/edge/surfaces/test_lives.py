@@ -74,6 +74,13 @@ def test_what_comes_before_a_turn_has_begun_is_of_the_one_before() -> None:
     assert [ending(event) for event in events] == [None, None, None, False, False, True]
 
 
+def test_a_turn_that_is_failed_before_it_has_begun_ends() -> None:
+    ending = LifeEnding(RunLife(domain="thread", name="t", begin=9, incarnation="b"))
+
+    assert ending(record(10, "completion", incarnation="a", success=True)) is None
+    assert ending(record(11, "completion", incarnation="b", success=False, synthesized=True)) is True
+
+
 def test_endings_are_equal_that_say_the_same_of_what_comes() -> None:
     resumed = record(22, "workflow_start", incarnation="c", resumed=True)
     one, two, other = LifeEnding(TURN), LifeEnding(TURN), LifeEnding(LAST)
