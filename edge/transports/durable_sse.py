@@ -14,7 +14,7 @@ from typing import Any
 from edge.dialects.durable_streams import DURABLE_STREAMS, array, control, data
 from edge.disconnect import COMPLETED, MISSED, Disconnect
 from edge.hub.reader import LIVE, Reader
-from edge.transports.encoders import chunk, one_line
+from edge.transports.event_stream import chunk, one_line
 from edge.types import Batch, Encoder, Notice, State
 from router.record import Record
 

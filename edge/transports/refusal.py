@@ -18,7 +18,7 @@ from starlette.responses import Response
 from edge.disconnect import FAILED, LOST_STORE, REFUSED, SHUTDOWN, Disconnect
 from edge.errors import Problem, problem_of
 from edge.problem import Refusal, to_response
-from edge.transports.encoders import one_line
+from edge.transports.event_stream import one_line
 from edge.transports.sse import last_event_id
 from router.codec import to_json
 from router.cursor import Cursor

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.dialects.table import SESSION_DIALECTS
-from edge.transports.encoders import SseEncoder, one_line
+from edge.transports.encoders import SseEncoder
+from edge.transports.event_stream import one_line
 from edge.types import Batch, Notice
 from router.codec import encode, to_json
 from router.event import Event

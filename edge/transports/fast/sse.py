@@ -8,7 +8,7 @@ from typing import Any
 
 from edge import metrics
 from edge.disconnect import COMPLETED, Disconnect
-from edge.transports.encoders import LAST_CHUNK
+from edge.transports.event_stream import LAST_CHUNK
 from edge.transports.fast.connection import FastReader
 
 

@@ -11,9 +11,10 @@ from edge.hub.hub import Hub
 from edge.stats import Stats
 from edge.transports import frames
 from edge.transports.control import OPENING_TIMEOUT, Opening, answer, read_opening
-from edge.transports.encoders import DeflatedFoldingFrameEncoder, DeflatedFrameEncoder
+from edge.transports.encoders import DeflatedFrameEncoder
 from edge.transports.fast.connection import FastReader
 from edge.transports.fast.sweeper import Sweeper
+from edge.transports.folding_encoders import DeflatedFoldingFrameEncoder
 from edge.transports.frames import BadFrame, FrameParser
 from edge.types import Encoder, Hear, State
 from edge.view import FULL, Pace

@@ -7,7 +7,7 @@ from typing import Any
 
 from edge.dialects.dialect import FoldedDialect
 from edge.dialects.folding import Ending, Folding, endless
-from edge.transports.encoders import FoldingSseEncoder
+from edge.transports.folding_encoders import FoldingSseEncoder
 from edge.types import Batch
 from router.codec import encode
 from router.event import Event

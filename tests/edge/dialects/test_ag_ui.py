@@ -18,7 +18,7 @@ from edge.dialects.ag_ui import AG_UI, TANSTACK
 from edge.dialects.dialect import FoldedDialect
 from edge.dialects.folding import Folding
 from edge.disconnect import COMPLETED, SHUTDOWN
-from edge.transports.encoders import FoldingSseEncoder
+from edge.transports.folding_encoders import FoldingSseEncoder
 from edge.types import Batch, Notice
 from tests.edge.dialects.folds import EPOCH, records_of, written
 

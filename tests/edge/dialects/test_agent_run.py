@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edge.dialects.agent_run import AGENT_RUN
 from edge.dialects.folding import Folding
 from edge.disconnect import COMPLETED, SHUTDOWN
-from edge.transports.encoders import FoldingSseEncoder
+from edge.transports.folding_encoders import FoldingSseEncoder
 from edge.types import Notice
 from tests.edge.dialects.folds import EPOCH, records_of, written
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edge.dialects.ai_sdk import AI_SDK
 from edge.dialects.folding import Folding
 from edge.disconnect import COMPLETED, SHUTDOWN
-from edge.transports.encoders import FoldingSseEncoder
+from edge.transports.folding_encoders import FoldingSseEncoder
 from edge.types import Notice
 from router.codec import encode
 from router.event import Event

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edge.dialects.channel import CHANNELS, Channel, ChannelState, newest_of
 from edge.dialects.folding import Folding
-from edge.transports.encoders import FoldingFrameEncoder, FoldingTextEncoder
+from edge.transports.folding_encoders import FoldingFrameEncoder, FoldingTextEncoder
 from edge.transports.frames import TEXT, frame
 from edge.types import Batch, Notice
 from router.record import Record

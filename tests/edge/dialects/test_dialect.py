@@ -8,7 +8,8 @@ from edge.dialects.callback import CALLBACK
 from edge.dialects.cloudevents import CLOUDEVENTS
 from edge.dialects.dialect import COMPLETED, SharedDialect, control_message, named_notice, with_controls
 from edge.disconnect import COMPLETED as DISCONNECT
-from edge.transports.encoders import FrameEncoder, SseEncoder, TextEncoder, sse_part
+from edge.transports.encoders import FrameEncoder, SseEncoder, TextEncoder
+from edge.transports.event_stream import sse_part
 from edge.types import Batch, Notice
 from tests.edge.dialects.folds import EPOCH, records_of
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from edge.dialects.dialect import DialectPart, FoldedDialect
 from edge.dialects.folding import Folding
-from edge.transports.encoders import ChunkedFoldingSseEncoder, FoldingSseEncoder, chunk
+from edge.transports.event_stream import chunk
+from edge.transports.folding_encoders import ChunkedFoldingSseEncoder, FoldingSseEncoder
 from edge.types import Batch
 from router.record import Record
 from tests.edge.dialects.folds import EPOCH, records_of, written

@@ -14,7 +14,8 @@ from edge.dialects.dialect import FoldedDialect
 from edge.dialects.folding import Folding
 from edge.dialects.geminivideo import COUNCIL, ENTITY, EVALUATION, RENDER_PROGRESS
 from edge.disconnect import COMPLETED, ROTATED, SHUTDOWN
-from edge.transports.encoders import FoldingSseEncoder, SseEncoder
+from edge.transports.encoders import SseEncoder
+from edge.transports.folding_encoders import FoldingSseEncoder
 from edge.types import Batch, Notice
 from tests.edge.dialects.folds import EPOCH, records_of, written
 

@@ -13,7 +13,7 @@ from edge.dialects import langgraph
 from edge.dialects.folding import Folding
 from edge.dialects.langgraph import LANGGRAPH, MODES, Pieces
 from edge.disconnect import COMPLETED, SHUTDOWN
-from edge.transports.encoders import FoldingSseEncoder
+from edge.transports.folding_encoders import FoldingSseEncoder
 from edge.types import Notice
 from tests.edge.dialects.folds import EPOCH, records_of, written
 

@@ -15,7 +15,8 @@ from edge.disconnect import COMPLETED, Disconnect
 from edge.hub.group import MAX_GROUPS, LiveReaders, WriteGroup
 from edge.hub.meter import Meter
 from edge.stats import Stats
-from edge.transports.encoders import BatchEncoder, FoldingSseEncoder
+from edge.transports.encoders import BatchEncoder
+from edge.transports.folding_encoders import FoldingSseEncoder
 from edge.types import Batch, DirectWriter, Encoder
 from router.codec import encode
 from router.event import Event

@@ -8,8 +8,8 @@ import pytest
 
 from edge.dialects.callback import CALLBACK
 from edge.dialects.dialect import SharedDialect
-from edge.transports.encoders import ChunkedSseEncoder, FrameEncoder, SseEncoder, TextEncoder, chunk
-from edge.types import Batch, Notice
+from edge.transports.encoders import ChunkedSseEncoder, FrameEncoder, SseEncoder, TextEncoder
+from edge.types import Batch
 from router.codec import encode
 from router.event import Event
 from router.record import Record
@@ -40,10 +40,3 @@ def test_a_record_that_cannot_be_encoded_takes_no_other_with_it() -> None:
 
     assert encoder.encode(batch(3, lambda record, _fault: failed.append(record.sequence))) == ["1", "3"]
     assert failed == [2]
-
-
-def test_a_chunk_says_its_size_in_front() -> None:
-    heartbeat = Notice("heartbeat", {})
-
-    assert chunk(b"x" * 26) == b"1a\r\n" + b"x" * 26 + b"\r\n"
-    assert ChunkedSseEncoder(CALLBACK).notice(heartbeat) == chunk(SseEncoder(CALLBACK).notice(heartbeat))
