@@ -10,9 +10,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from actors.octane.announcing import tell
 from actors.octane.client import ClientSettings, Identity, OctaneClient
 from actors.octane.errors import Declined, Disconnected
-from actors.octane.watch import OctaneWatch, WatchSettings, tell
+from actors.octane.pictures import PictureSettings
+from actors.octane.watch import OctaneWatch
 from actors.system.actor import Actor, Reject, command
 from actors.system.context import Context
 from protos import octane_types_pb2 as wire
@@ -153,7 +155,7 @@ class Octane(Actor):
             self._identity = await client.identify()
             beat()
             await self._say(ctx, beat, "connected")
-            watching = WatchSettings(quality=settings.quality, max_fps=settings.max_fps, idle_fps=settings.idle_fps)
+            watching = PictureSettings(quality=settings.quality, max_fps=settings.max_fps, idle_fps=settings.idle_fps)
             self._client = client
             self._watch = OctaneWatch(client, self._identity, watching, ctx, beat, self._numbers)
             await self._watch.run()

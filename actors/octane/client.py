@@ -327,6 +327,14 @@ class OctaneClient:
         )
         await self._call(_ENGINE + "setRenderRegion", request, Empty)
 
+    async def engine(self, rpc: str, **fields: Any) -> Any:
+        """Makes a call of ApiRenderEngineService: `rpc` is its name, `fields` those of its request.
+
+        Raises Declined where Octane refuses, and Disconnected where none answers.
+        """
+        request = getattr(Engine, f"{rpc}Request")(**fields)
+        return await self._call(_ENGINE + rpc, request, getattr(Engine, f"{rpc}Response", Empty))
+
     async def _tolerate(self, name: str, request: Any, response: Any) -> None:
         """Makes a call of the render engine whose refusal changes nothing."""
         try:

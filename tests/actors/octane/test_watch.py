@@ -6,8 +6,8 @@ import asyncio
 import itertools
 from dataclasses import replace
 
+from actors.octane.pictures import track_name
 from actors.octane.simulator.simulator import Generation, SimulatedKind
-from actors.octane.watch import track_name
 from protos import octane_types_pb2 as wire
 from tests.actors.octane.simulation import LONG, simulated
 from tests.actors.octane.watching import pictures, said, statuses, watching

@@ -1,0 +1,33 @@
+"""Publishes the events of one Octane."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from actors.system.context import Context
+from router.errors import BrokerError, Refused
+from router.event import new_id
+from router.subject import Subject
+
+logger = logging.getLogger(__name__)
+
+
+async def publish(ctx: Context, kind: str, data: dict[str, Any], key: str | None = None, id: str | None = None) -> None:
+    """Publishes one event of this Octane. Raises BrokerError."""
+    await ctx.publish(Subject.of("octane", ctx.instance, kind), data, type=kind, key=key, id=id)
+
+
+async def tell(ctx: Context, beat: Callable[[], None], kind: str, data: dict[str, Any], key: str | None = None) -> None:
+    """Publishes an event, retrying until it is stored; all tries have one id, so JetStream drops a repeat."""
+    id = new_id()
+    while True:
+        beat()
+        try:
+            return await publish(ctx, kind, data, key, id)
+        except Refused:
+            raise
+        except BrokerError as fault:
+            logger.warning("Octane event could not be published; retrying", extra={"type": kind, "reason": str(fault)})
+            await ctx.sleep(0.5)
