@@ -26,7 +26,7 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from protos import octane_types_pb2 as protos_dot_octane__types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bprotos/octane_project.proto\x12\toctaneapi\x1a\x1bgoogle/protobuf/empty.proto\x1a\x19protos/octane_types.proto\"\xc6\x01\n\x07\x41piInfo\x1a\x16\n\x14octaneVersionRequest\x1a\'\n\x15octaneVersionResponse\x12\x0e\n\x06result\x18\x01 \x01(\x05\x1a\x13\n\x11octaneNameRequest\x1a$\n\x12octaneNameResponse\x12\x0e\n\x06result\x18\x01 \x01(\t\x1a\x16\n\x14isDemoVersionRequest\x1a\'\n\x15isDemoVersionResponse\x12\x0e\n\x06result\x18\x01 \x01(\x08\"\x86\x02\n\x11\x41piProjectManager\x1a\x16\n\x14rootNodeGraphRequest\x1a=\n\x15rootNodeGraphResponse\x12$\n\x06result\x18\x01 \x01(\x0b\x32\x14.octaneapi.ObjectRef\x1a\x1a\n\x18getCurrentProjectRequest\x1a+\n\x19getCurrentProjectResponse\x12\x0e\n\x06result\x18\x01 \x01(\t\x1a)\n\x13resetProjectRequest\x12\x12\n\nsuppressUI\x18\x01 \x01(\x08\x1a&\n\x14resetProjectResponse\x12\x0e\n\x06result\x18\x01 \x01(\x08\"#\n\x10\x41piChangeManager\x1a\x0f\n\rupdateRequest2\xb3\x02\n\x0e\x41piInfoService\x12\x62\n\roctaneVersion\x12\'.octaneapi.ApiInfo.octaneVersionRequest\x1a(.octaneapi.ApiInfo.octaneVersionResponse\x12Y\n\noctaneName\x12$.octaneapi.ApiInfo.octaneNameRequest\x1a%.octaneapi.ApiInfo.octaneNameResponse\x12\x62\n\risDemoVersion\x12\'.octaneapi.ApiInfo.isDemoVersionRequest\x1a(.octaneapi.ApiInfo.isDemoVersionResponse2\x8c\x03\n\x18\x41piProjectManagerService\x12v\n\rrootNodeGraph\x12\x31.octaneapi.ApiProjectManager.rootNodeGraphRequest\x1a\x32.octaneapi.ApiProjectManager.rootNodeGraphResponse\x12\x82\x01\n\x11getCurrentProject\x12\x35.octaneapi.ApiProjectManager.getCurrentProjectRequest\x1a\x36.octaneapi.ApiProjectManager.getCurrentProjectResponse\x12s\n\x0cresetProject\x12\x30.octaneapi.ApiProjectManager.resetProjectRequest\x1a\x31.octaneapi.ApiProjectManager.resetProjectResponse2f\n\x17\x41piChangeManagerService\x12K\n\x06update\x12).octaneapi.ApiChangeManager.updateRequest\x1a\x16.google.protobuf.EmptyB\x02H\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bprotos/octane_project.proto\x12\toctaneapi\x1a\x1bgoogle/protobuf/empty.proto\x1a\x19protos/octane_types.proto\"\xa6\x04\n\x07\x41piInfo\x1a\x16\n\x14octaneVersionRequest\x1a\'\n\x15octaneVersionResponse\x12\x0e\n\x06result\x18\x01 \x01(\x05\x1a\x13\n\x11octaneNameRequest\x1a$\n\x12octaneNameResponse\x12\x0e\n\x06result\x18\x01 \x01(\t\x1a\x16\n\x14isDemoVersionRequest\x1a\'\n\x15isDemoVersionResponse\x12\x0e\n\x06result\x18\x01 \x01(\x08\x1a\x1e\n\x1cisSubscriptionVersionRequest\x1a/\n\x1disSubscriptionVersionResponse\x12\x0e\n\x06result\x18\x01 \x01(\x08\x1a\x10\n\x0etierIdxRequest\x1a!\n\x0ftierIdxResponse\x12\x0e\n\x06result\x18\x01 \x01(\x05\x1a<\n\x15renderPassNameRequest\x12#\n\x02id\x18\x01 \x01(\x0e\x32\x17.octaneapi.RenderPassId\x1a(\n\x16renderPassNameResponse\x12\x0e\n\x06result\x18\x01 \x01(\t\x1a\x41\n\x1arenderPassShortNameRequest\x12#\n\x02id\x18\x01 \x01(\x0e\x32\x17.octaneapi.RenderPassId\x1a-\n\x1brenderPassShortNameResponse\x12\x0e\n\x06result\x18\x01 \x01(\t\"[\n\x1bGRPCProjectManagerObserverT\x12\x16\n\x0e\x63\x61llbackSource\x18\x01 \x01(\t\x12\x12\n\ncallbackId\x18\x02 \x01(\x05\x12\x10\n\x08userData\x18\x03 \x01(\x04\"\x8f\x04\n\x11\x41piProjectManager\x1a\x10\n\x0eisValidRequest\x1a!\n\x0fisValidResponse\x12\x0e\n\x06result\x18\x01 \x01(\x08\x1a\x16\n\x14rootNodeGraphRequest\x1a=\n\x15rootNodeGraphResponse\x12$\n\x06result\x18\x01 \x01(\x0b\x32\x14.octaneapi.ObjectRef\x1a\x1a\n\x18getCurrentProjectRequest\x1a+\n\x19getCurrentProjectResponse\x12\x0e\n\x06result\x18\x01 \x01(\t\x1a)\n\x13resetProjectRequest\x12\x12\n\nsuppressUI\x18\x01 \x01(\x08\x1a&\n\x14resetProjectResponse\x12\x0e\n\x06result\x18\x01 \x01(\x08\x1aN\n\x12\x61\x64\x64ObserverRequest\x12\x38\n\x08observer\x18\x01 \x01(\x0b\x32&.octaneapi.GRPCProjectManagerObserverT\x1a)\n\x13\x61\x64\x64ObserverResponse\x12\x12\n\ncallbackId\x18\x01 \x01(\r\x1aW\n\x15removeObserverRequest\x12>\n\x0eremoveObserver\x18\x01 \x01(\x0b\x32&.octaneapi.GRPCProjectManagerObserverT\"#\n\x10\x41piChangeManager\x1a\x0f\n\rupdateRequest2\xde\x05\n\x0e\x41piInfoService\x12\x62\n\roctaneVersion\x12\'.octaneapi.ApiInfo.octaneVersionRequest\x1a(.octaneapi.ApiInfo.octaneVersionResponse\x12Y\n\noctaneName\x12$.octaneapi.ApiInfo.octaneNameRequest\x1a%.octaneapi.ApiInfo.octaneNameResponse\x12\x62\n\risDemoVersion\x12\'.octaneapi.ApiInfo.isDemoVersionRequest\x1a(.octaneapi.ApiInfo.isDemoVersionResponse\x12z\n\x15isSubscriptionVersion\x12/.octaneapi.ApiInfo.isSubscriptionVersionRequest\x1a\x30.octaneapi.ApiInfo.isSubscriptionVersionResponse\x12P\n\x07tierIdx\x12!.octaneapi.ApiInfo.tierIdxRequest\x1a\".octaneapi.ApiInfo.tierIdxResponse\x12\x65\n\x0erenderPassName\x12(.octaneapi.ApiInfo.renderPassNameRequest\x1a).octaneapi.ApiInfo.renderPassNameResponse\x12t\n\x13renderPassShortName\x12-.octaneapi.ApiInfo.renderPassShortNameRequest\x1a..octaneapi.ApiInfo.renderPassShortNameResponse2\xc2\x05\n\x18\x41piProjectManagerService\x12\x64\n\x07isValid\x12+.octaneapi.ApiProjectManager.isValidRequest\x1a,.octaneapi.ApiProjectManager.isValidResponse\x12v\n\rrootNodeGraph\x12\x31.octaneapi.ApiProjectManager.rootNodeGraphRequest\x1a\x32.octaneapi.ApiProjectManager.rootNodeGraphResponse\x12\x82\x01\n\x11getCurrentProject\x12\x35.octaneapi.ApiProjectManager.getCurrentProjectRequest\x1a\x36.octaneapi.ApiProjectManager.getCurrentProjectResponse\x12s\n\x0cresetProject\x12\x30.octaneapi.ApiProjectManager.resetProjectRequest\x1a\x31.octaneapi.ApiProjectManager.resetProjectResponse\x12p\n\x0b\x61\x64\x64Observer\x12/.octaneapi.ApiProjectManager.addObserverRequest\x1a\x30.octaneapi.ApiProjectManager.addObserverResponse\x12\\\n\x0eremoveObserver\x12\x32.octaneapi.ApiProjectManager.removeObserverRequest\x1a\x16.google.protobuf.Empty2f\n\x17\x41piChangeManagerService\x12K\n\x06update\x12).octaneapi.ApiChangeManager.updateRequest\x1a\x16.google.protobuf.EmptyB\x02H\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'H\002'
   _globals['_APIINFO']._serialized_start=99
-  _globals['_APIINFO']._serialized_end=297
+  _globals['_APIINFO']._serialized_end=649
   _globals['_APIINFO_OCTANEVERSIONREQUEST']._serialized_start=110
   _globals['_APIINFO_OCTANEVERSIONREQUEST']._serialized_end=132
   _globals['_APIINFO_OCTANEVERSIONRESPONSE']._serialized_start=134
@@ -48,28 +48,56 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APIINFO_ISDEMOVERSIONREQUEST']._serialized_end=256
   _globals['_APIINFO_ISDEMOVERSIONRESPONSE']._serialized_start=258
   _globals['_APIINFO_ISDEMOVERSIONRESPONSE']._serialized_end=297
-  _globals['_APIPROJECTMANAGER']._serialized_start=300
-  _globals['_APIPROJECTMANAGER']._serialized_end=562
-  _globals['_APIPROJECTMANAGER_ROOTNODEGRAPHREQUEST']._serialized_start=321
-  _globals['_APIPROJECTMANAGER_ROOTNODEGRAPHREQUEST']._serialized_end=343
-  _globals['_APIPROJECTMANAGER_ROOTNODEGRAPHRESPONSE']._serialized_start=345
-  _globals['_APIPROJECTMANAGER_ROOTNODEGRAPHRESPONSE']._serialized_end=406
-  _globals['_APIPROJECTMANAGER_GETCURRENTPROJECTREQUEST']._serialized_start=408
-  _globals['_APIPROJECTMANAGER_GETCURRENTPROJECTREQUEST']._serialized_end=434
-  _globals['_APIPROJECTMANAGER_GETCURRENTPROJECTRESPONSE']._serialized_start=436
-  _globals['_APIPROJECTMANAGER_GETCURRENTPROJECTRESPONSE']._serialized_end=479
-  _globals['_APIPROJECTMANAGER_RESETPROJECTREQUEST']._serialized_start=481
-  _globals['_APIPROJECTMANAGER_RESETPROJECTREQUEST']._serialized_end=522
-  _globals['_APIPROJECTMANAGER_RESETPROJECTRESPONSE']._serialized_start=524
-  _globals['_APIPROJECTMANAGER_RESETPROJECTRESPONSE']._serialized_end=562
-  _globals['_APICHANGEMANAGER']._serialized_start=564
-  _globals['_APICHANGEMANAGER']._serialized_end=599
-  _globals['_APICHANGEMANAGER_UPDATEREQUEST']._serialized_start=584
-  _globals['_APICHANGEMANAGER_UPDATEREQUEST']._serialized_end=599
-  _globals['_APIINFOSERVICE']._serialized_start=602
-  _globals['_APIINFOSERVICE']._serialized_end=909
-  _globals['_APIPROJECTMANAGERSERVICE']._serialized_start=912
-  _globals['_APIPROJECTMANAGERSERVICE']._serialized_end=1308
-  _globals['_APICHANGEMANAGERSERVICE']._serialized_start=1310
-  _globals['_APICHANGEMANAGERSERVICE']._serialized_end=1412
+  _globals['_APIINFO_ISSUBSCRIPTIONVERSIONREQUEST']._serialized_start=299
+  _globals['_APIINFO_ISSUBSCRIPTIONVERSIONREQUEST']._serialized_end=329
+  _globals['_APIINFO_ISSUBSCRIPTIONVERSIONRESPONSE']._serialized_start=331
+  _globals['_APIINFO_ISSUBSCRIPTIONVERSIONRESPONSE']._serialized_end=378
+  _globals['_APIINFO_TIERIDXREQUEST']._serialized_start=380
+  _globals['_APIINFO_TIERIDXREQUEST']._serialized_end=396
+  _globals['_APIINFO_TIERIDXRESPONSE']._serialized_start=398
+  _globals['_APIINFO_TIERIDXRESPONSE']._serialized_end=431
+  _globals['_APIINFO_RENDERPASSNAMEREQUEST']._serialized_start=433
+  _globals['_APIINFO_RENDERPASSNAMEREQUEST']._serialized_end=493
+  _globals['_APIINFO_RENDERPASSNAMERESPONSE']._serialized_start=495
+  _globals['_APIINFO_RENDERPASSNAMERESPONSE']._serialized_end=535
+  _globals['_APIINFO_RENDERPASSSHORTNAMEREQUEST']._serialized_start=537
+  _globals['_APIINFO_RENDERPASSSHORTNAMEREQUEST']._serialized_end=602
+  _globals['_APIINFO_RENDERPASSSHORTNAMERESPONSE']._serialized_start=604
+  _globals['_APIINFO_RENDERPASSSHORTNAMERESPONSE']._serialized_end=649
+  _globals['_GRPCPROJECTMANAGEROBSERVERT']._serialized_start=651
+  _globals['_GRPCPROJECTMANAGEROBSERVERT']._serialized_end=742
+  _globals['_APIPROJECTMANAGER']._serialized_start=745
+  _globals['_APIPROJECTMANAGER']._serialized_end=1272
+  _globals['_APIPROJECTMANAGER_ISVALIDREQUEST']._serialized_start=766
+  _globals['_APIPROJECTMANAGER_ISVALIDREQUEST']._serialized_end=782
+  _globals['_APIPROJECTMANAGER_ISVALIDRESPONSE']._serialized_start=784
+  _globals['_APIPROJECTMANAGER_ISVALIDRESPONSE']._serialized_end=817
+  _globals['_APIPROJECTMANAGER_ROOTNODEGRAPHREQUEST']._serialized_start=819
+  _globals['_APIPROJECTMANAGER_ROOTNODEGRAPHREQUEST']._serialized_end=841
+  _globals['_APIPROJECTMANAGER_ROOTNODEGRAPHRESPONSE']._serialized_start=843
+  _globals['_APIPROJECTMANAGER_ROOTNODEGRAPHRESPONSE']._serialized_end=904
+  _globals['_APIPROJECTMANAGER_GETCURRENTPROJECTREQUEST']._serialized_start=906
+  _globals['_APIPROJECTMANAGER_GETCURRENTPROJECTREQUEST']._serialized_end=932
+  _globals['_APIPROJECTMANAGER_GETCURRENTPROJECTRESPONSE']._serialized_start=934
+  _globals['_APIPROJECTMANAGER_GETCURRENTPROJECTRESPONSE']._serialized_end=977
+  _globals['_APIPROJECTMANAGER_RESETPROJECTREQUEST']._serialized_start=979
+  _globals['_APIPROJECTMANAGER_RESETPROJECTREQUEST']._serialized_end=1020
+  _globals['_APIPROJECTMANAGER_RESETPROJECTRESPONSE']._serialized_start=1022
+  _globals['_APIPROJECTMANAGER_RESETPROJECTRESPONSE']._serialized_end=1060
+  _globals['_APIPROJECTMANAGER_ADDOBSERVERREQUEST']._serialized_start=1062
+  _globals['_APIPROJECTMANAGER_ADDOBSERVERREQUEST']._serialized_end=1140
+  _globals['_APIPROJECTMANAGER_ADDOBSERVERRESPONSE']._serialized_start=1142
+  _globals['_APIPROJECTMANAGER_ADDOBSERVERRESPONSE']._serialized_end=1183
+  _globals['_APIPROJECTMANAGER_REMOVEOBSERVERREQUEST']._serialized_start=1185
+  _globals['_APIPROJECTMANAGER_REMOVEOBSERVERREQUEST']._serialized_end=1272
+  _globals['_APICHANGEMANAGER']._serialized_start=1274
+  _globals['_APICHANGEMANAGER']._serialized_end=1309
+  _globals['_APICHANGEMANAGER_UPDATEREQUEST']._serialized_start=1294
+  _globals['_APICHANGEMANAGER_UPDATEREQUEST']._serialized_end=1309
+  _globals['_APIINFOSERVICE']._serialized_start=1312
+  _globals['_APIINFOSERVICE']._serialized_end=2046
+  _globals['_APIPROJECTMANAGERSERVICE']._serialized_start=2049
+  _globals['_APIPROJECTMANAGERSERVICE']._serialized_end=2755
+  _globals['_APICHANGEMANAGERSERVICE']._serialized_start=2757
+  _globals['_APICHANGEMANAGERSERVICE']._serialized_end=2859
 # @@protoc_insertion_point(module_scope)

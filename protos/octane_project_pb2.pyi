@@ -33,10 +33,64 @@ class ApiInfo(_message.Message):
         RESULT_FIELD_NUMBER: _ClassVar[int]
         result: bool
         def __init__(self, result: _Optional[bool] = ...) -> None: ...
+    class isSubscriptionVersionRequest(_message.Message):
+        __slots__ = ()
+        def __init__(self) -> None: ...
+    class isSubscriptionVersionResponse(_message.Message):
+        __slots__ = ("result",)
+        RESULT_FIELD_NUMBER: _ClassVar[int]
+        result: bool
+        def __init__(self, result: _Optional[bool] = ...) -> None: ...
+    class tierIdxRequest(_message.Message):
+        __slots__ = ()
+        def __init__(self) -> None: ...
+    class tierIdxResponse(_message.Message):
+        __slots__ = ("result",)
+        RESULT_FIELD_NUMBER: _ClassVar[int]
+        result: int
+        def __init__(self, result: _Optional[int] = ...) -> None: ...
+    class renderPassNameRequest(_message.Message):
+        __slots__ = ("id",)
+        ID_FIELD_NUMBER: _ClassVar[int]
+        id: _octane_types_pb2.RenderPassId
+        def __init__(self, id: _Optional[_Union[_octane_types_pb2.RenderPassId, str]] = ...) -> None: ...
+    class renderPassNameResponse(_message.Message):
+        __slots__ = ("result",)
+        RESULT_FIELD_NUMBER: _ClassVar[int]
+        result: str
+        def __init__(self, result: _Optional[str] = ...) -> None: ...
+    class renderPassShortNameRequest(_message.Message):
+        __slots__ = ("id",)
+        ID_FIELD_NUMBER: _ClassVar[int]
+        id: _octane_types_pb2.RenderPassId
+        def __init__(self, id: _Optional[_Union[_octane_types_pb2.RenderPassId, str]] = ...) -> None: ...
+    class renderPassShortNameResponse(_message.Message):
+        __slots__ = ("result",)
+        RESULT_FIELD_NUMBER: _ClassVar[int]
+        result: str
+        def __init__(self, result: _Optional[str] = ...) -> None: ...
     def __init__(self) -> None: ...
+
+class GRPCProjectManagerObserverT(_message.Message):
+    __slots__ = ("callbackSource", "callbackId", "userData")
+    CALLBACKSOURCE_FIELD_NUMBER: _ClassVar[int]
+    CALLBACKID_FIELD_NUMBER: _ClassVar[int]
+    USERDATA_FIELD_NUMBER: _ClassVar[int]
+    callbackSource: str
+    callbackId: int
+    userData: int
+    def __init__(self, callbackSource: _Optional[str] = ..., callbackId: _Optional[int] = ..., userData: _Optional[int] = ...) -> None: ...
 
 class ApiProjectManager(_message.Message):
     __slots__ = ()
+    class isValidRequest(_message.Message):
+        __slots__ = ()
+        def __init__(self) -> None: ...
+    class isValidResponse(_message.Message):
+        __slots__ = ("result",)
+        RESULT_FIELD_NUMBER: _ClassVar[int]
+        result: bool
+        def __init__(self, result: _Optional[bool] = ...) -> None: ...
     class rootNodeGraphRequest(_message.Message):
         __slots__ = ()
         def __init__(self) -> None: ...
@@ -63,6 +117,21 @@ class ApiProjectManager(_message.Message):
         RESULT_FIELD_NUMBER: _ClassVar[int]
         result: bool
         def __init__(self, result: _Optional[bool] = ...) -> None: ...
+    class addObserverRequest(_message.Message):
+        __slots__ = ("observer",)
+        OBSERVER_FIELD_NUMBER: _ClassVar[int]
+        observer: GRPCProjectManagerObserverT
+        def __init__(self, observer: _Optional[_Union[GRPCProjectManagerObserverT, _Mapping]] = ...) -> None: ...
+    class addObserverResponse(_message.Message):
+        __slots__ = ("callbackId",)
+        CALLBACKID_FIELD_NUMBER: _ClassVar[int]
+        callbackId: int
+        def __init__(self, callbackId: _Optional[int] = ...) -> None: ...
+    class removeObserverRequest(_message.Message):
+        __slots__ = ("removeObserver",)
+        REMOVEOBSERVER_FIELD_NUMBER: _ClassVar[int]
+        removeObserver: GRPCProjectManagerObserverT
+        def __init__(self, removeObserver: _Optional[_Union[GRPCProjectManagerObserverT, _Mapping]] = ...) -> None: ...
     def __init__(self) -> None: ...
 
 class ApiChangeManager(_message.Message):

@@ -50,6 +50,26 @@ class ApiInfoServiceStub:
                 request_serializer=protos_dot_octane__project__pb2.ApiInfo.isDemoVersionRequest.SerializeToString,
                 response_deserializer=protos_dot_octane__project__pb2.ApiInfo.isDemoVersionResponse.FromString,
                 _registered_method=True)
+        self.isSubscriptionVersion = channel.unary_unary(
+                '/octaneapi.ApiInfoService/isSubscriptionVersion',
+                request_serializer=protos_dot_octane__project__pb2.ApiInfo.isSubscriptionVersionRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__project__pb2.ApiInfo.isSubscriptionVersionResponse.FromString,
+                _registered_method=True)
+        self.tierIdx = channel.unary_unary(
+                '/octaneapi.ApiInfoService/tierIdx',
+                request_serializer=protos_dot_octane__project__pb2.ApiInfo.tierIdxRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__project__pb2.ApiInfo.tierIdxResponse.FromString,
+                _registered_method=True)
+        self.renderPassName = channel.unary_unary(
+                '/octaneapi.ApiInfoService/renderPassName',
+                request_serializer=protos_dot_octane__project__pb2.ApiInfo.renderPassNameRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__project__pb2.ApiInfo.renderPassNameResponse.FromString,
+                _registered_method=True)
+        self.renderPassShortName = channel.unary_unary(
+                '/octaneapi.ApiInfoService/renderPassShortName',
+                request_serializer=protos_dot_octane__project__pb2.ApiInfo.renderPassShortNameRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__project__pb2.ApiInfo.renderPassShortNameResponse.FromString,
+                _registered_method=True)
 
 
 class ApiInfoServiceServicer:
@@ -73,6 +93,30 @@ class ApiInfoServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def isSubscriptionVersion(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def tierIdx(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def renderPassName(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def renderPassShortName(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ApiInfoServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -90,6 +134,26 @@ def add_ApiInfoServiceServicer_to_server(servicer, server):
                     servicer.isDemoVersion,
                     request_deserializer=protos_dot_octane__project__pb2.ApiInfo.isDemoVersionRequest.FromString,
                     response_serializer=protos_dot_octane__project__pb2.ApiInfo.isDemoVersionResponse.SerializeToString,
+            ),
+            'isSubscriptionVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.isSubscriptionVersion,
+                    request_deserializer=protos_dot_octane__project__pb2.ApiInfo.isSubscriptionVersionRequest.FromString,
+                    response_serializer=protos_dot_octane__project__pb2.ApiInfo.isSubscriptionVersionResponse.SerializeToString,
+            ),
+            'tierIdx': grpc.unary_unary_rpc_method_handler(
+                    servicer.tierIdx,
+                    request_deserializer=protos_dot_octane__project__pb2.ApiInfo.tierIdxRequest.FromString,
+                    response_serializer=protos_dot_octane__project__pb2.ApiInfo.tierIdxResponse.SerializeToString,
+            ),
+            'renderPassName': grpc.unary_unary_rpc_method_handler(
+                    servicer.renderPassName,
+                    request_deserializer=protos_dot_octane__project__pb2.ApiInfo.renderPassNameRequest.FromString,
+                    response_serializer=protos_dot_octane__project__pb2.ApiInfo.renderPassNameResponse.SerializeToString,
+            ),
+            'renderPassShortName': grpc.unary_unary_rpc_method_handler(
+                    servicer.renderPassShortName,
+                    request_deserializer=protos_dot_octane__project__pb2.ApiInfo.renderPassShortNameRequest.FromString,
+                    response_serializer=protos_dot_octane__project__pb2.ApiInfo.renderPassShortNameResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -183,6 +247,114 @@ class ApiInfoService:
             metadata,
             _registered_method=True)
 
+    @staticmethod
+    def isSubscriptionVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiInfoService/isSubscriptionVersion',
+            protos_dot_octane__project__pb2.ApiInfo.isSubscriptionVersionRequest.SerializeToString,
+            protos_dot_octane__project__pb2.ApiInfo.isSubscriptionVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def tierIdx(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiInfoService/tierIdx',
+            protos_dot_octane__project__pb2.ApiInfo.tierIdxRequest.SerializeToString,
+            protos_dot_octane__project__pb2.ApiInfo.tierIdxResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def renderPassName(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiInfoService/renderPassName',
+            protos_dot_octane__project__pb2.ApiInfo.renderPassNameRequest.SerializeToString,
+            protos_dot_octane__project__pb2.ApiInfo.renderPassNameResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def renderPassShortName(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiInfoService/renderPassShortName',
+            protos_dot_octane__project__pb2.ApiInfo.renderPassShortNameRequest.SerializeToString,
+            protos_dot_octane__project__pb2.ApiInfo.renderPassShortNameResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
 
 class ApiProjectManagerServiceStub:
     """Missing associated documentation comment in .proto file."""
@@ -193,6 +365,11 @@ class ApiProjectManagerServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.isValid = channel.unary_unary(
+                '/octaneapi.ApiProjectManagerService/isValid',
+                request_serializer=protos_dot_octane__project__pb2.ApiProjectManager.isValidRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__project__pb2.ApiProjectManager.isValidResponse.FromString,
+                _registered_method=True)
         self.rootNodeGraph = channel.unary_unary(
                 '/octaneapi.ApiProjectManagerService/rootNodeGraph',
                 request_serializer=protos_dot_octane__project__pb2.ApiProjectManager.rootNodeGraphRequest.SerializeToString,
@@ -208,10 +385,26 @@ class ApiProjectManagerServiceStub:
                 request_serializer=protos_dot_octane__project__pb2.ApiProjectManager.resetProjectRequest.SerializeToString,
                 response_deserializer=protos_dot_octane__project__pb2.ApiProjectManager.resetProjectResponse.FromString,
                 _registered_method=True)
+        self.addObserver = channel.unary_unary(
+                '/octaneapi.ApiProjectManagerService/addObserver',
+                request_serializer=protos_dot_octane__project__pb2.ApiProjectManager.addObserverRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__project__pb2.ApiProjectManager.addObserverResponse.FromString,
+                _registered_method=True)
+        self.removeObserver = channel.unary_unary(
+                '/octaneapi.ApiProjectManagerService/removeObserver',
+                request_serializer=protos_dot_octane__project__pb2.ApiProjectManager.removeObserverRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
 
 
 class ApiProjectManagerServiceServicer:
     """Missing associated documentation comment in .proto file."""
+
+    def isValid(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def rootNodeGraph(self, request, context):
         """Missing associated documentation comment in .proto file."""
@@ -231,9 +424,26 @@ class ApiProjectManagerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def addObserver(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def removeObserver(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ApiProjectManagerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'isValid': grpc.unary_unary_rpc_method_handler(
+                    servicer.isValid,
+                    request_deserializer=protos_dot_octane__project__pb2.ApiProjectManager.isValidRequest.FromString,
+                    response_serializer=protos_dot_octane__project__pb2.ApiProjectManager.isValidResponse.SerializeToString,
+            ),
             'rootNodeGraph': grpc.unary_unary_rpc_method_handler(
                     servicer.rootNodeGraph,
                     request_deserializer=protos_dot_octane__project__pb2.ApiProjectManager.rootNodeGraphRequest.FromString,
@@ -249,6 +459,16 @@ def add_ApiProjectManagerServiceServicer_to_server(servicer, server):
                     request_deserializer=protos_dot_octane__project__pb2.ApiProjectManager.resetProjectRequest.FromString,
                     response_serializer=protos_dot_octane__project__pb2.ApiProjectManager.resetProjectResponse.SerializeToString,
             ),
+            'addObserver': grpc.unary_unary_rpc_method_handler(
+                    servicer.addObserver,
+                    request_deserializer=protos_dot_octane__project__pb2.ApiProjectManager.addObserverRequest.FromString,
+                    response_serializer=protos_dot_octane__project__pb2.ApiProjectManager.addObserverResponse.SerializeToString,
+            ),
+            'removeObserver': grpc.unary_unary_rpc_method_handler(
+                    servicer.removeObserver,
+                    request_deserializer=protos_dot_octane__project__pb2.ApiProjectManager.removeObserverRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'octaneapi.ApiProjectManagerService', rpc_method_handlers)
@@ -259,6 +479,33 @@ def add_ApiProjectManagerServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class ApiProjectManagerService:
     """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def isValid(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiProjectManagerService/isValid',
+            protos_dot_octane__project__pb2.ApiProjectManager.isValidRequest.SerializeToString,
+            protos_dot_octane__project__pb2.ApiProjectManager.isValidResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def rootNodeGraph(request,
@@ -331,6 +578,60 @@ class ApiProjectManagerService:
             '/octaneapi.ApiProjectManagerService/resetProject',
             protos_dot_octane__project__pb2.ApiProjectManager.resetProjectRequest.SerializeToString,
             protos_dot_octane__project__pb2.ApiProjectManager.resetProjectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def addObserver(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiProjectManagerService/addObserver',
+            protos_dot_octane__project__pb2.ApiProjectManager.addObserverRequest.SerializeToString,
+            protos_dot_octane__project__pb2.ApiProjectManager.addObserverResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def removeObserver(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiProjectManagerService/removeObserver',
+            protos_dot_octane__project__pb2.ApiProjectManager.removeObserverRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

@@ -65,10 +65,75 @@ class ApiRenderEngineServiceStub:
                 request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderStatisticsRequest.SerializeToString,
                 response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderStatisticsResponse.FromString,
                 _registered_method=True)
+        self.getRenderResultStatistics = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/getRenderResultStatistics',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderResultStatisticsRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderResultStatisticsResponse.FromString,
+                _registered_method=True)
         self.setAsyncTonemapParams1 = channel.unary_unary(
                 '/octaneapi.ApiRenderEngineService/setAsyncTonemapParams1',
                 request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.setAsyncTonemapParams1Request.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.asyncTonemapBufferType = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/asyncTonemapBufferType',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.asyncTonemapBufferTypeRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.asyncTonemapBufferTypeResponse.FromString,
+                _registered_method=True)
+        self.asyncTonemapCryptomatteFalseColor = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/asyncTonemapCryptomatteFalseColor',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.asyncTonemapCryptomatteFalseColorRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.asyncTonemapCryptomatteFalseColorResponse.FromString,
+                _registered_method=True)
+        self.asyncTonemapColorSpace = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/asyncTonemapColorSpace',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.asyncTonemapColorSpaceRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.asyncTonemapColorSpaceResponse.FromString,
+                _registered_method=True)
+        self.asyncTonemapPremultipliedAlphaType = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/asyncTonemapPremultipliedAlphaType',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.asyncTonemapPremultipliedAlphaTypeRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.asyncTonemapPremultipliedAlphaTypeResponse.FromString,
+                _registered_method=True)
+        self.triggerAsyncTonemap = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/triggerAsyncTonemap',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.triggerAsyncTonemapRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.setAsyncTonemapRenderPasses = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/setAsyncTonemapRenderPasses',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.setAsyncTonemapRenderPassesRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.setAsyncTonemapRenderPassesResponse.FromString,
+                _registered_method=True)
+        self.getEnabledAovs = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/getEnabledAovs',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getEnabledAovsRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getEnabledAovsResponse.FromString,
+                _registered_method=True)
+        self.displayRenderPassId = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/displayRenderPassId',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.displayRenderPassIdRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.displayRenderPassIdResponse.FromString,
+                _registered_method=True)
+        self.setSharedSurfaceOutputType = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/setSharedSurfaceOutputType',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.setSharedSurfaceOutputTypeRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.getSharedSurfaceOutputType = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/getSharedSurfaceOutputType',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getSharedSurfaceOutputTypeRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getSharedSurfaceOutputTypeResponse.FromString,
+                _registered_method=True)
+        self.getRealTime = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/getRealTime',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRealTimeRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRealTimeResponse.FromString,
+                _registered_method=True)
+        self.saveImage1 = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/saveImage1',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.saveImage1Request.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.saveImage1Response.FromString,
                 _registered_method=True)
         self.pauseRendering = channel.unary_unary(
                 '/octaneapi.ApiRenderEngineService/pauseRendering',
@@ -95,6 +160,66 @@ class ApiRenderEngineServiceStub:
                 request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.isRenderingPausedRequest.SerializeToString,
                 response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.isRenderingPausedResponse.FromString,
                 _registered_method=True)
+        self.isImageReady = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/isImageReady',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.isImageReadyRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.isImageReadyResponse.FromString,
+                _registered_method=True)
+        self.isRenderFailure = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/isRenderFailure',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.isRenderFailureRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.isRenderFailureResponse.FromString,
+                _registered_method=True)
+        self.resetImageReady = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/resetImageReady',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.resetImageReadyRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.resetRenderFailure = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/resetRenderFailure',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.resetRenderFailureRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.setRenderPriority = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/setRenderPriority',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.setRenderPriorityRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.renderPriority = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/renderPriority',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.renderPriorityRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.renderPriorityResponse.FromString,
+                _registered_method=True)
+        self.setSubSampleMode = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/setSubSampleMode',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.setSubSampleModeRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.getSubSampleMode = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/getSubSampleMode',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getSubSampleModeRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getSubSampleModeResponse.FromString,
+                _registered_method=True)
+        self.setClayMode = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/setClayMode',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.setClayModeRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.clayMode = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/clayMode',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.clayModeRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.clayModeResponse.FromString,
+                _registered_method=True)
+        self.setFps = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/setFps',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.setFpsRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.fps = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/fps',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.fpsRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.fpsResponse.FromString,
+                _registered_method=True)
         self.setRenderTargetNode = channel.unary_unary(
                 '/octaneapi.ApiRenderEngineService/setRenderTargetNode',
                 request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.setRenderTargetNodeRequest.SerializeToString,
@@ -104,6 +229,16 @@ class ApiRenderEngineServiceStub:
                 '/octaneapi.ApiRenderEngineService/getRenderTargetNode',
                 request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderTargetNodeRequest.SerializeToString,
                 response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderTargetNodeResponse.FromString,
+                _registered_method=True)
+        self.getRenderCameraNode = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/getRenderCameraNode',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderCameraNodeRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderCameraNodeResponse.FromString,
+                _registered_method=True)
+        self.getRenderGeometryNode = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/getRenderGeometryNode',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderGeometryNodeRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderGeometryNodeResponse.FromString,
                 _registered_method=True)
         self.setRenderRegion = channel.unary_unary(
                 '/octaneapi.ApiRenderEngineService/setRenderRegion',
@@ -115,10 +250,50 @@ class ApiRenderEngineServiceStub:
                 request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderRegionRequest.SerializeToString,
                 response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderRegionResponse.FromString,
                 _registered_method=True)
+        self.isCompiling = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/isCompiling',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.isCompilingRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.isCompilingResponse.FromString,
+                _registered_method=True)
+        self.isCompressingTextures = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/isCompressingTextures',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.isCompressingTexturesRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.isCompressingTexturesResponse.FromString,
+                _registered_method=True)
+        self.hasPendingRenderData = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/hasPendingRenderData',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.hasPendingRenderDataRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.hasPendingRenderDataResponse.FromString,
+                _registered_method=True)
         self.getCurrentChangeLevel = channel.unary_unary(
                 '/octaneapi.ApiRenderEngineService/getCurrentChangeLevel',
                 request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getCurrentChangeLevelRequest.SerializeToString,
                 response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getCurrentChangeLevelResponse.FromString,
+                _registered_method=True)
+        self.getRenderImageChangeLevel = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/getRenderImageChangeLevel',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderImageChangeLevelRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderImageChangeLevelResponse.FromString,
+                _registered_method=True)
+        self.getRenderRestartedChangeLevel = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/getRenderRestartedChangeLevel',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderRestartedChangeLevelRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderRestartedChangeLevelResponse.FromString,
+                _registered_method=True)
+        self.pick = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/pick',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.pickRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.pickResponse.FromString,
+                _registered_method=True)
+        self.pickWhitePoint = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/pickWhitePoint',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.pickWhitePointRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.pickWhitePointResponse.FromString,
+                _registered_method=True)
+        self.getSceneBounds = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/getSceneBounds',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getSceneBoundsRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getSceneBoundsResponse.FromString,
                 _registered_method=True)
         self.getDeviceCount = channel.unary_unary(
                 '/octaneapi.ApiRenderEngineService/getDeviceCount',
@@ -134,6 +309,31 @@ class ApiRenderEngineServiceStub:
                 '/octaneapi.ApiRenderEngineService/getMemoryUsage',
                 request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getMemoryUsageRequest.SerializeToString,
                 response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getMemoryUsageResponse.FromString,
+                _registered_method=True)
+        self.getResourceStatistics = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/getResourceStatistics',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getResourceStatisticsRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getResourceStatisticsResponse.FromString,
+                _registered_method=True)
+        self.getGeometryStatistics = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/getGeometryStatistics',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getGeometryStatisticsRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getGeometryStatisticsResponse.FromString,
+                _registered_method=True)
+        self.getTexturesStatistics = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/getTexturesStatistics',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getTexturesStatisticsRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getTexturesStatisticsResponse.FromString,
+                _registered_method=True)
+        self.deviceUsesHardwareRayTracing = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/deviceUsesHardwareRayTracing',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.deviceUsesHardwareRayTracingRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.deviceUsesHardwareRayTracingResponse.FromString,
+                _registered_method=True)
+        self.deviceSupportsHardwareRayTracing = channel.unary_unary(
+                '/octaneapi.ApiRenderEngineService/deviceSupportsHardwareRayTracing',
+                request_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.deviceSupportsHardwareRayTracingRequest.SerializeToString,
+                response_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.deviceSupportsHardwareRayTracingResponse.FromString,
                 _registered_method=True)
         self.renderDeviceState = channel.unary_unary(
                 '/octaneapi.ApiRenderEngineService/renderDeviceState',
@@ -196,7 +396,85 @@ class ApiRenderEngineServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def getRenderResultStatistics(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def setAsyncTonemapParams1(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def asyncTonemapBufferType(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def asyncTonemapCryptomatteFalseColor(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def asyncTonemapColorSpace(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def asyncTonemapPremultipliedAlphaType(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def triggerAsyncTonemap(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def setAsyncTonemapRenderPasses(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def getEnabledAovs(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def displayRenderPassId(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def setSharedSurfaceOutputType(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def getSharedSurfaceOutputType(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def getRealTime(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def saveImage1(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -232,6 +510,78 @@ class ApiRenderEngineServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def isImageReady(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def isRenderFailure(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def resetImageReady(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def resetRenderFailure(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def setRenderPriority(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def renderPriority(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def setSubSampleMode(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def getSubSampleMode(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def setClayMode(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def clayMode(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def setFps(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def fps(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def setRenderTargetNode(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -239,6 +589,18 @@ class ApiRenderEngineServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def getRenderTargetNode(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def getRenderCameraNode(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def getRenderGeometryNode(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -256,7 +618,55 @@ class ApiRenderEngineServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def isCompiling(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def isCompressingTextures(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def hasPendingRenderData(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def getCurrentChangeLevel(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def getRenderImageChangeLevel(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def getRenderRestartedChangeLevel(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def pick(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def pickWhitePoint(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def getSceneBounds(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -275,6 +685,36 @@ class ApiRenderEngineServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def getMemoryUsage(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def getResourceStatistics(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def getGeometryStatistics(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def getTexturesStatistics(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def deviceUsesHardwareRayTracing(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def deviceSupportsHardwareRayTracing(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -337,10 +777,75 @@ def add_ApiRenderEngineServiceServicer_to_server(servicer, server):
                     request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderStatisticsRequest.FromString,
                     response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderStatisticsResponse.SerializeToString,
             ),
+            'getRenderResultStatistics': grpc.unary_unary_rpc_method_handler(
+                    servicer.getRenderResultStatistics,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderResultStatisticsRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderResultStatisticsResponse.SerializeToString,
+            ),
             'setAsyncTonemapParams1': grpc.unary_unary_rpc_method_handler(
                     servicer.setAsyncTonemapParams1,
                     request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.setAsyncTonemapParams1Request.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'asyncTonemapBufferType': grpc.unary_unary_rpc_method_handler(
+                    servicer.asyncTonemapBufferType,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.asyncTonemapBufferTypeRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.asyncTonemapBufferTypeResponse.SerializeToString,
+            ),
+            'asyncTonemapCryptomatteFalseColor': grpc.unary_unary_rpc_method_handler(
+                    servicer.asyncTonemapCryptomatteFalseColor,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.asyncTonemapCryptomatteFalseColorRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.asyncTonemapCryptomatteFalseColorResponse.SerializeToString,
+            ),
+            'asyncTonemapColorSpace': grpc.unary_unary_rpc_method_handler(
+                    servicer.asyncTonemapColorSpace,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.asyncTonemapColorSpaceRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.asyncTonemapColorSpaceResponse.SerializeToString,
+            ),
+            'asyncTonemapPremultipliedAlphaType': grpc.unary_unary_rpc_method_handler(
+                    servicer.asyncTonemapPremultipliedAlphaType,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.asyncTonemapPremultipliedAlphaTypeRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.asyncTonemapPremultipliedAlphaTypeResponse.SerializeToString,
+            ),
+            'triggerAsyncTonemap': grpc.unary_unary_rpc_method_handler(
+                    servicer.triggerAsyncTonemap,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.triggerAsyncTonemapRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'setAsyncTonemapRenderPasses': grpc.unary_unary_rpc_method_handler(
+                    servicer.setAsyncTonemapRenderPasses,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.setAsyncTonemapRenderPassesRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.setAsyncTonemapRenderPassesResponse.SerializeToString,
+            ),
+            'getEnabledAovs': grpc.unary_unary_rpc_method_handler(
+                    servicer.getEnabledAovs,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getEnabledAovsRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getEnabledAovsResponse.SerializeToString,
+            ),
+            'displayRenderPassId': grpc.unary_unary_rpc_method_handler(
+                    servicer.displayRenderPassId,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.displayRenderPassIdRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.displayRenderPassIdResponse.SerializeToString,
+            ),
+            'setSharedSurfaceOutputType': grpc.unary_unary_rpc_method_handler(
+                    servicer.setSharedSurfaceOutputType,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.setSharedSurfaceOutputTypeRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'getSharedSurfaceOutputType': grpc.unary_unary_rpc_method_handler(
+                    servicer.getSharedSurfaceOutputType,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getSharedSurfaceOutputTypeRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getSharedSurfaceOutputTypeResponse.SerializeToString,
+            ),
+            'getRealTime': grpc.unary_unary_rpc_method_handler(
+                    servicer.getRealTime,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRealTimeRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRealTimeResponse.SerializeToString,
+            ),
+            'saveImage1': grpc.unary_unary_rpc_method_handler(
+                    servicer.saveImage1,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.saveImage1Request.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.saveImage1Response.SerializeToString,
             ),
             'pauseRendering': grpc.unary_unary_rpc_method_handler(
                     servicer.pauseRendering,
@@ -367,6 +872,66 @@ def add_ApiRenderEngineServiceServicer_to_server(servicer, server):
                     request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.isRenderingPausedRequest.FromString,
                     response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.isRenderingPausedResponse.SerializeToString,
             ),
+            'isImageReady': grpc.unary_unary_rpc_method_handler(
+                    servicer.isImageReady,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.isImageReadyRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.isImageReadyResponse.SerializeToString,
+            ),
+            'isRenderFailure': grpc.unary_unary_rpc_method_handler(
+                    servicer.isRenderFailure,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.isRenderFailureRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.isRenderFailureResponse.SerializeToString,
+            ),
+            'resetImageReady': grpc.unary_unary_rpc_method_handler(
+                    servicer.resetImageReady,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.resetImageReadyRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'resetRenderFailure': grpc.unary_unary_rpc_method_handler(
+                    servicer.resetRenderFailure,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.resetRenderFailureRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'setRenderPriority': grpc.unary_unary_rpc_method_handler(
+                    servicer.setRenderPriority,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.setRenderPriorityRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'renderPriority': grpc.unary_unary_rpc_method_handler(
+                    servicer.renderPriority,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.renderPriorityRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.renderPriorityResponse.SerializeToString,
+            ),
+            'setSubSampleMode': grpc.unary_unary_rpc_method_handler(
+                    servicer.setSubSampleMode,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.setSubSampleModeRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'getSubSampleMode': grpc.unary_unary_rpc_method_handler(
+                    servicer.getSubSampleMode,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getSubSampleModeRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getSubSampleModeResponse.SerializeToString,
+            ),
+            'setClayMode': grpc.unary_unary_rpc_method_handler(
+                    servicer.setClayMode,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.setClayModeRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'clayMode': grpc.unary_unary_rpc_method_handler(
+                    servicer.clayMode,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.clayModeRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.clayModeResponse.SerializeToString,
+            ),
+            'setFps': grpc.unary_unary_rpc_method_handler(
+                    servicer.setFps,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.setFpsRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'fps': grpc.unary_unary_rpc_method_handler(
+                    servicer.fps,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.fpsRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.fpsResponse.SerializeToString,
+            ),
             'setRenderTargetNode': grpc.unary_unary_rpc_method_handler(
                     servicer.setRenderTargetNode,
                     request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.setRenderTargetNodeRequest.FromString,
@@ -376,6 +941,16 @@ def add_ApiRenderEngineServiceServicer_to_server(servicer, server):
                     servicer.getRenderTargetNode,
                     request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderTargetNodeRequest.FromString,
                     response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderTargetNodeResponse.SerializeToString,
+            ),
+            'getRenderCameraNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.getRenderCameraNode,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderCameraNodeRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderCameraNodeResponse.SerializeToString,
+            ),
+            'getRenderGeometryNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.getRenderGeometryNode,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderGeometryNodeRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderGeometryNodeResponse.SerializeToString,
             ),
             'setRenderRegion': grpc.unary_unary_rpc_method_handler(
                     servicer.setRenderRegion,
@@ -387,10 +962,50 @@ def add_ApiRenderEngineServiceServicer_to_server(servicer, server):
                     request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderRegionRequest.FromString,
                     response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderRegionResponse.SerializeToString,
             ),
+            'isCompiling': grpc.unary_unary_rpc_method_handler(
+                    servicer.isCompiling,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.isCompilingRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.isCompilingResponse.SerializeToString,
+            ),
+            'isCompressingTextures': grpc.unary_unary_rpc_method_handler(
+                    servicer.isCompressingTextures,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.isCompressingTexturesRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.isCompressingTexturesResponse.SerializeToString,
+            ),
+            'hasPendingRenderData': grpc.unary_unary_rpc_method_handler(
+                    servicer.hasPendingRenderData,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.hasPendingRenderDataRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.hasPendingRenderDataResponse.SerializeToString,
+            ),
             'getCurrentChangeLevel': grpc.unary_unary_rpc_method_handler(
                     servicer.getCurrentChangeLevel,
                     request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getCurrentChangeLevelRequest.FromString,
                     response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getCurrentChangeLevelResponse.SerializeToString,
+            ),
+            'getRenderImageChangeLevel': grpc.unary_unary_rpc_method_handler(
+                    servicer.getRenderImageChangeLevel,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderImageChangeLevelRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderImageChangeLevelResponse.SerializeToString,
+            ),
+            'getRenderRestartedChangeLevel': grpc.unary_unary_rpc_method_handler(
+                    servicer.getRenderRestartedChangeLevel,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderRestartedChangeLevelRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getRenderRestartedChangeLevelResponse.SerializeToString,
+            ),
+            'pick': grpc.unary_unary_rpc_method_handler(
+                    servicer.pick,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.pickRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.pickResponse.SerializeToString,
+            ),
+            'pickWhitePoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.pickWhitePoint,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.pickWhitePointRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.pickWhitePointResponse.SerializeToString,
+            ),
+            'getSceneBounds': grpc.unary_unary_rpc_method_handler(
+                    servicer.getSceneBounds,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getSceneBoundsRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getSceneBoundsResponse.SerializeToString,
             ),
             'getDeviceCount': grpc.unary_unary_rpc_method_handler(
                     servicer.getDeviceCount,
@@ -406,6 +1021,31 @@ def add_ApiRenderEngineServiceServicer_to_server(servicer, server):
                     servicer.getMemoryUsage,
                     request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getMemoryUsageRequest.FromString,
                     response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getMemoryUsageResponse.SerializeToString,
+            ),
+            'getResourceStatistics': grpc.unary_unary_rpc_method_handler(
+                    servicer.getResourceStatistics,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getResourceStatisticsRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getResourceStatisticsResponse.SerializeToString,
+            ),
+            'getGeometryStatistics': grpc.unary_unary_rpc_method_handler(
+                    servicer.getGeometryStatistics,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getGeometryStatisticsRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getGeometryStatisticsResponse.SerializeToString,
+            ),
+            'getTexturesStatistics': grpc.unary_unary_rpc_method_handler(
+                    servicer.getTexturesStatistics,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.getTexturesStatisticsRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.getTexturesStatisticsResponse.SerializeToString,
+            ),
+            'deviceUsesHardwareRayTracing': grpc.unary_unary_rpc_method_handler(
+                    servicer.deviceUsesHardwareRayTracing,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.deviceUsesHardwareRayTracingRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.deviceUsesHardwareRayTracingResponse.SerializeToString,
+            ),
+            'deviceSupportsHardwareRayTracing': grpc.unary_unary_rpc_method_handler(
+                    servicer.deviceSupportsHardwareRayTracing,
+                    request_deserializer=protos_dot_octane__render__pb2.ApiRenderEngine.deviceSupportsHardwareRayTracingRequest.FromString,
+                    response_serializer=protos_dot_octane__render__pb2.ApiRenderEngine.deviceSupportsHardwareRayTracingResponse.SerializeToString,
             ),
             'renderDeviceState': grpc.unary_unary_rpc_method_handler(
                     servicer.renderDeviceState,
@@ -601,6 +1241,33 @@ class ApiRenderEngineService:
             _registered_method=True)
 
     @staticmethod
+    def getRenderResultStatistics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/getRenderResultStatistics',
+            protos_dot_octane__render__pb2.ApiRenderEngine.getRenderResultStatisticsRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.getRenderResultStatisticsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def setAsyncTonemapParams1(request,
             target,
             options=(),
@@ -617,6 +1284,330 @@ class ApiRenderEngineService:
             '/octaneapi.ApiRenderEngineService/setAsyncTonemapParams1',
             protos_dot_octane__render__pb2.ApiRenderEngine.setAsyncTonemapParams1Request.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def asyncTonemapBufferType(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/asyncTonemapBufferType',
+            protos_dot_octane__render__pb2.ApiRenderEngine.asyncTonemapBufferTypeRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.asyncTonemapBufferTypeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def asyncTonemapCryptomatteFalseColor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/asyncTonemapCryptomatteFalseColor',
+            protos_dot_octane__render__pb2.ApiRenderEngine.asyncTonemapCryptomatteFalseColorRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.asyncTonemapCryptomatteFalseColorResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def asyncTonemapColorSpace(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/asyncTonemapColorSpace',
+            protos_dot_octane__render__pb2.ApiRenderEngine.asyncTonemapColorSpaceRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.asyncTonemapColorSpaceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def asyncTonemapPremultipliedAlphaType(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/asyncTonemapPremultipliedAlphaType',
+            protos_dot_octane__render__pb2.ApiRenderEngine.asyncTonemapPremultipliedAlphaTypeRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.asyncTonemapPremultipliedAlphaTypeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def triggerAsyncTonemap(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/triggerAsyncTonemap',
+            protos_dot_octane__render__pb2.ApiRenderEngine.triggerAsyncTonemapRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def setAsyncTonemapRenderPasses(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/setAsyncTonemapRenderPasses',
+            protos_dot_octane__render__pb2.ApiRenderEngine.setAsyncTonemapRenderPassesRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.setAsyncTonemapRenderPassesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def getEnabledAovs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/getEnabledAovs',
+            protos_dot_octane__render__pb2.ApiRenderEngine.getEnabledAovsRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.getEnabledAovsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def displayRenderPassId(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/displayRenderPassId',
+            protos_dot_octane__render__pb2.ApiRenderEngine.displayRenderPassIdRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.displayRenderPassIdResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def setSharedSurfaceOutputType(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/setSharedSurfaceOutputType',
+            protos_dot_octane__render__pb2.ApiRenderEngine.setSharedSurfaceOutputTypeRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def getSharedSurfaceOutputType(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/getSharedSurfaceOutputType',
+            protos_dot_octane__render__pb2.ApiRenderEngine.getSharedSurfaceOutputTypeRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.getSharedSurfaceOutputTypeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def getRealTime(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/getRealTime',
+            protos_dot_octane__render__pb2.ApiRenderEngine.getRealTimeRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.getRealTimeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def saveImage1(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/saveImage1',
+            protos_dot_octane__render__pb2.ApiRenderEngine.saveImage1Request.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.saveImage1Response.FromString,
             options,
             channel_credentials,
             insecure,
@@ -763,6 +1754,330 @@ class ApiRenderEngineService:
             _registered_method=True)
 
     @staticmethod
+    def isImageReady(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/isImageReady',
+            protos_dot_octane__render__pb2.ApiRenderEngine.isImageReadyRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.isImageReadyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def isRenderFailure(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/isRenderFailure',
+            protos_dot_octane__render__pb2.ApiRenderEngine.isRenderFailureRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.isRenderFailureResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def resetImageReady(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/resetImageReady',
+            protos_dot_octane__render__pb2.ApiRenderEngine.resetImageReadyRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def resetRenderFailure(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/resetRenderFailure',
+            protos_dot_octane__render__pb2.ApiRenderEngine.resetRenderFailureRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def setRenderPriority(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/setRenderPriority',
+            protos_dot_octane__render__pb2.ApiRenderEngine.setRenderPriorityRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def renderPriority(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/renderPriority',
+            protos_dot_octane__render__pb2.ApiRenderEngine.renderPriorityRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.renderPriorityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def setSubSampleMode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/setSubSampleMode',
+            protos_dot_octane__render__pb2.ApiRenderEngine.setSubSampleModeRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def getSubSampleMode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/getSubSampleMode',
+            protos_dot_octane__render__pb2.ApiRenderEngine.getSubSampleModeRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.getSubSampleModeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def setClayMode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/setClayMode',
+            protos_dot_octane__render__pb2.ApiRenderEngine.setClayModeRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def clayMode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/clayMode',
+            protos_dot_octane__render__pb2.ApiRenderEngine.clayModeRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.clayModeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def setFps(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/setFps',
+            protos_dot_octane__render__pb2.ApiRenderEngine.setFpsRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def fps(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/fps',
+            protos_dot_octane__render__pb2.ApiRenderEngine.fpsRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.fpsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def setRenderTargetNode(request,
             target,
             options=(),
@@ -806,6 +2121,60 @@ class ApiRenderEngineService:
             '/octaneapi.ApiRenderEngineService/getRenderTargetNode',
             protos_dot_octane__render__pb2.ApiRenderEngine.getRenderTargetNodeRequest.SerializeToString,
             protos_dot_octane__render__pb2.ApiRenderEngine.getRenderTargetNodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def getRenderCameraNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/getRenderCameraNode',
+            protos_dot_octane__render__pb2.ApiRenderEngine.getRenderCameraNodeRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.getRenderCameraNodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def getRenderGeometryNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/getRenderGeometryNode',
+            protos_dot_octane__render__pb2.ApiRenderEngine.getRenderGeometryNodeRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.getRenderGeometryNodeResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -871,6 +2240,87 @@ class ApiRenderEngineService:
             _registered_method=True)
 
     @staticmethod
+    def isCompiling(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/isCompiling',
+            protos_dot_octane__render__pb2.ApiRenderEngine.isCompilingRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.isCompilingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def isCompressingTextures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/isCompressingTextures',
+            protos_dot_octane__render__pb2.ApiRenderEngine.isCompressingTexturesRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.isCompressingTexturesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def hasPendingRenderData(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/hasPendingRenderData',
+            protos_dot_octane__render__pb2.ApiRenderEngine.hasPendingRenderDataRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.hasPendingRenderDataResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def getCurrentChangeLevel(request,
             target,
             options=(),
@@ -887,6 +2337,141 @@ class ApiRenderEngineService:
             '/octaneapi.ApiRenderEngineService/getCurrentChangeLevel',
             protos_dot_octane__render__pb2.ApiRenderEngine.getCurrentChangeLevelRequest.SerializeToString,
             protos_dot_octane__render__pb2.ApiRenderEngine.getCurrentChangeLevelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def getRenderImageChangeLevel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/getRenderImageChangeLevel',
+            protos_dot_octane__render__pb2.ApiRenderEngine.getRenderImageChangeLevelRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.getRenderImageChangeLevelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def getRenderRestartedChangeLevel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/getRenderRestartedChangeLevel',
+            protos_dot_octane__render__pb2.ApiRenderEngine.getRenderRestartedChangeLevelRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.getRenderRestartedChangeLevelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def pick(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/pick',
+            protos_dot_octane__render__pb2.ApiRenderEngine.pickRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.pickResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def pickWhitePoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/pickWhitePoint',
+            protos_dot_octane__render__pb2.ApiRenderEngine.pickWhitePointRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.pickWhitePointResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def getSceneBounds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/getSceneBounds',
+            protos_dot_octane__render__pb2.ApiRenderEngine.getSceneBoundsRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.getSceneBoundsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -968,6 +2553,141 @@ class ApiRenderEngineService:
             '/octaneapi.ApiRenderEngineService/getMemoryUsage',
             protos_dot_octane__render__pb2.ApiRenderEngine.getMemoryUsageRequest.SerializeToString,
             protos_dot_octane__render__pb2.ApiRenderEngine.getMemoryUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def getResourceStatistics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/getResourceStatistics',
+            protos_dot_octane__render__pb2.ApiRenderEngine.getResourceStatisticsRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.getResourceStatisticsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def getGeometryStatistics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/getGeometryStatistics',
+            protos_dot_octane__render__pb2.ApiRenderEngine.getGeometryStatisticsRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.getGeometryStatisticsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def getTexturesStatistics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/getTexturesStatistics',
+            protos_dot_octane__render__pb2.ApiRenderEngine.getTexturesStatisticsRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.getTexturesStatisticsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def deviceUsesHardwareRayTracing(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/deviceUsesHardwareRayTracing',
+            protos_dot_octane__render__pb2.ApiRenderEngine.deviceUsesHardwareRayTracingRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.deviceUsesHardwareRayTracingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def deviceSupportsHardwareRayTracing(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/octaneapi.ApiRenderEngineService/deviceSupportsHardwareRayTracing',
+            protos_dot_octane__render__pb2.ApiRenderEngine.deviceSupportsHardwareRayTracingRequest.SerializeToString,
+            protos_dot_octane__render__pb2.ApiRenderEngine.deviceSupportsHardwareRayTracingResponse.FromString,
             options,
             channel_credentials,
             insecure,

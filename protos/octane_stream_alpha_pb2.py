@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from protos import octane_types_pb2 as protos_dot_octane__types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protos/octane_stream_alpha.proto\x12\toctaneapi\x1a\x19protos/octane_types.proto\"W\n\x14\x42\x61sicCallbackRequest\x12\x17\n\x0f\x63\x61llback_source\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61llback_id\x18\x02 \x01(\x05\x12\x11\n\tuser_data\x18\x03 \x01(\x04\"\x8e\x01\n\x11OnNewImageRequest\x12\x17\n\x0f\x63\x61llback_source\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61llback_id\x18\x02 \x01(\x05\x12\x11\n\tuser_data\x18\x03 \x01(\x04\x12\x38\n\rrender_images\x18\x04 \x01(\x0b\x32!.octaneapi.ApiArrayApiRenderImage\"\x8f\x02\n\x1aStreamCallbackRequestAlpha\x12\x30\n\x08newImage\x18\n \x01(\x0b\x32\x1c.octaneapi.OnNewImageRequestH\x00\x12\x38\n\rrenderFailure\x18\x0b \x01(\x0b\x32\x1f.octaneapi.BasicCallbackRequestH\x00\x12\x38\n\rnewStatistics\x18\x0c \x01(\x0b\x32\x1f.octaneapi.BasicCallbackRequestH\x00\x12@\n\x15projectManagerChanged\x18\r \x01(\x0b\x32\x1f.octaneapi.BasicCallbackRequestH\x00\x42\t\n\x07payloadB\x02H\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n protos/octane_stream_alpha.proto\x12\toctaneapi\x1a\x19protos/octane_types.proto\"W\n\x14\x42\x61sicCallbackRequest\x12\x17\n\x0f\x63\x61llback_source\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61llback_id\x18\x02 \x01(\x05\x12\x11\n\tuser_data\x18\x03 \x01(\x04\"\x8e\x01\n\x11OnNewImageRequest\x12\x17\n\x0f\x63\x61llback_source\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61llback_id\x18\x02 \x01(\x05\x12\x11\n\tuser_data\x18\x03 \x01(\x04\x12\x38\n\rrender_images\x18\x04 \x01(\x0b\x32!.octaneapi.ApiArrayApiRenderImage\"\x8f\x02\n\x1aStreamCallbackRequestAlpha\x12\x30\n\x08newImage\x18\n \x01(\x0b\x32\x1c.octaneapi.OnNewImageRequestH\x00\x12\x38\n\rrenderFailure\x18\x0b \x01(\x0b\x32\x1f.octaneapi.BasicCallbackRequestH\x00\x12\x38\n\rnewStatistics\x18\x0c \x01(\x0b\x32\x1f.octaneapi.BasicCallbackRequestH\x00\x12@\n\x15projectManagerChanged\x18\r \x01(\x0b\x32\x1f.octaneapi.BasicCallbackRequestH\x00\x42\t\n\x07payload\"a\n\x1bStreamCallbackRequestAlpha3\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12.\n\x08newImage\x18\n \x01(\x0b\x32\x1c.octaneapi.OnNewImageRequest\"}\n\x1cStreamCallbackResponseAlpha3\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07success\x18\x02 \x01(\x08\x12\x13\n\x0bstringValue\x18\x03 \x01(\t\x12\x10\n\x08intValue\x18\x04 \x01(\x05\x12\x11\n\tboolValue\x18\x05 \x01(\x08\x42\x02H\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,4 +39,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ONNEWIMAGEREQUEST']._serialized_end=306
   _globals['_STREAMCALLBACKREQUESTALPHA']._serialized_start=309
   _globals['_STREAMCALLBACKREQUESTALPHA']._serialized_end=580
+  _globals['_STREAMCALLBACKREQUESTALPHA3']._serialized_start=582
+  _globals['_STREAMCALLBACKREQUESTALPHA3']._serialized_end=679
+  _globals['_STREAMCALLBACKRESPONSEALPHA3']._serialized_start=681
+  _globals['_STREAMCALLBACKRESPONSEALPHA3']._serialized_end=806
 # @@protoc_insertion_point(module_scope)

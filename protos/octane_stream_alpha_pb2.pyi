@@ -39,3 +39,25 @@ class StreamCallbackRequestAlpha(_message.Message):
     newStatistics: BasicCallbackRequest
     projectManagerChanged: BasicCallbackRequest
     def __init__(self, newImage: _Optional[_Union[OnNewImageRequest, _Mapping]] = ..., renderFailure: _Optional[_Union[BasicCallbackRequest, _Mapping]] = ..., newStatistics: _Optional[_Union[BasicCallbackRequest, _Mapping]] = ..., projectManagerChanged: _Optional[_Union[BasicCallbackRequest, _Mapping]] = ...) -> None: ...
+
+class StreamCallbackRequestAlpha3(_message.Message):
+    __slots__ = ("request_id", "newImage")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    NEWIMAGE_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    newImage: OnNewImageRequest
+    def __init__(self, request_id: _Optional[str] = ..., newImage: _Optional[_Union[OnNewImageRequest, _Mapping]] = ...) -> None: ...
+
+class StreamCallbackResponseAlpha3(_message.Message):
+    __slots__ = ("request_id", "success", "stringValue", "intValue", "boolValue")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    SUCCESS_FIELD_NUMBER: _ClassVar[int]
+    STRINGVALUE_FIELD_NUMBER: _ClassVar[int]
+    INTVALUE_FIELD_NUMBER: _ClassVar[int]
+    BOOLVALUE_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    success: bool
+    stringValue: str
+    intValue: int
+    boolValue: bool
+    def __init__(self, request_id: _Optional[str] = ..., success: _Optional[bool] = ..., stringValue: _Optional[str] = ..., intValue: _Optional[int] = ..., boolValue: _Optional[bool] = ...) -> None: ...

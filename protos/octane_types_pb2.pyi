@@ -64,6 +64,47 @@ class RenderState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RSTATE_PAUSED: _ClassVar[RenderState]
     RSTATE_FINISHED: _ClassVar[RenderState]
 
+class ClayMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CLAYMODE_NONE: _ClassVar[ClayMode]
+    CLAYMODE_GREY: _ClassVar[ClayMode]
+    CLAYMODE_COLOR: _ClassVar[ClayMode]
+
+class MemoryLocation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MEMORY_LOCATION_DEVICE: _ClassVar[MemoryLocation]
+    MEMORY_LOCATION_OUT_OF_CORE: _ClassVar[MemoryLocation]
+    MEMORY_LOCATION_PEER_TO_PEER: _ClassVar[MemoryLocation]
+
+class ImageSaveFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    IMAGE_SAVE_FORMAT_PNG_8: _ClassVar[ImageSaveFormat]
+    IMAGE_SAVE_FORMAT_PNG_16: _ClassVar[ImageSaveFormat]
+    IMAGE_SAVE_FORMAT_EXR_16: _ClassVar[ImageSaveFormat]
+    IMAGE_SAVE_FORMAT_EXR_32: _ClassVar[ImageSaveFormat]
+    IMAGE_SAVE_FORMAT_TIFF_8: _ClassVar[ImageSaveFormat]
+    IMAGE_SAVE_FORMAT_TIFF_16: _ClassVar[ImageSaveFormat]
+    IMAGE_SAVE_FORMAT_JPEG: _ClassVar[ImageSaveFormat]
+
+class ExrCompressionType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    EXR_COMPRESSION_TYPE_UNSPECIFIED: _ClassVar[ExrCompressionType]
+    EXR_COMPRESSION_TYPE_NO_COMPRESSION: _ClassVar[ExrCompressionType]
+    EXR_COMPRESSION_TYPE_RLE: _ClassVar[ExrCompressionType]
+    EXR_COMPRESSION_TYPE_ZIPS: _ClassVar[ExrCompressionType]
+    EXR_COMPRESSION_TYPE_ZIP: _ClassVar[ExrCompressionType]
+    EXR_COMPRESSION_TYPE_PIZ: _ClassVar[ExrCompressionType]
+    EXR_COMPRESSION_TYPE_PXR24: _ClassVar[ExrCompressionType]
+    EXR_COMPRESSION_TYPE_B44: _ClassVar[ExrCompressionType]
+    EXR_COMPRESSION_TYPE_B44A: _ClassVar[ExrCompressionType]
+    EXR_COMPRESSION_TYPE_DWAA: _ClassVar[ExrCompressionType]
+    EXR_COMPRESSION_TYPE_DWAB: _ClassVar[ExrCompressionType]
+
+class SharedSurfaceType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SHARED_SURFACE_TYPE_NONE: _ClassVar[SharedSurfaceType]
+    SHARED_SURFACE_TYPE_D3D11: _ClassVar[SharedSurfaceType]
+
 class RenderError(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     RENDER_ERROR_NONE: _ClassVar[RenderError]
@@ -167,6 +208,32 @@ RSTATE_WAITING_FOR_DATA: RenderState
 RSTATE_RENDERING: RenderState
 RSTATE_PAUSED: RenderState
 RSTATE_FINISHED: RenderState
+CLAYMODE_NONE: ClayMode
+CLAYMODE_GREY: ClayMode
+CLAYMODE_COLOR: ClayMode
+MEMORY_LOCATION_DEVICE: MemoryLocation
+MEMORY_LOCATION_OUT_OF_CORE: MemoryLocation
+MEMORY_LOCATION_PEER_TO_PEER: MemoryLocation
+IMAGE_SAVE_FORMAT_PNG_8: ImageSaveFormat
+IMAGE_SAVE_FORMAT_PNG_16: ImageSaveFormat
+IMAGE_SAVE_FORMAT_EXR_16: ImageSaveFormat
+IMAGE_SAVE_FORMAT_EXR_32: ImageSaveFormat
+IMAGE_SAVE_FORMAT_TIFF_8: ImageSaveFormat
+IMAGE_SAVE_FORMAT_TIFF_16: ImageSaveFormat
+IMAGE_SAVE_FORMAT_JPEG: ImageSaveFormat
+EXR_COMPRESSION_TYPE_UNSPECIFIED: ExrCompressionType
+EXR_COMPRESSION_TYPE_NO_COMPRESSION: ExrCompressionType
+EXR_COMPRESSION_TYPE_RLE: ExrCompressionType
+EXR_COMPRESSION_TYPE_ZIPS: ExrCompressionType
+EXR_COMPRESSION_TYPE_ZIP: ExrCompressionType
+EXR_COMPRESSION_TYPE_PIZ: ExrCompressionType
+EXR_COMPRESSION_TYPE_PXR24: ExrCompressionType
+EXR_COMPRESSION_TYPE_B44: ExrCompressionType
+EXR_COMPRESSION_TYPE_B44A: ExrCompressionType
+EXR_COMPRESSION_TYPE_DWAA: ExrCompressionType
+EXR_COMPRESSION_TYPE_DWAB: ExrCompressionType
+SHARED_SURFACE_TYPE_NONE: SharedSurfaceType
+SHARED_SURFACE_TYPE_D3D11: SharedSurfaceType
 RENDER_ERROR_NONE: RenderError
 RENDER_ERROR_NOT_ENOUGH_DEVICE_MEMORY: RenderError
 RENDER_ERROR_NOT_ENOUGH_HOST_MEMORY: RenderError
@@ -240,6 +307,7 @@ class ObjectRef(_message.Message):
         ApiRenderImage: _ClassVar[ObjectRef.ObjectType]
         ApiProjectWorkspace: _ClassVar[ObjectRef.ObjectType]
         ApiNodePinInfo: _ClassVar[ObjectRef.ObjectType]
+        ApiRenderEngine_PickIntersection: _ClassVar[ObjectRef.ObjectType]
     Unknown: ObjectRef.ObjectType
     ApiSharedSurface: ObjectRef.ObjectType
     ApiItem: ObjectRef.ObjectType
@@ -252,6 +320,7 @@ class ObjectRef(_message.Message):
     ApiRenderImage: ObjectRef.ObjectType
     ApiProjectWorkspace: ObjectRef.ObjectType
     ApiNodePinInfo: ObjectRef.ObjectType
+    ApiRenderEngine_PickIntersection: ObjectRef.ObjectType
     HANDLE_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     handle: int
@@ -275,6 +344,12 @@ class float_3(_message.Message):
     y: float
     z: float
     def __init__(self, x: _Optional[float] = ..., y: _Optional[float] = ..., z: _Optional[float] = ...) -> None: ...
+
+class Float3ArrayT(_message.Message):
+    __slots__ = ("data",)
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    data: _containers.RepeatedCompositeFieldContainer[float_3]
+    def __init__(self, data: _Optional[_Iterable[_Union[float_3, _Mapping]]] = ...) -> None: ...
 
 class Buffer(_message.Message):
     __slots__ = ("data", "size")
