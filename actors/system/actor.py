@@ -132,7 +132,7 @@ def check(actor: Actor) -> None:
 def arguments(method: Callable[..., Awaitable[Any]], given: Mapping[str, Any]) -> dict[str, Any]:
     """Checks a caller's arguments against a command's signature. Raises Reject: no caller can crash an actor so."""
     signature = inspect.signature(method)
-    hints = get_type_hints(method)
+    hints = get_type_hints(method, include_extras=True)
     unknown = [name for name in given if name not in signature.parameters]
     if unknown:
         raise Reject(f"unknown argument {str(unknown[0])[:40]!r}")
@@ -145,5 +145,15 @@ def arguments(method: Callable[..., Awaitable[Any]], given: Mapping[str, Any]) -
         try:
             checked[name] = msgspec.convert(given[name], hints[name]) if name in hints else given[name]
         except msgspec.ValidationError as fault:
-            raise Reject(f"argument {name!r}: {fault}") from None
+            allowed = _choices(msgspec.json.schema(hints[name]))
+            raise Reject(f"argument {name!r}: {fault}{f'; allowed: {allowed}' if allowed else ''}") from None
     return checked
+
+
+def _choices(schema: Any) -> str:
+    """The values that a JSON Schema of an argument enumerates, as a caller may read them; empty where it has none."""
+    if isinstance(schema, dict):
+        if "enum" in schema:
+            return ", ".join(str(value) for value in schema["enum"])
+        return next(filter(None, map(_choices, schema.values())), "")
+    return next(filter(None, map(_choices, schema)), "") if isinstance(schema, list) else ""

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 from typing import Any
 
 from actors.system.actor import REDRIVE, Actor
 from actors.system.life import Call, Message
+from actors.system.caller import PRINCIPAL_HEADER
 from actors.system.redrive import Redrive
+from actors.system.schema import command_schema
 from router.errors import BadInput
 from router.mailbox import Mailbox
 from router.nats.connection import Connection
@@ -46,7 +49,10 @@ class CommandService:
                         name,
                         command_address(actor.name, instance, name),
                         functools.partial(self._called, name),
-                        {"about": (inspect.getdoc(method) or name).splitlines()[0]},
+                        {
+                            "about": (inspect.getdoc(method) or name).splitlines()[0],
+                            "schema": json.dumps(command_schema(method), separators=(",", ":")),
+                        },
                     )
                     for name, method in actor.commands().items()
                 ),
@@ -95,7 +101,7 @@ class CommandService:
         except BadInput as fault:
             request.refuse(400, str(fault))
             return
-        if not self._mailbox.offer_urgent(Call(name, arguments, _Answer(request))):
+        if not self._mailbox.offer_urgent(Call(name, arguments, _Answer(request), request.header(PRINCIPAL_HEADER))):
             request.refuse(503, "too many calls are waiting" if not self._mailbox.closed else "shutting down")
 
 

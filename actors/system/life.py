@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from actors.system.actor import Actor, Reject, arguments
+from actors.system.caller import calling
 from actors.system.context import Context
 from router import tracing
 from router.event import Event
@@ -65,11 +66,12 @@ class CommandReply(Protocol):
 
 @dataclass(slots=True)
 class Call:
-    """One command asked of the actor."""
+    """One command asked of the actor; `caller` is the principal who asked, where the edge passed one on."""
 
     command: str
     arguments: Mapping[str, Any]
     answer: CommandReply
+    caller: str | None = None
 
 
 @dataclass(slots=True)
@@ -173,7 +175,7 @@ async def answer(actor: Actor, call: Call, ctx: Context) -> None:
         if method is None:
             raise Reject(f"no command {call.command!r}")
         given = arguments(method, call.arguments)
-        with ctx.outbox() as outbox:
+        with ctx.outbox() as outbox, calling(call.caller):
             async with asyncio.timeout(actor.timeout):
                 value = await method(**given)
         await ctx.flush(outbox)

@@ -66,7 +66,12 @@ class Request:
         self._service = service
         self._endpoint = endpoint
         self._reply = reply
+        self._headers = raw
         self._begun = time.monotonic_ns()
+
+    def header(self, name: str) -> str | None:
+        """Reads a header of the request; None where it is absent or empty."""
+        return header(self._headers, name.encode()) or None
 
     def arguments(self) -> dict[str, Any]:
         """Reads the request as a map of arguments; an empty one has none. Raises BadInput."""
