@@ -6,18 +6,18 @@ import functools
 import itertools
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from actors.octane.announcing import tell
 from actors.octane.client import ClientSettings, Identity, OctaneClient
-from actors.octane.errors import Declined, Disconnected
+from actors.octane.commands import OctaneCommands
+from actors.octane.errors import Disconnected
 from actors.octane.pictures import PictureSettings
 from actors.octane.watch import OctaneWatch
-from actors.system.actor import Actor, Reject, command
+from actors.system.actor import Actor
 from actors.system.context import Context
-from protos import octane_types_pb2 as wire
 from router.subject import Subject
 from router.tasks import run_cancellable
 
@@ -64,10 +64,11 @@ class Octane(Actor):
         self._watch: OctaneWatch | None = None
         self._identity: Identity | None = None
         self._status = ""
-        self._target: wire.ObjectRef | None = None
+        self._commands = OctaneCommands(settings.address)
 
     async def start(self, ctx: Context) -> None:
         """Begins to watch."""
+        await self._commands.begin(ctx)
         ctx.source("octane", functools.partial(self._keep_watching, ctx), silence=self.silence)
 
     async def stop(self, ctx: Context) -> None:
@@ -76,61 +77,9 @@ class Octane(Actor):
             state = self._state("disconnected", "the actor was stopped")
             ctx.emit(Subject.of("octane", ctx.instance, "state"), state, key=ctx.instance)
 
-    @command
-    async def pause(self) -> None:
-        """Halts the render where it is."""
-        await self._tell(lambda client: client.pause())
-
-    @command
-    async def resume(self) -> None:
-        """Goes on with a paused render."""
-        await self._tell(lambda client: client.resume())
-
-    @command
-    async def restart_render(self) -> None:
-        """Renders from no samples; also after a stop."""
-
-        async def again(client: OctaneClient) -> None:
-            if self._target is not None and not (await client.target()).handle:
-                await client.set_target(self._target)
-            else:
-                await client.restart()
-
-        await self._tell(again)
-
-    @command
-    async def stop_render(self) -> None:
-        """Ends the render and frees its devices."""
-
-        async def end(client: OctaneClient) -> None:
-            # A stopped Octane has forgotten what it rendered; a restart will need it.
-            target = await client.target()
-            if target.handle:
-                self._target = target
-            await client.stop()
-
-        await self._tell(end)
-
-    @command
-    async def set_region(self, left: int, top: int, right: int, bottom: int) -> None:
-        """Renders only a part of the picture, in pixels; four zeros render all of it."""
-        region = (left, top, right, bottom)
-        if any(not isinstance(edge, int) or edge < 0 or edge >= 1 << 32 for edge in region):
-            raise Reject("a region needs four edges in whole pixels")
-        if any(region) and (left >= right or top >= bottom):
-            raise Reject("a region needs left < right and top < bottom")
-        await self._tell(lambda client: client.set_region(region if any(region) else None))
-
-    async def _tell(self, order: Callable[[OctaneClient], Awaitable[Any]]) -> None:
-        """Passes a command on. Raises Reject with a refusal, or where there is no Octane."""
-        if self._client is None:
-            raise Reject(f"no octane answers at {self._settings.address}")
-        try:
-            await order(self._client)
-        except (Declined, Disconnected) as fault:
-            raise Reject(str(fault)) from fault
-        if self._watch is not None:
-            self._watch.look()
+    def commands(self) -> Mapping[str, Callable[..., Awaitable[Any]]]:
+        """Those of the Octane; `start` and `stop` among them are the render's, not the actor's own."""
+        return self._commands.by_name()
 
     async def _keep_watching(self, ctx: Context, beat: Callable[[], None]) -> None:
         """Connects, watches until the Octane is gone, and connects again."""
@@ -143,7 +92,9 @@ class Octane(Actor):
             except Disconnected as fault:
                 if self._status != "disconnected":
                     await self._say(ctx, beat, "disconnected", reason=str(fault))
+                self._commands.gone(str(fault))
             finally:
+                self._commands.gone()
                 self._client = self._watch = None
             # One that closes the connection at once each time is not tried four times a second.
             attempt = 0 if ctx.now() - connected > 10 else attempt + 1
@@ -157,7 +108,10 @@ class Octane(Actor):
             await self._say(ctx, beat, "connected")
             watching = PictureSettings(quality=settings.quality, max_fps=settings.max_fps, idle_fps=settings.idle_fps)
             self._client = client
-            self._watch = OctaneWatch(client, self._identity, watching, ctx, beat, self._numbers)
+            self._watch = OctaneWatch(
+                client, self._identity, watching, ctx, beat, self._numbers, self._commands.project_changed
+            )
+            self._commands.connected(client, self._watch.look)
             await self._watch.run()
 
     async def _say(self, ctx: Context, beat: Callable[[], None], status: str, reason: str | None = None) -> None:

@@ -61,19 +61,25 @@ class CameraPose:
 
 
 def orbit(pose: CameraPose, dx: float, dy: float) -> CameraPose:
-    """Turns the camera around its target: theta falls by `dx`, phi by `dy`, in radians; phi stays off the poles."""
+    """Turns the camera around its target, so that the scene follows a pointer that goes right by `dx` and down by `dy`.
+
+    In radians: theta falls by `dx`, phi rises by `dy` and stays off the poles.
+    """
     theta, phi, distance = angles(pose)
     theta -= dx
-    phi = max(-MAX_PHI, min(MAX_PHI, phi - dy))
+    phi = max(-MAX_PHI, min(MAX_PHI, phi + dy))
     offset = (math.cos(phi) * math.sin(theta), math.sin(phi), math.cos(phi) * math.cos(theta))
     return replace(pose, position=_add(pose.target, _scale(offset, distance)), up=UP)
 
 
 def pan(pose: CameraPose, dx: float, dy: float) -> CameraPose:
-    """Moves camera and target to the picture's right by `dx` and up by `dy`, in fractions of their distance."""
+    """Moves camera and target, so that the scene follows a pointer that goes right by `dx` and down by `dy`.
+
+    In fractions of their distance: both move to the picture's left by `dx`, and up by `dy`.
+    """
     distance = _length(_subtract(pose.position, pose.target)) or DEFAULT_DISTANCE
     right, up = axes(pose)
-    shift = _add(_scale(right, dx * distance), _scale(up, dy * distance))
+    shift = _add(_scale(right, -dx * distance), _scale(up, dy * distance))
     return replace(pose, position=_add(pose.position, shift), target=_add(pose.target, shift))
 
 

@@ -286,47 +286,6 @@ class OctaneClient:
             or (await ask("errorcodeToString", code=error) if error else ""),
         )
 
-    async def pause(self) -> None:
-        """Halts the render where it is."""
-        await self._call(_ENGINE + "pauseRendering", Engine.pauseRenderingRequest(), Empty)
-
-    async def resume(self) -> None:
-        """Goes on with a paused render."""
-        await self._call(_ENGINE + "continueRendering", Engine.continueRenderingRequest(), Empty)
-
-    async def restart(self) -> None:
-        """Wipes the film and renders from no samples."""
-        await self._call(_ENGINE + "restartRendering", Engine.restartRenderingRequest(), Empty)
-
-    async def stop(self) -> None:
-        """Ends the render and frees its devices; it takes a target to start again."""
-        await self._call(_ENGINE + "stopRendering", Engine.stopRenderingRequest(), Empty)
-
-    async def target(self) -> wire.ObjectRef:
-        """The node that is rendered; handle 0 after a stop."""
-        answer = await self._call(
-            _ENGINE + "getRenderTargetNode", Engine.getRenderTargetNodeRequest(), Engine.getRenderTargetNodeResponse
-        )
-        target: wire.ObjectRef = answer.result
-        return target
-
-    async def set_target(self, target: wire.ObjectRef) -> bool:
-        """Renders that node."""
-        request = Engine.setRenderTargetNodeRequest(targetNode=target)
-        answer = await self._call(_ENGINE + "setRenderTargetNode", request, Engine.setRenderTargetNodeResponse)
-        return bool(answer.result)
-
-    async def set_region(self, region: tuple[int, int, int, int] | None, feather: int = 0) -> None:
-        """Renders only that part (left, top, right, bottom in pixels), or all of it again."""
-        left, top, right, bottom = region or (0, 0, 0, 0)
-        request = Engine.setRenderRegionRequest(
-            active=region is not None,
-            regionMin=wire.uint32_2(x=left, y=top),
-            regionMax=wire.uint32_2(x=right, y=bottom),
-            featherWidth=feather,
-        )
-        await self._call(_ENGINE + "setRenderRegion", request, Empty)
-
     async def engine(self, rpc: str, **fields: Any) -> Any:
         """Makes a call of ApiRenderEngineService: `rpc` is its name, `fields` those of its request.
 
@@ -334,6 +293,10 @@ class OctaneClient:
         """
         request = getattr(Engine, f"{rpc}Request")(**fields)
         return await self._call(_ENGINE + rpc, request, getattr(Engine, f"{rpc}Response", Empty))
+
+    async def call(self, path: str, request: Any, response: Any) -> Any:
+        """Makes a call of any service. Raises Declined where Octane refuses, and Disconnected where none answers."""
+        return await self._call(path, request, response)
 
     async def _tolerate(self, name: str, request: Any, response: Any) -> None:
         """Makes a call of the render engine whose refusal changes nothing."""

@@ -46,8 +46,8 @@ class OctaneLink:
         self.client, self.look, self.obstacle = client, look, ""
 
     def gone(self, reason: str = "") -> None:
-        """Refuses commands, with this reason, until there is a connection again."""
-        self.client, self.look, self.obstacle = None, _nothing, reason
+        """Refuses commands until there is a connection again, with this reason, or that of before."""
+        self.client, self.look, self.obstacle = None, _nothing, reason or self.obstacle
 
     def reach(self) -> OctaneClient:
         """The connected Octane. Raises Reject where commands cannot reach it now."""

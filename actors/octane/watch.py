@@ -26,8 +26,10 @@ class OctaneWatch:
         ctx: Context,
         beat: Callable[[], None],
         numbers: Iterator[int],
+        project_changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._client, self._identity, self._ctx, self._beat = client, identity, ctx, beat
+        self._project_changed = project_changed
         self._pictures = OctanePictures(client, identity, pictures, ctx, numbers)
         self._statistics = OctaneStatistics(client, identity, StatisticsSettings(), ctx, beat)
 
@@ -66,6 +68,7 @@ class OctaneWatch:
                     case CallbackKind.RENDER_FAILURE:
                         await self._tell_failure()
                     case CallbackKind.PROJECT_CHANGED:
+                        self._project_changed()
                         await tell(
                             self._ctx, self._beat, "project_changed", {"project": await self._client.current_project()}
                         )

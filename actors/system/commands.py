@@ -11,8 +11,8 @@ import json
 from typing import Any
 
 from actors.system.actor import REDRIVE, Actor
-from actors.system.life import Call, Message
 from actors.system.caller import PRINCIPAL_HEADER
+from actors.system.life import Call, Message
 from actors.system.redrive import Redrive
 from actors.system.schema import command_schema
 from router.errors import BadInput

@@ -62,6 +62,26 @@ class OctaneStatisticsData(msgspec.Struct, gc=False, kw_only=True):
     simulated: bool | None = None
 
 
+class OctaneControlsData(msgspec.Struct, gc=False, kw_only=True):
+    """What an Octane is set to, and who moved its camera last. None stands for what it did not say."""
+
+    render: str
+    samples: Count | None = None
+    max_samples: Count | None = None
+    width: Count | None = None
+    height: Count | None = None
+    priority: str | None = None
+    sub_sampling: str | None = None
+    clay_mode: str | None = None
+    region: dict[Any, Any] | None = None
+    film_region: dict[Any, Any] | None = None
+    camera: dict[Any, Any] | None = None
+    camera_by: str | None = None
+    tonemap: dict[Any, Any] | None = None
+    passes: list[str] | None = None
+    target: dict[Any, Any] | None = None
+
+
 class RenderFailureData(msgspec.Struct, gc=False, kw_only=True):
     """Why a render failed."""
 
@@ -83,6 +103,7 @@ DEVICE_TYPES: tuple[EventType, ...] = (
     EventType("statistics", "Figures of a camera's stream.", "camera", CameraStatisticsData, Delivery.LATEST),
     EventType("state", "Whether there is an Octane.", "octane", OctaneStateData, Delivery.LATEST),
     EventType("statistics", "How far a render is.", "octane", OctaneStatisticsData, Delivery.LATEST, progress=True),
+    EventType("controls", "What an Octane is set to.", "octane", OctaneControlsData, Delivery.LATEST),
     EventType("render_failure", "A render failed.", "octane", RenderFailureData),
     EventType("project_changed", "Another project was opened.", "octane", ProjectChangedData),
 )

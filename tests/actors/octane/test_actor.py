@@ -10,7 +10,6 @@ from PIL import Image
 
 from actors.octane.actor import OctaneSettings
 from actors.octane.simulator.simulator import SimulatedKind
-from actors.system.actor import Reject
 from protos import octane_types_pb2 as wire
 from router.nats.embedded import free_port
 from tests.actors.octane.simulation import LONG, simulated
@@ -124,44 +123,6 @@ async def test_a_changed_project_is_told():
         octane.reset()
 
         assert await eventually(lambda: said(probe, "project_changed")) == [{"project": "simulated/balls.ocs"}]
-
-
-async def test_commands_reach_the_render():
-    async with simulated(LONG) as octane, watching(octane.address) as probe:
-
-        async def comes(state: str) -> None:
-            await eventually(lambda: said(probe, "statistics") and said(probe, "statistics")[-1]["state"] == state)
-
-        await comes("rendering")
-        await probe.ask("pause")
-        await comes("paused")
-        await probe.ask("resume")
-        await comes("rendering")
-        await probe.ask("stop_render")
-        await comes("stopped")
-        await probe.ask("restart_render")
-        await comes("rendering")
-        wipes = octane.render.wipes
-        await probe.ask("restart_render")
-        assert octane.render.wipes == wipes + 1
-        await probe.ask("set_region", left=1, top=2, right=30, bottom=20)
-        assert octane.region.active and (octane.region.regionMax.x, octane.region.regionMax.y) == (30, 20)
-        await probe.ask("set_region", left=0, top=0, right=0, bottom=0)
-        assert not octane.region.active
-
-
-@pytest.mark.parametrize("edges", [(-1, 0, 5, 5), (5, 0, 5, 5), (0, 9, 5, 3), (0, 0, 1 << 32, 5)])
-async def test_a_region_that_is_none_is_refused(edges):
-    async with watching(f"127.0.0.1:{free_port()}") as probe:
-        with pytest.raises(Reject, match="region"):
-            await probe.ask("set_region", **dict(zip(("left", "top", "right", "bottom"), edges, strict=True)))
-
-
-async def test_a_command_without_an_octane_is_refused_with_its_address():
-    port = free_port()
-    async with watching(f"127.0.0.1:{port}") as probe:
-        with pytest.raises(Reject, match=str(port)):
-            await probe.ask("pause")
 
 
 @pytest.mark.parametrize(

@@ -91,8 +91,12 @@ def test_a_pan_moves_camera_and_target_alike_and_across_the_view(pose, dx, dy):
     assert abs(sum(a * b for a, b in zip(shift, view, strict=True))) <= 1e-6 * max(1, distance**2 * 8)
 
 
-def test_a_pan_to_the_right_and_up_goes_along_the_pictures_axes():
-    assert close(pan(CameraPose((0, 0, 10), (0, 0, 0)), 0.1, 0.2).position, (1, 2, 10))
+def test_a_pan_moves_the_camera_to_the_left_and_up_while_the_pointer_goes_right_and_down():
+    assert close(pan(CameraPose((0, 0, 10), (0, 0, 0)), 0.1, 0.2).position, (-1, 2, 10))
+
+
+def test_an_orbit_raises_the_camera_while_the_pointer_goes_down():
+    assert angles(orbit(CameraPose((0, 0, 10), (0, 0, 0)), 0, 0.3))[1] == pytest.approx(0.3)
 
 
 @given(poses())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from actors.octane.actor import Octane, OctaneSettings
@@ -9,9 +10,15 @@ from actors.octane.client import ClientSettings
 from actors.system.probe import Probe
 
 
-def watching(address: str, *, stream_lifetime: float = 60.0, **settings: Any) -> Probe:
+def watching(
+    address: str,
+    *,
+    stream_lifetime: float = 60.0,
+    stored: Sequence[tuple[str, Mapping[str, Any]]] = (),
+    **settings: Any,
+) -> Probe:
     quick = OctaneSettings(address=address, reconnect=0.3, **settings)
-    return Probe(lambda: Octane(quick, ClientSettings(stream_lifetime=stream_lifetime)))
+    return Probe(lambda: Octane(quick, ClientSettings(stream_lifetime=stream_lifetime)), stored=stored)
 
 
 def said(probe: Probe, kind: str) -> list[Any]:
