@@ -11,12 +11,15 @@ from typing import Any
 
 from prometheus_client import Counter, Histogram
 
-from actors.octane.client import Identity, OctaneClient, enum_name
+from actors.octane.client import Identity, OctaneClient
 from actors.octane.errors import Declined, Unreadable
-from actors.octane.pixels import decode, to_jpeg
+from actors.octane.formats import Ladder
+from actors.octane.passes import track_name
+from actors.octane.pixels import decode
 from actors.octane.waiting import within
 from actors.system.context import Context
 from protos import octane_types_pb2 as wire
+from router.rendition import DEFAULT
 
 logger = logging.getLogger(__name__)
 
@@ -142,10 +145,4 @@ class OctanePictures:
 def develop(image: wire.ApiRenderImage, quality: int) -> tuple[int, int, bool, bytes]:
     """From raw bytes to a JPEG: width, height, whether rows were missing, the bytes. For a thread."""
     picture = decode(image)
-    return picture.width, picture.height, picture.short, to_jpeg(picture, quality)
-
-
-def track_name(render_pass: int) -> str:
-    """The track of a render pass: `beauty`, `z_depth`, or `pass-501` for one without a name here."""
-    name = enum_name(wire.RenderPassId, render_pass, "RENDER_PASS_")
-    return f"pass-{name}" if name == str(render_pass) else name
+    return picture.width, picture.height, picture.short, Ladder(picture, quality).make(DEFAULT).body

@@ -1,24 +1,23 @@
-"""Decodes the bytes of an ApiRenderImage into a picture: every image type, any pitch, any missing rows."""
+"""Decodes an ApiRenderImage into a picture: every image type, any pitch, any missing rows; without a copy where it can."""
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from actors.octane.colour import is_linear
 from actors.octane.errors import Unreadable
 from protos import octane_types_pb2 as wire
 
-# 2^28 pixels (16k x 16k): far more than fits the 64 MiB of one message, so a larger size is a broken one.
-MAX_PIXELS = 1 << 28
-
-_LINEAR = frozenset(
-    {wire.NAMED_COLOR_SPACE_LINEAR_SRGB, wire.NAMED_COLOR_SPACE_ACES2065_1, wire.NAMED_COLOR_SPACE_ACESCG}
-)
+# 2^26 pixels (8192 x 8192): what the 64 MiB of one message hold at one byte a pixel.
+MAX_PIXELS = 1 << 26
+# Octane's own converter sends a quarter of a float picture. A picture that lacks far more than that is no picture, and
+# memory for it would be claimed by a few bytes.
+MAX_PIXELS_PER_ARRIVED = 8
 
 
 class Layout(NamedTuple):
@@ -47,38 +46,43 @@ LAYOUTS: dict[int, Layout] = {
 }
 
 
-def _transfer_table(size: int) -> NDArray[np.uint8]:
-    """The sRGB transfer function, from `size` even steps of linear light to bytes."""
-    linear = np.linspace(0.0, 1.0, size)
-    encoded = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return (encoded * 255.0 + 0.5).astype(np.uint8)
+class Alpha(Enum):
+    """Whether colours were multiplied with their alpha, and whether that was before the transfer function or after it."""
 
-
-# 65536 steps: near black the curve climbs 12.92 bytes per 1/255, and a coarser table would show bands there.
-_TRANSFER = _transfer_table(65536)
-_TRANSFER_BYTES = _transfer_table(256)
+    STRAIGHT = wire.PREMULTIPLIED_ALPHA_TYPE_NONE
+    LINEARISED = wire.PREMULTIPLIED_ALPHA_TYPE_LINEARIZED
+    ENCODED = wire.PREMULTIPLIED_ALPHA_TYPE_ENCODED
 
 
 @dataclass(frozen=True, slots=True)
 class RenderPicture:
-    """What one ApiRenderImage shows: contiguous bytes, RGB or (where the image has alpha) RGBA, first row on top."""
+    """What one ApiRenderImage shows, in the numbers that arrived: an array of rows, pixels and channels, top row first.
 
-    pixels: NDArray[np.uint8]
-    # Whole rows that arrived. Octane's own converter sends float pictures with a quarter of their rows.
+    Rows of `stored` may be longer than `width`: behind it lies the padding of the pitch.
+    """
+
+    stored: NDArray[Any]
+    width: int
+    # None: the picture is opaque, whatever its fourth channel says.
+    alpha: Alpha | None
+    # Whole rows that arrived; what is missing is black.
     rows: int
-
-    @property
-    def width(self) -> int:
-        return int(self.pixels.shape[1])
+    color_space: int = wire.NAMED_COLOR_SPACE_SRGB
+    linear: bool = False
 
     @property
     def height(self) -> int:
-        return int(self.pixels.shape[0])
+        return int(self.stored.shape[0])
 
     @property
     def short(self) -> bool:
-        """Says whether bytes were missing; what is missing is black."""
+        """Says whether rows are missing."""
         return self.rows < self.height
+
+    @property
+    def pixels(self) -> NDArray[Any]:
+        """The stored numbers without the padding."""
+        return self.stored[:, : self.width]
 
 
 def decode(image: wire.ApiRenderImage) -> RenderPicture:
@@ -86,69 +90,44 @@ def decode(image: wire.ApiRenderImage) -> RenderPicture:
     layout = LAYOUTS.get(image.type)
     if layout is None:
         raise Unreadable(f"image type {image.type} is not one that renders come in")
-    raw, rows = _unpad(image, layout)
-    linear = image.isLinear or image.colorSpace in _LINEAR
-    return RenderPicture(_display(raw, linear=linear, alpha=image.hasAlpha), rows)
+    stored, rows = _rows(image, layout)
+    linear = is_linear(image.colorSpace, image.isLinear)
+    return RenderPicture(stored, image.size.x, _alpha(image, layout, linear), rows, image.colorSpace, linear)
 
 
-def to_jpeg(picture: RenderPicture, quality: int) -> bytes:
-    """Encodes a picture without its alpha."""
-    out = io.BytesIO()
-    # 4:2:0 and no optimisation pass: the sizes and times of a video frame, not of an archive.
-    Image.fromarray(np.ascontiguousarray(picture.pixels[:, :, :3])).save(out, "JPEG", quality=quality, subsampling=2)
-    return out.getvalue()
+def _alpha(image: wire.ApiRenderImage, layout: Layout, linear: bool) -> Alpha | None:
+    if not image.hasAlpha or layout.channels not in (2, 4):
+        return None
+    try:
+        alpha = Alpha(image.premultipliedAlphaType)
+    except ValueError:
+        raise Unreadable(f"premultiplied alpha of type {image.premultipliedAlphaType} is unknown") from None
+    # Linear light has no transfer function that could come first.
+    return Alpha.LINEARISED if linear and alpha is Alpha.ENCODED else alpha
 
 
-def _unpad(image: wire.ApiRenderImage, layout: Layout) -> tuple[NDArray[Any], int]:
-    """Cuts the padding off each row, and says how many whole rows the buffer held."""
+def _rows(image: wire.ApiRenderImage, layout: Layout) -> tuple[NDArray[Any], int]:
+    """The rows of an image, and how many of them arrived as a whole. Raises Unreadable before it takes memory for them."""
     width, height = image.size.x, image.size.y
-    data = image.buffer.data
+    data = image.buffer.data  # read once: each access copies it
     if not width or not height:
         raise Unreadable("the image has no size: it lies on a surface of Octane's own graphics card")
-    if width * height > MAX_PIXELS:
-        raise Unreadable(f"a size of {width} x {height} cannot be right")
-    if len(data) < layout.stride:
+    arrived = len(data) // layout.stride
+    if not arrived:
         raise Unreadable("the image carries no pixels")
+    if width * height > min(MAX_PIXELS, arrived * MAX_PIXELS_PER_ARRIVED):
+        raise Unreadable(f"a size of {width} x {height} cannot be right: {arrived} pixels arrived")
 
     pitch = max(image.pitch, width)  # in pixels; servers that leave it out mean "no padding"
-    values = np.frombuffer(data, layout.dtype, count=len(data) // layout.stride * layout.channels)
+    values = np.frombuffer(data, layout.dtype, count=arrived * layout.channels)
     pixels = values.reshape(-1, layout.channels)
-    # The padding behind the last row may be missing: nothing of the picture is.
-    rows = min(height, (len(pixels) + pitch - width) // pitch)
-    if rows == height and len(pixels) >= height * pitch:
-        return pixels[: height * pitch].reshape(height, pitch, layout.channels)[:, :width], height
+    if arrived >= height * pitch:
+        return pixels[: height * pitch].reshape(height, pitch, layout.channels), height
 
     canvas = np.zeros((height, width, layout.channels), layout.dtype)
-    padded = min(rows, len(pixels) // pitch)
+    padded = arrived // pitch
     canvas[:padded] = pixels[: padded * pitch].reshape(padded, pitch, layout.channels)[:, :width]
-    if padded < height:
-        rest = pixels[padded * pitch :][:width]
-        canvas[padded, : len(rest)] = rest
-    return canvas, rows
-
-
-def _display(raw: NDArray[Any], *, linear: bool, alpha: bool) -> NDArray[np.uint8]:
-    """Turns raw channels of any type into RGB or RGBA bytes as a screen wants them."""
-    height, width, channels = raw.shape
-    colours = 3 if channels == 4 else 1
-    out = np.empty((height, width, 4 if alpha and channels in (2, 4) else 3), np.uint8)
-    # One colour channel is grey: it is written to all three.
-    out[:, :, :3] = _encode(raw[:, :, :colours], linear=linear)
-    if out.shape[2] == 4:
-        out[:, :, 3] = _encode(raw[:, :, -1:], linear=False)[:, :, 0]
-    return out
-
-
-def _encode(values: NDArray[Any], *, linear: bool) -> NDArray[np.uint8]:
-    """Maps one kind of channel to bytes; light above white, and what is no number, is clamped."""
-    if values.dtype == np.uint8:
-        return _TRANSFER_BYTES[values] if linear else values
-    light = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=1.0, neginf=0.0)
-    np.clip(light, 0.0, 1.0, out=light)
-    if linear:
-        light *= 65535.0
-        light += 0.5
-        return _TRANSFER[light.astype(np.uint16)]
-    # What the viewers of other makers do, to the bit: scale and cut.
-    light *= 255.0
-    return light.astype(np.uint8)
+    rest = pixels[padded * pitch :][:width]
+    canvas[padded, : len(rest)] = rest
+    # The padding behind the last row may be missing: nothing of the picture is.
+    return canvas, padded + (len(rest) == width)
