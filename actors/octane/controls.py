@@ -14,7 +14,7 @@ from actors.octane.camera import CameraPose
 from actors.octane.errors import Declined
 from actors.octane.link import OctaneLink
 from actors.octane.live_link import read_camera
-from actors.octane.pictures import track_name
+from actors.octane.passes import track_name
 from actors.octane.waiting import within
 from actors.system.actor import Reject
 from actors.system.context import Context
