@@ -134,6 +134,8 @@ def _events(settings: TopologySettings) -> DeclaredStream:
             "max_bytes": settings.events_max_bytes or -1,
             "duplicate_window": int(settings.dedup_window * SECOND),
             "republish": {"src": f"{STORED}>", "dest": f"{LIVE}>"},
+            # Figures of which only the latest counts (statistics of a render) expire by themselves.
+            "allow_msg_ttl": True,
             "description": "every event, in the order it was said",
         },
     )

@@ -14,9 +14,16 @@ from router.subject import Subject
 logger = logging.getLogger(__name__)
 
 
-async def publish(ctx: Context, kind: str, data: dict[str, Any], key: str | None = None, id: str | None = None) -> None:
-    """Publishes one event of this Octane. Raises BrokerError."""
-    await ctx.publish(Subject.of("octane", ctx.instance, kind), data, type=kind, key=key, id=id)
+async def publish(
+    ctx: Context,
+    kind: str,
+    data: dict[str, Any],
+    key: str | None = None,
+    id: str | None = None,
+    ttl: float | None = None,
+) -> None:
+    """Publishes one event of this Octane, which is kept for `ttl` seconds where that is given. Raises BrokerError."""
+    await ctx.publish(Subject.of("octane", ctx.instance, kind), data, type=kind, key=key, id=id, ttl=ttl)
 
 
 async def tell(ctx: Context, beat: Callable[[], None], kind: str, data: dict[str, Any], key: str | None = None) -> None:

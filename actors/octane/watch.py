@@ -72,10 +72,12 @@ class OctaneWatch:
                         await tell(
                             self._ctx, self._beat, "project_changed", {"project": await self._client.current_project()}
                         )
+                        self._statistics.project_changed()
                         self.look()
 
     async def _tell_failure(self) -> None:
         """Publishes why the render failed; the event itself does not say, the devices do."""
+        self._statistics.failed()
         faults = await self._client.device_faults()
         reason = "; ".join(f"{fault.name}: {fault.message or fault.error}" for fault in faults)
         await tell(

@@ -126,11 +126,12 @@ class Context:
         type: str | None = None,
         key: str | None = None,
         id: str | None = None,
+        ttl: float | None = None,
     ) -> None:
-        """Stores an event now; JetStream has it when this returns. Raises BrokerError."""
+        """Stores an event now; JetStream has it when this returns, and keeps it for `ttl` seconds at most. Raises BrokerError."""
         trace = tracing.begin() if tracing.recorder else None
         event = Event.new(subject, data, type=type, source=self.name, key=key, id=id, trace=trace)
-        await self._runtime.publish(event, encode(event))
+        await self._runtime.publish(event, encode(event), ttl=ttl)
 
     def frame(self, domain: str, entity: str, header: Mapping[str, Any], body: bytes, track: str | None = None) -> None:
         """Shows a picture: at once, or never where a newer one of its track comes first."""

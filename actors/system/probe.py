@@ -131,7 +131,7 @@ class Probe:
         for viewers in self._viewers.get((domain, entity), []):
             self._show(viewers, count)
 
-    async def publish(self, event: Event, payload: bytes, dedup: str | None = None) -> None:
+    async def publish(self, event: Event, payload: bytes, dedup: str | None = None, ttl: float | None = None) -> None:
         """Takes an event as a reader would see it, after its way through msgpack."""
         event = decode(payload)
         self.events.append(event)

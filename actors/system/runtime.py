@@ -21,8 +21,11 @@ log = logging.getLogger(__name__)
 class Runtime(Protocol):
     """What an actor runs on: NATS, or a Probe."""
 
-    async def publish(self, event: Event, payload: bytes, dedup: str | None = None) -> None:
-        """Stores an event; the payload is its encoding, `dedup` its name for duplicate detection. Raises BrokerError."""
+    async def publish(self, event: Event, payload: bytes, dedup: str | None = None, ttl: float | None = None) -> None:
+        """Stores an event; the payload is its encoding, `dedup` its name for duplicate detection. Raises BrokerError.
+
+        With a `ttl` (seconds, at least one) the store forgets it after that time.
+        """
         ...
 
     def frame(self, domain: str, entity: str, track: str | None, header: Mapping[str, Any], body: bytes) -> None:
@@ -57,8 +60,9 @@ class BrokerRuntime:
         self._frames: dict[str, tuple[Mapping[str, Any], bytes]] = {}
         self._waiting = asyncio.Event()
 
-    async def publish(self, event: Event, payload: bytes, dedup: str | None = None) -> None:
-        await self.broker.put(event, payload, dedup=dedup)
+    async def publish(self, event: Event, payload: bytes, dedup: str | None = None, ttl: float | None = None) -> None:
+        headers = None if ttl is None else {"Nats-TTL": f"{max(1, round(ttl))}s"}
+        await self.broker.put(event, payload, dedup=dedup, headers=headers)
         self._gauges.emitted.inc()
 
     def frame(self, domain: str, entity: str, track: str | None, header: Mapping[str, Any], body: bytes) -> None:

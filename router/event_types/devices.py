@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from router.event_types.declaration import Delivery, EventType
 from router.event_types.fields import Amount, Count, Share
@@ -44,8 +45,18 @@ class OctaneStateData(msgspec.Struct, gc=False, kw_only=True):
     simulated: bool | None = None
 
 
+class RenderDeviceData(msgspec.Struct, gc=False, kw_only=True):
+    """A device that Octane renders with. Memory in bytes."""
+
+    name: str
+    used_memory: Count | None = None
+    free_memory: Count | None = None
+    total_memory: Count | None = None
+    hardware_ray_tracing: bool | None = None
+
+
 class OctaneStatisticsData(msgspec.Struct, gc=False, kw_only=True):
-    """How far a render is. Times in seconds."""
+    """How far a render is. Times in seconds. Speed and estimate are left out of a render that failed or was stopped."""
 
     state: str | None = None
     samples: Count | None = None
@@ -59,6 +70,14 @@ class OctaneStatisticsData(msgspec.Struct, gc=False, kw_only=True):
     height: Count | None = None
     change_level: int | None = None
     wipes: Count | None = None
+    region_samples: Count | None = None
+    passes: Annotated[list[str], Meta(description="The passes that can be watched, as `?pass=` names them.")] | None = (
+        None
+    )
+    project: str | None = None
+    devices: list[RenderDeviceData] | None = None
+    primitives: Count | None = None
+    meshes: Count | None = None
     simulated: bool | None = None
 
 

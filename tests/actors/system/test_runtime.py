@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from actors.system.actor import Actor
-from actors.system.context import Context
+from actors.system.context import Context, SourceEnded
 from router.broker import Broker
 from router.cluster.leases import Leases, view_key
 from router.frame import pack
@@ -38,6 +38,26 @@ async def test_a_camera_shows_its_newest_picture_only_while_somebody_watches(bro
         await eventually(lambda: events_under(broker, f"camera.{entity}.state"))
 
     assert metric("actors_frames_total", actor=f"stock-{entity}", outcome="passed_over") == passed_over + 99
+
+
+async def test_an_event_with_a_ttl_is_forgotten_and_its_followers_stay(broker: Broker, entity: str) -> None:
+    async def start(self: Actor, ctx: Context) -> None:
+        async def run(beat: Callable[[], None]) -> None:
+            await ctx.publish(f"camera.{entity}.statistics", {"fps": 1}, ttl=1.0)
+            await ctx.publish(f"camera.{entity}.statistics", {"fps": 2})
+            raise SourceEnded
+
+        ctx.source("figures", run, silence=None)
+
+    async with running_actor(made(name=f"stock-{entity}", start=start), broker):
+        await eventually(lambda: events_under(broker, f"camera.{entity}.statistics"))
+
+        await eventually(lambda: figures_are(broker, entity, [{"fps": 2}]))
+
+
+async def figures_are(broker: Broker, entity: str, wanted: list[dict[str, int]]) -> bool:
+    page = await broker.read(f"camera.{entity}.statistics", 0)
+    return [record.event.data for record in page.records if record.event] == wanted
 
 
 async def shown(broker: Broker, entity: str, frame: bytes) -> bool:
