@@ -45,10 +45,8 @@ class OctaneEquipment:
 
     async def _asked(self) -> dict[str, Any]:
         found: dict[str, Any] = {"project": (await self._client.current_project())[:MAX_PATH]}
-        try:
-            self.target = (await self._client.target()).handle
-        except Declined:
-            self.target = 0
+        target = await self._ask("getRenderTargetNode")
+        self.target = target.result.handle if target is not None else 0
         if devices := await self._devices():
             found["devices"] = devices
         if (answer := await self._ask("getGeometryStatistics")) is not None:

@@ -13,7 +13,8 @@ from actors.octane.announcing import publish
 from actors.octane.client import Identity, OctaneClient
 from actors.octane.devices import OctaneEquipment
 from actors.octane.errors import Declined
-from actors.octane.pictures import MAX_TRACKS, track_name
+from actors.octane.passes import track_name
+from actors.octane.pictures import MAX_TRACKS
 from actors.octane.waiting import within
 from actors.system.context import Context
 from protos import octane_types_pb2 as wire

@@ -26,6 +26,7 @@ class ScriptedOctane:
             raise Declined("unimplemented")
         memory = render.ApiDeviceMemoryUsage(usedDeviceMemory=3, freeDeviceMemory=5, totalDeviceMemory=8)
         return {
+            "getRenderTargetNode": Engine.getRenderTargetNodeResponse(result=wire.ObjectRef(handle=42)),
             "getDeviceCount": Engine.getDeviceCountResponse(result=2),
             "getDeviceName": Engine.getDeviceNameResponse(result=f"GPU {fields.get('index')}"),
             "deviceUsesHardwareRayTracing": Engine.deviceUsesHardwareRayTracingResponse(result=True),
@@ -37,9 +38,6 @@ class ScriptedOctane:
 
     async def current_project(self) -> str:
         return self.project
-
-    async def target(self) -> wire.ObjectRef:
-        return wire.ObjectRef(handle=42)
 
 
 class Hand:
