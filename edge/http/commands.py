@@ -30,16 +30,20 @@ from router.subject import escape
 async def give_command(request: Request) -> Response:
     path = request.path_params
     address = address_of(path["actor"], path["instance"], path["command"])
-    principal_of(request.scope).require_command(address)
+    principal = principal_of(request.scope)
+    principal.require_command(address)
     timeout = read_query(request, CommandQuery).timeout
     arguments = await read_json(request)
-    return json_answer(await give(edge_of(request).broker.connection, address, arguments, timeout))
+    connection = edge_of(request).broker.connection
+    return json_answer(await give(connection, address, arguments, timeout, principal.user))
 
 
 # The name of an actor, an instance or a command: one token of a subject, and no wildcard.
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 _HEADERS = {"Content-Type": "application/json"}
+# Tells the actor who gives the command. What a client sends under this name is not passed on.
+_PRINCIPAL = "Callboard-Principal"
 
 
 # How long the services of an actor have to say where they are, in seconds.
@@ -66,15 +70,17 @@ class CommandRefused(Problem):
         self.answered = answered
 
 
-async def give(connection: Connection, address: str, arguments: Any, timeout: float) -> Any:
-    """Sends a command, and returns what the actor answers. Raises Problem or BrokerError.
+async def give(
+    connection: Connection, address: str, arguments: Any, timeout: float, principal: str | None = None
+) -> Any:
+    """Sends a command, in the name of a principal, and returns what the actor answers. Raises Problem or BrokerError.
 
     A command that is not answered in time may have been carried out all the same.
     """
     if not isinstance(arguments, dict):
         raise Problem("bad_body", "the arguments of a command must be an object")
     try:
-        reply = await connection.ask(f"cmd.{address}", to_json(arguments), _HEADERS, timeout)
+        reply = await connection.ask(f"cmd.{address}", to_json(arguments), _headers(principal), timeout)
     except NoResponders:
         raise Problem("command_not_found", f"no actor serves {address}") from None
     except Timeout:
@@ -85,6 +91,12 @@ async def give(connection: Connection, address: str, arguments: Any, timeout: fl
         return from_json(reply.payload)
     except BadEvent:
         raise Problem("command_failed", "the answer is not JSON") from None
+
+
+def _headers(principal: str | None) -> dict[str, str]:
+    """The headers of a command. The principal's name comes from a token, so it is made one short line."""
+    name = " ".join((principal or "").split())[:200]
+    return _HEADERS | {_PRINCIPAL: name} if name else _HEADERS
 
 
 async def give_any(connection: Connection, actor: str, command: str, arguments: Any, timeout: float) -> Any:
