@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import itertools
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from actors.octane.announcing import tell
-from actors.octane.client import ClientSettings, Identity, OctaneClient
+from actors.octane.client import ClientSettings, OctaneClient
 from actors.octane.commands import OctaneCommands
-from actors.octane.errors import Disconnected
+from actors.octane.condition import (
+    VERSION,
+    ConditionLimits,
+    ConnectFailed,
+    OctaneIdentified,
+    OctaneStatus,
+    ServiceRefused,
+)
+from actors.octane.errors import Disconnected, TooOld, Unanswered
 from actors.octane.pictures import PictureSettings
+from actors.octane.standing import OctaneStanding
 from actors.octane.watch import OctaneWatch
 from actors.system.actor import Actor
 from actors.system.context import Context
@@ -62,26 +71,44 @@ class Octane(Actor):
         self._numbers = itertools.count(1)
         self._client: OctaneClient | None = None
         self._watch: OctaneWatch | None = None
-        self._identity: Identity | None = None
-        self._status = ""
         self._commands = OctaneCommands(settings.address)
 
     async def start(self, ctx: Context) -> None:
         """Begins to watch."""
         await self._commands.begin(ctx)
+        # Idle pictures come as seldom as is set, and are not stale for it.
+        limits = ConditionLimits()
+        limits = replace(limits, stale=max(limits.stale, 1.5 / self._settings.idle_fps))
+        self._standing = OctaneStanding(self._settings.address, ctx, limits, self._admit)
         ctx.source("octane", functools.partial(self._keep_watching, ctx), silence=self.silence)
 
     async def stop(self, ctx: Context) -> None:
         """Publishes that the Octane is not watched any more."""
-        if self._status == "connected":
-            state = self._state("disconnected", "the actor was stopped")
+        if self._standing.condition.status is not OctaneStatus.ABSENT:
+            self._standing.observe(ConnectFailed("the octane actor was stopped"))
+        if (state := self._standing.untold()) is not None:
             ctx.emit(Subject.of("octane", ctx.instance, "state"), state, key=ctx.instance)
 
     def commands(self) -> Mapping[str, Callable[..., Awaitable[Any]]]:
         """Those of the Octane; `start` and `stop` among them are the render's, not the actor's own."""
         return self._commands.by_name()
 
+    def _admit(self) -> None:
+        """Lets commands through or not: at once, not after a time of waiting for an Octane that is busy."""
+        condition, link = self._standing.condition, self._commands.link
+        if condition.status is OctaneStatus.BUSY:
+            link.obstacle = f"it is busy: {condition.reason}"
+        else:
+            link.obstacle = condition.reason if condition.absence or link.client is None else ""
+
     async def _keep_watching(self, ctx: Context, beat: Callable[[], None]) -> None:
+        await run_cancellable(
+            self._keep_connected(ctx, beat),
+            name=f"connect to {self._settings.address}",
+            companion=self._standing.run(beat, lambda: self._client),
+        )
+
+    async def _keep_connected(self, ctx: Context, beat: Callable[[], None]) -> None:
         """Connects, watches until the Octane is gone, and connects again."""
         attempt = 0
         while True:
@@ -90,9 +117,11 @@ class Octane(Actor):
             try:
                 await run_cancellable(self._watch_once(ctx, beat), name=f"watch {self._settings.address}")
             except Disconnected as fault:
-                if self._status != "disconnected":
-                    await self._say(ctx, beat, "disconnected", reason=str(fault))
-                self._commands.gone(str(fault))
+                self._standing.observe(ConnectFailed(str(fault)))
+            except TooOld as fault:
+                self._standing.observe(ServiceRefused(VERSION, str(fault)))
+            except Unanswered as fault:
+                logger.info("Octane does not answer; connecting again", extra={"reason": str(fault)})
             finally:
                 self._commands.gone()
                 self._client = self._watch = None
@@ -101,33 +130,21 @@ class Octane(Actor):
             await ctx.sleep(min(self._settings.reconnect, 0.25 * 2 ** min(attempt, 8)) * random.uniform(0.5, 1))
 
     async def _watch_once(self, ctx: Context, beat: Callable[[], None]) -> None:
-        settings = self._settings
-        async with OctaneClient(settings.address, self._client_settings, ctx.offload) as client:
-            self._identity = await client.identify()
-            beat()
-            await self._say(ctx, beat, "connected")
-            watching = PictureSettings(quality=settings.quality, max_fps=settings.max_fps, idle_fps=settings.idle_fps)
+        settings, standing = self._settings, self._standing
+        async with OctaneClient(settings.address, self._client_settings, ctx.offload, standing.observe) as client:
             self._client = client
-            self._watch = OctaneWatch(
-                client, self._identity, watching, ctx, beat, self._numbers, self._commands.project_changed
+            standing.identity = await client.identify()
+            beat()
+            standing.observe(OctaneIdentified())
+            watching = PictureSettings(quality=settings.quality, max_fps=settings.max_fps, idle_fps=settings.idle_fps)
+            watch = OctaneWatch(
+                client, standing.identity, watching, ctx, beat, self._numbers, standing, self._commands.project_changed
             )
-            self._commands.connected(client, self._watch.look)
-            await self._watch.run()
-
-    async def _say(self, ctx: Context, beat: Callable[[], None], status: str, reason: str | None = None) -> None:
-        """Publishes whether there is an Octane, and which."""
-        state = self._state(status, reason)
-        logger.info("Octane connection state changed", extra={"octane": ctx.instance, "state": state})
-        await tell(ctx, beat, "state", state, key=ctx.instance)
-        self._status = status
-
-    def _state(self, status: str, reason: str | None) -> dict[str, Any]:
-        identity = self._identity
-        state = {
-            "status": status,
-            "address": self._settings.address,
-            "name": identity.name if identity else "",
-            "version": identity.version if identity else "",
-            "simulated": identity.simulated if identity else False,
-        }
-        return state if reason is None else state | {"reason": reason}
+            self._watch = watch
+            self._commands.connected(client, watch.look)
+            self._admit()
+            try:
+                await watch.run()
+            except asyncio.CancelledError:
+                await watch.leave()
+                raise

@@ -6,11 +6,11 @@ It knows both generations: Beta 2 says that there is an image, and the client gr
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from enum import Enum
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
@@ -18,10 +18,10 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import DecodeError
 
-from actors.octane.errors import Declined, Disconnected
+from actors.octane.condition import CallAnswered, Observe
+from actors.octane.errors import CallFailed, Declined, Disconnected, Oversized, TooOld, Unanswered
 from protos import octane_project_pb2 as project
 from protos import octane_render_pb2 as render
-from protos import octane_stream_alpha_pb2 as alpha
 from protos import octane_types_pb2 as wire
 
 logger = logging.getLogger(__name__)
@@ -43,10 +43,14 @@ _OPTIONS = [
     # No keepalive pings: a server with gRPC's defaults closes connections that ping often. Statistics are the heartbeat.
 ]
 
-# These codes mean that no Octane is there; any other code is an answer.
-_GONE = frozenset(
-    {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED, grpc.StatusCode.ABORTED}
-)
+# These codes mean that the connection is gone; any other code is an answer, or says that there was none in time.
+_GONE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.ABORTED})
+
+# 2026.1 Alpha 5: the first with a callback stream that a client opens by one call.
+OLDEST = 15_000_004
+# 2026.1 Beta 2: from here on events say only that there is an image.
+_NOTIFYING = 15_000_008
+_GENERATIONS = {15_000_002: "2026.1 Alpha 3"}
 
 _ENGINE = "/octaneapi.ApiRenderEngineService/"
 _INFO = "/octaneapi.ApiInfoService/"
@@ -62,26 +66,8 @@ class ClientSettings:
     call_timeout: float = 10.0
     # An Octane waits for open calls before it quits, so a stream without an end would keep it from quitting.
     stream_lifetime: float = 60.0
-    # A stream that ends by itself sooner than this is a server going away, not one that tidies up.
-    stream_shortest: float = 1.0
-
-
-class CallbackKind(Enum):
-    """What an event of the callback stream is about."""
-
-    NEW_IMAGE = "newImage"
-    RENDER_FAILURE = "renderFailure"
-    NEW_STATISTICS = "newStatistics"
-    PROJECT_CHANGED = "projectManagerChanged"
-    OPENED = "opened"  # ours: the stream is open, anew or for the first time; what happened meanwhile went unseen
-
-
-@dataclass(frozen=True, slots=True)
-class CallbackNotice:
-    """One event of the callback stream, with the images if they came along."""
-
-    kind: CallbackKind
-    images: Sequence[wire.ApiRenderImage] = ()
+    # A call that waits this long, while no other is answered either, makes an Octane busy.
+    patience: float = 1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +77,8 @@ class Identity:
     name: str
     version: str
     simulated: bool
+    # Whether images come along with their notifications, as those of Alpha 5 do.
+    embeds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +93,23 @@ class DeviceFault:
 
 
 class OctaneClient:
-    """One connection to an Octane; after Disconnected it is of no more use."""
+    """One connection to an Octane; after Disconnected it is of no more use. Other errors leave it standing."""
 
     def __init__(
-        self, address: str, settings: ClientSettings = ClientSettings(), offload: Offload = asyncio.to_thread
+        self,
+        address: str,
+        settings: ClientSettings = ClientSettings(),
+        offload: Offload = asyncio.to_thread,
+        observe: Observe = lambda _: None,
     ) -> None:
         self.address = address
         self._settings = settings
         self._offload = offload
+        self._observe = observe
         self._channel: grpc.aio.Channel | None = None
-        self._registered = False
+        self._waiting: dict[int, tuple[str, float]] = {}  # calls under way: name and when they began
+        self._calls = itertools.count()
+        self._answered_at = 0.0
 
     async def __aenter__(self) -> Self:
         self._channel = grpc.aio.insecure_channel(self.address, options=_OPTIONS)
@@ -123,16 +118,12 @@ class OctaneClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if self._registered and not isinstance(fault, Disconnected):
-                await self.unregister()
-        finally:
-            channel, self._channel = self._channel, None
-            if channel is not None:
-                await channel.close(None)
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close(None)
 
     async def identify(self) -> Identity:
-        """Asks for name and version, which is also the health check. Raises Disconnected."""
+        """Asks for name and version, which is also the health check. Raises Disconnected, Unanswered or TooOld."""
         version, name = 0, ""
         timeout = self._settings.health_timeout
         try:
@@ -158,28 +149,13 @@ class OctaneClient:
                 "Octane did not identify itself; continuing without its name and version",
                 extra={"address": self.address, "reason": str(fault)},
             )
-        return Identity(name or "Octane", _version(version), "callboard simulator" in name.lower())
-
-    async def register(self) -> None:
-        """Asks for callbacks. Some servers refuse and call back anyway, so a refusal is not an error."""
-        self._registered = True
-        for kind in ("NewImage", "NewStatistics", "RenderFailure"):
-            request = getattr(Engine, f"setOn{kind}CallbackRequest")()
-            request.callback.callbackSource, request.callback.callbackId = "grpc", 1
-            await self._tolerate(f"setOn{kind}Callback", request, getattr(Engine, f"setOn{kind}CallbackResponse"))
-
-    async def unregister(self) -> None:
-        """Takes the registrations back, in a second at most; the Octane may be gone already."""
-        self._registered = False
-        try:
-            async with asyncio.timeout(1.0):
-                for kind in ("NewImage", "NewStatistics", "RenderFailure"):
-                    request = getattr(Engine, f"setOn{kind}CallbackRequest")()
-                    await self._tolerate(
-                        f"setOn{kind}Callback", request, getattr(Engine, f"setOn{kind}CallbackResponse")
-                    )
-        except (Disconnected, TimeoutError):
-            pass
+        if 0 < version < OLDEST:
+            raise TooOld(
+                f"this is Octane {_GENERATIONS.get(version, _version(version))}; Callboard needs 2026.1 Alpha 5 or newer"
+            )
+        return Identity(
+            name or "Octane", _version(version), "callboard simulator" in name.lower(), OLDEST <= version < _NOTIFYING
+        )
 
     async def tone_map(self) -> None:
         """Asks for pictures of 8 bits in sRGB: Octane sends float pictures with three quarters missing."""
@@ -188,30 +164,8 @@ class OctaneClient:
         )
         await self._tolerate("setAsyncTonemapParams1", request, Empty)
 
-    async def signals(self) -> AsyncGenerator[CallbackNotice, None]:
-        """The callback stream, opened again whenever its time is up. Raises Disconnected."""
-        opened = 0.0
-        while True:
-            opened = time.monotonic()
-            call = self._open()
-            try:
-                # A server with nothing to say sends no headers either, so there is no waiting for them.
-                yield CallbackNotice(CallbackKind.OPENED)
-                async for payload in call:
-                    if (signal := read_signal(payload)) is not None:
-                        yield signal
-            except grpc.aio.AioRpcError as fault:
-                if fault.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
-                    raise _meaning(fault) from None
-            except asyncio.CancelledError:
-                _raise_if_ours()
-            finally:
-                call.cancel()
-            if time.monotonic() - opened < self._settings.stream_shortest:
-                raise Disconnected("octane closed the callback stream")
-
-    def _open(self) -> Any:
-        """Starts one callback stream; events are read as bytes, since they tell two generations of the wire apart."""
+    def open_stream(self) -> Any:
+        """Opens the callback stream; events come as bytes, since they tell two generations of the wire apart."""
         method = self._connected().unary_stream(
             _STREAM, request_serializer=Empty.SerializeToString, response_deserializer=bytes
         )
@@ -244,7 +198,7 @@ class OctaneClient:
                 project.ApiProjectManager.getCurrentProjectRequest(),
                 project.ApiProjectManager.getCurrentProjectResponse,
             )
-        except Declined:
+        except CallFailed:
             return ""
         return str(answer.result)
 
@@ -258,7 +212,7 @@ class OctaneClient:
             ).result
             # 64: more devices than one machine holds; the number comes from outside.
             faults = [await self._device_fault(index) for index in range(min(count, 64))]
-        except Declined as fault:
+        except CallFailed as fault:
             logger.info(
                 "Octane's device errors could not be read", extra={"address": self.address, "reason": str(fault)}
             )
@@ -298,49 +252,61 @@ class OctaneClient:
         """Makes a call of any service. Raises Declined where Octane refuses, and Disconnected where none answers."""
         return await self._call(path, request, response)
 
+    def overdue(self) -> tuple[str, float] | None:
+        """The call that has waited longest, and for how many seconds; None while Octane answers anything.
+
+        A grab may take long because its answer is large, so it does not count.
+        """
+        now = time.monotonic()
+        name, begun = min(self._waiting.values(), key=lambda call: call[1], default=("", now))
+        waited = now - max(begun, self._answered_at)
+        return (name, waited) if waited >= self._settings.patience else None
+
     async def _tolerate(self, name: str, request: Any, response: Any) -> None:
         """Makes a call of the render engine whose refusal changes nothing."""
         try:
             await self._call(_ENGINE + name, request, response)
-        except Declined as fault:
+        except CallFailed as fault:
             logger.info("Octane refused a call", extra={"call": name, "reason": str(fault), "address": self.address})
 
     async def _call(
         self, path: str, request: Any, response: Any, timeout: float | None = None, *, large: bool = False
     ) -> Any:
-        """Makes one call. Raises Disconnected or Declined; a large answer is parsed in a thread."""
+        """Makes one call. Raises Disconnected, Declined or Unanswered; a large answer is parsed in a thread."""
         method = self._connected().unary_unary(
             path, request_serializer=type(request).SerializeToString, response_deserializer=bytes
         )
+        name, number = path[path.rindex("/") + 1 :], next(self._calls)
+        if not large:
+            self._waiting[number] = (name, time.monotonic())
         try:
             payload = await method(request, timeout=timeout or self._settings.call_timeout)
         except grpc.aio.AioRpcError as fault:
-            raise _meaning(fault) from None
+            meaning = _meaning(fault, name)
+            if isinstance(meaning, Declined):
+                self._heard()
+            raise meaning from None
         except asyncio.CancelledError:
-            _raise_if_ours()
+            raise_cancellation()
         except grpc.aio.UsageError:
             raise Disconnected("the connection was closed") from None
+        finally:
+            self._waiting.pop(number, None)
+        self._heard()
         try:
             return await self._offload(response.FromString, payload) if large else response.FromString(payload)
         except DecodeError:
-            raise Declined(f"{path[path.rindex('/') + 1 :]} answered something that is not its message") from None
+            raise Declined(f"{name} answered something that is not its message") from None
+
+    def _heard(self) -> None:
+        """Takes note of an answer, be it an error."""
+        self._answered_at = time.monotonic()
+        self._observe(CallAnswered())
 
     def _connected(self) -> grpc.aio.Channel:
         if self._channel is None:
             raise Disconnected("the connection was closed")
         return self._channel
-
-
-def read_signal(payload: bytes) -> CallbackNotice | None:
-    """Reads one event of either generation; None for one that is no event, or of a kind unknown here."""
-    # Alpha 5's message reads Beta 2's events too: only the user data differs, and that is not used. The other way round
-    # the images would pass unseen, as unknown fields.
-    try:
-        event = alpha.StreamCallbackRequestAlpha.FromString(payload)
-    except DecodeError:
-        return None
-    name = event.WhichOneof("payload")
-    return CallbackNotice(CallbackKind(name), tuple(event.newImage.render_images.data)) if name is not None else None
 
 
 def enum_name(enum: Any, value: int, prefix: str) -> str:
@@ -362,14 +328,23 @@ def _version(number: int) -> str:
     return f"{number // 1_000_000}.{number // 10_000 % 100}.{number // 100 % 100}.{number % 100}"
 
 
-def _meaning(fault: grpc.aio.AioRpcError) -> Disconnected | Declined:
+def _meaning(fault: grpc.aio.AioRpcError, call: str) -> Disconnected | CallFailed:
     """What a failed call says about the Octane."""
-    text = (fault.details() or fault.code().name.lower())[:300]
-    return Disconnected(text) if fault.code() in _GONE else Declined(f"{fault.code().name.lower()}: {text}")
+    code, text = fault.code(), (fault.details() or fault.code().name.lower())[:300]
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return Unanswered(f"{call} was not answered in time")
+    if code in _GONE:
+        return Disconnected(text)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return Oversized(f"the answer is larger than one message may be: {text}")
+    return Declined(f"{code.name.lower()}: {text}")
 
 
-def _raise_if_ours() -> NoReturn:
-    """Tells the two reasons of a CancelledError apart: gRPC raises it, too, where another task closed the channel."""
+def raise_cancellation() -> NoReturn:
+    """Tells the two reasons of a CancelledError apart: gRPC raises it, too, where another task closed the channel.
+
+    Raises CancelledError or Disconnected.
+    """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError

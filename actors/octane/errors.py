@@ -10,11 +10,27 @@ class OctaneError(RouterError):
 
 
 class Disconnected(OctaneError):
-    """Octane does not answer"""
+    """there is no connection to Octane"""
 
 
-class Declined(OctaneError):
+class CallFailed(OctaneError):
+    """a call to Octane failed, and the connection holds"""
+
+
+class Declined(CallFailed):
     """Octane answered, and refused the call"""
+
+
+class Oversized(Declined):
+    """the answer is larger than one message may be"""
+
+
+class Unanswered(CallFailed):
+    """Octane did not answer in time"""
+
+
+class TooOld(OctaneError):
+    """this Octane speaks a wire that Callboard does not know"""
 
 
 class Unreadable(OctaneError, ValueError):

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from actors.octane.client import OctaneClient
-from actors.octane.errors import Declined, Disconnected
+from actors.octane.errors import Declined, Disconnected, Unanswered
 from actors.system.actor import Reject
 from protos import octane_types_pb2 as wire
 
@@ -63,9 +63,10 @@ class OctaneLink:
         try:
             async with asyncio.timeout(seconds):
                 yield
-        except TimeoutError:
+        except (TimeoutError, Unanswered):
             raise Reject(
-                f"the octane at {self._address} did not answer within {seconds:g} s; it may be compiling or show a dialog"
+                f"the octane at {self._address} is busy: it did not answer within {seconds:g} s; it may be compiling or "
+                "show a dialog"
             ) from None
         except Declined as fault:
             if str(fault).startswith(_UNKNOWN_CALL):

@@ -12,7 +12,8 @@ from typing import Any
 from prometheus_client import Counter, Histogram
 
 from actors.octane.client import Identity, OctaneClient
-from actors.octane.errors import Declined, Unreadable
+from actors.octane.condition import Observe, PictureFetched, PictureOversized, PictureUnreadable, RenderProgress
+from actors.octane.errors import CallFailed, Oversized, Unreadable
 from actors.octane.formats import Ladder
 from actors.octane.passes import track_name
 from actors.octane.pixels import decode
@@ -42,6 +43,24 @@ class PictureSettings:
     refresh: float = 2.0
 
 
+@dataclass(frozen=True, slots=True)
+class PictureStamp:
+    """What tells one picture of a track from another."""
+
+    change_level: int
+    samples: float
+    region_samples: float
+    pending: bool
+    size: tuple[int, int]
+
+    def newer_than(self, shown: PictureStamp | None) -> bool:
+        """Says whether this picture should take the place of the one shown.
+
+        After a camera move pictures of the scene before it may still come: their change level is lower.
+        """
+        return shown is None or (self != shown and self.change_level >= shown.change_level)
+
+
 class OctanePictures:
     """The pictures of one connection: fetched when one is announced, encoded once, sent to FRAMES."""
 
@@ -52,14 +71,16 @@ class OctanePictures:
         settings: PictureSettings,
         ctx: Context,
         numbers: Iterator[int],
+        observe: Observe = lambda _: None,
     ) -> None:
+        self._observe = observe
         self._client, self._identity, self._settings, self._ctx = client, identity, settings, ctx
         self._numbers = numbers
         self._viewers = ctx.viewers("octane", ctx.instance)
         # A set flag stands for any number of notifications: what is fetched is always the newest.
         self._waits = asyncio.Event()
         self._embedded: Sequence[wire.ApiRenderImage] = ()
-        self._shown: dict[str, tuple[object, ...]] = {}
+        self._shown: dict[str, PictureStamp] = {}
         self._latest: dict[str, tuple[dict[str, Any], bytes]] = {}
         self._complaint = ""
 
@@ -68,6 +89,10 @@ class OctanePictures:
         if images:
             self._embedded = images
         self._waits.set()
+
+    def forget(self) -> None:
+        """Takes the next picture for a new one: Octane began to count anew."""
+        self._shown.clear()
 
     async def run(self) -> None:
         """Shows one picture after the other; what is announced meanwhile is one announcement."""
@@ -81,10 +106,13 @@ class OctanePictures:
             try:
                 for image in (images or await self._client.grab())[:MAX_TRACKS]:
                     await self._show(image)
-            except (Declined, Unreadable) as fault:
+            except Oversized as fault:
                 PICTURES.labels("unreadable").inc()
+                self._observe(PictureOversized(str(fault)))
+                # The next one will be too large as well.
+                await self._ctx.sleep(1.0)
+            except CallFailed as fault:
                 self._complain(str(fault))
-                # Most often a picture over 64 MiB, and the next one will be, too.
                 await self._ctx.sleep(1.0)
 
     async def _wait(self) -> None:
@@ -99,18 +127,27 @@ class OctanePictures:
         """Sends one picture to FRAMES, unless it is the one sent last."""
         track = track_name(image.renderPassId)
         samples = image.tonemappedSamplesPerPixel or image.calculatedSamplesPerPixel
+        progress = RenderProgress(image.changeLevel.value, 0, samples, image.regionSamplesPerPixel)
         # Events may come twice, and for one image; some servers leave these numbers out, and then each is new.
-        stamp = (image.changeLevel.value, samples, image.size.x, image.size.y)
-        if samples and self._shown.get(track) == stamp:
+        stamp = stamp_of(image)
+        if stamp is not None and not stamp.newer_than(self._shown.get(track)):
             PICTURES.labels("same").inc()
+            self._observe(PictureFetched(track, new=False, progress=progress))
             return
         if track not in self._latest and len(self._latest) >= MAX_TRACKS:
             return
         started = self._ctx.now()
-        width, height, short, jpeg = await self._ctx.offload(develop, image, self._settings.quality)
+        try:
+            width, height, short, jpeg = await self._ctx.offload(develop, image, self._settings.quality)
+        except Unreadable as fault:
+            PICTURES.labels("unreadable").inc()
+            self._observe(PictureUnreadable(str(fault), track))
+            return
         ENCODE_SECONDS.observe(self._ctx.now() - started)
         if short:
-            self._complain("octane sent a picture with rows missing")
+            self._observe(PictureUnreadable("octane sent a picture with rows missing", track))
+        else:
+            self._observe(PictureFetched(track, progress=progress))
         header = {
             "seq": next(self._numbers),
             "time": time.time() * 1000,
@@ -126,7 +163,9 @@ class OctanePictures:
             "change_level": image.changeLevel.value,
             "short": short,
         }
-        self._shown[track], self._latest[track] = stamp, (header, jpeg)
+        if stamp is not None:
+            self._shown[track] = stamp
+        self._latest[track] = (header, jpeg)
         self._ctx.frame("octane", self._ctx.instance, header, jpeg, track=track)
         PICTURES.labels("short" if short else "sent").inc()
 
@@ -146,3 +185,17 @@ def develop(image: wire.ApiRenderImage, quality: int) -> tuple[int, int, bool, b
     """From raw bytes to a JPEG: width, height, whether rows were missing, the bytes. For a thread."""
     picture = decode(image)
     return picture.width, picture.height, picture.short, Ladder(picture, quality).make(DEFAULT).body
+
+
+def stamp_of(image: wire.ApiRenderImage) -> PictureStamp | None:
+    """The stamp of a picture; None where the server leaves its numbers out, and then each one is new."""
+    samples = image.tonemappedSamplesPerPixel or image.calculatedSamplesPerPixel
+    if not samples and not image.regionSamplesPerPixel:
+        return None
+    return PictureStamp(
+        change_level=image.changeLevel.value,
+        samples=samples,
+        region_samples=image.regionSamplesPerPixel,
+        pending=image.hasPendingUpdates,
+        size=(image.size.x, image.size.y),
+    )

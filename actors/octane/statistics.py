@@ -11,8 +11,9 @@ from typing import Any
 
 from actors.octane.announcing import publish
 from actors.octane.client import Identity, OctaneClient
+from actors.octane.condition import STATISTICS, Observe, RenderProgress, Sampled, ServiceRefused
 from actors.octane.devices import OctaneEquipment
-from actors.octane.errors import Declined
+from actors.octane.errors import Declined, Unanswered
 from actors.octane.passes import track_name
 from actors.octane.pictures import MAX_TRACKS
 from actors.octane.waiting import within
@@ -39,8 +40,9 @@ class StatisticsSettings:
     """How often statistics are asked for, in seconds."""
 
     interval: float = 0.25
-    # Statistics without a new picture: they are the heartbeat of the connection, and show a pause.
-    idle: float = 2.0
+    # Statistics without a new picture: they are the heartbeat of the connection, and show a pause. A fault is to be
+    # seen within 3 s, and a call waits up to 1.2 s before Octane is called busy.
+    idle: float = 1.0
     # Only the latest statistics count, so EVENTS keeps each for this long; those that hold are published again before.
     kept: float = 60.0
     repeat: float = 20.0
@@ -57,7 +59,9 @@ class OctaneStatistics:
         ctx: Context,
         beat: Callable[[], None],
         on_report: Callable[[dict[str, Any], int], None] | None = None,
+        observe: Observe = lambda _: None,
     ) -> None:
+        self._observe = observe
         self._client, self._identity, self._settings, self._ctx, self._beat = client, identity, settings, ctx, beat
         self._equipment = OctaneEquipment(client, ctx.now)
         self._on_report = on_report
@@ -102,13 +106,18 @@ class OctaneStatistics:
         """The data of one event; nothing where Octane refuses. Raises Disconnected."""
         try:
             statistics = await self._client.statistics()
+            self._observe(sample_of(statistics))
+            equipment = await self._equipment.known()
         except Declined as fault:
-            self._complain(str(fault))
+            self._observe(ServiceRefused(STATISTICS, str(fault)))
+            return {}
+        except Unanswered:
+            # The state says that Octane is busy; the next call finds out whether it still is.
             return {}
         self._seen = (statistics.beautyWipeCount, statistics.beautySamplesPerPixel)
         if self._failed_at is not None and self._seen != self._failed_at:
             self._failed_at = None
-        report = describe(statistics, failed=self._failed_at is not None) | await self._equipment.known()
+        report = describe(statistics, failed=self._failed_at is not None) | equipment
         report["simulated"] = self._identity.simulated
         if self._on_report is not None:
             self._on_report(report, self._equipment.target)
@@ -155,3 +164,14 @@ def pass_names(statistics: wire.RenderResultStatistics) -> list[str]:
     """The passes that can be watched, by the names of their tracks; the beauty pass first."""
     passes = statistics.renderPasses.data or statistics.tonemapPasses.data
     return list(dict.fromkeys(track_name(each) for each in (wire.RENDER_PASS_BEAUTY, *passes)))[:MAX_TRACKS]
+
+
+def sample_of(statistics: wire.RenderResultStatistics) -> Sampled:
+    """What the statistics say of the picture: whether it should be a newer one by now."""
+    progress = RenderProgress(
+        change_level=statistics.changeLevel.value,
+        wipes=statistics.beautyWipeCount,
+        samples=statistics.beautySamplesPerPixel,
+        region_samples=statistics.regionSamplesPerPixel,
+    )
+    return Sampled(progress, rendering=statistics.state == wire.RSTATE_RENDERING)

@@ -8,9 +8,12 @@ from contextlib import aclosing
 from dataclasses import asdict
 
 from actors.octane.announcing import tell
-from actors.octane.client import CallbackKind, Identity, OctaneClient
+from actors.octane.callbacks import CallbackKind, CallbackNotice, CallbackSlot, CallbackStream
+from actors.octane.client import Identity, OctaneClient
+from actors.octane.condition import ImageNotified, Observation, Sampled, StreamEnded
 from actors.octane.errors import Disconnected
 from actors.octane.pictures import OctanePictures, PictureSettings
+from actors.octane.standing import OctaneStanding
 from actors.octane.statistics import OctaneStatistics, StatisticsSettings
 from actors.system.context import Context
 
@@ -26,66 +29,142 @@ class OctaneWatch:
         ctx: Context,
         beat: Callable[[], None],
         numbers: Iterator[int],
+        standing: OctaneStanding,
         project_changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._client, self._identity, self._ctx, self._beat = client, identity, ctx, beat
         self._project_changed = project_changed
-        self._pictures = OctanePictures(client, identity, pictures, ctx, numbers)
-        self._statistics = OctaneStatistics(client, identity, StatisticsSettings(), ctx, beat)
+        self._standing = standing
+        self._slot = CallbackSlot(client, self._observe)
+        self._stream = CallbackStream(client, self._observe, ctx.sleep)
+        self._pictures = OctanePictures(client, identity, pictures, ctx, numbers, self._observe)
+        self._statistics = OctaneStatistics(client, identity, StatisticsSettings(), ctx, beat, observe=self._observe)
+        self._registering = asyncio.Lock()
+        self._watched = True
+        self._suspected = asyncio.Event()  # a render failure: the devices should be asked
+        self._failed = False  # Octane said so
 
     async def run(self) -> None:
         """Watches until the Octane is gone. Raises Disconnected."""
         await self._client.tone_map()
-        await self._client.register()
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen())
                 tasks.create_task(self._pictures.run())
                 tasks.create_task(self._statistics.run())
+                tasks.create_task(self._keep_slot())
+                tasks.create_task(self._tell_failures())
         except BaseExceptionGroup as faults:
             gone, other = faults.split(Disconnected)
             if gone is None or other is not None:
                 raise
             raise Disconnected(str(_first(gone))) from None
 
+    async def leave(self) -> None:
+        """Gives back what this Callboard has registered."""
+        await self._slot.leave()
+
     def look(self) -> None:
         """Asks for statistics and a picture now: something was changed."""
         self._pictures.announce()
         self._statistics.ask()
 
+    def _observe(self, observation: Observation) -> None:
+        """Takes down what was seen of this connection, and does what follows from it."""
+        before = self._standing.condition
+        self._standing.observe(observation)
+        match observation:
+            case StreamEnded():
+                self._slot.lost()
+            case Sampled(progress=progress, rendering=rendering):
+                last = before.sampled
+                if rendering:
+                    self._standing.failure = None
+                elif last is not None and last.rendering:
+                    # It ended. Where somebody else holds the slot, nobody says that it failed.
+                    self._suspected.set()
+                if last is not None and (
+                    progress.change_level < last.progress.change_level or progress.wipes < last.progress.wipes
+                ):
+                    self._pictures.forget()
+                if self._standing.condition.wants_grab(self._ctx.now()):
+                    # At the beat of the statistics, which is quick as long as there is something to fetch.
+                    self.look()
+
     async def _listen(self) -> None:
-        async with aclosing(self._client.signals()) as signals:
-            async for signal in signals:
+        async with aclosing(self._stream.notices()) as notices:
+            async for notice in notices:
                 self._beat()
-                match signal.kind:
-                    case CallbackKind.NEW_IMAGE:
-                        self._pictures.announce(signal.images)
-                        self._statistics.ask()
-                    case CallbackKind.OPENED:
-                        self.look()
-                    case CallbackKind.NEW_STATISTICS:
-                        self._statistics.ask()
-                    case CallbackKind.RENDER_FAILURE:
-                        await self._tell_failure()
-                    case CallbackKind.PROJECT_CHANGED:
-                        self._project_changed()
-                        await tell(
-                            self._ctx, self._beat, "project_changed", {"project": await self._client.current_project()}
-                        )
-                        self._statistics.project_changed()
-                        self.look()
+                self._slot.told(notice)
+                await self._take(notice)
+
+    async def _take(self, notice: CallbackNotice) -> None:
+        match notice.kind:
+            case CallbackKind.NEW_IMAGE:
+                self._observe(ImageNotified())
+                self._pictures.announce(notice.images)
+                self._statistics.ask()
+            case CallbackKind.OPENED:
+                await self._register()
+                # What failed before the callbacks were registered was told to nobody.
+                self._suspected.set()
+                self.look()
+            case CallbackKind.NEW_STATISTICS:
+                self._statistics.ask()
+            case CallbackKind.RENDER_FAILURE:
+                self._failed = True
+                self._suspected.set()
+            case CallbackKind.PROJECT_CHANGED:
+                self._project_changed()
+                await tell(self._ctx, self._beat, "project_changed", {"project": await self._client.current_project()})
+                self._statistics.project_changed()
+                self._pictures.forget()
+                self.look()
+
+    async def watched(self, some: bool) -> None:
+        """Takes note of whether anybody watches: images that come along are received only then."""
+        self._watched = some
+        if self._identity.embeds:
+            await self._register()
+
+    async def _register(self) -> None:
+        async with self._registering:
+            wanted = self._watched and self._standing.condition.takes_embedded
+            await self._slot.ask(images=wanted or not self._identity.embeds)
+
+    async def _keep_slot(self) -> None:
+        """Registers again where somebody else has taken the slot, or images have become too large to come along."""
+        embedded, absent = True, False
+        while True:
+            await self._ctx.sleep(0.25)
+            condition = self._standing.condition
+            back = absent and not condition.absence  # the network was away, and the connection outlived that
+            if back or condition.wants_slot(self._ctx.now()) or condition.takes_embedded is not embedded:
+                await self._register()
+            embedded, absent = condition.takes_embedded, bool(condition.absence)
+
+    async def _tell_failures(self) -> None:
+        while True:
+            await self._suspected.wait()
+            self._suspected.clear()
+            await self._tell_failure()
 
     async def _tell_failure(self) -> None:
-        """Publishes why the render failed; the event itself does not say, the devices do."""
-        self._statistics.failed()
+        """Publishes why the render failed, once; the event itself does not say, the devices do."""
         faults = await self._client.device_faults()
         reason = "; ".join(f"{fault.name}: {fault.message or fault.error}" for fault in faults)
+        reason = reason or ("octane gave no reason" if self._failed else "")
+        self._failed = False
+        if reason in ("", self._standing.failure):
+            return
+        self._standing.failure = reason
+        self._statistics.failed()
         await tell(
             self._ctx,
             self._beat,
             "render_failure",
             {
-                "reason": reason or "octane gave no reason",
+                "reason": reason,
                 "devices": [asdict(fault) for fault in faults],
                 "simulated": self._identity.simulated,
             },

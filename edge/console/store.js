@@ -39,6 +39,8 @@ export class Store {
   arrived = 0;
   /** What `/me` says of this page's token; null until it is known. */
   rights = null;
+  /** What is known of each device, in parts: `{ state, statistics }`. */
+  #parts = new Map();
   #state = { phase: "idle", reason: "", code: "" };
   #connected = false;
   #faults = new Map();
@@ -114,7 +116,7 @@ export class Store {
     const [domain, token = ""] = String(event.subject).split(".");
     this.#keep({ kind: "event", event, at: Date.parse(event.timestamp), domain });
     if (domain === "camera" || domain === "octane") {
-      if (event.event_type === "state" || event.event_type === "statistics") this.#device(domain, unescapeToken(token), data);
+      if (event.event_type === "state" || event.event_type === "statistics") this.#device(domain, unescapeToken(token), { [event.event_type]: data });
     } else if (domain === "alert") {
       this.#alert(data, event.event_type, unescapeToken(token), moment(event.timestamp));
     } else if (RUN_DOMAINS.has(domain)) {
@@ -134,7 +136,10 @@ export class Store {
     for (const item of Array.isArray(list) ? list : []) {
       if (topic === "runs") this.#run(`${item.domain}.${escapeToken(String(item.run))}`, item, item.updated);
       else if (topic === "alerts") this.#alert({ ...item, alert: item.alert ?? item.id }, item.state ?? item.status, item.rule, moment(item.timestamp ?? item.time));
-      else this.#device(topic === "cameras" ? "camera" : "octane", String(item.id), { ...item.statistics, ...item }, true);
+      else {
+        const { id, statistics = {}, ...state } = item;
+        this.#device(topic === "cameras" ? "camera" : "octane", String(id), { state, statistics }, true);
+      }
     }
     this.touch(topic);
   }
@@ -190,11 +195,14 @@ export class Store {
     return second;
   }
 
-  #device(domain, id, data, fromList = false) {
+  /** `parts`: the state, the statistics, or both. Each is whole: what a newer one leaves out is so no more. */
+  #device(domain, id, parts, fromList = false) {
     const topic = domain === "camera" ? "cameras" : "octanes";
-    const known = this[topic].get(id);
+    const known = this.#parts.get(`${domain}.${id}`);
     // A list is a snapshot taken before the events that this page has already seen.
-    this[topic].set(id, fromList ? { ...data, ...known, id } : { ...known, ...data, id });
+    const whole = fromList ? { ...parts, ...known } : { ...known, ...parts };
+    this.#parts.set(`${domain}.${id}`, whole);
+    this[topic].set(id, { ...whole.statistics, ...whole.state, id });
     this.touch(topic);
   }
 

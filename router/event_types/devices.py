@@ -35,10 +35,19 @@ class CameraStatisticsData(msgspec.Struct, gc=False, kw_only=True):
 
 
 class OctaneStateData(msgspec.Struct, gc=False, kw_only=True):
-    """Whether there is an Octane, and which."""
+    """Whether there is an Octane, and which; and whether its picture is the newest.
+
+    `status` is absent, refused, busy or connected; `picture` is live, stale or unreadable; `callback_slot` is contested
+    where another client registers its callbacks again and again. The times are RFC 3339.
+    """
 
     status: str
+    since: str | None = None
     reason: str | None = None
+    picture: str | None = None
+    picture_reason: str | None = None
+    picture_since: str | None = None
+    callback_slot: str | None = None
     address: str | None = None
     name: str | None = None
     version: str | None = None

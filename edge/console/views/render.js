@@ -1,6 +1,6 @@
 /** Shows the live render and its progress. */
 
-import { h, meter, say } from "../dom.js";
+import { h, meter, say, show } from "../dom.js";
 import { duration, number, percent } from "../format.js";
 import { viewport } from "./viewport.js";
 
@@ -12,6 +12,24 @@ const WORDS = {
   waiting: ["Waiting", "warn"],
 };
 
+const TROUBLE = {
+  absent: ["Absent", "bad"],
+  refused: ["Refused", "bad"],
+  busy: ["Busy", "warn"],
+  unreadable: ["Unreadable picture", "bad"],
+  stale: ["Stale picture", "warn"],
+};
+
+/** What is wrong with an Octane or its picture, and why: `[word, tone, reason]`, or null. */
+export function trouble(device) {
+  for (const [name, reason] of [[device.status, device.reason], [device.picture, device.picture_reason]]) {
+    if (TROUBLE[name]) return [...TROUBLE[name], reason ?? ""];
+  }
+  return device.callback_slot === "contested"
+    ? ["Contested", "warn", "another program takes the notifications of new images again and again; pictures are fetched without them"]
+    : null;
+}
+
 /** Samples, speed and time of one render. */
 function progress() {
   const bar = meter("Render progress");
@@ -19,7 +37,9 @@ function progress() {
   const most = h("span.faint");
   const part = h("span.part");
   const facts = Object.fromEntries(["speed", "elapsed", "remaining"].map((name) => [name, h("dd")]));
+  const wrong = h("p.wrong", { role: "status" });
   const element = h("div.progress", {},
+    wrong,
     h("div.line", {}, h("span", {}, samples, most), part),
     bar.element,
     h("dl.numbers", {},
@@ -35,7 +55,7 @@ function progress() {
     say(most, now.max_samples ? ` / ${number(now.max_samples)} samples` : " samples");
     say(part, percent(done));
     say(facts.elapsed, duration(now.render_time));
-    if (now.samples_per_second !== undefined) say(facts.speed, `${number(now.samples_per_second / 1e6, 2)} Ms/s`);
+    say(facts.speed, now.samples_per_second === undefined ? "–" : `${number(now.samples_per_second / 1e6, 2)} Ms/s`);
     const left = now.estimated_render_time - now.render_time;
     say(facts.remaining, now.state === "finished" ? "done" : Number.isFinite(left) ? duration(Math.max(0, left)) : "–");
   };
@@ -44,6 +64,9 @@ function progress() {
     element,
     device: (latest) => {
       device = latest;
+      const [word, , reason] = trouble(device) ?? [""];
+      say(wrong, reason ? `${word}: ${reason}` : word);
+      show(wrong, Boolean(word));
       if (performance.now() - newest > 1_500) draw(device);
     },
     // A picture says how many samples are in it, fresher than the statistics of once a second.
@@ -70,7 +93,8 @@ export function renderView(root, store, client) {
       command: "callboard simulate octane",
     },
     status: (device, { phase }) => {
-      if (device.status === "disconnected") return ["Disconnected", "bad"];
+      const wrong = trouble(device);
+      if (wrong) return wrong.slice(0, 2);
       if (phase === "connecting" || phase === "waiting") return ["Connecting", "warn"];
       return WORDS[device.state] ?? ["Connected", "ok"];
     },

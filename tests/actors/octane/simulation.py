@@ -6,6 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
+
+import grpc
 
 from actors.octane.simulator.server import run
 from actors.octane.simulator.simulator import Simulator, SimulatorSettings
@@ -39,3 +42,17 @@ async def simulated(settings: SimulatorSettings = QUICK) -> AsyncIterator[Simula
     finally:
         task.cancel()
         await asyncio.wait({task})
+
+
+@asynccontextmanager
+async def serving(*parts: tuple[Any, Any]) -> AsyncIterator[str]:
+    """A gRPC server with only these services."""
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    for add, servicer in parts:
+        add(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.stop(None)

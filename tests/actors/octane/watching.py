@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,7 +28,14 @@ def said(probe: Probe, kind: str) -> list[Any]:
 
 
 def statuses(probe: Probe) -> list[str]:
-    return [state["status"] for state in said(probe, "state")]
+    """What the Octane was, one after the other."""
+    return [status for status, _ in itertools.groupby(state["status"] for state in said(probe, "state"))]
+
+
+def latest(probe: Probe) -> dict[str, Any]:
+    """The newest state; empty before the first."""
+    states = said(probe, "state")
+    return dict(states[-1]) if states else {}
 
 
 def pictures(probe: Probe) -> dict[int, dict[str, Any]]:

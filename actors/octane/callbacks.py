@@ -1,0 +1,201 @@
+"""Holds an Octane's callback stream open, and the one slot in which it keeps who is called back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from actors.octane.client import Engine, OctaneClient, raise_cancellation
+from actors.octane.condition import (
+    STREAM,
+    Observe,
+    PictureOversized,
+    ServiceRefused,
+    SlotAsked,
+    StreamEnded,
+    StreamHeld,
+)
+from actors.octane.errors import CallFailed, Disconnected
+from protos import octane_stream_alpha_pb2 as alpha
+from protos import octane_stream_pb2 as stream
+from protos import octane_types_pb2 as wire
+
+logger = logging.getLogger(__name__)
+
+# Who asks to be called back: one name and number for each process, so that another Callboard's are told apart.
+CALLBACK_SOURCE = f"callboard-{secrets.token_hex(4)}"
+CALLBACK_ID = secrets.randbelow(1 << 30) + 1
+USER_DATA = secrets.randbits(62) | 1
+
+# A stream open this long without an error is held: a server with nothing to say sends no headers either. Seconds.
+HELD_AFTER = 1.0
+# A stream that lasted this long ended for once; sooner, and the next one waits. Seconds.
+LASTING = 5.0
+# The longest wait before the stream is opened again, in seconds; pictures are fetched by statistics meanwhile.
+LONGEST_PAUSE = 30.0
+
+
+class CallbackKind(Enum):
+    """What an event of the callback stream is about."""
+
+    NEW_IMAGE = "newImage"
+    RENDER_FAILURE = "renderFailure"
+    NEW_STATISTICS = "newStatistics"
+    PROJECT_CHANGED = "projectManagerChanged"
+    OPENED = "opened"  # ours: the stream is open, anew or for the first time; what happened meanwhile went unseen
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackNotice:
+    """One event of the callback stream, with the images if they came along."""
+
+    kind: CallbackKind
+    images: Sequence[wire.ApiRenderImage] = ()
+    user_data: int = 0  # of who is called back; 0 where the server does not say
+
+
+class CallbackSlot:
+    """The registration of callbacks. Octane keeps one of each kind, and the newest takes it."""
+
+    KINDS = ("NewImage", "NewStatistics", "RenderFailure")
+
+    def __init__(self, client: OctaneClient, observe: Observe) -> None:
+        self._client, self._observe = client, observe
+        self._held: set[str] = set()
+
+    async def ask(self, *, images: bool = True) -> None:
+        """Registers all callbacks. Some servers refuse and call back anyway, so a refusal is not an error.
+
+        Without `images` that callback is given back, if it is ours.
+        """
+        self._held.discard("NewImage") if images else await self._give_back("NewImage")
+        for kind in self.KINDS if images else self.KINDS[1:]:
+            callback = callback_message(kind)
+            try:
+                await self._client.engine(f"setOn{kind}Callback", callback=callback, userData=USER_DATA)
+                self._held.add(kind)
+            except CallFailed as fault:
+                logger.info(
+                    "Octane refused to register a callback; continuing without it",
+                    extra={"callback": kind, "reason": str(fault), "address": self._client.address},
+                )
+        self._observe(SlotAsked("NewImage" in self._held))
+
+    def told(self, notice: CallbackNotice) -> None:
+        """Takes note of who a notification was for: with another's number in it, the slots are that one's."""
+        if notice.user_data not in (0, USER_DATA):
+            self._held.clear()
+
+    def lost(self) -> None:
+        """Takes note that Octane has forgotten the registrations."""
+        self._held.clear()
+
+    async def leave(self) -> None:
+        """Takes back what is known to be ours, in a second at most; the Octane may be gone already."""
+        try:
+            async with asyncio.timeout(1.0):
+                for kind in self.KINDS:
+                    await self._give_back(kind)
+        except (Disconnected, TimeoutError):
+            pass
+
+    async def _give_back(self, kind: str) -> None:
+        """Takes one registration back, unless somebody else may have it: that would take away theirs."""
+        if kind not in self._held:
+            return
+        self._held.discard(kind)
+        try:
+            await self._client.engine(f"setOn{kind}Callback")
+        except CallFailed as fault:
+            logger.info("Octane refused to take a callback back", extra={"callback": kind, "reason": str(fault)})
+
+
+def callback_message(kind: str) -> Any:
+    """The message that names who is called back."""
+    callback = type(getattr(Engine, f"setOn{kind}CallbackRequest")().callback)
+    return callback(callbackSource=CALLBACK_SOURCE, callbackId=CALLBACK_ID)
+
+
+class CallbackStream:
+    """The callback stream of one connection, opened again whenever it ends."""
+
+    def __init__(
+        self, client: OctaneClient, observe: Observe, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
+        self._client, self._observe, self._sleep = client, observe, sleep
+        self._short = 0  # how many streams in a row ended soon
+
+    async def notices(self) -> AsyncGenerator[CallbackNotice, None]:
+        """What comes on the stream. Raises Disconnected where the connection is gone; any other end is waited out."""
+        loop = asyncio.get_running_loop()
+        while True:
+            opened = loop.time()
+            call = self._client.open_stream()
+            held = loop.call_later(HELD_AFTER, self._observe, StreamHeld())
+            fault: grpc.aio.AioRpcError | None = None
+            try:
+                yield CallbackNotice(CallbackKind.OPENED)
+                async for payload in call:
+                    if not held.cancelled():
+                        held.cancel()
+                        self._observe(StreamHeld())
+                    if (notice := read_notice(payload)) is not None:
+                        yield notice
+            except grpc.aio.AioRpcError as ended:
+                fault = ended
+            except asyncio.CancelledError:
+                raise_cancellation()
+            finally:
+                held.cancel()
+                call.cancel()
+            await self._sleep(self._ended(fault, loop.time() - opened))
+
+    def _ended(self, fault: grpc.aio.AioRpcError | None, lasted: float) -> float:
+        """Says why the stream ended, and how long to wait before the next one. Raises Disconnected."""
+        code = fault.code() if fault is not None else grpc.StatusCode.OK
+        text = ((fault.details() if fault is not None else "") or code.name.lower())[:300]
+        if code is grpc.StatusCode.UNAVAILABLE:
+            raise Disconnected(text)
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            # Our own limit. The registrations stay, or go: they are made again with each stream.
+            return 0.0
+        self._short = 0 if lasted >= LASTING else self._short + 1
+        pause = min(LONGEST_PAUSE, 0.25 * 2.0 ** min(self._short, 8))
+        self._observe(StreamEnded())
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            self._observe(PictureOversized(f"a picture is larger than one message may be: {text}"))
+        elif code not in (grpc.StatusCode.OK, grpc.StatusCode.CANCELLED, grpc.StatusCode.ABORTED):
+            self._observe(ServiceRefused(STREAM, f"{code.name.lower()}: {text}"))
+            pause = max(pause, 1.0)
+        elif self._short >= 4 and lasted < HELD_AFTER:
+            self._observe(ServiceRefused(STREAM, f"it is closed as soon as it is open ({text})"))
+        logger.info(
+            "Octane ended the callback stream; opening it again",
+            extra={"address": self._client.address, "code": code.name, "reason": text, "seconds": round(pause, 2)},
+        )
+        return pause
+
+
+def read_notice(payload: bytes) -> CallbackNotice | None:
+    """Reads one event of either generation; None for one that is no event, or of a kind unknown here."""
+    # Alpha 5's message reads Beta 2's events too: only the user data differs. The other way round the images would
+    # pass unseen, as unknown fields.
+    try:
+        event = alpha.StreamCallbackRequestAlpha.FromString(payload)
+    except DecodeError:
+        return None
+    name = event.WhichOneof("payload")
+    if name is None:
+        return None
+    images = tuple(event.newImage.render_images.data)
+    # Beta 2 has the user data in another field; an event of Alpha 5 read as Beta 2's has none.
+    told = event if images else stream.StreamCallbackRequest.FromString(payload)
+    return CallbackNotice(CallbackKind(name), images, getattr(event, name).user_data or getattr(told, name).user_data)
