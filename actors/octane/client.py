@@ -160,7 +160,10 @@ class OctaneClient:
     async def tone_map(self) -> None:
         """Asks for pictures of 8 bits in sRGB: Octane sends float pictures with three quarters missing."""
         request = Engine.setAsyncTonemapParams1Request(
-            bufferType=wire.TONEMAP_BUFFER_TYPE_LDR, colorSpace=wire.NAMED_COLOR_SPACE_SRGB
+            bufferType=wire.TONEMAP_BUFFER_TYPE_LDR,
+            cryptomatteFalseColor=True,
+            colorSpace=wire.NAMED_COLOR_SPACE_SRGB,
+            premultipliedAlphaType=wire.PREMULTIPLIED_ALPHA_TYPE_LINEARIZED,
         )
         await self._tolerate("setAsyncTonemapParams1", request, Empty)
 

@@ -301,9 +301,12 @@ async def simulate_octane(settings: Settings, stop: asyncio.Event) -> None:
         if sys.stderr.isatty():
             print(f"A simulated Octane listens on {address}; Ctrl-C ends it.", file=sys.stderr)
 
+    def say(fault: str) -> None:
+        print(f"The simulated Octane shows a fault: {fault}", file=sys.stderr, flush=True)
+
     async with Internal(settings.internal).serving() as internal, asyncio.TaskGroup() as group:
         internal.checks = dict
-        serving = group.create_task(serve(simulator, ready))
+        serving = group.create_task(serve(simulator, ready, say))
         ending = group.create_task(stop.wait())
         await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
         serving.cancel()

@@ -1,7 +1,8 @@
-"""Advances the simulator's render: samples over time, paused, stopped, finished. No I/O."""
+"""Advances the simulator's render: samples over time, in a region or all over, paused, stopped, finished. No I/O."""
 
 from __future__ import annotations
 
+from actors.octane.simulator.film import Box, Exposure
 from protos import octane_types_pb2 as wire
 
 
@@ -12,12 +13,25 @@ class Render:
         self.max_samples, self.samples_per_second, self.rest = max_samples, samples_per_second, rest
         self.state: int = wire.RSTATE_WAITING_FOR_DATA
         self.samples = 0
+        self.region: Box | None = None
+        self.extra = 0  # samples that only the region has
         self.wipes = 0
         self.change_level = 1
+        self.restarted_level = 1  # the change level that the film was wiped for last
         self.view = 0  # which view of the scene; counts up each time a finished render makes room for the next
         self.seconds = 0.0  # spent rendering since the film was wiped
+        self._due = 0.0  # samples that time has paid for, with their fraction
         self._finished = 0.0  # spent being finished
         self._now: float | None = None
+
+    @property
+    def region_samples(self) -> int:
+        """Samples of a pixel in the region; without a region, of any."""
+        return self.samples + self.extra
+
+    @property
+    def exposure(self) -> Exposure:
+        return Exposure(self.samples, self.region, self.extra, self.wipes)
 
     def advance(self, now: float) -> bool:
         """Moves on to that time, and says whether there are new samples."""
@@ -30,19 +44,33 @@ class Render:
             return False
         if self.state != wire.RSTATE_RENDERING:
             return False
-        before = self.samples
+        before = self.region_samples
         self.seconds += passed
-        self.samples = min(self.max_samples, int(self.seconds * self.samples_per_second))
-        if self.samples == self.max_samples:
+        self._due = min(self._due + passed * self.samples_per_second, float(self.max_samples))
+        # Outside a region the samples stand still.
+        if self.region is None:
+            self.samples = max(self.samples, int(self._due + 1e-9))
+        else:
+            self.extra = max(self.extra, int(self._due + 1e-9) - self.samples)
+        if self.region_samples >= self.max_samples:
             self.state, self._finished = wire.RSTATE_FINISHED, 0.0
-        return self.samples > before
+        return self.region_samples > before
+
+    def limit(self, region: Box | None) -> None:
+        """Renders only that part, or all of it again. What the region has ahead of the rest stays on the film."""
+        if region == self.region:
+            return
+        self.region, self.extra, self._due = region, 0, float(self.samples)
+        if self.state == wire.RSTATE_FINISHED and self.samples < self.max_samples:
+            self.state = wire.RSTATE_RENDERING
 
     def wipe(self) -> None:
         """Starts from no samples, and waits for the scene."""
         self.state = wire.RSTATE_WAITING_FOR_DATA
-        self.samples, self.seconds = 0, 0.0
+        self._empty()
         self.wipes += 1
         self.change_level += 1
+        self.restarted_level = self.change_level
 
     def loaded(self) -> None:
         """Takes note that the scene is there."""
@@ -55,7 +83,8 @@ class Render:
 
     def resume(self) -> None:
         if self.state == wire.RSTATE_PAUSED:
-            self.state = wire.RSTATE_FINISHED if self.samples >= self.max_samples else wire.RSTATE_RENDERING
+            done = self.region_samples >= self.max_samples
+            self.state = wire.RSTATE_FINISHED if done else wire.RSTATE_RENDERING
 
     def restart(self) -> None:
         """Wipes the film and goes on, paused or not; a render that was stopped needs its target back first."""
@@ -64,4 +93,8 @@ class Render:
 
     def stop(self) -> None:
         self.state = wire.RSTATE_STOPPED
-        self.samples, self.seconds = 0, 0.0
+        self._empty()
+
+    def _empty(self) -> None:
+        self.samples = self.extra = 0
+        self.seconds = self._due = 0.0

@@ -52,6 +52,7 @@ class Viewpoint:
     position: Point = (0.0, 2.0, 7.2)
     target: Point = (0.0, 0.75, 0.0)
     fov: float = 44.0
+    up: Point = (0.0, 1.0, 0.0)
 
     @classmethod
     def around(cls, turn: int) -> Viewpoint:
@@ -66,6 +67,19 @@ class Plate:
 
     light: Floats  # (height, width, 3)
     noise: Floats  # (height, width, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """Where rays meet the scene first; `which` counts the balls, is `FLOOR` for the floor, and -1 for the sky."""
+
+    which: NDArray[np.int8]
+    distance: Floats
+    points: Floats
+    normals: Floats
+
+
+FLOOR = len(BALLS)
 
 
 def trace(view: Viewpoint, width: int, height: int) -> Plate:
@@ -90,11 +104,33 @@ def trace(view: Viewpoint, width: int, height: int) -> Plate:
     return Plate(np.ascontiguousarray(light, np.float32), np.ascontiguousarray(noise, np.float32))
 
 
+def first_hits(view: Viewpoint, columns: Floats, rows: Floats, width: int, height: int) -> Hits:
+    """Where the rays through some places of the plate meet the scene first; the sky is met far out."""
+    origin, aim = _camera(view, width, height)
+    rays = aim(columns.ravel(), rows.ravel())
+    nearest, which = _nearest(origin, rays)
+    points = origin + rays * nearest[:, None]
+    normals = np.zeros_like(points)
+    for index in range(FLOOR + 1):
+        mine = which == index
+        normals[mine] = _normals(index, points[mine])
+    return Hits(which, nearest, points, normals)
+
+
+def open_sky(hits: Hits) -> Floats:
+    """How open the sky is above each place that was hit, 0 to 1."""
+    return np.where(hits.which < 0, np.float32(1), _occlusion(hits.points, hits.normals)).astype(np.float32)
+
+
 def _camera(view: Viewpoint, width: int, height: int) -> tuple[Floats, Callable[[Floats, Floats], Floats]]:
     """The eye, and what turns places on the plate into rays."""
     eye, target = np.array(view.position, np.float32), np.array(view.target, np.float32)
     forward = _unit((target - eye)[None])[0]
-    right = _unit(np.cross(forward, np.array([0, 1, 0], np.float32))[None])[0]
+    right = np.cross(forward, np.array(view.up, np.float32))
+    if _dot(right[None], right[None])[0] < 1e-8:
+        # Looking straight along `up`, from where any other direction will do.
+        right = np.cross(forward, np.array([0, 0, -1] if abs(forward[2]) < 0.9 else [1, 0, 0], np.float32))
+    right = _unit(right[None].astype(np.float32))[0]
     up = np.cross(right, forward)
     scale = np.float32(math.tan(math.radians(view.fov) / 2) / (width / 2))
 
@@ -165,8 +201,8 @@ def _shade_all(origin: Floats, rays: Floats) -> tuple[Floats, Floats]:
     return np.concatenate([light for light, _ in parts]), np.concatenate([noise for _, noise in parts])
 
 
-def _shade(origin: Floats, rays: Floats, *, bounces: int) -> tuple[Floats, Floats]:
-    """The light that comes back along each ray, and its noise."""
+def _nearest(origin: Floats, rays: Floats) -> tuple[Floats, NDArray[np.int8]]:
+    """How far each ray goes, and what it meets there."""
     nearest = np.full(len(rays), _FAR, np.float32)
     which = np.full(len(rays), -1, np.int8)
     for index, ball in enumerate(BALLS):
@@ -177,11 +213,32 @@ def _shade(origin: Floats, rays: Floats, *, bounces: int) -> tuple[Floats, Float
     with np.errstate(divide="ignore", invalid="ignore"):
         floor = np.where(fall < -1e-4, -(origin[1] if origin.ndim == 1 else origin[:, 1]) / fall, _FAR)
     ground = (floor > _EPSILON) & (floor < nearest)
-    nearest[ground], which[ground] = floor[ground], len(BALLS)
+    nearest[ground], which[ground] = floor[ground], FLOOR
+    return nearest, which
 
+
+def _normals(index: int, points: Floats) -> Floats:
+    """The normals of one surface at some of its points."""
+    if index == FLOOR:
+        return np.broadcast_to(np.array([0, 1, 0], np.float32), points.shape)
+    ball = BALLS[index]
+    return (points - np.array(ball.centre, np.float32)) / np.float32(ball.radius)
+
+
+def albedo(index: int, points: Floats) -> Floats:
+    """The colour of one surface at some of its points, before any light falls on it."""
+    if index == FLOOR:
+        tiles = (np.floor(points[:, 0]) + np.floor(points[:, 2])) % 2
+        return np.where(tiles[:, None] > 0, np.float32(0.62), np.float32(0.20)) * np.array([1.0, 0.95, 0.9], np.float32)
+    return np.array(BALLS[index].colour, np.float32)[None]
+
+
+def _shade(origin: Floats, rays: Floats, *, bounces: int) -> tuple[Floats, Floats]:
+    """The light that comes back along each ray, and its noise."""
+    nearest, which = _nearest(origin, rays)
     light = _sky(rays)
     noise = np.full((len(rays), 1), 0.02, np.float32)
-    for index in range(len(BALLS) + 1):
+    for index in range(FLOOR + 1):
         mine = np.flatnonzero(which == index)
         if len(mine):
             start = origin if origin.ndim == 1 else origin[mine]
@@ -192,17 +249,8 @@ def _shade(origin: Floats, rays: Floats, *, bounces: int) -> tuple[Floats, Float
 
 def _surface(index: int, points: Floats, rays: Floats, sky: Floats, bounces: int) -> tuple[Floats, Floats]:
     """The light that one surface sends back along its rays."""
-    if index == len(BALLS):
-        normals = np.broadcast_to(np.array([0, 1, 0], np.float32), points.shape)
-        tiles = (np.floor(points[:, 0]) + np.floor(points[:, 2])) % 2
-        colour = np.where(tiles[:, None] > 0, np.float32(0.62), np.float32(0.20)) * np.array(
-            [1.0, 0.95, 0.9], np.float32
-        )
-        gloss = np.float32(0.06)
-    else:
-        ball = BALLS[index]
-        normals = (points - np.array(ball.centre, np.float32)) / np.float32(ball.radius)
-        colour, gloss = np.array(ball.colour, np.float32)[None], np.float32(ball.gloss)
+    normals = _normals(index, points)
+    colour, gloss = albedo(index, points), np.float32(0.06 if index == FLOOR else BALLS[index].gloss)
 
     shine = np.clip(normals @ _SUN, 0, 1) * _shadow(points)
     opened = _occlusion(points, normals)
@@ -218,7 +266,7 @@ def _surface(index: int, points: Floats, rays: Floats, sky: Floats, bounces: int
         tint = colour if gloss > 0.5 else np.float32(1)
         light = light * (1 - mirror) + np.minimum(seen, 6.0) * mirror * tint
         noise = noise * (1 - mirror) + (extra + 0.12) * mirror
-    if index == len(BALLS):
+    if index == FLOOR:
         # The floor melts into the sky far out, where its tiles are smaller than a pixel.
         haze = np.clip((np.hypot(points[:, 0], points[:, 2]) - 9) / 26, 0, 1)[:, None] ** 0.8
         light = light * (1 - haze) + sky * haze

@@ -1,272 +1,167 @@
-"""Answers Octane's RPCs for the simulator: one class for each service, one method for each RPC."""
+"""Serves a simulated Octane's answers and its callback stream over gRPC, under the names of the real services."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import inspect
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
 
-from actors.octane.simulator.simulator import SimulatedKind, Simulator
+from actors.octane.simulator.answers.call import Answer, RpcCall
+from actors.octane.simulator.answers.devices import DEVICES
+from actors.octane.simulator.answers.picking import PICKING
+from actors.octane.simulator.answers.pictures import PICTURES
+from actors.octane.simulator.answers.project import CHANGES, INFO, LIVELINK, PROJECT
+from actors.octane.simulator.answers.rendering import RENDERING
+from actors.octane.simulator.faults import OctaneFault
+from actors.octane.simulator.listeners import Listener, SimulatedKind, StreamEnd
+from actors.octane.simulator.refusing import CallRefused
+from actors.octane.simulator.settings import Generation
+from actors.octane.simulator.simulator import Simulator
 from protos import octane_livelink_pb2 as livelink
-from protos import octane_livelink_pb2_grpc as livelink_rpc
 from protos import octane_project_pb2 as project
-from protos import octane_project_pb2_grpc as project_rpc
 from protos import octane_render_pb2 as render
-from protos import octane_render_pb2_grpc as render_rpc
 from protos import octane_stream_alpha_pb2 as alpha
 from protos import octane_stream_pb2 as stream
-from protos import octane_stream_pb2_grpc as stream_rpc
 from protos import octane_types_pb2 as wire
 
-Engine = render.ApiRenderEngine
 Context = grpc.aio.ServicerContext[Any, Any]
+
+# By the name of each service: the file that declares it, and the answers to its calls.
+SERVICES: dict[str, tuple[Any, Mapping[str, Answer]]] = {
+    "octaneapi.ApiRenderEngineService": (render, RENDERING | PICTURES | DEVICES | PICKING),
+    "octaneapi.ApiInfoService": (project, INFO),
+    "octaneapi.ApiProjectManagerService": (project, PROJECT),
+    "octaneapi.ApiChangeManagerService": (project, CHANGES),
+    "livelinkapi.LiveLinkService": (livelink, LIVELINK),
+}
+
+_CODES = {StreamEnd.BROKEN: grpc.StatusCode.UNAVAILABLE, StreamEnd.UNKNOWN: grpc.StatusCode.UNKNOWN}
 
 
 def add_services(server: grpc.aio.Server, simulator: Simulator) -> None:
     """Lets a server answer for a simulator."""
-    for add, servicer in (
-        (stream_rpc.add_StreamCallbackServiceServicer_to_server, StreamService(simulator)),
-        (render_rpc.add_ApiRenderEngineServiceServicer_to_server, EngineService(simulator)),
-        (project_rpc.add_ApiInfoServiceServicer_to_server, InfoService(simulator)),
-        (project_rpc.add_ApiProjectManagerServiceServicer_to_server, ProjectService(simulator)),
-        (project_rpc.add_ApiChangeManagerServiceServicer_to_server, ChangeService(simulator)),
-        (livelink_rpc.add_LiveLinkServiceServicer_to_server, LiveLinkService(simulator)),
-    ):
-        add(servicer, server)  # type: ignore[no-untyped-call]
-
-
-class SimulatedService:
-    """What the services have in common: the simulator they speak for."""
-
-    def __init__(self, simulator: Simulator) -> None:
-        self.simulator = simulator
-
-
-class StreamService(SimulatedService, stream_rpc.StreamCallbackServiceServicer):
-    """The callback stream."""
-
-    async def callbackChannel(self, request: Empty, context: Context) -> AsyncIterator[stream.StreamCallbackRequest]:
-        with self.simulator.listening() as listener:
-            while True:
-                yield await self._event(await listener.next())
-
-    async def _event(self, kind: SimulatedKind) -> stream.StreamCallbackRequest:
-        user_data = self.simulator.registered.get(kind, 0)
-        if not self.simulator.embeds_images:
-            return stream.StreamCallbackRequest(**{kind.value: {"user_data": user_data}})
-        values: dict[str, Any] = {"callback_source": "grpc", "callback_id": 1, "user_data": user_data}
-        if kind.value == "newImage" and (image := await self.simulator.image()):
-            values["render_images"] = wire.ApiArrayApiRenderImage(data=[image])
-        # The method is declared with Beta 2's message; Alpha 5's fields pass through it as unknown ones.
-        event = alpha.StreamCallbackRequestAlpha(**{kind.value: values})
-        return stream.StreamCallbackRequest.FromString(event.SerializeToString())
-
-
-class EngineService(SimulatedService, render_rpc.ApiRenderEngineServiceServicer):
-    """The render engine."""
-
-    async def setOnNewImageCallback(
-        self, request: Engine.setOnNewImageCallbackRequest, context: Context
-    ) -> Engine.setOnNewImageCallbackResponse:
-        return Engine.setOnNewImageCallbackResponse(callbackId=self.simulator.register("newImage", request))
-
-    async def setOnNewStatisticsCallback(
-        self, request: Engine.setOnNewStatisticsCallbackRequest, context: Context
-    ) -> Engine.setOnNewStatisticsCallbackResponse:
-        return Engine.setOnNewStatisticsCallbackResponse(callbackId=self.simulator.register("newStatistics", request))
-
-    async def setOnRenderFailureCallback(
-        self, request: Engine.setOnRenderFailureCallbackRequest, context: Context
-    ) -> Engine.setOnRenderFailureCallbackResponse:
-        return Engine.setOnRenderFailureCallbackResponse(callbackId=self.simulator.register("renderFailure", request))
-
-    async def grabRenderResult(
-        self, request: Engine.grabRenderResultRequest, context: Context
-    ) -> Engine.grabRenderResultResponse:
-        self.simulator.grabs += 1
-        image = await self.simulator.image()
-        if image is None:
-            return Engine.grabRenderResultResponse(result=False)
-        return Engine.grabRenderResultResponse(result=True, renderImages=wire.ApiArrayApiRenderImage(data=[image]))
-
-    async def releaseRenderResult(self, request: Engine.releaseRenderResultRequest, context: Context) -> Empty:
-        self.simulator.releases += 1
-        return Empty()
-
-    async def getRenderStatistics(
-        self, request: Engine.getRenderStatisticsRequest, context: Context
-    ) -> Engine.getRenderStatisticsResponse:
-        self.simulator.statistics_asked += 1
-        return Engine.getRenderStatisticsResponse(statistics=self.simulator.statistics())
-
-    async def setAsyncTonemapParams1(self, request: Engine.setAsyncTonemapParams1Request, context: Context) -> Empty:
-        self.simulator.buffer_type = request.bufferType
-        return Empty()
-
-    async def pauseRendering(self, request: Engine.pauseRenderingRequest, context: Context) -> Empty:
-        self.simulator.render.pause()
-        return Empty()
-
-    async def continueRendering(self, request: Engine.continueRenderingRequest, context: Context) -> Empty:
-        self.simulator.render.resume()
-        return Empty()
-
-    async def restartRendering(self, request: Engine.restartRenderingRequest, context: Context) -> Empty:
-        self.simulator.render.restart()
-        return Empty()
-
-    async def stopRendering(self, request: Engine.stopRenderingRequest, context: Context) -> Empty:
-        self.simulator.render.stop()
-        return Empty()
-
-    async def isRenderingPaused(
-        self, request: Engine.isRenderingPausedRequest, context: Context
-    ) -> Engine.isRenderingPausedResponse:
-        return Engine.isRenderingPausedResponse(result=self.simulator.render.state == wire.RSTATE_PAUSED)
-
-    async def setRenderTargetNode(
-        self, request: Engine.setRenderTargetNodeRequest, context: Context
-    ) -> Engine.setRenderTargetNodeResponse:
-        return Engine.setRenderTargetNodeResponse(result=self.simulator.aim(request.targetNode))
-
-    async def getRenderTargetNode(
-        self, request: Engine.getRenderTargetNodeRequest, context: Context
-    ) -> Engine.getRenderTargetNodeResponse:
-        return Engine.getRenderTargetNodeResponse(result=self.simulator.aimed_at())
-
-    async def setRenderRegion(self, request: Engine.setRenderRegionRequest, context: Context) -> Empty:
-        self.simulator.region = request
-        return Empty()
-
-    async def getRenderRegion(
-        self, request: Engine.getRenderRegionRequest, context: Context
-    ) -> Engine.getRenderRegionResponse:
-        region = self.simulator.region
-        return Engine.getRenderRegionResponse(
-            active=region.active,
-            regionMin=region.regionMin,
-            regionMax=region.regionMax,
-            featherWidth=region.featherWidth,
+    handlers = [
+        grpc.method_handlers_generic_handler(
+            service,
+            {
+                rpc: _unary(simulator, declared.DESCRIPTOR.services_by_name[service.partition(".")[2]], rpc, answer)
+                for rpc, answer in answers.items()
+            },
         )
+        for service, (declared, answers) in SERVICES.items()
+    ]
+    channel = {"callbackChannel": _stream(simulator)}
+    handlers.append(grpc.method_handlers_generic_handler("octaneapi.StreamCallbackService", channel))
+    server.add_generic_rpc_handlers(handlers)
 
-    async def getCurrentChangeLevel(
-        self, request: Engine.getCurrentChangeLevelRequest, context: Context
-    ) -> Engine.getCurrentChangeLevelResponse:
-        level = wire.CLevelT(value=self.simulator.render.change_level)
-        return Engine.getCurrentChangeLevelResponse(result=level)
 
-    async def getDeviceCount(
-        self, request: Engine.getDeviceCountRequest, context: Context
-    ) -> Engine.getDeviceCountResponse:
-        return Engine.getDeviceCountResponse(result=1)
+def _unary(simulator: Simulator, service: Any, rpc: str, answer: Answer) -> Any:
+    """The handler of one unary call: it is counted, waits while the Octane hangs, and is answered or refused."""
+    declared = service.methods_by_name[rpc]
+    request_type, response_type = declared.input_type._concrete_class, declared.output_type._concrete_class
 
-    async def getDeviceName(
-        self, request: Engine.getDeviceNameRequest, context: Context
-    ) -> Engine.getDeviceNameResponse:
-        return Engine.getDeviceNameResponse(result=self.simulator.device)
+    async def handle(request: Any, context: Context) -> Any:
+        simulator.calls[rpc] += 1
+        await simulator.faults.over(OctaneFault.HANG)
+        try:
+            fields = answer(RpcCall(simulator, request, context.peer()))
+            fields = await fields if inspect.isawaitable(fields) else fields
+        except CallRefused as refused:
+            await context.abort(refused.code, str(refused))
+        return _of_generation(simulator, rpc, response_type(**(fields or {})))
 
-    async def getMemoryUsage(
-        self, request: Engine.getMemoryUsageRequest, context: Context
-    ) -> Engine.getMemoryUsageResponse:
-        # What its arrays take; a simulated device has no memory of its own to tell stories about.
-        used = self.simulator.settings.width * self.simulator.settings.height * 60
-        usage = render.ApiDeviceMemoryUsage(usedDeviceMemory=used, freeDeviceMemory=0, totalDeviceMemory=used)
-        return Engine.getMemoryUsageResponse(memUsage=usage)
+    return grpc.unary_unary_rpc_method_handler(
+        handle, request_deserializer=request_type.FromString, response_serializer=_serialize
+    )
 
-    async def renderDeviceState(
-        self, request: Engine.renderDeviceStateRequest, context: Context
-    ) -> Engine.renderDeviceStateResponse:
-        failed = self.simulator.error != wire.RENDER_ERROR_NONE
-        return Engine.renderDeviceStateResponse(
-            result=wire.RENDER_DEVICE_STATE_ACTIVE_FAILED if failed else wire.RENDER_DEVICE_STATE_ACTIVE_OK
+
+def _of_generation(simulator: Simulator, rpc: str, response: Any) -> Any:
+    """The response as the generation lays it out."""
+    if simulator.settings.generation is not Generation.ALPHA_3 or not rpc.endswith("Statistics"):
+        return response
+    if isinstance(response, render.ApiRenderEngine.getRenderStatisticsResponse):
+        # In Alpha 3 this field is an enum.
+        response.statistics.ClearField("upSamplingRatio")
+        inner = response.statistics.SerializeToString() + b"\x20\x01"
+        later = wire.RenderResultStatistics.FromString(inner)
+        return render.ApiRenderEngine.getRenderStatisticsResponse(statistics=later)
+    return response
+
+
+def _serialize(message: Any) -> bytes:
+    return bytes(message.SerializeToString())
+
+
+def _stream(simulator: Simulator) -> Any:
+    """The handler of the callback stream: of one direction, but for Alpha 3, which wants to hear of each image."""
+
+    async def one_way(request: Empty, context: Context) -> AsyncIterator[Any]:
+        async for kind in _events(simulator, context):
+            yield await _event(simulator, kind)
+
+    async def both_ways(answers: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
+        number = 0
+        async for kind in _events(simulator, context):
+            if kind is not SimulatedKind.NEW_IMAGE:
+                continue  # Alpha 3 knows no other event
+            number += 1
+            event = alpha.StreamCallbackRequestAlpha3(request_id=str(number))
+            event.newImage.CopyFrom((await _embedded(simulator, kind)).newImage)
+            yield event
+            # An Empty is an answer to nothing; the client that sent it, and has no more to say, is left.
+            async for answer in answers:
+                if answer.request_id == event.request_id:
+                    break
+            else:
+                return
+
+    if simulator.settings.generation is Generation.ALPHA_3:
+        return grpc.stream_stream_rpc_method_handler(
+            both_ways,
+            request_deserializer=alpha.StreamCallbackResponseAlpha3.FromString,
+            response_serializer=_serialize,
         )
-
-    async def renderDeviceErrorCode(
-        self, request: Engine.renderDeviceErrorCodeRequest, context: Context
-    ) -> Engine.renderDeviceErrorCodeResponse:
-        return Engine.renderDeviceErrorCodeResponse(result=wire.RenderError.Name(self.simulator.error))
-
-    async def renderDeviceErrorMessage(
-        self, request: Engine.renderDeviceErrorMessageRequest, context: Context
-    ) -> Engine.renderDeviceErrorMessageResponse:
-        failed = self.simulator.error != wire.RENDER_ERROR_NONE
-        return Engine.renderDeviceErrorMessageResponse(result="the simulator was told to fail" if failed else "")
-
-    async def errorcodeToString(
-        self, request: Engine.errorcodeToStringRequest, context: Context
-    ) -> Engine.errorcodeToStringResponse:
-        name = wire.RenderError.Name(request.code)
-        return Engine.errorcodeToStringResponse(result=name.removeprefix("RENDER_ERROR_").replace("_", " ").lower())
+    return grpc.unary_stream_rpc_method_handler(
+        one_way, request_deserializer=Empty.FromString, response_serializer=_serialize
+    )
 
 
-class InfoService(SimulatedService, project_rpc.ApiInfoServiceServicer):
-    """Who answers."""
-
-    async def octaneVersion(
-        self, request: project.ApiInfo.octaneVersionRequest, context: Context
-    ) -> project.ApiInfo.octaneVersionResponse:
-        return project.ApiInfo.octaneVersionResponse(result=self.simulator.settings.generation.value)
-
-    async def octaneName(
-        self, request: project.ApiInfo.octaneNameRequest, context: Context
-    ) -> project.ApiInfo.octaneNameResponse:
-        return project.ApiInfo.octaneNameResponse(result=self.simulator.name)
-
-    async def isDemoVersion(
-        self, request: project.ApiInfo.isDemoVersionRequest, context: Context
-    ) -> project.ApiInfo.isDemoVersionResponse:
-        return project.ApiInfo.isDemoVersionResponse(result=False)
+async def _events(simulator: Simulator, context: Context) -> AsyncIterator[SimulatedKind]:
+    """What one stream is told, until it ends. Faults of streams happen here."""
+    simulator.calls["callbackChannel"] += 1
+    await simulator.faults.over(OctaneFault.HANG)
+    with simulator.listening(context.peer()) as listener:
+        if OctaneFault.UNKNOWN_STATUS in simulator.faults:
+            listener.close(StreamEnd.UNKNOWN)
+        while (kind := await listener.next()) is not None:
+            await simulator.faults.over(OctaneFault.HANG)
+            yield kind
+            if OctaneFault.DUPLICATE in simulator.faults:
+                yield kind
+        await _end(listener, context)
 
 
-class ProjectService(SimulatedService, project_rpc.ApiProjectManagerServiceServicer):
-    """Which project is open."""
-
-    async def rootNodeGraph(
-        self, request: project.ApiProjectManager.rootNodeGraphRequest, context: Context
-    ) -> project.ApiProjectManager.rootNodeGraphResponse:
-        root = wire.ObjectRef(handle=1000000, type=wire.ObjectRef.ApiRootNodeGraph)
-        return project.ApiProjectManager.rootNodeGraphResponse(result=root)
-
-    async def getCurrentProject(
-        self, request: project.ApiProjectManager.getCurrentProjectRequest, context: Context
-    ) -> project.ApiProjectManager.getCurrentProjectResponse:
-        return project.ApiProjectManager.getCurrentProjectResponse(result="simulated/balls.ocs")
-
-    async def resetProject(
-        self, request: project.ApiProjectManager.resetProjectRequest, context: Context
-    ) -> project.ApiProjectManager.resetProjectResponse:
-        self.simulator.reset()
-        return project.ApiProjectManager.resetProjectResponse(result=True)
+async def _end(listener: Listener, context: Context) -> None:
+    """Ends a stream as its fault wants it; who lost the slot sees a plain end."""
+    if listener.end in _CODES:
+        await context.abort(_CODES[listener.end], listener.end.value)
 
 
-class ChangeService(SimulatedService, project_rpc.ApiChangeManagerServiceServicer):
-    """Changes of the scene; the simulator takes each at once, so there is nothing to apply."""
+async def _event(simulator: Simulator, kind: SimulatedKind) -> Any:
+    if simulator.embeds_images:
+        return await _embedded(simulator, kind)
+    user_data = simulator.registered.get(kind, 0)
+    return stream.StreamCallbackRequest(**{kind.value: {"user_data": user_data}})
 
-    async def update(self, request: project.ApiChangeManager.updateRequest, context: Context) -> Empty:
-        return Empty()
 
-
-class LiveLinkService(SimulatedService, livelink_rpc.LiveLinkServiceServicer):
-    """The camera."""
-
-    async def SetCamera(self, request: livelink.CameraState, context: Context) -> livelink.Empty:
-        self.simulator.look(
-            position=(request.position.x, request.position.y, request.position.z)
-            if request.HasField("position")
-            else None,
-            target=(request.target.x, request.target.y, request.target.z) if request.HasField("target") else None,
-            fov=request.fov if request.HasField("fov") else None,
-        )
-        return livelink.Empty()
-
-    async def GetCamera(self, request: livelink.Empty, context: Context) -> livelink.CameraState:
-        view = self.simulator.view
-        (x, y, z), (a, b, c) = view.position, view.target
-        return livelink.CameraState(
-            position=livelink.Vec3(x=x, y=y, z=z),
-            target=livelink.Vec3(x=a, y=b, z=c),
-            up=livelink.Vec3(y=1.0),
-            fov=view.fov,
-        )
+async def _embedded(simulator: Simulator, kind: SimulatedKind) -> Any:
+    """An event of the Alphas, which brings its images along."""
+    registration = simulator.slot.registrations.get(kind)
+    values: dict[str, Any] = {"callback_source": "grpc", "callback_id": registration.callback_id if registration else 0}
+    values["user_data"] = registration.user_data if registration else 0
+    if kind is SimulatedKind.NEW_IMAGE and (images := await simulator.images()):
+        values["render_images"] = wire.ApiArrayApiRenderImage(data=images)
+    return alpha.StreamCallbackRequestAlpha(**{kind.value: values})

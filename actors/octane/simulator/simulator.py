@@ -8,116 +8,74 @@ sample.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
-from actors.octane.simulator.film import Film
+import grpc
+
+from actors.octane.simulator.controls import Controls
+from actors.octane.simulator.darkroom import Darkroom, Order, Scene
+from actors.octane.simulator.faults import FaultBoard, OctaneFault
+from actors.octane.simulator.listeners import CallbackSlot, Listener, Registration, SimulatedKind, StreamEnd
+from actors.octane.simulator.packing import image_type
+from actors.octane.simulator.passes import PASSES
+from actors.octane.simulator.refusing import CallRefused
 from actors.octane.simulator.render import Render
-from actors.octane.simulator.scene import Point, Viewpoint, trace
-from protos import octane_render_pb2 as engine
+from actors.octane.simulator.scene import FLOOR, Point, Viewpoint
+from actors.octane.simulator.settings import Generation, SimulatorSettings
+from actors.octane.simulator.spoiling import SPOILING, before_last_change, spoil
 from protos import octane_types_pb2 as wire
+
+__all__ = ["Generation", "Listener", "SimulatedKind", "Simulator", "SimulatorSettings"]
 
 # The actor marks an Octane of this name as simulated.
 NAME = "Callboard simulator of Octane"
 DEVICE = "Callboard simulated device"
 
-
-class Generation(Enum):
-    """Which wire the simulator speaks; the value is the version it gives."""
-
-    BETA_2 = 15000008  # events say that there is an image
-    ALPHA_5 = 15000005  # events carry the image
-
-
-class SimulatedKind(Enum):
-    """What an event of the callback stream is about."""
-
-    NEW_IMAGE = "newImage"
-    RENDER_FAILURE = "renderFailure"
-    NEW_STATISTICS = "newStatistics"
-    PROJECT_CHANGED = "projectManagerChanged"
-
-
-@dataclass(frozen=True, slots=True)
-class SimulatorSettings:
-    """Where the simulator listens, and what it renders."""
-
-    host: str = "127.0.0.1"
-    port: int = 51022  # 0 takes a free one
-    width: int = 960
-    height: int = 540
-    pitch: int = 1024  # pixels of a row in memory; more than the width, as Octane's often is
-    max_samples: int = 500
-    samples_per_second: float = 25.0
-    images_per_second: float = 4.0
-    rest: float = 6.0  # seconds between the last sample and the next render
-    generation: Generation = Generation.BETA_2
-
-    def __post_init__(self) -> None:
-        for name in ("width", "height"):
-            if not 8 <= getattr(self, name) <= 4096:
-                raise ValueError(f"{name} must be 8 to 4096")
-        if not 0 <= self.pitch <= 8192:
-            raise ValueError("pitch must be 0 to 8192")
-        for name in ("max_samples", "samples_per_second", "images_per_second"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be more than 0")
-        if self.rest < 0:
-            raise ValueError("rest must be 0 or more")
-
-
-class Listener:
-    """One open callback stream and the events that it has yet to send. A kind waits at most once, so this never grows."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[SimulatedKind, None] = {}
-        self._some = asyncio.Event()
-
-    def tell(self, kind: SimulatedKind) -> None:
-        self._waiting[kind] = None
-        self._some.set()
-
-    async def next(self) -> SimulatedKind:
-        await self._some.wait()
-        kind = next(iter(self._waiting))
-        del self._waiting[kind]
-        if not self._waiting:
-            self._some.clear()
-        return kind
+# Handles of the nodes. A ball's, or the floor's, is FIRST_OBJECT and its number.
+ROOT, TARGET, CAMERA, GEOMETRY, FIRST_OBJECT = 1000000, 1000007, 1000008, 1000009, 1000020
+NODES = frozenset({TARGET, CAMERA, GEOMETRY, *range(FIRST_OBJECT, FIRST_OBJECT + FLOOR + 1)})
 
 
 class Simulator:
     """A simulated Octane. Its parts are open, so that a test can look inside and make it fail."""
 
-    def __init__(self, settings: SimulatorSettings = SimulatorSettings()) -> None:
-        self.settings = settings
-        self.render = Render(settings.max_samples, settings.samples_per_second, settings.rest)
-        self.registered: dict[SimulatedKind, int] = {}  # kind → user data
-        self.listeners: set[Listener] = set()
-        self.grabs = self.releases = self.statistics_asked = self.streams_opened = 0
-        self.error: int = wire.RENDER_ERROR_NONE
-        self.buffer_type: int = wire.TONEMAP_BUFFER_TYPE_LDR
-        self.target = wire.ObjectRef(handle=1000007, type=wire.ObjectRef.ApiNode)
-        self.region = engine.ApiRenderEngine.setRenderRegionRequest()
-        self.camera: Viewpoint | None = None  # set over LiveLink; else each render has a view of its own
+    def __init__(self, settings: SimulatorSettings | None = None) -> None:
+        self.settings = settings = settings or SimulatorSettings()
         self.address = ""
         self.name, self.device = NAME, DEVICE
-        self.embeds_images = settings.generation is Generation.ALPHA_5
-        self._film: Film | None = None
-        self._filmed: Viewpoint | None = None
-        self._image: wire.ApiRenderImage | None = None
-        self._image_key: tuple[object, ...] = ()
-        self._darkroom = asyncio.Lock()  # one thread at a time works on the film
+        self.embeds_images = settings.generation is not Generation.BETA_2
+        self.calls: Counter[str] = Counter()  # by the name of the rpc
+        self.restarts = 0
+        self.faults = FaultBoard()
+        self.crashed = asyncio.Event()
+        self.down_for = 0.0  # seconds between a crash and listening again
+        self.forced_type: int | None = None  # an image type for a test, whole, whatever was asked for
+        self.slot = CallbackSlot()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Sets all that a process forgets when it dies."""
+        settings = self.settings
+        self.render = Render(settings.max_samples, settings.samples_per_second, settings.rest)
+        self.controls = Controls()
+        self.error: int = wire.RENDER_ERROR_NONE
+        self.target = node(TARGET)
+        self.camera: Viewpoint | None = None  # set over LiveLink; else each render has a view of its own
+        self.project = "simulated/balls.ocs"
+        self.unreleased = 0  # grabs since the last release
+        self.darkroom = Darkroom(settings)
+        self._late = False
 
     async def work(self) -> None:
         """Renders until cancelled, and sends the events of it to open streams."""
         while True:
             if self.render.advance(time.monotonic()):
-                self.tell(SimulatedKind.NEW_IMAGE)
+                self.announce()
                 self.tell(SimulatedKind.NEW_STATISTICS)
             if self.render.state == wire.RSTATE_WAITING_FOR_DATA:
                 await self._load()
@@ -125,46 +83,74 @@ class Simulator:
 
     async def _load(self) -> None:
         """Gets the scene ready for the view that is asked for."""
-        view = self.view
-        async with self._darkroom:
-            if view != self._filmed:
-                self._film = await asyncio.to_thread(self._prepare, view)
-                self._filmed = view
-        if view == self.view:
+        scene = self.scene
+        await self.darkroom.load(scene, self.render.wipes)
+        if scene == self.scene:
             self.render.loaded()
 
-    def _prepare(self, view: Viewpoint) -> Film:
-        return Film(trace(view, self.settings.width, self.settings.height), self.settings.pitch, self.render.wipes)
+    def strike(self, fault: OctaneFault, seconds: float = math.inf) -> None:
+        """Shows a fault: once, or for so many seconds. A RESTART is down for that time, if it is finite."""
+        match fault:
+            case OctaneFault.SLOT:
+                self.slot.steal()
+            case OctaneFault.STREAM:
+                self.slot.close(StreamEnd.BROKEN)
+            case OctaneFault.RESTART:
+                self.down_for = seconds if seconds < math.inf else 0.0
+                self.crashed.set()
+            case OctaneFault.LATE:
+                self._late = True
+                self.tell(SimulatedKind.NEW_IMAGE)
+            case _:
+                self.faults.start(fault, seconds)
+        if fault is OctaneFault.UNKNOWN_STATUS:
+            self.slot.close(StreamEnd.UNKNOWN)
+        if fault in SPOILING:
+            self.tell(SimulatedKind.NEW_IMAGE)
+
+    def clear(self, fault: OctaneFault | None = None) -> None:
+        """Ends a lasting fault, or all of them."""
+        spoilt = any(each in self.faults for each in SPOILING)
+        self.faults.end(fault)
+        if spoilt:
+            self.tell(SimulatedKind.NEW_IMAGE)
+
+    def reborn(self) -> None:
+        """Is a new process after a crash: it knows nothing of the one before."""
+        self.slot.registrations.clear()
+        self._begin()
+        self.restarts += 1
+        self.crashed.clear()
 
     @contextmanager
-    def listening(self) -> Iterator[Listener]:
+    def listening(self, peer: str = "") -> Iterator[Listener]:
         """Holds one callback stream open."""
-        listener = Listener()
-        self.listeners.add(listener)
-        self.streams_opened += 1
-        try:
+        with self.slot.listening(peer) as listener:
             yield listener
-        finally:
-            self.listeners.discard(listener)
 
-    def register(self, name: str, request: Any) -> int:
-        """Takes the one registration of a kind, or gives it back where the request names no callback."""
+    def register(self, name: str, request: Any, peer: str = "") -> int:
+        """Takes the one registration of a kind, or clears it where the request names no callback. Raises CallRefused."""
+        if OctaneFault.REFUSED_CALLBACKS in self.faults:
+            raise CallRefused(grpc.StatusCode.UNKNOWN, StreamEnd.UNKNOWN.value)
         kind = SimulatedKind(name)
         if request.HasField("callback"):
-            self.registered[kind] = request.userData
-            return list(SimulatedKind).index(kind) + 1
-        self.registered.pop(kind, None)
+            return self.slot.take(kind, Registration(peer, request.userData, request.callback.callbackId))
+        self.slot.give_back(kind)
         return 0
 
     def tell(self, kind: SimulatedKind) -> None:
-        """Sends an event on every open stream, if its kind is registered; project changes come unasked."""
-        if kind in self.registered or kind is SimulatedKind.PROJECT_CHANGED:
-            for listener in self.listeners:
-                listener.tell(kind)
+        """Sends an event to who registered for its kind; project changes come unasked."""
+        unasked = kind is SimulatedKind.PROJECT_CHANGED or OctaneFault.REFUSED_CALLBACKS in self.faults
+        self.slot.tell(kind, unasked=unasked)
+
+    def announce(self) -> None:
+        """Says that there is an image."""
+        self.controls.image_ready = True
+        self.tell(SimulatedKind.NEW_IMAGE)
 
     def fail(self, error: int) -> None:
         """Makes the device fail, as a kernel crash would."""
-        self.error = error
+        self.error, self.controls.failed = error, True
         self.render.stop()
         self.tell(SimulatedKind.RENDER_FAILURE)
 
@@ -172,6 +158,8 @@ class Simulator:
         """Sets the render target; that starts a render which was stopped."""
         if not target.handle:
             self.render.stop()
+        elif target.handle != TARGET:
+            return False
         elif self.render.state == wire.RSTATE_STOPPED:
             self.target, self.error = target, wire.RENDER_ERROR_NONE
             self.render.wipe()
@@ -193,80 +181,95 @@ class Simulator:
         """What the camera sees: the one that was set, or this render's own."""
         return self.camera or Viewpoint.around(self.render.view)
 
-    def look(self, position: Point | None, target: Point | None, fov: float | None) -> None:
+    @property
+    def scene(self) -> Scene:
+        return Scene(self.view, grey=self.controls.clay == wire.CLAYMODE_GREY)
+
+    def look(self, position: Point | None, target: Point | None, fov: float | None, up: Point | None = None) -> None:
         """Moves the camera; parts that are None stay as they are."""
         now = self.view
-        self.camera = Viewpoint(position or now.position, target or now.target, now.fov if fov is None else fov)
+        self.camera = Viewpoint(
+            position or now.position, target or now.target, now.fov if fov is None else fov, up or now.up
+        )
         self.render.restart()
 
     async def image(self) -> wire.ApiRenderImage | None:
-        """The newest picture; None before the first sample."""
-        async with self._darkroom:
-            render, film = self.render, self._film
-            if film is None or not render.samples:
-                return None
-            key = (render.samples, render.change_level, self.buffer_type)
-            if key != self._image_key:
-                # Numbers first: the render goes on while the film is developed.
-                image = self._describe(render.samples)
-                linear = self.buffer_type == wire.TONEMAP_BUFFER_TYPE_HDR_FLOAT
-                data = await asyncio.to_thread(_develop, film, render.samples, linear)
-                image.buffer.data, image.buffer.size = data, len(data)
-                self._image, self._image_key = image, key
-            return self._image
+        """The newest picture of the first pass; None before the first sample."""
+        images = await self._develop()
+        return images[0] if images else None
 
-    def _describe(self, samples: int) -> wire.ApiRenderImage:
-        linear = self.buffer_type == wire.TONEMAP_BUFFER_TYPE_HDR_FLOAT
-        return wire.ApiRenderImage(
-            type=wire.IMAGE_TYPE_HDR_RGBA if linear else wire.IMAGE_TYPE_LDR_RGBA,
-            colorSpace=wire.NAMED_COLOR_SPACE_LINEAR_SRGB if linear else wire.NAMED_COLOR_SPACE_SRGB,
-            isLinear=linear,
-            size=wire.uint32_2(x=self.settings.width, y=self.settings.height),
-            pitch=max(self.settings.pitch, self.settings.width),
-            renderPassId=wire.RENDER_PASS_BEAUTY,
-            tonemappedSamplesPerPixel=samples,
-            calculatedSamplesPerPixel=samples,
-            maxSamplesPerPixel=self.render.max_samples,
-            samplesPerSecond=self._samples_per_second(),
-            renderTime=self.render.seconds,
-            changeLevel=wire.CLevelT(value=self.render.change_level),
-            subSampling=wire.SUBSAMPLEMODE_NONE,
-        )
+    async def images(self) -> list[wire.ApiRenderImage]:
+        """What a render result holds: an image for each tonemapped pass, as the faults that are on would have it."""
+        first = await self.image()
+        if first is None:
+            return []
+        images = [spoil(image, self.faults) for image in (first, *(await self._develop())[1:])]
+        if self._late:
+            self._late = False
+            images = [before_last_change(image) for image in images]
+        return images
 
-    def statistics(self) -> wire.RenderResultStatistics:
-        """What getRenderStatistics answers."""
-        size = wire.uint32_2(x=self.settings.width, y=self.settings.height)
-        render = self.render
-        return wire.RenderResultStatistics(
-            setSize=size,
-            usedSize=size,
-            subSampleMode=wire.SUBSAMPLEMODE_NONE,
-            upSamplingRatio=1.0,
-            changeLevel=wire.CLevelT(value=render.change_level),
-            tonemapPassesCount=1,
-            tonemapPasses=wire.ApiArrayRenderPassId(data=[wire.RENDER_PASS_BEAUTY]),
-            passesCount=1,
-            renderPasses=wire.ApiArrayRenderPassId(data=[wire.RENDER_PASS_BEAUTY]),
-            beautyWipeCount=render.wipes,
-            beautySamplesPerPixel=render.samples,
-            beautyMaxSamplesPerPixel=render.max_samples,
-            beautySamplesPerSecond=self._samples_per_second(),
-            state=wire.RenderState.Name(render.state),
-            renderTime=render.seconds,
-            estimatedRenderTime=render.max_samples / render.samples_per_second,
-        )
+    async def _develop(self) -> list[wire.ApiRenderImage]:
+        settings, controls = self.settings, self.controls
+        buffer = controls.tonemap.buffer
+        if settings.hdr or settings.half:
+            buffer = wire.TONEMAP_BUFFER_TYPE_HDR_FLOAT if settings.hdr else wire.TONEMAP_BUFFER_TYPE_HDR_HALF
+        wanted = image_type(buffer, mono=settings.mono) if self.forced_type is None else self.forced_type
+        whole = self.forced_type is not None or settings.hdr or settings.half or settings.mono
+        order = Order(self.tonemapped, wanted, controls.tonemap, whole, controls.sub_sampling)
+        return await self.darkroom.develop(self.render, order)
 
-    def _samples_per_second(self) -> float:
-        """Samples of all pixels together."""
-        if self.render.state != wire.RSTATE_RENDERING:
-            return 0.0
-        return self.settings.width * self.settings.height * self.render.samples_per_second
+    @property
+    def enabled_passes(self) -> list[int]:
+        """The passes that the render target has."""
+        return list(PASSES[: self.settings.passes])
+
+    @property
+    def tonemapped(self) -> list[int]:
+        """The passes of a render result: those that were asked for and are enabled, in the order of the render's."""
+        return [each for each in self.enabled_passes if each in self.controls.tonemap_passes]
+
+    # What tests count.
+    @property
+    def registered(self) -> dict[SimulatedKind, int]:
+        """The user data of each registration."""
+        return {kind: each.user_data for kind, each in self.slot.registrations.items()}
+
+    @property
+    def listeners(self) -> set[Listener]:
+        return self.slot.listeners
+
+    @property
+    def grabs(self) -> int:
+        return self.calls["grabRenderResult"]
+
+    @property
+    def releases(self) -> int:
+        return self.calls["releaseRenderResult"]
+
+    @property
+    def statistics_asked(self) -> int:
+        return self.calls["getRenderStatistics"]
+
+    @property
+    def streams_opened(self) -> int:
+        return self.calls["callbackChannel"]
+
+    @property
+    def region(self) -> Any:
+        """The render region as it was set last."""
+        return self.controls.region
+
+    @property
+    def tonemap_passes(self) -> list[int]:
+        """The passes that clients asked for; a test may set them."""
+        return self.controls.tonemap_passes
+
+    @tonemap_passes.setter
+    def tonemap_passes(self, passes: list[int]) -> None:
+        self.controls.tonemap_passes = list(passes)
 
 
-def _develop(film: Film, samples: int, linear: bool) -> bytes:
-    film.expose(samples)
-    if not linear:
-        return film.develop()
-    # A real Octane forgets the size of a float here, and sends the top quarter of the rows.
-    whole = film.develop_linear()
-    return whole[: len(whole) // 4]
+def node(handle: int) -> wire.ObjectRef:
+    """A reference to a node."""
+    return wire.ObjectRef(handle=handle, type=wire.ObjectRef.ApiNode)

@@ -106,7 +106,7 @@ async def test_a_grab_finds_nothing_before_the_first_sample_and_then_the_picture
 async def test_a_float_picture_arrives_with_a_quarter_of_its_rows():
     async with simulated(LONG) as octane, grpc.aio.insecure_channel(octane.address) as channel:
         engine = render_rpc.ApiRenderEngineServiceStub(channel)
-        await engine.setAsyncTonemapParams1(Engine.setAsyncTonemapParams1Request(bufferType=1))
+        await engine.setAsyncTonemapParams1(Engine.setAsyncTonemapParams1Request(bufferType=1, colorSpace=2))
         await eventually(lambda: octane.render.samples)
         (image,) = (await engine.grabRenderResult(Engine.grabRenderResultRequest())).renderImages.data
 
