@@ -42,6 +42,10 @@ LASTING = 5.0
 # The longest wait before the stream is opened again, in seconds; pictures are fetched by statistics meanwhile.
 LONGEST_PAUSE = 30.0
 
+# How a server ends the stream of a client whose registration another has taken, and how it ends streams at all.
+_TAKEN = frozenset({grpc.StatusCode.OK, grpc.StatusCode.CANCELLED, grpc.StatusCode.ABORTED})
+_EXPECTED = _TAKEN | {grpc.StatusCode.UNAVAILABLE}
+
 
 class CallbackKind(Enum):
     """What an event of the callback stream is about."""
@@ -62,7 +66,7 @@ class CallbackNotice:
     user_data: int = 0  # of who is called back; 0 where the server does not say
 
 
-class CallbackSlot:
+class CallbackRegistration:
     """The registration of callbacks. Octane keeps one of each kind, and the newest takes it."""
 
     KINDS = ("NewImage", "NewStatistics", "RenderFailure")
@@ -132,6 +136,7 @@ class CallbackStream:
     ) -> None:
         self._client, self._observe, self._sleep = client, observe, sleep
         self._short = 0  # how many streams in a row ended soon
+        self._refused = False
 
     async def notices(self) -> AsyncGenerator[CallbackNotice, None]:
         """What comes on the stream. Raises Disconnected where the connection is gone; any other end is waited out."""
@@ -139,14 +144,15 @@ class CallbackStream:
         while True:
             opened = loop.time()
             call = self._client.open_stream()
-            held = loop.call_later(HELD_AFTER, self._observe, StreamHeld())
+            # After a refusal a moment is not enough: a server that refuses late would be connected each time.
+            held = loop.call_later(LASTING if self._refused else HELD_AFTER, self._hold)
             fault: grpc.aio.AioRpcError | None = None
             try:
                 yield CallbackNotice(CallbackKind.OPENED)
                 async for payload in call:
-                    if not held.cancelled():
+                    if not self._refused and not held.cancelled():
                         held.cancel()
-                        self._observe(StreamHeld())
+                        self._hold()
                     if (notice := read_notice(payload)) is not None:
                         yield notice
             except grpc.aio.AioRpcError as ended:
@@ -158,25 +164,33 @@ class CallbackStream:
                 call.cancel()
             await self._sleep(self._ended(fault, loop.time() - opened))
 
+    def _hold(self) -> None:
+        self._refused = False
+        self._observe(StreamHeld())
+
+    def _refuse(self, reason: str) -> None:
+        self._refused = True
+        self._observe(ServiceRefused(STREAM, reason))
+
     def _ended(self, fault: grpc.aio.AioRpcError | None, lasted: float) -> float:
         """Says why the stream ended, and how long to wait before the next one. Raises Disconnected."""
         code = fault.code() if fault is not None else grpc.StatusCode.OK
         text = ((fault.details() if fault is not None else "") or code.name.lower())[:300]
-        if code is grpc.StatusCode.UNAVAILABLE:
+        if code is grpc.StatusCode.UNAVAILABLE and not self._client.connected:
             raise Disconnected(text)
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             # Our own limit. The registrations stay, or go: they are made again with each stream.
             return 0.0
         self._short = 0 if lasted >= LASTING else self._short + 1
         pause = min(LONGEST_PAUSE, 0.25 * 2.0 ** min(self._short, 8))
-        self._observe(StreamEnded())
+        self._observe(StreamEnded(taken=code in _TAKEN))
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
             self._observe(PictureOversized(f"a picture is larger than one message may be: {text}"))
-        elif code not in (grpc.StatusCode.OK, grpc.StatusCode.CANCELLED, grpc.StatusCode.ABORTED):
-            self._observe(ServiceRefused(STREAM, f"{code.name.lower()}: {text}"))
+        elif code not in _EXPECTED:
+            self._refuse(f"{code.name.lower()}: {text}")
             pause = max(pause, 1.0)
         elif self._short >= 4 and lasted < HELD_AFTER:
-            self._observe(ServiceRefused(STREAM, f"it is closed as soon as it is open ({text})"))
+            self._refuse(f"it is closed as soon as it is open ({text})")
         logger.info(
             "Octane ended the callback stream; opening it again",
             extra={"address": self._client.address, "code": code.name, "reason": text, "seconds": round(pause, 2)},

@@ -167,6 +167,12 @@ class OctaneClient:
         )
         await self._tolerate("setAsyncTonemapParams1", request, Empty)
 
+    @property
+    def connected(self) -> bool:
+        """Says whether the connection itself stands, whatever became of a call."""
+        ready = grpc.ChannelConnectivity.READY
+        return self._channel is not None and self._channel.get_state() is ready
+
     def open_stream(self) -> Any:
         """Opens the callback stream; events come as bytes, since they tell two generations of the wire apart."""
         method = self._connected().unary_stream(

@@ -59,7 +59,12 @@ class StreamHeld:
 
 @dataclass(frozen=True, slots=True)
 class StreamEnded:
-    """Octane ended the callback stream, and has forgotten the registration that went with it."""
+    """Octane ended the callback stream, and may have forgotten the registration that went with it.
+
+    `taken`: without an error, as it does where another client has registered.
+    """
+
+    taken: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,8 +305,8 @@ def _note_slot(
             if condition.wants_slot(now) and missed:
                 condition = _lost(condition, now)
             return replace(condition, registered=held, unnotified_at=None)
-        case StreamEnded():
-            condition = _lost(condition, now) if condition.registered else condition
+        case StreamEnded(taken=taken):
+            condition = _lost(condition, now) if taken and condition.registered else condition
             return replace(condition, registered=False)
 
 

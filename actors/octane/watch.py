@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import asdict
 
 from actors.octane.announcing import tell
-from actors.octane.callbacks import CallbackKind, CallbackNotice, CallbackSlot, CallbackStream
+from actors.octane.callbacks import CallbackKind, CallbackNotice, CallbackRegistration, CallbackStream
 from actors.octane.client import Identity, OctaneClient
 from actors.octane.condition import ImageNotified, Observation, Sampled, StreamEnded
 from actors.octane.errors import Disconnected
@@ -35,7 +35,7 @@ class OctaneWatch:
         self._client, self._identity, self._ctx, self._beat = client, identity, ctx, beat
         self._project_changed = project_changed
         self._standing = standing
-        self._slot = CallbackSlot(client, self._observe)
+        self._registration = CallbackRegistration(client, self._observe)
         self._stream = CallbackStream(client, self._observe, ctx.sleep)
         self._pictures = OctanePictures(client, identity, pictures, ctx, numbers, self._observe)
         self._statistics = OctaneStatistics(client, identity, StatisticsSettings(), ctx, beat, observe=self._observe)
@@ -62,7 +62,7 @@ class OctaneWatch:
 
     async def leave(self) -> None:
         """Gives back what this Callboard has registered."""
-        await self._slot.leave()
+        await self._registration.leave()
 
     def look(self) -> None:
         """Asks for statistics and a picture now: something was changed."""
@@ -75,7 +75,7 @@ class OctaneWatch:
         self._standing.observe(observation)
         match observation:
             case StreamEnded():
-                self._slot.lost()
+                self._registration.lost()
             case Sampled(progress=progress, rendering=rendering):
                 last = before.sampled
                 if rendering:
@@ -95,7 +95,7 @@ class OctaneWatch:
         async with aclosing(self._stream.notices()) as notices:
             async for notice in notices:
                 self._beat()
-                self._slot.told(notice)
+                self._registration.told(notice)
                 await self._take(notice)
 
     async def _take(self, notice: CallbackNotice) -> None:
@@ -130,7 +130,7 @@ class OctaneWatch:
     async def _register(self) -> None:
         async with self._registering:
             wanted = self._watched and self._standing.condition.takes_embedded
-            await self._slot.ask(images=wanted or not self._identity.embeds)
+            await self._registration.ask(images=wanted or not self._identity.embeds)
 
     async def _keep_slot(self) -> None:
         """Registers again where somebody else has taken the slot, or images have become too large to come along."""

@@ -12,7 +12,14 @@ import grpc
 import pytest
 from google.protobuf.empty_pb2 import Empty
 
-from actors.octane.callbacks import USER_DATA, CallbackKind, CallbackNotice, CallbackSlot, CallbackStream, read_notice
+from actors.octane.callbacks import (
+    USER_DATA,
+    CallbackKind,
+    CallbackNotice,
+    CallbackRegistration,
+    CallbackStream,
+    read_notice,
+)
 from actors.octane.client import ClientSettings, OctaneClient
 from actors.octane.condition import (
     STREAM,
@@ -46,7 +53,7 @@ async def test_the_stream_is_opened_again_when_its_time_is_up():
     settings = ClientSettings(stream_lifetime=0.4)
     seen: list[Observation] = []
     async with simulated(LONG) as octane, OctaneClient(octane.address, settings) as client:
-        await CallbackSlot(client, unseen).ask()
+        await CallbackRegistration(client, unseen).ask()
         opened = images = 0
         async with aclosing(CallbackStream(client, seen.append).notices()) as notices:
             async for notice in notices:
@@ -78,7 +85,7 @@ async def test_a_stream_that_says_nothing_is_held_after_a_moment():
 async def test_leaving_takes_the_registrations_back():
     seen: list[Observation] = []
     async with simulated(LONG) as octane, OctaneClient(octane.address) as client:
-        slot = CallbackSlot(client, seen.append)
+        slot = CallbackRegistration(client, seen.append)
         await slot.ask()
         assert set(octane.registered) == ALL and set(octane.registered.values()) == {USER_DATA}
 
@@ -91,9 +98,9 @@ async def test_leaving_takes_the_registrations_back():
 @pytest.mark.parametrize("how", ["the stream ended", "another is called"])
 async def test_leaving_takes_away_nobody_elses_registrations(how):
     async with simulated(LONG) as octane, OctaneClient(octane.address) as client, OctaneClient(octane.address) as other:
-        slot = CallbackSlot(client, unseen)
+        slot = CallbackRegistration(client, unseen)
         await slot.ask()
-        for kind in CallbackSlot.KINDS:
+        for kind in CallbackRegistration.KINDS:
             await other.engine(
                 f"setOn{kind}Callback", callback={"callbackSource": "other", "callbackId": 1}, userData=7
             )
@@ -109,7 +116,7 @@ async def test_leaving_takes_away_nobody_elses_registrations(how):
 
 async def test_without_images_only_that_callback_is_given_back():
     async with simulated(LONG) as octane, OctaneClient(octane.address) as client:
-        slot = CallbackSlot(client, unseen)
+        slot = CallbackRegistration(client, unseen)
         await slot.ask()
 
         await slot.ask(images=False)
@@ -236,7 +243,7 @@ def test_what_is_no_event_is_passed_over(payload):
 async def test_alpha_5_brings_its_images_along():
     older = replace(QUICK, generation=Generation.ALPHA_5)
     async with simulated(older) as octane, OctaneClient(octane.address) as client:
-        await CallbackSlot(client, unseen).ask()
+        await CallbackRegistration(client, unseen).ask()
         async with aclosing(CallbackStream(client, unseen).notices()) as notices:
             async for notice in notices:
                 if notice.images:

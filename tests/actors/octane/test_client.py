@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from actors.octane.callbacks import CallbackSlot
+from actors.octane.callbacks import CallbackRegistration
 from actors.octane.client import ClientSettings, OctaneClient
 from actors.octane.errors import Declined, Disconnected, Unanswered
 from protos import octane_types_pb2 as wire
@@ -62,7 +62,7 @@ async def test_the_devices_say_why_a_render_failed():
 async def test_a_server_that_knows_no_call_is_answered_with_patience():
     async with serving() as address, OctaneClient(address) as client:
         identity = await client.identify()
-        await CallbackSlot(client, lambda _: None).ask()
+        await CallbackRegistration(client, lambda _: None).ask()
         await client.tone_map()
         assert (identity.name, identity.version, identity.simulated) == ("Octane", "", False)
         assert await client.device_faults() == [] and await client.current_project() == ""
