@@ -1,11 +1,15 @@
 """Packs and unpacks a picture of the stream FRAMES: length, JSON header, body. Browsers get the same bytes.
 
 `[uint32 little-endian: header length][UTF-8 JSON header][body]`, the layout of the newest Octane web viewers.
+
+A picture larger than one message of NATS is sent in parts: each is a frame on a subject of its own, `<subject>.part-<n>`,
+and a frame without a body on the picture's subject, sent last, says how many there are.
 """
 
 from __future__ import annotations
 
 import struct
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +18,10 @@ from router.errors import BadEvent
 from router.subject import escape
 
 _LENGTH = struct.Struct("<I")
+# 96 MiB: a picture of 3840 x 2160 in floats, compressed; both sides of NATS hold all of it.
+MAX_BODY = 96 << 20
+# Bytes of a message that are kept free for the header of a part.
+_PART_HEADER = 256
 # 64 kB: a header is a handful of numbers; more is a broken frame.
 MAX_HEADER = 65536
 
@@ -41,3 +49,27 @@ def unpack(frame: bytes) -> tuple[dict[str, Any], memoryview]:
     if not isinstance(header, dict):
         raise BadEvent("a frame's header must be an object")
     return header, memoryview(frame)[4 + length :]
+
+
+def in_parts(subject: str, header: Mapping[str, Any], body: bytes, most: int) -> list[tuple[str, bytes]]:
+    """The messages of one picture, subject and frame, where a message has at most that many bytes; none where it is too large."""
+    whole = pack(header, body)
+    if len(whole) <= most:
+        return [(subject, whole)]
+    room = most - _PART_HEADER
+    if room < 1 or len(body) > MAX_BODY:
+        return []
+    # A name of its own, so that parts of two pictures are never put together.
+    picture = uuid.uuid4().hex
+    chunks = [body[start : start + room] for start in range(0, len(body), room)]
+    parts = [
+        (part_subject(subject, number), pack({"picture": picture, "part": number}, chunk))
+        for number, chunk in enumerate(chunks, 1)
+    ]
+    listing = pack({**header, "picture": picture, "parts": len(chunks), "size": len(body)}, b"")
+    return [*parts, (subject, listing)] if len(listing) <= most else []
+
+
+def part_subject(subject: str, number: int) -> str:
+    """The NATS subject of one part of a picture, counted from 1."""
+    return f"{subject}.part-{number}"

@@ -54,12 +54,12 @@ class Rendition:
             raise BadRendition("exr keeps the alpha of the picture, so it has no background")
 
     @classmethod
-    def parse(cls, format: str | None = None, width: str | None = None, background: str | None = None) -> Rendition:
-        """Reads what a viewer asks for; a width becomes the next one that there is. Raises BadRendition."""
-        format = format or "jpeg"
+    def asked(cls, format: str = "jpeg", width: int | None = None, background: str | None = None) -> Rendition:
+        """What a viewer asks for; a width becomes the next one that there is. Raises BadRendition."""
         if background is None and format not in _TRANSPARENT:
             background = "black"
-        return cls(format, _next_width(width), background)
+        rung = None if width is None else next((each for each in WIDTHS if each >= width), None)
+        return cls(format, rung, background)
 
     @property
     def token(self) -> str:
@@ -92,11 +92,3 @@ def rendition_subject(domain: str, entity: str, track: str | None, rendition: Re
     """The NATS subject of one rendition of a track; that of the default one has no token of its own."""
     subject = frame_subject(domain, entity, track)
     return subject if rendition == DEFAULT else f"{subject}.{rendition.token}"
-
-
-def _next_width(width: str | None) -> int | None:
-    if width is None:
-        return None
-    if not width.isascii() or not width.isdigit() or len(width) > 6 or not int(width):
-        raise BadRendition("width must be a whole number of pixels, more than 0")
-    return next((rung for rung in WIDTHS if rung >= int(width)), None)

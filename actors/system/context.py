@@ -20,6 +20,7 @@ from router.codec import encode
 from router.dedup import dedup_id
 from router.errors import BrokerError, Refused, RouterError, Timeout
 from router.event import Event, new_id
+from router.rendition import DEFAULT, Rendition, rendition_subject
 from router.timing import Clock, SystemClock, full_jitter
 
 __all__ = ["Context", "NotNow", "Outbox", "SourceEnded"]
@@ -133,9 +134,17 @@ class Context:
         event = Event.new(subject, data, type=type, source=self.name, key=key, id=id, trace=trace)
         await self._runtime.publish(event, encode(event), ttl=ttl)
 
-    def frame(self, domain: str, entity: str, header: Mapping[str, Any], body: bytes, track: str | None = None) -> None:
-        """Shows a picture: at once, or never where a newer one of its track comes first."""
-        self._runtime.frame(domain, entity, track, header, body)
+    def frame(
+        self,
+        domain: str,
+        entity: str,
+        header: Mapping[str, Any],
+        body: bytes,
+        track: str | None = None,
+        rendition: Rendition = DEFAULT,
+    ) -> None:
+        """Shows a picture: at once, or never where a newer one of its track and rendition comes first."""
+        self._runtime.frame(rendition_subject(domain, entity, track, rendition), header, body)
 
     def source(self, name: str, run: Run, silence: float | None) -> Source:
         """Starts a long-running child and keeps it running; see `Source`. It ends with this incarnation."""

@@ -12,10 +12,9 @@ from actors.system.context import Context
 from actors.system.life import Call, EventDelivery, Message, Tick
 from actors.system.metrics import Gauges
 from actors.system.supervisor import supervise
-from router.cluster.leases import Viewers
+from router.cluster.leases import Viewers, view_key
 from router.codec import decode
 from router.event import Event
-from router.frame import frame_subject
 from router.mailbox import Mailbox
 from router.subject import matches
 from router.timing import Clock, SystemClock
@@ -54,7 +53,7 @@ class Probe:
         self._instance = instance
         self._stored = [each if isinstance(each, Event) else Event.new(*each) for each in stored]
         self._viewers: dict[tuple[str, str], list[Viewers]] = {}
-        self._watching: dict[tuple[str, str], int] = {}
+        self._watching: dict[tuple[str, str], dict[tuple[str, ...], int]] = {}
         self._running: asyncio.Task[None] | None = None
         self._crash = asyncio.Event()
 
@@ -125,11 +124,12 @@ class Probe:
         await self._mailbox.put(Tick(done))
         await self._answer_of(done)
 
-    def set_viewers(self, domain: str, entity: str, count: int) -> None:
-        """Lets the actor see so many viewers of an entity, from now on and after restarts."""
-        self._watching[domain, entity] = count
+    def set_viewers(self, domain: str, entity: str, count: int, *what: str) -> None:
+        """Lets the actor see so many viewers of an entity, or of `what` of it, from now on and after restarts."""
+        watching = self._watching.setdefault((domain, entity), {})
+        before, watching[what] = watching.get(what, 0), count
         for viewers in self._viewers.get((domain, entity), []):
-            self._show(viewers, count)
+            self._show(viewers, what, before, count)
 
     async def publish(self, event: Event, payload: bytes, dedup: str | None = None, ttl: float | None = None) -> None:
         """Takes an event as a reader would see it, after its way through msgpack."""
@@ -142,9 +142,9 @@ class Probe:
         """What a test has set as such."""
         return self.behind
 
-    def frame(self, domain: str, entity: str, track: str | None, header: Mapping[str, Any], body: bytes) -> None:
+    def frame(self, subject: str, header: Mapping[str, Any], body: bytes) -> None:
         """Takes a picture."""
-        self.frames.append((frame_subject(domain, entity, track), header, body))
+        self.frames.append((subject, header, body))
 
     async def latest(self, patterns: Sequence[str]) -> list[Event]:
         """Finds the newest of what was given as stored and of what the actor said."""
@@ -159,18 +159,18 @@ class Probe:
         """Makes a count that `set_viewers` sets."""
         viewers = Viewers(domain, entity)
         self._viewers.setdefault((domain, entity), []).append(viewers)
-        self._show(viewers, self._watching.get((domain, entity), 0))
+        for what, count in self._watching.get((domain, entity), {}).items():
+            self._show(viewers, what, 0, count)
         return viewers
 
     async def count(self, viewers: Viewers) -> None:
         """Has nothing to do: `set_viewers` counts."""
 
     @staticmethod
-    def _show(viewers: Viewers, count: int) -> None:
-        for number in range(viewers.count, count, -1):
-            viewers.saw(f"probe-{number}", None)
-        for number in range(1, count + 1):
-            viewers.saw(f"probe-{number}", FOREVER)
+    def _show(viewers: Viewers, what: tuple[str, ...], before: int, count: int) -> None:
+        for number in range(max(before, count), min(before, count), -1):
+            key = view_key(viewers.domain, viewers.entity, f"probe-{number}", *what)
+            viewers.saw(key, FOREVER if count > before else None)
 
     async def _answer_of(self, future: asyncio.Future[Any]) -> Any:
         """Waits for an answer, or for the actor's end."""

@@ -12,7 +12,7 @@ from router.broker import Broker
 from router.cluster.leases import Viewers, watch
 from router.errors import BrokerError, Refused
 from router.event import Event
-from router.frame import frame_subject, pack
+from router.frame import in_parts
 from router.timing import full_jitter
 
 log = logging.getLogger(__name__)
@@ -28,8 +28,8 @@ class Runtime(Protocol):
         """
         ...
 
-    def frame(self, domain: str, entity: str, track: str | None, header: Mapping[str, Any], body: bytes) -> None:
-        """Sends a picture, without waiting."""
+    def frame(self, subject: str, header: Mapping[str, Any], body: bytes) -> None:
+        """Sends a picture to a subject of FRAMES, without waiting."""
         ...
 
     async def latest(self, patterns: Sequence[str]) -> list[Event]:
@@ -65,8 +65,7 @@ class BrokerRuntime:
         await self.broker.put(event, payload, dedup=dedup, headers=headers)
         self._gauges.emitted.inc()
 
-    def frame(self, domain: str, entity: str, track: str | None, header: Mapping[str, Any], body: bytes) -> None:
-        subject = frame_subject(domain, entity, track)
+    def frame(self, subject: str, header: Mapping[str, Any], body: bytes) -> None:
         if subject in self._frames:
             self._gauges.frames_passed_over.inc()
         self._frames[subject] = (header, body)
@@ -79,7 +78,9 @@ class BrokerRuntime:
             self._waiting.clear()
             frames, self._frames = self._frames, {}
             for subject, (header, body) in frames.items():
-                sent = await self.broker.frame(subject, pack(header, body))
+                sent = False
+                for each, frame in in_parts(subject, header, body, self.broker.connection.max_payload):
+                    sent = await self.broker.frame(each, frame)
                 (self._gauges.frames_sent if sent else self._gauges.frames_passed_over).inc()
             # The server's answer to a ping says that it has read them: until then newer ones replace one another here,
             # instead of piling up in the client's buffer.

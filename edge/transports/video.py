@@ -10,17 +10,20 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from router.broker import Broker
 from router.cluster.leases import Leases, view_key
 from router.errors import BadEvent, BrokerError
-from router.frame import unpack
+from router.frame import MAX_BODY, pack, part_subject, unpack
 from router.nats.subscription import Subscription
 
 log = logging.getLogger(__name__)
 
 # 6 s: three lost refreshes later a camera whose viewers' process died is idle again.
 LEASE_SECONDS = 6.0
+# 2 s: how long a part of a picture may follow the frame that names it.
+PART_SECONDS = 2.0
 BOUNDARY = b"callboard-frame"
 # What stands before the first part; each part brings the one for the next.
 OPENING = b"--" + BOUNDARY + b"\r\n"
@@ -36,7 +39,8 @@ class Frame:
         self._part: bytes | None = None
 
     @property
-    def jpeg(self) -> memoryview:
+    def body(self) -> memoryview:
+        """The bytes of the picture's file."""
         return unpack(self.payload)[1]
 
     @property
@@ -86,12 +90,19 @@ class Viewer:
 class Track:
     """One picture stream as this process receives it."""
 
-    def __init__(self) -> None:
+    def __init__(self, subject: str) -> None:
+        self.subject = subject
         self.viewers: set[Viewer] = set()
         self.listening: Subscription | None = None
         self.lease: asyncio.Task[None] | None = None
+        self.gathering: asyncio.Task[None] | None = None
         self.users = 0
         self.changing = asyncio.Lock()
+
+    def show(self, frame: Frame) -> None:
+        """Gives a frame to all viewers."""
+        for viewer in self.viewers:
+            viewer.show(frame)
 
 
 class Video:
@@ -110,60 +121,118 @@ class Video:
             await asyncio.Event().wait()
 
     @asynccontextmanager
-    async def watch(self, domain: str, entity: str, subject: str) -> AsyncIterator[Viewer]:
-        """Watches one track: holds its lease and gives the newest frames. Raises BrokerError."""
+    async def watch(
+        self, domain: str, entity: str, subject: str, *what: str, stored: bool = True
+    ) -> AsyncIterator[Viewer]:
+        """Watches one track: holds its lease and gives the newest frames. Raises BrokerError.
+
+        The lease names `what` of the entity is watched. The last picture of before comes first, unless not `stored`.
+        """
         viewer = Viewer()
-        track = self._tracks.setdefault(subject, Track())
+        track = self._tracks.setdefault(subject, Track(subject))
         track.users += 1
         try:
             async with track.changing:
                 if track.listening is None:
                     track.listening = await self._broker.connection.listen(
-                        subject, lambda _s, _r, payload, _h: self._show(track, payload)
+                        subject, lambda _s, _r, payload, _h: self._take(track, payload)
                     )
                     assert self._group is not None
-                    key = view_key(domain, entity, self._edge_id)
+                    key = view_key(domain, entity, self._edge_id, *what)
                     track.lease = self._group.create_task(self._leases.hold(key, LEASE_SECONDS))
             track.viewers.add(viewer)
-            last = await self._broker.last_frame(subject)
+            last = await self._last(subject) if stored else None
             if last is not None and viewer in track.viewers and not viewer._arrived.is_set():
-                self._give(viewer, last)
+                viewer.show(last)
             yield viewer
         finally:
             track.viewers.discard(viewer)
             track.users -= 1
             async with track.changing:
                 if track.users == 0:
-                    if track.listening is not None:
-                        await track.listening.stop()
-                        track.listening = None
-                    if track.lease is not None:
-                        track.lease.cancel()
-                        track.lease = None
-                    if self._tracks.get(subject) is track:
-                        del self._tracks[subject]
+                    await self._leave(track)
 
-    def _show(self, track: Track, payload: bytes) -> None:
+    async def _leave(self, track: Track) -> None:
+        """Ends what was begun for a track that nobody watches any more."""
+        if track.listening is not None:
+            await track.listening.stop()
+            track.listening = None
+        for task in (track.lease, track.gathering):
+            if task is not None:
+                task.cancel()
+        track.lease = track.gathering = None
+        if self._tracks.get(track.subject) is track:
+            del self._tracks[track.subject]
+
+    def _take(self, track: Track, payload: bytes) -> None:
+        """Shows a picture that has come, or gathers its parts."""
         try:
-            unpack(payload)
+            header, _ = unpack(payload)
         except BadEvent:
             return
-        frame = Frame(payload)
-        for viewer in track.viewers:
-            viewer.show(frame)
+        if "parts" not in header:
+            track.show(Frame(payload))
+        elif track.gathering is None or track.gathering.done():
+            # One picture at a time: parts of the next one replace those of this one in the stream.
+            assert self._group is not None
+            track.gathering = self._group.create_task(self._show_parts(track, header))
 
-    @staticmethod
-    def _give(viewer: Viewer, payload: bytes) -> None:
+    async def _show_parts(self, track: Track, header: dict[str, Any]) -> None:
+        frame = await self._gather(track.subject, header)
+        if frame is not None:
+            track.show(frame)
+
+    async def _last(self, subject: str) -> Frame | None:
+        """The latest picture of a subject, whole or in parts."""
+        payload = await self._broker.last_frame(subject)
+        if payload is None:
+            return None
         try:
-            unpack(payload)
+            header, _ = unpack(payload)
         except BadEvent:
-            return
-        viewer.show(Frame(payload))
+            return None
+        return await self._gather(subject, header) if "parts" in header else Frame(payload)
 
-    async def newest(self, domain: str, entity: str, subject: str, timeout: float = 3.0) -> Frame | None:
-        """One fresh picture: the next one that the source makes, or the last one where it makes none in time."""
+    async def _gather(self, subject: str, header: dict[str, Any]) -> Frame | None:
+        """Puts the parts of a picture together; None where they do not arrive, or are those of another picture by now."""
+        count, size, picture = header.pop("parts"), header.pop("size", 0), header.pop("picture", "")
+        if not isinstance(count, int) or not isinstance(size, int) or not 0 < count <= size <= MAX_BODY:
+            return None
+        parts: list[memoryview] = []
+        for number in range(1, count + 1):
+            part = await self._part(part_subject(subject, number), picture)
+            if part is None:
+                return None
+            parts.append(part)
+        if sum(map(len, parts)) != size:
+            return None
+        return Frame(pack(header, b"".join(parts)))
+
+    async def _part(self, subject: str, picture: str) -> memoryview | None:
+        """One part of a picture. It was sent before the frame that names it, but the stream may not have it yet."""
+        deadline = asyncio.get_running_loop().time() + PART_SECONDS
+        while True:
+            payload = await self._broker.last_frame(subject)
+            if payload is not None:
+                try:
+                    header, body = unpack(payload)
+                except BadEvent:
+                    return None
+                if header.get("picture") == picture:
+                    return body
+            if asyncio.get_running_loop().time() > deadline:
+                return None
+            await asyncio.sleep(0.02)
+
+    async def newest(
+        self, domain: str, entity: str, subject: str, *what: str, timeout: float = 3.0, stored: bool = True
+    ) -> Frame | None:
+        """One fresh picture: the next one that the source makes, or the last one where it makes none in time.
+
+        Where not `stored`, a picture of before is taken only once the time is over.
+        """
         try:
-            async with asyncio.timeout(timeout), self.watch(domain, entity, subject) as viewer:
+            async with asyncio.timeout(timeout), self.watch(domain, entity, subject, *what, stored=stored) as viewer:
                 return await viewer.next()
         except (TimeoutError, BrokerError):
-            return None
+            return None if stored else await self._last(subject)

@@ -1,7 +1,8 @@
 """Holds and counts leases: keys of the bucket LEASES that a process refreshes while it uses something, and that expire otherwise.
 
 `view.<domain>.<entity>.<holder>` is one viewer of one picture: an edge process holds it while somebody watches, and the
-actor that makes the picture works only while the count is not zero. A holder that dies is forgotten after its ttl, by
+actor that makes the picture works only while the count is not zero. Where there are several pictures of an entity, the
+key goes on with what is watched: `view.octane.main.<holder>.<track>.<rendition>`. A holder that dies is forgotten after its ttl, by
 the server (the key's TTL) and by every counter on its own (the ttl is in the value), so that a lost connection cannot
 keep a camera running.
 """
@@ -18,7 +19,7 @@ from router.errors import BrokerError
 from router.nats.bucket import Bucket, Entry
 from router.nats.connection import Connection
 from router.stored import decoder
-from router.subject import escape
+from router.subject import escape, unescape
 from router.timing import Clock, SystemClock, full_jitter
 from router.topology import LEASES
 
@@ -35,9 +36,9 @@ def lease_key(*tokens: str) -> str:
     return ".".join(escape(token) for token in tokens)
 
 
-def view_key(domain: str, entity: str, holder: str) -> str:
-    """Makes the key that says: this holder watches that entity."""
-    return lease_key("view", domain, entity, holder)
+def view_key(domain: str, entity: str, holder: str, *what: str) -> str:
+    """Makes the key that says: this holder watches that entity, or `what` of it."""
+    return lease_key("view", domain, entity, holder, *what)
 
 
 class _Value(msgspec.Struct):
@@ -99,6 +100,12 @@ class Viewers:
         self._forget()
         return len(self._until)
 
+    @property
+    def wanted(self) -> list[tuple[str, ...]]:
+        """What of the entity is watched, each once, the longest watched first; () for what names nothing in particular."""
+        self._forget()
+        return list(dict.fromkeys(tuple(map(unescape, key.split(".")[4:])) for key in self._until))
+
     async def wait_for_some(self) -> None:
         """Returns once somebody watches."""
         while self.count == 0:
@@ -108,6 +115,10 @@ class Viewers:
         """Returns once nobody watches."""
         while self.count > 0:
             await self._change()
+
+    async def wait_for_news(self) -> None:
+        """Returns once a lease was taken, refreshed or released, or has run out."""
+        await self._change()
 
     def saw(self, key: str, ttl: float | None) -> None:
         """Notes that a lease was taken or refreshed, or is gone (None)."""
@@ -153,7 +164,7 @@ async def watch(viewers: Viewers, connection: Connection) -> None:
     failures = 0
     while True:
         try:
-            await bucket.watch(heard, f"{lease_key('view', viewers.domain, viewers.entity)}.*")
+            await bucket.watch(heard, f"{lease_key('view', viewers.domain, viewers.entity)}.>")
         except BrokerError as fault:
             failures += 1
             log.debug("leases of viewers cannot be watched; retrying", extra={"fault": str(fault)})

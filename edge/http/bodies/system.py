@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -34,6 +34,52 @@ class PictureQuery(msgspec.Struct, frozen=True):
 
     track: Annotated[str | None, Meta(description="Which track, of a source that has several.")] = None
     ticket: Annotated[str | None, Meta(description="From `POST /tickets`, where no Authorization can be sent.")] = None
+
+
+PassName = Annotated[str, Meta(max_length=64)]
+PixelWidth = Annotated[int, Meta(ge=1, le=100_000)]
+
+
+class OctanePictureQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which pictures of an Octane, over what, and how wide."""
+
+    pass_: Annotated[
+        PassName | None,
+        Meta(description="Which render pass, as `passes` of the statistics names it; `beauty` without."),
+    ] = msgspec.field(default=None, name="pass")
+    track: Annotated[PassName | None, Meta(description="Another name of `pass`.")] = None
+    width: Annotated[
+        PixelWidth | None,
+        Meta(
+            description="The least width in pixels that will do: the next power of two from 64 to 4096, or the full width."
+        ),
+    ] = None
+    background: Annotated[
+        Literal["black", "white", "checker"] | None,
+        Meta(description="What is seen through the picture. Formats with alpha keep it where this is left out."),
+    ] = None
+    ticket: Annotated[str | None, Meta(description="From `POST /tickets`, where no Authorization can be sent.")] = None
+
+
+class OctaneMjpegQuery(OctanePictureQuery, frozen=True, kw_only=True):
+    """Which pictures of an Octane, as MJPEG."""
+
+    format: Literal["jpeg"] = "jpeg"
+
+
+class OctaneSocketQuery(OctanePictureQuery, frozen=True, kw_only=True):
+    """Which pictures of an Octane, in a form that is quick enough for a stream."""
+
+    format: Literal["jpeg", "png", "webp"] = "jpeg"
+
+
+class OctaneSnapshotQuery(OctanePictureQuery, frozen=True, kw_only=True):
+    """Which picture of an Octane, and in which form."""
+
+    format: Annotated[
+        Literal["jpeg", "png", "png16", "webp", "exr"],
+        Meta(description="`png16` has 16 bits a channel, `exr` linear light in floats; `webp` is lossless."),
+    ] = "jpeg"
 
 
 class LivezAnswer(msgspec.Struct):

@@ -131,7 +131,7 @@ def _operation(path: str, declared: Operation, access: Access, schemas: _Schemas
 def _answer(answer: Answer, schemas: _Schemas) -> dict[str, Any]:
     made: dict[str, Any] = {"description": answer.description}
     if isinstance(answer.body, Media):
-        made["content"] = {answer.body.type: {"schema": {}}}
+        made["content"] = {kind: {"schema": {}} for kind in (answer.body.type, *answer.body.others)}
     elif answer.body is not None:
         made["content"] = {"application/json": {"schema": schemas.of(answer.body)}}
     if answer.headers:

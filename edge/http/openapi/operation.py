@@ -17,9 +17,10 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Media:
-    """A body that is no JSON: its content type."""
+    """A body that is no JSON: its content type, and others that it may have."""
 
     type: str
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
+from edge.transports import video as transport
 from edge.transports.video import OPENING, Frame, Video, Viewer
 from router.broker import Broker
 from router.cluster.leases import view_key
-from router.frame import frame_subject, pack
+from router.frame import frame_subject, in_parts, pack
 from router.nats.bucket import Bucket
 from tests.edge.conftest import keep_picture
 from tests.waiting import PATIENCE, eventually
@@ -40,7 +41,7 @@ def test_a_frame_is_made_a_part_once_with_the_boundary_behind_it() -> None:
     assert frame.part is frame.part
     assert frame.part.startswith(b"Content-Type: image/jpeg\r\nContent-Length: %d\r\nX-Timestamp: 1.5" % len(JPEG))
     assert frame.part.endswith(b"\r\n\r\n" + JPEG + b"\r\n" + OPENING)
-    assert bytes(frame.jpeg) == JPEG
+    assert bytes(frame.body) == JPEG
 
 
 async def test_a_viewer_that_is_slow_gets_the_newest_frame_only() -> None:
@@ -87,3 +88,69 @@ async def test_the_last_picture_is_shown_where_the_source_makes_none(video: Vide
 
     assert shown is not None and shown.payload == picture(7)
     assert await video.newest("camera", f"{entity}x", frame_subject("camera", f"{entity}x"), timeout=0.05) is None
+
+
+async def test_a_picture_in_parts_is_put_together(video: Video, broker: Broker, entity: str) -> None:
+    subject, header = frame_subject("octane", entity, "beauty"), {"seq": 3, "time": 1.5, "format": "exr"}
+    body = bytes(range(256)) * 50
+    messages = in_parts(subject, header, body, 4000)
+
+    async with video.watch("octane", entity, subject, "beauty", "exr") as viewer:
+        for each, frame in messages:
+            await broker.frame(each, frame)
+        async with asyncio.timeout(PATIENCE):
+            live = await viewer.next()
+    kept = await video.newest("octane", entity, subject, timeout=PATIENCE)
+
+    assert kept is not None and live.payload == kept.payload == pack(header, body)
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+async def test_a_picture_with_a_missing_or_foreign_part_is_not_shown(
+    video: Video, broker: Broker, entity: str, lost: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "PART_SECONDS", 0.1)
+    subject = frame_subject("octane", entity, "beauty")
+    messages, others = (in_parts(subject, {"seq": 3}, bytes(6000), 4000) for _ in range(2))
+    for each, frame in (messages[0], others[1] if lost else messages[0], messages[-1]):
+        await broker.frame(each, frame)
+    await eventually(lambda: broker.last_frame(subject))
+
+    assert await video.newest("octane", entity, subject, timeout=1.0) is None
+
+
+async def test_a_lease_names_the_track_and_the_rendition(video: Video, broker: Broker, entity: str) -> None:
+    bucket = Bucket(broker.connection, "LEASES")
+    what = ("z_depth", "webp-512")
+
+    async def keys() -> list[str]:
+        return [entry.key for entry in await bucket.entries(f"view.octane.{entity}.>")]
+
+    async with (
+        video.watch("octane", entity, frame_subject("octane", entity, "beauty")),
+        video.watch("octane", entity, f"{frame_subject('octane', entity, 'z_depth')}.webp-512", *what),
+    ):
+        expected = {view_key("octane", entity, "edge-1"), view_key("octane", entity, "edge-1", *what)}
+        await eventually(lambda: _holds(keys, expected))
+    await eventually(lambda: _holds(keys, set()))
+
+
+async def _holds(keys: Callable[[], Awaitable[list[str]]], expected: set[str]) -> bool:
+    return set(await keys()) == expected
+
+
+async def test_a_picture_of_before_is_taken_only_where_no_fresh_one_comes(
+    video: Video, broker: Broker, entity: str
+) -> None:
+    subject = frame_subject("octane", entity, "beauty")
+    await keep_picture(broker, subject, picture(1))
+
+    async def fresh() -> None:
+        track = await eventually(lambda: video._tracks.get(subject))
+        await eventually(lambda: track.viewers)
+        await broker.frame(subject, picture(2))
+
+    shown, _ = await asyncio.gather(video.newest("octane", entity, subject, timeout=PATIENCE, stored=False), fresh())
+    assert shown is not None and shown.payload == picture(2)
+    late = await video.newest("octane", entity, subject, timeout=0.05, stored=False)
+    assert late is not None and late.payload == picture(2)

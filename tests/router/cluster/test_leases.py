@@ -31,6 +31,21 @@ def test_tokens_from_outside_cannot_shape_a_key() -> None:
     assert lease_key("role", "fanout") == "role.fanout"
 
 
+def test_viewers_know_what_of_an_entity_is_watched_each_once_and_the_longest_watched_first() -> None:
+    viewers = Viewers("octane", "a.b")
+    what = ("depth of field", "png-512")
+
+    viewers.saw(view_key("octane", "a.b", "s1", *what), 60)
+    viewers.saw(view_key("octane", "a.b", "s1"), 60)
+    viewers.saw(view_key("octane", "a.b", "s2", *what), 60)
+
+    assert viewers.wanted == [what, ()] and viewers.count == 3
+    viewers.saw(view_key("octane", "a.b", "s1", *what), None)
+    assert viewers.wanted == [(), what]
+    viewers.saw(view_key("octane", "a.b", "s2", *what), None)
+    assert viewers.wanted == [()]
+
+
 async def test_a_lease_that_is_not_refreshed_runs_out_here_too() -> None:
     clock = ManualClock()
     viewers = Viewers("camera", "door", clock)
@@ -125,6 +140,17 @@ async def refreshed(leases: Leases, key: str, revision: int) -> bool:
     entry = await leases.bucket.get(key)
     assert entry is not None
     return entry.revision >= revision
+
+
+async def test_a_lease_that_names_what_it_watches_is_heard(broker: Broker, entity: str) -> None:
+    viewers = Viewers("octane", entity)
+    async with running(
+        watch(viewers, broker.connection),
+        Leases(broker.connection).hold(view_key("octane", entity, "s1", "beauty", "webp"), 60),
+    ):
+        await eventually(lambda: viewers.wanted == [("beauty", "webp")])
+
+    assert viewers.count == 1
 
 
 async def test_a_foreign_value_is_not_counted_and_stops_nothing(broker: Broker, entity: str) -> None:
