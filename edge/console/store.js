@@ -16,6 +16,8 @@ const KEPT_RUNS = 200;
 const KEPT_ALERTS = 100;
 const ALERT_STATES = new Set(["firing", "acknowledged", "snoozed", "dismissed", "resolved"]);
 const KEPT_LINES = 200;
+/** The events that say how an Octane is. */
+const OCTANE_PARTS = new Set(["state", "statistics", "controls", "render_failure"]);
 
 export const TERMINAL = OUTCOMES;
 
@@ -39,7 +41,7 @@ export class Store {
   arrived = 0;
   /** What `/me` says of this page's token; null until it is known. */
   rights = null;
-  /** What is known of each device, in parts: `{ state, statistics }`. */
+  /** What is known of each camera, in parts: `{ state, statistics }`. */
   #parts = new Map();
   #state = { phase: "idle", reason: "", code: "" };
   #connected = false;
@@ -115,8 +117,10 @@ export class Store {
     const data = event.data ?? {};
     const [domain, token = ""] = String(event.subject).split(".");
     this.#keep({ kind: "event", event, at: Date.parse(event.timestamp), domain });
-    if (domain === "camera" || domain === "octane") {
-      if (event.event_type === "state" || event.event_type === "statistics") this.#device(domain, unescapeToken(token), { [event.event_type]: data });
+    if (domain === "camera") {
+      if (event.event_type === "state" || event.event_type === "statistics") this.#camera(unescapeToken(token), { [event.event_type]: data });
+    } else if (domain === "octane") {
+      this.#octane(unescapeToken(token), event.event_type, data, moment(event.timestamp));
     } else if (domain === "alert") {
       this.#alert(data, event.event_type, unescapeToken(token), moment(event.timestamp));
     } else if (RUN_DOMAINS.has(domain)) {
@@ -136,9 +140,10 @@ export class Store {
     for (const item of Array.isArray(list) ? list : []) {
       if (topic === "runs") this.#run(`${item.domain}.${escapeToken(String(item.run))}`, item, item.updated);
       else if (topic === "alerts") this.#alert({ ...item, alert: item.alert ?? item.id }, item.state ?? item.status, item.rule, moment(item.timestamp ?? item.time));
+      else if (topic === "octanes") this.#listedOctane(item);
       else {
         const { id, statistics = {}, ...state } = item;
-        this.#device(topic === "cameras" ? "camera" : "octane", String(id), { state, statistics }, true);
+        this.#camera(String(id), { state, statistics }, true);
       }
     }
     this.touch(topic);
@@ -196,14 +201,37 @@ export class Store {
   }
 
   /** `parts`: the state, the statistics, or both. Each is whole: what a newer one leaves out is so no more. */
-  #device(domain, id, parts, fromList = false) {
-    const topic = domain === "camera" ? "cameras" : "octanes";
-    const known = this.#parts.get(`${domain}.${id}`);
+  #camera(id, parts, fromList = false) {
+    const known = this.#parts.get(id);
     // A list is a snapshot taken before the events that this page has already seen.
     const whole = fromList ? { ...parts, ...known } : { ...known, ...parts };
-    this.#parts.set(`${domain}.${id}`, whole);
-    this[topic].set(id, { ...whole.statistics, ...whole.state, id });
-    this.touch(topic);
+    this.#parts.set(id, whole);
+    this.cameras.set(id, { ...whole.statistics, ...whole.state, id });
+    this.touch("cameras");
+  }
+
+  /** What a command's answer says of an Octane's controls, before the event of it is here. */
+  control(id, controls) {
+    this.#octane(id, "controls", controls);
+  }
+
+  // Each part is a whole: what a newer state does not say any more is over.
+  #octane(id, type, data, at = 0) {
+    if (!OCTANE_PARTS.has(type)) return;
+    const device = { ...this.octanes.get(id), id };
+    if (type === "render_failure") device.failure = { ...data, at };
+    else device[type] = data;
+    // A render that goes on has got over its failure; figures may have been on their way when it failed.
+    if (type === "statistics" && data.state === "rendering" && at > (device.failure?.at ?? Infinity) + 1_000) device.failure = null;
+    this.octanes.set(id, device);
+    this.touch("octanes");
+  }
+
+  #listedOctane({ id, statistics, controls, failure, updated, ...state }) {
+    const over = ["rendering", "waiting", "finished"].includes(statistics?.state);
+    const failed = failure && !over && { failure: { ...failure, at: moment(failure.at) } };
+    const listed = { state, ...(statistics && { statistics }), ...(controls && { controls }), ...failed };
+    this.octanes.set(String(id), { ...listed, ...this.octanes.get(String(id)), id: String(id) });
   }
 
   #alert(data, type, rule, time) {

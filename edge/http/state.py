@@ -15,6 +15,9 @@ from router.codec import rfc3339
 from router.record import Record
 from router.subject import unescape
 
+# What a camera or an Octane publishes about itself, of which the latest is what is the case.
+_PARTS = {"camera": ("state", "statistics"), "octane": ("state", "statistics", "controls", "render_failure")}
+
 
 async def _latest(request: Request, *patterns: str) -> list[Record]:
     """The newest events under some patterns that the principal may read."""
@@ -34,14 +37,17 @@ async def list_octanes(request: Request) -> Response:
 
 
 async def _entities(request: Request, domain: str) -> list[dict[str, Any]]:
-    """Every camera or Octane that has published, with its latest state and statistics."""
+    """Every camera or Octane that has published, with the latest of what it says."""
     found: dict[str, dict[str, Any]] = {}
-    for record in await _latest(request, f"{domain}.*.state", f"{domain}.*.statistics"):
+    for record in await _latest(request, *(f"{domain}.*.{kind}" for kind in _PARTS[domain])):
         event = record.event
         assert event is not None
         shown = found.setdefault(event.subject.entity, {"id": unescape(event.subject.entity)})
-        if event.type == "state":
-            shown |= {**event.data, "updated": rfc3339(event.time)}
-        else:
-            shown["statistics"] = dict(event.data)
+        match event.type:
+            case "state":
+                shown |= {**event.data, "updated": rfc3339(event.time)}
+            case "render_failure":
+                shown["failure"] = {**event.data, "at": rfc3339(event.time)}
+            case part:
+                shown[part] = dict(event.data)
     return sorted(found.values(), key=lambda shown: str(shown["id"]))

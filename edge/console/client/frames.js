@@ -108,7 +108,7 @@ export class FrameStream {
     }
     if (signal.aborted || document.hidden) return;
     await new Promise((resolve) => {
-      const socket = new WebSocket(this.url.replace(/^http/, "ws") + (ticket ? `?ticket=${ticket}` : ""));
+      const socket = new WebSocket(this.url.replace(/^http/, "ws") + (ticket ? `${this.url.includes("?") ? "&" : "?"}ticket=${ticket}` : ""));
       socket.binaryType = "arraybuffer";
       this.#connection = new AbortController();
       let heard = Date.now();

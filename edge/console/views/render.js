@@ -1,103 +1,283 @@
-/** Shows the live render and its progress. */
+/** Shows a live render to work in: its picture, what moves its camera, and what controls it. */
 
-import { h, meter, say, show } from "../dom.js";
-import { duration, number, percent } from "../format.js";
-import { viewport } from "./viewport.js";
+import { h, icon, say, show } from "../dom.js";
+import { summary } from "../format.js";
+import { absence } from "./absence.js";
+import { Buttons } from "./octane/buttons.js";
+import { Commands } from "./octane/commands.js";
+import { condition } from "./octane/condition.js";
+import { Framing } from "./octane/framing.js";
+import { help } from "./octane/help.js";
+import { CameraMoves } from "./octane/moves.js";
+import { Pane } from "./octane/pane.js";
+import { presence } from "./octane/presence.js";
+import { settings } from "./octane/settings.js";
+import { statusLine } from "./octane/status.js";
+import { toolbar } from "./octane/toolbar.js";
+import { badge, panel, rebadge } from "./panel.js";
 
-const WORDS = {
-  rendering: ["Rendering", "info"],
-  finished: ["Finished", "ok"],
-  paused: ["Paused", "quiet"],
-  stopped: ["Stopped", "quiet"],
-  waiting: ["Waiting", "warn"],
+const EMPTY = {
+  title: "No render yet",
+  explanation: "Point the octane actor at a running Octane, or try the simulator, which speaks the same wire.",
+  command: "callboard simulate octane",
 };
+// `/#viewport` opens the page with the large view.
+const LARGE = "#viewport";
+const BACKGROUND = "callboard.background";
+const PICKED = 10_000;
 
-const TROUBLE = {
-  absent: ["Absent", "bad"],
-  refused: ["Refused", "bad"],
-  busy: ["Busy", "warn"],
-  unreadable: ["Unreadable picture", "bad"],
-  stale: ["Stale picture", "warn"],
-};
+/** The render panel. */
+class RenderView {
+  #root;
+  #store;
+  #client;
+  #id = null;
+  #tool = "camera";
+  #status = "";
+  #picking = null;
 
-/** What is wrong with an Octane or its picture, and why: `[word, tone, reason]`, or null. */
-export function trouble(device) {
-  for (const [name, reason] of [[device.status, device.reason], [device.picture, device.picture_reason]]) {
-    if (TROUBLE[name]) return [...TROUBLE[name], reason ?? ""];
+  constructor(root, store, client) {
+    this.#root = root;
+    this.#store = store;
+    this.#client = client;
+    this.commands = new Commands(store, client);
+    this.buttons = new Buttons(this.commands);
+    this.framing = new Framing();
+    this.moves = new CameraMoves((name, values) => this.commands.give(name, values), (fault) => this.bar.fault.tell("Camera", fault));
+    this.presence = presence(store, this.commands, () => this.panes.forEach(({ gestures }) => gestures.suspend()));
+    this.bar = toolbar({ ...this.#shared(), pane: () => this.panes[0], choose: (tool) => this.#choose(tool), zoom: (factor) => this.#zoom(factor) });
+    this.settings = settings({ ...this.#shared(), pane: () => this.panes[0], paint: (background) => this.#paint(background) });
+    this.panes = [new Pane(this.#shared(), "Render")];
+    this.status = statusLine();
+    this.help = help();
+    this.#build();
+    store.watch("octanes", () => this.#draw());
+    client.onState(({ phase }) => phase === "live" && this.commands.learn());
+    setInterval(() => this.#tell(), 500);
+    if (location.hash === LARGE) this.#enlarge(true);
   }
-  return device.callback_slot === "contested"
-    ? ["Contested", "warn", "another program takes the notifications of new images again and again; pictures are fetched without them"]
-    : null;
-}
 
-/** Samples, speed and time of one render. */
-function progress() {
-  const bar = meter("Render progress");
-  const samples = h("strong");
-  const most = h("span.faint");
-  const part = h("span.part");
-  const facts = Object.fromEntries(["speed", "elapsed", "remaining"].map((name) => [name, h("dd")]));
-  const wrong = h("p.wrong", { role: "status" });
-  const element = h("div.progress", {},
-    wrong,
-    h("div.line", {}, h("span", {}, samples, most), part),
-    bar.element,
-    h("dl.numbers", {},
-      h("div", {}, h("dt", {}, "Speed"), facts.speed),
-      h("div", {}, h("dt", {}, "Elapsed"), facts.elapsed),
-      h("div", {}, h("dt", {}, "Remaining"), facts.remaining)));
-  let newest = 0;
+  // What the parts of the panel share.
+  #shared() {
+    return {
+      client: this.#client,
+      commands: this.commands,
+      buttons: this.buttons,
+      framing: this.framing,
+      moves: this.moves,
+      id: () => this.#id,
+      tool: () => this.#tool,
+      movable: () => this.commands.offers("orbit") && !this.commands.why("orbit"),
+      background: () => localStorage.getItem(BACKGROUND) ?? "black",
+      took: () => this.presence.started(),
+      region: (rect) => this.#try("Render region", () => this.commands.give("set_region", rect)),
+      clearRegion: () => this.#try("Render region", () => this.commands.give("clear_region")),
+      pick: (at) => this.#pick(at),
+      changed: () => this.#tell(),
+    };
+  }
 
-  const draw = (now) => {
-    const done = now.progress ?? (now.max_samples ? now.samples / now.max_samples : null);
-    bar.set(done);
-    say(samples, number(now.samples));
-    say(most, now.max_samples ? ` / ${number(now.max_samples)} samples` : " samples");
-    say(part, percent(done));
-    say(facts.elapsed, duration(now.render_time));
-    say(facts.speed, now.samples_per_second === undefined ? "–" : `${number(now.samples_per_second / 1e6, 2)} Ms/s`);
-    const left = now.estimated_render_time - now.render_time;
-    say(facts.remaining, now.state === "finished" ? "done" : Number.isFinite(left) ? duration(Math.max(0, left)) : "–");
-  };
-  let device = {};
-  return {
-    element,
-    device: (latest) => {
-      device = latest;
-      const [word, , reason] = trouble(device) ?? [""];
-      say(wrong, reason ? `${word}: ${reason}` : word);
-      show(wrong, Boolean(word));
-      if (performance.now() - newest > 1_500) draw(device);
-    },
-    // A picture says how many samples are in it, fresher than the statistics of once a second.
-    frame: (header) => {
-      if (!Number.isFinite(header.samples)) return;
-      newest = performance.now();
-      const { samples, max_samples = device.max_samples, render_time = device.render_time } = header;
-      draw({ ...device, samples, max_samples, render_time, progress: max_samples ? samples / max_samples : device.progress });
-    },
-  };
+  #build() {
+    const { badges, tools, body } = panel(this.#root, "render", "Render");
+    this.state = badge("", "quiet");
+    this.simulated = badge("SIMULATED", "warn", "These pictures are made by a simulator, not by a real device");
+    this.empty = absence("render", EMPTY);
+    badges.append(this.state, this.simulated, this.empty.badge);
+    this.choice = h("select", { "aria-label": "Which render", onchange: () => this.#open(this.choice.value) });
+    const tool = (label, picture, onclick) => h("button.tool", { type: "button", title: label, "aria-label": label, onclick }, icon(picture));
+    this.second = tool("Second viewport", "split", () => this.#split());
+    this.drawer = tool("Settings", "sliders", () => this.#toggleSettings());
+    this.large = tool("Large view", "large", () => this.#enlarge(!this.#root.classList.contains("large")));
+    this.full = tool("Full screen", "expand", () => this.#fullScreen());
+    this.ask = tool("Mouse, touch and keys", "question", () => this.help.open());
+    for (const button of [this.second, this.drawer, this.large]) button.setAttribute("aria-pressed", "false");
+    tools.append(this.choice, this.second, this.drawer, this.ask, this.large, this.full);
+    this.picked = h("p.picked", { role: "status", hidden: true });
+    this.area = h("div.panes", {}, this.panes[0].element, h("div.notes", {}, this.presence.element, this.picked));
+    this.main = h("div.work", {}, h("div.column", {}, this.area, this.bar.element, this.bar.fault.element, this.status.element), this.settings.element);
+    body.append(this.main, this.help.element, ...this.empty.elements);
+    this.area.addEventListener("keydown", (event) => this.#key(event));
+    this.area.addEventListener("dblclick", (event) => event.target.closest(".stage") && !event.target.closest("button, select") && this.#tool !== "pick" && this.#fullScreen());
+    this.#root.addEventListener("keydown", (event) => event.key === "Escape" && this.#escape());
+    document.addEventListener("fullscreenchange", () => this.#root.classList.toggle("full", document.fullscreenElement === this.#root));
+  }
+
+  get #device() {
+    return this.#store.octanes.get(this.#id);
+  }
+
+  #open(id) {
+    if (id === this.#id) return;
+    this.moves.drop();
+    this.#id = this.commands.id = id;
+    for (const pane of this.panes) {
+      pane.pass = "beauty";
+      pane.show();
+    }
+    this.#draw();
+  }
+
+  #split() {
+    const second = this.panes.length < 2;
+    if (second) {
+      const pane = new Pane(this.#shared(), "Second viewport");
+      this.panes.push(pane);
+      this.panes[0].element.after(pane.element);
+      const other = (this.#device?.statistics?.passes ?? []).find((name) => name !== this.panes[0].pass);
+      pane.show(other ?? this.panes[0].pass);
+    } else {
+      const pane = this.panes.pop();
+      pane.close();
+      pane.element.remove();
+    }
+    this.area.classList.toggle("two", second);
+    this.second.setAttribute("aria-pressed", String(second));
+    this.#draw();
+  }
+
+  #toggleSettings() {
+    show(this.settings.element, this.settings.element.hidden);
+    this.drawer.setAttribute("aria-pressed", String(!this.settings.element.hidden));
+  }
+
+  #enlarge(large) {
+    this.#root.classList.toggle("large", large);
+    this.large.setAttribute("aria-pressed", String(large));
+    for (const panel of this.#root.parentElement.children) if (panel !== this.#root) panel.inert = large;
+    history.replaceState(null, "", `${location.pathname}${location.search}${large ? LARGE : ""}`);
+  }
+
+  #fullScreen() {
+    if (document.fullscreenElement) document.exitFullscreen();
+    else this.#root.requestFullscreen?.().catch(() => {});
+  }
+
+  #paint(background) {
+    localStorage.setItem(BACKGROUND, background);
+    for (const pane of this.panes) pane.show();
+  }
+
+  #zoom(factor) {
+    const { clientWidth: width, clientHeight: height } = this.panes[0].element;
+    this.framing.zoom(factor, { x: width / 2, y: height / 2 }, this.panes[0].picture, { width, height });
+  }
+
+  #choose(tool) {
+    this.#tool = tool;
+    for (const pane of this.panes) {
+      pane.element.dataset.tool = tool;
+      if (tool !== "pick") pane.marker = null;
+    }
+    this.#draw();
+  }
+
+  async #try(label, run) {
+    try {
+      await run();
+      this.bar.fault.clear();
+      return true;
+    } catch (fault) {
+      this.bar.fault.tell(label, fault);
+      return false;
+    }
+  }
+
+  async #pick(at) {
+    const { what, label } = this.bar.picks();
+    if (!at) return;
+    for (const pane of this.panes) pane.marker = at;
+    await this.#try(`Pick ${label.toLowerCase()}`, async () => {
+      const answer = await this.commands.give("pick", { ...at, what });
+      const found = answer?.result && typeof answer.result === "object" ? summary(answer.result).map(([name, text]) => `${name.replaceAll("_", " ")} ${text}`).join(", ") : String(answer?.result ?? "");
+      say(this.picked, `${label} at ${at.x}, ${at.y}${found ? `: ${found}` : ""}`);
+      show(this.picked, true);
+      clearTimeout(this.#picking);
+      this.#picking = setTimeout(() => show(this.picked, false), PICKED);
+    });
+  }
+
+  #key(event) {
+    const stage = event.target.closest(".stage");
+    if (event.target !== stage || event.ctrlKey || event.metaKey || event.altKey) return;
+    const { bar } = this;
+    const acts = {
+      " ": () => bar.act("play"), u: () => bar.act("undo"), Home: () => bar.act("reset"), 0: () => bar.act("fit"), 1: () => bar.act("actual"),
+      c: () => bar.act("camera"), h: () => bar.act("hand"), r: () => bar.act("region"), p: () => bar.act("pick"),
+      f: () => this.#fullScreen(), l: () => this.large.click(), "?": () => this.help.open(),
+    };
+    const act = acts[event.key.length === 1 ? event.key.toLowerCase() : event.key] ?? (this.#tool === "pick" && this.#aim(event, stage));
+    if (!act) return;
+    event.preventDefault();
+    act();
+  }
+
+  // A pick by keys: arrows move the cross, Enter picks.
+  #aim(event, stage) {
+    const pane = this.panes.find(({ element }) => element === stage);
+    const { width, height } = pane.picture;
+    const at = pane.marker ?? { x: width >> 1, y: height >> 1 };
+    const step = event.shiftKey ? 20 : 4;
+    const by = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] }[event.key];
+    if (by && width) return () => { pane.marker = { x: Math.min(width - 1, Math.max(0, at.x + by[0])), y: Math.min(height - 1, Math.max(0, at.y + by[1])) }; };
+    return event.key === "Enter" && width ? () => this.#pick(at) : null;
+  }
+
+  #escape() {
+    if (this.help.element.open || document.fullscreenElement) return;
+    if (this.#tool !== "camera") this.#choose("camera");
+    else if (this.#root.classList.contains("large")) this.#enlarge(false);
+  }
+
+  #draw() {
+    const { octanes } = this.#store;
+    const any = octanes.size > 0;
+    for (const part of [this.main, this.state, this.second, this.drawer, this.ask, this.large, this.full]) show(part, any);
+    this.empty.tell(this.#store.situation("octanes"), !any);
+    show(this.choice, octanes.size > 1);
+    if (!any) {
+      show(this.simulated, false);
+      return;
+    }
+    const ids = [...octanes.keys()].sort();
+    if (ids.join("\n") !== [...this.choice.options].map((option) => option.value).join("\n")) {
+      this.choice.replaceChildren(...ids.map((id) => h("option", { value: id }, id)));
+    }
+    if (!octanes.has(this.#id)) this.#open(octanes.has("main") ? "main" : ids[0]);
+    this.choice.value = this.#id;
+    const device = this.#device;
+    this.presence.tell(device);
+    // An actor that was started anew may have other commands.
+    if (this.#status !== `${this.#id} ${device.state?.status}`) this.commands.learn();
+    this.#status = `${this.#id} ${device.state?.status}`;
+    for (const pane of this.panes) {
+      pane.offer(device.statistics?.passes ?? []);
+      pane.region = device.controls?.region ?? null;
+    }
+    this.buttons.tell();
+    this.bar.tell(device);
+    this.settings.tell(device);
+    this.#root.classList.toggle("movable", this.#shared().movable());
+    this.#tell();
+  }
+
+  #tell() {
+    const device = this.#device;
+    if (!device) return;
+    const now = this.#client.clock.now();
+    const situation = this.#store.situation("octanes");
+    const away = situation?.kind === "unreachable" ? situation.text || situation.title : "";
+    for (const pane of this.panes) {
+      const what = condition(device, pane, now, away);
+      pane.tell(what);
+      if (pane !== this.panes[0]) continue;
+      rebadge(this.state, what.word, what.tone);
+      const runs = !what.stale && device.statistics?.state === "rendering";
+      this.status.tell(device.statistics ?? {}, runs, pane.header);
+      show(this.simulated, Boolean(pane.header?.simulated ?? device.state?.simulated));
+    }
+  }
 }
 
 export function renderView(root, store, client) {
-  viewport(root, store, client, {
-    picture: "render",
-    title: "Render",
-    topic: "octanes",
-    path: "octane",
-    // A finished render says nothing for hours, and is well.
-    silence: 0,
-    empty: {
-      title: "No render yet",
-      explanation: "Point the octane actor at a running Octane, or try the simulator, which speaks the same wire.",
-      command: "callboard simulate octane",
-    },
-    status: (device, { phase }) => {
-      const wrong = trouble(device);
-      if (wrong) return wrong.slice(0, 2);
-      if (phase === "connecting" || phase === "waiting") return ["Connecting", "warn"];
-      return WORDS[device.state] ?? ["Connected", "ok"];
-    },
-    extra: progress,
-  });
+  return new RenderView(root, store, client);
 }

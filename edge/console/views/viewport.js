@@ -1,4 +1,4 @@
-/** Shows a picture stream: a canvas, its figures, its tools, and a text where there is none. */
+/** Shows a camera's picture stream: a canvas, its figures, its tools, and a text where there is none. */
 
 import { h, icon, say, show } from "../dom.js";
 import { FrameStream } from "../../client/frames.js";
@@ -43,7 +43,7 @@ export function viewport(root, store, client, settings) {
   const enlarge = () => (document.fullscreenElement ? document.exitFullscreen() : stage.requestFullscreen?.());
   stage.addEventListener("dblclick", enlarge);
   // Who wants tokens wants a ticket in an address.
-  const ticket = (id, transport) => client.ticket({ [settings.path === "cameras" ? "camera" : "octane"]: id, transport });
+  const ticket = (id, transport) => client.ticket({ camera: id, transport });
   still.addEventListener("click", async (click) => {
     const download = `${settings.path}-${chosen}-${new Date().toISOString().replaceAll(":", "-")}.jpg`;
     still.download = download;
@@ -83,10 +83,8 @@ export function viewport(root, store, client, settings) {
     say(latency, milliseconds(stats.latency ?? Number.NaN));
     say(flow, `${bytes(stats.bytesPerSecond)}/s`);
     show(figures, Boolean(header));
-    // A picture that stands still because it is finished has no speed.
-    for (const figure of [fps, latency, flow]) show(figure, settings.silence > 0 || stats.receivedFps > 0);
     below?.stats?.(stats);
-    const stale = phase !== "open" || (settings.silence > 0 && Date.now() - lastFrame > STALE);
+    const stale = phase !== "open" || Date.now() - lastFrame > STALE;
     // The device may be seen and its pictures not: a ticket for them wants more rights than its state.
     const withheld = phase !== "open" && stream.refusal;
     const [word, tone] = withheld ? ["Not shown", "warn"] : settings.status(device, { phase, stale });
