@@ -37,11 +37,16 @@ class Sent:
 
     async def begin(self) -> None:
         await self._tab.page.route("**/commands/octane/**", self._take)
+        await self._tab.page.route("**/commands", self._list)
 
     async def _take(self, route: Route, request: Request) -> None:
         name = request.url.split("?")[0].rsplit("/", 1)[1]
         self.commands.append((time.monotonic(), name, request.post_data_json or {}))
         await route.fulfill(status=self.status, content_type="application/json", body=json.dumps(self.answer))
+
+    async def _list(self, route: Route) -> None:
+        """Lists none, as where the actor is away for a moment: the page then offers all."""
+        await route.fulfill(json={"commands": []})
 
     def named(self, name: str) -> list[dict[str, Any]]:
         return [values for _, command, values in self.commands if command == name]
