@@ -25,6 +25,7 @@ from edge.http import (
     entities,
     history,
     ingest,
+    pictures,
     rule_trials,
     rules,
     run_list,
@@ -108,6 +109,8 @@ ACCESS: Mapping[str, Access] = {
     **table.ACCESS,
     # It is signed instead.
     f"{SESSION}/alerts": Access.OPEN,
+    # By a signed link or with a token, as the handler finds out.
+    "/runs/{run}/picture": Access.OPEN,
     **dict.fromkeys(
         (
             "/",
@@ -224,6 +227,7 @@ def routes() -> list[BaseRoute]:
         Route("/commands/{actor}/{instance}/{command}", commands.give_command, methods=["POST"]),
         Route("/runs", run_list.list_runs),
         Route("/runs/{run}", run_list.read_run),
+        Route("/runs/{run}/picture", pictures.run_picture),
         Route("/runs/{run}/lease", runs.hold_lease, methods=["POST"]),
         Route("/runs/{run}/lease", runs.release_lease, methods=["DELETE"]),
         Route("/runs/{run}/stop", runs.stop_run, methods=["POST"]),

@@ -102,6 +102,7 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "recovery_ended": (409, "Recovery already ended"),
     "too_many_recoveries": (409, "Too many recoveries in progress"),
     "no_frame": (404, "No frame available"),
+    "bad_picture_link": (403, "Link to a picture not valid"),
     "method_not_allowed": (405, "Method not allowed"),
     "unsupported_media_type": (415, "Unsupported media type"),
     "forbidden_origin": (403, "Origin not allowed"),

@@ -29,6 +29,7 @@ HOOKS = "HOOKS"
 RETRIES = "RETRIES"
 DEADLETTERS = "DEADLETTERS"
 ATTEMPTS = "ATTEMPTS"
+PICTURES = "PICTURES"
 
 SESSIONS = "SESSIONS"
 RULES = "RULES"
@@ -53,7 +54,15 @@ _DEFAULTS: dict[str, Any] = {
     "no_ack": False,
 }
 
-_STREAMS = {"ev": EVENTS, "frame": FRAMES, "hook": HOOKS, "retry": RETRIES, "dead": DEADLETTERS, "attempt": ATTEMPTS}
+_STREAMS = {
+    "ev": EVENTS,
+    "frame": FRAMES,
+    "hook": HOOKS,
+    "retry": RETRIES,
+    "dead": DEADLETTERS,
+    "attempt": ATTEMPTS,
+    "picture": PICTURES,
+}
 
 
 def stream_of(subject: str) -> str:
@@ -80,6 +89,11 @@ class TopologySettings:
     deadletters_max_bytes: int = 256 * MIB
     attempts_max_age: float = 7 * 86400
     attempts_max_bytes: int = 256 * MIB
+    # The last picture of each render pass and run; the oldest go first. 10,000 messages are as many pictures, or fewer where
+    # they are larger than one message.
+    pictures_max_age: float = 90 * 86400
+    pictures_max_bytes: int = 256 * MIB
+    pictures_max_messages: int = 10_000
     # Of each key-value bucket (sessions, rules, alerts, leases, jobs, endpoints, runs). A full one refuses new
     # keys; that of the runs forgets those that were written longest ago.
     buckets_max_bytes: int = 128 * MIB
@@ -111,6 +125,7 @@ def streams(settings: TopologySettings) -> list[DeclaredStream]:
         _retries(settings),
         _deadletters(settings),
         _attempts(settings),
+        _pictures(settings),
         *(_bucket(name, settings, markers=False) for name in (SESSIONS, RULES, ALERTS)),
         *(_bucket(name, settings, markers=True) for name in (LEASES, JOBS, ENDPOINTS)),
         _runs(settings),
@@ -222,6 +237,23 @@ def _attempts(settings: TopologySettings) -> DeclaredStream:
             "max_bytes": settings.attempts_max_bytes or -1,
             "duplicate_window": int(settings.dedup_window * SECOND),
             "description": "every post of a webhook, and what it came to",
+        },
+    )
+
+
+def _pictures(settings: TopologySettings) -> DeclaredStream:
+    return DeclaredStream(
+        PICTURES,
+        {
+            **_kept(settings),
+            "subjects": ["picture.>"],
+            "retention": "limits",
+            "discard": "old",
+            "max_msgs_per_subject": 1,
+            "max_msgs": settings.pictures_max_messages or -1,
+            "max_age": int(settings.pictures_max_age * SECOND),
+            "max_bytes": settings.pictures_max_bytes or -1,
+            "description": "the last picture of each render pass and of each run",
         },
     )
 

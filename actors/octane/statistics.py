@@ -14,8 +14,7 @@ from actors.octane.client import Identity, OctaneClient
 from actors.octane.condition import STATISTICS, Observe, RenderProgress, Sampled, ServiceRefused
 from actors.octane.devices import OctaneEquipment
 from actors.octane.errors import Declined, Unanswered
-from actors.octane.passes import track_name
-from actors.octane.pictures import MAX_TRACKS
+from actors.octane.passes import pass_names
 from actors.octane.waiting import within
 from actors.system.context import Context
 from protos import octane_types_pb2 as wire
@@ -158,12 +157,6 @@ def describe(statistics: wire.RenderResultStatistics, *, failed: bool = False) -
     if not failed and statistics.state in _FAST:
         report["samples_per_second"] = statistics.beautySamplesPerSecond
     return report
-
-
-def pass_names(statistics: wire.RenderResultStatistics) -> list[str]:
-    """The passes that can be watched, by the names of their tracks; the beauty pass first."""
-    passes = statistics.renderPasses.data or statistics.tonemapPasses.data
-    return list(dict.fromkeys(track_name(each) for each in (wire.RENDER_PASS_BEAUTY, *passes)))[:MAX_TRACKS]
 
 
 def sample_of(statistics: wire.RenderResultStatistics) -> Sampled:

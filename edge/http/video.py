@@ -20,10 +20,12 @@ from edge.http.bodies.system import OctaneMjpegQuery, OctaneSnapshotQuery, Octan
 from edge.http.body import edge_of, read_query
 from edge.http.credentials import address_of, principal_of
 from edge.http.openapi.operation import Answer, Media, operation
+from edge.http.pictures import answer_with
 from edge.http.streams import WithCleanup, time_left
 from edge.runtime import Edge
 from edge.transports.video import BOUNDARY, OPENING, Frame, Viewer
 from router.frame import frame_subject
+from router.last_pictures import LastPictures, PictureKey
 from router.rendition import DEFAULT, STREAMED, BadRendition, Rendition, rendition_subject
 from router.subject import escape
 
@@ -154,9 +156,22 @@ async def _snapshot(source: PictureSource, request: Request) -> Response:
     await _require_known(edge, source)
     frame = await source.newest(edge)
     if frame is None:
+        if (kept := await _last_kept(source, request)) is not None:
+            return kept
         raise Problem("no_frame", "the source has published no picture yet")
     headers = {"Cache-Control": "no-store"}
     return Response(bytes(frame.body), media_type=source.rendition.media_type, headers=headers)
+
+
+async def _last_kept(source: PictureSource, request: Request) -> Response | None:
+    """The last picture of an Octane that shows none now, with its age and who rendered it; None where none is kept.
+
+    It is kept as a JPEG, whatever was asked for.
+    """
+    pictures = LastPictures(edge_of(request).broker)
+    key = PictureKey.of_track(source.domain, source.entity, source.what[0] if source.what else "beauty")
+    kept = await pictures.find(key)
+    return None if kept is None else await answer_with(request, pictures, key, kept)
 
 
 async def _frames(source: PictureSource, socket: WebSocket) -> None:

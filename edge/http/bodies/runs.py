@@ -44,6 +44,14 @@ class RunQuery(msgspec.Struct, frozen=True, kw_only=True):
     domain: RunDomain | None = None
 
 
+class RunPictureQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which picture, and what a signed link says to be let in by."""
+
+    domain: RunDomain | None = None
+    expires: Annotated[int | None, Meta(description="Of a signed link: until when, in seconds since the epoch.")] = None
+    signature: Annotated[Text | None, Meta(description="Of a signed link.")] = None
+
+
 class RunAnswer(msgspec.Struct, kw_only=True):
     """The latest state of a run, with the fields of the event `state`, and its stages with those of the event `stages`."""
 

@@ -233,7 +233,7 @@ async def _rooms(connection: Connection, settings: Settings) -> list[CheckResult
         state, most = info["state"], info["config"].get("max_bytes", -1)
         # What drops its oldest by age and bytes is meant to be full; the others refuse, or lose what was to be kept.
         if (
-            stream.name not in (topology.EVENTS, topology.FRAMES, topology.ATTEMPTS)
+            stream.name not in (topology.EVENTS, topology.FRAMES, topology.ATTEMPTS, topology.PICTURES)
             and state["bytes"] > most * NEARLY_FULL > 0
         ):
             full[stream.name] = state["bytes"] / most

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from actors.octane.client import Identity, OctaneClient
 from actors.octane.simulator.simulator import SimulatedKind
-from actors.octane.statistics import OctaneStatistics, StatisticsSettings, describe, pass_names
+from actors.octane.statistics import OctaneStatistics, StatisticsSettings, describe
 from actors.system.actor import Actor
 from actors.system.context import Context
 from actors.system.probe import Probe
@@ -45,13 +45,14 @@ def test_a_render_that_was_stopped_or_failed_has_neither_speed_nor_estimate():
         assert report["samples"] == 50 and report["render_time"] == 12.5
 
 
-def test_the_passes_are_those_of_the_render_by_the_names_of_their_tracks():
-    statistics = reported(
-        wire.RSTATE_RENDERING, renderPasses=wire.ApiArrayRenderPassId(data=[wire.RENDER_PASS_BEAUTY, 3, 9999, 3])
-    )
+def test_the_passes_that_can_be_watched_are_named_by_their_tracks():
+    passes = wire.ApiArrayRenderPassId(data=[wire.RENDER_PASS_BEAUTY, 3, 9999, 3])
 
-    assert pass_names(statistics) == ["beauty", "diffuse", "pass-9999"]
-    assert pass_names(reported(wire.RSTATE_RENDERING)) == ["beauty"]
+    assert describe(reported(wire.RSTATE_RENDERING, renderPasses=passes))["passes"] == [
+        "beauty",
+        "diffuse",
+        "pass-9999",
+    ]
 
 
 class Asking(Actor):

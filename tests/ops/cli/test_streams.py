@@ -87,7 +87,7 @@ async def test_the_room_of_buckets_is_a_setting_that_is_told_applied_and_named_b
 
 
 async def test_a_limit_of_zero_is_none(server: str) -> None:
-    sizes = ("EVENTS", "FRAMES", "HOOKS", "DEADLETTERS", "ATTEMPTS", "BUCKETS")
+    sizes = ("EVENTS", "FRAMES", "HOOKS", "DEADLETTERS", "ATTEMPTS", "PICTURES", "BUCKETS")
     unlimited = {f"{name}_MAX_BYTES": "0" for name in sizes} | {"HOOKS_PER_SESSION": "0"}
 
     await asyncio.to_thread(callboard, "streams", "apply", NATS_URL=server, **unlimited)
