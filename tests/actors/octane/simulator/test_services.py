@@ -9,6 +9,7 @@ import pytest
 from google.protobuf.empty_pb2 import Empty
 
 from actors.octane.pixels import decode
+from actors.octane.simulator.services import SERVICES
 from actors.octane.simulator.simulator import Generation, SimulatedKind
 from protos import octane_livelink_pb2 as livelink
 from protos import octane_livelink_pb2_grpc as livelink_rpc
@@ -21,14 +22,10 @@ from protos import octane_stream_pb2 as stream
 from protos import octane_stream_pb2_grpc as stream_rpc
 from protos import octane_types_pb2 as wire
 from tests.actors.octane.simulation import LONG, simulated
+from tests.actors.octane.simulator.asking import STREAM, call, channel_to, events_of, register
 from tests.waiting import eventually
 
 Engine = render.ApiRenderEngine
-
-
-async def register(engine: render_rpc.ApiRenderEngineServiceStub, user_data: int = 0) -> None:
-    callback = render.OnNewImageCallbackT(callbackSource="grpc", callbackId=1)
-    await engine.setOnNewImageCallback(Engine.setOnNewImageCallbackRequest(callback=callback, userData=user_data))
 
 
 async def state_of(engine: render_rpc.ApiRenderEngineServiceStub) -> int:
@@ -69,7 +66,6 @@ def test_messages_have_the_bytes_that_were_seen_of_octane(message, wire_bytes):
 
 async def test_no_image_is_announced_before_a_callback_is_registered():
     async with simulated(LONG) as octane, grpc.aio.insecure_channel(octane.address) as channel:
-        engine = render_rpc.ApiRenderEngineServiceStub(channel)
         events = stream_rpc.StreamCallbackServiceStub(channel).callbackChannel(Empty())
         await eventually(lambda: octane.listeners and octane.render.samples > 2)
 
@@ -77,7 +73,7 @@ async def test_no_image_is_announced_before_a_callback_is_registered():
         octane.tell(SimulatedKind.PROJECT_CHANGED)
         assert (await events.read()).WhichOneof("payload") == "projectManagerChanged"
 
-        await register(engine, user_data=7)
+        await register(channel, user_data=7)
         event = await events.read()
         assert event.WhichOneof("payload") == "newImage" and event.newImage.user_data == 7
         events.cancel()
@@ -160,7 +156,7 @@ async def test_it_says_that_it_is_a_simulator_and_knows_its_camera_and_project()
 async def test_alpha_5_sends_the_picture_along():
     older = replace(LONG, generation=Generation.ALPHA_5)
     async with simulated(older) as octane, grpc.aio.insecure_channel(octane.address) as channel:
-        await register(render_rpc.ApiRenderEngineServiceStub(channel))
+        await register(channel)
         method = channel.unary_stream(
             "/octaneapi.StreamCallbackService/callbackChannel",
             request_serializer=Empty.SerializeToString,
@@ -171,3 +167,42 @@ async def test_alpha_5_sends_the_picture_along():
         events.cancel()
 
     assert len(event.newImage.render_images.data) == 1
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_rpc_of_the_protos_is_answered(service):
+    declared, answers = SERVICES[service]
+
+    rpcs = declared.DESCRIPTOR.services_by_name[service.partition(".")[2]].methods_by_name
+    assert sorted(answers) == sorted(rpcs)
+
+
+async def test_calls_are_counted_by_their_name():
+    async with simulated(LONG) as octane:
+        for _ in range(3):
+            await call(octane.address, "octaneName")
+        assert octane.calls["octaneName"] == 3
+
+
+async def test_alpha_3_waits_for_an_answer_to_each_image_and_ends_where_none_comes():
+    async with simulated(replace(LONG, generation=Generation.ALPHA_3)) as octane:
+        assert (await call(octane.address, "octaneVersion")).result == 15000002
+        # The mode of upsampling is where later generations have a ratio.
+        assert (await call(octane.address, "getRenderStatistics")).statistics.upSamplingRatio == 0
+        async with channel_to(octane.address) as channel:
+            method = channel.stream_stream(
+                STREAM,
+                request_serializer=alpha.StreamCallbackResponseAlpha3.SerializeToString,
+                response_deserializer=alpha.StreamCallbackRequestAlpha3.FromString,
+            )
+            both = method()
+            await register(channel)
+            for _ in range(2):
+                event = await both.read()
+                assert len(event.newImage.render_images.data) == 1
+                await both.write(alpha.StreamCallbackResponseAlpha3(request_id=event.request_id, success=True))
+            both.cancel()
+
+            one_way = events_of(channel)
+            assert (await one_way.read()).WhichOneof("payload") == "newImage"
+            assert await one_way.read() is grpc.aio.EOF
