@@ -58,6 +58,7 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "body_too_large": (413, "Body too large"),
     "batch_too_large": (413, "Batch too large"),
     "not_found": (404, "Not found"),
+    "no_grpc_gateway": (404, "No gRPC gateway"),
     "session_not_found": (404, "Session not found"),
     "session_changed": (409, "Session changed concurrently"),
     "camera_not_found": (404, "Camera not found"),

@@ -25,6 +25,7 @@ from edge.sessions.expiry import SessionExpiry
 from edge.sessions.registry import Registry, Session
 from edge.settings import EdgeSettings, IdentitySettings
 from edge.transports.fast.takeover import Takeover
+from edge.transports.pixels import Pixels
 from edge.transports.receipts import PollReceipts
 from edge.transports.since import PollHistory
 from edge.transports.video import Video
@@ -74,6 +75,7 @@ class Edge:
             self.authenticator, broker.connection, self.cluster_stats.id, lambda: self.cluster_stats.size
         )
         self.video = Video(broker, self.cluster_stats.id)
+        self.pixels = Pixels()
         self.webhooks = Webhooks(
             broker,
             self.registry,
@@ -158,6 +160,7 @@ class Edge:
                 for part in parts:
                     part.cancel()
                 await self.filtering.close()
+                self.pixels.close()
 
     @property
     def ready(self) -> dict[str, bool]:

@@ -16,6 +16,7 @@ from edge.stats import Stats
 from edge.transports.abort import abort
 from edge.transports.control import OPENING_TIMEOUT, Opening, answer, read_opening
 from edge.transports.encoders import text_encoder
+from edge.transports.flow import drained
 from edge.types import Notice, ReadRequest
 from edge.view import Pace
 from router.cursor import Start
@@ -79,6 +80,16 @@ class SocketReader:
                 await asyncio.gather(listening, pumping, return_exceptions=True)
                 self._stats.websockets -= 1
                 gauge.dec()
+
+    async def send_whole(self, message: str | bytes) -> None:
+        """Sends a message that is no event, and waits until its client has taken nearly all of it: events wait behind it.
+
+        Raises WebSocketDisconnect or OSError where the client has gone.
+        """
+        kind = "text" if isinstance(message, str) else "bytes"
+        async with self._writing:
+            await self._socket.send({"type": "websocket.send", kind: message})
+            await drained(self._socket.scope)
 
     async def _opened(self, opening: Opening) -> Start | None:
         """Waits for the client to say where it begins; None where it has not, and was sent an error."""

@@ -122,7 +122,7 @@ def _operation(path: str, declared: Operation, access: Access, schemas: _Schemas
         made["requestBody"] = {"content": content} | ({"required": True} if declared.body_required else {})
     if access is Access.OPEN:
         made["security"] = []
-    answers = declared.answers or (_WEBSOCKET,)
+    answers = (_WEBSOCKET,) if declared.websocket else declared.answers
     made["responses"] = {str(answer.status): _answer(answer, schemas) for answer in answers}
     made["responses"] |= _problems(_codes(path, declared, access), schemas)
     return made

@@ -29,6 +29,7 @@ from edge.errors import Problem
 from edge.problem import count_refusal, to_response
 from edge.transports.abort import ABORT
 from edge.transports.fast.half_closed import HalfClosable
+from edge.transports.flow import DRAINED, PLAINLY
 from edge.transports.frames import DEFLATE_WINDOW
 
 EXTENSION = "callboard.takeover"
@@ -181,10 +182,15 @@ class PlainWebSocketProtocol(WebSocketsSansIOProtocol):
         self.transport.close()
 
     def _offers(self) -> dict[str, Any]:
-        return {ABORT: self._abort}
+        return {ABORT: self._abort, PLAINLY: self._send_plainly, DRAINED: self.writable.wait}
 
     def _abort(self) -> None:
         self.transport.abort()
+
+    def _send_plainly(self) -> None:
+        """Takes back what was agreed of compression; the answer to the handshake is not sent yet."""
+        self.conn.extensions = []
+        self.response.headers.pop("Sec-WebSocket-Extensions", None)
 
 
 class TakeoverHttpProtocol(PlainHttpProtocol):

@@ -1,0 +1,382 @@
+"""The WebSocket of octaneWebR's client: an Octane's callbacks and pixels, over real sockets, from a real actor and simulator."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import io
+import json
+import struct
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import websockets
+from PIL import Image
+from playwright.async_api import Page, async_playwright
+
+from actors.octane.simulator.simulator import Generation
+from protos import octane_types_pb2 as wire
+from router.broker import Broker
+from router.event import Event
+from router.frame import frame_subject, pack
+from router.nats.bucket import Bucket
+from tests.actors.octane.simulation import LONG
+from tests.browser.conftest import ARGUMENTS, chromium
+from tests.edge.auth.conftest import SecuredFactory, bearer, token
+from tests.edge.conftest import UNHURRIED, EdgeFactory, RunningEdge, keep_picture
+from tests.edge.surfaces import octane_document
+from tests.edge.surfaces.octanes import watched_octane
+from tests.waiting import PATIENCE, eventually
+
+__all__ = ["chromium"]
+
+HERE = Path(__file__).parent
+
+
+def jpeg(colour: tuple[int, int, int] = (200, 100, 50), size: tuple[int, int] = (16, 8)) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", size, colour).save(out, "JPEG", quality=95, subsampling=0)
+    return out.getvalue()
+
+
+def picture(number: int = 1, **more: Any) -> bytes:
+    header = {
+        "seq": number, "time": 1.5e12, "width": 16, "height": 8, "format": "jpeg", "source": "test", "simulated": True,
+        "track": "beauty", "samples": number, "max_samples": 500, "render_time": 2.5, "change_level": 3,
+    }  # fmt: skip
+    return pack({**header, **more}, jpeg((number % 256, 100, 50)))
+
+
+class ViewportClient:
+    """One connection of such a client."""
+
+    def __init__(self, raw: websockets.ClientConnection) -> None:
+        self.raw = raw
+
+    async def send(self, **said: Any) -> None:
+        await self.raw.send(json.dumps(said))
+
+    async def next(self) -> Any:
+        """The next message: what its JSON says, and of a binary one its header and bytes."""
+        async with asyncio.timeout(PATIENCE):
+            said = await self.raw.recv()
+        if isinstance(said, str):
+            return json.loads(said)
+        (length,) = struct.unpack_from("<I", said)
+        return json.loads(said[4 : 4 + length]) | {"pixels": said[4 + length :]}
+
+    async def until(self, kind: str) -> Any:
+        while (said := await self.next())["type"] != kind:
+            pass
+        return said
+
+    async def picture(self) -> dict[str, Any]:
+        """The image of the next text message `newImage`."""
+        said = await self.until("newImage")
+        (image,) = said["data"]["render_images"]["data"]
+        return dict(image)
+
+
+@contextlib.asynccontextmanager
+async def viewport(edge: RunningEdge, query: str = "", **options: Any) -> AsyncIterator[ViewportClient]:
+    address = f"ws://127.0.0.1:{edge.port}/api/callbacks{query}"
+    async with websockets.connect(address, max_size=None, **{**UNHURRIED, **options}) as raw:
+        yield ViewportClient(raw)
+
+
+@pytest.fixture
+async def octane(store: Broker, entity: str) -> str:
+    """The id of an Octane that is connected, and has a picture."""
+    await store.publish(Event.new(f"octane.{entity}.state", {"status": "connected", "simulated": True}))
+    await keep_picture(store, frame_subject("octane", entity, "beauty"), picture())
+    return entity
+
+
+async def test_who_subscribes_is_sent_the_newest_picture_in_base64(either: RunningEdge, octane: str) -> None:
+    async with viewport(either, f"?octane={octane}") as client:
+        await client.send(type="subscribe")
+        image = await client.picture()
+
+    pixels = base64.b64decode(image["buffer"]["data"])
+    assert (image["type"], image["size"], image["pitch"]) == ("IMAGE_TYPE_LDR_RGBA", {"x": 16, "y": 8}, 16)
+    assert (image["buffer"]["size"], image["buffer"]["encoding"], len(pixels)) == (512, "base64", 512)
+    assert image["tonemappedSamplesPerPixel"] == 1 and image["changeLevel"] == {"value": "3"}
+    assert all(abs(got - meant) <= 3 for got, meant in zip(pixels[:4], (1, 100, 50, 255), strict=True))
+
+
+@pytest.mark.parametrize("said", [{"pixels": "binary"}, {"encoding": "binary"}, {"binary": True}])
+async def test_pixels_are_binary_where_the_client_asks_for_them(
+    edge: RunningEdge, octane: str, said: dict[str, Any]
+) -> None:
+    async with viewport(edge, f"?octane={octane}") as client:
+        await client.send(type="subscribe", **said)
+        image = await client.until("newImage")
+
+    assert (image["width"], image["height"], image["pitch"], image["pixelSize"]) == (16, 8, 16, 512)
+    assert (image["format"], image["sharedSurface"], image["source"]) == ("IMAGE_TYPE_LDR_RGBA", None, "test")
+    assert len(image["pixels"]) == 512
+
+
+async def test_all_forms_of_a_picture_have_the_same_pixels(edge: RunningEdge, octane: str) -> None:
+    found = []
+    for form in ("base64", "buffer", "binary"):
+        async with viewport(edge, f"?octane={octane}&pixels={form}") as client:
+            if form == "binary":
+                found.append((await client.until("newImage"))["pixels"])
+            else:
+                data = (await client.picture())["buffer"]["data"]
+                found.append(bytes(data["data"]) if form == "buffer" else base64.b64decode(data))
+
+    assert found[0] == found[1] == found[2]
+
+
+async def test_a_client_that_says_so_is_sent_no_pictures_and_holds_no_lease(
+    edge: RunningEdge, store: Broker, octane: str
+) -> None:
+    leases = Bucket(store.connection, "LEASES")
+
+    async def held() -> int:
+        return len(await leases.entries(f"view.octane.{octane}.*"))
+
+    async def not_held() -> bool:
+        return await held() == 0
+
+    async with viewport(edge, f"?octane={octane}") as client:
+        await client.send(type="subscribe", pixels="none")
+        await client.send(type="ping")
+        assert (await client.next())["type"] == "pong" and await not_held()
+        await client.send(type="subscribe")
+        await client.picture()
+        await eventually(held)
+        await client.send(type="unsubscribe")
+        # The next picture that comes is for nobody here.
+        await store.frame(frame_subject("octane", octane, "beauty"), picture(2))
+        await eventually(not_held)
+        await client.send(type="ping")
+        assert (await client.next())["type"] == "pong"
+
+
+async def test_a_picture_that_its_source_sends_again_is_not_sent_again(
+    edge: RunningEdge, store: Broker, octane: str
+) -> None:
+    subject = frame_subject("octane", octane, "beauty")
+
+    async with viewport(edge, f"?octane={octane}") as client:
+        await client.send(type="subscribe")
+        first = await client.picture()
+        await store.frame(subject, picture(1))
+        await store.frame(subject, b"no picture")
+        await store.frame(subject, pack({"seq": 9, "format": "jpeg", "track": "beauty"}, b"no jpeg"))
+        await asyncio.sleep(0.1)
+        await store.frame(subject, picture(2))
+        second = await client.picture()
+
+    assert (first["tonemappedSamplesPerPixel"], second["tonemappedSamplesPerPixel"]) == (1, 2)
+
+
+async def test_pictures_are_scaled_down_where_the_client_asks_for_a_width(
+    edge: RunningEdge, store: Broker, octane: str
+) -> None:
+    wide = pack({"track": "beauty", "samples": 5}, jpeg((10, 200, 30), (96, 64)))
+    await store.frame(frame_subject("octane", octane, "beauty"), wide)
+    await eventually(lambda: store.last_frame(frame_subject("octane", octane, "beauty")))
+
+    async with viewport(edge, f"?octane={octane}&width=24&pixels=binary") as client:
+        while (small := await client.until("newImage"))["tonemappedSamplesPerPixel"] != 5:
+            await store.frame(frame_subject("octane", octane, "beauty"), wide)
+    async with viewport(edge, f"?octane={octane}&width=8&pixels=binary") as refused:
+        said = await refused.next()
+
+    assert (small["width"], small["height"], len(small["pixels"])) == (24, 16, 24 * 16 * 4)
+    assert all(abs(got - meant) <= 3 for got, meant in zip(small["pixels"][:4], (10, 200, 30, 255), strict=True))
+    assert said["type"] == "error" and "width" in said["message"]
+
+
+async def test_events_are_told_as_callbacks_and_the_newest_statistics_first(
+    edge: RunningEdge, store: Broker, octane: str
+) -> None:
+    for samples in (10, 20):
+        data = {"state": "rendering", "samples": samples, "max_samples": 500}
+        await store.publish(Event.new(f"octane.{octane}.statistics", data))
+
+    async with viewport(edge, f"?octane={octane}&enums=numbers") as client:
+        statistics = await client.next()
+        await edge.publish(
+            {"subject": f"octane.{octane}.render_failure", "data": {"reason": "GPU 0: out of memory"}},
+            {"subject": f"octane.{octane}.project_changed", "data": {"project": "room.orbx"}},
+        )
+        failure, project = await client.next(), await client.next()
+
+    assert statistics["type"] == "newStatistics"
+    assert statistics["data"]["statistics"] == {
+        "beautySamplesPerPixel": 20, "beautyMaxSamplesPerPixel": 500, "state": 2
+    }  # fmt: skip
+    assert (failure["type"], failure["data"]["reason"]) == ("renderFailure", "GPU 0: out of memory")
+    assert (project["type"], project["data"]["project"]) == ("projectManagerChanged", "room.orbx")
+    assert all(
+        each["data"]["user_data"] == "0" and each["timestamp"] > 1.7e12 for each in (statistics, failure, project)
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("[1]", "must be a JSON object"),
+        ("nonsense", "must be a JSON object"),
+        ('{"type":"dance"}', "known types: subscribe"),
+        ('{"type":"subscribe","pixels":"gif"}', "pixels must be one of base64, binary, buffer or none"),
+        ('{"type":"subscribe","pixels":7}', "pixels must be one of"),
+    ],
+)
+async def test_what_cannot_be_done_is_answered_and_the_connection_goes_on(
+    edge: RunningEdge, octane: str, said: str, words: str
+) -> None:
+    async with viewport(edge, f"?octane={octane}") as client:
+        await client.raw.send(said)
+        answer = await client.next()
+        await client.send(type="ping")
+        pong = await client.next()
+
+    assert answer["type"] == "error" and words in answer["message"]
+    assert pong["type"] == "pong"
+
+
+@pytest.mark.parametrize(("query", "code"), [("?octane=nobody", "octane_not_found"), ("?pixels=gif", "bad_parameter")])
+async def test_what_an_address_asks_in_vain_is_told_before_the_close(edge: RunningEdge, query: str, code: str) -> None:
+    async with viewport(edge, query) as client:
+        said = await client.next()
+        with pytest.raises(websockets.ConnectionClosed) as closed:
+            await client.next()
+
+    assert (said["type"], said["code"]) == ("error", code)
+    assert closed.value.rcvd is not None and closed.value.rcvd.code == 4506
+
+
+async def test_a_slow_client_gets_the_newest_picture_and_none_of_those_between(
+    edge: RunningEdge, store: Broker, entity: str
+) -> None:
+    await store.publish(Event.new(f"octane.{entity}.state", {"status": "connected"}))
+    subject = frame_subject("octane", entity, "beauty")
+    large = jpeg(size=(1024, 1024))
+
+    async with viewport(edge, f"?octane={entity}&pixels=binary", max_queue=1) as client:
+        assert edge.edge is not None
+        await eventually(lambda: edge.edge is not None and edge.edge.video._tracks[subject].viewers)
+        # It reads nothing, and each picture is 4 MB.
+        for number in range(1, 60):
+            await store.frame(
+                subject, pack({"track": "beauty", "samples": number, "width": 1024, "height": 1024}, large)
+            )
+            await asyncio.sleep(0.01)
+        seen = []
+        while not seen or seen[-1] < 59:
+            seen.append((await client.until("newImage"))["tonemappedSamplesPerPixel"])
+
+    assert len(seen) < 30 and seen == sorted(seen)
+
+
+async def test_pictures_are_not_compressed_on_their_way(edge: RunningEdge, octane: str) -> None:
+    async with viewport(edge, f"?octane={octane}", compression="deflate") as client:
+        assert client.raw.protocol.extensions == []
+        await client.send(type="subscribe")
+        assert (await client.picture())["buffer"]["size"] == 512
+
+
+async def test_a_token_without_the_right_to_an_octane_sees_nothing_of_it(
+    secured: SecuredFactory, store: Broker, octane: str
+) -> None:
+    async with secured() as edge:
+        mine = bearer(token("me", read=[f"octane.{octane}.>"]))
+        async with viewport(edge, f"?octane={octane}", additional_headers=mine) as client:
+            await client.send(type="subscribe")
+            assert (await client.picture())["buffer"]["size"] == 512
+        # Statistics alone are not enough: pictures show the rest.
+        other = bearer(token("other", read=[f"octane.{octane}.statistics"]))
+        async with viewport(edge, f"?octane={octane}", additional_headers=other) as client:
+            said = await client.next()
+            with pytest.raises(websockets.ConnectionClosed) as closed:
+                await client.next()
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            async with viewport(edge, additional_headers=bearer("nonsense")):
+                pass
+
+    assert refused.value.response.status_code == 401
+    assert (said["type"], said["code"]) == ("error", "not_granted")
+    assert closed.value.rcvd is not None and closed.value.rcvd.code == 4503
+
+
+async def test_an_edge_that_drains_closes_its_viewports_so_that_they_come_back(
+    edge_factory: EdgeFactory, octane: str
+) -> None:
+    async with edge_factory() as edge, viewport(edge, f"?octane={octane}") as client:
+        await client.send(type="subscribe")
+        await client.picture()
+        assert edge.edge is not None
+        await edge.edge.drain()
+        with pytest.raises(websockets.ConnectionClosed) as closed:
+            await client.next()
+
+    assert closed.value.rcvd is not None and closed.value.rcvd.code == 4001
+
+
+@pytest.fixture
+async def page(chromium: str) -> AsyncIterator[Page]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield await browser.new_page()
+        await browser.close()
+
+
+DRAWN = "[...document.querySelector('canvas').getContext('2d').getImageData(0, 0, 48, 27).data]"
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("generation", [Generation.ALPHA_5, Generation.BETA_2], ids=["alpha-5", "beta-2"])
+@pytest.mark.parametrize("form", [None, "binary", "buffer"], ids=["as-it-is", "binary", "buffer"])
+async def test_the_document_s_client_shows_an_octane_unchanged_but_for_host_and_port(
+    edge_factory: EdgeFactory, own_nats: str, page: Page, generation: Generation, form: str | None
+) -> None:
+    settings = replace(LONG, generation=generation)
+    async with edge_factory(nats=own_nats) as edge, watched_octane(own_nats, settings) as simulator:
+        # As its server does: it is healthy, or the client would not go on.
+        await eventually(lambda: health_is(edge, "ok"))
+        await page.goto(f"{edge.url}/livez")
+        await page.evaluate(
+            "(sample) => { window.DOCUMENT = sample }", octane_document.as_javascript(octane_document.STREAM_HANDLER)
+        )
+        await page.add_script_tag(content=(HERE / "viewport_page.js").read_text())
+        subscribe = {"type": "subscribe"} if form is None else {"type": "subscribe", "pixels": form}
+        await page.evaluate("(given) => connect(...given)", [edge.url, subscribe])
+
+        # Callback registration succeeds, images are received and displayed, and go on being so.
+        await page.wait_for_function("shown.images >= 5")
+        await page.wait_for_function("shown.events.some((each) => each.type === 'newStatistics')")
+        simulator.fail(wire.RENDER_ERROR_KERNEL_FAILED)
+        await page.wait_for_function("shown.events.some((each) => each.type === 'renderFailure')")
+        simulator.reset()
+        await page.wait_for_function("shown.events.some((each) => each.type === 'projectManagerChanged')")
+        told = await page.evaluate("shown")
+        drawn = await page.evaluate(DRAWN)
+
+    for line in octane_document.BROWSER_CONSOLE.split("\n")[1:-1]:
+        assert line in told["logged"]
+    assert told["health"] | {"timestamp": ""} == {
+        "status": "ok", "octane": "connected", "server": "callboard", "timestamp": "", "id": "main", "state": "connected",
+        "name": "Callboard simulator of Octane", "version": told["health"]["version"], "simulated": True,
+    }  # fmt: skip
+    assert (told["emitted"], told["callback"], told["kind"]) == ("OnNewImage", [1, "0"], form or "base64")
+    assert told["status"].startswith("48x27 | 5.1KB | ")
+    statistics = next(each for each in told["events"] if each["type"] == "newStatistics")["data"]["statistics"]
+    assert statistics["usedSize"] == {"x": 48, "y": 27} and statistics["state"].startswith("RSTATE_")
+    # A picture, and no black or single-coloured plane: sky, floor and balls.
+    assert len({tuple(drawn[at : at + 3]) for at in range(0, len(drawn), 4)}) > 50
+    assert set(drawn[3::4]) == {255}
+
+
+async def health_is(edge: RunningEdge, status: str) -> bool:
+    answer = await edge.http.get("/api/health")
+    return answer.status_code == 200 and answer.json()["status"] == status
