@@ -69,8 +69,8 @@ def statistics_of(data: Mapping[str, Any], enums: str) -> dict[str, Any]:
     if data.get("change_level") is not None:
         said["changeLevel"] = {"value": str(data["change_level"])}
     if isinstance(passes := data.get("passes"), Sequence) and not isinstance(passes, str):
-        said["tonemapPasses"] = {"data": [render_pass_id(str(each)) for each in passes]}
-        said["tonemapPassesCount"] = len(passes)
+        said["renderPasses"] = {"data": [render_pass_id(str(each)) for each in passes]}
+        said["passesCount"] = len(passes)
     if (state := data.get("state")) is not None:
         name, number = _STATES.get(str(state), (str(state), -1))
         # A state that is newer than this table comes as a number.

@@ -77,12 +77,12 @@ def test_a_state_is_a_name_or_for_clients_that_compare_numbers_a_number(
     assert statistics_of({"state": state}, "numbers") == {"state": number}
 
 
-def test_passes_are_the_tonemapped_ones_and_what_is_unknown_is_left_out() -> None:
+def test_passes_are_those_that_can_be_watched_and_what_is_unknown_is_left_out() -> None:
     passes = ["beauty", "z_depth", "pass-501"]
 
     assert statistics_of({"passes": passes, "samples": None}, "names") == {
-        "tonemapPasses": {"data": ["RENDER_PASS_BEAUTY", "RENDER_PASS_Z_DEPTH", 501]},
-        "tonemapPassesCount": 3,
+        "renderPasses": {"data": ["RENDER_PASS_BEAUTY", "RENDER_PASS_Z_DEPTH", 501]},
+        "passesCount": 3,
     }
     assert render_pass_id("pass-x") == "RENDER_PASS_PASS-X"
 
