@@ -37,6 +37,7 @@ from router.codec import from_json
 from router.cursor import Start
 from router.errors import BadEvent, BadInput, BrokerError
 from router.frame import frame_subject
+from router.rendition import DEFAULT
 from router.subject import escape
 
 log = logging.getLogger(__name__)
@@ -126,7 +127,8 @@ class ViewportPictures:
         gauge = metrics.viewers.labels("websocket")
         gauge.inc()
         try:
-            async with self._edge.video.watch("octane", self._octane, subject) as viewer:
+            watching = ("octane", self._octane, subject, self._asked.track, DEFAULT.token)
+            async with self._edge.video.watch(*watching) as viewer:
                 while self._wanted.is_set():
                     picture = self._edge.pixels.of(subject, await viewer.next())
                     if await self._send(picture, reader):

@@ -140,7 +140,7 @@ async def test_a_client_that_says_so_is_sent_no_pictures_and_holds_no_lease(
     leases = Bucket(store.connection, "LEASES")
 
     async def held() -> int:
-        return len(await leases.entries(f"view.octane.{octane}.*"))
+        return len(await leases.entries(f"view.octane.{octane}.>"))
 
     async def not_held() -> bool:
         return await held() == 0
