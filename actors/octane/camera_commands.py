@@ -10,8 +10,7 @@ from typing import Any
 
 from actors.octane.arguments import Degrees, Factor, Fraction, Point3, Radians, View
 from actors.octane.camera import CameraHistory, CameraPose, dolly, fault_of, orbit, pan, preset
-from actors.octane.controls import OctaneControls
-from actors.octane.errors import Declined
+from actors.octane.controls import ControlsState, OctaneControls
 from actors.octane.live_link import set_camera
 from actors.system.actor import Reject
 from actors.system.caller import caller
@@ -37,6 +36,7 @@ class CameraCommands:
         self._waits = asyncio.Event()
         self._sending = asyncio.Lock()
         self._ctx: Context | None = None
+        controls.readers.append(self._learn_from)
 
     def begin(self, ctx: Context) -> None:
         """Sends the last of many moves from now on."""
@@ -48,14 +48,6 @@ class CameraCommands:
         self._home = self._wanted = None
         self._history.clear()
         self._waits.clear()
-
-    async def learn(self) -> None:
-        """Takes the camera of now for the one to reset to, where none is known yet. Raises Reject or Disconnected."""
-        if self._home is None:
-            try:
-                self._home = await self._controls.read_camera()
-            except Declined as fault:
-                logger.info("Octane has no camera to reset to yet", extra={"reason": str(fault)})
 
     async def get_camera(self) -> dict[str, Any]:
         """Reads where the camera is, and what it looks at."""
@@ -94,7 +86,6 @@ class CameraCommands:
 
     async def reset_camera(self) -> dict[str, Any]:
         """Puts the camera back to where it was when the project was opened or the connection made."""
-        await self.learn()
         home = self._home
         if home is None:
             raise Reject("no camera to reset to is known: octane had none when the connection was made")
@@ -116,11 +107,13 @@ class CameraCommands:
     async def _move(self, change: Callable[[CameraPose], CameraPose], *, at_once: bool = False) -> dict[str, Any]:
         """Moves the camera; a move too soon after the last one is sent a little later, merged with what follows it."""
         by = caller()
-        await self.learn()
         pose = await self._pose(by)
+        self._home = self._home or pose
         wanted = change(pose)
         if fault := fault_of(wanted):
             raise Reject(f"arguments 'position', 'target' and 'up': {fault}")
+        # Where the render is stopped, Octane refuses moves; the caller is to hear that.
+        at_once = at_once or self._controls.state.render == "stopped"
         if at_once or self._now() - self._sent >= MOVE_SECONDS:
             self._wanted = wanted
             await self._send(by)
@@ -176,9 +169,16 @@ class CameraCommands:
                 self._link.look()
             except Reject as fault:
                 self._waits.clear()
+                # What was shown as the camera is not where it is.
+                self._controls.ask()
                 logger.warning("a move of the camera did not reach Octane", extra={"reason": str(fault)})
             finally:
                 self._controls.command_ends()
+
+    async def _learn_from(self, state: ControlsState) -> None:
+        """Takes the camera of now for the one to reset to, where none is known yet."""
+        if self._home is None and state.render != "stopped":
+            self._home = state.camera
 
     def _now(self) -> float:
         assert self._ctx is not None

@@ -9,9 +9,17 @@ from typing import Any
 from actors.octane.camera_commands import CameraCommands
 from actors.octane.client import OctaneClient
 from actors.octane.controls import OctaneControls
+from actors.octane.imager import ImagerCommands
 from actors.octane.link import COMMAND_SECONDS, OctaneLink
+from actors.octane.picking import PickCommands
+from actors.octane.pins import OctanePins
 from actors.octane.rendering import RenderCommands
+from actors.octane.reports import ReportCommands
+from actors.octane.saving import SaveCommands
 from actors.system.context import Context
+
+# 25 s: a large picture on a slow disk. A caller at the edge gives such a `timeout`; other commands wait meanwhile.
+SAVE_SECONDS = 25.0
 
 CommandMethod = Callable[..., Awaitable[Any]]
 
@@ -23,37 +31,22 @@ class OctaneCommands:
         self.link = OctaneLink(address)
         self.controls = OctaneControls(self.link)
         self.camera = CameraCommands(self.controls)
-        render = RenderCommands(self.controls)
-        camera = self.camera
-        self._commands = {
-            method.__name__: self._guarded(method, seconds)
-            for seconds, methods in (
-                (
-                    COMMAND_SECONDS,
-                    (
-                        render.start,
-                        render.pause,
-                        render.stop,
-                        render.restart,
-                        render.set_priority,
-                        render.set_sub_sampling,
-                        render.set_clay_mode,
-                        render.set_region,
-                        render.clear_region,
-                        render.set_passes,
-                        camera.get_camera,
-                        camera.set_camera,
-                        camera.orbit,
-                        camera.pan,
-                        camera.dolly,
-                        camera.reset_camera,
-                        camera.undo_camera,
-                        camera.preset_camera,
-                    ),
-                ),
-            )
-            for method in methods
-        }
+        pins = OctanePins(self.link)
+        self.imager = ImagerCommands(self.controls, pins)
+        render, camera, imager = RenderCommands(self.controls), self.camera, self.imager
+        pick, reports = PickCommands(self.controls, pins, imager), ReportCommands(self.controls)
+        quick: tuple[CommandMethod, ...] = (
+            *(render.start, render.pause, render.stop, render.restart),
+            *(render.set_priority, render.set_sub_sampling, render.set_clay_mode),
+            *(render.set_region, render.clear_region, render.set_passes),
+            *(camera.get_camera, camera.set_camera, camera.orbit, camera.pan, camera.dolly),
+            *(camera.reset_camera, camera.undo_camera, camera.preset_camera),
+            *(imager.set_tonemap, imager.set_film_region, imager.clear_film_region, pick.pick),
+            *(reports.resource_statistics, reports.device_statistics, reports.geometry_statistics),
+            *(reports.texture_statistics, reports.is_compiling),
+        )
+        self._commands = {method.__name__: self._guarded(method, COMMAND_SECONDS) for method in quick}
+        self._commands["save_image"] = self._guarded(SaveCommands(self.controls).save_image, SAVE_SECONDS)
 
     def by_name(self) -> Mapping[str, CommandMethod]:
         """All commands."""
@@ -67,6 +60,7 @@ class OctaneCommands:
     def connected(self, client: OctaneClient, look: Callable[[], None]) -> None:
         """Lets commands through to an Octane that has answered."""
         self.link.connected(client, look)
+        self.imager.forget()
         self.controls.ask()
 
     def gone(self, reason: str = "") -> None:
@@ -77,6 +71,7 @@ class OctaneCommands:
         """Forgets what belonged to another project: its target, its camera."""
         self.controls.state.target = None
         self.camera.forget()
+        self.imager.forget()
         self.controls.ask()
 
     def _guarded(self, method: CommandMethod, seconds: float) -> CommandMethod:

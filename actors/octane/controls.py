@@ -190,13 +190,13 @@ class OctaneControls:
     async def _read(self, state: ControlsState) -> None:
         await self._read_render(state)
         await self._read_settings(state)
-        for reader in self.readers:
-            await reader(state)
         try:
             await self._read_camera(state)
         except Declined:
             # Without a render target there is no camera either.
             state.camera = None
+        for reader in self.readers:
+            await reader(state)
 
     async def _read_render(self, state: ControlsState) -> wire.RenderResultStatistics:
         statistics = await self.link.statistics()
@@ -222,6 +222,9 @@ class OctaneControls:
             )
 
     async def _read_camera(self, state: ControlsState) -> CameraPose:
+        if state.render == "stopped" and state.camera is not None:
+            # A stopped Octane answers with a camera of its own, which is nowhere in the scene.
+            return state.camera
         pose = await read_camera(self.link)
         if state.camera is None or not pose.near(state.camera):
             state.camera_by = None

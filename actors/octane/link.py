@@ -69,7 +69,7 @@ class OctaneLink:
                 "show a dialog"
             ) from None
         except Declined as fault:
-            if str(fault).startswith(_UNKNOWN_CALL):
+            if is_unknown_call(fault):
                 raise Unavailable(f"not available on this Octane: {fault}") from fault
             raise Reject(f"octane refused: {fault}") from fault
         except Disconnected as fault:
@@ -101,6 +101,11 @@ class OctaneLink:
     async def nodes(self, rpc: str, request: Any, response: Any) -> Any:
         """Calls the node service, which has the values of pins."""
         return await self.reach().call(_NODES + rpc, request, response)
+
+
+def is_unknown_call(fault: Declined) -> bool:
+    """Whether a call was declined because this Octane does not have it."""
+    return str(fault).startswith(_UNKNOWN_CALL)
 
 
 def _nothing() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 from actors.octane.arguments import ClayMode, PassName, Pixel, Priority, SubSampling
 from actors.octane.controls import CLAY_MODES, PRIORITIES, SUB_SAMPLINGS, OctaneControls
-from actors.octane.pass_ids import pass_id
+from actors.octane.passes import pass_id
+from actors.octane.pins import reference
 from actors.system.actor import Reject
 from protos import octane_types_pb2 as wire
 
@@ -103,7 +104,13 @@ class RenderCommands:
         """Chooses the render passes that are tone-mapped, and so can be watched; `beauty` is always one of them."""
         if len(passes) > 32:
             raise Reject("argument 'passes': at most 32 passes can be chosen")
-        ids = list(dict.fromkeys([wire.RENDER_PASS_BEAUTY, *map(pass_id, passes)]))
+        ids: dict[int, None] = {wire.RENDER_PASS_BEAUTY: None}
+        for name in passes:
+            if (found := pass_id(name)) is None:
+                raise Reject(
+                    f"argument 'passes': no render pass is called {name[:40]!r}; names are such as beauty, z_depth or pass-501"
+                )
+            ids[found] = None
         chosen = wire.ApiArrayRenderPassId(data=ids)  # type: ignore[arg-type] # numbers that the enum has no name for
         answer = await self._link.engine("setAsyncTonemapRenderPasses", tonemapPasses=chosen)
         if not answer.result:
@@ -122,10 +129,7 @@ class RenderCommands:
         target = self._controls.state.target
         if target is None:
             raise Reject("octane renders nothing, and no render target is known here; choose one in Octane")
-        node = wire.ObjectRef(handle=target[0])
-        # A type that this proto does not name is still a number that Octane gave.
-        node.type = target[1]  # type: ignore[assignment]
-        answer = await self._link.engine("setRenderTargetNode", targetNode=node)
+        answer = await self._link.engine("setRenderTargetNode", targetNode=reference(target))
         if not answer.result:
             raise Reject("octane did not take the render target of before; choose one in Octane")
 

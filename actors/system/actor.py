@@ -133,21 +133,27 @@ def arguments(method: Callable[..., Awaitable[Any]], given: Mapping[str, Any]) -
     """Checks a caller's arguments against a command's signature. Raises Reject: no caller can crash an actor so."""
     signature = inspect.signature(method)
     hints = get_type_hints(method, include_extras=True)
-    unknown = [name for name in given if name not in signature.parameters]
+    names = {argument_name(each): each for each in signature.parameters}
+    unknown = [name for name in given if name not in names]
     if unknown:
         raise Reject(f"unknown argument {str(unknown[0])[:40]!r}")
     checked: dict[str, Any] = {}
-    for name, parameter in signature.parameters.items():
+    for name, own in names.items():
         if name not in given:
-            if parameter.default is inspect.Parameter.empty:
+            if signature.parameters[own].default is inspect.Parameter.empty:
                 raise Reject(f"argument {name!r} is missing")
             continue
         try:
-            checked[name] = msgspec.convert(given[name], hints[name]) if name in hints else given[name]
+            checked[own] = msgspec.convert(given[name], hints[own]) if own in hints else given[name]
         except msgspec.ValidationError as fault:
-            allowed = _choices(msgspec.json.schema(hints[name]))
+            allowed = _choices(msgspec.json.schema(hints[own]))
             raise Reject(f"argument {name!r}: {fault}{f'; allowed: {allowed}' if allowed else ''}") from None
     return checked
+
+
+def argument_name(parameter: str) -> str:
+    """The name under which callers give a parameter: `pass` for `pass_`, since Python keeps some words to itself."""
+    return parameter.removesuffix("_")
 
 
 def _choices(schema: Any) -> str:

@@ -47,6 +47,8 @@ class Probe:
         self.retried: list[Event] = []
         self.crashes: list[Exception] = []
         self.behind: int | None = None
+        # In whose name `ask` calls.
+        self.caller: str | None = None
         self.actor: Actor
         self.clock = clock or SystemClock()
         self._make = make
@@ -114,7 +116,7 @@ class Probe:
     async def ask(self, command: str, /, **arguments: Any) -> Any:
         """Calls a command. Raises Reject with the refusal, or what crashed the actor."""
         answer = _Answer()
-        if not self._mailbox.offer_urgent(Call(command, arguments, answer)):
+        if not self._mailbox.offer_urgent(Call(command, arguments, answer, self.caller)):
             raise Reject("too many calls are waiting")
         return await self._answer_of(answer.future)
 

@@ -8,6 +8,8 @@ from typing import Any, get_type_hints
 
 import msgspec
 
+from actors.system.actor import argument_name
+
 
 def command_schema(method: Callable[..., Awaitable[Any]]) -> dict[str, Any]:
     """The JSON Schema of the object that a command takes as its arguments; no other members are allowed."""
@@ -17,7 +19,7 @@ def command_schema(method: Callable[..., Awaitable[Any]]) -> dict[str, Any]:
         kind = hints.get(name, Any)
         required = parameter.default is inspect.Parameter.empty
         fields.append((name, kind) if required else (name, kind, parameter.default))
-    arguments = msgspec.defstruct("Arguments", fields, kw_only=True, forbid_unknown_fields=True)
+    arguments = msgspec.defstruct("Arguments", fields, kw_only=True, forbid_unknown_fields=True, rename=argument_name)
     (_,), components = msgspec.json.schema_components([arguments])
     schema: dict[str, Any] = components.pop("Arguments")
     schema.pop("title", None)

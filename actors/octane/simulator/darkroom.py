@@ -35,6 +35,9 @@ class Order:
     tonemap: Tonemap
     whole: bool  # all bytes, where Octane's own converter cuts them
     sub_sampling: int = wire.SUBSAMPLEMODE_NONE
+    # What the imager does: factors of red, green and blue, and its gamma.
+    gains: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    gamma: float = 1.0
 
 
 class Darkroom:
@@ -68,7 +71,7 @@ class Darkroom:
                 order.image_type,
                 order.tonemap,
             )
-            key = (*key, order.whole, order.sub_sampling, *order.passes)
+            key = (*key, order.whole, order.sub_sampling, order.gains, order.gamma, *order.passes)
             if key != self._key:
                 # Numbers first: the render goes on while the film is developed.
                 images = [self._describe(render, order, render_pass) for render_pass in order.passes]
@@ -109,6 +112,10 @@ class Darkroom:
         light = film.light()
         if order.sub_sampling > wire.SUBSAMPLEMODE_NONE:
             _coarsen(light, order.sub_sampling)
+        if order.gains != (1, 1, 1):
+            light *= np.array(order.gains, np.float32)
+        if order.gamma != 1:
+            np.power(np.maximum(light, 0), np.float32(1 / order.gamma), out=light)
         alpha = self._traced().alpha if self._settings.alpha else None
         only_beauty = list(order.passes) == [wire.RENDER_PASS_BEAUTY]
         for image, render_pass in zip(images, order.passes, strict=True):

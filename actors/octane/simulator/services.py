@@ -11,6 +11,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from actors.octane.simulator.answers.call import Answer, RpcCall
 from actors.octane.simulator.answers.devices import DEVICES
+from actors.octane.simulator.answers.nodes import NODE_ANSWERS
 from actors.octane.simulator.answers.picking import PICKING
 from actors.octane.simulator.answers.pictures import PICTURES
 from actors.octane.simulator.answers.project import CHANGES, INFO, LIVELINK, PROJECT
@@ -21,6 +22,7 @@ from actors.octane.simulator.refusing import CallRefused
 from actors.octane.simulator.settings import Generation
 from actors.octane.simulator.simulator import Simulator
 from protos import octane_livelink_pb2 as livelink
+from protos import octane_node_pb2 as node
 from protos import octane_project_pb2 as project
 from protos import octane_render_pb2 as render
 from protos import octane_stream_alpha_pb2 as alpha
@@ -35,6 +37,7 @@ SERVICES: dict[str, tuple[Any, Mapping[str, Answer]]] = {
     "octaneapi.ApiInfoService": (project, INFO),
     "octaneapi.ApiProjectManagerService": (project, PROJECT),
     "octaneapi.ApiChangeManagerService": (project, CHANGES),
+    "octaneapi.ApiNodeService": (node, NODE_ANSWERS),
     "livelinkapi.LiveLinkService": (livelink, LIVELINK),
 }
 

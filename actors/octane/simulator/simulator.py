@@ -23,6 +23,7 @@ from actors.octane.simulator.faults import FaultBoard, OctaneFault
 from actors.octane.simulator.listeners import CallbackSlot, Listener, Registration, SimulatedKind, StreamEnd
 from actors.octane.simulator.packing import image_type
 from actors.octane.simulator.passes import PASSES
+from actors.octane.simulator.pins import PinValues
 from actors.octane.simulator.refusing import CallRefused
 from actors.octane.simulator.render import Render
 from actors.octane.simulator.scene import FLOOR, Point, Viewpoint
@@ -63,6 +64,7 @@ class Simulator:
         settings = self.settings
         self.render = Render(settings.max_samples, settings.samples_per_second, settings.rest)
         self.controls = Controls()
+        self.pins = PinValues(settings.width, settings.height)
         self.error: int = wire.RENDER_ERROR_NONE
         self.target = node(TARGET)
         self.camera: Viewpoint | None = None  # set over LiveLink; else each render has a view of its own
@@ -216,7 +218,9 @@ class Simulator:
             buffer = wire.TONEMAP_BUFFER_TYPE_HDR_FLOAT if settings.hdr else wire.TONEMAP_BUFFER_TYPE_HDR_HALF
         wanted = image_type(buffer, mono=settings.mono) if self.forced_type is None else self.forced_type
         whole = self.forced_type is not None or settings.hdr or settings.half or settings.mono
-        order = Order(self.tonemapped, wanted, controls.tonemap, whole, controls.sub_sampling)
+        order = Order(
+            self.tonemapped, wanted, controls.tonemap, whole, controls.sub_sampling, self.pins.gains, self.pins.gamma
+        )
         return await self.darkroom.develop(self.render, order)
 
     @property

@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
-from typing import Any
-
 import pytest
 
-from actors.octane.simulator.simulator import Simulator
 from actors.system.actor import Reject
-from actors.system.probe import Probe
 from router.nats.embedded import free_port
-from tests.actors.octane.simulation import LONG, simulated
+from tests.actors.octane.commanding import GOING, STEADY, commanded
+from tests.actors.octane.simulation import simulated
 from tests.actors.octane.watching import said, watching
 from tests.waiting import eventually
-
-# One whose camera stands still and whose render does not begin anew by itself.
-STEADY = replace(LONG, rest=600.0)
-# A render that has begun waits for its first samples.
-GOING = ("rendering", "waiting")
-
-
-@asynccontextmanager
-async def commanded(settings: Any = STEADY, **more: Any) -> AsyncIterator[tuple[Simulator, Probe]]:
-    """An actor that has read what its Octane is set to."""
-    async with simulated(settings) as octane, watching(octane.address, **more) as probe:
-        await eventually(lambda: said(probe, "controls"))
-        await eventually(lambda: octane.render.samples > 0)
-        yield octane, probe
 
 
 async def test_each_command_about_the_render_answers_the_state_that_it_led_to():
