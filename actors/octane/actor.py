@@ -24,6 +24,7 @@ from actors.octane.condition import (
 from actors.octane.errors import Disconnected, TooOld, Unanswered
 from actors.octane.pictures import PictureSettings
 from actors.octane.standing import OctaneStanding
+from actors.octane.tonemap import Tonemap
 from actors.octane.watch import OctaneWatch
 from actors.system.actor import Actor
 from actors.system.context import Context
@@ -69,6 +70,7 @@ class Octane(Actor):
     ) -> None:
         self._settings, self._client_settings = settings, client_settings or ClientSettings()
         self._numbers = itertools.count(1)
+        self._tonemap = Tonemap()
         self._client: OctaneClient | None = None
         self._watch: OctaneWatch | None = None
         self._commands = OctaneCommands(settings.address)
@@ -138,7 +140,15 @@ class Octane(Actor):
             standing.observe(OctaneIdentified())
             watching = PictureSettings(quality=settings.quality, max_fps=settings.max_fps, idle_fps=settings.idle_fps)
             watch = OctaneWatch(
-                client, standing.identity, watching, ctx, beat, self._numbers, standing, self._commands.project_changed
+                client,
+                standing.identity,
+                watching,
+                ctx,
+                beat,
+                self._numbers,
+                standing,
+                self._tonemap,
+                self._commands.project_changed,
             )
             self._watch = watch
             self._commands.connected(client, watch.look)

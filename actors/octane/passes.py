@@ -12,6 +12,8 @@ BEAUTY = "beauty"
 
 _PREFIX = "RENDER_PASS_"
 _NUMBERED = re.compile(r"pass-(\d{1,9})")
+# 32: one track a render pass, and the ids come from outside; nobody looks at more.
+MAX_TRACKS = 32
 # 512: Octane knows 216 passes, and output AOVs besides; the numbers come from outside.
 MAX_LISTED = 512
 

@@ -1,34 +1,31 @@
-"""Fetches the pictures of a connected Octane, encodes them, and sends them to FRAMES."""
+"""Fetches the pictures of a connected Octane, encodes what is watched of them, and sends it to FRAMES."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from prometheus_client import Counter, Histogram
 
 from actors.octane.client import Identity, OctaneClient
-from actors.octane.condition import Observe, PictureFetched, PictureOversized, PictureUnreadable, RenderProgress
+from actors.octane.condition import Observe, PictureFetched, PictureOversized, PictureUnreadable
 from actors.octane.errors import CallFailed, Oversized, Unreadable
-from actors.octane.formats import Ladder
-from actors.octane.passes import track_name
-from actors.octane.pixels import decode
+from actors.octane.held import HeldPicture, PictureStamp, progress_of, stamp_of
+from actors.octane.pacing import FetchPacer
+from actors.octane.pass_switch import PassSwitch
+from actors.octane.passes import BEAUTY, MAX_TRACKS, passes_of
 from actors.octane.waiting import within
+from actors.octane.watched import WatchedRenditions
 from actors.system.context import Context
 from protos import octane_types_pb2 as wire
-from router.rendition import DEFAULT
+from router.rendition import DEFAULT, Rendition
 
 logger = logging.getLogger(__name__)
 
 PICTURES = Counter("actors_octane_pictures", "Pictures that came from Octane, by what became of them.", ["outcome"])
-ENCODE_SECONDS = Histogram("actors_octane_encode_seconds", "Time from a picture's raw bytes to its JPEG.")
-
-# 32: one track a render pass, and the ids come from outside; nobody looks at more.
-MAX_TRACKS = 32
+ENCODE_SECONDS = Histogram("actors_octane_encode_seconds", "Time that one rendition of a picture takes to encode.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,26 +40,12 @@ class PictureSettings:
     refresh: float = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class PictureStamp:
-    """What tells one picture of a track from another."""
-
-    change_level: int
-    samples: float
-    region_samples: float
-    pending: bool
-    size: tuple[int, int]
-
-    def newer_than(self, shown: PictureStamp | None) -> bool:
-        """Says whether this picture should take the place of the one shown.
-
-        After a camera move pictures of the scene before it may still come: their change level is lower.
-        """
-        return shown is None or (self != shown and self.change_level >= shown.change_level)
+async def _nobody_asks(_watched: bool) -> None:
+    """Takes the place of who would want to know whether anybody watches."""
 
 
 class OctanePictures:
-    """The pictures of one connection: fetched when one is announced, encoded once, sent to FRAMES."""
+    """The pictures of one connection. The next one is fetched while the one before is encoded; the newest wins."""
 
     def __init__(
         self,
@@ -72,16 +55,24 @@ class OctanePictures:
         ctx: Context,
         numbers: Iterator[int],
         observe: Observe = lambda _: None,
+        on_watched: Callable[[bool], Awaitable[None]] = _nobody_asks,
     ) -> None:
-        self._observe = observe
         self._client, self._identity, self._settings, self._ctx = client, identity, settings, ctx
-        self._numbers = numbers
-        self._viewers = ctx.viewers("octane", ctx.instance)
+        self._numbers, self._observe, self._on_watched = numbers, observe, on_watched
+        self.passes = PassSwitch(client)
+        self._watched = WatchedRenditions(ctx.viewers("octane", ctx.instance))
+        self._pacer = FetchPacer(settings.max_fps)
         # A set flag stands for any number of notifications: what is fetched is always the newest.
         self._waits = asyncio.Event()
         self._embedded: Sequence[wire.ApiRenderImage] = ()
         self._shown: dict[str, PictureStamp] = {}
-        self._latest: dict[str, tuple[dict[str, Any], bytes]] = {}
+        # From the fetching to the encoding: one result at most waits, by track.
+        self._offered: dict[str, HeldPicture] = {}
+        self._taken = asyncio.Event()
+        self._taken.set()
+        self._work = asyncio.Event()
+        self._held: dict[str, HeldPicture] = {}
+        self._fetched_at = self._kept_at = float("-inf")
         self._complaint = ""
 
     def announce(self, images: Sequence[wire.ApiRenderImage] = ()) -> None:
@@ -94,18 +85,25 @@ class OctanePictures:
         """Takes the next picture for a new one: Octane began to count anew."""
         self._shown.clear()
 
+    def saw(self, statistics: wire.RenderResultStatistics) -> None:
+        """Takes note of what the statistics say of the render passes."""
+        self.passes.saw(statistics)
+
     async def run(self) -> None:
-        """Shows one picture after the other; what is announced meanwhile is one announcement."""
+        """Shows one picture after the other until cancelled. Raises Disconnected."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._fetch())
+            tasks.create_task(self._encode())
+            tasks.create_task(self._follow_viewers())
+
+    async def _fetch(self) -> None:
+        """Fetches the newest pictures; what is announced meanwhile is one announcement."""
         while True:
-            await self._wait()
-            if not self._waits.is_set():
-                self._show_again()
-                continue
+            await self._due()
             self._waits.clear()
             images, self._embedded = self._embedded, ()
             try:
-                for image in (images or await self._client.grab())[:MAX_TRACKS]:
-                    await self._show(image)
+                self._offer(images or await self._client.grab())
             except Oversized as fault:
                 PICTURES.labels("unreadable").inc()
                 self._observe(PictureOversized(str(fault)))
@@ -115,87 +113,155 @@ class OctanePictures:
                 self._complain(str(fault))
                 await self._ctx.sleep(1.0)
 
-    async def _wait(self) -> None:
-        """Waits until a picture may be fetched, or the last one has to be sent again."""
-        if not self._viewers.count and self._latest:
-            await within(1 / self._settings.idle_fps, self._viewers.wait_for_some())
-            return
-        await self._ctx.sleep(1 / self._settings.max_fps)
-        await within(self._settings.refresh, self._waits.wait())
+    async def _due(self) -> None:
+        """Waits until there is a picture to fetch, and it may be."""
+        while True:
+            await self._waits.wait()
+            idle = self._fetched_at + 1 / self._settings.idle_fps - self._ctx.now()
+            if self._watched.some or idle <= 0:
+                break
+            await within(idle, self._watched.wait_for_some())
+        await self._ctx.sleep(self._pacer.remaining(self._ctx.now()))
+        # The last result is in the hands of the encoder by now, or this one would only wait for it.
+        await self._taken.wait()
+        self._pacer.begin(self._ctx.now())
 
-    async def _show(self, image: wire.ApiRenderImage) -> None:
-        """Sends one picture to FRAMES, unless it is the one sent last."""
-        track = track_name(image.renderPassId)
-        samples = image.tonemappedSamplesPerPixel or image.calculatedSamplesPerPixel
-        progress = RenderProgress(image.changeLevel.value, 0, samples, image.regionSamplesPerPixel)
-        # Events may come twice, and for one image; some servers leave these numbers out, and then each is new.
-        stamp = stamp_of(image)
-        if stamp is not None and not stamp.newer_than(self._shown.get(track)):
-            PICTURES.labels("same").inc()
-            self._observe(PictureFetched(track, new=False, progress=progress))
+    def _offer(self, images: Sequence[wire.ApiRenderImage]) -> None:
+        """Hands on what is new of a result and watched."""
+        if images:
+            self._fetched_at = self._ctx.now()
+        images = images[:MAX_TRACKS]
+        tracks = passes_of([image.renderPassId for image in images], self.passes.order)
+        watched = self._watched.by_track()
+        for track, image in zip(tracks, images, strict=True):
+            if track not in watched and track != BEAUTY:
+                PICTURES.labels("unwatched").inc()
+                continue
+            # Events may come twice, and for one image; some servers leave these numbers out, and then each is new.
+            stamp = stamp_of(image)
+            if stamp is not None and not stamp.newer_than(self._shown.get(track)):
+                PICTURES.labels("same").inc()
+                self._observe(PictureFetched(track, new=False, progress=progress_of(image)))
+                continue
+            if stamp is not None:
+                self._shown[track] = stamp
+            self._offered[track] = HeldPicture(
+                track, image, next(self._numbers), simulated=self._identity.simulated, quality=self._settings.quality
+            )
+        if self._offered:
+            self._taken.clear()
+            self._work.set()
+
+    async def _encode(self) -> None:
+        """Makes and sends what is watched, each rendition of a picture once; what holds on is sent again now and then."""
+        while True:
+            self._work.clear()
+            offered, self._offered = self._offered, {}
+            self._taken.set()
+            self._held |= offered
+            watched = self._watched.by_track()
+            for track in [track for track in self._held if track not in watched and track != BEAUTY]:
+                # Who watches it again wants a picture of then.
+                del self._held[track]
+                self._shown.pop(track, None)
+            for held in list(self._held.values()):
+                await self._make(held, self._renditions(held, watched))
+            now = self._ctx.now()
+            again = min((held.sent_at for held in self._held.values()), default=now) + self._settings.refresh
+            if again <= now:
+                self._send_again(now)
+            elif not self._work.is_set():
+                await within(again - now, self._work.wait())
+
+    def _renditions(self, held: HeldPicture, watched: dict[str, list[Rendition]]) -> list[Rendition]:
+        """What to make of a picture: what is watched, and of the beauty pass now and then what is kept for who comes."""
+        wanted = watched.get(held.track, [])
+        if held.track == BEAUTY and DEFAULT not in held.sent:
+            kept = self._ctx.now() - self._kept_at < 1 / self._settings.idle_fps
+            if not kept or not self._watched.some:
+                wanted = [*wanted, DEFAULT]
+        # The default one first: whether it can be made decides whether the picture counts as readable.
+        return sorted(set(wanted), key=lambda rendition: (rendition != DEFAULT, rendition.token))
+
+    async def _make(self, held: HeldPicture, renditions: list[Rendition]) -> None:
+        """Makes and sends what is missing of a picture."""
+        for rendition in renditions:
+            if rendition in held.settled:
+                continue
+            held.settled.add(rendition)
+            started = self._ctx.now()
+            try:
+                made = await self._ctx.offload(held.make, rendition)
+            except Unreadable as fault:
+                self._fail(held, rendition, str(fault))
+                continue
+            ENCODE_SECONDS.observe(self._ctx.now() - started)
+            self._tell(held)
+            held.sent[rendition] = (dict(held.header(rendition, made)), made.body)
+            held.sent_at = self._ctx.now()
+            self._send(held, rendition)
+            if (held.track, rendition) == (BEAUTY, DEFAULT):
+                self._kept_at = self._ctx.now()
+        for gone in held.settled.difference(renditions):
+            # Who watches it again is sent it again.
+            held.settled.discard(gone)
+            if (held.track, gone) != (BEAUTY, DEFAULT):
+                held.sent.pop(gone, None)
+
+    def _tell(self, held: HeldPicture) -> None:
+        """Says once what became of a picture."""
+        if held.told:
             return
-        if track not in self._latest and len(self._latest) >= MAX_TRACKS:
-            return
-        started = self._ctx.now()
-        try:
-            width, height, short, jpeg = await self._ctx.offload(develop, image, self._settings.quality)
-        except Unreadable as fault:
-            PICTURES.labels("unreadable").inc()
-            self._observe(PictureUnreadable(str(fault), track))
-            return
-        ENCODE_SECONDS.observe(self._ctx.now() - started)
-        if short:
-            self._observe(PictureUnreadable("octane sent a picture with rows missing", track))
+        held.told = True
+        PICTURES.labels("short" if held.short else "sent").inc()
+        if held.short:
+            self._observe(PictureUnreadable("octane sent a picture with rows missing", held.track))
         else:
-            self._observe(PictureFetched(track, progress=progress))
-        header = {
-            "seq": next(self._numbers),
-            "time": time.time() * 1000,
-            "width": width,
-            "height": height,
-            "format": "jpeg",
-            "source": "simulated" if self._identity.simulated else "octane",
-            "simulated": self._identity.simulated,
-            "track": track,
-            "samples": round(samples),
-            "max_samples": round(image.maxSamplesPerPixel),
-            "render_time": round(image.renderTime, 3),
-            "change_level": image.changeLevel.value,
-            "short": short,
-        }
-        if stamp is not None:
-            self._shown[track] = stamp
-        self._latest[track] = (header, jpeg)
-        self._ctx.frame("octane", self._ctx.instance, header, jpeg, track=track)
-        PICTURES.labels("short" if short else "sent").inc()
+            self._observe(PictureFetched(held.track, progress=held.progress))
 
-    def _show_again(self) -> None:
-        """Sends what was sent last, unchanged: number and time say that it is the same picture."""
-        for track, (header, jpeg) in self._latest.items():
-            self._ctx.frame("octane", self._ctx.instance, header, jpeg, track=track)
+    def _fail(self, held: HeldPicture, rendition: Rendition, reason: str) -> None:
+        """Says why a picture cannot be shown, or not in one of its renditions."""
+        if held.readable and rendition != DEFAULT:
+            self._tell(held)
+            self._complain(f"{held.track} as {rendition.token}: {reason}")
+            return
+        held.told = True
+        PICTURES.labels("unreadable").inc()
+        # One that comes again is as unreadable as this one.
+        self._shown.pop(held.track, None)
+        self._observe(PictureUnreadable(reason, held.track))
+
+    def _send(self, held: HeldPicture, rendition: Rendition) -> None:
+        header, body = held.sent[rendition]
+        self._ctx.frame("octane", self._ctx.instance, header, body, track=held.track, rendition=rendition)
+
+    def _send_again(self, now: float) -> None:
+        """Sends what was sent before, unchanged: number and time say that it is the same picture."""
+        for held in self._held.values():
+            if held.sent_at + self._settings.refresh <= now:
+                held.sent_at = now
+                for rendition in held.sent:
+                    self._send(held, rendition)
+
+    async def _follow_viewers(self) -> None:
+        """Does what follows from who watches: the callback for images, the render passes, pictures of a new track."""
+        told: bool | None = None
+        while True:
+            tracks = self._watched.by_track()
+            if told is not self._watched.some:
+                told = self._watched.some
+                await self._on_watched(told)
+            self.passes.want(tracks)
+            if self.passes.due(self._ctx.now()) and await self.passes.switch(self._ctx.now()):
+                self._waits.set()
+            if any(track not in self._held for track in tracks):
+                self._waits.set()
+            self._work.set()
+            # Leases are refreshed every two seconds, so what Octane forgot meanwhile is noticed as well.
+            await within(self._settings.refresh, self._watched.wait_for_news())
 
     def _complain(self, reason: str) -> None:
         """Logs a reason once, not once a picture."""
         if reason != self._complaint:
             self._complaint = reason
             logger.warning("Octane's pictures cannot be shown", extra={"reason": reason, "octane": self._ctx.instance})
-
-
-def develop(image: wire.ApiRenderImage, quality: int) -> tuple[int, int, bool, bytes]:
-    """From raw bytes to a JPEG: width, height, whether rows were missing, the bytes. For a thread."""
-    picture = decode(image)
-    return picture.width, picture.height, picture.short, Ladder(picture, quality).make(DEFAULT).body
-
-
-def stamp_of(image: wire.ApiRenderImage) -> PictureStamp | None:
-    """The stamp of a picture; None where the server leaves its numbers out, and then each one is new."""
-    samples = image.tonemappedSamplesPerPixel or image.calculatedSamplesPerPixel
-    if not samples and not image.regionSamplesPerPixel:
-        return None
-    return PictureStamp(
-        change_level=image.changeLevel.value,
-        samples=samples,
-        region_samples=image.regionSamplesPerPixel,
-        pending=image.hasPendingUpdates,
-        size=(image.size.x, image.size.y),
-    )

@@ -59,8 +59,9 @@ class OctaneStatistics:
         beat: Callable[[], None],
         on_report: Callable[[dict[str, Any], int], None] | None = None,
         observe: Observe = lambda _: None,
+        on_read: Callable[[wire.RenderResultStatistics], None] = lambda _: None,
     ) -> None:
-        self._observe = observe
+        self._observe, self._on_read = observe, on_read
         self._client, self._identity, self._settings, self._ctx, self._beat = client, identity, settings, ctx, beat
         self._equipment = OctaneEquipment(client, ctx.now)
         self._on_report = on_report
@@ -105,6 +106,7 @@ class OctaneStatistics:
         """The data of one event; nothing where Octane refuses. Raises Disconnected."""
         try:
             statistics = await self._client.statistics()
+            self._on_read(statistics)
             self._observe(sample_of(statistics))
             equipment = await self._equipment.known()
         except Declined as fault:

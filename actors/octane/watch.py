@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from actors.octane.errors import Disconnected
 from actors.octane.pictures import OctanePictures, PictureSettings
 from actors.octane.standing import OctaneStanding
 from actors.octane.statistics import OctaneStatistics, StatisticsSettings
+from actors.octane.tonemap import Tonemap
 from actors.system.context import Context
 
 
@@ -30,6 +32,7 @@ class OctaneWatch:
         beat: Callable[[], None],
         numbers: Iterator[int],
         standing: OctaneStanding,
+        tonemap: Tonemap,
         project_changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._client, self._identity, self._ctx, self._beat = client, identity, ctx, beat
@@ -37,16 +40,19 @@ class OctaneWatch:
         self._standing = standing
         self._registration = CallbackRegistration(client, self._observe)
         self._stream = CallbackStream(client, self._observe, ctx.sleep)
-        self._pictures = OctanePictures(client, identity, pictures, ctx, numbers, self._observe)
-        self._statistics = OctaneStatistics(client, identity, StatisticsSettings(), ctx, beat, observe=self._observe)
+        self._tonemap = tonemap
+        self._pictures = OctanePictures(client, identity, pictures, ctx, numbers, self._observe, self.watched)
+        self._statistics = OctaneStatistics(
+            client, identity, StatisticsSettings(), ctx, beat, observe=self._observe, on_read=self._pictures.saw
+        )
         self._registering = asyncio.Lock()
-        self._watched = True
+        self._watched = False
         self._suspected = asyncio.Event()  # a render failure: the devices should be asked
         self._failed = False  # Octane said so
 
     async def run(self) -> None:
         """Watches until the Octane is gone. Raises Disconnected."""
-        await self._client.tone_map()
+        await self._tonemap.begin(self._client)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen())
@@ -61,8 +67,13 @@ class OctaneWatch:
             raise Disconnected(str(_first(gone))) from None
 
     async def leave(self) -> None:
-        """Gives back what this Callboard has registered."""
+        """Gives back what this Callboard has registered and set."""
         await self._registration.leave()
+        # 1 s: the Octane may be gone already.
+        with contextlib.suppress(Disconnected, TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self._pictures.passes.restore()
+                await self._tonemap.restore(self._client)
 
     def look(self) -> None:
         """Asks for statistics and a picture now: something was changed."""
