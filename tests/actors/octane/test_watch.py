@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from dataclasses import replace
 
-from actors.octane.pictures import track_name
+from actors.octane.passes import track_name
 from actors.octane.simulator.simulator import Generation, SimulatedKind
 from protos import octane_types_pb2 as wire
 from tests.actors.octane.simulation import LONG, simulated
