@@ -12,21 +12,22 @@ from typing import Final
 from router.errors import RouterError
 from router.frame import frame_subject
 
-# File format → its media type.
+# File format → its media type. `rgba` is no file: four bytes a pixel, row by row without padding.
 MEDIA_TYPES: Final = {
     "jpeg": "image/jpeg",
     "png": "image/png",
     "png16": "image/png",
     "webp": "image/webp",
     "exr": "image/x-exr",
+    "rgba": "application/octet-stream",
 }
 # Formats quick enough for a stream; the others take a good part of a second for each picture.
-STREAMED: Final = ("jpeg", "png", "webp")
+STREAMED: Final = ("jpeg", "png", "webp", "rgba")
 # Powers of two, so that viewers of different windows share an encoding; wider than the last is the picture as it is.
 WIDTHS: Final = (64, 128, 256, 512, 1024, 2048, 4096)
 BACKGROUNDS: Final = ("black", "white", "checker")
 # The formats that keep what is behind the picture open; a JPEG has no alpha.
-_TRANSPARENT: Final = ("png", "png16", "webp", "exr")
+_TRANSPARENT: Final = ("png", "png16", "webp", "exr", "rgba")
 
 
 class BadRendition(RouterError, ValueError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import threading
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,12 +18,14 @@ from actors.octane.colour import Floats
 from actors.octane.compositing import deep, display, light
 from actors.octane.errors import Unreadable
 from actors.octane.pixels import RenderPicture
-from router.rendition import Rendition
+from router.rendition import WIDTHS, Rendition
 
 # What the file formats hold, in pixels a side.
 MAX_SIDE = {"jpeg": 65_500, "webp": 16_383}
 # 2^24 pixels (4096 x 4096) of 16 bytes each, and as much again while they are encoded.
 MAX_DEEP_PIXELS = 1 << 24
+# 4K: 33 MB, which each edge process and viewer is sent for each picture.
+MAX_RAW_PIXELS = 3840 * 2160
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,8 @@ class Ladder:
             case "webp":
                 # The quickest of the lossless ways; the slower ones save a tenth.
                 _plain(image).save(out, "WEBP", lossless=True, quality=0, method=0, exact=True)
+            case "rgba":
+                out.write(_raw(image))
             case _:
                 _plain(image).save(out, "PNG", compress_level=1)
         return EncodedPicture(out.getvalue(), image.width, image.height)
@@ -78,7 +83,7 @@ class Ladder:
         steps = self._halvings.setdefault(background, [])
         if not steps:
             steps.append(self._whole(background))
-        width = rendition.width
+        width = _raw_width(self.picture, rendition.width) if rendition.format == "rgba" else rendition.width
         if width is None or width >= steps[0].width:
             return steps[0]
         step = 0
@@ -114,6 +119,22 @@ class Ladder:
 def _plain(image: Image.Image) -> Image.Image:
     """Drops a fourth channel that says nothing."""
     return image.convert("RGB") if image.mode == "RGBX" else image
+
+
+def _raw(image: Image.Image) -> bytes:
+    """Four bytes a pixel; opaque where the fourth channel says nothing."""
+    if image.mode != "RGBX":
+        return image.tobytes()
+    rows = np.array(image)
+    rows[:, :, 3] = 255
+    return rows.tobytes()
+
+
+def _raw_width(picture: RenderPicture, width: int | None) -> int | None:
+    """The width that is asked for, or the next smaller one at which a picture is not too large to be sent without compression."""
+    if math.prod(_size(picture, min(width or picture.width, picture.width))) <= MAX_RAW_PIXELS:
+        return width
+    return next((each for each in reversed(WIDTHS) if math.prod(_size(picture, each)) <= MAX_RAW_PIXELS), WIDTHS[0])
 
 
 def _size(picture: RenderPicture, width: int) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -100,11 +101,25 @@ def make_message(payload: bytes, form: str, width: int | None) -> Message:
         header, body = unpack(payload)
     except BadEvent as fault:
         raise UnreadablePicture(str(fault)) from None
-    return FORMS[form](header, *decode(body, width))
+    return FORMS[form](header, *(scaled if header.get("format") == "rgba" else decode)(header, body, width))
 
 
-def decode(body: memoryview, width: int | None = None) -> tuple[int, int, bytes]:
-    """Decodes a picture to its width, height and RGBA bytes without padding. Raises UnreadablePicture."""
+def scaled(header: Mapping[str, Any], body: memoryview, width: int | None = None) -> tuple[int, int, bytes]:
+    """The width, height and bytes of a picture that comes as RGBA. Raises UnreadablePicture."""
+    width_there, height_there = header.get("width"), header.get("height")
+    if not isinstance(width_there, int) or not isinstance(height_there, int) or min(width_there, height_there) < 1:
+        raise UnreadablePicture(f"{width_there!r} x {height_there!r} is no size")
+    size = width_there, height_there
+    if math.prod(size) * 4 != len(body):
+        raise UnreadablePicture(f"{len(body)} bytes are no picture of {width_there} x {height_there}")
+    pixels, shown = bytes(body), shown_size(*size, width)
+    if shown != size:
+        pixels = Image.frombytes("RGBA", size, pixels).resize(shown, Image.Resampling.BOX).tobytes()
+    return *shown, pixels
+
+
+def decode(_header: Mapping[str, Any], body: memoryview, width: int | None = None) -> tuple[int, int, bytes]:
+    """Decodes a file to its width, height and RGBA bytes without padding. Raises UnreadablePicture."""
     try:
         with Image.open(io.BytesIO(body), formats=("JPEG", "PNG", "WEBP")) as image:
             if image.width * image.height > MAX_SOURCE_PIXELS:

@@ -39,6 +39,29 @@ def by_ffmpeg(made: EncodedPicture) -> np.ndarray:
         return next(file.decode(video=0)).to_ndarray()
 
 
+@pytest.mark.parametrize("kind", [wire.IMAGE_TYPE_LDR_RGBA, wire.IMAGE_TYPE_HDR_RGBA, wire.IMAGE_TYPE_LDR_MONO_ALPHA])
+@pytest.mark.parametrize("background", [None, "white"])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_raw_pixels_are_those_of_the_lossless_file(kind: int, background: str | None, alpha: bool) -> None:
+    made = ladder(kind=kind, hasAlpha=alpha)
+
+    raw, file = made.make(Rendition("rgba", None, background)), made.make(Rendition("png", None, background))
+
+    assert (raw.width, raw.height, len(raw.body)) == (20, 12, 20 * 12 * 4)
+    assert raw.body == opened(file).convert("RGBA").tobytes()
+    # A fourth channel that says nothing is opaque.
+    assert (alpha and background is None) or set(raw.body[3::4]) == {255}
+
+
+def test_raw_pixels_are_scaled_as_asked_and_where_they_would_be_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = ladder(300, 200)
+    monkeypatch.setattr(formats, "MAX_RAW_PIXELS", 130 * 90)
+
+    assert [wide.make(Rendition("rgba", width, None)).width for width in (None, 256, 128, 64)] == [128, 128, 128, 64]
+    assert wide.make(Rendition("png", None, None)).width == 300
+    assert len(wide.make(Rendition("rgba", None, None)).body) == 128 * 85 * 4
+
+
 def test_the_jpeg_has_the_size_of_the_picture_and_no_alpha():
     values = np.full((6, 10, 4), (200, 60, 90, 7), np.uint8)
 

@@ -35,6 +35,26 @@ def encoded(values: Any, format: str = "PNG", **how: Any) -> bytes:
 RANDOM = np.random.default_rng(7).integers(0, 256, (300, 400, 4), np.uint8)
 
 
+def test_pixels_that_come_as_they_are_go_as_they_are_and_scaled_ones_are_means() -> None:
+    header = {"format": "rgba", "width": 400, "height": 300, "track": "beauty"}
+
+    message = make_message(pack(header, RANDOM.tobytes()), "binary", None)
+    small = make_message(pack(header, RANDOM.tobytes()), "binary", 200)
+
+    assert isinstance(message, bytes) and isinstance(small, bytes)
+    assert bytes(unpack(message)[1]) == RANDOM.tobytes()
+    said, body = unpack(small)
+    assert (said["width"], said["height"], len(body)) == (200, 150, 200 * 150 * 4)
+
+
+@pytest.mark.parametrize(
+    "header", [{"width": 400, "height": 299}, {"width": -400, "height": -300}, {"width": "400"}, {}]
+)
+def test_pixels_that_are_not_of_the_size_they_claim_are_refused(header: dict[str, Any]) -> None:
+    with pytest.raises(UnreadablePicture, match=r"are no picture of|is no size"):
+        make_message(pack({"format": "rgba", **header}, RANDOM.tobytes()), "binary", None)
+
+
 @pytest.mark.parametrize("form", ["base64", "buffer", "binary"])
 def test_every_byte_of_a_picture_comes_in_each_form(form: str) -> None:
     # Longer than one stretch, and no multiple of it.
@@ -52,7 +72,7 @@ def test_every_byte_of_a_picture_comes_in_each_form(form: str) -> None:
 def test_a_picture_without_alpha_is_opaque_and_a_grey_one_has_three_channels() -> None:
     grey = encoded(RANDOM[:, :, 0])
 
-    width, height, got = decode(memoryview(grey))
+    width, height, got = decode({}, memoryview(grey))
 
     values = np.frombuffer(got, np.uint8).reshape(height, width, 4)
     assert (values[:, :, 3] == 255).all() and (values[:, :, :3] == RANDOM[:, :, :1]).all()
@@ -80,7 +100,7 @@ def test_a_scaled_jpeg_shows_what_the_whole_one_shows() -> None:
     ramp[:, :, 0] = np.arange(256)
     body = memoryview(encoded(ramp, "JPEG", quality=95))
 
-    width, height, got = decode(body, 64)
+    width, height, got = decode({}, body, 64)
 
     values = np.frombuffer(got, np.uint8).reshape(height, width, 4).astype(int)
     assert (width, height) == (64, 64)
@@ -99,7 +119,7 @@ def test_a_picture_that_claims_a_huge_size_is_not_decoded(monkeypatch: pytest.Mo
     monkeypatch.setattr(pixels, "MAX_SOURCE_PIXELS", 400 * 300 - 1)
 
     with pytest.raises(UnreadablePicture, match="too large"):
-        decode(memoryview(encoded(RANDOM)))
+        decode({}, memoryview(encoded(RANDOM)))
 
 
 async def test_a_form_is_made_once_for_all_viewers_and_again_for_the_next_picture(
