@@ -17,6 +17,8 @@ Degrees: TypeAlias = Annotated[float, Meta(gt=0, lt=180, description="degrees")]
 # 65536: the edge of the largest film that an Octane renders; the picture's own size is checked besides.
 Pixel: TypeAlias = Annotated[int, Meta(ge=0, le=65536, description="in pixels of the picture, from its top left")]
 
+Feather: TypeAlias = Annotated[int, Meta(ge=0, le=4096, description="the width of its soft edge, in pixels")]
+
 View: TypeAlias = Literal["front", "back", "left", "right", "top", "bottom"]
 Priority: TypeAlias = Literal["low", "normal", "high"]
 SubSampling: TypeAlias = Literal["none", "2x2", "4x4"]

@@ -103,7 +103,9 @@ class ImagerCommands:
             state.tonemap, state.film_region = {}, None
 
     async def _read(self, state: ControlsState) -> None:
-        target = self._target()
+        target = state.target
+        if target is None:
+            return
         white = await self._value(target, WHITE_BALANCE)
         exposure, gamma = await self._value(target, EXPOSURE), await self._value(target, GAMMA)
         shown: dict[str, Any] = {

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from actors.octane.arguments import ClayMode, PassName, Pixel, Priority, SubSampling
+from actors.octane.arguments import ClayMode, Feather, PassName, Pixel, Priority, SubSampling
 from actors.octane.controls import CLAY_MODES, PRIORITIES, SUB_SAMPLINGS, OctaneControls
 from actors.octane.passes import pass_id
 from actors.octane.pins import reference
@@ -81,7 +81,7 @@ class RenderCommands:
         return await self._settled("clay_mode", mode)
 
     async def set_region(
-        self, left: Pixel, top: Pixel, right: Pixel, bottom: Pixel, feather: Pixel = 0
+        self, left: Pixel, top: Pixel, right: Pixel, bottom: Pixel, feather: Feather = 0
     ) -> dict[str, Any]:
         """Renders only a part of the picture: from left and top up to right and bottom, feathered at its edges."""
         check_rectangle(left, top, right, bottom, self._controls.state.size)

@@ -18,6 +18,7 @@ Use it
   run -- COMMAND    run a command and publish its output, progress and end
   flush             deliver what runs left unsent, from the spools on this machine
   sessions          list who is subscribed
+  octane            see what an Octane does, and control its render, camera and pictures
   demo chat         serve a chat that gives its callers callbacks, without a model
 
 Look after it

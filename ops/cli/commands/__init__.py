@@ -20,6 +20,7 @@ NAMES = (
     "run",
     "flush",
     "sessions",
+    "octane",
     "demo",
     "deadletters",
     "webhooks",
