@@ -85,6 +85,8 @@ class PictureStore(Protocol):
 
     async def find(self, key: PictureKey) -> KeptPicture | None: ...
 
+    async def body(self, key: PictureKey, kept: KeptPicture) -> tuple[KeptPicture, bytes] | None: ...
+
 
 class LastPictures:
     """The stream PICTURES. All methods raise BrokerError."""
