@@ -8,7 +8,7 @@ import itertools
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from actors.octane.client import ClientSettings, OctaneClient
@@ -23,15 +23,23 @@ from actors.octane.condition import (
 )
 from actors.octane.errors import Disconnected, TooOld, Unanswered
 from actors.octane.pictures import PictureSettings
+from actors.octane.render_run import RenderSettings
+from actors.octane.render_store import NatsRenderStore, RenderStore
+from actors.octane.renders import OctaneRenders
 from actors.octane.standing import OctaneStanding
 from actors.octane.tonemap import Tonemap
+from actors.octane.waiting import within
 from actors.octane.watch import OctaneWatch
 from actors.system.actor import Actor
 from actors.system.context import Context
+from actors.system.runtime import BrokerRuntime
 from router.subject import Subject
 from router.tasks import run_cancellable
 
 logger = logging.getLogger(__name__)
+
+# 2 s: an actor that stops stores its last pictures, and does not wait for a NATS that is away.
+STORE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,7 @@ class OctaneSettings:
     idle_fps: float = 0.5
     # The longest wait between two attempts to connect; an Octane that is back is seen this soon.
     reconnect: float = 3.0
+    render: RenderSettings = field(default_factory=RenderSettings)
 
     def __post_init__(self) -> None:
         host, _, port = self.address.rpartition(":")
@@ -66,8 +75,14 @@ class Octane(Actor):
     silence = 30.0
 
     def __init__(
-        self, settings: OctaneSettings = OctaneSettings(), client_settings: ClientSettings | None = None
+        self,
+        settings: OctaneSettings = OctaneSettings(),
+        client_settings: ClientSettings | None = None,
+        store: RenderStore | None = None,
     ) -> None:
+        """`store` is where runs of renders are kept: NATS where none is given, and the actor runs on that."""
+        self._store = store
+        self._renders: OctaneRenders | None = None
         self._settings, self._client_settings = settings, client_settings or ClientSettings()
         self._numbers = itertools.count(1)
         self._tonemap = Tonemap()
@@ -82,10 +97,17 @@ class Octane(Actor):
         limits = ConditionLimits()
         limits = replace(limits, stale=max(limits.stale, 1.5 / self._settings.idle_fps))
         self._standing = OctaneStanding(self._settings.address, ctx, limits, self._admit)
+        store = self._store or _store_of(ctx)
+        if store is not None:
+            stop = self._commands.by_name()["stop"]
+            self._renders = OctaneRenders(ctx, self._settings.render, store, self._rendered_by, stop)
+            self._renders.begin()
         ctx.source("octane", functools.partial(self._keep_watching, ctx), silence=self.silence)
 
     async def stop(self, ctx: Context) -> None:
-        """Publishes that the Octane is not watched any more."""
+        """Publishes that the Octane is not watched any more. The run of its render stays open: the next incarnation goes on with it."""
+        if self._renders is not None:
+            await within(STORE_SECONDS, self._renders.pictures.store())
         if self._standing.condition.status is not OctaneStatus.ABSENT:
             self._standing.observe(ConnectFailed("the octane actor was stopped"))
         if (state := self._standing.untold()) is not None:
@@ -102,6 +124,14 @@ class Octane(Actor):
             link.obstacle = f"it is busy: {condition.reason}"
         else:
             link.obstacle = condition.reason if condition.absence or link.client is None else ""
+        if self._renders is not None and condition.status in (OctaneStatus.ABSENT, OctaneStatus.REFUSED):
+            self._renders.lost(condition.reason)
+
+    def _rendered_by(self) -> dict[str, Any]:
+        """What a picture that is kept says of its Octane."""
+        identity = self._standing.identity
+        name = f"{identity.name} {identity.version}".strip() if identity is not None else "Octane"
+        return {"rendered_by": name, "simulated": identity is not None and identity.simulated}
 
     async def _keep_watching(self, ctx: Context, beat: Callable[[], None]) -> None:
         await run_cancellable(
@@ -149,6 +179,7 @@ class Octane(Actor):
                 standing,
                 self._tonemap,
                 self._commands.project_changed,
+                self._renders,
             )
             self._watch = watch
             self._commands.connected(client, watch.look)
@@ -158,3 +189,9 @@ class Octane(Actor):
             except asyncio.CancelledError:
                 await watch.leave()
                 raise
+
+
+def _store_of(ctx: Context) -> RenderStore | None:
+    """Finds the store of a runtime on NATS; there is none under a Probe."""
+    runtime = ctx._runtime
+    return NatsRenderStore(runtime.broker) if isinstance(runtime, BrokerRuntime) else None

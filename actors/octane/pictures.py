@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from prometheus_client import Counter, Histogram
 
@@ -57,6 +58,8 @@ class OctanePictures:
         observe: Observe = lambda _: None,
         on_watched: Callable[[bool], Awaitable[None]] = _nobody_asks,
     ) -> None:
+        # Told of each picture that is new, in the rendition that is kept, as it is sent to FRAMES: track, header, body.
+        self.on_picture: Callable[[str, Mapping[str, Any], bytes], None] | None = None
         self._client, self._identity, self._settings, self._ctx = client, identity, settings, ctx
         self._numbers, self._observe, self._on_watched = numbers, observe, on_watched
         self.passes = PassSwitch(client)
@@ -200,6 +203,8 @@ class OctanePictures:
             held.sent[rendition] = (dict(held.header(rendition, made)), made.body)
             held.sent_at = self._ctx.now()
             self._send(held, rendition)
+            if rendition == DEFAULT and self.on_picture is not None:
+                self.on_picture(held.track, *held.sent[rendition])
             if (held.track, rendition) == (BEAUTY, DEFAULT):
                 self._kept_at = self._ctx.now()
         for gone in held.settled.difference(renditions):

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from actors.octane.announcing import publish
+from actors.octane.announcing import publish, until_done
 from actors.octane.last_picture import PictureKeeper
 from actors.octane.render_events import facts_of, film_of, later, name_of, progress_of, record_of
 from actors.octane.render_run import (
@@ -26,11 +26,10 @@ from actors.octane.render_run import (
 from actors.octane.render_store import DOMAIN, RenderStore
 from actors.octane.waiting import within
 from actors.system.context import Context
-from router.errors import BrokerError, Refused, RunConflict, RunEnded
+from router.errors import BrokerError, RunConflict, RunEnded
 from router.event import Event
 from router.last_pictures import link_to
 from router.subject import Subject, escape
-from router.timing import full_jitter
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +67,7 @@ class OctaneRenders:
         self._lives: dict[str, int] = {}
         self._held = self._repeated = self._stop_asked = float("-inf")
 
-    async def begin(self) -> None:
+    def begin(self) -> None:
         """Goes on where the incarnation before has ended, and starts to publish."""
         self._ctx.source("renders", self._run, silence=None)
 
@@ -111,14 +110,14 @@ class OctaneRenders:
     # What the incarnation before left
 
     async def _restore(self) -> None:
-        event = await self._until_done(lambda: self._store.last(f"octane.{escape(self._ctx.instance)}.render"))
+        event = await until_done(self._ctx, lambda: self._store.last(f"octane.{escape(self._ctx.instance)}.render"))
         record = record_of(event.data) if event is not None else None
         if event is None or record is None:
             return
         self._lives = {record.run: int(event.data.get("life") or 1)}
         if record.open:
             subject = f"{DOMAIN}.{escape(record.run)}.progress"
-            progress = await self._until_done(lambda: self._store.last(subject))
+            progress = await until_done(self._ctx, lambda: self._store.last(subject))
             if progress is not None:
                 record = later(record, progress)
         self.runs.restore(record, self._ctx.now())
@@ -137,7 +136,7 @@ class OctaneRenders:
                 report = record.report
                 text = f"{record.status} at {report.samples} of {report.max_samples or '?'} samples"
                 data = {"status": record.status, "stage": record.status, "message": text}
-                await self._until_done(lambda: self._publish(record, "status", data))
+                await until_done(self._ctx, lambda: self._publish(record, "status", data))
             case RenderEnded(record=record, outcome=outcome, reason=reason):
                 await self._end(record, outcome, reason)
 
@@ -147,7 +146,7 @@ class OctaneRenders:
         event = self._event(record, "workflow_start", data | ({"resumed": True} if resumed else {}))
         self._held = float("-inf")
         try:
-            await self._until_done(lambda: self._store.start(event, incarnation, self._settings.grace))
+            await until_done(self._ctx, lambda: self._store.start(event, incarnation, self._settings.grace))
         except RunConflict as fault:
             logger.warning("run of a render could not begin", extra={"run": record.run, "reason": str(fault)})
             return
@@ -174,7 +173,7 @@ class OctaneRenders:
             incarnation = self._incarnation(record)
             event = self._event(record, "completion", {**data, "incarnation": incarnation})
             try:
-                await self._until_done(lambda: self._store.end(event, incarnation))  # noqa: B023
+                await until_done(self._ctx, lambda: self._store.end(event, incarnation))  # noqa: B023
             except RunEnded as fault:
                 if fault.synthesized and outcome is RenderOutcome.FINISHED:
                     # It was failed while nobody was here to tell that it goes on.
@@ -200,7 +199,7 @@ class OctaneRenders:
         keeper = self.pictures
         last = await keeper.final(record.report.samples) if outcome is RenderOutcome.FINISHED else keeper.main
         since = record.began - self._settings.settle - 1.0
-        kept = await self._until_done(lambda: keeper.keep_for_run(DOMAIN, record.run, since, last))
+        kept = await until_done(self._ctx, lambda: keeper.keep_for_run(DOMAIN, record.run, since, last))
         await keeper.store()
         if kept is None:
             return {}
@@ -223,7 +222,7 @@ class OctaneRenders:
             "state": record.report.state,
             **(picture or {}),
         }
-        await self._until_done(lambda: publish(self._ctx, "render", data, key=self._ctx.instance))
+        await until_done(self._ctx, lambda: publish(self._ctx, "render", data, key=self._ctx.instance))
 
     # The lease
 
@@ -282,21 +281,3 @@ class OctaneRenders:
     async def _publish(self, record: RenderRecord, kind: str, data: Mapping[str, Any]) -> None:
         said = {**data, "incarnation": self._incarnation(record)}
         await self._ctx.publish(Subject.of(DOMAIN, record.run, kind), said, type=kind)
-
-    async def _until_done(self, act: Callable[[], Awaitable[Any]]) -> Any:
-        """Does something as often as it takes until NATS has done it; what NATS refuses for good is logged."""
-        failures = 0
-        while True:
-            try:
-                return await act()
-            except Refused as fault:
-                logger.error(
-                    "NATS refused what tells of a render", extra={"octane": self._ctx.instance, "reason": str(fault)}
-                )
-                return None
-            except BrokerError as fault:
-                failures += 1
-                logger.debug(
-                    "render could not be told of; retrying", extra={"reason": str(fault), "failures": failures}
-                )
-                await self._ctx.sleep(0.1 + full_jitter(failures, 0.2, 2.0))

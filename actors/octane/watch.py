@@ -14,6 +14,7 @@ from actors.octane.client import Identity, OctaneClient
 from actors.octane.condition import ImageNotified, Observation, Sampled, StreamEnded
 from actors.octane.errors import Disconnected
 from actors.octane.pictures import OctanePictures, PictureSettings
+from actors.octane.renders import OctaneRenders
 from actors.octane.standing import OctaneStanding
 from actors.octane.statistics import OctaneStatistics, StatisticsSettings
 from actors.octane.tonemap import Tonemap
@@ -34,6 +35,7 @@ class OctaneWatch:
         standing: OctaneStanding,
         tonemap: Tonemap,
         project_changed: Callable[[], None] = lambda: None,
+        renders: OctaneRenders | None = None,
     ) -> None:
         self._client, self._identity, self._ctx, self._beat = client, identity, ctx, beat
         self._project_changed = project_changed
@@ -42,8 +44,18 @@ class OctaneWatch:
         self._stream = CallbackStream(client, self._observe, ctx.sleep)
         self._tonemap = tonemap
         self._pictures = OctanePictures(client, identity, pictures, ctx, numbers, self._observe, self.watched)
+        self._renders = renders
+        if renders is not None:
+            self._pictures.on_picture = renders.pictures.saw
         self._statistics = OctaneStatistics(
-            client, identity, StatisticsSettings(), ctx, beat, observe=self._observe, on_read=self._pictures.saw
+            client,
+            identity,
+            StatisticsSettings(),
+            ctx,
+            beat,
+            on_report=renders.saw if renders is not None else None,
+            observe=self._observe,
+            on_read=self._pictures.saw,
         )
         self._registering = asyncio.Lock()
         self._watched = False
@@ -170,6 +182,8 @@ class OctaneWatch:
             return
         self._standing.failure = reason
         self._statistics.failed()
+        if self._renders is not None:
+            self._renders.failed(reason)
         await tell(
             self._ctx,
             self._beat,

@@ -110,6 +110,28 @@ class OctaneControlsData(msgspec.Struct, gc=False, kw_only=True):
     target: dict[Any, Any] | None = None
 
 
+class OctaneRenderData(msgspec.Struct, gc=False, kw_only=True):
+    """The run of the render that is on an Octane's film, or was last. `picture` is a link to its last picture, once it is over."""
+
+    run: str
+    status: Annotated[str, Meta(description="`running`, `paused`, `finished`, `failed` or `stopped`.")]
+    project: str | None = None
+    target: Count | None = None
+    width: Count | None = None
+    height: Count | None = None
+    samples: Count | None = None
+    max_samples: Count | None = None
+    render_time: Amount | None = None
+    devices: list[str] | None = None
+    began: Amount | None = None
+    seen: Amount | None = None
+    life: Count | None = None
+    picture: str | None = None
+    picture_time: Amount | None = None
+    picture_expires: Count | None = None
+    simulated: bool | None = None
+
+
 class RenderFailureData(msgspec.Struct, gc=False, kw_only=True):
     """Why a render failed."""
 
@@ -132,6 +154,7 @@ DEVICE_TYPES: tuple[EventType, ...] = (
     EventType("state", "Whether there is an Octane.", "octane", OctaneStateData, Delivery.LATEST),
     EventType("statistics", "How far a render is.", "octane", OctaneStatisticsData, Delivery.LATEST, progress=True),
     EventType("controls", "What an Octane is set to.", "octane", OctaneControlsData, Delivery.LATEST),
+    EventType("render", "The run of an Octane's render.", "octane", OctaneRenderData, Delivery.LATEST),
     EventType("render_failure", "A render failed.", "octane", RenderFailureData),
     EventType("project_changed", "Another project was opened.", "octane", ProjectChangedData),
 )
