@@ -17,15 +17,18 @@ const since = (time, now) => {
   return Number.isFinite(seconds) && seconds >= 1 ? `for ${duration(seconds)}` : "";
 };
 
+const when = (time, now) => ago(time, now).replace(/^now$/, "just now");
+
 const sentence = (...parts) => parts.filter(Boolean).map((part) => (/[.!?]$/.test(part) ? part : `${part}.`)).join(" ");
 
 /** What a device says of itself: its name, and what is wrong with it. */
 const faulty = ({ name, message, error }) => `${name || "device"}: ${message || error || "no reason given"}`;
 
 /**
- * Gives `{ word, tone, title, text, stale }`: a badge's word and colour; a title and a text where a person must know more, else
- * empty; and whether the picture is an old one. `device` is the store's, `stream` has phase, refusal and the time of the picture
- * shown (ms, null without one), `away` why there is no connection to the server.
+ * Gives `{ word, tone, title, text, stale, note }`: a badge's word and colour; a title and a text where a person must know more,
+ * else empty; whether the picture is an old one; and whether the text is a note beside a picture that is as it should be.
+ * `device` is the store's, `stream` has phase, refusal and the time of the picture shown (ms, null without one), `away` why there
+ * is no connection to the server.
  */
 export function condition(device, stream, now, away = "") {
   const { state = {}, statistics = {}, failure = null } = device ?? {};
@@ -39,8 +42,8 @@ export function condition(device, stream, now, away = "") {
     case "refused":
       return say("Refused", "bad", "Octane refuses the connection", sentence(state.reason || "It gave no reason", kept));
     case "busy":
-      return say("Busy", "warn", `Octane does not answer${lasts && ` ${lasts}`}`,
-        sentence("It is compiling, or shows a dialog that waits for an answer", state.reason, kept));
+      return say("Busy", "warn", `Octane has not answered${lasts && ` ${lasts}`}`,
+        sentence("It is compiling, or shows a dialog that waits for an answer", kept));
     case "connecting": return say("Connecting", "warn", `Connecting to Octane at ${state.address ?? "its address"}`, sentence(kept));
     default:
       return say("Absent", "bad", `No Octane answers at ${state.address || "its address"}${lasts && `, ${lasts}`}`,
@@ -54,15 +57,14 @@ export function condition(device, stream, now, away = "") {
   if (failure) {
     const devices = (failure.devices ?? []).map(faulty);
     const reason = devices.length ? devices.join("; ") : failure.reason;
-    return say("Failed", "bad", `The render failed ${ago(failure.at, now)}`.trim(), sentence(reason, "Restart begins it again"));
+    return say("Failed", "bad", `The render failed ${when(failure.at, now)}`.trim(), sentence(reason, "Restart begins it again"));
   }
-  if (state.callback_slot === "contested") {
-    return say("Contested", "warn", "Another program takes Octane's callbacks",
-      sentence("Octane tells only the program that registered last of new pictures", "Close the other viewer, or expect pictures to be late"), state.picture === "stale");
-  }
+  const contested = state.callback_slot === "contested" && "Another program takes Octane's callbacks";
   if (state.picture === "stale") {
-    return say("Stale", "warn", age ? `Last picture ${age} old` : "No new picture", sentence(state.picture_reason));
+    return say("Stale", "warn", age ? `Last picture ${age} old` : "No new picture", sentence(state.picture_reason, contested));
   }
   const [word, tone] = RENDERS[statistics.state] ?? ["Connected", "ok"];
+  // Pictures come all the same: a note, and no cover over them.
+  if (contested) return { ...say(word, tone, contested, "Pictures may be late; close the other viewer.", false), note: true };
   return say(word, tone, "", "", false);
 }

@@ -156,13 +156,15 @@ export class Pane {
   }
 
   /** Shows what the picture's state is: `condition` of condition.js. */
-  tell({ title, text, tone, stale }) {
+  tell({ title, text, tone, stale, note = false }) {
     const empty = !this.header;
     this.element.classList.toggle("stale", stale && !empty);
     this.element.classList.toggle("empty", empty);
     const shown = title || (empty ? "Waiting for the first picture" : "");
     show(this.condition, Boolean(shown));
-    this.condition.dataset.tone = title ? tone : "quiet";
+    this.condition.dataset.tone = note ? "warn" : title ? tone : "quiet";
+    this.condition.classList.toggle("small", note);
+    show(this.figures, !empty);
     // Ages grow each second; only a change of what is the matter is read out.
     this.condition.setAttribute("aria-live", title.replaceAll(/\d/g, "") === this.#said ? "off" : "polite");
     this.#said = title.replaceAll(/\d/g, "");
@@ -199,7 +201,6 @@ export class Pane {
     say(this.#fps, flows ? `${number(stats.fps, stats.fps < 10 ? 1 : 0)} fps` : "");
     say(this.#latency, flows && Number.isFinite(stats.latency) ? milliseconds(stats.latency) : "");
     say(this.#flow, flows ? `${bytes(stats.bytesPerSecond)}/s` : "");
-    show(this.figures, Boolean(this.header));
     this.#view.changed();
   }
 

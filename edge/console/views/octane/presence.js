@@ -7,8 +7,6 @@ const LASTS = 2_500;
 // After the start of a drag, changes by others may still be on their way (ms).
 const GRACE = 700;
 
-const NOBODY = "Somebody else";
-
 /**
  * `tell(device)` after each change of it; `started()` when a hand takes the camera here. `onTaken` is called where somebody else
  * took it since: the last one moves.
@@ -28,11 +26,12 @@ export function presence(store, commands, onTaken) {
     seen = camera;
     if (!changed) return;
     const by = device.controls.camera_by ?? null;
-    const me = store.rights?.id ?? null;
+    // `/me` has the issuer before the name.
+    const me = store.rights?.id?.replace(/^\S* /, "") ?? null;
     // Without a name it may be anybody, or Octane that rounds: this page's own, if it has just moved the camera.
     if ((by === me || by === null) && commands.moving) return;
-    if (by !== me && performance.now() - holding > GRACE) onTaken(by ?? NOBODY);
-    say(element, by !== null && by === me ? "You are moving the camera in another window" : `${by ?? NOBODY} is moving the camera`);
+    if (by !== me && performance.now() - holding > GRACE) onTaken();
+    say(element, by === null ? "The camera is moved elsewhere" : by === me ? "You are moving the camera in another window" : `${by} is moving the camera`);
     show(element, true);
     clearTimeout(timer);
     timer = setTimeout(() => show(element, false), LASTS);
