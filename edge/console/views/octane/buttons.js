@@ -42,7 +42,7 @@ export class Buttons {
     element.addEventListener("click", () => this.run(entry, run, fault));
     this.#all.push(entry);
     this.#draw(entry);
-    return Object.assign(element, { relabel: (next, name) => this.#relabel(entry, next, name) });
+    return Object.assign(element, { become: (next) => this.#become(entry, next) });
   }
 
   /** An input, list or form part that needs a command: disabled, with the reason as its title, where that cannot be given. */
@@ -77,11 +77,11 @@ export class Buttons {
     for (const entry of this.#all) this.#draw(entry);
   }
 
-  #relabel(entry, label, picture) {
+  #become(entry, { label, picture, command }) {
     if (entry.label === label) return;
-    entry.label = label;
+    Object.assign(entry, { label, command });
     entry.element.setAttribute("aria-label", label);
-    if (picture) entry.element.replaceChildren(icon(picture));
+    entry.element.replaceChildren(icon(picture));
     this.#draw(entry);
   }
 

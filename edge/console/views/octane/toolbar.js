@@ -62,7 +62,7 @@ export function toolbar(view) {
     const { render } = device.controls ?? {};
     const state = device.statistics?.state ?? render;
     rendering = state === "rendering" || state === "waiting";
-    play.relabel(rendering ? "Pause" : state === "paused" ? "Continue" : "Start", rendering ? "pause" : "play");
+    play.become(rendering ? { label: "Pause", picture: "pause", command: "pause" } : { label: state === "paused" ? "Continue" : "Start", picture: "play", command: "start" });
     for (const [name, button] of tools) press(button, view.tool() === name);
     show(what, view.tool() === "pick");
     press(fit, framing.fitted);

@@ -1,0 +1,264 @@
+"""Tests of the viewport on a whole Callboard beside an Octane that fails: what people see, and what their commands lead to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
+
+from actors.octane.simulator.faults import OctaneFault
+from actors.octane.simulator.server import run
+from actors.octane.simulator.settings import SimulatorSettings
+from actors.octane.simulator.simulator import Simulator
+from edge.auth.grants import Grants
+from edge.auth.token import mint
+from protos import octane_types_pb2 as wire
+from router.nats.embedded import free_port
+from tests.browser.conftest import Tab
+from tests.e2e.tree import running_tree
+from tests.waiting import PATIENCE, eventually
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+
+STAGE = "#render .stage.viewport"
+BADGE = "() => document.querySelector('#render .badge').textContent"
+SECRET = secrets.token_hex(32)
+SIMULATED = SimulatorSettings(
+    width=192,
+    height=108,
+    pitch=192,
+    max_samples=1_000_000,
+    samples_per_second=40.0,
+    images_per_second=10.0,
+    rest=1e6,
+    passes=3,
+)
+
+
+@dataclass
+class Studio:
+    """A Callboard whose octane actor watches a simulator in this process."""
+
+    url: str
+    octane: Simulator
+    serving: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.serving = asyncio.create_task(run(self.octane, ready.set_result))
+        await asyncio.wait_for(ready, PATIENCE)
+
+    async def stop(self) -> None:
+        if self.serving is not None:
+            self.serving.cancel()
+            await asyncio.wait({self.serving})
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def studio(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Studio]:
+    port = free_port()
+    tree = running_tree(
+        tmp_path_factory.mktemp("studio"),
+        *("--only", "edge,octane"),
+        OCTANE_ADDRESS=f"127.0.0.1:{port}",
+        JWT_SECRET=SECRET,
+    )
+    callboard = await asyncio.to_thread(tree.__enter__)
+    octane = Simulator(SimulatorSettings(**{**_fields(SIMULATED), "port": port}))
+    studio = Studio(callboard.url, octane)
+    try:
+        await studio.start()
+        yield studio
+    finally:
+        await studio.stop()
+        await asyncio.to_thread(tree.__exit__, None, None, None)
+
+
+def _fields(settings: SimulatorSettings) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in settings.__dataclass_fields__}
+
+
+@contextlib.asynccontextmanager
+async def person(browser: Browser, studio: Studio, name: str, **grants: Any) -> AsyncIterator[Tab]:
+    """Somebody who has the viewport open in a browser of their own."""
+    rights = {"read": [">"], "command": ["octane.>"], **grants}
+    token = mint(SECRET, name, Grants.of(**rights), 600.0, None, None)
+    context = await browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(PATIENCE * 1000)
+    tab = Tab(await context.new_page())
+    try:
+        await tab.page.goto(f"{studio.url}/#token={token}")
+        await tab.until(f"() => document.querySelector('{STAGE} canvas')?.width > 64")
+        await shown(tab, "Rendering")
+        yield tab
+    finally:
+        await context.close()
+
+
+async def shown(tab: Tab, word: str) -> None:
+    await tab.until(f"(word) => ({BADGE})() === word", word)
+
+
+async def drag(tab: Tab, dx: float) -> None:
+    box = await tab.page.locator(STAGE).bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    await tab.page.mouse.move(x, y)
+    await tab.page.mouse.down()
+    await tab.page.mouse.move(x + dx, y, steps=20)
+    await tab.page.mouse.up()
+
+
+async def test_of_two_people_the_last_one_moves_and_the_other_sees_who(browser: Browser, studio: Studio) -> None:
+    async with person(browser, studio, "alice") as alice, person(browser, studio, "bob") as bob:
+        await drag(alice, 80)
+        await bob.until("() => document.querySelector('#render .presence')?.innerText === 'alice is moving the camera'")
+        assert not await alice.page.is_visible("#render .presence")
+        seen = studio.octane.view
+        await drag(bob, -80)
+        await alice.until("() => document.querySelector('#render .presence')?.innerText === 'bob is moving the camera'")
+
+        await eventually(lambda: studio.octane.view != seen)
+        assert not await bob.page.evaluate("document.querySelector('#render .presence').innerText.includes('bob')")
+
+
+async def test_a_drag_ends_where_somebody_else_takes_the_camera(browser: Browser, studio: Studio) -> None:
+    async with person(browser, studio, "alice") as alice, person(browser, studio, "bob") as bob:
+        sent: list[str] = []
+        alice.page.on("request", lambda request: sent.append(request.url) if "/orbit" in request.url else None)
+        box = await alice.page.locator(STAGE).bounding_box()
+        assert box is not None
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        await alice.page.mouse.move(x, y)
+        await alice.page.mouse.down()
+        await alice.page.mouse.move(x + 50, y, steps=10)
+        await eventually(lambda: sent)
+        # What others did may still be on its way when somebody takes hold; it counts a moment later.
+        await alice.page.wait_for_timeout(800)
+
+        await drag(bob, 60)
+        await alice.until("() => document.querySelector('#render .presence')?.innerText === 'bob is moving the camera'")
+        before = len(sent)
+        await alice.page.mouse.move(x + 150, y, steps=20)
+        await alice.page.mouse.up()
+        await drag(alice, 40)
+        await eventually(lambda: len(sent) > before)
+
+        orbits = [request for request in sent[before:] if request]
+        assert 1 <= len(orbits) <= 4
+
+
+async def test_a_region_is_set_in_octane_by_a_drag_and_cleared_by_its_button(browser: Browser, studio: Studio) -> None:
+    async with person(browser, studio, "alice") as alice, person(browser, studio, "bob") as bob:
+        await alice.page.click("#render [aria-label^='Render region: drag']")
+        await drag(alice, 1)
+        box = await alice.page.locator(STAGE).bounding_box()
+        assert box is not None
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        await alice.page.mouse.move(x, y)
+        await alice.page.mouse.down()
+        await alice.page.mouse.move(x + 80, y + 60, steps=8)
+        await alice.page.mouse.up()
+
+        await eventually(lambda: studio.octane.region.active)
+        await bob.page.wait_for_selector("#render .region:not(.draft)")
+        assert studio.octane.region.regionMin.x == pytest.approx(96, abs=2)
+        await bob.page.click("#render .region .clear")
+
+        await eventually(lambda: not studio.octane.region.active)
+        await alice.page.wait_for_selector("#render .region:not(.draft)", state="hidden")
+
+
+async def test_pause_and_start_are_one_button_that_says_what_it_does(browser: Browser, studio: Studio) -> None:
+    async with person(browser, studio, "alice") as alice:
+        await alice.page.click("#render [aria-label='Pause']")
+        await shown(alice, "Paused")
+        speed = await alice.page.inner_text("#render [data-fact=speed] dd")
+        await alice.page.click("#render [aria-label='Continue']")
+        await shown(alice, "Rendering")
+
+        assert speed == "–"
+
+
+async def test_who_may_not_command_sees_why_and_moves_only_the_picture(browser: Browser, studio: Studio) -> None:
+    async with person(browser, studio, "carol", command=[]) as carol:
+        sent: list[str] = []
+        carol.page.on(
+            "request", lambda request: sent.append(request.url) if "/commands/octane" in request.url else None
+        )
+        await carol.until("() => document.querySelector('#render [aria-label=Pause]').ariaDisabled === 'true'")
+
+        # Disabled for who cannot see why: a click says it.
+        await carol.page.click("#render [aria-label='Pause']", force=True)
+        refused = await carol.page.inner_text("#render .refused:visible")
+        await drag(carol, 60)
+        await carol.until("() => document.querySelector('#render [aria-label^=Fit]').ariaPressed === 'false'")
+
+        assert refused == "Pause: Your token does not allow the command octane.main.pause."
+        assert sent == []
+
+
+async def test_an_octane_that_hangs_is_busy_and_its_last_picture_stays_dimmed(browser: Browser, studio: Studio) -> None:
+    async with person(browser, studio, "alice") as alice:
+        studio.octane.strike(OctaneFault.HANG)
+        try:
+            await shown(alice, "Busy")
+            text = await alice.page.inner_text("#render .condition")
+            dimmed = await alice.page.evaluate(f"document.querySelector('{STAGE}').classList.contains('stale')")
+            width = await alice.page.evaluate(f"document.querySelector('{STAGE} canvas').width")
+        finally:
+            studio.octane.clear()
+
+        await shown(alice, "Rendering")
+        assert "compiling, or shows a dialog" in text and "The picture shown is" in text
+        assert dimmed and width == SIMULATED.width
+
+
+async def test_a_picture_that_cannot_be_read_is_said_with_why(browser: Browser, studio: Studio) -> None:
+    async with person(browser, studio, "alice") as alice:
+        studio.octane.strike(OctaneFault.SHARED_SURFACE)
+        try:
+            await shown(alice, "Unreadable")
+            text = await alice.page.inner_text("#render .condition")
+        finally:
+            studio.octane.clear()
+
+        await shown(alice, "Rendering")
+        assert "cannot be read" in text and "graphics card" in text
+
+
+async def test_a_failed_render_names_the_device_and_restart_clears_it(browser: Browser, studio: Studio) -> None:
+    async with person(browser, studio, "alice") as alice:
+        studio.octane.fail(wire.RENDER_ERROR_NOT_ENOUGH_DEVICE_MEMORY)
+        await shown(alice, "Failed")
+        await alice.until("() => document.querySelector('#render [data-fact=speed] dd').textContent === '–'")
+        text = await alice.page.inner_text("#render .condition")
+        remaining = await alice.page.inner_text("#render [data-fact=remaining] dd")
+
+        await alice.page.click("#render [aria-label^='Restart']")
+        await shown(alice, "Rendering")
+
+        assert studio.octane.device in text and remaining == "–"
+        assert not await alice.page.is_visible("#render .condition")
+
+
+async def test_an_octane_that_has_gone_is_absent_with_what_to_do_and_comes_back_by_itself(
+    browser: Browser, studio: Studio
+) -> None:
+    async with person(browser, studio, "alice") as alice:
+        await studio.stop()
+        await shown(alice, "Absent")
+        text = await alice.page.inner_text("#render .condition")
+        await alice.page.reload()
+        await shown(alice, "Absent")
+
+        await studio.start()
+        await shown(alice, "Rendering")
+        assert "Enable GRPC Server" in text and "The picture shown is" in text
