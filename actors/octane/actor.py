@@ -21,7 +21,7 @@ from actors.octane.condition import (
     OctaneStatus,
     ServiceRefused,
 )
-from actors.octane.errors import Disconnected, TooOld, Unanswered
+from actors.octane.errors import CallUnanswered, Disconnected, TooOld
 from actors.octane.pictures import PictureSettings
 from actors.octane.render_run import RenderSettings
 from actors.octane.render_store import NatsRenderStore, RenderStore
@@ -152,7 +152,7 @@ class Octane(Actor):
                 self._standing.observe(ConnectFailed(str(fault)))
             except TooOld as fault:
                 self._standing.observe(ServiceRefused(VERSION, str(fault)))
-            except Unanswered as fault:
+            except CallUnanswered as fault:
                 logger.info("Octane does not answer; connecting again", extra={"reason": str(fault)})
             finally:
                 self._commands.gone()

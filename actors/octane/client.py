@@ -19,7 +19,7 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import DecodeError
 
 from actors.octane.condition import CallAnswered, Observe
-from actors.octane.errors import CallFailed, Declined, Disconnected, Oversized, TooOld, Unanswered
+from actors.octane.errors import CallFailed, CallUnanswered, Declined, Disconnected, Oversized, TooOld
 from protos import octane_project_pb2 as project
 from protos import octane_render_pb2 as render
 from protos import octane_types_pb2 as wire
@@ -34,8 +34,6 @@ Offload = Callable[..., Awaitable[Any]]
 MAX_MESSAGE = 64 << 20
 
 _OPTIONS = [
-    ("grpc.max_receive_message_length", MAX_MESSAGE),
-    ("grpc.max_send_message_length", MAX_MESSAGE),
     # A channel to the same address would else inherit the backoff of the one before, of up to two minutes.
     ("grpc.use_local_subchannel_pool", 1),
     # Octane is on this machine or the next one; a proxy of the environment knows neither.
@@ -66,6 +64,8 @@ class ClientSettings:
     call_timeout: float = 10.0
     # An Octane waits for open calls before it quits, so a stream without an end would keep it from quitting.
     stream_lifetime: float = 60.0
+    # Bytes; a larger answer is refused with RESOURCE_EXHAUSTED.
+    max_message: int = MAX_MESSAGE
     # A call that waits this long, while no other is answered either, makes an Octane busy.
     patience: float = 1.2
 
@@ -112,7 +112,14 @@ class OctaneClient:
         self._answered_at = 0.0
 
     async def __aenter__(self) -> Self:
-        self._channel = grpc.aio.insecure_channel(self.address, options=_OPTIONS)
+        self._channel = grpc.aio.insecure_channel(
+            self.address,
+            options=[
+                *_OPTIONS,
+                ("grpc.max_receive_message_length", self._settings.max_message),
+                ("grpc.max_send_message_length", self._settings.max_message),
+            ],
+        )
         return self
 
     async def __aexit__(
@@ -123,7 +130,7 @@ class OctaneClient:
             await channel.close(None)
 
     async def identify(self) -> Identity:
-        """Asks for name and version, which is also the health check. Raises Disconnected, Unanswered or TooOld."""
+        """Asks for name and version, which is also the health check. Raises Disconnected, CallUnanswered or TooOld."""
         version, name = 0, ""
         timeout = self._settings.health_timeout
         try:
@@ -281,7 +288,7 @@ class OctaneClient:
     async def _call(
         self, path: str, request: Any, response: Any, timeout: float | None = None, *, large: bool = False
     ) -> Any:
-        """Makes one call. Raises Disconnected, Declined or Unanswered; a large answer is parsed in a thread."""
+        """Makes one call. Raises Disconnected, Declined or CallUnanswered; a large answer is parsed in a thread."""
         method = self._connected().unary_unary(
             path, request_serializer=type(request).SerializeToString, response_deserializer=bytes
         )
@@ -341,7 +348,7 @@ def _meaning(fault: grpc.aio.AioRpcError, call: str) -> Disconnected | CallFaile
     """What a failed call says about the Octane."""
     code, text = fault.code(), (fault.details() or fault.code().name.lower())[:300]
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return Unanswered(f"{call} was not answered in time")
+        return CallUnanswered(f"{call} was not answered in time")
     if code in _GONE:
         return Disconnected(text)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:

@@ -25,7 +25,7 @@ class Oversized(Declined):
     """the answer is larger than one message may be"""
 
 
-class Unanswered(CallFailed):
+class CallUnanswered(CallFailed):
     """Octane did not answer in time"""
 
 

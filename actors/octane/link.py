@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from actors.octane.client import OctaneClient
-from actors.octane.errors import Declined, Disconnected, Unanswered
+from actors.octane.errors import CallUnanswered, Declined, Disconnected
 from actors.system.actor import Reject
 from protos import octane_types_pb2 as wire
 
@@ -63,7 +63,7 @@ class OctaneLink:
         try:
             async with asyncio.timeout(seconds):
                 yield
-        except (TimeoutError, Unanswered):
+        except (TimeoutError, CallUnanswered):
             raise Reject(
                 f"the octane at {self._address} is busy: it did not answer within {seconds:g} s; it may be compiling or "
                 "show a dialog"

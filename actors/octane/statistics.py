@@ -13,7 +13,7 @@ from actors.octane.announcing import publish
 from actors.octane.client import Identity, OctaneClient
 from actors.octane.condition import STATISTICS, Observe, RenderProgress, Sampled, ServiceRefused
 from actors.octane.devices import OctaneEquipment
-from actors.octane.errors import Declined, Unanswered
+from actors.octane.errors import CallUnanswered, Declined
 from actors.octane.passes import pass_names
 from actors.octane.waiting import within
 from actors.system.context import Context
@@ -112,7 +112,7 @@ class OctaneStatistics:
         except Declined as fault:
             self._observe(ServiceRefused(STATISTICS, str(fault)))
             return {}
-        except Unanswered:
+        except CallUnanswered:
             # The state says that Octane is busy; the next call finds out whether it still is.
             return {}
         self._seen = (statistics.beautyWipeCount, statistics.beautySamplesPerPixel)

@@ -97,13 +97,13 @@ class OctaneWatch:
         before = self._standing.condition
         self._standing.observe(observation)
         match observation:
-            case StreamEnded():
+            case StreamEnded(taken=True):
                 self._registration.lost()
             case Sampled(progress=progress, rendering=rendering):
                 last = before.sampled
                 if rendering:
                     self._standing.failure = None
-                elif last is not None and last.rendering:
+                elif last is None or last.rendering:
                     # It ended. Where somebody else holds the slot, nobody says that it failed.
                     self._suspected.set()
                 if last is not None and (

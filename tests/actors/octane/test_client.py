@@ -9,7 +9,7 @@ import pytest
 
 from actors.octane.callbacks import CallbackRegistration
 from actors.octane.client import ClientSettings, OctaneClient
-from actors.octane.errors import Declined, Disconnected, Unanswered
+from actors.octane.errors import CallUnanswered, Declined, Disconnected
 from protos import octane_types_pb2 as wire
 from router.nats.embedded import free_port
 from tests.actors.octane.simulation import LONG, serving, simulated
@@ -91,5 +91,5 @@ async def test_a_server_that_does_not_answer_is_given_up():
     async with simulated(LONG) as octane:
         octane.image = asyncio.Event().wait  # type: ignore[method-assign, assignment]
         async with OctaneClient(octane.address, ClientSettings(call_timeout=0.2)) as client:
-            with pytest.raises(Unanswered):
+            with pytest.raises(CallUnanswered):
                 await client.grab()

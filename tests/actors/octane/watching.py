@@ -7,19 +7,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from actors.octane.actor import Octane, OctaneSettings
-from actors.octane.client import ClientSettings
+from actors.octane.client import MAX_MESSAGE, ClientSettings
 from actors.system.probe import Probe
 
 
 def watching(
     address: str,
     *,
+    max_message: int = MAX_MESSAGE,
     stream_lifetime: float = 60.0,
     stored: Sequence[tuple[str, Mapping[str, Any]]] = (),
     **settings: Any,
 ) -> Probe:
     quick = OctaneSettings(address=address, reconnect=0.3, **settings)
-    return Probe(lambda: Octane(quick, ClientSettings(stream_lifetime=stream_lifetime)), stored=stored)
+    return Probe(
+        lambda: Octane(quick, ClientSettings(stream_lifetime=stream_lifetime, max_message=max_message)), stored=stored
+    )
 
 
 def said(probe: Probe, kind: str) -> list[Any]:
