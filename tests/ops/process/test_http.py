@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from ops.process.http import CallUnanswered, get, parse_head, request
+from ops.process.http import Unanswered, get, parse_head, request
 from router.nats.embedded import free_port
 from tests.waiting import PATIENCE
 
@@ -47,10 +47,10 @@ async def test_an_answer_has_status_headers_and_body() -> None:
 
 async def test_what_is_no_http_and_what_does_not_answer_are_told_apart() -> None:
     async with answering(b"-ERR who are you\r\n\r\n", []) as port:
-        with pytest.raises(CallUnanswered, match="does not speak HTTP"):
+        with pytest.raises(Unanswered, match="does not speak HTTP"):
             await get("127.0.0.1", port, "/", timeout=PATIENCE)
     async with answering(b"", []) as port:
-        with pytest.raises(CallUnanswered, match=r"no answer within 0\.05 s"):
+        with pytest.raises(Unanswered, match=r"no answer within 0\.05 s"):
             await get("127.0.0.1", port, "/", timeout=0.05)
     with pytest.raises(ConnectionRefusedError, match="connection refused"):
         await get("127.0.0.1", free_port(), "/")
