@@ -23,6 +23,7 @@ from edge.http.openapi.operation import Answer, Media, operation
 from edge.http.pictures import answer_with
 from edge.http.streams import WithCleanup, time_left
 from edge.runtime import Edge
+from edge.transports.flow import send_plainly
 from edge.transports.video import BOUNDARY, OPENING, Frame, Viewer
 from router.frame import frame_subject
 from router.last_pictures import LastPictures, PictureKey
@@ -80,12 +81,12 @@ async def _octane(connection: Request | WebSocket, shape: type[OctaneQuery]) -> 
         rendition = Rendition.asked(query.format, query.width, query.background)
     except BadRendition as fault:
         raise Problem("bad_parameter", str(fault), field="background") from None
-    await _check_pass(edge_of(connection), entity, track)
+    await check_pass(edge_of(connection), entity, track)
     subject = rendition_subject("octane", entity, track, rendition)
     return PictureSource("octane", entity, subject, (track, rendition.token), rendition)
 
 
-async def _check_pass(edge: Edge, entity: str, track: str) -> None:
+async def check_pass(edge: Edge, entity: str, track: str) -> None:
     """Raises Problem 400 for a render pass that the render does not have, as far as its statistics say."""
     if track == "beauty":
         return
@@ -181,6 +182,7 @@ async def _frames(source: PictureSource, socket: WebSocket) -> None:
     sent = metrics.frames.labels("websocket")
     gauge.inc()
     try:
+        send_plainly(socket.scope)
         await socket.accept()
         async with source.watch(edge) as viewer:
             await _show(socket, viewer, sent)

@@ -18,9 +18,11 @@ from edge.dialects.folding import Folding
 from edge.dialects.viewport import CALLBACKS, NAMES, VIEWPORT, say
 from edge.disconnect import BAD_CURSOR, FORBIDDEN, SHUTDOWN
 from edge.errors import Problem
+from edge.http.bodies.system import PassName, PixelWidth
 from edge.http.body import draining_problem, edge_of, read_query
 from edge.http.credentials import address_of, principal_of
 from edge.http.openapi.operation import operation
+from edge.http.video import check_pass
 from edge.problem import count_refusal
 from edge.runtime import Edge
 from edge.sessions.registry import Session
@@ -30,14 +32,16 @@ from edge.surfaces.surface import SocketSurface, Surface
 from edge.transports.abort import abort, cut
 from edge.transports.flow import send_plainly
 from edge.transports.pixels import FORMS, PixelCounts, PixelPicture, UnreadablePicture
+from edge.transports.video import Frame
 from edge.transports.websocket import SocketReader
 from edge.types import Authorized, ReadRequest
 from edge.view import Pace
 from router.codec import from_json
 from router.cursor import Start
 from router.errors import BadEvent, BadInput, BrokerError
-from router.frame import frame_subject
-from router.rendition import DEFAULT
+from router.frame import pack
+from router.last_pictures import LastPictures, PictureKey
+from router.rendition import DEFAULT, Rendition, rendition_subject
 from router.subject import escape
 
 log = logging.getLogger(__name__)
@@ -63,10 +67,12 @@ class ViewportQuery(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = None
     width: Annotated[
-        Annotated[int, Meta(ge=16, le=16384)] | None,
-        Meta(description="Scale pictures down that are wider than so many pixels."),
+        PixelWidth | None,
+        Meta(description="The least width in pixels that will do: the next power of two, or the full width."),
     ] = None
-    track: Annotated[str, Meta(description="Which render pass.")] = "beauty"
+    pass_: Annotated[PassName, Meta(description="Which render pass, as `passes` of the statistics names it.")] = (
+        msgspec.field(default="beauty", name="pass")
+    )
     enums: Annotated[
         Literal["names", "numbers"], Meta(description="`state` of statistics as `RSTATE_RENDERING`, or as `2`.")
     ] = NAMES
@@ -85,8 +91,9 @@ class ViewportPictures:
     def __init__(self, edge: Edge, socket: WebSocket, octane: str, asked: ViewportQuery, counts: PixelCounts) -> None:
         self._edge, self._socket, self._asked, self._counts = edge, socket, asked, counts
         self._octane = octane
+        self._rendition = Rendition.asked("rgba", asked.width)
         self._form = NO_PIXELS
-        self._wanted = asyncio.Event()
+        self._wanted, self._unwanted = asyncio.Event(), asyncio.Event()
         self._shown: PixelPicture | None = None
         if asked.pixels is not None:
             self.show(asked.pixels)
@@ -100,18 +107,19 @@ class ViewportPictures:
         """Begins to send pictures, or goes on in another form; with `none` it ends."""
         if form != self._form:
             self._form, self._shown = form, None
-        if form == NO_PIXELS:
-            self._wanted.clear()
-        else:
-            self._wanted.set()
+        now, then = (self._unwanted, self._wanted) if form == NO_PIXELS else (self._wanted, self._unwanted)
+        now.set()
+        then.clear()
 
     async def run(self, reader: SocketReader) -> None:
         """Sends pictures while they are wanted, until cancelled or the client has gone."""
-        subject = frame_subject("octane", self._octane, self._asked.track)
         while True:
             await self._wanted.wait()
+            watching, leaving = (asyncio.ensure_future(each) for each in (self._watch(reader), self._unwanted.wait()))
             try:
-                await self._watch(subject, reader)
+                await asyncio.wait((watching, leaving), return_when=asyncio.FIRST_COMPLETED)
+                if watching.done():
+                    watching.result()
             except BrokerError as fault:
                 log.debug("pictures cannot be read; trying again", extra={"fault": str(fault)})
                 await asyncio.sleep(RETRY_SECONDS)
@@ -120,40 +128,62 @@ class ViewportPictures:
                 return
             except (WebSocketDisconnect, OSError):
                 return
+            finally:
+                for task in (watching, leaving):
+                    task.cancel()
+                await asyncio.wait((watching, leaving))
 
-    async def _watch(self, subject: str, reader: SocketReader) -> None:
-        """Holds a lease, so that the actor makes pictures. Raises BrokerError, WebSocketDisconnect, OSError, TimeoutError."""
-        sent = metrics.frames.labels("websocket")
+    async def _watch(self, reader: SocketReader) -> None:
+        """Holds a lease, so that the actor makes raw pictures; shows the JPEG of before until one comes.
+
+        Raises BrokerError, WebSocketDisconnect, OSError or TimeoutError.
+        """
+        track = self._asked.pass_
+        subject = rendition_subject("octane", self._octane, track, self._rendition)
+        watching = ("octane", self._octane, subject, track, self._rendition.token)
+        pixels = self._edge.pixels
         gauge = metrics.viewers.labels("websocket")
         gauge.inc()
         try:
-            watching = ("octane", self._octane, subject, self._asked.track, DEFAULT.token)
-            async with self._edge.video.watch(*watching) as viewer:
-                while self._wanted.is_set():
-                    picture = self._edge.pixels.of(subject, await viewer.next())
-                    if await self._send(picture, reader):
-                        sent.inc()
-                metrics.frames_dropped.labels("websocket").inc(viewer.dropped)
+            async with self._edge.video.watch(*watching, stored=False) as viewer:
+                try:
+                    if (before := await self._before(track)) is not None:
+                        await self._send(pixels.of(f"{subject} before", before), reader)
+                    while True:
+                        await self._send(pixels.of(subject, await viewer.next()), reader)
+                finally:
+                    metrics.frames_dropped.labels("websocket").inc(viewer.dropped)
         finally:
             gauge.dec()
 
-    async def _send(self, picture: PixelPicture, reader: SocketReader) -> bool:
-        """Sends a picture, unless the client has it; says whether it did."""
+    async def _before(self, track: str) -> Frame | None:
+        """The newest picture there is, also where nothing is rendered any more. Raises BrokerError."""
+        if (
+            shown := await self._edge.video.last(rendition_subject("octane", self._octane, track, DEFAULT))
+        ) is not None:
+            return shown
+        pictures, key = LastPictures(self._edge.broker), PictureKey.of_track("octane", self._octane, track)
+        kept = await pictures.find(key)
+        whole = await pictures.body(key, kept) if kept is not None else None
+        return None if whole is None else Frame(pack(whole[0].header, whole[1]))
+
+    async def _send(self, picture: PixelPicture, reader: SocketReader) -> None:
+        """Sends a picture, unless the client has it."""
         form = self._form
         if picture is self._shown or form == NO_PIXELS:
-            return False
+            return
         self._shown = picture
         try:
-            message = await picture.message(form, self._asked.width)
+            message = await picture.message(form, self._rendition.width)
         except UnreadablePicture as fault:
             self._counts.unreadable += 1
             log.info("a picture is not shown in viewports", extra={"octane": self._octane, "fault": str(fault)})
-            return False
+            return
         async with asyncio.timeout(self._edge.settings.session.send_timeout):
             await reader.send_whole(message)
+        metrics.frames.labels("websocket").inc()
         self._counts.pictures += 1
         self._counts.last = time.time_ns() // 1_000_000
-        return True
 
 
 class ViewportConversation:
@@ -214,6 +244,7 @@ async def socket_viewport(socket: WebSocket) -> None:
             principal = principal_of(socket.scope)
             # Pictures are read by the right to all of an Octane.
             principal.require_read(f"octane.{escape(octane)}.>")
+            await check_pass(edge, octane, query.pass_)
             # One connection too many is refused by the handshake: accepting a socket is most of its cost.
             auth = edge.connection_auths.open(principal, session, address_of(socket))
             view = session.view if auth is None else auth.view(session)

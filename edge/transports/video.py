@@ -141,7 +141,7 @@ class Video:
                     key = view_key(domain, entity, self._edge_id, *what)
                     track.lease = self._group.create_task(self._leases.hold(key, LEASE_SECONDS))
             track.viewers.add(viewer)
-            last = await self._last(subject) if stored else None
+            last = await self.last(subject) if stored else None
             if last is not None and viewer in track.viewers and not viewer._arrived.is_set():
                 viewer.show(last)
             yield viewer
@@ -182,7 +182,7 @@ class Video:
         if frame is not None:
             track.show(frame)
 
-    async def _last(self, subject: str) -> Frame | None:
+    async def last(self, subject: str) -> Frame | None:
         """The latest picture of a subject, whole or in parts."""
         payload = await self._broker.last_frame(subject)
         if payload is None:
@@ -235,4 +235,4 @@ class Video:
             async with asyncio.timeout(timeout), self.watch(domain, entity, subject, *what, stored=stored) as viewer:
                 return await viewer.next()
         except (TimeoutError, BrokerError):
-            return None if stored else await self._last(subject)
+            return None if stored else await self.last(subject)

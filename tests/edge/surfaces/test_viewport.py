@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import websockets
 from PIL import Image
@@ -23,7 +24,9 @@ from protos import octane_types_pb2 as wire
 from router.broker import Broker
 from router.event import Event
 from router.frame import frame_subject, pack
+from router.last_pictures import LastPictures, PictureKey
 from router.nats.bucket import Bucket
+from router.rendition import Rendition, rendition_subject
 from tests.actors.octane.simulation import LONG
 from tests.browser.conftest import ARGUMENTS, chromium
 from tests.edge.auth.conftest import SecuredFactory, bearer, token
@@ -49,6 +52,19 @@ def picture(number: int = 1, **more: Any) -> bytes:
         "track": "beauty", "samples": number, "max_samples": 500, "render_time": 2.5, "change_level": 3,
     }  # fmt: skip
     return pack({**header, **more}, jpeg((number % 256, 100, 50)))
+
+
+def raw_picture(number: int = 1, width: int = 16, height: int = 8, **more: Any) -> bytes:
+    """A picture as the actor sends it to viewports."""
+    header = {
+        "seq": number, "time": 1.6e12, "width": width, "height": height, "format": "rgba", "source": "test", "track": "beauty",
+        "samples": number, "max_samples": 500, "render_time": 2.5, "change_level": 3,
+    }  # fmt: skip
+    return pack({**header, **more}, bytes((number % 256, 100, 50, 255)) * width * height)
+
+
+def raw_subject(octane: str, width: int | None = None) -> str:
+    return rendition_subject("octane", octane, "beauty", Rendition.asked("rgba", width))
 
 
 class ViewportClient:
@@ -153,47 +169,59 @@ async def test_a_client_that_says_so_is_sent_no_pictures_and_holds_no_lease(
         await client.picture()
         await eventually(held)
         await client.send(type="unsubscribe")
-        # The next picture that comes is for nobody here.
-        await store.frame(frame_subject("octane", octane, "beauty"), picture(2))
         await eventually(not_held)
         await client.send(type="ping")
         assert (await client.next())["type"] == "pong"
 
 
-async def test_a_picture_that_its_source_sends_again_is_not_sent_again(
+async def test_raw_pictures_follow_the_jpeg_of_before_and_none_is_sent_twice(
     edge: RunningEdge, store: Broker, octane: str
 ) -> None:
-    subject = frame_subject("octane", octane, "beauty")
+    subject = raw_subject(octane)
 
-    async with viewport(edge, f"?octane={octane}") as client:
-        await client.send(type="subscribe")
-        first = await client.picture()
-        await store.frame(subject, picture(1))
-        await store.frame(subject, b"no picture")
-        await store.frame(subject, pack({"seq": 9, "format": "jpeg", "track": "beauty"}, b"no jpeg"))
-        await asyncio.sleep(0.1)
-        await store.frame(subject, picture(2))
-        second = await client.picture()
+    async with viewport(edge, f"?octane={octane}&pixels=binary") as client:
+        first = await client.until("newImage")
+        for picture in (
+            raw_picture(2), raw_picture(2), b"no picture", pack({"seq": 9, "format": "jpeg"}, b"no jpeg"),
+            pack({"format": "rgba", "width": 99, "height": 9}, b"1234"), raw_picture(3),
+        ):  # fmt: skip
+            await store.frame(subject, picture)
+            await asyncio.sleep(0.05)
+        second, third = await client.until("newImage"), await client.until("newImage")
 
-    assert (first["tonemappedSamplesPerPixel"], second["tonemappedSamplesPerPixel"]) == (1, 2)
+    assert [each["tonemappedSamplesPerPixel"] for each in (first, second, third)] == [1, 2, 3]
+    assert second["pixels"] == bytes((2, 100, 50, 255)) * 128 and second["timestamp"] == 1_600_000_000_000
 
 
-async def test_pictures_are_scaled_down_where_the_client_asks_for_a_width(
-    edge: RunningEdge, store: Broker, octane: str
+async def test_an_octane_that_renders_no_more_is_shown_as_it_was_last(
+    edge: RunningEdge, store: Broker, entity: str
 ) -> None:
-    wide = pack({"track": "beauty", "samples": 5}, jpeg((10, 200, 30), (96, 64)))
-    await store.frame(frame_subject("octane", octane, "beauty"), wide)
-    await eventually(lambda: store.last_frame(frame_subject("octane", octane, "beauty")))
+    await store.publish(Event.new(f"octane.{entity}.state", {"status": "absent"}))
+    header = {"track": "beauty", "samples": 77, "time": 1.4e12}
+    await LastPictures(store).keep(PictureKey.of_track("octane", entity, "beauty"), header, jpeg())
 
-    async with viewport(edge, f"?octane={octane}&width=24&pixels=binary") as client:
-        while (small := await client.until("newImage"))["tonemappedSamplesPerPixel"] != 5:
-            await store.frame(frame_subject("octane", octane, "beauty"), wide)
-    async with viewport(edge, f"?octane={octane}&width=8&pixels=binary") as refused:
-        said = await refused.next()
+    async with viewport(edge, f"?octane={entity}&pixels=binary") as client:
+        image = await client.until("newImage")
 
-    assert (small["width"], small["height"], len(small["pixels"])) == (24, 16, 24 * 16 * 4)
+    assert (image["tonemappedSamplesPerPixel"], image["timestamp"], image["width"]) == (77, 1_400_000_000_000, 16)
+
+
+async def test_pictures_are_scaled_where_the_client_asks_for_a_width(
+    edge: RunningEdge, store: Broker, entity: str
+) -> None:
+    await store.publish(Event.new(f"octane.{entity}.state", {"status": "connected"}))
+    kept = pack({"track": "beauty", "samples": 1}, jpeg((10, 200, 30), (256, 128)))
+    await keep_picture(store, frame_subject("octane", entity, "beauty"), kept)
+
+    async with viewport(edge, f"?octane={entity}&width=50&pixels=binary") as client:
+        small = await client.until("newImage")
+        # The actor has scaled it already.
+        await store.frame(raw_subject(entity, 50), raw_picture(2, 64, 32))
+        raw = await client.until("newImage")
+
+    assert (small["width"], small["height"], len(small["pixels"])) == (64, 32, 64 * 32 * 4)
     assert all(abs(got - meant) <= 3 for got, meant in zip(small["pixels"][:4], (10, 200, 30, 255), strict=True))
-    assert said["type"] == "error" and "width" in said["message"]
+    assert (raw["width"], raw["height"], raw["tonemappedSamplesPerPixel"]) == (64, 32, 2)
 
 
 async def test_events_are_told_as_callbacks_and_the_newest_statistics_first(
@@ -245,7 +273,10 @@ async def test_what_cannot_be_done_is_answered_and_the_connection_goes_on(
     assert pong["type"] == "pong"
 
 
-@pytest.mark.parametrize(("query", "code"), [("?octane=nobody", "octane_not_found"), ("?pixels=gif", "bad_parameter")])
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [("?octane=nobody", "octane_not_found"), ("?pixels=gif", "bad_parameter"), ("?width=0", "bad_parameter")],
+)
 async def test_what_an_address_asks_in_vain_is_told_before_the_close(edge: RunningEdge, query: str, code: str) -> None:
     async with viewport(edge, query) as client:
         said = await client.next()
@@ -260,17 +291,14 @@ async def test_a_slow_client_gets_the_newest_picture_and_none_of_those_between(
     edge: RunningEdge, store: Broker, entity: str
 ) -> None:
     await store.publish(Event.new(f"octane.{entity}.state", {"status": "connected"}))
-    subject = frame_subject("octane", entity, "beauty")
-    large = jpeg(size=(1024, 1024))
+    subject = raw_subject(entity)
 
     async with viewport(edge, f"?octane={entity}&pixels=binary", max_queue=1) as client:
         assert edge.edge is not None
         await eventually(lambda: edge.edge is not None and edge.edge.video._tracks[subject].viewers)
         # It reads nothing, and each picture is 4 MB.
         for number in range(1, 60):
-            await store.frame(
-                subject, pack({"track": "beauty", "samples": number, "width": 1024, "height": 1024}, large)
-            )
+            await store.frame(subject, raw_picture(number, 1024, 1024))
             await asyncio.sleep(0.01)
         seen = []
         while not seen or seen[-1] < 59:
@@ -355,12 +383,18 @@ async def test_the_document_s_client_shows_an_octane_unchanged_but_for_host_and_
         # Callback registration succeeds, images are received and displayed, and go on being so.
         await page.wait_for_function("shown.images >= 5")
         await page.wait_for_function("shown.events.some((each) => each.type === 'newStatistics')")
+        # Pixel for pixel what Octane has, once it stands still.
+        simulator.render.pause()
+        image = await simulator.image()
+        assert image is not None
+        rows = np.frombuffer(image.buffer.data, np.uint8).reshape(27, image.pitch, 4)[:, :48]
+        there = json.dumps(rows.flatten().tolist(), separators=(",", ":"))
+        await page.wait_for_function(f"(there) => JSON.stringify({DRAWN}) === there", arg=there)
         simulator.fail(wire.RENDER_ERROR_KERNEL_FAILED)
         await page.wait_for_function("shown.events.some((each) => each.type === 'renderFailure')")
         simulator.reset()
         await page.wait_for_function("shown.events.some((each) => each.type === 'projectManagerChanged')")
         told = await page.evaluate("shown")
-        drawn = await page.evaluate(DRAWN)
 
     for line in octane_document.BROWSER_CONSOLE.split("\n")[1:-1]:
         assert line in told["logged"]
@@ -372,9 +406,8 @@ async def test_the_document_s_client_shows_an_octane_unchanged_but_for_host_and_
     assert told["status"].startswith("48x27 | 5.1KB | ")
     statistics = next(each for each in told["events"] if each["type"] == "newStatistics")["data"]["statistics"]
     assert statistics["usedSize"] == {"x": 48, "y": 27} and statistics["state"].startswith("RSTATE_")
-    # A picture, and no black or single-coloured plane: sky, floor and balls.
-    assert len({tuple(drawn[at : at + 3]) for at in range(0, len(drawn), 4)}) > 50
-    assert set(drawn[3::4]) == {255}
+    # No black or single-coloured plane: sky, floor and balls.
+    assert len(np.unique(rows.reshape(-1, 4), axis=0)) > 50 and (rows[:, :, 3] == 255).all()
 
 
 async def health_is(edge: RunningEdge, status: str) -> bool:
