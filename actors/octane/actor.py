@@ -27,7 +27,7 @@ from actors.octane.render_run import RenderSettings
 from actors.octane.render_store import NatsRenderStore, RenderStore
 from actors.octane.renders import OctaneRenders
 from actors.octane.standing import OctaneStanding
-from actors.octane.tonemap import Tonemap
+from actors.octane.tonemap import OctaneTonemap
 from actors.octane.waiting import within
 from actors.octane.watch import OctaneWatch
 from actors.system.actor import Actor
@@ -85,7 +85,7 @@ class Octane(Actor):
         self._renders: OctaneRenders | None = None
         self._settings, self._client_settings = settings, client_settings or ClientSettings()
         self._numbers = itertools.count(1)
-        self._tonemap = Tonemap()
+        self._tonemap = OctaneTonemap()
         self._client: OctaneClient | None = None
         self._watch: OctaneWatch | None = None
         self._commands = OctaneCommands(settings.address)

@@ -164,16 +164,6 @@ class OctaneClient:
             name or "Octane", _version(version), "callboard simulator" in name.lower(), OLDEST <= version < _NOTIFYING
         )
 
-    async def tone_map(self) -> None:
-        """Asks for pictures of 8 bits in sRGB: Octane sends float pictures with three quarters missing."""
-        request = Engine.setAsyncTonemapParams1Request(
-            bufferType=wire.TONEMAP_BUFFER_TYPE_LDR,
-            cryptomatteFalseColor=True,
-            colorSpace=wire.NAMED_COLOR_SPACE_SRGB,
-            premultipliedAlphaType=wire.PREMULTIPLIED_ALPHA_TYPE_LINEARIZED,
-        )
-        await self._tolerate("setAsyncTonemapParams1", request, Empty)
-
     @property
     def connected(self) -> bool:
         """Says whether the connection itself stands, whatever became of a call."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable
 
@@ -16,6 +17,9 @@ logger = logging.getLogger(__name__)
 # at each reading of the statistics.
 INSIST_SECONDS = 5.0
 
+# 2 s: how long results of the passes before a switch may still come.
+SETTLE_SECONDS = 2.0
+
 
 class PassSwitch:
     """The render passes that Octane tone-maps: those that others chose, and those that are watched here."""
@@ -27,8 +31,8 @@ class PassSwitch:
         self._rendered: set[int] = set()
         self._wanted: list[int] = []
         self._added: set[int] = set()
-        self._refused: list[int] | None = None
-        self._switched_at = 0.0
+        self._refused: set[int] | None = None
+        self._switched_at = float("-inf")
 
     def saw(self, statistics: wire.RenderResultStatistics) -> None:
         """Takes note of what Octane says of its passes."""
@@ -45,7 +49,7 @@ class PassSwitch:
     def due(self, now: float) -> bool:
         """Says whether Octane should be told to tone-map other passes."""
         passes = self._passes()
-        if not self.order or passes in (self.order, self._refused):
+        if not self.order or set(passes) in (set(self.order), self._refused):
             return False
         # At once for what is wanted anew, or no more.
         known = self._added == self._to_add()
@@ -62,14 +66,25 @@ class PassSwitch:
         except CallFailed as fault:
             done, reason = False, str(fault)
         if not done:
-            self._refused = passes
+            self._refused = set(passes)
             logger.warning(
                 "Octane did not switch render passes; those that are on stay so",
                 extra={"passes": passes, "reason": reason, "address": self._client.address},
             )
             return False
-        self.order, self._added, self._refused = passes, added, None
+        self._added, self._refused = added, None
+        await self._read_order(passes)
         return True
+
+    def settled(self, now: float) -> bool:
+        """Says whether results are of the passes that were last asked for; those under way may be of the ones before."""
+        return now - self._switched_at >= SETTLE_SECONDS
+
+    async def _read_order(self, passes: list[int]) -> None:
+        """Takes the order from Octane: it is that of the render, and not that of the request."""
+        self.order = passes
+        with contextlib.suppress(CallFailed):
+            self.saw(await self._client.statistics())
 
     async def restore(self) -> None:
         """Switches off what was switched on here. Raises Disconnected."""

@@ -105,8 +105,14 @@ class OctanePictures:
             await self._due()
             self._waits.clear()
             images, self._embedded = self._embedded, ()
+            order = self.passes.order
             try:
-                self._offer(images or await self._client.grab())
+                images = images or await self._client.grab()
+                if self.passes.order == order:
+                    self._offer(images)
+                else:
+                    # Nobody knows which passes these are.
+                    self._waits.set()
             except Oversized as fault:
                 PICTURES.labels("unreadable").inc()
                 self._observe(PictureOversized(str(fault)))
@@ -134,7 +140,11 @@ class OctanePictures:
         if images:
             self._fetched_at = self._ctx.now()
         images = images[:MAX_TRACKS]
-        tracks = passes_of([image.renderPassId for image in images], self.passes.order)
+        ids, order = [image.renderPassId for image in images], self.passes.order
+        if len(order) != len(ids) and not any(ids) and not self.passes.settled(self._ctx.now()):
+            # Of a result of the passes before a switch only the first is known.
+            images, ids = images[:1], ids[:1]
+        tracks = passes_of(ids, order)
         watched = self._watched.by_track()
         for track, image in zip(tracks, images, strict=True):
             if track not in watched and track != BEAUTY:

@@ -33,7 +33,7 @@ _GETTERS = {
 _NAMED = range(wire.NAMED_COLOR_SPACE_SRGB, wire.NAMED_COLOR_SPACE_XYZ_E + 1)
 
 
-class Tonemap:
+class OctaneTonemap:
     """The tone mapping of one Octane, remembered across connections to it."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ from actors.octane.pictures import OctanePictures, PictureSettings
 from actors.octane.renders import OctaneRenders
 from actors.octane.standing import OctaneStanding
 from actors.octane.statistics import OctaneStatistics, StatisticsSettings
-from actors.octane.tonemap import Tonemap
+from actors.octane.tonemap import OctaneTonemap
 from actors.system.context import Context
 
 
@@ -33,7 +33,7 @@ class OctaneWatch:
         beat: Callable[[], None],
         numbers: Iterator[int],
         standing: OctaneStanding,
-        tonemap: Tonemap,
+        tonemap: OctaneTonemap,
         project_changed: Callable[[], None] = lambda: None,
         renders: OctaneRenders | None = None,
     ) -> None:

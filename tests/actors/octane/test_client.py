@@ -10,6 +10,7 @@ import pytest
 from actors.octane.callbacks import CallbackRegistration
 from actors.octane.client import ClientSettings, OctaneClient
 from actors.octane.errors import CallUnanswered, Declined, Disconnected
+from actors.octane.tonemap import OctaneTonemap
 from protos import octane_types_pb2 as wire
 from router.nats.embedded import free_port
 from tests.actors.octane.simulation import LONG, serving, simulated
@@ -63,7 +64,7 @@ async def test_a_server_that_knows_no_call_is_answered_with_patience():
     async with serving() as address, OctaneClient(address) as client:
         identity = await client.identify()
         await CallbackRegistration(client, lambda _: None).ask()
-        await client.tone_map()
+        await OctaneTonemap().begin(client)
         assert (identity.name, identity.version, identity.simulated) == ("Octane", "", False)
         assert await client.device_faults() == [] and await client.current_project() == ""
         with pytest.raises(Declined, match="unimplemented"):
