@@ -33,6 +33,8 @@ class UpSettings:
 
     only: tuple[str, ...] = ()
     demo: bool = True
+    # Several Octanes, as NAME=HOST:PORT: an actor for each of them, with state, commands and pictures of its own.
+    octanes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ SECTIONS: Mapping[str, Section] = {
     "catalogue": Section("", "router.event_types.own:CatalogueSettings"),
     "log": Section("LOG_", "ops.sections:LogSettings"),
     "command": Section("", "ops.sections:CommandSettings"),
-    "up": Section("UP_", "ops.sections:UpSettings"),
+    "up": Section("UP_", "ops.sections:UpSettings", {"octanes": "OCTANES"}),
     "internal": Section("INTERNAL_", "ops.sections:InternalSettings"),
     "otel": Section("OTEL_", "ops.process.tracing:TracingSettings"),
     "edge": Section("EDGE_", "edge.settings:EdgeSettings", {"webhooks": "WEBHOOK"}),

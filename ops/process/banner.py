@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ops.environment import DEFAULT_DATA_DIR
 from ops.process.datadir import DataFolder
+from ops.process.octanes import OCTANE, OctanePlace, configured_octanes
 from ops.settings import Settings
 from ops.terminal import Paint, table
 
@@ -70,8 +71,9 @@ def hints(
         # A page that wants a token asks for it; a picture has no place to type one.
         if "camera" in cast and not keys.configured:
             rows.append(("camera", f"{edge}/cameras/main/mjpeg"))
-        if "octane" in cast and not keys.configured:
-            rows.append(("render", f"{edge}/octane/main/mjpeg"))
+        if not keys.configured:
+            octanes = configured_octanes(settings) or ({OCTANE: OctanePlace("main", "")} if OCTANE in cast else {})
+            rows += [("render", f"{edge}/octane/{octanes[each].instance}/mjpeg") for each in octanes if each in cast]
         if session:
             proof = ' -H "Authorization: Bearer $CALLBOARD_TOKEN"' if keys.configured else ""
             rows.append(("events", f"curl -N{proof} '{edge}/callbacks/sessions/{session}/sse?last=5'"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from actors.catalog import ACTORS
+from ops.process.octanes import OCTANE, configured_octanes
 from ops.process.ports import is_free
 from ops.settings import Mistakes, Settings
 from ops.values import convert
@@ -23,12 +24,16 @@ def chosen(settings: Settings) -> list[str]:
             f"--only {name}: there is nobody of that name; there are {', '.join(PARTS)}" for name in strangers
         )
     cast = [name for name in PARTS if not only or name in only]
+    octanes = configured_octanes(settings)
     if (
         SIMULATOR in cast
         and SIMULATOR not in only
-        and (not settings.up.demo or settings.was_set("CALLBOARD_OCTANE_ADDRESS") or "octane" not in cast)
+        and (not settings.up.demo or octanes or settings.was_set("CALLBOARD_OCTANE_ADDRESS") or OCTANE not in cast)
     ):
         cast.remove(SIMULATOR)
+    if OCTANE in cast and octanes:
+        place = cast.index(OCTANE)
+        cast[place : place + 1] = octanes
     return cast
 
 

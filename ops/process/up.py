@@ -28,6 +28,7 @@ from ops.process.datadir import DataFolder
 from ops.process.descriptors import raise_limit
 from ops.process.disk import DiskWatch
 from ops.process.foreground import own_foreground
+from ops.process.octanes import ADDRESS, configured_octanes
 from ops.process.parts import EDGE, OCTANE_PORT, SIMULATOR, chosen, port_of_simulator
 from ops.process.ports import open_port, reachable, url_of
 from ops.process.readiness import READY_SECONDS, await_actors, await_child, await_edge, shown_session
@@ -174,7 +175,8 @@ class ProcessTree:
         octane = {}
         if SIMULATOR in self.cast:
             self._simulator_port = port_of_simulator(self.settings)
-            octane = {"CALLBOARD_OCTANE_ADDRESS": f"127.0.0.1:{self._simulator_port}"}
+            octane = {ADDRESS: f"127.0.0.1:{self._simulator_port}"}
+        octanes = configured_octanes(self.settings)
         internal = self.settings.internal.port
         for place, name in enumerate(self.cast):
             extra, descriptors, arguments = dict(told), [], ["actor", name]
@@ -182,6 +184,9 @@ class ProcessTree:
                 extra[INTERNAL_PORT] = str(internal + place)
             if name == SIMULATOR:
                 arguments = ["simulate", "octane", "--host", "127.0.0.1", "--port", str(self._simulator_port)]
+            elif name in octanes:
+                arguments = ["actor", "octane", "--instance", octanes[name].instance]
+                extra[ADDRESS] = octanes[name].address
             elif name == "octane":
                 extra |= octane
             elif name == EDGE and self.listener:
@@ -291,8 +296,9 @@ class ProcessTree:
             ]
             if EDGE in waiting:
                 waiters.append(group.create_task(await_edge(self._edge_address(), self.children[EDGE].ready, here)))
-            if SIMULATOR in waiting:
-                waiters.append(group.create_task(await_child(SIMULATOR, self.children[SIMULATOR].ready, here)))
+            # The simulator is no actor; of several Octanes the name alone does not tell which one answers.
+            others = waiting - ACTORS.keys() - {EDGE}
+            waiters += [group.create_task(await_child(name, self.children[name].ready, here)) for name in others]
             deadline = time.monotonic() + READY_SECONDS
             # The banner does not wait for a process that has crashed this often.
             while time.monotonic() < deadline and any(
@@ -351,7 +357,8 @@ class ProcessTree:
         # Nothing accepts connections from now on: refuse them at once instead of leaving them in the backlog.
         if self.listener:
             self.listener.close()
-        for names, timeout in (({EDGE}, EDGE_DRAIN), (set(ACTORS), ACTOR_DRAIN), ({SIMULATOR}, OTHER_DRAIN)):
+        actors = self.children.keys() - {EDGE, SIMULATOR}
+        for names, timeout in (({EDGE}, EDGE_DRAIN), (actors, ACTOR_DRAIN), ({SIMULATOR}, OTHER_DRAIN)):
             async with asyncio.TaskGroup() as group:
                 for name in names & self.children.keys():
                     group.create_task(self.children[name].stop(timeout + self._drain(name)))

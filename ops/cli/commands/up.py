@@ -12,6 +12,7 @@ examples:
   callboard up --port 9000 --data-dir ~/callboard
   callboard up --nats-url nats://nats.internal:4222
   callboard up --only edge,agent,alerts
+  callboard up --octane main=127.0.0.1:51022 --octane left=10.0.0.5:51022
 """
 
 
@@ -26,6 +27,13 @@ def declare(parser: Parser) -> None:
         "UP_ONLY",
         "start these only: edge, octane, camera, agent, alerts, metrics, simulator",
         "NAME",
+        action="append",
+    )
+    parser.setting(
+        "--octane",
+        "OCTANES",
+        "watch this Octane; several times for several of them",
+        "NAME=HOST:PORT",
         action="append",
     )
     parser.setting("--no-demo", "UP_DEMO", "leave out the simulated Octane", action="store_const", const="false")
