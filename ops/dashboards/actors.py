@@ -85,6 +85,18 @@ ACTORS = Board(
                 "ops",
                 (rate("actors_octane_pictures_total", "outcome"), "{{outcome}}"),
             ),
+            line(
+                "Octanes",
+                "By what they are: absent, refused, busy or connected.",
+                "short",
+                ("sum by (state) (actors_octane_state)", "{{state}}"),
+            ),
+            line(
+                "Pictures on screen",
+                "Of Octanes: live, stale, unreadable, or none yet.",
+                "short",
+                ("sum by (state) (actors_octane_picture)", "{{state}}"),
+            ),
             line("Encoding a frame", "From raw bytes to JPEG.", "s", *quantiles("actors_octane_encode_seconds")),
             line("Runs known", "Running, or ended recently.", "short", ("sum(actors_runs)", "runs")),
             line(

@@ -12,6 +12,7 @@ from actors.catalog import ACTORS
 from edge.settings import EdgeSettings
 from edge.webhooks.queue.job import PARTITIONS
 from ops.cli.checks.findings import FAIL, OK, WARN, CheckResult, clock_finding, store_mend
+from ops.cli.checks.octanes import examine_octanes
 from ops.process.micro import answering
 from ops.settings import Settings
 from router import topology
@@ -77,6 +78,8 @@ async def _examine_open(broker: Broker, settings: Settings) -> AsyncGenerator[Ch
     for finding in await _actors(broker.connection):
         yield finding
     for finding in await _alerts(broker.connection):
+        yield finding
+    for finding in await examine_octanes(broker):
         yield finding
     if figures.forbidden:
         yield _forbidden()

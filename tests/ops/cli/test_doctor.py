@@ -52,5 +52,6 @@ async def test_where_all_runs_it_finds_nothing_to_mend(tmp_path: Path) -> None:
         "actor alerts",
         "alert rules",
         "actor octane",
+        "octane main",
     ):
         assert found[check]["verdict"] == OK, found[check]
