@@ -107,7 +107,8 @@ class OctaneControls:
     async def begin(self, ctx: Context) -> None:
         """Recalls what an earlier incarnation knew, and keeps reading from now on."""
         self._ctx = ctx
-        for event in await ctx.latest(f"octane.{ctx.instance}.controls"):
+        event = await ctx.last(f"octane.{ctx.instance}.controls")
+        if event is not None:
             match event.data.get("target"):
                 case {"handle": int(handle), "type": int(kind)}:
                     self.state.target = (handle, kind)

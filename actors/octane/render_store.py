@@ -8,14 +8,14 @@ import msgspec
 
 from router.broker import Broker
 from router.cluster.leases import MARK_SECONDS, lease_key
-from router.codec import decode, encode
+from router.codec import encode
 from router.event import Event
 from router.last_pictures import LastPictures, PictureStore
 from router.nats.bucket import Bucket
 from router.run_entry import StopRequest
 from router.runs import RunLedger
-from router.subject import STORED, escape
-from router.topology import EVENTS, LEASES
+from router.subject import escape
+from router.topology import LEASES
 
 DOMAIN = "job"
 # The producer is asked to stop by what its heartbeats are answered with, as one that speaks HTTP is.
@@ -26,10 +26,6 @@ class RenderStore(Protocol):
     """What the runs of renders need of the store: NATS, or a fake in tests. All methods raise BrokerError."""
 
     pictures: PictureStore
-
-    async def last(self, subject: str) -> Event | None:
-        """Reads the newest event of one subject."""
-        ...
 
     async def start(self, event: Event, incarnation: str, ttl: float) -> None:
         """Begins a life of a run by its workflow_start; a repeat changes nothing. Raises RunSuperseded."""
@@ -55,11 +51,6 @@ class NatsRenderStore:
         self.pictures: PictureStore = LastPictures(broker)
         self._ledger = RunLedger(broker)
         self._leases = Bucket(broker.connection, LEASES)
-        self._events = broker.stream(EVENTS)
-
-    async def last(self, subject: str) -> Event | None:
-        reply = await self._events.read_last(STORED + subject)
-        return decode(reply.payload) if reply is not None else None
 
     async def start(self, event: Event, incarnation: str, ttl: float) -> None:
         await self._ledger.start(event, encode(event), incarnation, lease=ttl)

@@ -29,7 +29,7 @@ from actors.system.context import Context
 from router.errors import BrokerError, RunConflict, RunEnded
 from router.event import Event
 from router.last_pictures import link_to
-from router.subject import Subject, escape
+from router.subject import Subject
 
 logger = logging.getLogger(__name__)
 
@@ -110,14 +110,13 @@ class OctaneRenders:
     # What the incarnation before left
 
     async def _restore(self) -> None:
-        event = await until_done(self._ctx, lambda: self._store.last(f"octane.{escape(self._ctx.instance)}.render"))
+        event = await self._ctx.last(Subject.of("octane", self._ctx.instance, "render"))
         record = record_of(event.data) if event is not None else None
         if event is None or record is None:
             return
         self._lives = {record.run: int(event.data.get("life") or 1)}
         if record.open:
-            subject = f"{DOMAIN}.{escape(record.run)}.progress"
-            progress = await until_done(self._ctx, lambda: self._store.last(subject))
+            progress = await self._ctx.last(Subject.of(DOMAIN, record.run, "progress"))
             if progress is not None:
                 record = later(record, progress)
         self.runs.restore(record, self._ctx.now())

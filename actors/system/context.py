@@ -187,6 +187,13 @@ class Context:
         """Reads the newest stored event of every subject under the patterns, oldest first."""
         return await self._runtime.latest(patterns)
 
+    async def last(self, subject: str) -> Event | None:
+        """Reads the newest stored event of one subject; None where there is none.
+
+        It takes the right to read this subject only, where `latest` takes that to read all.
+        """
+        return await self._runtime.last(subject)
+
     @contextlib.asynccontextmanager
     async def incarnation(self) -> AsyncIterator[None]:
         """Holds what the incarnation started; on leaving, its children are cancelled and awaited."""

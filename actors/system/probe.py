@@ -157,6 +157,10 @@ class Probe:
                 newest[event.subject] = event
         return list(newest.values())
 
+    async def last(self, subject: str) -> Event | None:
+        """Finds the newest of one subject."""
+        return next(iter(await self.latest([subject])), None)
+
     def viewers(self, domain: str, entity: str) -> Viewers:
         """Makes a count that `set_viewers` sets."""
         viewers = Viewers(domain, entity)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from actors.system.metrics import Gauges
 from router.broker import Broker
 from router.cluster.leases import Viewers, watch
-from router.errors import BrokerError, Refused
+from router.codec import decode
+from router.errors import BadEvent, BrokerError, Refused
 from router.event import Event
 from router.frame import in_parts
+from router.subject import STORED
 from router.timing import full_jitter
+from router.topology import EVENTS
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Runtime(Protocol):
@@ -34,6 +39,10 @@ class Runtime(Protocol):
 
     async def latest(self, patterns: Sequence[str]) -> list[Event]:
         """Reads the newest event of each subject."""
+        ...
+
+    async def last(self, subject: str) -> Event | None:
+        """Reads the newest event of one subject."""
         ...
 
     def horizon(self) -> int | None:
@@ -90,22 +99,36 @@ class BrokerRuntime:
                 log.debug("pictures could not be flushed; retrying with the next", extra={"fault": str(fault)})
 
     async def latest(self, patterns: Sequence[str]) -> list[Event]:
-        failures = 0
-        while True:
-            try:
-                records = await self.broker.latest(patterns)
-            except Refused:
-                raise
-            except BrokerError as fault:
-                # An unreachable NATS is no error of the actor; its `start` has a time limit anyway.
-                failures += 1
-                log.debug("stored events could not be read; retrying", extra={"fault": str(fault)})
-                await asyncio.sleep(full_jitter(failures, 0.1, 2.0))
-            else:
-                return [event for record in records if (event := record.event) is not None]
+        records = await _read(lambda: self.broker.latest(patterns))
+        return [event for record in records if (event := record.event) is not None]
+
+    async def last(self, subject: str) -> Event | None:
+        reply = await _read(lambda: self.broker.stream(EVENTS).read_last(STORED + subject))
+        if reply is None:
+            return None
+        try:
+            return decode(reply.payload)
+        except BadEvent as fault:
+            log.warning("stored event cannot be decoded", extra={"subject": subject, "fault": str(fault)})
+            return None
 
     def viewers(self, domain: str, entity: str) -> Viewers:
         return Viewers(domain, entity)
 
     async def count(self, viewers: Viewers) -> None:
         await watch(viewers, self.broker.connection)
+
+
+async def _read(read: Callable[[], Awaitable[T]]) -> T:
+    """Reads from the store; where that is away, as soon as it is back. Raises Refused."""
+    failures = 0
+    while True:
+        try:
+            return await read()
+        except Refused:
+            raise
+        except BrokerError as fault:
+            # An unreachable NATS is no error of the actor; its `start` has a time limit anyway.
+            failures += 1
+            log.debug("stored events could not be read; retrying", extra={"fault": str(fault)})
+            await asyncio.sleep(full_jitter(failures, 0.1, 2.0))

@@ -67,6 +67,9 @@ def run_up(settings: Settings) -> int:
         return asyncio.run(ProcessTree(settings, folder, cast, listener).run())
 
 
+PUBLIC_URL = "CALLBOARD_OCTANE_RENDER_PUBLIC_URL"
+
+
 class ProcessTree:
     """The system while it runs."""
 
@@ -172,6 +175,9 @@ class ProcessTree:
             for name, found in self.settings.found.items()
             if found.source == "flag" and name not in told
         }
+        if self.listener and not self.settings.was_set(PUBLIC_URL):
+            # What is told of a render has a link to its picture.
+            told[PUBLIC_URL] = url_of(*self.listener.getsockname()[:2])
         octane = {}
         if SIMULATOR in self.cast:
             self._simulator_port = port_of_simulator(self.settings)

@@ -71,6 +71,10 @@ class Receiver:
         return web.Response(status=204)
 
 
+# A render of a second.
+_QUICK_RENDER = ("--width", "96", "--height", "54", "--max-samples", "100", "--samples-per-second", "100")
+
+
 @contextlib.asynccontextmanager
 async def system(house: House, folder: Path) -> AsyncIterator[tuple[list[httpx.AsyncClient], list[Running]]]:
     """Two edges and the whole cast, each under its own user."""
@@ -83,10 +87,11 @@ async def system(house: House, folder: Path) -> AsyncIterator[tuple[list[httpx.A
             "WEBHOOK_ALLOW_HTTP": "true",
             "DATA_DIR": str(folder),
         }
-        await stack.enter_async_context(running("simulate", "octane", "--port", str(simulator)))
+        await stack.enter_async_context(running("simulate", "octane", "--port", str(simulator), *_QUICK_RENDER))
         parts = [await stack.enter_async_context(running("edge", "--port", str(port), **edge)) for port in ports]
         for name in ("agent", "alerts", "metrics", "camera", "octane"):
-            more = {"OCTANE_ADDRESS": f"127.0.0.1:{simulator}"} if name == "octane" else {}
+            address = {"OCTANE_ADDRESS": f"127.0.0.1:{simulator}", "OCTANE_RENDER_SETTLE": "0.2"}
+            more = address if name == "octane" else {}
             parts.append(await stack.enter_async_context(running("actor", name, **house.env(name), **more)))
         clients = [
             await stack.enter_async_context(
@@ -254,7 +259,15 @@ async def _pictures_are_watched(http: httpx.AsyncClient) -> None:
                 if b"\xff\xd8" in body:
                     break
     assert (await http.get("/cameras/main/snapshot")).status_code == 200
+    run = await eventually(lambda: _finished_render(http))
+    picture = await http.get(f"/runs/{run}/picture")
+    assert picture.status_code == 200 and picture.content.startswith(b"\xff\xd8")
     assert [camera["id"] for camera in (await _json(http, "GET", "/cameras"))["cameras"]] == ["main"]
+
+
+async def _finished_render(http: httpx.AsyncClient) -> str | None:
+    runs = (await _json(http, "GET", "/runs?domain=job&status=completed"))["runs"]
+    return next((run["run"] for run in runs if run["run"].startswith("octane-main-")), None)
 
 
 async def _an_actor_s_dead_letter_goes_back_to_it(http: httpx.AsyncClient) -> None:
@@ -298,6 +311,8 @@ REFUSED = [
     *((user, "publish", "$KV.SESSIONS.sess_1") for user in USERS if user != "edge"),
     *((user, "publish", "$KV.ENDPOINTS.x") for user in USERS if user != "edge"),
     *((user, "publish", "$KV.RUNS.agent.x") for user in USERS if user not in ("edge", "agent", "producer")),
+    *((user, "publish", "picture.of.octane.main.beauty") for user in USERS if user != "octane"),
+    *((user, "publish", "picture.run.agent.x") for user in USERS),
     *((user, "publish", "$JS.API.DIRECT.GET.EVENTS.ev.alert.x.firing") for user in ("streams", "camera", "producer")),
     *((user, "publish", "hook.q.0.sess_1") for user in USERS if user != "edge"),
     *((user, "subscribe", "live.ev.>") for user in USERS if user not in ("edge", "operator")),
