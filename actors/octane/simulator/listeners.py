@@ -29,8 +29,9 @@ class StreamEnd(Enum):
 class Listener:
     """One open callback stream and the events that it has yet to send. A kind waits at most once, so this never grows."""
 
-    def __init__(self, peer: str = "") -> None:
+    def __init__(self, peer: str = "", time_left: float | None = None) -> None:
         self.peer = peer
+        self.time_left = time_left  # seconds that its client gave it; None for no end
         self.end: StreamEnd | None = None
         self._waiting: dict[SimulatedKind, None] = {}
         self._some = asyncio.Event()
@@ -76,9 +77,9 @@ class CallbackSlot:
         self.registrations: dict[SimulatedKind, Registration] = {}
 
     @contextmanager
-    def listening(self, peer: str) -> Iterator[Listener]:
+    def listening(self, peer: str, time_left: float | None = None) -> Iterator[Listener]:
         """Holds one stream open."""
-        listener = Listener(peer)
+        listener = Listener(peer, time_left)
         self.listeners.add(listener)
         try:
             yield listener

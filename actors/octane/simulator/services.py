@@ -136,7 +136,7 @@ async def _events(simulator: Simulator, context: Context) -> AsyncIterator[Simul
     """What one stream is told, until it ends. Faults of streams happen here."""
     simulator.calls["callbackChannel"] += 1
     await simulator.faults.over(OctaneFault.HANG)
-    with simulator.listening(context.peer()) as listener:
+    with simulator.listening(context.peer(), context.time_remaining()) as listener:
         if OctaneFault.UNKNOWN_STATUS in simulator.faults:
             listener.close(StreamEnd.UNKNOWN)
         while (kind := await listener.next()) is not None:

@@ -125,9 +125,9 @@ class Simulator:
         self.crashed.clear()
 
     @contextmanager
-    def listening(self, peer: str = "") -> Iterator[Listener]:
+    def listening(self, peer: str = "", time_left: float | None = None) -> Iterator[Listener]:
         """Holds one callback stream open."""
-        with self.slot.listening(peer) as listener:
+        with self.slot.listening(peer, time_left) as listener:
             yield listener
 
     def register(self, name: str, request: Any, peer: str = "") -> int:
