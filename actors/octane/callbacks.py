@@ -136,6 +136,7 @@ class CallbackStream:
     ) -> None:
         self._client, self._observe, self._sleep = client, observe, sleep
         self._short = 0  # how many streams in a row ended soon
+        self._mute = 0  # how many streams in a row ended before anything came on them
         self._refused = False
 
     async def notices(self) -> AsyncGenerator[CallbackNotice, None]:
@@ -147,9 +148,11 @@ class CallbackStream:
             # After a refusal a moment is not enough: a server that refuses late would be connected each time.
             held = loop.call_later(LASTING if self._refused else HELD_AFTER, self._hold)
             fault: grpc.aio.AioRpcError | None = None
+            heard = False
             try:
                 yield CallbackNotice(CallbackKind.OPENED)
                 async for payload in call:
+                    heard = True
                     if not self._refused and not held.cancelled():
                         held.cancel()
                         self._hold()
@@ -162,6 +165,7 @@ class CallbackStream:
             finally:
                 held.cancel()
                 call.cancel()
+            self._mute = 0 if heard else self._mute + 1
             await self._sleep(self._ended(fault, loop.time() - opened))
 
     def _hold(self) -> None:
@@ -189,7 +193,8 @@ class CallbackStream:
         elif code not in _EXPECTED:
             self._refuse(f"{code.name.lower()}: {text}")
             pause = max(pause, 1.0)
-        elif self._short >= 4 and lasted < HELD_AFTER:
+        elif min(self._short, self._mute) >= 4 and lasted < HELD_AFTER:
+            # One that brought something was not refused: somebody else takes the slot again and again.
             self._refuse(f"it is closed as soon as it is open ({text})")
         logger.info(
             "Octane ended the callback stream; opening it again",
