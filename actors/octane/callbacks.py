@@ -39,8 +39,9 @@ USER_DATA = secrets.randbits(62) | 1
 HELD_AFTER = 1.0
 # A stream that lasted this long ended for once; sooner, and the next one waits. Seconds.
 LASTING = 5.0
-# The longest wait before the stream is opened again, in seconds; pictures are fetched by statistics meanwhile.
-LONGEST_PAUSE = 30.0
+# The longest wait before a stream is opened again that was refused, or that somebody else took, in seconds; pictures are
+# fetched by statistics meanwhile.
+LONGEST_PAUSE, LONGEST_AFTER_LOSS = 30.0, 8.0
 
 # How a server ends the stream of a client whose registration another has taken, and how it ends streams at all.
 _TAKEN = frozenset({grpc.StatusCode.OK, grpc.StatusCode.CANCELLED, grpc.StatusCode.ABORTED})
@@ -138,6 +139,7 @@ class CallbackStream:
         self._short = 0  # how many streams in a row ended soon
         self._mute = 0  # how many streams in a row ended before anything came on them
         self._refused = False
+        self._refusals = 0  # how many streams in a row were refused
 
     async def notices(self) -> AsyncGenerator[CallbackNotice, None]:
         """What comes on the stream. Raises Disconnected where the connection is gone; any other end is waited out."""
@@ -145,8 +147,8 @@ class CallbackStream:
         while True:
             opened = loop.time()
             call = self._client.open_stream()
-            # After a refusal a moment is not enough: a server that refuses late would be connected each time.
-            held = loop.call_later(LASTING if self._refused else HELD_AFTER, self._hold)
+            # After refusals in a row a moment is not enough: a server that refuses late would be connected each time.
+            held = loop.call_later(LASTING if self._refusals > 1 else HELD_AFTER, self._hold)
             fault: grpc.aio.AioRpcError | None = None
             heard = False
             try:
@@ -174,6 +176,7 @@ class CallbackStream:
 
     def _refuse(self, reason: str) -> None:
         self._refused = True
+        self._refusals += 1
         self._observe(ServiceRefused(STREAM, reason))
 
     def _ended(self, fault: grpc.aio.AioRpcError | None, lasted: float) -> float:
@@ -185,17 +188,21 @@ class CallbackStream:
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             # Our own limit. The registrations stay, or go: they are made again with each stream.
             return 0.0
-        self._short = 0 if lasted >= LASTING else self._short + 1
-        pause = min(LONGEST_PAUSE, 0.25 * 2.0 ** min(self._short, 8))
+        if lasted >= LASTING:
+            self._short = self._refusals = 0
+        else:
+            self._short += 1
+        pause = min(LONGEST_AFTER_LOSS, 0.25 * 2.0 ** min(self._short, 8))
         self._observe(StreamEnded(taken=code in _TAKEN))
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
             self._observe(PictureOversized(f"a picture is larger than one message may be: {text}"))
         elif code not in _EXPECTED:
             self._refuse(f"{code.name.lower()}: {text}")
-            pause = max(pause, 1.0)
+            pause = min(LONGEST_PAUSE, 2.0 ** min(self._refusals - 1, 8))
         elif min(self._short, self._mute) >= 4 and lasted < HELD_AFTER:
             # One that brought something was not refused: somebody else takes the slot again and again.
             self._refuse(f"it is closed as soon as it is open ({text})")
+            pause = min(LONGEST_PAUSE, 0.25 * 2.0 ** min(self._short, 8))
         logger.info(
             "Octane ended the callback stream; opening it again",
             extra={"address": self._client.address, "code": code.name, "reason": text, "seconds": round(pause, 2)},

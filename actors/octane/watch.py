@@ -174,10 +174,11 @@ class OctaneWatch:
 
     async def _tell_failure(self) -> None:
         """Publishes why the render failed, once; the event itself does not say, the devices do."""
+        # What is told while the devices are asked is asked for once more: they may have been read before they failed.
+        told, self._failed = self._failed, False
         faults = await self._client.device_faults()
         reason = "; ".join(f"{fault.name}: {fault.message or fault.error}" for fault in faults)
-        reason = reason or ("octane gave no reason" if self._failed else "")
-        self._failed = False
+        reason = reason or ("octane gave no reason" if told and not self._failed else "")
         if reason in ("", self._standing.failure):
             return
         self._standing.failure = reason

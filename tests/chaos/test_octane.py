@@ -41,8 +41,6 @@ LASTING = {
     OctaneFault.DUPLICATE: ("connected", "live"),
     OctaneFault.PENDING: ("connected", "live"),
 }
-# A stream that was refused must hold for some seconds before it counts as one that is not.
-SLOWLY_BACK = {OctaneFault.UNKNOWN_STATUS: 15.0}
 ONCE = (OctaneFault.SLOT, OctaneFault.STREAM, OctaneFault.RESTART, OctaneFault.LATE)
 
 
@@ -90,21 +88,28 @@ class Watched:
         state = latest(self.probe)
         return (state.get("status"), state.get("picture")) == (status, picture)
 
-    def shows_the_render(self) -> bool:
-        """Whether the newest picture is of this render, and less than three seconds of samples old."""
+    def shows_the_render(self, since: tuple[int, int] = (0, -1)) -> bool:
+        """Whether the newest picture is of this render, less than three seconds old, and newer than that one."""
         if not self.probe.frames or not self.is_so("connected", "live"):
             return False
         header, render = self.probe.frames[-1][1], self.octane.render
         behind = render.samples - header["samples"]
-        return header["change_level"] == render.change_level and 0 <= behind <= SOON * render.samples_per_second
+        newer = (self.octane.restarts, header["samples"]) > since
+        current = header["change_level"] == render.change_level and 0 <= behind <= SOON * render.samples_per_second
+        return newer and current
 
-    async def becomes(self, what: str, condition: Callable[[], bool], within: float = SOON) -> None:
+    @property
+    def now(self) -> tuple[int, int]:
+        """How far the render is: lives of its process, samples."""
+        return self.octane.restarts, self.octane.render.samples
+
+    async def becomes(self, what: str, condition: Callable[[], bool]) -> None:
         """Waits until it is so, and fails where that took too long; the time that the machine took does not count."""
         begun, lag = time.monotonic(), self.lag.seconds
         await eventually(condition, within=60.0)
         took = time.monotonic() - begun - (self.lag.seconds - lag)
         self.times.setdefault(what, []).append(took)
-        if took > within:
+        if took > SOON:
             states = [data for subject, data in self.probe.emitted if subject == "octane.main.state"]
             lines = "\n".join(f"  {each}" for each in states[-6:])
             pytest.fail(f"{what} took {took:.1f} s:\n{lines}")
@@ -120,12 +125,13 @@ class Watched:
         restarts = self.octane.restarts
         self.octane.strike(fault)
         if fault is OctaneFault.RESTART:
-            await eventually(lambda: self.octane.restarts > restarts and self.octane.render.samples > 0)
+            await eventually(lambda: self.octane.restarts > restarts)
         elif fault in LASTING:
             status, picture = LASTING[fault]
             await self.becomes(f"{fault.value}: {status}, {picture}", lambda: self.is_so(status, picture))
             self.octane.clear(fault)
-        await self.becomes(f"after {fault.value}", self.shows_the_render, SLOWLY_BACK.get(fault, SOON))
+        since = self.now
+        await self.becomes(f"after {fault.value}", lambda: self.shows_the_render(since))
         # What it was told is not needed any more, and would be taken for a leak.
         del self.probe.frames[:-1], self.probe.emitted[:-20], self.probe.events[:-20]
 
