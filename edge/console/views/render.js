@@ -1,7 +1,6 @@
 /** Shows a live render to work in: its picture, what moves its camera, and what controls it. */
 
 import { h, icon, say, show } from "../dom.js";
-import { summary } from "../format.js";
 import { absence } from "./absence.js";
 import { Buttons } from "./octane/buttons.js";
 import { Commands } from "./octane/commands.js";
@@ -9,6 +8,7 @@ import { condition } from "./octane/condition.js";
 import { Framing } from "./octane/framing.js";
 import { help } from "./octane/help.js";
 import { CameraMoves } from "./octane/moves.js";
+import { picked } from "./octane/picked.js";
 import { Pane } from "./octane/pane.js";
 import { presence } from "./octane/presence.js";
 import { settings } from "./octane/settings.js";
@@ -188,7 +188,7 @@ class RenderView {
     for (const pane of this.panes) pane.marker = at;
     await this.#try(`Pick ${label.toLowerCase()}`, async () => {
       const answer = await this.commands.give("pick", { ...at, what });
-      const found = answer?.result && typeof answer.result === "object" ? summary(answer.result).map(([name, text]) => `${name.replaceAll("_", " ")} ${text}`).join(", ") : String(answer?.result ?? "");
+      const found = picked(what, answer?.result);
       say(this.picked, `${label} at ${at.x}, ${at.y}${found ? `: ${found}` : ""}`);
       show(this.picked, true);
       clearTimeout(this.#picking);

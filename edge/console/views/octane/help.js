@@ -45,5 +45,10 @@ export function help() {
     close);
   // A click beside it closes it.
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
-  return { element: dialog, open: () => dialog.showModal() };
+  const open = () => {
+    dialog.showModal();
+    // The focus goes to its button, at its end.
+    dialog.scrollTop = 0;
+  };
+  return { element: dialog, open };
 }
