@@ -1,0 +1,47 @@
+"""Fetches and encodes an Octane's pictures with as little code as can be: what the actor is compared with.
+
+`python -m ops.bench.octane_bare ADDRESS` takes one JSON order a line: `{"do": "grab", "rate": …, "seconds": …}`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import time
+
+import grpc
+from PIL import Image
+
+from protos.octane_render_pb2 import ApiRenderEngine
+from protos.octane_render_pb2_grpc import ApiRenderEngineServiceStub
+
+
+def grab(engine: ApiRenderEngineServiceStub) -> int:
+    """Fetches one picture and encodes it; the bytes of the JPEG."""
+    answer = engine.grabRenderResult(ApiRenderEngine.grabRenderResultRequest())
+    engine.releaseRenderResult(ApiRenderEngine.releaseRenderResultRequest())
+    image = answer.renderImages.data[0]
+    size, stride = (image.size.x, image.size.y), image.pitch * 4
+    shown = Image.frombuffer("RGBX", size, image.buffer.data, "raw", "RGBX", stride, 1)
+    out = io.BytesIO()
+    shown.save(out, "JPEG", quality=85, subsampling=2)
+    return out.tell()
+
+
+def main() -> None:
+    """Takes orders until its input ends."""
+    channel = grpc.insecure_channel(sys.argv[1], options=[("grpc.max_receive_message_length", 64 << 20)])
+    engine = ApiRenderEngineServiceStub(channel)  # type: ignore[no-untyped-call]
+    for line in sys.stdin:
+        order = json.loads(line)
+        began, pictures = time.monotonic(), 0
+        while (due := began + pictures / order["rate"]) < began + order["seconds"]:
+            time.sleep(max(0.0, due - time.monotonic()))
+            grab(engine)
+            pictures += 1
+        print(json.dumps({"pictures": pictures}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
