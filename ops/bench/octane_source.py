@@ -8,6 +8,7 @@ picture is the time at which it was announced, by the machine's monotonic clock,
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import sys
 import threading
@@ -43,13 +44,13 @@ class LoopingOctane(Simulator):
             self._loop.append(made)
         self.made.set()
         began, period = time.monotonic(), 1 / self.settings.images_per_second
-        while True:
-            self._number += 1
-            await asyncio.sleep(began + self._number * period - time.monotonic())
+        for number in itertools.count(1):
+            await asyncio.sleep(began + number * period - time.monotonic())
             self.render.advance(PICTURES + time.monotonic() - began)
-            for image in self._loop[self._number % PICTURES]:
-                image.tonemappedSamplesPerPixel = self._number
+            for image in self._loop[number % PICTURES]:
+                image.tonemappedSamplesPerPixel = number
                 image.renderTime = time.monotonic() % WRAP
+            self._number = number
             self.announce()
 
     async def images(self) -> list[wire.ApiRenderImage]:
