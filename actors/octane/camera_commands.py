@@ -118,7 +118,7 @@ class CameraCommands:
             self._wanted = wanted
             await self._send(by)
             self._history.note(pose, self._now(), by)
-            return await self._controls.answer()
+            return await self._controls.answer(brief=True)
         self._history.note(pose, self._now(), by)
         self._wanted = wanted
         self._controls.state.camera, self._controls.state.camera_by = wanted, by
@@ -165,7 +165,7 @@ class CameraCommands:
             try:
                 async with self._link.patiently():
                     await self._send(self._controls.state.camera_by)
-                await self._controls.publish()
+                await self._controls.publish(brief=True)
                 self._link.look()
             except Reject as fault:
                 self._waits.clear()

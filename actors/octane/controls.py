@@ -38,6 +38,10 @@ CLAY_MODES = {"none": 0, "grey": 1, "colour": 2}
 READ_SECONDS = 2.0
 
 
+# 60 s: longer than a reading takes that publishes the same for good.
+BRIEF_SECONDS = 60.0
+
+
 @dataclass(slots=True)
 class ControlsState:
     """What an Octane is set to. None stands for what it did not say."""
@@ -100,6 +104,7 @@ class OctaneControls:
         self.readers: list[Callable[[ControlsState], Any]] = []
         self._ctx: Context | None = None
         self._told: dict[str, Any] | None = None
+        self._brief = False
         self._asked = asyncio.Event()
         self._commands = 0
         self._changes = 0
@@ -131,9 +136,9 @@ class OctaneControls:
         self._commands -= 1
         self._changes += 1
 
-    async def answer(self, result: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Publishes the controls if they changed, and returns them as a command's answer."""
-        await self.publish()
+    async def answer(self, result: dict[str, Any] | None = None, *, brief: bool = False) -> dict[str, Any]:
+        """Publishes the controls if they changed, `brief` ones for a short time, and returns them as a command's answer."""
+        await self.publish(brief=brief)
         self.link.look()
         shown = self.state.shown()
         return shown if result is None else {**shown, "result": result}
@@ -155,16 +160,20 @@ class OctaneControls:
         """Reads the camera; another than the known one was moved by somebody else. Raises Reject, Declined or Disconnected."""
         return await self._read_camera(self.state)
 
-    async def publish(self) -> None:
-        """Publishes the controls, if anything but the samples changed."""
+    async def publish(self, *, brief: bool = False) -> None:
+        """Publishes the controls, if anything but the samples changed.
+
+        Brief ones expire, so that long drags do not fill EVENTS; where the last ones were brief, the next reading publishes
+        what has come of them for good.
+        """
         assert self._ctx is not None
         shown = self.state.shown()
         told = {name: value for name, value in shown.items() if name not in ("samples", "max_samples")}
-        if told == self._told:
+        if told == self._told and (brief or not self._brief):
             return
         try:
-            await publish(self._ctx, "controls", shown, key=self._ctx.instance)
-            self._told = told
+            await publish(self._ctx, "controls", shown, key=self._ctx.instance, ttl=BRIEF_SECONDS if brief else None)
+            self._told, self._brief = told, brief
         except BrokerError as fault:
             # Published with the next reading: what was not told is still a change then.
             logger.warning("Octane's controls could not be published", extra={"reason": str(fault)})

@@ -43,7 +43,8 @@ class RenderCommands:
         """Halts the render where it is; it keeps its devices."""
         await self._controls.read_render()
         await self._link.engine("pauseRendering")
-        await self._check("pause", lambda now: now.state == wire.RSTATE_PAUSED)
+        # A render that has only just begun may be loading, and some Octanes forget a pause meanwhile.
+        await self._check("pause", lambda now: now.state == wire.RSTATE_PAUSED, again="pauseRendering")
         return await self._controls.answer()
 
     async def stop(self) -> dict[str, Any]:
@@ -118,6 +119,8 @@ class RenderCommands:
                 f"octane did not take the passes {', '.join(passes)}; they must be enabled in its render target"
             )
         await self._controls.read_render()
+        if missing := [name for name in passes if name not in self._controls.state.passes]:
+            raise Reject(f"octane did not switch on {', '.join(missing)}; it must be enabled in its render target")
         return await self._controls.answer()
 
     async def _begin_again(self) -> None:
@@ -133,13 +136,19 @@ class RenderCommands:
         if not answer.result:
             raise Reject("octane did not take the render target of before; choose one in Octane")
 
-    async def _check(self, what: str, done: StatisticsCheck) -> None:
-        """Waits until the statistics show that a command was carried out. Raises Reject where they do not."""
-        deadline = time.monotonic() + CHECK_SECONDS
+    async def _check(self, what: str, done: StatisticsCheck, again: str | None = None) -> None:
+        """Waits until the statistics show that a command was carried out. Raises Reject where they do not.
+
+        `again` is a call that is repeated where the state of the render has changed, and not to what was wanted.
+        """
+        deadline, state = time.monotonic() + CHECK_SECONDS, None
         while True:
             statistics = await self._controls.read_render()
             if done(statistics):
                 return
+            if again is not None and state not in (None, statistics.state):
+                await self._link.engine(again)
+            state = statistics.state
             if time.monotonic() > deadline:
                 raise Reject(f"octane did not {what}: the render is still {self._controls.state.render}")
             await asyncio.sleep(CHECK_INTERVAL)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
+
+# The commands of an Octane, as its actor declares them; a test compares the two.
+OCTANE_COMMANDS = Path(__file__).with_name("octane_commands.json")
 
 
 class ListedCommand(msgspec.Struct):
@@ -24,4 +28,4 @@ class ListedCommand(msgspec.Struct):
 class CommandsAnswer(msgspec.Struct):
     """The commands of the actors that serve now, by address."""
 
-    commands: list[ListedCommand]
+    commands: Annotated[list[ListedCommand], Meta(examples=[msgspec.json.decode(OCTANE_COMMANDS.read_bytes())])]
