@@ -75,13 +75,16 @@ class Simulator:
 
     async def work(self) -> None:
         """Renders until cancelled, and sends the events of it to open streams."""
+        due = time.monotonic()
         while True:
             if self.render.advance(time.monotonic()):
                 self.announce()
                 self.tell(SimulatedKind.NEW_STATISTICS)
             if self.render.state == wire.RSTATE_WAITING_FOR_DATA:
                 await self._load()
-            await asyncio.sleep(1 / self.settings.images_per_second)
+            # By the clock, and not so long after the work: images come as often as is set.
+            due = max(due + 1 / self.settings.images_per_second, time.monotonic())
+            await asyncio.sleep(due - time.monotonic())
 
     async def _load(self) -> None:
         """Gets the scene ready for the view that is asked for."""

@@ -12,6 +12,7 @@ import grpc
 import pytest
 from google.protobuf.empty_pb2 import Empty
 
+from actors.octane import callbacks
 from actors.octane.callbacks import (
     USER_DATA,
     CallbackKind,
@@ -33,6 +34,7 @@ from actors.octane.condition import (
 from actors.octane.errors import Disconnected
 from actors.octane.simulator.simulator import Generation
 from actors.octane.simulator.simulator import SimulatedKind as Told
+from protos import octane_stream_pb2 as stream
 from protos import octane_stream_pb2_grpc as stream_rpc
 from tests.actors.octane.simulation import LONG, QUICK, serving, simulated
 from tests.waiting import eventually
@@ -188,6 +190,71 @@ async def test_a_stream_that_ends_at_once_is_no_reason_to_spin():
     assert seen[:3] == [StreamEnded()] * 3
     assert any(isinstance(each, ServiceRefused) for each in seen)
     assert pauses[:4] == [0.5, 1, 2, 4]
+
+
+class Taken(stream_rpc.StreamCallbackServiceServicer):
+    """A stream that brings one event and ends: somebody else registers again and again."""
+
+    async def callbackChannel(self, request: Empty, context: Any) -> AsyncIterator[Any]:
+        yield stream.StreamCallbackRequest(newImage={})
+
+
+async def test_a_stream_that_is_taken_away_again_and_again_is_not_refused():
+    seen, pauses = list[Observation](), list[float]()
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        await at_once(seconds)
+
+    only = (stream_rpc.add_StreamCallbackServiceServicer_to_server, Taken())
+    async with (
+        serving(only) as address,
+        OctaneClient(address) as client,
+        aclosing(CallbackStream(client, seen.append, pause).notices()) as notices,
+    ):
+        opened = 0
+        while opened < 9:
+            opened += (await anext(notices)).kind is CallbackKind.OPENED
+
+    assert not any(isinstance(each, ServiceRefused) for each in seen)
+    assert seen.count(StreamEnded()) == 8 and max(pauses) == 8
+
+
+class RefusedAtFirst(stream_rpc.StreamCallbackServiceServicer):
+    """Streams of which so many are refused; the next stays open."""
+
+    def __init__(self, refusals: int) -> None:
+        self.refusals = refusals
+
+    async def callbackChannel(self, request: Empty, context: Any) -> AsyncIterator[Any]:
+        self.refusals -= 1
+        if self.refusals >= 0:
+            await context.abort(grpc.StatusCode.UNKNOWN, "not now")
+        await asyncio.Event().wait()
+        yield
+
+
+@pytest.mark.parametrize(("refusals", "soon"), [(1, True), (2, False)])
+async def test_after_one_refusal_a_moment_is_enough_and_after_refusals_in_a_row_it_is_not(refusals, soon, monkeypatch):
+    monkeypatch.setattr(callbacks, "HELD_AFTER", 0.05)
+    monkeypatch.setattr(callbacks, "LASTING", 3600.0 if soon else 0.4)
+    seen = list[Observation]()
+    only = (stream_rpc.add_StreamCallbackServiceServicer_to_server, RefusedAtFirst(refusals))
+    async with (
+        serving(only) as address,
+        OctaneClient(address) as client,
+        aclosing(CallbackStream(client, seen.append, at_once).notices()) as notices,
+    ):
+        for _ in range(refusals + 1):
+            await anext(notices)
+        loop = asyncio.get_running_loop()
+        begun, waiting = loop.time(), asyncio.ensure_future(anext(notices))
+        await eventually(lambda: StreamHeld() in seen)
+
+        # The one limit is never reached, or the other is waited for.
+        assert soon or loop.time() - begun > 0.3
+        waiting.cancel()
+        await asyncio.wait({waiting})
 
 
 async def test_an_image_larger_than_a_message_is_said_to_be_too_large():
