@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser
+from playwright.async_api import Browser, Request
 
 from actors.octane.simulator.faults import OctaneFault
 from actors.octane.simulator.server import run
@@ -131,8 +131,13 @@ async def test_of_two_people_the_last_one_moves_and_the_other_sees_who(browser: 
 
 async def test_a_drag_ends_where_somebody_else_takes_the_camera(browser: Browser, studio: Studio) -> None:
     async with person(browser, studio, "alice") as alice, person(browser, studio, "bob") as bob:
-        sent: list[str] = []
-        alice.page.on("request", lambda request: sent.append(request.url) if "/orbit" in request.url else None)
+        sent: list[float] = []
+
+        def note(request: Request) -> None:
+            if request.url.endswith("/orbit"):
+                sent.append(request.post_data_json["dx"])
+
+        alice.page.on("request", note)
         box = await alice.page.locator(STAGE).bounding_box()
         assert box is not None
         x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -149,10 +154,10 @@ async def test_a_drag_ends_where_somebody_else_takes_the_camera(browser: Browser
         await alice.page.mouse.move(x + 150, y, steps=20)
         await alice.page.mouse.up()
         await drag(alice, 40)
-        await eventually(lambda: len(sent) > before)
 
-        orbits = [request for request in sent[before:] if request]
-        assert 1 <= len(orbits) <= 4
+        # The hundred pixels after bob took hold are lost; the new drag counts, less what a click may tremble.
+        await eventually(lambda: sum(sent[before:]) > 0.3)
+        assert sum(sent[before:]) < 0.45
 
 
 async def test_a_region_is_set_in_octane_by_a_drag_and_cleared_by_its_button(browser: Browser, studio: Studio) -> None:
@@ -258,6 +263,8 @@ async def test_an_octane_that_has_gone_is_absent_with_what_to_do_and_comes_back_
         text = await alice.page.inner_text("#render .condition")
         await alice.page.reload()
         await shown(alice, "Absent")
+        # FRAMES may have forgotten it: the server keeps the last picture of a render.
+        await alice.until(f"() => document.querySelector('{STAGE} canvas').width === {SIMULATED.width}")
 
         await studio.start()
         await shown(alice, "Rendering")

@@ -5,10 +5,10 @@ import { absence } from "./absence.js";
 import { Buttons } from "./octane/buttons.js";
 import { Commands } from "./octane/commands.js";
 import { condition } from "./octane/condition.js";
+import { found } from "./octane/found.js";
 import { Framing } from "./octane/framing.js";
 import { help } from "./octane/help.js";
 import { CameraMoves } from "./octane/moves.js";
-import { picked } from "./octane/picked.js";
 import { Pane } from "./octane/pane.js";
 import { presence } from "./octane/presence.js";
 import { settings } from "./octane/settings.js";
@@ -164,6 +164,7 @@ class RenderView {
 
   #choose(tool) {
     this.#tool = tool;
+    if (tool !== "pick") show(this.picked, false);
     for (const pane of this.panes) {
       pane.element.dataset.tool = tool;
       if (tool !== "pick") pane.marker = null;
@@ -188,8 +189,7 @@ class RenderView {
     for (const pane of this.panes) pane.marker = at;
     await this.#try(`Pick ${label.toLowerCase()}`, async () => {
       const answer = await this.commands.give("pick", { ...at, what });
-      const found = picked(what, answer?.result);
-      say(this.picked, `${label} at ${at.x}, ${at.y}${found ? `: ${found}` : ""}`);
+      say(this.picked, found(label, at, answer?.result));
       show(this.picked, true);
       clearTimeout(this.#picking);
       this.#picking = setTimeout(() => show(this.picked, false), PICKED);

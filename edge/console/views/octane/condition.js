@@ -19,7 +19,9 @@ const since = (time, now) => {
 
 const when = (time, now) => ago(time, now).replace(/^now$/, "just now");
 
-const sentence = (...parts) => parts.filter(Boolean).map((part) => (/[.!?]$/.test(part) ? part : `${part}.`)).join(" ");
+// A reason may begin with the name of a call, which stays as it is.
+const capital = (text) => text.replace(/^[a-z]+(?=[ ,:])/, (word) => word.charAt(0).toUpperCase() + word.slice(1));
+const sentence = (...parts) => parts.filter(Boolean).map((part) => (/[.!?]$/.test(part) ? part : `${part}.`)).map(capital).join(" ");
 
 /** What a device says of itself: its name, and what is wrong with it. */
 const faulty = ({ name, message, error }) => `${name || "device"}: ${message || error || "no reason given"}`;
@@ -27,13 +29,13 @@ const faulty = ({ name, message, error }) => `${name || "device"}: ${message || 
 /**
  * Gives `{ word, tone, title, text, stale, note }`: a badge's word and colour; a title and a text where a person must know more,
  * else empty; whether the picture is an old one; and whether the text is a note beside a picture that is as it should be.
- * `device` is the store's, `stream` has phase, refusal and the time of the picture shown (ms, null without one), `away` why there
+ * `device` is the store's, `stream` has phase, refusal, and when (ms) and by whom the picture shown was made, `away` why there
  * is no connection to the server.
  */
 export function condition(device, stream, now, away = "") {
   const { state = {}, statistics = {}, failure = null } = device ?? {};
   const age = stream.pictured ? duration((now - stream.pictured) / 1000) : "";
-  const kept = age && `The picture shown is ${age} old`;
+  const kept = age && `The picture shown is ${age} old${stream.by ? `, rendered by ${stream.by}` : ""}`;
   const say = (word, tone, title = "", text = "", stale = true) => ({ word, tone, title, text, stale });
   if (away) return say("Not live", "warn", "No connection to Callboard", sentence(away, "It is tried again by itself", kept));
   const lasts = since(state.since, now);

@@ -37,18 +37,12 @@ export function help() {
   const dialog = h("dialog.help", { "aria-label": "Mouse, touch and keys" });
   const close = h("button.quiet", { type: "button", onclick: () => dialog.close() }, "Close");
   dialog.append(
-    h("h2", {}, "Mouse, touch and keys"),
+    h("header", {}, h("h2", {}, "Mouse, touch and keys"), close),
     h("div.columns", {}, LISTS.map(([title, rows]) => h("section", {},
       h("h3", {}, title),
       h("dl", {}, rows.map(([keys, does]) => h("div", {}, h("dt", {}, keys), h("dd", {}, does))))))),
-    h("p.faint", {}, "Keys act where the picture has the focus. A wheel acts on a page that scrolls once the picture was clicked."),
-    close);
+    h("p.faint", {}, "Keys act where the picture has the focus. A wheel acts on a page that scrolls once the picture was clicked."));
   // A click beside it closes it.
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
-  const open = () => {
-    dialog.showModal();
-    // The focus goes to its button, at its end.
-    dialog.scrollTop = 0;
-  };
-  return { element: dialog, open };
+  return { element: dialog, open: () => dialog.showModal() };
 }

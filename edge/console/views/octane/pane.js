@@ -5,8 +5,12 @@ import { FrameStream } from "../../../client/frames.js";
 import { bytes, milliseconds, number } from "../../format.js";
 import { Gestures } from "./gestures.js";
 import { layer, pixel, pixels } from "./layer.js";
+import { lastPicture } from "./saving.js";
 
 const BEAUTY = "beauty";
+// How long (ms) a stream may show nothing until the picture that the server keeps is read; and then again.
+const PATIENCE = 2_500;
+const AGAIN = 15_000;
 
 /** `z_depth` → `Z depth`, `pass-501` → `Pass 501`. */
 export const passLabel = (name) => {
@@ -27,6 +31,8 @@ export class Pane {
   #view;
   #stream = null;
   #opened = "";
+  #kept = null;
+  #looking = null;
   #layer;
   #fps = h("span");
   #latency = h("span");
@@ -70,8 +76,7 @@ export class Pane {
 
   /** The picture's size in pixels: zero before the first. */
   get picture() {
-    const { header } = this.#stream ?? {};
-    return header ? { width: this.canvas.width, height: this.canvas.height } : { width: 0, height: 0 };
+    return this.header ? { width: this.canvas.width, height: this.canvas.height } : { width: 0, height: 0 };
   }
 
   get place() {
@@ -88,12 +93,17 @@ export class Pane {
 
   /** The newest picture's header; null before the first. */
   get header() {
-    return this.#stream?.header ?? null;
+    return this.#stream?.header ?? this.#kept;
   }
 
   /** When the picture shown was made (ms of the server's clock); null without one. */
   get pictured() {
     return Number.isFinite(this.header?.time) ? this.header.time : null;
+  }
+
+  /** Who rendered the picture shown, where it is one that the server has kept. */
+  get by() {
+    return this.header?.by ?? "";
   }
 
   set region(rect) {
@@ -134,13 +144,32 @@ export class Pane {
       onPhase: () => this.#view.changed(),
     });
     this.#stream.start();
+    this.#looking = setTimeout(() => this.#lookBack(), PATIENCE);
     this.#view.changed();
+  }
+
+  // What a source shows that shows nothing now: the last picture is worth more than none.
+  async #lookBack() {
+    const opened = this.#opened;
+    const { client } = this.#view;
+    const found = this.header ? null : await lastPicture(client, this.path("snapshot")).catch(() => null);
+    if (opened !== this.#opened || this.header) return;
+    if (found) {
+      this.#kept = found.header;
+      this.canvas.width = found.bitmap.width;
+      this.canvas.height = found.bitmap.height;
+      this.#stream.surface.drawImage(found.bitmap, 0, 0);
+      this.#drawn();
+    } else {
+      this.#looking = setTimeout(() => this.#lookBack(), AGAIN);
+    }
   }
 
   /** Ends the stream and forgets its picture. */
   close() {
+    clearTimeout(this.#looking);
     this.#stream?.close();
-    this.#stream = null;
+    this.#stream = this.#kept = null;
     this.#opened = "";
     this.canvas.width = this.canvas.height = 0;
   }

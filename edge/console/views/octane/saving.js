@@ -1,12 +1,12 @@
-/** Saves a render's picture to this computer, or puts it on the clipboard. */
+/** Saves a render's picture to this computer, puts it on the clipboard, or reads the last one that the server keeps. */
 
 import { h } from "../../dom.js";
 import { Refusal, bearer } from "../../../client/http.js";
 
 const ENDINGS = { "image/png": "png", "image/jpeg": "jpg", "image/webp": "webp" };
 
-/** The picture in full size as a Blob. Throws an Error whose message is for people. */
-async function fetchPicture(client, path) {
+/** Throws an Error whose message is for people. */
+async function request(client, path) {
   let response;
   try {
     const token = await client.board.proof();
@@ -15,7 +15,21 @@ async function fetchPicture(client, path) {
     throw new Error("the server cannot be reached");
   }
   if (!response.ok) throw await Refusal.of(response);
-  return response.blob();
+  return response;
+}
+
+/** The picture in full size as a Blob. Throws as `request` does. */
+const fetchPicture = async (client, path) => (await request(client, path)).blob();
+
+/** The last picture of a render pass, which outlives Octane: `{ bitmap, header }`; null where none is kept. */
+export async function lastPicture(client, path) {
+  const answer = await request(client, path).catch(() => null);
+  if (!answer) return null;
+  const { headers } = answer;
+  const bitmap = await createImageBitmap(await answer.blob());
+  const age = Number(headers.get("X-Picture-Age") ?? 0) * 1_000;
+  const header = { time: client.clock.now() - age, simulated: headers.get("X-Simulated") === "true", by: headers.get("X-Rendered-By") ?? "" };
+  return { bitmap, header };
 }
 
 const stamp = () => new Date().toISOString().replaceAll(":", "-").replace(/\..*/, "");
