@@ -175,6 +175,7 @@ async def test_a_region_is_set_in_octane_by_a_drag_and_cleared_by_its_button(bro
         await eventually(lambda: studio.octane.region.active)
         await bob.page.wait_for_selector("#render .region:not(.draft)")
         assert studio.octane.region.regionMin.x == pytest.approx(96, abs=2)
+        await bob.until("() => document.querySelector('#render .line').innerText.includes('samples in the region')")
         await bob.page.click("#render .region .clear")
 
         await eventually(lambda: not studio.octane.region.active)

@@ -272,7 +272,7 @@ class RenderView {
       if (pane !== this.panes[0]) continue;
       rebadge(this.state, what.word, what.tone);
       const runs = !what.stale && device.statistics?.state === "rendering";
-      this.status.tell(device.statistics ?? {}, runs, pane.header);
+      this.status.tell(device.statistics ?? {}, runs, { header: pane.header, region: device.controls?.region });
       show(this.simulated, Boolean(pane.header?.simulated ?? device.state?.simulated));
     }
   }

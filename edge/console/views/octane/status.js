@@ -29,7 +29,7 @@ export function figures(statistics, runs) {
   };
 }
 
-/** Makes the status line; `tell(statistics, runs, header)` sets it: `runs` says whether the render goes on as far as anybody knows. */
+/** Makes the status line; `tell(statistics, runs, { header, region })` sets it: `runs` says whether the render goes on as far as anybody knows. */
 export function statusLine() {
   const bar = meter("Render progress");
   const samples = h("strong");
@@ -41,15 +41,17 @@ export function statusLine() {
     bar.element,
     h("dl.numbers", {}, FACTS.map(([name, label]) => h("div", { dataset: { fact: name } }, h("dt", {}, label), places[name]))));
 
-  const tell = (statistics, runs, header = null) => {
+  const tell = (statistics, runs, { header = null, region = null } = {}) => {
+    // In a region other samples grow than in the picture.
+    const inside = region && statistics.region_samples > 0 ? { samples: statistics.region_samples, progress: null } : null;
     // A picture says how many samples are in it, fresher than the statistics.
-    const fresh = runs && Number.isFinite(header?.samples) && header.samples > (statistics.samples ?? 0);
-    const now = fresh ? { ...statistics, samples: header.samples, progress: null } : statistics;
+    const fresh = !inside && runs && Number.isFinite(header?.samples) && header.samples > (statistics.samples ?? 0);
+    const now = { ...statistics, ...inside, ...(fresh && { samples: header.samples, progress: null }) };
     const done = now.progress ?? (now.max_samples ? now.samples / now.max_samples : null);
     bar.element.dataset.state = now.state ?? "";
     bar.set(Number.isFinite(done) ? done : 0);
     say(samples, number(now.samples));
-    say(most, now.max_samples ? ` / ${number(now.max_samples)} samples` : " samples");
+    say(most, `${now.max_samples ? ` / ${number(now.max_samples)}` : ""} samples${inside ? " in the region" : ""}`);
     say(part, percent(done));
     for (const [name, text] of Object.entries(figures(now, runs))) {
       say(places[name], text);
