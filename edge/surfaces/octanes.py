@@ -67,6 +67,7 @@ class OctaneHealthAnswer(msgspec.Struct, kw_only=True, omit_defaults=True):
     reason: str | None = None
     name: str | None = None
     version: str | None = None
+    picture: Annotated[str | None, Meta(description="`live`, `stale` or `unreadable`.")] = None
     simulated: bool = False
 
 
@@ -124,6 +125,7 @@ async def read_octane_health(request: Request) -> Response:
             reason=_text(said.get("reason")),
             name=_text(said.get("name")),
             version=_text(said.get("version")),
+            picture=_text(said.get("picture")),
             simulated=said.get("simulated") is True,
         )
     )

@@ -18,7 +18,10 @@ _PICTURES = {
     "stale": "see the reason; a restart of the render brings a new picture",
     "unreadable": "let Octane make pictures of 8 bits, of at most 64 MiB, and without a shared surface",
 }
-_CONTESTED = "stop the other client of this Octane's callbacks, or live with pictures at the beat of the statistics"
+_CONTESTED = (
+    "stop the other client of this Octane's callbacks (octaneWebR's server is one: its browser client can read /api/callbacks of the "
+    "edge instead), or live with pictures at the beat of the statistics"
+)
 
 
 async def examine_octanes(broker: Broker) -> list[CheckResult]:

@@ -29,13 +29,14 @@ from router.nats.bucket import Bucket
 from router.rendition import Rendition, rendition_subject
 from tests.actors.octane.simulation import LONG
 from tests.browser.conftest import ARGUMENTS, chromium
-from tests.edge.auth.conftest import SecuredFactory, bearer, token
+from tests.clocks import Clock
+from tests.edge.auth.conftest import SecuredFactory, bearer, clock, token
 from tests.edge.conftest import UNHURRIED, EdgeFactory, RunningEdge, keep_picture
 from tests.edge.surfaces import octane_document
 from tests.edge.surfaces.octanes import watched_octane
 from tests.waiting import PATIENCE, eventually
 
-__all__ = ["chromium"]
+__all__ = ["chromium", "clock"]
 
 HERE = Path(__file__).parent
 
@@ -337,6 +338,24 @@ async def test_a_token_without_the_right_to_an_octane_sees_nothing_of_it(
     assert closed.value.rcvd is not None and closed.value.rcvd.code == 4503
 
 
+async def test_a_viewport_is_closed_to_come_back_when_its_token_expires(
+    secured: SecuredFactory,
+    store: Broker,
+    octane: str,
+    clock: Clock,
+) -> None:
+    async with secured() as edge:
+        headers = bearer(token("me", ttl=600.0, read=[f"octane.{octane}.>"]))
+        async with viewport(edge, f"?octane={octane}", additional_headers=headers) as client:
+            await client.send(type="subscribe")
+            await client.picture()
+            clock.advance(700.0)
+            with pytest.raises(websockets.ConnectionClosed) as closed:
+                await client.next()
+
+    assert closed.value.rcvd is not None and closed.value.rcvd.code == 4003
+
+
 async def test_an_edge_that_drains_closes_its_viewports_so_that_they_come_back(
     edge_factory: EdgeFactory, octane: str
 ) -> None:
@@ -396,6 +415,8 @@ async def test_the_document_s_client_shows_an_octane_unchanged_but_for_host_and_
         await page.wait_for_function("shown.events.some((each) => each.type === 'projectManagerChanged')")
         told = await page.evaluate("shown")
 
+    # At the moment of asking there may have been no picture yet.
+    assert told["health"].pop("picture", "live") == "live"
     for line in octane_document.BROWSER_CONSOLE.split("\n")[1:-1]:
         assert line in told["logged"]
     assert told["health"] | {"timestamp": ""} == {
