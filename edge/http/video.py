@@ -154,7 +154,13 @@ async def _require_known(edge: Edge, source: PictureSource) -> None:
 
 async def _snapshot(source: PictureSource, request: Request) -> Response:
     edge = edge_of(request)
-    await _require_known(edge, source)
+    try:
+        await _require_known(edge, source)
+    except Problem:
+        # Its state may be older than what EVENTS keeps, and its last picture younger.
+        if (kept := await _last_kept(source, request)) is not None:
+            return kept
+        raise
     frame = await source.newest(edge)
     if frame is None:
         if (kept := await _last_kept(source, request)) is not None:

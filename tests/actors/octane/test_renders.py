@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from actors.agent.actor import Agent
+from actors.alerts.actor import Alerts, AlertsSettings
 from actors.octane.actor import Octane, OctaneSettings
 from actors.octane.render_run import RenderSettings
+from actors.octane.simulator.faults import OctaneFault
 from actors.octane.simulator.simulator import SimulatedKind, SimulatorSettings
 from protos import octane_types_pb2 as wire
 from router.broker import Broker
@@ -23,6 +26,7 @@ from tests.actors.octane.simulation import QUICK, simulated
 from tests.actors.system.running import events_under, running_actor
 from tests.waiting import eventually
 
+RULES = Path(__file__).parents[3] / "ops/rules/render.yaml"
 # A run begins at once, and is given up soon.
 HASTY = RenderSettings(settle=0.2, grace=2.0, progress=0.05, progress_idle=0.2, picture=0.1)
 # One second of rendering; then it rests for longer than a test takes.
@@ -183,3 +187,25 @@ async def test_a_drag_of_the_camera_makes_no_runs(broker: Broker, entity: str) -
 
     (end,) = await said(broker, entity, "completion")
     assert len(starts) == 2 and end.data["message"] == "the film was restarted"
+
+
+async def test_a_rule_says_that_a_render_gets_no_samples_and_that_it_goes_on(
+    broker: Broker, entity: str, tmp_path: Path
+) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(RULES.read_text().replace("absence: 60s", "absence: 2s"))
+    alerts = running_actor(lambda: Alerts(AlertsSettings(str(rules))), broker)
+    async with alerts, simulated(ENDLESS) as octane, acting(broker, entity, octane.address, grace=60.0):
+        (start,) = await eventually(lambda: said(broker, entity, "workflow_start"))
+        octane.strike(OctaneFault.HANG)
+        (fired,) = await eventually(lambda: alerts_of(broker, start, "firing"))
+        octane.clear()
+        await eventually(lambda: alerts_of(broker, start, "resolved"))
+
+    assert fired.data["title"] == f"{start.subject.entity} has had no new samples for a minute"
+    assert not await said(broker, entity, "completion")
+
+
+async def alerts_of(broker: Broker, start: Event, kind: str) -> list[Event]:
+    events = await events_under(broker, f"alert.render-without-samples.{kind}")
+    return [event for event in events if start.subject.entity in str(event.data)]

@@ -9,6 +9,7 @@ from actors.system.actor import Actor
 from actors.system.context import Context, SourceEnded
 from router.broker import Broker
 from router.cluster.leases import Leases, view_key
+from router.event import Event
 from router.frame import pack
 from tests.actors.system.running import events_under, metric, running_actor
 from tests.actors.system.sample_actors import made
@@ -53,6 +54,22 @@ async def test_an_event_with_a_ttl_is_forgotten_and_its_followers_stay(broker: B
         await eventually(lambda: events_under(broker, f"camera.{entity}.statistics"))
 
         await eventually(lambda: figures_are(broker, entity, [{"fps": 2}]))
+
+
+async def test_the_newest_event_of_one_subject_is_read_alone(broker: Broker, entity: str) -> None:
+    found: list[Event | None] = []
+
+    async def start(self: Actor, ctx: Context) -> None:
+        found.append(await ctx.last(f"camera.{entity}.state"))
+        await ctx.publish(f"camera.{entity}.state", {"status": "idle"})
+        await ctx.publish(f"camera.{entity}.state", {"status": "live"})
+        found.append(await ctx.last(f"camera.{entity}.state"))
+
+    async with running_actor(made(name=f"stock-{entity}", start=start), broker):
+        pass
+
+    nothing, newest = found
+    assert nothing is None and newest is not None and newest.data == {"status": "live"}
 
 
 async def figures_are(broker: Broker, entity: str, wanted: list[dict[str, int]]) -> bool:

@@ -133,3 +133,12 @@ async def test_an_octane_that_is_gone_still_has_its_last_picture(
     assert answer.headers["x-picture"] == "kept"
     again = await edge.http.get(f"/octane/{entity}/snapshot", headers={"If-None-Match": answer.headers["etag"]})
     assert again.status_code == 304
+
+
+async def test_an_octane_of_whom_nothing_else_is_kept_any_more_has_its_last_picture(
+    edge: RunningEdge, broker: Broker, entity: str
+) -> None:
+    await LastPictures(broker).keep(PictureKey.of_track("octane", entity, "z_depth"), frame(track="z_depth"), JPEG)
+
+    assert (await edge.http.get(f"/octane/{entity}/snapshot?pass=z_depth")).content == JPEG
+    assert (await edge.http.get(f"/octane/{entity}/snapshot")).json()["code"] == "octane_not_found"
