@@ -21,7 +21,7 @@ from actors.octane.waiting import within
 from actors.octane.watched import WatchedRenditions
 from actors.system.context import Context
 from protos import octane_types_pb2 as wire
-from router.rendition import DEFAULT, Rendition
+from router.rendition import DEFAULT, STREAMED, Rendition
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class OctanePictures:
         self._offered: dict[str, HeldPicture] = {}
         self._taken = asyncio.Event()
         self._taken.set()
-        self._work = asyncio.Event()
+        self._work, self._slow_work = asyncio.Event(), asyncio.Event()
         self._held: dict[str, HeldPicture] = {}
         self._fetched_at = self._kept_at = float("-inf")
         self._complaint = ""
@@ -97,6 +97,7 @@ class OctanePictures:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._fetch())
             tasks.create_task(self._encode())
+            tasks.create_task(self._encode_slowly())
             tasks.create_task(self._follow_viewers())
 
     async def _fetch(self) -> None:
@@ -179,6 +180,7 @@ class OctanePictures:
                 self._shown.pop(track, None)
             for held in list(self._held.values()):
                 await self._make(held, self._renditions(held, watched))
+            self._slow_work.set()
             now = self._ctx.now()
             again = min((held.sent_at for held in self._held.values()), default=now) + self._settings.refresh
             if again <= now:
@@ -186,9 +188,19 @@ class OctanePictures:
             elif not self._work.is_set():
                 await within(again - now, self._work.wait())
 
+    async def _encode_slowly(self) -> None:
+        """Makes and sends what takes a good part of a second, so that no stream waits for it."""
+        while True:
+            await self._slow_work.wait()
+            self._slow_work.clear()
+            watched = self._watched.by_track()
+            for held in list(self._held.values()):
+                slow = [each for each in watched.get(held.track, []) if each.format not in STREAMED]
+                await self._make(held, slow, streamed=False)
+
     def _renditions(self, held: HeldPicture, watched: dict[str, list[Rendition]]) -> list[Rendition]:
-        """What to make of a picture: what is watched, and of the beauty pass now and then what is kept for who comes."""
-        wanted = watched.get(held.track, [])
+        """What to make of a picture at once: what is streamed, and of the beauty pass now and then what is kept."""
+        wanted = [each for each in watched.get(held.track, []) if each.format in STREAMED]
         if held.track == BEAUTY and DEFAULT not in held.sent:
             kept = self._ctx.now() - self._kept_at < 1 / self._settings.idle_fps
             if not kept or not self._watched.some:
@@ -196,8 +208,8 @@ class OctanePictures:
         # The default one first: whether it can be made decides whether the picture counts as readable.
         return sorted(set(wanted), key=lambda rendition: (rendition != DEFAULT, rendition.token))
 
-    async def _make(self, held: HeldPicture, renditions: list[Rendition]) -> None:
-        """Makes and sends what is missing of a picture."""
+    async def _make(self, held: HeldPicture, renditions: list[Rendition], *, streamed: bool = True) -> None:
+        """Makes and sends what is missing of a picture, among the formats that are streamed or the others."""
         for rendition in renditions:
             if rendition in held.settled:
                 continue
@@ -218,6 +230,8 @@ class OctanePictures:
             if (held.track, rendition) == (BEAUTY, DEFAULT):
                 self._kept_at = self._ctx.now()
         for gone in held.settled.difference(renditions):
+            if (gone.format in STREAMED) is not streamed:
+                continue
             # Who watches it again is sent it again.
             held.settled.discard(gone)
             if (held.track, gone) != (BEAUTY, DEFAULT):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import itertools
+import threading
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -12,7 +14,10 @@ import pytest
 from PIL import Image
 
 from actors.octane import watched
+from actors.octane.client import OctaneClient
+from actors.octane.compositing import display
 from actors.octane.formats import Ladder
+from actors.octane.pixels import decode
 from actors.octane.simulator.simulator import Generation, SimulatedKind
 from actors.system.probe import Probe
 from protos import octane_types_pb2 as wire
@@ -190,3 +195,59 @@ async def test_a_held_picture_is_sent_again_so_that_it_stays_to_be_found():
         last = max(frames(probe, BEAUTY))
 
         await eventually(lambda: sum(header["seq"] == last for _, header, _ in probe.frames) > 2)
+
+
+async def test_an_exr_in_the_making_does_not_hold_up_the_stream(monkeypatch):
+    gate, deep = threading.Event(), Ladder._deep
+
+    def held_up(self: Ladder, rendition: Rendition) -> Any:
+        gate.wait(60)
+        return deep(self, rendition)
+
+    monkeypatch.setattr(Ladder, "_deep", held_up)
+    async with simulated(LONG) as octane, watching(octane.address) as probe:
+        try:
+            probe.set_viewers("octane", "main", 1)
+            probe.set_viewers("octane", "main", 1, "beauty", "exr")
+            await eventually(lambda: len(frames(probe, BEAUTY)) > 8)
+            assert not frames(probe, f"{BEAUTY}.exr")
+        finally:
+            gate.set()
+
+        await eventually(lambda: frames(probe, f"{BEAUTY}.exr"))
+
+
+async def test_alpha_is_kept_in_a_png_and_composited_for_a_jpeg():
+    settings = replace(LONG, alpha=True, max_samples=3, rest=600.0)
+    async with simulated(settings) as octane, watching(octane.address) as probe:
+        for token in ("png", "png-white", "png-black"):
+            probe.set_viewers("octane", "main", 1, "beauty", token)
+        await eventually(lambda: all(frames(probe, f"{BEAUTY}.{token}") for token in ("png", "png-white", "png-black")))
+
+    shown = {
+        token: Image.open(io.BytesIO(list(frames(probe, f"{BEAUTY}.{token}").values())[-1][1]))
+        for token in ("png", "png-white", "png-black")
+    }
+    assert [shown[token].mode for token in shown] == ["RGBA", "RGB", "RGB"]
+    sky = np.asarray(shown["png"])[:, :, 3] == 0
+    assert sky.any() and not sky.all()
+    assert (np.asarray(shown["png-white"])[sky] == 255).all() and (np.asarray(shown["png-black"])[sky] == 0).all()
+
+
+async def test_a_float_render_looks_the_same_in_every_colour_space():
+    settings = replace(LONG, max_samples=2, rest=600.0)
+    async with simulated(settings) as octane, OctaneClient(octane.address) as client:
+        await eventually(lambda: octane.render.state == wire.RSTATE_FINISHED)
+        seen = {}
+        for kind, space in itertools.product((wire.IMAGE_TYPE_HDR_RGBA, wire.IMAGE_TYPE_HALF_RGBA), range(2, 6)):
+            octane.forced_type = kind
+            octane.controls.tonemap = replace(octane.controls.tonemap, space=space)
+            (image,) = await client.grab()
+            assert (image.type, image.colorSpace) == (kind, space)
+            seen[kind, space] = display(decode(image), "black")[:, :48, :3].astype(int)
+
+    exact = seen[wire.IMAGE_TYPE_HDR_RGBA, wire.NAMED_COLOR_SPACE_LINEAR_SRGB]
+    assert np.ptp(exact, axis=2).max() > 60  # there are colours
+    for (kind, space), shown in seen.items():
+        # Half floats have eleven bits, which is less than a byte's step near black.
+        assert np.abs(shown - exact).max() <= (1 if kind == wire.IMAGE_TYPE_HDR_RGBA else 2), (kind, space)
