@@ -51,8 +51,8 @@ class OctaneSettings:
     quality: int = 85
     max_fps: float = 30.0
     idle_fps: float = 0.5
-    # The longest wait between two attempts to connect; an Octane that is back is seen this soon.
-    reconnect: float = 3.0
+    # The longest wait between two attempts to connect; an Octane that is back is seen, with its picture, in 3 s.
+    reconnect: float = 2.0
     render: RenderSettings = field(default_factory=RenderSettings)
 
     def __post_init__(self) -> None:
@@ -97,6 +97,7 @@ class Octane(Actor):
         limits = ConditionLimits()
         limits = replace(limits, stale=max(limits.stale, 1.5 / self._settings.idle_fps))
         self._standing = OctaneStanding(self._settings.address, ctx, limits, self._admit)
+        await self._standing.recall()
         store = self._store or _store_of(ctx)
         if store is not None:
             stop = self._commands.by_name()["stop"]

@@ -142,6 +142,13 @@ class PictureUnreadable:
 
 
 @dataclass(frozen=True, slots=True)
+class TrackDropped:
+    """Nobody watches a track any more, so nothing is known of its pictures."""
+
+    track: str
+
+
+@dataclass(frozen=True, slots=True)
 class PictureOversized:
     """A picture is larger than one message may be."""
 
@@ -167,6 +174,7 @@ Observation = (
     | PictureFetched
     | PictureUnreadable
     | PictureOversized
+    | TrackDropped
     | TimePassed
 )
 # Where observations go: OctaneStanding.observe, or a test's list.
@@ -285,6 +293,8 @@ def _note(condition: OctaneCondition, observation: Observation, now: float) -> O
             return _note_sample(condition, observation, now)
         case PictureFetched() | PictureUnreadable() | PictureOversized():
             return _note_picture(condition, observation, now)
+        case TrackDropped(track=track):
+            return replace(condition, unreadable=_without(condition.unreadable, track))
         case TimePassed():
             if condition.oversized_at is not None and now - condition.oversized_at >= condition.limits.oversized:
                 return replace(condition, oversized_at=None)

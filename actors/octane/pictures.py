@@ -11,7 +11,7 @@ from typing import Any
 from prometheus_client import Counter, Histogram
 
 from actors.octane.client import Identity, OctaneClient
-from actors.octane.condition import Observe, PictureFetched, PictureOversized, PictureUnreadable
+from actors.octane.condition import Observe, PictureFetched, PictureOversized, PictureUnreadable, TrackDropped
 from actors.octane.errors import CallFailed, Oversized, Unreadable
 from actors.octane.held import HeldPicture, PictureStamp, progress_of, stamp_of
 from actors.octane.pacing import FetchPacer
@@ -178,6 +178,7 @@ class OctanePictures:
                 # Who watches it again wants a picture of then.
                 del self._held[track]
                 self._shown.pop(track, None)
+                self._observe(TrackDropped(track))
             for held in list(self._held.values()):
                 await self._make(held, self._renditions(held, watched))
             self._slow_work.set()

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from prometheus_client import Gauge
@@ -27,6 +28,8 @@ from actors.octane.condition import (
 from actors.octane.waiting import within
 from actors.system.context import Context
 from router.codec import rfc3339
+from router.cursor import parse_time
+from router.errors import BadCursor
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +59,29 @@ class OctaneStanding:
         self._dates: dict[float, str] = {}
         self._probed = 0.0
         self._probe_pause = TICK
+
+    async def recall(self) -> None:
+        """Takes up what an earlier incarnation has published: its last picture is still on screen, and not new."""
+        for event in await self._ctx.latest(f"octane.{self._ctx.instance}.state"):
+            told, condition = event.data, self.condition
+            if told.get("status") == OctaneStatus.ABSENT:
+                condition = replace(condition, since=self._recalled(told.get("since"), condition.since))
+            if told.get("picture"):
+                stale = told.get("picture") == PictureStatus.STALE
+                since = self._recalled(told.get("picture_since") if stale else None, condition.picture_since)
+                condition = replace(condition, pictured=True, picture=PictureStatus.STALE, picture_since=since)
+            self.condition = condition
+
+    def _recalled(self, date: object, otherwise: float) -> float:
+        """When that date was on the monotonic clock."""
+        try:
+            ago = time.time() - parse_time(str(date)).timestamp() if date else 0.0
+        except BadCursor:
+            return otherwise
+        at = otherwise - max(0.0, ago)
+        if date:
+            self._dates[at] = str(date)
+        return at
 
     def observe(self, observation: Observation) -> None:
         """Takes down an observation; a change is published soon, by `run`."""

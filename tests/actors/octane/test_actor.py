@@ -59,6 +59,7 @@ async def test_a_render_is_seen_from_its_first_sample_to_its_last():
     # The loud padding beyond the width did not get in.
     assert max(shown.resize((1, 1)).getpixel((0, 0))) < 240
     assert statuses(probe) == ["connected", "absent"]
+    assert (latest(probe)["picture"], latest(probe)["reason"]) == ("stale", "the octane actor was stopped")
     assert octane.grabs > 0
 
 

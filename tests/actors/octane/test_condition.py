@@ -31,6 +31,7 @@ from actors.octane.condition import (
     StreamEnded,
     StreamHeld,
     TimePassed,
+    TrackDropped,
     observe,
 )
 
@@ -57,6 +58,7 @@ observations = some.one_of(
     some.builds(PictureFetched, tracks, some.booleans(), progresses),
     some.builds(PictureUnreadable, words, tracks),
     some.builds(PictureOversized, words),
+    some.builds(TrackDropped, tracks),
     some.just(TimePassed()),
 )
 histories = some.lists(some.tuples(some.floats(0, 5), observations), max_size=60)
@@ -236,6 +238,7 @@ def test_an_unreadable_picture_says_why_until_one_of_its_track_can_be_read():
     half = observe(unreadable, fetched(2), 1.0)
     assert (half.picture, half.picture_reason) == ("unreadable", "z_depth: of BC7")
     assert observe(half, PictureFetched("z_depth"), 1.0).picture == "live"
+    assert observe(half, TrackDropped("z_depth"), 1.0).picture == "live"
 
 
 def test_an_oversized_picture_is_unreadable_and_images_stay_out_of_notifications_for_a_while():
