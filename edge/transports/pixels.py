@@ -23,6 +23,8 @@ from router.frame import unpack
 
 # 4K. A larger picture is scaled down to as many pixels: its client decodes base64 in its page, 45 MB here.
 MAX_PIXELS = 3840 * 2160
+# Of a form of which a picture's message is several times as long: handing over more than 15 MB blocks the event loop for too long.
+MOST_PIXELS: Mapping[str, int] = {"buffer": 1 << 20}
 # 8192 x 8192: larger than any message of a picture can hold, so what claims more is not decoded at all.
 MAX_SOURCE_PIXELS = 1 << 26
 # Bytes that one call encodes while it holds the interpreter: the event loop gets its turn in between. A multiple of three,
@@ -101,10 +103,13 @@ def make_message(payload: bytes, form: str, width: int | None) -> Message:
         header, body = unpack(payload)
     except BadEvent as fault:
         raise UnreadablePicture(str(fault)) from None
-    return FORMS[form](header, *(scaled if header.get("format") == "rgba" else decode)(header, body, width))
+    read = scaled if header.get("format") == "rgba" else decode
+    return FORMS[form](header, *read(header, body, width, MOST_PIXELS.get(form, MAX_PIXELS)))
 
 
-def scaled(header: Mapping[str, Any], body: memoryview, width: int | None = None) -> tuple[int, int, bytes]:
+def scaled(
+    header: Mapping[str, Any], body: memoryview, width: int | None = None, most: int = MAX_PIXELS
+) -> tuple[int, int, bytes]:
     """The width, height and bytes of a picture that comes as RGBA. Raises UnreadablePicture."""
     width_there, height_there = header.get("width"), header.get("height")
     if not isinstance(width_there, int) or not isinstance(height_there, int) or min(width_there, height_there) < 1:
@@ -112,19 +117,21 @@ def scaled(header: Mapping[str, Any], body: memoryview, width: int | None = None
     size = width_there, height_there
     if math.prod(size) * 4 != len(body):
         raise UnreadablePicture(f"{len(body)} bytes are no picture of {width_there} x {height_there}")
-    pixels, shown = bytes(body), shown_size(*size, width)
+    pixels, shown = bytes(body), shown_size(*size, width, most)
     if shown != size:
         pixels = Image.frombytes("RGBA", size, pixels).resize(shown, Image.Resampling.BOX).tobytes()
     return *shown, pixels
 
 
-def decode(_header: Mapping[str, Any], body: memoryview, width: int | None = None) -> tuple[int, int, bytes]:
+def decode(
+    _header: Mapping[str, Any], body: memoryview, width: int | None = None, most: int = MAX_PIXELS
+) -> tuple[int, int, bytes]:
     """Decodes a file to its width, height and RGBA bytes without padding. Raises UnreadablePicture."""
     try:
         with Image.open(io.BytesIO(body), formats=("JPEG", "PNG", "WEBP")) as image:
             if image.width * image.height > MAX_SOURCE_PIXELS:
                 raise UnreadablePicture(f"a size of {image.width} x {image.height} is too large")
-            size = shown_size(image.width, image.height, width)
+            size = shown_size(image.width, image.height, width, most)
             if size != image.size:
                 # A JPEG is then decoded at an eighth, a quarter or half of its size already.
                 image.draft("RGB", size)
@@ -136,10 +143,11 @@ def decode(_header: Mapping[str, Any], body: memoryview, width: int | None = Non
     return whole.width, whole.height, whole.tobytes()
 
 
-def shown_size(width: int, height: int, wanted: int | None = None) -> tuple[int, int]:
+def shown_size(width: int, height: int, wanted: int | None = None, most: int = MAX_PIXELS) -> tuple[int, int]:
     """The size that a picture is shown at: no wider than wanted, and not of more pixels than a message may have."""
-    share = min(1.0, (wanted or width) / width, (MAX_PIXELS / (width * height)) ** 0.5)
-    return max(1, int(width * share)), max(1, int(height * share))
+    share = min(1.0, (wanted or width) / width, (most / (width * height)) ** 0.5)
+    # What comes out a billionth below a whole number is that.
+    return max(1, int(width * share + 1e-6)), max(1, int(height * share + 1e-6))
 
 
 def _binary(header: Mapping[str, Any], width: int, height: int, pixels: bytes) -> bytes:

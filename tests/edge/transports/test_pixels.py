@@ -86,6 +86,7 @@ def test_a_picture_without_alpha_is_opaque_and_a_grey_one_has_three_channels() -
         ((1920, 1080), 4000, (1920, 1080)),
         ((8192, 8192), None, (2880, 2880)),
         ((10000, 1), 16, (16, 1)),
+        ((3000, 2000), 1000, (1000, 666)),
     ],
 )
 def test_a_picture_is_scaled_down_and_never_up(
@@ -93,6 +94,14 @@ def test_a_picture_is_scaled_down_and_never_up(
 ) -> None:
     assert shown_size(*size, wanted) == shown
     assert shown[0] * shown[1] <= MAX_PIXELS
+
+
+def test_the_longest_form_is_of_fewer_pixels() -> None:
+    payload = pack({"format": "rgba", "width": 1920, "height": 1080}, bytes(1920 * 1080 * 4))
+
+    (image,) = json.loads(make_message(payload, "buffer", None))["data"]["render_images"]["data"]
+
+    assert image["size"] == {"x": 1365, "y": 768} and len(image["buffer"]["data"]["data"]) == 1365 * 768 * 4
 
 
 def test_a_scaled_jpeg_shows_what_the_whole_one_shows() -> None:
