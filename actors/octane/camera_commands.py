@@ -102,6 +102,7 @@ class CameraCommands:
         except Exception:
             self._history.note(before, self._now(), None)
             raise
+        self._wanted = None
         return await self._controls.answer({"steps": len(self._history)})
 
     async def _move(self, change: Callable[[CameraPose], CameraPose], *, at_once: bool = False) -> dict[str, Any]:
@@ -117,6 +118,9 @@ class CameraCommands:
         if at_once or self._now() - self._sent >= MOVE_SECONDS:
             self._wanted = wanted
             await self._send(by)
+            if at_once:
+                # No drag: the next move begins where Octane has the camera, whatever it made of this one.
+                self._wanted = None
             self._history.note(pose, self._now(), by)
             return await self._controls.answer(brief=True)
         self._history.note(pose, self._now(), by)

@@ -150,3 +150,14 @@ async def test_without_a_render_target_the_camera_is_not_moved_and_octanes_reaso
         assert near((await probe.ask("get_camera"))["camera"]["position"], START["position"])
         assert near(list(octane.view.position), START["position"])
     assert probe.crashes == []
+
+
+async def test_the_move_behind_a_preset_begins_where_octane_has_put_the_camera():
+    async with commanded() as (octane, probe):
+        await begun(probe)
+        await probe.ask("preset_camera", view="left")
+        # What another client, or Octane itself, makes of it.
+        octane.look((0.0, 1.0, 4.0), (0.0, 1.0, 0.0), None)
+        await probe.ask("dolly", factor=0.5)
+
+        await eventually(lambda: near(list(octane.view.position), [0, 1, 2]))

@@ -11,6 +11,7 @@ from actors.octane.simulator.settings import Generation
 from actors.system.actor import Reject
 from tests.actors.octane.commanding import STEADY, commanded
 from tests.actors.octane.watching import said
+from tests.waiting import eventually
 
 both = pytest.mark.parametrize("generation", [Generation.BETA_2, Generation.ALPHA_5])
 
@@ -22,6 +23,8 @@ def _refuse(*_: object) -> None:
 @both
 async def test_exposure_gamma_and_white_balance_reach_the_imager(generation):
     async with commanded(replace(STEADY, generation=generation)) as (octane, probe):
+        own = {"exposure": 1.0, "gamma": 1.0, "white_balance": [1.0, 1.0, 1.0]}
+        await eventually(lambda: said(probe, "controls")[-1]["tonemap"] == own)
         answer = await probe.ask("set_tonemap", exposure=2.5, white_balance=[1, 0.75, 0.5])
         assert answer["tonemap"] == {"exposure": 2.5, "gamma": 1.0, "white_balance": [1.0, 0.75, 0.5]}
         assert (await probe.ask("set_tonemap", gamma=2.2))["tonemap"]["gamma"] == pytest.approx(2.2)
