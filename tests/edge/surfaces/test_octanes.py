@@ -15,7 +15,7 @@ from tests.actors.octane.simulation import LONG
 from tests.edge.auth.conftest import SecuredFactory
 from tests.edge.conftest import EdgeFactory, RunningEdge, keep_picture
 from tests.edge.surfaces.octanes import watched_octane
-from tests.edge.surfaces.test_viewport import picture, viewport
+from tests.edge.surfaces.viewports import picture, viewport
 from tests.waiting import eventually
 
 

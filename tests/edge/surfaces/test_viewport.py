@@ -1,108 +1,26 @@
-"""The WebSocket of octaneWebR's client: an Octane's callbacks and pixels, over real sockets, from a real actor and simulator."""
+"""The WebSocket of octaneWebR's client: an Octane's callbacks and pixels over real sockets, and who may have them."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
-import io
-import json
-import struct
-from collections.abc import AsyncIterator
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import websockets
-from PIL import Image
-from playwright.async_api import Page, async_playwright
 
-from actors.octane.simulator.simulator import Generation
-from protos import octane_types_pb2 as wire
 from router.broker import Broker
 from router.event import Event
 from router.frame import frame_subject, pack
 from router.last_pictures import LastPictures, PictureKey
 from router.nats.bucket import Bucket
-from router.rendition import Rendition, rendition_subject
-from tests.actors.octane.simulation import LONG
-from tests.browser.conftest import ARGUMENTS, chromium
 from tests.clocks import Clock
 from tests.edge.auth.conftest import SecuredFactory, bearer, clock, token
-from tests.edge.conftest import UNHURRIED, EdgeFactory, RunningEdge, keep_picture
-from tests.edge.surfaces import octane_document
-from tests.edge.surfaces.octanes import watched_octane
-from tests.waiting import PATIENCE, eventually
+from tests.edge.conftest import EdgeFactory, RunningEdge, keep_picture
+from tests.edge.surfaces.viewports import jpeg, picture, raw_picture, raw_subject, viewport
+from tests.waiting import eventually
 
-__all__ = ["chromium", "clock"]
-
-HERE = Path(__file__).parent
-
-
-def jpeg(colour: tuple[int, int, int] = (200, 100, 50), size: tuple[int, int] = (16, 8)) -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", size, colour).save(out, "JPEG", quality=95, subsampling=0)
-    return out.getvalue()
-
-
-def picture(number: int = 1, **more: Any) -> bytes:
-    header = {
-        "seq": number, "time": 1.5e12, "width": 16, "height": 8, "format": "jpeg", "source": "test", "simulated": True,
-        "track": "beauty", "samples": number, "max_samples": 500, "render_time": 2.5, "change_level": 3,
-    }  # fmt: skip
-    return pack({**header, **more}, jpeg((number % 256, 100, 50)))
-
-
-def raw_picture(number: int = 1, width: int = 16, height: int = 8, **more: Any) -> bytes:
-    """A picture as the actor sends it to viewports."""
-    header = {
-        "seq": number, "time": 1.6e12, "width": width, "height": height, "format": "rgba", "source": "test", "track": "beauty",
-        "samples": number, "max_samples": 500, "render_time": 2.5, "change_level": 3,
-    }  # fmt: skip
-    return pack({**header, **more}, bytes((number % 256, 100, 50, 255)) * width * height)
-
-
-def raw_subject(octane: str, width: int | None = None) -> str:
-    return rendition_subject("octane", octane, "beauty", Rendition.asked("rgba", width))
-
-
-class ViewportClient:
-    """One connection of such a client."""
-
-    def __init__(self, raw: websockets.ClientConnection) -> None:
-        self.raw = raw
-
-    async def send(self, **said: Any) -> None:
-        await self.raw.send(json.dumps(said))
-
-    async def next(self) -> Any:
-        """The next message: what its JSON says, and of a binary one its header and bytes."""
-        async with asyncio.timeout(PATIENCE):
-            said = await self.raw.recv()
-        if isinstance(said, str):
-            return json.loads(said)
-        (length,) = struct.unpack_from("<I", said)
-        return json.loads(said[4 : 4 + length]) | {"pixels": said[4 + length :]}
-
-    async def until(self, kind: str) -> Any:
-        while (said := await self.next())["type"] != kind:
-            pass
-        return said
-
-    async def picture(self) -> dict[str, Any]:
-        """The image of the next text message `newImage`."""
-        said = await self.until("newImage")
-        (image,) = said["data"]["render_images"]["data"]
-        return dict(image)
-
-
-@contextlib.asynccontextmanager
-async def viewport(edge: RunningEdge, query: str = "", **options: Any) -> AsyncIterator[ViewportClient]:
-    address = f"ws://127.0.0.1:{edge.port}/api/callbacks{query}"
-    async with websockets.connect(address, max_size=None, **{**UNHURRIED, **options}) as raw:
-        yield ViewportClient(raw)
+__all__ = ["clock"]
 
 
 @pytest.fixture
@@ -368,69 +286,3 @@ async def test_an_edge_that_drains_closes_its_viewports_so_that_they_come_back(
             await client.next()
 
     assert closed.value.rcvd is not None and closed.value.rcvd.code == 4001
-
-
-@pytest.fixture
-async def page(chromium: str) -> AsyncIterator[Page]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield await browser.new_page()
-        await browser.close()
-
-
-DRAWN = "[...document.querySelector('canvas').getContext('2d').getImageData(0, 0, 48, 27).data]"
-
-
-@pytest.mark.browser
-@pytest.mark.parametrize("generation", [Generation.ALPHA_5, Generation.BETA_2], ids=["alpha-5", "beta-2"])
-@pytest.mark.parametrize("form", [None, "binary", "buffer"], ids=["as-it-is", "binary", "buffer"])
-async def test_the_document_s_client_shows_an_octane_unchanged_but_for_host_and_port(
-    edge_factory: EdgeFactory, own_nats: str, page: Page, generation: Generation, form: str | None
-) -> None:
-    settings = replace(LONG, generation=generation)
-    async with edge_factory(nats=own_nats) as edge, watched_octane(own_nats, settings) as simulator:
-        # As its server does: it is healthy, or the client would not go on.
-        await eventually(lambda: health_is(edge, "ok"))
-        await page.goto(f"{edge.url}/livez")
-        await page.evaluate(
-            "(sample) => { window.DOCUMENT = sample }", octane_document.as_javascript(octane_document.STREAM_HANDLER)
-        )
-        await page.add_script_tag(content=(HERE / "viewport_page.js").read_text())
-        subscribe = {"type": "subscribe"} if form is None else {"type": "subscribe", "pixels": form}
-        await page.evaluate("(given) => connect(...given)", [edge.url, subscribe])
-
-        # Callback registration succeeds, images are received and displayed, and go on being so.
-        await page.wait_for_function("shown.images >= 5")
-        await page.wait_for_function("shown.events.some((each) => each.type === 'newStatistics')")
-        # Pixel for pixel what Octane has, once it stands still.
-        simulator.render.pause()
-        image = await simulator.image()
-        assert image is not None
-        rows = np.frombuffer(image.buffer.data, np.uint8).reshape(27, image.pitch, 4)[:, :48]
-        there = json.dumps(rows.flatten().tolist(), separators=(",", ":"))
-        await page.wait_for_function(f"(there) => JSON.stringify({DRAWN}) === there", arg=there)
-        simulator.fail(wire.RENDER_ERROR_KERNEL_FAILED)
-        await page.wait_for_function("shown.events.some((each) => each.type === 'renderFailure')")
-        simulator.reset()
-        await page.wait_for_function("shown.events.some((each) => each.type === 'projectManagerChanged')")
-        told = await page.evaluate("shown")
-
-    # At the moment of asking there may have been no picture yet.
-    assert told["health"].pop("picture", "live") == "live"
-    for line in octane_document.BROWSER_CONSOLE.split("\n")[1:-1]:
-        assert line in told["logged"]
-    assert told["health"] | {"timestamp": ""} == {
-        "status": "ok", "octane": "connected", "server": "callboard", "timestamp": "", "id": "main", "state": "connected",
-        "name": "Callboard simulator of Octane", "version": told["health"]["version"], "simulated": True,
-    }  # fmt: skip
-    assert (told["emitted"], told["callback"], told["kind"]) == ("OnNewImage", [1, "0"], form or "base64")
-    assert told["status"].startswith("48x27 | 5.1KB | ")
-    statistics = next(each for each in told["events"] if each["type"] == "newStatistics")["data"]["statistics"]
-    assert statistics["usedSize"] == {"x": 48, "y": 27} and statistics["state"].startswith("RSTATE_")
-    # No black or single-coloured plane: sky, floor and balls.
-    assert len(np.unique(rows.reshape(-1, 4), axis=0)) > 50 and (rows[:, :, 3] == 255).all()
-
-
-async def health_is(edge: RunningEdge, status: str) -> bool:
-    answer = await edge.http.get("/api/health")
-    return answer.status_code == 200 and answer.json()["status"] == status
