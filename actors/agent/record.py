@@ -57,6 +57,7 @@ class RunRecord:
     tokens_used: int | None = None
     cost: float | None = None
     parent: str | None = None
+    picture: str | None = None  # a link, from its end
     leased: bool = False
     stages: Stages | None = None  # published apart from the state
     # Not published.
@@ -100,6 +101,7 @@ class RunRecord:
             "cost": cost,
             "duration": round(max(0, self.updated - self.started) / 1e9, 6) if self.over else None,
             "parent": self.parent,
+            "picture": self.picture,
             "stage_count": len(self.stages) + self.stages.left_out if self.stages is not None else 0,
             "leased": self.leased,
             "incarnation": self.incarnation,
@@ -163,6 +165,7 @@ class RunRecord:
             tokens_used=whole(data.get("tokens_used")),
             cost=amount(data.get("cost")),
             parent=text(data.get("parent")),
+            picture=text(data.get("picture")),
             leased=data.get("leased") is True,
         )
 
@@ -174,7 +177,7 @@ class RunRecord:
             return Change.REPEATED
         name, message = text(data.get("name")) or self.name, text(data.get("message"))
         if data.get("resumed") is True:
-            self.status, self.error, self.exit_code, self.ended_by = RUNNING, None, None, None
+            self.status, self.error, self.exit_code, self.ended_by, self.picture = RUNNING, None, None, None, None
             self.measured, self.rate, self.eta_seconds = None, None, None
             self.message = message or self.message
             self.updated = max(self.updated, event.time)
@@ -303,6 +306,7 @@ class RunRecord:
             case _:
                 self.error = error or self.error or text(data.get("message")) or "failed"
         self.exit_code = whole(code)
+        self.picture = text(data.get("picture"))
         self.message = text(data.get("message")) or self.message
         self.eta_seconds, self.measured = None, None
         self.ended_by = event.id

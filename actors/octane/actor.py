@@ -101,7 +101,7 @@ class Octane(Actor):
         store = self._store or _store_of(ctx)
         if store is not None:
             stop = self._commands.by_name()["stop"]
-            self._renders = OctaneRenders(ctx, self._settings.render, store, self._rendered_by, stop)
+            self._renders = OctaneRenders(ctx, self._settings.render, store, self._rendered_by, stop, self._look)
             self._renders.begin()
         ctx.source("octane", functools.partial(self._keep_watching, ctx), silence=self.silence)
 
@@ -127,6 +127,10 @@ class Octane(Actor):
             link.obstacle = condition.reason if condition.absence or link.client is None else ""
         if self._renders is not None and condition.status in (OctaneStatus.ABSENT, OctaneStatus.REFUSED):
             self._renders.lost(condition.reason)
+
+    def _look(self) -> None:
+        if self._watch is not None:
+            self._watch.look()
 
     def _rendered_by(self) -> dict[str, Any]:
         """What a picture that is kept says of its Octane."""

@@ -90,8 +90,11 @@ class PictureKeeper:
             if self._latest[track] is picture:
                 self._unstored.discard(track)
 
-    async def final(self, samples: int) -> ShownPicture | None:
-        """The picture of a film with that many samples, once it is there; the newest of that film where it does not come."""
+    async def final(self, samples: int, ask: Callable[[], None] = lambda: None) -> ShownPicture | None:
+        """The picture of a film with that many samples, once it is there; the newest of that film where it does not come.
+
+        `ask` has a picture fetched: an Alpha 5 that nobody watches says nothing of its last one.
+        """
         newest = self.main
         deadline = self._now() + FINAL_SECONDS
         while (left := deadline - self._now()) > 0:
@@ -103,6 +106,7 @@ class PictureKeeper:
             if newest is not None and newest.header.get("samples", 0) >= samples:
                 break
             self._arrived.clear()
+            ask()
             await within(min(left, 1.0), self._arrived.wait())
         return newest
 

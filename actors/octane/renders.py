@@ -54,9 +54,10 @@ class OctaneRenders:
         store: RenderStore,
         about: Callable[[], dict[str, Any]],
         stop: Callable[[], Awaitable[Any]],
+        look: Callable[[], None],
     ) -> None:
-        """`about` gives `rendered_by` and `simulated`; `stop` ends the render on its Octane, and may raise RouterError."""
-        self._ctx, self._settings, self._store, self._about, self._stop = ctx, settings, store, about, stop
+        """`about` gives `rendered_by` and `simulated`; `stop` ends the render on its Octane; `look` has a picture fetched."""
+        self._ctx, self._settings, self._store, self._stop, self._look = ctx, settings, store, stop, look
         self.runs = RenderRuns(ctx.instance, settings)
         self.pictures = PictureKeeper(ctx.instance, store.pictures, settings.picture, ctx.now, about)
         self._changes: deque[RenderChange] = deque()
@@ -196,7 +197,9 @@ class OctaneRenders:
     async def _picture(self, record: RenderRecord, outcome: RenderOutcome) -> dict[str, Any]:
         """Stores the last picture of a run, and makes the link to it."""
         keeper = self.pictures
-        last = await keeper.final(record.report.samples) if outcome is RenderOutcome.FINISHED else keeper.main
+        last = (
+            await keeper.final(record.report.samples, self._look) if outcome is RenderOutcome.FINISHED else keeper.main
+        )
         since = record.began - self._settings.settle - 1.0
         kept = await until_done(self._ctx, lambda: keeper.keep_for_run(DOMAIN, record.run, since, last))
         await keeper.store()

@@ -176,6 +176,9 @@ class RunStateData(msgspec.Struct, gc=False, kw_only=True):
     cost: float | None = None
     duration: Annotated[float | None, Meta(description="Seconds, of a run that is over.")] = None
     parent: Annotated[str | None, Meta(description="The run or step that this run is part of.")] = None
+    picture: Annotated[
+        str | None, Meta(description="A link to what a run that is over has made, as its end says it.")
+    ] = None
     stage_count: Annotated[int | None, Meta(description="How many stages it had; they are in the event `stages`.")] = (
         None
     )

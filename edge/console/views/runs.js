@@ -15,6 +15,16 @@ const WORDS = {
 };
 const SHOWN_LINES = 40;
 
+/** The address of a run's picture at this edge, whatever name its link has for it; null for any other link. */
+export function pictureOf(link) {
+  try {
+    const { pathname, search } = new URL(link, location.href);
+    return /^\/runs\/[^/]+\/picture$/.test(pathname) ? pathname + search : null;
+  } catch {
+    return null;
+  }
+}
+
 /** One run's row; made once, then only updated. */
 class Row {
   constructor(run, open, stop) {
@@ -28,7 +38,9 @@ class Row {
     this.why = h("p.why");
     this.stop = h("button.quiet.stop", { type: "button", onclick: () => stop(this) }, icon("cross"), h("span", {}, "Stop"));
     this.asked = null; // what became of a request to stop, where it was refused
-    this.detail = h("div.detail", { hidden: true }, this.why, this.stop, this.output);
+    this.image = h("img", { alt: "The last picture of this render", loading: "lazy" });
+    this.picture = h("a.picture", { target: "_blank", rel: "noopener", hidden: true }, this.image);
+    this.detail = h("div.detail", { hidden: true }, this.why, this.stop, this.picture, this.output);
     this.button = h("button.run", { type: "button", "aria-expanded": "false", onclick: () => open(this) },
       icon(run.domain), this.name, h("span.mark", {}, this.part, this.status), this.said, this.timing);
     this.element = h("li", { dataset: { run: run.run, domain: run.domain } }, this.button, this.bar.element, this.detail);
@@ -62,6 +74,12 @@ class Row {
     return [took >= 0 ? `took ${duration(took / 1000)}` : "", ago(run.updated, now)].filter(Boolean).join(" · ");
   }
 
+  #picture(address) {
+    show(this.picture, Boolean(address));
+    if (!address || this.image.getAttribute("src") === address) return;
+    this.image.src = this.picture.href = address;
+  }
+
   expand(visible) {
     this.expanded = visible;
     show(this.detail, visible);
@@ -73,6 +91,7 @@ class Row {
     const wrong = this.asked ?? run.error;
     show(this.why, Boolean(wrong));
     say(this.why, wrong ? String(wrong) : "");
+    this.#picture(pictureOf(run.picture));
     show(this.stop, !TERMINAL.has(run.status));
     this.stop.disabled = this.asking || run.status === "stopping";
     const stuck = this.output.scrollTop + this.output.clientHeight >= this.output.scrollHeight - 4;

@@ -98,9 +98,10 @@ async def test_tracks_are_bounded() -> None:
 async def test_the_final_picture_is_waited_for() -> None:
     desk = Desk()
     desk.shows(10)
-    waiting = asyncio.ensure_future(desk.keeper.final(40))
+    asked: list[bool] = []
+    waiting = asyncio.ensure_future(desk.keeper.final(40, lambda: asked.append(True)))
     await asyncio.sleep(0)
-    assert not waiting.done()
+    assert not waiting.done() and asked
     desk.shows(40)
 
     found = await waiting

@@ -9,12 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from actors.agent.actor import Agent
 from actors.alerts.actor import Alerts, AlertsSettings
 from actors.octane.actor import Octane, OctaneSettings
 from actors.octane.render_run import RenderSettings
 from actors.octane.simulator.faults import OctaneFault
-from actors.octane.simulator.simulator import SimulatedKind, SimulatorSettings
+from actors.octane.simulator.simulator import Generation, SimulatedKind, SimulatorSettings
 from protos import octane_types_pb2 as wire
 from router.broker import Broker
 from router.event import Event
@@ -22,6 +24,7 @@ from router.last_pictures import LastPictures, PictureKey
 from router.run_entry import GONE
 from router.runs import RunLedger
 from router.subject import escape
+from router.topology import EVENTS
 from tests.actors.octane.simulation import QUICK, simulated
 from tests.actors.system.running import events_under, running_actor
 from tests.waiting import eventually
@@ -48,8 +51,12 @@ async def said(broker: Broker, octane: str, kind: str) -> list[Event]:
     return [event for event in events if event.subject.entity.startswith(f"octane-{octane}-")]
 
 
-async def test_a_render_that_is_done_is_told_of_with_its_last_picture(broker: Broker, entity: str) -> None:
-    async with simulated(SECOND) as octane, acting(broker, entity, octane.address, public_url="https://edge.example"):
+@pytest.mark.parametrize("generation", [Generation.BETA_2, Generation.ALPHA_5])
+async def test_a_render_that_is_done_is_told_of_with_its_last_picture(
+    broker: Broker, entity: str, generation: Generation
+) -> None:
+    render = replace(SECOND, generation=generation)
+    async with simulated(render) as octane, acting(broker, entity, octane.address, public_url="https://edge.example"):
         (done,) = await eventually(lambda: said(broker, entity, "completion"))
 
     (start,) = await said(broker, entity, "workflow_start")
@@ -64,9 +71,12 @@ async def test_a_render_that_is_done_is_told_of_with_its_last_picture(broker: Br
     kept = await LastPictures(broker).find(PictureKey.of_run("job", run))
     assert kept is not None and kept.body.startswith(b"\xff\xd8") and kept.header["samples"] == 40
     assert kept.header["run"] == run and "simulator" in kept.header["rendered_by"].lower()
-    (render,) = (await broker.latest([f"octane.{entity}.render"]))[-1:]
-    assert render.event is not None and render.event.data["status"] == "finished"
-    assert render.event.data["picture"] == done.data["picture"]
+    (known,) = (await broker.latest([f"octane.{entity}.render"]))[-1:]
+    assert known.event is not None and known.event.data["status"] == "finished"
+    assert known.event.data["picture"] == done.data["picture"]
+    # What is a moment's figure does not fill EVENTS.
+    figures = await broker.stream(EVENTS).get_last(f"ev.octane.{entity}.statistics")
+    assert figures is not None and b"Nats-TTL: 60s" in figures.headers
 
 
 async def test_a_pause_is_a_status_of_the_run_and_a_stop_its_end(broker: Broker, entity: str) -> None:
