@@ -167,6 +167,26 @@ async def test_a_run_is_seen_to_progress_and_to_end(tab: Tab, running_callboard:
     assert "Completed" in await tab.page.inner_text(row)
 
 
+async def test_the_picture_of_a_run_is_one_of_this_edge_whatever_its_link_says(
+    tab: Tab, running_callboard: RunningCallboard
+) -> None:
+    await open_console(tab, running_callboard.url)
+    links = [
+        "/runs/octane-main-1/picture?signature=x",
+        "https://callboard.example/runs/octane-main-1/picture?signature=x",
+        "javascript:alert(1)",
+        "https://elsewhere.example/pixel.gif",
+        None,
+    ]
+
+    shown = await tab.page.evaluate(
+        "async (links) => links.map((await import('/console/views/runs.js')).pictureOf)",
+        links,
+    )
+
+    assert shown == ["/runs/octane-main-1/picture?signature=x"] * 2 + [None] * 3
+
+
 async def test_a_cut_wire_is_resumed_without_a_gap(
     tab: Tab, running_callboard: RunningCallboard, wire: Callable[[str], Wire], run: str
 ) -> None:

@@ -200,3 +200,14 @@ def test_a_state_is_made_a_run_again() -> None:
     assert again is not None and again.state() == record.state()
     assert RunRecord.of_state(Event.new("agent.run-1.state", {"status": "running"})) is None
     assert RunRecord.of_state(Event.new("agent.run-1.state", {**record.state(), "status": "odd"})) is None
+
+
+def test_the_picture_that_an_end_links_to_is_part_of_the_state_until_the_run_goes_on() -> None:
+    record = begun()
+    record.fold(said("completion", {"success": True, "picture": "/runs/run-1/picture?signature=x"}, at=2))
+    state = record.state()
+    again = RunRecord.of_state(Event.new("agent.run-1.state", state))
+
+    assert again is not None and state["picture"] == again.picture == "/runs/run-1/picture?signature=x"
+    record.begin(said("workflow_start", {"incarnation": "b", "resumed": True}, at=3))
+    assert record.state()["picture"] is None
