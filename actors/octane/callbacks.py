@@ -37,6 +37,8 @@ USER_DATA = secrets.randbits(62) | 1
 
 # A stream open this long without an error is held: a server with nothing to say sends no headers either. Seconds.
 HELD_AFTER = 1.0
+# Streams in a row that end sooner than this, and bring nothing, are refused; who takes the slot needs longer. Seconds.
+AT_ONCE = 0.4
 # A stream that lasted this long ended for once; sooner, and the next one waits. Seconds.
 LASTING = 5.0
 # The longest wait before a stream is opened again that was refused, or that somebody else took, in seconds; pictures are
@@ -199,7 +201,7 @@ class CallbackStream:
         elif code not in _EXPECTED:
             self._refuse(f"{code.name.lower()}: {text}")
             pause = min(LONGEST_PAUSE, 2.0 ** min(self._refusals - 1, 8))
-        elif min(self._short, self._mute) >= 4 and lasted < HELD_AFTER:
+        elif min(self._short, self._mute) >= 4 and lasted < AT_ONCE:
             # One that brought something was not refused: somebody else takes the slot again and again.
             self._refuse(f"it is closed as soon as it is open ({text})")
             pause = min(LONGEST_PAUSE, 0.25 * 2.0 ** min(self._short, 8))

@@ -10,7 +10,7 @@ from router.broker import Broker
 from router.subject import unescape
 
 _STATES = {
-    "absent": "start Octane, turn its gRPC API on (Preferences, gRPC API), and look whether CALLBOARD_OCTANE_ADDRESS is its address",
+    "absent": "start Octane; switch on File > Preferences > GRPC API > Enable GRPC Server; set CALLBOARD_OCTANE_ADDRESS to its address",
     "refused": "see the reason: Callboard needs Octane 2026.1 Alpha 5 or newer at that address, and no other program",
     "busy": "wait while Octane compiles or loads; close a dialog that it shows on its own screen",
 }
