@@ -52,5 +52,9 @@ async def until_done(ctx: Context, act: Callable[[], Awaitable[Any]]) -> Any:
             return None
         except BrokerError as fault:
             failures += 1
-            logger.debug("render could not be told of; retrying", extra={"reason": str(fault), "failures": failures})
+            # Also a right that is missing: whoever set up NATS finds it here.
+            level = logging.WARNING if failures % 50 == 5 else logging.DEBUG
+            logger.log(
+                level, "render could not be told of; retrying", extra={"reason": str(fault), "failures": failures}
+            )
             await ctx.sleep(0.1 + full_jitter(failures, 0.2, 2.0))

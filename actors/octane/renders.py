@@ -26,7 +26,7 @@ from actors.octane.render_run import (
 from actors.octane.render_store import DOMAIN, RenderStore
 from actors.octane.waiting import within
 from actors.system.context import Context
-from router.errors import BrokerError, RunConflict, RunEnded
+from router.errors import BadEvent, BrokerError, RunConflict, RunEnded
 from router.event import Event
 from router.last_pictures import link_to
 from router.subject import Subject
@@ -103,7 +103,10 @@ class OctaneRenders:
             self._some.clear()
             self._take(self.runs.passed(self._ctx.now()))
             while self._changes:
-                await self._tell(self._changes[0])
+                try:
+                    await self._tell(self._changes[0])
+                except BadEvent as fault:
+                    logger.error("render cannot be told of", extra={"octane": self._ctx.instance, "reason": str(fault)})
                 self._changes.popleft()
             await self.pictures.store_due()
             await self._hold()

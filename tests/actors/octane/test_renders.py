@@ -15,13 +15,15 @@ from actors.agent.actor import Agent
 from actors.alerts.actor import Alerts, AlertsSettings
 from actors.octane.actor import Octane, OctaneSettings
 from actors.octane.render_run import RenderSettings
+from actors.octane.render_store import NatsRenderStore
 from actors.octane.simulator.faults import OctaneFault
 from actors.octane.simulator.simulator import Generation, SimulatedKind, SimulatorSettings
 from protos import octane_types_pb2 as wire
 from router.broker import Broker
+from router.errors import Timeout
 from router.event import Event
 from router.last_pictures import LastPictures, PictureKey
-from router.run_entry import GONE
+from router.run_entry import GONE, StopRequest
 from router.runs import RunLedger
 from router.subject import escape
 from router.topology import EVENTS
@@ -163,6 +165,48 @@ async def test_a_run_that_was_failed_while_no_actor_watched_goes_on_as_its_next_
 
     assert starts[1].subject == starts[0].subject and starts[1].data["resumed"] is True
     assert [end.data["status"] for end in ends[1:]] == ["finished"]
+
+
+class UnansweredStore(NatsRenderStore):
+    """A store whose first answer to each request is lost: it was done, and nobody knows."""
+
+    def __init__(self, broker: Broker) -> None:
+        super().__init__(broker)
+        self.lost: set[str] = set()
+
+    def _lose(self, what: str) -> None:
+        if what not in self.lost:
+            self.lost.add(what)
+            raise Timeout(f"{what} was not answered")
+
+    async def start(self, event: Event, incarnation: str, ttl: float) -> None:
+        await super().start(event, incarnation, ttl)
+        self._lose("start")
+
+    async def end(self, event: Event, incarnation: str) -> None:
+        await super().end(event, incarnation)
+        self._lose("end")
+
+    async def hold(self, run: str, incarnation: str, ttl: float) -> StopRequest | None:
+        found = await super().hold(run, incarnation, ttl)
+        self._lose("hold")
+        return found
+
+
+async def test_what_was_stored_without_an_answer_is_stored_once(broker: Broker, entity: str) -> None:
+    store = UnansweredStore(broker)
+    async with simulated(SECOND) as octane:
+        chosen = OctaneSettings(address=octane.address, reconnect=0.2, idle_fps=20, render=HASTY)
+        async with running_actor(lambda: Octane(chosen, None, store), broker, instance=entity):
+            await eventually(lambda: render_is(broker, entity, "finished"))
+
+    assert store.lost >= {"start", "end"}
+    assert len(await said(broker, entity, "workflow_start")) == len(await said(broker, entity, "completion")) == 1
+
+
+async def render_is(broker: Broker, octane: str, status: str) -> bool:
+    records = await broker.latest([f"octane.{octane}.render"])
+    return any(record.event is not None and record.event.data["status"] == status for record in records)
 
 
 async def held(broker: Broker, run: str) -> bool:
