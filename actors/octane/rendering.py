@@ -17,6 +17,7 @@ from protos import octane_types_pb2 as wire
 # 1.5 s: Octane takes a command at the end of the samples it is computing; with the calls this stays under COMMAND_SECONDS.
 CHECK_SECONDS = 1.5
 CHECK_INTERVAL = 0.05
+REPEAT_SECONDS = 0.25
 
 _GOING = (wire.RSTATE_RENDERING, wire.RSTATE_WAITING_FOR_DATA, wire.RSTATE_FINISHED)
 
@@ -139,17 +140,19 @@ class RenderCommands:
     async def _check(self, what: str, done: StatisticsCheck, again: str | None = None) -> None:
         """Waits until the statistics show that a command was carried out. Raises Reject where they do not.
 
-        `again` is a call that is repeated where the state of the render has changed, and not to what was wanted.
+        `again` is a call that is repeated now and then until they do.
         """
-        deadline, state = time.monotonic() + CHECK_SECONDS, None
+        repeated = time.monotonic()
+        deadline = repeated + CHECK_SECONDS
         while True:
             statistics = await self._controls.read_render()
             if done(statistics):
                 return
-            if again is not None and state not in (None, statistics.state):
+            now = time.monotonic()
+            if again is not None and now - repeated > REPEAT_SECONDS:
+                repeated = now
                 await self._link.engine(again)
-            state = statistics.state
-            if time.monotonic() > deadline:
+            if now > deadline:
                 raise Reject(f"octane did not {what}: the render is still {self._controls.state.render}")
             await asyncio.sleep(CHECK_INTERVAL)
 

@@ -130,6 +130,6 @@ async def test_a_region_that_is_none_is_refused_by_name_and_reaches_no_octane():
 
 async def test_a_pause_right_behind_a_restart_is_not_lost_while_the_render_loads():
     async with commanded() as (_, probe):
-        for _ in range(3):
+        for _ in range(8):
             await probe.ask("restart")
             assert (await probe.ask("pause"))["render"] == "paused"
