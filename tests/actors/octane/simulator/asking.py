@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from google.protobuf.empty_pb2 import Empty
 from actors.octane.simulator.services import SERVICES
 from protos import octane_render_pb2 as render
 from protos import octane_stream_alpha_pb2 as alpha
+from tests.waiting import PATIENCE
 
 STREAM = "/octaneapi.StreamCallbackService/callbackChannel"
 _OPTIONS = [("grpc.max_receive_message_length", 64 << 20), ("grpc.use_local_subchannel_pool", 1)]
@@ -57,6 +59,18 @@ def events_of(channel: grpc.aio.Channel) -> Any:
         response_deserializer=alpha.StreamCallbackRequestAlpha.FromString,
     )
     return method(Empty())
+
+
+async def end_of(events: Any) -> grpc.StatusCode:
+    """The status that a stream ends with. What it says before has to be read: gRPC hands the status over last."""
+    async with asyncio.timeout(PATIENCE):
+        try:
+            while await events.read() is not grpc.aio.EOF:
+                pass
+        except grpc.aio.AioRpcError:
+            pass
+        code: grpc.StatusCode = await events.code()
+        return code
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from actors.octane.simulator.faults import FaultBoard, OctaneFault
 from actors.octane.simulator.simulator import Generation, SimulatedKind
 from protos import octane_types_pb2 as wire
 from tests.actors.octane.simulation import LONG, simulated
-from tests.actors.octane.simulator.asking import ask, call, channel_to, events_of, listening, register
+from tests.actors.octane.simulator.asking import ask, call, channel_to, end_of, events_of, listening, register
 from tests.waiting import PATIENCE, eventually
 
 # No events but those that a test asks for, once there is a picture.
@@ -23,12 +23,6 @@ STILL = replace(LONG, max_samples=3, rest=600.0)
 async def kind_of(events: Any) -> str:
     async with asyncio.timeout(PATIENCE):
         return (await events.read()).WhichOneof("payload")
-
-
-async def end_of(events: Any) -> grpc.StatusCode:
-    """The status that a stream ends with; what it says before is passed over."""
-    async with asyncio.timeout(PATIENCE):
-        return await events.code()
 
 
 def grabbed(answer: Any) -> wire.ApiRenderImage:

@@ -13,7 +13,7 @@ from actors.octane.simulator.colour import convert
 from actors.octane.simulator.passes import PASSES
 from protos import octane_types_pb2 as wire
 from tests.actors.octane.simulation import LONG, simulated
-from tests.actors.octane.simulator.asking import ask, call, listening, register
+from tests.actors.octane.simulator.asking import ask, call, end_of, listening, register
 from tests.waiting import PATIENCE, eventually
 
 LDR = {"cryptomatteFalseColor": True, "premultipliedAlphaType": 1}
@@ -147,7 +147,7 @@ async def test_the_newest_registrant_takes_the_slot_and_anybody_clears_it():
         await first.read()
         async with listening(octane.address, user_data=2) as (_, second), asyncio.timeout(PATIENCE):
             assert (await second.read()).WhichOneof("payload") == "newImage"
-            assert await first.code() is grpc.StatusCode.OK
+            assert await end_of(first) is grpc.StatusCode.OK
             assert list(octane.registered.values()) == [2]
 
             await call(octane.address, "setOnNewImageCallback")
