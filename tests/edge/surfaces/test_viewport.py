@@ -241,6 +241,12 @@ async def test_a_token_without_the_right_to_an_octane_sees_nothing_of_it(
         async with viewport(edge, f"?octane={octane}", additional_headers=mine) as client:
             await client.send(type="subscribe")
             assert (await client.picture())["buffer"]["size"] == 512
+        # A browser can send no header with a WebSocket.
+        granted = edge.as_("me", read=[f"octane.{octane}.>"])
+        ticket = (await granted.http.post("/tickets", json={"path": "/api/callbacks"})).json()["ticket"]
+        async with viewport(edge, f"?octane={octane}&ticket={ticket}") as client:
+            await client.send(type="subscribe")
+            assert (await client.picture())["buffer"]["size"] == 512
         # Statistics alone are not enough: pictures show the rest.
         other = bearer(token("other", read=[f"octane.{octane}.statistics"]))
         async with viewport(edge, f"?octane={octane}", additional_headers=other) as client:
