@@ -88,7 +88,7 @@ class BrokerRuntime:
             frames, self._frames = self._frames, {}
             for subject, (header, body) in frames.items():
                 sent = False
-                for each, frame in in_parts(subject, header, body, self.broker.connection.max_payload):
+                for each, frame in await self._messages(subject, header, body):
                     sent = await self.broker.frame(each, frame)
                 (self._gauges.frames_sent if sent else self._gauges.frames_passed_over).inc()
             # The server's answer to a ping says that it has read them: until then newer ones replace one another here,
@@ -97,6 +97,14 @@ class BrokerRuntime:
                 await self.broker.connection.flush()
             except BrokerError as fault:
                 log.debug("pictures could not be flushed; retrying with the next", extra={"fault": str(fault)})
+
+    async def _messages(self, subject: str, header: Mapping[str, Any], body: bytes) -> list[tuple[str, bytes]]:
+        """The messages of one picture."""
+        most = self.broker.connection.max_payload
+        if len(body) < most:
+            return in_parts(subject, header, body, most)
+        # Megabytes to copy, tens of them at times.
+        return await asyncio.to_thread(in_parts, subject, header, body, most)
 
     async def latest(self, patterns: Sequence[str]) -> list[Event]:
         records = await _read(lambda: self.broker.latest(patterns))

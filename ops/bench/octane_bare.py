@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import sys
@@ -17,10 +18,10 @@ from protos.octane_render_pb2 import ApiRenderEngine
 from protos.octane_render_pb2_grpc import ApiRenderEngineServiceStub
 
 
-def grab(engine: ApiRenderEngineServiceStub) -> int:
+async def grab(engine: ApiRenderEngineServiceStub) -> int:
     """Fetches one picture and encodes it; the bytes of the JPEG."""
-    answer = engine.grabRenderResult(ApiRenderEngine.grabRenderResultRequest())
-    engine.releaseRenderResult(ApiRenderEngine.releaseRenderResultRequest())
+    answer = await engine.grabRenderResult(ApiRenderEngine.grabRenderResultRequest())
+    await engine.releaseRenderResult(ApiRenderEngine.releaseRenderResultRequest())
     image = answer.renderImages.data[0]
     size, stride = (image.size.x, image.size.y), image.pitch * 4
     shown = Image.frombuffer("RGBX", size, image.buffer.data, "raw", "RGBX", stride, 1)
@@ -29,17 +30,24 @@ def grab(engine: ApiRenderEngineServiceStub) -> int:
     return out.tell()
 
 
+async def fetch(address: str, rate: float, seconds: float) -> int:
+    """Fetches and encodes at a rate, for so long; says how many pictures it was."""
+    # gRPC for asyncio, as the actor has it.
+    async with grpc.aio.insecure_channel(address, options=[("grpc.max_receive_message_length", 64 << 20)]) as channel:
+        engine = ApiRenderEngineServiceStub(channel)  # type: ignore[no-untyped-call]
+        began, pictures = time.monotonic(), 0
+        while (due := began + pictures / rate) < began + seconds:
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            await grab(engine)
+            pictures += 1
+        return pictures
+
+
 def main() -> None:
     """Takes orders until its input ends."""
-    channel = grpc.insecure_channel(sys.argv[1], options=[("grpc.max_receive_message_length", 64 << 20)])
-    engine = ApiRenderEngineServiceStub(channel)  # type: ignore[no-untyped-call]
     for line in sys.stdin:
         order = json.loads(line)
-        began, pictures = time.monotonic(), 0
-        while (due := began + pictures / order["rate"]) < began + order["seconds"]:
-            time.sleep(max(0.0, due - time.monotonic()))
-            grab(engine)
-            pictures += 1
+        pictures = asyncio.run(fetch(sys.argv[1], order["rate"], order["seconds"]))
         print(json.dumps({"pictures": pictures}), flush=True)
 
 

@@ -10,7 +10,7 @@ from actors.system.context import Context, SourceEnded
 from router.broker import Broker
 from router.cluster.leases import Leases, view_key
 from router.event import Event
-from router.frame import pack
+from router.frame import pack, part_subject, unpack
 from tests.actors.system.running import events_under, metric, running_actor
 from tests.actors.system.sample_actors import made
 from tests.waiting import eventually
@@ -79,3 +79,18 @@ async def figures_are(broker: Broker, entity: str, wanted: list[dict[str, int]])
 
 async def shown(broker: Broker, entity: str, frame: bytes) -> bool:
     return await broker.last_frame(f"frame.camera.{entity}") == frame
+
+
+async def test_a_picture_larger_than_a_message_goes_in_parts(broker: Broker, entity: str) -> None:
+    body = bytes(range(256)) * ((broker.connection.max_payload + 1000) // 256)
+
+    async def start(self: Actor, ctx: Context) -> None:
+        ctx.frame("camera", entity, {"seq": 1}, body)
+
+    async with running_actor(made(name=f"stock-{entity}", start=start), broker):
+        listing = await eventually(lambda: broker.last_frame(f"frame.camera.{entity}"))
+        header, _ = unpack(listing)
+        parts = [await broker.last_frame(part_subject(f"frame.camera.{entity}", n + 1)) for n in range(header["parts"])]
+
+    assert header["parts"] == 2 and header["seq"] == 1
+    assert b"".join(bytes(unpack(part)[1]) for part in parts if part is not None) == body
