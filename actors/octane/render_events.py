@@ -33,7 +33,6 @@ def progress_of(record: RenderRecord, progress: float | None) -> dict[str, Any]:
     report = record.report
     data: dict[str, Any] = {
         "current": report.samples,
-        "stage": record.status,
         "wipes": report.wipes,
         "render_time": report.render_time,
     }

@@ -280,6 +280,8 @@ class RenderRuns:
         if turned:
             changes.append(RenderPaused(record))
         if report.state == "finished":
+            if report.samples > self._told_samples:
+                changes.append(self._advance(record, now))
             changes += self._end(RenderOutcome.FINISHED, "", now)
         elif self._is_due(report, now):
             changes.append(self._advance(record, now))

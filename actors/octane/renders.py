@@ -138,7 +138,8 @@ class OctaneRenders:
                 await self._remember(record)
                 report = record.report
                 text = f"{record.status} at {report.samples} of {report.max_samples or '?'} samples"
-                data = {"status": record.status, "stage": record.status, "message": text}
+                stage = "paused" if record.status == "paused" else "rendering"
+                data = {"status": record.status, "stage": stage, "message": text}
                 await until_done(self._ctx, lambda: self._publish(record, "status", data))
             case RenderEnded(record=record, outcome=outcome, reason=reason):
                 await self._end(record, outcome, reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from email.utils import formatdate, parsedate_to_datetime
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -85,22 +86,26 @@ async def answer_with(request: Request, pictures: LastPictures, key: PictureKey,
 
 
 def picture_headers(kept: KeptPicture) -> dict[str, str]:
-    """Says of a kept picture when and by whom it was rendered, and how far it was then."""
-    header = kept.header
+    """Says of a kept picture what `frame_headers` says, and by what a client asks for it again."""
+    said = {"Cache-Control": "private, no-cache", "ETag": f'"{kept.etag}"', "X-Picture": "kept"}
+    return said | frame_headers(kept.header)
+
+
+def frame_headers(header: Mapping[str, Any]) -> dict[str, str]:
+    """Says of a picture when and by whom it was rendered, and how far it was then; from the header of its frame."""
     said = {
-        "Cache-Control": "private, no-cache",
-        "ETag": f'"{kept.etag}"',
-        "Last-Modified": formatdate(kept.time, usegmt=True),
-        "X-Picture": "kept",
-        "X-Picture-Age": str(max(0, round(time.time() - kept.time))),
-        "X-Rendered-By": _plain(header.get("rendered_by") or header.get("source") or "octane"),
+        "X-Rendered-By": _plain(header.get("rendered_by") or header.get("source") or ""),
         "X-Simulated": "true" if header.get("simulated") else "false",
         "X-Track": _plain(header.get("track") or ""),
     }
+    taken = header.get("time")
+    if isinstance(taken, (int, float)):
+        said["Last-Modified"] = formatdate(taken / 1000, usegmt=True)
+        said["X-Picture-Age"] = str(max(0, round(time.time() - taken / 1000)))
     for name in ("samples", "max_samples"):
         if isinstance(header.get(name), int):
             said[f"X-{name.replace('_', '-').title()}"] = str(header[name])
-    return said
+    return {name: value for name, value in said.items() if value}
 
 
 def _has(request: Request, kept: KeptPicture) -> bool:

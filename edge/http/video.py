@@ -20,7 +20,7 @@ from edge.http.bodies.system import OctaneMjpegQuery, OctaneSnapshotQuery, Octan
 from edge.http.body import edge_of, read_query
 from edge.http.credentials import address_of, principal_of
 from edge.http.openapi.operation import Answer, Media, operation
-from edge.http.pictures import answer_with
+from edge.http.pictures import answer_with, frame_headers
 from edge.http.streams import WithCleanup, time_left
 from edge.runtime import Edge
 from edge.transports.flow import send_plainly
@@ -166,7 +166,7 @@ async def _snapshot(source: PictureSource, request: Request) -> Response:
         if (kept := await _last_kept(source, request)) is not None:
             return kept
         raise Problem("no_frame", "the source has published no picture yet")
-    headers = {"Cache-Control": "no-store"}
+    headers = {"Cache-Control": "no-store", "X-Picture": "live", **frame_headers(frame.header)}
     return Response(bytes(frame.body), media_type=source.rendition.media_type, headers=headers)
 
 

@@ -39,6 +39,11 @@ class Frame:
         self._part: bytes | None = None
 
     @property
+    def header(self) -> dict[str, Any]:
+        """What is said of the picture."""
+        return unpack(self.payload)[0]
+
+    @property
     def body(self) -> memoryview:
         """The bytes of the picture's file."""
         return unpack(self.payload)[1]

@@ -74,7 +74,9 @@ def test_a_film_that_has_stood_begins_a_run_and_its_end_finishes_it():
     octane.saw(10, samples=100, state="finished")
     octane.saw(10, samples=100, state="finished")
 
-    assert [type(change) for change in octane.changes] == [RenderBegun, RenderAdvanced, RenderAdvanced, RenderEnded]
+    assert [type(change) for change in octane.changes] == [
+        RenderBegun, RenderAdvanced, RenderAdvanced, RenderAdvanced, RenderEnded,
+    ]  # fmt: skip
     assert octane.ends() == [(RenderOutcome.FINISHED, "")]
     assert octane.begins()[0].record.run == "octane-main-20270115-081644-100"
 

@@ -11,9 +11,10 @@ import pytest
 
 from router.broker import Broker
 from router.event import Event
+from router.frame import frame_subject, pack
 from router.last_pictures import KeptPicture, LastPictures, PictureKey, link_to
 from tests.edge.auth.conftest import SecuredEdge, SecuredFactory
-from tests.edge.conftest import RunningEdge
+from tests.edge.conftest import RunningEdge, keep_picture
 
 JPEG = b"\xff\xd8 a picture \xff\xd9"
 HOUR_AGO = time.time() - 3600
@@ -142,3 +143,14 @@ async def test_an_octane_of_whom_nothing_else_is_kept_any_more_has_its_last_pict
 
     assert (await edge.http.get(f"/octane/{entity}/snapshot?pass=z_depth")).content == JPEG
     assert (await edge.http.get(f"/octane/{entity}/snapshot")).json()["code"] == "octane_not_found"
+
+
+async def test_a_live_snapshot_says_when_it_was_rendered_too(edge: RunningEdge, broker: Broker, entity: str) -> None:
+    await broker.publish(Event.new(f"octane.{entity}.state", {"status": "connected"}, source="octane"))
+    await keep_picture(broker, frame_subject("octane", entity, "beauty"), pack(frame(source="octane"), JPEG))
+
+    answer = await edge.http.get(f"/octane/{entity}/snapshot")
+
+    assert (answer.content, answer.headers["x-picture"]) == (JPEG, "live")
+    assert answer.headers["last-modified"] == formatdate(HOUR_AGO, usegmt=True)
+    assert answer.headers["x-samples"] == "500" and answer.headers["cache-control"] == "no-store"
