@@ -122,6 +122,13 @@ class Sampled:
 
     progress: RenderProgress
     rendering: bool
+    stopped: bool = False
+
+    def ended(self, last: Sampled | None) -> bool:
+        """Says whether the render does not go on, and did at the last look, or there was none."""
+        return (not self.rendering and (last is None or last.rendering)) or (
+            self.stopped and last is not None and not last.stopped
+        )
 
 
 @dataclass(frozen=True, slots=True)

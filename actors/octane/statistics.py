@@ -169,4 +169,6 @@ def sample_of(statistics: wire.RenderResultStatistics) -> Sampled:
         samples=statistics.beautySamplesPerPixel,
         region_samples=statistics.regionSamplesPerPixel,
     )
-    return Sampled(progress, rendering=statistics.state == wire.RSTATE_RENDERING)
+    return Sampled(
+        progress, rendering=statistics.state == wire.RSTATE_RENDERING, stopped=statistics.state == wire.RSTATE_STOPPED
+    )

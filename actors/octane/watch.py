@@ -103,7 +103,7 @@ class OctaneWatch:
                 last = before.sampled
                 if rendering:
                     self._standing.failure = None
-                elif last is None or last.rendering:
+                elif observation.ended(last):
                     # It ended. Where somebody else holds the slot, nobody says that it failed.
                     self._suspected.set()
                 if last is not None and (

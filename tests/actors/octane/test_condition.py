@@ -311,3 +311,12 @@ def test_what_changes_nothing_gives_the_very_same_condition(observation):
     condition = told(OctaneIdentified(), SlotAsked(False))
 
     assert observe(condition, observation, 5.0) is condition
+
+
+def test_a_render_has_ended_where_it_was_rendering_or_was_not_stopped_or_nobody_looked_yet():
+    going, waiting = sampled(1), Sampled(RenderProgress(), rendering=False)
+    stopped = Sampled(RenderProgress(), rendering=False, stopped=True)
+
+    assert [stopped.ended(last) for last in (None, going, waiting, stopped)] == [True, True, True, False]
+    assert [waiting.ended(last) for last in (None, going, waiting, stopped)] == [True, True, False, False]
+    assert not going.ended(None)
