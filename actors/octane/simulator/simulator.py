@@ -71,7 +71,7 @@ class Simulator:
         self.project = "simulated/balls.ocs"
         self.unreleased = 0  # grabs since the last release
         self.darkroom = Darkroom(settings)
-        self._late = False
+        self.late = False  # the next pictures are to be of the change level before
 
     async def work(self) -> None:
         """Renders until cancelled, and sends the events of it to open streams."""
@@ -104,7 +104,7 @@ class Simulator:
                 self.down_for = seconds if seconds < math.inf else 0.0
                 self.crashed.set()
             case OctaneFault.LATE:
-                self._late = True
+                self.late = True
                 self.tell(SimulatedKind.NEW_IMAGE)
             case _:
                 self.faults.start(fault, seconds)
@@ -209,8 +209,8 @@ class Simulator:
         if first is None:
             return []
         images = [spoil(image, self.faults) for image in (first, *(await self._develop())[1:])]
-        if self._late:
-            self._late = False
+        if self.late:
+            self.late = False
             images = [before_last_change(image) for image in images]
         return images
 

@@ -258,7 +258,7 @@ async def test_14_a_picture_of_the_change_level_before_is_not_shown_after_one_of
         await eventually(lambda: list(pictures(probe).values())[-1]["change_level"] == 2)
         for _ in range(3):
             octane.strike(OctaneFault.LATE)
-            await eventually(lambda: not octane._late)
+            await eventually(lambda: not octane.late)
             await more_pictures(probe)
 
         levels = [header["change_level"] for header in pictures(probe).values()]
