@@ -148,7 +148,6 @@ def image_text(header: Mapping[str, Any], width: int, height: int, encoding: str
         **_progress(header),
         "maxSamplesPerPixel": header.get("max_samples", 0),
         "changeLevel": {"value": str(header.get("change_level", 0))},
-        "hasAlpha": bool(header.get("has_alpha", False)),
     }
     said = {"type": "newImage", "data": {**CALLBACK, "render_images": {"data": [image]}}, "timestamp": _time(header)}
     before, behind = to_json(said).split(to_json(_MARK), 1)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from edge.dialects.viewport import CALLBACK_ID
@@ -34,11 +34,13 @@ async def _states(edge: Edge, octane: str = "*") -> dict[str, Record]:
     return {unescape(record.event.subject.entity): record for record in found if record.event is not None}
 
 
-async def which_octane(edge: Edge, asked: str | None) -> str:
-    """The Octane that a request is about. Raises Problem where it names an unknown one."""
-    states = await _states(edge, asked or "*")
+async def which_octane(connection: HTTPConnection, asked: str | None) -> str:
+    """The Octane that a request is about; one of those that are granted, where it names none. Raises Problem for an unknown one."""
+    states = await _states(edge_of(connection), asked or "*")
     if asked is None:
-        return DEFAULT_OCTANE if DEFAULT_OCTANE in states or not states else min(states)
+        grants = principal_of(connection.scope).grants
+        granted = [name for name, record in states.items() if grants.may_read(record.subject)]
+        return DEFAULT_OCTANE if DEFAULT_OCTANE in granted or not granted else min(granted)
     if asked not in states:
         raise Problem("octane_not_found", f"no octane is known as {asked[:60]!r}")
     return asked
@@ -98,8 +100,7 @@ async def _condition(edge: Edge, octane: str) -> tuple[str, Mapping[str, Any]]:
 
 
 async def _named(request: Request) -> str:
-    edge = edge_of(request)
-    octane = await which_octane(edge, read_query(request, OctaneQuery).octane)
+    octane = await which_octane(request, read_query(request, OctaneQuery).octane)
     principal_of(request.scope).require_read(f"octane.{escape(octane)}.state")
     return octane
 

@@ -239,7 +239,7 @@ async def socket_viewport(socket: WebSocket) -> None:
     try:
         try:
             query = read_query(socket, ViewportQuery)
-            octane = await which_octane(edge, query.octane)
+            octane = await which_octane(socket, query.octane)
             session = _session(octane)
             principal = principal_of(socket.scope)
             # Pictures are read by the right to all of an Octane.

@@ -121,7 +121,7 @@ def test_a_picture_as_text_has_the_fields_of_a_render_image_around_its_bytes() -
         '{"type":"IMAGE_TYPE_LDR_RGBA","colorSpace":"NAMED_COLOR_SPACE_SRGB","isLinear":false,"sharedSurface":null,'
         '"size":{"x":2,"y":1},"pitch":2,"buffer":{"data":"AAECAwQFBgc=","size":8,"encoding":"base64"},'
         '"renderPassId":"RENDER_PASS_BEAUTY","tonemappedSamplesPerPixel":120,"renderTime":3.25,"maxSamplesPerPixel":5000,'
-        '"changeLevel":{"value":"12"},"hasAlpha":false}]}},"timestamp":1700000000123}'
+        '"changeLevel":{"value":"12"}}]}},"timestamp":1700000000123}'
     )
 
 

@@ -71,6 +71,17 @@ async def test_the_octane_is_main_or_else_the_first_there_is(edge_factory: EdgeF
     assert (first["id"], main["id"]) == ("studio-1", "main")
 
 
+async def test_who_names_no_octane_has_one_that_is_granted(secured: SecuredFactory, store: Broker, entity: str) -> None:
+    for name in (f"a-{entity}", entity):
+        await store.publish(Event.new(f"octane.{name}.state", {"status": "absent"}))
+
+    async with secured() as edge:
+        mine = await edge.as_("me", read=[f"octane.{entity}.*"]).http.get("/api/health")
+        nothing = await edge.as_("other", read=["octane.other.>"]).http.get("/api/health")
+
+    assert (mine.json()["id"], nothing.status_code) == (entity, 403)
+
+
 async def test_the_status_counts_what_was_sent(edge: RunningEdge, store: Broker, entity: str) -> None:
     await store.publish(Event.new(f"octane.{entity}.state", {"status": "connected"}))
     await keep_picture(store, frame_subject("octane", entity, "beauty"), picture())
