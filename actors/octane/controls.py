@@ -20,6 +20,7 @@ from actors.system.actor import Reject
 from actors.system.context import Context
 from protos import octane_types_pb2 as wire
 from router.errors import BrokerError
+from router.subject import Subject
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ class OctaneControls:
     async def begin(self, ctx: Context) -> None:
         """Recalls what an earlier incarnation knew, and keeps reading from now on."""
         self._ctx = ctx
-        event = await ctx.last(f"octane.{ctx.instance}.controls")
+        event = await ctx.last(Subject.of("octane", ctx.instance, "controls"))
         if event is not None:
             match event.data.get("target"):
                 case {"handle": int(handle), "type": int(kind)}:
