@@ -13,15 +13,9 @@ from typing import Any
 
 from actors.octane.client import ClientSettings, OctaneClient
 from actors.octane.commands import OctaneCommands
-from actors.octane.condition import (
-    VERSION,
-    ConditionLimits,
-    ConnectFailed,
-    OctaneIdentified,
-    OctaneStatus,
-    ServiceRefused,
-)
+from actors.octane.condition import ConditionLimits, OctaneStatus
 from actors.octane.errors import CallUnanswered, Disconnected, TooOld
+from actors.octane.observations import VERSION, ConnectFailed, OctaneIdentified, ServiceRefused
 from actors.octane.pictures import PictureSettings
 from actors.octane.render_run import RenderSettings
 from actors.octane.render_store import NatsRenderStore, RenderStore

@@ -14,7 +14,8 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from actors.octane.client import Engine, OctaneClient, raise_cancellation
-from actors.octane.condition import (
+from actors.octane.errors import CallFailed, Disconnected
+from actors.octane.observations import (
     STREAM,
     Observe,
     PictureOversized,
@@ -23,7 +24,6 @@ from actors.octane.condition import (
     StreamEnded,
     StreamHeld,
 )
-from actors.octane.errors import CallFailed, Disconnected
 from protos import octane_stream_alpha_pb2 as alpha
 from protos import octane_stream_pb2 as stream
 from protos import octane_types_pb2 as wire

@@ -18,8 +18,8 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import DecodeError
 
-from actors.octane.condition import CallAnswered, Observe
 from actors.octane.errors import CallFailed, CallUnanswered, Declined, Disconnected, Oversized, TooOld
+from actors.octane.observations import CallAnswered, Observe
 from protos import octane_project_pb2 as project
 from protos import octane_render_pb2 as render
 from protos import octane_types_pb2 as wire

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from actors.octane.condition import RenderProgress
 from actors.octane.formats import EncodedPicture, Ladder
+from actors.octane.observations import RenderProgress
 from actors.octane.pixels import decode
 from protos import octane_types_pb2 as wire
 from router.rendition import Rendition

@@ -11,9 +11,9 @@ from typing import Any
 from prometheus_client import Counter, Histogram
 
 from actors.octane.client import Identity, OctaneClient
-from actors.octane.condition import Observe, PictureFetched, PictureOversized, PictureUnreadable, TrackDropped
 from actors.octane.errors import CallFailed, Oversized, Unreadable
 from actors.octane.held import HeldPicture, PictureStamp, progress_of, stamp_of
+from actors.octane.observations import Observe, PictureFetched, PictureOversized, PictureUnreadable, TrackDropped
 from actors.octane.pacing import FetchPacer
 from actors.octane.pass_switch import PassSwitch
 from actors.octane.passes import BEAUTY, MAX_TRACKS, passes_of

@@ -13,18 +13,8 @@ from prometheus_client import Gauge
 
 from actors.octane.announcing import tell
 from actors.octane.client import Identity, OctaneClient
-from actors.octane.condition import (
-    NOT_TRIED,
-    CallTimedOut,
-    ConditionLimits,
-    ConnectFailed,
-    Observation,
-    OctaneCondition,
-    OctaneStatus,
-    PictureStatus,
-    TimePassed,
-    observe,
-)
+from actors.octane.condition import NOT_TRIED, ConditionLimits, OctaneCondition, OctaneStatus, PictureStatus, observe
+from actors.octane.observations import CallTimedOut, ConnectFailed, Observation, TimePassed
 from actors.octane.waiting import within
 from actors.system.context import Context
 from router.codec import rfc3339

@@ -11,9 +11,9 @@ from typing import Any
 
 from actors.octane.announcing import publish
 from actors.octane.client import Identity, OctaneClient
-from actors.octane.condition import STATISTICS, Observe, RenderProgress, Sampled, ServiceRefused
 from actors.octane.devices import OctaneEquipment
 from actors.octane.errors import CallUnanswered, Declined
+from actors.octane.observations import STATISTICS, Observe, RenderProgress, Sampled, ServiceRefused
 from actors.octane.passes import pass_names
 from actors.octane.waiting import within
 from actors.system.context import Context

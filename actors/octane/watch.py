@@ -11,8 +11,8 @@ from dataclasses import asdict
 from actors.octane.announcing import tell
 from actors.octane.callbacks import CallbackKind, CallbackNotice, CallbackRegistration, CallbackStream
 from actors.octane.client import Identity, OctaneClient
-from actors.octane.condition import ImageNotified, Observation, Sampled, StreamEnded
 from actors.octane.errors import Disconnected
+from actors.octane.observations import ImageNotified, Observation, Sampled, StreamEnded
 from actors.octane.pictures import OctanePictures, PictureSettings
 from actors.octane.renders import OctaneRenders
 from actors.octane.standing import OctaneStanding

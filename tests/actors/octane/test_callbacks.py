@@ -22,7 +22,8 @@ from actors.octane.callbacks import (
     read_notice,
 )
 from actors.octane.client import ClientSettings, OctaneClient
-from actors.octane.condition import (
+from actors.octane.errors import Disconnected
+from actors.octane.observations import (
     STREAM,
     Observation,
     PictureOversized,
@@ -31,7 +32,6 @@ from actors.octane.condition import (
     StreamEnded,
     StreamHeld,
 )
-from actors.octane.errors import Disconnected
 from actors.octane.simulator.simulator import Generation
 from actors.octane.simulator.simulator import SimulatedKind as Told
 from protos import octane_stream_pb2 as stream

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from actors.octane.condition import (
+from actors.octane.condition import OctaneCondition, OctaneStatus, PictureStatus, observe
+from actors.octane.observations import (
     STATISTICS,
     STREAM,
     VERSION,
@@ -17,12 +18,9 @@ from actors.octane.condition import (
     ConnectFailed,
     ImageNotified,
     Observation,
-    OctaneCondition,
     OctaneIdentified,
-    OctaneStatus,
     PictureFetched,
     PictureOversized,
-    PictureStatus,
     PictureUnreadable,
     RenderProgress,
     Sampled,
@@ -32,7 +30,6 @@ from actors.octane.condition import (
     StreamHeld,
     TimePassed,
     TrackDropped,
-    observe,
 )
 
 words = some.sampled_from(["connection refused", "UNIMPLEMENTED", "too large", "no such thing"])
@@ -311,12 +308,3 @@ def test_what_changes_nothing_gives_the_very_same_condition(observation):
     condition = told(OctaneIdentified(), SlotAsked(False))
 
     assert observe(condition, observation, 5.0) is condition
-
-
-def test_a_render_has_ended_where_it_was_rendering_or_was_not_stopped_or_nobody_looked_yet():
-    going, waiting = sampled(1), Sampled(RenderProgress(), rendering=False)
-    stopped = Sampled(RenderProgress(), rendering=False, stopped=True)
-
-    assert [stopped.ended(last) for last in (None, going, waiting, stopped)] == [True, True, True, False]
-    assert [waiting.ended(last) for last in (None, going, waiting, stopped)] == [True, True, False, False]
-    assert not going.ended(None)

@@ -9,9 +9,9 @@ from typing import Any
 
 from prometheus_client import REGISTRY
 
-from actors.octane.condition import (
+from actors.octane.condition import ConditionLimits
+from actors.octane.observations import (
     CallTimedOut,
-    ConditionLimits,
     ConnectFailed,
     OctaneIdentified,
     PictureFetched,
