@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from PIL import Image
 from playwright.async_api import Browser, Request
 
 from actors.octane.simulator.faults import OctaneFault
@@ -270,3 +272,48 @@ async def test_an_octane_that_has_gone_is_absent_with_what_to_do_and_comes_back_
         await studio.start()
         await shown(alice, "Rendering")
         assert "Enable GRPC Server" in text and "The picture shown is" in text
+
+
+async def test_the_picture_is_saved_as_png_in_full_size(browser: Browser, studio: Studio) -> None:
+    async with person(browser, studio, "alice") as alice:
+        async with alice.page.expect_download() as saved:
+            await alice.page.click("#render [aria-label='Save as PNG']")
+        download = await saved.value
+        path = await download.path()
+
+        with Image.open(path) as picture:
+            assert picture.format == "PNG" and picture.size == (SIMULATED.width, SIMULATED.height)
+        assert re.fullmatch(r"octane-main-beauty-[\dT-]+\.png", download.suggested_filename)
+
+
+async def test_two_views_of_one_octane_show_two_passes(browser: Browser, studio: Studio) -> None:
+    async with person(browser, studio, "alice") as alice:
+        await alice.page.click("#render [aria-label='Second viewport']")
+        second = alice.page.locator(STAGE).nth(1)
+        await second.locator(".pass").select_option("z_depth")
+        await alice.until(
+            f"() => [...document.querySelectorAll('{STAGE} canvas')].every(({{ width }}) => width === {SIMULATED.width})"
+        )
+        pixels = "(canvas) => canvas.getContext('2d').getImageData(60, 40, 1, 1).data.join()"
+        both = [await alice.page.locator(f"{STAGE} canvas").nth(at).evaluate(pixels) for at in (0, 1)]
+
+        assert both[0] != both[1]
+        depth = [int(value) for value in both[1].split(",")[:3]]
+        assert max(depth) - min(depth) < 20  # a depth is grey
+
+
+async def test_exposure_and_undo_reach_octane(browser: Browser, studio: Studio) -> None:
+    async with person(browser, studio, "alice") as alice:
+        await alice.page.click("#render [aria-label='Settings']")
+        exposure = alice.page.locator("#render input[title=Exposure]")
+        await exposure.fill("2.5")
+        await alice.until(
+            "() => callboard.store.octanes.get('main').controls?.tonemap?.exposure?.toFixed(2) === '2.50'"
+        )
+
+        before = studio.octane.view
+        await alice.page.focus(STAGE)
+        await alice.page.keyboard.press("ArrowRight")
+        await eventually(lambda: studio.octane.view != before)
+        await alice.page.keyboard.press("u")
+        await eventually(lambda: studio.octane.view.position == pytest.approx(before.position, abs=1e-3))

@@ -7,7 +7,7 @@ const RENDERS = {
   finished: ["Finished", "ok"],
   paused: ["Paused", "quiet"],
   stopped: ["Stopped", "quiet"],
-  waiting: ["Waiting for the scene", "warn"],
+  waiting: ["Waiting", "warn"],
 };
 
 const SWITCH = "File › Preferences › GRPC API › Enable GRPC Server";
@@ -65,6 +65,7 @@ export function condition(device, stream, now, away = "") {
   if (state.picture === "stale") {
     return say("Stale", "warn", age ? `Last picture ${age} old` : "No new picture", sentence(state.picture_reason, contested));
   }
+  if (stream.kept && statistics.state === "rendering") return say("Connecting", "warn", "Waiting for a new picture", sentence(kept));
   const [word, tone] = RENDERS[statistics.state] ?? ["Connected", "ok"];
   // Pictures come all the same: a note, and no cover over them.
   if (contested) return { ...say(word, tone, contested, "Pictures may be late; close the other viewer.", false), note: true };

@@ -106,6 +106,11 @@ export class Pane {
     return this.header?.by ?? "";
   }
 
+  /** Whether the picture shown is not of the stream. */
+  get kept() {
+    return Boolean(this.header?.kept);
+  }
+
   set region(rect) {
     this.#layer.parts.region = rect;
     this.draw();

@@ -28,7 +28,8 @@ export async function lastPicture(client, path) {
   const { headers } = answer;
   const bitmap = await createImageBitmap(await answer.blob());
   const age = Number(headers.get("X-Picture-Age") ?? 0) * 1_000;
-  const header = { time: client.clock.now() - age, simulated: headers.get("X-Simulated") === "true", by: headers.get("X-Rendered-By") ?? "" };
+  const simulated = headers.has("X-Simulated") ? headers.get("X-Simulated") === "true" : undefined;
+  const header = { time: client.clock.now() - age, simulated, by: headers.get("X-Rendered-By") ?? "", kept: true };
   return { bitmap, header };
 }
 

@@ -14,7 +14,7 @@ const SLIDERS = [["Exposure", "exposure", 0.01, 10, 0.01, 1], ["Gamma", "gamma",
 export const BACKGROUNDS = [["black", "Black"], ["white", "White"], ["checker", "Checker"]];
 const EDGES = ["left", "top", "right", "bottom"];
 // Where the server does not list them.
-const FORMATS = ["png_8", "png_16", "exr_16", "exr_32", "tiff_8", "tiff_16", "jpeg"];
+const FORMATS = ["png8", "png16", "exr16", "exr32", "tiff8", "tiff16", "jpeg"];
 
 const heading = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const options = (values) => values.map(([value, label]) => h("option", { value }, label));
@@ -109,7 +109,7 @@ function cameraPart({ commands, buttons }) {
     buttons.make({ label: `Look from the ${name}`, text: heading(name), quiet: true, command: "preset_camera", run: () => commands.give("preset_camera", { view: name }), fault }))));
 }
 
-function savePart({ commands, buttons, pane }) {
+function savePart({ commands, buttons, pane }, updates) {
   return section("Save on Octane's computer", (fault) => {
     const path = h("input", { type: "text", placeholder: "/renders/shot-12.png", spellcheck: "false", autocomplete: "off", title: "Path on Octane's computer" });
     const format = h("select", { title: "Format" });
@@ -117,17 +117,18 @@ function savePart({ commands, buttons, pane }) {
     const save = async () => {
       if (!path.value.trim()) throw new Error("give a path on the computer where Octane runs");
       show(done, false);
-      await commands.give("save_image", { path: path.value.trim(), format: format.value, pass: pane().pass }, 30);
-      say(done, `Saved as ${path.value.trim()}`);
+      const { result } = await commands.give("save_image", { path: path.value.trim(), format: format.value, pass: pane().pass }, 30);
+      say(done, `Saved as ${result.path}`);
       show(done, true);
     };
     const learn = () => {
       const names = commands.schema("save_image", "format")?.enum ?? FORMATS;
       if (names.join() === [...format.options].map(({ value }) => value).join()) return;
-      format.replaceChildren(...names.map((name) => h("option", { value: name }, name.toUpperCase().replaceAll("_", " "))));
+      const chosen = format.value || FORMATS[0];
+      format.replaceChildren(...names.map((name) => h("option", { value: name }, name.toUpperCase().replace(/(\d+)/, " $1 bit"))));
+      if (names.includes(chosen)) format.value = chosen;
     };
-    learn();
-    format.addEventListener("focus", learn);
+    updates.push(learn);
     const rows = [field("Path", path), field("Format", format)];
     buttons.field(path, "save_image");
     buttons.field(format, "save_image");
@@ -146,7 +147,7 @@ export function settings(view) {
     cameraPart(view),
     h("section", { "aria-label": "Picture" }, h("h3", {}, "Picture"), field("Background", background)),
     regionPart(view, updates),
-    savePart(view));
+    savePart(view, updates));
   const tell = (device) => {
     background.value = view.background();
     for (const update of updates) update(device.controls ?? {});
