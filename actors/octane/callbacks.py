@@ -47,7 +47,7 @@ LONGEST_PAUSE, LONGEST_AFTER_LOSS = 30.0, 8.0
 
 # How a server ends the stream of a client whose registration another has taken, and how it ends streams at all.
 _TAKEN = frozenset({grpc.StatusCode.OK, grpc.StatusCode.CANCELLED, grpc.StatusCode.ABORTED})
-_EXPECTED = _TAKEN | {grpc.StatusCode.UNAVAILABLE}
+_EXPECTED = _TAKEN | {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
 
 
 class CallbackKind(Enum):
@@ -187,7 +187,7 @@ class CallbackStream:
         text = ((fault.details() if fault is not None else "") or code.name.lower())[:300]
         if code is grpc.StatusCode.UNAVAILABLE and not self._client.connected:
             raise Disconnected(text)
-        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED and lasted >= 0.9 * self._client.stream_lifetime:
             # Our own limit. The registrations stay, or go: they are made again with each stream.
             return 0.0
         if lasted >= LASTING:

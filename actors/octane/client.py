@@ -170,6 +170,11 @@ class OctaneClient:
         ready = grpc.ChannelConnectivity.READY
         return self._channel is not None and self._channel.get_state() is ready
 
+    @property
+    def stream_lifetime(self) -> float:
+        """After how many seconds the callback stream is opened anew."""
+        return self._settings.stream_lifetime
+
     def open_stream(self) -> Any:
         """Opens the callback stream; events come as bytes, since they tell two generations of the wire apart."""
         method = self._connected().unary_stream(

@@ -171,8 +171,9 @@ async def test_a_stream_that_is_refused_is_observed_with_the_servers_words_and_t
     assert pauses[0] >= 1 and pauses == sorted(pauses) and pauses[-1] == 30
 
 
-async def test_a_stream_that_ends_at_once_is_no_reason_to_spin():
-    server, seen, pauses = Ending(None), list[Observation](), list[float]()
+@pytest.mark.parametrize("code", [None, grpc.StatusCode.DEADLINE_EXCEEDED])
+async def test_a_stream_that_ends_at_once_is_no_reason_to_spin(code):
+    server, seen, pauses = Ending(code), list[Observation](), list[float]()
 
     async def pause(seconds: float) -> None:
         pauses.append(seconds)
@@ -187,7 +188,7 @@ async def test_a_stream_that_ends_at_once_is_no_reason_to_spin():
         for _ in range(6):
             await anext(notices)
 
-    assert seen[:3] == [StreamEnded()] * 3
+    assert seen[:3] == [StreamEnded(taken=code is None)] * 3
     assert any(isinstance(each, ServiceRefused) for each in seen)
     assert pauses[:4] == [0.5, 1, 2, 4]
 
