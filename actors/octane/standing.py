@@ -20,6 +20,7 @@ from actors.system.context import Context
 from router.codec import rfc3339
 from router.cursor import parse_time
 from router.errors import BadCursor
+from router.subject import Subject
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,8 @@ class OctaneStanding:
 
     async def recall(self) -> None:
         """Takes up what an earlier incarnation has published: its last picture is still on screen, and not new."""
-        for event in await self._ctx.latest(f"octane.{self._ctx.instance}.state"):
+        event = await self._ctx.last(Subject.of("octane", self._ctx.instance, "state"))
+        if event is not None:
             told, condition = event.data, self.condition
             if told.get("status") == OctaneStatus.ABSENT:
                 condition = replace(condition, since=self._recalled(told.get("since"), condition.since))
