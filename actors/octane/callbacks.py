@@ -78,8 +78,8 @@ class CallbackRegistration:
         self._client, self._observe = client, observe
         self._held: set[str] = set()
 
-    async def ask(self, *, images: bool = True) -> None:
-        """Registers all callbacks. Some servers refuse and call back anyway, so a refusal is not an error.
+    async def ask(self, *, images: bool = True) -> bool:
+        """Registers all callbacks, and says whether any is held. Some servers refuse and call back anyway: no error.
 
         Without `images` that callback is given back, if it is ours.
         """
@@ -95,6 +95,7 @@ class CallbackRegistration:
                     extra={"callback": kind, "reason": str(fault), "address": self._client.address},
                 )
         self._observe(SlotAsked("NewImage" in self._held))
+        return bool(self._held)
 
     def told(self, notice: CallbackNotice) -> None:
         """Takes note of who a notification was for: with another's number in it, the slots are that one's."""
@@ -139,7 +140,9 @@ class CallbackStream:
     ) -> None:
         self._client, self._observe, self._sleep = client, observe, sleep
         self._short = 0  # how many streams in a row ended soon
-        self._mute = 0  # how many streams in a row ended before anything came on them
+        self._mute = 0  # how many streams in a row ended before they served for anything
+        self._call: Any = None
+        self._served = False  # whether the newest stream was open when a registration had been accepted
         self._refused = False
         self._refusals = 0  # how many streams in a row were refused
 
@@ -148,7 +151,8 @@ class CallbackStream:
         loop = asyncio.get_running_loop()
         while True:
             opened = loop.time()
-            call = self._client.open_stream()
+            call = self._call = self._client.open_stream()
+            self._served = False
             # After refusals in a row a moment is not enough: a server that refuses late would be connected each time.
             held = loop.call_later(LASTING if self._refusals > 1 else HELD_AFTER, self._hold)
             fault: grpc.aio.AioRpcError | None = None
@@ -169,8 +173,15 @@ class CallbackStream:
             finally:
                 held.cancel()
                 call.cancel()
-            self._mute = 0 if heard else self._mute + 1
+            self._mute = 0 if heard or self._served else self._mute + 1
             await self._sleep(self._ended(fault, loop.time() - opened))
+
+    def registered(self) -> None:
+        """Takes note that Octane accepted a registration: a stream that is still open was not refused.
+
+        A paused render has nothing to say, so a stream that another client takes may end before any event has come.
+        """
+        self._served = self._served or (self._call is not None and not self._call.done())
 
     def _hold(self) -> None:
         self._refused = False
@@ -202,7 +213,7 @@ class CallbackStream:
             self._refuse(f"{code.name.lower()}: {text}")
             pause = min(LONGEST_PAUSE, 2.0 ** min(self._refusals - 1, 8))
         elif min(self._short, self._mute) >= 4 and lasted < AT_ONCE:
-            # One that brought something was not refused: somebody else takes the slot again and again.
+            # One that brought something, or outlasted a registration, was not refused: another client takes the slot.
             self._refuse(f"it is closed as soon as it is open ({text})")
             pause = min(LONGEST_PAUSE, 0.25 * 2.0 ** min(self._short, 8))
         logger.info(

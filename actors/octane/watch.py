@@ -153,7 +153,8 @@ class OctaneWatch:
     async def _register(self) -> None:
         async with self._registering:
             wanted = self._watched and self._standing.condition.takes_embedded
-            await self._registration.ask(images=wanted or not self._identity.embeds)
+            if await self._registration.ask(images=wanted or not self._identity.embeds):
+                self._stream.registered()
 
     async def _keep_slot(self) -> None:
         """Registers again where somebody else has taken the slot, or images have become too large to come along."""

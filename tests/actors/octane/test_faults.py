@@ -299,3 +299,19 @@ async def test_an_alpha_3_is_refused_with_what_it_takes():
         assert statuses(probe) == ["refused"]
         with pytest.raises(Reject, match="Alpha 5"):
             await probe.ask("pause")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("render", ["rendering", "paused"])
+async def test_a_slot_that_another_client_takes_every_second_is_contested_and_never_refused(render):
+    async with simulated(LONG) as octane, shown(octane) as probe:
+        if render == "paused":
+            # Nothing comes on the stream then before it is taken.
+            await probe.ask("pause")
+        for _ in range(12):
+            octane.strike(OctaneFault.SLOT)
+            await asyncio.sleep(1.0)  # the pace of the other client, not a wait for this one
+
+        await eventually(lambda: is_now(probe, status="connected", callback_slot="contested"))
+        assert statuses(probe) == ["connected"]
+    assert probe.crashes == []
