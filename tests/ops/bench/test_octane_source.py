@@ -16,17 +16,22 @@ from tests.waiting import eventually
 
 
 class RecordedOctane(LoopingOctane):
-    """One that keeps what it announces, and when."""
+    """One that keeps what clients are shown at each announcement, and when that was."""
 
     def __init__(self) -> None:
         super().__init__(LONG)
         self.announced: list[tuple[float, wire.ApiRenderImage]] = []
+        self._keeping: list[asyncio.Task[None]] = []
 
     def announce(self) -> None:
         super().announce()
+        self._keeping.append(asyncio.create_task(self._keep(time.monotonic() % WRAP)))
+
+    async def _keep(self, when: float) -> None:
+        # A copy: the picture is shown again, with another time.
         kept = wire.ApiRenderImage()
-        kept.CopyFrom(self._loop[self._number % PICTURES][0])
-        self.announced.append((time.monotonic() % WRAP, kept))
+        kept.CopyFrom((await self.images())[0])
+        self.announced.append((when, kept))
 
 
 async def test_pictures_come_round_two_in_a_row_differ_and_each_has_its_time() -> None:
@@ -34,8 +39,11 @@ async def test_pictures_come_round_two_in_a_row_differ_and_each_has_its_time() -
     assert await octane.images() == []
 
     working = asyncio.create_task(octane.work())
-    await eventually(lambda: len(octane.announced) > PICTURES or working.done())
-    working.cancel()
+    try:
+        await eventually(lambda: len(octane.announced) > PICTURES)
+    finally:
+        working.cancel()
+        await asyncio.wait({working})
 
     pictures = [image.buffer.data for _, image in octane.announced]
     assert len(set(pictures[:PICTURES])) == PICTURES and pictures[PICTURES] == pictures[0]
