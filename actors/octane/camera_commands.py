@@ -65,7 +65,7 @@ class CameraCommands:
         given: dict[str, Any] = {"position": position, "target": target, "up": up, "fov": fov}
         given = {name: value for name, value in given.items() if value is not None}
         if not given:
-            raise Reject("give at least one of position, target, up and fov")
+            raise Reject("at least one of position, target, up and fov must be given")
         return await self._move(lambda pose: replace(pose, **given))
 
     async def orbit(self, dx: Radians, dy: Radians) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class CameraCommands:
         self._home = self._home or pose
         wanted = change(pose)
         if fault := fault_of(wanted):
-            raise Reject(f"arguments 'position', 'target' and 'up': {fault}")
+            raise Reject(f"position, target and up must give a view: {fault}")
         # Where the render is stopped, Octane refuses moves; the caller is to hear that.
         at_once = at_once or self._controls.state.render == "stopped"
         if at_once or self._now() - self._sent >= MOVE_SECONDS:

@@ -36,7 +36,7 @@ class ImagerCommands:
     ) -> dict[str, Any]:
         """Sets exposure, gamma and white balance of the camera's imager; what is not given stays as it is."""
         if exposure is None and gamma is None and white_balance is None:
-            raise Reject("give at least one of exposure, gamma and white_balance")
+            raise Reject("at least one of exposure, gamma and white_balance must be given")
         target = self._target()
         for pin, value in ((EXPOSURE, exposure), (GAMMA, gamma)):
             if value is not None:

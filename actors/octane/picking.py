@@ -26,9 +26,9 @@ class PickCommands:
         """Tells what is at a pixel; `focus` focuses the camera there, `white_point` makes its colour white."""
         width, height = self._controls.state.size
         if width and x >= width:
-            raise Reject(f"argument 'x': less than {width}, the width of the picture")
+            raise Reject(f"x must be less than {width}, the width of the picture")
         if height and y >= height:
-            raise Reject(f"argument 'y': less than {height}, the height of the picture")
+            raise Reject(f"y must be less than {height}, the height of the picture")
         if what == "white_point":
             result = await self._white_point(x, y)
         else:

@@ -9,7 +9,7 @@ from typing import Any
 
 from actors.octane.arguments import ClayMode, Feather, PassName, Pixel, Priority, SubSampling
 from actors.octane.controls import CLAY_MODES, PRIORITIES, SUB_SAMPLINGS, OctaneControls
-from actors.octane.passes import pass_id
+from actors.octane.passes import MAX_TRACKS, pass_id
 from actors.octane.pins import reference
 from actors.system.actor import Reject
 from protos import octane_types_pb2 as wire
@@ -104,13 +104,13 @@ class RenderCommands:
 
     async def set_passes(self, passes: list[PassName]) -> dict[str, Any]:
         """Chooses the render passes that are tone-mapped, and so can be watched; `beauty` is always one of them."""
-        if len(passes) > 32:
-            raise Reject("argument 'passes': at most 32 passes can be chosen")
+        if len(passes) > MAX_TRACKS:
+            raise Reject(f"passes must be at most {MAX_TRACKS} names")
         ids: dict[int, None] = {wire.RENDER_PASS_BEAUTY: None}
         for name in passes:
             if (found := pass_id(name)) is None:
                 raise Reject(
-                    f"argument 'passes': no render pass is called {name[:40]!r}; names are such as beauty, z_depth or pass-501"
+                    f"passes must be names of render passes, such as beauty, z_depth or pass-501, and not {name[:40]!r}"
                 )
             ids[found] = None
         chosen = wire.ApiArrayRenderPassId(data=ids)  # type: ignore[arg-type] # numbers that the enum has no name for
@@ -168,14 +168,14 @@ class RenderCommands:
 def check_rectangle(left: int, top: int, right: int, bottom: int, size: tuple[int, int]) -> None:
     """Raises Reject for edges that are no rectangle inside a picture of this size; (0, 0) stands for an unknown size."""
     if left >= right:
-        raise Reject(f"arguments 'left' and 'right': left must be less than right, and {left} is not less than {right}")
+        raise Reject(f"left must be less than right, which is {right}, and not {left}")
     if top >= bottom:
-        raise Reject(f"arguments 'top' and 'bottom': top must be less than bottom, and {top} is not less than {bottom}")
+        raise Reject(f"top must be less than bottom, which is {bottom}, and not {top}")
     width, height = size
     if width and right > width:
-        raise Reject(f"argument 'right': at most {width}, the width of the picture")
+        raise Reject(f"right must be at most {width}, the width of the picture")
     if height and bottom > height:
-        raise Reject(f"argument 'bottom': at most {height}, the height of the picture")
+        raise Reject(f"bottom must be at most {height}, the height of the picture")
 
 
 def _began_anew(before: wire.RenderResultStatistics, now: wire.RenderResultStatistics) -> bool:

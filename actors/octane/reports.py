@@ -62,7 +62,7 @@ class ReportCommands:
         if device is None:
             return list(range(min(count, MAX_DEVICES)))
         if device >= count:
-            raise Reject(f"argument 'device': octane has {count} devices, counted from 0")
+            raise Reject(f"device must be less than {count}, the number of devices")
         return [device]
 
     async def _name(self, index: int) -> str:

@@ -38,9 +38,7 @@ class SaveCommands:
         path = checked_path(path, format)
         rendered = pass_id(pass_)
         if rendered is None:
-            raise Reject(
-                f"argument 'pass': no render pass is called {pass_[:40]!r}; names are such as beauty or z_depth"
-            )
+            raise Reject(f"pass must be the name of a render pass, such as beauty or z_depth, and not {pass_[:40]!r}")
         scene = format.startswith("exr")
         answer = await self._link.engine(
             "saveImage1",
@@ -64,17 +62,17 @@ class SaveCommands:
 def checked_path(path: str, format: str) -> str:
     """The path with the format's ending. Raises Reject for one that no file of the format can have."""
     if not path.isprintable():
-        raise Reject("argument 'path': it must have no control characters")
+        raise Reject("path must have no control characters")
     if not _ABSOLUTE.match(path):
-        raise Reject("argument 'path': it must be absolute, such as /renders/a.png or C:\\renders\\a.png")
+        raise Reject("path must be absolute, such as /renders/a.png or C:\\renders\\a.png")
     name = re.split(r"[\\/]", path)[-1]
     if not name.strip(". "):
-        raise Reject("argument 'path': it must end with the name of a file")
+        raise Reject("path must end with the name of a file")
     _, endings = FORMATS[format]
     stem, dot, ending = name.rpartition(".")
     known = {each for _, known in FORMATS.values() for each in known}
     if not dot or not stem or ending.lower() not in known:
         return f"{path}.{endings[0]}"
     if ending.lower() not in endings:
-        raise Reject(f"argument 'path': it ends with .{ending}, and a {format} file ends with .{' or .'.join(endings)}")
+        raise Reject(f"path must end with .{' or .'.join(endings)} for {format}, and not with .{ending}")
     return path

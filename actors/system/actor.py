@@ -45,6 +45,18 @@ _MARK = "__command__"
 REDRIVE = "redrive"
 
 
+# JSON's names for what msgspec calls a value.
+_TYPE = re.compile(r"`([^`]+)`")
+_TYPE_WORDS = {
+    "int": "an integer",
+    "float": "a number",
+    "str": "a string",
+    "bool": "a boolean",
+    "array": "an array",
+    "object": "an object",
+}
+
+
 class Reject(RouterError):
     """the actor cannot use this"""
 
@@ -136,24 +148,43 @@ def arguments(method: Callable[..., Awaitable[Any]], given: Mapping[str, Any]) -
     names = {argument_name(each): each for each in signature.parameters}
     unknown = [name for name in given if name not in names]
     if unknown:
-        raise Reject(f"unknown argument {str(unknown[0])[:40]!r}")
+        known = f"; it takes {', '.join(names)}" if names else "; it takes none"
+        raise Reject(f"unknown argument {str(unknown[0])[:40]!r}{known}")
     checked: dict[str, Any] = {}
     for name, own in names.items():
         if name not in given:
             if signature.parameters[own].default is inspect.Parameter.empty:
-                raise Reject(f"argument {name!r} is missing")
+                raise Reject(f"{name} must be given")
             continue
         try:
             checked[own] = msgspec.convert(given[name], hints[own]) if own in hints else given[name]
         except msgspec.ValidationError as fault:
-            allowed = _choices(msgspec.json.schema(hints[own]))
-            raise Reject(f"argument {name!r}: {fault}{f'; allowed: {allowed}' if allowed else ''}") from None
+            raise Reject(_requirement(name, str(fault), _choices(msgspec.json.schema(hints[own])))) from None
     return checked
 
 
 def argument_name(parameter: str) -> str:
     """The name under which callers give a parameter: `pass` for `pass_`, since Python keeps some words to itself."""
     return parameter.removesuffix("_")
+
+
+def _requirement(name: str, fault: str, choices: str) -> str:
+    """Says what an argument must be, in a sentence, instead of what msgspec says of its value."""
+    text, _, place = fault.partition(" - at `$")
+    where = f"{name}{place.removesuffix('`')}"
+    if choices and text.startswith("Invalid enum value"):
+        return f"{where} must be one of {choices}, and not {text.removeprefix('Invalid enum value ')}"
+    if not text.startswith("Expected "):
+        return f"{where} is not valid: {text}"
+    wanted, _, got = text.removeprefix("Expected ").partition(", got ")
+    sentence = (
+        f"{where} must be {_TYPE.sub(_type_words, wanted)}{f', and not {_TYPE.sub(_type_words, got)}' if got else ''}"
+    )
+    return f"{sentence}; allowed: {choices}" if choices else sentence
+
+
+def _type_words(quoted: re.Match[str]) -> str:
+    return " or ".join(_TYPE_WORDS.get(each, each) for each in quoted[1].split(" | "))
 
 
 def _choices(schema: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from ops.cli.flags import Command, Parser, load
@@ -12,6 +12,7 @@ _EXAMPLES = """\
 examples:
   callboard octane                                       # what the Octane `main` does
   callboard octane pause
+  callboard octane camera                                # where it is
   callboard octane camera orbit 0.2 0                    # radians; to the right, and down
   callboard octane camera set --position 0 2 10 --target 0 1 0
   callboard octane region 100 100 500 400
@@ -25,6 +26,8 @@ It exits with 1 where the Octane, or its actor, refuses or does not answer, and 
 
 Given = argparse.Namespace
 Arguments = Callable[[Given], dict[str, Any]]
+# What an action orders: a command and its arguments, or None where the Octane is only shown.
+Order = Callable[[Given], tuple[str, dict[str, Any]] | None]
 
 
 def declare(parser: Parser) -> None:
@@ -41,11 +44,11 @@ def declare(parser: Parser) -> None:
     _declare_camera(actions)
     _declare_regions(actions)
     _declare_choices(actions)
-    tonemap = _action(actions, "tonemap", "set exposure, gamma and white balance of the imager")
+    tonemap = _action(actions, "tonemap", "set exposure, gamma and white balance of the imager; without any, show them")
     tonemap.add_argument("--exposure", type=float)
     tonemap.add_argument("--gamma", type=float)
     tonemap.add_argument("--white-balance", type=float, nargs=3, metavar=("R", "G", "B"), help="0 to 1 each")
-    _gives(tonemap, "set_tonemap", _those("exposure", "gamma", "white_balance"))
+    _gives_some(tonemap, "set_tonemap", _those("exposure", "gamma", "white_balance"))
     pick = _action(actions, "pick", "tell what is at a pixel, or focus there, or make its colour white")
     pick.add_argument("x", type=int, metavar="X", help="pixels from the left")
     pick.add_argument("y", type=int, metavar="Y", help="pixels from the top")
@@ -59,10 +62,9 @@ def declare(parser: Parser) -> None:
 
 
 def _declare_camera(actions: Any) -> None:
-    camera = _action(actions, "camera", "read or move the camera")
-    moves = camera.add_subparsers(
-        prog="callboard octane camera", dest="move", metavar="MOVE", parser_class=Parser, required=True
-    )
+    camera = _action(actions, "camera", "move the camera; without MOVE, show where it is")
+    moves = camera.add_subparsers(prog="callboard octane camera", dest="move", metavar="[MOVE]", parser_class=Parser)
+    _gives(camera, "get_camera")
     _gives(_action(moves, "get", "show where it is"), "get_camera")
     place = _action(moves, "set", "set it; what is not given stays as it is")
     for name, about in (("position", "where it stands"), ("target", "what it looks at"), ("up", "which way is up")):
@@ -94,17 +96,22 @@ def _declare_regions(actions: Any) -> None:
     ):
         region = _action(actions, name, about)
         region.add_argument(
-            "edges", nargs="+", metavar="LEFT TOP RIGHT BOTTOM | clear", help="in pixels from the top left"
+            "edges",
+            nargs="*",
+            metavar="LEFT TOP RIGHT BOTTOM | clear",
+            help="in pixels from the top left; without any, show what is set",
         )
         if word == "region":
             region.add_argument("--feather", type=int, metavar="PIXELS", help="the soft edge around it (0)")
         region.set_defaults(order=_region(word))
 
 
-def _region(word: str) -> Callable[[Given], tuple[str, dict[str, Any]]]:
-    def order(given: Given) -> tuple[str, dict[str, Any]]:
+def _region(word: str) -> Order:
+    def order(given: Given) -> tuple[str, dict[str, Any]] | None:
         from ops.settings import Mistakes
 
+        if not given.edges and getattr(given, "feather", None) is None:
+            return None
         if given.edges == ["clear"]:
             return f"clear_{word}", {}
         if len(given.edges) != 4 or not all(edge.isdigit() for edge in given.edges):
@@ -123,11 +130,13 @@ def _declare_choices(actions: Any) -> None:
         ("clay", "set_clay_mode", "mode", ("none", "grey", "colour"), "show shapes without materials"),
     ):
         choice = _action(actions, name, about)
-        choice.add_argument(argument, choices=choices)
-        _gives(choice, command, _those(argument))
+        choice.add_argument(argument, nargs="?", choices=choices, help="without it, show what is set")
+        _gives_some(choice, command, _those(argument))
     passes = _action(actions, "passes", "choose the render passes that can be watched beside beauty")
-    passes.add_argument("passes", nargs="*", metavar="PASS", help="such as z_depth; without any, only beauty")
-    _gives(passes, "set_passes", _those("passes"))
+    passes.add_argument(
+        "passes", nargs="*", metavar="PASS", help="such as z_depth; `beauty` leaves only that; without any, show which"
+    )
+    _gives_some(passes, "set_passes", lambda given: {"passes": given.passes} if given.passes else {})
 
 
 def _declare_save(actions: Any) -> None:
@@ -178,6 +187,16 @@ def _gives(parser: Parser, command: str, arguments: Arguments = lambda given: {}
     parser.set_defaults(order=lambda given: (command, arguments(given)))
 
 
+def _gives_some(parser: Parser, command: str, arguments: Arguments) -> None:
+    """Lets an action give a command where it has arguments, and show what is set where it has none."""
+
+    def order(given: Given) -> tuple[str, dict[str, Any]] | None:
+        found = arguments(given)
+        return (command, found) if found else None
+
+    parser.set_defaults(order=order)
+
+
 def _those(*names: str) -> Arguments:
     """The arguments of these names that were given."""
     return lambda given: {name: value for name in names if (value := getattr(given, name)) is not None}
@@ -190,10 +209,11 @@ def run(given: argparse.Namespace) -> int:
     settings = load(given, "edge")
     if getattr(given, "watch", False):
         return run_watch(settings, given.instance, json=given.json)
-    order: Callable[[Given], tuple[str, Mapping[str, Any]]] | None = getattr(given, "order", None)
-    if order is None:
+    order: Order | None = getattr(given, "order", None)
+    ordered = order(given) if order is not None else None
+    if ordered is None:
         return run_show(settings, given.instance, json=given.json)
-    command, arguments = order(given)
+    command, arguments = ordered
     return run_command(settings, given.instance, command, arguments, json=given.json)
 
 

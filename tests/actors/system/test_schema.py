@@ -62,7 +62,7 @@ def test_a_word_of_python_is_given_without_its_underscore() -> None:
 
 
 def test_a_refusal_names_what_is_allowed() -> None:
-    with pytest.raises(Reject, match=r"argument 'pass': .*allowed: first, second"):
+    with pytest.raises(Reject, match=r"^pass must be one of first, second, and not 'third'$"):
         arguments(Shelf().store, {"sku": "tea", "pass": "third"})
-    with pytest.raises(Reject, match=r"argument 'count': .*>= 1"):
+    with pytest.raises(Reject, match=r"^count must be an integer >= 1$"):
         arguments(Shelf().store, {"sku": "tea", "count": 0})

@@ -59,7 +59,7 @@ async def test_an_octane_is_shown_commanded_and_refuses_what_it_cannot_do(octane
 
     outside = await octane("region", "0", "0", "49", "5")
     assert outside.returncode == 1 and outside.stdout == ""
-    assert "'right': at most 48, the width of the picture" in outside.stderr
+    assert "right must be at most 48, the width of the picture" in outside.stderr
     unknown = await octane("pause", "--instance", "nobody")
     assert unknown.returncode == 1 and "octane.nobody.pause" in unknown.stderr
     absent = await octane("--instance", "nobody")

@@ -16,6 +16,7 @@ from tests.ops.cli.commands.words import NOWHERE, parse, run
         ("pause", "pause", {}),
         ("stop", "stop", {}),
         ("restart", "restart", {}),
+        ("camera", "get_camera", {}),
         ("camera get", "get_camera", {}),
         ("camera set --fov 40", "set_camera", {"fov": 40}),
         ("camera set --position 0 -2 10", "set_camera", {"position": [0, -2, 10]}),
@@ -38,7 +39,7 @@ from tests.ops.cli.commands.words import NOWHERE, parse, run
         ("sub-sampling 2x2", "set_sub_sampling", {"mode": "2x2"}),
         ("clay grey", "set_clay_mode", {"mode": "grey"}),
         ("passes z_depth pass-501", "set_passes", {"passes": ["z_depth", "pass-501"]}),
-        ("passes", "set_passes", {"passes": []}),
+        ("passes beauty", "set_passes", {"passes": ["beauty"]}),
         (
             "tonemap --exposure 2 --white-balance 1 0.5 0.5",
             "set_tonemap",
@@ -78,7 +79,7 @@ def test_without_options_the_octane_is_main_and_tables_are_printed() -> None:
     ("words", "why"),
     [
         ("dance", "invalid choice"),
-        ("camera", "MOVE"),
+        ("camera orbit", "DX"),
         ("camera orbit left 0", "DX"),
         ("camera preset inside", "invalid choice"),
         ("pick 1.5 2", "X"),
@@ -90,7 +91,18 @@ def test_a_word_that_is_none_is_a_mistake(words: str, why: str) -> None:
         parse("octane", *words.split())
 
 
-@pytest.mark.parametrize("edges", ["1 2 3", "a b c d", "1 2 3 4 5", "clear 1"])
+@pytest.mark.parametrize(
+    "words", ["region", "film-region", "priority", "sub-sampling", "clay", "passes", "tonemap", "region --json"]
+)
+def test_what_is_set_is_shown_where_nothing_is_to_be_set(words: str) -> None:
+    given = parse("octane", *words.split())
+
+    assert given.order(given) is None
+    with pytest.raises(RouterError, match="no edge answers"):
+        run("octane", *words.split(), "--edge-url", NOWHERE)
+
+
+@pytest.mark.parametrize("edges", ["--feather 3", "1 2 3", "a b c d", "1 2 3 4 5", "clear 1"])
 def test_edges_that_are_none_are_a_mistake(edges: str) -> None:
     given = parse("octane", "region", *edges.split())
 
