@@ -180,6 +180,7 @@ class Octane(Actor):
                 self._commands.project_changed,
                 self._renders,
             )
+            watch.share(self._commands.link.pinned)
             self._watch = watch
             self._commands.connected(client, watch.look)
             self._admit()

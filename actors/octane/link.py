@@ -9,6 +9,7 @@ from typing import Any
 
 from actors.octane.client import OctaneClient
 from actors.octane.errors import CallUnanswered, Declined, Disconnected
+from actors.octane.pass_switch import PinnedPasses
 from actors.system.actor import Reject
 from protos import octane_types_pb2 as wire
 
@@ -37,6 +38,7 @@ class OctaneLink:
     def __init__(self, address: str) -> None:
         self.client: OctaneClient | None = None
         self.obstacle = ""
+        self.pinned = PinnedPasses()
         # Asks for statistics and a picture now; the watch of a connection sets it.
         self.look: Callable[[], None] = _nothing
         self._address = address

@@ -21,11 +21,27 @@ INSIST_SECONDS = 5.0
 SETTLE_SECONDS = 2.0
 
 
+class PinnedPasses:
+    """The passes that a command chose: they stay on whoever watches, also over connections and a restart of Octane."""
+
+    def __init__(self) -> None:
+        # Empty until somebody has chosen; beauty is one of them from then on.
+        self.ids: list[int] = []
+        # The switch of the newest connection.
+        self.switch: PassSwitch | None = None
+
+    def choose(self, ids: Iterable[int]) -> list[int]:
+        """Pins these instead of those before; returns what Octane must tone-map, which is what is watched as well."""
+        self.ids = list(ids)
+        return list(dict.fromkeys([*self.ids, *(self.switch.pin() if self.switch is not None else ())]))
+
+
 class PassSwitch:
     """The render passes that Octane tone-maps: those that others chose, and those that are watched here."""
 
     def __init__(self, client: OctaneClient) -> None:
         self._client = client
+        self._pinned = PinnedPasses()
         # The tone-mapped passes in the order in which their images come.
         self.order: list[int] = []
         self._rendered: set[int] = set()
@@ -33,6 +49,16 @@ class PassSwitch:
         self._added: set[int] = set()
         self._refused: set[int] | None = None
         self._switched_at = float("-inf")
+
+    def share(self, pinned: PinnedPasses) -> None:
+        """Keeps the pinned passes on from now on, and those that are pinned later."""
+        self._pinned, pinned.switch = pinned, self
+
+    def pin(self) -> list[int]:
+        """Takes note that other passes are pinned; returns those that are watched beside them."""
+        watched = [each for each in self._wanted if not self._rendered or each in self._rendered]
+        self._added = set(watched).difference(self._pinned.ids)
+        return watched
 
     def saw(self, statistics: wire.RenderResultStatistics) -> None:
         """Takes note of what Octane says of its passes."""
@@ -94,8 +120,9 @@ class PassSwitch:
         await self.switch(0.0)
 
     def _others(self) -> list[int]:
-        """The passes that somebody else chose, as far as they are known."""
-        return [each for each in self.order if each not in self._added]
+        """The passes that a command chose, or somebody else as far as that is known."""
+        pinned = [each for each in self._pinned.ids if not self._rendered or each in self._rendered]
+        return list(dict.fromkeys([*pinned, *(each for each in self.order if each not in self._added)]))
 
     def _to_add(self) -> set[int]:
         others = self._others()

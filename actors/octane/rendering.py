@@ -113,16 +113,25 @@ class RenderCommands:
                     f"passes must be names of render passes, such as beauty, z_depth or pass-501, and not {name[:40]!r}"
                 )
             ids[found] = None
+        pinned, before = self._link.pinned, self._link.pinned.ids
+        try:
+            await self._tonemap_passes(pinned.choose(ids), passes)
+        except BaseException:
+            pinned.choose(before)
+            raise
+        return await self._controls.answer()
+
+    async def _tonemap_passes(self, ids: list[int], names: list[str]) -> None:
+        """Has passes tone-mapped. Raises Reject where the ones of these names are not afterwards."""
         chosen = wire.ApiArrayRenderPassId(data=ids)  # type: ignore[arg-type] # numbers that the enum has no name for
         answer = await self._link.engine("setAsyncTonemapRenderPasses", tonemapPasses=chosen)
         if not answer.result:
             raise Reject(
-                f"octane did not take the passes {', '.join(passes)}; they must be enabled in its render target"
+                f"octane did not take the passes {', '.join(names)}; they must be enabled in its render target"
             )
         await self._controls.read_render()
-        if missing := [name for name in passes if name not in self._controls.state.passes]:
+        if missing := [name for name in names if name not in self._controls.state.passes]:
             raise Reject(f"octane did not switch on {', '.join(missing)}; it must be enabled in its render target")
-        return await self._controls.answer()
 
     async def _begin_again(self) -> None:
         """Renders the target that was rendered last. Raises Reject where none is known, or where Octane does not take it."""

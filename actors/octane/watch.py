@@ -13,6 +13,7 @@ from actors.octane.callbacks import CallbackKind, CallbackNotice, CallbackRegist
 from actors.octane.client import Identity, OctaneClient
 from actors.octane.errors import Disconnected
 from actors.octane.observations import ImageNotified, Observation, Sampled, StreamEnded
+from actors.octane.pass_switch import PinnedPasses
 from actors.octane.pictures import OctanePictures, PictureSettings
 from actors.octane.renders import OctaneRenders
 from actors.octane.standing import OctaneStanding
@@ -77,6 +78,10 @@ class OctaneWatch:
             if gone is None or other is not None:
                 raise
             raise Disconnected(str(_first(gone))) from None
+
+    def share(self, pinned: PinnedPasses) -> None:
+        """Keeps the passes on that commands choose."""
+        self._pictures.passes.share(pinned)
 
     async def leave(self) -> None:
         """Gives back what this Callboard has registered and set."""

@@ -18,6 +18,7 @@ from actors.octane.client import OctaneClient
 from actors.octane.compositing import display
 from actors.octane.formats import Ladder
 from actors.octane.pixels import decode
+from actors.octane.simulator.faults import OctaneFault
 from actors.octane.simulator.simulator import Generation, SimulatedKind
 from actors.system.probe import Probe
 from protos import octane_types_pb2 as wire
@@ -110,6 +111,30 @@ async def test_passes_that_somebody_else_chose_stay_on():
 
         await eventually(lambda: DEPTH_ID not in octane.tonemapped)
         assert octane.tonemapped == [wire.RENDER_PASS_BEAUTY, wire.RENDER_PASS_SHADING_NORMAL]
+
+
+async def test_a_pass_that_a_command_chose_stays_on_when_its_viewer_leaves_and_after_a_restart_of_octane():
+    async with simulated(replace(LONG, passes=3)) as octane, watching(octane.address) as probe:
+        await eventually(lambda: said(probe, "statistics"))
+        for track in ("z_depth", "shading_normal"):
+            probe.set_viewers("octane", "main", 1, track, DEFAULT.token)
+        await eventually(lambda: len(octane.tonemapped) == 3)
+        await probe.ask("set_passes", passes=["z_depth"])
+        assert len(octane.tonemapped) == 3  # what is watched stays on
+        for track in ("z_depth", "shading_normal"):
+            probe.set_viewers("octane", "main", 0, track, DEFAULT.token)
+        await eventually(lambda: octane.tonemapped == [wire.RENDER_PASS_BEAUTY, DEPTH_ID])
+        probe.set_viewers("octane", "main", 1, "shading_normal", DEFAULT.token)
+        await eventually(lambda: len(octane.tonemapped) == 3)
+
+        octane.strike(OctaneFault.RESTART)
+        await eventually(lambda: octane.restarts == 1)
+        await eventually(lambda: len(octane.tonemapped) == 3)
+        probe.set_viewers("octane", "main", 0, "shading_normal", DEFAULT.token)
+        await eventually(lambda: octane.tonemapped == [wire.RENDER_PASS_BEAUTY, DEPTH_ID])
+        await probe.ask("set_passes", passes=[])
+        assert octane.tonemapped == [wire.RENDER_PASS_BEAUTY]
+    assert probe.crashes == []
 
 
 async def test_leaving_switches_off_what_was_switched_on():
