@@ -36,7 +36,7 @@ RULES = Path(__file__).parents[3] / "ops/rules/render.yaml"
 HASTY = RenderSettings(settle=0.2, grace=2.0, progress=0.05, progress_idle=0.2, picture=0.1)
 # One second of rendering; then it rests for longer than a test takes.
 SECOND: SimulatorSettings = replace(QUICK, max_samples=40, rest=600)
-ENDLESS = replace(QUICK, max_samples=100_000, samples_per_second=200.0)
+ENDLESS = replace(QUICK, max_samples=100_000, samples_per_second=200.0, rest=600)
 
 
 @asynccontextmanager
