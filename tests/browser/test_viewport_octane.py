@@ -7,7 +7,8 @@ import contextlib
 import re
 import secrets
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,6 +51,7 @@ class Studio:
 
     url: str
     octane: Simulator
+    renders: Path
     serving: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -73,18 +75,15 @@ async def studio(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stud
         JWT_SECRET=SECRET,
     )
     callboard = await asyncio.to_thread(tree.__enter__)
-    octane = Simulator(SimulatorSettings(**{**_fields(SIMULATED), "port": port}))
-    studio = Studio(callboard.url, octane)
+    renders = tmp_path_factory.mktemp("renders")
+    octane = Simulator(replace(SIMULATED, port=port, save_directory=renders))
+    studio = Studio(callboard.url, octane, renders)
     try:
         await studio.start()
         yield studio
     finally:
         await studio.stop()
         await asyncio.to_thread(tree.__exit__, None, None, None)
-
-
-def _fields(settings: SimulatorSettings) -> dict[str, Any]:
-    return {name: getattr(settings, name) for name in settings.__dataclass_fields__}
 
 
 @contextlib.asynccontextmanager
@@ -317,3 +316,28 @@ async def test_exposure_and_undo_reach_octane(browser: Browser, studio: Studio) 
         await eventually(lambda: studio.octane.view != before)
         await alice.page.keyboard.press("u")
         await eventually(lambda: studio.octane.view.position == pytest.approx(before.position, abs=1e-3))
+
+
+async def test_a_picture_is_saved_on_octanes_computer_and_a_refusal_says_why(browser: Browser, studio: Studio) -> None:
+    async with person(browser, studio, "alice") as alice:
+        await alice.page.click("#render [aria-label='Settings']")
+        saving = alice.page.locator("#render section[aria-label^='Save on']")
+        await saving.get_by_title("Format").select_option("png16")
+
+        await saving.get_by_title("Path on").fill(str(studio.renders / "shot"))
+        await alice.page.click("#render [aria-label='Save there']")
+        done = saving.get_by_role("status")
+        await done.wait_for()
+
+        path = studio.renders / "shot.png"
+        assert await done.inner_text() == f"Saved as {path}"
+        with Image.open(path) as picture:
+            assert picture.size == (SIMULATED.width, SIMULATED.height)
+
+        await saving.get_by_title("Path on").fill("/elsewhere/shot.png")
+        await alice.page.click("#render [aria-label='Save there']")
+        refused = saving.get_by_role("alert")
+        await refused.wait_for()
+
+        assert "the simulator saves only below" in await refused.inner_text()
+        assert not await done.is_visible()

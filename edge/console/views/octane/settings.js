@@ -132,7 +132,7 @@ function savePart({ commands, buttons, pane }, updates) {
     const rows = [field("Path", path), field("Format", format)];
     buttons.field(path, "save_image");
     buttons.field(format, "save_image");
-    return [...rows, h("div.row-of-buttons", {}, buttons.make({ label: "Save on Octane's computer", text: "Save there", quiet: true, command: "save_image", run: save, fault })), done];
+    return [...rows, h("div.row-of-buttons", {}, buttons.make({ label: "Save there", text: "Save there", quiet: true, command: "save_image", run: save, fault })), done];
   });
 }
 
