@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from actors.octane.allocation import keep_freed_buffers
 from actors.octane.client import ClientSettings, OctaneClient
 from actors.octane.commands import OctaneCommands
 from actors.octane.condition import ConditionLimits, OctaneStatus
@@ -86,6 +87,7 @@ class Octane(Actor):
 
     async def start(self, ctx: Context) -> None:
         """Begins to watch."""
+        keep_freed_buffers()
         await self._commands.begin(ctx)
         # Idle pictures come as seldom as is set, and are not stale for it.
         limits = ConditionLimits()

@@ -14,6 +14,7 @@ import time
 import grpc
 from PIL import Image
 
+from actors.octane.allocation import keep_freed_buffers
 from protos.octane_render_pb2 import ApiRenderEngine
 from protos.octane_render_pb2_grpc import ApiRenderEngineServiceStub
 
@@ -45,6 +46,8 @@ async def fetch(address: str, rate: float, seconds: float) -> int:
 
 def main() -> None:
     """Takes orders until its input ends."""
+    # As the actor does: else the kernel's share of each buffer is what is compared.
+    keep_freed_buffers()
     for line in sys.stdin:
         order = json.loads(line)
         pictures = asyncio.run(fetch(sys.argv[1], order["rate"], order["seconds"]))
