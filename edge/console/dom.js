@@ -51,6 +51,8 @@ const ICONS = {
   hand: ["M12 3v18M3 12h18M9 6l3-3 3 3M9 18l3 3 3-3M6 9l-3 3 3 3M18 9l3 3-3 3"],
   region: ["M4 8V4h4M16 4h4v4M20 16v4h-4M8 20H4v-4", "M11 4h2M11 20h2M4 11v2M20 11v2"],
   pick: ["M14 6l4 4M12 4l8 8M16 8l-9.5 9.5L4 20l1-4 9-9.5"],
+  film: ["M4 5h16v14H4z", "M4 9h16M4 15h16M8 5v4M12 5v4M16 5v4M8 15v4M12 15v4M16 15v4"],
+  chip: ["M7 7h10v10H7z", "M10 10h4v4h-4z", "M9 7V3M15 7V3M9 21v-4M15 21v-4M7 9H3M7 15H3M21 9h-4M21 15h-4"],
   restart: ["M19 12a7 7 0 1 1-2.2-5.1", "M19.5 3v4.5H15"],
   stop: ["M6 6h12v12H6z"],
   undo: ["M5 9h9a5 5 0 0 1 0 10H9", "M9 5L5 9l4 4"],

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import re
-import secrets
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -17,94 +11,18 @@ from PIL import Image
 from playwright.async_api import Browser, Request
 
 from actors.octane.simulator.faults import OctaneFault
-from actors.octane.simulator.server import run
-from actors.octane.simulator.settings import SimulatorSettings
-from actors.octane.simulator.simulator import Simulator
-from edge.auth.grants import Grants
-from edge.auth.token import mint
 from protos import octane_types_pb2 as wire
-from router.nats.embedded import free_port
 from tests.browser.conftest import Tab
-from tests.e2e.tree import running_tree
-from tests.waiting import PATIENCE, eventually
+from tests.browser.studio import SIMULATED, STAGE, Studio, person, running_studio, shown
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
-
-STAGE = "#render .stage.viewport"
-BADGE = "() => document.querySelector('#render .badge').textContent"
-SECRET = secrets.token_hex(32)
-SIMULATED = SimulatorSettings(
-    width=192,
-    height=108,
-    pitch=192,
-    max_samples=1_000_000,
-    samples_per_second=40.0,
-    images_per_second=10.0,
-    rest=1e6,
-    passes=3,
-)
-
-
-@dataclass
-class Studio:
-    """A Callboard whose octane actor watches a simulator in this process."""
-
-    url: str
-    octane: Simulator
-    renders: Path
-    serving: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.serving = asyncio.create_task(run(self.octane, ready.set_result))
-        await asyncio.wait_for(ready, PATIENCE)
-
-    async def stop(self) -> None:
-        if self.serving is not None:
-            self.serving.cancel()
-            await asyncio.wait({self.serving})
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def studio(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Studio]:
-    port = free_port()
-    tree = running_tree(
-        tmp_path_factory.mktemp("studio"),
-        *("--only", "edge,octane"),
-        OCTANE_ADDRESS=f"127.0.0.1:{port}",
-        JWT_SECRET=SECRET,
-    )
-    callboard = await asyncio.to_thread(tree.__enter__)
-    renders = tmp_path_factory.mktemp("renders")
-    octane = Simulator(replace(SIMULATED, port=port, save_directory=renders))
-    studio = Studio(callboard.url, octane, renders)
-    try:
-        await studio.start()
+    async with running_studio(tmp_path_factory) as studio:
         yield studio
-    finally:
-        await studio.stop()
-        await asyncio.to_thread(tree.__exit__, None, None, None)
-
-
-@contextlib.asynccontextmanager
-async def person(browser: Browser, studio: Studio, name: str, **grants: Any) -> AsyncIterator[Tab]:
-    """Somebody who has the viewport open in a browser of their own."""
-    rights = {"read": [">"], "command": ["octane.>"], **grants}
-    token = mint(SECRET, name, Grants.of(**rights), 600.0, None, None)
-    context = await browser.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(PATIENCE * 1000)
-    tab = Tab(await context.new_page())
-    try:
-        await tab.page.goto(f"{studio.url}/#token={token}")
-        await tab.until(f"() => document.querySelector('{STAGE} canvas')?.width > 64")
-        await shown(tab, "Rendering")
-        yield tab
-    finally:
-        await context.close()
-
-
-async def shown(tab: Tab, word: str) -> None:
-    await tab.until(f"(word) => ({BADGE})() === word", word)
 
 
 async def drag(tab: Tab, dx: float) -> None:
@@ -316,28 +234,3 @@ async def test_exposure_and_undo_reach_octane(browser: Browser, studio: Studio) 
         await eventually(lambda: studio.octane.view != before)
         await alice.page.keyboard.press("u")
         await eventually(lambda: studio.octane.view.position == pytest.approx(before.position, abs=1e-3))
-
-
-async def test_a_picture_is_saved_on_octanes_computer_and_a_refusal_says_why(browser: Browser, studio: Studio) -> None:
-    async with person(browser, studio, "alice") as alice:
-        await alice.page.click("#render [aria-label='Settings']")
-        saving = alice.page.locator("#render section[aria-label^='Save on']")
-        await saving.get_by_title("Format").select_option("png16")
-
-        await saving.get_by_title("Path on").fill(str(studio.renders / "shot"))
-        await alice.page.click("#render [aria-label='Save there']")
-        done = saving.get_by_role("status")
-        await done.wait_for()
-
-        path = studio.renders / "shot.png"
-        assert await done.inner_text() == f"Saved as {path}"
-        with Image.open(path) as picture:
-            assert picture.size == (SIMULATED.width, SIMULATED.height)
-
-        await saving.get_by_title("Path on").fill("/elsewhere/shot.png")
-        await alice.page.click("#render [aria-label='Save there']")
-        refused = saving.get_by_role("alert")
-        await refused.wait_for()
-
-        assert "the simulator saves only below" in await refused.inner_text()
-        assert not await done.is_visible()

@@ -108,3 +108,35 @@ async def test_one_finger_orbits_two_pan_and_a_pinch_dollies(phone: Tab, running
     assert all(values["factor"] < 1 for values in sent.named("dolly"))
     await once("pan", ((x - 30, y), (x - 30, y - 50)), ((x + 30, y), (x + 30, y - 50)))
     assert sent.total("pan", "dy") < 0
+
+
+async def test_the_picture_is_zoomed_by_visible_buttons_and_no_camera_moves(
+    phone: Tab, running_callboard: RunningCallboard
+) -> None:
+    sent = await open_page(phone, running_callboard.url)
+    scale = f"() => new DOMMatrix(getComputedStyle(document.querySelector('{STAGE} canvas')).transform).a"
+    fitted = await phone.page.evaluate(scale)
+
+    await phone.page.get_by_role("button", name="Zoom in").tap()
+    await phone.page.get_by_role("button", name="Zoom in").tap()
+    zoomed = await phone.page.evaluate(scale)
+    await phone.page.get_by_role("button", name="Fit the picture").tap()
+
+    assert zoomed == pytest.approx(fitted * 1.25**2, rel=0.01)
+    assert await phone.page.evaluate(scale) == pytest.approx(fitted, abs=0.01)
+    assert sent.commands == []
+
+
+async def test_statistics_fit_on_the_phone(phone: Tab, running_callboard: RunningCallboard) -> None:
+    await phone.page.goto(running_callboard.url)
+    await phone.until(READY)
+
+    await phone.page.get_by_role("button", name="GPU statistics").tap()
+    dialog = phone.page.locator("dialog.reports")
+    await dialog.get_by_role("table", name="Textures").wait_for()
+
+    # A wide table scrolls in itself.
+    assert await dialog.evaluate("(dialog) => dialog.scrollWidth <= dialog.clientWidth")
+    assert await phone.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await dialog.get_by_role("button", name="Close").tap()
+    await dialog.wait_for(state="hidden")

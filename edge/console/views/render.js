@@ -11,6 +11,7 @@ import { help } from "./octane/help.js";
 import { CameraMoves } from "./octane/moves.js";
 import { Pane } from "./octane/pane.js";
 import { presence } from "./octane/presence.js";
+import { reports } from "./octane/reports.js";
 import { settings } from "./octane/settings.js";
 import { statusLine } from "./octane/status.js";
 import { toolbar } from "./octane/toolbar.js";
@@ -45,7 +46,8 @@ class RenderView {
     this.framing = new Framing();
     this.moves = new CameraMoves((name, values) => this.commands.give(name, values), (fault) => this.bar.fault.tell("Camera", fault));
     this.presence = presence(store, this.commands, () => this.panes.forEach(({ gestures }) => gestures.suspend()));
-    this.bar = toolbar({ ...this.#shared(), pane: () => this.panes[0], choose: (tool) => this.#choose(tool), zoom: (factor) => this.#zoom(factor) });
+    this.reports = reports(this.#shared());
+    this.bar = toolbar({ ...this.#shared(), pane: () => this.panes[0], report: () => this.reports.open(), choose: (tool) => this.#choose(tool), zoom: (factor) => this.#zoom(factor) });
     this.settings = settings({ ...this.#shared(), pane: () => this.panes[0], paint: (background) => this.#paint(background) });
     this.panes = [new Pane(this.#shared(), "Render")];
     this.status = statusLine();
@@ -72,6 +74,8 @@ class RenderView {
       took: () => this.presence.started(),
       region: (rect) => this.#try("Render region", () => this.commands.give("set_region", rect)),
       clearRegion: () => this.#try("Render region", () => this.commands.give("clear_region")),
+      filmRegion: (rect) => this.#try("Film region", () => this.commands.give("set_film_region", rect)),
+      clearFilmRegion: () => this.#try("Film region", () => this.commands.give("clear_film_region")),
       pick: (at) => this.#pick(at),
       changed: () => this.#tell(),
     };
@@ -95,7 +99,7 @@ class RenderView {
     this.picked = h("p.picked", { role: "status", hidden: true });
     this.area = h("div.panes", {}, this.panes[0].element, h("div.notes", {}, this.presence.element, this.picked));
     this.main = h("div.work", {}, h("div.column", {}, this.area, this.bar.element, this.bar.fault.element, this.status.element), this.settings.element);
-    body.append(this.main, this.help.element, ...this.empty.elements);
+    body.append(this.main, this.help.element, this.reports.element, ...this.empty.elements);
     this.area.addEventListener("keydown", (event) => this.#key(event));
     this.area.addEventListener("dblclick", (event) => event.target.closest(".stage") && !event.target.closest("button, select") && this.#tool !== "pick" && this.#fullScreen());
     this.#root.addEventListener("keydown", (event) => event.key === "Escape" && this.#escape());
@@ -202,7 +206,7 @@ class RenderView {
     const { bar } = this;
     const acts = {
       " ": () => bar.act("play"), u: () => bar.act("undo"), Home: () => bar.act("reset"), 0: () => bar.act("fit"), 1: () => bar.act("actual"),
-      c: () => bar.act("camera"), h: () => bar.act("hand"), r: () => bar.act("region"), p: () => bar.act("pick"),
+      c: () => bar.act("camera"), h: () => bar.act("hand"), r: () => bar.act("region"), m: () => bar.act("film"), p: () => bar.act("pick"),
       f: () => this.#fullScreen(), l: () => this.large.click(), "?": () => this.help.open(),
     };
     const act = acts[event.key.length === 1 ? event.key.toLowerCase() : event.key] ?? (this.#tool === "pick" && this.#aim(event, stage));
@@ -223,7 +227,7 @@ class RenderView {
   }
 
   #escape() {
-    if (this.help.element.open || document.fullscreenElement) return;
+    if (this.help.element.open || this.reports.element.open || document.fullscreenElement) return;
     if (this.#tool !== "camera") this.#choose("camera");
     else if (this.#root.classList.contains("large")) this.#enlarge(false);
   }
@@ -252,6 +256,7 @@ class RenderView {
     for (const pane of this.panes) {
       pane.offer(device.statistics?.passes ?? []);
       pane.region = device.controls?.region ?? null;
+      pane.film = device.controls?.film_region ?? null;
     }
     this.buttons.tell();
     this.bar.tell(device);

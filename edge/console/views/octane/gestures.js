@@ -20,7 +20,7 @@ const WHEEL_REST = 150;
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 /**
- * `view` has what the gestures act on: `tool()` (camera, hand, region or pick), `movable()`, `moves`, `framing`, `picture()`,
+ * `view` has what the gestures act on: `tool()` (camera, hand, region, film or pick), `movable()`, `moves`, `framing`, `picture()`,
  * `box()`, `pixel(point)` (of the picture, or null beside it), and hears `took()`, `region(from, to, done)`, `pick(pixel)`.
  */
 export class Gestures {
@@ -66,7 +66,8 @@ export class Gestures {
   #modeOf({ button, ctrlKey, metaKey, shiftKey, pointerType }) {
     const tool = this.#view.tool();
     if ((ctrlKey || metaKey) && button === 0) return "move";
-    if (button === 0 && (tool === "region" || tool === "pick")) return tool;
+    if (button === 0 && (tool === "region" || tool === "film")) return "region";
+    if (button === 0 && tool === "pick") return tool;
     if (tool === "hand" || !this.#view.movable()) return button === 0 || pointerType === "touch" ? "move" : null;
     return button === 0 && !shiftKey ? "orbit" : "pan";
   }

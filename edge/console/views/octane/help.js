@@ -26,6 +26,7 @@ const LISTS = [
     ["C", "camera"],
     ["H", "hand: drag and pinch act on the picture"],
     ["R", "render region: drag a rectangle"],
+    ["M", "film region: drag what alone is rendered"],
     ["P", "pick: click, or arrows and Enter"],
     ["Space", "start or pause"],
     ["Escape", "back to the camera, leave the large view"],

@@ -1,4 +1,4 @@
-/** Draws on a picture what belongs to its pixels: the render region, and the place of a pick. */
+/** Draws on a picture what belongs to its pixels: the render region, the film region, and the place of a pick. */
 
 import { h, show } from "../../dom.js";
 
@@ -24,14 +24,30 @@ export function pixel(point, place, picture) {
 
 export const sized = ({ left, top, right, bottom }) => `${right - left} × ${bottom - top} at ${left}, ${top}`;
 
-/** `region`, `draft` (rectangles in pixels) and `marker` (a pixel) are set as fields; `draw(place)` puts them where they belong. */
-export function layer(onClear) {
-  const clear = h("button.clear", { type: "button", title: "Clear the render region", "aria-label": "Clear the render region", onclick: onClear }, "×");
+/** What a film region is in the pixels of a picture: whole, where Octane makes pictures of its size; a part, where it makes them of the film's. */
+export function filmPlace(film, picture) {
+  if (!film) return { x: 0, y: 0 };
+  const whole = picture.width === film.right - film.left && picture.height === film.bottom - film.top;
+  return whole ? { x: film.left, y: film.top } : { x: 0, y: 0 };
+}
+
+/** A rectangle moved by whole pixels. */
+export const moved = ({ left, top, right, bottom }, x, y) => ({ left: left + x, top: top + y, right: right + x, bottom: bottom + y });
+
+// A frame with its size and a button that takes it away.
+function frame(name, what, onClear) {
   const caption = h("span.caption");
-  const frame = h("div.region", { hidden: true }, caption, clear);
+  const clear = h("button.clear", { type: "button", title: `Clear the ${what}`, "aria-label": `Clear the ${what}`, onclick: onClear }, "×");
+  return { element: h(name, { hidden: true }, caption, clear), caption };
+}
+
+/** `region`, `film` (in the picture's pixels; `filmText` its caption), `draft` (rectangles in pixels) and `marker` (a pixel) are set as fields; `draw(place)` puts them where they belong. */
+export function layer(onClear, onClearFilm) {
+  const region = frame("div.region", "render region", onClear);
+  const film = frame("div.film-region", "film region", onClearFilm);
   const draft = h("div.region.draft", { hidden: true });
   const marker = h("div.marker", { hidden: true, "aria-hidden": "true" });
-  const parts = { region: null, draft: null, marker: null };
+  const parts = { region: null, film: null, filmText: "", draft: null, marker: null };
 
   const put = (element, rect, { scale, x, y }) => {
     show(element, Boolean(rect));
@@ -41,11 +57,13 @@ export function layer(onClear) {
     element.style.height = `${(rect.bottom - rect.top) * scale}px`;
   };
   const draw = (place) => {
-    put(frame, parts.region, place);
-    if (parts.region) caption.textContent = sized(parts.region);
+    put(film.element, parts.film, place);
+    film.caption.textContent = parts.filmText;
+    put(region.element, parts.region, place);
+    if (parts.region) region.caption.textContent = sized(parts.region);
     put(draft, parts.draft, place);
     show(marker, Boolean(parts.marker));
     if (parts.marker) marker.style.translate = `${place.x + (parts.marker.x + 0.5) * place.scale}px ${place.y + (parts.marker.y + 0.5) * place.scale}px`;
   };
-  return { elements: [frame, draft, marker], parts, draw, clear };
+  return { elements: [film.element, region.element, draft, marker], parts, draw };
 }

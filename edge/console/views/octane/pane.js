@@ -4,7 +4,7 @@ import { h, icon, say, show } from "../../dom.js";
 import { FrameStream } from "../../../client/frames.js";
 import { bytes, milliseconds, number } from "../../format.js";
 import { Gestures } from "./gestures.js";
-import { layer, pixel, pixels } from "./layer.js";
+import { filmPlace, layer, moved, pixel, pixels, sized } from "./layer.js";
 import { lastPicture } from "./saving.js";
 
 const BEAUTY = "beauty";
@@ -25,7 +25,7 @@ const query = (values) => {
 
 /**
  * `view` is what all panes of an Octane share: client, framing, moves, tool(), movable(), took(), region(rect), pick(pixel),
- * clearRegion(), changed(). `label` names the pane.
+ * clearRegion(), filmRegion(rect), clearFilmRegion(), changed(). `label` names the pane.
  */
 export class Pane {
   #view;
@@ -42,6 +42,7 @@ export class Pane {
   #title = h("strong");
   #text = h("span");
   #said = "";
+  #film = null;
   #box = { width: 0, height: 0 };
   pass = BEAUTY;
 
@@ -49,7 +50,7 @@ export class Pane {
     this.#view = view;
     this.canvas = h("canvas", { role: "img", "aria-label": `${label}: the rendered picture` });
     this.choice = h("select.pass", { "aria-label": `Render pass of ${label.toLowerCase()}`, title: "Render pass", onchange: () => this.show(this.choice.value) });
-    this.#layer = layer(() => view.clearRegion());
+    this.#layer = layer(() => view.clearRegion(), () => view.clearFilmRegion());
     this.figures = h("div.figures", { "aria-hidden": "true" }, this.#size, this.#fps, this.#latency, this.#flow, this.#zoom);
     this.condition = h("div.condition", { role: "status", hidden: true }, icon("alert"), h("p", {}, this.#title, this.#text));
     this.element = h("div.stage.viewport", {
@@ -113,6 +114,12 @@ export class Pane {
 
   set region(rect) {
     this.#layer.parts.region = rect;
+    this.draw();
+  }
+
+  /** The film region, in pixels of the film; null where the whole film is rendered. */
+  set film(rect) {
+    this.#film = rect;
     this.draw();
   }
 
@@ -213,6 +220,7 @@ export class Pane {
     this.canvas.style.transform = `translate(${place.x}px, ${place.y}px) scale(${place.scale})`;
     this.canvas.classList.toggle("pixelated", place.scale * devicePixelRatio >= 3);
     say(this.#zoom, this.#view.framing.fitted ? "" : `${number(place.scale * devicePixelRatio * 100)} %`);
+    this.#frameFilm();
     this.#layer.draw(place);
   }
 
@@ -244,8 +252,26 @@ export class Pane {
     if (done) {
       const rect = parts.draft;
       parts.draft = null;
-      if (rect) this.#view.region(rect);
+      if (rect) this.#take(rect);
     }
     this.draw();
+  }
+
+  // A film region counts from the film's corner, which is not the picture's where that shows a part of the film.
+  #take(rect) {
+    if (this.#view.tool() !== "film") this.#view.region(rect);
+    else this.#view.filmRegion(moved(rect, ...this.#corner));
+  }
+
+  get #corner() {
+    const { x, y } = filmPlace(this.#film, this.picture);
+    return [x, y];
+  }
+
+  #frameFilm() {
+    const { parts } = this.#layer;
+    const [x, y] = this.#corner;
+    parts.film = this.#film && this.picture.width ? moved(this.#film, -x, -y) : null;
+    parts.filmText = this.#film ? `Film ${sized(this.#film)}` : "";
   }
 }

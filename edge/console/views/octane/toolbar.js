@@ -10,13 +10,14 @@ const TOOLS = [
   ["camera", "Camera: drag to orbit, right drag to pan, wheel to dolly", "orbit", "orbit"],
   ["hand", "Hand: drag and pinch move the picture", "hand", null],
   ["region", "Render region: drag a rectangle", "region", "set_region"],
+  ["film", "Film region: drag what alone is rendered, and becomes the whole picture", "film", "set_film_region"],
   ["pick", "Pick a pixel", "pick", "pick"],
 ];
 
 const heading = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 /**
- * `view` has commands, buttons, client, framing, id(), pane(), panes(), tool(), choose(tool), zoom(factor). Gives the element, the
+ * `view` has commands, buttons, client, framing, id(), pane(), panes(), tool(), choose(tool), zoom(factor), report(). Gives the element, the
  * line for refusals, `picks()` (what a pick asks for), `act(name)` for keys, and `tell(device)`.
  */
 export function toolbar(view) {
@@ -55,7 +56,8 @@ export function toolbar(view) {
     group("Picture", make("Zoom out", "minus", () => view.zoom(0.8)), make("Zoom in", "plus", () => view.zoom(1.25)), fit, actual),
     group("Keep",
       make("Save as PNG", "save", () => savePicture(view.client, view.id(), view.pane())),
-      make("Copy to the clipboard", "copy", () => copyPicture(view.client, view.pane()))));
+      make("Copy to the clipboard", "copy", () => copyPicture(view.client, view.pane()))),
+    group("Statistics", make("GPU statistics", "chip", () => view.report(), "device_statistics")));
 
   const press = (button, pressed) => button.setAttribute("aria-pressed", String(pressed));
   const tell = (device) => {
