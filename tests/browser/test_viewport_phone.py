@@ -10,7 +10,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, CDPSession
 
 from tests.browser.conftest import Tab
-from tests.browser.test_viewport import STAGE, RunningCallboard, Sent, middle
+from tests.browser.test_viewport import STAGE, RunningCallboard, Sent, choose, middle, tell
 from tests.waiting import PATIENCE, eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
@@ -75,6 +75,19 @@ async def test_nothing_of_the_panel_is_cut_off_and_the_page_does_not_scroll_side
     await phone.page.get_by_role("button", name="Settings").tap()
     assert await phone.page.evaluate(CUT) == []
     assert not phone.complaints
+
+
+async def test_nothing_is_cut_off_where_there_are_several_octanes_with_long_names(
+    phone: Tab, running_callboard: RunningCallboard, entity: str
+) -> None:
+    device = f"zz-{entity}-studio-on-the-second-floor"
+    await tell(running_callboard.url, device, "state", {"status": "connected"})
+
+    await choose(phone, running_callboard.url, device)
+
+    assert await phone.page.locator("#render [aria-label='Which render']").is_visible()
+    assert await phone.page.evaluate(CUT) == []
+    assert await phone.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 async def test_the_list_of_keys_opens_at_its_beginning(phone: Tab, running_callboard: RunningCallboard) -> None:
