@@ -38,8 +38,7 @@ class Row {
     this.why = h("p.why");
     this.stop = h("button.quiet.stop", { type: "button", onclick: () => stop(this) }, icon("cross"), h("span", {}, "Stop"));
     this.asked = null; // what became of a request to stop, where it was refused
-    this.image = h("img", { alt: "The last picture of this render", loading: "lazy" });
-    this.picture = h("a.picture", { target: "_blank", rel: "noopener", hidden: true }, this.image);
+    this.picture = h("a.picture", { target: "_blank", rel: "noopener", hidden: true });
     this.detail = h("div.detail", { hidden: true }, this.why, this.stop, this.picture, this.output);
     this.button = h("button.run", { type: "button", "aria-expanded": "false", onclick: () => open(this) },
       icon(run.domain), this.name, h("span.mark", {}, this.part, this.status), this.said, this.timing);
@@ -76,8 +75,9 @@ class Row {
 
   #picture(address) {
     show(this.picture, Boolean(address));
-    if (!address || this.image.getAttribute("src") === address) return;
-    this.image.src = this.picture.href = address;
+    if (!address || this.picture.getAttribute("href") === address) return;
+    this.picture.href = address;
+    this.picture.replaceChildren(h("img", { alt: "The last picture of this render", loading: "lazy", src: address }));
   }
 
   expand(visible) {

@@ -7,6 +7,7 @@ from typing import Any
 
 from ops.cli.checks.findings import OK, WARN, CheckResult
 from router.broker import Broker
+from router.errors import RouterError
 from router.subject import unescape
 
 _STATES = {
@@ -25,8 +26,13 @@ _CONTESTED = (
 
 
 async def examine_octanes(broker: Broker) -> list[CheckResult]:
-    """One finding for each Octane that has ever been watched. Raises RouterError."""
-    records = await broker.latest(["octane.*.state"])
+    """One finding for each Octane that has ever been watched, or one that says why they could not be read."""
+    try:
+        records = await broker.latest(["octane.*.state"])
+    except RouterError as fault:
+        return [
+            CheckResult("octanes", WARN, f"their states could not be read: {fault}"[:500], "see what is found of NATS")
+        ]
     events = sorted((record.event for record in records if record.event is not None), key=lambda event: event.subject)
     return [octane_finding(unescape(event.subject.entity), event.data) for event in events]
 

@@ -359,7 +359,8 @@ async def test_the_times_of_an_attempt_are_told_apart(sender: Sender, receiver: 
 
     assert fresh.timing and kept.timing
     assert fresh.timing.connect > 0 and kept.timing.connect == 0
-    assert 50 <= fresh.timing.first_byte <= fresh.timing.total
+    # 49: a timer of the loop may be a fraction of a millisecond early.
+    assert 49 <= fresh.timing.first_byte <= fresh.timing.total
     assert fresh.address == kept.address == "127.0.0.1"
 
 

@@ -54,7 +54,8 @@ async def test_rights_that_are_missing_and_a_secret_that_others_may_read_are_fou
         )  # fmt: skip
     assert done.returncode == 1, done.stdout
     found = doctor_findings(done.stdout)
-    assert found["nats"]["verdict"] == OK
+    assert found["nats"]["verdict"] == OK, done.stdout
+    assert "could not be read" in found["octanes"]["found"]
     assert found["permissions"]["verdict"] == FAIL and "accounts.conf" in found["permissions"]["mend"]
 
     with_seed = await asyncio.to_thread(
