@@ -237,8 +237,9 @@ class RefusedAtFirst(stream_rpc.StreamCallbackServiceServicer):
 
 @pytest.mark.parametrize(("refusals", "soon"), [(1, True), (2, False)])
 async def test_after_one_refusal_a_moment_is_enough_and_after_refusals_in_a_row_it_is_not(refusals, soon, monkeypatch):
-    monkeypatch.setattr(callbacks, "HELD_AFTER", 0.05)
-    monkeypatch.setattr(callbacks, "LASTING", 3600.0 if soon else 0.4)
+    # A refusal takes a moment on a busy machine, too: it must not be taken for a stream that stands.
+    monkeypatch.setattr(callbacks, "HELD_AFTER", 1.0)
+    monkeypatch.setattr(callbacks, "LASTING", 3600.0 if soon else 3.0)
     seen = list[Observation]()
     only = (stream_rpc.add_StreamCallbackServiceServicer_to_server, RefusedAtFirst(refusals))
     async with (
@@ -253,7 +254,7 @@ async def test_after_one_refusal_a_moment_is_enough_and_after_refusals_in_a_row_
         await eventually(lambda: StreamHeld() in seen)
 
         # The one limit is never reached, or the other is waited for.
-        assert soon or loop.time() - begun > 0.3
+        assert soon or loop.time() - begun > 2.0
         waiting.cancel()
         await asyncio.wait({waiting})
 
