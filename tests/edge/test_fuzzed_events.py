@@ -19,13 +19,13 @@ from actors.system.actor import Actor
 from actors.system.supervisor import run_actor
 from router.broker import Broker
 from router.codec import decode
-from router.deadletters import DeadLetters
 from router.errors import BadEvent, Refused
 from router.nats.settings import BrokerSettings
 from router.record import Record
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.webhooks.stage import Receiver
 from tests.fuzz import mutated_events, odd_fields, packed
+from tests.letters import letters_under
 from tests.waiting import eventually
 
 COUNT = 150
@@ -172,13 +172,8 @@ async def test_whatever_is_published_everything_lives_and_each_record_is_deliver
             heard = await heard_until_last(socket.raw)
             narrowed = await sse_until_last(sse)
 
-            letters = DeadLetters(broker)
-
             async def all_accounted() -> bool:
-                buried = {
-                    letter.origin.sequence
-                    for letter in (await letters.read(pattern="dead.ingest.EVENTS", limit=1000)).deadletters
-                }
+                buried = {letter.origin.sequence for letter in await letters_under(broker, "dead.ingest.EVENTS")}
                 spoilt = {record.sequence for record in records} - {record.sequence for record in sound}
                 assert spoilt <= buried
                 for hook in hooks:

@@ -19,6 +19,7 @@ from router.deadletters import DeadLetters
 from router.nats.settings import BrokerSettings
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.webhooks.stage import Receiver
+from tests.letters import letters_under
 from tests.waiting import eventually
 
 # Just above the year 9999: the "never" of .NET and the maximum of protobuf's Timestamp.
@@ -46,7 +47,7 @@ def foreign(entity: str, data: Any, number: int = 0, kind: str = "output") -> by
 
 
 async def undecodable(broker: Broker) -> list[DeadLetter]:
-    return (await DeadLetters(broker).read(pattern="dead.ingest.EVENTS")).deadletters
+    return await letters_under(broker, "dead.ingest.EVENTS")
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,12 @@ from aiohttp import web
 from router.broker import Broker
 from router.codec import encode
 from router.deadletter import DeadLetter
-from router.deadletters import DeadLetters
 from router.event import Event
 from router.limits import HEADROOM
 from router.nats.settings import BrokerSettings
 from tests.edge.conftest import EdgeFactory, RunningEdge
 from tests.edge.webhooks.stage import Receiver
+from tests.letters import letters_under
 from tests.servers import Server, serving_small
 from tests.waiting import eventually
 
@@ -72,7 +72,7 @@ async def ready(edge: RunningEdge) -> bool:
 
 
 async def letters(broker: Broker, pattern: str) -> list[DeadLetter]:
-    return (await DeadLetters(broker).read(pattern=pattern)).deadletters
+    return await letters_under(broker, pattern)
 
 
 async def test_sizes_around_the_limit_are_answered_at_once_and_what_is_taken_is_delivered(

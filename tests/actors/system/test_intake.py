@@ -13,11 +13,11 @@ from actors.system.context import Context
 from actors.system.intake import Horizon, ack_wait, consumer_name
 from router.broker import Broker
 from router.deadletter import DeadLetter
-from router.deadletters import DeadLetters
 from router.event import Event
 from router.subject import STORED
 from tests.actors.system.running import deadletters_of, events_under, publish, running_actor, settled, stock
 from tests.actors.system.sample_actors import made
+from tests.letters import letters_under
 from tests.waiting import eventually
 
 
@@ -90,8 +90,9 @@ async def test_malformed_data_of_a_known_type_lie_in_deadletters_with_the_field(
 
 async def spoiled(broker: Broker, sequence: int) -> list[DeadLetter]:
     """The letters of what was no event, by its place in EVENTS."""
-    letters = (await DeadLetters(broker).read(pattern="dead.ingest.EVENTS")).deadletters
-    return [letter for letter in letters if letter.origin.sequence == sequence]
+    return [
+        letter for letter in await letters_under(broker, "dead.ingest.EVENTS") if letter.origin.sequence == sequence
+    ]
 
 
 async def test_a_poison_event_is_given_up_and_the_next_is_received(broker: Broker, entity: str) -> None:
