@@ -31,7 +31,7 @@ ACTORS: Mapping[str, CatalogEntry] = {
     ),
     "camera": CatalogEntry(
         "actors.camera.actor:Camera",
-        "actors.camera.actor:CameraSettings",
+        "actors.camera.settings:CameraSettings",
         "streams a camera's pictures while somebody watches",
     ),
     "agent": CatalogEntry(

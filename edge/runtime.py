@@ -28,7 +28,7 @@ from edge.transports.fast.takeover import Takeover
 from edge.transports.pixels import Pixels
 from edge.transports.receipts import PollReceipts
 from edge.transports.since import PollHistory
-from edge.transports.video import Video
+from edge.transports.video.relay import Video
 from edge.webhooks.client.ssrf import GuardSettings
 from edge.webhooks.endpoint.verification import Verification
 from edge.webhooks.history.recovery import Recoveries

@@ -24,7 +24,8 @@ from edge.http.pictures import answer_with, frame_headers
 from edge.http.streams import WithCleanup, time_left
 from edge.runtime import Edge
 from edge.transports.flow import send_plainly
-from edge.transports.video import BOUNDARY, OPENING, Frame, Viewer
+from edge.transports.video.frame import BOUNDARY, OPENING, Frame
+from edge.transports.video.viewer import Viewer
 from router.frame import frame_subject
 from router.last_pictures import LastPictures, PictureKey
 from router.rendition import DEFAULT, STREAMED, BadRendition, Rendition, rendition_subject

@@ -32,7 +32,7 @@ from edge.surfaces.surface import SocketSurface, Surface
 from edge.transports.abort import abort, cut
 from edge.transports.flow import send_plainly
 from edge.transports.pixels import FORMS, PixelCounts, PixelPicture, UnreadablePicture
-from edge.transports.video import Frame
+from edge.transports.video.frame import Frame
 from edge.transports.websocket import SocketReader
 from edge.types import Authorized, ReadRequest
 from edge.view import Pace

@@ -17,7 +17,7 @@ import msgspec
 from PIL import Image
 
 from edge.dialects.viewport import image_bytes, image_text
-from edge.transports.video import Frame
+from edge.transports.video.frame import Frame
 from router.errors import BadEvent
 from router.frame import unpack
 

@@ -28,16 +28,22 @@ class BadPicture(CameraError):
     """one picture could not be read; the next may be good"""
 
 
+# What a source may raise for one bad picture; a native library's own errors are mostly of the other two kinds.
+BAD_PICTURE = (BadPicture, OSError, ValueError)
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
     """What a source grabbed: grey (h, w) or RGB (h, w, 3), of 8 or 16 bits. `time` is ms since the epoch.
 
-    `bits` says how many of 16 bits a sensor really uses, so that a 12-bit picture is not shown black.
+    `bits` says how many of 16 bits a sensor really uses, so that a 12-bit picture is not shown black. A picture that
+    the source has given before is not `fresh`.
     """
 
     pixels: Pixels
     time: float
     bits: int = 16
+    fresh: bool = True
 
     @property
     def width(self) -> int:
@@ -46,6 +52,21 @@ class Picture:
     @property
     def height(self) -> int:
         return int(self.pixels.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """A picture that came encoded from its source: a JPEG, or one access unit of H.264 in Annex B. `time` is ms since the epoch.
+
+    Of H.264, `key` says that it can be decoded by itself, and then SPS and PPS stand before it.
+    """
+
+    codec: str  # "jpeg" or "h264"
+    data: bytes
+    time: float
+    width: int
+    height: int
+    key: bool = True
 
 
 class CameraSource(Protocol):

@@ -15,7 +15,7 @@ from PIL import Image
 
 from edge.transports import pixels
 from edge.transports.pixels import MAX_PIXELS, Pixels, UnreadablePicture, decode, make_message, shown_size
-from edge.transports.video import Frame
+from edge.transports.video.frame import Frame
 from router.frame import pack, unpack
 
 

@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from edge.transports.video.frame import Frame
+from edge.transports.video.viewer import Viewer
 from router.broker import Broker
 from router.cluster.leases import Leases, view_key
 from router.errors import BadEvent, BrokerError
@@ -24,72 +26,6 @@ log = logging.getLogger(__name__)
 LEASE_SECONDS = 6.0
 # 2 s: how long a part of a picture may follow the frame that names it.
 PART_SECONDS = 2.0
-BOUNDARY = b"callboard-frame"
-# What stands before the first part; each part brings the one for the next.
-OPENING = b"--" + BOUNDARY + b"\r\n"
-
-
-class Frame:
-    """One picture as it came; its multipart form is made once and shared."""
-
-    __slots__ = ("_part", "payload")
-
-    def __init__(self, payload: bytes) -> None:
-        self.payload = payload
-        self._part: bytes | None = None
-
-    @property
-    def header(self) -> dict[str, Any]:
-        """What is said of the picture."""
-        return unpack(self.payload)[0]
-
-    @property
-    def body(self) -> memoryview:
-        """The bytes of the picture's file."""
-        return unpack(self.payload)[1]
-
-    @property
-    def part(self) -> bytes:
-        """The picture as one part of multipart/x-mixed-replace, with the boundary behind it.
-
-        A browser shows a part when it sees where it ends, and the next picture may never come.
-        """
-        if self._part is None:
-            header, body = unpack(self.payload)
-            self._part = b"".join(
-                (
-                    b"Content-Type: image/jpeg\r\nContent-Length: ", str(len(body)).encode(),
-                    b"\r\nX-Timestamp: ", str(header.get("time", "")).encode(),
-                    b"\r\nX-Simulated: ", b"true" if header.get("simulated") else b"false", b"\r\n\r\n", body, b"\r\n", OPENING,
-                )
-            )  # fmt: skip
-        return self._part
-
-
-class Viewer:
-    """One connection that watches a track: a slot for the newest frame."""
-
-    __slots__ = ("_arrived", "_newest", "dropped")
-
-    def __init__(self) -> None:
-        self._newest: Frame | None = None
-        self._arrived = asyncio.Event()
-        self.dropped = 0
-
-    def show(self, frame: Frame) -> None:
-        """Puts a frame into the slot; one that was not fetched yet is dropped."""
-        if self._newest is not None:
-            self.dropped += 1
-        self._newest = frame
-        self._arrived.set()
-
-    async def next(self) -> Frame:
-        """Waits for a frame newer than the last one given."""
-        await self._arrived.wait()
-        self._arrived.clear()
-        frame, self._newest = self._newest, None
-        assert frame is not None
-        return frame
 
 
 class Track:

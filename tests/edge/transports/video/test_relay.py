@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from edge.transports import video as transport
-from edge.transports.video import OPENING, Frame, Video, Viewer
+from edge.transports.video import relay as transport
+from edge.transports.video.relay import Video
 from router.broker import Broker
 from router.cluster.leases import view_key
 from router.frame import frame_subject, in_parts, pack
@@ -33,24 +33,6 @@ async def video(broker: Broker) -> AsyncIterator[Video]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-def test_a_frame_is_made_a_part_once_with_the_boundary_behind_it() -> None:
-    frame = Frame(picture(1))
-
-    assert frame.part is frame.part
-    assert frame.part.startswith(b"Content-Type: image/jpeg\r\nContent-Length: %d\r\nX-Timestamp: 1.5" % len(JPEG))
-    assert frame.part.endswith(b"\r\n\r\n" + JPEG + b"\r\n" + OPENING)
-    assert bytes(frame.body) == JPEG
-
-
-async def test_a_viewer_that_is_slow_gets_the_newest_frame_only() -> None:
-    viewer, frames = Viewer(), [Frame(picture(n)) for n in range(3)]
-
-    for frame in frames:
-        viewer.show(frame)
-
-    assert await viewer.next() is frames[2] and viewer.dropped == 2
 
 
 async def test_viewers_share_each_frame_and_one_lease_that_ends_with_the_last(

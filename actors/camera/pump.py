@@ -1,0 +1,145 @@
+"""Captures on time while somebody watches: waits for viewers, opens the source in a thread of its own, and grabs
+picture n+1 while picture n is encoded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+
+from actors.camera.capture import CaptureThread
+from actors.camera.output import CameraOutput
+from actors.camera.pacing import CaptureMeter, Pacer
+from actors.camera.report import CameraReport
+from actors.camera.settings import CHECK_EVERY, CameraSettings
+from actors.camera.sources.source import BAD_PICTURE, CameraSource, SourceUnavailable
+from actors.system.context import Context
+
+log = logging.getLogger(__name__)
+
+# One bad picture is a glitch; five in a row are a device to be opened anew.
+BAD_IN_A_ROW = 5
+
+# Threads that hang in a driver cannot be ended. When so many do, no more are started until one comes back.
+LEFT_BEHIND = 4
+
+
+class CapturePump:
+    """The capture of one camera."""
+
+    def __init__(
+        self,
+        settings: CameraSettings,
+        sources: Callable[[str, int, int], CameraSource],
+        report: CameraReport,
+        output: CameraOutput,
+    ) -> None:
+        self._settings = settings
+        self._sources = sources
+        self._report = report
+        self._output = output
+        self._grabbing = False
+        self._left: list[CaptureThread] = []
+        self._pacer: Pacer | None = None
+        self._seq = 0
+
+    def begin(self, ctx: Context) -> None:
+        """Begins to wait for viewers."""
+        self._ctx = ctx
+        self._viewers = ctx.viewers("camera", ctx.instance)
+        ctx.source("capture", self._capture, silence=self._settings.silence)
+
+    def change_rate(self) -> None:
+        """Takes up the rate that the report has, at once."""
+        if self._pacer is not None:
+            self._pacer.change(self._report.fps, self._ctx.now())
+
+    async def _capture(self, beat: Callable[[], None]) -> None:
+        """Waits for viewers, streams until they are gone, and begins again. Raises when the source gave up."""
+        if self._grabbing:
+            # The last run did not end by itself: it was cancelled for its silence, or crashed.
+            self._grabbing = False
+            self._report.turn("failed", f"the source stopped answering for {self._settings.silence:g} s or crashed")
+        while True:
+            await self._until_watched(beat)
+            await self._stream(beat)
+            self._report.turn("idle")
+
+    async def _until_watched(self, beat: Callable[[], None]) -> None:
+        beat()
+        while not self._viewers.count:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_EVERY):
+                    await self._viewers.wait_for_some()
+            beat()
+
+    async def _stream(self, beat: Callable[[], None]) -> None:
+        """One opening of the source: from the first viewer until `linger` seconds after the last."""
+        thread = self._thread()
+        self._grabbing = True
+        try:
+            await thread.open()
+            beat()
+            fault = await self._grab_pictures(thread, beat)
+            if fault is not None:
+                raise fault
+            if not await thread.close(self._settings.silence / 2):
+                log.warning(
+                    "camera source did not close in time; its thread is abandoned",
+                    extra={"source": self._report.about},
+                )
+        except SourceUnavailable as unavailable:
+            self._grabbing = False
+            self._report.turn("failed", str(unavailable))
+            raise
+        finally:
+            self._pacer = None
+            thread.leave()
+        self._grabbing = False
+
+    def _thread(self) -> CaptureThread:
+        self._left = [thread for thread in self._left if thread.alive]
+        if len(self._left) >= LEFT_BEHIND:
+            reason = f"{LEFT_BEHIND} calls into the source hang; no more are made until one returns"
+            self._report.turn("failed", reason)
+            raise SourceUnavailable(reason)
+        settings = self._settings
+        thread = CaptureThread(self._sources(settings.source, settings.width, settings.height))
+        self._left.append(thread)
+        return thread
+
+    async def _grab_pictures(self, thread: CaptureThread, beat: Callable[[], None]) -> SourceUnavailable | None:
+        """Grabs on time; each picture is encoded while the next one is grabbed. Says why the source gave up, if so."""
+        watched, report = self._ctx.now(), self._report
+        self._pacer = pacer = Pacer(report.fps, watched)
+        report.meter = CaptureMeter()
+        report.bad = 0
+        async with asyncio.TaskGroup() as group:
+            sending: asyncio.Task[None] | None = None
+            while True:
+                now = self._ctx.now()
+                if self._viewers.count:
+                    watched = now
+                elif now - watched >= self._settings.linger:
+                    return None
+                if (wait := pacer.remaining(now)) > 0:
+                    await self._ctx.sleep(min(wait, CHECK_EVERY))
+                    beat()
+                    continue
+                report.dropped += pacer.tick(now)
+                try:
+                    picture = await thread.grab(self._seq)
+                except SourceUnavailable as unavailable:
+                    return unavailable
+                except BAD_PICTURE as fault:
+                    report.count_bad_picture(fault)
+                else:
+                    if sending is not None:
+                        await sending
+                    sending = group.create_task(self._output.send(picture, self._seq))
+                    self._seq += 1
+                if report.bad >= BAD_IN_A_ROW:
+                    return SourceUnavailable(f"{report.bad} bad pictures in a row; the last: {report.bad_reason}")
+                beat()

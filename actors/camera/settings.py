@@ -1,0 +1,58 @@
+"""The settings of a camera and their bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from actors.camera.encode import MAX_QUALITY, MIN_QUALITY
+from actors.camera.pacing import MAX_FPS, MIN_FPS
+from actors.camera.sources.simulated import MAX_HEIGHT, MAX_WIDTH, MIN_HEIGHT, MIN_WIDTH
+from actors.camera.sources.source import SIMULATED
+
+# 0.5 s: how soon a wait notices that a viewer left or that the rate changed, and how often an idle camera beats.
+CHECK_EVERY = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class CameraSettings:
+    """What a camera shows, and how. `source` is "simulated" or the path of a video file, shown in its own size."""
+
+    source: str = SIMULATED
+    fps: float = 30.0
+    quality: int = 85
+    width: int = 640
+    height: int = 480
+    linger: float = 5.0  # seconds that the capture goes on after the last viewer left
+    silence: float = 5.0  # seconds without a picture after which the source is opened anew
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.source, str) or not self.source:
+            raise ValueError(f'source must be "{SIMULATED}" or the path of a video file')
+        checked_fps(self.fps)
+        checked_quality(self.quality)
+        _whole("width", self.width, MIN_WIDTH, MAX_WIDTH)
+        _whole("height", self.height, MIN_HEIGHT, MAX_HEIGHT)
+        _number("linger", self.linger, 0.0, 3600.0)
+        _number("silence", self.silence, 2 * CHECK_EVERY, 3600.0)
+
+
+def checked_fps(value: object) -> float:
+    """Takes a rate from outside; raises ValueError."""
+    return _number("fps", value, MIN_FPS, MAX_FPS)
+
+
+def checked_quality(value: object) -> int:
+    """Takes a JPEG quality from outside; raises ValueError."""
+    return _whole("quality", value, MIN_QUALITY, MAX_QUALITY)
+
+
+def _number(name: str, value: object, least: float, most: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
+        raise ValueError(f"{name} must be a number from {least:g} to {most:g}")
+    return float(value)
+
+
+def _whole(name: str, value: object, least: int, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ValueError(f"{name} must be a whole number from {least} to {most}")
+    return value

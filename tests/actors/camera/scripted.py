@@ -1,0 +1,74 @@
+"""A source that does what a test tells it, and what a camera said meanwhile."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from actors.camera.actor import Camera
+from actors.camera.settings import CameraSettings
+from actors.camera.sources.source import CameraSource, Picture, SourceUnavailable
+from actors.system.probe import Probe
+from tests.waiting import PATIENCE
+
+
+class Scripted:
+    """A source that grabs grey pictures, and hangs, fails or spoils pictures on request."""
+
+    kind = "simulated"
+    simulated = True
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    def open(self) -> None:
+        self._script.opened += 1
+        if self._script.unavailable:
+            raise SourceUnavailable(self._script.unavailable)
+
+    def grab(self, seq: int) -> Picture:
+        if self._script.hangs and self._script.hanging < self._script.hangs:
+            self._script.hanging += 1
+            assert self._script.released.wait(5 * PATIENCE)
+        fault = self._script.faults.pop(0) if self._script.faults else self._script.fault
+        if fault is not None:
+            raise fault
+        self._script.grabbed += 1
+        return Picture(self._script.pixels(), 1000.0 * seq)
+
+    def close(self) -> None:
+        self._script.closed += 1
+
+
+class Script:
+    """What all openings of one scripted source share."""
+
+    def __init__(self) -> None:
+        self.opened = self.grabbed = self.closed = self.hanging = 0
+        self.unavailable = ""
+        self.faults: list[Exception | None] = []
+        self.fault: Exception | None = None
+        self.hangs = 0
+        self.released = threading.Event()
+        self.pixels: Callable[[], np.ndarray] = lambda: np.full((24, 32), 128, dtype=np.uint8)
+
+    def source(self, setting: str, width: int, height: int) -> CameraSource:
+        return Scripted(self)
+
+    def camera(self, **settings: Any) -> Probe:
+        return Probe(lambda: Camera(CameraSettings(**settings), self.source))
+
+
+def states(camera: Probe) -> list[Mapping[str, Any]]:
+    return [data for subject, data in camera.emitted if subject == "camera.main.state"]
+
+
+def status(camera: Probe) -> str:
+    return str(states(camera)[-1]["status"]) if states(camera) else ""
+
+
+def statistics(camera: Probe) -> list[Mapping[str, Any]]:
+    return [data for subject, data in camera.emitted if subject == "camera.main.statistics"]
