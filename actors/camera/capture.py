@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from actors.camera.sources.control import Control, ControlValue
 from actors.camera.sources.source import CameraSource, Picture
 
 _Call = tuple[asyncio.Future[Any], Callable[..., Any], tuple[Any, ...]]
@@ -45,6 +46,19 @@ class CaptureThread:
         """Grabs one picture in its thread."""
         picture: Picture = await self._ask(self._source.grab, seq)
         return picture
+
+    async def controls(self) -> list[Control]:
+        """The controls that the open source has, with the values of now, read in its thread; none where it has none."""
+        read = getattr(self._source, "controls", None)
+        return [] if read is None else list(await self._ask(read))
+
+    async def set_control(self, name: str, value: ControlValue) -> ControlValue:
+        """Sets a control of the open source in its thread and returns the effective value. Raises ValueError."""
+        write = getattr(self._source, "set_control", None)
+        if write is None:
+            raise ValueError("the source has no controls")
+        effective: ControlValue = await self._ask(write, name, value)
+        return effective
 
     def leave(self) -> None:
         """Tells the thread to close the source and end, and does not wait for it."""

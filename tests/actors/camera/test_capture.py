@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from actors.camera.capture import CaptureThread
+from actors.camera.sources.control import Control, ControlValue
 from actors.camera.sources.source import BadPicture, Picture, SourceUnavailable
 from tests.waiting import PATIENCE
 
@@ -150,3 +151,45 @@ async def test_leaving_twice_is_leaving_once() -> None:
 
     assert await thread.close(5.0)
     assert source.calls.count("close") == 1
+
+
+class Adjustable(Scripted):
+    """A scripted source with one control."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = 1.0
+
+    def controls(self) -> list[Control]:
+        self._note("controls")
+        return [Control("gain", "number", self.gain, 0.0, 4.0)]
+
+    def set_control(self, name: str, value: ControlValue) -> ControlValue:
+        self._note(f"set {name}")
+        assert isinstance(value, float)
+        self.gain = round(value, 1)
+        return self.gain
+
+
+async def test_controls_are_read_and_set_in_the_thread_of_the_source() -> None:
+    source = Adjustable()
+    thread = CaptureThread(source)
+    await thread.open()
+
+    effective = await thread.set_control("gain", 1.26)
+    controls = await thread.controls()
+    await thread.close(5.0)
+
+    assert effective == 1.3 == controls[0].value
+    assert source.calls == ["open", "set gain", "controls", "close"]
+    assert len(set(source.threads)) == 1
+
+
+async def test_a_source_without_controls_has_none_and_takes_none() -> None:
+    thread = CaptureThread(Scripted())
+    await thread.open()
+
+    assert await thread.controls() == []
+    with pytest.raises(ValueError, match="has no controls"):
+        await thread.set_control("gain", 1.0)
+    await thread.close(5.0)
