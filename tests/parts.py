@@ -32,11 +32,12 @@ NGINX = Part("nginx", ("nginx",), ("nginx-light",))
 PROMETHEUS = Part("Prometheus", ("prometheus", "promtool"), ("prometheus",))
 ALERTMANAGER = Part("Alertmanager", ("prometheus-alertmanager", "alertmanager"), ("prometheus-alertmanager",))
 NODE = Part("Node.js with npm", ("node", "npm"), ("nodejs", "npm"))
+FFMPEG = Part("ffmpeg", ("ffmpeg", "ffprobe"), ("ffmpeg",))
 GO = Part("Go", ("go",), ("golang-go",))
 # `.ci/engine start` installs one and starts it; a package alone does not run.
 DOCKER = Part("a Docker engine", (), ())
 KUBECTL = Part("kubectl", ("kubectl",), ("kubernetes-client",))
-PARTS = (CHROMIUM, NGINX, PROMETHEUS, ALERTMANAGER, NODE, GO, DOCKER, KUBECTL)
+PARTS = (CHROMIUM, NGINX, PROMETHEUS, ALERTMANAGER, NODE, FFMPEG, GO, DOCKER, KUBECTL)
 
 
 def program(part: Part, name: str = "") -> str:

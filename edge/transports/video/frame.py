@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from router.frame import unpack
+from edge.transports.video.mp4 import Fragment, make_fragment
+from router.frame import pack, unpack
 
 BOUNDARY = b"callboard-frame"
 # What stands before the first part; each part brings the one for the next.
@@ -12,13 +13,15 @@ OPENING = b"--" + BOUNDARY + b"\r\n"
 
 
 class Frame:
-    """One picture as it came; its multipart form is made once and shared."""
+    """One picture as it came; its other forms are made once and shared."""
 
-    __slots__ = ("_part", "payload")
+    __slots__ = ("_fragment", "_messages", "_part", "payload")
 
     def __init__(self, payload: bytes) -> None:
         self.payload = payload
         self._part: bytes | None = None
+        self._fragment: Fragment | None = None
+        self._messages: tuple[bytes | None, bytes] | None = None
 
     @property
     def header(self) -> dict[str, Any]:
@@ -46,3 +49,24 @@ class Frame:
                 )
             )  # fmt: skip
         return self._part
+
+    @property
+    def fragment(self) -> Fragment:
+        """A picture of H.264 as fragmented MP4. Raises BadAccessUnit."""
+        if self._fragment is None:
+            header, body = unpack(self.payload)
+            self._fragment = make_fragment(header, bytes(body))
+        return self._fragment
+
+    @property
+    def mp4_messages(self) -> tuple[bytes | None, bytes]:
+        """A picture of H.264 as messages of a WebSocket: the init segment where it is a key, and the fragment.
+
+        Raises BadAccessUnit.
+        """
+        if self._messages is None:
+            made = self.fragment
+            header = {**self.header, "format": "mp4", "codec": made.codec}
+            init = None if made.init is None else pack({**header, "kind": "init"}, made.init)
+            self._messages = (init, pack({**header, "kind": "fragment"}, made.body))
+        return self._messages
