@@ -21,9 +21,9 @@ CONSOLE = Path(__file__).parents[1] / "console"
 CLIENT = CONSOLE / "client"
 # All that `import … from "/client.js"` names; the modules themselves lie beside one another, and are loaded once.
 CLIENT_MODULE = 'export * from "./client/index.js";\n'
-# Scripts, styles and frames come from this server only, and none are inline.
+# Scripts, styles and frames come from this server only, and none are inline. A video of Media Source Extensions is a blob.
 POLICY = (
-    "default-src 'self'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; object-src 'none'; "
+    "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; style-src 'self'; script-src 'self'; object-src 'none'; "
     "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'"
 )
 

@@ -1,0 +1,153 @@
+/** One try at playing a camera by one transport: what the transport tells, and how long it may be silent. */
+
+import { Fault, faultOf } from "./fault.js";
+
+// How long (ms) a camera that streams may bring nothing: a picture is repeated each second. For the first picture a source
+// may have to be opened.
+const SILENCE = 3_000;
+const FIRST = 6_000;
+// Of a source so slow that its pictures are farther apart than that: so many of their intervals.
+const INTERVALS = 3;
+const LOOK = 250;
+
+/**
+ * `player` has url, surface, tally, wish, now(), ticket(transport), and hears `attemptPainted(attempt)` and `attemptTold(attempt)`. What a
+ * transport calls: `opened`, `heard`, `control`, `received`, `offer`, `dropped`.
+ */
+export class Attempt {
+  #player;
+  #life = new AbortController();
+  #heard = performance.now();
+  #patience;
+  #began = false;
+  #interval = 0;
+  #ask = null;
+  /** Pictures that it painted. */
+  painted = 0;
+  /** What the server said: its rung, why, all rungs, and the camera's status. */
+  rung = "";
+  why = "";
+  rungs = [];
+  camera = null;
+
+  /** `patience` is a factor on how long it may be silent. */
+  constructor(player, transport, patience = 1) {
+    this.#player = player;
+    this.#patience = patience;
+    this.transport = transport;
+    this.over = this.#play();
+  }
+
+  get url() {
+    return this.#player.url;
+  }
+
+  get wish() {
+    return this.#player.wish;
+  }
+
+  /** Ends it; `over` then gives null, or the fault that is given. */
+  end(fault = null) {
+    this.#life.abort(fault ?? undefined);
+  }
+
+  /** Tells the server of a new wish, where it can; says whether it did. */
+  ask(wish) {
+    this.#ask?.(wish);
+    return Boolean(this.#ask);
+  }
+
+  async ticket(transport) {
+    return (await this.#player.ticket(transport)) ?? null;
+  }
+
+  opened(ask = null) {
+    this.#ask = ask;
+    this.#began = true;
+    this.heard();
+    this.#player.attemptTold(this);
+  }
+
+  heard() {
+    this.#heard = performance.now();
+  }
+
+  control(message) {
+    const { control, rung, rungs, reason, status, since } = message;
+    if (control === "ready") this.rungs = Array.isArray(rungs) ? rungs : [];
+    if (control === "ready" || control === "rung") {
+      this.rung = rung ?? this.rung;
+      this.why = control === "rung" ? reason ?? "" : "";
+    }
+    if ((control === "ready" || control === "state") && status) this.camera = { status, reason: reason ?? null, since: since ?? null };
+    this.#player.attemptTold(this);
+  }
+
+  received(bytes, header) {
+    this.#player.tally.received(bytes);
+    const rung = header.rung ?? header.format;
+    if (Number.isFinite(header.fps) && header.fps > 0) this.#interval = 1_000 / header.fps;
+    if (rung && rung !== this.rung) {
+      this.rung = rung;
+      this.#player.attemptTold(this);
+    }
+  }
+
+  dropped(reason) {
+    this.#player.tally.dropped(reason);
+  }
+
+  /** Gives a decoded picture to paint; `acknowledge` tells the server what became of it. */
+  offer(picture, acknowledge = null) {
+    const { header } = picture;
+    // The first picture of a connection may be of before: its age is no latency.
+    const first = this.painted === 0;
+    const settle = (how) => {
+      const measured = how === "painted" && !first && header.fresh !== false && Number.isFinite(header.time);
+      const age = measured ? Math.max(0, this.#player.now() - header.time) : null;
+      acknowledge?.(header, age);
+      if (how === "painted") {
+        this.painted += 1;
+        this.#player.tally.painted(age);
+        this.#player.attemptPainted(this, header);
+      } else if (how === "repeated") {
+        this.painted += 1;
+        this.#player.tally.repeated();
+        this.#player.attemptPainted(this, null);
+      } else {
+        this.dropped(how);
+      }
+    };
+    if (this.#life.signal.aborted) {
+      picture.free?.();
+      return;
+    }
+    this.#player.surface.offer({ ...picture, settle });
+  }
+
+  get #allowed() {
+    if (!this.painted) return FIRST * this.#patience;
+    return Math.max(SILENCE, this.#interval * INTERVALS) * this.#patience;
+  }
+
+  // A camera that is idle, failed or gone may be silent for any time: the server says when that changes.
+  get #rests() {
+    return this.camera !== null && this.camera.status !== "streaming";
+  }
+
+  async #play() {
+    const { signal } = this.#life;
+    const watch = setInterval(() => {
+      if (this.#began && !this.#rests && performance.now() - this.#heard > this.#allowed) this.end(new Fault("silent", "no picture comes"));
+    }, LOOK);
+    try {
+      await this.transport.play(this, signal);
+      return signal.reason instanceof Fault ? signal.reason : null;
+    } catch (error) {
+      return signal.aborted ? (signal.reason instanceof Fault ? signal.reason : null) : faultOf(error);
+    } finally {
+      clearInterval(watch);
+      this.#ask = null;
+    }
+  }
+}
