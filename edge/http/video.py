@@ -222,7 +222,7 @@ async def _show(socket: WebSocket, viewer: Viewer, sent: Any) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        metrics.frames_dropped.labels("websocket").inc(viewer.dropped)
+        metrics.frames_dropped.labels("websocket").inc(viewer.dropped.total())
 
 
 def _time_left(connection: Request | WebSocket) -> float | None:

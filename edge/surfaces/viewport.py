@@ -152,7 +152,7 @@ class ViewportPictures:
                     while True:
                         await self._send(pixels.of(subject, await viewer.next()), reader)
                 finally:
-                    metrics.frames_dropped.labels("websocket").inc(viewer.dropped)
+                    metrics.frames_dropped.labels("websocket").inc(viewer.dropped.total())
         finally:
             gauge.dec()
 

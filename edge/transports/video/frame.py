@@ -1,37 +1,73 @@
-"""One picture as it came from NATS, and its forms for HTTP, each made once for all viewers."""
+"""One picture as it came from NATS, and its forms for viewers, each made once for all of them."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from edge.transports import frames
 from edge.transports.video.mp4 import Fragment, make_fragment
+from router.errors import BadEvent
 from router.frame import pack, unpack
 
 BOUNDARY = b"callboard-frame"
 # What stands before the first part; each part brings the one for the next.
 OPENING = b"--" + BOUNDARY + b"\r\n"
 
+# (life, seq): pictures are ordered by it, over a restart of their actor too.
+Order = tuple[int, int]
+
 
 class Frame:
-    """One picture as it came; its other forms are made once and shared."""
+    """One picture as it came; what is made of it is made once and shared."""
 
-    __slots__ = ("_fragment", "_messages", "_part", "payload")
+    __slots__ = ("_fragment", "_header", "_message", "_messages", "_part", "_start", "payload")
 
     def __init__(self, payload: bytes) -> None:
         self.payload = payload
+        self._header: dict[str, Any] | None = None
+        self._start = 0
         self._part: bytes | None = None
+        self._message: bytes | None = None
         self._fragment: Fragment | None = None
         self._messages: tuple[bytes | None, bytes] | None = None
 
     @property
     def header(self) -> dict[str, Any]:
-        """What is said of the picture."""
-        return unpack(self.payload)[0]
+        """What is said of the picture; not to be changed. Raises BadEvent."""
+        if self._header is None:
+            self._header, body = unpack(self.payload)
+            self._start = len(self.payload) - len(body)
+        return self._header
 
     @property
     def body(self) -> memoryview:
-        """The bytes of the picture's file."""
-        return unpack(self.payload)[1]
+        """The bytes of the picture's file, or of its access unit. Raises BadEvent."""
+        if self._header is None:
+            _ = self.header
+        return memoryview(self.payload)[self._start :]
+
+    @property
+    def order(self) -> Order | None:
+        """Where it stands among the pictures of its source; None where its header does not say (an Octane's)."""
+        life, seq = self.header.get("life"), self.header.get("seq")
+        return (life, seq) if isinstance(life, int) and isinstance(seq, int) else None
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it was not sent before: a source repeats its last picture to show that it lives."""
+        return self.header.get("fresh") is not False
+
+    @property
+    def key(self) -> bool:
+        """Whether it can be decoded without the pictures before it."""
+        return self.header.get("key") is not False
+
+    @property
+    def message(self) -> bytes:
+        """The picture as one WebSocket frame."""
+        if self._message is None:
+            self._message = frames.frame(frames.BINARY, self.payload)
+        return self._message
 
     @property
     def part(self) -> bytes:
@@ -40,22 +76,32 @@ class Frame:
         A browser shows a part when it sees where it ends, and the next picture may never come.
         """
         if self._part is None:
-            header, body = unpack(self.payload)
+            header, body = self.header, self.body
             self._part = b"".join(
                 (
                     b"Content-Type: image/jpeg\r\nContent-Length: ", str(len(body)).encode(),
                     b"\r\nX-Timestamp: ", str(header.get("time", "")).encode(),
-                    b"\r\nX-Simulated: ", b"true" if header.get("simulated") else b"false", b"\r\n\r\n", body, b"\r\n", OPENING,
+                    b"\r\nX-Simulated: ", b"true" if header.get("simulated") else b"false", self._part_headers(), b"\r\n\r\n", body, b"\r\n", OPENING,
                 )
             )  # fmt: skip
         return self._part
+
+    def _part_headers(self) -> bytes:
+        """What else the headers of a part say, where the picture's header does."""
+        header, order, lines = self.header, self.order, [""]
+        if order is not None:
+            lines.append(f"X-Frame: {order[0]}.{order[1]}")
+        if not self.fresh:
+            lines.append("X-Fresh: false")
+        if isinstance(rung := header.get("rung"), str) and rung.isprintable():
+            lines.append(f"X-Rung: {rung}")
+        return "\r\n".join(lines).encode("ascii", "replace")
 
     @property
     def fragment(self) -> Fragment:
         """A picture of H.264 as fragmented MP4. Raises BadAccessUnit."""
         if self._fragment is None:
-            header, body = unpack(self.payload)
-            self._fragment = make_fragment(header, bytes(body))
+            self._fragment = make_fragment(self.header, bytes(self.body))
         return self._fragment
 
     @property
@@ -70,3 +116,13 @@ class Frame:
             init = None if made.init is None else pack({**header, "kind": "init"}, made.init)
             self._messages = (init, pack({**header, "kind": "fragment"}, made.body))
         return self._messages
+
+
+def read_frame(payload: bytes) -> Frame | None:
+    """A frame of what came from NATS; None where that is none."""
+    frame = Frame(payload)
+    try:
+        _ = frame.header
+    except BadEvent:
+        return None
+    return frame

@@ -1,49 +1,37 @@
-"""Relays pictures: one subscription per track and process, and for each viewer the newest frame only.
+"""Relays pictures: one subscription per track and process, and one lease that tells the actor that the track has viewers.
 
-Pictures are not resumed and never queue: a viewer that is slower than the source skips frames. While a track has viewers,
-this process holds a lease that tells the actor so.
+Pictures are not resumed: a viewer that is slower than the source gets the newest, or, of pictures that build on one
+another, goes on at the next key.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from edge.transports.video.frame import Frame
-from edge.transports.video.viewer import Viewer
+from edge.transports.video.frame import Frame, read_frame
+from edge.transports.video.track import PacketTrack, Track
+from edge.transports.video.viewer import RungViewer, Viewer
 from router.broker import Broker
 from router.cluster.leases import Leases, view_key
+from router.codec import to_json
 from router.errors import BadEvent, BrokerError
 from router.frame import MAX_BODY, pack, part_subject, unpack
-from router.nats.subscription import Subscription
+from router.rungs import Rung, rung_subject
+from router.subject import escape
 
 log = logging.getLogger(__name__)
 
 # 6 s: three lost refreshes later a camera whose viewers' process died is idle again.
 LEASE_SECONDS = 6.0
+# A key is ten times as long as another picture; one a second is what all viewers of a rung may ask for together.
+KEY_SECONDS = 1.0
 # 2 s: how long a part of a picture may follow the frame that names it.
 PART_SECONDS = 2.0
-
-
-class Track:
-    """One picture stream as this process receives it."""
-
-    def __init__(self, subject: str) -> None:
-        self.subject = subject
-        self.viewers: set[Viewer] = set()
-        self.listening: Subscription | None = None
-        self.lease: asyncio.Task[None] | None = None
-        self.gathering: asyncio.Task[None] | None = None
-        self.users = 0
-        self.changing = asyncio.Lock()
-
-    def show(self, frame: Frame) -> None:
-        """Gives a frame to all viewers."""
-        for viewer in self.viewers:
-            viewer.show(frame)
 
 
 class Video:
@@ -69,54 +57,93 @@ class Video:
 
         The lease names `what` of the entity is watched. The last picture of before comes first, unless not `stored`.
         """
-        viewer = Viewer()
-        track = self._tracks.setdefault(subject, Track(subject))
+        key = view_key(domain, entity, self._edge_id, *what)
+        async with self._watch(self._tracks.setdefault(subject, Track(subject)), key, stored) as viewer:
+            assert isinstance(viewer, Viewer)
+            yield viewer
+
+    @asynccontextmanager
+    async def watch_rung(self, entity: str, rung: Rung) -> AsyncIterator[RungViewer]:
+        """Watches one rung of a camera: holds its lease, and gives its pictures. Raises BrokerError."""
+        subject = rung_subject(entity, rung)
+        if (track := self._tracks.get(subject)) is None:
+            track = Track(subject) if rung.independent else PacketTrack(subject, self._key_asker(entity, rung))
+            self._tracks[subject] = track
+        async with self._watch(track, view_key("camera", entity, self._edge_id, *rung.what), True) as viewer:
+            yield viewer
+
+    @asynccontextmanager
+    async def _watch(self, track: Track, key: str, stored: bool) -> AsyncIterator[RungViewer]:
+        viewer: RungViewer | None = None
         track.users += 1
         try:
             async with track.changing:
                 if track.listening is None:
                     track.listening = await self._broker.connection.listen(
-                        subject, lambda _s, _r, payload, _h: self._take(track, payload)
+                        track.subject, lambda _s, _r, payload, _h: self._take(track, payload)
                     )
                     assert self._group is not None
-                    key = view_key(domain, entity, self._edge_id, *what)
                     track.lease = self._group.create_task(self._leases.hold(key, LEASE_SECONDS))
+            viewer = track.viewer()
             track.viewers.add(viewer)
-            last = await self.last(subject) if stored else None
-            if last is not None and viewer in track.viewers and not viewer._arrived.is_set():
-                viewer.show(last)
+            last = await self.last(track.subject) if stored and track.keeps_last else None
+            if last is not None and viewer in track.viewers and not viewer.waiting:
+                viewer.offer(last, asyncio.get_running_loop().time())
             yield viewer
         finally:
-            track.viewers.discard(viewer)
+            if viewer is not None:
+                track.viewers.discard(viewer)
             track.users -= 1
             async with track.changing:
                 if track.users == 0:
                     await self._leave(track)
+
+    def _key_asker(self, entity: str, rung: Rung) -> Callable[[], None]:
+        """Asks the actor for a key of a rung, at most once a second; where it is away, it begins with one anyway."""
+        subject, body = f"cmd.camera.{escape(entity)}.key_frame", to_json({"rung": rung.token})
+        not_before = 0.0
+
+        async def ask() -> None:
+            with contextlib.suppress(BrokerError):
+                await self._broker.connection.ask(subject, body, {"Content-Type": "application/json"}, KEY_SECONDS)
+
+        def ask_once() -> None:
+            nonlocal not_before
+            now = asyncio.get_running_loop().time()
+            if now >= not_before and self._group is not None:
+                not_before = now + KEY_SECONDS
+                self._group.create_task(ask())
+
+        return ask_once
 
     async def _leave(self, track: Track) -> None:
         """Ends what was begun for a track that nobody watches any more."""
         if track.listening is not None:
             await track.listening.stop()
             track.listening = None
-        for task in (track.lease, track.gathering):
-            if task is not None:
-                task.cancel()
+        ending = [task for task in (track.lease, track.gathering) if task is not None]
         track.lease = track.gathering = None
-        if self._tracks.get(track.subject) is track:
+        for task in ending:
+            task.cancel()
+        # A viewer that comes meanwhile takes the lease anew, which its release must not delete.
+        await asyncio.gather(*ending, return_exceptions=True)
+        track.forget()
+        if self._tracks.get(track.subject) is track and track.users == 0:
             del self._tracks[track.subject]
 
     def _take(self, track: Track, payload: bytes) -> None:
         """Shows a picture that has come, or gathers its parts."""
-        try:
-            header, _ = unpack(payload)
-        except BadEvent:
+        if (frame := read_frame(payload)) is None:
             return
-        if "parts" not in header:
-            track.show(Frame(payload))
+        if "parts" not in frame.header:
+            track.show(frame)
+        elif not track.keeps_last:
+            # Those that follow would overtake it while its parts are gathered.
+            track.miss()
         elif track.gathering is None or track.gathering.done():
             # One picture at a time: parts of the next one replace those of this one in the stream.
             assert self._group is not None
-            track.gathering = self._group.create_task(self._show_parts(track, header))
+            track.gathering = self._group.create_task(self._show_parts(track, frame.header))
 
     async def _show_parts(self, track: Track, header: dict[str, Any]) -> None:
         frame = await self._gather(track.subject, header)
@@ -128,11 +155,9 @@ class Video:
         payload = await self._broker.last_frame(subject)
         if payload is None:
             return None
-        try:
-            header, _ = unpack(payload)
-        except BadEvent:
+        if (frame := read_frame(payload)) is None:
             return None
-        return await self._gather(subject, header) if "parts" in header else Frame(payload)
+        return await self._gather(subject, frame.header) if "parts" in frame.header else frame
 
     async def _gather(self, subject: str, header: dict[str, Any]) -> Frame | None:
         """Puts the parts of a picture together; None where they do not arrive, or are those of another picture by now."""

@@ -1,4 +1,4 @@
-"""Viewers of one picture stream share a subscription and a lease; each gets the newest frame, whatever it has missed."""
+"""Viewers of one picture stream share a subscription and a lease; each is given its pictures, whatever it has missed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from router.broker import Broker
 from router.cluster.leases import view_key
 from router.frame import frame_subject, in_parts, pack
 from router.nats.bucket import Bucket
+from router.rungs import JPEG as JPEG_RUNG
+from router.rungs import Rung, rung_subject
 from tests.edge.conftest import keep_picture
 from tests.waiting import PATIENCE, eventually
 
@@ -136,3 +138,56 @@ async def test_a_picture_of_before_is_taken_only_where_no_fresh_one_comes(
     assert shown is not None and shown.payload == picture(2)
     late = await video.newest("octane", entity, subject, timeout=0.05, stored=False)
     assert late is not None and late.payload == picture(2)
+
+
+def packet(number: int, key: bool = False) -> bytes:
+    return pack({"seq": number, "life": 1, "format": "h264", "packet": number, "key": key}, b"\0\0\0\1")
+
+
+async def test_viewers_of_a_rung_share_its_lease_and_one_that_joins_begins_at_the_last_key(
+    video: Video, broker: Broker, entity: str
+) -> None:
+    bucket, rung = Bucket(broker.connection, "LEASES"), Rung("h264", 480)
+    subject = rung_subject(entity, rung)
+
+    async def keys() -> list[str]:
+        return [entry.key for entry in await bucket.entries(f"view.camera.{entity}.>")]
+
+    async with video.watch_rung(entity, rung) as one:
+        await eventually(lambda: _holds(keys, {view_key("camera", entity, "edge-1", "h264-480")}))
+        for number in range(3):
+            await broker.frame(subject, packet(number, key=number == 1))
+        async with asyncio.timeout(PATIENCE):
+            assert [(await one.next()).header["packet"] for _ in range(2)] == [1, 2]
+            async with video.watch_rung(entity, rung) as other:
+                assert [(await other.next()).header["packet"] for _ in range(2)] == [1, 2]
+    await eventually(lambda: _holds(keys, set()))
+
+
+async def test_a_key_is_asked_for_at_most_once_in_a_while(
+    video: Video, broker: Broker, entity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "KEY_SECONDS", PATIENCE)
+    rung, asked = Rung("h264"), list[bytes]()
+    listening = await broker.connection.listen(
+        f"cmd.camera.{entity}.key_frame", lambda _s, _r, payload, _h: asked.append(payload)
+    )
+
+    async with video.watch_rung(entity, rung), video.watch_rung(entity, rung):
+        for number in range(0, 20, 2):
+            await broker.frame(rung_subject(entity, rung), packet(number))
+        await eventually(lambda: asked)
+        await broker.connection.flush()
+
+    assert asked == [b'{"rung":"h264"}']
+    await listening.stop()
+
+
+async def test_a_jpeg_rung_gives_the_newest_and_the_last_one_first(video: Video, broker: Broker, entity: str) -> None:
+    subject = rung_subject(entity, JPEG_RUNG)
+    await keep_picture(broker, subject, picture(1))
+
+    async with video.watch_rung(entity, JPEG_RUNG) as viewer, asyncio.timeout(PATIENCE):
+        assert (await viewer.next()).payload == picture(1)
+        await broker.frame(subject, picture(2))
+        assert (await viewer.next()).payload == picture(2)
