@@ -15,7 +15,7 @@ import os
 import re
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -77,6 +77,8 @@ class _Leaf(NamedTuple):
     path: tuple[str, ...]
     variable: str
     kind: Any
+    # How a text of it may be shown, where it holds more than a password (metadata "shown" of the field).
+    shown: Callable[[str], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,13 @@ class Settings:
                 found = self.found.get(leaf.variable)
                 secret = _is_hidden(leaf)
                 rows.append(
-                    SettingRow(name, leaf.variable, _shown(value, secret), found.source if found else "default", secret)
+                    SettingRow(
+                        name,
+                        leaf.variable,
+                        _shown(value, secret, leaf.shown),
+                        found.source if found else "default",
+                        secret,
+                    )
                 )
         return rows
 
@@ -236,7 +244,7 @@ class Settings:
                 values[name] = convert(leaf.kind, found.text)
                 check_port(name, values[name])
             except ValueError as fault:
-                text = "***" if _is_hidden(leaf) else found.text
+                text = _shown(found.text, True) if _is_hidden(leaf) else _shown(found.text, False, leaf.shown)
                 lines.append(f"{found.said}={text} ({found.source}): {fault}")
         if lines:
             return None
@@ -245,7 +253,8 @@ class Settings:
         except ValueError as fault:
             which = next(((name, found) for name, found in said.items() if name in str(fault)), None)
             if which:
-                text = "***" if is_secret(which[0]) else str(_shown(which[1].text, False))
+                form = next((leaf.shown for leaf in leaves if leaf.path[-1] == which[0]), None)
+                text = "***" if is_secret(which[0]) else str(_shown(which[1].text, False, form))
                 lines.append(f"{which[1].said}={text}: {fault}")
             else:
                 lines.append(f"{cls.__name__}: {fault}")
@@ -283,9 +292,11 @@ def _is_hidden(leaf: _Leaf) -> bool:
     return is_secret(leaf.path[-1]) and leaf.kind in (str, str | None)
 
 
-def _shown(value: object, secret: bool) -> object:
+def _shown(value: object, secret: bool, form: Callable[[str], str] | None = None) -> object:
     if secret:
         return "***" if value else None
+    if form is not None:
+        return tuple(map(form, value)) if isinstance(value, tuple) else form(str(value))
     if isinstance(value, str) and "@" in value and "://" in value:
         return re.sub(r"://[^@/]*@", "://***@", value)
     if isinstance(value, Enum):
@@ -315,7 +326,7 @@ def _fields(cls: type, path: tuple[str, ...], prefix: str, renamed: Mapping[str,
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
             yield from _fields(kind, (*path, one.name), variable + "_", {})
         elif one.init and _settable(kind):
-            yield _Leaf((*path, one.name), variable, kind)
+            yield _Leaf((*path, one.name), variable, kind, one.metadata.get("shown"))
 
 
 @functools.cache

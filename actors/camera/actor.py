@@ -6,15 +6,13 @@ publishes what both note down. Commands change how in between.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from actors.camera.output import CameraOutput
 from actors.camera.pump import CapturePump
 from actors.camera.report import CameraReport
 from actors.camera.settings import CameraSettings, checked_fps, checked_quality
-from actors.camera.sources.open import about, source_of
-from actors.camera.sources.source import SIMULATED, CameraSource
+from actors.camera.sources.open import Factory, open_source
 from actors.system.actor import Actor, Reject, command
 from actors.system.context import Context
 
@@ -30,11 +28,11 @@ class Camera(Actor):
     def __init__(
         self,
         settings: CameraSettings = DEFAULTS,
-        sources: Callable[[str, int, int], CameraSource] = source_of,
+        sources: Factory = open_source,
     ) -> None:
-        size = (settings.width, settings.height) if settings.source == SIMULATED else None
+        size = (settings.width, settings.height) if settings.address.simulated else None
         self.settings = settings
-        self._report = CameraReport(about(settings.source), size, settings.fps, settings.quality)
+        self._report = CameraReport(settings.address.about(), size, settings.fps, settings.quality)
         self._output = CameraOutput(self._report)
         self._pump = CapturePump(settings, sources, self._report, self._output)
 

@@ -14,7 +14,8 @@ from actors.camera.output import CameraOutput
 from actors.camera.pacing import CaptureMeter, Pacer
 from actors.camera.report import CameraReport
 from actors.camera.settings import CHECK_EVERY, CameraSettings
-from actors.camera.sources.source import BAD_PICTURE, CameraSource, SourceUnavailable
+from actors.camera.sources.open import Factory
+from actors.camera.sources.source import BAD_PICTURE, SourceUnavailable
 from actors.system.context import Context
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ class CapturePump:
     def __init__(
         self,
         settings: CameraSettings,
-        sources: Callable[[str, int, int], CameraSource],
+        sources: Factory,
         report: CameraReport,
         output: CameraOutput,
     ) -> None:
@@ -106,7 +107,7 @@ class CapturePump:
             self._report.turn("failed", reason)
             raise SourceUnavailable(reason)
         settings = self._settings
-        thread = CaptureThread(self._sources(settings.source, settings.width, settings.height))
+        thread = CaptureThread(self._sources(settings.address, settings))
         self._left.append(thread)
         return thread
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from actors.camera.encode import MAX_QUALITY, MIN_QUALITY
 from actors.camera.pacing import MAX_FPS, MIN_FPS
-from actors.camera.sources.simulated import MAX_HEIGHT, MAX_WIDTH, MIN_HEIGHT, MIN_WIDTH
-from actors.camera.sources.source import SIMULATED
+from actors.camera.sources.address import (
+    MAX_HEIGHT,
+    MAX_WIDTH,
+    MIN_HEIGHT,
+    MIN_WIDTH,
+    SIMULATED,
+    SourceAddress,
+    shown_address,
+)
 
 # 0.5 s: how soon a wait notices that a viewer left or that the rate changed, and how often an idle camera beats.
 CHECK_EVERY = 0.5
@@ -15,25 +22,37 @@ CHECK_EVERY = 0.5
 
 @dataclass(frozen=True, slots=True)
 class CameraSettings:
-    """What a camera shows, and how. `source` is "simulated" or the path of a video file, shown in its own size."""
+    """What a camera shows, and how. `source` is an address (see `SourceAddress`) or the path of a video file.
 
-    source: str = SIMULATED
+    A size and a rate in the address are the camera's, whatever `width`, `height` and `fps` say.
+    """
+
+    source: str = field(default=SIMULATED, repr=False, metadata={"shown": shown_address})
     fps: float = 30.0
     quality: int = 85
     width: int = 640
     height: int = 480
     linger: float = 5.0  # seconds that the capture goes on after the last viewer left
-    silence: float = 5.0  # seconds without a picture after which the source is opened anew
+    silence: float = 3.0  # seconds without a picture after which the source is opened anew
 
     def __post_init__(self) -> None:
-        if not isinstance(self.source, str) or not self.source:
-            raise ValueError(f'source must be "{SIMULATED}" or the path of a video file')
+        address = self.address
+        if address.fps is not None:
+            object.__setattr__(self, "fps", address.fps)
         checked_fps(self.fps)
         checked_quality(self.quality)
         _whole("width", self.width, MIN_WIDTH, MAX_WIDTH)
         _whole("height", self.height, MIN_HEIGHT, MAX_HEIGHT)
         _number("linger", self.linger, 0.0, 3600.0)
         _number("silence", self.silence, 2 * CHECK_EVERY, 3600.0)
+        if address.simulated and address.size is not None:
+            object.__setattr__(self, "width", address.size[0])
+            object.__setattr__(self, "height", address.size[1])
+
+    @property
+    def address(self) -> SourceAddress:
+        """Where the pictures come from. Holds secrets."""
+        return SourceAddress.parse(self.source)
 
 
 def checked_fps(value: object) -> float:

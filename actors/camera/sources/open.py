@@ -1,26 +1,36 @@
-"""Makes the camera source that a setting names, and describes it without secrets."""
+"""Makes the camera source that an address names. Each kind loads its own libraries, and only when it is asked for."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping
 
-from actors.camera.sources.simulated import SimulatedSource
-from actors.camera.sources.source import SIMULATED, CameraSource
+from actors.camera.sources.address import SourceAddress, SourceSettings
+from actors.camera.sources.source import CameraSource, SourceUnavailable
+
+Factory = Callable[[SourceAddress, SourceSettings], CameraSource]
 
 
-def source_of(setting: str, width: int, height: int) -> CameraSource:
-    """Gives the source that a setting names; opens nothing."""
-    if setting == SIMULATED:
-        return SimulatedSource(width, height)
+def open_source(address: SourceAddress, settings: SourceSettings) -> CameraSource:
+    """Gives the source that an address names; opens nothing. Raises SourceUnavailable where this machine has none such."""
+    if address.kind not in FACTORIES:
+        raise SourceUnavailable(f"a source of the kind {address.kind} cannot be opened here")
+    return FACTORIES[address.kind](address, settings)
+
+
+def _card(address: SourceAddress, settings: SourceSettings) -> CameraSource:
+    from actors.camera.sources.simulated import SimulatedSource
+
+    return SimulatedSource(*(address.size or (settings.width, settings.height)))
+
+
+def _film(address: SourceAddress, settings: SourceSettings) -> CameraSource:
     # Loads FFmpeg, which a simulated camera does not need.
     from actors.camera.sources.file import VideoFileSource
 
-    return VideoFileSource(setting)
+    return VideoFileSource(address.where)
 
 
-def about(setting: str) -> dict[str, Any]:
-    """Describes the source that a setting names, without anything secret."""
-    if setting == SIMULATED:
-        return {"source": SIMULATED, "simulated": True}
-    return {"source": "file", "simulated": False, "file": Path(setting).name}
+FACTORIES: Mapping[str, Factory] = {
+    "sim": _card,
+    "file": _film,
+}

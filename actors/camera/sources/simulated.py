@@ -14,14 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from actors.camera.sources.source import SIMULATED, Picture, Pixels
+from actors.camera.sources.address import SIMULATED
+from actors.camera.sources.source import Picture, Pixels
 
 Image8 = NDArray[np.uint8]
 _Colour = tuple[int, int, int]
-
-# The smallest card on which the strip and the time still fit, the largest that anybody shows.
-MIN_WIDTH, MIN_HEIGHT = 320, 240
-MAX_WIDTH, MAX_HEIGHT = 7680, 4320
 
 INK: _Colour = (238, 241, 247)
 PANEL: _Colour = (12, 14, 22)

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
-SIMULATED = "simulated"
-
 
 class CameraError(Exception):
     """something about the camera failed"""

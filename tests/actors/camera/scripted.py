@@ -10,6 +10,7 @@ import numpy as np
 
 from actors.camera.actor import Camera
 from actors.camera.settings import CameraSettings
+from actors.camera.sources.address import SourceAddress, SourceSettings
 from actors.camera.sources.source import CameraSource, Picture, SourceUnavailable
 from actors.system.probe import Probe
 from tests.waiting import PATIENCE
@@ -55,7 +56,7 @@ class Script:
         self.released = threading.Event()
         self.pixels: Callable[[], np.ndarray] = lambda: np.full((24, 32), 128, dtype=np.uint8)
 
-    def source(self, setting: str, width: int, height: int) -> CameraSource:
+    def source(self, address: SourceAddress, settings: SourceSettings) -> CameraSource:
         return Scripted(self)
 
     def camera(self, **settings: Any) -> Probe:

@@ -31,3 +31,13 @@ def test_a_setting_out_of_range_is_named_in_one_line(wrong: dict[str, Any]) -> N
         CameraSettings(**wrong)
 
     assert "\n" not in str(refused.value)
+
+
+def test_size_and_rate_of_the_address_are_the_camera_s() -> None:
+    settings = CameraSettings(source="sim:card?size=320x240&fps=12.5", width=640, height=480, fps=30)
+
+    assert (settings.width, settings.height, settings.fps) == (320, 240, 12.5)
+
+
+def test_settings_do_not_write_a_password() -> None:
+    assert "hush" not in repr(CameraSettings(source="rtsp://u:hush@cam/one"))
