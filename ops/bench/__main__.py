@@ -28,6 +28,8 @@ from pathlib import Path
 
 from ops.bench import (
     agent,
+    camera,
+    camera_codecs,
     delivery,
     dialects,
     fanout,
@@ -60,6 +62,8 @@ PARTS: Mapping[str, Part] = {
     "dialects": dialects.run,
     "latency": latency.run,
     "memory": memory.run,
+    "camera": camera.run,
+    "codecs": camera_codecs.run,
     "octane": octane.run,
     "agent": agent.run,
     "storm": storm.run,
@@ -98,13 +102,16 @@ def main() -> int:
     parser.add_argument(
         "--nchan-module", type=Path, metavar="FILE", help="where nginx's nchan module is, if not installed"
     )
+    parser.add_argument("--clip", type=Path, metavar="FILE", help="a film to compare H.264 and JPEG on, for `codecs`")
     given = parser.parse_args()
     chosen = given.only.split(",")
     if unknown := [name for name in chosen if name not in PARTS]:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(PARTS)}")
     if not given.json:
         print(report.HEAD)
-    rows, whole = asyncio.run(measure(chosen, Plan(given.seconds, given.full, given.nchan_module), given.json))
+    rows, whole = asyncio.run(
+        measure(chosen, Plan(given.seconds, given.full, given.nchan_module, given.clip), given.json)
+    )
     if given.json:
         print(report.as_json(rows))
     return 0 if whole else 1

@@ -44,11 +44,12 @@ class BenchError(Exception):
 
 @dataclass(frozen=True)
 class Plan:
-    """What was asked for: how long a timed run takes, and whether the large sizes are wanted."""
+    """What was asked for: how long a timed run takes, and whether the large sizes are wanted. `clip` is a film to compare codecs on."""
 
     seconds: float = 1.5
     full: bool = False
     nchan_module: Path | None = None
+    clip: Path | None = None
 
 
 def cpu_seconds(pid: int) -> float:
@@ -162,6 +163,16 @@ class Stand:
         asked = {"subjects": [subject], "dialect": dialect}
         async with self.http.post("/callbacks/sessions", json=asked) as answer:
             return f"/callbacks/sessions/{(await answer.json())['session_id']}"
+
+    async def known(self, path: str, name: str) -> None:
+        """Returns once a list of the edge, such as `/cameras`, has an entry of that id. Raises TimeoutError."""
+        async with asyncio.timeout(READY_SECONDS):
+            while True:
+                async with self.http.get(path) as answer:
+                    (listed,) = (await answer.json()).values()
+                if any(each["id"] == name for each in listed):
+                    return
+                await asyncio.sleep(0.05)
 
     async def counter(self, name: str) -> float:
         """The sum of one of the edge's metrics over its labels."""
