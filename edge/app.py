@@ -26,6 +26,7 @@ from edge.http import (
     history,
     ingest,
     pictures,
+    recordings,
     rule_trials,
     rules,
     run_list,
@@ -130,6 +131,8 @@ ACCESS: Mapping[str, Access] = {
     **dict.fromkeys(("/commands", "/commands/{actor}/{instance}/{command}"), Access.TOKEN),
     **dict.fromkeys(("/runs/{run}/lease", "/runs/{run}/stop"), Access.TOKEN),
     **dict.fromkeys(("/runs", "/runs/{run}", "/alerts", "/cameras", "/octanes"), Access.TOKEN),
+    **dict.fromkeys(("/recordings", "/recordings/{id}"), Access.TOKEN),
+    **dict.fromkeys(("/recordings/{id}.mp4", "/recordings/{id}/{n}.jpg"), Access.STREAM),
     **dict.fromkeys(("/entities", "/entities/{entity}", "/entities/{entity}/{part}"), Access.TOKEN),
     **dict.fromkeys(
         ("/alerts/alertmanager", "/alerts/{id}", *(f"/alerts/{{id}}/{what}" for what in ACTIONS)), Access.TOKEN
@@ -259,6 +262,11 @@ def routes() -> list[BaseRoute]:
         Route("/cameras/{entity}/mjpeg", video.camera_mjpeg),
         Route("/cameras/{entity}/snapshot", video.camera_snapshot),
         WebSocketRoute("/cameras/{entity}/ws", video.camera_socket),
+        Route("/recordings", recordings.list_recordings),
+        Route("/recordings/{id}.mp4", recordings.download_recording),
+        Route("/recordings/{id}", recordings.read_recording, methods=["GET"]),
+        Route("/recordings/{id}", recordings.delete_recording, methods=["DELETE"]),
+        Route("/recordings/{id}/{n}.jpg", recordings.recorded_still),
         Route("/octane/{entity}/mjpeg", video.octane_mjpeg),
         Route("/octane/{entity}/snapshot", video.octane_snapshot),
         WebSocketRoute("/octane/{entity}/ws", video.octane_socket),

@@ -30,6 +30,7 @@ RETRIES = "RETRIES"
 DEADLETTERS = "DEADLETTERS"
 ATTEMPTS = "ATTEMPTS"
 PICTURES = "PICTURES"
+RECORDINGS = "RECORDINGS"
 
 SESSIONS = "SESSIONS"
 RULES = "RULES"
@@ -62,6 +63,7 @@ _STREAMS = {
     "dead": DEADLETTERS,
     "attempt": ATTEMPTS,
     "picture": PICTURES,
+    "rec": RECORDINGS,
 }
 
 
@@ -94,6 +96,10 @@ class TopologySettings:
     pictures_max_age: float = 90 * 86400
     pictures_max_bytes: int = 256 * MIB
     pictures_max_messages: int = 10_000
+    # What all recordings of cameras may hold; 2 GiB are about two hours of 1280×1024 at 30 pictures a second. A full one
+    # refuses new pieces, and nothing that was recorded goes. An age of 0 keeps recordings until they are deleted.
+    recordings_max_bytes: int = 2048 * MIB
+    recordings_max_age: float = 0
     # Of each key-value bucket (sessions, rules, alerts, leases, jobs, endpoints, runs). A full one refuses new
     # keys; that of the runs forgets those that were written longest ago.
     buckets_max_bytes: int = 128 * MIB
@@ -126,6 +132,7 @@ def streams(settings: TopologySettings) -> list[DeclaredStream]:
         _deadletters(settings),
         _attempts(settings),
         _pictures(settings),
+        _recordings(settings),
         *(_bucket(name, settings, markers=False) for name in (SESSIONS, RULES, ALERTS)),
         *(_bucket(name, settings, markers=True) for name in (LEASES, JOBS, ENDPOINTS)),
         _runs(settings),
@@ -254,6 +261,24 @@ def _pictures(settings: TopologySettings) -> DeclaredStream:
             "max_age": int(settings.pictures_max_age * SECOND),
             "max_bytes": settings.pictures_max_bytes or -1,
             "description": "the last picture of each render pass and of each run",
+        },
+    )
+
+
+def _recordings(settings: TopologySettings) -> DeclaredStream:
+    return DeclaredStream(
+        RECORDINGS,
+        {
+            **_kept(settings),
+            "subjects": ["rec.>"],
+            "retention": "limits",
+            # What was recorded does not go for what is being recorded.
+            "discard": "new",
+            "max_msgs_per_subject": 1,
+            "max_bytes": settings.recordings_max_bytes or -1,
+            # Recorders delete whole recordings by their age; this is for those of cameras that are gone.
+            "max_age": int((settings.recordings_max_age + 86400) * SECOND) if settings.recordings_max_age else 0,
+            "description": "recordings of cameras: an entry each, and their pieces",
         },
     )
 

@@ -34,6 +34,31 @@ class CameraStatisticsData(msgspec.Struct, gc=False, kw_only=True):
     dropped: Count | None = None
 
 
+class CameraRecordingData(msgspec.Struct, gc=False, kw_only=True):
+    """What became of a recording. Times are RFC 3339, `duration` in seconds."""
+
+    what: Annotated[
+        str,
+        Meta(
+            description="`started`, `file_finished` (the next file follows), `stopped`, `interrupted` (its process had ended), "
+            "`failed` (with `reason`) or `deleted`."
+        ),
+    ]
+    recording: str | None = None
+    session: str | None = None
+    kind: str | None = None
+    label: str | None = None
+    by: str | None = None
+    reason: str | None = None
+    began: str | None = None
+    ended: str | None = None
+    until: str | None = None
+    duration: Amount | None = None
+    frames: Count | None = None
+    bytes: Count | None = None
+    lost: Count | None = None
+
+
 class OctaneStateData(msgspec.Struct, gc=False, kw_only=True):
     """Whether there is an Octane, and which; and whether its picture is the newest.
 
@@ -151,6 +176,7 @@ DEVICE_TYPES: tuple[EventType, ...] = (
     EventType("statistics", "Figures of a device or a part.", delivery=Delivery.LATEST),
     EventType("state", "What a camera does.", "camera", CameraStateData, Delivery.LATEST),
     EventType("statistics", "Figures of a camera's stream.", "camera", CameraStatisticsData, Delivery.LATEST),
+    EventType("recording", "A camera's recording began or ended.", "camera", CameraRecordingData),
     EventType("state", "Whether there is an Octane.", "octane", OctaneStateData, Delivery.LATEST),
     EventType("statistics", "How far a render is.", "octane", OctaneStatisticsData, Delivery.LATEST, progress=True),
     EventType("controls", "What an Octane is set to.", "octane", OctaneControlsData, Delivery.LATEST),
