@@ -101,7 +101,7 @@ async def test_a_browser_without_webcodecs_plays_by_the_next_best_and_says_why(
 
     state = await tab.page.evaluate("player.state")
     assert state["transport"] == "jpeg"
-    assert [(each["name"], each["reason"]) for each in state["passed"]][0] == (
+    assert next((each["name"], each["reason"]) for each in state["passed"]) == (
         "webcodecs",
         "this browser has no WebCodecs",
     )

@@ -81,7 +81,8 @@ class Frame:
                 (
                     b"Content-Type: image/jpeg\r\nContent-Length: ", str(len(body)).encode(),
                     b"\r\nX-Timestamp: ", str(header.get("time", "")).encode(),
-                    b"\r\nX-Simulated: ", b"true" if header.get("simulated") else b"false", self._part_headers(), b"\r\n\r\n", body, b"\r\n", OPENING,
+                    b"\r\nX-Simulated: ", b"true" if header.get("simulated") else b"false",
+                    self._part_headers(), b"\r\n\r\n", body, b"\r\n", OPENING,
                 )
             )  # fmt: skip
         return self._part
