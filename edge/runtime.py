@@ -19,6 +19,7 @@ from edge.disconnect import DELETED, SHUTDOWN
 from edge.filters.evaluation import Filtering
 from edge.hub import lag
 from edge.hub.hub import Hub
+from edge.presence import Presence
 from edge.sessions.cluster_stats import ClusterStats
 from edge.sessions.compaction import Compaction
 from edge.sessions.expiry import SessionExpiry
@@ -76,6 +77,7 @@ class Edge:
         )
         self.video = Video(broker, self.cluster_stats.id)
         self.pixels = Pixels()
+        self.presence = Presence(broker, self.store)
         self.webhooks = Webhooks(
             broker,
             self.registry,
@@ -137,6 +139,7 @@ class Edge:
                     ("authenticator", self.authenticator),
                     ("connection_auths", self.connection_auths),
                     ("video", self.video),
+                    ("presence", self.presence),
                     ("webhooks", self.webhooks),
                     ("session_expiry", self.session_expiry),
                     ("compaction", self.compaction),

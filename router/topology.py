@@ -39,6 +39,7 @@ LEASES = "LEASES"
 JOBS = "JOBS"
 ENDPOINTS = "ENDPOINTS"
 RUNS = "RUNS"
+STATES = "STATES"
 
 # The timeout for a stream whose only server may be down; nothing depends on its answer.
 EXPENDABLE_SECONDS = 2.0
@@ -100,7 +101,7 @@ class TopologySettings:
     # refuses new pieces, and nothing that was recorded goes. An age of 0 keeps recordings until they are deleted.
     recordings_max_bytes: int = 2048 * MIB
     recordings_max_age: float = 0
-    # Of each key-value bucket (sessions, rules, alerts, leases, jobs, endpoints, runs). A full one refuses new
+    # Of each key-value bucket (sessions, rules, alerts, leases, jobs, endpoints, runs, states). A full one refuses new
     # keys; that of the runs forgets those that were written longest ago.
     buckets_max_bytes: int = 128 * MIB
     # Two minutes: a publisher that retries with the same id inside this window stores its event once.
@@ -134,7 +135,7 @@ def streams(settings: TopologySettings) -> list[DeclaredStream]:
         _pictures(settings),
         _recordings(settings),
         *(_bucket(name, settings, markers=False) for name in (SESSIONS, RULES, ALERTS)),
-        *(_bucket(name, settings, markers=True) for name in (LEASES, JOBS, ENDPOINTS)),
+        *(_bucket(name, settings, markers=True) for name in (LEASES, JOBS, ENDPOINTS, STATES)),
         _runs(settings),
     ]
 

@@ -23,6 +23,7 @@ class Camera(Actor):
     """Streams pictures while somebody watches; one capture and one encoding for all viewers."""
 
     name = "camera"
+    watched = True
     subjects = ()
 
     def __init__(

@@ -65,6 +65,7 @@ class Octane(Actor):
     """Shows what an Octane renders: pictures on FRAMES; state, statistics and failures on EVENTS."""
 
     name = "octane"
+    watched = True
     subjects = ()
     # Silence timeout of the source below. Its heartbeat are the statistics, every 2 s at most; a call may take 10 s.
     silence = 30.0

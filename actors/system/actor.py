@@ -96,6 +96,9 @@ class Actor:
     every: float | None = None
     # 64 deliveries waiting here: keeps an actor busy over a round trip, and is little to hand back at a shutdown.
     capacity: int = 64
+    # Whether people watch its state: the newest event `<name>.<instance>.state` is then kept in the bucket STATES, beside
+    # whether the actor lives.
+    watched: ClassVar[bool] = False
 
     instance: str = "main"
 

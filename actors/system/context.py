@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 from actors.system.metrics import Gauges
 from actors.system.runtime import Runtime
 from actors.system.source import Run, Source, SourceEnded
+from actors.system.state import Incarnations
 from router import tracing
 from router.cluster.leases import Viewers
 from router.codec import encode
@@ -34,6 +35,10 @@ R = TypeVar("R")
 THREADS = 3
 # A cause's id longer than this is shortened to its digest, for an id has at most 200 characters.
 MAX_CAUSE = 120
+
+
+# Where nobody numbers the lives: of actors that are not watched, and in tests.
+_lives = Incarnations()
 
 
 class NotNow(RouterError):
@@ -89,8 +94,16 @@ class Context:
     """What one incarnation of an actor can do beyond itself."""
 
     def __init__(
-        self, name: str, instance: str, runtime: Runtime, clock: Clock | None = None, gauges: Gauges | None = None
+        self,
+        name: str,
+        instance: str,
+        runtime: Runtime,
+        clock: Clock | None = None,
+        gauges: Gauges | None = None,
+        life: int | None = None,
     ) -> None:
+        """`life` numbers the incarnation: ms since the epoch at which it began, and larger than any before."""
+        self.life = _lives.next() if life is None else life
         self.name = name
         self.instance = instance
         self.gauges = gauges or Gauges(name)
@@ -193,6 +206,14 @@ class Context:
         It takes the right to read this subject only, where `latest` takes that to read all.
         """
         return await self._runtime.last(subject)
+
+    async def kept(self) -> dict[str, Any] | None:
+        """What this actor keeps over the restarts of its process; None where it keeps nothing. Raises BrokerError."""
+        return await self._runtime.kept()
+
+    async def keep(self, kept: Mapping[str, Any]) -> None:
+        """Keeps plain data over the restarts of the process, instead of what it kept before. Raises BrokerError."""
+        await self._runtime.keep(kept)
 
     @contextlib.asynccontextmanager
     async def incarnation(self) -> AsyncIterator[None]:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+import msgspec
+
 from actors.system.actor import Actor, Reject, check
 from actors.system.context import Context
 from actors.system.life import Call, EventDelivery, Message, Tick
@@ -47,6 +49,8 @@ class Probe:
         self.retried: list[Event] = []
         self.crashes: list[Exception] = []
         self.behind: int | None = None
+        # What the actor keeps over restarts.
+        self.remembered: dict[str, Any] | None = None
         # In whose name `ask` calls.
         self.caller: str | None = None
         self.actor: Actor
@@ -143,6 +147,14 @@ class Probe:
     def horizon(self) -> int | None:
         """What a test has set as such."""
         return self.behind
+
+    async def kept(self) -> dict[str, Any] | None:
+        """What the actor has kept, or a test has set as such."""
+        return self.remembered
+
+    async def keep(self, kept: Mapping[str, Any]) -> None:
+        """Takes what the actor keeps, after its way through JSON."""
+        self.remembered = msgspec.json.decode(msgspec.json.encode(kept))
 
     def frame(self, subject: str, header: Mapping[str, Any], body: bytes) -> None:
         """Takes a picture."""

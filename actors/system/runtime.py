@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from actors.system.metrics import Gauges
+from actors.system.state import PresenceKeeper
 from router.broker import Broker
 from router.cluster.leases import Viewers, watch
 from router.codec import decode
@@ -45,6 +46,14 @@ class Runtime(Protocol):
         """Reads the newest event of one subject."""
         ...
 
+    async def kept(self) -> dict[str, Any] | None:
+        """What the actor keeps over restarts."""
+        ...
+
+    async def keep(self, kept: Mapping[str, Any]) -> None:
+        """Keeps it. Raises BrokerError."""
+        ...
+
     def horizon(self) -> int | None:
         """Up to when (ns) all stored events have been handled; None where none waits."""
         ...
@@ -61,8 +70,10 @@ class Runtime(Protocol):
 class BrokerRuntime:
     """The runtime of an actor that runs on NATS."""
 
-    def __init__(self, broker: Broker, gauges: Gauges) -> None:
+    def __init__(self, broker: Broker, gauges: Gauges, keeper: PresenceKeeper | None = None) -> None:
+        """A `keeper` writes the states that the actor publishes; without one the actor can keep nothing."""
         self.broker = broker
+        self._keeper = keeper
         self._gauges = gauges
         self.horizon: Callable[[], int | None] = lambda: None
         # One picture a track: whatever comes while one is on its way replaces what waits.
@@ -73,6 +84,15 @@ class BrokerRuntime:
         headers = None if ttl is None else {"Nats-TTL": f"{max(1, round(ttl))}s"}
         await self.broker.put(event, payload, dedup=dedup, headers=headers)
         self._gauges.emitted.inc()
+        if self._keeper is not None:
+            self._keeper.note(event)
+
+    async def kept(self) -> dict[str, Any] | None:
+        return None if self._keeper is None else await self._keeper.kept()
+
+    async def keep(self, kept: Mapping[str, Any]) -> None:
+        if self._keeper is not None:
+            await self._keeper.keep(kept)
 
     def frame(self, subject: str, header: Mapping[str, Any], body: bytes) -> None:
         if subject in self._frames:

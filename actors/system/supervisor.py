@@ -15,6 +15,7 @@ from actors.system.intake import Intake
 from actors.system.life import Call, Message, Tick, live
 from actors.system.metrics import Gauges
 from actors.system.runtime import BrokerRuntime
+from actors.system.state import PresenceKeeper
 from router.broker import Broker
 from router.errors import Escalate
 from router.mailbox import Mailbox
@@ -84,32 +85,48 @@ async def run_actor(
     The shutdown: no more events are pulled, calls are refused, the mailbox is drained for `grace` seconds at most, and
     the rest is returned to NATS at once. Raises Escalate where the actor crashes too often.
     """
-    try:
-        await _run(make, broker, instance, stop, grace)
-    except ExceptionGroup as group:
-        raise root(group) from None
-
-
-async def _run(make: Callable[[], Actor], broker: Broker, instance: str, stop: asyncio.Event, grace: float) -> None:
-    first: Actor | None = make()
-    assert first is not None
+    first = make()
     check(first)
+    keeper = PresenceKeeper(broker, first.name, instance) if first.watched else None
+    if keeper is not None:
+        await keeper.begin()
+    try:
+        await _run(make, first, broker, instance, stop, grace, keeper)
+    except ExceptionGroup as group:
+        crash = root(group)
+        if keeper is not None:
+            await keeper.end("the actor crashed too often" if isinstance(crash, Escalate) else "the actor failed")
+        raise crash from None
+    if keeper is not None:
+        await keeper.end("the actor was stopped")
+
+
+async def _run(
+    make: Callable[[], Actor],
+    first: Actor,
+    broker: Broker,
+    instance: str,
+    stop: asyncio.Event,
+    grace: float,
+    keeper: PresenceKeeper | None,
+) -> None:
+    unused: Actor | None = first
     name, clock, gauges = first.name, SystemClock(), Gauges(first.name)
     # One place more than deliveries may be outstanding, so that a tick always finds room; and as many again, for what
     # is still on the way when pulls are issued anew.
     mailbox: Mailbox[Message] = Mailbox(2 * first.capacity + 1)
     gauges.measure(mailbox)
-    runtime = BrokerRuntime(broker, gauges)
+    runtime = BrokerRuntime(broker, gauges, keeper)
     started = asyncio.Event()
 
     def next_one() -> Actor:
-        nonlocal first
-        actor, first = first or make(), None
+        nonlocal unused
+        actor, unused = unused or make(), None
         actor.instance = instance
         return actor
 
     def context() -> Context:
-        return Context(name, instance, runtime, clock, gauges)
+        return Context(name, instance, runtime, clock, gauges, keeper.next_life() if keeper else None)
 
     intake = Intake(first, instance, broker, mailbox, gauges) if first.subjects else None
     if intake is not None:
@@ -117,6 +134,8 @@ async def _run(make: Callable[[], Actor], broker: Broker, instance: str, stop: a
     service = CommandService(first, instance, broker.connection, mailbox)
     async with asyncio.TaskGroup() as group:
         helping = [group.create_task(runtime.send_frames()), group.create_task(service.run())]
+        if keeper is not None:
+            helping.append(group.create_task(keeper.run()))
         pulling: list[asyncio.Task[None]] = []
         # The command service first, so that a reader of the actor's first event can also call it.
         await _either(group.create_task(service.serving()), group.create_task(stop.wait()))

@@ -13,10 +13,10 @@ from edge.http.credentials import principal_of
 from edge.http.openapi.operation import Answer, operation
 from router.codec import rfc3339
 from router.record import Record
-from router.subject import unescape
+from router.subject import Subject, escape
 
-# What a camera or an Octane publishes about itself, of which the latest is what is the case.
-_PARTS = {"camera": ("state", "statistics"), "octane": ("state", "statistics", "controls", "render_failure")}
+# What a camera or an Octane publishes about itself beside its state, of which the latest is what is the case.
+_PARTS = {"camera": ("statistics", "controls"), "octane": ("statistics", "controls", "render_failure")}
 
 
 async def _latest(request: Request, *patterns: str) -> list[Record]:
@@ -37,17 +37,24 @@ async def list_octanes(request: Request) -> Response:
 
 
 async def _entities(request: Request, domain: str) -> list[dict[str, Any]]:
-    """Every camera or Octane that has published, with the latest of what it says."""
-    found: dict[str, dict[str, Any]] = {}
+    """Every camera or Octane that there is, with its state and the latest of what else it says."""
+    grants = principal_of(request.scope).grants
+    states = await edge_of(request).presence.all(domain)
+    found = {
+        escape(state.id): state.described()
+        for state in states
+        if grants.may_read(Subject.of(domain, state.id, "state"))
+    }
+    gone = {escape(state.id) for state in states if state.gone}
     for record in await _latest(request, *(f"{domain}.*.{kind}" for kind in _PARTS[domain])):
         event = record.event
         assert event is not None
-        shown = found.setdefault(event.subject.entity, {"id": unescape(event.subject.entity)})
-        match event.type:
-            case "state":
-                shown |= {**event.data, "updated": rfc3339(event.time)}
-            case "render_failure":
-                shown["failure"] = {**event.data, "at": rfc3339(event.time)}
-            case part:
-                shown[part] = dict(event.data)
+        shown = found.get(event.subject.entity)
+        # Figures of a camera that is gone would look like those of one that streams.
+        if shown is None or (domain == "camera" and event.type == "statistics" and event.subject.entity in gone):
+            continue
+        if event.type == "render_failure":
+            shown["failure"] = {**event.data, "at": rfc3339(event.time)}
+        else:
+            shown[event.type] = dict(event.data)
     return sorted(found.values(), key=lambda shown: str(shown["id"]))

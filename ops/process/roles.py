@@ -40,8 +40,9 @@ log = logging.getLogger(__name__)
 # 10 s: a process that is started together with NATS waits for it; after that it fails with the reason.
 NATS_TIMEOUT = 10.0
 # Only one process runs an actor; a second one is a standby. An actor that cannot reach NATS goes on: the events of an
-# Octane meanwhile would else be lost.
-ACTOR_ROLE = RoleSettings(ttl=10.0, poll=1.0, steps_down=False)
+# Octane meanwhile would else be lost. 7 s: the edges say within 10 s that the camera of a process that died is gone, and the
+# server looks once a second for what ran out.
+ACTOR_ROLE = RoleSettings(ttl=7.0, poll=1.0, steps_down=False)
 # What the edge takes to end beside its drain: open requests, webhook posts in flight, the connection to NATS.
 WORKER_DRAIN = 8.0
 

@@ -82,6 +82,17 @@ class Bucket:
         sequence = int(header(reply.headers, b"Nats-Sequence") or 0)
         return Entry(key, reply.payload, sequence, header(reply.headers, b"Nats-Time-Stamp") or "")
 
+    async def read(self, key: str) -> Entry:
+        """Reads one key by a request that names it, which takes the right to read this key only.
+
+        Its value is None where there is none, or the marker of its deletion, whose revision a write must name.
+        """
+        reply = await self._store.read_last(self._prefix + key)
+        if reply is None:
+            return Entry(key, None, 0)
+        sequence = int(header(reply.headers, b"Nats-Sequence") or 0)
+        return Entry(key, None if _deleted(reply.headers) else reply.payload, sequence)
+
     async def latest(self, key: str) -> Entry | None:
         """Reads one key as the stream's leader has it, which the replica that `get` asks may be behind.
 

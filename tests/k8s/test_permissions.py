@@ -311,6 +311,9 @@ REFUSED = [
     *((user, "publish", "$KV.SESSIONS.sess_1") for user in USERS if user != "edge"),
     *((user, "publish", "$KV.ENDPOINTS.x") for user in USERS if user != "edge"),
     *((user, "publish", "$KV.RUNS.agent.x") for user in USERS if user not in ("edge", "agent", "producer")),
+    *((user, "publish", "$KV.STATES.camera.main") for user in USERS if user not in ("edge", "camera")),
+    *((user, "publish", "$KV.STATES.octane.main.kept") for user in USERS if user != "octane"),
+    *((user, "publish", "$JS.API.DIRECT.GET.KV_STATES.$KV.STATES.octane.main") for user in ("streams", "camera", "producer")),
     *((user, "publish", "picture.of.octane.main.beauty") for user in USERS if user != "octane"),
     *((user, "publish", "picture.run.agent.x") for user in USERS),
     *((user, "publish", "$JS.API.DIRECT.GET.EVENTS.ev.alert.x.firing") for user in ("streams", "camera", "producer")),
@@ -379,7 +382,7 @@ def test_every_stream_and_user_that_the_file_names_exists() -> None:
     from tests.k8s.cast import NATS
 
     text = (NATS / "accounts.conf").read_text()
-    allowed = re.findall(r"\"\$JS\.(?:API|ACK)\.([^\"]+)\"", text)
+    allowed = [found.partition(".$KV")[0] for found in re.findall(r"\"\$JS\.(?:API|ACK)\.([^\"]+)\"", text)]
     named = {token for subject in allowed for token in subject.split(".") if token.isupper()} - VERBS
     streams = {stream.name for stream in topology.streams(TopologySettings())}
 
