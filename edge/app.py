@@ -18,6 +18,7 @@ from edge.http import (
     alert_calls,
     alertmanager,
     alerts,
+    camera_mp4,
     catalogue,
     command_list,
     commands,
@@ -38,6 +39,7 @@ from edge.http import (
     tickets,
     video,
     webhooks,
+    whep,
 )
 from edge.http.batch import EventDoor
 from edge.http.body import http_problem
@@ -160,6 +162,7 @@ ACCESS: Mapping[str, Access] = {
         for domain in ("cameras", "octane")
         for way in ("mjpeg", "snapshot", "ws")
     },
+    **dict.fromkeys((f"/cameras/{{entity}}/{way}" for way in ("stream.mp4", "whep", "whep/{peer}")), Access.STREAM),
 }
 
 
@@ -267,6 +270,11 @@ def routes() -> list[BaseRoute]:
         Route("/recordings/{id}", recordings.read_recording, methods=["GET"]),
         Route("/recordings/{id}", recordings.delete_recording, methods=["DELETE"]),
         Route("/recordings/{id}/{n}.jpg", recordings.recorded_still),
+        Route("/cameras/{entity}/stream.mp4", camera_mp4.camera_film),
+        Route("/cameras/{entity}/whep", whep.offer_peer, methods=["POST"]),
+        Route("/cameras/{entity}/whep", whep.describe_peers, methods=["OPTIONS"]),
+        Route("/cameras/{entity}/whep/{peer}", whep.change_peer, methods=["PATCH"]),
+        Route("/cameras/{entity}/whep/{peer}", whep.end_peer, methods=["DELETE"]),
         Route("/octane/{entity}/mjpeg", video.octane_mjpeg),
         Route("/octane/{entity}/snapshot", video.octane_snapshot),
         WebSocketRoute("/octane/{entity}/ws", video.octane_socket),

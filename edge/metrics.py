@@ -170,7 +170,7 @@ for _reason in GAPS:
     gaps.labels(_reason)
 for _outcome in RECOVERIES:
     recoveries.labels(_outcome)
-for _transport in ("websocket", "mjpeg"):
+for _transport in ("websocket", "mjpeg", "mp4", "whep"):
     frames.labels(_transport)
     frames_dropped.labels(_transport)
     viewers.labels(_transport)

@@ -30,6 +30,7 @@ from edge.transports.pixels import Pixels
 from edge.transports.receipts import PollReceipts
 from edge.transports.since import PollHistory
 from edge.transports.video.relay import Video
+from edge.transports.video.webrtc import WebRtc
 from edge.webhooks.client.ssrf import GuardSettings
 from edge.webhooks.endpoint.verification import Verification
 from edge.webhooks.history.recovery import Recoveries
@@ -76,6 +77,7 @@ class Edge:
             self.authenticator, broker.connection, self.cluster_stats.id, lambda: self.cluster_stats.size
         )
         self.video = Video(broker, self.cluster_stats.id)
+        self.webrtc = WebRtc(settings.webrtc, settings.host)
         self.pixels = Pixels()
         self.presence = Presence(broker, self.store)
         self.webhooks = Webhooks(
@@ -140,6 +142,7 @@ class Edge:
                     ("connection_auths", self.connection_auths),
                     ("video", self.video),
                     ("presence", self.presence),
+                    ("webrtc", self.webrtc),
                     ("webhooks", self.webhooks),
                     ("session_expiry", self.session_expiry),
                     ("compaction", self.compaction),
@@ -192,6 +195,7 @@ class Edge:
     async def drain(self) -> None:
         """Refuses new requests, and closes the readers one after the other over the drain time."""
         self.draining = True
+        self.webrtc.close()
         readers = list(self.hub.readers)
         pause = self.settings.drain / len(readers) if readers else 0.0
         for reader in readers:

@@ -82,6 +82,27 @@ class FilterSettings:
 
 
 @dataclass(frozen=True)
+class WebRtcSettings:
+    """Where peers of WebRTC are sent video from, with the extra `webrtc`."""
+
+    # The address that UDP sockets are bound to, on ports that the system chooses; None: where the edge listens.
+    host: str | None = None
+    # The address that peers are told instead, where it is translated (NAT, 1:1).
+    public_host: str | None = None
+    # Peers of one process: each costs a third of a core where it gets 30 pictures a second at full size.
+    peers: int = 32
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.peers <= 1000:
+            raise ValueError("peers must be from 0 to 1000")
+        if self.public_host is not None:
+            try:
+                ip_address(self.public_host)
+            except ValueError:
+                raise ValueError("public_host needs an IP address") from None
+
+
+@dataclass(frozen=True)
 class IdentitySettings:
     """Which tokens are accepted. Without any key authentication is off, and the edge listens on loopback only."""
 
@@ -291,6 +312,7 @@ class EdgeSettings:
     session: SessionSettings = field(default_factory=SessionSettings)
     filters: FilterSettings = field(default_factory=FilterSettings)
     webhooks: PolicySettings = field(default_factory=PolicySettings)
+    webrtc: WebRtcSettings = field(default_factory=WebRtcSettings)
 
     def __post_init__(self) -> None:
         for network in self.trusted_proxies:

@@ -105,7 +105,7 @@ def _transport(scope: Mapping[str, Any]) -> str:
     if scope["type"] == "websocket":
         return "websocket"
     last: str = scope["path"].rpartition("/")[2]
-    return last if last in ("mjpeg", "snapshot") else "sse"
+    return {"mjpeg": "mjpeg", "snapshot": "snapshot", "whep": "whep", "stream.mp4": "mp4"}.get(last, "sse")
 
 
 def pass_of(scope: Scope) -> str | None:

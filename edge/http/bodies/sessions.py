@@ -244,7 +244,7 @@ class TicketRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ]
         | None
     ) = None
-    transport: Literal["websocket", "sse", "mjpeg", "snapshot"] | None = None
+    transport: Literal["websocket", "sse", "mjpeg", "snapshot", "mp4", "whep"] | None = None
 
 
 class TicketAnswer(msgspec.Struct):

@@ -36,6 +36,18 @@ class PictureQuery(msgspec.Struct, frozen=True):
     ticket: Annotated[str | None, Meta(description="From `POST /tickets`, where no Authorization can be sent.")] = None
 
 
+class RungQuery(msgspec.Struct, frozen=True):
+    """Which rung of a camera's H.264."""
+
+    height: Annotated[
+        Literal[240, 480, 720] | None, Meta(description="Pixels; that of the source where it is left out.")
+    ] = None
+    ticket: Annotated[str | None, Meta(description="From `POST /tickets`, where no Authorization can be sent.")] = None
+    token: Annotated[
+        str | None, Meta(description="A token, where the server is configured to take it from addresses.")
+    ] = None
+
+
 PassName = Annotated[str, Meta(max_length=64)]
 PixelWidth = Annotated[int, Meta(ge=1, le=100_000)]
 

@@ -120,6 +120,8 @@ def _operation(path: str, declared: Operation, access: Access, schemas: _Schemas
         content = {"application/json": {"schema": schemas.of(declared.body)}}
         content |= {kind: {"schema": {}} for kind in declared.other_bodies}
         made["requestBody"] = {"content": content} | ({"required": True} if declared.body_required else {})
+    elif declared.text_body is not None:
+        made["requestBody"] = {"content": {declared.text_body: {"schema": {"type": "string"}}}, "required": True}
     if access is Access.OPEN:
         made["security"] = []
     answers = (_WEBSOCKET,) if declared.websocket else declared.answers

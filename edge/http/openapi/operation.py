@@ -44,6 +44,8 @@ class Operation:
     body: Any = None
     body_required: bool = False
     other_bodies: tuple[str, ...] = ()
+    # The content type of a required body that is no JSON at all.
+    text_body: str | None = None
     headers: tuple[Json, ...] = ()
     # Whether it asks the event store, which may not answer.
     store: bool = True

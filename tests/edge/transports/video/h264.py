@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -11,13 +14,14 @@ import numpy as np
 from av.video.frame import PictureType
 
 from edge.transports.video.frame import Frame
+from edge.transports.video.mp4 import codec_of, nal_units
+from router.broker import Broker
+from router.event import Event
 from router.frame import pack
+from router.rungs import Rung, rung_subject
 
 
-def access_units(
-    count: int, size: tuple[int, int] = (160, 120), *, keys: int = 10, profile: str = "baseline"
-) -> Iterator[tuple[bytes, bool]]:
-    """Access units of moving bars, and whether each is a key; SPS and PPS stand before each key."""
+def _encoder(size: tuple[int, int], profile: str) -> Any:
     encoder: Any = av.CodecContext.create("libx264", "w")
     encoder.width, encoder.height = size
     encoder.pix_fmt = "yuv420p"
@@ -26,15 +30,23 @@ def access_units(
     encoder.options = {
         "preset": "superfast", "tune": "zerolatency", "crf": "21", "forced-idr": "1", "profile": profile, "threads": "1",
     }  # fmt: skip
+    return encoder
+
+
+def _bars(number: int, size: tuple[int, int]) -> np.ndarray:
+    pixels = np.zeros((size[1], size[0], 3), np.uint8)
+    left = number * 4 % size[0]
+    pixels[:, left : left + 16] = (255, 160, 80)
+    return pixels
+
+
+def access_units(
+    count: int, size: tuple[int, int] = (160, 120), *, keys: int = 10, profile: str = "baseline"
+) -> Iterator[tuple[bytes, bool]]:
+    """Access units of moving bars, and whether each is a key; SPS and PPS stand before each key."""
+    encoder = LiveEncoder(size, profile)
     for number in range(count):
-        pixels = np.zeros((size[1], size[0], 3), np.uint8)
-        left = number * 4 % size[0]
-        pixels[:, left : left + 16] = (255, 160, 80)
-        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-        frame.pts = number * 33
-        frame.pict_type = PictureType.I if number % keys == 0 else PictureType.NONE
-        for packet in encoder.encode(frame):
-            yield bytes(packet), bool(packet.is_keyframe)
+        yield encoder.encode(number % keys == 0)
 
 
 def h264_frames(
@@ -54,3 +66,67 @@ def h264_frames(
         )
         for number, (body, key) in enumerate(access_units(count, size, **more))
     ]  # fmt: skip
+
+
+class LiveFilm:
+    """A camera that sends H.264: numbers and times of its pictures are those of its encoder. Asked for a key, it sends one next."""
+
+    def __init__(self, broker: Broker, entity: str, *, fps: float = 25.0, size: tuple[int, int] = (160, 120)) -> None:
+        self._broker, self._entity = broker, entity
+        self._fps, self._size = fps, size
+        self._wanted = asyncio.Event()
+        self.asked = 0
+        self.sent = 0
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[LiveFilm]:
+        """Sends pictures for as long as the block lasts."""
+        await self._broker.publish(Event.new(f"camera.{self._entity}.state", {"status": "streaming"}))
+        listening = await self._broker.connection.listen(f"cmd.camera.{self._entity}.key_frame", lambda *_: self._ask())
+        sending = asyncio.ensure_future(self._send())
+        try:
+            yield self
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+            await listening.stop()
+
+    def _ask(self) -> None:
+        self.asked += 1
+        self._wanted.set()
+
+    async def _send(self) -> None:
+        life, subject = time.time_ns() // 1_000_000, rung_subject(self._entity, Rung("h264"))
+        codec = ""
+        encoder = LiveEncoder(self._size)
+        while True:
+            body, key = encoder.encode(self.sent % 250 == 0 or self._wanted.is_set())
+            self._wanted.clear()
+            if key:
+                codec = codec_of(next(unit for unit in nal_units(body) if unit[0] & 31 == 7))
+            header = {
+                "seq": self.sent, "life": life, "time": time.time_ns() // 1_000_000, "width": self._size[0], "height": self._size[1],
+                "format": "h264", "rung": "h264", "fresh": True, "key": key, "codec": codec, "packet": self.sent, "source": "test",
+                "simulated": True, "fps": self._fps, "quality": 85,
+            }  # fmt: skip
+            await self._broker.frame(subject, pack(header, body))
+            self.sent += 1
+            await asyncio.sleep(1 / self._fps)
+
+
+class LiveEncoder:
+    """libx264 on moving bars."""
+
+    def __init__(self, size: tuple[int, int], profile: str = "baseline") -> None:
+        self._encoder = _encoder(size, profile)
+        self._size = size
+        self._number = 0
+
+    def encode(self, key: bool) -> tuple[bytes, bool]:
+        """The next access unit, and whether it is a key."""
+        frame = av.VideoFrame.from_ndarray(_bars(self._number, self._size), format="rgb24")
+        frame.pts = self._number * 33
+        frame.pict_type = PictureType.I if key else PictureType.NONE
+        self._number += 1
+        (packet,) = self._encoder.encode(frame)
+        return bytes(packet), bool(packet.is_keyframe)

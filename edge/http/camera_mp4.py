@@ -1,0 +1,95 @@
+"""Handler of a camera's H.264 as one MP4 file without an end, for `<video src>` and players of files."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from edge import metrics
+from edge.http.bodies.system import RungQuery
+from edge.http.body import draining_problem, edge_of, read_query
+from edge.http.camera import open_slot, readable_camera, require_camera, seconds_left
+from edge.http.openapi.operation import Answer, Media, operation
+from edge.http.streams import WithCleanup
+from edge.runtime import Edge
+from edge.transports.abort import abort
+from edge.transports.video.mp4 import MEDIA_TYPE, BadAccessUnit
+from edge.transports.video.mp4_viewer import Mp4File
+from router.rungs import Rung
+
+_FILM = Answer(
+    200, "Fragmented MP4 of H.264, from a key on; it ends where the size of the pictures changes", Media(MEDIA_TYPE)
+)
+# A client that takes nothing for so long is cut off.
+STALLED_SECONDS = 30.0
+
+
+@operation(
+    "Watch as one MP4 file without an end",
+    _FILM,
+    query=RungQuery,
+    problems=("camera_not_found", "draining", "not_granted", "too_many"),
+)
+async def camera_film(request: Request) -> WithCleanup:
+    edge = edge_of(request)
+    if edge.draining:
+        raise draining_problem()
+    entity = readable_camera(request, request.path_params["entity"])
+    rung = Rung("h264", read_query(request, RungQuery).height)
+    await require_camera(edge, entity)
+    slot = open_slot(request)
+    return WithCleanup(CameraFilm(_film(edge, entity, rung, seconds_left(request))), slot.release)
+
+
+async def _film(edge: Edge, entity: str, rung: Rung, seconds: float | None) -> AsyncIterator[bytes]:
+    gauge, sent = metrics.viewers.labels("mp4"), metrics.frames.labels("mp4")
+    gauge.inc()
+    try:
+        async with edge.video.watch_rung(entity, rung) as viewer:
+            file = Mp4File()
+            try:
+                while not edge.draining:
+                    async with asyncio.timeout(seconds):
+                        frame = await viewer.next()
+                    try:
+                        part = file.of(frame)
+                    except BadAccessUnit:
+                        continue
+                    if part is None:
+                        return
+                    if part:
+                        yield part
+                        sent.inc()
+            except TimeoutError:
+                return
+            finally:
+                metrics.frames_dropped.labels("mp4").inc(sum(viewer.dropped.values()))
+    finally:
+        gauge.dec()
+
+
+class CameraFilm:
+    """The answer; a client that stalls is cut off."""
+
+    def __init__(self, parts: AsyncIterator[bytes]) -> None:
+        self._parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sending(message: object) -> None:
+            try:
+                async with asyncio.timeout(STALLED_SECONDS):
+                    await send(message)  # type: ignore[arg-type]
+            except TimeoutError:
+                abort(scope, "mp4")
+                raise OSError("the client has stalled") from None
+
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Accept-Ranges": "none"}
+        answer = StreamingResponse(self._parts, media_type=MEDIA_TYPE, headers=headers)
+        try:
+            await answer(scope, receive, sending)
+        except OSError:
+            return
