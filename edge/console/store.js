@@ -16,7 +16,8 @@ const KEPT_RUNS = 200;
 const KEPT_ALERTS = 100;
 const ALERT_STATES = new Set(["firing", "acknowledged", "snoozed", "dismissed", "resolved"]);
 const KEPT_LINES = 200;
-/** The events that say how an Octane is. */
+/** The events that say how a camera is, and those that say how an Octane is. */
+const CAMERA_PARTS = new Set(["state", "statistics", "controls", "recording"]);
 const OCTANE_PARTS = new Set(["state", "statistics", "controls", "render_failure"]);
 
 export const TERMINAL = OUTCOMES;
@@ -41,7 +42,7 @@ export class Store {
   arrived = 0;
   /** What `/me` says of this page's token; null until it is known. */
   rights = null;
-  /** What is known of each camera, in parts: `{ state, statistics }`. */
+  /** What is known of each camera, in parts: `{ state, statistics, controls, recording }`. */
   #parts = new Map();
   #state = { phase: "idle", reason: "", code: "" };
   #connected = false;
@@ -118,7 +119,7 @@ export class Store {
     const [domain, token = ""] = String(event.subject).split(".");
     this.#keep({ kind: "event", event, at: Date.parse(event.timestamp), domain });
     if (domain === "camera") {
-      if (event.event_type === "state" || event.event_type === "statistics") this.#camera(unescapeToken(token), { [event.event_type]: data });
+      if (CAMERA_PARTS.has(event.event_type)) this.#camera(unescapeToken(token), { [event.event_type]: data });
     } else if (domain === "octane") {
       this.#octane(unescapeToken(token), event.event_type, data, moment(event.timestamp));
     } else if (domain === "alert") {
@@ -142,8 +143,8 @@ export class Store {
       else if (topic === "alerts") this.#alert({ ...item, alert: item.alert ?? item.id }, item.state ?? item.status, item.rule, moment(item.timestamp ?? item.time));
       else if (topic === "octanes") this.#listedOctane(item);
       else {
-        const { id, statistics = {}, ...state } = item;
-        this.#camera(String(id), { state, statistics }, true);
+        const { id, statistics = {}, controls, recording, ...state } = item;
+        this.#camera(String(id), { state, statistics, ...(controls && { controls }), ...(recording && { recording }) }, true);
       }
     }
     this.touch(topic);
@@ -200,17 +201,23 @@ export class Store {
     return second;
   }
 
-  /** `parts`: the state, the statistics, or both. Each is whole: what a newer one leaves out is so no more. */
+  /** `parts`: state, statistics, controls, recording, or some of them. Each is whole: what a newer one leaves out is so no more. */
   #camera(id, parts, fromList = false) {
     const known = this.#parts.get(id);
     // A list is a snapshot taken before the events that this page has already seen.
     const whole = fromList ? { ...parts, ...known } : { ...known, ...parts };
     this.#parts.set(id, whole);
-    this.cameras.set(id, { ...whole.statistics, ...whole.state, id });
+    const { state, statistics = {}, controls = null, recording = null } = whole;
+    this.cameras.set(id, { recording, ...statistics, ...state, statistics, controls, id });
     this.touch("cameras");
   }
 
-  /** What a command's answer says of an Octane's controls, before the event of it is here. */
+  /** What a command's answer says of a camera's controls, before the event of it is here. */
+  controlCamera(id, controls) {
+    this.#camera(id, { controls });
+  }
+
+  /** The same of an Octane's. */
   control(id, controls) {
     this.#octane(id, "controls", controls);
   }

@@ -19,12 +19,12 @@ export function covers(pattern, address) {
   return wanted.length === given.length;
 }
 
-/** Reads the answer of `GET /commands`: name → JSON Schema of the arguments, for one Octane. */
-export function listed(answer, id) {
+/** Reads the answer of `GET /commands`: name → JSON Schema of the arguments, for one Octane, or one instance of another actor. */
+export function listed(answer, id, actor = "octane") {
   const entries = Array.isArray(answer) ? answer : answer?.commands ?? [];
   const found = new Map();
   for (const entry of entries) {
-    if (entry.actor !== "octane" || (entry.instance && entry.instance !== id && entry.instance !== escapeToken(id))) continue;
+    if (entry.actor !== actor || (entry.instance && entry.instance !== id && entry.instance !== escapeToken(id))) continue;
     found.set(entry.name ?? entry.command, entry.schema ?? entry.arguments ?? entry.parameters ?? {});
   }
   return found;

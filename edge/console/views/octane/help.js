@@ -1,4 +1,4 @@
-/** Lists what mouse, touch and keys do in the viewport. */
+/** Lists what mouse, touch and keys do on a picture. */
 
 import { h } from "../../dom.js";
 
@@ -33,16 +33,18 @@ const LISTS = [
     ["?", "this list"],
   ]],
 ];
+const NOTE = "Keys act where the picture has the focus. A wheel acts on a page that scrolls once the picture was clicked.";
 
-export function help() {
+/** A dialog that lists what hands and keys do: `[title, [[keys, what they do], …]]` for each column, and a note. */
+export function help(lists = LISTS, note = NOTE) {
   const dialog = h("dialog.help", { "aria-label": "Mouse, touch and keys" });
   const close = h("button.quiet", { type: "button", onclick: () => dialog.close() }, "Close");
   dialog.append(
     h("header", {}, h("h2", {}, "Mouse, touch and keys"), close),
-    h("div.columns", {}, LISTS.map(([title, rows]) => h("section", {},
+    h("div.columns", {}, lists.map(([title, rows]) => h("section", {},
       h("h3", {}, title),
       h("dl", {}, rows.map(([keys, does]) => h("div", {}, h("dt", {}, keys), h("dd", {}, does))))))),
-    h("p.faint", {}, "Keys act where the picture has the focus. A wheel acts on a page that scrolls once the picture was clicked."));
+    h("p.faint", {}, note));
   // A click beside it closes it.
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   return { element: dialog, open: () => dialog.showModal() };
