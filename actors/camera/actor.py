@@ -15,6 +15,7 @@ from actors.camera.settings import CameraSettings, checked_fps, checked_quality
 from actors.camera.sources.open import Factory, open_source
 from actors.system.actor import Actor, Reject, command
 from actors.system.context import Context
+from router.rungs import BadRung, Rung
 
 DEFAULTS = CameraSettings()
 
@@ -67,6 +68,15 @@ class Camera(Actor):
         self._pump.change_rate()
         self._report.note()
         return self._report.described()
+
+    @command
+    async def key_frame(self, rung: str = "h264") -> dict[str, Any]:
+        """Makes the next picture of an H.264 rung one that can be decoded by itself, at most once a second."""
+        try:
+            asked = Rung.of_token(rung)
+        except BadRung as fault:
+            raise Reject(str(fault)) from fault
+        return {"rung": asked.token, "key": asked.independent or self._output.ask_key(asked)}
 
     @command
     async def describe(self) -> dict[str, Any]:

@@ -49,7 +49,6 @@ class CapturePump:
     def begin(self, ctx: Context) -> None:
         """Begins to wait for viewers."""
         self._ctx = ctx
-        self._viewers = ctx.viewers("camera", ctx.instance)
         ctx.source("capture", self._capture, silence=self._settings.silence)
 
     def change_rate(self) -> None:
@@ -70,10 +69,10 @@ class CapturePump:
 
     async def _until_watched(self, beat: Callable[[], None]) -> None:
         beat()
-        while not self._viewers.count:
+        while not self._output.wanted:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CHECK_EVERY):
-                    await self._viewers.wait_for_some()
+                    await self._output.wait_until_wanted()
             beat()
 
     async def _stream(self, beat: Callable[[], None]) -> None:
@@ -112,35 +111,31 @@ class CapturePump:
         return thread
 
     async def _grab_pictures(self, thread: CaptureThread, beat: Callable[[], None]) -> SourceUnavailable | None:
-        """Grabs on time; each picture is encoded while the next one is grabbed. Says why the source gave up, if so."""
+        """Grabs on time; pictures are encoded while the next ones are grabbed. Says why the source gave up, if so."""
         watched, report = self._ctx.now(), self._report
         self._pacer = pacer = Pacer(report.fps, watched)
         report.meter = CaptureMeter()
         report.bad = 0
-        async with asyncio.TaskGroup() as group:
-            sending: asyncio.Task[None] | None = None
-            while True:
-                now = self._ctx.now()
-                if self._viewers.count:
-                    watched = now
-                elif now - watched >= self._settings.linger:
-                    return None
-                if (wait := pacer.remaining(now)) > 0:
-                    await self._ctx.sleep(min(wait, CHECK_EVERY))
-                    beat()
-                    continue
-                report.dropped += pacer.tick(now)
-                try:
-                    picture = await thread.grab(self._seq)
-                except SourceUnavailable as unavailable:
-                    return unavailable
-                except BAD_PICTURE as fault:
-                    report.count_bad_picture(fault)
-                else:
-                    if sending is not None:
-                        await sending
-                    sending = group.create_task(self._output.send(picture, self._seq))
-                    self._seq += 1
-                if report.bad >= BAD_IN_A_ROW:
-                    return SourceUnavailable(f"{report.bad} bad pictures in a row; the last: {report.bad_reason}")
+        while True:
+            now = self._ctx.now()
+            if self._output.wanted:
+                watched = now
+            elif now - watched >= self._settings.linger:
+                return None
+            if (wait := pacer.remaining(now)) > 0:
+                await self._ctx.sleep(min(wait, CHECK_EVERY))
                 beat()
+                continue
+            report.dropped += pacer.tick(now)
+            try:
+                picture = await thread.grab(self._seq)
+            except SourceUnavailable as unavailable:
+                return unavailable
+            except BAD_PICTURE as fault:
+                report.count_bad_picture(fault)
+            else:
+                self._output.show(picture, self._seq)
+                self._seq += 1
+            if report.bad >= BAD_IN_A_ROW:
+                return SourceUnavailable(f"{report.bad} bad pictures in a row; the last: {report.bad_reason}")
+            beat()

@@ -42,6 +42,8 @@ class CameraReport:
         self.meter = CaptureMeter()
         self.frames = 0
         self.dropped = 0
+        self.life = 0
+        self._newest = -1
         # Bad pictures in a row, and what was wrong with the last one.
         self.bad = 0
         self.bad_reason = ""
@@ -51,6 +53,7 @@ class CameraReport:
     def begin(self, ctx: Context) -> None:
         """Begins to publish."""
         self._ctx = ctx
+        self.life = ctx.life
         self._viewers = ctx.viewers("camera", ctx.instance)
         self.note()
         ctx.source("report", self._publish, silence=None)
@@ -103,11 +106,13 @@ class CameraReport:
         self._unpublished.append((new_id(), self.state()))
         self._changed.set()
 
-    def sent(self, width: int, height: int, size: int) -> None:
-        """Notes a picture that was encoded and sent, of so many bytes."""
+    def sent(self, seq: int, width: int, height: int, size: int) -> None:
+        """Notes a picture that was encoded for one rung and sent, of so many bytes; width and height are the source's."""
         self.bad = 0
-        self.frames += 1
-        self.meter.mark(self._ctx.now(), size)
+        if seq > self._newest:
+            self._newest = seq
+            self.frames += 1
+            self.meter.mark(self._ctx.now(), size)
         if self.size != (width, height) and self.status == "streaming":
             self.size = width, height
             self.note()

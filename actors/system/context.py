@@ -159,6 +159,14 @@ class Context:
         """Shows a picture: at once, or never where a newer one of its track and rendition comes first."""
         self._runtime.frame(rendition_subject(domain, entity, track, rendition), header, body)
 
+    def packet(self, subject: str, header: Mapping[str, Any], body: bytes) -> bool:
+        """Sends the next packet of a stream whose packets need one another: in order, and none is left out in between.
+
+        False says that packets were lost, because NATS was away or too slow: the ones that waited are dropped, and the next
+        one should be a key. A packet whose header has `key` is kept even then.
+        """
+        return self._runtime.packet(subject, header, body)
+
     def source(self, name: str, run: Run, silence: float | None) -> Source:
         """Starts a long-running child and keeps it running; see `Source`. It ends with this incarnation."""
         source = Source(f"{self.name}.{name}", run, silence, self._clock, self.gauges.source_restarts.inc)

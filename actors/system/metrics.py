@@ -48,6 +48,9 @@ DEADLETTERS = Counter("actors_deadletters_total", "Events given up", ("actor",))
 SOURCE_RESTARTS = Counter("actors_source_restarts_total", "Sources that ended, crashed or fell silent", ("actor",))
 EMITTED = Counter("actors_emitted_total", "Events published", ("actor",))
 FRAMES = Counter("actors_frames_total", "Pictures sent or passed over for a newer one", ("actor", "outcome"))
+PACKETS = Counter(
+    "actors_packets_total", "Packets of video streams sent, or lost because NATS was away", ("actor", "outcome")
+)
 
 # One actor may run in several instances in one process; its gauge is their sum, read when somebody asks.
 _mailboxes: defaultdict[str, weakref.WeakSet[Sized]] = defaultdict(weakref.WeakSet)
@@ -96,6 +99,8 @@ class Gauges:
         self.emitted = EMITTED.labels(actor)
         self.frames_sent = FRAMES.labels(actor, "sent")
         self.frames_passed_over = FRAMES.labels(actor, "passed_over")
+        self.packets_sent = PACKETS.labels(actor, "sent")
+        self.packets_lost = PACKETS.labels(actor, "lost")
 
     def measure(self, mailbox: Sized) -> None:
         """Counts what waits in a mailbox, for as long as it exists."""

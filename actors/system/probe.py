@@ -51,6 +51,7 @@ class Probe:
         self.behind: int | None = None
         # What the actor keeps over restarts.
         self.remembered: dict[str, Any] | None = None
+        self.packets_arrive = True
         # In whose name `ask` calls.
         self.caller: str | None = None
         self.actor: Actor
@@ -159,6 +160,11 @@ class Probe:
     def frame(self, subject: str, header: Mapping[str, Any], body: bytes) -> None:
         """Takes a picture."""
         self.frames.append((subject, header, body))
+
+    def packet(self, subject: str, header: Mapping[str, Any], body: bytes) -> bool:
+        """Takes a packet among the pictures, and says what a test has set as `packets_arrive`."""
+        self.frames.append((subject, header, body))
+        return self.packets_arrive
 
     async def latest(self, patterns: Sequence[str]) -> list[Event]:
         """Finds the newest of what was given as stored and of what the actor said."""

@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from actors.system.metrics import Gauges
+from actors.system.packets import PacketQueue
 from actors.system.state import PresenceKeeper
 from router.broker import Broker
 from router.cluster.leases import Viewers, watch
 from router.codec import decode
 from router.errors import BadEvent, BrokerError, Refused
 from router.event import Event
-from router.frame import in_parts
+from router.frame import in_parts, pack
 from router.subject import STORED
 from router.timing import full_jitter
 from router.topology import EVENTS
@@ -36,6 +37,10 @@ class Runtime(Protocol):
 
     def frame(self, subject: str, header: Mapping[str, Any], body: bytes) -> None:
         """Sends a picture to a subject of FRAMES, without waiting."""
+        ...
+
+    def packet(self, subject: str, header: Mapping[str, Any], body: bytes) -> bool:
+        """Sends a packet in order, without waiting; False where some were lost."""
         ...
 
     async def latest(self, patterns: Sequence[str]) -> list[Event]:
@@ -78,6 +83,7 @@ class BrokerRuntime:
         self.horizon: Callable[[], int | None] = lambda: None
         # One picture a track: whatever comes while one is on its way replaces what waits.
         self._frames: dict[str, tuple[Mapping[str, Any], bytes]] = {}
+        self._packets: dict[str, PacketQueue] = {}
         self._waiting = asyncio.Event()
 
     async def publish(self, event: Event, payload: bytes, dedup: str | None = None, ttl: float | None = None) -> None:
@@ -100,11 +106,20 @@ class BrokerRuntime:
         self._frames[subject] = (header, body)
         self._waiting.set()
 
+    def packet(self, subject: str, header: Mapping[str, Any], body: bytes) -> bool:
+        queue = self._packets.setdefault(subject, PacketQueue())
+        lost = queue.put(header, body)
+        if lost:
+            self._gauges.packets_lost.inc(lost)
+        self._waiting.set()
+        return lost is None
+
     async def send_frames(self) -> None:
         """Sends pictures as fast as the server reads them, until cancelled."""
         while True:
             await self._waiting.wait()
             self._waiting.clear()
+            await self._send_packets()
             frames, self._frames = self._frames, {}
             for subject, (header, body) in frames.items():
                 sent = False
@@ -117,6 +132,14 @@ class BrokerRuntime:
                 await self.broker.connection.flush()
             except BrokerError as fault:
                 log.debug("pictures could not be flushed; retrying with the next", extra={"fault": str(fault)})
+
+    async def _send_packets(self) -> None:
+        for subject, queue in list(self._packets.items()):
+            while (packet := queue.take()) is not None:
+                if await self.broker.frame(subject, pack(*packet)):
+                    self._gauges.packets_sent.inc()
+                else:
+                    self._gauges.packets_lost.inc(1 + queue.lose())
 
     async def _messages(self, subject: str, header: Mapping[str, Any], body: bytes) -> list[tuple[str, bytes]]:
         """The messages of one picture."""
