@@ -6,7 +6,6 @@ All functions take milliseconds and more: offload them.
 from __future__ import annotations
 
 from io import BytesIO
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +13,12 @@ from PIL import Image
 
 from actors.camera.sources.source import BadPicture, Pixels
 
-if TYPE_CHECKING:
-    from actors.camera.renditions.planes import Planes
-
 try:
     import simplejpeg
 except ImportError:  # no wheel for this machine: Pillow takes twice as long
     simplejpeg = None
+
+Plane = NDArray[np.uint8]
 
 # Pillow's own advice: above 95 a file grows, and no eye sees why.
 MIN_QUALITY = 1
@@ -34,7 +32,7 @@ def encode_jpeg(pixels: Pixels, quality: int = 85, bits: int = 16) -> bytes:
     """Encodes grey or RGB of 8 or 16 bits; raises BadPicture for anything else."""
     shown = eight_bits(pixels, bits)
     if not simplejpeg:
-        return _through_pillow(shown, quality)
+        return _saved(Image.fromarray(shown), quality)
     if shown.ndim == 2:
         return bytes(
             simplejpeg.encode_jpeg(shown[:, :, np.newaxis], quality, colorspace="GRAY", colorsubsampling="Gray")
@@ -42,11 +40,12 @@ def encode_jpeg(pixels: Pixels, quality: int = 85, bits: int = 16) -> bytes:
     return bytes(simplejpeg.encode_jpeg(shown, quality, colorspace="RGB", colorsubsampling="420"))
 
 
-def encode_planes(planes: Planes, quality: int = 85) -> bytes:
-    """Encodes YUV planes."""
-    if not simplejpeg:
-        return _through_pillow(planes.rgb(), quality)
-    return bytes(simplejpeg.encode_jpeg_yuv_planes(*map(np.ascontiguousarray, planes.arrays()), quality=quality))
+def encode_planes(y: Plane, u: Plane, v: Plane, quality: int = 85) -> bytes:
+    """Encodes the planes of a picture, full range BT.601, chroma with half of each side, rounded up."""
+    if simplejpeg:
+        return bytes(simplejpeg.encode_jpeg_yuv_planes(*map(np.ascontiguousarray, (y, u, v)), quality=quality))
+    u, v = (chroma.repeat(2, axis=0).repeat(2, axis=1)[: y.shape[0], : y.shape[1]] for chroma in (u, v))
+    return _saved(Image.merge("YCbCr", [Image.fromarray(np.ascontiguousarray(plane)) for plane in (y, u, v)]), quality)
 
 
 def encode_png(pixels: Pixels, bits: int = 16) -> bytes:
@@ -76,7 +75,7 @@ def eight_bits(pixels: Pixels, bits: int = 16) -> NDArray[np.uint8]:
     return np.ascontiguousarray(shown)
 
 
-def _through_pillow(pixels: NDArray[np.uint8], quality: int) -> bytes:
+def _saved(image: Image.Image, quality: int) -> bytes:
     with BytesIO() as file:
-        Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+        image.save(file, "JPEG", quality=quality)
         return file.getvalue()
