@@ -18,7 +18,7 @@ try:
 except ImportError:  # no wheel for this machine: Pillow takes twice as long
     simplejpeg = None
 
-Plane = NDArray[np.uint8]
+Planar = tuple[NDArray[np.uint8], ...]
 
 # Pillow's own advice: above 95 a file grows, and no eye sees why.
 MIN_QUALITY = 1
@@ -40,11 +40,12 @@ def encode_jpeg(pixels: Pixels, quality: int = 85, bits: int = 16) -> bytes:
     return bytes(simplejpeg.encode_jpeg(shown, quality, colorspace="RGB", colorsubsampling="420"))
 
 
-def encode_planes(y: Plane, u: Plane, v: Plane, quality: int = 85) -> bytes:
-    """Encodes the planes of a picture, full range BT.601, chroma with half of each side, rounded up."""
+def encode_planes(planes: Planar, quality: int = 85) -> bytes:
+    """Encodes the Y, U and V planes of a picture, full range BT.601, chroma with half of each side, rounded up."""
     if simplejpeg:
-        return bytes(simplejpeg.encode_jpeg_yuv_planes(*map(np.ascontiguousarray, (y, u, v)), quality=quality))
-    u, v = (chroma.repeat(2, axis=0).repeat(2, axis=1)[: y.shape[0], : y.shape[1]] for chroma in (u, v))
+        return bytes(simplejpeg.encode_jpeg_yuv_planes(*map(np.ascontiguousarray, planes), quality=quality))
+    y, *chromas = planes
+    u, v = (chroma.repeat(2, axis=0).repeat(2, axis=1)[: y.shape[0], : y.shape[1]] for chroma in chromas)
     return _saved(Image.merge("YCbCr", [Image.fromarray(np.ascontiguousarray(plane)) for plane in (y, u, v)]), quality)
 
 

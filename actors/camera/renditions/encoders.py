@@ -58,7 +58,7 @@ class StillEncoder:
         if self._rung.codec == "png":
             return encode_png(picture.pixels())
         if size in picture.planar or size != (picture.picture.width, picture.picture.height):
-            return encode_planes(*picture.planes(*size).arrays(), quality=quality)
+            return encode_planes(picture.planes(*size).arrays(), quality)
         # libjpeg-turbo converts RGB itself at half of what FFmpeg takes, where nobody else needs the planes.
         return encode_jpeg(picture.pixels(), quality)
 

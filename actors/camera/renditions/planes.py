@@ -38,12 +38,12 @@ class Planes:
     def height(self) -> int:
         return int(self.frame.height)
 
-    def arrays(self) -> list[NDArray[np.uint8]]:
+    def arrays(self) -> tuple[NDArray[np.uint8], ...]:
         """The planes as arrays, without a copy."""
-        return [
+        return tuple(
             np.frombuffer(plane, dtype=np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
             for plane in self.frame.planes
-        ]
+        )
 
     def rgb(self) -> NDArray[np.uint8]:
         """The picture as RGB."""

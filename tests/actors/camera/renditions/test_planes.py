@@ -26,7 +26,7 @@ def test_a_jpeg_of_planes_shows_what_one_of_pixels_shows() -> None:
     pixels = card()
     planes = planes_of(pixels, 320, 240)
 
-    of_planes, of_pixels = decoded(encode_planes(*planes.arrays(), quality=95)), decoded(encode_jpeg(pixels, 95))
+    of_planes, of_pixels = decoded(encode_planes(planes.arrays(), 95)), decoded(encode_jpeg(pixels, 95))
     assert np.abs(of_planes - of_pixels).mean() < 2.0
     assert np.abs(planes.rgb().astype(int) - pixels).mean() < 3.0
 
@@ -35,7 +35,7 @@ def test_a_jpeg_of_planes_shows_what_one_of_pixels_shows() -> None:
 def test_odd_sizes_have_planes(size: tuple[int, int]) -> None:
     pixels = np.random.default_rng(3).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
 
-    assert Image.open(BytesIO(encode_planes(*planes_of(pixels, *size).arrays()))).size == size
+    assert Image.open(BytesIO(encode_planes(planes_of(pixels, *size).arrays()))).size == size
 
 
 def test_a_grey_picture_keeps_black_and_white() -> None:
@@ -65,12 +65,12 @@ def test_planes_of_the_right_size_are_not_converted_again() -> None:
 def test_without_simplejpeg_pillow_makes_the_same_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = card(321, 241)
     planes = planes_of(pixels, 321, 241).arrays()
-    quick = decoded(encode_planes(*planes, quality=95)), decoded(encode_jpeg(pixels, 95))
+    quick = decoded(encode_planes(planes, 95)), decoded(encode_jpeg(pixels, 95))
     monkeypatch.setattr(encode, "simplejpeg", None)
 
     for of_planes, of_pixels in (
         quick,
-        (decoded(encode_planes(*planes, quality=95)), decoded(encode_jpeg(pixels, 95))),
+        (decoded(encode_planes(planes, 95)), decoded(encode_jpeg(pixels, 95))),
     ):
         assert np.abs(of_planes - quick[0]).mean() < 1.0
         assert np.abs(of_pixels - quick[1]).mean() < 1.0
