@@ -37,7 +37,12 @@ GO = Part("Go", ("go",), ("golang-go",))
 # `.ci/engine start` installs one and starts it; a package alone does not run.
 DOCKER = Part("a Docker engine", (), ())
 KUBECTL = Part("kubectl", ("kubectl",), ("kubernetes-client",))
-PARTS = (CHROMIUM, NGINX, PROMETHEUS, ALERTMANAGER, NODE, FFMPEG, GO, DOCKER, KUBECTL)
+# Also compiles what boots in the virtual machine, and stands in for libraries of hardware that is not here.
+GCC = Part("gcc", ("gcc",), ("gcc", "libc6-dev"))
+QEMU = Part("QEMU", ("qemu-system-x86_64",), ("qemu-system-x86",))
+# `.ci/kernel` unpacks one; a package alone would be installed, and is not needed to be.
+KERNEL = Part("a kernel for the virtual machine", (), ())
+PARTS = (CHROMIUM, NGINX, PROMETHEUS, ALERTMANAGER, NODE, FFMPEG, GO, DOCKER, KUBECTL, GCC, QEMU, KERNEL)
 
 
 def program(part: Part, name: str = "") -> str:

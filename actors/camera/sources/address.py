@@ -225,13 +225,24 @@ def _one_of(*words: str) -> Callable[[str], None]:
     return check
 
 
+def _format(text: str) -> None:
+    # Whether the device has it is known when it is open, and then said with those that it has.
+    if not re.fullmatch(r"[a-z0-9]{3,5}", text):
+        raise ValueError("must be a pixel format, as mjpeg, h264, yuyv, nv12, rgb24 or grey")
+
+
+def _input(text: str) -> None:
+    if not re.fullmatch(r"[0-9]{1,2}", text):
+        raise ValueError("must be the number of an input, as 0")
+
+
 # Of each kind: the options that there are, and what checks one; a check raises ValueError with what is needed.
 _OPTIONS: Mapping[str, Mapping[str, Callable[[str], object]]] = {
     "sim": {"size": _card_size, "fps": _rate},
     "file": {"loop": _one_of("yes", "no"), "pace": _one_of("real", "fast")},
     "rtsp": {"transport": _one_of("tcp", "udp")},
     "http": {},
-    "v4l2": {"size": _size, "fps": _rate, "format": _one_of("mjpeg", "h264", "yuyv", "nv12", "rgb24", "grey")},
+    "v4l2": {"size": _size, "fps": _rate, "format": _format, "input": _input},
     "pixelink": {"size": _size, "fps": _rate},
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import cast
 
 from actors.camera.sources.address import SourceAddress, SourceSettings
 from actors.camera.sources.source import CameraSource, SourceUnavailable
@@ -30,7 +31,14 @@ def _film(address: SourceAddress, settings: SourceSettings) -> CameraSource:
     return VideoFileSource(address.where)
 
 
+def _v4l2(address: SourceAddress, settings: SourceSettings) -> CameraSource:
+    from actors.camera.sources.v4l2.source import V4l2Source
+
+    return cast(CameraSource, V4l2Source(address))
+
+
 FACTORIES: Mapping[str, Factory] = {
     "sim": _card,
     "file": _film,
+    "v4l2": _v4l2,
 }

@@ -58,7 +58,7 @@ def test_size_and_rate_are_read() -> None:
         ("file:clip.mp4?loop=no&loop=yes", "says loop twice"),
         ("file:clip.mp4?pace=slow", "pace must be real or fast"),
         ("v4l2:video0", "needs the path of a device"),
-        ("v4l2:/dev/video0?format=bmp", "format must be mjpeg or"),
+        ("v4l2:/dev/video0?format=a.b", "format must be a pixel format"),
         ("pixelink:", "needs the serial number"),
         ("rtsp:cam", "needs a host"),
         ("rtsp://", "needs a host"),

@@ -1,0 +1,1 @@
+"""Cameras of Linux, through the kernel's interface V4L2."""
