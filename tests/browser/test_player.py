@@ -19,7 +19,7 @@ from tests.waiting import eventually
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 # A page of the same origin that does nothing by itself.
-BARE = "/client/player.d.ts"
+BARE = "/client/package.json"
 # Plays on a canvas and notes each picture: its header, and the number that is burnt into what the canvas shows.
 PLAY = """async ([url, options]) => {
   const { CameraPlayer } = await import("/client/player.js");

@@ -130,7 +130,7 @@ class Screen {
       shown = picture;
       this.#pending.delete(time);
     }
-    if (shown) this.#link.offer({ header: shown.header, image: this.video }, shown.acknowledge);
+    if (shown) this.#link.offer({ header: shown.header, image: this.video, passing: true }, shown.acknowledge);
   }
 }
 

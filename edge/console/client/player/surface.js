@@ -29,7 +29,8 @@ export class Surface {
 
   /**
    * Takes a picture to paint: `{ header, image, free, settle }`. `image` is what a canvas can draw and `free()` lets go of it; `settle(how)` is
-   * told once what became of it: `painted`, `repeated` (it is what was painted already), `late` (it is older), or `superseded`.
+   * told once what became of it: `painted`, `repeated` (it is what was painted already), `late` (it is older), or `superseded`. An image
+   * that is `passing`, such as a video that plays on, is painted at once.
    */
   offer(picture) {
     const difference = this.header ? order(picture.header, this.header) : 1;
@@ -46,7 +47,8 @@ export class Surface {
       this.#drop(this.#waiting, "superseded");
     }
     this.#waiting = picture;
-    this.#drawing ||= requestAnimationFrame(() => this.#draw());
+    if (picture.passing) this.#draw();
+    else this.#drawing ||= requestAnimationFrame(() => this.#draw());
   }
 
   /** Lets go of a picture that waits to be painted. */
@@ -63,6 +65,7 @@ export class Surface {
   }
 
   #draw() {
+    cancelAnimationFrame(this.#drawing);
     this.#drawing = 0;
     const picture = this.#waiting;
     this.#waiting = null;

@@ -55,7 +55,7 @@ export const whep = {
     const watch = () => !life.signal.aborted && video.requestVideoFrameCallback((_, { width, height }) => {
       link.heard();
       link.received(0, { format: "webrtc" });
-      link.offer({ header: { format: "webrtc", rung: "h264", width, height }, image: video });
+      link.offer({ header: { format: "webrtc", rung: "h264", width, height }, image: video, passing: true });
       watch();
     });
     try {
