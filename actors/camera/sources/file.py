@@ -1,46 +1,76 @@
-"""Plays a video file as a camera: at the file's own pace, and again from the start when it ends."""
+"""Plays a video file as a camera: each picture once, at the film's own times, over and over or to its end."""
 
 from __future__ import annotations
 
+import math
+import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import av
-import numpy as np
 
-from actors.camera.sources.source import BadPicture, Picture, Pixels, SourceUnavailable
+from actors.camera.sources.media import FAULTS, MediaReader, NoVideo, Shot
+from actors.camera.sources.source import BadPicture, Packet, Picture, SourceOver, SourceUnavailable
 
-# For a stream that does not say how fast it is.
-USUAL_FPS = 25.0
+# 1 s: the longest that one grab waits or decodes pictures that nobody will see, below any silence timeout.
+MAX_WAIT = 1.0
 
-# 1 s: what one grab may spend on decoding pictures that nobody will see, far below any silence timeout.
-MAX_CATCH_UP = 1.0
+# A film is played in order while its pictures are waited for; who has not waited for a second asks too slowly for all.
+IN_ORDER = 1.0
+
+# Timestamps that go backwards, or on by more than a minute, are damaged: that picture follows after the usual time.
+MAX_GAP = 60.0
+
+# The wall clock may be set while a film plays; below this the film's own distances are kept.
+WALL_STEP = 0.1
 
 
 class VideoFileSource:
-    """Plays a file through FFmpeg at the file's own speed, whatever the rate at which pictures are asked for.
+    """Plays a file through FFmpeg at its own speed, or, with `fast`, one picture for each grab.
 
-    Asked more slowly it leaves pictures out, asked faster it repeats them; at the end it begins again.
+    Asked as fast as the film or faster it gives every picture, asked more slowly it leaves some out, of H.264 packets none.
+    FFmpeg gets the open file and nothing else: a playlist reads no other file and no address.
     """
 
     kind = "file"
     simulated = False
 
-    def __init__(self, path: str | Path, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        loop: bool = True,
+        fast: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], None] = time.sleep,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self._path = Path(path)
-        self._clock = clock
-        self._container: Any = None
-        self._frames: Iterator[Any] = iter(())
-        self._current: Any = None
-        self._ahead: Any = None  # decoded, and not due before _ahead_at
-        self._ahead_at = 0.0
-        self._converted: tuple[Any, Pixels] | None = None
-        self._begin: float | None = None  # when the clock showed the file's first picture
-        self._first: float | None = None  # that picture's time in the file
-        self._index = 0
+        self._loop, self._fast = loop, fast
+        self._clock, self._wait, self._now = clock, wait, wall
+        self._descriptor: int | None = None
+        self._reader: MediaReader | None = None
+        self._turned = False
+        self._ahead: tuple[float, Shot] | None = None  # read, and when it is due
+        self._begin: float | None = None  # when the clock showed the film's first picture
+        self._first: float | None = None  # that picture's time in the film
+        self._position = 0.0
+        self._last_due = 0.0
+        self._read = 0
+        self._waited = 0.0
+        self._offset = 0.0  # of the wall clock
+
+    @property
+    def paced(self) -> bool:
+        """Whether `grab` waits for the next picture by itself."""
+        return not self._fast
+
+    @property
+    def packets(self) -> str | None:
+        """The codec of the packets that are given, if so."""
+        return self._reader.packets if self._reader else None
 
     def open(self) -> None:
         """Opens the file and finds its pictures; raises SourceUnavailable with one line that says what is wrong."""
@@ -50,84 +80,165 @@ class VideoFileSource:
         if not self._path.is_file():
             raise SourceUnavailable(f"{name} is not a file")
         try:
-            self._container = av.open(str(self._path))
-        except PermissionError as fault:
-            raise SourceUnavailable(f"{name} may not be read by this user") from fault
-        except (av.FFmpegError, OSError, ValueError) as fault:
-            raise SourceUnavailable(f"{name} is not a video that FFmpeg can read") from fault
-        if not self._container.streams.video:
-            raise SourceUnavailable(f"{name} holds no video stream")
-        self._stream = self._container.streams.video[0]
-        self._period = 1.0 / float(self._stream.average_rate or USUAL_FPS)
-        self._frames = self._container.decode(self._stream)
-        self._first, self._index = None, 0
+            self._turned = self._is_turned()
+            self._begin_reading()
+        except PermissionError:
+            raise SourceUnavailable(f"{name} may not be read by this user") from None
+        except NoVideo:
+            raise SourceUnavailable(f"{name} holds no video stream") from None
+        except FAULTS:
+            raise SourceUnavailable(f"{name} is not a video that FFmpeg can read") from None
+        self._waited = self._clock()
+        self._offset = self._now() - self._clock()
 
-    def grab(self, seq: int) -> Picture:
-        """Gives the picture that is due by the file's own time."""
-        with self._readable():
-            frame = self._due()
-            if self._converted is None or self._converted[0] is not frame:
-                self._converted = frame, np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
-            return Picture(self._converted[1], time.time() * 1000.0)
+    def grab(self, seq: int) -> Picture | Packet | None:
+        """Gives the next picture when it is due by the film's own time; None where that is later than in a second."""
+        try:
+            with self._readable():
+                shot = self._next_fast() if self._fast else self._next_due()
+                return shot and shot[1].made(self._wall_of(shot[0]))
+        except BadPicture as fault:
+            raise BadPicture(f"{fault} in {self._path.name}") from None
 
     def close(self) -> None:
         """Closes the file."""
-        if self._container is not None:
-            self._container.close()
-        self._container = None
-        self._frames = iter(())
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = None
+        if self._descriptor is not None:
+            with suppress(OSError):
+                os.close(self._descriptor)
+        self._descriptor = None
+
+    def _is_turned(self) -> bool:
+        """Whether the film is to be shown turned, which a viewer of its packets would not know."""
+        try:
+            reader = self._opened()
+            return reader.packets is not None and bool(getattr(reader.first_frame(), "rotation", 0))
+        except (av.FFmpegError, ValueError):
+            return False
+        finally:
+            self.close()
+
+    def _opened(self) -> MediaReader:
+        self.close()
+        self._descriptor = os.open(self._path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        options = {"fd": str(self._descriptor), "protocol_whitelist": "fd"}
+        self._reader = MediaReader("fd:", options, packets=not self._turned)
+        return self._reader
+
+    def _begin_reading(self) -> None:
+        self._opened()
+        self._first, self._read = None, 0
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
         try:
             yield
-        except (av.FFmpegError, OSError, ValueError) as fault:
-            # A generator that raised is spent; a new one goes on behind the broken packet.
-            self._frames = self._container.decode(self._stream)
-            raise BadPicture(f"a picture of {self._path.name} is damaged") from fault
+        except (SourceUnavailable, BadPicture):
+            raise
+        except FAULTS:
+            raise BadPicture("a picture is damaged") from None
 
-    def _due(self) -> Any:
-        """Decodes up to the newest picture whose time has come."""
+    def _next_fast(self) -> tuple[float, Shot] | None:
+        following = self._following()
+        if following is None:
+            if self._loop:
+                return None
+            raise SourceOver(f"{self._path.name} has ended")
+        return self._clock(), following[1]
+
+    def _next_due(self) -> tuple[float, Shot] | None:
+        """Waits until the next picture is due. Raises SourceOver at the end."""
+        if self._ahead is None:
+            self._ahead = self._following()
+        still = self._ahead is None and self._loop
+        due = self._ahead[0] if self._ahead else self._last_due + (math.inf if still else self._period)
+        if (left := due - self._clock()) > 0:
+            self._wait(min(left, MAX_WAIT))
+            self._waited = self._clock()
+            if left > MAX_WAIT:
+                return None
+        if self._ahead is None:
+            raise SourceOver(f"{self._path.name} has ended")
+        taken, self._ahead = self._ahead, None
+        in_order = self.packets == "h264" or self._clock() - self._waited <= IN_ORDER
+        return self._kept_up(taken) if in_order else self._newest(taken)
+
+    def _kept_up(self, taken: tuple[float, Shot]) -> tuple[float, Shot]:
+        """Leaves no picture out; a film that cannot be read fast enough is played more slowly."""
+        behind = self._clock() - taken[0]
+        if behind > IN_ORDER:
+            self._shift(behind)
+        return taken
+
+    def _newest(self, taken: tuple[float, Shot]) -> tuple[float, Shot]:
+        """Goes on to the newest picture whose time has come."""
         started = self._clock()
-        while self._ahead is None or self._ahead_at <= self._clock():
-            before = float("inf")
-            if self._ahead is not None:
-                before = self._clock() - self._ahead_at
-                self._current = self._ahead
-            self._ahead = None  # if decoding fails, what is shown stays shown
-            self._ahead_at, self._ahead = self._next()
-            behind = self._clock() - self._ahead_at
-            # A decoder slower than the film would race after the clock for ever: it plays on instead, more slowly.
-            if behind > 0 and (behind >= before or self._clock() - started > MAX_CATCH_UP):
-                self._begin = (self._begin or 0.0) + behind
-                self._ahead_at += behind
-                self._current = self._current or self._ahead
-                break
-        return self._current
+        behind = started - taken[0]
+        while (following := self._following()) is not None and following[0] <= self._clock():
+            before, behind = behind, self._clock() - following[0]
+            # A decoder slower than the film would race after the clock for ever: the film is played more slowly instead.
+            if behind >= before or self._clock() - started > MAX_WAIT:
+                self._shift(behind)
+                self._ahead = following[0] + behind, following[1]
+                return taken
+            taken = following
+        self._ahead = following
+        return taken
 
-    def _next(self) -> tuple[float, Any]:
-        """The next picture, with the time on the clock at which it is due; starts over at the end."""
-        frame = next(self._frames, None)
-        if frame is None:
-            frame = self._start_over()
-        position = float(frame.time) if frame.time is not None else self._index * self._period
+    def _shift(self, behind: float) -> None:
+        self._begin = (self._begin or 0.0) + behind
+        self._last_due += behind
+
+    def _following(self) -> tuple[float, Shot] | None:
+        """The next picture of the film, with the time on the clock at which it is due; None at the end."""
+        shot = self._useful()
+        if shot is None:
+            if not self._read:
+                raise SourceUnavailable(f"{self._path.name} holds no picture that can be decoded")
+            # A film of one picture is a still, and is not read again and again.
+            if not self._loop or self._read == 1:
+                return None
+            shot = self._start_over()
+        position = shot.position
+        if self._first is not None and (position is None or not 0 <= position - self._position <= MAX_GAP):
+            position = self._position + self._period
+        position = 0.0 if position is None else position
         if self._begin is None:
             self._begin = self._clock()
         elif self._first is None:
             # The last picture is shown for as long as any other before the first one comes again.
-            self._begin = self._ahead_at + self._period
+            self._begin = self._last_due + self._period
         if self._first is None:
             self._first = position
-        self._index += 1
-        return self._begin + position - self._first, frame
+        self._read += 1
+        self._position = position
+        self._last_due = self._begin + position - self._first
+        return self._last_due, shot
 
-    def _start_over(self) -> Any:
-        if self._index == 0:
-            raise SourceUnavailable(f"{self._path.name} holds no picture that can be decoded")
+    def _start_over(self) -> Shot:
         # Opened anew and not sought: some formats cannot seek, and every one can be opened.
-        self.close()
-        self.open()
-        frame = next(self._frames, None)
-        if frame is None:
+        self._begin_reading()
+        shot = self._useful()
+        if shot is None:
             raise SourceUnavailable(f"{self._path.name} holds no picture that can be decoded")
-        return frame
+        return shot
+
+    def _useful(self) -> Shot | None:
+        """What comes next and can be shown."""
+        while (shot := self._reader.next() if self._reader else None) is not None:
+            if shot.frame is not None or shot.data:
+                return shot
+        return None
+
+    @property
+    def _period(self) -> float:
+        return self._reader.period if self._reader else 0.0
+
+    def _wall_of(self, moment: float) -> float:
+        """The time in ms since the epoch at a moment of the clock."""
+        wall = self._now() - self._clock()
+        if abs(wall - self._offset) > WALL_STEP:
+            self._offset = wall
+        return (moment + self._offset) * 1000.0

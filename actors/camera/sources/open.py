@@ -28,7 +28,21 @@ def _film(address: SourceAddress, settings: SourceSettings) -> CameraSource:
     # Loads FFmpeg, which a simulated camera does not need.
     from actors.camera.sources.file import VideoFileSource
 
-    return VideoFileSource(address.where)
+    options = address.options
+    return VideoFileSource(address.where, loop=options.get("loop") != "no", fast=options.get("pace") == "fast")
+
+
+def _rtsp(address: SourceAddress, settings: SourceSettings) -> CameraSource:
+    from actors.camera.sources.stream import NetworkStreamSource
+
+    transport = address.options.get("transport")
+    return NetworkStreamSource("rtsp", address.where, address.about()["host"], settings.silence, transport)
+
+
+def _http(address: SourceAddress, settings: SourceSettings) -> CameraSource:
+    from actors.camera.sources.http import HttpSource
+
+    return HttpSource(address.where, address.about()["host"], settings.silence)
 
 
 def _v4l2(address: SourceAddress, settings: SourceSettings) -> CameraSource:
@@ -40,5 +54,7 @@ def _v4l2(address: SourceAddress, settings: SourceSettings) -> CameraSource:
 FACTORIES: Mapping[str, Factory] = {
     "sim": _card,
     "file": _film,
+    "rtsp": _rtsp,
+    "http": _http,
     "v4l2": _v4l2,
 }

@@ -22,6 +22,10 @@ class SourceUnavailable(CameraError):
     """the source cannot be opened, or gave up"""
 
 
+class SourceOver(SourceUnavailable):
+    """the source has come to its end; it begins anew for the next viewer"""
+
+
 class BadPicture(CameraError):
     """one picture could not be read; the next may be good"""
 
@@ -70,7 +74,10 @@ class Packet:
 class CameraSource(Protocol):
     """A backend. It may block; all three are called in one thread that belongs to this source alone.
 
-    Two members say what the pictures are; texts of both errors may reach a viewer, so they name no folder.
+    Two members say what the pictures are; texts of both errors may reach a viewer, so they name no folder and no password.
+
+    A source that keeps its own time has `paced = True`: `grab` waits, at most a second, until the next picture is there,
+    and is called again at once.
     """
 
     kind: str
@@ -79,8 +86,12 @@ class CameraSource(Protocol):
     def open(self) -> None:
         """Opens the device; raises SourceUnavailable."""
 
-    def grab(self, seq: int) -> Picture:
-        """Gives the current picture, to be sent as number seq, and writes to its array no more; raises BadPicture."""
+    def grab(self, seq: int) -> Picture | Packet | None:
+        """Gives the current picture, to be sent as number seq, and writes to its array no more; raises BadPicture.
+
+        A paced source gives None where nothing new has come yet. Raises SourceUnavailable where the source gave up, and
+        SourceOver at its end.
+        """
 
     def close(self) -> None:
         """Closes the device. Called once, also when open failed."""

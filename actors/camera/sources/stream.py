@@ -1,0 +1,72 @@
+"""Reads a live stream from a server through FFmpeg: RTSP, and whatever FFmpeg reads over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from actors.camera.sources.media import FAULTS, MediaReader
+from actors.camera.sources.network import CaptureClock, unavailable
+from actors.camera.sources.source import Packet, Picture, SourceUnavailable
+
+# What of the silence that the camera tolerates FFmpeg may use, so that its own answer, with the reason, comes first.
+PATIENCE = 0.8
+
+# 0.3 s of the stream are looked at before the first picture: what is needed stands in the head of an RTSP stream.
+_ANALYZED = "300000"
+
+
+class NetworkStreamSource:
+    """One live stream. Its packets are passed through where they are H.264 without B-frames, or JPEG."""
+
+    simulated = False
+    paced = True
+
+    def __init__(self, kind: str, url: str, host: str, silence: float, transport: str | None = None) -> None:
+        """`host` stands for the URL in what viewers may read; `silence` is in seconds, `transport` "tcp" or "udp"."""
+        self.kind = kind
+        self._url, self._host = url, host
+        self._patience = silence * PATIENCE
+        self._transport = transport
+        self._reader: MediaReader | None = None
+        self._clock = CaptureClock()
+
+    @property
+    def packets(self) -> str | None:
+        """The codec of the packets that are given, if so."""
+        return self._reader.packets if self._reader else None
+
+    def open(self) -> None:
+        """Connects, and learns what the stream is; raises SourceUnavailable."""
+        try:
+            self._reader = MediaReader(self._url, self._options(), (self._patience, self._patience))
+        except FAULTS as fault:
+            raise unavailable(self._host, fault, self._patience) from None
+
+    def grab(self, seq: int) -> Picture | Packet | None:
+        """Waits for the next picture or packet; raises SourceUnavailable where the server ends the stream or is silent."""
+        assert self._reader is not None
+        try:
+            shot = self._reader.next()
+        except FAULTS as fault:
+            raise unavailable(self._host, fault, self._patience) from None
+        if shot is None:
+            raise SourceUnavailable(f"{self._host} ended the stream")
+        return shot.made(self._clock.time_of(shot.position))
+
+    def close(self) -> None:
+        """Says goodbye to the server."""
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = None
+
+    def _options(self) -> Mapping[str, str]:
+        microseconds = str(round(self._patience * 1_000_000))
+        if self._url.startswith(("rtsp:", "rtsps:")):
+            return {
+                "rtsp_transport": self._transport or "tcp",
+                "timeout": microseconds,
+                "analyzeduration": _ANALYZED,
+                "allowed_media_types": "video",
+                "protocol_whitelist": "rtsp,rtsps,rtp,tcp,udp,tls,crypto",
+            }
+        return {"rw_timeout": microseconds, "protocol_whitelist": "http,https,tcp,tls,crypto"}
