@@ -11,10 +11,13 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actors.camera.sources.control import Control, ControlValue
-from actors.camera.sources.source import CameraSource, Picture
+from actors.camera.sources.source import CameraSource, Packet, Picture
+
+if TYPE_CHECKING:
+    from actors.camera.sources.decode import PacketDecoder
 
 _Call = tuple[asyncio.Future[Any], Callable[..., Any], tuple[Any, ...]]
 
@@ -29,6 +32,7 @@ class CaptureThread:
         self._calls: queue.Queue[_Call | None] = queue.Queue(maxsize=4)
         self._closed = self._loop.create_future()
         self._left = False
+        self._decoder: PacketDecoder | None = None
         # A daemon: a hung driver must not keep the process from ending (a ThreadPoolExecutor would be joined).
         self._thread = threading.Thread(target=self._run, name=f"camera-{source.kind}", daemon=True)
         self._thread.start()
@@ -42,10 +46,25 @@ class CaptureThread:
         """Opens the source in its thread."""
         await self._ask(self._source.open)
 
-    async def grab(self, seq: int) -> Picture:
-        """Grabs one picture in its thread."""
-        picture: Picture = await self._ask(self._source.grab, seq)
+    @property
+    def paced(self) -> bool:
+        """Whether the source waits for its next picture by itself."""
+        return bool(getattr(self._source, "paced", False))
+
+    async def grab(self, seq: int) -> Picture | None:
+        """Grabs one picture in its thread; None where the source has nothing new yet."""
+        picture: Picture | None = await self._ask(self._grab, seq)
         return picture
+
+    def _grab(self, seq: int) -> Picture | None:
+        given = self._source.grab(seq)
+        if not isinstance(given, Packet):
+            return given
+        from actors.camera.sources.decode import PacketDecoder  # loads FFmpeg, which a simulated camera does not need
+
+        if self._decoder is None:
+            self._decoder = PacketDecoder(given.codec)
+        return next(iter(self._decoder.decode(given)), None)
 
     async def controls(self) -> list[Control]:
         """The controls that the open source has, with the values of now, read in its thread; none where it has none."""

@@ -15,13 +15,16 @@ from actors.camera.pacing import CaptureMeter, Pacer
 from actors.camera.report import CameraReport
 from actors.camera.settings import CHECK_EVERY, CameraSettings
 from actors.camera.sources.open import Factory
-from actors.camera.sources.source import BAD_PICTURE, SourceUnavailable
+from actors.camera.sources.source import BAD_PICTURE, SourceOver, SourceUnavailable
 from actors.system.context import Context
 
 log = logging.getLogger(__name__)
 
 # One bad picture is a glitch; five in a row are a device to be opened anew.
 BAD_IN_A_ROW = 5
+
+# 1 s: a camera that answers again is back about a second later, however long it was away.
+LONGEST_PAUSE = 1.0
 
 # Threads that hang in a driver cannot be ended. When so many do, no more are started until one comes back.
 LEFT_BEHIND = 4
@@ -49,7 +52,7 @@ class CapturePump:
     def begin(self, ctx: Context) -> None:
         """Begins to wait for viewers."""
         self._ctx = ctx
-        ctx.source("capture", self._capture, silence=self._settings.silence)
+        ctx.source("capture", self._capture, silence=self._settings.silence, longest_pause=LONGEST_PAUSE)
 
     def change_rate(self) -> None:
         """Takes up the rate that the report has, at once."""
@@ -83,7 +86,7 @@ class CapturePump:
             await thread.open()
             beat()
             fault = await self._grab_pictures(thread, beat)
-            if fault is not None:
+            if fault is not None and not isinstance(fault, SourceOver):
                 raise fault
             if not await thread.close(self._settings.silence / 2):
                 log.warning(
@@ -98,6 +101,23 @@ class CapturePump:
             self._pacer = None
             thread.leave()
         self._grabbing = False
+        if fault is not None:
+            await self._rest(str(fault), beat)
+
+    async def _rest(self, reason: str, beat: Callable[[], None]) -> None:
+        """After the end of a source: waits until nobody watches; the next viewer sees it from its beginning."""
+        self._report.turn("idle", reason)
+        while self._output.wanted:
+            await self._ctx.sleep(CHECK_EVERY)
+            beat()
+
+    def _is_early(self, pacer: Pacer) -> bool:
+        """Says whether a picture of a source with a time of its own is to be left out, since fewer are wanted."""
+        now = self._ctx.now()
+        if pacer.remaining(now) > 0.5 / pacer.fps:
+            return True
+        pacer.tick(now)
+        return False
 
     def _thread(self) -> CaptureThread:
         self._left = [thread for thread in self._left if thread.alive]
@@ -122,11 +142,12 @@ class CapturePump:
                 watched = now
             elif now - watched >= self._settings.linger:
                 return None
-            if (wait := pacer.remaining(now)) > 0:
-                await self._ctx.sleep(min(wait, CHECK_EVERY))
-                beat()
-                continue
-            report.dropped += pacer.tick(now)
+            if not thread.paced:
+                if (wait := pacer.remaining(now)) > 0:
+                    await self._ctx.sleep(min(wait, CHECK_EVERY))
+                    beat()
+                    continue
+                report.dropped += pacer.tick(now)
             try:
                 picture = await thread.grab(self._seq)
             except SourceUnavailable as unavailable:
@@ -134,8 +155,9 @@ class CapturePump:
             except BAD_PICTURE as fault:
                 report.count_bad_picture(fault)
             else:
-                self._output.show(picture, self._seq)
-                self._seq += 1
+                if picture is not None and not (thread.paced and self._is_early(pacer)):
+                    self._output.show(picture, self._seq)
+                    self._seq += 1
             if report.bad >= BAD_IN_A_ROW:
                 return SourceUnavailable(f"{report.bad} bad pictures in a row; the last: {report.bad_reason}")
             beat()

@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from actors.system.metrics import Gauges
 from actors.system.runtime import Runtime
-from actors.system.source import Run, Source, SourceEnded
+from actors.system.source import MAX_PAUSE_SECONDS, Run, Source, SourceEnded
 from actors.system.state import Incarnations
 from router import tracing
 from router.cluster.leases import Viewers
@@ -167,9 +167,10 @@ class Context:
         """
         return self._runtime.packet(subject, header, body)
 
-    def source(self, name: str, run: Run, silence: float | None) -> Source:
+    def source(self, name: str, run: Run, silence: float | None, longest_pause: float = MAX_PAUSE_SECONDS) -> Source:
         """Starts a long-running child and keeps it running; see `Source`. It ends with this incarnation."""
-        source = Source(f"{self.name}.{name}", run, silence, self._clock, self.gauges.source_restarts.inc)
+        restarted = self.gauges.source_restarts.inc
+        source = Source(f"{self.name}.{name}", run, silence, self._clock, restarted, longest_pause)
         self._child(source.keep(), name)
         return source
 

@@ -27,13 +27,22 @@ class SourceEnded(RouterError):
 class Source:
     """One long-running child."""
 
-    def __init__(self, name: str, run: Run, silence: float | None, clock: Clock, restarted: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        run: Run,
+        silence: float | None,
+        clock: Clock,
+        restarted: Callable[[], None],
+        longest_pause: float = MAX_PAUSE_SECONDS,
+    ) -> None:
         self.name = name
         self.restarts = 0
         self._run = run
         self._silence = silence
         self._clock = clock
         self._restarted = restarted
+        self._longest_pause = longest_pause
         self._heard = 0.0
         self._stopping = asyncio.Event()
 
@@ -46,14 +55,15 @@ class Source:
         failures = 0
         while not self._stopping.is_set():
             begun = self._clock.now()
-            reason = await self._once()
+            reason = await self._once(loud=self._is_loud(failures + 1))
             if reason is None:
                 return
             failures = 1 if self._clock.now() - begun > GOOD_RUN_SECONDS else failures + 1
-            pause = full_jitter(failures, MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
+            pause = full_jitter(failures, MIN_PAUSE_SECONDS, self._longest_pause)
             self.restarts += 1
             self._restarted()
-            log.warning(
+            log.log(
+                logging.WARNING if self._is_loud(failures) else logging.DEBUG,
                 "source ended; restarting it",
                 extra={"source": self.name, "reason": reason, "failures": failures, "pause": round(pause, 3)},
             )
@@ -63,7 +73,12 @@ class Source:
         """Heartbeat: resets the silence timeout. May be called from any thread."""
         self._heard = self._clock.now()
 
-    async def _once(self) -> str | None:
+    @staticmethod
+    def _is_loud(failures: int) -> bool:
+        """A source that is away for a week must not fill the log: the 1st, 2nd, 4th, 8th … failure are logged."""
+        return failures & (failures - 1) == 0
+
+    async def _once(self, loud: bool = True) -> str | None:
         """One run; says why there has to be another, or None."""
         self._heard = self._clock.now()
         running = asyncio.ensure_future(self._run(self.beat))
@@ -86,7 +101,7 @@ class Source:
             return None
         if not isinstance(fault, Exception):
             raise fault
-        log.info("source crashed", extra={"source": self.name}, exc_info=fault)
+        log.log(logging.INFO if loud else logging.DEBUG, "source crashed", extra={"source": self.name}, exc_info=fault)
         return f"{type(fault).__name__}: {fault}"
 
     async def _quiet(self) -> None:
