@@ -51,10 +51,17 @@ def _v4l2(address: SourceAddress, settings: SourceSettings) -> CameraSource:
     return cast(CameraSource, V4l2Source(address))
 
 
+def _pixelink(address: SourceAddress, settings: SourceSettings) -> CameraSource:
+    from actors.camera.sources.pixelink.source import PixelinkSource
+
+    return cast(CameraSource, PixelinkSource(address))
+
+
 FACTORIES: Mapping[str, Factory] = {
     "sim": _card,
     "file": _film,
     "rtsp": _rtsp,
     "http": _http,
     "v4l2": _v4l2,
+    "pixelink": _pixelink,
 }

@@ -1,0 +1,1 @@
+"""Cameras of Pixelink, through the vendor's own wrapper and library."""
