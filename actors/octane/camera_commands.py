@@ -128,7 +128,7 @@ class CameraCommands:
         self._controls.state.camera, self._controls.state.camera_by = wanted, by
         self._waits.set()
         # Neither sent nor read back yet: it shows where the move leads to, and the event follows once it is sent.
-        return {**self._controls.state.shown(), "result": {"merged": True}}
+        return {**self._controls.shown(), "result": {"merged": True}}
 
     async def _pose(self, by: str | None) -> CameraPose:
         """Where the camera is now: within a drag where its moves led to, else as Octane says."""

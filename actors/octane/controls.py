@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,6 +65,8 @@ class ControlsState:
     passes: list[str] = field(default_factory=list)
     # The node that is rendered, or was before the render was stopped: handle and type.
     target: tuple[int, int] | None = None
+    # Larger whenever it is told: milliseconds since the epoch, or one more than before.
+    revision: int = 0
 
     def shown(self) -> dict[str, Any]:
         """As answers and events show it."""
@@ -83,6 +86,7 @@ class ControlsState:
             "tonemap": dict(self.tonemap),
             "passes": list(self.passes),
             "target": None if self.target is None else {"handle": self.target[0], "type": self.target[1]},
+            "revision": self.revision,
         }
 
     def take(self, statistics: wire.RenderResultStatistics) -> None:
@@ -118,6 +122,7 @@ class OctaneControls:
             match event.data.get("target"):
                 case {"handle": int(handle), "type": int(kind)}:
                     self.state.target = (handle, kind)
+            self.state.revision = event.data.get("revision") or 0
             by = event.data.get("camera_by")
             self.state.camera_by = by if isinstance(by, str) else None
             self.state.camera = _camera_of(event.data.get("camera"))
@@ -141,8 +146,16 @@ class OctaneControls:
         """Publishes the controls if they changed, `brief` ones for a short time, and returns them as a command's answer."""
         await self.publish(brief=brief)
         self.link.look()
-        shown = self.state.shown()
+        shown = self.shown()
         return shown if result is None else {**shown, "result": result}
+
+    def shown(self) -> dict[str, Any]:
+        """The controls of now, as answers and events show them.
+
+        Their `revision` tells a reader which of two are newer: an answer may arrive later than the event of the next change.
+        """
+        self.state.revision = max(self.state.revision + 1, time.time_ns() // 1_000_000)
+        return self.state.shown()
 
     async def read_all(self) -> dict[str, Any]:
         """Reads everything, and answers with it. Raises Reject, Declined or Disconnected."""
@@ -168,8 +181,8 @@ class OctaneControls:
         what has come of them for good.
         """
         assert self._ctx is not None
-        shown = self.state.shown()
-        told = {name: value for name, value in shown.items() if name not in ("samples", "max_samples")}
+        shown = self.shown()
+        told = {name: value for name, value in shown.items() if name not in ("samples", "max_samples", "revision")}
         if told == self._told and (brief or not self._brief):
             return
         try:

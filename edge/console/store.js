@@ -32,6 +32,9 @@ function outputOf({ event_type: type, data }) {
   return { text: String(text), joined: known.joined, stream: String(data.stream ?? type) };
 }
 
+/** Whether controls are no older than those that are known: an answer may arrive later than the event of the next change. */
+const newer = (controls, known) => !(controls.revision < known?.revision);
+
 export class Store {
   runs = new Map();
   alerts = new Map();
@@ -204,6 +207,7 @@ export class Store {
   /** `parts`: state, statistics, controls, recording, or some of them. Each is whole: what a newer one leaves out is so no more. */
   #camera(id, parts, fromList = false) {
     const known = this.#parts.get(id);
+    if (parts.controls && !newer(parts.controls, known?.controls)) parts = { ...parts, controls: known.controls };
     // A list is a snapshot taken before the events that this page has already seen.
     const whole = fromList ? { ...parts, ...known } : { ...known, ...parts };
     this.#parts.set(id, whole);
@@ -225,6 +229,7 @@ export class Store {
   // Each part is a whole: what a newer state does not say any more is over.
   #octane(id, type, data, at = 0) {
     if (!OCTANE_PARTS.has(type)) return;
+    if (type === "controls" && !newer(data, this.octanes.get(id)?.controls)) return;
     const device = { ...this.octanes.get(id), id };
     if (type === "render_failure") device.failure = { ...data, at };
     else device[type] = data;

@@ -133,6 +133,9 @@ class OctaneControlsData(msgspec.Struct, gc=False, kw_only=True):
     tonemap: dict[Any, Any] | None = None
     passes: list[str] | None = None
     target: dict[Any, Any] | None = None
+    revision: Annotated[Count | None, Meta(description="Larger with each change; also in the answers of commands.")] = (
+        None
+    )
 
 
 class OctaneRenderData(msgspec.Struct, gc=False, kw_only=True):

@@ -59,6 +59,21 @@ async def test_a_picture_is_saved_on_octanes_computer_and_a_refusal_says_why(ali
     assert not await done.is_visible()
 
 
+async def test_an_answer_that_arrives_after_the_event_of_a_newer_change_is_not_shown(alice: Tab) -> None:
+    await alice.until(f"{CONTROLS}?.revision > 0")
+    answer = """(by) => {
+        const { store } = callboard, known = store.octanes.get('main').controls;
+        store.control('main', { ...known, clay_mode: 'late', revision: known.revision + by });
+        return store.octanes.get('main').controls.clay_mode;
+    }"""
+
+    older = await alice.page.evaluate(answer, -1)
+    newer = await alice.page.evaluate(answer, 1)
+
+    assert older != "late"
+    assert newer == "late"
+
+
 async def test_statistics_of_the_gpu_are_asked_when_they_are_opened_and_closed_by_escape(
     alice: Tab, studio: Studio
 ) -> None:

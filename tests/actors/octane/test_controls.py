@@ -29,6 +29,17 @@ async def test_an_actor_recalls_target_and_camera_of_an_earlier_incarnation():
         assert state.camera is not None and state.camera.position == (1, 2, 3)
 
 
+async def test_answers_and_events_say_which_of_two_is_newer_over_a_restart_as_well():
+    later = 9_000_000_000_000
+    told = {"camera_by": "ann", "revision": later}
+    async with watching("127.0.0.1:1", stored=[("octane.main.controls", told)]) as probe:
+        controls = probe.actor._commands.controls
+
+        first, second = controls.shown(), controls.shown()
+
+    assert later < first["revision"] < second["revision"]
+
+
 async def test_controls_that_are_no_such_thing_are_not_recalled():
     told = {"target": "7", "camera": {"position": [1]}, "camera_by": 3}
     async with watching("127.0.0.1:1", stored=[("octane.main.controls", told)]) as probe:
