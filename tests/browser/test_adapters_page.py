@@ -19,7 +19,7 @@ from tests.e2e.tree import RunningCallboard
 from tests.ops.command import ROOT
 from tests.waiting import PATIENCE
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 TESTS = """
 import pathlib, time, pytest

@@ -17,7 +17,7 @@ from tests.browser.standin import Standin
 from tests.npm import Libraries
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 PAGE = Path(__file__).with_name("react_page.jsx")
 

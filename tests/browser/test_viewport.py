@@ -14,7 +14,7 @@ from playwright.async_api import Request, Route
 from tests.browser.conftest import Tab
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 STAGE = "#render .stage.viewport"
 SETTLED = "() => callboard.store.octanes.get('main')?.state?.status === 'connected'"

@@ -17,7 +17,7 @@ from tests.browser.conftest import Tab
 from tests.browser.studio import SIMULATED, STAGE, Studio, person, running_studio, shown
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

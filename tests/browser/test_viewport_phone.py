@@ -13,7 +13,7 @@ from tests.browser.conftest import Tab
 from tests.browser.test_viewport import STAGE, RunningCallboard, Sent, choose, middle, tell
 from tests.waiting import PATIENCE, eventually
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 READY = "() => callboard.store.octanes.get('main')?.state?.status === 'connected'"
 # What a finger has of each panel but cannot touch: beyond its right edge, where that cuts.

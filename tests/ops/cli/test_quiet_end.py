@@ -81,6 +81,7 @@ async def test_tail_ends_quietly_when_its_reader_is_gone(broker: Broker, nats_se
     assert command.err == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

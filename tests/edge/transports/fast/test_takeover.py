@@ -239,6 +239,7 @@ async def test_a_rotated_connection_is_asked_to_come_back(nats_server: str, path
 # What only the lane does itself
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", ["websocket", "sse"])
 async def test_a_reader_that_never_reads_costs_little_delays_nobody_and_is_cut(
     nats_server: str, path: Path, entity: str, transport: str

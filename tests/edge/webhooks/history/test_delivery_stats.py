@@ -109,6 +109,7 @@ async def left(stage: Stage, session: str) -> list[object]:
     return [infos, stage.processes]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 async def test_the_figures_add_up_whoever_dies(stage: Stage, receiver: Receiver, seed: int):
     """A plan at random: events, an endpoint that fails now and then, processes that die, stop and come."""
