@@ -34,6 +34,8 @@ class Console(StaticFiles):
     def file_response(self, *args: Any, **options: Any) -> Response:
         response = super().file_response(*args, **options)
         response.headers["Cache-Control"] = "no-cache"
+        if str(args[0]).endswith(".html"):
+            response.headers["Content-Security-Policy"] = POLICY
         if str(args[0]).endswith(".d.ts"):
             # By its suffix it would be a video.
             response.headers["Content-Type"] = "text/plain; charset=utf-8"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from edge.transports import frames
@@ -20,7 +21,7 @@ Order = tuple[int, int]
 class Frame:
     """One picture as it came; what is made of it is made once and shared."""
 
-    __slots__ = ("_fragment", "_header", "_message", "_messages", "_part", "_start", "payload")
+    __slots__ = ("_forms", "_fragment", "_header", "_message", "_messages", "_part", "_start", "payload")
 
     def __init__(self, payload: bytes) -> None:
         self.payload = payload
@@ -29,6 +30,7 @@ class Frame:
         self._part: bytes | None = None
         self._message: bytes | None = None
         self._fragment: Fragment | None = None
+        self._forms: dict[str, bytes] = {}
         self._messages: tuple[bytes | None, bytes] | None = None
 
     @property
@@ -117,6 +119,12 @@ class Frame:
             init = None if made.init is None else pack({**header, "kind": "init"}, made.init)
             self._messages = (init, pack({**header, "kind": "fragment"}, made.body))
         return self._messages
+
+    def kept(self, name: str, make: Callable[[], bytes]) -> bytes:
+        """A form of the picture that a surface has of its own, made once under a name."""
+        if name not in self._forms:
+            self._forms[name] = make()
+        return self._forms[name]
 
 
 def read_frame(payload: bytes) -> Frame | None:

@@ -1,5 +1,6 @@
 /** Lists what mouse, touch and keys do on a camera's picture. */
 
+import { h } from "../../dom.js";
 import { help } from "../octane/help.js";
 
 const LISTS = [
@@ -30,4 +31,10 @@ const LISTS = [
   ]],
 ];
 
-export const cameraHelp = () => help(LISTS, "Keys act where the picture or the timeline has the focus. A wheel acts on a page that scrolls once the picture was clicked.");
+const NOTE = "Keys act where the picture or the timeline has the focus. A wheel acts on a page that scrolls once the picture was clicked.";
+
+export function cameraHelp() {
+  const made = help(LISTS, NOTE);
+  made.element.append(h("p", {}, h("a", { href: "/console/camera-test.html" }, "Test which transports work here"), ", and get a report."));
+  return made;
+}
