@@ -3,7 +3,7 @@
 The actor writes `<domain>.<entity>` with each state event. Whether it still lives is told by the lease of its process,
 `actor.<domain>.<entity>` in LEASES. When that lease is gone, whoever notices publishes one state event with the status `gone`
 and marks the entry; all writes depend on the revision that was read, so the state of a newer life is never overwritten.
-What an actor keeps over restarts lies beside it, as `<domain>.<entity>.kept`.
+What an actor keeps over restarts lies beside it, as `<domain>.<entity>.kept.<name>`.
 """
 
 from __future__ import annotations
@@ -118,9 +118,9 @@ class StateStore:
         ttl = None if entry.gone is None else KEEP_GONE_SECONDS
         return await self.bucket.update(state_key(domain, entity), _encode(entry), revision, ttl)
 
-    async def kept(self, domain: str, entity: str) -> dict[str, Any] | None:
-        """What an actor keeps over its restarts; None where it keeps nothing. Raises BrokerError."""
-        entry = await self.bucket.read(f"{state_key(domain, entity)}.kept")
+    async def kept(self, domain: str, entity: str, name: str) -> dict[str, Any] | None:
+        """What an actor keeps under a name over its restarts; None where it keeps nothing. Raises BrokerError."""
+        entry = await self.bucket.read(f"{state_key(domain, entity)}.kept.{escape(name)}")
         if entry.value is None:
             return None
         try:
@@ -130,9 +130,9 @@ class StateStore:
             return None
         return found if isinstance(found, dict) else None
 
-    async def keep(self, domain: str, entity: str, kept: Mapping[str, Any]) -> None:
+    async def keep(self, domain: str, entity: str, name: str, kept: Mapping[str, Any]) -> None:
         """Writes what an actor keeps over its restarts. Raises BrokerError."""
-        await self.bucket.put(f"{state_key(domain, entity)}.kept", _encode(kept))
+        await self.bucket.put(f"{state_key(domain, entity)}.kept.{escape(name)}", _encode(kept))
 
     async def lives(self, domain: str, entity: str) -> bool:
         """Whether a process holds the lease of this actor, as the leader of the bucket knows. Raises BrokerError."""

@@ -6,9 +6,14 @@ publishes what both note down. Commands change how in between.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
+from msgspec import Meta
+
+from actors.camera.controls import CameraControls, whole_region
+from actors.camera.encode import MAX_QUALITY, MIN_QUALITY
 from actors.camera.output import CameraOutput
+from actors.camera.pacing import MAX_FPS, MIN_FPS
 from actors.camera.pump import CapturePump
 from actors.camera.report import CameraReport
 from actors.camera.settings import CameraSettings, checked_fps, checked_quality
@@ -18,6 +23,9 @@ from actors.system.context import Context
 from router.rungs import BadRung, Rung
 
 DEFAULTS = CameraSettings()
+
+Pixels = Annotated[int, Meta(ge=0, description="In pixels of the sensor.")]
+Members = dict[str, int]
 
 
 class Camera(Actor):
@@ -36,10 +44,12 @@ class Camera(Actor):
         self.settings = settings
         self._report = CameraReport(settings.address.about(), size, settings.fps, settings.quality)
         self._output = CameraOutput(self._report)
-        self._pump = CapturePump(settings, sources, self._report, self._output)
+        self._controls = CameraControls(settings, self._report)
+        self._pump = CapturePump(settings, sources, self._report, self._output, self._controls)
 
     async def start(self, ctx: Context) -> None:
-        """Starts to wait for viewers."""
+        """Takes up what commands have set, and starts to wait for viewers."""
+        await self._controls.begin(ctx)
         self._report.begin(ctx)
         self._output.begin(ctx)
         self._pump.begin(ctx)
@@ -49,25 +59,67 @@ class Camera(Actor):
         self._report.end()
 
     @command
-    async def set_quality(self, quality: int) -> dict[str, Any]:
+    async def set_quality(
+        self, quality: Annotated[int, Meta(ge=MIN_QUALITY, le=MAX_QUALITY, description="JPEG quality.")]
+    ) -> dict[str, Any]:
         """Changes the JPEG quality, 1 to 95, from the next picture on."""
         try:
             self._report.quality = checked_quality(quality)
         except ValueError as fault:
             raise Reject(str(fault)) from fault
-        self._report.note()
-        return self._report.described()
+        return self._rate_changed()
 
     @command
-    async def set_fps(self, fps: float) -> dict[str, Any]:
+    async def set_fps(
+        self, fps: Annotated[float, Meta(ge=MIN_FPS, le=MAX_FPS, description="Pictures a second.")]
+    ) -> dict[str, Any]:
         """Changes the pictures a second, 0.1 to 240, at once."""
         try:
             self._report.fps = checked_fps(fps)
         except ValueError as fault:
             raise Reject(str(fault)) from fault
         self._pump.change_rate()
+        return self._rate_changed()
+
+    def _rate_changed(self) -> dict[str, Any]:
         self._report.note()
+        self._controls.keep()
         return self._report.described()
+
+    @command
+    async def set_control(
+        self,
+        name: Annotated[str, Meta(description="One of those of the event `controls`.")],
+        value: Annotated[
+            float | bool | str | Members,
+            Meta(description="A number, a switch, a choice, or the members of a region or a size."),
+        ] = True,
+    ) -> dict[str, Any]:
+        """Sets a control of the source, and answers with the effective values; of a button, presses it."""
+        return await self._controls.set(name, value)
+
+    @command
+    async def set_region(self, left: Pixels, top: Pixels, width: Pixels, height: Pixels) -> dict[str, Any]:
+        """Shows only a region of the sensor, where the source can."""
+        return await self._controls.set("region", whole_region(left, top, width, height))
+
+    @command
+    async def clear_region(self) -> dict[str, Any]:
+        """Shows the whole picture of the sensor again."""
+        return await self._controls.clear_region()
+
+    @command
+    async def auto_exposure(self) -> dict[str, Any]:
+        """Lets the source find its exposure, once where it does that once."""
+        return await self._controls.set("auto_exposure", True)
+
+    @command
+    async def reset_controls(self) -> dict[str, Any]:
+        """Sets frame rate, quality and all controls to what they were before any command."""
+        answer = await self._controls.reset()
+        self._pump.change_rate()
+        self._report.note()
+        return answer
 
     @command
     async def key_frame(self, rung: str = "h264") -> dict[str, Any]:
@@ -80,5 +132,5 @@ class Camera(Actor):
 
     @command
     async def describe(self) -> dict[str, Any]:
-        """State and statistics of now."""
-        return self._report.described()
+        """State, controls and statistics of now."""
+        return {**self._report.described(), **self._controls.described()}

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 
 from actors.camera.capture import CaptureThread
+from actors.camera.controls import CameraControls
 from actors.camera.output import CameraOutput
 from actors.camera.pacing import CaptureMeter, Pacer
 from actors.camera.report import CameraReport
@@ -39,11 +40,13 @@ class CapturePump:
         sources: Factory,
         report: CameraReport,
         output: CameraOutput,
+        controls: CameraControls,
     ) -> None:
         self._settings = settings
         self._sources = sources
         self._report = report
         self._output = output
+        self._controls = controls
         self._grabbing = False
         self._left: list[CaptureThread] = []
         self._pacer: Pacer | None = None
@@ -85,6 +88,8 @@ class CapturePump:
         try:
             await thread.open()
             beat()
+            await self._controls.opened(thread)
+            beat()
             fault = await self._grab_pictures(thread, beat)
             if fault is not None and not isinstance(fault, SourceOver):
                 raise fault
@@ -99,6 +104,7 @@ class CapturePump:
             raise
         finally:
             self._pacer = None
+            self._controls.closed()
             thread.leave()
         self._grabbing = False
         if fault is not None:

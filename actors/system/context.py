@@ -216,13 +216,13 @@ class Context:
         """
         return await self._runtime.last(subject)
 
-    async def kept(self) -> dict[str, Any] | None:
-        """What this actor keeps over the restarts of its process; None where it keeps nothing. Raises BrokerError."""
-        return await self._runtime.kept()
+    async def kept(self, name: str) -> dict[str, Any] | None:
+        """What this actor keeps under a name over the restarts of its process; None where nothing is. Waits for NATS."""
+        return await self._runtime.kept(name)
 
-    async def keep(self, kept: Mapping[str, Any]) -> None:
-        """Keeps plain data over the restarts of the process, instead of what it kept before. Raises BrokerError."""
-        await self._runtime.keep(kept)
+    async def keep(self, name: str, kept: Mapping[str, Any]) -> None:
+        """Keeps plain data under a name over the restarts of the process, instead of those before. Raises BrokerError."""
+        await self._runtime.keep(name, kept)
 
     @contextlib.asynccontextmanager
     async def incarnation(self) -> AsyncIterator[None]:

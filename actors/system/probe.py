@@ -50,7 +50,7 @@ class Probe:
         self.crashes: list[Exception] = []
         self.behind: int | None = None
         # What the actor keeps over restarts.
-        self.remembered: dict[str, Any] | None = None
+        self.remembered: dict[str, dict[str, Any]] = {}
         self.packets_arrive = True
         # In whose name `ask` calls.
         self.caller: str | None = None
@@ -149,13 +149,13 @@ class Probe:
         """What a test has set as such."""
         return self.behind
 
-    async def kept(self) -> dict[str, Any] | None:
+    async def kept(self, name: str) -> dict[str, Any] | None:
         """What the actor has kept, or a test has set as such."""
-        return self.remembered
+        return self.remembered.get(name)
 
-    async def keep(self, kept: Mapping[str, Any]) -> None:
+    async def keep(self, name: str, kept: Mapping[str, Any]) -> None:
         """Takes what the actor keeps, after its way through JSON."""
-        self.remembered = msgspec.json.decode(msgspec.json.encode(kept))
+        self.remembered[name] = msgspec.json.decode(msgspec.json.encode(kept))
 
     def frame(self, subject: str, header: Mapping[str, Any], body: bytes) -> None:
         """Takes a picture."""

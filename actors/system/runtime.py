@@ -51,11 +51,11 @@ class Runtime(Protocol):
         """Reads the newest event of one subject."""
         ...
 
-    async def kept(self) -> dict[str, Any] | None:
+    async def kept(self, name: str) -> dict[str, Any] | None:
         """What the actor keeps over restarts."""
         ...
 
-    async def keep(self, kept: Mapping[str, Any]) -> None:
+    async def keep(self, name: str, kept: Mapping[str, Any]) -> None:
         """Keeps it. Raises BrokerError."""
         ...
 
@@ -93,12 +93,13 @@ class BrokerRuntime:
         if self._keeper is not None:
             self._keeper.note(event)
 
-    async def kept(self) -> dict[str, Any] | None:
-        return None if self._keeper is None else await self._keeper.kept()
+    async def kept(self, name: str) -> dict[str, Any] | None:
+        keeper = self._keeper
+        return None if keeper is None else await _read(lambda: keeper.kept(name))
 
-    async def keep(self, kept: Mapping[str, Any]) -> None:
+    async def keep(self, name: str, kept: Mapping[str, Any]) -> None:
         if self._keeper is not None:
-            await self._keeper.keep(kept)
+            await self._keeper.keep(name, kept)
 
     def frame(self, subject: str, header: Mapping[str, Any], body: bytes) -> None:
         if subject in self._frames:

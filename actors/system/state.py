@@ -93,13 +93,20 @@ class PresenceKeeper:
             self._wanted = entry_of(event, self._life, self._wanted or self._known)
             self._changed.set()
 
-    async def kept(self) -> dict[str, Any] | None:
-        """What the actor keeps over restarts. Raises BrokerError."""
-        return await self._store.kept(self._domain, self._entity)
+    async def kept(self, name: str) -> dict[str, Any] | None:
+        """What the actor keeps under a name over restarts; None, too, where it may not read it. Raises BrokerError."""
+        try:
+            return await self._store.kept(self._domain, self._entity, name)
+        except (Forbidden, Refused) as fault:
+            self._refuse(fault)
+            return None
 
-    async def keep(self, kept: Mapping[str, Any]) -> None:
-        """Writes what the actor keeps over restarts. Raises BrokerError."""
-        await self._store.keep(self._domain, self._entity, kept)
+    async def keep(self, name: str, kept: Mapping[str, Any]) -> None:
+        """Writes what the actor keeps over restarts, as far as it may. Raises BrokerError."""
+        try:
+            await self._store.keep(self._domain, self._entity, name, kept)
+        except (Forbidden, Refused) as fault:
+            self._refuse(fault)
 
     async def run(self) -> None:
         """Writes each state and looks that it stays, until cancelled."""

@@ -34,6 +34,28 @@ class CameraStatisticsData(msgspec.Struct, gc=False, kw_only=True):
     dropped: Count | None = None
 
 
+class CameraControlData(msgspec.Struct, gc=False, kw_only=True):
+    """One control of a camera's source. Of a region or a size, the values are objects of their members in pixels."""
+
+    kind: Annotated[str, Meta(description="`number`, `switch`, `choice`, `button`, `region` or `size`.")]
+    value: Any = None
+    least: Any = None
+    most: Any = None
+    step: Any = None
+    unit: str = ""
+    choices: list[Any] = []
+
+
+class CameraControlsData(msgspec.Struct, gc=False, kw_only=True):
+    """What a camera is set to. `refused` names values that were kept and that the source does not take, with the reason."""
+
+    fps: Amount | None = None
+    quality: Count | None = None
+    controls: dict[str, CameraControlData] = {}
+    refused: dict[str, str] | None = None
+    revision: Annotated[Count | None, Meta(description="Larger with each change; ms since the epoch.")] = None
+
+
 class CameraRecordingData(msgspec.Struct, gc=False, kw_only=True):
     """What became of a recording. Times are RFC 3339, `duration` in seconds."""
 
@@ -178,6 +200,7 @@ DEVICE_TYPES: tuple[EventType, ...] = (
     EventType("state", "What a device or a part does now.", delivery=Delivery.LATEST),
     EventType("statistics", "Figures of a device or a part.", delivery=Delivery.LATEST),
     EventType("state", "What a camera does.", "camera", CameraStateData, Delivery.LATEST),
+    EventType("controls", "What a camera is set to.", "camera", CameraControlsData, Delivery.LATEST),
     EventType("statistics", "Figures of a camera's stream.", "camera", CameraStatisticsData, Delivery.LATEST),
     EventType("recording", "A camera's recording began or ended.", "camera", CameraRecordingData),
     EventType("state", "Whether there is an Octane.", "octane", OctaneStateData, Delivery.LATEST),

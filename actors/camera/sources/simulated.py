@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from actors.camera.sources.address import SIMULATED
+from actors.camera.sources.address import MAX_HEIGHT, MAX_WIDTH, MIN_HEIGHT, MIN_WIDTH, SIMULATED
+from actors.camera.sources.control import REGION, Control, ControlValue
 from actors.camera.sources.source import Picture, Pixels
 
 Image8 = NDArray[np.uint8]
@@ -41,6 +42,10 @@ CELL = 8
 _COLUMNS = 36
 _MARK = (1, 0, 1, 0)
 
+# The exposure in seconds at which the card is as it is drawn, without gain.
+EXPOSURE = 0.02
+LEAST_REGION = 32
+
 # The light behind the hand: brightest where it just was (255), fading over a third of a turn.
 _LIGHT: NDArray[np.uint8] = (np.clip((np.arange(256) - 170) / 85, 0.0, 1.0) ** 2 * 110).astype(np.uint8)
 
@@ -57,6 +62,58 @@ class SimulatedSource:
     def __init__(self, width: int = 640, height: int = 480, wall: Callable[[], float] = time.time) -> None:
         self._width, self._height = width, height
         self._wall = wall
+        self._exposure, self._gain, self._gamma = EXPOSURE, 0.0, 1.0
+        self._region: dict[str, int] | None = None
+        self._levels: NDArray[np.uint8] | None = None  # the levels of a picture as shown; None where they stay
+
+    def controls(self) -> list[Control]:
+        """What a sensor would have: what it is set to changes the card."""
+        width, height = self._width, self._height
+        whole = {"left": 0, "top": 0, "width": width, "height": height}
+        return [
+            Control("exposure", "number", self._exposure, 0.0001, 1.0, unit="s"),
+            Control("gain", "number", self._gain, 0.0, 24.0, 0.1, "dB"),
+            Control("gamma", "number", self._gamma, 0.25, 4.0, 0.01),
+            Control("auto_exposure", "button"),
+            Control(
+                "region",
+                "region",
+                self._region or whole,
+                {"left": 0, "top": 0, "width": LEAST_REGION, "height": LEAST_REGION},
+                {"left": width - LEAST_REGION, "top": height - LEAST_REGION, "width": width, "height": height},
+                unit="px",
+            ),
+            Control(
+                "size",
+                "size",
+                {"width": width, "height": height},
+                {"width": MIN_WIDTH, "height": MIN_HEIGHT},
+                {"width": MAX_WIDTH, "height": MAX_HEIGHT},
+                unit="px",
+            ),
+        ]
+
+    def set_control(self, name: str, value: ControlValue) -> ControlValue:
+        """Sets one; an exposure in steps of 0.1 ms, a region in steps of two pixels, as sensors do. Raises ValueError."""
+        match name, value:
+            case "exposure", float() | int():
+                self._exposure = max(0.0001, round(value, 4))
+            case "gain", float() | int():
+                self._gain = round(float(value), 1)
+            case "gamma", float() | int():
+                self._gamma = round(float(value), 2)
+            case "auto_exposure", _:
+                # The light on the card never changes, so the exposure that fits follows from the gain.
+                self._exposure = max(0.0001, round(EXPOSURE / 10 ** (self._gain / 20), 4))
+            case "region", Mapping():
+                self._region = {each: member // 2 * 2 for each, member in value.items()}
+            case "size", Mapping():
+                self._width, self._height, self._region = value["width"], value["height"], None
+                self.open()
+            case _:
+                raise ValueError(f"the source has no control {name}")
+        self._levels = _levels(self._exposure / EXPOSURE * 10 ** (self._gain / 20), self._gamma)
+        return next(control.value for control in self.controls() if control.name == name)
 
     def open(self) -> None:
         """Draws what does not change, so that a picture costs little later."""
@@ -86,7 +143,13 @@ class SimulatedSource:
         self._glide(card, wall)
         self._write(card, seq, wall, middle_x, middle_y)
         _put_corner(card, self._label)
-        write_strip(card, seq, int(wall * 1000))
+        if self._region is not None:
+            left, top, width, height = (self._region[name] for name in REGION)
+            card = card[top : top + height, left : left + width].copy()
+        if self._levels is not None:
+            card = self._levels[card]
+        if card.shape[0] >= 2 * CELL and card.shape[1] >= _COLUMNS * CELL:
+            write_strip(card, seq, int(wall * 1000))
         return Picture(card, wall * 1000.0)
 
     def close(self) -> None:
@@ -125,6 +188,15 @@ class SimulatedSource:
         number = np.concatenate([self._small[letter] for letter in f"#{seq:07d}"], axis=1)
         _put(card, text, x, y + round(22 * self._unit))
         _put(card, number, x, y + round(72 * self._unit))
+
+
+def _levels(light: float, gamma: float) -> NDArray[np.uint8] | None:
+    """What each of 256 levels becomes under more or less light and a gamma; None where it stays."""
+    if light == 1.0 and gamma == 1.0:
+        return None
+    levels = np.clip(np.arange(256) / 255 * light, 0.0, 1.0) ** (1.0 / gamma)
+    shown: NDArray[np.uint8] = np.rint(levels * 255).astype(np.uint8)
+    return shown
 
 
 def write_strip(card: Image8, seq: int, milliseconds: int) -> None:

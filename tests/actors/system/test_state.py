@@ -103,8 +103,8 @@ async def test_what_an_actor_keeps_is_there_after_a_restart(broker: Broker, enti
     found: list[Any] = []
 
     async def start(self: Actor, ctx: Context) -> None:
-        found.append(await ctx.kept())
-        await ctx.keep({"fps": 12.5, "controls": {"gain": 2}})
+        found.append(await ctx.kept("rate"))
+        await ctx.keep("rate", {"fps": 12.5, "controls": {"gain": 2}})
 
     make = made(name="camera", watched=True, start=start, subjects=())
     for _ in range(2):
