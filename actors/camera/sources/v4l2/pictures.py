@@ -66,7 +66,7 @@ def chosen(asked: str | None, has: list[str], name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class BufferLayout:
     """How one format lies in a buffer: FFmpeg's name of it, and each plane's height, bytes a row that count, and stride."""
 
     code: str
@@ -75,7 +75,7 @@ class Layout:
     planes: tuple[tuple[int, int, int], ...]
 
     @classmethod
-    def of(cls, pix: PixelFormat, code: str) -> Layout:
+    def of(cls, pix: PixelFormat, code: str) -> BufferLayout:
         """The layout of a format that the driver has set."""
         width, height = int(pix.width), int(pix.height)
         frame = av.VideoFrame(width, height, AV_FORMATS[code])

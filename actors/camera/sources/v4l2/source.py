@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 
 from actors.camera.sources.address import SourceAddress
+from actors.camera.sources.annexb import AccessUnits
 from actors.camera.sources.control import Control, ControlValue
+from actors.camera.sources.jpeg import complete_jpeg
 from actors.camera.sources.source import Packet, Picture, SourceUnavailable
 from actors.camera.sources.v4l2.controls import V4l2Controls
 from actors.camera.sources.v4l2.device import V4l2Device
-from actors.camera.sources.v4l2.encoded import AccessUnits, whole_jpeg
 from actors.camera.sources.v4l2.framing import Framing
-from actors.camera.sources.v4l2.pictures import Layout, chosen, codec_of
+from actors.camera.sources.v4l2.pictures import BufferLayout, chosen, codec_of
 from actors.camera.sources.v4l2.stream import BUFFERS, H264_BUFFERS, RawPicture, V4l2Stream
 
 # 0.5 s: how long one grab waits, so that commands get their turn.
@@ -36,7 +37,7 @@ class V4l2Source:
         self._stream = V4l2Stream(self._device)
         self._clock = clock
         self.packets: str | None = None
-        self._layout: Layout | None = None
+        self._layout: BufferLayout | None = None
 
     def open(self) -> None:
         """Opens the device, sets what the address asks for, and starts it; raises SourceUnavailable."""
@@ -58,8 +59,8 @@ class V4l2Source:
         pix = self._device.set_format(self._code, width, height)
         self._width, self._height = int(pix.width), int(pix.height)
         self.packets = codec_of(self._code)
-        self._layout = None if self.packets else Layout.of(pix, self._code)
-        self._units = AccessUnits()
+        self._layout = None if self.packets else BufferLayout.of(pix, self._code)
+        self._units = AccessUnits(b"")
         rate = self._device.set_rate(self._fps) if self._fps else self._device.rate()
         self._silence = max(SILENCE, 2.0 / rate + WAIT if rate else 0.0)
         self._decodable = False
@@ -94,11 +95,15 @@ class V4l2Source:
     def _read(self, raw: RawPicture) -> Picture | Packet:
         if self._layout is not None:
             return self._layout.picture(raw.data, raw.time)
-        return Packet("jpeg", whole_jpeg(raw.data), raw.time, self._width, self._height)
+        data, width, height = complete_jpeg(raw.data)
+        return Packet("jpeg", data, raw.time, width, height)
 
     def _packet(self, raw: RawPicture, lost: bool) -> Packet | None:
         """A packet of H.264; None for those between a lost one and the next key, which would show damaged pictures."""
-        data, key = self._units.whole(raw.data)
+        unit = self._units.read(raw.data)
+        if unit is None:
+            return None
+        data, key = unit
         self._decodable = key or (self._decodable and not lost)
         return Packet("h264", data, raw.time, self._width, self._height, key) if self._decodable else None
 

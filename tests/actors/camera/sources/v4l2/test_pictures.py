@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from actors.camera.sources.source import BadPicture, SourceUnavailable
-from actors.camera.sources.v4l2.pictures import Layout, chosen, codec_of
+from actors.camera.sources.v4l2.pictures import BufferLayout, chosen, codec_of
 from actors.camera.sources.v4l2.videodev import PixelFormat
 
 
 def test_rows_with_padding_are_read_without_it() -> None:
-    layout = Layout.of(PixelFormat(width=5, height=3, bytesperline=16), "RGB3")
+    layout = BufferLayout.of(PixelFormat(width=5, height=3, bytesperline=16), "RGB3")
     rows = np.arange(3 * 16, dtype=np.uint8).reshape(3, 16)
 
     picture = layout.picture(rows.tobytes(), 1000.0)
@@ -24,8 +24,8 @@ def test_planes_with_padding_show_the_same_as_without() -> None:
     grey, half = np.full((8, 16), 120, np.uint8), np.full((4, 8), 90, np.uint8)
     padded = [np.pad(plane, ((0, 0), (0, width))) for plane, width in ((grey, 16), (half, 8), (half, 8))]
 
-    bare = Layout.of(PixelFormat(width=16, height=8, bytesperline=16), "YU12")
-    wide = Layout.of(PixelFormat(width=16, height=8, bytesperline=32), "YU12")
+    bare = BufferLayout.of(PixelFormat(width=16, height=8, bytesperline=16), "YU12")
+    wide = BufferLayout.of(PixelFormat(width=16, height=8, bytesperline=32), "YU12")
 
     shown = bare.picture(grey.tobytes() + 2 * half.tobytes(), 0).pixels
     assert shown.shape == (8, 16, 3) and shown.std(axis=(0, 1)).max() == 0
@@ -35,7 +35,7 @@ def test_planes_with_padding_show_the_same_as_without() -> None:
 def test_ten_bits_say_that_they_are_ten() -> None:
     samples = np.array([[0, 1023], [512, 256]], "<u2")
 
-    picture = Layout.of(PixelFormat(width=2, height=2, bytesperline=4), "Y10").picture(samples.tobytes(), 0)
+    picture = BufferLayout.of(PixelFormat(width=2, height=2, bytesperline=4), "Y10").picture(samples.tobytes(), 0)
 
     assert picture.bits == 10
     assert np.array_equal(picture.pixels, samples)
@@ -43,7 +43,7 @@ def test_ten_bits_say_that_they_are_ten() -> None:
 
 @pytest.mark.parametrize("code", ["YUYV", "NV12", "GREY", "BA81"])
 def test_a_buffer_that_is_too_short_is_a_bad_picture(code: str) -> None:
-    layout = Layout.of(PixelFormat(width=16, height=8, bytesperline=0), code)
+    layout = BufferLayout.of(PixelFormat(width=16, height=8, bytesperline=0), code)
 
     with pytest.raises(BadPicture, match=f"and not {layout.size}"):
         layout.picture(bytes(layout.size - 1), 0)
