@@ -22,6 +22,29 @@ _CHUNK = 256 * 1024
 _WAITING = 3
 
 
+class _Closing:
+    """Closes the answer that asked for a login once it is answered, which urllib leaves to the garbage collector."""
+
+    def http_error_401(self, request: Any, answer: Any, code: int, message: str, headers: Any) -> Any:
+        """Asks again, with the login; None where there is none of this kind."""
+        try:
+            again = super().http_error_401(request, answer, code, message, headers)  # type: ignore[misc]
+        except BaseException:
+            answer.close()
+            raise
+        if again is not None:
+            answer.close()
+        return again
+
+
+class _BasicLogin(_Closing, urllib.request.HTTPBasicAuthHandler):
+    pass
+
+
+class _DigestLogin(_Closing, urllib.request.HTTPDigestAuthHandler):
+    pass
+
+
 class HttpSource:
     """One camera behind an HTTP address. It is reached directly, whatever proxies the environment names."""
 
@@ -90,8 +113,8 @@ class HttpSource:
             logins.add_password(None, plain, unquote(url.username), unquote(url.password or ""))
         opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}),
-            urllib.request.HTTPBasicAuthHandler(logins),
-            urllib.request.HTTPDigestAuthHandler(logins),
+            _BasicLogin(logins),
+            _DigestLogin(logins),
             urllib.request.HTTPSHandler(context=ssl.create_default_context()),
         )
         return opener.open(urllib.request.Request(plain, headers={"User-Agent": "callboard"}), timeout=self._patience)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 from actors.camera.sources.media import FAULTS, MediaReader
@@ -45,10 +46,14 @@ class NetworkStreamSource:
     def grab(self, seq: int) -> Picture | Packet | None:
         """Waits for the next picture or packet; raises SourceUnavailable where the server ends the stream or is silent."""
         assert self._reader is not None
+        begun = time.monotonic()
         try:
             shot = self._reader.next()
         except FAULTS as fault:
             raise unavailable(self._host, fault, self._patience) from None
+        if time.monotonic() - begun >= self._patience:
+            # FFmpeg gives what its parser still held, and would wait as long again before it tells.
+            raise unavailable(self._host, TimeoutError(), self._patience)
         if shot is None:
             raise SourceUnavailable(f"{self._host} ended the stream")
         return shot.made(self._clock.time_of(shot.position))
