@@ -7,16 +7,24 @@ from the capture, as a picture's header says, until a client has all of it. CPU 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import statistics
 from collections.abc import AsyncIterator
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
+import av
+
+from actors.camera.sources.simulated import SimulatedSource
+from ops.bench.camera_viewers import REST
 from ops.bench.report import ReportRow, middle
 from ops.bench.stand import RUNS, BenchError, CpuWatch, Partner, Plan, Stand, partner, process, stand
 from ops.launch import own_argv
 
 SIZE = (1280, 1024)
+PASSED = (1920, 1080)
 RATE = 30.0
 # Eight viewers: six that keep up, one that is slow and one that reads nothing.
 CROWD = (*["quick"] * 6, "slow", "stalled")
@@ -38,6 +46,9 @@ async def measure(place: Stand, seconds: float, size: tuple[int, int]) -> AsyncI
     async for row in _h264(place, seconds, size, what):
         yield row
     yield await _late(place, seconds, size, what)
+    yield await _passed_on(place, seconds)
+    async for row in _static(place, seconds, size):
+        yield row
 
 
 @contextlib.asynccontextmanager
@@ -74,6 +85,8 @@ class _Watched:
             found = (await viewers.ask("watch", port=place.port, viewers=list(crowd), seconds=seconds))["viewers"]
             self.busy.append(watch.shares())
             self.cpu.append(watch.read())
+        if any(each["format"] not in ("", "jpeg" if each["kind"] != "h264" else "h264") for each in found):
+            raise BenchError("a viewer was shown another format than it asked for")
         self.viewers.append(found)
 
     def of(self, kind: str, figure: str) -> list[float]:
@@ -131,6 +144,61 @@ async def _late(place: Stand, seconds: float, size: tuple[int, int], what: str) 
         for _ in range(RUNS):
             await seen.watch(place, pid, ("quick", "mjpeg-slow"), max(8.0, seconds))
     return ReportRow("camera", f"{what}, MJPEG, 200 ms a picture: p99 of age", "ms", seen.of("mjpeg-slow", "p99"))
+
+
+async def _passed_on(place: Stand, seconds: float) -> ReportRow:
+    """A source that gives JPEGs, which nobody decodes or encodes."""
+    path = place.progress.parent / "motion.avi"
+    make_film(path, PASSED, "mjpeg")
+    async with camera(place, str(path), PASSED) as pid:
+        each = [await _actor_each(place, pid, "quick", seconds) for _ in range(RUNS)]
+    return ReportRow("camera", f"{PASSED[0]} x {PASSED[1]}, JPEG passed on: CPU per picture, actor", "ms", each)
+
+
+async def _static(place: Stand, seconds: float, size: tuple[int, int]) -> AsyncIterator[ReportRow]:
+    """A film whose picture stays the same for as long as it is watched, beside one that moves."""
+    shares: dict[str, list[float]] = {"moving": [], "static": []}
+    for kind, found in shares.items():
+        path = place.progress.parent / f"{kind}.mkv"
+        make_film(path, size, "ffv1", still=kind == "static")
+        async with camera(place, str(path), size) as pid:
+            for _ in range(RUNS):
+                found.append(await _share(place, pid, seconds))
+    ratios = [static / statistics.median(shares["moving"]) for static in shares["static"]]
+    yield ReportRow("camera", "a film that moves, JPEG, one viewer: actor", "% of core", shares["moving"])
+    yield ReportRow("camera", "a film that stands still: actor", "% of core", shares["static"])
+    yield ReportRow("camera", "static over moving", "times", ratios)
+
+
+def make_film(path: Path, size: tuple[int, int], codec: str, still: bool = False) -> None:
+    """Films the test card: a second of it, or one picture that stands for ten."""
+    source = SimulatedSource(*size)
+    source.open()
+    rate = Fraction(1, 10) if still else Fraction(int(RATE))
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream(codec, rate=rate)
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        # As a camera compresses; FFmpeg's usual quality is much lower.
+        stream.codec_context.options = {"qscale": "3"} if codec == "mjpeg" else {}
+        for number in range(2 if still else int(RATE)):
+            shown = 0 if still else number
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(source.grab(shown).pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+async def _share(place: Stand, pid: int, seconds: float) -> float:
+    """How busy the actor is while one viewer watches, in percent of a core."""
+    async with partner("camera_viewers") as viewers:
+        asked = asyncio.create_task(
+            viewers.ask("watch", port=place.port, viewers=["quick"], seconds=seconds + REST), name="viewer"
+        )
+        await asyncio.sleep(2 * REST)
+        watch = CpuWatch(actor=pid)
+        await asyncio.sleep(seconds)
+        busy = 100 * watch.shares()["actor"]
+        await asked
+    return busy
 
 
 def _ratio(codec: str, actor: list[float], bare: list[float]) -> ReportRow:

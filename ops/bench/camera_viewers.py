@@ -45,6 +45,7 @@ class ViewerLog:
     began: float = 0.0
     passed: float = 0.0
     newest: tuple[int, int] = (0, 0)
+    format: str = ""
 
     def take(self, header: dict[str, Any], size: int) -> None:
         """Notes a picture that has arrived."""
@@ -54,6 +55,7 @@ class ViewerLog:
         if number <= self.newest:
             self.stale += 1
         self.newest = number
+        self.format = header.get("format", "")
         now = time.monotonic()
         if not self.began:
             self.began = now + REST
@@ -75,6 +77,7 @@ class ViewerLog:
             "p99": ages[int(len(ages) * 0.99)] if ages else None,
             "bytes": self.bytes,
             "stale": self.stale,
+            "format": self.format,
         }
 
 
