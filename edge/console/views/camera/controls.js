@@ -31,16 +31,17 @@ export function controls(view) {
   // Sends the newest value only, and shows what the camera made of it.
   const row = (place, name, control, command, argumentsOf) => {
     const label = labelOf(name);
+    const fault = faultLine();
     const send = newest(async (value) => {
       view.controlled(await commands.give(command, argumentsOf(value), 10));
-      place.fault.clear();
+      fault.clear();
     }, (problem) => {
-      place.fault.tell(label, problem);
+      fault.tell(label, problem);
       input.reset();
     });
-    const input = inputFor(name, control, send, (problem) => place.fault.tell(label, problem), view);
+    const input = inputFor(name, control, send, (problem) => fault.tell(label, problem), view);
     inputs.set(name, input);
-    place.rows.append(input.element);
+    place.rows.append(input.element, fault.element);
     for (const part of input.parts) buttons.field(part, command);
   };
   row(picture, "fps", RATE, "set_fps", (fps) => ({ fps }));

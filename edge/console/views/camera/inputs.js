@@ -1,6 +1,7 @@
 /** Makes the input of one control of a camera, by its kind, and checks a value before it is sent. */
 
 import { h } from "../../dom.js";
+import { SHOWN as REFUSAL_SHOWN } from "../octane/buttons.js";
 
 const NAMES = { fps: "Frame rate", quality: "JPEG quality", auto_exposure: "Auto-exposure once", region: "Region", size: "Size", gain: "Gain", gamma: "Gamma", exposure: "Exposure" };
 const EDGES = ["left", "top", "width", "height"];
@@ -40,15 +41,27 @@ function numberInput(label, control, send, refuse) {
     const step = control.step > 0 ? control.step : 0;
     return Math.min(control.most, Math.max(control.least, step ? control.least + Math.round((value - control.least) / step) * step : Number(value.toPrecision(3))));
   };
+  // What was refused stands until it is mended, or for as long as the reason does.
+  let refused = null;
+  const settle = () => {
+    clearTimeout(refused);
+    refused = null;
+    text.setAttribute("aria-invalid", "false");
+  };
   const put = (value) => {
-    if (idle(text)) text.value = plain(value * factor);
+    if (idle(text) && refused === null) text.value = plain(value * factor);
     if (slider && idle(slider)) slider.value = Math.round(part(value) * 1000);
   };
   const commit = (value) => {
     const fault = faultOf(value, { ...control, unit }, factor);
-    text.setAttribute("aria-invalid", String(Boolean(fault)));
-    if (fault) refuse(new Error(fault));
-    else send(value);
+    settle();
+    if (!fault) {
+      send(value);
+      return;
+    }
+    text.setAttribute("aria-invalid", "true");
+    refused = setTimeout(reset, REFUSAL_SHOWN);
+    refuse(new Error(fault));
   };
   text.addEventListener("change", () => commit(text.value.trim() === "" ? Number.NaN : Number((text.valueAsNumber / factor).toPrecision(9))));
   slider?.addEventListener("input", () => {
@@ -61,6 +74,7 @@ function numberInput(label, control, send, refuse) {
     if (Number.isFinite(value)) put(value);
   };
   const reset = () => {
+    settle();
     if (Number.isFinite(told)) text.value = plain(told * factor);
     if (slider && Number.isFinite(told)) slider.value = Math.round(part(told) * 1000);
   };

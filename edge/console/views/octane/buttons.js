@@ -2,8 +2,8 @@
 
 import { h, icon, say, show } from "../../dom.js";
 
-// How long a refusal stays on the page (ms): long enough to be read.
-const SHOWN = 12_000;
+/** How long a refusal stays on the page (ms): long enough to be read. */
+export const SHOWN = 12_000;
 
 /** A line for what went wrong with the buttons above it. */
 export function faultLine() {
