@@ -170,10 +170,9 @@ class CameraView {
 
   // The effective state that a command answers; the event of it comes a moment later.
   #controlled(answer) {
-    const { controls: found, fps, quality } = answer ?? {};
-    const before = this.#device?.controls ?? {};
-    if (fps === undefined && quality === undefined && found === undefined) return;
-    this.#store.controlCamera(this.#id, { ...before, ...(fps !== undefined && { fps }), ...(quality !== undefined && { quality }), ...(found && { controls: found }) });
+    const { controls: found, fps, quality, revision, note } = answer ?? {};
+    if (found && Number.isFinite(revision)) this.#store.controlCamera(this.#id, { fps, quality, controls: found, revision });
+    if (note) this.bar.mention(`${note.charAt(0).toUpperCase()}${note.slice(1)}.`);
   }
 
   // What the picture shows of the sensor, in the sensor's pixels.
