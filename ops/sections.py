@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from actors.camera.sources.address import shown_address
 from actors.catalog import ACTORS
 
 
@@ -35,6 +36,8 @@ class UpSettings:
     demo: bool = True
     # Several Octanes, as NAME=HOST:PORT: an actor for each of them, with state, commands and pictures of its own.
     octanes: tuple[str, ...] = ()
+    # Several cameras, as NAME=ADDRESS, one a line or separated by commas: an actor for each of them.
+    cameras: tuple[str, ...] = field(default=(), repr=False, metadata={"shown": shown_address})
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ SECTIONS: Mapping[str, Section] = {
     "catalogue": Section("", "router.event_types.own:CatalogueSettings"),
     "log": Section("LOG_", "ops.sections:LogSettings"),
     "command": Section("", "ops.sections:CommandSettings"),
-    "up": Section("UP_", "ops.sections:UpSettings", {"octanes": "OCTANES"}),
+    "up": Section("UP_", "ops.sections:UpSettings", {"octanes": "OCTANES", "cameras": "CAMERAS"}),
     "internal": Section("INTERNAL_", "ops.sections:InternalSettings"),
     "otel": Section("OTEL_", "ops.process.tracing:TracingSettings"),
     "edge": Section("EDGE_", "edge.settings:EdgeSettings", {"webhooks": "WEBHOOK"}),

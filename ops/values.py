@@ -37,7 +37,8 @@ def convert(kind: Any, text: str) -> Any:
             return text
         raise ValueError(f"needs one of {', '.join(map(str, args))}")
     if origin in (tuple, list):
-        parts = [part.strip() for part in text.split(",") if part.strip()]
+        # What stands on lines of its own may have commas in it.
+        parts = [part.strip() for part in text.split("\n" if "\n" in text else ",") if part.strip()]
         return origin(convert(args[0] if args else str, part) for part in parts)
     if kind is bool:
         if text.lower() in TRUE + FALSE:

@@ -37,13 +37,15 @@ class Parser(argparse.ArgumentParser):
         name = self.prog.removeprefix("callboard").strip()
         raise Mistakes([f"{name}: {message}; see `{self.prog} --help`" if name else message])
 
-    def setting(self, flag: str, variable: str, help: str, metavar: str | None = None, **more: object) -> None:
-        """Adds a flag that sets a variable."""
+    def setting(
+        self, flag: str, variable: str, help: str, metavar: str | None = None, lines: bool = False, **more: object
+    ) -> None:
+        """Adds a flag that sets a variable; `lines`: one given several times, in whose values commas are nothing special."""
         taken = {} if "action" in more else {"metavar": metavar or flag.removeprefix("--").upper().replace("-", "_")}
         self.add_argument(
             flag, dest=f"CALLBOARD_{variable}", default=argparse.SUPPRESS, help=f"{help} [CALLBOARD_{variable}]", **taken, **more  # type: ignore[arg-type]
         )  # fmt: skip
-        self.set_defaults(**{f"flag CALLBOARD_{variable}": flag})
+        self.set_defaults(**{f"flag CALLBOARD_{variable}": flag, f"lines CALLBOARD_{variable}": lines})
 
     def where_nats_is(self) -> None:
         """Adds the flags that say which NATS is meant."""
@@ -77,6 +79,9 @@ def load(given: argparse.Namespace, *sections: str, adopt: Sequence[str] = (NATS
     flags: dict[str, RawValue] = {}
     for variable, value in vars(given).items():
         if variable.startswith("CALLBOARD_"):
-            text = ",".join(value) if isinstance(value, list) else value
+            text = value
+            if isinstance(value, list):
+                lines = vars(given).get(f"lines {variable}", False)
+                text = "".join(f"{each}\n" for each in value) if lines else ",".join(value)
             flags[variable] = RawValue(text, "flag", vars(given)[f"flag {variable}"])
     return Settings.load(*sections, flags=flags, adopt=adopt)

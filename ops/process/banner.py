@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ops.environment import DEFAULT_DATA_DIR
+from ops.process.cameras import CAMERA, CameraPlace, configured_cameras
 from ops.process.datadir import DataFolder
 from ops.process.octanes import OCTANE, OctanePlace, configured_octanes
 from ops.settings import Settings
@@ -69,9 +70,9 @@ def hints(
     if edge:
         rows.append(("open", f"{edge}/"))
         # A page that wants a token asks for it; a picture has no place to type one.
-        if "camera" in cast and not keys.configured:
-            rows.append(("camera", f"{edge}/cameras/main/mjpeg"))
         if not keys.configured:
+            cameras = configured_cameras(settings) or ({CAMERA: CameraPlace("main", "")} if CAMERA in cast else {})
+            rows += [("camera", f"{edge}/cameras/{cameras[each].instance}/mjpeg") for each in cameras if each in cast]
             octanes = configured_octanes(settings) or ({OCTANE: OctanePlace("main", "")} if OCTANE in cast else {})
             rows += [("render", f"{edge}/octane/{octanes[each].instance}/mjpeg") for each in octanes if each in cast]
         if session:

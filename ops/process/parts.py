@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from actors.catalog import ACTORS
+from ops.process.cameras import CAMERA, configured_cameras
 from ops.process.octanes import OCTANE, configured_octanes
 from ops.process.ports import is_free
 from ops.settings import Mistakes, Settings
@@ -34,6 +35,10 @@ def chosen(settings: Settings) -> list[str]:
     if OCTANE in cast and octanes:
         place = cast.index(OCTANE)
         cast[place : place + 1] = octanes
+    cameras = configured_cameras(settings)
+    if CAMERA in cast and cameras:
+        place = cast.index(CAMERA)
+        cast[place : place + 1] = cameras
     return cast
 
 

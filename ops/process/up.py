@@ -23,6 +23,7 @@ from actors.catalog import ACTORS
 from edge.settings import EdgeSettings
 from ops.environment import DATA_DIR, INTERNAL_PORT, NATS_URL, SOCKET
 from ops.process.banner import Ready, announce
+from ops.process.cameras import CAMERAS, SOURCE, configured_cameras
 from ops.process.children import Backoff, Child, Lifeline, end_with_parent, reason
 from ops.process.datadir import DataFolder
 from ops.process.descriptors import raise_limit
@@ -182,7 +183,9 @@ class ProcessTree:
         if SIMULATOR in self.cast:
             self._simulator_port = port_of_simulator(self.settings)
             octane = {ADDRESS: f"127.0.0.1:{self._simulator_port}"}
-        octanes = configured_octanes(self.settings)
+        octanes, cameras = configured_octanes(self.settings), configured_cameras(self.settings)
+        if cameras:
+            told[CAMERAS] = ""  # each camera learns its own address, and nobody else any
         internal = self.settings.internal.port
         for place, name in enumerate(self.cast):
             extra, descriptors, arguments = dict(told), [], ["actor", name]
@@ -193,6 +196,9 @@ class ProcessTree:
             elif name in octanes:
                 arguments = ["actor", "octane", "--instance", octanes[name].instance]
                 extra[ADDRESS] = octanes[name].address
+            elif name in cameras:
+                arguments = ["actor", "camera", "--instance", cameras[name].instance]
+                extra[SOURCE] = cameras[name].source
             elif name == "octane":
                 extra |= octane
             elif name == EDGE and self.listener:

@@ -11,6 +11,7 @@ from typing import Any
 from actors.catalog import ACTORS
 from edge.settings import EdgeSettings
 from edge.webhooks.queue.job import PARTITIONS
+from ops.cli.checks.cameras import examine_cameras
 from ops.cli.checks.findings import FAIL, OK, WARN, CheckResult, clock_finding, store_mend
 from ops.cli.checks.octanes import examine_octanes
 from ops.process.micro import answering
@@ -79,7 +80,7 @@ async def _examine_open(broker: Broker, settings: Settings) -> AsyncGenerator[Ch
         yield finding
     for finding in await _alerts(broker.connection):
         yield finding
-    for finding in await examine_octanes(broker):
+    for finding in (*await examine_octanes(broker), *await examine_cameras(broker)):
         yield finding
     if figures.forbidden:
         yield _forbidden()

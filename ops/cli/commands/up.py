@@ -12,6 +12,7 @@ examples:
   callboard up --port 9000 --data-dir ~/callboard
   callboard up --nats-url nats://nats.internal:4222
   callboard up --only edge,agent,alerts
+  callboard up --camera bench=sim:card --camera door='v4l2:/dev/video0?size=1280x720'
   callboard up --octane main=127.0.0.1:51022 --octane left=10.0.0.5:51022
 """
 
@@ -34,6 +35,14 @@ def declare(parser: Parser) -> None:
         "OCTANES",
         "watch this Octane; several times for several of them",
         "NAME=HOST:PORT",
+        action="append",
+    )
+    parser.setting(
+        "--camera",
+        "CAMERAS",
+        "run this camera; several times for several of them; one with a password rather in the variable, which ps does not show",
+        "NAME=ADDRESS",
+        lines=True,
         action="append",
     )
     parser.setting("--no-demo", "UP_DEMO", "leave out the simulated Octane", action="store_const", const="false")
