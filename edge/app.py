@@ -34,6 +34,7 @@ from edge.http import (
     runs,
     sessions,
     state,
+    stills,
     streams,
     system,
     tickets,
@@ -163,6 +164,7 @@ ACCESS: Mapping[str, Access] = {
         for way in ("mjpeg", "snapshot", "ws")
     },
     **dict.fromkeys((f"/cameras/{{entity}}/{way}" for way in ("stream.mp4", "whep", "whep/{peer}")), Access.STREAM),
+    **dict.fromkeys(("/cameras/{entity}/still.jpg", "/cameras/{entity}/still.png"), Access.STREAM),
 }
 
 
@@ -263,7 +265,9 @@ def routes() -> list[BaseRoute]:
         Route("/cameras", state.list_cameras),
         Route("/octanes", state.list_octanes),
         Route("/cameras/{entity}/mjpeg", video.camera_mjpeg),
-        Route("/cameras/{entity}/snapshot", video.camera_snapshot),
+        Route("/cameras/{entity}/snapshot", stills.camera_snapshot),
+        Route("/cameras/{entity}/still.jpg", stills.camera_still_jpeg),
+        Route("/cameras/{entity}/still.png", stills.camera_still_png),
         WebSocketRoute("/cameras/{entity}/ws", video.camera_socket),
         Route("/recordings", recordings.list_recordings),
         Route("/recordings/{id}.mp4", recordings.download_recording),

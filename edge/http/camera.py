@@ -12,6 +12,7 @@ from edge.errors import Problem
 from edge.http.body import edge_of
 from edge.http.credentials import address_of, principal_of
 from edge.http.streams import time_left
+from edge.presence import EntityState
 from edge.runtime import Edge
 from router.subject import escape
 
@@ -22,10 +23,20 @@ def readable_camera(connection: Request | WebSocket, entity: str) -> str:
     return entity
 
 
-async def require_camera(edge: Edge, entity: str) -> None:
-    """Raises Problem 404 where there is no such camera."""
-    if await edge.presence.find("camera", entity) is None:
+async def require_camera(edge: Edge, entity: str) -> EntityState:
+    """The state of a camera. Raises Problem 404 where none is known by that name, and 503 where its actor is gone."""
+    state = await edge.presence.find("camera", entity)
+    if state is None:
         raise Problem("camera_not_found", f"no camera is known as {entity[:60]!r}")
+    if state.gone:
+        raise camera_gone(state)
+    return state
+
+
+def camera_gone(state: EntityState) -> Problem:
+    """The problem of a camera whose actor does not live any more; it may come back."""
+    detail = f"the camera is gone since {state.since}: {state.reason or 'without a reason'}"
+    return Problem("camera_gone", detail, headers={"Retry-After": "5"}, since=state.since, reason=state.reason)
 
 
 def open_slot(connection: Request | WebSocket) -> ConnectionSlot:

@@ -32,7 +32,7 @@ STALLED_SECONDS = 30.0
     "Watch as one MP4 file without an end",
     _FILM,
     query=RungQuery,
-    problems=("camera_not_found", "draining", "not_granted", "too_many"),
+    problems=("camera_not_found", "camera_gone", "draining", "not_granted", "too_many"),
 )
 async def camera_film(request: Request) -> WithCleanup:
     edge = edge_of(request)

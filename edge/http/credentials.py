@@ -105,7 +105,9 @@ def _transport(scope: Mapping[str, Any]) -> str:
     if scope["type"] == "websocket":
         return "websocket"
     last: str = scope["path"].rpartition("/")[2]
-    return {"mjpeg": "mjpeg", "snapshot": "snapshot", "whep": "whep", "stream.mp4": "mp4"}.get(last, "sse")
+    if last in ("snapshot", "still.jpg", "still.png"):
+        return "snapshot"
+    return {"mjpeg": "mjpeg", "whep": "whep", "stream.mp4": "mp4"}.get(last, "sse")
 
 
 def pass_of(scope: Scope) -> str | None:

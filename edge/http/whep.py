@@ -34,8 +34,8 @@ MAX_OFFER = 64 << 10
     query=RungQuery,
     text_body=SDP,
     problems=(
-        "camera_not_found", "no_frame", "not_granted", "too_many", "draining", "webrtc_unavailable", "bad_offer", "not_acceptable",
-        "unsupported_media_type", "body_too_large", "request_timeout",
+        "camera_not_found", "camera_gone", "no_frame", "not_granted", "too_many", "draining", "webrtc_unavailable", "bad_offer",
+        "not_acceptable", "unsupported_media_type", "body_too_large", "request_timeout",
     ),
 )  # fmt: skip
 async def offer_peer(request: Request) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 import websockets
@@ -20,7 +21,16 @@ async def test_pictures_reach_mjpeg_snapshot_and_socket(edge: RunningEdge, store
     await store.publish(Event.new(f"camera.{entity}.state", {"status": "streaming", "simulated": True}))
     jpeg = b"\xff\xd8" + b"x" * 2000 + b"\xff\xd9"
     frame = pack(
-        {"seq": 1, "time": 1.5, "width": 4, "height": 3, "format": "jpeg", "source": "test", "simulated": True}, jpeg
+        {
+            "seq": 1,
+            "time": time.time() * 1000,
+            "width": 4,
+            "height": 3,
+            "format": "jpeg",
+            "source": "test",
+            "simulated": True,
+        },
+        jpeg,
     )
     subject = frame_subject("camera", entity)
     await keep_picture(store, subject, frame)
