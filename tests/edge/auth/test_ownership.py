@@ -270,7 +270,7 @@ async def test_pictures_need_all_that_is_said_of_their_source(edge: SecuredEdge,
         refused = await partly.http.get(path)
         assert (refused.status_code, refused.json()["code"]) == (403, "not_granted")
         assert f"camera.{entity}.>" in refused.json()["detail"]
-    assert (await whole.http.get(f"/cameras/{entity}/snapshot")).json()["code"] == "no_frame"
+    assert (await whole.http.get(f"/cameras/{entity}/snapshot")).json()["code"] == "no_capture"
     address = f"ws://127.0.0.1:{edge.port}/cameras/{entity}/ws"
     with pytest.raises(websockets.InvalidStatus) as refusal:
         await websockets.connect(address, additional_headers={"Authorization": f"Bearer {partly.token}"}).__aenter__()

@@ -222,7 +222,7 @@ async def test_pictures_have_tickets_of_their_own(edge: SecuredEdge, store: Brok
         edge.http.cookies.clear()
         assert (await edge.http.get(f"/cameras/{entity}/snapshot?ticket={ticket}")).status_code == 401
     snapshot = await edge.http.get(f"/cameras/{entity}/snapshot?ticket={await _ticket(alice, camera=entity)}")
-    assert snapshot.json()["code"] == "no_frame"
+    assert snapshot.json()["code"] == "no_capture"
 
 
 async def test_what_lies_in_the_bucket_is_of_no_use_to_who_reads_it(
