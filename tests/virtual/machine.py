@@ -29,14 +29,17 @@ KERNEL = Path(os.environ.get("CALLBOARD_TEST_KERNEL", "/var/tmp/callboard-kernel
 _SHARE = ("virtio_pci", "9pnet_virtio", "9p")
 
 
-def needed() -> None:
-    """Skips a test where the machine cannot be run, and fails it where CI=true says that it can."""
+def needed(*drivers: str) -> None:
+    """Skips a test where the machine with these drivers cannot be run, and fails it where CI=true says that it can."""
     parts.program(parts.QEMU)
     parts.program(parts.GCC)
     if platform.machine() != "x86_64":
         pytest.skip("the virtual machine needs a processor of the kind x86-64")
     if not list(KERNEL.glob("boot/vmlinuz-*")):
         parts.missing(parts.KERNEL, "there is none unpacked; .ci/kernel does it")
+    for driver in drivers:
+        if not list(KERNEL.rglob(f"{driver}.ko*")):
+            parts.missing(parts.KERNEL, f"it has no driver {driver}; .ci/kernel builds it")
 
 
 @dataclass(frozen=True)

@@ -1,26 +1,33 @@
 """What is checked in the virtual machine: the product's V4L2 source on the kernel's driver vivid.
 
-Two devices: video0 is a webcam with fixed sizes; video1 has an HDMI input, which crops and scales.
+Three devices: video0 is a webcam with fixed sizes; video1 has an HDMI input, which crops and scales; video2, of the driver
+v4l2loopback, gives what is written into it, for what vivid has not: JPEG and H.264.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
+import av
 import numpy as np
+from PIL import Image
 
 from actors.camera.sources.address import SourceAddress
 from actors.camera.sources.source import BadPicture, Packet, Picture, SourceUnavailable
+from actors.camera.sources.v4l2 import videodev as v4l2
 from actors.camera.sources.v4l2.device import V4l2Device
 from actors.camera.sources.v4l2.pictures import AV_FORMATS
 from actors.camera.sources.v4l2.source import V4l2Source
 from tests.virtual.checks import run_checks
 
-CAMERA, HDMI = "v4l2:/dev/video0", "v4l2:/dev/video1"
+CAMERA, HDMI, LOOPBACK = "v4l2:/dev/video0", "v4l2:/dev/video1", "v4l2:/dev/video2"
+VIDEO_OUTPUT = 2
 DRIVER = Path("/sys/bus/platform/drivers/vivid")
 
 
@@ -348,6 +355,79 @@ def a_stream_that_does_not_start_says_so_and_starts_the_next_time() -> object:
     return text
 
 
+@contextmanager
+def written(pictures: Sequence[bytes], code: str, width: int, height: int) -> Iterator[None]:
+    """Writes encoded pictures into the loopback device, over and over, 20 a second."""
+    device = V4l2Device("/dev/video2")
+    device.fd = os.open("/dev/video2", os.O_RDWR)
+    form = v4l2.Format(type=VIDEO_OUTPUT)
+    form.fmt.pix = v4l2.PixelFormat(width=width, height=height, pixelformat=v4l2.fourcc(code), field=v4l2.FIELD_NONE)
+    form.fmt.pix.sizeimage = 256 * 1024
+    device.call(v4l2.S_FMT, form)
+    ended = threading.Event()
+
+    def write() -> None:
+        index = 0
+        while not ended.wait(0.05):
+            os.write(device.fd, pictures[index % len(pictures)])
+            index += 1
+
+    # The driver has a format for readers as soon as something was written.
+    os.write(device.fd, pictures[-1])
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        writer.join()
+        device.close()
+
+
+def packets_of(source: V4l2Source, count: int) -> list[Packet]:
+    packets: list[Packet] = []
+    until = time.monotonic() + 20
+    while len(packets) < count and time.monotonic() < until:
+        given = source.grab(0)
+        if given is not None:
+            assert isinstance(given, Packet)
+            packets.append(given)
+    assert len(packets) == count, f"{len(packets)} packets came"
+    return packets
+
+
+def jpegs_of_the_camera_are_passed_on_as_they_are() -> object:
+    pictures = []
+    for shade in (40, 120, 200):
+        with BytesIO() as file:
+            Image.fromarray(np.full((120, 160, 3), shade, np.uint8)).save(file, "JPEG")
+            pictures.append(file.getvalue())
+    with written(pictures, "MJPG", 160, 120), opened(LOOPBACK) as source:
+        assert source.packets == "jpeg"
+        packets = packets_of(source, 12)
+    assert {each.data for each in packets} == set(pictures)
+    assert {(each.width, each.height) for each in packets} == {(160, 120)}
+    times = [each.time for each in packets]
+    assert times == sorted(times) and 0 <= time.time() * 1000 - times[-1] < 5000, times
+    return len(packets[0].data)
+
+
+def h264_of_the_camera_is_passed_on_from_a_key_on() -> object:
+    encoder = av.CodecContext.create("libx264", "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.gop_size = 160, 120, "yuv420p", 5
+    encoder.options = {"preset": "ultrafast", "tune": "zerolatency", "x264-params": "repeat-headers=1"}
+    shades = [np.full((120, 160, 3), 10 * index, np.uint8) for index in range(15)]
+    units = [bytes(unit) for shade in shades for unit in encoder.encode(av.VideoFrame.from_ndarray(shade, "rgb24"))]
+    with written(units, "H264", 160, 120), opened(f"{LOOPBACK}?format=h264") as source:
+        assert source.packets == "h264"
+        packets = packets_of(source, 12)
+    assert packets[0].key and not all(each.key for each in packets)
+    decoder = av.CodecContext.create("h264", "r")
+    shown = [frame for each in packets for frame in decoder.decode(av.Packet(each.data))]
+    assert len(shown) >= 11, shown
+    return [each.key for each in packets]
+
+
 CHECKS = [
     pictures_show_what_the_driver_draws_and_have_the_drivers_times,
     formats_sizes_and_rates_are_listed,
@@ -367,6 +447,8 @@ CHECKS = [
     a_stream_that_does_not_start_says_so_and_starts_the_next_time,
     a_disconnected_device_is_noticed_within_three_seconds_and_can_be_opened_again,
     a_device_that_is_unplugged_goes_and_comes_back_under_its_name,
+    jpegs_of_the_camera_are_passed_on_as_they_are,
+    h264_of_the_camera_is_passed_on_from_a_key_on,
 ]
 
 if __name__ == "__main__":
