@@ -55,7 +55,7 @@ def frame(camera: str, header: Mapping[str, Any], jpeg: bytes | memoryview, fiel
         "format": "jpeg",
         "width": header.get("width"),
         "height": header.get("height"),
-        "timestamp": header.get("time"),
+        "timestamp": round(_number(header.get("time"))),
         "frame_number": header.get("seq"),
         "seq": header.get("seq"),
         "life": header.get("life"),

@@ -107,16 +107,27 @@ class WebRtc:
                     log.info("a peer did not connect in time, and is closed", extra={"camera": peer.entity})
                     return
                 await peer.ended.wait()
+        except (BadOffer, NoPicture, BrokerError) as fault:
+            _fail(peer, fault)
         except TimeoutError:
             log.debug("a peer's token has expired, and it is closed", extra={"camera": peer.entity})
-        except (BadOffer, NoPicture, BrokerError, OSError) as fault:
+        except Exception as fault:
+            # What a stranger's offer does to aiortc must not end the other peers.
+            log.exception("serving a peer failed, and it is closed", extra={"camera": peer.entity})
             _fail(peer, fault)
         finally:
             gauge.dec()
             if session is not None:
-                metrics.frames_dropped.labels("whep").inc(session.dropped)
-                await session.close()
+                await self._close(session)
             _fail(peer, NoPicture("the connection was closed"))
+
+    @staticmethod
+    async def _close(session: PeerSession) -> None:
+        metrics.frames_dropped.labels("whep").inc(session.dropped)
+        try:
+            await session.close()
+        except Exception:
+            log.exception("a peer's connection could not be closed cleanly")
 
     async def _open(self, session: PeerSession, peer: Peer) -> None:
         session.on_state(peer.connected.set, peer.ended.set)

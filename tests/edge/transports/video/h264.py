@@ -53,19 +53,20 @@ def h264_frames(
     count: int, *, began: int = 1_700_000_000_000, interval: int = 33, size: tuple[int, int] = (160, 120), **more: Any
 ) -> list[Frame]:
     """Pictures as they come over NATS, `interval` milliseconds apart."""
-    return [
-        Frame(
-            pack(
-                {
-                    "seq": number, "life": 1, "time": began + number * interval, "width": size[0], "height": size[1],
-                    "format": "h264", "rung": "h264", "fresh": True, "key": key, "packet": number, "source": "test",
-                    "simulated": True,
-                },
-                body,
-            )
-        )
-        for number, (body, key) in enumerate(access_units(count, size, **more))
-    ]  # fmt: skip
+    frames, codec = [], ""
+    for number, (body, key) in enumerate(access_units(count, size, **more)):
+        codec = codec_in(body) or codec
+        header = {
+            "seq": number, "life": 1, "time": began + number * interval, "width": size[0], "height": size[1], "format": "h264",
+            "rung": "h264", "fresh": True, "key": key, "codec": codec, "packet": number, "source": "test", "simulated": True,
+        }  # fmt: skip
+        frames.append(Frame(pack(header, body)))
+    return frames
+
+
+def codec_in(body: bytes) -> str | None:
+    """The codec that the SPS of an access unit names, where it has one."""
+    return next((codec_of(unit) for unit in nal_units(body) if unit[0] & 31 == 7), None)
 
 
 class LiveFilm:
@@ -102,8 +103,7 @@ class LiveFilm:
         while True:
             body, key = encoder.encode(self.sent % 250 == 0 or self._wanted.is_set())
             self._wanted.clear()
-            if key:
-                codec = codec_of(next(unit for unit in nal_units(body) if unit[0] & 31 == 7))
+            codec = codec_in(body) or codec
             header = {
                 "seq": self.sent, "life": life, "time": time.time_ns() // 1_000_000, "width": self._size[0], "height": self._size[1],
                 "format": "h264", "rung": "h264", "fresh": True, "key": key, "codec": codec, "packet": self.sent, "source": "test",
