@@ -12,15 +12,19 @@ import re
 import secrets
 import time
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from router.errors import BadInput
 from router.subject import escape
 
-VIDEO, STILLS = "video", "stills"
-RECORDING, FINISHED, INTERRUPTED, FAILED = "recording", "finished", "interrupted", "failed"
+VIDEO: Final = "video"
+STILLS: Final = "stills"
+RECORDING: Final = "recording"
+FINISHED: Final = "finished"
+INTERRUPTED: Final = "interrupted"
+FAILED: Final = "failed"
 
 # The header of a message of NATS that holds its `RecordedPiece`, as JSON.
 PIECE = "Callboard-Piece"

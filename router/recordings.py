@@ -102,6 +102,10 @@ class Recordings:
         pieces = await self._stream.purge(f"{recording.subject}.*")
         return pieces + await self._stream.purge(recording.subject)
 
+    async def drop_piece(self, recording: Recording, n: int) -> None:
+        """Deletes one piece, so that there is room for the end of the file."""
+        await self._stream.purge(f"{recording.subject}.{n}")
+
     # Read by everybody
 
     async def usage(self) -> Usage:

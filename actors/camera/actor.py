@@ -15,6 +15,9 @@ from actors.camera.encode import MAX_QUALITY, MIN_QUALITY
 from actors.camera.output import CameraOutput
 from actors.camera.pacing import MAX_FPS, MIN_FPS
 from actors.camera.pump import CapturePump
+from actors.camera.recording.service import CameraRecordings
+from actors.camera.recording.session import MAX_LABEL, MAX_SECONDS
+from actors.camera.recording.stills import MAX_EVERY, MIN_EVERY
 from actors.camera.report import CameraReport
 from actors.camera.settings import CameraSettings, checked_fps, checked_quality
 from actors.camera.sources.open import Factory, open_source
@@ -26,6 +29,8 @@ DEFAULTS = CameraSettings()
 
 Pixels = Annotated[int, Meta(ge=0, description="In pixels of the sensor.")]
 Members = dict[str, int]
+Seconds = Annotated[float, Meta(ge=1, le=MAX_SECONDS, description="How long; without it, until it is stopped.")]
+Label = Annotated[str, Meta(max_length=MAX_LABEL, description="What the list of recordings shows beside it.")]
 
 
 class Camera(Actor):
@@ -45,6 +50,7 @@ class Camera(Actor):
         self._report = CameraReport(settings.address.about(), size, settings.fps, settings.quality)
         self._output = CameraOutput(self._report)
         self._controls = CameraControls(settings, self._report)
+        self._recordings = CameraRecordings(self._report, self._output, settings.record == "always")
         self._pump = CapturePump(settings, sources, self._report, self._output, self._controls)
 
     async def start(self, ctx: Context) -> None:
@@ -53,9 +59,11 @@ class Camera(Actor):
         self._report.begin(ctx)
         self._output.begin(ctx)
         self._pump.begin(ctx)
+        self._recordings.begin(ctx)
 
     async def stop(self, ctx: Context) -> None:
         """Publishes the states that wait, and that nothing is streamed any more."""
+        await self._recordings.end()
         self._report.end()
 
     @command
@@ -129,6 +137,31 @@ class Camera(Actor):
         except BadRung as fault:
             raise Reject(str(fault)) from fault
         return {"rung": asked.token, "key": asked.independent or self._output.ask_key(asked)}
+
+    @command
+    async def start_recording(self, seconds: Seconds | None = None, label: Label | None = None) -> dict[str, Any]:
+        """Records the camera, for so long or until `stop_recording`; one that goes on lasts at least as long."""
+        return await self._recordings.start(seconds, label)
+
+    @command
+    async def stop_recording(self) -> dict[str, Any]:
+        """Ends the recording that goes on, if one does."""
+        return await self._recordings.stop()
+
+    @command
+    async def keep_stills(
+        self,
+        every: Annotated[float, Meta(ge=MIN_EVERY, le=MAX_EVERY, description="Seconds from one still to the next.")],
+        seconds: Seconds | None = None,
+        label: Label | None = None,
+    ) -> dict[str, Any]:
+        """Keeps a still at an interval, for so long or until `stop_stills`, in place of those that are kept now."""
+        return await self._recordings.keep_stills(every, seconds, label)
+
+    @command
+    async def stop_stills(self) -> dict[str, Any]:
+        """Keeps no more stills."""
+        return await self._recordings.stop_stills()
 
     @command
     async def describe(self) -> dict[str, Any]:

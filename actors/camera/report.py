@@ -43,6 +43,9 @@ class CameraReport:
         self.frames = 0
         self.dropped = 0
         self.life = 0
+        # What is being recorded, and which stills are kept.
+        self.recording: dict[str, Any] | None = None
+        self.stills: dict[str, Any] | None = None
         self._newest = -1
         # Bad pictures in a row, and what was wrong with the last one.
         self.bad = 0
@@ -80,6 +83,8 @@ class CameraReport:
             "height": height,
             "fps": self.fps,
             "quality": self.quality,
+            "recording": self.recording,
+            "stills": self.stills,
         }
 
     def statistics(self) -> dict[str, Any]:

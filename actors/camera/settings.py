@@ -33,9 +33,12 @@ class CameraSettings:
     width: int = 640
     height: int = 480
     linger: float = 5.0  # seconds that the capture goes on after the last viewer left
+    record: str = "asked"  # "always" records all the time; "asked" when a command or a rule says so
     silence: float = 3.0  # seconds without a picture after which the source is opened anew
 
     def __post_init__(self) -> None:
+        if self.record not in ("asked", "always"):
+            raise ValueError("record must be asked or always")
         address = self.address
         if address.fps is not None:
             object.__setattr__(self, "fps", address.fps)

@@ -21,6 +21,14 @@ class CameraStateData(msgspec.Struct, gc=False, kw_only=True):
     height: Count | None = None
     fps: Amount | None = None
     quality: Count | None = None
+    recording: Annotated[
+        dict[Any, Any] | None,
+        Meta(description="What is being recorded: `id`, `session`, `since`, `until`, `label`, `by`."),
+    ] = None
+    stills: Annotated[
+        dict[Any, Any] | None,
+        Meta(description="The stills that are kept: as above, and their interval `every` in seconds."),
+    ] = None
 
 
 class CameraStatisticsData(msgspec.Struct, gc=False, kw_only=True):

@@ -85,7 +85,7 @@ def test_what_is_no_picture_is_refused() -> None:
     with pytest.raises(BadAccessUnit, match="without SPS and PPS"):
         make_fragment(header, b"\0\0\0\1\x65abc")
     with pytest.raises(BadAccessUnit, match="ends too early"):
-        init_segment((b"\x67\x64\x00\x1f",), (b"\x68",), 160, 120)
+        init_segment((b"\x67\x64\x00\x1f",), (b"\x68",), 160, 120, 1000)
 
 
 def test_the_codec_is_that_of_the_sps() -> None:

@@ -1,0 +1,318 @@
+"""Records a camera for as long as a command says, over restarts of its process and of nats-server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from actors.camera.output import CameraOutput, EncodedPicture
+from actors.camera.recording.file import RecordingFile
+from actors.camera.recording.fragments import FRAGMENT_MS
+from actors.camera.recording.session import EARLY_MS, FILE_MS, RecordingSession, event_data
+from actors.camera.recording.shelf import NoRoom, RecordingShelf
+from actors.camera.recording.writes import PendingWrite, WriteQueue
+from actors.camera.report import CameraReport
+from actors.system.context import Context
+from router.errors import BrokerError, Refused
+from router.event import new_id
+from router.nats.refusals import has_no_room
+from router.recording_entry import FAILED, FINISHED, INTERRUPTED, Recording
+from router.rungs import Rung
+from router.subject import Subject
+from router.timing import full_jitter
+
+log = logging.getLogger(__name__)
+
+H264 = Rung("h264")
+# How often a recorder looks whether its time is over, or whether no picture has come for a while.
+CHECK_SECONDS = 0.25
+PRUNE_SECONDS = 3600.0
+# A recording that shall always go on and could not begin is tried again so often.
+ALWAYS_SECONDS = 30.0
+STORE_SECONDS = 4.0
+
+
+class RecordingRefused(Exception):
+    """a recording cannot begin or end; the text may be shown"""
+
+
+class Recorder:
+    """The recordings of one camera."""
+
+    def __init__(self, report: CameraReport, output: CameraOutput, always: bool = False) -> None:
+        self._report = report
+        self._output = output
+        self._always = always
+        self._shelf: RecordingShelf | None = None
+        self._session: RecordingSession | None = None
+        self._release: Callable[[], None] | None = None
+        self._queue = WriteQueue(self._refused)
+        self._resumed = asyncio.Event()
+        self._touched = 0.0
+        # Files that were ended, until that is stored.
+        self._ending: dict[str, RecordingFile] = {}
+
+    def begin(self, ctx: Context, shelf: RecordingShelf | None) -> None:
+        """Begins a new incarnation; without a store nothing can be recorded."""
+        self._ctx = ctx
+        self._shelf = shelf
+        if shelf is not None:
+            ctx.source("recording", self._work, silence=None)
+
+    async def end(self) -> None:
+        """Stores what is gathered. The file stays open: the next incarnation closes it and goes on."""
+        if self._session is not None and self._session.file is not None:
+            self._session.file.flush()
+            await self._queue.drain(STORE_SECONDS)
+
+    async def start(self, seconds: float | None, label: str | None, by: str | None) -> dict[str, Any]:
+        """Begins to record, or lets a recording that goes on last longer. Raises RecordingRefused."""
+        shelf = await self._ready()
+        now = time.time() * 1000
+        until = None if seconds is None else now + seconds * 1000
+        if (session := self._session) is not None:
+            if session.until is not None:
+                session.until = None if until is None else max(session.until, until)
+                if session.file is not None:
+                    session.file.entry.until = session.until
+                    session.file.save()
+                self._tell()
+            return {"recording": session.described(), "already": True}
+        session = RecordingSession(self._ctx.instance, now, until, label, by)
+        try:
+            await shelf.check_room()
+            entry = session.entry(now)
+            await shelf.recordings.save(entry, STORE_SECONDS)
+        except NoRoom as full:
+            raise RecordingRefused(str(full)) from None
+        except Refused as refusal:
+            raise RecordingRefused(f"the store takes no recording: {refusal.description}") from None
+        except BrokerError:
+            raise RecordingRefused("the store of recordings does not answer; nothing is recorded") from None
+        self._open(session, entry)
+        self._publish("started", entry)
+        return {"recording": session.described(), "already": False}
+
+    async def stop(self) -> dict[str, Any]:
+        """Ends the recording that goes on; harmless where none does. Raises RecordingRefused."""
+        await self._ready()
+        session = self._session
+        if session is None:
+            return {"recording": None, "stopped": False}
+        entry = self._finish("stopped")
+        await self._queue.drained(STORE_SECONDS)
+        data = event_data("stopped", entry) if entry is not None else {"session": session.id}
+        return {"recording": {name: value for name, value in data.items() if name != "what"}, "stopped": True}
+
+    async def _ready(self) -> RecordingShelf:
+        if self._shelf is None:
+            raise RecordingRefused("this camera has no store of recordings")
+        try:
+            async with asyncio.timeout(STORE_SECONDS):
+                await self._resumed.wait()
+        except TimeoutError:
+            raise RecordingRefused("the store of recordings does not answer; nothing was changed") from None
+        return self._shelf
+
+    # Pictures
+
+    def _take(self, picture: EncodedPicture) -> None:
+        """Takes a picture of the H.264 rung, in the event loop."""
+        session, header = self._session, picture.header
+        if session is None or session.file is None:
+            return
+        self._touched = self._ctx.now()
+        at = float(header["time"])
+        if session.until is not None and at >= session.until:
+            self._finish("stopped")
+            return
+        file = session.file
+        if file.has_pictures:
+            old = at - file.entry.began
+            if header.get("key") and (old >= FILE_MS - EARLY_MS or old < 0 or not file.fits(header, picture.body)):
+                file = self._next_file(session, at)
+            elif old >= FILE_MS - EARLY_MS:
+                self._output.ask_key(H264)
+                if old >= FILE_MS:
+                    file = self._next_file(session, at)
+        if file.needs_key and not header.get("key"):
+            self._output.ask_key(H264)
+        file.add(header, picture.body)
+
+    def _next_file(self, session: RecordingSession, at: float) -> RecordingFile:
+        """Begins a new file, then ends the one before, so that a process that dies in between leaves one open."""
+        assert self._shelf is not None and session.file is not None
+        before = session.file
+        entry = session.entry(at)
+        session.file = RecordingFile(entry, self._shelf.recordings, self._queue)
+        session.file.save()
+        before.flush(at)
+        self._close(before, "file_finished")
+        self._tell()
+        return session.file
+
+    # Sessions
+
+    def _open(self, session: RecordingSession, entry: Recording) -> None:
+        assert self._shelf is not None
+        session.file = RecordingFile(entry, self._shelf.recordings, self._queue)
+        self._session = session
+        self._release = self._output.tap(H264, self._take)
+        self._touched = self._ctx.now()
+        self._tell()
+
+    def _finish(self, what: str, failed: str | None = None) -> Recording | None:
+        """Ends the session; returns the entry of its last file."""
+        session, self._session = self._session, None
+        if self._release is not None:
+            self._release()
+            self._release = None
+        self._tell()
+        if session is None or session.file is None:
+            return None
+        now = time.time() * 1000
+        end = now if session.until is None else min(now, session.until)
+        # A camera that stands still sends no picture, and its last one is what was to be seen.
+        standing = self._report.status == "streaming" and session.file.has_pictures
+        session.file.flush(end if standing else None)
+        self._close(session.file, what, failed, end if standing else None)
+        return session.file.entry
+
+    def _close(self, file: RecordingFile, what: str, failed: str | None = None, ended: float | None = None) -> None:
+        if failed is None and not file.has_pictures:
+            what, failed = "failed", "no picture came"
+        if failed is not None:
+            file.close(FAILED, failed, ended)
+        else:
+            file.close(FINISHED, None, ended)
+        self._ending[file.entry.id] = file
+        self._queue.add(PendingWrite(partial(self._write_end, file), owner=file.entry.id))
+        self._publish(what, file.entry)
+
+    async def _write_end(self, file: RecordingFile) -> None:
+        await file.write_end()
+        self._ending.pop(file.entry.id, None)
+
+    async def _refused(self, write: PendingWrite, refusal: Refused) -> None:
+        """Ends a file of which NATS does not take a piece, its head, or its entry."""
+        if not write.owner:
+            log.warning("event of a recording was refused", extra={"fault": str(refusal)})
+            return
+        log.warning("the store refuses a recording, which ends", extra={"fault": refusal.description})
+        reason = "quota" if has_no_room(refusal) else refusal.description
+        self._queue.discard(write.owner)
+        session = self._session
+        if session is not None and session.file is not None and session.file.entry.id == write.owner:
+            file = session.file
+            self._session = None
+            if self._release is not None:
+                self._release()
+                self._release = None
+            self._tell()
+            file.flush()
+            self._queue.discard(write.owner)
+        elif (ending := self._ending.pop(write.owner, None)) is not None:
+            file = ending
+        else:
+            return
+        if write.n:
+            file.trim(write.n)
+        file.close(FAILED, reason)
+        await self._store_end(file)
+        self._publish("failed", file.entry)
+
+    async def _store_end(self, file: RecordingFile) -> None:
+        """Stores the end of a file in a full stream, for which its last piece gives way where need be."""
+        assert self._shelf is not None
+        while True:
+            try:
+                await file.write_end()
+                return
+            except Refused as refusal:
+                if not has_no_room(refusal) or not file.entry.pieces:
+                    log.warning("end of a recording cannot be stored", extra={"fault": refusal.description})
+                    return
+                left = await self._shelf.finish_in_full(file.entry, file.entry.pieces)
+                file.trim(left + 1)
+                file.close(FAILED, file.entry.reason)
+
+    # Beside the pictures
+
+    async def _work(self, beat: Callable[[], None]) -> None:
+        """Resumes what an earlier process began, then stores, and looks after the session, until cancelled."""
+        failures = 0
+        while not self._resumed.is_set():
+            try:
+                await self._resume()
+                self._resumed.set()
+            except BrokerError as fault:
+                failures += 1
+                log.debug("recordings cannot be read yet; retrying", extra={"fault": str(fault)})
+                await self._ctx.sleep(full_jitter(failures, 0.1, 2.0))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._queue.run())
+            group.create_task(self._look_after())
+            group.create_task(self._prune())
+
+    async def _look_after(self) -> None:
+        tried = -ALWAYS_SECONDS
+        while True:
+            await self._ctx.sleep(CHECK_SECONDS)
+            session, now = self._session, self._ctx.now()
+            if session is None:
+                if self._always and now - tried >= ALWAYS_SECONDS:
+                    tried = now
+                    try:
+                        await self.start(None, "always", None)
+                    except RecordingRefused as refusal:
+                        log.warning("recording cannot begin; retrying", extra={"reason": str(refusal)})
+            elif session.until is not None and time.time() * 1000 >= session.until + FRAGMENT_MS:
+                self._finish("stopped")
+            elif session.file is not None and now - self._touched >= FRAGMENT_MS / 1000:
+                session.file.flush()
+
+    async def _resume(self) -> None:
+        """Closes the files that an earlier process left open, and goes on where their time is not over."""
+        assert self._shelf is not None
+        session: RecordingSession | None = None
+        for entry in await self._shelf.left_open():
+            if entry.kind != "video":
+                continue
+            if await self._shelf.close_interrupted(entry):
+                self._publish(INTERRUPTED, entry)
+            if entry.until is None or entry.until > time.time() * 1000:
+                session = RecordingSession.resumed(entry)
+        if session is None or self._session is not None:
+            return
+        entry = session.entry(time.time() * 1000)
+        await self._shelf.recordings.save(entry)
+        self._open(session, entry)
+        self._publish("started", entry)
+
+    async def _prune(self) -> None:
+        """Deletes recordings that have come of age."""
+        assert self._shelf is not None
+        while True:
+            with contextlib.suppress(BrokerError):
+                for entry in await self._shelf.prune():
+                    entry.reason = "age"
+                    self._publish("deleted", entry)
+            await self._ctx.sleep(PRUNE_SECONDS)
+
+    def _tell(self) -> None:
+        """Says in the camera's state what is being recorded."""
+        self._report.recording = self._session.described() if self._session is not None else None
+        self._report.note()
+
+    def _publish(self, what: str, entry: Recording) -> None:
+        """Publishes an event behind what is stored before it."""
+        subject = Subject.of("camera", self._ctx.instance, "recording")
+        self._queue.add(PendingWrite(partial(self._event, subject, what, entry, new_id())))
+
+    async def _event(self, subject: Subject, what: str, entry: Recording, id: str) -> None:
+        await self._ctx.publish(subject, event_data(what, entry), id=id)

@@ -1,0 +1,121 @@
+"""A camera records on a real nats-server: complete, at the capture clock's times, over restarts, within its quota."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from datetime import datetime
+
+import pytest
+
+from tests.actors.camera.recording.recorded import SMALL, camera_on, pictures, until_stored
+from tests.waiting import eventually
+
+
+async def test_a_recording_holds_every_picture_at_the_time_of_the_capture_clock(nats_server: str, entity: str) -> None:
+    async with camera_on(nats_server, entity) as camera:
+        answer = await camera.ask("start_recording", seconds=60, label="a test")
+        assert answer["already"] is False and answer["recording"]["by"] == "ann"
+        assert (await camera.ask("describe"))["recording"]["label"] == "a test"
+        await until_stored(camera, 20)
+        stopped = await camera.ask("stop_recording")
+        assert stopped["stopped"] is True and stopped["recording"]["frames"] >= 20
+        assert (await camera.ask("describe"))["recording"] is None
+
+        (entry,) = await camera.files()
+        assert (entry.status, entry.label, entry.started_by) == ("finished", "a test", "ann")
+        assert (entry.width, entry.height, entry.lost, entry.simulated) == (320, 240, 0, True)
+        file = await camera.download(entry)
+        shown = pictures(file)
+        assert len(shown) == entry.frames == stopped["recording"]["frames"] and len(file) == entry.bytes
+        first = shown[0][0]
+        assert [number for number, _, _ in shown] == list(range(first, first + len(shown)))
+        for _, burnt, at in shown:
+            assert abs((int(entry.began + at + 0.01) - burnt) % 2**32) <= 1, (entry.began, at, burnt)
+        assert entry.ended is not None
+        told = await eventually(lambda: _two(camera))
+        assert [each["what"] for each in told] == ["started", "stopped"]
+        assert told[1]["frames"] == entry.frames and told[1]["recording"] == entry.id
+
+
+async def _two(camera):  # type: ignore[no-untyped-def]
+    told = await camera.told()
+    return told if len(told) >= 2 else None
+
+
+async def test_commands_are_idempotent_and_checked(nats_server: str, entity: str) -> None:
+    async with camera_on(nats_server, entity) as camera:
+        assert await camera.ask("stop_recording") == {"recording": None, "stopped": False}
+        first = await camera.ask("start_recording", seconds=5)
+        again = await camera.ask("start_recording", seconds=3600)
+        shorter = await camera.ask("start_recording", seconds=2)
+
+        assert again["already"] is True and again["recording"]["session"] == first["recording"]["session"]
+        assert shorter["recording"]["until"] == again["recording"]["until"]
+        until = datetime.fromisoformat(again["recording"]["until"]).timestamp()
+        assert until == pytest.approx(time.time() + 3600, abs=30)
+        for wrong in ({"seconds": 0}, {"seconds": "long"}, {"label": "x" * 201}, {"label": "a\nb"}, {"speed": 2}):
+            with pytest.raises(AssertionError):
+                await camera.ask("start_recording", **wrong)
+        for wrong in ({}, {"every": 0}, {"every": 1e9}, {"every": 2, "seconds": -1}):
+            with pytest.raises(AssertionError):
+                await camera.ask("keep_stills", **wrong)
+        await camera.ask("stop_recording")
+
+
+async def test_a_recording_ends_by_itself_when_its_time_is_over(nats_server: str, entity: str) -> None:
+    async with camera_on(nats_server, entity) as camera:
+        await camera.ask("start_recording", seconds=1)
+
+        async def finished():  # type: ignore[no-untyped-def]
+            files = await camera.files()
+            return files[0] if files and not files[0].is_open else None
+
+        entry = await eventually(finished)
+        assert entry.status == "finished" and entry.ended is not None and entry.until is not None
+        assert entry.ended <= entry.until + 1 and entry.frames == len(pictures(await camera.download(entry)))
+        assert (await camera.ask("describe"))["recording"] is None
+
+
+async def test_a_restarted_camera_closes_its_file_and_goes_on_in_another_one(nats_server: str, entity: str) -> None:
+    async with camera_on(nats_server, entity) as camera:
+        await camera.ask("start_recording", seconds=600, label="long")
+        await until_stored(camera, 5)
+
+    async with camera_on(nats_server, entity) as camera:
+
+        async def both():  # type: ignore[no-untyped-def]
+            files = await camera.files()
+            return files if len(files) == 2 and await camera.frames(files[1]) >= 5 else None
+
+        before, after = await eventually(both)
+        assert (before.status, after.status) == ("interrupted", "recording")
+        assert before.session == after.session and after.label == "long" and after.until == before.until
+        assert (await camera.ask("describe"))["recording"]["session"] == before.session
+        await camera.ask("stop_recording")
+        for entry in await camera.files():
+            shown = pictures(await camera.download(entry))
+            assert len(shown) == entry.frames
+            numbers = [number for number, _, _ in shown]
+            assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+async def test_stills_are_kept_at_an_interval_and_stay_readable(nats_server: str, entity: str) -> None:
+    async with camera_on(nats_server, entity, SMALL) as camera:
+        answer = await camera.ask("keep_stills", every=0.5, seconds=30)
+        assert (await camera.ask("describe"))["stills"]["every"] == 0.5
+
+        async def three():  # type: ignore[no-untyped-def]
+            (entry,) = await camera.files()
+            return await camera.frames(entry) >= 3
+
+        await eventually(three)
+        stopped = await camera.ask("stop_stills")
+        assert stopped["stopped"] is True and (await camera.ask("stop_stills"))["stopped"] is False
+
+        (entry,) = await camera.files()
+        assert entry.kind == "stills" and entry.status == "finished" and entry.id == answer["stills"]["id"]
+        kept = [await camera.recordings.still(entry, n) for n in range(1, entry.frames + 1)]
+        assert entry.frames >= 3 and all(each is not None and each.body[:2] == b"\xff\xd8" for each in kept)
+        times = [each.piece.time for each in kept if each is not None]
+        assert all(300 < later - earlier < 5000 for earlier, later in itertools.pairwise(times)), times
