@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from edge.http.bodies.system import LivezAnswer, ReadyzAnswer
 from edge.http.body import edge_of, json_answer
@@ -33,6 +38,8 @@ class Console(StaticFiles):
 
     def file_response(self, *args: Any, **options: Any) -> Response:
         response = super().file_response(*args, **options)
+        if isinstance(response, FileResponse) and _takes_gzip(args[2]):
+            response = _compressed(response, *_key(args[1]))
         response.headers["Cache-Control"] = "no-cache"
         if str(args[0]).endswith(".html"):
             response.headers["Content-Security-Policy"] = POLICY
@@ -40,6 +47,32 @@ class Console(StaticFiles):
             # By its suffix it would be a video.
             response.headers["Content-Type"] = "text/plain; charset=utf-8"
         return response
+
+
+def _takes_gzip(scope: Scope) -> bool:
+    return scope["method"] == "GET" and "gzip" in Headers(scope=scope).get("accept-encoding", "")
+
+
+def _key(stat: os.stat_result) -> tuple[int, int]:
+    return stat.st_mtime_ns, stat.st_size
+
+
+def _compressed(file: FileResponse, changed: int, size: int) -> Response:
+    """The same file in a third of the bytes: the page is some seventy modules."""
+    response = Response(_gzip(str(file.path), changed, size), media_type=file.media_type)
+    for name in ("last-modified", "content-type"):
+        response.headers[name] = file.headers[name]
+    # Weak: it is not the file byte by byte.
+    response.headers["ETag"] = f"W/{file.headers['etag']}"
+    response.headers["Content-Encoding"] = "gzip"
+    response.headers["Vary"] = "Accept-Encoding"
+    return response
+
+
+# 256: there are about a hundred files.
+@lru_cache(maxsize=256)
+def _gzip(path: str, _changed: int, _size: int) -> bytes:
+    return gzip.compress(Path(path).read_bytes(), 6)
 
 
 @operation("The JavaScript client", Answer(200, "An ES module", Media("text/javascript")))

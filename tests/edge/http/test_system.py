@@ -37,3 +37,20 @@ async def test_the_console_is_served_under_a_strict_policy(edge: RunningEdge) ->
     assert "default-src 'self'" in page.headers["content-security-policy"]
     for asset in set(re.findall(r'"(/console/[^"]+)"', page.text)):
         assert (await edge.http.get(asset)).status_code == 200, asset
+
+
+async def test_the_console_s_files_are_compressed_for_who_takes_that_and_revalidated_all_the_same(
+    edge: RunningEdge,
+) -> None:
+    path = "/client/index.js"
+
+    plain = await edge.http.get(path, headers={"Accept-Encoding": "identity"})
+    small = await edge.http.get(path, headers={"Accept-Encoding": "gzip"})
+    again = await edge.http.get(path, headers={"Accept-Encoding": "gzip", "If-None-Match": small.headers["etag"]})
+
+    assert "content-encoding" not in plain.headers
+    assert small.headers["content-encoding"] == "gzip" and small.text == plain.text
+    assert int(small.headers["content-length"]) * 2 < int(plain.headers["content-length"])
+    assert small.headers["vary"] == "Accept-Encoding" and small.headers["cache-control"] == "no-cache"
+    assert small.headers["content-type"] == plain.headers["content-type"]
+    assert again.status_code == 304
