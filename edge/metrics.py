@@ -121,6 +121,19 @@ frames = Counter("edge_frames_total", "Video frames written to viewers", ["trans
 frames_dropped = Counter(
     "edge_frames_dropped_total", "Video frames dropped because a viewer was too slow", ["transport"]
 )
+frames_dropped_by_reason = Counter(
+    "edge_frames_dropped_by_reason_total", "Video frames that a viewer was not sent, by reason", ["transport", "reason"]
+)
+frames_repeated = Counter(
+    "edge_frames_repeated_total", "Video frames written that their source had sent before", ["transport"]
+)
+frames_bytes = Tally("edge_frames_bytes_total", "Bytes of video frames written to viewers", ["transport"])
+frames_age = BatchedHistogram(
+    "edge_frames_age_seconds",
+    "Time from the capture of a video frame until its viewer painted or acknowledged it, or its socket had taken it",
+    ["transport"],
+    buckets=(0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 1, 1.5, 2.5, 5, 10),
+)
 viewers = Gauge("edge_viewers", "Open video connections", ["transport"])
 deadletters = Counter(
     "edge_deadletters_total",
@@ -170,8 +183,15 @@ for _reason in GAPS:
     gaps.labels(_reason)
 for _outcome in RECOVERIES:
     recoveries.labels(_outcome)
+# Why a viewer was not sent a picture: see edge/transports/video/viewer.py.
+FRAME_DROPS = ("slow", "behind", "gap", "old", "rate")
 for _transport in ("websocket", "mjpeg", "mp4", "whep"):
     frames.labels(_transport)
+    frames_repeated.labels(_transport)
+    frames_bytes.labels(_transport)
+    frames_age.labels(_transport)
+    for _reason in FRAME_DROPS:
+        frames_dropped_by_reason.labels(_transport, _reason)
     frames_dropped.labels(_transport)
     viewers.labels(_transport)
 for _outcome in ("stored", "duplicate", "refused"):

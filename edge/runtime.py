@@ -29,6 +29,7 @@ from edge.transports.fast.takeover import Takeover
 from edge.transports.pixels import Pixels
 from edge.transports.receipts import PollReceipts
 from edge.transports.since import PollHistory
+from edge.transports.video.connections import ViewerConnections
 from edge.transports.video.relay import Video
 from edge.transports.video.webrtc import WebRtc
 from edge.webhooks.client.ssrf import GuardSettings
@@ -78,6 +79,7 @@ class Edge:
         )
         self.video = Video(broker, self.cluster_stats.id)
         self.webrtc = WebRtc(settings.webrtc, settings.host)
+        self.viewers = ViewerConnections(broker, self.cluster_stats.id, settings.video)
         self.pixels = Pixels()
         self.presence = Presence(broker, self.store)
         self.webhooks = Webhooks(
@@ -143,6 +145,7 @@ class Edge:
                     ("video", self.video),
                     ("presence", self.presence),
                     ("webrtc", self.webrtc),
+                    ("viewers", self.viewers),
                     ("webhooks", self.webhooks),
                     ("session_expiry", self.session_expiry),
                     ("compaction", self.compaction),
@@ -202,4 +205,4 @@ class Edge:
             reader.close(SHUTDOWN)
             if pause:
                 await asyncio.sleep(pause)
-        await self.takeover.finish()
+        await asyncio.gather(self.takeover.finish(), self.viewers.finish(self.settings.lanes.grace))

@@ -66,6 +66,20 @@ class FastPathSettings:
 
 
 @dataclass(frozen=True)
+class VideoSettings:
+    """Viewers of pictures. Times in seconds."""
+
+    # A viewer that takes nothing for so long is cut: its lease would keep the camera running for nobody.
+    stall: float = 30.0
+    # How often an edge that has viewers publishes what they were delivered (`camera.<id>.delivery`).
+    report: float = 5.0
+
+    def __post_init__(self) -> None:
+        _check(self, "stall", (1.0, 3600.0))
+        _check(self, "report", (1.0, 3600.0))
+
+
+@dataclass(frozen=True)
 class FilterSettings:
     """The budget of one principal's filters on an event loop. Times in seconds."""
 
@@ -311,6 +325,7 @@ class EdgeSettings:
     lanes: FastPathSettings = field(default_factory=FastPathSettings)
     session: SessionSettings = field(default_factory=SessionSettings)
     filters: FilterSettings = field(default_factory=FilterSettings)
+    video: VideoSettings = field(default_factory=VideoSettings)
     webhooks: PolicySettings = field(default_factory=PolicySettings)
     webrtc: WebRtcSettings = field(default_factory=WebRtcSettings)
 

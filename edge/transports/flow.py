@@ -1,11 +1,15 @@
-"""What messages that are pictures need of a WebSocket: that it does not compress them, and that they wait until the last one has gone."""
+"""What messages that are pictures need of a connection: that it does not compress them, holds little of them back, and says
+when the last one has gone.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 from starlette.types import Scope
 
 # What a connection's scope has where these can be asked for.
-PLAINLY, DRAINED = "callboard.plainly", "callboard.drained"
+PLAINLY, DRAINED, HOLD, LIMIT = "callboard.plainly", "callboard.drained", "callboard.hold", "callboard.limit"
 
 
 def send_plainly(scope: Scope) -> None:
@@ -13,11 +17,27 @@ def send_plainly(scope: Scope) -> None:
 
     Deflating a picture blocks the event loop for longer than sending it takes, for each viewer again.
     """
-    if (plainly := (scope.get("extensions") or {}).get(PLAINLY)) is not None:
+    if (plainly := _offered(scope, PLAINLY)) is not None:
         plainly()
 
 
 async def drained(scope: Scope) -> None:
     """Waits until the client has taken nearly all that was sent to it, so that what is sent next is the newest then."""
-    if (wait := (scope.get("extensions") or {}).get(DRAINED)) is not None:
+    if (wait := _offered(scope, DRAINED)) is not None:
         await wait()
+
+
+def hold_little(scope: Scope) -> None:
+    """Makes the connection hold nothing back but what the kernel does not take."""
+    if (hold := _offered(scope, HOLD)) is not None:
+        hold()
+
+
+def limit(scope: Scope, size: int) -> None:
+    """Makes the kernel hold about so many bytes that the client has not taken."""
+    if (narrow := _offered(scope, LIMIT)) is not None:
+        narrow(size)
+
+
+def _offered(scope: Scope, name: str) -> Any:
+    return (scope.get("extensions") or {}).get(name)

@@ -29,8 +29,9 @@ from edge.errors import Problem
 from edge.problem import count_refusal, to_response
 from edge.transports.abort import ABORT
 from edge.transports.fast.half_closed import HalfClosable
-from edge.transports.flow import DRAINED, PLAINLY
+from edge.transports.flow import DRAINED, HOLD, LIMIT, PLAINLY
 from edge.transports.frames import DEFLATE_WINDOW
+from edge.transports.sockets import hold_little, limit_send_buffer
 
 EXTENSION = "callboard.takeover"
 # The one version of the WebSocket protocol that RFC 6455 has.
@@ -144,7 +145,12 @@ class PlainHttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def _offers(self) -> dict[str, Any]:
-        return {ABORT: self._abort}
+        return {
+            ABORT: self._abort,
+            DRAINED: self.flow.drain,
+            HOLD: partial(hold_little, self.transport),
+            LIMIT: partial(limit_send_buffer, self.transport),
+        }
 
     def _abort(self) -> None:
         self.transport.abort()
@@ -182,7 +188,13 @@ class PlainWebSocketProtocol(WebSocketsSansIOProtocol):
         self.transport.close()
 
     def _offers(self) -> dict[str, Any]:
-        return {ABORT: self._abort, PLAINLY: self._send_plainly, DRAINED: self.writable.wait}
+        return {
+            ABORT: self._abort,
+            PLAINLY: self._send_plainly,
+            DRAINED: self.writable.wait,
+            HOLD: partial(hold_little, self.transport),
+            LIMIT: partial(limit_send_buffer, self.transport),
+        }
 
     def _abort(self) -> None:
         self.transport.abort()

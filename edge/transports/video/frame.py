@@ -21,13 +21,14 @@ Order = tuple[int, int]
 class Frame:
     """One picture as it came; what is made of it is made once and shared."""
 
-    __slots__ = ("_forms", "_fragment", "_header", "_message", "_messages", "_part", "_start", "payload")
+    __slots__ = ("_chunk", "_forms", "_fragment", "_header", "_message", "_messages", "_part", "_start", "payload")
 
     def __init__(self, payload: bytes) -> None:
         self.payload = payload
         self._header: dict[str, Any] | None = None
         self._start = 0
         self._part: bytes | None = None
+        self._chunk: bytes | None = None
         self._message: bytes | None = None
         self._fragment: Fragment | None = None
         self._forms: dict[str, bytes] = {}
@@ -89,6 +90,13 @@ class Frame:
             )  # fmt: skip
         return self._part
 
+    @property
+    def chunk(self) -> bytes:
+        """The part, as one chunk of an HTTP/1.1 body."""
+        if self._chunk is None:
+            self._chunk = chunk(self.part)
+        return self._chunk
+
     def _part_headers(self) -> bytes:
         """What else the headers of a part say, where the picture's header does."""
         header, order, lines = self.header, self.order, [""]
@@ -125,6 +133,11 @@ class Frame:
         if name not in self._forms:
             self._forms[name] = make()
         return self._forms[name]
+
+
+def chunk(part: bytes) -> bytes:
+    """One chunk of an HTTP/1.1 body."""
+    return b"%x\r\n%b\r\n" % (len(part), part)
 
 
 def read_frame(payload: bytes) -> Frame | None:

@@ -7,11 +7,12 @@ from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 
+from edge.metrics import FRAME_DROPS
 from edge.transports.video.frame import Frame, Order
 
 # Why pictures are not shown. `slow`: a newer one came first. `behind`: the viewer skipped to the next key. `gap`: a picture
 # that it builds on was lost. `old`: a newer one was shown. `rate`: the viewer asked for fewer.
-DROPS = ("slow", "behind", "gap", "old", "rate")
+DROPS = FRAME_DROPS
 
 # A viewer that leaves a picture waiting for so long skips to the next key: what it would see is not the present any more.
 BEHIND_SECONDS = 0.3
@@ -64,6 +65,17 @@ class RungViewer(ABC):
                 return frame
             self._arrived.clear()
             await self._arrived.wait()
+
+    async def arrives(self, timeout: float) -> bool:
+        """Waits until there is a picture to take; says whether one came in time."""
+        try:
+            async with asyncio.timeout(timeout):
+                while not self.waiting:
+                    self._arrived.clear()
+                    await self._arrived.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def _is_old(self, frame: Frame) -> bool:
         """Whether a newer picture, or this one, was given already; a repeat of the newest is not old."""

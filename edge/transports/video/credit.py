@@ -1,0 +1,76 @@
+"""Credit of one viewer: how many pictures may be under way to a client that says which it has shown.
+
+The kernels between hold megabytes, so without it a slow client would see what was seconds ago. The window follows the
+delay, as in TCP Vegas: it grows while pictures come back as quickly as the quickest did, so that a long way is filled, and
+shrinks where they wait for one another.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+# 2: one is shown while the other is under way. 16 hold 60 pictures a second at a round trip of 200 ms.
+LEAST_WINDOW, MOST_WINDOW = 2, 16
+# Pictures that wait for others on their way: below the first the window grows, above the other it shrinks.
+FEW_QUEUED, MANY_QUEUED = 0.5, 1.2
+# Seconds after which the quickest answer is measured anew: ways change.
+QUICKEST_SECONDS = 10.0
+
+
+class Sent(NamedTuple):
+    """A picture that was sent: its life and number, its capture time in ms, and when it was sent."""
+
+    life: int
+    seq: int
+    time: float
+    at: float
+
+
+class Credit:
+    """What one client was sent and has not shown yet. Until it says `shown` for the first time nothing is counted."""
+
+    def __init__(self) -> None:
+        self.acknowledges = False
+        self.window = LEAST_WINDOW
+        self._under_way: deque[Sent] = deque(maxlen=4 * MOST_WINDOW)
+        self._quickest = self._quickest_before = float("inf")
+        self._measured = 0.0
+        self._filled = False
+
+    @property
+    def open(self) -> bool:
+        """Whether another picture may be sent."""
+        if not self.acknowledges or len(self._under_way) < self.window:
+            return True
+        self._filled = True
+        return False
+
+    def sent(self, life: int, seq: int, time: float, now: float) -> None:
+        """Notes that a picture was sent."""
+        self._under_way.append(Sent(life, seq, time, now))
+
+    def shown(self, seq: int, life: int | None, now: float) -> Sent | None:
+        """Notes that a client has shown a picture, and all before it; None for one that is not under way."""
+        found = next((each for each in self._under_way if each.seq == seq and life in (None, each.life)), None)
+        if not self.acknowledges:
+            self.acknowledges = True
+            self._measured = now
+        if found is None:
+            return None
+        while self._under_way.popleft() is not found:
+            pass
+        self._adjust(now - found.at, now)
+        return found
+
+    def _adjust(self, took: float, now: float) -> None:
+        if now - self._measured > QUICKEST_SECONDS:
+            self._measured, self._quickest_before, self._quickest = now, self._quickest, float("inf")
+        self._quickest = min(self._quickest, took)
+        quickest = min(self._quickest, self._quickest_before)
+        queued = self.window * (1 - quickest / took) if took > 0 else 0.0
+        if queued > MANY_QUEUED and self.window > LEAST_WINDOW:
+            self.window -= 1
+        elif queued < FEW_QUEUED and self._filled and self.window < MOST_WINDOW:
+            self.window += 1
+        self._filled = False
