@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.responses import Response
+from starlette.websockets import WebSocket
 
-from edge import metrics
-from edge.auth.limits import ConnectionSlot
-from edge.disconnect import EXPIRED
 from edge.errors import Problem
-from edge.http.bodies.system import OctaneMjpegQuery, OctaneSnapshotQuery, OctaneSocketQuery, PictureQuery
+from edge.http.bodies.system import (
+    CameraMjpegQuery,
+    CameraSocketQuery,
+    OctaneMjpegQuery,
+    OctaneSnapshotQuery,
+    OctaneSocketQuery,
+    PictureQuery,
+)
 from edge.http.body import edge_of, read_query
-from edge.http.credentials import address_of, principal_of
+from edge.http.credentials import principal_of
 from edge.http.openapi.operation import Answer, Media, operation
 from edge.http.pictures import answer_with, frame_headers
-from edge.http.streams import WithCleanup, time_left
+from edge.http.watching import MjpegAnswer, Viewing, refuse_while_draining, serve_socket
 from edge.runtime import Edge
-from edge.transports.flow import send_plainly
-from edge.transports.video.frame import BOUNDARY, OPENING, Frame
-from edge.transports.video.viewer import Viewer
+from edge.transports.video.delivery import Watch
+from edge.transports.video.frame import Frame
+from edge.transports.video.viewer import RungViewer
+from edge.transports.video.wish import Wish
 from router.frame import frame_subject
 from router.last_pictures import LastPictures, PictureKey
 from router.rendition import DEFAULT, STREAMED, BadRendition, Rendition, rendition_subject
+from router.rungs import BadRung, Rung
 from router.subject import escape
 
 _MJPEG = Answer(200, "JPEG after JPEG", Media("multipart/x-mixed-replace"))
 _JPEG = Answer(200, "A JPEG", Media("image/jpeg"))
 _PICTURE = Answer(200, "A picture", Media("image/jpeg", ("image/png", "image/webp", "image/x-exr")))
 _SOCKET = "Watch over WebSocket: [uint32 LE header length][JSON header][picture]"
-_WATCHING = ("not_granted", "too_many")
+_WATCHING = ("not_granted", "too_many", "draining")
 # What is encoded for one request takes longer than what a stream brings; of an EXR, also to fetch.
 SNAPSHOT_SECONDS, SLOW_SNAPSHOT_SECONDS = 3.0, 15.0
 
@@ -53,9 +56,15 @@ class PictureSource:
     what: tuple[str, ...] = ()
     rendition: Rendition = DEFAULT
 
-    def watch(self, edge: Edge) -> AbstractAsyncContextManager[Viewer]:
-        """Watches them, for as long as the block lasts."""
-        return edge.video.watch(self.domain, self.entity, self.subject, *self.what)
+    def opener(self, edge: Edge) -> Watch:
+        """What watches them, for as long as a block lasts; of a camera at the rung that is named."""
+
+        def watch(rung: Rung | None) -> AbstractAsyncContextManager[RungViewer]:
+            if rung is not None:
+                return edge.video.watch_rung(self.entity, rung)
+            return edge.video.watch(self.domain, self.entity, self.subject, *self.what)
+
+        return watch
 
     async def newest(self, edge: Edge) -> Frame | None:
         """One fresh picture; None where there is none."""
@@ -106,44 +115,11 @@ def _readable(domain: str, connection: Request | WebSocket) -> str:
     return entity
 
 
-async def _mjpeg(source: PictureSource, request: Request) -> WithCleanup:
+async def _mjpeg(source: PictureSource, request: Request, wish: Wish | None = None) -> MjpegAnswer:
     edge = edge_of(request)
-
-    async def parts(viewer: Viewer) -> Any:
-        yield OPENING
-        while not edge.draining:
-            try:
-                async with asyncio.timeout(_time_left(request)):
-                    frame = await viewer.next()
-            except TimeoutError:
-                return
-            yield frame.part
-            metrics.frames.labels("mjpeg").inc()
-
-    async def watched() -> Any:
-        gauge = metrics.viewers.labels("mjpeg")
-        gauge.inc()
-        try:
-            async with source.watch(edge) as viewer:
-                async for part in parts(viewer):
-                    yield part
-        finally:
-            gauge.dec()
-
+    refuse_while_draining(edge)
     await _require_known(edge, source)
-    slot = _open_slot(request)
-    answer = StreamingResponse(
-        watched(),
-        media_type=f"multipart/x-mixed-replace; boundary={BOUNDARY.decode()}",
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
-    return WithCleanup(answer, slot.release)
-
-
-def _open_slot(connection: Request | WebSocket) -> ConnectionSlot:
-    """Counts a connection that receives pictures. Raises Problem 429."""
-    edge = edge_of(connection)
-    return edge.authenticator.limits.open(address_of(connection), principal_of(connection.scope))
+    return MjpegAnswer(edge, Viewing(request, (source.domain, source.entity), source.opener(edge), wish, None))
 
 
 async def _require_known(edge: Edge, source: PictureSource) -> None:
@@ -182,58 +158,34 @@ async def _last_kept(source: PictureSource, request: Request) -> Response | None
     return None if kept is None else await answer_with(request, pictures, key, kept)
 
 
-async def _frames(source: PictureSource, socket: WebSocket) -> None:
+async def _frames(source: PictureSource, socket: WebSocket, wish: Wish | None = None) -> None:
+    """Delivers over a WebSocket. Raises Problem 404 before the upgrade where the source is not known."""
     edge = edge_of(socket)
-    slot = _open_slot(socket)
-    gauge = metrics.viewers.labels("websocket")
-    sent = metrics.frames.labels("websocket")
-    gauge.inc()
+    refuse_while_draining(edge)
+    state = await edge.presence.find(source.domain, source.entity)
+    if state is None:
+        raise Problem(f"{source.domain}_not_found", f"no {source.domain} is known as {source.entity[:60]!r}")
+    await serve_socket(socket, Viewing(socket, (source.domain, source.entity), source.opener(edge), wish, state))
+
+
+def _wish(query: CameraMjpegQuery | CameraSocketQuery) -> Wish:
+    """What a viewer of a camera asks for. Raises Problem 400."""
+    format = query.format if isinstance(query, CameraSocketQuery) else "jpeg"
+    if query.track is None:
+        return Wish(format, query.height, query.fps)
     try:
-        send_plainly(socket.scope)
-        await socket.accept()
-        async with source.watch(edge) as viewer:
-            await _show(socket, viewer, sent)
-    except WebSocketDisconnect:
-        pass
-    finally:
-        gauge.dec()
-        slot.release()
+        rung = Rung.of_token(query.track)
+    except BadRung as fault:
+        raise Problem("bad_parameter", str(fault), field="track") from None
+    if rung.codec == "png" or (isinstance(query, CameraMjpegQuery) and rung.codec != "jpeg"):
+        raise Problem("bad_parameter", f"{rung.codec} is not streamed that way", field="track")
+    return Wish(rung.codec, rung.height, query.fps)
 
 
-async def _show(socket: WebSocket, viewer: Viewer, sent: Any) -> None:
-    """Writes the newest frames until the client leaves or its token expires; only reading notices that it has left."""
-
-    async def leave() -> None:
-        while (await socket.receive())["type"] != "websocket.disconnect":
-            pass
-
-    async def show() -> None:
-        while True:
-            frame: Frame = await viewer.next()
-            await socket.send_bytes(frame.payload)
-            sent.inc()
-
-    tasks = {asyncio.ensure_future(leave()), asyncio.ensure_future(show())}
-    try:
-        done, _ = await asyncio.wait(tasks, timeout=_time_left(socket), return_when=asyncio.FIRST_COMPLETED)
-        if not done:
-            await socket.close(EXPIRED.code, EXPIRED.reason)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        metrics.frames_dropped.labels("websocket").inc(viewer.dropped.total())
-
-
-def _time_left(connection: Request | WebSocket) -> float | None:
-    """Seconds for which the viewer's token is still valid; None without an end."""
-    left = time_left(connection)
-    return None if math.isinf(left) else left
-
-
-@operation("Watch as MJPEG", _MJPEG, query=PictureQuery, problems=("camera_not_found", *_WATCHING))
-async def camera_mjpeg(request: Request) -> WithCleanup:
-    return await _mjpeg(_camera(request), request)
+@operation("Watch as MJPEG", _MJPEG, query=CameraMjpegQuery, problems=("camera_not_found", "bad_parameter", *_WATCHING))
+async def camera_mjpeg(request: Request) -> MjpegAnswer:
+    source = _camera(request)
+    return await _mjpeg(source, request, _wish(read_query(request, CameraMjpegQuery)))
 
 
 @operation("Read one fresh picture", _JPEG, query=PictureQuery, problems=("camera_not_found", "no_frame", *_WATCHING))
@@ -241,13 +193,14 @@ async def camera_snapshot(request: Request) -> Response:
     return await _snapshot(_camera(request), request)
 
 
-@operation(_SOCKET, query=PictureQuery, websocket=True)
+@operation(_SOCKET, query=CameraSocketQuery, problems=("camera_not_found", "bad_parameter", *_WATCHING), websocket=True)
 async def camera_socket(socket: WebSocket) -> None:
-    await _frames(_camera(socket), socket)
+    source = _camera(socket)
+    await _frames(source, socket, _wish(read_query(socket, CameraSocketQuery)))
 
 
 @operation("Watch as MJPEG", _MJPEG, query=OctaneMjpegQuery, problems=("octane_not_found", "bad_parameter", *_WATCHING))
-async def octane_mjpeg(request: Request) -> WithCleanup:
+async def octane_mjpeg(request: Request) -> MjpegAnswer:
     return await _mjpeg(await _octane(request, OctaneMjpegQuery), request)
 
 
@@ -261,6 +214,6 @@ async def octane_snapshot(request: Request) -> Response:
     return await _snapshot(await _octane(request, OctaneSnapshotQuery), request)
 
 
-@operation(_SOCKET, query=OctaneSocketQuery, websocket=True)
+@operation(_SOCKET, query=OctaneSocketQuery, problems=("octane_not_found", "bad_parameter", *_WATCHING), websocket=True)
 async def octane_socket(socket: WebSocket) -> None:
     await _frames(await _octane(socket, OctaneSocketQuery), socket)

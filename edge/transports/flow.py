@@ -10,6 +10,7 @@ from starlette.types import Scope
 
 # What a connection's scope has where these can be asked for.
 PLAINLY, DRAINED, HOLD, LIMIT = "callboard.plainly", "callboard.drained", "callboard.hold", "callboard.limit"
+UNREAD = "callboard.unread"
 
 
 def send_plainly(scope: Scope) -> None:
@@ -37,6 +38,12 @@ def limit(scope: Scope, size: int) -> None:
     """Makes the kernel hold about so many bytes that the client has not taken."""
     if (narrow := _offered(scope, LIMIT)) is not None:
         narrow(size)
+
+
+def unread(scope: Scope) -> int:
+    """How many bytes the client's kernel has received and the client not read; 0 where that is not known."""
+    read = _offered(scope, UNREAD)
+    return 0 if read is None else int(read())
 
 
 def _offered(scope: Scope, name: str) -> Any:

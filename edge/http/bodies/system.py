@@ -48,6 +48,32 @@ class RungQuery(msgspec.Struct, frozen=True):
     ] = None
 
 
+PictureHeight = Annotated[int, Meta(ge=1, le=16384)]
+PictureRate = Annotated[float, Meta(ge=0.1, le=240)]
+
+
+class CameraMjpegQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """How a camera's pictures are wished."""
+
+    height: Annotated[
+        PictureHeight | None, Meta(description="Height in pixels; the nearest rung of the ladder is sent.")
+    ] = None
+    fps: Annotated[PictureRate | None, Meta(description="The most pictures a second; JPEG alone.")] = None
+    track: Annotated[str | None, Meta(description="A rung by its name, such as `jpeg-480`, instead of `height`.")] = (
+        None
+    )
+    ticket: Annotated[str | None, Meta(description="From `POST /tickets`, where no Authorization can be sent.")] = None
+
+
+class CameraSocketQuery(CameraMjpegQuery, frozen=True, kw_only=True):
+    """How a camera's pictures are wished over WebSocket. The message `prefer` changes it."""
+
+    format: Annotated[
+        Literal["auto", "jpeg", "h264", "mp4"],
+        Meta(description="`h264` is Annex B, `mp4` the same in fragments for Media Source Extensions; `auto` is JPEG."),
+    ] = "auto"
+
+
 PassName = Annotated[str, Meta(max_length=64)]
 PixelWidth = Annotated[int, Meta(ge=1, le=100_000)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -12,8 +13,8 @@ from edge.disconnect import Disconnect
 from edge.transports import frames
 from edge.transports.event_stream import LAST_CHUNK
 from edge.transports.frames import BadFrame, FrameParser
-from edge.transports.sockets import hold_little, limit_send_buffer
-from edge.transports.video.delivery import PictureDelivery
+from edge.transports.sockets import UnreadGauge, hold_little, limit_send_buffer
+from edge.transports.video.delivery import PictureDelivery, PictureSink
 from edge.transports.video.frame import OPENING, Frame, chunk
 from edge.transports.video.mp4_viewer import Mp4Messages
 
@@ -29,13 +30,15 @@ class PictureProtocol(asyncio.Protocol):
     """One connection whose socket was taken over."""
 
     transport = ""
+    probes = False
 
-    def __init__(self, begin: Callable[[PictureProtocol], PictureDelivery], ended: Callable[[], None]) -> None:
+    def __init__(self, begin: Callable[[PictureSink], PictureDelivery], ended: Callable[[], None]) -> None:
         """`begin` is called once the connection is this protocol's; `ended` when it is over."""
         self._begin, self._ended = begin, ended
         self._delivery: PictureDelivery | None = None
         self._pipe: asyncio.Transport | None = None
         self._paused = False
+        self._gauge = UnreadGauge()
 
     # Called by the transport.
 
@@ -75,6 +78,13 @@ class PictureProtocol(asyncio.Protocol):
     def waiting(self) -> int:
         return self._pipe.get_write_buffer_size() if self._pipe is not None else 0
 
+    def probe(self, number: int) -> None:
+        raise NotImplementedError("there is nothing to ask with in a stream of pictures")
+
+    @property
+    def unread(self) -> int:
+        return self._gauge.read(self._pipe) if self._pipe is not None else 0
+
     def narrow(self, size: int) -> None:
         if self._pipe is not None:
             limit_send_buffer(self._pipe, size)
@@ -83,6 +93,18 @@ class PictureProtocol(asyncio.Protocol):
         if self._pipe is not None:
             self._pipe.abort()
 
+    @abstractmethod
+    def write(self, frame: Frame, mp4: Mp4Messages | None) -> int:
+        """Writes a picture; returns how many bytes it takes. Raises BadAccessUnit."""
+
+    @abstractmethod
+    def tell(self, said: Mapping[str, Any]) -> None:
+        """Writes a message of text, where the transport has such."""
+
+    @abstractmethod
+    def close(self, reason: Disconnect) -> None:
+        """Ends the connection behind what was written."""
+
 
 class PictureStream(PictureProtocol):
     """One MJPEG stream. Its body is in chunked coding, but for HTTP/1.0: there it ends with the connection."""
@@ -90,7 +112,7 @@ class PictureStream(PictureProtocol):
     transport = "mjpeg"
 
     def __init__(
-        self, begin: Callable[[PictureProtocol], PictureDelivery], ended: Callable[[], None], chunked: bool
+        self, begin: Callable[[PictureSink], PictureDelivery], ended: Callable[[], None], chunked: bool
     ) -> None:
         super().__init__(begin, ended)
         self._chunked = chunked
@@ -122,8 +144,9 @@ class PictureSocket(PictureProtocol):
     """One WebSocket that is sent pictures, and says what it has shown."""
 
     transport = "websocket"
+    probes = True
 
-    def __init__(self, begin: Callable[[PictureProtocol], PictureDelivery], ended: Callable[[], None]) -> None:
+    def __init__(self, begin: Callable[[PictureSink], PictureDelivery], ended: Callable[[], None]) -> None:
         super().__init__(begin, ended)
         self._parser = FrameParser()
         self._closing = False
@@ -148,6 +171,10 @@ class PictureSocket(PictureProtocol):
         if form:
             self._pipe.write(form)
         return len(form)
+
+    def probe(self, number: int) -> None:
+        if self._pipe is not None:
+            self._pipe.write(frames.frame(frames.PING, number.to_bytes(8, "big")))
 
     def tell(self, said: Mapping[str, Any]) -> None:
         if self._pipe is not None and not self._closing and self.waiting < MOST_UNREAD:
@@ -186,7 +213,10 @@ class PictureSocket(PictureProtocol):
         elif opcode == frames.PING:
             if self.waiting < MOST_UNREAD:
                 self._pipe.write(frames.frame(frames.PONG, payload))
-        elif opcode != frames.PONG and not self._closing and self._delivery is not None:
+        elif opcode == frames.PONG:
+            if len(payload) == 8 and self._delivery is not None:
+                self._delivery.read(int.from_bytes(payload, "big"))
+        elif not self._closing and self._delivery is not None:
             answer = self._delivery.hear(payload)
             if answer is not None:
                 self.tell(answer)

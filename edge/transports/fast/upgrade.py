@@ -29,9 +29,9 @@ from edge.errors import Problem
 from edge.problem import count_refusal, to_response
 from edge.transports.abort import ABORT
 from edge.transports.fast.half_closed import HalfClosable
-from edge.transports.flow import DRAINED, HOLD, LIMIT, PLAINLY
+from edge.transports.flow import DRAINED, HOLD, LIMIT, PLAINLY, UNREAD
 from edge.transports.frames import DEFLATE_WINDOW
-from edge.transports.sockets import hold_little, limit_send_buffer
+from edge.transports.sockets import UnreadGauge, hold_little, limit_send_buffer
 
 EXTENSION = "callboard.takeover"
 # The one version of the WebSocket protocol that RFC 6455 has.
@@ -150,6 +150,7 @@ class PlainHttpProtocol(HttpToolsProtocol):
             DRAINED: self.flow.drain,
             HOLD: partial(hold_little, self.transport),
             LIMIT: partial(limit_send_buffer, self.transport),
+            UNREAD: partial(UnreadGauge().read, self.transport),
         }
 
     def _abort(self) -> None:
@@ -194,6 +195,7 @@ class PlainWebSocketProtocol(WebSocketsSansIOProtocol):
             DRAINED: self.writable.wait,
             HOLD: partial(hold_little, self.transport),
             LIMIT: partial(limit_send_buffer, self.transport),
+            UNREAD: partial(UnreadGauge().read, self.transport),
         }
 
     def _abort(self) -> None:

@@ -14,7 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 from edge import metrics
 from edge.disconnect import Disconnect
 from edge.transports.abort import cut
-from edge.transports.flow import drained, hold_little, limit
+from edge.transports.flow import drained, hold_little, limit, unread
 from edge.transports.video.delivery import PictureDelivery
 from edge.transports.video.frame import OPENING, Frame
 from edge.transports.video.mp4_viewer import Mp4Messages
@@ -27,6 +27,7 @@ class AsgiSink(ABC):
     """One connection as ASGI has it."""
 
     transport = ""
+    probes = False
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._scope, self._receive, self._send = scope, receive, send
@@ -85,6 +86,13 @@ class AsgiSink(ABC):
     def tell(self, said: Mapping[str, Any]) -> None:
         self._told.append(said)
         self._wake.set()
+
+    def probe(self, number: int) -> None:
+        raise NotImplementedError("ASGI has no pings")
+
+    @property
+    def unread(self) -> int:
+        return unread(self._scope)
 
     def narrow(self, size: int) -> None:
         limit(self._scope, size)

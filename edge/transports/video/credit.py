@@ -12,13 +12,15 @@ from typing import NamedTuple
 
 # 2: one is shown while the other is under way. 16 hold 60 pictures a second at a round trip of 200 ms.
 LEAST_WINDOW, MOST_WINDOW = 2, 16
+# Of pictures that build on one another none can be left out, so the window begins with what holds 30 a second at 200 ms.
+PACKET_WINDOW = 8
 # Pictures that wait for others on their way: below the first the window grows, above the other it shrinks.
 FEW_QUEUED, MANY_QUEUED = 0.5, 1.2
 # Seconds after which the quickest answer is measured anew: ways change.
 QUICKEST_SECONDS = 10.0
 
 
-class Sent(NamedTuple):
+class PictureSent(NamedTuple):
     """A picture that was sent: its life and number, its capture time in ms, and when it was sent."""
 
     life: int
@@ -30,13 +32,18 @@ class Sent(NamedTuple):
 class Credit:
     """What one client was sent and has not shown yet. Until it says `shown` for the first time nothing is counted."""
 
-    def __init__(self) -> None:
+    def __init__(self, window: int = LEAST_WINDOW) -> None:
         self.acknowledges = False
-        self.window = LEAST_WINDOW
-        self._under_way: deque[Sent] = deque(maxlen=4 * MOST_WINDOW)
+        self.window = window
+        self._under_way: deque[PictureSent] = deque(maxlen=4 * MOST_WINDOW)
         self._quickest = self._quickest_before = float("inf")
         self._measured = 0.0
         self._filled = False
+
+    @property
+    def under_way(self) -> int:
+        """How many pictures were sent and not shown."""
+        return len(self._under_way)
 
     @property
     def open(self) -> bool:
@@ -48,9 +55,9 @@ class Credit:
 
     def sent(self, life: int, seq: int, time: float, now: float) -> None:
         """Notes that a picture was sent."""
-        self._under_way.append(Sent(life, seq, time, now))
+        self._under_way.append(PictureSent(life, seq, time, now))
 
-    def shown(self, seq: int, life: int | None, now: float) -> Sent | None:
+    def shown(self, seq: int, life: int | None, now: float) -> PictureSent | None:
         """Notes that a client has shown a picture, and all before it; None for one that is not under way."""
         found = next((each for each in self._under_way if each.seq == seq and life in (None, each.life)), None)
         if not self.acknowledges:

@@ -15,14 +15,14 @@ from typing import Any, Protocol
 from edge import metrics
 from edge.disconnect import EXPIRED, Disconnect
 from edge.settings import VideoSettings
-from edge.transports.video.credit import LEAST_WINDOW, Credit
+from edge.transports.video.credit import LEAST_WINDOW, PACKET_WINDOW, Credit
 from edge.transports.video.frame import Frame, Order
-from edge.transports.video.ladder import Ladder
+from edge.transports.video.ladder import RungLadder
 from edge.transports.video.mp4 import BadAccessUnit
 from edge.transports.video.mp4_viewer import Mp4Messages
 from edge.transports.video.statistics import TransportCounts
 from edge.transports.video.viewer import RungViewer
-from edge.transports.video.wish import BadWish, Rate, Wish
+from edge.transports.video.wish import BadWish, PictureRate, Wish
 from router.codec import from_json
 from router.errors import BadEvent, BrokerError
 from router.rungs import CODECS, HEIGHTS, INDEPENDENT, Rung
@@ -31,8 +31,15 @@ from router.rungs import CODECS, HEIGHTS, INDEPENDENT, Rung
 RETRY_SECONDS = 1.0
 # How long the rung of before is shown while the next one is being begun.
 SWITCH_SECONDS = 3.0
-# A client that has said nothing for so long after the first picture does not acknowledge: its socket paces it.
+
+# A client over plain ASGI that acknowledges nothing for so long is paced by its socket.
 SILENT_SECONDS = 1.0
+# A client that answers no ping for so long after the first never will: only its socket paces it.
+PROBE_SECONDS = 2.0
+
+# A client that has not read so many pictures waits so many seconds for each before it is sent another: its kernel says what
+# was read only when it is sent something.
+MANY_UNREAD, UNREAD_SECONDS = 1.5, 0.1
 
 # Gives a viewer of a rung; of a source that has no ladder for None.
 Watch = Callable[[Rung | None], AbstractAsyncContextManager[RungViewer]]
@@ -42,6 +49,8 @@ class PictureSink(Protocol):
     """Where the pictures of one viewer are written."""
 
     transport: str
+    # Whether it can ask the client, by a ping behind a picture, how far it has read.
+    probes: bool
 
     @property
     def writable(self) -> bool:
@@ -51,11 +60,18 @@ class PictureSink(Protocol):
     def waiting(self) -> int:
         """How many bytes have not left this process, as far as that is known."""
 
+    @property
+    def unread(self) -> int:
+        """How many bytes the client's kernel has and the client has not read, as far as that is known."""
+
     def write(self, frame: Frame, mp4: Mp4Messages | None) -> int:
         """Writes a picture; returns how many bytes it takes. Raises BadAccessUnit."""
 
     def tell(self, said: Mapping[str, Any]) -> None:
         """Writes a message of text, where the transport has such."""
+
+    def probe(self, number: int) -> None:
+        """Writes a ping with a number, whose answer is passed to `read`."""
 
     def narrow(self, size: int) -> None:
         """Makes the kernel hold little more than so many bytes that the client has not taken."""
@@ -76,10 +92,16 @@ class PictureDelivery:
         """A source that has no ladder has no `wish`."""
         self._watch, self._sink, self._counts, self._settings = watch, sink, counts, settings
         self._wish = wish
-        self._ladder = Ladder(wish.rung) if wish is not None else None
-        self._rate = Rate(wish.fps if wish is not None else None)
-        self._credit = Credit()
+        self._ladder = RungLadder(wish.rung) if wish is not None else None
+        self._rate = PictureRate(wish.fps if wish is not None else None)
+        self._credit = Credit(self._window)
+        # Of a client that does not acknowledge: pictures behind which a ping is not answered yet.
+        self._probes = Credit() if sink.probes else None
+        self._probed = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._wrote = 0.0
         self._viewer: RungViewer | None = None
+        self._rung: Rung | None = None
         self._mp4: Mp4Messages | None = None
         self._sent: Order | None = None
         self._frame: Frame | None = None
@@ -98,12 +120,17 @@ class PictureDelivery:
         self._looked = (0, 0)
         self._missed = 0
 
+    @property
+    def _window(self) -> int:
+        packets = self._wish is not None and not self._wish.rung.independent
+        return PACKET_WINDOW if packets else LEAST_WINDOW
+
     # Which rung is watched: the one task of a viewer, which sleeps but for a change.
 
     async def run(self, status: Mapping[str, Any]) -> None:
         """Watches until cancelled. `status` is told with the first message: what the source does."""
         rung = self._ladder.rung if self._ladder is not None else None
-        self._sink.tell({"control": "ready", **_described(rung), "window": LEAST_WINDOW, **status})
+        self._sink.tell({"control": "ready", **_described(rung), "window": self._window, **status})
         current = AsyncExitStack()
         try:
             while True:
@@ -112,9 +139,11 @@ class PictureDelivery:
                 stack = AsyncExitStack()
                 try:
                     viewer = await stack.enter_async_context(self._watch(rung))
-                    if self._viewer is not None:
-                        # The rung of before is shown until then.
-                        await viewer.arrives(SWITCH_SECONDS)
+                    # The rung of before is shown until then.
+                    if self._viewer is not None and not await viewer.arrives(SWITCH_SECONDS) and reason != "asked":
+                        await stack.aclose()
+                        self._stay()
+                        continue
                 except BrokerError:
                     await asyncio.sleep(RETRY_SECONDS)
                     continue
@@ -128,6 +157,11 @@ class PictureDelivery:
         finally:
             await current.aclose()
 
+    def _stay(self) -> None:
+        """Stays at the rung of before: the other one brought no picture."""
+        assert self._ladder is not None and self._rung is not None
+        self._ladder.rung = self._rung
+
     def _attach(self, viewer: RungViewer, rung: Rung | None, reason: str) -> None:
         if self._viewer is not None:
             self._collect()
@@ -135,7 +169,7 @@ class PictureDelivery:
             viewer.dropped.clear()
             self._switched = {"control": "rung", **_described(rung), "reason": reason}
         self._mp4 = Mp4Messages() if self._wish is not None and self._wish.format == "mp4" else None
-        self._viewer = viewer
+        self._viewer, self._rung = viewer, rung
         viewer.on_arrival = self.pump
         self.pump()
 
@@ -144,7 +178,7 @@ class PictureDelivery:
     def pump(self) -> None:
         """Sends what may be sent now. Called when a picture arrives, the last one has left, or one was shown."""
         viewer, sink = self._viewer, self._sink
-        while viewer is not None and viewer.waiting and sink.writable and self._credit.open:
+        while viewer is not None and viewer.waiting and sink.writable and self._open:
             frame = viewer.take()
             if frame is None:
                 return
@@ -155,6 +189,33 @@ class PictureDelivery:
                 self._send(frame, now)
             except BadAccessUnit:
                 viewer.miss()
+
+    @property
+    def _open(self) -> bool:
+        """Whether the client has room for another picture, as far as it says."""
+        if self._credit.acknowledges:
+            return self._credit.open
+        return self._probes.open if self._probes is not None else self._is_read()
+
+    def _is_read(self) -> bool:
+        """Whether the client has read what it was sent, or was given time to."""
+        if not self._narrowed:
+            return True
+        loop, unread = asyncio.get_running_loop(), self._sink.unread / self._narrowed
+        if self._sink.transport == "websocket" and loop.time() - self._begun < SILENT_SECONDS:
+            # It may be about to acknowledge.
+            return self._credit.under_way < self._credit.window
+        wait = UNREAD_SECONDS * unread - (loop.time() - self._wrote)
+        if unread < MANY_UNREAD or wait <= 0:
+            return True
+        if self._timer is None:
+            # The picture that waits may be the last one.
+            self._timer = loop.call_later(wait, self._on_time)
+        return False
+
+    def _on_time(self) -> None:
+        self._timer = None
+        self.pump()
 
     def _passes(self, frame: Frame, viewer: RungViewer, now: float) -> bool:
         """Whether a picture is to be sent; counts why not."""
@@ -183,28 +244,44 @@ class PictureDelivery:
         self._sent, self._frame = frame.order or self._sent, frame
         self._counts.sent(frame, size)
         self.sent += frame.fresh
+        captured = header.get("time")
+        captured = float(captured) if isinstance(captured, (int, float)) else 0.0
         if isinstance(seq := header.get("seq"), int):
-            captured = header.get("time")
-            captured = float(captured) if isinstance(captured, (int, float)) else 0.0
             self._credit.sent(header.get("life") or 0, seq, captured, now)
         if not self._credit.acknowledges:
-            self._pace(size, now)
+            self._pace(size, captured, now)
         if self._ladder is not None and self._ladder.rung.height is None and isinstance(header.get("height"), int):
             self._source_height = header["height"]
 
-    def _pace(self, size: int, now: float) -> None:
-        """Makes the socket pace a client that does not say what it has shown."""
-        silent = self._sink.transport == "mjpeg" or now - self._begun > SILENT_SECONDS
-        if silent and not 0.7 * self._narrowed < size <= self._narrowed:
+    def _pace(self, size: int, captured: float, now: float) -> None:
+        """Paces a client that does not say what it has shown: by what it has read, and by its socket."""
+        if self._probes is not None:
+            self._probed += 1
+            self._probes.sent(0, self._probed, captured, now)
+            self._sink.probe(self._probed)
+            return
+        self._wrote = now
+        if not 0.7 * self._narrowed < size <= self._narrowed:
             self._narrowed = size
             self._sink.narrow(size)
-        if silent and self._sink.writable:
+        if self._sink.writable:
             self.left()
+
+    def read(self, number: int) -> None:
+        """Notes that the client has read all up to a ping."""
+        if self._probes is None:
+            return
+        now = asyncio.get_running_loop().time()
+        self._progress = now
+        found = self._probes.shown(number, 0, now)
+        if found is not None and not self._credit.acknowledges and found.time:
+            self._counts.aged(time.time() * 1000 - found.time)
+        self.pump()
 
     def left(self) -> None:
         """Notes that what was written has left this process: of a client that says nothing, all that is known of the age."""
         frame, self._frame = self._frame, None
-        if frame is not None and not self._credit.acknowledges and frame.fresh:
+        if frame is not None and not self._credit.acknowledges and self._probes is None and frame.fresh:
             captured = frame.header.get("time")
             if isinstance(captured, (int, float)):
                 self._counts.aged(time.time() * 1000 - captured)
@@ -260,9 +337,9 @@ class PictureDelivery:
         anew = wish.rung != self._ladder.asked or wish.format != self._wish.format
         self._wish = wish
         if wish.fps != self._rate.fps:
-            self._rate = Rate(wish.fps)
+            self._rate = PictureRate(wish.fps)
         if anew:
-            self._ladder = Ladder(wish.rung)
+            self._ladder = RungLadder(wish.rung)
             self._switch("asked")
         return None
 
@@ -276,7 +353,15 @@ class PictureDelivery:
         """Ends a connection that has stalled or whose token has expired; moves the viewer along the ladder."""
         self._collect()
         waiting, viewer = self._sink.waiting, self._viewer
-        stuck = not self._sink.writable or (not self._credit.open and viewer is not None and viewer.waiting)
+        stuck = not self._sink.writable or (not self._open and viewer is not None and viewer.waiting)
+        if (
+            self._probes is not None
+            and not self._probes.acknowledges
+            and self._probes.under_way
+            and (now - self._begun > PROBE_SECONDS)
+        ):
+            self._probes = None
+            self.pump()
         if not stuck or waiting < self._waiting:
             self._progress = now
         self._waiting = waiting
@@ -304,6 +389,8 @@ class PictureDelivery:
 
     def end(self) -> None:
         """Counts the rest."""
+        if self._timer is not None:
+            self._timer.cancel()
         self._collect()
         if self._viewer is not None:
             self._viewer.on_arrival = None

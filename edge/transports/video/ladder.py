@@ -17,7 +17,7 @@ GOOD_SECONDS, MOST_GOOD_SECONDS = 10, 320
 FEW_PICTURES = 3
 
 
-class Ladder:
+class RungLadder:
     """Where one viewer stands below the rung that it has asked for."""
 
     def __init__(self, asked: Rung) -> None:

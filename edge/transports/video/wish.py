@@ -48,7 +48,7 @@ class Wish:
         return replace(self, **known)
 
 
-class Rate:
+class PictureRate:
     """Leaves out pictures of a viewer that asks for fewer than there are."""
 
     def __init__(self, fps: float | None = None) -> None:

@@ -14,9 +14,11 @@ from edge.auth.limits import Count, Limits, Rate
 from edge.auth.principal import EVERYBODY, Principal
 from edge.errors import Problem
 from edge.settings import LimitSettings
+from router.broker import Broker
+from router.event import Event
 from tests.clocks import Clock, set_clock
 from tests.edge.auth.conftest import SecuredEdge, SecuredFactory, bearer, token
-from tests.edge.conftest import EdgeFactory, edge_factory  # noqa: F401
+from tests.edge.conftest import EdgeFactory, edge_factory, store  # noqa: F401
 from tests.waiting import eventually
 
 ALICE = Principal("- alice", Grants(read=(">",)))
@@ -176,10 +178,15 @@ async def test_streams_are_limited_per_address_before_they_are_accepted(edge_fac
     assert polled.status_code == 200
 
 
-async def test_open_connections_are_counted_and_given_back(secured: SecuredFactory, entity: str) -> None:
+async def test_open_connections_are_counted_and_given_back(
+    secured: SecuredFactory,
+    store: Broker,  # noqa: F811
+    entity: str,
+) -> None:
     async with secured(lane=False, limits=LimitSettings(connections_per_principal=2)) as edge:
         alice, bob = edge.as_("alice", read=[">"]), edge.as_("bob", read=[">"])
         session = await alice.session()
+        await store.publish(Event.new(f"camera.{entity}.state", {"status": "idle"}))
         address = f"ws://127.0.0.1:{edge.port}/cameras/{entity}/ws"
         async with alice.socket(session), websockets.connect(address, additional_headers=bearer(alice.token)):
             for path in (f"/callbacks/sessions/{session}/sse", f"/callbacks/sessions/{session}/events"):

@@ -279,10 +279,11 @@ async def test_pictures_need_all_that_is_said_of_their_source(edge: SecuredEdge,
         pass
 
 
-async def test_a_camera_s_socket_ends_with_its_token(secured: SecuredFactory, entity: str) -> None:
+async def test_a_camera_s_socket_ends_with_its_token(secured: SecuredFactory, store: Broker, entity: str) -> None:  # noqa: F811
     from edge.settings import IdentitySettings
     from tests.edge.auth.conftest import SECRET
 
+    await store.publish(Event.new(f"camera.{entity}.state", {"status": "idle"}))
     async with secured(identity=IdentitySettings(secret=SECRET, leeway=0)) as strict:
         address = f"ws://127.0.0.1:{strict.port}/cameras/{entity}/ws"
         # A token that ends soon, and one that lasts longer where the machine was too slow to show that one in time.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 
 import pytest
@@ -37,6 +38,7 @@ async def test_pictures_reach_mjpeg_snapshot_and_socket(edge: RunningEdge, store
 
     snapshot = await edge.http.get(f"/cameras/{entity}/snapshot")
     async with websockets.connect(f"ws://127.0.0.1:{edge.port}/cameras/{entity}/ws") as socket:
+        ready = json.loads(await socket.recv())
         first = await socket.recv()
         await store.frame(subject, frame)
         second = await socket.recv()
@@ -49,6 +51,8 @@ async def test_pictures_reach_mjpeg_snapshot_and_socket(edge: RunningEdge, store
 
     assert (snapshot.status_code, snapshot.headers["content-type"], snapshot.content) == (200, "image/jpeg", jpeg)
     assert first == second == frame
+    assert {"control": "ready", "rung": "jpeg", "window": 2, "status": "streaming"}.items() <= ready.items()
+    assert ready["rungs"] == ["jpeg", "jpeg-720", "jpeg-480", "jpeg-240"]
     assert b"--callboard-frame\r\nContent-Type: image/jpeg" in body
     cameras = (await edge.http.get("/cameras")).json()["cameras"]
     assert {"id": entity, "status": "streaming", "simulated": True}.items() <= next(
@@ -57,6 +61,7 @@ async def test_pictures_reach_mjpeg_snapshot_and_socket(edge: RunningEdge, store
 
 
 async def test_watching_holds_a_lease_and_leaving_gives_it_back(edge: RunningEdge, store: Broker, entity: str) -> None:
+    await store.publish(Event.new(f"camera.{entity}.state", {"status": "idle"}))
     bucket = Bucket(store.connection, "LEASES")
 
     async def leases() -> list[str]:
@@ -176,6 +181,7 @@ async def test_a_socket_brings_the_rendition_that_is_asked_for(edge: RunningEdge
 
     async with websockets.connect(f"{address}?format=png&pass=z_depth") as socket:
         await answers(store, entity, "z_depth", "png", b"\x89PNG")
+        assert json.loads(await asyncio.wait_for(socket.recv(), PATIENCE))["control"] == "ready"
         _, body = unpack(await asyncio.wait_for(socket.recv(), PATIENCE))
     with pytest.raises(websockets.InvalidStatus) as refused:
         await websockets.connect(f"{address}?format=exr")
