@@ -22,7 +22,7 @@ from router.errors import BadEvent, Conflict
 from router.event import Event
 from router.nats.bucket import Bucket, Entry, WriteGuard
 from router.stored import decoder
-from router.subject import STORED, Subject, escape
+from router.subject import STORED, Subject, escape, unescape
 from router.topology import EVENTS, LEASES, STATES
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 GONE: Final = "gone"
 # A day: a camera that was switched off in the evening is still listed in the morning.
 KEEP_GONE_SECONDS: Final = 86_400.0
+PAGE_BYTES: Final = 1 << 20
 
 
 class GoneMark(msgspec.Struct, frozen=True):
@@ -133,6 +134,23 @@ class StateStore:
     async def keep(self, domain: str, entity: str, name: str, kept: Mapping[str, Any]) -> None:
         """Writes what an actor keeps over its restarts. Raises BrokerError."""
         await self.bucket.put(f"{state_key(domain, entity)}.kept.{escape(name)}", _encode(kept))
+
+    async def listing(self, domain: str) -> list[tuple[str, StateEntry]]:
+        """All entities of a domain with their states, by id; takes no more rights than to read. Raises BrokerError."""
+        request: dict[str, Any] = {"multi_last": [f"$KV.{STATES}.{escape(domain)}.*"], "max_bytes": PAGE_BYTES}
+        found: list[tuple[str, StateEntry]] = []
+        while True:
+            run = await self._broker.stream(self.bucket.stream).read_run(request, self.bucket.entry_of)
+            states = ((unescape(entry.key.partition(".")[2]), decode_state(entry)) for entry in run.messages)
+            found += [(name, state) for name, state in states if state is not None]
+            if not run.left or not run.messages:
+                return sorted(found, key=lambda each: each[0])
+            request["seq"] = run.messages[-1].revision + 1
+
+    async def seems_to_live(self, domain: str, entity: str) -> bool:
+        """Whether a process holds the lease of this actor, as any copy of the bucket knows. Raises BrokerError."""
+        entry = await self._leases.get(lease_key("actor", domain, entity))
+        return entry is not None and bool(entry.value)
 
     async def lives(self, domain: str, entity: str) -> bool:
         """Whether a process holds the lease of this actor, as the leader of the bucket knows. Raises BrokerError."""

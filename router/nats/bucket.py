@@ -88,8 +88,11 @@ class Bucket:
         Its value is None where there is none, or the marker of its deletion, whose revision a write must name.
         """
         reply = await self._store.read_last(self._prefix + key)
-        if reply is None:
-            return Entry(key, None, 0)
+        return Entry(key, None, 0) if reply is None else self.entry_of(reply)
+
+    def entry_of(self, reply: Reply) -> Entry:
+        """The entry of a message that the bucket's stream answered with."""
+        key = (header(reply.headers, b"Nats-Subject") or "").removeprefix(self._prefix)
         sequence = int(header(reply.headers, b"Nats-Sequence") or 0)
         return Entry(key, None if _deleted(reply.headers) else reply.payload, sequence)
 

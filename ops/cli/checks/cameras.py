@@ -8,8 +8,7 @@ from typing import Any
 from ops.cli.checks.findings import OK, WARN, CheckResult
 from router.broker import Broker
 from router.errors import RouterError
-from router.states import GONE, StateStore, decode_state
-from router.subject import unescape
+from router.states import GONE, StateStore
 
 _FAILED = (
     "see the reason; switch the camera or its server on, or mend CALLBOARD_CAMERA_SOURCE (CALLBOARD_CAMERAS); "
@@ -23,12 +22,8 @@ async def examine_cameras(broker: Broker) -> list[CheckResult]:
     store = StateStore(broker)
     found = []
     try:
-        for entry in sorted(await store.bucket.entries("camera.*"), key=lambda entry: entry.key):
-            state = decode_state(entry)
-            if state is None:
-                continue
-            name = unescape(entry.key.partition(".")[2])
-            lives = state.gone is None and await store.lives("camera", name)
+        for name, state in await store.listing("camera"):
+            lives = state.gone is None and await store.seems_to_live("camera", name)
             told: dict[str, Any] = {**state.data, "status": state.status, "reason": state.reason, "since": state.since}
             if not lives:
                 mark = state.gone

@@ -13,6 +13,7 @@ from router.subject import unescape
 _STATES = {
     "absent": "start Octane; switch on File > Preferences > GRPC API > Enable GRPC Server; set CALLBOARD_OCTANE_ADDRESS to its address",
     "refused": "see the reason: Callboard needs Octane 2026.1 Alpha 5 or newer at that address, and no other program",
+    "gone": "start its actor again: `callboard up`, or `callboard actor octane`; it is not listed any more after a day",
     "busy": "wait while Octane compiles or loads; close a dialog that it shows on its own screen",
 }
 _PICTURES = {
