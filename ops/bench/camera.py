@@ -77,14 +77,17 @@ class _Watched:
         self.viewers: list[list[dict[str, Any]]] = []
         self.cpu: list[dict[str, float]] = []
         self.busy: list[dict[str, float]] = []
+        self.sent: list[float] = []
 
     async def watch(self, place: Stand, actor: int, crowd: tuple[str, ...], seconds: float) -> None:
         """One run."""
         async with partner("camera_viewers") as viewers:
+            sent = await place.counter("edge_frames_total")
             watch = CpuWatch(actor=actor, edge=place.edge_pid, nats=place.nats_pid)
             found = (await viewers.ask("watch", port=place.port, viewers=list(crowd), seconds=seconds))["viewers"]
             self.busy.append(watch.shares())
             self.cpu.append(watch.read())
+            self.sent.append(await place.counter("edge_frames_total") - sent)
         if any(each["format"] not in ("", "jpeg" if each["kind"] != "h264" else "h264") for each in found):
             raise BenchError("a viewer was shown another format than it asked for")
         self.viewers.append(found)
@@ -98,10 +101,8 @@ class _Watched:
         return [worst(run) for run in runs]
 
     def edge_each(self) -> list[float]:
-        """CPU of the edge for each picture that a viewer was shown, in ms. The run before the first picture and the pause
-        after it are in the time as well as in no count, so this is the upper bound."""
-        shown = [sum(each["pictures"] for each in run) for run in self.viewers]
-        return [1000 * cpu["edge"] / max(1, count) for cpu, count in zip(self.cpu, shown, strict=True)]
+        """CPU of the edge for each picture that it sent, in ms."""
+        return [1000 * cpu["edge"] / max(1.0, sent) for cpu, sent in zip(self.cpu, self.sent, strict=True)]
 
 
 async def _crowd(place: Stand, seconds: float, size: tuple[int, int], what: str) -> AsyncIterator[ReportRow]:

@@ -25,6 +25,8 @@ from router.frame import unpack
 HOST = "127.0.0.1"
 SLOW_SECONDS = 0.2
 FIRST_SECONDS = 30.0
+# What a client keeps that it has not looked at: a slow one is to be slow, and not to fill its own memory.
+LIMIT = 1 << 13
 # After the first picture: what the encoders and caches of the start do is not what is measured.
 REST = 2.0
 _BINARY = 2
@@ -102,7 +104,7 @@ async def _view(log: ViewerLog, port: int, camera: str) -> None:
     path = f"/cameras/{camera}/mjpeg" if mjpeg else f"/cameras/{camera}/ws"
     if log.kind == "h264":
         path += "?format=h264"
-    reader, writer = await asyncio.open_connection(HOST, port, limit=1 << 22)
+    reader, writer = await asyncio.open_connection(HOST, port, limit=LIMIT)
     try:
         writer.write(request(f"{HOST}:{port}", path, "http" if mjpeg else "websocket"))
         head = await reader.readuntil(b"\r\n\r\n")
