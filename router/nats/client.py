@@ -190,6 +190,7 @@ class NatsClient(Client):
         self.secure = secure
         self.plain: set[str] = set()  # host:port of the servers that were refused because they offer no TLS
         self.taps: dict[int, Handler] = {}
+        self.round_trips: set[asyncio.Future[bool]] = set()
         self._ps: _Express = _Express(self)
 
     async def publish_all(self, messages: Iterable[Outgoing]) -> None:
@@ -362,12 +363,20 @@ class NatsClient(Client):
         if self.is_closed:
             raise nats.errors.ConnectionClosedError
         pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.round_trips.add(pong)
         try:
             async with asyncio.timeout(timeout):
                 await self._send_ping(pong)
                 await pong
         finally:
+            self.round_trips.discard(pong)
             pong.cancel()
+
+    def fail_round_trips(self) -> None:
+        """Ends the round trips that are under way, since the connection they were made on is lost."""
+        for pong in self.round_trips:
+            if not pong.done():
+                pong.set_exception(nats.errors.StaleConnectionError())
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         tap = self.taps.get(sid)

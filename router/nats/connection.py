@@ -201,7 +201,12 @@ class Connection:
             raise Timeout(f"not sent: {_reason(fault)}") from None
 
     async def flush(self, timeout: float = 2.0) -> None:
-        """Waits until the server has read all that was sent, and all it sent before that has been heard."""
+        """Waits until the server has read all that was sent, and all it sent before that has been heard.
+
+        Raises Timeout, at once where the connection is down or is lost meanwhile.
+        """
+        if not self.connected:
+            raise Timeout("the connection to NATS is down")
         try:
             await self._wire.round_trip(timeout)
         except (nats.errors.Error, TimeoutError) as fault:
@@ -333,6 +338,7 @@ class Connection:
         for future in self._open_asks:
             if not future.done():
                 future.set_exception(Timeout("the connection to NATS was lost before the answer came"))
+        self._wire.fail_round_trips()
         self._notify_loss()
 
     def _notify_loss(self) -> None:

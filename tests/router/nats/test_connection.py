@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -10,7 +13,9 @@ import pytest
 from router.broker import Broker
 from router.errors import Timeout, Unreachable
 from router.nats.connection import Connection
+from router.nats.embedded import free_port
 from router.nats.settings import BrokerSettings
+from tests.servers import Server
 from tests.waiting import PATIENCE, eventually
 
 
@@ -25,6 +30,30 @@ async def test_a_flush_ends_after_all_that_was_sent_before_has_been_heard(broker
         await broker.connection.flush()
         assert len(heard) == 10 * round_
     await listening.stop()
+
+
+async def test_a_flush_ends_at_once_where_the_connection_is_lost_or_down(tmp_path: Path) -> None:
+    """Pictures wait for it: for two seconds of its timeout none were sent after each death of NATS."""
+    port = free_port()
+    (tmp_path / "nats.conf").write_text(f'host: 127.0.0.1\nport: {port}\njetstream {{ store_dir: "{tmp_path}" }}\n')
+    server = Server(tmp_path / "nats.conf")
+    server.start()
+    connection = Connection(BrokerSettings(f"nats://127.0.0.1:{port}"), "flush")
+    await connection.open()
+    assert server._process is not None
+    server._process.send_signal(signal.SIGSTOP)  # no ping is answered any more
+    os.waitid(os.P_PID, server._process.pid, os.WSTOPPED | os.WNOWAIT)
+    flushing = asyncio.ensure_future(connection.flush(3600.0))
+    await eventually(lambda: connection._wire.round_trips)
+
+    server.stop()
+
+    with pytest.raises(Timeout):
+        await asyncio.wait_for(flushing, PATIENCE)
+    with pytest.raises(Timeout, match=r"^the connection to NATS is down$"):
+        await asyncio.wait_for(connection.flush(3600.0), PATIENCE)
+    assert not connection._wire.round_trips
+    await connection.close()
 
 
 async def test_what_is_sent_once_listen_has_returned_is_heard(broker: Broker, entity: str) -> None:
