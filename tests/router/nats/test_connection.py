@@ -42,7 +42,7 @@ async def test_a_flush_ends_at_once_where_the_connection_is_lost_or_down(tmp_pat
     await connection.open()
     assert server._process is not None
     server._process.send_signal(signal.SIGSTOP)  # no ping is answered any more
-    os.waitid(os.P_PID, server._process.pid, os.WSTOPPED | os.WNOWAIT)
+    await asyncio.to_thread(os.waitid, os.P_PID, server._process.pid, os.WSTOPPED | os.WNOWAIT)
     flushing = asyncio.ensure_future(connection.flush(3600.0))
     await eventually(lambda: connection._wire.round_trips)
 
