@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -25,12 +26,16 @@ class Scripted:
     def __init__(self, script: Script) -> None:
         self._script = script
 
+    @property
+    def paced(self) -> bool:
+        return self._script.paced
+
     def open(self) -> None:
         self._script.opened += 1
         if self._script.unavailable:
             raise SourceUnavailable(self._script.unavailable)
 
-    def grab(self, seq: int) -> Picture:
+    def grab(self, seq: int) -> Picture | None:
         if self._script.hangs and self._script.hanging < self._script.hangs:
             self._script.hanging += 1
             assert self._script.released.wait(5 * PATIENCE)
@@ -38,6 +43,10 @@ class Scripted:
         if fault is not None:
             raise fault
         self._script.grabbed += 1
+        if self._script.paced:
+            time.sleep(self._script.every)
+        if self._script.nothing:
+            return None
         return Picture(self._script.pixels(), 1000.0 * seq)
 
     def close(self) -> None:
@@ -53,6 +62,8 @@ class Script:
         self.faults: list[Exception | None] = []
         self.fault: Exception | None = None
         self.hangs = 0
+        # Whether the source keeps its own time, with a picture every so many seconds, and whether it has nothing new.
+        self.paced, self.every, self.nothing = False, 0.0, False
         self.released = threading.Event()
         self.pixels: Callable[[], np.ndarray] = lambda: np.full((24, 32), 128, dtype=np.uint8)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from actors.system.source import Source, SourceEnded
 from router.timing import ManualClock
 
@@ -14,7 +16,12 @@ Beat = Callable[[], None]
 class Kept:
     """One source, kept running on a manual clock; counts its runs."""
 
-    def __init__(self, run: Callable[[Beat, ManualClock], Awaitable[None]], silence: float | None = None) -> None:
+    def __init__(
+        self,
+        run: Callable[[Beat, ManualClock], Awaitable[None]],
+        silence: float | None = None,
+        longest_pause: float = 15.0,
+    ) -> None:
         self.clock = ManualClock()
         self.runs = 0
         self.ended = 0
@@ -27,7 +34,7 @@ class Kept:
             finally:
                 self.ended += 1
 
-        self.source = Source("eye", counted, silence, self.clock, self._restarted)
+        self.source = Source("eye", counted, silence, self.clock, self._restarted, longest_pause)
 
     def _restarted(self) -> None:
         self.restarts += 1
@@ -136,3 +143,29 @@ async def test_a_long_good_run_makes_the_next_pause_short_again() -> None:
 
         assert kept.runs - runs <= 2
         assert kept.source.restarts >= 10
+
+
+async def test_however_often_it_failed_the_pause_is_never_longer_than_the_longest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fails(beat: Beat, clock: ManualClock) -> None:
+        raise OSError
+
+    # The longest pause that chance could choose.
+    monkeypatch.setattr("actors.system.source.full_jitter", lambda attempt, base, cap: min(cap, base * 2.0**attempt))
+    async with Kept(fails, longest_pause=1.0) as kept:
+        for runs in range(2, 20):
+            await kept.clock.advance(1.0)
+            assert kept.runs >= runs
+
+
+async def test_failures_in_a_row_are_logged_ever_more_seldom(caplog: pytest.LogCaptureFixture) -> None:
+    async def fails(beat: Beat, clock: ManualClock) -> None:
+        raise OSError
+
+    async with Kept(fails, longest_pause=1.0) as kept:
+        while kept.restarts < 20:
+            await kept.clock.advance(1.0)
+
+    told = [record.__dict__["failures"] for record in caplog.records if "restarting" in record.getMessage()]
+    assert [failures for failures in told if failures <= 16] == [1, 2, 4, 8, 16]

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import contextlib
 import threading
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from io import BytesIO
 
@@ -180,11 +179,8 @@ def test_a_server_that_stalls_in_mid_stream_is_noticed(server: str, connect: Con
     source = connect(f"http://{server}/cameras/{name}", silence=1.0)
     source.grab(0)
 
-    begun = time.monotonic()
     with pytest.raises(SourceUnavailable, match=why):
         source.grab(1)
-
-    assert time.monotonic() - begun < 1.0
 
 
 def test_a_damaged_picture_is_told_and_the_next_is_given(server: str, connect: Connect) -> None:

@@ -1,0 +1,99 @@
+"""A camera whose source dies, hangs, or comes to its end: what viewers are told, and how soon pictures are back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from actors.camera.actor import Camera
+from actors.camera.settings import CameraSettings
+from actors.system.probe import Probe
+from router.nats.embedded import free_port
+from tests.actors.camera.scripted import Script, states, status
+from tests.actors.camera.sources.films import numbered_film
+from tests.actors.camera.sources.test_stream import rtsp_server
+from tests.waiting import eventually
+
+
+def camera_of(address: str, **settings: float) -> Probe:
+    return Probe(lambda: Camera(CameraSettings(source=address, **settings)))  # type: ignore[arg-type]
+
+
+async def test_a_film_without_loop_ends_told_once_and_begins_again_for_the_next_viewer(tmp_path: Path) -> None:
+    film = numbered_film(tmp_path / "film.mp4", frames=5)
+    async with camera_of(f"file:{film}?loop=no") as camera:
+        camera.set_viewers("camera", "main", 1)
+        await eventually(lambda: states(camera)[-1]["reason"] == "film.mp4 has ended")
+
+        assert status(camera) == "idle"
+        assert "failed" not in {state["status"] for state in states(camera)}
+        seen = len(camera.frames)
+        camera.set_viewers("camera", "main", 0)
+        await eventually(lambda: states(camera)[-1]["reason"] is None)
+        camera.set_viewers("camera", "main", 1)
+        await eventually(lambda: len(camera.frames) > seen)
+
+
+async def test_a_source_with_a_time_of_its_own_is_not_asked_by_ours_and_shown_at_the_rate_that_is_wanted(
+    script: Script,
+) -> None:
+    script.paced, script.every = True, 0.02
+    async with script.camera(fps=10.0) as camera:
+        camera.set_viewers("camera", "main", 1)
+        await eventually(lambda: len(camera.frames) >= 10)
+
+        assert script.grabbed >= 3 * len(camera.frames)
+        numbers = [header["seq"] for _, header, _ in camera.frames]
+        assert numbers == list(range(len(numbers)))
+
+
+async def test_a_source_that_has_nothing_new_is_asked_again_and_is_not_silent(script: Script) -> None:
+    script.paced, script.every, script.nothing = True, 0.05, True
+    async with script.camera(silence=1.0) as camera:
+        camera.set_viewers("camera", "main", 1)
+        await eventually(lambda: script.grabbed >= 30)
+
+        assert camera.frames == [] and script.opened == 1
+
+
+async def pictured(camera: Probe) -> None:
+    seen = len(camera.frames)
+    await eventually(lambda: len(camera.frames) > seen)
+
+
+@pytest.mark.slow
+async def test_a_server_that_dies_or_hangs_is_told_without_secrets_and_its_pictures_come_back_soon(
+    tmp_path: Path,
+) -> None:
+    film, port = numbered_film(tmp_path / "film.mp4"), free_port()
+    address = f"rtsp://some:hush@127.0.0.1:{port}/film?token=hush"
+    async with camera_of(address) as camera:
+        camera.set_viewers("camera", "main", 1)
+        await eventually(lambda: status(camera) == "failed")
+        assert states(camera)[-1]["reason"] == f"127.0.0.1:{port} refuses the connection"
+        with rtsp_server(film, port) as serving:
+            await pictured(camera)
+            await eventually(lambda: status(camera) == "streaming")
+
+            os.kill(serving.pid, signal.SIGSTOP)
+            stopped = time.monotonic()
+            await eventually(lambda: status(camera) == "failed")
+            # By the source itself, with its reason, before the supervision gave it up.
+            assert "has sent nothing for 2.4 s" in states(camera)[-1]["reason"]
+            # Meanwhile several attempts end in vain.
+            await eventually(lambda: time.monotonic() - stopped > 7)
+            os.kill(serving.pid, signal.SIGCONT)
+            await pictured(camera)
+            await eventually(lambda: status(camera) == "streaming")
+        for _ in range(3):
+            await eventually(lambda: status(camera) == "failed")
+            with rtsp_server(film, port):
+                await pictured(camera)
+                await eventually(lambda: status(camera) == "streaming")
+
+        assert camera.crashes == []
+        assert "hush" not in str(camera.emitted) + str(camera.frames[-1][1])
