@@ -27,7 +27,7 @@ export function report({ camera, results, log, server, skew }) {
     `Browser:  ${navigator.userAgent}`,
     `Page:     ${isSecureContext ? "secure context" : "not a secure context: no WebCodecs"}; ${screen.width} × ${screen.height}`,
   ];
-  if (skew !== null && Math.abs(skew) > 1_000) lines.push(`Clocks:   this computer and the server differ by ${milliseconds(Math.abs(skew))}`);
+  if (skew !== null && Math.abs(skew) > 2_500) lines.push(`Clocks:   this computer and the server differ by ${milliseconds(Math.abs(skew))}`);
   lines.push("");
   for (const { probe, result } of results) {
     const verdict = !result ? "not tried" : result.works ? "works" : "fails";
