@@ -301,6 +301,8 @@ class Alerts(Actor):
         for signal in signals:
             try:
                 changes.append(change_of(signal, self._now()))
+                if self._stores is not None:
+                    self._stores.recordings.order(signal, self._now())
             except Exception as error:
                 # Not a crash: that would lose the state of all other rules, and happen again with each such event.
                 log.exception("alert rule raised an error where it is told", extra={"rule": signal.rule.name})

@@ -44,6 +44,7 @@ class FiredAlert:
     subject: str | None
     count: int = 1
     repeats: int = 0
+    record: dict[str, Any] | None = None
     resolved: int | None = None
     reason: str | None = None
 
@@ -120,6 +121,7 @@ def fired_alert(signal: Signal) -> FiredAlert:
         event=scope.get("id"),
         subject=scope.get("subject"),
         count=signal.count,
+        record={"camera": rule.record.camera.fill(scope, 200), "seconds": rule.record.seconds} if rule.record else None,
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from actors.alerts.condition_fields import KINDS, condition
 from actors.alerts.fields import DAY, Fields, Note, meant
 from actors.alerts.marked import BadYaml, MarkedMap, load, plain
-from actors.alerts.rules import EQUAL, Action, BadRules, Group, Inhibit, Label, Mistake, Rule, Severity
+from actors.alerts.rules import EQUAL, Action, BadRules, Group, Inhibit, Label, Mistake, Record, Rule, Severity
 from actors.alerts.template import BadTemplate, TextTemplate, shown
 from router.errors import BadPattern
 from router.event import is_type
@@ -36,7 +36,7 @@ NONE_MEANT = "`rules: []` says that there shall be none"
 FIELDS = (
     *("name", "enabled", "when", "subjects", "types", "severity", "category", "title", "message", "entity", "key"),
     *("value", *KINDS, "for", "hysteresis", "lateness", "cooldown", "resolve_when", "resolve_after"),
-    *("inhibit", "group", "actions", "audience"),
+    *("inhibit", "group", "actions", "audience", "record"),
 )
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}\Z")
@@ -175,6 +175,7 @@ def _rule(fields: Fields) -> Rule | None:
         "group": _group(fields),
         "actions": _actions(fields),
         "audience": fields.words("audience", (), _word),
+        "record": _record(fields),
     }
     if fields.notes or not (name and when and title and message and severity):
         return None
@@ -212,6 +213,17 @@ def _group(rule: Fields) -> Group | None:
     wait = fields.seconds("wait", 30.0, 0, DAY)
     interval = fields.seconds("interval", 300.0, 0, 30 * DAY)
     return Group(by, 0.0 if wait is None else wait, 0.0 if interval is None else interval)
+
+
+def _record(rule: Fields) -> Record | None:
+    if "record" not in rule:
+        return None
+    fields = rule.inner("record", ("camera", "seconds"))
+    camera = fields.made("camera", TextTemplate.compile) if fields else None
+    if fields is None or camera is None:
+        return None
+    seconds = fields.seconds("seconds", 60.0, 1, 31 * DAY)
+    return Record(camera, 60.0 if seconds is None else seconds)
 
 
 def _actions(rule: Fields) -> tuple[Action, ...]:

@@ -91,6 +91,18 @@ class Action:
         return {"label": self.label, self.kind: self.target.fill(scope, 2000, guard)}
 
 
+@dataclass(frozen=True)
+class Record:
+    """Which camera records while an alert is new, and for how many seconds."""
+
+    camera: TextTemplate
+    seconds: float
+
+    def describe(self) -> dict[str, Any]:
+        """The fields that say the same."""
+        return {"camera": self.camera.text, "seconds": self.seconds}
+
+
 # What rules may have to agree in for one to inhibit another.
 EQUAL = ("entity", "key", "category", "severity")
 
@@ -152,6 +164,7 @@ class Rule:
     group: Group | None = None
     actions: tuple[Action, ...] = ()
     audience: tuple[str, ...] = ()
+    record: Record | None = None
     enabled: bool = True
     source: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
@@ -167,6 +180,7 @@ class Rule:
     def paths(self) -> frozenset[tuple[str, ...]]:
         """What its texts look up of an event."""
         texts = [self.title, self.message, *(action.target for action in self.actions)]
+        texts += [self.record.camera] if self.record else []
         return frozenset(path for text in texts for path in text.paths)
 
     def describe(self) -> dict[str, Any]:
@@ -194,6 +208,7 @@ class Rule:
             "group": self.group.describe() if self.group else None,
             "actions": [{"label": each.label, each.kind: each.target.text} for each in self.actions],
             "audience": list(self.audience),
+            "record": self.record.describe() if self.record else None,
             "faults": self.when.faults,
         }
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from actors.alerts.alertmanager import AlertmanagerFeed, AlertmanagerSettings
 from actors.alerts.keeper import StateKeeper
+from actors.alerts.record import RuleRecordings
 from actors.alerts.takeover import take_over
 from actors.alerts.trials import Backtests
 from actors.system.context import Context
@@ -35,6 +36,7 @@ class Stores:
         self.state = StateKeeper(runtime.broker, ctx.instance)
         self.rules = RuleStore(runtime.broker, changed=self._rules_changed)
         self._changed_rules = True
+        self.recordings = RuleRecordings(ctx, runtime.broker.connection)
         self.backtests = Backtests(runtime.broker, lambda name, run: ctx.source(name, run, None))
         ctx.source("alerts", lambda _beat: self.ledger.run(), None)
         ctx.source("rules", lambda _beat: self.rules.run(), None)

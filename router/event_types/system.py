@@ -83,6 +83,15 @@ class RulesLoadedData(msgspec.Struct, gc=False, kw_only=True):
     mistakes: list[str] = []
 
 
+class RecordingRefusedData(msgspec.Struct, gc=False, kw_only=True):
+    """A rule was to let a camera record, and that did not."""
+
+    rule: str
+    key: str
+    camera: str
+    reason: str
+
+
 class RulesRejectedData(msgspec.Struct, gc=False, kw_only=True):
     """A file of rules with mistakes; nothing was changed."""
 
@@ -109,5 +118,6 @@ SYSTEM_TYPES: tuple[EventType, ...] = (
     EventType("deadletter_buried", "Messages were given up.", "system", DeadLetterBuriedData),
     EventType("rule_failed", "An alert rule raised an error.", "system", RuleFailedData),
     EventType("rules_loaded", "Alert rules were loaded.", "system", RulesLoadedData),
+    EventType("recording_refused", "A camera does not record for a rule.", "system", RecordingRefusedData),
     EventType("rules_rejected", "Alert rules were rejected.", "system", RulesRejectedData),
 )

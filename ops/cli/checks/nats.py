@@ -14,6 +14,7 @@ from edge.webhooks.queue.job import PARTITIONS
 from ops.cli.checks.cameras import examine_cameras
 from ops.cli.checks.findings import FAIL, OK, WARN, CheckResult, clock_finding, store_mend
 from ops.cli.checks.octanes import examine_octanes
+from ops.cli.checks.recordings import examine_recordings
 from ops.process.micro import answering
 from ops.settings import Settings
 from router import topology
@@ -80,7 +81,11 @@ async def _examine_open(broker: Broker, settings: Settings) -> AsyncGenerator[Ch
         yield finding
     for finding in await _alerts(broker.connection):
         yield finding
-    for finding in (*await examine_octanes(broker), *await examine_cameras(broker)):
+    for finding in (
+        *await examine_octanes(broker),
+        *await examine_cameras(broker),
+        *await examine_recordings(broker),
+    ):
         yield finding
     if figures.forbidden:
         yield _forbidden()
@@ -235,9 +240,11 @@ async def _rooms(connection: Connection, settings: Settings) -> list[CheckResult
             continue
         here = time.time()
         state, most = info["state"], info["config"].get("max_bytes", -1)
-        # What drops its oldest by age and bytes is meant to be full; the others refuse, or lose what was to be kept.
+        # What drops its oldest by age and bytes is meant to be full, and recordings have a line of their own; the others refuse,
+        # or lose what was to be kept.
         if (
-            stream.name not in (topology.EVENTS, topology.FRAMES, topology.ATTEMPTS, topology.PICTURES)
+            stream.name
+            not in (topology.EVENTS, topology.FRAMES, topology.ATTEMPTS, topology.PICTURES, topology.RECORDINGS)
             and state["bytes"] > most * NEARLY_FULL > 0
         ):
             full[stream.name] = state["bytes"] / most

@@ -5,11 +5,15 @@ from __future__ import annotations
 import itertools
 import time
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
+from router.event import Event
+from router.topology import MIB, TopologySettings
 from tests.actors.camera.recording.recorded import SMALL, camera_on, pictures, until_stored
-from tests.waiting import eventually
+from tests.servers import serving_small
+from tests.waiting import PATIENCE, eventually
 
 
 async def test_a_recording_holds_every_picture_at_the_time_of_the_capture_clock(nats_server: str, entity: str) -> None:
@@ -119,3 +123,30 @@ async def test_stills_are_kept_at_an_interval_and_stay_readable(nats_server: str
         assert entry.frames >= 3 and all(each is not None and each.body[:2] == b"\xff\xd8" for each in kept)
         times = [each.piece.time for each in kept if each is not None]
         assert all(300 < later - earlier < 5000 for earlier, later in itertools.pairwise(times)), times
+
+
+async def test_a_full_store_ends_a_recording_refuses_the_next_and_takes_events_all_the_same(tmp_path: Path) -> None:
+    with serving_small(tmp_path, 1024 * 1024) as server:
+        topology = TopologySettings(recordings_max_bytes=MIB // 4)
+        async with camera_on(server.url, "main", topology=topology) as camera:
+            await camera.ask("start_recording")
+
+            async def failed():  # type: ignore[no-untyped-def]
+                files = await camera.files()
+                return files[0] if files and files[0].status == "failed" else None
+
+            entry = await eventually(failed, within=2 * PATIENCE)
+            assert entry.reason == "quota" and entry.frames > 0
+            file = await camera.download(entry)
+            assert len(pictures(file)) == entry.frames and len(file) == entry.bytes
+            assert (await camera.ask("describe"))["recording"] is None
+            for command in ({"start_recording": {}}, {"keep_stills": {"every": 1}}):
+                ((name, arguments),) = command.items()
+                with pytest.raises(AssertionError, match=r"MiB are free: delete some, or raise"):
+                    await camera.ask(name, **arguments)
+            told = await eventually(lambda: _two(camera))
+            assert (told[-1]["what"], told[-1]["reason"]) == ("failed", "quota")
+            await camera.broker.publish(Event.new("job.1.output", {"n": 1}, source="test"))
+            # Where something is deleted there is room again.
+            await camera.recordings.delete(entry)
+            assert (await camera.ask("start_recording", seconds=1))["already"] is False
