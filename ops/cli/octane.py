@@ -9,17 +9,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from ops.cli.asking import PATIENCE, ask, read_answer, refusal
 from ops.cli.interruptible import run_interruptibly
-from ops.cli.sessions import edge_of, refused
-from ops.process.http import HttpAnswer, get
-from ops.process.ports import url_of
 from ops.settings import Settings
 from ops.terminal import Paint, StatusLine, bar, safe, table
-from router.codec import from_json
-from router.errors import BadEvent, RouterError
+from router.errors import RouterError
 
-# A picture takes long to save; the other commands are refused by the actor itself long before.
-PATIENCE = 28
 WATCH_SECONDS = 0.5
 
 
@@ -44,10 +39,10 @@ def run_watch(settings: Settings, instance: str, *, json: bool) -> int:
 def run_command(settings: Settings, instance: str, command: str, arguments: Mapping[str, Any], *, json: bool) -> int:
     """Gives a command, and prints what it led to. Raises RouterError."""
     path = f"/commands/octane/{quote(instance, safe='')}/{command}?timeout={PATIENCE}"
-    answer = run_interruptibly(_ask(settings, path, jsonlib.dumps(arguments).encode()))
-    said = _read(answer)
+    answer = run_interruptibly(ask(settings, path, jsonlib.dumps(arguments).encode()))
+    said = read_answer(answer)
     if answer.status != 200 or not isinstance(said, dict):
-        raise _refusal(settings, answer, said)
+        raise refusal(settings, answer, said)
     if json:
         print(jsonlib.dumps(said, indent=2))
         return 0
@@ -62,12 +57,12 @@ def run_command(settings: Settings, instance: str, command: str, arguments: Mapp
 
 async def _find(settings: Settings, instance: str) -> tuple[dict[str, Any], list[str]]:
     """An Octane by its name, and the names of the others. Raises RouterError."""
-    answer = await _ask(settings, "/octanes")
-    match said := _read(answer):
+    answer = await ask(settings, "/octanes")
+    match said := read_answer(answer):
         case {"octanes": list(listed)} if answer.status == 200:
             octanes = {str(each.get("id")): each for each in listed if isinstance(each, dict)}
         case _:
-            raise _refusal(settings, answer, said)
+            raise refusal(settings, answer, said)
     others = [each for each in octanes if each != instance]
     if instance not in octanes:
         hint = f"; there are {', '.join(others)}" if others else ", and no other either"
@@ -90,33 +85,6 @@ async def _watch(settings: Settings, instance: str, json: bool) -> None:
             await asyncio.sleep(WATCH_SECONDS)
     finally:
         line.clear()
-
-
-async def _ask(settings: Settings, path: str, body: bytes | None = None) -> HttpAnswer:
-    host, port = edge_of(settings)
-    method = "GET" if body is None else "POST"
-    try:
-        return await get(
-            host, port, path, timeout=PATIENCE + 2, method=method, body=body or b"", token=settings.command.token
-        )
-    except OSError as fault:
-        why = fault.strerror or str(fault)
-        raise RouterError(f"no edge answers at {url_of(host, port)} ({why}); start one with `callboard up`") from None
-
-
-def _read(answer: HttpAnswer) -> Any:
-    try:
-        return from_json(answer.body)
-    except BadEvent:
-        return None
-
-
-def _refusal(settings: Settings, answer: HttpAnswer, said: Any) -> RouterError:
-    """Says why the edge, or the actor behind it, did not do it."""
-    if answer.status in (401, 403):
-        return RouterError(f"{url_of(*edge_of(settings))} {refused(answer, settings.command.token)}")
-    why = said.get("detail") or said.get("title") if isinstance(said, dict) else None
-    return RouterError(safe(str(why or f"{url_of(*edge_of(settings))} answered {answer.status}")))
 
 
 def _rows(octane: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

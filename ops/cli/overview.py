@@ -19,6 +19,7 @@ Use it
   flush             deliver what runs left unsent, from the spools on this machine
   sessions          list who is subscribed
   octane            see what an Octane does, and control its render, camera and pictures
+  camera            see what a camera does, set it, record it, and save stills
   demo chat         serve a chat that gives its callers callbacks, without a model
 
 Look after it

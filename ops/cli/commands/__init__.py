@@ -21,6 +21,7 @@ NAMES = (
     "flush",
     "sessions",
     "octane",
+    "camera",
     "demo",
     "deadletters",
     "webhooks",
