@@ -2,8 +2,9 @@
 
 `[uint32 little-endian: header length][UTF-8 JSON header][body]`, the layout of the newest Octane web viewers.
 
-A picture larger than one message of NATS is sent in parts: each is a frame on a subject of its own, `<subject>.part-<n>`,
-and a frame without a body on the picture's subject, sent last, says how many there are.
+A picture larger than one message of NATS is sent in parts: each is a frame on a subject of its own, `<subject>.part.<n>`,
+and a frame without a body on the picture's subject, sent last, says how many there are. Who listens to `<subject>.part.*`,
+too, has them all by then.
 """
 
 from __future__ import annotations
@@ -72,4 +73,4 @@ def in_parts(subject: str, header: Mapping[str, Any], body: bytes, most: int) ->
 
 def part_subject(subject: str, number: int) -> str:
     """The NATS subject of one part of a picture, counted from 1."""
-    return f"{subject}.part-{number}"
+    return f"{subject}.part.{number}"

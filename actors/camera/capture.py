@@ -11,13 +11,11 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from actors.camera.freshness import is_repeat
 from actors.camera.sources.control import Control, ControlValue
-from actors.camera.sources.source import CameraSource, Packet, Picture
-
-if TYPE_CHECKING:
-    from actors.camera.sources.decode import PacketDecoder
+from actors.camera.sources.source import CameraSource, Grabbed
 
 _Call = tuple[asyncio.Future[Any], Callable[..., Any], tuple[Any, ...]]
 
@@ -32,7 +30,7 @@ class CaptureThread:
         self._calls: queue.Queue[_Call | None] = queue.Queue(maxsize=4)
         self._closed = self._loop.create_future()
         self._left = False
-        self._decoder: PacketDecoder | None = None
+        self._grabbed: Grabbed | None = None
         # A daemon: a hung driver must not keep the process from ending (a ThreadPoolExecutor would be joined).
         self._thread = threading.Thread(target=self._run, name=f"camera-{source.kind}", daemon=True)
         self._thread.start()
@@ -51,20 +49,10 @@ class CaptureThread:
         """Whether the source waits for its next picture by itself."""
         return bool(getattr(self._source, "paced", False))
 
-    async def grab(self, seq: int) -> Picture | None:
-        """Grabs one picture in its thread; None where the source has nothing new yet."""
-        picture: Picture | None = await self._ask(self._grab, seq)
-        return picture
-
-    def _grab(self, seq: int) -> Picture | None:
-        given = self._source.grab(seq)
-        if not isinstance(given, Packet):
-            return given
-        from actors.camera.sources.decode import PacketDecoder  # loads FFmpeg, which a simulated camera does not need
-
-        if self._decoder is None:
-            self._decoder = PacketDecoder(given.codec)
-        return next(iter(self._decoder.decode(given)), None)
+    async def grab(self, seq: int) -> tuple[Grabbed | None, bool]:
+        """Grabs one picture in its thread, None where a paced source has none yet; and says whether it is a new one."""
+        grabbed: tuple[Grabbed | None, bool] = await self._ask(self._grab, seq)
+        return grabbed
 
     async def controls(self) -> list[Control]:
         """The controls that the open source has, with the values of now, read in its thread; none where it has none."""
@@ -99,6 +87,13 @@ class CaptureThread:
         answer: asyncio.Future[Any] = self._loop.create_future()
         self._calls.put_nowait((answer, call, args))
         return await answer
+
+    def _grab(self, seq: int) -> tuple[Grabbed | None, bool]:
+        grabbed = self._source.grab(seq)
+        if grabbed is None:
+            return None, False
+        before, self._grabbed = self._grabbed, grabbed
+        return grabbed, before is None or not is_repeat(grabbed, before)
 
     def _run(self) -> None:
         try:

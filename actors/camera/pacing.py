@@ -69,6 +69,10 @@ class CaptureMeter:
         while len(self._marks) > 2 and self._marks[0][0] < now - WINDOW:
             self._marks.popleft()
 
+    def age(self, now: float) -> float:
+        """Seconds since the last picture; infinite before the first."""
+        return now - self._marks[-1][0] if self._marks else math.inf
+
     @property
     def _span(self) -> float:
         return self._marks[-1][0] - self._marks[0][0] if len(self._marks) > 1 else 0.0

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from actors.camera.capture import CaptureThread
 from actors.camera.controls import CameraControls
 from actors.camera.output import CameraOutput
-from actors.camera.pacing import CaptureMeter, Pacer
+from actors.camera.pacing import Pacer
 from actors.camera.report import CameraReport
 from actors.camera.settings import CHECK_EVERY, CameraSettings
 from actors.camera.sources.open import Factory
-from actors.camera.sources.source import BAD_PICTURE, SourceOver, SourceUnavailable
+from actors.camera.sources.source import BAD_PICTURE, Grabbed, Packet, SourceOver, SourceUnavailable
 from actors.system.context import Context
 
 log = logging.getLogger(__name__)
@@ -105,6 +105,7 @@ class CapturePump:
         finally:
             self._pacer = None
             self._controls.closed()
+            self._output.rest()
             thread.leave()
         self._grabbing = False
         if fault is not None:
@@ -117,8 +118,10 @@ class CapturePump:
             await self._ctx.sleep(CHECK_EVERY)
             beat()
 
-    def _is_early(self, pacer: Pacer) -> bool:
+    def _is_early(self, picture: Grabbed, pacer: Pacer) -> bool:
         """Says whether a picture of a source with a time of its own is to be left out, since fewer are wanted."""
+        if isinstance(picture, Packet) and picture.codec == "h264":
+            return False  # the next one cannot be decoded without it
         now = self._ctx.now()
         if pacer.remaining(now) > 0.5 / pacer.fps:
             return True
@@ -140,7 +143,7 @@ class CapturePump:
         """Grabs on time; pictures are encoded while the next ones are grabbed. Says why the source gave up, if so."""
         watched, report = self._ctx.now(), self._report
         self._pacer = pacer = Pacer(report.fps, watched)
-        report.meter = CaptureMeter()
+        report.figures.begin()
         report.bad = 0
         while True:
             now = self._ctx.now()
@@ -150,18 +153,22 @@ class CapturePump:
                 return None
             if not thread.paced:
                 if (wait := pacer.remaining(now)) > 0:
+                    if wait > CHECK_EVERY:
+                        self._output.stand_still()
                     await self._ctx.sleep(min(wait, CHECK_EVERY))
                     beat()
                     continue
-                report.dropped += pacer.tick(now)
+                report.drop("late", pacer.tick(now))
             try:
-                picture = await thread.grab(self._seq)
+                picture, new = await thread.grab(self._seq)
             except SourceUnavailable as unavailable:
                 return unavailable
             except BAD_PICTURE as fault:
                 report.count_bad_picture(fault)
             else:
-                if picture is not None and not (thread.paced and self._is_early(pacer)):
+                if picture is None or not new:
+                    self._output.stand_still()
+                elif not (thread.paced and self._is_early(picture, pacer)):
                     self._output.show(picture, self._seq)
                     self._seq += 1
             if report.bad >= BAD_IN_A_ROW:

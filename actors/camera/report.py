@@ -12,11 +12,13 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from actors.camera.pacing import CaptureMeter
+from actors.camera.metrics import VIEWERS
 from actors.camera.sources.source import BadPicture
+from actors.camera.statistics import CameraStatistics
 from actors.system.context import Context
 from router.errors import BrokerError
 from router.event import new_id
+from router.rungs import Rung
 from router.subject import Subject
 
 log = logging.getLogger(__name__)
@@ -39,14 +41,13 @@ class CameraReport:
         self.status = "idle"
         self.reason: str | None = None
         self.size = size
-        self.meter = CaptureMeter()
-        self.frames = 0
-        self.dropped = 0
-        self.life = 0
         # What is being recorded, and which stills are kept.
         self.recording: dict[str, Any] | None = None
         self.stills: dict[str, Any] | None = None
-        self._newest = -1
+        self.figures = CameraStatistics()
+        # How many leases and taps each rung has; the output says so.
+        self.watched: Callable[[], Mapping[Rung, int]] = dict
+        self._counted: dict[str, int] = {}
         # Bad pictures in a row, and what was wrong with the last one.
         self.bad = 0
         self.bad_reason = ""
@@ -56,8 +57,6 @@ class CameraReport:
     def begin(self, ctx: Context) -> None:
         """Begins to publish."""
         self._ctx = ctx
-        self.life = ctx.life
-        self._viewers = ctx.viewers("camera", ctx.instance)
         self.note()
         ctx.source("report", self._publish, silence=None)
 
@@ -89,15 +88,7 @@ class CameraReport:
 
     def statistics(self) -> dict[str, Any]:
         """The data of the event `statistics`."""
-        streaming = self.status == "streaming"
-        return {
-            "fps": round(self.meter.fps, 2) if streaming else 0.0,
-            "frames": self.frames,
-            "bytes_per_second": round(self.meter.bytes_per_second) if streaming else 0,
-            "jitter_ms": round(self.meter.jitter_ms, 2) if streaming else 0.0,
-            "viewers": self._viewers.count,
-            "dropped": self.dropped,
-        }
+        return self.figures.described(self._ctx.now(), self.status == "streaming", self.watched())
 
     def turn(self, status: str, reason: str | None = None) -> None:
         """Enters a state, and queues it for publishing where it is a new one."""
@@ -111,23 +102,28 @@ class CameraReport:
         self._unpublished.append((new_id(), self.state()))
         self._changed.set()
 
-    def sent(self, seq: int, width: int, height: int, size: int) -> None:
-        """Notes a picture that was encoded for one rung and sent, of so many bytes; width and height are the source's."""
+    def captured(self) -> None:
+        """Notes a new picture of the source."""
+        self.figures.note_captured(self._ctx.now())
+
+    def sent(self, rung: Rung, seq: int, size: tuple[int, int], bytes: int, seconds: float) -> None:
+        """Notes a picture of a rung that was sent, and how long its encoding took; the size is the source's."""
         self.bad = 0
-        if seq > self._newest:
-            self._newest = seq
-            self.frames += 1
-            self.meter.mark(self._ctx.now(), size)
-        if self.size != (width, height) and self.status == "streaming":
-            self.size = width, height
+        self.figures.note_sent(self._ctx.now(), rung, seq, bytes, seconds)
+        if self.size != size and self.status == "streaming":
+            self.size = size
             self.note()
-        self.size = width, height
+        self.size = size
         self.turn("streaming")
 
-    def count_bad_picture(self, fault: Exception) -> None:
-        """Counts a picture that could not be read or encoded; the stream goes on."""
+    def drop(self, reason: str, count: int = 1) -> None:
+        """Counts dropped pictures, by reason (see `REASONS`)."""
+        self.figures.drop(reason, count)
+
+    def count_bad_picture(self, fault: Exception, reason: str = "bad") -> None:
+        """Counts a picture that could not be read, encoded or sent; the stream goes on."""
         self.bad += 1
-        self.dropped += 1
+        self.drop(reason)
         # Only texts that were written here may reach a viewer.
         self.bad_reason = str(fault) if isinstance(fault, BadPicture) else type(fault).__name__
         log.warning(
@@ -136,14 +132,16 @@ class CameraReport:
         )
 
     async def _publish(self, beat: Callable[[], None]) -> None:
-        """Publishes each change of state in order, and statistics once a second while streaming."""
-        due = self._ctx.now() + REPORT_EVERY
+        """Publishes each change of state in order, and statistics once a second while streaming and once after it."""
+        due, streamed = self._ctx.now() + REPORT_EVERY, False
         while True:
             try:
                 await self._publish_states()
-                if self.status == "streaming" and self._ctx.now() >= due:
-                    await self._ctx.publish(self._subject("statistics"), self.statistics())
+                streaming = self.status == "streaming"
+                if (streaming and self._ctx.now() >= due) or (streamed and not streaming):
+                    await self._publish_statistics()
                     due = self._ctx.now() + REPORT_EVERY
+                streamed = streaming
             except BrokerError as fault:
                 log.warning("camera state could not be published; retrying", extra={"fault": str(fault)})
                 await self._ctx.sleep(REPORT_EVERY)
@@ -151,6 +149,13 @@ class CameraReport:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._until(due)):
                     await self._changed.wait()
+
+    async def _publish_statistics(self) -> None:
+        counted = {rung.token: count for rung, count in self.watched().items()}
+        for token in self._counted.keys() | counted.keys():
+            VIEWERS.labels(token).inc(counted.get(token, 0) - self._counted.get(token, 0))
+        self._counted = counted
+        await self._ctx.publish(self._subject("statistics"), self.statistics())
 
     def _until(self, due: float) -> float | None:
         return max(0.0, due - self._ctx.now()) if self.status == "streaming" else None

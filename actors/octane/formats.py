@@ -29,7 +29,7 @@ MAX_RAW_PIXELS = 3840 * 2160
 
 
 @dataclass(frozen=True, slots=True)
-class EncodedPicture:
+class EncodedRendition:
     """One rendition of a picture: the bytes of a file, and the size in pixels that it has."""
 
     body: bytes
@@ -45,10 +45,10 @@ class Ladder:
         self._quality = quality
         # Background → the picture in full, in half, in a quarter …
         self._halvings: dict[str | None, list[Image.Image]] = {}
-        self._made: dict[Rendition, EncodedPicture] = {}
+        self._made: dict[Rendition, EncodedRendition] = {}
         self._lock = threading.Lock()
 
-    def make(self, rendition: Rendition) -> EncodedPicture:
+    def make(self, rendition: Rendition) -> EncodedRendition:
         """Encodes a rendition, or gives it again. Raises Unreadable where the file format cannot hold the picture."""
         with self._lock:
             made = self._made.get(rendition)
@@ -57,7 +57,7 @@ class Ladder:
                 made = self._made[rendition] = encode(rendition)
             return made
 
-    def _shallow(self, rendition: Rendition) -> EncodedPicture:
+    def _shallow(self, rendition: Rendition) -> EncodedRendition:
         """Encodes bytes a channel."""
         image = self._scaled(rendition)
         side = MAX_SIDE.get(rendition.format)
@@ -75,7 +75,7 @@ class Ladder:
                 out.write(_raw(image))
             case _:
                 _plain(image).save(out, "PNG", compress_level=1)
-        return EncodedPicture(out.getvalue(), image.width, image.height)
+        return EncodedRendition(out.getvalue(), image.width, image.height)
 
     def _scaled(self, rendition: Rendition) -> Image.Image:
         """The picture as wide as asked for, never wider than it is."""
@@ -101,7 +101,7 @@ class Ladder:
         size = self.picture.width, self.picture.height
         return Image.frombuffer(mode, size, rows, "raw", mode, rows.strides[0], 1)
 
-    def _deep(self, rendition: Rendition) -> EncodedPicture:
+    def _deep(self, rendition: Rendition) -> EncodedRendition:
         """Encodes more than bytes a channel: 16 bits in sRGB, or floats of linear light."""
         if self.picture.width * self.picture.height > MAX_DEEP_PIXELS:
             raise Unreadable(f"the picture is too large for {rendition.format}")
@@ -113,7 +113,7 @@ class Ladder:
             body = _by_ffmpeg("exr", values, "gbrapf32le" if channels == 4 else "gbrpf32le", compression="zip16")
         else:
             body = _by_ffmpeg("png", deep(values), "rgba64be" if channels == 4 else "rgb48be", compression_level="1")
-        return EncodedPicture(body, width, height)
+        return EncodedRendition(body, width, height)
 
 
 def _plain(image: Image.Image) -> Image.Image:

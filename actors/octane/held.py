@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from actors.octane.formats import EncodedPicture, Ladder
+from actors.octane.formats import EncodedRendition, Ladder
 from actors.octane.observations import RenderProgress
 from actors.octane.pixels import decode
 from protos import octane_types_pb2 as wire
@@ -90,7 +90,7 @@ class HeldPicture:
         """Says whether rows are missing; known once a rendition was made."""
         return self._ladder is not None and self._ladder.picture.short
 
-    def make(self, rendition: Rendition) -> EncodedPicture:
+    def make(self, rendition: Rendition) -> EncodedRendition:
         """Makes a rendition, or gives it again. Raises Unreadable. Takes milliseconds to a second: for a thread."""
         if self._ladder is None:
             assert self._image is not None
@@ -99,7 +99,7 @@ class HeldPicture:
             self._image = None
         return self._ladder.make(rendition)
 
-    def header(self, rendition: Rendition, made: EncodedPicture) -> Mapping[str, Any]:
+    def header(self, rendition: Rendition, made: EncodedRendition) -> Mapping[str, Any]:
         """What a frame says of the picture and of its rendition; `full_width` and `full_height` are the render's."""
         assert self._ladder is not None
         picture = self._ladder.picture

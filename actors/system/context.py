@@ -155,9 +155,12 @@ class Context:
         body: bytes,
         track: str | None = None,
         rendition: Rendition = DEFAULT,
-    ) -> None:
-        """Shows a picture: at once, or never where a newer one of its track and rendition comes first."""
-        self._runtime.frame(rendition_subject(domain, entity, track, rendition), header, body)
+    ) -> bool:
+        """Shows a picture: at once, or never where a newer one of its track and rendition comes first.
+
+        False says that an earlier one was never shown: this one replaced it, or NATS was away.
+        """
+        return self._runtime.frame(rendition_subject(domain, entity, track, rendition), header, body)
 
     def packet(self, subject: str, header: Mapping[str, Any], body: bytes) -> bool:
         """Sends the next packet of a stream whose packets need one another: in order, and none is left out in between.

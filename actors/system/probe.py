@@ -157,9 +157,10 @@ class Probe:
         """Takes what the actor keeps, after its way through JSON."""
         self.remembered[name] = msgspec.json.decode(msgspec.json.encode(kept))
 
-    def frame(self, subject: str, header: Mapping[str, Any], body: bytes) -> None:
+    def frame(self, subject: str, header: Mapping[str, Any], body: bytes) -> bool:
         """Takes a picture."""
         self.frames.append((subject, header, body))
+        return True
 
     def packet(self, subject: str, header: Mapping[str, Any], body: bytes) -> bool:
         """Takes a packet among the pictures, and says what a test has set as `packets_arrive`."""

@@ -15,7 +15,7 @@ from router.cluster.leases import Viewers, watch
 from router.codec import decode
 from router.errors import BadEvent, BrokerError, Refused
 from router.event import Event
-from router.frame import in_parts, pack
+from router.frame import in_parts
 from router.subject import STORED
 from router.timing import full_jitter
 from router.topology import EVENTS
@@ -35,8 +35,8 @@ class Runtime(Protocol):
         """
         ...
 
-    def frame(self, subject: str, header: Mapping[str, Any], body: bytes) -> None:
-        """Sends a picture to a subject of FRAMES, without waiting."""
+    def frame(self, subject: str, header: Mapping[str, Any], body: bytes) -> bool:
+        """Sends a picture to a subject of FRAMES, without waiting; False where an earlier one was never sent."""
         ...
 
     def packet(self, subject: str, header: Mapping[str, Any], body: bytes) -> bool:
@@ -83,6 +83,8 @@ class BrokerRuntime:
         self.horizon: Callable[[], int | None] = lambda: None
         # One picture a track: whatever comes while one is on its way replaces what waits.
         self._frames: dict[str, tuple[Mapping[str, Any], bytes]] = {}
+        # Subjects whose last picture could not be sent.
+        self._lost: set[str] = set()
         self._packets: dict[str, PacketQueue] = {}
         self._waiting = asyncio.Event()
 
@@ -101,11 +103,15 @@ class BrokerRuntime:
         if self._keeper is not None:
             await self._keeper.keep(name, kept)
 
-    def frame(self, subject: str, header: Mapping[str, Any], body: bytes) -> None:
-        if subject in self._frames:
+    def frame(self, subject: str, header: Mapping[str, Any], body: bytes) -> bool:
+        replaced = subject in self._frames
+        if replaced:
             self._gauges.frames_passed_over.inc()
         self._frames[subject] = (header, body)
         self._waiting.set()
+        lost = subject in self._lost
+        self._lost.discard(subject)
+        return not (replaced or lost)
 
     def packet(self, subject: str, header: Mapping[str, Any], body: bytes) -> bool:
         queue = self._packets.setdefault(subject, PacketQueue())
@@ -126,7 +132,11 @@ class BrokerRuntime:
                 sent = False
                 for each, frame in await self._messages(subject, header, body):
                     sent = await self.broker.frame(each, frame)
-                (self._gauges.frames_sent if sent else self._gauges.frames_passed_over).inc()
+                if sent:
+                    self._gauges.frames_sent.inc()
+                else:
+                    self._gauges.frames_passed_over.inc()
+                    self._lost.add(subject)
             # The server's answer to a ping says that it has read them: until then newer ones replace one another here,
             # instead of piling up in the client's buffer.
             try:
@@ -137,7 +147,10 @@ class BrokerRuntime:
     async def _send_packets(self) -> None:
         for subject, queue in list(self._packets.items()):
             while (packet := queue.take()) is not None:
-                if await self.broker.frame(subject, pack(*packet)):
+                sent = False
+                for each, frame in await self._messages(subject, *packet):
+                    sent = await self.broker.frame(each, frame)
+                if sent:
                     self._gauges.packets_sent.inc()
                 else:
                     self._gauges.packets_lost.inc(1 + queue.lose())

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 
 import msgspec
 
@@ -103,8 +104,13 @@ class Viewers:
     @property
     def wanted(self) -> list[tuple[str, ...]]:
         """What of the entity is watched, each once, the longest watched first; () for what names nothing in particular."""
+        return list(self.counts)
+
+    @property
+    def counts(self) -> Counter[tuple[str, ...]]:
+        """How many leases name each of what is watched, the longest watched first."""
         self._forget()
-        return list(dict.fromkeys(tuple(map(unescape, key.split(".")[4:])) for key in self._until))
+        return Counter(tuple(map(unescape, key.split(".")[4:])) for key in self._until)
 
     async def wait_for_some(self) -> None:
         """Returns once somebody watches."""

@@ -32,9 +32,17 @@ class CameraStateData(msgspec.Struct, gc=False, kw_only=True):
 
 
 class CameraStatisticsData(msgspec.Struct, gc=False, kw_only=True):
-    """What a camera's stream came to. `jitter_ms` in milliseconds."""
+    """What a camera's stream came to. `jitter_ms` in milliseconds.
+
+    `fps` counts the pictures sent, `capture_fps` those captured. `drops` counts by reason: `late`, `bad`, `encoder`, `broker`.
+    `rungs` has of each rung that is watched `fps`, `bytes_per_second`, `viewers`, and `encode_ms` (`p50`, `p99`; null where the
+    source encodes).
+    """
 
     fps: Amount | None = None
+    capture_fps: Amount | None = None
+    drops: dict[Any, Any] | None = None
+    rungs: dict[Any, Any] | None = None
     frames: Count | None = None
     bytes_per_second: Amount | None = None
     jitter_ms: Amount | None = None

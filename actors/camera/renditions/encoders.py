@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,16 +27,15 @@ class Encoded:
     height: int
     key: bool = True
     codec: str = ""
+    # Whether the source gave it like this.
+    given: bool = False
 
 
 class RungEncoder(Protocol):
     """Encodes pictures one after another."""
 
-    def encode(self, picture: CapturedPicture, settings: EncodingSettings) -> Encoded:
-        """Takes milliseconds, in any thread. Raises BadPicture."""
-
-    def ask_key(self) -> None:
-        """Makes the next picture one that can be decoded by itself."""
+    def encode(self, picture: CapturedPicture, settings: EncodingSettings, key: bool) -> Encoded:
+        """Takes milliseconds, in any thread; makes a picture that can be decoded by itself of a `key`. Raises BadPicture."""
 
 
 class StillEncoder:
@@ -46,18 +44,15 @@ class StillEncoder:
     def __init__(self, rung: Rung) -> None:
         self._rung = rung
 
-    def encode(self, picture: CapturedPicture, settings: EncodingSettings) -> Encoded:
+    def encode(self, picture: CapturedPicture, settings: EncodingSettings, key: bool = True) -> Encoded:
         """Encodes one picture."""
         size = picture.size_of(self._rung)
         return Encoded(self._body(picture, size, settings.quality), *size)
 
-    def ask_key(self) -> None:
-        """Has nothing to do: all are keys."""
-
     def _body(self, picture: CapturedPicture, size: tuple[int, int], quality: int) -> bytes:
         if self._rung.codec == "png":
             return encode_png(picture.pixels())
-        if size in picture.planar or size != (picture.picture.width, picture.picture.height):
+        if picture.planar_only(size):
             return encode_planes(picture.planes(*size).arrays(), quality)
         # libjpeg-turbo converts RGB itself at half of what FFmpeg takes, where nobody else needs the planes.
         return encode_jpeg(picture.pixels(), quality)
@@ -72,19 +67,12 @@ class StreamEncoder:
 
         self._rung = rung
         self._encoder = H264Encoder()
-        self._key_wanted = threading.Event()
 
-    def encode(self, picture: CapturedPicture, settings: EncodingSettings) -> Encoded:
+    def encode(self, picture: CapturedPicture, settings: EncodingSettings, key: bool = False) -> Encoded:
         """Encodes the next picture of the stream."""
         size = picture.size_of(self._rung)
-        key = self._key_wanted.is_set()
-        self._key_wanted.clear()
         unit = self._encoder.encode(picture.planes(*size), picture.time, settings.quality, settings.fps, key)
         return Encoded(unit.data, *size, unit.key, unit.codec)
-
-    def ask_key(self) -> None:
-        """Makes the next picture a key."""
-        self._key_wanted.set()
 
 
 def encoder_of(rung: Rung) -> RungEncoder:

@@ -14,6 +14,7 @@ from typing import Any
 import av
 from av.video.frame import PictureType
 
+from actors.camera.renditions.annexb import codec_of
 from actors.camera.renditions.errors import readable
 from actors.camera.renditions.planes import FORMAT, Planes
 from actors.camera.sources.source import BadPicture
@@ -28,7 +29,6 @@ _FACTOR, _QUALITY, _STEPS = 21, 85, 4
 # 500 000 pixels keep one thread of libx264 busy; more threads cut a small picture into slices for nothing.
 _PIXELS_A_THREAD = 500_000
 
-_SPS = 7
 _BT709, _SRGB, _SMPTE170M, _FULL_RANGE = 1, 13, 6, 2
 
 
@@ -82,17 +82,6 @@ class H264Encoder:
         if key:
             self._codec = codec_of(data)
         return AccessUnit(data, key, self._codec)
-
-
-def codec_of(data: bytes | memoryview) -> str:
-    """The codec of an access unit as browsers name it, by its SPS; empty where it holds none."""
-    data = bytes(data[:4096])  # the SPS stands before the slices
-    start = data.find(b"\x00\x00\x01")
-    while 0 <= start < len(data) - 6:
-        if data[start + 3] & 31 == _SPS:
-            return f"avc1.{data[start + 4 : start + 7].hex()}"
-        start = data.find(b"\x00\x00\x01", start + 3)
-    return ""
 
 
 def _context(width: int, height: int, quality: int, fps: float) -> Any:

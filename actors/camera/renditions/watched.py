@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 
 from router.cluster.leases import Viewers
 from router.rungs import BadRung, Rung
@@ -20,14 +21,13 @@ class WatchedRungs:
         self._viewers = viewers
         self._unknown: set[tuple[str, ...]] = set()
 
-    @property
-    def some(self) -> bool:
-        """Whether any rung is watched."""
-        return self._viewers.count > 0 and bool(self.rungs())
-
-    def rungs(self) -> set[Rung]:
-        """The rungs that are watched."""
-        return {rung for what in self._viewers.wanted if (rung := self._read(what)) is not None}
+    def counts(self) -> Counter[Rung]:
+        """The rungs that are watched, and how many leases each has."""
+        counts: Counter[Rung] = Counter()
+        for what, count in self._viewers.counts.items():
+            if (rung := self._read(what)) is not None:
+                counts[rung] += count
+        return counts
 
     async def wait_for_news(self) -> None:
         """Returns once there may be other viewers."""

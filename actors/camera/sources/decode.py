@@ -7,18 +7,19 @@ from typing import Any
 import av
 import numpy as np
 
-from actors.camera.sources.source import BadPicture, Packet, Picture
+from actors.camera.sources.source import BadPicture, FramePicture, Packet, Picture
 
 _CODECS = {"h264": "h264", "jpeg": "mjpeg"}
 
 
-def picture_of(frame: Any, time: float, fresh: bool = True) -> Picture:
+def picture_of(frame: Any, time: float, fresh: bool = True) -> Picture | FramePicture:
     """Makes the picture of an av.VideoFrame, turned as the film says it is to be shown; `time` is ms since the epoch."""
-    pixels = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
     # Counterclockwise, as NumPy turns.
-    if turns := round(frame.rotation / 90) % 4:
-        pixels = np.ascontiguousarray(np.rot90(pixels, turns))
-    return Picture(pixels, time, fresh=fresh)
+    turns = round(frame.rotation / 90) % 4
+    if not turns:
+        return FramePicture(frame, time, fresh)
+    pixels = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+    return Picture(np.ascontiguousarray(np.rot90(pixels, turns)), time, fresh=fresh)
 
 
 class PacketDecoder:
@@ -36,7 +37,7 @@ class PacketDecoder:
         self._context.flags |= av.codec.context.Flags.low_delay
         self._begun = False
 
-    def decode(self, packet: Packet) -> list[Picture]:
+    def decode(self, packet: Packet) -> list[Picture | FramePicture]:
         """The pictures of a packet, at most one as a rule; raises BadPicture."""
         if not packet.key and not self._begun:
             return []

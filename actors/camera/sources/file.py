@@ -12,7 +12,7 @@ from pathlib import Path
 import av
 
 from actors.camera.sources.media import FAULTS, MediaReader, NoVideo, Shot
-from actors.camera.sources.source import BadPicture, Packet, Picture, SourceOver, SourceUnavailable
+from actors.camera.sources.source import BadPicture, Grabbed, SourceOver, SourceUnavailable
 
 # 1 s: the longest that one grab waits or decodes pictures that nobody will see, below any silence timeout.
 MAX_WAIT = 1.0
@@ -91,7 +91,7 @@ class VideoFileSource:
         self._waited = self._clock()
         self._offset = self._now() - self._clock()
 
-    def grab(self, seq: int) -> Picture | Packet | None:
+    def grab(self, seq: int) -> Grabbed | None:
         """Gives the next picture when it is due by the film's own time; None where that is later than in a second."""
         try:
             with self._readable():

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from actors.camera.sources.jpeg import complete_jpeg
 from actors.camera.sources.multipart import MultipartSplitter
 from actors.camera.sources.network import unavailable
-from actors.camera.sources.source import Packet, Picture, SourceUnavailable
+from actors.camera.sources.source import Grabbed, Packet, SourceUnavailable
 from actors.camera.sources.stream import PATIENCE, NetworkStreamSource
 
 _CHUNK = 256 * 1024
@@ -87,7 +87,7 @@ class HttpSource:
         self._stream = NetworkStreamSource("http", self._url, self._host, self._silence)
         self._stream.open()
 
-    def grab(self, seq: int) -> Picture | Packet | None:
+    def grab(self, seq: int) -> Grabbed | None:
         """Waits for the next picture; raises BadPicture, and SourceUnavailable where the server ends or is silent."""
         if self._stream is not None:
             return self._stream.grab(seq)

@@ -11,7 +11,7 @@ import av
 from actors.camera.sources.annexb import AccessUnits
 from actors.camera.sources.decode import picture_of
 from actors.camera.sources.jpeg import complete_jpeg
-from actors.camera.sources.source import BadPicture, Packet, Picture
+from actors.camera.sources.source import BadPicture, Grabbed, Packet
 
 # For a stream that does not say how fast it is.
 USUAL_FPS = 25.0
@@ -40,7 +40,7 @@ class Shot:
     codec: str = ""
     key: bool = True
 
-    def made(self, time: float) -> Picture | Packet | None:
+    def made(self, time: float) -> Grabbed | None:
         """Makes what a source gives, of a time in ms since the epoch; None of a packet that nobody can use yet."""
         if self.frame is not None:
             return picture_of(self.frame, time)

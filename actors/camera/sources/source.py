@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,32 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class FramePicture:
+    """A picture as FFmpeg has it, an av.VideoFrame of any format, so that nobody makes RGB of it who needs none."""
+
+    frame: Any
+    time: float
+    fresh: bool = True
+
+    @property
+    def width(self) -> int:
+        return int(self.frame.width)
+
+    @property
+    def height(self) -> int:
+        return int(self.frame.height)
+
+    @property
+    def bits(self) -> int:
+        return 8
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """The picture as RGB. Takes milliseconds."""
+        return np.asarray(self.frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
 class Packet:
     """A picture that came encoded from its source: a JPEG, or one access unit of H.264 in Annex B. `time` is ms since the epoch.
 
@@ -69,6 +95,9 @@ class Packet:
     width: int
     height: int
     key: bool = True
+
+
+Grabbed = Picture | FramePicture | Packet
 
 
 class CameraSource(Protocol):
@@ -86,7 +115,7 @@ class CameraSource(Protocol):
     def open(self) -> None:
         """Opens the device; raises SourceUnavailable."""
 
-    def grab(self, seq: int) -> Picture | Packet | None:
+    def grab(self, seq: int) -> Grabbed | None:
         """Gives the current picture, to be sent as number seq, and writes to its array no more; raises BadPicture.
 
         A paced source gives None where nothing new has come yet. Raises SourceUnavailable where the source gave up, and

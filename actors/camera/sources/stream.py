@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from actors.camera.sources.media import FAULTS, MediaReader
 from actors.camera.sources.network import CaptureClock, unavailable
-from actors.camera.sources.source import Packet, Picture, SourceUnavailable
+from actors.camera.sources.source import Grabbed, SourceUnavailable
 
 # What of the silence that the camera tolerates FFmpeg may use, so that its own answer, with the reason, comes first.
 PATIENCE = 0.8
@@ -43,7 +43,7 @@ class NetworkStreamSource:
         except FAULTS as fault:
             raise unavailable(self._host, fault, self._patience) from None
 
-    def grab(self, seq: int) -> Picture | Packet | None:
+    def grab(self, seq: int) -> Grabbed | None:
         """Waits for the next picture or packet; raises SourceUnavailable where the server ends the stream or is silent."""
         assert self._reader is not None
         begun = time.monotonic()

@@ -65,7 +65,7 @@ class Script:
         # Whether the source keeps its own time, with a picture every so many seconds, and whether it has nothing new.
         self.paced, self.every, self.nothing = False, 0.0, False
         self.released = threading.Event()
-        self.pixels: Callable[[], np.ndarray] = lambda: np.full((24, 32), 128, dtype=np.uint8)
+        self.pixels: Callable[[], np.ndarray] = lambda: np.full((24, 32), self.grabbed % 256, dtype=np.uint8)
 
     def source(self, address: SourceAddress, settings: SourceSettings) -> CameraSource:
         return Scripted(self)

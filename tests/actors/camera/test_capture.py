@@ -54,7 +54,7 @@ async def test_open_grab_and_close_run_in_one_thread_of_their_own() -> None:
     thread = CaptureThread(source)
 
     await thread.open()
-    picture = await thread.grab(7)
+    picture, _ = await thread.grab(7)
     closed = await thread.close(5.0)
 
     assert closed
@@ -79,7 +79,7 @@ async def test_what_the_source_raises_arrives_where_it_is_awaited_and_the_thread
     source.fault = None
 
     assert raised.value is fault
-    assert (await thread.grab(1)).width == 3
+    assert (await thread.grab(1))[0].width == 3
     assert await thread.close(5.0)
 
 

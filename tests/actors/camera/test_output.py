@@ -1,34 +1,22 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
-import av
 import numpy as np
 import pytest
 
 from actors.camera.actor import Camera
 from actors.camera.output import EncodedPicture
 from actors.camera.settings import CameraSettings
-from actors.camera.sources.simulated import read_strip
 from actors.system.actor import Reject
 from actors.system.probe import Probe
 from router.rungs import Rung
 from tests.actors.camera.scripted import Script
+from tests.actors.camera.strips import of, strips
 from tests.waiting import PATIENCE, eventually
 
 SMALL = CameraSettings(width=320, height=240)
 H264 = Rung("h264")
-
-
-def of(camera: Probe, token: str) -> list[tuple[Any, bytes]]:
-    return [(header, body) for _, header, body in camera.frames if header["rung"] == token]
-
-
-def strips(packets: list[bytes]) -> list[int]:
-    decoder = av.CodecContext.create("h264", "r")
-    frames = [frame for packet in packets for frame in decoder.decode(av.Packet(packet))]
-    return [strip[0] for frame in frames if (strip := read_strip(frame.to_ndarray(format="rgb24")))]
 
 
 async def test_the_next_picture_is_grabbed_while_one_is_encoded(script: Script) -> None:
@@ -47,7 +35,7 @@ async def test_the_next_picture_is_grabbed_while_one_is_encoded(script: Script) 
     def pixels() -> np.ndarray:
         if script.grabbed == 2:
             next_began.set()
-        return np.zeros((24, 32), dtype=np.uint8).view(Telling)
+        return np.full((24, 32), script.grabbed, dtype=np.uint8).view(Telling)
 
     script.pixels = pixels
     async with script.camera() as camera:
@@ -58,7 +46,7 @@ async def test_the_next_picture_is_grabbed_while_one_is_encoded(script: Script) 
 
 
 async def test_a_picture_that_cannot_be_encoded_is_a_bad_picture(script: Script) -> None:
-    script.pixels = lambda: np.zeros((24, 32, 7 if script.grabbed == 2 else 3), dtype=np.uint8)
+    script.pixels = lambda: np.full((24, 32, 7 if script.grabbed == 2 else 3), script.grabbed % 256, dtype=np.uint8)
     async with script.camera() as camera:
         camera.set_viewers("camera", "main", 1)
         await eventually(lambda: len(camera.frames) >= 5)

@@ -24,7 +24,7 @@ async def test_without_viewers_the_source_stays_closed_and_the_camera_says_that_
 
 async def test_the_rate_holds_and_is_told_about_once_a_second() -> None:
     # A slow rate, which any machine holds; `python -m ops.bench` measures what this one can do.
-    async with Probe(lambda: Camera(CameraSettings(fps=5.0))) as camera:
+    async with Probe(lambda: Camera(CameraSettings(fps=5.0, linger=0.0))) as camera:
         camera.set_viewers("camera", "main", 3)
 
         def held() -> list[Mapping[str, Any]]:
@@ -35,4 +35,11 @@ async def test_the_rate_holds_and_is_told_about_once_a_second() -> None:
         assert told["viewers"] == 3
         assert told["frames"] >= 5
         assert told["bytes_per_second"] > 20_000 * 4
-        assert set(told) == {"fps", "frames", "bytes_per_second", "jitter_ms", "viewers", "dropped"}
+        assert set(told["drops"]) == {"late", "bad", "encoder", "broker"}
+        assert (told["rungs"]["jpeg"]["viewers"], 4 <= told["capture_fps"] <= 6) == (3, True)
+
+        # At rest, nothing of it is left standing.
+        camera.set_viewers("camera", "main", 0)
+        await eventually(lambda: status(camera) == "idle" and statistics(camera)[-1]["fps"] == 0.0)
+        last = statistics(camera)[-1]
+        assert (last["capture_fps"], last["bytes_per_second"], last["viewers"], last["rungs"]) == (0.0, 0, 0, {})

@@ -16,7 +16,7 @@ from PIL import Image
 from actors.octane import formats
 from actors.octane.compositing import display, light
 from actors.octane.errors import Unreadable
-from actors.octane.formats import EncodedPicture, Ladder
+from actors.octane.formats import EncodedRendition, Ladder
 from actors.octane.pixels import decode
 from protos import octane_types_pb2 as wire
 from router.rendition import DEFAULT, Rendition
@@ -27,13 +27,13 @@ def ladder(width: int = 20, height: int = 12, kind: int = wire.IMAGE_TYPE_LDR_RG
     return Ladder(decode(image_of(values_of(kind, width, height, 3), kind, padding=4, **fields)), 85)
 
 
-def opened(made: EncodedPicture) -> Image.Image:
+def opened(made: EncodedRendition) -> Image.Image:
     shown = Image.open(io.BytesIO(made.body))
     assert shown.size == (made.width, made.height)
     return shown
 
 
-def by_ffmpeg(made: EncodedPicture) -> np.ndarray:
+def by_ffmpeg(made: EncodedRendition) -> np.ndarray:
     """Decodes what Pillow cannot read in full."""
     with av.open(io.BytesIO(made.body)) as file:
         return next(file.decode(video=0)).to_ndarray()

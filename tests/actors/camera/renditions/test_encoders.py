@@ -23,7 +23,7 @@ def captured(seq: int = 0, width: int = 640, height: int = 360, planar: bool = F
 @pytest.mark.parametrize(("token", "size"), [("jpeg", (640, 360)), ("jpeg-240", (426, 240)), ("png", (640, 360))])
 @pytest.mark.parametrize("planar", [False, True])
 def test_each_picture_is_a_file_of_the_size_that_is_told(token: str, size: tuple[int, int], planar: bool) -> None:
-    encoded = encoder_of(Rung.of_token(token)).encode(captured(planar=planar), SETTINGS)
+    encoded = encoder_of(Rung.of_token(token)).encode(captured(planar=planar), SETTINGS, True)
 
     image = Image.open(BytesIO(encoded.body))
     assert image.size == size == (encoded.width, encoded.height)
@@ -33,16 +33,12 @@ def test_each_picture_is_a_file_of_the_size_that_is_told(token: str, size: tuple
 def test_a_png_is_what_was_captured() -> None:
     picture = captured()
 
-    encoded = encoder_of(Rung("png")).encode(picture, SETTINGS)
-    assert (np.asarray(Image.open(BytesIO(encoded.body))) == picture.picture.pixels).all()
+    encoded = encoder_of(Rung("png")).encode(picture, SETTINGS, True)
+    assert (np.asarray(Image.open(BytesIO(encoded.body))) == picture.grabbed.pixels).all()
 
 
 def test_the_first_of_a_stream_is_a_key_and_so_is_the_next_one_where_it_is_asked_for() -> None:
     encoder = encoder_of(Rung("h264", 240))
-    keys = []
-    for seq in range(4):
-        if seq == 2:
-            encoder.ask_key()
-        keys.append(encoder.encode(captured(seq), SETTINGS).key)
+    keys = [encoder.encode(captured(seq), SETTINGS, seq == 2).key for seq in range(4)]
 
     assert keys == [True, False, True, False]

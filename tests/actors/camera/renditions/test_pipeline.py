@@ -28,16 +28,16 @@ class Gate:
         self.dropped = 0
         self.gates = [threading.Event() for _ in range(20)]
 
-    def encode(self, picture: CapturedPicture, settings: EncodingSettings) -> Encoded:
+    def encode(self, picture: CapturedPicture, settings: EncodingSettings, key: bool) -> Encoded:
         self.began.append(picture.seq)
         assert self.gates[picture.seq].wait(PATIENCE)
         if picture.seq == 13:
             raise BadPicture("13")
         return Encoded(b"", 1, 1)
 
-    def ask_key(self) -> None: ...
-
-    def encoded(self, rung: Rung, picture: CapturedPicture, settings: EncodingSettings, encoded: Encoded) -> None:
+    def encoded(
+        self, rung: Rung, picture: CapturedPicture, settings: EncodingSettings, encoded: Encoded, seconds: float
+    ) -> None:
         self.sent.append(picture.seq)
 
     def not_encoded(self, rung: Rung, fault: Exception) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from actors.camera.sources.decode import PacketDecoder
 from actors.camera.sources.simulated import read_strip, write_strip
-from actors.camera.sources.source import Packet, Picture
+from actors.camera.sources.source import FramePicture, Packet, Picture
 
 
 def numbered_film(path: Path, frames: int = 50, fps: int = 25, **options: str) -> Path:
@@ -35,7 +35,7 @@ class NumberReader:
     def read(self, given: Picture | Packet | None) -> list[int]:
         if given is None:
             return []
-        pictures = [given] if isinstance(given, Picture) else self._decoded(given)
+        pictures = [given] if isinstance(given, (Picture, FramePicture)) else self._decoded(given)
         strips = [read_strip(picture.pixels) for picture in pictures]
         assert None not in strips
         return [strip[0] for strip in strips if strip]

@@ -15,7 +15,7 @@ import pytest
 from actors.camera.sources.decode import PacketDecoder
 from actors.camera.sources.file import VideoFileSource
 from actors.camera.sources.simulated import read_strip, write_strip
-from actors.camera.sources.source import BadPicture, Packet, Picture, SourceOver, SourceUnavailable
+from actors.camera.sources.source import BadPicture, FramePicture, Packet, Picture, SourceOver, SourceUnavailable
 
 
 class ManualClock:
@@ -81,7 +81,7 @@ def pixels(given: Picture | Packet | None) -> np.ndarray | None:
         case Packet():
             [picture] = PacketDecoder(given.codec).decode(given)
             return picture.pixels
-        case Picture():
+        case Picture() | FramePicture():
             return given.pixels
     return None
 
@@ -276,7 +276,7 @@ def test_a_film_of_any_size_is_shown_in_its_own(
 
     picture = source.grab(0)
 
-    assert isinstance(picture, Picture)
+    assert isinstance(picture, (Picture, FramePicture))
     assert (picture.width, picture.height) == size
     assert picture.pixels.dtype == np.uint8
 
