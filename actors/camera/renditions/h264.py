@@ -33,7 +33,7 @@ _BT709, _SRGB, _SMPTE170M, _FULL_RANGE = 1, 13, 6, 2
 
 
 @dataclass(frozen=True, slots=True)
-class AccessUnit:
+class EncodedUnit:
     """One encoded picture. `codec` names profile and level as browsers do, as in `avc1.64001f`."""
 
     data: bytes
@@ -51,7 +51,7 @@ class H264Encoder:
         self._pts = 0
         self._key_time = 0.0
 
-    def encode(self, planes: Planes, time: float, quality: int, fps: float, key: bool = False) -> AccessUnit:
+    def encode(self, planes: Planes, time: float, quality: int, fps: float, key: bool = False) -> EncodedUnit:
         """Encodes a picture captured at `time` (ms), as a key where asked for or due. Raises BadPicture.
 
         Where size, quality or rate differ from those of the last picture, a new encoder begins, with a key.
@@ -69,7 +69,7 @@ class H264Encoder:
             self._made_for = None
             raise
 
-    def _encoded(self, planes: Planes, key: bool) -> AccessUnit:
+    def _encoded(self, planes: Planes, key: bool) -> EncodedUnit:
         # Two rungs of a small source have the same planes, and each encoder writes its own number into them.
         with planes.lock, readable():
             frame = planes.frame
@@ -81,7 +81,7 @@ class H264Encoder:
             raise BadPicture("libx264 gave no packet for a picture")
         if key:
             self._codec = codec_of(data)
-        return AccessUnit(data, key, self._codec)
+        return EncodedUnit(data, key, self._codec)
 
 
 def _context(width: int, height: int, quality: int, fps: float) -> Any:

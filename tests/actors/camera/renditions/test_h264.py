@@ -4,7 +4,7 @@ import av
 import numpy as np
 import pytest
 
-from actors.camera.renditions.h264 import AccessUnit, H264Encoder
+from actors.camera.renditions.h264 import EncodedUnit, H264Encoder
 from actors.camera.renditions.planes import planes_of
 from actors.camera.sources.simulated import SimulatedSource, read_strip
 
@@ -19,11 +19,11 @@ class Stream:
         self._decoder = av.CodecContext.create("h264", "r")
         self.size = width, height
 
-    def next(self, seq: int, time: float, quality: int = 85, fps: float = 30.0, key: bool = False) -> AccessUnit:
+    def next(self, seq: int, time: float, quality: int = 85, fps: float = 30.0, key: bool = False) -> EncodedUnit:
         pixels = np.asarray(self._source.grab(seq).pixels)
         return self._encoder.encode(planes_of(pixels, *self.size), time, quality, fps, key)
 
-    def seen(self, unit: AccessUnit) -> list[int]:
+    def seen(self, unit: EncodedUnit) -> list[int]:
         strips = [read_strip(frame.to_ndarray(format="rgb24")) for frame in self._decoder.decode(av.Packet(unit.data))]
         return [strip[0] for strip in strips if strip]
 
