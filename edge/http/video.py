@@ -19,6 +19,7 @@ from edge.http.bodies.system import (
     PictureQuery,
 )
 from edge.http.body import edge_of, read_query
+from edge.http.camera import require_camera
 from edge.http.credentials import principal_of
 from edge.http.openapi.operation import Answer, Media, operation
 from edge.http.pictures import answer_with, frame_headers
@@ -123,9 +124,11 @@ async def _mjpeg(source: PictureSource, request: Request, wish: Wish | None = No
 
 
 async def _require_known(edge: Edge, source: PictureSource) -> None:
-    """Raises Problem 404 where nothing was ever said by that entity."""
+    """Raises Problem 404 where no such source is known, and 503 where it is a camera that is gone."""
     domain, entity = source.domain, source.entity
-    if not await edge.broker.latest([f"{domain}.{escape(entity)}.state"]):
+    if domain == "camera":
+        await require_camera(edge, entity)
+    elif await edge.presence.find(domain, entity) is None:
         raise Problem(f"{domain}_not_found", f"no {domain} is known as {entity[:60]!r}")
 
 
@@ -182,7 +185,12 @@ def _wish(query: CameraMjpegQuery | CameraSocketQuery) -> Wish:
     return Wish(rung.codec, rung.height, query.fps)
 
 
-@operation("Watch as MJPEG", _MJPEG, query=CameraMjpegQuery, problems=("camera_not_found", "bad_parameter", *_WATCHING))
+@operation(
+    "Watch as MJPEG",
+    _MJPEG,
+    query=CameraMjpegQuery,
+    problems=("camera_not_found", "camera_gone", "bad_parameter", *_WATCHING),
+)
 async def camera_mjpeg(request: Request) -> MjpegAnswer:
     source = _camera(request)
     return await _mjpeg(source, request, _wish(read_query(request, CameraMjpegQuery)))

@@ -173,6 +173,22 @@ EDGE = Board(
                 "ops",
                 (rate("edge_frames_dropped_total", "transport"), "{{transport}}"),
             ),
+            line(
+                "Frames not shown, by reason",
+                "slow: a newer one came first. behind: skipped to the next key. gap: one that it builds on was lost. "
+                "old: a newer one was shown. rate: the viewer asked for fewer.",
+                "ops",
+                (rate("edge_frames_dropped_by_reason_total", "reason"), "{{reason}}"),
+            ),
+            line(
+                "Age of frames at the viewer (p99)",
+                "From the capture until the viewer painted or acknowledged it, or its socket had taken it.",
+                "s",
+                (quantile(0.99, "edge_frames_age_seconds", "transport"), "{{transport}}"),
+            ),
+            line(
+                "Bytes of frames", "To viewers.", "Bps", (rate("edge_frames_bytes_total", "transport"), "{{transport}}")
+            ),
         ],
         "Processes": [
             line(

@@ -50,6 +50,22 @@ class CameraStatisticsData(msgspec.Struct, gc=False, kw_only=True):
     dropped: Count | None = None
 
 
+class CameraDeliveryData(msgspec.Struct, gc=False, kw_only=True):
+    """What the viewers of a camera were delivered by one edge in the last `seconds`."""
+
+    edge: str
+    seconds: Amount
+    viewers: Count
+    transports: Annotated[
+        dict[str, Any],
+        Meta(
+            description="By transport (`websocket`, `mjpeg`): `viewers`, `fps` and `bytes_per_second` of all of them together, "
+            "`repeated`, `dropped` by reason (`slow`, `behind`, `gap`, `old`, `rate`), and `age_ms` with `p50` and `p99`: from "
+            "the capture until the viewer painted or acknowledged a picture, or its socket had taken it."
+        ),
+    ]
+
+
 class CameraControlData(msgspec.Struct, gc=False, kw_only=True):
     """One control of a camera's source. Of a region or a size, the values are objects of their members in pixels."""
 
@@ -219,6 +235,14 @@ DEVICE_TYPES: tuple[EventType, ...] = (
     EventType("controls", "What a camera is set to.", "camera", CameraControlsData, Delivery.LATEST),
     EventType("statistics", "Figures of a camera's stream.", "camera", CameraStatisticsData, Delivery.LATEST),
     EventType("recording", "A camera's recording began or ended.", "camera", CameraRecordingData),
+    EventType(
+        "delivery",
+        "What a camera's viewers were delivered.",
+        "camera",
+        CameraDeliveryData,
+        Delivery.LATEST,
+        key=("edge",),
+    ),
     EventType("state", "Whether there is an Octane.", "octane", OctaneStateData, Delivery.LATEST),
     EventType("statistics", "How far a render is.", "octane", OctaneStatisticsData, Delivery.LATEST, progress=True),
     EventType("controls", "What an Octane is set to.", "octane", OctaneControlsData, Delivery.LATEST),

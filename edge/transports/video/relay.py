@@ -32,6 +32,8 @@ LEASE_SECONDS = 6.0
 KEY_SECONDS = 1.0
 # 2 s: how long a part of a picture may follow the frame that names it.
 PART_SECONDS = 2.0
+# Pictures that wait for the parts of one before them: two seconds of them at 60 a second.
+MOST_HELD = 120
 
 
 class Video:
@@ -127,6 +129,7 @@ class Video:
             task.cancel()
         # A viewer that comes meanwhile takes the lease anew, which its release must not delete.
         await asyncio.gather(*ending, return_exceptions=True)
+        track.held.clear()
         track.forget()
         if self._tracks.get(track.subject) is track and track.users == 0:
             del self._tracks[track.subject]
@@ -135,15 +138,41 @@ class Video:
         """Shows a picture that has come, or gathers its parts."""
         if (frame := read_frame(payload)) is None:
             return
-        if "parts" not in frame.header:
+        if not track.keeps_last and (track.held or track.gathering is not None or "parts" in frame.header):
+            self._hold(track, frame)
+        elif "parts" not in frame.header:
             track.show(frame)
-        elif not track.keeps_last:
-            # Those that follow would overtake it while its parts are gathered.
-            track.miss()
         elif track.gathering is None or track.gathering.done():
             # One picture at a time: parts of the next one replace those of this one in the stream.
             assert self._group is not None
             track.gathering = self._group.create_task(self._show_parts(track, frame.header))
+
+    def _hold(self, track: Track, frame: Frame) -> None:
+        """Keeps a picture until those before it are whole: none of them may be left out, or overtaken."""
+        track.held.append(frame)
+        if len(track.held) > MOST_HELD:
+            track.held.clear()
+            track.miss()
+        if track.gathering is None:
+            self._release(track)
+
+    def _release(self, track: Track) -> None:
+        """Shows what was kept, up to the next picture that is in parts."""
+        while track.held:
+            frame = track.held.popleft()
+            if "parts" in frame.header:
+                assert self._group is not None
+                track.gathering = self._group.create_task(self._show_in_order(track, dict(frame.header)))
+                return
+            track.show(frame)
+
+    async def _show_in_order(self, track: Track, header: dict[str, Any]) -> None:
+        frame = await self._gather(track.subject, header)
+        if frame is not None:
+            # Where it is None, the next packet finds the gap.
+            track.show(frame)
+        track.gathering = None
+        self._release(track)
 
     async def _show_parts(self, track: Track, header: dict[str, Any]) -> None:
         frame = await self._gather(track.subject, header)

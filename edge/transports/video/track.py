@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 
 from edge.transports.video.frame import Frame, Order
@@ -22,6 +23,8 @@ class Track:
         self.listening: Subscription | None = None
         self.lease: asyncio.Task[None] | None = None
         self.gathering: asyncio.Task[None] | None = None
+        # What has come behind a picture whose parts are being gathered, where none may be left out.
+        self.held: deque[Frame] = deque()
         self.users = 0
         self.changing = asyncio.Lock()
         self._newest: Order | None = None

@@ -62,5 +62,5 @@ class PictureRate:
         # A picture that comes 5 ms early is on time: captures are not that regular.
         if now < self._due - 0.005:
             return False
-        self._due = max(self._due + 1 / self.fps, now)
+        self._due = max(self._due, now - 0.5 / self.fps) + 1 / self.fps if self._due else now + 1 / self.fps
         return True

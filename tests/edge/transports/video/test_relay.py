@@ -191,3 +191,36 @@ async def test_a_jpeg_rung_gives_the_newest_and_the_last_one_first(video: Video,
         assert (await viewer.next()).payload == picture(1)
         await broker.frame(subject, picture(2))
         assert (await viewer.next()).payload == picture(2)
+
+
+async def test_a_key_in_parts_is_shown_before_what_builds_on_it(video: Video, broker: Broker, entity: str) -> None:
+    rung = Rung("h264")
+    subject, body = rung_subject(entity, rung), bytes(range(256)) * 50
+    header = {"seq": 0, "life": 1, "format": "h264", "packet": 0, "key": True}
+
+    async with video.watch_rung(entity, rung) as viewer:
+        for each, part in in_parts(subject, header, body, 4000):
+            await broker.frame(each, part)
+        for number in range(1, 4):
+            await broker.frame(subject, packet(number))
+        async with asyncio.timeout(PATIENCE):
+            shown = [await viewer.next() for _ in range(4)]
+
+    assert [frame.header["packet"] for frame in shown] == [0, 1, 2, 3] and viewer.dropped == {}
+    assert bytes(shown[0].body) == body
+
+
+async def test_a_key_of_which_a_part_is_lost_is_missed_and_the_next_one_is_shown(
+    video: Video, broker: Broker, entity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "PART_SECONDS", 0.1)
+    rung = Rung("h264")
+    subject = rung_subject(entity, rung)
+    *_, listing = in_parts(subject, {"seq": 0, "life": 1, "packet": 0, "key": True}, bytes(9000), 4000)
+
+    async with video.watch_rung(entity, rung) as viewer:
+        await broker.frame(*listing)
+        for number in range(1, 4):
+            await broker.frame(subject, packet(number, key=number == 3))
+        async with asyncio.timeout(PATIENCE):
+            assert (await viewer.next()).header["packet"] == 3
