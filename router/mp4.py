@@ -23,7 +23,7 @@ class BadAccessUnit(ValueError):
     """a picture of H.264 is not what its header says"""
 
 
-class AccessUnit(NamedTuple):
+class AnnexBPicture(NamedTuple):
     """One picture of H.264 as MP4 wants it: the sample with lengths before its NAL units, and the parameter sets beside it."""
 
     sample: bytes
@@ -47,7 +47,7 @@ class IndexEntry(NamedTuple):
     key: bool
 
 
-def access_unit(body: bytes) -> AccessUnit:
+def access_unit(body: bytes) -> AnnexBPicture:
     """Reads one access unit in Annex B. Raises BadAccessUnit where it has no picture."""
     units = list(nal_units(body))
     sps = tuple(dict.fromkeys(unit for unit in units if unit[0] & 31 == SPS))
@@ -56,7 +56,7 @@ def access_unit(body: bytes) -> AccessUnit:
     if not samples:
         raise BadAccessUnit("an access unit without a picture")
     data = b"".join(part for unit in samples for part in (len(unit).to_bytes(4, "big"), unit))
-    return AccessUnit(data, sps, pps)
+    return AnnexBPicture(data, sps, pps)
 
 
 def codec_of(sps: bytes) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from actors.alerts.condition_fields import KINDS, condition
 from actors.alerts.fields import DAY, Fields, Note, meant
 from actors.alerts.marked import BadYaml, MarkedMap, load, plain
-from actors.alerts.rules import EQUAL, Action, BadRules, Group, Inhibit, Label, Mistake, Record, Rule, Severity
+from actors.alerts.rules import EQUAL, Action, BadRules, Group, Inhibit, Label, Mistake, Rule, RuleRecord, Severity
 from actors.alerts.template import BadTemplate, TextTemplate, shown
 from router.errors import BadPattern
 from router.event import is_type
@@ -215,7 +215,7 @@ def _group(rule: Fields) -> Group | None:
     return Group(by, 0.0 if wait is None else wait, 0.0 if interval is None else interval)
 
 
-def _record(rule: Fields) -> Record | None:
+def _record(rule: Fields) -> RuleRecord | None:
     if "record" not in rule:
         return None
     fields = rule.inner("record", ("camera", "seconds"))
@@ -223,7 +223,7 @@ def _record(rule: Fields) -> Record | None:
     if fields is None or camera is None:
         return None
     seconds = fields.seconds("seconds", 60.0, 1, 31 * DAY)
-    return Record(camera, 60.0 if seconds is None else seconds)
+    return RuleRecord(camera, 60.0 if seconds is None else seconds)
 
 
 def _actions(rule: Fields) -> tuple[Action, ...]:

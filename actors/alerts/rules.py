@@ -92,7 +92,7 @@ class Action:
 
 
 @dataclass(frozen=True)
-class Record:
+class RuleRecord:
     """Which camera records while an alert is new, and for how many seconds."""
 
     camera: TextTemplate
@@ -164,7 +164,7 @@ class Rule:
     group: Group | None = None
     actions: tuple[Action, ...] = ()
     audience: tuple[str, ...] = ()
-    record: Record | None = None
+    record: RuleRecord | None = None
     enabled: bool = True
     source: Mapping[str, Any] = field(default_factory=dict, compare=False)
 

@@ -41,7 +41,7 @@ class RecordingRefused(Exception):
     """a recording cannot begin or end; the text may be shown"""
 
 
-class Recorder:
+class CameraRecorder:
     """The recordings of one camera."""
 
     def __init__(self, report: CameraReport, output: CameraOutput, always: bool = False) -> None:

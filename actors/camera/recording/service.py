@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from actors.camera.output import CameraOutput
-from actors.camera.recording.recorder import Recorder, RecordingRefused
+from actors.camera.recording.recorder import CameraRecorder, RecordingRefused
 from actors.camera.recording.session import checked_label, checked_seconds
 from actors.camera.recording.shelf import RecordingShelf
 from actors.camera.recording.stills import StillsKeeper, StillsRefused, checked_every
@@ -21,7 +21,7 @@ class CameraRecordings:
     """What is recorded of one camera. Commands raise Reject."""
 
     def __init__(self, report: CameraReport, output: CameraOutput, always: bool) -> None:
-        self._recorder = Recorder(report, output, always)
+        self._recorder = CameraRecorder(report, output, always)
         self._stills = StillsKeeper(report, output)
 
     def begin(self, ctx: Context) -> None:

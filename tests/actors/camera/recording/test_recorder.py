@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 
 from router.event import Event
 from router.topology import MIB, TopologySettings
-from tests.actors.camera.recording.recorded import SMALL, camera_on, pictures, until_stored
+from tests.actors.camera.recording.recorded import camera_on, pictures, until_stored
 from tests.servers import serving_small
 from tests.waiting import PATIENCE, eventually
 
@@ -102,27 +101,6 @@ async def test_a_restarted_camera_closes_its_file_and_goes_on_in_another_one(nat
             assert len(shown) == entry.frames
             numbers = [number for number, _, _ in shown]
             assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-
-
-async def test_stills_are_kept_at_an_interval_and_stay_readable(nats_server: str, entity: str) -> None:
-    async with camera_on(nats_server, entity, SMALL) as camera:
-        answer = await camera.ask("keep_stills", every=0.5, seconds=30)
-        assert (await camera.ask("describe"))["stills"]["every"] == 0.5
-
-        async def three():  # type: ignore[no-untyped-def]
-            (entry,) = await camera.files()
-            return await camera.frames(entry) >= 3
-
-        await eventually(three)
-        stopped = await camera.ask("stop_stills")
-        assert stopped["stopped"] is True and (await camera.ask("stop_stills"))["stopped"] is False
-
-        (entry,) = await camera.files()
-        assert entry.kind == "stills" and entry.status == "finished" and entry.id == answer["stills"]["id"]
-        kept = [await camera.recordings.still(entry, n) for n in range(1, entry.frames + 1)]
-        assert entry.frames >= 3 and all(each is not None and each.body[:2] == b"\xff\xd8" for each in kept)
-        times = [each.piece.time for each in kept if each is not None]
-        assert all(300 < later - earlier < 5000 for earlier, later in itertools.pairwise(times)), times
 
 
 async def test_a_full_store_ends_a_recording_refuses_the_next_and_takes_events_all_the_same(tmp_path: Path) -> None:
