@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from starlette.requests import Request
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from edge import metrics
@@ -88,6 +88,9 @@ class CameraFilm:
                 raise OSError("the client has stalled") from None
 
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Accept-Ranges": "none"}
+        if scope["method"] == "HEAD":
+            await Response(headers=headers, media_type=MEDIA_TYPE)(scope, receive, send)
+            return
         answer = StreamingResponse(self._parts, media_type=MEDIA_TYPE, headers=headers)
         try:
             await answer(scope, receive, sending)

@@ -9,6 +9,7 @@ import subprocess
 import av
 import pytest
 
+from edge.http import camera_mp4
 from router.broker import Broker
 from router.nats.bucket import Bucket
 from tests import parts
@@ -46,6 +47,13 @@ async def test_a_file_begins_with_a_key_at_0_and_its_viewer_holds_a_lease_for_as
     assert pictures[0].key_frame and pictures[0].pts == 0
 
 
+async def test_its_head_has_no_body_and_ends(edge: RunningEdge, store: Broker, entity: str) -> None:
+    async with LiveFilm(store, entity).running(), asyncio.timeout(PATIENCE):
+        answer = await edge.http.head(f"/cameras/{entity}/stream.mp4")
+
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "video/mp4")
+
+
 async def test_ffprobe_opens_the_address(edge: RunningEdge, store: Broker, entity: str) -> None:
     ffprobe = parts.program(parts.FFMPEG, "ffprobe")
 
@@ -59,6 +67,25 @@ async def test_ffprobe_opens_the_address(edge: RunningEdge, store: Broker, entit
 
     assert (probing.returncode, complaints) == (0, b"")
     assert said.decode().strip() == "h264,160,120"
+
+
+@pytest.mark.slow
+async def test_a_client_that_takes_nothing_is_cut_off_and_gives_its_lease_back(
+    edge: RunningEdge, store: Broker, entity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(camera_mp4, "STALLED_SECONDS", 0.3)
+    bucket = Bucket(store.connection, "LEASES")
+
+    async def is_watched(watched: bool) -> bool:
+        return bool([entry.key for entry in await bucket.entries(f"view.camera.{entity}.>")]) is watched
+
+    async with LiveFilm(store, entity, filler=500_000).running():
+        reader, writer = await asyncio.open_connection("127.0.0.1", edge.port, limit=1024)
+        writer.write(f"GET /cameras/{entity}/stream.mp4 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        await reader.readline()
+        await eventually(lambda: is_watched(True))
+        await eventually(lambda: is_watched(False))
+        writer.close()
 
 
 @pytest.mark.parametrize(

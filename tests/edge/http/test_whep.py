@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aioice.ice
 import httpx
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
@@ -121,6 +122,20 @@ async def test_a_peer_that_closes_is_forgotten(edge: RunningEdge, store: Broker,
             id = (await join(edge, entity, connection)).headers["location"].rpartition("/")[2]
             await pictures(connection, 2)
             assert edge.edge.webrtc.find(entity, id) is not None
+        await eventually(lambda: edge.edge is not None and edge.edge.webrtc.find(entity, id) is None)
+
+
+@pytest.mark.slow
+async def test_a_peer_that_vanishes_without_a_word_is_forgotten(
+    edge: RunningEdge, store: Broker, entity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aioice.ice, "CONSENT_INTERVAL", 0.05)
+    async with LiveFilm(store, entity).running(), peer() as connection:
+        id = (await join(edge, entity, connection)).headers["location"].rpartition("/")[2]
+        await pictures(connection, 2)
+        ice: Any = connection.getTransceivers()[0].receiver.transport.transport
+        for protocol in ice._connection._protocols:
+            protocol.transport.abort()
         await eventually(lambda: edge.edge is not None and edge.edge.webrtc.find(entity, id) is None)
 
 

@@ -72,8 +72,13 @@ def codec_in(body: bytes) -> str | None:
 class LiveFilm:
     """A camera that sends H.264: numbers and times of its pictures are those of its encoder. Asked for a key, it sends one next."""
 
-    def __init__(self, broker: Broker, entity: str, *, fps: float = 25.0, size: tuple[int, int] = (160, 120)) -> None:
+    def __init__(
+        self, broker: Broker, entity: str, *, fps: float = 25.0, size: tuple[int, int] = (160, 120), filler: int = 0
+    ) -> None:
+        """`filler` is a number of bytes by which each picture is made larger."""
         self._broker, self._entity = broker, entity
+        # A NAL unit of filler data (type 12).
+        self._filler = b"\0\0\0\1\x0c" + b"\xff" * filler + b"\x80" if filler else b""
         self._fps, self._size = fps, size
         self._wanted = asyncio.Event()
         self.asked = 0
@@ -109,7 +114,7 @@ class LiveFilm:
                 "format": "h264", "rung": "h264", "fresh": True, "key": key, "codec": codec, "packet": self.sent, "source": "test",
                 "simulated": True, "fps": self._fps, "quality": 85,
             }  # fmt: skip
-            await self._broker.frame(subject, pack(header, body))
+            await self._broker.frame(subject, pack(header, body + self._filler))
             self.sent += 1
             await asyncio.sleep(1 / self._fps)
 
