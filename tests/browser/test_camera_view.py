@@ -242,6 +242,41 @@ async def test_a_region_is_drawn_on_the_picture_in_pixels_of_the_sensor(tab: Tab
     assert rect == pytest.approx({"left": 40, "top": 60, "width": 160, "height": 120}, abs=2)
 
 
+async def test_a_recording_is_made_played_by_seeking_and_deleted(tab: Tab, callboard: RunningCallboard) -> None:
+    await open_viewer(tab, callboard.url)
+    await tab.page.wait_for_selector("#camera [aria-label='Record']")
+    await tab.page.focus(STAGE)
+
+    await tab.page.keyboard.press("v")
+    await tab.until(
+        "() => /^[4-9] s|\\d\\d s/.test(document.querySelector('#camera .running:not([hidden])')?.textContent)"
+    )
+    await tab.page.focus(STAGE)
+    await tab.page.keyboard.press("v")
+    await tab.page.wait_for_selector("#camera [aria-label='Record']")
+    await tab.until("() => document.querySelectorAll('#camera .segment:not(.open)').length === 1")
+    await tab.page.focus("#camera .track")
+    await tab.page.keyboard.press("PageUp")
+    await tab.until("() => document.querySelector('video.playback').currentTime > 0.3")
+    playing = await tab.page.inner_text("#camera .badge >> nth=0")
+    await tab.page.keyboard.press("Space")
+    await tab.until("() => document.querySelector('video.playback').paused")
+    size = await tab.page.evaluate("document.querySelector('video.playback').videoWidth")
+    said = await tab.page.get_attribute("#camera .track", "aria-valuetext")
+    async with tab.page.expect_download() as download:
+        await tab.page.click("#camera [aria-label='Download the recording']")
+    await tab.page.keyboard.press("Escape")
+    await tab.page.click("#camera [aria-label='Previous recording']")
+    await tab.page.click("#camera [aria-label='Delete the recording']")
+    await tab.page.click("#camera dialog[open] >> text=Delete >> nth=-1")
+
+    await tab.until("() => document.querySelectorAll('#camera .segment').length === 0")
+    await tab.until(BADGE, "Live")
+    assert playing == "Recording" and size == 320
+    assert said is not None and "in a recording of" in said
+    assert (await download.value).suggested_filename.endswith(".mp4")
+
+
 @pytest.mark.parametrize("width", [390, 320])
 async def test_on_a_phone_the_viewer_fits_and_has_room_for_its_picture_before_it_comes(
     tab: Tab, callboard: RunningCallboard, width: int

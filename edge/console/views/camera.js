@@ -28,6 +28,7 @@ class CameraView {
   #store;
   #client;
   #id = null;
+  #chosen = null;
   #tool = "hand";
   #height = null;
   #learned = "";
@@ -85,7 +86,7 @@ class CameraView {
     this.simulated = badge("SIMULATED", "warn", "These pictures are made by a simulator, not by a real device");
     this.empty = absence("camera", EMPTY);
     badges.append(this.state, this.simulated, this.empty.badge);
-    this.choice = h("select", { "aria-label": "Which camera", title: "Which camera", onchange: () => this.#open(this.choice.value) });
+    this.choice = h("select", { "aria-label": "Which camera", title: "Which camera", onchange: () => this.#chooseCamera(this.choice.value) });
     const tool = (label, picture, onclick) => h("button.tool", { type: "button", title: label, "aria-label": label, onclick }, icon(picture));
     this.drawer = tool("Controls", "sliders", () => this.#toggleControls(this.controls.element.hidden));
     this.ask = tool("Mouse, touch and keys", "question", () => this.help.open());
@@ -107,6 +108,11 @@ class CameraView {
 
   get #device() {
     return this.#store.cameras.get(this.#id);
+  }
+
+  #chooseCamera(id) {
+    this.#chosen = id;
+    this.#open(id);
   }
 
   #open(id) {
@@ -226,7 +232,12 @@ class CameraView {
     if (ids.join("\n") !== [...this.choice.options].map((option) => option.value).join("\n")) {
       this.choice.replaceChildren(...ids.map((id) => h("option", { value: id }, id)));
     }
-    if (!cameras.has(this.#id)) this.#open(cameras.has("main") ? "main" : ids[0]);
+    // Cameras become known one by one: until somebody has chosen, it is the main one as soon as that is known.
+    const chosen = cameras.has(this.#chosen) ? this.#chosen : cameras.has("main") ? "main" : ids[0];
+    if (chosen !== this.#id) {
+      this.#open(chosen);
+      return;
+    }
     this.choice.value = this.#id;
     const device = this.#device;
     if (device.width > 0 && device.height > 0) this.pane.element.style.setProperty("--aspect", `${device.width} / ${device.height}`);

@@ -93,6 +93,11 @@ export class Attempt {
     }
   }
 
+  /** Bytes that came beside those of pictures told by `received`. */
+  weighed(bytes) {
+    this.#player.tally.weighed(bytes);
+  }
+
   dropped(reason) {
     this.#player.tally.dropped(reason);
   }

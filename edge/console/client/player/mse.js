@@ -117,8 +117,18 @@ class Screen {
     next();
   }
 
+  // The video may be a picture farther than the callback says: a copy of its picture knows its own time.
+  #copy() {
+    try {
+      return new VideoFrame(this.video);
+    } catch {
+      return null;
+    }
+  }
+
   #shown(seconds) {
-    const at = place(seconds);
+    const copy = this.#copy();
+    const at = copy ? Math.round(copy.timestamp / 1_000) : place(seconds);
     let shown = null;
     // The clock of a video is a float of seconds since 1970: a picture is found to within a millisecond.
     for (const [time, picture] of this.#pending) {
@@ -130,7 +140,9 @@ class Screen {
       shown = picture;
       this.#pending.delete(time);
     }
-    if (shown) this.#link.offer({ header: shown.header, image: this.video, passing: true }, shown.acknowledge);
+    const free = () => copy?.close();
+    if (shown) this.#link.offer({ header: shown.header, image: copy ?? this.video, passing: true, free }, shown.acknowledge);
+    else free();
   }
 }
 

@@ -17,8 +17,12 @@ export class Tally {
 
   received(bytes) {
     this.#received += 1;
-    this.#bytes += bytes;
     this.totals.received += 1;
+    this.weighed(bytes);
+  }
+
+  weighed(bytes) {
+    this.#bytes += bytes;
     this.totals.bytes += bytes;
   }
 

@@ -5,8 +5,10 @@ import { receivePictures } from "./socket.js";
 
 // What every camera's stream is a case of: asked before anything of the stream is known.
 const ANY = "avc1.42E01F";
-// Pictures that a decoder may hold. More means that it does not keep up: the rest is left out up to the next key.
+// A decoder that holds more pictures than this, the oldest for longer (ms), does not keep up: the rest is left out up to the next key.
+// Who joins gets all pictures since the last key at once, which is more and soon decoded.
 const QUEUE = 6;
+const LAG = 700;
 
 /** Decodes what comes, from a key on, and leaves out what it cannot use. */
 class H264Decoder {
@@ -33,18 +35,24 @@ class H264Decoder {
       return;
     }
     this.#packet = header.packet ?? null;
-    if (!header.key && this.#decoder.decodeQueueSize > QUEUE) {
+    if (!header.key && this.#lags) {
       this.#end();
       this.#skip(header, acknowledge);
       return;
     }
     const timestamp = (this.#number += 1) * 1_000;
-    this.#pending.set(timestamp, { header, acknowledge });
+    this.#pending.set(timestamp, { header, acknowledge, at: performance.now() });
     this.#decoder.decode(new EncodedVideoChunk({ type: header.key ? "key" : "delta", timestamp, data: body }));
   }
 
   close() {
     this.#end();
+  }
+
+  get #lags() {
+    if (this.#decoder.decodeQueueSize <= QUEUE) return false;
+    const [oldest] = this.#pending.values();
+    return oldest !== undefined && performance.now() - oldest.at > LAG;
   }
 
   #follows({ life, rung, packet }) {

@@ -6,6 +6,8 @@ import { Fault, until } from "./fault.js";
 // How long (ms) addresses may be gathered, and a connection may take.
 const GATHERING = 1_500;
 const CONNECTING = 6_000;
+// How often (ms) the bytes that WebRTC received are read.
+const COUNTING = 1_000;
 
 async function gathered(peer) {
   if (peer.iceGatheringState === "complete") return;
@@ -51,13 +53,21 @@ export const whep = {
     video.muted = video.playsInline = true;
     let session = null;
     let timer = null;
+    let bytes = 0;
     const life = new AbortController();
     const watch = () => !life.signal.aborted && video.requestVideoFrameCallback((_, { width, height }) => {
       link.heard();
-      link.received(0, { format: "webrtc" });
+      link.received(0, { rung: "h264" });
       link.offer({ header: { format: "webrtc", rung: "h264", width, height }, image: video, passing: true });
       watch();
     });
+    const counting = setInterval(async () => {
+      for (const report of (await peer.getStats()).values()) {
+        if (report.type !== "inbound-rtp" || !Number.isFinite(report.bytesReceived)) continue;
+        link.weighed(report.bytesReceived - bytes);
+        bytes = report.bytesReceived;
+      }
+    }, COUNTING);
     try {
       const { receiver } = peer.addTransceiver("video", { direction: "recvonly" });
       if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
@@ -78,6 +88,7 @@ export const whep = {
       if (!signal.aborted) throw fault;
     } finally {
       life.abort();
+      clearInterval(counting);
       peer.close();
       video.srcObject = null;
       if (session) fetch(session, { method: "DELETE", keepalive: true }).catch(() => {});

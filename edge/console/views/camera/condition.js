@@ -16,12 +16,6 @@ export function momentOf(value) {
 
 const lasting = (at, now) => (at !== null && now - at >= 1_000 ? `for ${duration((now - at) / 1_000)}` : "");
 
-/** The camera's own status: what the connection to its pictures told, where that is worse than what the events said. */
-function statusOf(device, player) {
-  const told = player.state.phase === "playing" || player.state.phase === "connecting" ? player.state.camera : null;
-  return told && ["gone", "failed"].includes(told.status) && told.status !== device.status ? told : device;
-}
-
 /**
  * Gives `{ word, tone, title, text, stale }`: a badge's word and colour; a title and a text where a person must know more, else
  * empty; whether the picture shown is an old one.
@@ -35,7 +29,7 @@ export function condition(device, player, now, away = "") {
   const kept = age && `The picture shown is ${age} old`;
   const say = (word, tone, title = "", text = "", stale = true) => ({ word, tone, title, text, stale });
   if (away) return say("Reconnecting", "warn", "No connection to Callboard", sentence(away, "It is tried again by itself", kept));
-  const { status, reason, since } = statusOf(device, player);
+  const { status, reason, since } = device;
   const lasts = lasting(momentOf(since), now);
   if (status === "gone") {
     return say("Gone", "bad", `The camera is gone${lasts && `, ${lasts}`}`, sentence(reason || "Its actor has ended or cannot be reached", "The picture comes back with it", kept));
