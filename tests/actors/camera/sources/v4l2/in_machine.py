@@ -6,6 +6,7 @@ v4l2loopback, gives what is written into it, for what vivid has not: JPEG and H.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
@@ -18,13 +19,17 @@ import av
 import numpy as np
 from PIL import Image
 
+from actors.camera.actor import Camera
+from actors.camera.settings import CameraSettings
 from actors.camera.sources.address import SourceAddress
 from actors.camera.sources.source import BadPicture, Packet, Picture, SourceUnavailable
 from actors.camera.sources.v4l2 import videodev as v4l2
 from actors.camera.sources.v4l2.device import V4l2Device
 from actors.camera.sources.v4l2.pictures import AV_FORMATS
 from actors.camera.sources.v4l2.source import V4l2Source
+from actors.system.probe import Probe
 from tests.virtual.checks import run_checks
+from tests.waiting import eventually
 
 CAMERA, HDMI, LOOPBACK = "v4l2:/dev/video0", "v4l2:/dev/video1", "v4l2:/dev/video2"
 VIDEO_OUTPUT = 2
@@ -428,6 +433,36 @@ def h264_of_the_camera_is_passed_on_from_a_key_on() -> object:
     return [each.key for each in packets]
 
 
+def the_camera_actor_streams_is_unplugged_says_so_and_streams_again() -> object:
+    return asyncio.run(_unplug_under_the_actor())
+
+
+async def _unplug_under_the_actor() -> object:
+    settings = CameraSettings(source=f"{CAMERA}?size=320x180&format=yuyv&fps=15")
+    async with Probe(lambda: Camera(settings)) as camera:
+        camera.set_viewers("camera", "main", 1)
+        await eventually(lambda: len(camera.frames) >= 5)
+        answer = await camera.ask("set_control", name="brightness", value=60)
+        (DRIVER / "unbind").write_text("vivid.0")
+        began = time.monotonic()
+        await eventually(lambda: _reason(camera) == "video0 was unplugged")
+        noticed = time.monotonic() - began
+        assert noticed < 3.0, noticed
+        await eventually(lambda: _reason(camera) == "there is no device video0")
+        (DRIVER / "bind").write_text("vivid.0")
+        before = len(camera.frames)
+        await eventually(lambda: len(camera.frames) >= before + 5)
+        orders = [(header["life"], header["seq"]) for _, header, _ in camera.frames if header.get("fresh") is not False]
+        assert orders == sorted(set(orders)), orders
+        assert camera.frames[-1][1]["source"] == "v4l2"
+        return {"noticed": noticed, "controls": answer["controls"]["brightness"]["value"]}
+
+
+def _reason(camera: Probe) -> object:
+    states = [data for subject, data in camera.emitted if subject == "camera.main.state"]
+    return states[-1]["reason"] if states else None
+
+
 CHECKS = [
     pictures_show_what_the_driver_draws_and_have_the_drivers_times,
     formats_sizes_and_rates_are_listed,
@@ -449,6 +484,7 @@ CHECKS = [
     a_device_that_is_unplugged_goes_and_comes_back_under_its_name,
     jpegs_of_the_camera_are_passed_on_as_they_are,
     h264_of_the_camera_is_passed_on_from_a_key_on,
+    the_camera_actor_streams_is_unplugged_says_so_and_streams_again,
 ]
 
 if __name__ == "__main__":
