@@ -110,6 +110,12 @@ async def test_a_living_camera_is_listed_when_its_events_are_not_kept_any_more(
     shown = await eventually(lambda: listed(edge, entity))
 
     assert (shown["status"], shown["fps"], shown["life"]) == ("idle", 30.0, 1)
+    async with edge.http.stream("GET", f"/cameras/{entity}/mjpeg") as stream:
+        assert stream.status_code == 200
+    await actor.die()
+    await eventually(lambda: status_is(edge, entity, "gone"))
+    refused = await edge.http.get(f"/cameras/{entity}/mjpeg")
+    assert (refused.status_code, refused.json()["code"]) == (503, "camera_gone")
     answer = await edge.http.get(f"/cameras/{entity}x/snapshot")
     assert (answer.status_code, answer.json()["code"]) == (404, "camera_not_found")
 
