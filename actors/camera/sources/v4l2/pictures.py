@@ -9,7 +9,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.camera.sources.source import BadPicture, Picture, SourceUnavailable
+from actors.camera.sources.source import BadPicture, FramePicture, Picture, SourceUnavailable
 from actors.camera.sources.v4l2.videodev import PixelFormat
 
 # The pixel formats of V4L2 that FFmpeg knows under another name. In the order in which one is chosen where none is asked
@@ -95,8 +95,11 @@ class BufferLayout:
         """The bytes of a whole picture."""
         return sum(height * stride for height, _, stride in self.planes)
 
-    def picture(self, data: bytes, time: float) -> Picture:
-        """Reads a picture; raises BadPicture where the buffer is too short."""
+    def picture(self, data: bytes, time: float) -> Picture | FramePicture:
+        """Reads a picture; raises BadPicture where the buffer is too short.
+
+        What needs a conversion stays in the format of the camera, since the encoders convert it, once for all.
+        """
         # The last row of a plane may come without its padding.
         if len(data) < self.size - (self.planes[-1][2] - self.planes[-1][1]):
             raise BadPicture(f"a picture has {len(data)} bytes, and not {self.size}")
@@ -108,7 +111,7 @@ class BufferLayout:
             into = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
             into[:, :row] = _rows(data, offset, height, stride)[:, :row]
             offset += height * stride
-        return Picture(np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8), time)
+        return FramePicture(frame, time)
 
     def _plain(self, data: bytes) -> NDArray[Any]:
         """Pixels that need no conversion."""

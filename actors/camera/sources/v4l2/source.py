@@ -10,7 +10,7 @@ from actors.camera.sources.address import SourceAddress
 from actors.camera.sources.annexb import AccessUnits
 from actors.camera.sources.control import Control, ControlValue
 from actors.camera.sources.jpeg import complete_jpeg
-from actors.camera.sources.source import Packet, Picture, SourceUnavailable
+from actors.camera.sources.source import Grabbed, Packet, SourceUnavailable
 from actors.camera.sources.v4l2.controls import V4l2Controls
 from actors.camera.sources.v4l2.device import V4l2Device
 from actors.camera.sources.v4l2.framing import Framing
@@ -72,7 +72,7 @@ class V4l2Source:
         """Pictures that the device took, and that came too late here to be read."""
         return self._stream.lost
 
-    def grab(self, seq: int) -> Picture | Packet | None:
+    def grab(self, seq: int) -> Grabbed | None:
         """Waits for the next picture, or the newest where several wait; None where there is none yet."""
         lost = self._stream.lost
         raw = self._stream.next(WAIT) if self.packets == "h264" else self._newest()
@@ -92,7 +92,7 @@ class V4l2Source:
         # Where all buffers were full the driver had none to write into, and its newest picture may be old.
         return self._stream.next(WAIT) if taken >= self._stream.buffers else raw
 
-    def _read(self, raw: RawPicture) -> Picture | Packet:
+    def _read(self, raw: RawPicture) -> Grabbed:
         if self._layout is not None:
             return self._layout.picture(raw.data, raw.time)
         data, width, height = complete_jpeg(raw.data)

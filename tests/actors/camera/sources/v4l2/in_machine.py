@@ -22,7 +22,7 @@ from PIL import Image
 from actors.camera.actor import Camera
 from actors.camera.settings import CameraSettings
 from actors.camera.sources.address import SourceAddress
-from actors.camera.sources.source import BadPicture, Packet, Picture, SourceUnavailable
+from actors.camera.sources.source import BadPicture, FramePicture, Packet, Picture, SourceUnavailable
 from actors.camera.sources.v4l2 import videodev as v4l2
 from actors.camera.sources.v4l2.device import V4l2Device
 from actors.camera.sources.v4l2.pictures import AV_FORMATS
@@ -46,7 +46,7 @@ def opened(address: str) -> Iterator[V4l2Source]:
         source.close()
 
 
-def next_picture(source: V4l2Source, within: float = 5.0) -> Picture:
+def next_picture(source: V4l2Source, within: float = 5.0) -> Picture | FramePicture:
     """The next picture, whatever bad ones come before it."""
     until = time.monotonic() + within
     while time.monotonic() < until:
@@ -401,12 +401,17 @@ def packets_of(source: V4l2Source, count: int) -> list[Packet]:
     return packets
 
 
-def jpegs_of_the_camera_are_passed_on_as_they_are() -> object:
+def shades_in_jpeg() -> list[bytes]:
     pictures = []
     for shade in (40, 120, 200):
         with BytesIO() as file:
             Image.fromarray(np.full((120, 160, 3), shade, np.uint8)).save(file, "JPEG")
             pictures.append(file.getvalue())
+    return pictures
+
+
+def jpegs_of_the_camera_are_passed_on_as_they_are() -> object:
+    pictures = shades_in_jpeg()
     with written(pictures, "MJPG", 160, 120), opened(LOOPBACK) as source:
         assert source.packets == "jpeg"
         packets = packets_of(source, 12)
@@ -431,6 +436,25 @@ def h264_of_the_camera_is_passed_on_from_a_key_on() -> object:
     shown = [frame for each in packets for frame in decoder.decode(av.Packet(each.data))]
     assert len(shown) >= 11, shown
     return [each.key for each in packets]
+
+
+def jpegs_of_the_camera_reach_viewers_of_the_actor_as_they_are() -> object:
+    pictures = shades_in_jpeg()
+    with written(pictures, "MJPG", 160, 120):
+        return asyncio.run(_view_jpeg_of_the_actor(pictures))
+
+
+async def _view_jpeg_of_the_actor(pictures: Sequence[bytes]) -> object:
+    async with Probe(lambda: Camera(CameraSettings(source=LOOPBACK))) as camera:
+        camera.set_viewers("camera", "main", 1, "jpeg")
+        await eventually(lambda: {body for _, _, body in camera.frames} >= set(pictures))
+    headers = [header for _, header, _ in camera.frames]
+    assert {body for _, _, body in camera.frames} == set(pictures)
+    assert {(header["encoded"], header["format"], header["source"]) for header in headers} == {
+        ("source", "jpeg", "v4l2")
+    }
+    assert {(header["width"], header["height"]) for header in headers} == {(160, 120)}
+    return len(headers)
 
 
 def the_camera_actor_streams_is_unplugged_says_so_and_streams_again() -> object:
@@ -484,6 +508,7 @@ CHECKS = [
     a_device_that_is_unplugged_goes_and_comes_back_under_its_name,
     jpegs_of_the_camera_are_passed_on_as_they_are,
     h264_of_the_camera_is_passed_on_from_a_key_on,
+    jpegs_of_the_camera_reach_viewers_of_the_actor_as_they_are,
     the_camera_actor_streams_is_unplugged_says_so_and_streams_again,
 ]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from actors.camera.sources.source import BadPicture, SourceUnavailable
+from actors.camera.renditions.planes import scaled
+from actors.camera.sources.source import BadPicture, FramePicture, SourceUnavailable
 from actors.camera.sources.v4l2.pictures import BufferLayout, chosen, codec_of
 from actors.camera.sources.v4l2.videodev import PixelFormat
 
@@ -30,6 +31,19 @@ def test_planes_with_padding_show_the_same_as_without() -> None:
     shown = bare.picture(grey.tobytes() + 2 * half.tobytes(), 0).pixels
     assert shown.shape == (8, 16, 3) and shown.std(axis=(0, 1)).max() == 0
     assert np.array_equal(shown, wide.picture(b"".join(plane.tobytes() for plane in padded), 0).pixels)
+
+
+@pytest.mark.parametrize(("code", "format"), [("YUYV", "yuyv422"), ("NV12", "nv12"), ("BA81", "bayer_bggr8")])
+def test_formats_of_ffmpeg_reach_the_encoders_without_a_conversion(code: str, format: str) -> None:
+    layout = BufferLayout.of(PixelFormat(width=16, height=8, bytesperline=0), code)
+
+    picture = layout.picture(bytes([128]) * layout.size, 5.0)
+
+    assert isinstance(picture, FramePicture)
+    assert (picture.frame.format.name, picture.width, picture.height, picture.time) == (format, 16, 8, 5.0)
+    planes = scaled(picture.frame, 8, 4)
+    # Grey 128 of a camera's limited range is 130 in full range; what is no YUV has the full range already.
+    assert abs(int(planes.rgb()[2, 4, 1]) - (128 if code == "BA81" else 130)) <= 4
 
 
 def test_ten_bits_say_that_they_are_ten() -> None:
