@@ -408,8 +408,16 @@ async def apply(connection: Connection, settings: TopologySettings, timeout: flo
             else:
                 await Stream(connection, name).update(by_name[name].desired)
         except Refused as refusal:
-            raise Unsuitable(f"stream {name} cannot be made as declared: {refusal.description}") from None
+            raise Unsuitable(f"stream {name} cannot be made as declared: {_advised(name, refusal)}") from None
     return changes
+
+
+def _advised(name: str, refusal: Refused) -> str:
+    """Why a stream was refused, and what would help."""
+    if refusal.err_code != ErrorCode.STORAGE_RESOURCES_EXCEEDED:
+        return refusal.description
+    setting = "BUCKETS" if name.startswith("KV_") else name
+    return f"{refusal.description}; lower CALLBOARD_{setting}_MAX_BYTES, or give JetStream more storage"
 
 
 async def _config(connection: Connection, name: str, timeout: float | None) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ import pytest
 
 from router import topology
 from router.broker import Broker
+from router.errors import Unsuitable
 from router.nats.bucket import Bucket
 from router.nats.embedded import EmbeddedServer, EmbeddedSettings, free_port
 from router.nats.settings import BrokerSettings
@@ -77,6 +78,17 @@ async def test_streams_are_made_as_declared_and_a_difference_is_mended(tmp_path:
             assert [(d.stream, d.field, d.want) for d in found] == [("EVENTS", "max_bytes", 5_000_000)]
             await topology.apply(broker.connection, wanted)
             assert await topology.diff(broker.connection, wanted) == []
+    finally:
+        await server.stop()
+
+
+async def test_storage_that_is_too_small_is_told_with_the_setting_that_helps(tmp_path: Path) -> None:
+    server = EmbeddedServer(EmbeddedSettings(tmp_path, free_port(), max_file="1MB"))
+    await server.start()
+    try:
+        with pytest.raises(Unsuitable, match=r"lower CALLBOARD_[A-Z]+_MAX_BYTES, or give JetStream more storage"):
+            async with Broker(BrokerSettings(server.url), "t"):
+                pass
     finally:
         await server.stop()
 

@@ -73,7 +73,9 @@ async def test_the_room_of_buckets_is_a_setting_that_is_told_applied_and_named_b
 
     assert "CALLBOARD_BUCKETS_MAX_BYTES" in shown.stdout
     differences = {(each["stream"], each["field"], each["want"]) for each in json.loads(before.stdout)}
-    buckets = {f"KV_{name}" for name in ("SESSIONS", "RULES", "ALERTS", "LEASES", "JOBS", "ENDPOINTS", "RUNS")}
+    buckets = {
+        f"KV_{name}" for name in ("SESSIONS", "RULES", "ALERTS", "LEASES", "JOBS", "ENDPOINTS", "RUNS", "STATES")
+    }
     assert differences == {(bucket, "max_bytes", 65536) for bucket in buckets}
     assert "KV_SESSIONS.max_bytes: 134217728 became 65536" in applied.stdout
     assert after.returncode == 0, after.stdout
