@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from router.codec import from_json, to_json
@@ -35,8 +35,13 @@ def frame_subject(domain: str, entity: str, track: str | None = None) -> str:
 
 def pack(header: Mapping[str, Any], body: bytes | memoryview) -> bytes:
     """Packs one frame. The header has seq, time (ms since the epoch), width, height, format, source, simulated."""
+    return pack_chunks(header, (body,))
+
+
+def pack_chunks(header: Mapping[str, Any], chunks: Iterable[bytes | memoryview]) -> bytes:
+    """Packs one frame whose body is in pieces, without copying any of it twice."""
     head = to_json(header)
-    return b"".join((_LENGTH.pack(len(head)), head, body))
+    return b"".join((_LENGTH.pack(len(head)), head, *chunks))
 
 
 def unpack(frame: bytes) -> tuple[dict[str, Any], memoryview]:
@@ -74,3 +79,8 @@ def in_parts(subject: str, header: Mapping[str, Any], body: bytes, most: int) ->
 def part_subject(subject: str, number: int) -> str:
     """The NATS subject of one part of a picture, counted from 1."""
     return f"{subject}.part.{number}"
+
+
+def parts_pattern(subject: str) -> str:
+    """What to subscribe to for all parts of a subject's pictures."""
+    return f"{subject}.part.*"

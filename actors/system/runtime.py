@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
@@ -15,7 +16,7 @@ from router.cluster.leases import Viewers, watch
 from router.codec import decode
 from router.errors import BadEvent, BrokerError, Refused
 from router.event import Event
-from router.frame import in_parts
+from router.frame import MAX_BODY, in_parts
 from router.subject import STORED
 from router.timing import full_jitter
 from router.topology import EVENTS
@@ -23,6 +24,9 @@ from router.topology import EVENTS
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+# Parts of a picture that are sent before the server has answered that it read them: at most 32 MiB of 8 MiB each.
+PARTS_AHEAD = 4
 
 
 class Runtime(Protocol):
@@ -85,6 +89,8 @@ class BrokerRuntime:
         self._frames: dict[str, tuple[Mapping[str, Any], bytes]] = {}
         # Subjects whose last picture could not be sent.
         self._lost: set[str] = set()
+        # Subjects whose last picture was too large for any number of parts.
+        self._refused: set[str] = set()
         self._packets: dict[str, PacketQueue] = {}
         self._waiting = asyncio.Event()
 
@@ -129,10 +135,7 @@ class BrokerRuntime:
             await self._send_packets()
             frames, self._frames = self._frames, {}
             for subject, (header, body) in frames.items():
-                sent = False
-                for each, frame in await self._messages(subject, header, body):
-                    sent = await self.broker.frame(each, frame)
-                if sent:
+                if await self._send(subject, header, body):
                     self._gauges.frames_sent.inc()
                 else:
                     self._gauges.frames_passed_over.inc()
@@ -147,13 +150,35 @@ class BrokerRuntime:
     async def _send_packets(self) -> None:
         for subject, queue in list(self._packets.items()):
             while (packet := queue.take()) is not None:
-                sent = False
-                for each, frame in await self._messages(subject, *packet):
-                    sent = await self.broker.frame(each, frame)
-                if sent:
+                if await self._send(subject, *packet):
                     self._gauges.packets_sent.inc()
                 else:
                     self._gauges.packets_lost.inc(1 + queue.lose())
+
+    async def _send(self, subject: str, header: Mapping[str, Any], body: bytes) -> bool:
+        """Sends one picture, in parts where it is larger than a message; False where not all of it was sent."""
+        messages = await self._messages(subject, header, body)
+        if not messages:
+            self._refuse(subject, len(body))
+            return False
+        self._refused.discard(subject)
+        for place, (each, frame) in enumerate(messages):
+            if not await self.broker.frame(each, frame):
+                return False
+            if place % PARTS_AHEAD == PARTS_AHEAD - 1 and len(messages) > PARTS_AHEAD:
+                # Else tens of megabytes wait at the server, which cuts off an edge that reads more slowly than this.
+                with contextlib.suppress(BrokerError):
+                    await self.broker.connection.flush()
+        return True
+
+    def _refuse(self, subject: str, size: int) -> None:
+        """Says once that pictures of a subject are too large."""
+        if subject not in self._refused:
+            self._refused.add(subject)
+            log.warning(
+                "a picture is too large to be sent; it and those as large as it are dropped",
+                extra={"subject": subject, "bytes": size, "most": MAX_BODY},
+            )
 
     async def _messages(self, subject: str, header: Mapping[str, Any], body: bytes) -> list[tuple[str, bytes]]:
         """The messages of one picture."""

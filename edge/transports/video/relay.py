@@ -20,7 +20,7 @@ from router.broker import Broker
 from router.cluster.leases import Leases, view_key
 from router.codec import to_json
 from router.errors import BadEvent, BrokerError
-from router.frame import MAX_BODY, pack, part_subject, unpack
+from router.frame import MAX_BODY, pack_chunks, part_subject, parts_pattern, unpack
 from router.rungs import Rung, rung_subject
 from router.subject import escape
 
@@ -32,8 +32,6 @@ LEASE_SECONDS = 6.0
 KEY_SECONDS = 1.0
 # 2 s: how long a part of a picture may follow the frame that names it.
 PART_SECONDS = 2.0
-# Pictures that wait for the parts of one before them: two seconds of them at 60 a second.
-MOST_HELD = 120
 
 
 class Video:
@@ -80,15 +78,13 @@ class Video:
         track.users += 1
         try:
             async with track.changing:
-                if track.listening is None:
-                    track.listening = await self._broker.connection.listen(
-                        track.subject, lambda _s, _r, payload, _h: self._take(track, payload)
-                    )
+                if not track.listening:
+                    await self._listen(track)
                     assert self._group is not None
                     track.lease = self._group.create_task(self._leases.hold(key, LEASE_SECONDS))
             viewer = track.viewer()
             track.viewers.add(viewer)
-            last = await self.last(track.subject) if stored and track.keeps_last else None
+            last = await self._last(track.subject, viewer) if stored and track.keeps_last else None
             if last is not None and viewer in track.viewers and not viewer.waiting:
                 viewer.offer(last, asyncio.get_running_loop().time())
             yield viewer
@@ -120,59 +116,58 @@ class Video:
 
     async def _leave(self, track: Track) -> None:
         """Ends what was begun for a track that nobody watches any more."""
-        if track.listening is not None:
-            await track.listening.stop()
-            track.listening = None
+        listening, track.listening = track.listening, []
+        for each in listening:
+            await each.stop()
         ending = [task for task in (track.lease, track.gathering) if task is not None]
         track.lease = track.gathering = None
         for task in ending:
             task.cancel()
         # A viewer that comes meanwhile takes the lease anew, which its release must not delete.
         await asyncio.gather(*ending, return_exceptions=True)
-        track.held.clear()
+        track.parts.clear()
         track.forget()
         if self._tracks.get(track.subject) is track and track.users == 0:
             del self._tracks[track.subject]
 
+    async def _listen(self, track: Track) -> None:
+        """Subscribes to a track's pictures, and first to their parts: the frame that names them comes behind them."""
+        listen = self._broker.connection.listen
+        track.listening.append(
+            await listen(parts_pattern(track.subject), lambda _s, _r, payload, _h: track.parts.add(payload))
+        )
+        try:
+            track.listening.append(await listen(track.subject, lambda _s, _r, payload, _h: self._take(track, payload)))
+        except BaseException:
+            await track.listening.pop().stop()
+            raise
+
     def _take(self, track: Track, payload: bytes) -> None:
-        """Shows a picture that has come, or gathers its parts."""
+        """Shows a picture that has come whole, or whose parts came before it."""
         if (frame := read_frame(payload)) is None:
             return
-        if not track.keeps_last and (track.held or track.gathering is not None or "parts" in frame.header):
-            self._hold(track, frame)
-        elif "parts" not in frame.header:
-            track.show(frame)
-        elif track.gathering is None or track.gathering.done():
-            # One picture at a time: parts of the next one replace those of this one in the stream.
-            assert self._group is not None
-            track.gathering = self._group.create_task(self._show_parts(track, frame.header))
-
-    def _hold(self, track: Track, frame: Frame) -> None:
-        """Keeps a picture until those before it are whole: none of them may be left out, or overtaken."""
-        track.held.append(frame)
-        if len(track.held) > MOST_HELD:
-            track.held.clear()
-            track.miss()
-        if track.gathering is None:
-            self._release(track)
-
-    def _release(self, track: Track) -> None:
-        """Shows what was kept, up to the next picture that is in parts."""
-        while track.held:
-            frame = track.held.popleft()
-            if "parts" in frame.header:
-                assert self._group is not None
-                track.gathering = self._group.create_task(self._show_in_order(track, dict(frame.header)))
+        if "parts" in frame.header:
+            whole = track.parts.take(frame.header)
+            if whole is None:
+                self._miss_parts(track, frame.header)
                 return
-            track.show(frame)
+            frame = Frame(whole)
+        if track.gathering is not None:
+            # That picture is older than this one.
+            track.gathering.cancel()
+            track.gathering = None
+        track.show(frame)
 
-    async def _show_in_order(self, track: Track, header: dict[str, Any]) -> None:
-        frame = await self._gather(track.subject, header)
-        if frame is not None:
-            # Where it is None, the next packet finds the gap.
-            track.show(frame)
-        track.gathering = None
-        self._release(track)
+    def _miss_parts(self, track: Track, header: dict[str, Any]) -> None:
+        """Reads a picture from the stream of which not all parts came live: some were sent before we subscribed.
+
+        Of pictures that build on one another, the next one finds the gap, and a key is asked for.
+        """
+        if not track.keeps_last:
+            track.miss()
+        elif track.gathering is None or track.gathering.done():
+            assert self._group is not None
+            track.gathering = self._group.create_task(self._show_parts(track, dict(header)))
 
     async def _show_parts(self, track: Track, header: dict[str, Any]) -> None:
         frame = await self._gather(track.subject, header)
@@ -181,29 +176,33 @@ class Video:
 
     async def last(self, subject: str) -> Frame | None:
         """The latest picture of a subject, whole or in parts."""
+        return await self._last(subject)
+
+    async def _last(self, subject: str, viewer: RungViewer | None = None) -> Frame | None:
+        """The latest picture of a subject; None where its viewer has a newer one by then."""
         payload = await self._broker.last_frame(subject)
         if payload is None:
             return None
         if (frame := read_frame(payload)) is None:
             return None
-        return await self._gather(subject, frame.header) if "parts" in frame.header else frame
+        return await self._gather(subject, dict(frame.header), viewer) if "parts" in frame.header else frame
 
-    async def _gather(self, subject: str, header: dict[str, Any]) -> Frame | None:
+    async def _gather(self, subject: str, header: dict[str, Any], viewer: RungViewer | None = None) -> Frame | None:
         """Puts the parts of a picture together; None where they do not arrive, or are those of another picture by now."""
         count, size, picture = header.pop("parts"), header.pop("size", 0), header.pop("picture", "")
         if not isinstance(count, int) or not isinstance(size, int) or not 0 < count <= size <= MAX_BODY:
             return None
         parts: list[memoryview] = []
         for number in range(1, count + 1):
-            part = await self._part(part_subject(subject, number), picture)
+            part = await self._part(part_subject(subject, number), picture, viewer)
             if part is None:
                 return None
             parts.append(part)
         if sum(map(len, parts)) != size:
             return None
-        return Frame(await asyncio.to_thread(_joined, header, parts))
+        return Frame(await asyncio.to_thread(pack_chunks, header, parts))
 
-    async def _part(self, subject: str, picture: str) -> memoryview | None:
+    async def _part(self, subject: str, picture: str, viewer: RungViewer | None = None) -> memoryview | None:
         """One part of a picture. It was sent before the frame that names it, but the stream may not have it yet."""
         deadline = asyncio.get_running_loop().time() + PART_SECONDS
         while True:
@@ -215,7 +214,14 @@ class Video:
                     return None
                 if header.get("picture") == picture:
                     return body
+            if viewer is not None and viewer.waiting:
+                return None
             if asyncio.get_running_loop().time() > deadline:
+                if payload is None:
+                    log.warning(
+                        "a part of the last picture is missing in the stream FRAMES; viewers get the next picture",
+                        extra={"subject": subject, "mend": "raise CALLBOARD_FRAMES_MAX_BYTES"},
+                    )
                 return None
             await asyncio.sleep(0.02)
 
@@ -231,8 +237,3 @@ class Video:
                 return await viewer.next()
         except (TimeoutError, BrokerError):
             return None if stored else await self.last(subject)
-
-
-def _joined(header: dict[str, Any], parts: list[memoryview]) -> bytes:
-    """A frame of the parts of its body: megabytes to copy."""
-    return pack(header, b"".join(parts))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 
 from edge.transports.video.frame import Frame, Order
+from edge.transports.video.parts import LiveParts
 from edge.transports.video.viewer import MOST_WAITING, MOST_WAITING_BYTES, PacketViewer, RungViewer, Viewer
 from router.nats.subscription import Subscription
 
@@ -20,11 +20,10 @@ class Track:
     def __init__(self, subject: str) -> None:
         self.subject = subject
         self.viewers: set[RungViewer] = set()
-        self.listening: Subscription | None = None
+        self.listening: list[Subscription] = []
         self.lease: asyncio.Task[None] | None = None
         self.gathering: asyncio.Task[None] | None = None
-        # What has come behind a picture whose parts are being gathered, where none may be left out.
-        self.held: deque[Frame] = deque()
+        self.parts = LiveParts()
         self.users = 0
         self.changing = asyncio.Lock()
         self._newest: Order | None = None
