@@ -19,6 +19,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.asyncio(loop_sc
 
 STAGE = "#camera .stage"
 BADGE = "(word) => document.querySelector('#camera .badge').textContent === word"
+FIGURE = """(label) => [...document.querySelectorAll('#camera .all-figures div')]
+  .find((row) => row.firstChild.textContent === label)?.lastChild.textContent ?? ''"""
+LOST = {"capture_fps": 15, "drops": {"late": 2, "bad": 1, "encoder": 3, "broker": 0}, "rungs": {}}
 SCALE = "() => new DOMMatrix(getComputedStyle(document.querySelector('#camera canvas')).transform).a"
 CONTROLS = {
     "exposure": {"kind": "number", "value": 0.01, "least": 0.001, "most": 0.5, "step": None, "unit": "s"},
@@ -118,7 +121,10 @@ async def test_keys_open_the_figures_the_help_and_the_large_view(tab: Tab, callb
     await tab.page.focus(STAGE)
 
     await tab.page.keyboard.press("i")
-    await tab.until("() => /p50/.test(document.querySelector('#camera .all-figures').innerText)")
+    # Statistics of the actor come once a second; of an encoder, as soon as it has encoded something.
+    await tab.until(f"() => /\\d ms \\(p50\\)/.test(({FIGURE})('Encode')) && /p99/.test(({FIGURE})('Latency'))")
+    await tell(callboard.url, "main", "statistics", LOST)
+    await tab.until(f"() => ({FIGURE})('Lost at source') === '2 late, 1 unreadable, 3 passed over by the encoder'")
     figures = await tab.page.inner_text("#camera .all-figures")
     await tab.page.keyboard.press("?")
     keys = await tab.page.inner_text("#camera dialog[open]")
@@ -157,9 +163,26 @@ async def test_each_condition_of_a_camera_is_said_with_its_reason_and_since_when
         await tab.until(
             "(text) => document.querySelector('#camera .condition').innerText.toLowerCase().includes(text)", text
         )
+    # What a camera recorded is there without it.
+    await tell(callboard.url, camera, "state", {"status": "gone", "reason": "its process has ended", "since": since})
+    await tab.page.wait_for_selector("#camera .recordings >> text=No recording yet")
     # An hour counts from what the state says, by the server's clock.
     await tell(callboard.url, camera, "state", {"status": "failed", "reason": "hung", "since": since})
     await tab.until("() => /failed, for \\d/.test(document.querySelector('#camera .condition').innerText)")
+
+
+async def test_after_a_transport_that_the_browser_does_not_have_another_one_plays(
+    tab: Tab, callboard: RunningCallboard
+) -> None:
+    await tab.page.add_init_script("delete globalThis.MediaSource; delete globalThis.ManagedMediaSource")
+    await open_viewer(tab, callboard.url)
+    await tab.page.click("#camera [aria-label='Controls']")
+    await tab.page.select_option("#camera [title='Transport']", "mse")
+    await tab.until(BADGE, "Not shown")
+
+    await tab.page.select_option("#camera [title='Transport']", "auto")
+
+    await tab.until(BADGE, "Live")
 
 
 async def test_a_simulated_camera_says_so_and_a_still_is_named_by_the_time_of_its_capture(

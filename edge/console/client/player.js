@@ -114,6 +114,7 @@ export class CameraPlayer {
   prefer(prefer) {
     this.#choice = new Choice(transportsOf(prefer));
     this.#restart();
+    this.#pause.wake();
   }
 
   /** Changes the height or the rate that is wanted, of what is played now too. */
@@ -175,7 +176,8 @@ export class CameraPlayer {
       const transport = choice.best(performance.now());
       if (!transport) {
         this.#enter("refused", choice.impossible);
-        return;
+        await this.#pause.for(Infinity, signal);
+        continue;
       }
       const fault = await this.#play(transport);
       if (signal.aborted) return;
@@ -187,7 +189,8 @@ export class CameraPlayer {
   async #play(transport) {
     let attempt = new Attempt(this, transport, Math.min(MOST_PATIENCE, 2 ** this.#silences));
     this.#attempt = attempt;
-    if (this.#state.phase !== "waiting") this.#enter("connecting", this.#state.reason);
+    // What was said of a refusal or a loss stands until there is something else to say.
+    if (!["waiting", "refused"].includes(this.#state.phase)) this.#enter("connecting", this.#state.reason);
     for (;;) {
       const fault = await attempt.over;
       if (attempt === this.#attempt) {

@@ -73,7 +73,8 @@ class CameraView {
       draw: () => this.#choose("region"),
       controlled: (answer) => this.#controlled(answer),
       closeControls: () => this.#toggleControls(false),
-      records: () => this.commands.offers("start_recording") || Boolean(this.#device?.recording),
+      // One that is gone has no commands, and its recordings are there still.
+      records: () => this.commands.offers("start_recording") || Boolean(this.#device?.recording) || this.#device?.status === "gone",
       recorded: () => setTimeout(() => this.recordings.read(), 500),
       mention: (text) => this.bar.mention(text),
       changed: () => this.#tell(),

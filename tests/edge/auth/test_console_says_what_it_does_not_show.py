@@ -94,11 +94,23 @@ async def test_a_camera_whose_pictures_may_not_be_seen_says_so(
         await store.publish(Event.new(f"camera.{entity}.state", {"status": "streaming"}))
         await tab.page.goto(f"{edge.url}/#token={token(entity, read=[f'camera.{entity}.state'])}")
 
-        await tab.until(
-            "() => document.querySelector('#camera .veil').innerText.includes('No picture is shown: reading')"
-        )
+        await tab.until("() => document.querySelector('#camera .condition').innerText.includes('not granted')")
 
+        said = await tab.page.inner_text("#camera .condition")
+        assert said.startswith(f"No picture is shown\nReading camera.{entity}."), said
         assert "Not shown" in (await shown(tab, "camera"))["badges"]
+        # It is tried again, and said all the while.
+        assert await tab.page.evaluate(CHANGES) == []
+
+
+# What the badge and the condition of a camera say that is not what they said at first.
+CHANGES = """() => new Promise((resolve) => {
+  const read = () => document.querySelector("#camera .badge").textContent + document.querySelector("#camera .condition").innerText;
+  const [first, others] = [read(), new Set()];
+  const watch = new MutationObserver(() => read() !== first && others.add(read()));
+  watch.observe(document.getElementById("camera"), { subtree: true, childList: true, characterData: true, attributes: true });
+  setTimeout(() => resolve([...others]), 7000);
+})"""
 
 
 async def test_where_nothing_is_there_and_all_may_be_seen_every_view_says_that(

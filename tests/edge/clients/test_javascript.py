@@ -263,7 +263,9 @@ async def test_the_modules_and_their_types_are_served(edge: RunningEdge) -> None
 
     assert module.headers["content-type"].startswith("text/javascript")
     assert module.text == 'export * from "./client/index.js";\n'
-    for path in CLIENT.iterdir():
-        answer = await edge.http.get(f"/client/{path.name}")
+    files = [path for path in CLIENT.rglob("*") if path.is_file()]
+    assert CLIENT / "player" / "webcodecs.js" in files
+    for path in files:
+        answer = await edge.http.get(f"/client/{path.relative_to(CLIENT).as_posix()}")
         assert answer.status_code == 200, path
         assert "video" not in answer.headers["content-type"], path

@@ -4,37 +4,40 @@ import { h, say, show } from "../../dom.js";
 import { bytes, milliseconds, number } from "../../format.js";
 
 const DROPS = { late: "late", superseded: "replaced by a newer one", decoder: "left out by the decoder", broken: "unreadable", slow: "viewer too slow" };
+// What the camera's actor counts.
+const LOSSES = { late: "late", bad: "unreadable", encoder: "passed over by the encoder", broker: "not taken by NATS" };
 const ROWS = [
   ["capture", "Capture"], ["encode", "Encode"], ["delivered", "Delivered"], ["painted", "Painted"], ["dropped", "Dropped"],
-  ["source", "Dropped at the source"], ["flow", "Bytes"], ["latency", "Latency"], ["transport", "Transport"], ["rung", "Rung"], ["passed", "Not used"],
+  ["source", "Lost at source"], ["flow", "Bytes"], ["latency", "Latency"], ["transport", "Transport"], ["rung", "Rung"], ["passed", "Not used"],
 ];
 
 const rate = (value) => (Number.isFinite(value) ? `${number(value, value < 10 ? 1 : 0)} fps` : "");
-const known = (value) => (Number.isFinite(value) ? milliseconds(value) : "");
 
 /** `{ late: 2, broken: 0 }` → `2 late`; a number is itself. */
-export function drops(dropped) {
+export function drops(dropped, words = DROPS) {
   if (Number.isFinite(dropped)) return dropped ? number(dropped) : "none";
   if (!dropped || typeof dropped !== "object") return "";
   const some = Object.entries(dropped).filter(([, count]) => count > 0);
-  return some.length ? some.map(([reason, count]) => `${number(count)} ${DROPS[reason] ?? reason.replaceAll("_", " ")}`).join(", ") : "none";
+  return some.length ? some.map(([reason, count]) => `${number(count)} ${words[reason] ?? reason.replaceAll("_", " ")}`).join(", ") : "none";
 }
 
 const reasonOf = { asked: "as asked", slow: "moved down, this viewer is too slow", recovered: "moved up again" };
 
+/** `{ p50, p99 }` in ms as a text, empty where nothing was measured. */
+const shares = ({ p50, p99 } = {}) => (Number.isFinite(p50) ? `${milliseconds(p50)} (p50)${Number.isFinite(p99) ? `, ${milliseconds(p99)} (p99)` : ""}` : "");
+
 /** All rows as texts; an empty one is not shown. */
 export function texts({ statistics = {} }, { state, stats, header }) {
-  const { p50, p99 } = stats.latency;
-  const encode = statistics.encode_ms ?? statistics.encode?.[state.rung]?.ms ?? null;
+  const latency = shares(stats.latency);
   return {
     capture: rate(statistics.capture_fps ?? header?.fps ?? statistics.fps),
-    encode: known(Number(encode ?? Number.NaN)),
+    encode: shares(statistics.rungs?.[state.rung]?.encode_ms),
     delivered: rate(stats.receivedFps),
     painted: rate(stats.fps),
     dropped: drops(stats.dropped),
-    source: drops(statistics.dropped),
+    source: drops(statistics.drops ?? statistics.dropped, LOSSES),
     flow: `${bytes(stats.bytesPerSecond)}/s`,
-    latency: p50 === null ? "" : `${milliseconds(p50)} (p50), ${milliseconds(p99)} (p99), from capture to paint`,
+    latency: latency && `${latency}, from capture to paint`,
     transport: state.label,
     rung: [state.rung, reasonOf[state.why]].filter(Boolean).join(", "),
     passed: state.passed.map(({ label, reason }) => `${label}: ${reason}`).join("; "),

@@ -38,7 +38,7 @@ export function recordings(view) {
   const line = timeline({ seek: (moment, toward = 0) => seek(moment, toward), live: () => live(), step: (to) => step(to), toggle: () => toggle() });
   const button = (label, picture, onclick) => h("button.tool", { type: "button", title: label, "aria-label": label, onclick }, icon(picture));
   const pause = button("Pause", "pause", () => toggle());
-  const back = h("button.quiet", { type: "button", onclick: () => live() }, "Back to live");
+  const back = h("button.quiet", { type: "button", title: "Back to the live picture", onclick: () => live() }, "Live");
   const before = button("Previous recording", "previous", () => step(-1));
   const after = button("Next recording", "next", () => step(1));
   const download = button("Download the recording", "save", () => attempt("Download", fetchFile));

@@ -4,12 +4,12 @@ import { h, say, show } from "../../dom.js";
 import { clock, duration } from "../../format.js";
 
 // The spans (ms) that the line can show; the end is the present.
-export const SPANS = [[15 * 60_000, "15 min"], [3_600_000, "1 h"], [6 * 3_600_000, "6 h"], [24 * 3_600_000, "24 h"], [7 * 24 * 3_600_000, "7 days"]];
+export const SPANS = [[5 * 60_000, "5 min"], [15 * 60_000, "15 min"], [3_600_000, "1 h"], [6 * 3_600_000, "6 h"], [24 * 3_600_000, "24 h"], [7 * 24 * 3_600_000, "7 days"]];
 const STEPS = { ArrowLeft: -10_000, ArrowRight: 10_000, ArrowDown: -10_000, ArrowUp: 10_000 };
 // With Shift.
 const LARGER = 6;
-// So that a recording of a second can still be hit.
-const LEAST = 0.4;
+// So that a recording of a second can still be seen and hit (percent).
+const LEAST = 1;
 
 const day = (at) => new Date(at).toLocaleDateString("en", { weekday: "short", day: "numeric", month: "short" });
 const timeOfDay = (at) => clock(at).slice(0, 5);
@@ -64,13 +64,14 @@ export function timeline({ seek, live, step, toggle }) {
     while (segments.children.length < seen.length) segments.append(h("div.segment"));
     for (const [index, each] of seen.entries()) {
       const part = segments.children[index];
-      const left = percent(each.begin);
-      part.style.left = `${left}%`;
-      part.style.width = `${Math.max(LEAST, percent(each.end) - left)}%`;
+      const width = Math.max(LEAST, percent(each.end) - percent(each.begin));
+      part.style.left = `${Math.min(percent(each.begin), 100 - width)}%`;
+      part.style.width = `${width}%`;
       part.classList.toggle("open", Boolean(each.open));
       part.classList.toggle("chosen", Boolean(each.chosen));
     }
-    const ticks = marks(begin, now);
+    // A label at an end would be cut off.
+    const ticks = marks(begin, now).filter(({ at: tick }) => percent(tick) > 4 && percent(tick) < 96);
     scale.replaceChildren(...ticks.map(({ at: tick, text }) => {
       const label = h("span", {}, text);
       label.style.left = `${percent(tick)}%`;
